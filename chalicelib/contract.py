@@ -1,0 +1,68 @@
+"""What the dispatcher and the session containers say to each other: names, and nothing else.
+
+The only module of `chalicelib` that goes into a session image; standard library only.
+docs/contracts.md describes each name for people who write containers in other languages.
+"""
+
+from enum import StrEnum
+
+SESSION_PORT = 8080
+"""The port a session container listens on unless SESSION_PORT says otherwise."""
+
+
+class Env(StrEnum):
+    """Environment variables of a session container."""
+
+    SESSION_ID = "SESSION_ID"
+    SESSION_UUID = "SESSION_UUID"
+    SESSION_PORT = "SESSION_PORT"
+    SESSION_KEY = "SESSION_KEY"
+    SESSION_APP = "SESSION_APP"
+    SESSION_APP_NAME = "SESSION_APP_NAME"
+    SESSION_REVISION = "SESSION_REVISION"
+    CALLBACK_URL = "CALLBACK_URL"
+    FEED_URL = "FEED_URL"
+    AWS_REGION = "AWS_REGION"
+    AWS_ENDPOINT_URL = "AWS_ENDPOINT_URL"
+    CONNECT_DEADLINE_SECONDS = "CONNECT_DEADLINE_SECONDS"
+    RECONNECT_GRACE_SECONDS = "RECONNECT_GRACE_SECONDS"
+    MAX_SESSION_SECONDS = "MAX_SESSION_SECONDS"
+    ALLOWED_ORIGINS = "ALLOWED_ORIGINS"
+    TLS_CERT_FILE = "TLS_CERT_FILE"
+    TLS_KEY_FILE = "TLS_KEY_FILE"
+
+
+class Callback(StrEnum):
+    """`type` of the JSON body a container POSTs to CALLBACK_URL, with its key as bearer token.
+
+    Repeated until a 2xx answer, or a 4xx other than 408, 425 and 429, which means "never".
+    `stopping` carries a `reason`, `failed` a `detail` for people.
+    """
+
+    READY = "ready"
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"
+    STOPPING = "stopping"
+    FAILED = "failed"
+
+
+class Bye(StrEnum):
+    """Why the container says goodbye: `reason` of the `bye` message and of `stopping`."""
+
+    DISCONNECTED = "disconnected"
+    NEVER_CONNECTED = "never_connected"
+    EXPIRED = "expired"
+    STOPPED = "stopped"
+    SLOW_CLIENT = "slow_client"
+    APP_FAILED = "app_failed"
+    FEED_FAILED = "feed_failed"
+
+
+class Message(StrEnum):
+    """`type` of a JSON text frame on the websocket."""
+
+    HELLO = "hello"
+    RECORDS = "records"
+    GAP = "gap"
+    BYE = "bye"
+    APP = "app"
