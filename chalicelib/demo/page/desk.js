@@ -1,0 +1,180 @@
+// The desk: the ticket, the steps, the notice with its buttons. Shows the phases of a visit.
+
+import { closing, ending, milliseconds } from "./words.js";
+
+const byId = (id) => document.getElementById(id);
+const STEPS = ["asking", "queued", "starting", "joining", "live"];
+
+const WAITING = {
+  asking: ["Asking for a container …", "One GET to the dispatcher, which finds or starts a container for you."],
+  queued: ["You are in the queue …", "The cluster is busy. Your container starts as soon as there is room."],
+  starting: ["Your container is starting …", "It was not waiting for you: this one starts for you alone."],
+  joining: ["Joining your container …", "It has an address. Its own client library is loaded from it."],
+};
+
+export class Desk {
+  #countdown = null;
+
+  /** `act` is called with "leave", "resume" or "fresh" when a button is pressed. */
+  constructor(act) {
+    this.act = act;
+  }
+
+  show(turn) {
+    clearInterval(this.#countdown);
+    const handler = this[`_${turn.phase}`];
+    if (handler) handler.call(this, turn);
+    else this.#onTheWay(turn.phase);
+  }
+
+  firstRecord(took) {
+    byId("fact-first").textContent = milliseconds(took);
+  }
+
+  offline() {
+    this.#pill("bad", "Offline");
+    this.#notice("bad", "This device is offline.", "Your container may still be waiting for you, or give up on you.");
+    this.#buttons([["leave", "Disconnect"]]);
+  }
+
+  #onTheWay(phase) {
+    const [title, text] = WAITING[phase];
+    this.#pill("busy", phase === "queued" ? "In the queue" : phase === "joining" ? "Joining" : "Waiting");
+    this.#step(phase);
+    if (phase === "asking") this.#blank();
+    byId("ticket").dataset.state = phase === "asking" ? "blank" : byId("ticket").dataset.state;
+    this.#notice("busy", title, text);
+    this.#buttons([["leave", "Cancel"]]);
+  }
+
+  _retrying({ refusal, seconds }) {
+    const until = performance.now() + seconds * 1000;
+    const text = () => {
+      const left = Math.max(0, Math.ceil((until - performance.now()) / 1000));
+      return `${refusal.text} Trying again in ${left} s.`.trim();
+    };
+    this.#pill("busy", "Waiting");
+    this.#notice("warn", refusal.title, text(), refusal.code);
+    this.#countdown = setInterval(() => {
+      byId("notice-text").firstChild.textContent = text();
+    }, 250);
+    this.#buttons([["leave", "Cancel"]]);
+  }
+
+  _joining({ session, took }) {
+    const { id, ip, port, app, revision, warm } = session;
+    byId("ticket").dataset.state = "printed";
+    byId("seat").textContent = ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
+    byId("ticket-app").textContent = app ?? "";
+    byId("fact-id").textContent = id.slice(0, 8);
+    byId("fact-id").title = id;
+    byId("fact-app").textContent = app ?? "–";
+    byId("fact-revision").textContent = revision ?? "–";
+    byId("fact-start").textContent = warm ? "warm" : "cold";
+    byId("fact-address").textContent = milliseconds(took);
+    this.#onTheWay("joining");
+  }
+
+  _live({ hello }) {
+    byId("ticket").dataset.state = "live";
+    if (hello?.revision !== undefined && hello.revision !== null) {
+      byId("fact-revision").textContent = hello.revision;
+    }
+    this.#step("live");
+    this.#pill("good", "Live");
+    this.#notice("good", "You are connected.", "These updates come through a container that exists for you alone. Close the tab, and it is gone.");
+    this.#buttons([["leave", "Disconnect"]]);
+  }
+
+  _gap({ gap }) {
+    const shard = gap?.shard ?? gap?.shardId;
+    const where = shard ? ` of ${shard}` : "";
+    this.#notice("warn", "Some updates are missing.", `Part of the history${where} is no longer in the stream. What follows is complete.`, gap?.reason);
+  }
+
+  _over({ left, bye, code, cursor }) {
+    const reason = bye?.reason ?? (typeof bye === "string" ? bye : null);
+    const wanted = left || reason === "disconnected";
+    this.#void(wanted ? "used" : "lost");
+    this.#pill(wanted ? "idle" : "bad", wanted ? "Disconnected" : "Connection lost");
+    if (wanted) this.#notice("plain", "You have left.", ending("disconnected"));
+    else if (reason) this.#notice("warn", "Your container said goodbye.", ending(reason), reason);
+    else this.#notice("bad", "The connection is lost.", closing(code), code ? `code ${code}` : "");
+    this.#again(cursor);
+  }
+
+  _failed({ refusal, cursor }) {
+    this.#void("lost");
+    this.#pill("bad", "No container");
+    this.#notice("bad", refusal.title, refusal.text, refusal.code);
+    this.#again(cursor, refusal.code === "unreachable" ? "Try again" : "Ask again");
+  }
+
+  #again(cursor, fresh = "Connect again") {
+    this.#step(null);
+    if (cursor) this.#buttons([["resume", "Resume where I left"], ["fresh", "Start fresh"]]);
+    else this.#buttons([["fresh", fresh]]);
+  }
+
+  #blank() {
+    byId("seat").textContent = "· · ·";
+    for (const fact of ["id", "app", "revision", "start", "address", "first"]) {
+      byId(`fact-${fact}`).textContent = "–";
+    }
+    byId("ticket-app").textContent = "";
+    byId("stamp").textContent = "";
+  }
+
+  #void(word) {
+    const ticket = byId("ticket");
+    const printed = ticket.dataset.state === "printed" || ticket.dataset.state === "live";
+    ticket.dataset.state = printed ? "torn" : "blank";
+    byId("stamp").textContent = printed ? word : "";
+  }
+
+  #step(phase) {
+    const reached = STEPS.indexOf(phase);
+    for (const item of byId("steps").children) {
+      const index = STEPS.indexOf(item.dataset.step);
+      item.dataset.done = String(index < reached || phase === "live");
+      if (index === reached) item.setAttribute("aria-current", "step");
+      else item.removeAttribute("aria-current");
+    }
+  }
+
+  #pill(tone, text) {
+    byId("pill").dataset.tone = tone;
+    byId("pill-text").textContent = text;
+  }
+
+  #notice(tone, title, text, code = "") {
+    byId("notice").dataset.tone = tone;
+    if (byId("notice-title").textContent !== title) byId("notice-title").textContent = title;
+    const parts = [document.createTextNode(text)];
+    if (code) {
+      const mark = document.createElement("code");
+      mark.textContent = code;
+      parts.push(" ", mark);
+    }
+    byId("notice-text").replaceChildren(...parts);
+  }
+
+  #buttons(wanted) {
+    const names = wanted.map(([action]) => action).join();
+    const actions = byId("actions");
+    if (actions.dataset.names === names) return; // keeps the focus where it is
+    actions.dataset.names = names;
+    const had = actions.contains(document.activeElement);
+    const made = wanted.map(([action, label], index) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = label;
+      button.dataset.action = action;
+      button.className = index === 0 && action !== "leave" ? "strong" : "";
+      button.addEventListener("click", () => this.act(action));
+      return button;
+    });
+    actions.replaceChildren(...made);
+    if (had) made[0].focus();
+  }
+}

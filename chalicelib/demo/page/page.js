@@ -1,0 +1,119 @@
+// Puts the parts together: a visit feeds the desk, the map, the list and the figures.
+
+import { Colours } from "./colours.js";
+import { Desk } from "./desk.js";
+import { Figures, drawGraph } from "./figures.js";
+import { arrival, listing, price } from "./listing.js";
+import { PlaceMap } from "./map.js";
+import { Rows } from "./rows.js";
+import { Tip, drawLegend } from "./legend.js";
+import { Visit } from "./visit.js";
+import { compact, count, milliseconds } from "./words.js";
+
+const byId = (id) => document.getElementById(id);
+const base = new URL("../", import.meta.url);
+const app = new URLSearchParams(location.search).get("app");
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+const colours = new Colours(dark.matches);
+const map = new PlaceMap(byId("map"), colours);
+const figures = new Figures();
+const tip = new Tip(byId("tip"), byId("map"), map, price);
+const rows = new Rows(byId("rows"), { colours, onPoint: (id) => { map.marked = id; } });
+const desk = new Desk(act);
+
+let visit = null;
+let askedAt = 0;
+let waitsForFirst = false;
+let cursor = null;
+
+function begin(from) {
+  waitsForFirst = true;
+  askedAt = performance.now();
+  visit = new Visit({ base, app, cursor: from, report, onRecords });
+  visit.begin();
+}
+
+function report(turn) {
+  if (turn.phase === "over" || turn.phase === "failed") {
+    visit = null;
+    cursor = turn.cursor;
+  }
+  desk.show(turn);
+}
+
+function act(action) {
+  if (action === "leave") {
+    visit?.leave();
+    return;
+  }
+  if (action === "fresh") {
+    map.clear();
+    rows.clear();
+  }
+  begin(action === "resume" ? cursor : null);
+}
+
+function onRecords(records) {
+  const [now, clock] = [performance.now(), Date.now()];
+  if (waitsForFirst && records.length > 0) {
+    waitsForFirst = false;
+    desk.firstRecord(now - askedAt);
+  }
+  for (const record of records) {
+    const update = listing(record);
+    figures.add(clock - arrival(record), now);
+    colours.see(update.price);
+    if (update.latitude !== null) map.put(update);
+    rows.add(update, clock);
+  }
+}
+
+function frame(now) {
+  map.frame(now);
+  rows.frame(now);
+  requestAnimationFrame(frame);
+}
+
+function everyHalfSecond() {
+  const now = performance.now();
+  byId("figure-records").textContent = count(figures.records);
+  const rate = figures.rate(now);
+  byId("figure-rate").textContent = rate >= 10_000 ? compact(rate) : count(Math.round(rate * 10) / 10);
+  byId("figure-latency").textContent = milliseconds(figures.latency());
+  byId("figure-places").textContent = count(map.places.size);
+  drawGraph(byId("graph"), figures.history(now));
+  byId("hush").hidden = map.places.size > 0;
+  byId("hush").textContent = figures.records > 0
+    ? "These updates have no latitude and longitude. The list shows them."
+    : "The house lights are down. Dots appear with the first update.";
+  if (colours.settle() && colours.by === "price") map.repaint();
+  drawLegend(byId("legend"), map, colours, compact);
+}
+
+function colourBy(by) {
+  colours.by = by;
+  byId("by-status").setAttribute("aria-pressed", String(by === "status"));
+  byId("by-price").setAttribute("aria-pressed", String(by === "price"));
+  map.repaint();
+  drawLegend(byId("legend"), map, colours, compact);
+}
+
+byId("by-status").addEventListener("click", () => colourBy("status"));
+byId("by-price").addEventListener("click", () => colourBy("price"));
+byId("hold").addEventListener("click", ({ currentTarget }) => {
+  rows.held = !rows.held;
+  currentTarget.setAttribute("aria-pressed", String(rows.held));
+});
+dark.addEventListener("change", () => {
+  colours.dark = dark.matches;
+  map.repaint();
+});
+byId("map").addEventListener("pointermove", ({ offsetX, offsetY }) => tip.show(map.at(offsetX, offsetY)));
+byId("map").addEventListener("pointerleave", () => tip.show(null));
+addEventListener("offline", () => { if (visit) desk.offline(); });
+addEventListener("pagehide", () => visit?.leave());
+
+requestAnimationFrame(frame);
+setInterval(everyHalfSecond, 500);
+begin(null);
