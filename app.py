@@ -1,0 +1,16 @@
+"""The dispatcher: a container of their own for every user. Routes live in chalicelib's rooms."""
+
+from chalice.app import Chalice
+
+import chalicelib.demo.routes
+import chalicelib.ecs.routes
+import chalicelib.health
+import chalicelib.sessions.routes
+from chalicelib.http import unify_errors
+
+app = Chalice(app_name="usher")
+app.register_middleware(unify_errors, "http")
+app.register_blueprint(chalicelib.sessions.routes.routes)
+app.register_blueprint(chalicelib.ecs.routes.routes)
+app.register_blueprint(chalicelib.health.routes)
+app.register_blueprint(chalicelib.demo.routes.routes)

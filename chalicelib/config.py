@@ -1,0 +1,111 @@
+"""One frozen Config, read from the environment once a process; nothing else reads os.environ.
+
+docs/contracts.md lists every variable; a test compares that list with `VARIABLES`.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from chalicelib.apps import Apps, parse_apps
+from chalicelib.errors import ConfigurationError
+
+MAX_WAIT_SECONDS = 25
+"""API Gateway gives up after 29 seconds; what is left is for everything but the waiting."""
+
+VARIABLES: Mapping[str, str] = {
+    "STAGE": "deployment stage; part of every physical name",
+    "AWS_REGION": "region of everything",
+    "APPS_FILE": "path of the apps file; default: the one beside this module",
+    "FEED_URL": "what containers stream: kinesis://STREAM",
+    "CALLBACK_BASE_URL": "base URL of this API as containers reach it; default: the request's own",
+    "CONTAINER_AWS_ENDPOINT_URL": "AWS endpoint as containers reach it; default: AWS itself",
+    "ALLOWED_ORIGINS": "origins of pages that may open sessions, comma separated, or *",
+    "SESSION_URL_TEMPLATE": "what a browser opens; {ip} {dashed_ip} {port} {path}",
+    "DEFAULT_WAIT_SECONDS": "how long GET /session waits for a cold start unless told",
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of the dispatcher. Names of AWS resources follow from the stage."""
+
+    stage: str
+    region: str
+    apps: Apps
+    feed_url: str
+    callback_base_url: str | None
+    container_aws_endpoint_url: str | None
+    allowed_origins: str
+    session_url_template: str
+    default_wait_seconds: float
+
+    @property
+    def cluster(self) -> str:
+        """Name of the ECS cluster."""
+        return f"usher-{self.stage}"
+
+    @property
+    def sessions_table(self) -> str:
+        """Name of the DynamoDB table of sessions."""
+        return f"usher-{self.stage}-sessions"
+
+    @property
+    def launches_queue(self) -> str:
+        """Name of the SQS queue of sessions that wait for capacity."""
+        return launches_queue(self.stage)
+
+    @property
+    def stream(self) -> str:
+        """Name of the Kinesis stream of updates."""
+        return f"usher-{self.stage}-updates"
+
+
+def launches_queue(stage: str) -> str:
+    """Name of the SQS queue of launches; Chalice needs it while app.py is being imported."""
+    return f"usher-{stage}-launches"
+
+
+def stage(environ: Mapping[str, str] = os.environ) -> str:
+    """The deployment stage, `local` unless STAGE says otherwise."""
+    return environ.get("STAGE", "local")
+
+
+def load_config(environ: Mapping[str, str] = os.environ) -> Config:
+    """Read and check the environment. Raises ConfigurationError."""
+    stage_name = stage(environ)
+    apps_file = environ.get("APPS_FILE")
+    wait = environ.get("DEFAULT_WAIT_SECONDS", "20")
+    if not wait.isdigit() or int(wait) > MAX_WAIT_SECONDS:
+        raise ConfigurationError(
+            f"DEFAULT_WAIT_SECONDS: a whole number up to {MAX_WAIT_SECONDS}, not {wait!r}"
+        )
+    template = environ.get("SESSION_URL_TEMPLATE", "ws://{ip}:{port}{path}")
+    try:
+        template.format(ip="192.0.2.1", dashed_ip="192-0-2-1", port=1, path="/")
+    except (KeyError, IndexError, ValueError) as error:
+        raise ConfigurationError(f"SESSION_URL_TEMPLATE: {error!r}") from error
+    return Config(
+        stage=stage_name,
+        region=environ.get("AWS_REGION", "us-east-1"),
+        apps=load_apps(Path(apps_file) if apps_file else None),
+        feed_url=environ.get("FEED_URL", f"kinesis://usher-{stage_name}-updates"),
+        callback_base_url=environ.get("CALLBACK_BASE_URL") or None,
+        container_aws_endpoint_url=environ.get("CONTAINER_AWS_ENDPOINT_URL") or None,
+        allowed_origins=environ.get("ALLOWED_ORIGINS", "*"),
+        session_url_template=template,
+        default_wait_seconds=int(wait),
+    )
+
+
+def load_apps(path: Path | None = None) -> Apps:
+    """Read the apps file at `path`, or the one shipped. Raises ConfigurationError."""
+    source = path or Path(__file__).with_name("apps.toml")
+    try:
+        return parse_apps(tomllib.loads(source.read_text(encoding="utf-8")))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{source}: {error}") from error
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{source}: {error}") from error

@@ -1,0 +1,53 @@
+"""The public address of a task: which host it runs on, and what the world calls that host."""
+
+from collections.abc import Callable
+from typing import Any
+
+from chalicelib.ecs.task_changes import TaskChange
+
+CACHE_SECONDS = 300
+"""A host keeps its public IP while it runs; a recycled one is another container instance."""
+
+
+class Addresses:
+    """Finds public IPs, two calls for a host and none for a host seen lately."""
+
+    def __init__(self, ecs: Any, ec2: Any, cluster: str, now: Callable[[], float]) -> None:
+        self._ecs = ecs
+        self._ec2 = ec2
+        self._cluster = cluster
+        self._now = now
+        self._cache: dict[str, tuple[str, float]] = {}
+
+    def public_ip(self, change: TaskChange) -> str | None:
+        """The public IP of a running task, or None where it has none (yet)."""
+        where = change.network_interface_id or change.container_instance_arn
+        if where is None:
+            return None
+        cached = self._cache.get(where)
+        if cached and cached[1] > self._now():
+            return cached[0]
+        look = self._of_interface if change.network_interface_id else self._of_instance
+        ip = look(where)
+        if ip is not None:
+            self._cache[where] = (ip, self._now() + CACHE_SECONDS)
+        return ip
+
+    def _of_instance(self, container_instance_arn: str) -> str | None:
+        answer = self._ecs.describe_container_instances(
+            cluster=self._cluster, containerInstances=[container_instance_arn]
+        )
+        if not answer["containerInstances"]:
+            return None
+        instance_id = answer["containerInstances"][0]["ec2InstanceId"]
+        reservations = self._ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]
+        instances = [i for reservation in reservations for i in reservation["Instances"]]
+        return instances[0].get("PublicIpAddress") if instances else None
+
+    def _of_interface(self, network_interface_id: str) -> str | None:
+        answer = self._ec2.describe_network_interfaces(NetworkInterfaceIds=[network_interface_id])
+        interfaces = answer["NetworkInterfaces"]
+        if not interfaces:
+            return None
+        ip = interfaces[0].get("Association", {}).get("PublicIp")
+        return str(ip) if ip else None

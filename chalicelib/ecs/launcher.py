@@ -1,0 +1,96 @@
+"""The calls to ECS: run, stop, look. What is built and read stands next door, purely."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.ecs.failures import LaunchError, LaunchFailure, classify_error, classify_failures
+from chalicelib.ecs.requests import TaskRequest, run_task_for
+from chalicelib.ecs.task_changes import TaskChange, parse_task
+
+DESCRIBE_BATCH = 100
+"""DescribeTasks takes at most this many tasks."""
+
+
+class Launcher:
+    """Runs and stops tasks of one cluster through a boto3 ECS client."""
+
+    def __init__(self, ecs: Any, cluster: str, container: str) -> None:
+        self._ecs = ecs
+        self._cluster = cluster
+        self._container = container
+
+    def newest_revision(self, family: str) -> str:
+        """ARN of the newest active task definition of `family`. Raises LaunchError."""
+        try:
+            answer = self._ecs.describe_task_definition(taskDefinition=family)
+        except ClientError as error:
+            raise _launch_error(error) from error
+        except BotoCoreError as error:
+            raise LaunchError(LaunchFailure.THROTTLED, str(error)) from error
+        return str(answer["taskDefinition"]["taskDefinitionArn"])
+
+    def run(self, request: TaskRequest) -> TaskChange:
+        """Run one task and return it as ECS accepted it. Raises LaunchError.
+
+        Repeating the same request gives the same task, as long as ECS remembers its token.
+        """
+        try:
+            answer = self._ecs.run_task(**run_task_for(request, self._cluster))
+        except ClientError as error:
+            adopted = self._adopt(error)
+            if adopted is None:
+                raise _launch_error(error) from error
+            return adopted
+        except BotoCoreError as error:
+            raise LaunchError(LaunchFailure.UNCERTAIN, str(error)) from error
+        if not answer.get("tasks"):
+            raise classify_failures(answer.get("failures", ()))
+        return parse_task(answer["tasks"][0], self._container)
+
+    def stop(self, task_arn: str, reason: str) -> None:
+        """Ask ECS to stop a task: SIGTERM, later SIGKILL. A task that is gone is no error."""
+        try:
+            self._ecs.stop_task(cluster=self._cluster, task=task_arn, reason=reason[:255])
+        except ClientError as error:
+            if not _is_missing_task(error):
+                raise
+
+    def describe(self, task_arns: Sequence[str]) -> dict[str, TaskChange]:
+        """Look at tasks, in batches; those ECS has forgotten are absent from the answer."""
+        found = {}
+        for start in range(0, len(task_arns), DESCRIBE_BATCH):
+            batch = list(task_arns[start : start + DESCRIBE_BATCH])
+            answer = self._ecs.describe_tasks(cluster=self._cluster, tasks=batch)
+            for task in answer["tasks"]:
+                change = parse_task(task, self._container)
+                found[change.task_arn] = change
+        return found
+
+    def running(self) -> Iterator[TaskChange]:
+        """All tasks of the cluster that are meant to run, page by page."""
+        pages = self._ecs.get_paginator("list_tasks").paginate(
+            cluster=self._cluster, desiredStatus="RUNNING"
+        )
+        for page in pages:
+            if page["taskArns"]:
+                yield from self.describe(page["taskArns"]).values()
+
+    def _adopt(self, error: ClientError) -> TaskChange | None:
+        """The task that a ConflictException names: the token was used, so it is ours already."""
+        if error.response["Error"]["Code"] != "ConflictException":
+            return None
+        arns = [str(arn) for arn in error.response.get("resourceIds", ())]
+        return next(iter(self.describe(arns).values()), None) if arns else None
+
+
+def _launch_error(error: ClientError) -> LaunchError:
+    told = error.response["Error"]
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
+    return classify_error(told["Code"], told.get("Message", ""), status)
+
+
+def _is_missing_task(error: ClientError) -> bool:
+    told = error.response["Error"]
+    return told["Code"] == "InvalidParameterException" and "not found" in told["Message"].lower()

@@ -1,0 +1,78 @@
+"""What ECS says of a task, whether by a Task State Change event or by DescribeTasks. Pure.
+
+Both carry the same shape, so both become a `TaskChange`. Events arrive at least once and in
+any order; `version` decides which is newer (the event's own `version` is always "0").
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+STOPPED = "STOPPED"
+
+
+@dataclass(frozen=True)
+class TaskChange:
+    """One observation of one task. Fields carry ECS's words."""
+
+    task_arn: str
+    version: int
+    last_status: str
+    desired_status: str
+    started_by: str | None = None
+    task_definition_arn: str | None = None
+    container_instance_arn: str | None = None
+    network_interface_id: str | None = None
+    host_port: int | None = None
+    health_status: str | None = None
+    exit_code: int | None = None
+    stop_code: str | None = None
+    stopped_reason: str | None = None
+    container_reason: str | None = None
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether nothing of the task runs any more."""
+        return self.last_status == STOPPED
+
+    @property
+    def why_stopped(self) -> str:
+        """ECS's most telling words about the end, for people."""
+        words = [self.container_reason, self.stopped_reason, self.stop_code]
+        told = next((word for word in words if word), "stopped without a reason")
+        return told if self.exit_code is None else f"{told} (exit code {self.exit_code})"
+
+
+def parse_task(task: Mapping[str, Any], container: str) -> TaskChange:
+    """Read `detail` of a Task State Change event, or one task of DescribeTasks.
+
+    `container` names the container whose port, health and exit code are meant.
+    """
+    of_container: Mapping[str, Any] = next(
+        (c for c in task.get("containers", ()) if c.get("name") == container), {}
+    )
+    bindings = of_container.get("networkBindings") or ()
+    return TaskChange(
+        task_arn=task["taskArn"],
+        version=int(task.get("version", 0)),
+        last_status=task["lastStatus"],
+        desired_status=task.get("desiredStatus", ""),
+        started_by=task.get("startedBy"),
+        task_definition_arn=task.get("taskDefinitionArn"),
+        container_instance_arn=task.get("containerInstanceArn"),
+        network_interface_id=_network_interface(task),
+        host_port=next((int(b["hostPort"]) for b in bindings if b.get("hostPort")), None),
+        health_status=of_container.get("healthStatus"),
+        exit_code=of_container.get("exitCode"),
+        stop_code=task.get("stopCode"),
+        stopped_reason=task.get("stoppedReason"),
+        container_reason=of_container.get("reason"),
+    )
+
+
+def _network_interface(task: Mapping[str, Any]) -> str | None:
+    for attachment in task.get("attachments", ()):
+        for detail in attachment.get("details", ()):
+            if detail.get("name") == "networkInterfaceId":
+                return str(detail["value"])
+    return None

@@ -1,0 +1,73 @@
+"""The task definition of an app, hardened: one builder for AWS, the local cloud and the tests.
+
+Pure. The result is the argument of ECS's RegisterTaskDefinition.
+"""
+
+from typing import Any
+
+from chalicelib.apps import App
+
+CONTAINER = "session"
+"""Name of the one container of a session's task."""
+
+
+def family_of(app_name: str, stage: str) -> str:
+    """The task definition family of an app in a stage."""
+    return f"usher-{stage}-{app_name}"
+
+
+def task_definition_for(
+    app: App, *, stage: str, image: str | None = None, task_role_arn: str | None = None
+) -> dict[str, Any]:
+    """Build the RegisterTaskDefinition request of `app`.
+
+    `image` is what the app's image is called in the registry, if not what the apps file calls it.
+    A task role is given only to apps whose feed needs AWS.
+    """
+    container: dict[str, Any] = {
+        "name": CONTAINER,
+        "image": image or app.image,
+        "essential": True,
+        "cpu": app.cpu,
+        "memory": app.memory,
+        "portMappings": [
+            {
+                "containerPort": app.port,
+                "hostPort": 0 if app.network_mode == "bridge" else app.port,
+                "protocol": "tcp",
+            }
+        ],
+        "environment": [{"name": k, "value": v} for k, v in sorted(app.environment.items())],
+        "user": app.user,
+        "privileged": False,
+        "readonlyRootFilesystem": True,
+        "dockerSecurityOptions": ["no-new-privileges"] if app.launch_type == "EC2" else [],
+        "linuxParameters": {"capabilities": {"drop": ["ALL"]}, "initProcessEnabled": False},
+        "ulimits": [
+            {"name": "nofile", "softLimit": 1024, "hardLimit": 1024},
+            {"name": "core", "softLimit": 0, "hardLimit": 0},
+        ],
+        "stopTimeout": app.stop_timeout_seconds,
+    }
+    if app.entry_point:
+        container["entryPoint"] = list(app.entry_point)
+    if app.command:
+        container["command"] = list(app.command)
+    if app.health_check:
+        container["healthCheck"] = {
+            "command": list(app.health_check),
+            "interval": 5,
+            "timeout": 2,
+            "retries": 3,
+        }
+    request: dict[str, Any] = {
+        "family": family_of(app.name, stage),
+        "networkMode": app.network_mode,
+        "requiresCompatibilities": [app.launch_type],
+        "containerDefinitions": [container],
+    }
+    if app.needs_aws and task_role_arn:
+        request["taskRoleArn"] = task_role_arn
+    if app.launch_type == "FARGATE":
+        request |= {"cpu": str(app.cpu), "memory": str(app.memory)}
+    return request

@@ -1,0 +1,68 @@
+"""The domain's errors, and the HTTP status of each.
+
+Raised where the mistake is found, rendered by `chalicelib.http.answering` as
+`{"error": {"code", "message"}}`. A lost conditional write is no error but a result.
+"""
+
+
+class UsherError(Exception):
+    """An answer other than success. `code` is for programs, the message for people."""
+
+    status = 500
+    code = "internal"
+
+    def __init__(self, message: str, *, retry_after_seconds: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class BadRequestError(UsherError):
+    """The request is malformed; repeating it unchanged is pointless."""
+
+    status = 400
+    code = "bad_request"
+
+
+class UnknownAppError(BadRequestError):
+    """`app` names nothing this deployment offers."""
+
+    code = "unknown_app"
+
+
+class UnauthorizedError(UsherError):
+    """Who is asking is unknown, or the key is wrong."""
+
+    status = 401
+    code = "unauthorized"
+
+
+class NotFoundError(UsherError):
+    """No such session, or none of yours."""
+
+    status = 404
+    code = "not_found"
+
+
+class ConflictError(UsherError):
+    """The state of things does not allow it."""
+
+    status = 409
+    code = "conflict"
+
+
+class StartFailedError(UsherError):
+    """The container ended before it was ready; the message is ECS's reason or its own."""
+
+    status = 503
+    code = "failed_to_start"
+
+
+class UnavailableError(UsherError):
+    """Something the dispatcher leans on does not answer."""
+
+    status = 503
+    code = "unavailable"
+
+
+class ConfigurationError(Exception):
+    """The deployment is set up wrongly; every problem found is in the message."""

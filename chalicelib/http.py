@@ -1,0 +1,79 @@
+"""How answers leave the dispatcher: JSON, never cached, errors in one shape."""
+
+import functools
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from chalice.app import CORSConfig, Response
+
+from chalicelib.errors import BadRequestError, UsherError
+
+CORS = CORSConfig(
+    allow_origin="*",
+    allow_headers=["Idempotency-Key"],
+    expose_headers=["Location", "Retry-After"],
+    max_age=600,
+)
+"""The API carries no cookies: an origin gains nothing here that a command line has not."""
+
+MAX_BODY_BYTES = 16_384
+_log = logging.getLogger("usher.http")
+
+
+def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON answer that no cache keeps."""
+    return Response(
+        body=body, status_code=status, headers={"Cache-Control": "no-store", **(headers or {})}
+    )
+
+
+def error_answer(error: UsherError) -> Response:
+    """An error in the documented shape, with Retry-After where waiting helps."""
+    retry = error.retry_after_seconds
+    headers = {} if retry is None else {"Retry-After": str(retry)}
+    body = {"error": {"code": error.code, "message": str(error)}}
+    return answer(body, error.status, headers)
+
+
+def answering(view: Callable[..., Response]) -> Callable[..., Response]:
+    """Render the domain's errors; what nobody foresaw becomes a 500 without details."""
+
+    @functools.wraps(view)
+    def wrapped(*args: Any, **kwargs: Any) -> Response:
+        try:
+            return view(*args, **kwargs)
+        except UsherError as error:
+            return error_answer(error)
+        except Exception:  # noqa: BLE001 - the outermost frame: log it whole, tell nothing
+            _log.exception("unforeseen error in %s", view.__name__)
+            return error_answer(UsherError("something went wrong here; it was logged"))
+
+    return wrapped
+
+
+def unify_errors(event: Any, get_response: Callable[[Any], Response]) -> Response:
+    """Middleware: bring what Chalice itself refuses (405, 415, …) into the documented shape."""
+    response = get_response(event)
+    body = response.body
+    if response.status_code >= 400 and isinstance(body, dict) and "Code" in body:
+        code = _snake(str(body["Code"]).removesuffix("Error"))
+        response.body = {"error": {"code": code, "message": body.get("Message", "")}}
+        response.headers.setdefault("Cache-Control", "no-store")
+        response.headers.setdefault("Access-Control-Allow-Origin", "*")
+    return response
+
+
+def json_body(raw: bytes | str | None) -> Any:
+    """The parsed body of a request. Raises BadRequestError."""
+    if not raw or len(raw) > MAX_BODY_BYTES:
+        raise BadRequestError(f"the body must be JSON of at most {MAX_BODY_BYTES} bytes")
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise BadRequestError(f"the body is not JSON: {error}") from error
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")

@@ -1,0 +1,56 @@
+"""What clients are told of a session. Pure. Nothing here carries the container's key."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from chalicelib.sessions.model import HANDED_OUT, Session, State
+
+RETRY_AFTER_SECONDS = 1
+
+
+def address_of(session: Session, url_template: str) -> dict[str, Any]:
+    """Where the browser goes: ip, port, path and url. The path is the secret that lets it in."""
+    path = f"/{session.uuid}"
+    ip = session.ip or ""
+    url = url_template.format(
+        ip=f"[{ip}]" if ":" in ip else ip,
+        dashed_ip=ip.replace(".", "-").replace(":", "-"),
+        port=session.port,
+        path=path,
+    )
+    return {"ip": ip, "port": session.port, "path": path, "url": url}
+
+
+def body_of(session: Session, url_template: str) -> dict[str, Any]:
+    """The JSON body of a session: its address, when to ask again, or why it ended."""
+    told: dict[str, Any] = {
+        "id": session.id,
+        "state": session.state.value,
+        "app": session.app,
+        "revision": session.revision,
+    }
+    if session.state in HANDED_OUT:
+        told |= address_of(session, url_template)
+        told |= {"warm": was_warm(session), "connectBy": _instant(session.connect_by)}
+    elif session.state in {State.STOPPING, State.ENDED}:
+        told |= {"reason": session.reason, "detail": session.detail}
+        told |= {"endedAt": _instant(session.ended_at)}
+    else:
+        told |= {"retryAfter": RETRY_AFTER_SECONDS}
+    return told
+
+
+def status_of(session: Session) -> int:
+    """202 while there is nothing to hand out yet, else 200."""
+    return 202 if session.is_live and session.state not in HANDED_OUT else 200
+
+
+def was_warm(session: Session) -> bool:
+    """Whether the container was waiting before the request came."""
+    return any(change.state is State.WARM for change in session.history)
+
+
+def _instant(at: float | None) -> str | None:
+    return (
+        None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    )

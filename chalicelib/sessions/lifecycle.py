@@ -1,0 +1,171 @@
+"""What becomes of a session when something is learnt. Pure: a record in, a record out.
+
+News comes from three sides, late, twice and in any order: ECS (task changes), the container
+(callbacks) and people (stop). Each is folded into the record as a fact, and the state follows
+from the facts, so that no order of arrival loses one. The same record out means: nothing new.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from chalicelib.apps import App
+from chalicelib.contract import Bye, Callback
+from chalicelib.ecs.task_changes import TaskChange
+from chalicelib.sessions.model import Reason, Session, State
+
+HEALTHY = "HEALTHY"
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A callback that the session's state does not allow."""
+
+    why: str
+
+
+_REASON_OF_BYE = {
+    Bye.DISCONNECTED: Reason.DISCONNECTED,
+    Bye.SLOW_CLIENT: Reason.DISCONNECTED,
+    Bye.NEVER_CONNECTED: Reason.NEVER_CONNECTED,
+    Bye.EXPIRED: Reason.EXPIRED,
+    Bye.STOPPED: Reason.STOPPED,
+    Bye.APP_FAILED: Reason.UNHEALTHY,
+    Bye.FEED_FAILED: Reason.UNHEALTHY,
+}
+
+
+def fold_launch(session: Session, change: TaskChange, now: float) -> Session:
+    """RunTask accepted the session's request: it is STARTING, if nothing overtook the answer."""
+    if session.task_arn is not None or session.state is not State.QUEUED:
+        return session
+    started = replace(
+        session,
+        task_arn=change.task_arn,
+        task_definition=change.task_definition_arn or session.task_definition,
+    )
+    return started.moved(State.STARTING, now, "RunTask accepted")
+
+
+def fold_task(
+    session: Session, change: TaskChange, ip: str | None, app: App, now: float
+) -> Session:
+    """Take in what ECS says of the session's task. Old and repeated news changes nothing."""
+    if session.state is State.ENDED or change.version <= session.task_version:
+        return session
+    if session.task_arn not in {None, change.task_arn}:
+        return session
+    session = fold_launch(session, change, now)
+    session = replace(
+        session,
+        task_arn=change.task_arn,
+        task_version=change.version,
+        container_instance=change.container_instance_arn or session.container_instance,
+        port=change.host_port or (app.port if change.network_interface_id else session.port),
+        ip=ip or session.ip,
+    )
+    if change.is_stopped:
+        return end(session, *_why_ended(session, change), now=now)
+    if change.health_status == HEALTHY and session.ready_at is None:
+        session = replace(session, ready_at=now)
+    return settle(session, app, now)
+
+
+def fold_callback(
+    session: Session, callback: Callback, app: App, now: float, words: str = ""
+) -> Session | Refused:
+    """Take in what the container says of itself. `words`: the reason or detail it gave."""
+    if session.state is State.ENDED:
+        return Refused("the session has ended")
+    match callback:
+        case Callback.READY:
+            ready_at = session.ready_at or now
+            return settle(_with(session, ready_at=ready_at), app, now)
+        case Callback.CONNECTED:
+            return _connected(session, now)
+        case Callback.DISCONNECTED:
+            return _leaving(session, Reason.DISCONNECTED, "the client disconnected", now)
+        case Callback.STOPPING:
+            known = words in set(Bye)
+            reason = _REASON_OF_BYE[Bye(words)] if known else Reason.STOPPED
+            return _leaving(session, reason, f"the container is stopping: {words}", now)
+        case Callback.FAILED:
+            return _with(session, detail=words or "the container failed")
+
+
+def found_connected(session: Session, now: float) -> Session:
+    """The container says, when asked, that its client is there: the callback was lost."""
+    told = _connected(session, now)
+    return session if isinstance(told, Refused) else told
+
+
+def fold_stop(session: Session, reason: Reason, cause: str, now: float) -> Session:
+    """Somebody wants it stopped. One that never reached ECS ends at once."""
+    if not session.is_live:
+        return session
+    if session.state is State.QUEUED:
+        return end(session, reason, cause, now=now)
+    return _leaving(session, reason, cause, now)
+
+
+def end(session: Session, reason: Reason, detail: str | None, *, now: float) -> Session:
+    """Nothing of it runs any more. The first reason known stays: a stop explains the exit code."""
+    if session.state is State.ENDED:
+        return session
+    told = session.reason or reason
+    ended = replace(
+        session, reason=told, detail=session.detail or detail, ended_at=now, connect_by=None
+    )
+    return ended.moved(State.ENDED, now, detail or told)
+
+
+def settle(session: Session, app: App, now: float) -> Session:
+    """The state that the facts add up to: an address and a ready container can be handed out."""
+    reachable = session.ip is not None and session.port is not None
+    if session.state is not State.STARTING or not reachable or session.ready_at is None:
+        return session
+    if session.owner is None:
+        return session.moved(State.WARM, now, "ready, nobody's")
+    return reserve(session, app, now, "ready")
+
+
+def reserve(session: Session, app: App, now: float, cause: str) -> Session:
+    """Hand the address out: the client's time to connect begins."""
+    reserved = session.moved(State.RESERVED, now, cause)
+    return replace(reserved, connect_by=now + app.connect_deadline_seconds)
+
+
+def _with(session: Session, **facts: Any) -> Session:
+    """The session with these facts; the very same record where it has them already."""
+    changed = replace(session, **facts)
+    return session if changed == session else changed
+
+
+def _connected(session: Session, now: float) -> Session | Refused:
+    if session.state is State.ACTIVE:
+        return session
+    if session.state is not State.RESERVED:
+        return Refused(f"nobody may connect while it is {session.state}")
+    active = session.moved(State.ACTIVE, now, "the client connected")
+    return replace(active, connected_at=now, connect_by=None)
+
+
+def _leaving(session: Session, reason: Reason, cause: str, now: float) -> Session:
+    if session.state is State.STOPPING:
+        return session
+    if session.state is State.QUEUED:  # the container spoke before RunTask's answer was written
+        session = session.moved(State.STARTING, now, "the container called")
+    return replace(session.moved(State.STOPPING, now, cause), reason=reason, connect_by=None)
+
+
+def _why_ended(session: Session, change: TaskChange) -> tuple[Reason, str | None]:
+    words = change.why_stopped
+    if session.state in {State.QUEUED, State.STARTING}:
+        return Reason.FAILED_TO_START, words
+    if "health check" in words.lower():
+        return Reason.UNHEALTHY, words
+    if change.stop_code == "UserInitiated":
+        return Reason.STOPPED, words
+    if change.exit_code == 0:
+        came = session.state is State.ACTIVE
+        return (Reason.DISCONNECTED if came else Reason.NEVER_CONNECTED), words
+    return Reason.LOST, words

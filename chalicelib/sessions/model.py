@@ -1,0 +1,154 @@
+"""A session: one user's container, from the request to its end. Pure.
+
+States move forward only; `NEXT` is the one table of transitions. The end carries a reason.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where a session is in its life."""
+
+    QUEUED = "QUEUED"
+    """Recorded, and not (yet) accepted by ECS."""
+    STARTING = "STARTING"
+    """RunTask accepted."""
+    WARM = "WARM"
+    """Ready, nobody's."""
+    RESERVED = "RESERVED"
+    """The address was handed out; the client has until `connect_by`."""
+    ACTIVE = "ACTIVE"
+    """The client is connected."""
+    STOPPING = "STOPPING"
+    """On its way out; `reason` is known."""
+    ENDED = "ENDED"
+    """Nothing runs any more."""
+
+
+class Reason(StrEnum):
+    """Why a session ended."""
+
+    DISCONNECTED = "disconnected"
+    NEVER_CONNECTED = "never_connected"
+    EXPIRED = "expired"
+    STOPPED = "stopped"
+    FAILED_TO_START = "failed_to_start"
+    UNHEALTHY = "unhealthy"
+    LOST = "lost"
+    DRAINED = "drained"
+    QUEUE_TIMEOUT = "queue_timeout"
+
+
+NEXT: dict[State, frozenset[State]] = {
+    State.QUEUED: frozenset({State.STARTING, State.STOPPING, State.ENDED}),
+    State.STARTING: frozenset({State.WARM, State.RESERVED, State.STOPPING, State.ENDED}),
+    State.WARM: frozenset({State.RESERVED, State.STOPPING, State.ENDED}),
+    State.RESERVED: frozenset({State.ACTIVE, State.STOPPING, State.ENDED}),
+    State.ACTIVE: frozenset({State.STOPPING, State.ENDED}),
+    State.STOPPING: frozenset({State.ENDED}),
+    State.ENDED: frozenset(),
+}
+
+HANDED_OUT = frozenset({State.RESERVED, State.ACTIVE})
+"""The states in which a client may be told the address."""
+
+COMING = frozenset({State.QUEUED, State.STARTING})
+"""The states in which it is worth waiting for an address."""
+
+KEPT_CHANGES = 32
+"""A record keeps at most this many changes of its history."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One step of a session's history: when, to which state, and what caused it."""
+
+    at: float
+    state: State
+    cause: str
+
+
+@dataclass(frozen=True)
+class Session:
+    """The record of a session. Instants are seconds since 1970. `uuid` and `key` are secrets."""
+
+    id: str
+    uuid: str
+    """The path the container serves; whoever knows it may connect."""
+    key: str
+    """What the container proves itself with when it calls back."""
+    app: str
+    owner: str | None
+    callback_url: str
+    created_at: float
+    not_after: float
+    """How long it may stay QUEUED."""
+    state: State = State.QUEUED
+    version: int = 1
+    """Of the record: every write expects the version it read."""
+    attempt: int = 1
+    """Of RunTask; a new one only where the last provably started nothing."""
+    task_definition: str | None = None
+    task_arn: str | None = None
+    task_version: int = 0
+    """ECS's `version` of the newest observation taken in."""
+    container_instance: str | None = None
+    ip: str | None = None
+    port: int | None = None
+    ready_at: float | None = None
+    connected_at: float | None = None
+    connect_by: float | None = None
+    ended_at: float | None = None
+    reason: Reason | None = None
+    detail: str | None = None
+    """For people: what ECS or the container said."""
+    history: tuple[Change, ...] = ()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a client may still come to it, now or later."""
+        return self.state not in {State.STOPPING, State.ENDED}
+
+    @property
+    def started_by(self) -> str:
+        """What its task is marked with; the way back from a task to this record."""
+        return started_by(self.id)
+
+    @property
+    def changed_at(self) -> float:
+        """When it came to its present state."""
+        return self.history[-1].at if self.history else self.created_at
+
+    @property
+    def revision(self) -> int | None:
+        """Revision of the task definition it runs on."""
+        if self.task_definition is None:
+            return None
+        return int(self.task_definition.rsplit(":", 1)[1])
+
+    def has_claim_to(self, task_arn: str) -> bool:
+        """Whether this task is the session's own, or the first that could become it."""
+        return self.state is not State.ENDED and self.task_arn in {None, task_arn}
+
+    def moved(self, state: State, now: float, cause: str) -> "Session":
+        """The same session one state on. Raises ValueError where `NEXT` has no such step."""
+        if state not in NEXT[self.state]:
+            raise ValueError(f"{self.state} does not lead to {state}")
+        history = (*self.history, Change(now, state, cause))[-KEPT_CHANGES:]
+        return replace(self, state=state, history=history)
+
+
+PREFIX = "session/"
+
+
+def started_by(session_id: str) -> str:
+    """ECS's startedBy of a session's task."""
+    return PREFIX + session_id
+
+
+def session_id_of(started_by: str | None) -> str | None:
+    """The session a task belongs to, or None when it is no session's."""
+    if started_by is None or not started_by.startswith(PREFIX):
+        return None
+    return started_by.removeprefix(PREFIX)

@@ -1,0 +1,126 @@
+"""What the sweep does about each session and each task. Pure: everything seen goes in.
+
+Events and callbacks may be lost; records and tasks then disagree. The sweep compares all of
+both and repairs either side. Every action is harmless when repeated.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from chalicelib.apps import App
+from chalicelib.ecs.task_changes import TaskChange
+from chalicelib.sessions.model import Reason, Session, State, session_id_of
+
+SETTLE_SECONDS = 15
+"""ListTasks lags behind RunTask; a launch is no loss before this."""
+RELAUNCH_SECONDS = 45
+"""A QUEUED session nobody tried for this long was forgotten by a crash."""
+START_DEADLINE_SECONDS = 300
+"""A container that is not ready by then never will be; Fargate needs 30 to 70 seconds."""
+MARGIN_SECONDS = 10
+"""Containers end by themselves at their deadlines; the sweep comes after them."""
+
+
+@dataclass(frozen=True)
+class Observe:
+    """Take in what ECS says: an event of this was lost, or is on its way."""
+
+    task: TaskChange
+
+
+@dataclass(frozen=True)
+class StopOrphan:
+    """A task without a session that claims it."""
+
+    task: TaskChange
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A session that is overdue."""
+
+    session_id: str
+    reason: Reason
+    cause: str
+
+
+@dataclass(frozen=True)
+class AskWhetherConnected:
+    """A session whose client should have come: its container knows, silence alone kills nothing."""
+
+    session: Session
+
+
+@dataclass(frozen=True)
+class Relaunch:
+    """A session that was recorded and never launched."""
+
+    session: Session
+
+
+@dataclass(frozen=True)
+class EndLost:
+    """A session whose task ECS knows nothing of any more."""
+
+    session_id: str
+
+
+Action = Observe | StopOrphan | Stop | AskWhetherConnected | Relaunch | EndLost
+
+
+def plan_reaping(
+    sessions: Iterable[Session],
+    tasks: Mapping[str, TaskChange],
+    apps: Mapping[str, App],
+    now: float,
+) -> Iterator[Action]:
+    """All actions for what was seen: live sessions, and tasks by ARN (running, and of sessions)."""
+    by_id = {session.id: session for session in sessions}
+    for task in tasks.values():
+        session_id = session_id_of(task.started_by)
+        if session_id is None:
+            continue
+        session = by_id.get(session_id)
+        if session is None or not session.has_claim_to(task.task_arn):
+            if not task.is_stopped:
+                yield StopOrphan(task)
+        elif task.version > session.task_version or session.task_arn is None:
+            yield Observe(task)
+    claimed = {session_id_of(task.started_by) for task in tasks.values()}
+    for session in by_id.values():
+        action = _overdue(session, session.id in claimed, apps.get(session.app), now)
+        if action is not None:
+            yield action
+
+
+def _overdue(session: Session, has_task: bool, app: App | None, now: float) -> Action | None:
+    if not has_task:
+        return _without_task(session, now)
+    since = now - session.changed_at
+    lifetime = app.max_session_seconds if app else 0
+    stop_timeout = app.stop_timeout_seconds if app else 30
+    match session.state:
+        case State.STARTING if since > START_DEADLINE_SECONDS:
+            return Stop(session.id, Reason.FAILED_TO_START, "not ready in time")
+        case State.RESERVED if now > (session.connect_by or now) + MARGIN_SECONDS:
+            return AskWhetherConnected(session)
+        case State.STOPPING if since > stop_timeout + MARGIN_SECONDS:
+            return Stop(session.id, session.reason or Reason.STOPPED, "did not stop by itself")
+        case State.WARM | State.RESERVED | State.ACTIVE if (
+            app and now > session.created_at + lifetime + START_DEADLINE_SECONDS
+        ):
+            return Stop(session.id, Reason.EXPIRED, "beyond its maximum lifetime")
+    return None
+
+
+def _without_task(session: Session, now: float) -> Action | None:
+    if session.task_arn is not None:
+        young = now - session.changed_at < SETTLE_SECONDS
+        return None if young else EndLost(session.id)
+    if session.state is State.QUEUED and now - session.changed_at > RELAUNCH_SECONDS:
+        return Relaunch(session)
+    if session.state is State.QUEUED and now > session.not_after:
+        return Relaunch(session)
+    if session.state is State.STOPPING and now - session.changed_at > SETTLE_SECONDS:
+        return EndLost(session.id)
+    return None

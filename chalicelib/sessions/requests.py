@@ -1,0 +1,88 @@
+"""What clients may ask for, read and checked. Pure."""
+
+import math
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.apps import App, Apps
+from chalicelib.contract import Callback
+from chalicelib.errors import BadRequestError, NotFoundError, UnknownAppError
+
+_KEY = re.compile(r"[\x21-\x7e]{1,128}")
+_MAX_WORDS = 500
+
+
+@dataclass(frozen=True)
+class DispatchRequest:
+    """One GET /session: which app, how long to wait, and what makes a repetition recognisable."""
+
+    app: App
+    wait_seconds: float
+    idempotency_key: str | None
+    owner: str
+    callback_base_url: str
+
+
+def parse_dispatch(
+    query: Mapping[str, str],
+    headers: Mapping[str, str],
+    *,
+    apps: Apps,
+    owner: str,
+    callback_base_url: str,
+    default_wait_seconds: float,
+    max_wait_seconds: float,
+) -> DispatchRequest:
+    """Read query and headers of GET /session. Raises BadRequestError."""
+    name = query.get("app")
+    app = apps.get(name)
+    if app is None:
+        raise UnknownAppError(f"no app is called {name!r}; there are: {', '.join(apps.by_name)}")
+    key = headers.get("idempotency-key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise BadRequestError("Idempotency-Key: 1 to 128 printable ASCII characters, no spaces")
+    return DispatchRequest(
+        app=app,
+        wait_seconds=_wait(query.get("wait"), default_wait_seconds, max_wait_seconds),
+        idempotency_key=key,
+        owner=owner,
+        callback_base_url=callback_base_url,
+    )
+
+
+def parse_session_id(text: str) -> str:
+    """A session's id as the table knows it. Raises NotFoundError for what can be no id."""
+    try:
+        if str(uuid.UUID(text)) == text:
+            return text
+    except ValueError:
+        pass
+    raise NotFoundError("no such session")
+
+
+def parse_callback(body: Any) -> tuple[Callback, str]:
+    """Read a container's callback: its type and the words with it. Raises BadRequestError."""
+    if not isinstance(body, dict):
+        raise BadRequestError('the body must be a JSON object like {"type": "ready"}')
+    kind = body.get("type")
+    if not isinstance(kind, str) or kind not in set(Callback):
+        raise BadRequestError(f"type must be one of {', '.join(Callback)}")
+    words = body.get("reason", body.get("detail", ""))
+    if not isinstance(words, str):
+        raise BadRequestError("reason and detail must be strings")
+    return Callback(kind), words[:_MAX_WORDS]
+
+
+def _wait(text: str | None, default: float, maximum: float) -> float:
+    if text is None:
+        return default
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= maximum:  # NaN is neither
+        raise BadRequestError(f"wait: a number of seconds from 0 to {maximum:g}, not {text!r}")
+    return seconds

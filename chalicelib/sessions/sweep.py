@@ -1,0 +1,99 @@
+"""The sweep: look at everything, plan, act, report. One failed action does not stop the rest."""
+
+import json
+import logging
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Callable
+from typing import assert_never
+
+from chalicelib.config import Config
+from chalicelib.ecs.launcher import Launcher
+from chalicelib.sessions import lifecycle, reaping
+from chalicelib.sessions.launching import Launches
+from chalicelib.sessions.model import Reason, Session, State
+from chalicelib.sessions.service import Sessions
+from chalicelib.sessions.table import SessionsTable
+
+PROBE_TIMEOUT_SECONDS = 2
+_log = logging.getLogger("usher.sessions")
+
+
+class Sweep:
+    """Compares records with tasks and repairs both."""
+
+    def __init__(
+        self,
+        *,
+        table: SessionsTable,
+        launcher: Launcher,
+        launches: Launches,
+        sessions: Sessions,
+        config: Config,
+        now: Callable[[], float],
+    ) -> None:
+        self._table = table
+        self._launcher = launcher
+        self._launches = launches
+        self._sessions = sessions
+        self._config = config
+        self._now = now
+
+    def run(self) -> dict[str, int]:
+        """Sweep once. Returns how many actions of each kind were taken, `failed` among them."""
+        # Records first: a session recorded after this look is too young for its task to be missed,
+        # and a task seen without a record among these is looked up again before it is stopped.
+        sessions = list(self._table.live())
+        tasks = {task.task_arn: task for task in self._launcher.running()}
+        missing = [s.task_arn for s in sessions if s.task_arn and s.task_arn not in tasks]
+        tasks |= self._launcher.describe(missing)
+        plan = reaping.plan_reaping(sessions, tasks, self._config.apps.by_name, self._now())
+        taken: Counter[str] = Counter()
+        for action in plan:
+            try:
+                self._act(action)
+                taken[type(action).__name__] += 1
+            except Exception:  # noqa: BLE001 - actions are independent, the next sweep tries again
+                _log.exception("sweep: %s failed", type(action).__name__)
+                taken["failed"] += 1
+        if taken:
+            _log.info("sweep: %s", dict(taken))
+        return dict(taken)
+
+    def _act(self, action: reaping.Action) -> None:
+        match action:
+            case reaping.Observe(task) | reaping.StopOrphan(task):
+                self._sessions.on_task_change(task)
+            case reaping.Stop(session_id, reason, cause):
+                self._sessions.stop(session_id, reason, cause)
+            case reaping.AskWhetherConnected(session):
+                self._ask(session)
+            case reaping.Relaunch(session):
+                self._launches.launch(session)
+            case reaping.EndLost(session_id):
+                now = self._now()
+                words = "ECS knows nothing of its task any more"
+                self._table.change(
+                    session_id, lambda s: lifecycle.end(s, Reason.LOST, words, now=now)
+                )
+            case _:
+                assert_never(action)
+
+    def _ask(self, session: Session) -> None:
+        if probe_connected(f"http://{session.ip}:{session.port}/healthz"):
+            now = self._now()
+            self._table.change(session.id, lambda s: lifecycle.found_connected(s, now))
+            return
+        cause = "no client came in time"
+        self._sessions.stop(session.id, Reason.NEVER_CONNECTED, cause, only=State.RESERVED)
+
+
+def probe_connected(url: str) -> bool:
+    """Whether the container at `url` says that its client is there; no answer means no."""
+    try:
+        with urllib.request.urlopen(url, timeout=PROBE_TIMEOUT_SECONDS) as answer:  # noqa: S310
+            body = json.loads(answer.read(65_536))
+    except (OSError, ValueError, urllib.error.URLError):
+        return False
+    return isinstance(body, dict) and body.get("connected") is True

@@ -1,0 +1,137 @@
+"""Clients, tables and services, built once a process and only when first needed.
+
+boto3 is imported here and nowhere earlier: importing app.py stays cheap, which is what a
+cold start pays for.
+"""
+
+import secrets
+import threading
+import time
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chalicelib.config import Config, load_config
+from chalicelib.ecs.task_definitions import CONTAINER
+from chalicelib.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from chalicelib.sessions.launching import Launches
+    from chalicelib.sessions.service import Sessions
+    from chalicelib.sessions.sweep import Sweep
+    from chalicelib.sessions.table import SessionsTable
+
+CONNECT_TIMEOUT_SECONDS = 2
+READ_TIMEOUT_SECONDS = 5
+"""Below API Gateway's 29 seconds even when everything is tried again."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """What routes call."""
+
+    config: Config
+    table: "SessionsTable"
+    launches: "Launches"
+    sessions: "Sessions"
+    sweep: "Sweep"
+
+    def check(self) -> None:
+        """Raise UnavailableError unless the table of sessions answers."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            self.table.answered("health")
+        except (BotoCoreError, ClientError) as error:
+            raise UnavailableError(f"the table of sessions does not answer: {error}") from error
+
+
+class SystemClock:
+    """The machine's time."""
+
+    def time(self) -> float:
+        """Seconds since 1970."""
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        """Let `seconds` pass."""
+        time.sleep(seconds)
+
+
+class RandomIds:
+    """The machine's randomness."""
+
+    def uuid(self) -> str:
+        """A random UUID, version 4."""
+        return str(uuid.uuid4())
+
+    def key(self) -> str:
+        """256 random bits."""
+        return secrets.token_urlsafe(32)
+
+
+_lock = threading.Lock()
+_services: Services | None = None
+
+
+def services() -> Services:
+    """The services of this process."""
+    global _services  # noqa: PLW0603 - one per process is what a Lambda environment is
+    if _services is None:
+        with _lock:
+            if _services is None:
+                _services = build(load_config())
+    return _services
+
+
+def build(config: Config) -> Services:
+    """Build everything for `config`. Opens no connection yet."""
+    import boto3
+    from botocore.config import Config as ClientConfig
+
+    from chalicelib.ecs.addresses import Addresses
+    from chalicelib.ecs.launcher import Launcher
+    from chalicelib.sessions.launching import Launches, LaunchQueue
+    from chalicelib.sessions.service import Sessions
+    from chalicelib.sessions.sweep import Sweep
+    from chalicelib.sessions.table import SessionsTable
+
+    settings = ClientConfig(
+        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        read_timeout=READ_TIMEOUT_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        max_pool_connections=64,
+        parameter_validation=False,
+    )
+    session = boto3.session.Session(region_name=config.region)
+    dynamodb, sqs, ecs, ec2 = (
+        session.client(name, config=settings) for name in ("dynamodb", "sqs", "ecs", "ec2")
+    )
+    clock = SystemClock()
+    table = SessionsTable(dynamodb, config.sessions_table)
+    launcher = Launcher(ecs, config.cluster, CONTAINER)
+    launches = Launches(
+        table=table,
+        launcher=launcher,
+        queue=LaunchQueue(sqs, config.launches_queue),
+        config=config,
+        now=clock.time,
+    )
+    sessions = Sessions(
+        table=table,
+        launches=launches,
+        launcher=launcher,
+        addresses=Addresses(ecs, ec2, config.cluster, clock.time),
+        config=config,
+        clock=clock,
+        ids=RandomIds(),
+    )
+    sweep = Sweep(
+        table=table,
+        launcher=launcher,
+        launches=launches,
+        sessions=sessions,
+        config=config,
+        now=clock.time,
+    )
+    return Services(config=config, table=table, launches=launches, sessions=sessions, sweep=sweep)
