@@ -1,0 +1,252 @@
+"""The image that session images are built on, also where no registry can be reached.
+
+In this order: the wanted image if it is on this machine; a base made here earlier; a pull; a
+base made here now, with debootstrap from a Debian mirror. A base made here is kept as a tar in
+the user's cache folder, so that it is made once even if Docker's images are cleared.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import queue
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker
+
+Progress = Callable[[str], None]
+"""Takes one line for people."""
+
+PULL_SILENCE_SECONDS = 10.0
+"""A pull that shows no sign of life for so long is given up."""
+
+SUITE = "bookworm"
+MIRROR = "http://deb.debian.org/debian"
+REPOSITORY = "usher-base"
+
+
+class NoBaseImageError(Exception):
+    """There is no base image and none can be made; the message says why and what would help."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to make a base. Any change in it makes another image."""
+
+    packages: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    """Symbolic links as (path, target), absolute."""
+    environment: tuple[str, ...] = ()
+    suite: str = SUITE
+    left_out: tuple[str, ...] = (
+        "dev",
+        "usr/share/doc",
+        "usr/share/info",
+        "usr/share/locale",
+        "usr/share/man",
+        "var/cache",
+        "var/lib/apt/lists",
+        "var/log",
+    )
+    """What lies below these is not packed; the folders themselves are."""
+
+    @property
+    def tag(self) -> str:
+        """The name of its image: changes whenever the recipe does."""
+        text = json.dumps([self.__dict__, "set-id bits stripped"], sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        return f"{REPOSITORY}:{self.suite}-{digest}"
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "python": Recipe(
+        packages=("ca-certificates", "python3"),
+        links=(("usr/local/bin/python", "/usr/bin/python3"),),
+        # What python images call their version; it chooses the wheels.
+        environment=("PYTHON_VERSION=3.11",),
+    ),
+    "node": Recipe(packages=("ca-certificates", "nodejs")),
+    "debian": Recipe(),
+}
+"""By repository name of the wanted image: what can stand in for it."""
+
+
+def ensure_base(client: docker.APIClient, wanted: str, on_progress: Progress) -> str:
+    """Name of an image on this machine that can stand for `wanted`.
+
+    Raises NoBaseImageError.
+    """
+    if has_image(client, wanted):
+        return wanted
+    recipe = RECIPES.get(wanted.rpartition("/")[2].partition(":")[0])
+    if recipe and has_image(client, recipe.tag):
+        return recipe.tag
+    on_progress(f"pulling {wanted}")
+    trouble = pull(client, wanted)
+    if trouble is None:
+        return wanted
+    if recipe is None:
+        raise NoBaseImageError(f"{wanted} cannot be pulled: {trouble}")
+    on_progress(f"{wanted} cannot be pulled ({trouble}); making a base image here")
+    try:
+        _make(client, recipe, on_progress)
+    except NoBaseImageError as error:
+        raise NoBaseImageError(f"{wanted} cannot be pulled ({trouble}), and {error}") from error
+    return recipe.tag
+
+
+def has_image(client: docker.APIClient, name: str) -> bool:
+    try:
+        client.inspect_image(name)
+    except docker.errors.ImageNotFound:
+        return False
+    return True
+
+
+def pull(client: docker.APIClient, name: str) -> str | None:
+    """Pull an image; returns None, or why it did not come."""
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    def read() -> None:
+        try:
+            repository, tag = docker.utils.parse_repository_tag(name)
+            for line in client.pull(repository, tag or "latest", stream=True, decode=True):
+                lines.put(str(line.get("error", "")))
+        except docker.errors.APIError as error:
+            lines.put(str(error.explanation))
+        except (docker.errors.DockerException, OSError) as error:
+            lines.put(str(error))
+        lines.put(None)
+
+    # The engine has no limit for a pull, so another thread waits for it and is left behind.
+    threading.Thread(target=read, name=f"pull-{name}", daemon=True).start()
+    trouble: str | None = None
+    while True:
+        try:
+            line = lines.get(timeout=PULL_SILENCE_SECONDS)
+        except queue.Empty:
+            return f"the registry has been silent for {PULL_SILENCE_SECONDS:.0f} s"
+        if line is None:
+            return trouble
+        trouble = trouble or line or None
+
+
+def cache_folder() -> Path:
+    """Where what was expensive to make is kept; created when missing."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(root) / "usher"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextlib.contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Hold the lock `name` against other processes of this user and machine."""
+    with (cache_folder() / f"{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _make(client: docker.APIClient, recipe: Recipe, on_progress: Progress) -> None:
+    with locked("base-image"):
+        if has_image(client, recipe.tag):
+            return
+        archive = cache_folder() / f"{recipe.tag.replace(':', '-')}.tar.gz"
+        if not archive.exists():
+            _debootstrap(recipe, archive, on_progress)
+        on_progress(f"importing {recipe.tag}")
+        _import(client, recipe, archive)
+
+
+def _import(client: docker.APIClient, recipe: Recipe, archive: Path) -> None:
+    repository, _, tag = recipe.tag.partition(":")
+    changes = ['CMD ["/bin/sh"]', *(f"ENV {variable}" for variable in recipe.environment)]
+    answer = client.import_image_from_file(
+        str(archive), repository=repository, tag=tag, changes=changes
+    )
+    if '"error"' in answer:
+        raise NoBaseImageError(f"Docker does not import {archive}: {answer}")
+
+
+def why_not_made_here() -> str | None:
+    """Why this process cannot make a base image; None when it can."""
+    if not shutil.which("debootstrap"):
+        return "none can be made here without debootstrap (apt-get install debootstrap)"
+    if os.geteuid() != 0:
+        return "only root can make one here with debootstrap"
+    return None
+
+
+def _debootstrap(recipe: Recipe, archive: Path, on_progress: Progress) -> None:
+    if reason := why_not_made_here():
+        raise NoBaseImageError(reason)
+    with tempfile.TemporaryDirectory(prefix="usher-base-") as folder:
+        root = Path(folder) / "root"
+        _run(_debootstrap_command(recipe, root), on_progress)
+        on_progress("packing the base image")
+        partial = archive.with_name(f"{archive.name}.{os.getpid()}")
+        try:
+            with tarfile.open(partial, "w:gz", compresslevel=1) as tar:
+                tar.add(root, arcname=".", filter=lambda entry: packed(entry, recipe.left_out))
+                for path, target in recipe.links:
+                    tar.addfile(_link(path, target))
+            partial.replace(archive)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _debootstrap_command(recipe: Recipe, root: Path) -> list[str]:
+    include = [f"--include={','.join(recipe.packages)}"] if recipe.packages else []
+    command = ["debootstrap", "--variant=minbase", *include, recipe.suite, str(root), MIRROR]
+    # In a mount namespace of its own: what it mounts below the root goes when it ends, however
+    # it ends, before the folder is removed.
+    return ["unshare", "--mount", *command] if shutil.which("unshare") else command
+
+
+def _run(command: list[str], on_progress: Progress) -> None:
+    """Run debootstrap, telling of each new phase. Raises NoBaseImageError with its last words."""
+    last_words: list[str] = []
+    to_tell = ["retrieving", "extracting", "installing", "unpacking", "configuring"]
+    environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    ) as process:
+        for line in process.stdout or ():
+            last_words = [*last_words[-4:], line.strip()]
+            phase = line.removeprefix("I: ").partition(" ")[0].lower()
+            if phase in to_tell:
+                to_tell.remove(phase)
+                on_progress(f"base image: {phase} Debian packages")
+    if process.returncode != 0:
+        raise NoBaseImageError(f"debootstrap failed: {' | '.join(last_words)}")
+
+
+def packed(entry: tarfile.TarInfo, left_out: Iterable[str]) -> tarfile.TarInfo | None:
+    """The entry as it goes into the base, without set-id bits; None if it stays out."""
+    path = entry.name.removeprefix("./")
+    if entry.ischr() or entry.isblk() or entry.isfifo():
+        return None
+    if any(path.startswith(f"{prefix}/") for prefix in left_out):
+        return None
+    entry.mode &= ~0o6000
+    return entry
+
+
+def _link(path: str, target: str) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(f"./{path}")
+    entry.type = tarfile.SYMTYPE
+    entry.linkname = target
+    return entry

@@ -1,0 +1,259 @@
+"""Builds images from their sources with the local Docker Engine, and only when they changed.
+
+An image is tagged with a hash of all that goes into it. The build context holds what the source
+says it needs and nothing else. Uses the Engine's classic builder, which needs no plug-in; what
+only BuildKit understands (`RUN --mount`, `COPY --chmod`, heredocs) does not build here.
+"""
+
+import hashlib
+import platform
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import docker
+from docker.utils.build import exclude_paths
+
+from local.hosts.base_image import (
+    NoBaseImageError,
+    Progress,
+    ensure_base,
+    has_image,
+    locked,
+    pull,
+)
+from local.hosts.dockerfile import DockerfileError, read_dockerfile
+from local.hosts.images import ImageSource, cannot_pull, find_source, full_name
+
+BASE_ARGUMENT = "BASE_IMAGE"
+"""Name of the build argument that a base made here can be given to."""
+
+PIP_SECONDS = 90.0
+"""Limit for fetching the wheels of one image."""
+
+_WHEEL_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+
+
+class ImageBuilder:
+    """The images of one run. Thread-safe; an image is looked at once and then known."""
+
+    def __init__(
+        self,
+        client: docker.APIClient,
+        sources: Sequence[ImageSource],
+        on_progress: Progress,
+        base_image: str | None = None,
+    ) -> None:
+        """`base_image` overrules the default of every Dockerfile's BASE_IMAGE argument."""
+        self._client = client
+        self._sources = sources
+        self._on_progress = on_progress
+        self._base_image = base_image
+        self._ready: dict[str, str] = {}
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    def image(self, name: str) -> str:
+        """What to call the image towards Docker: built or pulled where it has to be.
+
+        Raises CannotPullImageError.
+        """
+        wanted = full_name(name)
+        if ready := self._ready.get(wanted):
+            return ready
+        with self._locks[wanted]:
+            if wanted not in self._ready:
+                source = find_source(wanted, self._sources)
+                self._ready[wanted] = self._build(source) if source else self._fetch(wanted)
+            return self._ready[wanted]
+
+    def forget(self, name: str) -> None:
+        """Look at the image anew next time, as it is no longer where it was."""
+        self._ready.pop(full_name(name), None)
+
+    def _fetch(self, name: str) -> str:
+        if not has_image(self._client, name):
+            self._on_progress(f"pulling {name}")
+            if trouble := pull(self._client, name):
+                raise cannot_pull(name, trouble)
+        return name
+
+    def _build(self, source: ImageSource) -> str:
+        try:
+            config = read_dockerfile(source.dockerfile)
+            base = self._base(config.build_arguments)
+        except (DockerfileError, NoBaseImageError) as error:
+            raise cannot_pull(source.name, str(error)) from error
+        files = context_files(source)
+        base_config = self._client.inspect_image(base) if base else {}
+        tag = f"{_repository(source.name)}:{content_hash(files, str(base_config.get('Id')))}"
+        with locked(tag.replace("/", "-").replace(":", "-")):
+            if not has_image(self._client, tag):
+                self._on_progress(f"building {tag}" + (f" from {base}" if base else ""))
+                self._build_as(tag, source, files, base, base_config)
+        return tag
+
+    def _base(self, build_arguments: Mapping[str, str]) -> str | None:
+        if BASE_ARGUMENT not in build_arguments:
+            return None
+        wanted = self._base_image or build_arguments[BASE_ARGUMENT]
+        return ensure_base(self._client, wanted, self._on_progress)
+
+    def _build_as(
+        self,
+        tag: str,
+        source: ImageSource,
+        files: Mapping[str, Path],
+        base: str | None,
+        base_config: Mapping[str, Any],
+    ) -> None:
+        with tempfile.TemporaryDirectory(prefix="usher-build-") as folder:
+            wheels = Path(folder) / "wheels"
+            wheels.mkdir()
+            if source.requirements:
+                trouble = download_wheels(source.requirements, base_config, wheels)
+                if trouble:
+                    self._on_progress(f"no wheels for {tag} from this machine: {trouble}")
+            with tempfile.TemporaryFile() as context:
+                write_context(context, files, wheels if source.requirements else None)
+                context.seek(0)
+                lines = self._client.build(
+                    fileobj=context,
+                    custom_context=True,
+                    dockerfile=dockerfile_name(source),
+                    tag=tag,
+                    buildargs={BASE_ARGUMENT: base} if base else {},
+                    rm=True,
+                    forcerm=True,
+                    decode=True,
+                )
+                _follow(source.name, lines)
+
+
+def _follow(name: str, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Read the build's output to its end. Raises CannotPullImageError with the last of it."""
+    said: list[str] = []
+    try:
+        for line in lines:
+            said = [*said[-9:], *str(line.get("stream", "")).splitlines()]
+            if "error" in line:
+                detail = " | ".join(text for text in said if text.strip())
+                raise cannot_pull(name, f"cannot be built: {line['error']} ({detail})")
+    except docker.errors.APIError as error:
+        raise cannot_pull(name, f"cannot be built: {error.explanation}") from error
+
+
+def _repository(name: str) -> str:
+    """The image name without its tag."""
+    return full_name(name).rpartition(":")[0]
+
+
+def dockerfile_name(source: ImageSource) -> str:
+    """Where the Dockerfile stands in the build context, whether it comes from there or not."""
+    if source.dockerfile.is_relative_to(source.context):
+        return source.dockerfile.relative_to(source.context).as_posix()
+    return "Dockerfile"
+
+
+def context_files(source: ImageSource) -> dict[str, Path]:
+    """The build context: path in it to file on disk, in a fixed order."""
+    root = source.context
+    if source.include:
+        listed = (path for name in source.include for path in _below(root / name))
+        names = [path.relative_to(root).as_posix() for path in listed]
+    else:
+        names = [name for name in exclude_paths(str(root), _ignored(root)) if name]
+    files = {name: root / name for name in names if not _is_folder(root / name)}
+    files[dockerfile_name(source)] = source.dockerfile
+    return dict(sorted(files.items()))
+
+
+def _below(path: Path) -> Iterable[Path]:
+    if not path.is_dir():
+        return [path]
+    return (found for found in path.rglob("*") if "__pycache__" not in found.parts)
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _ignored(root: Path) -> list[str]:
+    ignore = root / ".dockerignore"
+    if not ignore.exists():
+        return []
+    lines = (line.strip() for line in ignore.read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def content_hash(files: Mapping[str, Path], base: str) -> str:
+    """Changes with the base, and with any file's path, content, or permission to be executed."""
+    digest = hashlib.sha256(base.encode())
+    for name, path in files.items():
+        content = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
+        mode = "x" if _is_executable(path) else "-"
+        digest.update(f"\0{name}\0{mode}\0{hashlib.sha256(content).hexdigest()}".encode())
+    return digest.hexdigest()[:12]
+
+
+def _is_executable(path: Path) -> bool:
+    return bool(path.lstat().st_mode & 0o100)
+
+
+def write_context(file: IO[bytes], files: Mapping[str, Path], wheels: Path | None) -> None:
+    """Write the context as a tar in which nothing depends on this machine's clock, users, umask."""
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for name, path in files.items():
+            tar.add(path, arcname=name, recursive=False, filter=_anonymous)
+        if wheels:
+            tar.add(wheels, arcname="wheels", filter=_anonymous)
+
+
+def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = ""
+    entry.mtime = 0
+    if not entry.issym():
+        entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
+    return entry
+
+
+def download_wheels(requirements: Path, base: Mapping[str, Any], folder: Path) -> str | None:
+    """Fetch the wheels for `base` (as `docker image inspect` shows it), and pip's own with them.
+
+    Returns None, or why they did not come; then `folder` stays empty.
+    """
+    command = [sys.executable, *pip_arguments(requirements, base, folder)]
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=PIP_SECONDS)
+    except subprocess.TimeoutExpired:
+        trouble = f"pip took longer than {PIP_SECONDS:.0f} s"
+    except subprocess.CalledProcessError as error:
+        trouble = (error.stderr.strip().splitlines() or [f"pip ended with {error.returncode}"])[-1]
+    else:
+        return None
+    for wheel in folder.iterdir():
+        wheel.unlink()
+    return trouble
+
+
+def pip_arguments(requirements: Path, base: Mapping[str, Any], folder: Path) -> list[str]:
+    """`pip download` for the Python version and the machine of the base."""
+    environment = (base.get("Config") or {}).get("Env") or []
+    variables = dict(variable.partition("=")[::2] for variable in environment)
+    version = variables.get("PYTHON_VERSION", platform.python_version())
+    machine = _WHEEL_MACHINES.get(str(base.get("Architecture")), platform.machine())
+    # Oldest C library first: Debian 12, on which bases are made here, has 2.36.
+    tags = [f"manylinux2014_{machine}", f"manylinux_2_28_{machine}", f"manylinux_2_34_{machine}"]
+    return [
+        *("-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+        *("--retries", "1", "--timeout", "10", "--only-binary", ":all:"),
+        *("--implementation", "cp", "--python-version", ".".join(version.split(".")[:2])),
+        *(word for tag in tags for word in ("--platform", tag)),
+        *("--dest", str(folder), "pip", "--requirement", str(requirements)),
+    ]
