@@ -1,0 +1,185 @@
+"""Property listings that nobody owns: endless, plausible updates for a newcomer without data.
+
+Streets and suburbs are invented; the places lie around the harbour of Wellington, New Zealand,
+so that a map of them shows a shape. Pure: the same seed gives the same updates.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from itertools import islice
+from random import Random
+from typing import Any
+
+FIRST_DAY = date(2026, 1, 5)
+UPDATES_A_DAY = 80
+MOST_OPEN = 700
+"""Listings on the market at once; beyond, old ones are sold before new ones appear."""
+
+CLOSED = ("sold", "withdrawn")
+
+
+@dataclass(frozen=True)
+class Suburb:
+    """An invented suburb: its middle, how far it spreads in degrees, what a room costs there."""
+
+    name: str
+    postcode: int
+    latitude: float
+    longitude: float
+    spread: float
+    room_price: int
+    weight: int
+
+
+SUBURBS = (
+    Suburb("Lantern Quay", 6901, -41.2885, 174.7765, 0.0045, 265_000, 9),
+    Suburb("Fernbank", 6902, -41.2840, 174.7400, 0.0075, 240_000, 8),
+    Suburb("Tui Rise", 6903, -41.2690, 174.7640, 0.0060, 255_000, 6),
+    Suburb("Southerly Bay", 6904, -41.3360, 174.7730, 0.0060, 230_000, 6),
+    Suburb("Cobble Hill", 6905, -41.3120, 174.7800, 0.0065, 215_000, 7),
+    Suburb("Halyard", 6906, -41.3160, 174.8160, 0.0085, 245_000, 7),
+    Suburb("Rimu Heights", 6907, -41.2230, 174.8030, 0.0090, 190_000, 7),
+    Suburb("Old Ropewalk", 6908, -41.2250, 174.8830, 0.0065, 205_000, 5),
+    Suburb("Millrace", 6909, -41.2100, 174.9070, 0.0100, 175_000, 9),
+    Suburb("Kettle Valley", 6910, -41.1780, 174.9600, 0.0100, 160_000, 6),
+    Suburb("Penny Reach", 6911, -41.2440, 174.9150, 0.0045, 185_000, 4),
+    Suburb("Lighthouse Road", 6912, -41.2880, 174.9010, 0.0040, 200_000, 3),
+    Suburb("Gannet Flat", 6913, -41.1350, 174.8450, 0.0090, 155_000, 6),
+    Suburb("Whitby Sands", 6914, -41.1130, 174.8850, 0.0080, 180_000, 5),
+    Suburb("Upper Larch", 6915, -41.1260, 175.0580, 0.0110, 145_000, 6),
+    Suburb("Saddleback", 6916, -41.2540, 174.7150, 0.0065, 195_000, 3),
+)
+STREETS = (
+    "Beacon", "Bellbird", "Bracken", "Cabbage Tree", "Captain Moss", "Clay Pit", "Compass",
+    "Cooper's", "Daybreak", "Driftwood", "Fantail", "Foundry", "Gorse", "Harvest Moon", "Ironsand",
+    "Kelp", "Lamplighter", "Limekiln", "Magnolia", "Matchbox", "Northlight", "Orchard Wall",
+    "Oystercatcher", "Pilot", "Quarryman", "Rainbird", "Ropemaker", "Salt Wind", "Signal",
+    "Silver Fern", "Sorrel", "Spinnaker", "Tailor's", "Tidewater", "Umbrella", "Wagtail",
+)  # fmt: skip
+ENDINGS = ("St", "Rd", "Tce", "Ave", "Lane", "Cres", "Pl", "Way")
+KINDS = (("house", 60, (2, 6)), ("unit", 25, (1, 3)), ("townhouse", 15, (2, 4)))
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One property on the market; price in dollars, land in square metres."""
+
+    id: str
+    date: date
+    suburb: Suburb
+    address: str
+    kind: str
+    rooms: int
+    bathrooms: int
+    car_spaces: int
+    land_size: int | None
+    price: int
+    status: str
+    latitude: float
+    longitude: float
+
+    def to_record(self) -> dict[str, Any]:
+        """The update as it is put into the stream."""
+        return {
+            "id": self.id,
+            "date": self.date.isoformat(),
+            "suburb": self.suburb.name,
+            "address": self.address,
+            "type": self.kind,
+            "rooms": self.rooms,
+            "bathrooms": self.bathrooms,
+            "carSpaces": self.car_spaces,
+            "landSize": self.land_size,
+            "price": self.price,
+            "status": self.status,
+            "postcode": self.suburb.postcode,
+            "latitude": self.latitude,
+            "longitude": self.longitude,
+        }
+
+
+def demo_updates(seed: int) -> Iterator[dict[str, Any]]:
+    """Updates without end: listings appear, change price, go under offer, are sold or withdrawn.
+
+    An update repeats all fields of its listing; the last word on a listing is sold or withdrawn.
+    """
+    chance = Random(seed)
+    market: list[Listing] = []
+    listed = 0
+    updates = 0
+    while True:
+        today = FIRST_DAY + timedelta(days=updates // UPDATES_A_DAY)
+        if _lists_new(len(market), chance):
+            listed += 1
+            listing = _new_listing(f"demo-{listed:06}", today, chance)
+            market.append(listing)
+        else:
+            index = chance.randrange(len(market))
+            listing = replace(_next_turn(market[index], chance), date=today)
+            if listing.status in CLOSED:
+                market[index] = market[-1]
+                market.pop()
+            else:
+                market[index] = listing
+        updates += 1
+        yield listing.to_record()
+
+
+def demo_records(n: int, seed: int) -> list[dict[str, Any]]:
+    """The first `n` updates, for tests without a file of real ones."""
+    return list(islice(demo_updates(seed), n))
+
+
+def _lists_new(open_listings: int, chance: Random) -> bool:
+    if open_listings == 0:
+        return True
+    return chance.random() < 0.9 * (1 - open_listings / MOST_OPEN) + 0.05 * (
+        open_listings < MOST_OPEN
+    )
+
+
+def _new_listing(listing_id: str, today: date, chance: Random) -> Listing:
+    suburb = chance.choices(SUBURBS, [each.weight for each in SUBURBS])[0]
+    kind, _, (fewest, most) = chance.choices(KINDS, [weight for _, weight, _ in KINDS])[0]
+    rooms = chance.randint(fewest, most)
+    number = str(chance.randint(1, 180))
+    if kind == "unit":
+        number = f"{chance.randint(1, 24)}/{number}"
+    factor = {"house": 1.1, "unit": 0.85, "townhouse": 1.0}[kind] * chance.lognormvariate(0, 0.22)
+    price = suburb.room_price * (rooms + 0.8) * factor
+    return Listing(
+        id=listing_id,
+        date=today,
+        suburb=suburb,
+        address=f"{number} {chance.choice(STREETS)} {chance.choice(ENDINGS)}",
+        kind=kind,
+        rooms=rooms,
+        bathrooms=max(1, round(rooms * chance.uniform(0.3, 0.7))),
+        car_spaces=chance.choices((0, 1, 2, 3), (2, 5, 4, 1))[0],
+        land_size=None if kind == "unit" else round(chance.lognormvariate(6.1, 0.4)),
+        price=_rounded(price),
+        status="new",
+        latitude=round(chance.gauss(suburb.latitude, suburb.spread), 5),
+        longitude=round(chance.gauss(suburb.longitude, suburb.spread * 1.3), 5),
+    )
+
+
+def _next_turn(listing: Listing, chance: Random) -> Listing:
+    if listing.status == "under offer":
+        if chance.random() < 0.85:
+            return replace(listing, status="sold", price=_moved(listing.price, 0.97, 1.05, chance))
+        return replace(listing, status="new")  # the offer fell through
+    turn = chance.choices(("price change", "under offer", "withdrawn"), (45, 47, 8))[0]
+    if turn == "price change":
+        return replace(listing, status=turn, price=_moved(listing.price, 0.92, 1.02, chance))
+    return replace(listing, status=turn)
+
+
+def _moved(price: int, least: float, most: float, chance: Random) -> int:
+    moved = _rounded(price * chance.uniform(least, most))
+    return moved if moved != price else price - 5_000
+
+
+def _rounded(price: float) -> int:
+    return max(50_000, round(price / 5_000) * 5_000)
