@@ -1,0 +1,156 @@
+"""What is asked of ECS, and what its refusals mean."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib.apps import App
+from chalicelib.config import load_config
+from chalicelib.ecs.failures import LaunchError, LaunchFailure, classify_error, classify_failures
+from chalicelib.ecs.requests import MAX_OVERRIDES_CHARACTERS, client_token, run_task_for
+from chalicelib.ecs.task_definitions import CONTAINER, family_of, task_definition_for
+from chalicelib.sessions.launching import (
+    GiveUp,
+    Retry,
+    decide_after_failure,
+    environment_for,
+    task_request_for,
+)
+from chalicelib.sessions.model import Reason, State
+from tests.unit.chalicelib.test_lifecycle import APP, DEFINITION, queued
+
+CONFIG = load_config({"STAGE": "test", "CALLBACK_BASE_URL": "http://dispatcher"})
+
+
+def test_a_run_task_request_is_complete_and_within_ecs_limits():
+    request = run_task_for(task_request_for(queued(), APP, CONFIG), "usher-test")
+    assert request["count"] == 1
+    assert request["taskDefinition"] == DEFINITION
+    assert request["startedBy"] == f"session/{queued().id}"
+    assert len(request["startedBy"]) <= 128
+    assert len(request["clientToken"]) <= 64
+    assert len(str(request["overrides"])) < MAX_OVERRIDES_CHARACTERS
+    (override,) = request["overrides"]["containerOverrides"]
+    assert override["name"] == CONTAINER
+    environment = {pair["name"]: pair["value"] for pair in override["environment"]}
+    assert environment["SESSION_UUID"] == queued().uuid
+    assert environment["SESSION_REVISION"] == "7"
+    assert environment["FEED_URL"] == "kinesis://usher-test-updates"
+
+
+def test_the_same_record_asks_for_the_same_task():
+    one, other = (run_task_for(task_request_for(queued(), APP, CONFIG), "c") for _ in range(2))
+    assert one == other
+
+
+@given(st.text(max_size=200), st.integers(1, 99), st.integers(1, 99))
+def test_tokens_differ_by_attempt_only(started_by, attempt, other):
+    assert (client_token(started_by, attempt) == client_token(started_by, other)) == (
+        attempt == other
+    )
+
+
+def test_optional_settings_reach_the_container_only_when_set():
+    app = App(name="chat", image="chat", session_app="my.app:Chat")
+    config = load_config({"CONTAINER_AWS_ENDPOINT_URL": "http://10.0.0.1:5000"})
+    assert environment_for(queued(), app, config)["SESSION_APP"] == "my.app:Chat"
+    assert environment_for(queued(), app, config)["AWS_ENDPOINT_URL"] == "http://10.0.0.1:5000"
+    assert not {"SESSION_APP", "AWS_ENDPOINT_URL"} & set(environment_for(queued(), APP, CONFIG))
+
+
+@pytest.mark.parametrize(
+    ("reasons", "failure"),
+    [
+        (["RESOURCE:MEMORY"], LaunchFailure.CAPACITY),
+        (["RESOURCE:CPU", "AGENT"], LaunchFailure.CAPACITY),
+        (["RESOURCE:PORTS", "ATTRIBUTE"], LaunchFailure.REFUSED),
+        (["MISSING"], LaunchFailure.REFUSED),
+    ],
+)
+def test_failures_inside_a_200_are_told_apart(reasons, failure):
+    error = classify_failures([{"arn": "a", "reason": reason} for reason in reasons])
+    assert error.failure is failure
+    assert all(reason in str(error) for reason in reasons)
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "status", "failure"),
+    [
+        ("ThrottlingException", "Rate exceeded", 400, LaunchFailure.THROTTLED),
+        ("ServerException", "oops", 500, LaunchFailure.UNCERTAIN),
+        ("Whatever", "oops", 503, LaunchFailure.UNCERTAIN),
+        (
+            "InvalidParameterException",
+            "No Container Instances were found in your cluster.",
+            400,
+            LaunchFailure.CAPACITY,
+        ),
+        ("InvalidParameterException", "Invalid count", 400, LaunchFailure.REFUSED),
+        ("ClientException", "TaskDefinition is inactive", 400, LaunchFailure.REFUSED),
+        ("AccessDeniedException", "no", 400, LaunchFailure.REFUSED),
+    ],
+)
+def test_error_codes_are_told_apart(code, message, status, failure):
+    assert classify_error(code, message, status).failure is failure
+
+
+def after(failure: LaunchFailure, tries: int = 1):
+    return decide_after_failure(queued(), LaunchError(failure, "words"), tries, 1001.0)
+
+
+def test_only_a_no_for_certain_makes_a_new_attempt():
+    capacity, throttled, uncertain = (
+        after(failure)
+        for failure in (LaunchFailure.CAPACITY, LaunchFailure.THROTTLED, LaunchFailure.UNCERTAIN)
+    )
+    assert isinstance(capacity, Retry)
+    assert isinstance(throttled, Retry)
+    assert isinstance(uncertain, Retry)
+    assert [d.session.attempt for d in (capacity, throttled, uncertain)] == [2, 1, 1]
+    assert capacity.session.state is State.QUEUED
+    assert "words" in (capacity.session.detail or "")
+
+
+def test_retries_come_later_and_later_but_not_without_bound():
+    delays = [after(LaunchFailure.CAPACITY, tries).delay_seconds for tries in range(1, 9)]
+    assert delays == [1, 2, 4, 8, 16, 30, 30, 30]
+
+
+def test_a_refusal_ends_the_session_with_ecs_words():
+    decision = after(LaunchFailure.REFUSED)
+    assert isinstance(decision, GiveUp)
+    assert decision.session.reason is Reason.FAILED_TO_START
+    assert decision.session.detail == "words"
+
+
+def test_task_definitions_are_hardened():
+    definition = task_definition_for(APP, stage="test", task_role_arn="arn:role")
+    (container,) = definition["containerDefinitions"]
+    assert definition["family"] == family_of("chat", "test")
+    assert container["readonlyRootFilesystem"] is True
+    assert container["privileged"] is False
+    assert container["user"] not in {"0", "root", ""}
+    assert container["linuxParameters"]["capabilities"]["drop"] == ["ALL"]
+    assert container["dockerSecurityOptions"] == ["no-new-privileges"]
+    assert container["portMappings"][0]["hostPort"] == 0
+    assert definition["taskRoleArn"] == "arn:role"
+
+
+def test_a_task_role_goes_only_to_apps_whose_feed_needs_one():
+    app = App(name="chat", image="chat", needs_aws=False)
+    assert "taskRoleArn" not in task_definition_for(app, stage="t", task_role_arn="arn:role")
+
+
+def test_fargate_and_health_checks_have_their_fields():
+    app = App(
+        name="chat", image="chat", cpu=256, memory=512, launch_type="FARGATE",
+        network_mode="awsvpc", health_check=("CMD", "true"), command=("run",), entry_point=("sh",),
+    )  # fmt: skip
+    definition = task_definition_for(app, stage="test", image="registry/chat@sha256:0")
+    (container,) = definition["containerDefinitions"]
+    assert (definition["cpu"], definition["memory"]) == ("256", "512")
+    assert container["portMappings"][0]["hostPort"] == 8080
+    assert container["healthCheck"]["command"] == ["CMD", "true"]
+    assert (container["command"], container["entryPoint"]) == (["run"], ["sh"])
+    assert container["image"] == "registry/chat@sha256:0"
+    assert container["dockerSecurityOptions"] == []

@@ -1,0 +1,102 @@
+"""The sweep's plan: what is repaired, and what is left alone."""
+
+from dataclasses import replace
+
+import pytest
+
+from chalicelib.sessions import reaping
+from chalicelib.sessions.model import Reason, State
+from tests.unit.chalicelib.test_lifecycle import (
+    APP,
+    ARN,
+    RUNNING,
+    START,
+    connected,
+    disconnected,
+    launched,
+    queued,
+    task,
+    until,
+)
+
+NOW = 10_000.0
+
+
+def plan(*sessions, tasks=(), now=NOW):
+    by_arn = {t.task_arn: t for t in tasks}
+    return list(reaping.plan_reaping(sessions, by_arn, {"chat": APP}, now))
+
+
+def test_all_in_order_means_nothing_to_do():
+    session = replace(until(*START, connected), created_at=NOW - 60)
+    assert plan(session, tasks=[RUNNING]) == []
+
+
+def test_a_task_without_a_record_is_an_orphan():
+    assert plan(tasks=[RUNNING]) == [reaping.StopOrphan(RUNNING)]
+
+
+def test_a_task_of_somebody_else_is_left_alone():
+    assert plan(tasks=[replace(RUNNING, started_by="deploy")]) == []
+    assert plan(tasks=[replace(RUNNING, started_by=None)]) == []
+
+
+def test_a_second_task_of_a_session_is_an_orphan():
+    session = replace(until(*START, connected), created_at=NOW)
+    second = replace(RUNNING, task_arn=ARN + "2")
+    assert plan(session, tasks=[RUNNING, second]) == [reaping.StopOrphan(second)]
+
+
+def test_a_stopped_task_is_no_orphan():
+    assert plan(tasks=[task(9, last_status="STOPPED")]) == []
+
+
+def test_what_an_event_failed_to_tell_is_observed():
+    starting = until(launched)
+    assert plan(starting, tasks=[RUNNING], now=1002.0) == [reaping.Observe(RUNNING)]
+
+
+def test_a_task_that_nobody_wrote_down_is_adopted():
+    assert plan(queued(), tasks=[RUNNING], now=1002.0) == [reaping.Observe(RUNNING)]
+
+
+def test_a_vanished_task_ends_its_session_but_not_at_once():
+    session = until(*START, connected)
+    assert plan(session, now=session.changed_at + 1) == []
+    assert plan(session, now=session.changed_at + 16) == [reaping.EndLost(session.id)]
+
+
+def test_a_recorded_session_that_nobody_launched_is_launched():
+    assert plan(queued(), now=1030.0) == []
+    assert plan(queued(), now=1046.0) == [reaping.Relaunch(queued())]
+
+
+@pytest.mark.parametrize(
+    ("session", "after", "expected"),
+    [
+        (until(launched), 301, Reason.FAILED_TO_START),
+        (until(*START, connected, disconnected), 21, Reason.DISCONNECTED),
+        (until(*START, connected), APP.max_session_seconds + 301, Reason.EXPIRED),
+    ],
+)
+def test_the_overdue_are_stopped_after_their_time_and_not_before(session, after, expected):
+    seen = replace(RUNNING, version=session.task_version)
+    early = plan(session, tasks=[seen], now=session.changed_at + 5)
+    late = plan(session, tasks=[seen], now=max(session.changed_at, session.created_at) + after)
+    assert early == []
+    assert [(type(a), a.reason) for a in late] == [(reaping.Stop, expected)]
+
+
+def test_a_reserved_session_is_asked_before_it_is_stopped():
+    session = until(*START)
+    assert session.state is State.RESERVED
+    assert session.connect_by is not None
+    assert plan(session, tasks=[RUNNING], now=session.connect_by + 5) == []
+    assert plan(session, tasks=[RUNNING], now=session.connect_by + 11) == [
+        reaping.AskWhetherConnected(session)
+    ]
+
+
+def test_an_app_that_was_taken_away_does_not_kill_its_sessions():
+    session = replace(until(*START, connected), app="gone")
+    assert plan(session, tasks=[RUNNING]) == []

@@ -1,0 +1,133 @@
+"""The rules of the house: who may import whom, and what a pure module may not touch."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = ["app.py", "chalicelib", "session_handler"]
+MUST_BE_PURE = {
+    "chalicelib/apps.py",
+    "chalicelib/ecs/failures.py",
+    "chalicelib/ecs/requests.py",
+    "chalicelib/ecs/task_changes.py",
+    "chalicelib/ecs/task_definitions.py",
+    "chalicelib/sessions/answers.py",
+    "chalicelib/sessions/lifecycle.py",
+    "chalicelib/sessions/model.py",
+    "chalicelib/sessions/placement.py",
+    "chalicelib/sessions/reaping.py",
+    "chalicelib/sessions/requests.py",
+    "session_handler/cursor.py",
+    "session_handler/protocol.py",
+}
+IMPURE_MODULES = {
+    "asyncio", "boto3", "botocore", "concurrent", "http", "multiprocessing", "os", "random",
+    "secrets", "select", "selectors", "signal", "socket", "ssl", "subprocess", "tempfile",
+    "threading", "time", "urllib.request", "websockets",
+}  # fmt: skip
+PURE_ALL_THE_SAME = {"random.Random"}  # with a seed passed in
+IMPURE_CALLS = {"now", "utcnow", "today", "uuid1", "uuid4", "open", "getenv", "read_text"}
+FORBIDDEN = {
+    "chalicelib/sessions": {"chalicelib.jobs", "chalicelib.graders", "chalicelib.admin"},
+    "chalicelib/jobs": {"chalicelib.sessions", "chalicelib.graders", "chalicelib.admin"},
+    "chalicelib/ecs": {"chalicelib.sessions", "chalicelib.jobs", "chalicelib.graders"},
+}
+
+
+def modules_below(*places: str) -> list[Path]:
+    files = []
+    for place in places:
+        path = ROOT / place
+        files += [path] if path.is_file() else sorted(path.rglob("*.py"))
+    return [file for file in files if "node_modules" not in file.parts]
+
+
+def imports_of(tree: ast.AST) -> set[str]:
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            module = node.module or ""
+            names |= {f"{module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def within(name: str, packages: set[str]) -> bool:
+    return any(name == package or name.startswith(package + ".") for package in packages)
+
+
+def is_pure_by_its_own_word(tree: ast.Module) -> bool:
+    return "Pure" in (ast.get_docstring(tree) or "").replace(".", " ").replace(":", " ").split()
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+ALL = modules_below("app.py", "chalicelib", "session_handler", "local")
+
+
+@pytest.mark.parametrize("path", ALL, ids=name_of)
+def test_pure_modules_touch_neither_the_world_nor_the_clock(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    if not is_pure_by_its_own_word(tree):
+        assert name_of(path) not in MUST_BE_PURE, "its docstring must say that it is pure"
+        return
+    touched = {name for name in imports_of(tree) if within(name, IMPURE_MODULES)}
+    touched -= PURE_ALL_THE_SAME
+    called = {
+        node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+    }
+    assert not touched
+    assert not called & IMPURE_CALLS
+
+
+@pytest.mark.parametrize("path", modules_below(*SHIPPED), ids=name_of)
+def test_nothing_shipped_imports_the_local_cloud_or_the_tests(path: Path) -> None:
+    imported = imports_of(ast.parse(path.read_text(encoding="utf-8")))
+    assert not {name for name in imported if within(name, {"local", "tests", "benchmarks", "moto"})}
+
+
+@pytest.mark.parametrize("path", modules_below("session_handler", "usher"), ids=name_of)
+def test_containers_know_only_the_contract(path: Path) -> None:
+    imported = imports_of(ast.parse(path.read_text(encoding="utf-8")))
+    from_dispatcher = {name for name in imported if within(name, {"chalicelib"})}
+    assert {name for name in from_dispatcher if not within(name, {"chalicelib.contract"})} == set()
+    assert not {name for name in imported if within(name, {"boto3", "app"})}
+
+
+@pytest.mark.parametrize(
+    ("path", "forbidden"),
+    [(path, names) for room, names in FORBIDDEN.items() for path in modules_below(room)],
+    ids=lambda value: name_of(value) if isinstance(value, Path) else "",
+)
+def test_rooms_keep_to_their_side(path: Path, forbidden: set[str]) -> None:
+    imported = imports_of(ast.parse(path.read_text(encoding="utf-8")))
+    assert not {name for name in imported if within(name, forbidden)}
+
+
+def test_only_config_reads_the_environment() -> None:
+    readers = {
+        name_of(path)
+        for path in modules_below("app.py", "chalicelib")
+        if any(
+            isinstance(node, ast.Attribute) and node.attr in {"environ", "getenv"}
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        )
+    }
+    assert readers == {"chalicelib/config.py"}
+
+
+def test_the_contract_needs_the_standard_library_only() -> None:
+    tree = ast.parse((ROOT / "chalicelib/contract.py").read_text(encoding="utf-8"))
+    assert imports_of(tree) == {"enum.StrEnum"}
+
+
+def test_the_entry_is_short() -> None:
+    assert len((ROOT / "app.py").read_text(encoding="utf-8").splitlines()) < 40
