@@ -1,0 +1,38 @@
+# Two commands: `make run` shows it, `make test` proves it. Both set up what they need.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+PYTEST ?= tests
+
+.PHONY: help run test check bench clean
+.DEFAULT_GOAL := help
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): requirements.txt requirements-dev.txt session_handler/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "usher needs Python 3.11 or newer; say PYTHON=/path/to/one"; exit 1; }
+	@echo "setting up $(VENV) (once, about a minute)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+run: $(READY) ## Run all of it here, with demo data; ARGS="--help" lists the options
+	@exec $(BIN)/python -m local up $(ARGS)
+
+check: $(READY) ## Lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: check ## All checks and all tests; PYTEST="tests/unit -k pool" picks some
+	$(BIN)/pytest $(PYTEST)
+
+bench: $(READY) ## Measure against bare processes and containers; see docs/performance.md
+	$(BIN)/python -m benchmarks
+
+clean: ## Remove what was set up and built here
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .chalice/deployments
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
