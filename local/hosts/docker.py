@@ -1,0 +1,77 @@
+"""Hosts whose containers the local Docker Engine runs.
+
+`DockerRuntime` holds what the hosts of one run share; `DockerHost` is one of them.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import docker
+
+from local.hosts.base import ContainerSpec, Exit
+from local.hosts.docker_engine import docker_available, engine_trouble, remove_leftovers
+from local.hosts.docker_requests import check_command
+from local.hosts.docker_runtime import DockerRuntime
+
+__all__ = ["DockerHost", "DockerRuntime", "docker_available", "remove_leftovers"]
+
+
+class DockerHost:
+    """A host whose containers the Docker Engine runs; see `local.hosts.base.Host`."""
+
+    runtime = "docker"
+    isolation = (
+        "Docker containers, a bridge network of this run without traffic between containers, "
+        "ports on 127.0.0.1 only"
+    )
+
+    def __init__(self, runtime: DockerRuntime, name: str) -> None:
+        """`name` is a name of its own among the hosts of `runtime`."""
+        self.name = name
+        self._runtime = runtime
+
+    @property
+    def alive(self) -> bool:
+        return self._runtime.is_up(self.name)
+
+    def start(self, spec: ContainerSpec, on_exit: Callable[[Exit], None]) -> str:
+        return self._runtime.start(self.name, spec, on_exit)
+
+    def signal(self, runtime_id: str, signal_name: str) -> None:
+        with engine_trouble():
+            self._runtime.signal(runtime_id, signal_name)
+
+    def healthy(self, runtime_id: str, command: Sequence[str], timeout_seconds: float) -> bool:
+        """Run the check inside; one that takes too long goes on there, and counts as failed."""
+        client = self._runtime.client
+        try:
+            created = client.exec_create(runtime_id, check_command(command))
+            stream = client.exec_start(created["Id"], socket=True)
+            ended = _read_to_end(stream, timeout_seconds)
+            return ended and client.exec_inspect(created["Id"])["ExitCode"] == 0
+        except docker.errors.APIError:
+            return False  # the container has ended, or there is no such program
+
+    def kill(self) -> None:
+        self._runtime.take_down(self.name, silently=True)
+
+    def close(self) -> None:
+        self._runtime.take_down(self.name)
+        self._runtime.wait_until_gone(self.name)
+
+
+def _read_to_end(stream: Any, timeout_seconds: float) -> bool:
+    """Read what a check prints until it ended; False when that takes too long."""
+    deadline = time.monotonic() + timeout_seconds
+    socket = getattr(stream, "_sock", stream)
+    with contextlib.closing(stream):
+        while (left := deadline - time.monotonic()) > 0:
+            socket.settimeout(left)
+            try:
+                if not socket.recv(4096):
+                    return True
+            except TimeoutError:
+                return False
+    return False

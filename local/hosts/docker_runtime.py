@@ -1,0 +1,302 @@
+"""What one run of the local cloud has in the Docker Engine.
+
+That is a connection, an event stream, a network, images, and the containers of all its hosts. All
+of it is labelled with the run, so that a later run can take away what a killed one left.
+"""
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker
+
+from local.hosts.base import CannotStartError, ContainerSpec, Exit, HostDownError
+from local.hosts.base_image import Progress
+from local.hosts.docker_engine import (
+    ENGINE_TROUBLE,
+    connect,
+    engine_trouble,
+    make_network,
+    remove_runs,
+)
+from local.hosts.docker_requests import (
+    KILLED,
+    LOG_BYTES,
+    Label,
+    create_request,
+    exit_of,
+)
+from local.hosts.docker_watch import ExitWatch
+from local.hosts.forwarder import Forwarder
+from local.hosts.image_builder import ImageBuilder
+from local.hosts.images import ImageSource, cannot_pull
+
+log = logging.getLogger(__name__)
+
+CLOSE_SECONDS = 60.0
+"""How long `close` waits for containers to be gone before it gives the rest up."""
+
+WORKERS = 8
+"""Threads that see to ended containers: inspect, report, keep the log, remove."""
+
+
+@dataclass(eq=False)
+class _Container:
+    """A container from its creation until it is removed."""
+
+    id: str
+    spec: ContainerSpec
+    host: str
+    on_exit: Callable[[Exit], None]
+    started: bool = False
+    end: tuple[int | None, bool] | None = None
+    """Exit code and whether memory ran out, once it ended."""
+    taken: bool = False
+    """Somebody sees to its end, or it never ran."""
+    silent: bool = False
+    """Its end is not reported: its host went down with it."""
+
+
+class DockerRuntime:
+    """What one run has in the Docker Engine. Thread-safe."""
+
+    def __init__(
+        self,
+        run_id: str,
+        sources: Sequence[ImageSource] = (),
+        *,
+        logs: Path | None = None,
+        base_image: str | None = None,
+        on_progress: Progress = log.info,
+    ) -> None:
+        """Connect, and make the run's network.
+
+        `logs` is a folder for the output of ended containers, one file for each task; none are
+        kept without it. Raises HostDownError if the Engine refuses.
+        """
+        self.run_id = run_id
+        self._logs = logs
+        self._lock = threading.Lock()
+        self._gone = threading.Condition(self._lock)
+        self._containers: dict[str, _Container] = {}
+        self._starting: Counter[str] = Counter()
+        self._down: set[str] = set()
+        self._closed = False
+        with engine_trouble():
+            self.client = connect()
+            self.images = ImageBuilder(self.client, sources, on_progress, base_image)
+            self._network, self.gateway, subnet = make_network(self.client, run_id)
+            self.exits = ExitWatch(self.client, run_id, self._ended)
+        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="docker-ends")
+        # Apart from the others: whoever has hosts killed may hold what `on_exit` waits for.
+        self._killers = ThreadPoolExecutor(WORKERS, thread_name_prefix="docker-kills")
+        self._forwarder = Forwarder(self.gateway, subnet)
+
+    def __enter__(self) -> "DockerRuntime":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def expose(self, port: int) -> str:
+        """Let containers reach the server on loopback at `port`, and return the address to use.
+
+        The port is the same there. Raises OSError when it is taken, or when the gateway is not
+        an address of this machine, as with an Engine inside a virtual machine.
+        """
+        self._forwarder.forward(port)
+        return self.gateway
+
+    def close(self) -> None:
+        """Take everything away: containers, network, forwarded ports. Idempotent."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        self._kill(None)
+        self.wait_until_gone(None)
+        self.exits.close()
+        self._workers.shutdown()
+        self._killers.shutdown()
+        self._forwarder.close()
+        try:
+            remove_runs(self.client, [self.run_id])
+        except ENGINE_TROUBLE as error:
+            log.warning("the Docker Engine kept something of this run: %s", error)
+        self.client.close()
+
+    def is_up(self, host: str) -> bool:
+        return not self._closed and host not in self._down
+
+    def start(self, host: str, spec: ContainerSpec, on_exit: Callable[[Exit], None]) -> str:
+        """As `Host.start`, for the host of that name."""
+        with self._lock:
+            self._check_up(host)
+            self._starting[host] += 1
+        try:
+            with engine_trouble():
+                container = self._create(host, spec, on_exit)
+                self._start(container)
+        finally:
+            with self._lock:
+                self._starting[host] -= 1
+                self._gone.notify_all()
+        return container.id
+
+    def _check_up(self, host: str) -> None:
+        if not self.is_up(host):
+            raise HostDownError(f"{host} is down")
+
+    def _start(self, container: _Container) -> None:
+        try:
+            self.client.start(container.id)
+            with self._lock:
+                self._check_up(container.host)
+                container.started = True
+        except docker.errors.APIError as error:
+            self._discard(container)
+            raise CannotStartError(
+                f"CannotStartContainerError: Error response from daemon: {error.explanation}"
+            ) from error
+        except Exception:
+            self._discard(container)
+            raise
+        self._see_to(container)
+
+    def _create(
+        self, host: str, spec: ContainerSpec, on_exit: Callable[[Exit], None]
+    ) -> _Container:
+        labels: dict[str, str] = {
+            Label.RUN: self.run_id,
+            Label.HOST: host,
+            Label.TASK: spec.task_id,
+        }
+        image = self.images.image(spec.image)
+        request = create_request(spec, image, self._network, labels)
+        try:
+            created = self.client.create_container_from_config(request)
+        except docker.errors.ImageNotFound as error:
+            self.images.forget(spec.image)
+            raise cannot_pull(spec.image, str(error.explanation)) from error
+        except docker.errors.APIError as error:
+            raise CannotStartError(
+                f"CannotCreateContainerError: Error response from daemon: {error.explanation}"
+            ) from error
+        container = _Container(created["Id"], spec, host, on_exit)
+        with self._lock:
+            self._containers[container.id] = container
+        return container
+
+    def _discard(self, container: _Container) -> None:
+        """Take away a container that did not start; its end is not reported."""
+        with self._lock:
+            container.taken = True
+        self._workers.submit(self._remove_container, container)
+
+    def _ended(self, container_id: str, code: int | None, out_of_memory: bool) -> None:
+        with self._lock:
+            container = self._containers.get(container_id)
+            if container is None or container.end is not None:
+                return
+            container.end = (code, out_of_memory)
+        self._see_to(container)
+
+    def _see_to(self, container: _Container) -> None:
+        """Have the end reported once the container has both started and ended."""
+        with self._lock:
+            if container.taken or not container.started or container.end is None:
+                return
+            container.taken = True
+        self._workers.submit(self._finish, container, *container.end)
+
+    def _finish(self, container: _Container, code: int | None, out_of_memory: bool) -> None:
+        try:
+            if code is None or (code == KILLED and not out_of_memory):
+                code, out_of_memory = self._inspect_end(container)
+            if not container.silent:
+                container.on_exit(exit_of(code, out_of_memory=out_of_memory))
+        except Exception:
+            log.exception("the end of container %s could not be reported", container.id[:12])
+        finally:
+            self._keep_log(container)
+            self._remove_container(container)
+
+    def _inspect_end(self, container: _Container) -> tuple[int | None, bool]:
+        """Exit code and whether memory ran out, from the container itself."""
+        try:
+            state = self.client.inspect_container(container.id)["State"]
+        except ENGINE_TROUBLE as error:
+            log.warning("how container %s ended is not known: %s", container.id[:12], error)
+            return None, False
+        return int(state["ExitCode"]), bool(state["OOMKilled"])
+
+    def _keep_log(self, container: _Container) -> None:
+        if self._logs is None:
+            return
+        try:
+            output = self.client.logs(container.id, stdout=True, stderr=True)
+            with (self._logs / f"{container.spec.task_id}.log").open("ab") as file:
+                file.write(output[-LOG_BYTES:])
+        except ENGINE_TROUBLE as error:
+            log.warning("the output of container %s is lost: %s", container.id[:12], error)
+
+    def _remove_container(self, container: _Container) -> None:
+        try:
+            self.client.remove_container(container.id, force=True, v=True)
+        except docker.errors.NotFound:
+            log.debug("container %s was removed by somebody else", container.id[:12])
+        except ENGINE_TROUBLE as error:
+            log.warning("container %s stays: %s", container.id[:12], error)
+        finally:
+            with self._lock:
+                self._containers.pop(container.id, None)
+                self._gone.notify_all()
+
+    def take_down(self, host: str, *, silently: bool = False) -> None:
+        """Start nothing more on `host`, and kill its containers; return when they are killed."""
+        with self._lock:
+            self._down.add(host)
+            for container in self._of(host):
+                container.silent = container.silent or silently
+        self._kill(host)
+
+    def _kill(self, host: str | None) -> None:
+        with self._lock:
+            chosen = self._of(host)
+        list(self._killers.map(self._kill_one, chosen))
+
+    def _kill_one(self, container: _Container) -> None:
+        try:
+            self.signal(container.id, "SIGKILL")
+        except ENGINE_TROUBLE as error:
+            log.warning("container %s cannot be killed: %s", container.id[:12], error)
+            self._discard(container)
+
+    def signal(self, container_id: str, signal_name: str) -> None:
+        """As `Host.signal`. Raises what `engine_trouble` understands."""
+        try:
+            self.client.kill(container_id, signal_name)
+        except docker.errors.APIError as error:
+            # 404: removed; 409 (500 with old Engines): not running any more.
+            if error.status_code not in {404, 409} and "is not running" not in str(error):
+                raise
+
+    def wait_until_gone(self, host: str | None) -> None:
+        """Wait until the containers of `host`, or all, are removed; CLOSE_SECONDS at most."""
+        deadline = time.monotonic() + CLOSE_SECONDS
+        with self._gone:
+            while self._of(host) or (self._starting[host] if host else self._starting.total()):
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    log.warning("some containers did not end in %.0f s", CLOSE_SECONDS)
+                    return
+                self._gone.wait(left)
+
+    def _of(self, host: str | None) -> list[_Container]:
+        containers = self._containers.values()
+        return [container for container in containers if host in {None, container.host}]

@@ -1,0 +1,100 @@
+"""Learns of every container's end from one event stream of the Docker Engine."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import docker
+
+from local.hosts.docker_engine import ENGINE_TROUBLE
+from local.hosts.docker_requests import Label
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 0.5
+"""Pause before a broken event stream is opened again."""
+
+
+class ExitWatch:
+    """Calls back for each container of a run that has ended.
+
+    `on_end(container_id, exit_code, out_of_memory)` may come more than once for a container, and
+    for containers that never really started: the caller knows which ones it waits for. After the
+    stream broke, what was missed is made up for by listing the run's containers.
+    """
+
+    def __init__(
+        self,
+        client: docker.APIClient,
+        run_id: str,
+        on_end: Callable[[str, int | None, bool], None],
+    ) -> None:
+        self._client = client
+        self._filters = {"label": [f"{Label.RUN}={run_id}"]}
+        self._on_end = on_end
+        self._closed = threading.Event()
+        self._out_of_memory: set[str] = set()
+        self._lock = threading.Lock()
+        self._stream = self._open()
+        self._thread = threading.Thread(target=self._watch, name="docker-exits", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop to watch. Idempotent."""
+        with self._lock:
+            self._closed.set()
+            stream = self._stream
+        if stream is not None:
+            try:
+                stream.close()
+            except OSError:
+                log.debug("the event stream was closed already", exc_info=True)
+        self._thread.join()
+
+    def interrupt(self) -> None:
+        """Break the event stream, as a restart of the Engine would; it is opened again."""
+        with self._lock:
+            if self._stream is not None:
+                self._stream.close()
+
+    def _open(self) -> Any:
+        return self._client.events(
+            filters={**self._filters, "type": ["container"], "event": ["die", "oom"]}, decode=True
+        )
+
+    def _watch(self) -> None:
+        while not self._closed.is_set():
+            try:
+                self._follow()
+            except ENGINE_TROUBLE as error:
+                if not self._closed.is_set():
+                    log.warning("lost the Docker Engine's events, trying again: %s", error)
+            self._stream = None
+            self._closed.wait(RETRY_SECONDS)
+
+    def _follow(self) -> None:
+        with self._lock:
+            if self._closed.is_set():
+                return
+            reopened = self._stream is None
+            stream = self._stream = self._stream or self._open()
+        if reopened:
+            self._make_up()
+        for event in stream:
+            self._take(event)
+
+    def _take(self, event: dict[str, Any]) -> None:
+        container_id = event["Actor"]["ID"]
+        if event["Action"] == "oom":
+            self._out_of_memory.add(container_id)
+            return
+        code = event["Actor"]["Attributes"].get("exitCode")
+        out_of_memory = container_id in self._out_of_memory
+        self._out_of_memory.discard(container_id)
+        self._on_end(container_id, None if code is None else int(code), out_of_memory)
+
+    def _make_up(self) -> None:
+        ended = {**self._filters, "status": ["exited", "dead"]}
+        for container in self._client.containers(all=True, filters=ended):
+            self._on_end(container["Id"], None, False)
