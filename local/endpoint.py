@@ -1,0 +1,146 @@
+"""The AWS endpoint: one loopback port for all services, `/_local/*` and the tasks' credentials.
+
+ECS goes to this project's own engine, EC2's DescribeInstances to its hosts, all else to moto.
+Connections are kept alive, each answer leaves in one segment.
+"""
+
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Protocol
+from urllib.parse import parse_qs
+
+from local.ec2 import describe_instances
+from local.ecs.errors import EcsApiError
+from local.faults import Faults, Kind
+from local.moto_calls import Moto
+from local.wire import (
+    Answer,
+    Call,
+    Request,
+    error_answer,
+    identify,
+    json_answer,
+)
+
+OBSERVER = "usher-observer"
+"""In the User-Agent of clients that stand for AWS's own insides or watch a test: their calls are
+neither counted nor hit by faults."""
+
+log = logging.getLogger(__name__)
+
+
+class Ecs(Protocol):
+    """What this endpoint needs of the ECS API; implemented by `local.ecs.api.EcsApi`."""
+
+    def call(self, action: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Carry out one action. Raises EcsApiError."""
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """What this endpoint needs to know of the engine's hosts and tasks."""
+
+    instance_address: Callable[[str], str | None]
+    """EC2 instance id to public IP; None for an instance that is no host."""
+    task_role: Callable[[str], str | None]
+    """Task id to the ARN of its role; None for a task that does not live or has no role."""
+
+
+class Endpoint:
+    """Answers requests; knows nothing of sockets. Thread-safe."""
+
+    def __init__(
+        self,
+        *,
+        moto: Moto,
+        ecs: Ecs,
+        hosts: Hosts,
+        faults: Faults,
+        control: Callable[[Request], Answer],
+        region: str,
+    ) -> None:
+        self._moto = moto
+        self._ecs = ecs
+        self._hosts = hosts
+        self._faults = faults
+        self._control = control
+        self._region = region
+        self._calls: Counter[str] = Counter()
+        self._lock = Lock()
+
+    @property
+    def calls(self) -> dict[str, int]:
+        """How often each AWS call was made, observers apart."""
+        with self._lock:
+            return dict(self._calls)
+
+    def answer(self, request: Request) -> Answer | None:
+        """The answer; None = cut the connection without one."""
+        if request.path.startswith("/_local/"):
+            return self._control(request)
+        if request.path.startswith("/v2/credentials/"):
+            return self._credentials(request.path.removeprefix("/v2/credentials/"))
+        call = identify(request)
+        if OBSERVER in request.headers.get("user-agent", ""):
+            return self._carry_out(call, request)
+        with self._lock:
+            self._calls[str(call)] += 1
+        faults = {fault.kind: fault for fault in self._faults.for_call(str(call))}
+        if delay := faults.get(Kind.DELAY):
+            time.sleep(delay.seconds)
+        if failure := faults.get(Kind.FAIL_BEFORE):
+            return error_answer(call, failure.error, "injected by a fault switch", failure.status)
+        answer = self._carry_out(call, request)
+        return None if Kind.LOSE_REPLY in faults else answer
+
+    def _carry_out(self, call: Call, request: Request) -> Answer:
+        try:
+            if call.service == "ecs":
+                return self._ecs_answer(call, request)
+            if call.service == "ec2" and call.action == "DescribeInstances":
+                found = describe_instances(
+                    parse_qs(request.body.decode()), self._hosts.instance_address, self._region
+                )
+                if found is not None:
+                    return found
+            return self._moto.call(call, request)
+        except NotImplementedError as error:
+            return error_answer(call, "NotImplemented", f"{call}: {error}", 501)
+        except Exception as error:  # a bug behind this endpoint is an answer, as it is on AWS
+            log.exception("%s failed", call)
+            return error_answer(call, "InternalFailure", f"{call}: {error!r}", 500)
+
+    def _ecs_answer(self, call: Call, request: Request) -> Answer:
+        if not request.target:
+            return error_answer(call, "UnsupportedProtocol", "ECS speaks AWS JSON 1.1 here", 415)
+        try:
+            parameters = json.loads(request.body or b"{}")
+        except ValueError:
+            return error_answer(call, "SerializationException", "the body is not JSON", 400)
+        try:
+            return json_answer(self._ecs.call(call.action, parameters))
+        except EcsApiError as error:
+            return error_answer(call, error.code, error.message, error.status)
+
+    def _credentials(self, task_id: str) -> Answer:
+        """What the ECS agent answers to a task; see AWS_CONTAINER_CREDENTIALS_FULL_URI."""
+        role = self._hosts.task_role(task_id)
+        if role is None:
+            message = "no live task with a role has this id"
+            return json_answer({"code": "NoIdInRequest", "message": message}, 400)
+        expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 6 * 3600))
+        return json_answer(
+            {
+                "RoleArn": role,
+                "AccessKeyId": f"ASIA{task_id.upper().replace('-', '')[:16]:0<16}",
+                "SecretAccessKey": f"local-{task_id}",
+                "Token": f"local-{task_id}",
+                "Expiration": expires,
+            },
+            content_type="application/json",
+        )

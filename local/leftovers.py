@@ -1,0 +1,174 @@
+"""One folder for each run of the local cloud, and what a run that was killed left behind.
+
+A run holds a lock on its folder for as long as its process lives; the kernel lets go of it
+however the process ends. A folder that nobody holds belongs to a dead run: its processes and
+containers carry the run's id and are removed by the next start. Live runs are never touched.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Self
+
+Remover = Callable[[Mapping[str, Any]], int]
+"""Removes what a dead run left of one kind, and says how many there were. Takes what the run told
+of itself, with at least its id as `run`."""
+
+_LOCK = "lock"
+_FACTS = "run.json"
+
+
+def runs_folder() -> Path:
+    """Where the folders of this user's runs are; nobody else may look into it."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime and Path(runtime).is_dir():
+        return Path(runtime) / "usher"
+    return Path(tempfile.gettempdir()) / f"usher-{os.getuid()}"
+
+
+class RunFolder:
+    """The folder of a run of this process: logs, and what others need to find the run."""
+
+    def __init__(self, path: Path, lock: int) -> None:
+        self.path = path
+        self._lock = lock
+
+    @classmethod
+    def create(cls, base: Path) -> Self:
+        """Make and lock a folder for a new run."""
+        with _exclusive(base):
+            path = base / f"{os.getpid()}-{secrets.token_hex(4)}"
+            path.mkdir(mode=0o700)
+            lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        (path / "logs").mkdir()
+        run = cls(path, lock)
+        run.tell()
+        return run
+
+    @property
+    def run_id(self) -> str:
+        """The id that everything belonging to this run carries."""
+        return self.path.name
+
+    @property
+    def logs(self) -> Path:
+        """Where the processes of this run write what they have to say."""
+        return self.path / "logs"
+
+    def tell(self, **facts: Any) -> None:
+        """Write down what others may want to know of this run, whole or not at all."""
+        text = json.dumps({"run": self.run_id, "pid": os.getpid(), **facts})
+        draft = self.path / (_FACTS + ".new")
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(self.path / _FACTS)
+
+    def remove(self) -> None:
+        """Take the folder away, and the folder of all runs with it when this was the last one."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._lock)
+        base = self.path.parent
+        if base.is_dir():
+            with _exclusive(base):
+                if [entry.name for entry in base.iterdir()] == [_LOCK]:
+                    (base / _LOCK).unlink()
+                    base.rmdir()
+
+
+def live_runs(base: Path) -> list[dict[str, Any]]:
+    """What the live runs of this user told of themselves, the youngest first."""
+    if not base.is_dir():
+        return []
+    found = []
+    for folder in _folders(base):
+        with suppress(FileNotFoundError):  # it ended in this moment
+            if _is_held(folder):
+                told = (folder / _FACTS).stat().st_mtime
+                found.append((told, _facts_of(folder)))
+    return [facts for _, facts in sorted(found, key=lambda pair: pair[0], reverse=True)]
+
+
+def remove_dead_runs(base: Path, removers: Mapping[str, Remover]) -> str | None:
+    """Remove what dead runs left and say it in one line; None when there was nothing.
+
+    `removers` maps what is removed ("processes") to how. A folder goes last, so that a start
+    that is interrupted here leaves the rest to the next one.
+    """
+    if not base.is_dir():
+        return None
+    counts = dict.fromkeys(removers, 0)
+    dead = 0
+    with _exclusive(base):
+        for folder in _folders(base):
+            if _is_held(folder):
+                continue
+            dead += 1
+            facts = {"run": folder.name, **_facts_of(folder)}
+            for kind, remove in removers.items():
+                counts[kind] += remove(facts)
+            shutil.rmtree(folder)
+    if not dead:
+        return None
+    left = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    return f"removed what {dead} dead run{'s' if dead > 1 else ''} left behind: {left}"
+
+
+def _folders(base: Path) -> list[Path]:
+    return [entry for entry in sorted(base.iterdir()) if entry.is_dir()]
+
+
+def _facts_of(folder: Path) -> dict[str, Any]:
+    """What the run told of itself; nothing when it died too early for that."""
+    try:
+        facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _is_held(folder: Path) -> bool:
+    """Whether a live process holds the folder."""
+    try:
+        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+@contextmanager
+def _exclusive(base: Path) -> Iterator[None]:
+    """Hold the lock of all runs of this user: nobody creates or removes a run meanwhile."""
+    while True:
+        base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if base.stat().st_uid != os.getuid():
+            raise PermissionError(f"{base} belongs to another user")
+        try:
+            lock = os.open(base / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:  # the last run went away in this moment, and the folder with it
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if _is_same_file(lock, base / _LOCK):
+                yield
+                return
+        finally:
+            os.close(lock)
+
+
+def _is_same_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

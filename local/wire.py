@@ -1,0 +1,245 @@
+"""HTTP/1.1 as AWS clients speak it, and which AWS call a request is. No sockets in here.
+
+A small reader of its own: the AWS endpoint is on the path of every test and every session, and
+the standard library's server spends more on parsing headers than moto on many a call.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from http import HTTPStatus
+from io import BufferedIOBase
+from typing import Any
+from urllib.parse import parse_qs, unquote
+from xml.sax.saxutils import escape
+
+MAX_LINE_BYTES = 65_536
+MAX_HEADERS = 100
+MAX_BODY_BYTES = 64 * 1024 * 1024
+
+
+class BadRequestError(Exception):
+    """Not HTTP, or more of it than this server takes; `status` is the answer."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request; header names in lower case."""
+
+    method: str
+    raw_target: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+    keep_alive: bool = True
+
+    @property
+    def path(self) -> str:
+        """The path as it was sent, without the query."""
+        return self.raw_target.partition("?")[0]
+
+    @property
+    def unquoted_path(self) -> str:
+        """The path as WSGI wants it: decoded, and then taken for Latin-1."""
+        path = self.path
+        return unquote(path, "latin-1") if "%" in path else path
+
+    @property
+    def query(self) -> str:
+        """The query string."""
+        return self.raw_target.partition("?")[2]
+
+    @property
+    def target(self) -> str:
+        """X-Amz-Target, or an empty string."""
+        return self.headers.get("x-amz-target", "")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One HTTP answer."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+class Protocol(Enum):
+    """How an AWS service writes its answers."""
+
+    JSON = "json"
+    XML = "xml"
+    EC2 = "ec2"
+
+
+@dataclass(frozen=True)
+class Call:
+    """Which AWS call a request is: boto3's name of the service, and the action."""
+
+    service: str
+    action: str
+    protocol: Protocol
+
+    def __str__(self) -> str:
+        return f"{self.service}.{self.action}"
+
+
+def read_request(stream: BufferedIOBase, reply: BufferedIOBase) -> Request | None:
+    """Read one request; None at the end of the stream. Raises BadRequestError.
+
+    `reply` gets "100 Continue" when the client waits for it.
+    """
+    line = stream.readline(MAX_LINE_BYTES + 1)
+    if line in {b"\r\n", b"\n"}:  # left over from a body that was followed by a line end
+        line = stream.readline(MAX_LINE_BYTES + 1)
+    if not line:
+        return None
+    words = line.decode("latin-1").split()
+    if len(words) != 3 or not words[2].startswith("HTTP/1."):
+        raise BadRequestError(400, "not an HTTP/1 request line")
+    headers = _read_headers(stream)
+    if headers.get("expect", "").lower() == "100-continue":
+        reply.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        reply.flush()
+    body = _read_body(stream, headers)
+    connection = headers.get("connection", "").lower()
+    keep = connection != "close" and (words[2] != "HTTP/1.0" or connection == "keep-alive")
+    return Request(words[0], words[1], headers, body, keep)
+
+
+def _read_headers(stream: BufferedIOBase) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for _ in range(MAX_HEADERS):
+        line = stream.readline(MAX_LINE_BYTES + 1)
+        if len(line) > MAX_LINE_BYTES:
+            break
+        if line in {b"\r\n", b"\n"}:
+            return headers
+        name, colon, value = line.decode("latin-1").partition(":")
+        if not colon:
+            raise BadRequestError(400, "a header without a colon")
+        headers[name.lower()] = value.strip()
+    raise BadRequestError(431, "too many headers")
+
+
+def _read_body(stream: BufferedIOBase, headers: Mapping[str, str]) -> bytes:
+    if "chunked" in headers.get("transfer-encoding", "").lower():
+        return _read_chunks(stream)
+    length = headers.get("content-length", "0")
+    if not length.isdigit():
+        raise BadRequestError(400, "Content-Length is no number")
+    return _read_exactly(stream, int(length))
+
+
+def _read_chunks(stream: BufferedIOBase) -> bytes:
+    chunks = bytearray()
+    while True:
+        size = stream.readline(MAX_LINE_BYTES).partition(b";")[0].strip()
+        try:
+            length = int(size, 16)
+        except ValueError as error:
+            raise BadRequestError(400, "a chunk without a length") from error
+        if length == 0:
+            while stream.readline(MAX_LINE_BYTES) not in {b"\r\n", b"\n", b""}:
+                pass
+            return bytes(chunks)
+        chunks += _read_exactly(stream, length)
+        if len(chunks) > MAX_BODY_BYTES:
+            raise BadRequestError(413, "body too large")
+        stream.readline(3)
+
+
+def _read_exactly(stream: BufferedIOBase, length: int) -> bytes:
+    if length > MAX_BODY_BYTES:
+        raise BadRequestError(413, "body too large")
+    body = stream.read(length) if length else b""
+    if len(body) < length:
+        raise BadRequestError(400, "the body ended early")
+    return body
+
+
+def render(answer: Answer, *, keep_alive: bool, head: bool = False) -> bytes:
+    """The bytes of an answer, in one piece so that they leave in one segment."""
+    try:
+        phrase = HTTPStatus(answer.status).phrase
+    except ValueError:
+        phrase = "Unknown"
+    lines = [f"HTTP/1.1 {answer.status} {phrase}"]
+    lines += [
+        f"{name}: {value}"
+        for name, value in answer.headers.items()
+        if name.lower() not in {"content-length", "connection", "transfer-encoding", "status"}
+    ]
+    lines.append(f"Content-Length: {len(answer.body)}")
+    if not keep_alive:
+        lines.append("Connection: close")
+    start = "\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n"
+    return start if head else start + answer.body
+
+
+_SERVICES = {
+    "AmazonEC2ContainerServiceV20141113": "ecs",
+    "DynamoDB_20120810": "dynamodb",
+    "DynamoDBStreams_20120810": "dynamodbstreams",
+    "Kinesis_20131202": "kinesis",
+    "AmazonSQS": "sqs",
+    "AWSEvents": "events",
+}
+
+
+def identify(request: Request) -> Call:
+    """Which AWS call this is, by its X-Amz-Target, or by its signature and body."""
+    if request.target:
+        prefix, _, action = request.target.rpartition(".")
+        service = _SERVICES.get(prefix) or _signed_for(request) or prefix.lower()
+        return Call(service, action, Protocol.JSON)
+    service = _signed_for(request) or "unknown"
+    if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        action = parse_qs(request.body.decode("latin-1")).get("Action", ["unknown"])[0]
+        return Call(service, action, Protocol.EC2 if service == "ec2" else Protocol.XML)
+    if "smithy-protocol" in request.headers:  # /service/NAME/operation/ACTION
+        return Call(service, request.path.rpartition("/")[2], Protocol.JSON)
+    return Call(service, f"{request.method} {request.path}", Protocol.JSON)
+
+
+def _signed_for(request: Request) -> str | None:
+    """The service in a SigV4 credential scope: KEY/DATE/REGION/SERVICE/aws4_request."""
+    scope = request.headers.get("authorization", "").partition("Credential=")[2].partition(",")[0]
+    parts = scope.split("/")
+    return parts[-2].lower() if len(parts) >= 5 else None
+
+
+def json_answer(
+    document: Any, status: int = 200, content_type: str = "application/x-amz-json-1.1"
+) -> Answer:
+    """An answer in JSON; instants become seconds since the epoch, as AWS writes them."""
+    body = json.dumps(document, default=_plain, separators=(",", ":")).encode()
+    return Answer(status, {"Content-Type": content_type}, body)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "timestamp"):
+        return value.timestamp()
+    raise TypeError(f"not JSON: {value!r}")
+
+
+def error_answer(call: Call, code: str, message: str, status: int) -> Answer:
+    """An error as the service's clients expect it."""
+    if call.protocol is Protocol.JSON:
+        answer = json_answer({"__type": code, "message": message, "Message": message}, status)
+        if call.service == "sqs":  # clients of SQS's older protocol look for the code in here
+            kind = "Sender" if status < 500 else "Receiver"
+            headers = {**answer.headers, "x-amzn-query-error": f"{code};{kind}"}
+            return Answer(status, headers, answer.body)
+        return answer
+    inner = f"<Code>{escape(code)}</Code><Message>{escape(message)}</Message>"
+    if call.protocol is Protocol.EC2:
+        errors = f"<Errors><Error>{inner}</Error></Errors>"
+        xml = f"<Response>{errors}<RequestID>local</RequestID></Response>"
+    else:
+        xml = f"<ErrorResponse><Error>{inner}</Error><RequestId>local</RequestId></ErrorResponse>"
+    return Answer(status, {"Content-Type": "text/xml"}, xml.encode())
