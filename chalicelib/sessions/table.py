@@ -79,7 +79,7 @@ class SessionsTable:
     def answered(self, key: str) -> str | None:
         """The id of the session that the request `key` was last answered with."""
         item = self._get(key)
-        return str(item["session_id"]) if item else None
+        return str(item["session_id"]["S"]) if item else None
 
     def replace(self, before: Session, after: Session) -> Session | None:
         """Write `after` where the record is still `before`; None when it has moved on.
@@ -119,18 +119,19 @@ class SessionsTable:
                 ExpressionAttributeValues={":bucket": _serialize(bucket)},
             )
             for page in query:
-                yield from (from_item(_from_wire(item)) for item in page["Items"])
+                yield from map(from_item, page["Items"])
 
     def _get(self, item_id: str) -> dict[str, Any] | None:
         answer = self._dynamodb.get_item(
             TableName=self._name, Key={"id": {"S": item_id}}, ConsistentRead=True
         )
-        return _from_wire(answer["Item"]) if "Item" in answer else None
+        item: dict[str, Any] | None = answer.get("Item")
+        return item
 
     def _put(self, session: Session, condition: str, values: Mapping[str, Any]) -> dict[str, Any]:
         put: dict[str, Any] = {
             "TableName": self._name,
-            "Item": _to_wire(to_item(session)),
+            "Item": to_item(session),
             "ConditionExpression": condition,
         }
         if values:
@@ -154,19 +155,20 @@ def request_key(owner: str, idempotency_key: str) -> str:
 
 
 def to_item(session: Session) -> dict[str, Any]:
-    """The record as a DynamoDB item; absent attributes for None."""
-    item = {name: getattr(session, name) for name in _FIELDS}
+    """The record as DynamoDB's JSON; absent attributes for None."""
+    item: dict[str, Any] = {name: getattr(session, name) for name in _FIELDS}
     item["history"] = [[change.at, change.state, change.cause] for change in session.history]
     if session.state is State.ENDED:
         item["expire_at"] = int(session.ended_at or session.created_at) + KEPT_SECONDS
     else:
         item["live_bucket"] = int(session.id[:8], 16) % LIVE_BUCKETS
-    return {name: value for name, value in item.items() if value is not None}
+    return _to_wire({name: value for name, value in item.items() if value is not None})
 
 
-def from_item(item: Mapping[str, Any]) -> Session:
-    """The record from a DynamoDB item: the inverse of `to_item`."""
-    values = {name: item[name] for name in _FIELDS if name in item}
+def from_item(wire: Mapping[str, Any]) -> Session:
+    """The record from DynamoDB's JSON: the inverse of `to_item`."""
+    item = _from_wire(wire)
+    values = {"owner": None} | {name: item[name] for name in _FIELDS if name in item}
     values["state"] = State(values["state"])
     if "reason" in values:
         values["reason"] = Reason(values["reason"])

@@ -160,7 +160,7 @@ export class Desk {
   }
 
   #buttons(wanted) {
-    const names = wanted.map(([action]) => action).join();
+    const names = wanted.join("; ");
     const actions = byId("actions");
     if (actions.dataset.names === names) return; // keeps the focus where it is
     actions.dataset.names = names;

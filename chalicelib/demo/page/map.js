@@ -146,7 +146,7 @@ export class PlaceMap {
 
   /** A dot with its glow, drawn once for each colour. */
   #sprite(tone) {
-    const radius = this.places.size > 4000 ? 1.7 : this.places.size > 600 ? 2.4 : 3.4;
+    const radius = this.#radius();
     const key = `${tone}/${radius}`;
     const known = this.#sprites.get(key);
     if (known) return known;
@@ -168,6 +168,13 @@ export class PlaceMap {
     ink.fill();
     this.#sprites.set(key, sprite);
     return sprite;
+  }
+
+  /** The more crowded the map, the smaller its dots. */
+  #radius() {
+    const pixelsEach = (this.width * this.height) / Math.max(1, this.places.size);
+    if (pixelsEach < 300) return 1.8;
+    return pixelsEach < 2000 ? 2.4 : 3.4;
   }
 
   #drawFlashes(context, now) {
@@ -228,18 +235,18 @@ export class PlaceMap {
     const kilometresAPixel = (111.32 * Math.cos((unmercator(cy) * Math.PI) / 180)) / scale;
     const kilometres = gridStep(kilometresAPixel * 70);
     const length = kilometres / kilometresAPixel;
-    const [right, top] = [this.width - 14, 26];
+    const [right, base] = [this.width - 14, this.height - 14];
     context.strokeStyle = context.fillStyle = this.colours.dark ? "#b9c6d3" : "#3a4a5a";
     context.lineWidth = 1.5;
     context.beginPath();
-    context.moveTo(right - length, top - 4);
-    context.lineTo(right - length, top);
-    context.lineTo(right, top);
-    context.lineTo(right, top - 4);
+    context.moveTo(right - length, base - 4);
+    context.lineTo(right - length, base);
+    context.lineTo(right, base);
+    context.lineTo(right, base - 4);
     context.stroke();
     const label = kilometres >= 1 ? `${kilometres} km` : `${Math.round(kilometres * 1000)} m`;
     context.textAlign = "right";
-    context.fillText(label, right, top - 7);
+    context.fillText(label, right, base - 7);
     context.textAlign = "left";
   }
 }
