@@ -1,0 +1,100 @@
+"""Tells the dispatcher what happens here: in order, each until acknowledged, at no one's cost.
+
+A dispatcher that cannot be reached changes nothing for the client: its sweep finds out.
+"""
+
+import asyncio
+import json
+import logging
+from collections import deque
+from enum import Enum
+
+from session_handler.backoff import backoff_seconds, chance
+from session_handler.http_client import HttpClient, HttpError
+from session_handler.protocol import Report
+
+TIMEOUT_SECONDS = 5.0
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 5.0
+
+LAST_EFFORT_SECONDS = 3.0
+"""At exit; with the closing handshake before it, well within ECS's stop timeout."""
+
+REPEATABLE_CLIENT_ERRORS = frozenset({408, 425, 429})
+
+log = logging.getLogger(__name__)
+
+
+class Verdict(Enum):
+    """What an answer means for the report it answers."""
+
+    ACCEPTED = "accepted"
+    NEVER = "never"
+    REPEAT = "repeat"
+
+
+def judge(status: int) -> Verdict:
+    """Read the dispatcher's answer: other client errors will not change by repeating."""
+    if 200 <= status < 300:
+        return Verdict.ACCEPTED
+    if 400 <= status < 500 and status not in REPEATABLE_CLIENT_ERRORS:
+        return Verdict.NEVER
+    return Verdict.REPEAT
+
+
+class Callbacks:
+    """A queue of reports and the one task that delivers it."""
+
+    def __init__(self, url: str | None, key: str | None) -> None:
+        self._client = HttpClient(url, timeout_seconds=TIMEOUT_SECONDS) if url and key else None
+        self._key = key
+        self._reports: deque[Report] = deque()
+        self._delivery: asyncio.Task[None] | None = None
+
+    def add(self, report: Report) -> None:
+        """Deliver `report` after those added before, without waiting for it."""
+        if self._client is None:
+            return
+        self._reports.append(report)
+        if self._delivery is None or self._delivery.done():
+            self._delivery = asyncio.get_running_loop().create_task(self._deliver(self._client))
+
+    async def finish(self) -> None:
+        """A last effort for what is undelivered, bounded by LAST_EFFORT_SECONDS."""
+        if self._delivery is not None:
+            _, late = await asyncio.wait({self._delivery}, timeout=LAST_EFFORT_SECONDS)
+            for task in late:
+                task.cancel()
+                log.warning("%d callbacks were never acknowledged", len(self._reports))
+        if self._client is not None:
+            self._client.close()
+
+    async def _deliver(self, client: HttpClient) -> None:
+        failures = 0
+        while self._reports:
+            verdict = await self._post(client, self._reports[0])
+            if verdict is Verdict.REPEAT:
+                failures += 1
+                pause = backoff_seconds(
+                    failures,
+                    chance(),
+                    first_seconds=FIRST_PAUSE_SECONDS,
+                    longest_seconds=LONGEST_PAUSE_SECONDS,
+                )
+                await asyncio.sleep(pause)
+            else:
+                failures = 0
+                self._reports.popleft()
+
+    async def _post(self, client: HttpClient, report: Report) -> Verdict:
+        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        body = json.dumps({"type": report.type, **report.fields}).encode()
+        try:
+            response = await client.request("POST", client.path, headers, body)
+        except HttpError as exc:
+            log.warning("callback %s: %s", report.type.value, exc)
+            return Verdict.REPEAT
+        verdict = judge(response.status)
+        if verdict is not Verdict.ACCEPTED:
+            log.warning("callback %s was answered %d", report.type.value, response.status)
+        return verdict

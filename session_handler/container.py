@@ -1,0 +1,317 @@
+"""The session's process: carries out what the protocol decides, with server, feed and callbacks."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Iterable
+from typing import Any
+
+from websockets.asyncio.server import Server, ServerConnection
+from websockets.exceptions import ConnectionClosed
+
+from chalicelib.contract import Bye
+from session_handler import messages, server
+from session_handler.app import AppError, AppSession, SessionApp, load_app
+from session_handler.callbacks import Callbacks
+from session_handler.cursor import Cursor
+from session_handler.delivery import AppFailedError, Delivery, SlowClientError
+from session_handler.feeds import open_feed
+from session_handler.feeds.kinesis import FeedError, KinesisFeed
+from session_handler.gate import Gate
+from session_handler.protocol import (
+    Action,
+    Exit,
+    Goodbye,
+    Limits,
+    Pause,
+    Phase,
+    Report,
+    Session,
+    Stream,
+)
+from session_handler.settings import Settings
+
+SLOW_CLOSE_SECONDS = 30.0
+"""A slow client's bye stands behind what it has not read yet: give it the time to come there."""
+
+APP_STOP_SECONDS = 2.0
+"""How long `on_stop` of a session app may take."""
+
+log = logging.getLogger(__name__)
+
+
+class Container:
+    """One session, from start to exit. Run it once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        limits = Limits(
+            settings.connect_deadline_seconds,
+            settings.reconnect_grace_seconds,
+            settings.max_session_seconds,
+        )
+        self._session = Session(limits, self._loop.time())
+        self._callbacks = Callbacks(settings.callback_url, settings.session_key)
+        self._actions: asyncio.Queue[Action] = asyncio.Queue()
+        self._timer: asyncio.TimerHandle | None = None
+        self._feed: KinesisFeed | None = None
+        self._app = SessionApp()
+        self._app_was_started = False
+        self._websocket: ServerConnection | None = None
+        self._delivery: Delivery | None = None
+        self._streaming: asyncio.Task[None] | None = None
+        self._start_cursor: str | None = None
+        self._feed_has_started = False
+        self._greeted = asyncio.Event()
+        self._stop_reason = Bye.STOPPED.value
+
+    @property
+    def is_over(self) -> bool:
+        return self._session.phase is Phase.OVER
+
+    @property
+    def takes_clients(self) -> bool:
+        return self._session.takes_clients
+
+    async def run(self) -> int:
+        """Serve the session to its end; returns the exit code."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stop)
+        listening: Server | None = None
+        preparing: asyncio.Task[None] | None = None
+        try:
+            listening = await self._listen()
+            preparing = self._loop.create_task(self._prepare())
+            self._set_timer()
+        except OSError as exc:
+            self._do(self._session.failed_to_start(f"cannot listen: {exc}"))
+        try:
+            return await self._carry_out()
+        finally:
+            if preparing is not None:
+                preparing.cancel()
+            if listening is not None:
+                listening.close()
+            if self._feed is not None:
+                self._feed.close()
+
+    def health(self) -> tuple[int, dict[str, Any]]:
+        """Status and body of `/healthz`: nothing in it is secret."""
+        phase = self._session.phase
+        is_well = self._session.is_ready and phase is not Phase.OVER
+        starts = phase is Phase.WAITING and not self._session.is_ready
+        return 200 if is_well else 503, {
+            "status": "starting" if starts else phase.value,
+            "ready": self._session.is_ready,
+            "connected": phase is Phase.CONNECTED,
+            "feed": self._feed.health(self._loop.time()) if self._feed else None,
+        }
+
+    async def serve_client(self, websocket: ServerConnection, cursor: Cursor | None) -> None:
+        """Take the seat until the websocket is closed."""
+        self._websocket = websocket
+        self._start_cursor = str(cursor) if cursor else None
+        self._feed_has_started = False
+        self._greeted.clear()
+        self._do(self._session.client_arrived(cursor))
+        try:
+            async for frame in websocket:
+                await self._receive(frame)
+        except ConnectionClosed as exc:
+            log.info("the websocket was closed: %s", exc)
+        except messages.BadMessageError as exc:
+            log.warning("the client broke the contract: %s", exc)
+            self._do(self._session.client_misbehaved(exc))
+            await websocket.wait_closed()
+        except AppFailedError as exc:
+            self._app_failed(exc)
+            await websocket.wait_closed()
+        finally:
+            self._do(self._session.client_left(self._loop.time()))
+
+    async def _receive(self, frame: str | bytes) -> None:
+        message = messages.decode_client_message(frame)
+        await self._greeted.wait()
+        try:
+            await self._app.on_message(message)
+        except Exception as exc:
+            raise AppFailedError("on_message failed") from exc
+
+    async def _listen(self) -> Server:
+        settings = self._settings
+        tls = None
+        if settings.tls_cert_file and settings.tls_key_file:
+            tls = (settings.tls_cert_file, settings.tls_key_file)
+        gate = Gate(settings.uuid, settings.allowed_origins)
+        listening = await server.listen(gate, self, port=settings.port, tls=tls)
+        log.info("listening on port %d", next(iter(listening.sockets)).getsockname()[1])
+        return listening
+
+    async def _prepare(self) -> None:
+        """Get ready to serve: load the app, find the stream."""
+        try:
+            self._app = load_app(self._settings.app_class)
+            self._feed = open_feed(self._settings)
+            if self._feed is not None:
+                await self._feed.prepare()
+        except (AppError, FeedError) as exc:
+            log.error("cannot start: %s", exc)  # noqa: TRY400 - configuration, not code
+            self._do(self._session.failed_to_start(str(exc)))
+        else:
+            self._do(self._session.ready(self._loop.time()))
+
+    def _stop(self) -> None:
+        self._do(self._session.end(Bye.STOPPED))
+
+    def _do(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            self._actions.put_nowait(action)
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self._session.next_deadline
+        if deadline is not None:
+            self._timer = self._loop.call_at(deadline, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._do(self._session.deadline_reached(self._loop.time()))
+
+    async def _carry_out(self) -> int:
+        while True:
+            match await self._actions.get():
+                case Report() as report:
+                    self._stop_reason = report.fields.get("reason", self._stop_reason)
+                    self._callbacks.add(report)
+                case Stream() as stream:
+                    self._streaming = self._loop.create_task(self._stream(stream))
+                case Pause():
+                    await self._stop_streaming()
+                case Goodbye() as goodbye:
+                    await self._stop_streaming()
+                    await self._say_goodbye(goodbye)
+                case Exit(code):
+                    await self._stop_streaming()
+                    await asyncio.gather(self._stop_app(), self._callbacks.finish())
+                    log.info("exiting with %d: %s", code, self._stop_reason)
+                    return code
+
+    async def _stream(self, stream: Stream) -> None:
+        """Greet the client and feed it. Ends by cancellation or with the session."""
+        websocket = self._websocket
+        if websocket is None:
+            return
+        delivery = Delivery(websocket, self._app)
+        try:
+            gone = await self._start_feed(stream)
+            await delivery.send(self._hello())
+            await self._start_app()
+            self._greeted.set()
+            if self._feed is not None:
+                await self._follow(self._feed, delivery, gone)
+        except* ConnectionClosed:
+            log.debug("the client went while it was sent something")
+        except* FeedError as group:
+            detail = str(group.exceptions[0])
+            log.error("the feed failed: %s", detail)  # noqa: TRY400 - no fault of this code
+            self._do(self._session.end(Bye.FEED_FAILED, detail))
+        except* AppFailedError as group:
+            self._app_failed(group.exceptions[0])
+        except* SlowClientError:
+            log.warning("the client is too slow")
+            self._do(self._session.end(Bye.SLOW_CLIENT))
+        except* Exception:
+            log.exception("streaming failed")
+            self._do(self._session.end(Bye.FEED_FAILED, "internal error"))
+
+    async def _start_feed(self, stream: Stream) -> tuple[str, ...]:
+        """Returns the shards of which history is gone."""
+        if self._feed is None:
+            return ()
+        if stream.cursor is None and stream.resumes:
+            start = await self._feed.resume()
+        else:
+            start = await self._feed.start(stream.cursor)
+        self._feed_has_started = True
+        return start.gone
+
+    async def _follow(self, feed: KinesisFeed, delivery: Delivery, gone: tuple[str, ...]) -> None:
+        async def tell_gap(shards: tuple[str, ...]) -> None:
+            await delivery.tell_gap(shards, feed.cursor)
+
+        if gone:
+            await tell_gap(gone)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(feed.run(delivery.deliver, tell_gap))
+            group.create_task(delivery.watch(feed.lag_seconds))
+
+    def _cursor(self) -> str | None:
+        """Where another session would go on."""
+        if self._feed is None or not self._feed_has_started:
+            return self._start_cursor
+        return self._feed.cursor
+
+    def _hello(self) -> str:
+        settings = self._settings
+        return messages.hello(
+            session=settings.session_id,
+            app=settings.app_name,
+            revision=settings.revision,
+            cursor=self._cursor(),
+        )
+
+    async def _start_app(self) -> None:
+        if self._app_was_started:
+            return
+        self._app_was_started = True
+        settings = self._settings
+        session = AppSession(
+            settings.session_id, settings.app_name, settings.revision, self._send_app_message
+        )
+        try:
+            await self._app.on_start(session)
+        except Exception as exc:
+            raise AppFailedError("on_start failed") from exc
+
+    async def _send_app_message(self, message: dict[str, Any]) -> None:
+        text = messages.app(message)
+        if self._websocket is not None:
+            try:
+                await self._websocket.send(text)
+            except ConnectionClosed:
+                log.debug("the client went before the app's message")
+
+    def _app_failed(self, exc: BaseException) -> None:
+        log.error("the session app failed", exc_info=exc)
+        self._do(self._session.end(Bye.APP_FAILED, str(exc)))
+
+    async def _stop_app(self) -> None:
+        if not self._app_was_started:
+            return
+        try:
+            async with asyncio.timeout(APP_STOP_SECONDS):
+                await self._app.on_stop(self._stop_reason)
+        except Exception:
+            log.exception("on_stop failed")
+
+    async def _stop_streaming(self) -> None:
+        if self._streaming is not None:
+            self._streaming.cancel()
+            await asyncio.wait({self._streaming}, timeout=APP_STOP_SECONDS)
+            self._streaming = None
+
+    async def _say_goodbye(self, goodbye: Goodbye) -> None:
+        websocket = self._websocket
+        if websocket is None:
+            return
+        if goodbye.reason is Bye.SLOW_CLIENT:
+            websocket.close_timeout = SLOW_CLOSE_SECONDS
+        bye = messages.bye(goodbye.reason, cursor=self._cursor(), detail=goodbye.detail)
+        # Sending waits until a slow client has room; closing must not wait for that.
+        sending = self._loop.create_task(websocket.send(bye))
+        await asyncio.sleep(0)
+        await websocket.close(goodbye.code, goodbye.reason.value)
+        await asyncio.gather(sending, return_exceptions=True)

@@ -1,0 +1,333 @@
+"""The direct feed: this container reads all shards of a Kinesis stream by itself.
+
+Good for about five sessions on a stream, because Kinesis allows five reads a second and shard
+to all of them together. Trouble is answered by backing off and shows as lag; the only silent
+thing here is an empty shard.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from session_handler.backoff import chance
+from session_handler.cursor import After, Cursor, CursorError, Horizon, Position, Since
+from session_handler.feeds.kinesis_client import KinesisClient, KinesisError
+from session_handler.feeds.pacing import LONGEST_INTERVAL_SECONDS, Pacer, pause_seconds
+from session_handler.feeds.records import Record, decode_records
+from session_handler.feeds.shards import Lineage, Shard, resume, start_at_latest
+
+READ_LIMIT = 5_000
+"""Records asked for at once: with JSON of a usual size, a few MiB of memory."""
+
+PREPARE_SECONDS = 30.0
+"""How long an unreachable or throttling Kinesis is asked again before the start has failed."""
+
+LATEST_PATIENCE_SECONDS = 1.0
+"""How long a new client's hello waits for the first iterators."""
+
+FRESH_LIST_SECONDS = 5.0
+"""A list of shards this young needs no second look when the client comes."""
+
+log = logging.getLogger(__name__)
+
+Deliver = Callable[[Iterator[Record], Callable[[Record], str]], Awaitable[None]]
+"""Given a page of one shard and what turns a record into the cursor just after it. It may take
+its time: the shard is not read meanwhile."""
+
+TellGap = Callable[[tuple[str, ...]], Awaitable[None]]
+
+
+class FeedError(Exception):
+    """The feed cannot go on, and repeating would not help; the message is for people."""
+
+
+class Start(NamedTuple):
+    """Where reading begins, and the shards of which history is gone."""
+
+    cursor: str
+    gone: tuple[str, ...]
+
+
+@dataclass
+class ShardReading:
+    """How reading one shard goes. Instants are the event loop's."""
+
+    read_at: float
+    pacer: Pacer = field(default_factory=Pacer)
+    iterator: str | None = None
+    behind_seconds: float = 0.0
+    error: str | None = None
+
+    def lag_seconds(self, now: float) -> float:
+        """What Kinesis said at the last read, and the time that no read succeeded since."""
+        return self.behind_seconds + max(0.0, now - self.read_at - LONGEST_INTERVAL_SECONDS)
+
+
+class KinesisFeed:
+    """All shards of one stream, for one client at a time."""
+
+    kind = "kinesis"
+
+    def __init__(self, stream: str, client: KinesisClient) -> None:
+        self._stream = stream
+        self._client = client
+        self._shards: list[Shard] = []
+        self._listed_at = float("-inf")
+        self._lineage = Lineage({})
+        self._readings: dict[str, ShardReading] = {}
+
+    @property
+    def cursor(self) -> str:
+        return self._lineage.cursor
+
+    def lag_seconds(self, now: float) -> float:
+        """How far the client is behind the stream, as far as reading goes; 0 before it came."""
+        return max((r.lag_seconds(now) for r in self._readings.values()), default=0.0)
+
+    def health(self, now: float) -> dict[str, Any]:
+        """What `/healthz` tells of the feed."""
+        errors = sorted({r.error for r in self._readings.values() if r.error})
+        return {
+            "kind": self.kind,
+            "shards": len(self._readings) or len(self._shards),
+            "lagSeconds": round(self.lag_seconds(now), 3),
+            "errors": errors,
+        }
+
+    async def prepare(self) -> None:
+        """Find the shards. Raises FeedError when the stream is missing, refused to us, or not
+        to be reached for PREPARE_SECONDS.
+        """
+        failures, last = 0, ""
+        try:
+            async with asyncio.timeout(PREPARE_SECONDS):
+                while True:
+                    try:
+                        await self._list_shards()
+                        return
+                    except KinesisError as exc:
+                        failures, last = failures + 1, str(exc)
+                        if exc.is_hopeless_at_start:
+                            raise FeedError(f"stream {self._stream}: {exc}") from exc
+                        log.warning("listing the shards of %s: %s", self._stream, exc)
+                    await asyncio.sleep(pause_seconds(failures, chance()))
+        except TimeoutError:
+            raise FeedError(f"stream {self._stream}: not reached; {last}") from None
+
+    async def start(self, cursor: Cursor | None) -> Start:
+        """Set the place to read from: after `cursor`, or now. Raises FeedError."""
+        await self._refresh_shards()
+        self._readings = {}
+        gone: tuple[str, ...] = ()
+        if cursor is None:
+            # Before the iterators are asked for: a resume from here repeats nothing that was
+            # shown, and misses nothing that comes after.
+            millis = int(self._client.server_now() * 1000)
+            self._lineage = Lineage(start_at_latest(self._shards, millis), self._shards)
+            await self._take_latest_iterators()
+        else:
+            positions, gone = resume(self._shards, cursor)
+            self._lineage = Lineage(positions, self._shards)
+            self._lineage.begin_children()
+        return Start(self._cursor_or_fail(), gone)
+
+    async def resume(self) -> Start:
+        """Set the place to read from to where reading stopped. Raises FeedError."""
+        return await self.start(Cursor.parse(self._lineage.cursor))
+
+    async def run(self, deliver: Deliver, tell_gap: TellGap) -> None:
+        """Read all shards until cancelled. Raises a group of FeedErrors, and of what `deliver`
+        and `tell_gap` raise.
+        """
+        async with asyncio.TaskGroup() as group:
+            for shard_id in self._lineage.readable():
+                group.create_task(self._follow(shard_id, group, deliver, tell_gap))
+
+    def close(self) -> None:
+        self._client.close()
+
+    async def _list_shards(self) -> None:
+        shards: list[Shard] = []
+        parameters: dict[str, Any] = {"StreamName": self._stream}
+        while True:
+            answer = await self._client.call("ListShards", parameters)
+            shards += [Shard.from_api(shard) for shard in answer["Shards"]]
+            if not answer.get("NextToken"):
+                break
+            parameters = {"NextToken": answer["NextToken"]}
+        self._shards = shards
+        self._listed_at = asyncio.get_running_loop().time()
+
+    async def _refresh_shards(self) -> None:
+        if asyncio.get_running_loop().time() - self._listed_at < FRESH_LIST_SECONDS:
+            return
+        try:
+            await self._list_shards()
+        except KinesisError as exc:
+            # The old list still leads to the new shards, through the ends of the old ones.
+            log.warning("listing the shards of %s anew: %s", self._stream, exc)
+
+    async def _take_latest_iterators(self) -> None:
+        """Fix "now" for each shard. A shard without its iterator in time is read from the
+        instant in the cursor instead, which may show what came up to a second before.
+        """
+
+        async def take(shard_id: str) -> None:
+            try:
+                iterator = await self._get_iterator(shard_id, {"ShardIteratorType": "LATEST"})
+                self._reading(shard_id).iterator = iterator
+            except KinesisError as exc:
+                log.warning("the latest iterator of %s: %s", shard_id, exc)
+
+        try:
+            async with asyncio.timeout(LATEST_PATIENCE_SECONDS), asyncio.TaskGroup() as group:
+                for shard_id in self._lineage.readable():
+                    group.create_task(take(shard_id))
+        except TimeoutError:
+            log.warning("no latest iterators within %g s", LATEST_PATIENCE_SECONDS)
+
+    def _reading(self, shard_id: str) -> ShardReading:
+        if shard_id not in self._readings:
+            self._readings[shard_id] = ShardReading(asyncio.get_running_loop().time())
+        return self._readings[shard_id]
+
+    def _cursor_or_fail(self) -> str:
+        try:
+            return self._lineage.cursor
+        except CursorError as exc:
+            raise FeedError(f"stream {self._stream}: {exc}; use the fan-out feed") from exc
+
+    async def _get_iterator(self, shard_id: str, where: dict[str, Any]) -> str:
+        parameters = {"StreamName": self._stream, "ShardId": shard_id, **where}
+        answer = await self._client.call("GetShardIterator", parameters)
+        return str(answer["ShardIterator"])
+
+    async def _follow(
+        self, shard_id: str, group: asyncio.TaskGroup, deliver: Deliver, tell_gap: TellGap
+    ) -> None:
+        """Read one shard to its end, then let its children begin."""
+        children = await self._read_to_end(shard_id, deliver, tell_gap)
+        del self._readings[shard_id]
+        begun = self._lineage.end(shard_id, children)
+        failures = 0
+        while not (begun or self._readings):
+            # The last shard has ended and no child is known yet: there must be one.
+            failures += 1
+            await asyncio.sleep(pause_seconds(failures, chance()))
+            begun = await self._look_for_children()
+        for child in begun:
+            self._reading(child)
+            group.create_task(self._follow(child, group, deliver, tell_gap))
+
+    async def _look_for_children(self) -> list[str]:
+        try:
+            await self._list_shards()
+        except KinesisError as exc:
+            self._fail_if_deleted(exc)
+            log.warning("looking for the next shards of %s: %s", self._stream, exc)
+            return []
+        self._lineage.add(self._shards)
+        return self._lineage.begin_children()
+
+    async def _read_to_end(self, shard_id: str, deliver: Deliver, tell_gap: TellGap) -> list[Shard]:
+        """Returns the children as far as Kinesis names them."""
+        loop = asyncio.get_running_loop()
+        reading = self._reading(shard_id)
+        while True:
+            await asyncio.sleep(reading.pacer.next_read_at - loop.time())
+            started_at = loop.time()
+            try:
+                if reading.iterator is None:
+                    where = place(self._lineage[shard_id], self._client.server_now())
+                    reading.iterator = await self._get_iterator(shard_id, where)
+                parameters = {"ShardIterator": reading.iterator, "Limit": READ_LIMIT}
+                answer = await self._client.call("GetRecords", parameters)
+            except KinesisError as exc:
+                if await self._is_lost(shard_id, reading, exc, tell_gap):
+                    return await self._children_of(shard_id)
+                continue
+            now = loop.time()
+            reading.error = None
+            reading.read_at = now
+            reading.behind_seconds = answer.get("MillisBehindLatest", 0) / 1000
+            reading.pacer.answered(started_at, now, caught_up=reading.behind_seconds <= 0)
+            if answer["Records"]:
+                position = self._lineage[shard_id]
+                records = decode_records(answer["Records"], position)
+                await deliver(records, lambda record: self._passed(shard_id, record))
+            reading.iterator = answer.get("NextShardIterator")
+            if reading.iterator is None:
+                if "ChildShards" in answer:
+                    return [Shard.from_child(child) for child in answer["ChildShards"]]
+                return await self._children_of(shard_id)
+
+    def _passed(self, shard_id: str, record: Record) -> str:
+        self._lineage.advance(shard_id, record.position)
+        return self._cursor_or_fail()
+
+    async def _children_of(self, shard_id: str) -> list[Shard]:
+        try:
+            await self._list_shards()
+        except KinesisError as exc:
+            self._fail_if_deleted(exc)
+            log.warning("looking for the children of %s: %s", shard_id, exc)
+        return [shard for shard in self._shards if shard_id in shard.parents]
+
+    async def _is_lost(
+        self, shard_id: str, reading: ShardReading, exc: KinesisError, tell_gap: TellGap
+    ) -> bool:
+        """Answer an error of reading; True when the shard itself is gone."""
+        now = asyncio.get_running_loop().time()
+        reading.error = exc.code
+        if exc.is_throttling:
+            reading.pacer.throttled(now, chance())
+            return False
+        log.warning("reading %s: %s", shard_id, exc)
+        reading.pacer.failed(now, chance())
+        if exc.code == "ExpiredIteratorException":
+            reading.iterator = None
+            reading.pacer.next_read_at = now
+        elif exc.code == "InvalidArgumentException":
+            if reading.iterator is None:
+                # The place to begin at was refused, not an iterator: nothing is known there.
+                self._lineage.advance(shard_id, Horizon())
+                await tell_gap((shard_id,))
+            reading.iterator = None
+        elif exc.code == "ResourceNotFoundException":
+            reading.iterator = None
+            return await self._has_expired(shard_id, tell_gap)
+        return False
+
+    async def _has_expired(self, shard_id: str, tell_gap: TellGap) -> bool:
+        """Whether the shard is gone from a stream that is still there."""
+        try:
+            await self._list_shards()
+        except KinesisError as exc:
+            self._fail_if_deleted(exc)
+            return False
+        if any(shard.shard_id == shard_id for shard in self._shards):
+            return False
+        await tell_gap((shard_id,))
+        return True
+
+    def _fail_if_deleted(self, exc: KinesisError) -> None:
+        if exc.code == "ResourceNotFoundException":
+            raise FeedError(f"stream {self._stream}: {exc}") from exc
+
+
+def place(position: Position, server_now: float) -> dict[str, Any]:
+    """GetShardIterator's parameters for a position."""
+    match position:
+        case After(sequence, _):
+            return {
+                "ShardIteratorType": "AFTER_SEQUENCE_NUMBER",
+                "StartingSequenceNumber": str(sequence),
+            }
+        case Since(millis):
+            # Kinesis refuses instants to come.
+            instant = min(millis / 1000, server_now)
+            return {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": instant}
+        case _:
+            return {"ShardIteratorType": "TRIM_HORIZON"}

@@ -1,0 +1,87 @@
+"""When a shard may be read next. Pure: instants come in, instants go out, in seconds.
+
+Kinesis allows five reads a second and shard to all readers together. One session alone may come
+near that; with others on the same stream it must yield. So the distance between reads grows
+fast when Kinesis throttles, and shrinks slowly again while it does not.
+"""
+
+from dataclasses import dataclass
+
+from session_handler.backoff import backoff_seconds
+
+SHORTEST_INTERVAL_SECONDS = 0.2
+"""Five reads a second, while there is more to be had at once."""
+
+IDLE_INTERVAL_SECONDS = 0.25
+"""Four reads a second, once everything was read: half of it is the mean delay of a record."""
+
+LONGEST_INTERVAL_SECONDS = 2.0
+"""Shared with many, a session still looks every two seconds."""
+
+BURST_READS = 5
+
+SLOW_ANSWER_FACTOR = 3.0
+"""Spend at most a third of the time waiting for answers: a strained service is not pushed."""
+
+FIRST_BACKOFF_SECONDS = 0.2
+LONGEST_BACKOFF_SECONDS = 10.0
+
+
+def pause_seconds(failures: int, chance: float) -> float:
+    """How long Kinesis is left alone after so many failures in a row."""
+    return backoff_seconds(
+        failures,
+        chance,
+        first_seconds=FIRST_BACKOFF_SECONDS,
+        longest_seconds=LONGEST_BACKOFF_SECONDS,
+    )
+
+
+@dataclass
+class Pacer:
+    """The pace of one shard."""
+
+    interval_seconds: float = IDLE_INTERVAL_SECONDS
+    tokens: float = BURST_READS
+    refilled_at: float = 0.0
+    failures: int = 0
+    next_read_at: float = 0.0
+
+    def answered(self, started_at: float, now: float, *, caught_up: bool) -> None:
+        """A read begun at `started_at` was answered. Behind, the next may follow at once, as
+        long as there are tokens of the five a second.
+        """
+        self.failures = 0
+        self._take_token(started_at)
+        if caught_up:
+            pause = max(self.interval_seconds, SLOW_ANSWER_FACTOR * (now - started_at))
+            self.next_read_at = max(now, started_at + min(pause, LONGEST_INTERVAL_SECONDS))
+            self.interval_seconds = max(IDLE_INTERVAL_SECONDS, self.interval_seconds * 0.95)
+        elif self.interval_seconds > IDLE_INTERVAL_SECONDS:
+            # Others read this shard too: being behind is no right to their share.
+            self.next_read_at = max(now, started_at + self.interval_seconds)
+            self.interval_seconds = max(IDLE_INTERVAL_SECONDS, self.interval_seconds * 0.9)
+        elif self.tokens >= 1:
+            self.next_read_at = now
+        else:
+            self.next_read_at = now + (1 - self.tokens) * SHORTEST_INTERVAL_SECONDS
+
+    def throttled(self, now: float, chance: float) -> None:
+        """Kinesis refused for the rate: read more seldom from now on."""
+        self.failures += 1
+        self.tokens = 0.0
+        self.refilled_at = now
+        self.interval_seconds = min(LONGEST_INTERVAL_SECONDS, self.interval_seconds * 1.5)
+        self.next_read_at = now + max(
+            self.interval_seconds * (0.5 + chance), pause_seconds(self.failures, chance)
+        )
+
+    def failed(self, now: float, chance: float) -> None:
+        """No answer, or an error that says nothing about the rate."""
+        self.failures += 1
+        self.next_read_at = now + pause_seconds(self.failures, chance)
+
+    def _take_token(self, now: float) -> None:
+        gained = (now - self.refilled_at) / SHORTEST_INTERVAL_SECONDS
+        self.tokens = min(float(BURST_READS), self.tokens + max(0.0, gained)) - 1
+        self.refilled_at = max(now, self.refilled_at)

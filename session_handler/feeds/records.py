@@ -1,0 +1,107 @@
+"""Kinesis records as the client gets them: JSON where the bytes are JSON, else base64.
+
+The common case must be cheap, so text that is valid JSON goes into the message as it came:
+it is parsed once to be sure, and never written again unless a session app changes it.
+"""
+
+import binascii
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from session_handler.cursor import After, Position
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+# Python reads NaN and Infinity; browsers do not.
+_parse = json.JSONDecoder(parse_constant=_refuse).decode
+_quote = json.encoder.encode_basestring_ascii
+
+
+class Record:
+    """One record. `data` is a JSON value, or `{"base64": …}` for bytes that are none."""
+
+    __slots__ = ("_json", "arrived_at", "data", "partition_key", "sequence_number", "subsequence")
+
+    def __init__(
+        self,
+        data: Any,
+        data_json: str | None,
+        *,
+        partition_key: str,
+        sequence_number: str,
+        subsequence: int,
+        arrived_at: int,
+    ) -> None:
+        self.data = data
+        self._json = data_json
+        self.partition_key = partition_key
+        self.sequence_number = sequence_number
+        """Kinesis's own, decimal digits: too large for a number in JavaScript."""
+        self.subsequence = subsequence
+        self.arrived_at = arrived_at
+        """When Kinesis took it: epoch milliseconds, as in JavaScript's Date."""
+
+    def with_data(self, data: Any) -> "Record":
+        """The same record with other data, which must be what JSON can express."""
+        return Record(
+            data,
+            None,
+            partition_key=self.partition_key,
+            sequence_number=self.sequence_number,
+            subsequence=self.subsequence,
+            arrived_at=self.arrived_at,
+        )
+
+    @property
+    def position(self) -> After:
+        return After(int(self.sequence_number), self.subsequence)
+
+    def to_json(self) -> str:
+        """The member of a `records` message. Raises ValueError or TypeError for data of an app
+        that JSON cannot express.
+        """
+        data = self._json
+        if data is None:
+            data = json.dumps(self.data, separators=(",", ":"), allow_nan=False)
+        return (
+            f'{{"data":{data},"partitionKey":{_quote(self.partition_key)},'
+            f'"sequenceNumber":"{self.sequence_number}","arrivedAt":{self.arrived_at}}}'
+        )
+
+
+def decode_data(encoded: str) -> tuple[Any, str]:
+    """The value of base64-encoded bytes, and its JSON."""
+    raw = binascii.a2b_base64(encoded)
+    try:
+        text = raw.decode()
+        return _parse(text), text
+    except (ValueError, RecursionError):
+        return {"base64": encoded}, f'{{"base64":"{encoded}"}}'
+
+
+def decode_records(
+    raw_records: Iterable[Mapping[str, Any]], position: Position
+) -> Iterator[Record]:
+    """The records of a GetRecords answer that come after `position`, one by one.
+
+    Records at or before it are left out: services may repeat some when reading goes on
+    from a sequence number.
+    """
+    last = position.sequence if isinstance(position, After) else -1
+    for raw in raw_records:
+        sequence_number = raw["SequenceNumber"]
+        if int(sequence_number) <= last:
+            continue
+        data, text = decode_data(raw["Data"])
+        yield Record(
+            data,
+            text,
+            partition_key=raw["PartitionKey"],
+            sequence_number=sequence_number,
+            subsequence=0,
+            arrived_at=round(raw.get("ApproximateArrivalTimestamp", 0) * 1000),
+        )

@@ -1,0 +1,157 @@
+"""Which shards are read, and in which order: parents to their end before their children. Pure.
+
+Kinesis keeps the order of a partition key across splits and merges only for readers that finish
+the parent first ("Resharding, scaling, and parallel processing" in its developer guide).
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from session_handler.cursor import Cursor, Ended, Horizon, Position, Since, encode, join
+
+
+class Shard(NamedTuple):
+    """One shard as ListShards describes it."""
+
+    shard_id: str
+    parents: tuple[str, ...]
+    is_closed: bool
+
+    @classmethod
+    def from_api(cls, shard: Mapping[str, Any]) -> "Shard":
+        """Of an element of ListShards' `Shards`."""
+        parents = (shard.get("ParentShardId"), shard.get("AdjacentParentShardId"))
+        ending = shard.get("SequenceNumberRange", {}).get("EndingSequenceNumber")
+        return cls(shard["ShardId"], tuple(p for p in parents if p), ending is not None)
+
+    @classmethod
+    def from_child(cls, child: Mapping[str, Any]) -> "Shard":
+        """Of an element of GetRecords' `ChildShards`."""
+        return cls(child["ShardId"], tuple(child.get("ParentShards", ())), is_closed=False)
+
+
+def start_at_latest(shards: Iterable[Shard], millis: int) -> dict[str, Position]:
+    """Positions that begin now: at the open shards; what closed ones hold is past."""
+    return {shard.shard_id: Since(millis) for shard in shards if not shard.is_closed}
+
+
+class Resumption(NamedTuple):
+    """Where a cursor leads today, and which of its shards are no longer there."""
+
+    positions: dict[str, Position]
+    gone: tuple[str, ...]
+
+
+def resume(shards: Iterable[Shard], cursor: Cursor) -> Resumption:
+    """Positions for a cursor that an earlier container wrote.
+
+    A shard outside the cursor descends from one in it and is read after its parents, or ended
+    before the cursor's time and is never read. Shards that expired since are a gap: what they
+    still held is lost, and their oldest living descendants are read from the beginning.
+    """
+    listed = {shard.shard_id: shard for shard in shards}
+    kept = {name: position for name, position in cursor.positions.items() if name in listed}
+    gone = tuple(
+        name
+        for name, position in cursor.positions.items()
+        if name not in listed and not isinstance(position, Ended)
+    )
+    if gone or not kept:
+        roots = [s for s in listed.values() if not any(parent in listed for parent in s.parents)]
+        for shard in roots:
+            # A root without parents ended before the cursor's time, unless nothing is left of it.
+            if (shard.parents or not kept) and not _is_covered(shard, kept, listed):
+                kept[shard.shard_id] = Horizon()
+    return Resumption(kept, gone)
+
+
+def _ancestors_of(names: Iterable[str], listed: Mapping[str, Shard]) -> set[str]:
+    found: set[str] = set()
+    pending = list(names)
+    while pending:
+        shard = listed.get(pending.pop())
+        for parent in shard.parents if shard else ():
+            if parent not in found:
+                found.add(parent)
+                pending.append(parent)
+    return found
+
+
+def _is_covered(shard: Shard, names: Mapping[str, Position], listed: Mapping[str, Shard]) -> bool:
+    """Whether the shard is one of `names`, or was read before them."""
+    return shard.shard_id in names or shard.shard_id in _ancestors_of(names, listed)
+
+
+class Lineage:
+    """Positions of all shards being read, and which of them may be read now."""
+
+    def __init__(self, positions: Mapping[str, Position], shards: Iterable[Shard] = ()) -> None:
+        self._positions = dict(positions)
+        self._entries = {name: f"{encode(p)}.{name}" for name, p in positions.items()}
+        self._waiting: dict[str, Shard] = {}
+        self.add(shards)
+
+    def __getitem__(self, shard_id: str) -> Position:
+        return self._positions[shard_id]
+
+    @property
+    def cursor(self) -> str:
+        """Raises CursorError when there are too many shards."""
+        return join(self._entries.values())
+
+    @property
+    def shard_count(self) -> int:
+        return len(self._positions)
+
+    def readable(self) -> list[str]:
+        """Shards that are not read to their end, and none of whose parents is still read."""
+        return [
+            name for name, position in self._positions.items() if not isinstance(position, Ended)
+        ]
+
+    def advance(self, shard_id: str, position: Position) -> None:
+        """`shard_id` was delivered up to `position`."""
+        self._positions[shard_id] = position
+        self._entries[shard_id] = f"{encode(position)}.{shard_id}"
+
+    def add(self, shards: Iterable[Shard]) -> None:
+        """Learn of shards. Only those that descend from what is read will ever matter."""
+        for shard in shards:
+            if shard.shard_id not in self._positions:
+                self._waiting[shard.shard_id] = shard
+
+    def end(self, shard_id: str, children: Iterable[Shard] = ()) -> list[str]:
+        """`shard_id` was read to its end. Returns the shards that may be read from now on."""
+        self.advance(shard_id, Ended())
+        self.add(children)
+        return self.begin_children()
+
+    def begin_children(self) -> list[str]:
+        """Begin the waiting shards whose parents are all read to the end."""
+        begun = [shard for shard in self._waiting.values() if self._may_begin(shard)]
+        for shard in begun:
+            del self._waiting[shard.shard_id]
+            self.advance(shard.shard_id, Horizon())
+        for shard in begun:
+            for parent in shard.parents:
+                self._drop_if_passed(parent)
+        return [shard.shard_id for shard in begun]
+
+    def _may_begin(self, shard: Shard) -> bool:
+        states = [self._positions[p] for p in shard.parents if p in self._positions]
+        if any(parent in self._waiting for parent in shard.parents):
+            # A parent that is yet to be read itself, unless it lies before our time.
+            states += [Horizon() for p in shard.parents if p in self._waiting and self._is_ahead(p)]
+        return bool(states) and all(isinstance(state, Ended) for state in states)
+
+    def _is_ahead(self, shard_id: str) -> bool:
+        """Whether a waiting shard descends from one that is read."""
+        return not _ancestors_of([shard_id], self._waiting).isdisjoint(self._positions)
+
+    def _drop_if_passed(self, shard_id: str) -> None:
+        """Forget an ended shard once all its children that we know of have begun."""
+        if not isinstance(self._positions.get(shard_id), Ended):
+            return
+        if not any(shard_id in shard.parents for shard in self._waiting.values()):
+            del self._positions[shard_id]
+            del self._entries[shard_id]

@@ -1,0 +1,127 @@
+"""Who gets in: what each HTTP request to the container's one port is answered with. Pure.
+
+For everybody who does not know the UUID there is nothing here but `/healthz`: any other path
+gets the same 404, and paths are compared in constant time.
+"""
+
+import hmac
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+from urllib.parse import parse_qs
+
+from session_handler.cursor import Cursor, CursorError
+
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
+SCRIPT = "text/javascript; charset=utf-8"
+
+MAX_CURSOR_PARAMETERS = 4
+
+
+class Request(NamedTuple):
+    """What counts of a GET request. Header values come as often as the client sent them."""
+
+    target: str
+    """Path and query, as sent."""
+    origins: Sequence[str]
+    wants_websocket: bool
+
+
+class Answer(NamedTuple):
+    """A plain HTTP answer."""
+
+    status: int
+    content_type: str
+    body: str
+    headers: Mapping[str, str] = {}
+
+
+class Health(NamedTuple):
+    """Answer with the health of the session."""
+
+
+class Script(NamedTuple):
+    """Answer with client.js."""
+
+    headers: Mapping[str, str]
+
+
+class Admit(NamedTuple):
+    """Let the websocket open, and go on after `cursor` where there is one."""
+
+    cursor: Cursor | None
+
+
+NOT_FOUND = Answer(404, TEXT, "Not found\n")
+METHOD_NOT_ALLOWED = Answer(405, TEXT, "Only GET is understood\n", {"Allow": "GET"})
+HEAD_TOO_LARGE = Answer(431, TEXT, "Request header fields too large\n")
+BAD_REQUEST = Answer(400, TEXT, "Not an HTTP request\n")
+BAD_ORIGIN = Answer(403, TEXT, "This origin may not connect\n")
+OCCUPIED = Answer(409, TEXT, "This session has its client\n")
+OVER = Answer(410, TEXT, "This session is over\n")
+
+
+class Gate:
+    """The rules of one session. `allowed_origins` of None lets all origins in."""
+
+    def __init__(self, uuid: str, allowed_origins: frozenset[str] | None) -> None:
+        self._websocket_path = f"/{uuid}".encode()
+        self._script_path = f"/{uuid}/client.js".encode()
+        self._allowed_origins = allowed_origins
+
+    def decide(
+        self, request: Request, *, is_occupied: bool, is_over: bool
+    ) -> Answer | Health | Script | Admit:
+        """What to answer. An Admit still has to be a valid websocket handshake."""
+        path, _, query = request.target.partition("?")
+        raw_path = path.encode("utf-8", "surrogateescape")
+        # Both are always compared, so that the time tells nothing about either.
+        is_websocket = hmac.compare_digest(raw_path, self._websocket_path)
+        is_script = hmac.compare_digest(raw_path, self._script_path)
+        if path == "/healthz":
+            return Health()
+        if is_script:
+            return Script(self._script_headers(request))
+        if not is_websocket:
+            return NOT_FOUND
+        return self._admit(request, query, is_occupied=is_occupied, is_over=is_over)
+
+    def _admit(
+        self, request: Request, query: str, *, is_occupied: bool, is_over: bool
+    ) -> Answer | Admit:
+        if not self._lets_in(request.origins):
+            return BAD_ORIGIN
+        try:
+            cursor = cursor_of(query)
+        except CursorError as exc:
+            return Answer(400, TEXT, f"Bad cursor: {exc}\n")
+        if request.wants_websocket and (is_over or is_occupied):
+            return OVER if is_over else OCCUPIED
+        return Admit(cursor)
+
+    def _lets_in(self, origins: Sequence[str]) -> bool:
+        if not origins or self._allowed_origins is None:
+            return len(origins) < 2
+        return len(origins) == 1 and origins[0].lower() in self._allowed_origins
+
+    def _script_headers(self, request: Request) -> dict[str, str]:
+        """Modules are loaded across origins only with CORS headers."""
+        headers = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
+        if self._allowed_origins is None:
+            return {**headers, "Access-Control-Allow-Origin": "*"}
+        headers["Vary"] = "Origin"
+        if request.origins and self._lets_in(request.origins):
+            headers["Access-Control-Allow-Origin"] = request.origins[0]
+        return headers
+
+
+def cursor_of(query: str) -> Cursor | None:
+    """The cursor in a query string; an empty one counts as none. Raises CursorError."""
+    try:
+        values = parse_qs(query, max_num_fields=MAX_CURSOR_PARAMETERS, errors="strict")
+    except ValueError as exc:
+        raise CursorError("the query is not understood") from exc
+    cursors = values.get("cursor", [])
+    if len(cursors) > 1:
+        raise CursorError("more than one")
+    return Cursor.parse(cursors[0]) if cursors else None

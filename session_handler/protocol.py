@@ -1,0 +1,196 @@
+"""The session's life, without any I/O: events go in, actions come out.
+
+Feed each event to its method and carry out the returned actions in their order. Call
+`deadline_reached` when `next_deadline` has come. Instants are monotonic seconds.
+
+    WAITING ──client──▶ CONNECTED ──client left──▶ GRACE ──▶ OVER
+                            ▲───────client─────────┘
+    Every phase leads to OVER: by its deadline, a stop, or a failure. OVER is final.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NamedTuple
+
+from chalicelib.contract import Bye, Callback
+from session_handler import messages
+from session_handler.cursor import Cursor
+
+
+class Phase(Enum):
+    WAITING = "waiting"
+    CONNECTED = "connected"
+    GRACE = "grace"
+    OVER = "over"
+
+
+class Report(NamedTuple):
+    """Tell the dispatcher, after all that was reported before."""
+
+    type: Callback
+    fields: dict[str, Any]
+
+
+class Stream(NamedTuple):
+    """Greet the client and read the feed for it: from `cursor`; without one from now, or, with
+    `resumes`, from where the same session stopped.
+    """
+
+    cursor: Cursor | None
+    resumes: bool
+
+
+class Pause(NamedTuple):
+    """Stop reading the feed: there is nobody to read it for."""
+
+
+class Goodbye(NamedTuple):
+    """Send the client a bye and close the websocket."""
+
+    reason: Bye
+    code: int
+    detail: str
+
+
+class Exit(NamedTuple):
+    """End the process with this code."""
+
+    code: int
+
+
+Action = Report | Stream | Pause | Goodbye | Exit
+
+CLOSE_CODES = {
+    Bye.EXPIRED: messages.CLOSE_GOING_AWAY,
+    Bye.STOPPED: messages.CLOSE_GOING_AWAY,
+    Bye.SLOW_CLIENT: messages.CLOSE_TRY_AGAIN_LATER,
+    Bye.APP_FAILED: messages.CLOSE_INTERNAL_ERROR,
+    Bye.FEED_FAILED: messages.CLOSE_INTERNAL_ERROR,
+}
+"""A client that hears 1001 or 1013 does well to ask for another session."""
+
+FAILURES = frozenset({Bye.APP_FAILED, Bye.FEED_FAILED})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long each phase may last, in seconds; 0 sets no limit, but for the grace."""
+
+    connect_deadline_seconds: float
+    reconnect_grace_seconds: float
+    max_session_seconds: float
+
+
+class Session:
+    """One user's session in this container."""
+
+    def __init__(self, limits: Limits, now: float) -> None:
+        self.phase = Phase.WAITING
+        self.is_ready = False
+        self._limits = limits
+        self._ends_at = now + limits.max_session_seconds if limits.max_session_seconds else None
+        self._phase_ends_at: float | None = None
+        self._has_been_connected = False
+        self._cursor: Cursor | None = None
+
+    @property
+    def next_deadline(self) -> float | None:
+        """When `deadline_reached` is due."""
+        if self.phase is Phase.OVER:
+            return None
+        instants = [at for at in (self._ends_at, self._phase_ends_at) if at is not None]
+        return min(instants, default=None)
+
+    @property
+    def takes_clients(self) -> bool:
+        return self.phase in {Phase.WAITING, Phase.GRACE}
+
+    def ready(self, now: float) -> list[Action]:
+        """The feed is prepared. A client that came early is served from now on."""
+        if self.is_ready or self.phase is Phase.OVER:
+            return []
+        self.is_ready = True
+        actions: list[Action] = [Report(Callback.READY, {})]
+        if self.phase is Phase.CONNECTED:
+            return actions + self._serve()
+        if self._limits.connect_deadline_seconds:
+            self._phase_ends_at = now + self._limits.connect_deadline_seconds
+        return actions
+
+    def failed_to_start(self, detail: str) -> list[Action]:
+        """The session cannot become ready."""
+        if self.phase is Phase.OVER:
+            return []
+        client_is_there = self.phase is Phase.CONNECTED
+        self.phase = Phase.OVER
+        actions: list[Action] = [Report(Callback.FAILED, {"detail": detail})]
+        if client_is_there:
+            reason = Bye.FEED_FAILED
+            actions.insert(0, Goodbye(reason, CLOSE_CODES[reason], "the session did not start"))
+        return [*actions, Exit(1)]
+
+    def client_arrived(self, cursor: Cursor | None) -> list[Action]:
+        """A websocket was opened. Only to be called while `takes_clients`."""
+        if not self.takes_clients:
+            raise ValueError(f"no client is taken while {self.phase.value}")
+        self.phase = Phase.CONNECTED
+        self._phase_ends_at = None
+        self._cursor = cursor
+        return self._serve() if self.is_ready else []
+
+    def client_left(self, now: float) -> list[Action]:
+        """The websocket is closed, whoever closed it."""
+        if self.phase is not Phase.CONNECTED:
+            return []
+        if self._limits.reconnect_grace_seconds:
+            self.phase = Phase.GRACE
+            self._phase_ends_at = now + self._limits.reconnect_grace_seconds
+            return [Pause()]
+        return self._end_disconnected()
+
+    def client_misbehaved(self, error: messages.BadMessageError) -> list[Action]:
+        """The client broke the contract: it is sent away for good."""
+        if self.phase is not Phase.CONNECTED:
+            return []
+        goodbye = Goodbye(Bye.DISCONNECTED, error.code, str(error))
+        return [goodbye, *self._end_disconnected()]
+
+    def deadline_reached(self, now: float) -> list[Action]:
+        """`next_deadline` may have come: end what is due. Harmless when called early."""
+        if self.phase is Phase.OVER:
+            return []
+        if self._ends_at is not None and now >= self._ends_at:
+            return self.end(Bye.EXPIRED)
+        if self._phase_ends_at is None or now < self._phase_ends_at:
+            return []
+        if self.phase is Phase.GRACE:
+            return self._end_disconnected()
+        return self.end(Bye.NEVER_CONNECTED)
+
+    def end(self, reason: Bye, detail: str = "") -> list[Action]:
+        """End the session from this side: told to stop, expired, failed, client too slow."""
+        if self.phase is Phase.OVER:
+            return []
+        actions: list[Action] = []
+        if self.phase is Phase.CONNECTED:
+            code = CLOSE_CODES.get(reason, messages.CLOSE_NORMAL)
+            actions.append(Goodbye(reason, code, detail))
+        self.phase = Phase.OVER
+        fields = {"reason": reason.value, **({"detail": detail} if detail else {})}
+        actions.append(Report(Callback.STOPPING, fields))
+        return [*actions, Exit(1 if reason in FAILURES else 0)]
+
+    def _serve(self) -> list[Action]:
+        stream = Stream(self._cursor, resumes=self._has_been_connected)
+        if self._has_been_connected:
+            return [stream]
+        self._has_been_connected = True
+        return [Report(Callback.CONNECTED, {}), stream]
+
+    def _end_disconnected(self) -> list[Action]:
+        self.phase = Phase.OVER
+        reported: list[Action] = []
+        if self._has_been_connected:
+            reported.append(Report(Callback.DISCONNECTED, {}))
+        reported.append(Report(Callback.STOPPING, {"reason": Bye.DISCONNECTED.value}))
+        return [*reported, Exit(0)]

@@ -1,0 +1,216 @@
+"""The container's port: HTTP answers and the one websocket, on top of `websockets`."""
+
+import asyncio
+import json
+import os
+import socket
+import ssl
+from functools import partial
+from typing import Any, Protocol, cast
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+
+from session_handler import gate
+from session_handler.messages import MAX_CLIENT_MESSAGE_BYTES
+
+MAX_HEAD_BYTES = 16 * 1024
+"""Request line and headers: one line may have 8 KiB (a long cursor), the rest is small."""
+
+MAX_PENDING_CONNECTIONS = 32
+"""Beyond, the one that has been longest without a whole request makes room."""
+
+HANDSHAKE_SECONDS = 5.0
+PING_INTERVAL_SECONDS = 20.0
+PING_TIMEOUT_SECONDS = 20.0
+CLOSE_SECONDS = 3.0
+
+WRITE_BUFFER_BYTES = 256 * 1024
+"""What a slow client may leave unsent before the feed has to wait for it."""
+
+TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
+"""Linux keeps up to megabytes of unsent data for a slow peer; Python names the option from 3.12."""
+
+SCRIPT_FILE = "client.js"
+
+
+class Seat(Protocol):
+    """The session, as the door sees it."""
+
+    @property
+    def is_over(self) -> bool: ...
+
+    @property
+    def takes_clients(self) -> bool: ...
+
+    def health(self) -> tuple[int, dict[str, Any]]: ...
+
+    async def serve_client(self, websocket: ServerConnection, cursor: Any) -> None: ...
+
+
+class Connection(ServerConnection):
+    """One TCP connection. Looks at the first bytes before `websockets` does: that understands
+    GET alone, and allows a megabyte of headers.
+    """
+
+    head: bytearray | None
+    cursor: Any = None
+
+    def __init__(self, *args: Any, door: "Door", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.head = bytearray()
+        self._door = door
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._door.connected(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self.head is None:
+            super().data_received(data)
+            return
+        if self.transport.is_closing():
+            return
+        self.head += data
+        refusal = refuse_head(bytes(self.head))
+        if refusal is not None:
+            self.transport.write(_serialized(refusal))
+            self.transport.close()
+        elif b"\r\n\r\n" in self.head:
+            whole, self.head = bytes(self.head), None
+            super().data_received(whole)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._door.disconnected(self)
+        super().connection_lost(exc)
+
+
+def refuse_head(head: bytes) -> gate.Answer | None:
+    """What is wrong with the beginning of a request, as far as it has come; None while it may
+    become, or is, a GET of reasonable size.
+    """
+    method, space, _ = head.partition(b" ")
+    if not b"GET ".startswith(head[:4]):
+        is_method = len(method) <= 20 and method.isalpha() and method.isupper()
+        if space or not is_method:
+            return gate.METHOD_NOT_ALLOWED if is_method else gate.BAD_REQUEST
+    end = head.find(b"\r\n\r\n")
+    if (end if end >= 0 else len(head)) > MAX_HEAD_BYTES:
+        return gate.HEAD_TOO_LARGE
+    return None
+
+
+def _headers(answer: gate.Answer) -> Headers:
+    return Headers(
+        {
+            "Content-Type": answer.content_type,
+            "Content-Length": str(len(answer.body.encode())),
+            "Cache-Control": "no-store",
+            "Connection": "close",
+            **answer.headers,
+        }
+    )
+
+
+def _response(answer: gate.Answer) -> Response:
+    phrase = answer.body.partition("\n")[0] if answer.content_type == gate.TEXT else "OK"
+    return Response(answer.status, phrase, _headers(answer), answer.body.encode())
+
+
+def _serialized(answer: gate.Answer) -> bytes:
+    return _response(answer).serialize()
+
+
+class Door:
+    """Answers requests, seats one client, and knows all connections."""
+
+    def __init__(self, rules: gate.Gate, seat: Seat) -> None:
+        self._rules = rules
+        self._seat = seat
+        self._seated: Connection | None = None
+        self._pending: dict[Connection, None] = {}
+
+    def connected(self, connection: Connection) -> None:
+        self._pending[connection] = None
+        if len(self._pending) > MAX_PENDING_CONNECTIONS:
+            oldest = next(iter(self._pending))
+            del self._pending[oldest]
+            oldest.transport.abort()
+
+    def disconnected(self, connection: Connection) -> None:
+        self._pending.pop(connection, None)
+        if self._seated is connection:
+            self._seated = None
+
+    async def process_request(
+        self, connection: ServerConnection, request: Request
+    ) -> Response | None:
+        """What `websockets` asks once a whole request has come. None lets the handshake go on."""
+        assert isinstance(connection, Connection)  # noqa: S101 - made by this very module
+        decision = self._rules.decide(
+            gate.Request(
+                request.path,
+                request.headers.get_all("Origin"),
+                wants_websocket=bool(request.headers.get_all("Upgrade")),
+            ),
+            is_occupied=self._seated is not None or not self._seat.takes_clients,
+            is_over=self._seat.is_over,
+        )
+        match decision:
+            case gate.Answer():
+                return _response(decision)
+            case gate.Health():
+                status, health = self._seat.health()
+                return _response(gate.Answer(status, gate.JSON, json.dumps(health) + "\n"))
+            case gate.Script(headers):
+                return _response(gate.Answer(200, gate.SCRIPT, read_script(), headers))
+            case gate.Admit(cursor):
+                self._pending.pop(connection, None)
+                # Taken before the handshake is answered: of two at once, one is refused.
+                self._seated = connection
+                connection.cursor = cursor
+                return None
+
+    async def handle(self, connection: ServerConnection) -> None:
+        """A websocket is open."""
+        assert isinstance(connection, Connection)  # noqa: S101 - made by this very module
+        sock = connection.transport.get_extra_info("socket")
+        if sock is not None and sock.family in {socket.AF_INET, socket.AF_INET6}:
+            sock.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, WRITE_BUFFER_BYTES)
+        try:
+            await self._seat.serve_client(connection, connection.cursor)
+        finally:
+            self.disconnected(connection)
+
+
+def read_script() -> str:
+    """The client library of this very version."""
+    with open(os.path.join(os.path.dirname(__file__), SCRIPT_FILE), encoding="utf-8") as file:
+        return file.read()
+
+
+async def listen(rules: gate.Gate, seat: Seat, *, port: int, tls: tuple[str, str] | None) -> Server:
+    """Listen on all interfaces. Raises OSError for a port or certificate that is not to be had."""
+    door = Door(rules, seat)
+    context = None
+    if tls is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*tls)
+    return await serve(
+        door.handle,
+        "0.0.0.0",
+        port,
+        ssl=context,
+        process_request=door.process_request,
+        # Any factory will do, as the documentation of `serve` says.
+        create_connection=cast("type[ServerConnection]", partial(Connection, door=door)),
+        compression=None,
+        server_header=None,
+        open_timeout=HANDSHAKE_SECONDS,
+        ping_interval=PING_INTERVAL_SECONDS,
+        ping_timeout=PING_TIMEOUT_SECONDS,
+        close_timeout=CLOSE_SECONDS,
+        max_size=MAX_CLIENT_MESSAGE_BYTES,
+        write_limit=WRITE_BUFFER_BYTES,
+    )

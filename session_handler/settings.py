@@ -1,0 +1,166 @@
+"""What the environment says about this session: read once, checked whole, never changed."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from chalicelib.contract import SESSION_PORT, Env
+from session_handler.credentials import CredentialSource
+
+DEFAULT_CONNECT_DEADLINE_SECONDS = 30.0
+DEFAULT_MAX_SESSION_SECONDS = 14_400.0
+DEFAULT_REGION = "us-east-1"
+
+ANY_ORIGIN = "*"
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_PRINTABLE = re.compile(r"[!-~]{1,128}")
+_APP = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/,]+")
+
+
+class SettingsError(Exception):
+    """The environment does not describe a session. `problems` lists everything that is wrong."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One session's settings. Durations in seconds; 0 means "never" for both deadlines."""
+
+    session_id: str
+    uuid: str
+    port: int
+    callback_url: str | None
+    session_key: str | None
+    feed_url: str | None
+    aws_region: str
+    aws_endpoint_url: str | None
+    connect_deadline_seconds: float
+    reconnect_grace_seconds: float
+    max_session_seconds: float
+    allowed_origins: frozenset[str] | None
+    """None lets every origin in; requests without an Origin header are no browser's and pass."""
+    tls_cert_file: str | None
+    tls_key_file: str | None
+    app_class: str | None
+    """`module:Class` of the session app; None forwards every record."""
+    app_name: str
+    revision: str
+    credentials: CredentialSource
+
+    @property
+    def serves_tls(self) -> bool:
+        return self.tls_cert_file is not None
+
+
+class _Reader:
+    """Takes variables one by one and remembers what was wrong with them."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.problems: list[str] = []
+
+    def text(self, name: Env) -> str | None:
+        return self._environ.get(name, "").strip() or None
+
+    def matching(self, name: Env, pattern: re.Pattern[str], meaning: str) -> str | None:
+        value = self.text(name)
+        if value is not None and not pattern.fullmatch(value):
+            self.problems.append(f"{name} must be {meaning}")
+            return None
+        return value
+
+    def required(self, name: Env, pattern: re.Pattern[str], meaning: str) -> str:
+        if self.text(name) is None:
+            self.problems.append(f"{name} is missing")
+        return self.matching(name, pattern, meaning) or ""
+
+    def seconds(self, name: Env, default: float) -> float:
+        value = self.text(name)
+        if value is None:
+            return default
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = -1.0
+        if not 0 <= seconds < float("inf"):
+            self.problems.append(f"{name} must be a number of seconds, 0 or more")
+            return default
+        return seconds
+
+    def port(self, name: Env) -> int:
+        value = self.text(name)
+        if value is None:
+            return SESSION_PORT
+        if not (value.isascii() and value.isdigit()) or int(value) > 65_535:
+            self.problems.append(f"{name} must be a port number (0 takes any free one)")
+            return SESSION_PORT
+        return int(value)
+
+    def url(self, name: Env) -> str | None:
+        value = self.text(name)
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+            good = parts.scheme in {"http", "https"} and bool(parts.hostname)
+            _ = parts.port
+        except ValueError:
+            good = False
+        if not good:
+            self.problems.append(f"{name} must be an http or https URL")
+        return value
+
+    def origins(self, name: Env) -> frozenset[str] | None:
+        value = self.text(name)
+        if value is None:
+            return None
+        origins = frozenset(origin.strip().lower() for origin in value.split(",") if origin.strip())
+        if ANY_ORIGIN in origins:
+            return None
+        for origin in sorted(origins):
+            if not _ORIGIN.fullmatch(origin):
+                self.problems.append(f"{name} lists something that is no origin: {origin!r}")
+        return origins
+
+
+def parse(environ: Mapping[str, str]) -> Settings:
+    """Read the variables of `chalicelib.contract.Env` and of the AWS credentials.
+
+    Raises SettingsError with all problems at once: whoever writes a task definition
+    should need one failed start to correct it, not one for each mistake.
+    """
+    read = _Reader(environ)
+    tls_cert_file, tls_key_file = read.text(Env.TLS_CERT_FILE), read.text(Env.TLS_KEY_FILE)
+    if (tls_cert_file is None) != (tls_key_file is None):
+        read.problems.append(f"{Env.TLS_CERT_FILE} and {Env.TLS_KEY_FILE} belong together")
+    settings = Settings(
+        session_id=read.required(Env.SESSION_ID, _PRINTABLE, "1 to 128 printable characters"),
+        uuid=read.required(Env.SESSION_UUID, _UUID, "a UUID in lower case"),
+        port=read.port(Env.SESSION_PORT),
+        callback_url=read.url(Env.CALLBACK_URL),
+        session_key=read.matching(Env.SESSION_KEY, re.compile(r"[!-~]+"), "printable characters"),
+        feed_url=read.text(Env.FEED_URL),
+        aws_region=read.text(Env.AWS_REGION) or DEFAULT_REGION,
+        aws_endpoint_url=read.url(Env.AWS_ENDPOINT_URL),
+        connect_deadline_seconds=read.seconds(
+            Env.CONNECT_DEADLINE_SECONDS, DEFAULT_CONNECT_DEADLINE_SECONDS
+        ),
+        reconnect_grace_seconds=read.seconds(Env.RECONNECT_GRACE_SECONDS, 0.0),
+        max_session_seconds=read.seconds(Env.MAX_SESSION_SECONDS, DEFAULT_MAX_SESSION_SECONDS),
+        allowed_origins=read.origins(Env.ALLOWED_ORIGINS),
+        tls_cert_file=tls_cert_file,
+        tls_key_file=tls_key_file,
+        app_class=read.matching(Env.SESSION_APP, _APP, "module:Class"),
+        app_name=read.text(Env.SESSION_APP_NAME) or read.text(Env.SESSION_APP) or "default",
+        revision=read.text(Env.SESSION_REVISION) or "",
+        credentials=CredentialSource.parse(environ),
+    )
+    if read.problems:
+        raise SettingsError(read.problems)
+    return settings
