@@ -1,0 +1,122 @@
+"""Build contexts hold what they must, bases hold no more than they must, hashes tell changes."""
+
+import dataclasses
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from local.hosts.base_image import RECIPES, Recipe, packed
+from local.hosts.image_builder import (
+    content_hash,
+    context_files,
+    dockerfile_name,
+    pip_arguments,
+    write_context,
+)
+from local.hosts.images import ImageSource, session_image
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def project(tmp_path) -> Path:
+    for name in ("a/x.py", "a/__pycache__/x.pyc", "b.py", "c.py", "docker/Dockerfile"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    return tmp_path
+
+
+def test_the_context_holds_what_is_included_and_the_dockerfile(project):
+    source = ImageSource("i", project / "docker" / "Dockerfile", project, include=("a", "b.py"))
+    assert list(context_files(source)) == ["a/x.py", "b.py", "docker/Dockerfile"]
+    assert dockerfile_name(source) == "docker/Dockerfile"
+
+
+def test_without_a_list_the_context_is_what_dockerignore_leaves(project):
+    (project / ".dockerignore").write_text("# not these\n**/__pycache__\nc.py\ndocker\n")
+    source = ImageSource("i", project / "docker" / "Dockerfile", project)
+    assert list(context_files(source)) == [
+        ".dockerignore",
+        "a/x.py",
+        "b.py",
+        "docker/Dockerfile",
+    ]
+
+
+def test_a_dockerfile_from_elsewhere_is_put_into_the_context(project):
+    source = ImageSource("i", project / "docker" / "Dockerfile", project / "a", include=("x.py",))
+    assert list(context_files(source)) == ["Dockerfile", "x.py"]
+
+
+def test_the_session_image_gets_nothing_of_the_dispatcher():
+    names = list(context_files(session_image(ROOT)))
+    assert "chalicelib/contract.py" in names
+    assert {name.split("/")[0] for name in names} == {"session_handler", "chalicelib"}
+    assert [name for name in names if name.startswith("chalicelib")] == [
+        "chalicelib/__init__.py",
+        "chalicelib/contract.py",
+    ]
+
+
+def test_the_hash_tells_content_path_permission_and_base_but_not_time(project):
+    source = ImageSource("i", project / "docker" / "Dockerfile", project, include=("a", "b.py"))
+
+    def now(base: str = "base") -> str:
+        return content_hash(context_files(source), base)
+
+    first = now()
+    assert now("other") != first
+    (project / "b.py").touch()
+    assert now() == first
+    (project / "b.py").chmod(0o755)
+    second = now()
+    assert second != first
+    (project / "b.py").write_text("changed")
+    third = now()
+    assert third != second
+    (project / "a" / "x.py").rename(project / "a" / "y.py")
+    assert now() != third
+
+
+def test_a_context_is_the_same_for_everyone(project):
+    (project / "b.py").chmod(0o600)
+    (project / "c.py").chmod(0o700)
+    (project / "wheels").mkdir()
+    file = io.BytesIO()
+    write_context(file, {"b.py": project / "b.py", "c.py": project / "c.py"}, project / "wheels")
+    file.seek(0)
+    with tarfile.open(fileobj=file) as tar:
+        seen = {entry.name: (entry.mode, entry.uid, entry.mtime) for entry in tar}
+    assert seen == {"b.py": (0o644, 0, 0), "c.py": (0o755, 0, 0), "wheels": (0o755, 0, 0)}
+
+
+def test_wheels_are_those_of_the_base(tmp_path):
+    base = {"Config": {"Env": ["PATH=/bin", "PYTHON_VERSION=3.12.4"]}, "Architecture": "arm64"}
+    arguments = pip_arguments(tmp_path / "requirements.txt", base, tmp_path)
+    assert arguments[arguments.index("--python-version") + 1] == "3.12"
+    assert "manylinux2014_aarch64" in arguments
+
+
+def test_a_base_is_packed_without_set_id_bits_devices_and_documentation():
+    def entry(name: str, kind: bytes = tarfile.REGTYPE, mode: int = 0o755) -> tarfile.TarInfo:
+        info = tarfile.TarInfo(name)
+        info.type, info.mode = kind, mode
+        return info
+
+    left_out = Recipe().left_out
+    assert packed(entry("./usr/bin/su", mode=0o6755), left_out).mode == 0o755
+    assert packed(entry("./usr/share/doc", tarfile.DIRTYPE), left_out)
+    assert packed(entry("./usr/share/doc/x"), left_out) is None
+    assert packed(entry("./usr/share/document"), left_out)
+    assert packed(entry("./run/pipe", tarfile.FIFOTYPE), left_out) is None
+    assert packed(entry("./x", tarfile.CHRTYPE), left_out) is None
+
+
+def test_another_recipe_is_another_image():
+    recipe = RECIPES["python"]
+    tags = {each.tag for each in RECIPES.values()}
+    changed = dataclasses.replace(recipe, links=())
+    assert len({*tags, changed.tag}) == len(RECIPES) + 1
+    assert recipe.tag == dataclasses.replace(recipe).tag
