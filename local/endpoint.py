@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Protocol
@@ -18,6 +18,8 @@ from local.ec2 import describe_instances
 from local.ecs.errors import EcsApiError
 from local.faults import Faults, Kind
 from local.moto_calls import Moto
+from local.provision import ACCOUNT
+from local.triggers.events import put_events
 from local.wire import (
     Answer,
     Call,
@@ -62,6 +64,7 @@ class Endpoint:
         hosts: Hosts,
         faults: Faults,
         control: Callable[[Request], Answer],
+        publish: Callable[[Mapping[str, Any]], None],
         region: str,
     ) -> None:
         self._moto = moto
@@ -69,6 +72,7 @@ class Endpoint:
         self._hosts = hosts
         self._faults = faults
         self._control = control
+        self._publish = publish
         self._region = region
         self._calls: Counter[str] = Counter()
         self._lock = Lock()
@@ -108,7 +112,11 @@ class Endpoint:
                 )
                 if found is not None:
                     return found
-            return self._moto.call(call, request)
+            answer = self._moto.call(call, request)
+            if call.service == "events" and call.action == "PutEvents" and answer.status == 200:
+                for event in put_events(request.body, answer.body, self._region, ACCOUNT):
+                    self._publish(event)
+            return answer
         except NotImplementedError as error:
             return error_answer(call, "NotImplemented", f"{call}: {error}", 501)
         except Exception as error:  # a bug behind this endpoint is an answer, as it is on AWS

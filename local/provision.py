@@ -13,7 +13,6 @@ from typing import Any
 
 from local.template import Place, Resolver, TemplateError, load_template
 
-TEMPLATE = Path(__file__).parent.parent / "infra" / "template.yaml"
 ACCOUNT = "123456789012"
 
 ONLY_ON_AWS = (

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 Matcher = Callable[[Mapping[str, Any]], bool]
@@ -28,6 +29,32 @@ def rule_for(function: str, pattern: Mapping[str, Any]) -> Rule:
         raise ValueError(f"event pattern of {function}: {error}") from error
     matcher = EventPattern(text, parsed)
     return Rule(function, lambda event: bool(matcher.matches_event(event)))
+
+
+def put_events(request: bytes, answer: bytes, region: str, account: str) -> list[dict[str, Any]]:
+    """The events that a PutEvents call put, from its body and its answer: only what was taken."""
+    entries = json.loads(request)["Entries"]
+    results = json.loads(answer)["Entries"]
+    return [
+        {
+            "version": "0",
+            "id": result["EventId"],
+            "detail-type": entry["DetailType"],
+            "source": entry["Source"],
+            "account": account,
+            "time": _instant(entry.get("Time")),
+            "region": region,
+            "resources": entry.get("Resources", []),
+            "detail": json.loads(entry["Detail"]),
+        }
+        for entry, result in zip(entries, results, strict=True)
+        if "EventId" in result and entry.get("EventBusName", "default") == "default"
+    ]
+
+
+def _instant(seconds: float | None) -> str:
+    instant = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class EventBus:

@@ -78,7 +78,7 @@ class StreamReaders:
         function: str,
         settings: Mapping[str, Any],
     ) -> None:
-        """`kinesis()` gives a boto3 client; `settings` are the source's, as in `local.functions`."""
+        """`kinesis()` gives a boto3 client; `settings` are as in `local.functions`."""
         self._kinesis = kinesis
         self._invoker = invoker
         self._function = function

@@ -1,0 +1,47 @@
+"""`python -m local`: the embedded cloud, and what belongs to it."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from local import feed, ps, up
+
+EXAMPLES = """examples:
+  python -m local up                          everything, and a page that shows it
+  python -m local up --port 0 --aws-port 0    on free ports; the READY line says which
+  python -m local up --feed none              without the demo's records
+  python -m local feed FILE.jsonl --rate 50   your own records into the running cloud
+  python -m local ps                          the tasks that run in it
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m local",
+        description="The whole of this project on one machine: AWS, containers, dispatcher.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, module, summary in (
+        ("up", up, "start everything, until Ctrl-C"),
+        ("feed", feed, "put lines of JSON into the stream"),
+        ("ps", ps, "show the tasks of the running cloud"),
+    ):
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=(module.__doc__ or summary).split("\n\n", 1)[0],
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter
+            if name == "up"
+            else argparse.HelpFormatter,
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    options = parser.parse_args(arguments)
+    return int(options.run(options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

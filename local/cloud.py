@@ -1,0 +1,396 @@
+"""One running local cloud: all its parts, started side by side and ended in order."""
+
+import http.client
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from local.clients import Clients
+from local.control import Control
+from local.dispatcher_process import DispatcherProcess, Invocation
+from local.ecs.api import EcsApi, Limits
+from local.ecs.buckets import UNLIMITED
+from local.ecs.engine import Engine
+from local.ecs.shapes import show_task
+from local.endpoint import Endpoint, Hosts
+from local.faults import Faults
+from local.hosts.images import ImageSource, session_image
+from local.http_server import HttpServer
+from local.leftovers import RunFolder
+from local.machines import LOOPBACK, Machines, Site, Size, make_machines
+from local.moto_calls import Moto
+from local.provision import ACCOUNT, execute, read_plan, task_definition_calls
+from local.triggers.all import Triggers
+from local.triggers.schedules import scheduled_event
+
+ROOT = Path(__file__).parent.parent
+STAGE = "local"
+READY_SECONDS = 60.0
+CLOSE_SECONDS = 8.0
+"""How long the engine may take to end all tasks; sessions get their SIGTERM at once."""
+
+DEFAULT_SIZE = Size(hosts=2, cpu_units=4096, memory_mib=8192)
+"""Room for 64 sessions of the default app."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `local up` was asked for."""
+
+    port: int = 8000
+    aws_port: int = 5000
+    runtime: str = "auto"
+    pool: int | None = None
+    feed: str = "demo"
+    rate: float | None = None
+    apps: Path | None = None
+    images: tuple[ImageSource, ...] = ()
+    size: Size = DEFAULT_SIZE
+    start_delay_seconds: float = 0.0
+    throttling: bool = True
+    restart: bool = True
+    logs: Path | None = None
+    project_dir: Path = ROOT
+    template: Path = ROOT / "infra" / "template.yaml"
+    region: str = "us-east-1"
+    access_log: bool = False
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """The listening sockets of a run, bound before anything starts: no port can be lost later."""
+
+    dispatcher: socket.socket
+    invoke: socket.socket
+    aws: socket.socket
+
+    @classmethod
+    def bind(cls, options: Options) -> "Listeners":
+        """Raises OSError with the port in its `filename`."""
+        return cls(_listen(options.port), _listen(0), _listen(options.aws_port))
+
+    def close(self) -> None:
+        """Close all."""
+        for listener in (self.dispatcher, self.invoke, self.aws):
+            listener.close()
+
+
+def _listen(port: int) -> socket.socket:
+    try:
+        return socket.create_server((LOOPBACK, port), backlog=1024)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(port)) from error
+
+
+def _port(listener: socket.socket) -> int:
+    return int(listener.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a cloud is made of, once it has been made."""
+
+    machines: Machines
+    dispatcher: DispatcherProcess
+    triggers: Triggers
+    engine: Engine
+    endpoint: Endpoint
+
+
+@dataclass
+class Cloud:
+    """All parts. `start` once, then `close` once; the rest from any thread in between."""
+
+    options: Options
+    run: RunFolder
+    listeners: Listeners
+    say: Callable[[str], None]
+    faults: Faults = field(default_factory=Faults)
+
+    def __post_init__(self) -> None:
+        self.dispatcher_url = f"http://{LOOPBACK}:{_port(self.listeners.dispatcher)}"
+        self.aws_url = f"http://{LOOPBACK}:{_port(self.listeners.aws)}"
+        self.stream = f"usher-{STAGE}-updates"
+        self.logs = self.options.logs or self.run.logs
+        self._clients = Clients(self.aws_url, self.options.region)
+        self._functions: dict[str, Mapping[str, Any]] = {}
+        self._parts: Parts | None = None
+        self._server: HttpServer | None = None
+        self._undo = ExitStack()
+        self._undo.callback(self.listeners.close)
+        self._undo.callback(self._close_server)
+
+    # Starting.
+
+    def start(self) -> None:
+        """Start everything; returns when the dispatcher's health check answers.
+
+        Raises NoRuntimeError, TemplateError, ConfigurationError, DispatcherDiedError.
+        """
+        options = self.options
+        calls = read_plan(options.template, {"Stage": STAGE}, options.region, STAGE)
+        calls += task_definition_calls(STAGE, options.apps)
+        moto = _InBackground(lambda: Moto(_port(self.listeners.aws)))
+        with self._step("hosts"):
+            machines = self._make_machines()
+        with self._step("dispatcher process"):
+            dispatcher = self._start_dispatcher(machines)
+        with self._step("AWS endpoint"):
+            triggers = self._start_engine(machines, dispatcher, moto.result())
+        with self._step("tables, queues, stream, cluster, task definitions"):
+            execute(calls, self._clients.get)
+        with self._step("dispatcher"):
+            functions = dispatcher.wait_ready(READY_SECONDS)
+            self._functions = {function["name"]: function for function in functions}
+        with self._step("triggers"):
+            triggers.start(functions)
+        with self._step("health check"):
+            self._wait_healthy()
+
+    @contextmanager
+    def _step(self, what: str) -> Iterator[None]:
+        started = time.monotonic()
+        yield
+        self.say(f"started {what} ({time.monotonic() - started:.2f} s)")
+
+    def _make_machines(self) -> Machines:
+        session = session_image(ROOT)
+        named = {image.name for image in self.options.images}
+        sources = [*self.options.images, *([] if session.name in named else [session])]
+        site = Site(
+            run_id=self.run.run_id,
+            sources=sources,
+            size=self.options.size,
+            region=self.options.region,
+            logs=self.logs,
+            ports=(_port(self.listeners.dispatcher), _port(self.listeners.aws)),
+        )
+        machines = make_machines(self.options.runtime, site, self.say)
+        self._undo.callback(machines.close)
+        for slot in machines.slots:
+            self._undo.callback(slot.host.close)
+        return machines
+
+    def _start_dispatcher(self, machines: Machines) -> DispatcherProcess:
+        options = ["--stage", STAGE] + (["--access-log"] if self.options.access_log else [])
+        dispatcher = DispatcherProcess(
+            project_dir=self.options.project_dir,
+            api=self.listeners.dispatcher,
+            invoke=self.listeners.invoke,
+            environment=self._environment(machines),
+            log_file=self.logs / "dispatcher.log",
+            options=options,
+            restart=self.options.restart,
+        )
+        self._undo.callback(dispatcher.stop)
+        dispatcher.start()
+        return dispatcher
+
+    def _environment(self, machines: Machines) -> dict[str, str]:
+        """The dispatcher's: this process's own, without what it says of the developer's AWS."""
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
+        port = _port(self.listeners.dispatcher)
+        environment |= {
+            "STAGE": STAGE,
+            "AWS_ENDPOINT_URL": self.aws_url,
+            "AWS_REGION": self.options.region,
+            "AWS_DEFAULT_REGION": self.options.region,
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "CALLBACK_BASE_URL": f"http://{machines.addresses[port]}",
+            "CONTAINER_AWS_ENDPOINT_URL": self._seen_by_containers(machines),
+            "FEED_URL": f"kinesis://{self.stream}",
+            "ALLOWED_ORIGINS": f"http://127.0.0.1:{port},http://localhost:{port}",
+            "USHER_LOCAL_RUN": self.run.run_id,
+            "PYTHONUNBUFFERED": "1",
+        }
+        if self.options.apps:
+            environment["APPS_FILE"] = str(self.options.apps.resolve())
+        if self.options.pool is not None:
+            environment["POOL_MIN"] = str(self.options.pool)
+        return environment
+
+    def _seen_by_containers(self, machines: Machines) -> str:
+        return f"http://{machines.addresses[_port(self.listeners.aws)]}"
+
+    def _start_engine(
+        self, machines: Machines, dispatcher: DispatcherProcess, moto: Moto
+    ) -> Triggers:
+        options = self.options
+        triggers = Triggers(dispatcher, self._clients.get, self.faults, options.region, ACCOUNT)
+        self._undo.callback(triggers.close)
+        engine = Engine(
+            region=options.region,
+            account=ACCOUNT,
+            hosts=machines.slots,
+            publish=triggers.bus.publish,
+            start_delay_seconds=options.start_delay_seconds,
+            cluster=f"usher-{STAGE}",
+            credentials_endpoint=self._seen_by_containers(machines),
+        )
+        self._undo.callback(_within, CLOSE_SECONDS, "the tasks", engine.close)
+        self._undo.callback(triggers.stop_new)
+        ecs = EcsApi(engine, limits=Limits() if options.throttling else UNLIMITED)
+        endpoint = Endpoint(
+            moto=moto,
+            ecs=ecs,
+            hosts=Hosts(engine.instance_address, lambda task: _task_role(engine, ecs, task)),
+            faults=self.faults,
+            control=Control(self.faults, self).answer,
+            publish=triggers.bus.publish,
+            region=options.region,
+        )
+        self._parts = Parts(machines, dispatcher, triggers, engine, endpoint)
+        self._server = HttpServer(self.listeners.aws, endpoint.answer)
+        self._server.start()
+        return triggers
+
+    def _wait_healthy(self) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while True:
+            connection = http.client.HTTPConnection(
+                LOOPBACK, _port(self.listeners.dispatcher), timeout=READY_SECONDS
+            )
+            try:
+                connection.request("GET", "/health")
+                response = connection.getresponse()
+                body = response.read().decode("utf-8", "replace")
+            finally:
+                connection.close()
+            if response.status == 200:
+                return
+            if time.monotonic() > deadline:
+                raise NotHealthyError(f"GET /health answers {response.status}: {body}")
+            time.sleep(0.1)
+
+    # While it runs.
+
+    @property
+    def parts(self) -> Parts:
+        """The parts. Only after they were started."""
+        if self._parts is None:
+            raise RuntimeError("the cloud was not started")
+        return self._parts
+
+    @property
+    def ready(self) -> dict[str, Any]:
+        """What the READY line says."""
+        return {
+            "dispatcher": self.dispatcher_url,
+            "aws": self.aws_url,
+            "stream": self.stream,
+            "page": f"{self.dispatcher_url}/",
+            "runtime": self.parts.machines.runtime,
+            "isolation": self.parts.machines.isolation,
+            "region": self.options.region,
+            "run": self.run.run_id,
+            "pid": os.getpid(),
+        }
+
+    def state(self) -> dict[str, Any]:
+        """See `local.control`."""
+        parts = self.parts
+        return {
+            "run": self.run.run_id,
+            "runtime": parts.machines.runtime,
+            "logs": str(self.logs),
+            "tasks": [show_task(task) for task in parts.engine.tasks()],
+            "hosts": [
+                {
+                    "name": slot.name,
+                    "alive": slot.host.alive,
+                    "address": slot.address,
+                    "ec2InstanceId": slot.ec2_instance_id,
+                }
+                for slot in parts.machines.slots
+            ],
+            "dispatcher": {"pid": parts.dispatcher.pid, "restarts": parts.dispatcher.restarts},
+            "functions": list(self._functions.values()),
+            "invocations": parts.dispatcher.invocations,
+            "pending": parts.triggers.deliveries.pending,
+            "given_up": parts.triggers.deliveries.given_up,
+            "calls": parts.endpoint.calls,
+            "faults": dict(self.faults.document),
+            "injected": self.faults.injected,
+        }
+
+    def kill_host(self, name: str) -> None:
+        """Let a host die as by a power cut. Raises KeyError."""
+        self.parts.engine.kill_host(name)
+
+    def kill_dispatcher(self) -> None:
+        """Kill the dispatcher as a crash would; another one takes its place."""
+        self.parts.dispatcher.kill()
+
+    def fire(self, function: str, event: Any) -> Invocation:
+        """Run a function now and wait for its end. Raises KeyError, UnreachableError."""
+        if function not in self._functions:
+            raise KeyError(function)
+        if event is None:
+            event = scheduled_event(function, datetime.now(UTC), self.options.region, ACCOUNT)
+        return self.parts.dispatcher.invoke(function, event)
+
+    # Ending.
+
+    def close(self) -> None:
+        """End everything in order: no new work, the tasks, then what they talk to. Idempotent."""
+        self._undo.close()
+
+    def _close_server(self) -> None:
+        if self._server:
+            self._server.close()
+
+
+class NotHealthyError(Exception):
+    """Everything runs, and the dispatcher says that it is not well."""
+
+
+class _InBackground:
+    """A value that is made in a thread meanwhile."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._value: Any = None
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._value = self._make()
+        except Exception as error:  # noqa: BLE001  raised again where the value is needed
+            self._error = error
+
+    def result(self) -> Any:
+        self._thread.join()
+        if self._error:
+            raise self._error
+        return self._value
+
+
+def _within(seconds: float, what: str, end: Callable[[], None]) -> None:
+    thread = threading.Thread(target=end, name=f"close {what}", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        log.error("%s did not end within %.0f s", what, seconds)
+
+
+def _task_role(engine: Engine, ecs: EcsApi, task_id: str) -> str | None:
+    task = engine.find_task(task_id)
+    if task is None or task.is_stopped:
+        return None
+    definition = ecs.call("DescribeTaskDefinition", {"taskDefinition": task.definition_arn})
+    role = task.overrides.get("taskRoleArn") or definition["taskDefinition"].get("taskRoleArn")
+    return str(role) if role else None

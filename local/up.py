@@ -1,0 +1,279 @@
+"""`python -m local up`: a whole AWS for this project on one machine, until Ctrl-C.
+
+stdout carries one line, `READY {…}`, when everything answers; all else goes to stderr.
+"""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from local.hosts.images import ImageSource
+from local.leftovers import RunFolder, remove_dead_runs, runs_folder
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_FORCED = 130
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line of `up`."""
+    add = parser.add_argument
+    add("--port", type=int, default=8000, metavar="P", help="the dispatcher's; 0 = any free one")
+    add("--aws-port", type=int, default=5000, metavar="P", help="that of all AWS services")
+    add(
+        "--runtime",
+        choices=("auto", "docker", "process"),
+        default="auto",
+        help="what containers are (default: Docker's where an Engine answers, else processes)",
+    )
+    add("--pool", type=int, metavar="N", help="keep at least N warm containers of each app")
+    add(
+        "--feed",
+        default="demo",
+        metavar="WHAT",
+        help="what flows through the stream: demo, none, or a file of JSON lines",
+    )
+    add("--rate", type=float, metavar="R", help="records a second of --feed")
+    add("--apps", type=Path, metavar="FILE", help="apps file (default: chalicelib/apps.toml)")
+    add(
+        "--image",
+        action="append",
+        default=[],
+        type=image_source,
+        metavar="NAME=DIR",
+        help="build image NAME from DIR/Dockerfile; may be repeated",
+    )
+    add("--hosts", type=positive, default=2, metavar="N", help="how many hosts (default: 2)")
+    add("--host-cpu", type=positive, default=4096, metavar="UNITS", help="1024 = one core")
+    add("--host-memory", type=positive, default=8192, metavar="MIB", help="of each host")
+    add(
+        "--start-delay",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="start tasks as slowly as a real host does",
+    )
+    add("--no-throttling", action="store_true", help="ECS without its request rates")
+    add("--no-restart", action="store_true", help="do not replace a dispatcher that died")
+    add("--access-log", action="store_true", help="log the dispatcher's requests")
+    add("--logs", type=Path, metavar="DIR", help="keep the logs there")
+    add(
+        "--project-dir",
+        type=Path,
+        metavar="DIR",
+        help="another Chalice project, with its infra/template.yaml",
+    )
+    add("--json", action="store_true", help="progress as JSON lines instead of text")
+
+
+def image_source(text: str) -> ImageSource:
+    """The value of --image."""
+    name, equals, folder = text.partition("=")
+    context = Path(folder).resolve()
+    if not name or not equals or not (context / "Dockerfile").is_file():
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=DIR with a Dockerfile in DIR")
+    return ImageSource(name=name, dockerfile=context / "Dockerfile", context=context)
+
+
+def positive(text: str) -> int:
+    """A whole number of at least one; ValueError otherwise."""
+    if int(text) < 1:
+        raise ValueError(text)
+    return int(text)
+
+
+class StopRequestedError(BaseException):
+    """A signal came while the cloud was starting."""
+
+
+class Signals:
+    """SIGINT, SIGTERM and SIGHUP: the first asks for the end, the second insists on it."""
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self._starting = True
+
+    def install(self) -> None:
+        """Take the signals from now on. While starting, the first one raises StopRequestedError."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+
+    def started(self) -> None:
+        """From now on, the first signal only sets `stop`."""
+        self._starting = False
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        if self.stop.is_set():
+            print("forced to stop: the next start removes what is left", file=sys.stderr)
+            sys.stderr.flush()
+            os._exit(EXIT_FORCED)
+        self.stop.set()
+        if self._starting:
+            raise StopRequestedError
+
+
+class Say:
+    """Progress for people, on stderr."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._started = time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        seconds = time.monotonic() - self._started
+        if self._as_json:
+            line = json.dumps({"seconds": round(seconds, 3), "message": text})
+        else:
+            line = f"{seconds:6.2f}  {text}"
+        print(line, file=sys.stderr, flush=True)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run until a signal. 0: ended on request, 1: could not start, 2: wrong usage."""
+    say = Say(as_json=arguments.json)
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="        %(message)s")
+    signals = Signals()
+    signals.install()
+    try:
+        return _run(arguments, signals, say)
+    except StopRequestedError:
+        return 0
+
+
+def _run(arguments: argparse.Namespace, signals: Signals, say: Say) -> int:
+    # Importing takes longer than anything else, so nothing above needs these.
+    from local.cloud import Cloud, Listeners
+
+    options = _options(arguments)
+    try:
+        listeners = Listeners.bind(options)
+    except OSError as error:
+        print(
+            f"port {error.filename} is in use or not allowed ({error.strerror}); "
+            "choose others with --port and --aws-port, 0 means any free one",
+            file=sys.stderr,
+        )
+        return EXIT_USAGE
+    base = runs_folder()
+    removed = remove_dead_runs(base, _REMOVERS)
+    if removed:
+        say(removed)
+    folder = RunFolder.create(base)
+    if options.logs:
+        options.logs.mkdir(parents=True, exist_ok=True)
+    cloud = Cloud(options, folder, listeners, say)
+    try:
+        return _up(cloud, signals, say)
+    finally:
+        signals.started()
+        cloud.close()
+        folder.remove()
+        say("everything is stopped")
+
+
+def _up(cloud: Any, signals: Signals, say: Say) -> int:
+    from chalicelib.errors import ConfigurationError
+    from local.cloud import NotHealthyError
+    from local.dispatcher_process import DispatcherDiedError
+    from local.machines import NoRuntimeError
+    from local.template import TemplateError
+
+    try:
+        cloud.run.tell(runtime=cloud.options.runtime)
+        cloud.start()
+    except (ConfigurationError, NoRuntimeError, TemplateError, NotHealthyError) as error:
+        print(f"cannot start: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except DispatcherDiedError as error:
+        print(f"the dispatcher did not start; its last words:\n{error}", file=sys.stderr)
+        return EXIT_FAILED
+    signals.started()
+    cloud.run.tell(**cloud.ready)
+    say(f"logs: {cloud.logs}")
+    print("READY", json.dumps(cloud.ready), flush=True)
+    say(f"open {cloud.ready['page']} in a browser; Ctrl-C stops everything")
+    feeding = _start_feed(cloud, signals.stop)
+    signals.stop.wait()
+    say("stopping")
+    if feeding:
+        feeding.join(2.0)
+    return 0
+
+
+def _start_feed(cloud: Any, stop: threading.Event) -> threading.Thread | None:
+    options = cloud.options
+    if options.feed == "none":
+        return None
+    from local.feed import DEMO_RATE, feed_lines
+    from local.feed_input import DEMO, open_lines
+    from local.feed_sink import FeedError
+
+    rate = options.rate or (DEMO_RATE if options.feed == DEMO else 0.0)
+
+    def feed() -> None:
+        try:
+            with open_lines(options.feed, stop) as lines:
+                feed_lines(lines, stream=cloud.stream, endpoint=cloud.aws_url, rate=rate, stop=stop)
+        except (FeedError, OSError) as error:
+            if not stop.is_set():
+                log.warning("feed %s: %s", options.feed, error)
+
+    thread = threading.Thread(target=feed, name="feed", daemon=True)
+    thread.start()
+    return thread
+
+
+def _options(arguments: argparse.Namespace) -> Any:
+    from local.cloud import ROOT, Options
+    from local.machines import Size
+
+    project_dir = (arguments.project_dir or ROOT).resolve()
+    return Options(
+        port=arguments.port,
+        aws_port=arguments.aws_port,
+        runtime=arguments.runtime,
+        pool=arguments.pool,
+        feed=arguments.feed,
+        rate=arguments.rate,
+        apps=arguments.apps,
+        images=tuple(arguments.image),
+        size=Size(arguments.hosts, arguments.host_cpu, arguments.host_memory),
+        start_delay_seconds=arguments.start_delay,
+        throttling=not arguments.no_throttling,
+        restart=not arguments.no_restart,
+        logs=arguments.logs and arguments.logs.resolve(),
+        project_dir=project_dir,
+        template=project_dir / "infra" / "template.yaml",
+        region=os.environ.get("AWS_REGION") or "us-east-1",
+        access_log=arguments.access_log,
+    )
+
+
+def _remove_processes(facts: Mapping[str, Any]) -> int:
+    from local.hosts.process import remove_leftovers
+
+    return len(remove_leftovers(lambda run_id: run_id == facts["run"]))
+
+
+def _remove_containers(facts: Mapping[str, Any]) -> int:
+    if facts.get("runtime") == "process":
+        return 0
+    from local.hosts.docker import docker_available, remove_leftovers
+
+    if docker_available():
+        return 0
+    return len(remove_leftovers(lambda run_id: run_id == facts["run"]))
+
+
+_REMOVERS = {"processes": _remove_processes, "sets of containers": _remove_containers}

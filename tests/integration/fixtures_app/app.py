@@ -1,0 +1,84 @@
+"""A Chalice app with one of each event source; it notes what reached it in a table of its own."""
+
+import json
+import os
+import threading
+import time
+from functools import cache
+
+import boto3
+from chalice.app import Chalice, Rate
+
+app = Chalice(app_name="fixture")
+_lock = threading.Lock()
+
+
+@cache
+def client(service):
+    return boto3.client(service)
+
+
+def dynamodb():
+    with _lock:  # making a client is not thread-safe
+        return client("dynamodb")
+
+
+def note(source, text):
+    """Count one arrival of `text` from `source`."""
+    dynamodb().update_item(
+        TableName="notes",
+        Key={"source": {"S": source}, "text": {"S": text}},
+        UpdateExpression="ADD arrivals :one",
+        ExpressionAttributeValues={":one": {"N": "1"}},
+    )
+
+
+@app.route("/health")
+def health():
+    return {"stage": os.environ["STAGE"], "fixture": os.environ["FIXTURE"], "pid": os.getpid()}
+
+
+@app.route("/slow")
+def slow():
+    time.sleep(float((app.current_request.query_params or {}).get("seconds", "1")))
+    return {"slept": True}
+
+
+@app.on_cw_event({"source": ["test.events"], "detail": {"kind": ["wanted"]}})
+def on_event(event):
+    note("event", event.detail["text"])
+    if event.detail.get("fail"):
+        raise RuntimeError("asked to fail")
+
+
+@app.on_cw_event({"source": ["aws.ecs"], "detail-type": ["ECS Task State Change"]})
+def on_task(event):
+    note("task", f"{event.detail['lastStatus']}-{event.detail['version']}")
+
+
+@app.on_sqs_message(queue="work", batch_size=5)
+def on_message(event):
+    for record in event:
+        message = json.loads(record.body)
+        note("queue", message["text"])
+        if message.get("crash"):
+            os.kill(os.getpid(), 9)
+        if message.get("fail"):
+            raise RuntimeError("asked to fail")
+
+
+@app.on_kinesis_record(stream="records", batch_size=10, starting_position="TRIM_HORIZON")
+def on_record(event):
+    for record in event:
+        note("stream", record.data.decode())
+
+
+@app.schedule(Rate(1, unit=Rate.MINUTES))
+def on_schedule(event):
+    note("schedule", event.source)
+    return {"noted": event.source}
+
+
+@app.lambda_function()
+def add(event, context):
+    return {"sum": event["a"] + event["b"], "name": context.function_name}
