@@ -1,0 +1,333 @@
+"""The machine of a process host: forks containers, watches them, and takes them along when it dies.
+
+    python -S -m local.hosts.agent
+
+One JSON object a line. In: {"op": "start" | "check" | "signal", "id": n, ...}; out: an answer
+{"id": n, ...} to each start and check, and {"exit": n, "code": c, "oom": bool} for the end of what
+was started. One thread, standard library only, as few modules as possible: it forks, and a fork
+costs the more the larger the process is.
+
+The end of its input means that its owner is gone: it kills everything and ends. When it is killed
+itself, the kernel kills its containers (PR_SET_PDEATHSIG, which the helpers that make namespaces
+set for what they start in turn).
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from typing import Any, NoReturn
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_RETRY_SECONDS = 0.01
+_WATCH_SECONDS = 0.2
+_END_SECONDS = 5.0
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+Order = dict[str, Any]
+
+
+class Child:
+    """What was forked for one order: a container, or a health check beside one."""
+
+    def __init__(self, order: Order, pid: int) -> None:
+        self.number: int = order["id"]
+        self.pid = pid
+        """Of the program, or of the helper that makes its namespaces; leads a process group."""
+        self.depth: int = order["depth"]
+        """How many processes stand between it and the program."""
+        self.group: str | None = order.get("cgroup")
+        self.kills_file: str | None = order.get("kills_file")
+        self.watched_bytes: int | None = order.get("watched_bytes")
+        self.is_check = order["op"] == "check"
+        self.deadline = time.monotonic() + order["timeout"] if self.is_check else None
+        self.pending: list[int] = []
+        """Signals that came before there was a program to get them."""
+        self.over_memory = False
+
+    def program(self) -> int | None:
+        pid = self.pid
+        for _ in range(self.depth):
+            below = _children(pid)
+            if not below:
+                return None
+            pid = below[0]
+        return pid
+
+    def deliver(self) -> None:
+        """Send the pending signals to the program, if it is there."""
+        program = self.program() if self.pending else None
+        if program is not None:
+            for number in self.pending:
+                _kill(program, number)
+            self.pending.clear()
+
+    def kill(self) -> None:
+        """Kill all of it. In namespaces the death of the first process is that of all."""
+        strays = [] if self.depth else _descendants(self.pid)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        for pid in strays:
+            _kill(pid, signal.SIGKILL)
+
+    def memory_bytes(self) -> int:
+        return sum(_resident_bytes(pid) for pid in (self.pid, *_descendants(self.pid)))
+
+    def was_out_of_memory(self) -> bool:
+        if self.over_memory or self.kills_file is None:
+            return self.over_memory
+        lines = _read(self.kills_file).splitlines()
+        return any(line.startswith("oom_kill ") and line != "oom_kill 0" for line in lines)
+
+
+class Agent:
+    def __init__(self) -> None:
+        self._children: dict[int, Child] = {}
+        self._by_pid: dict[int, Child] = {}
+        self._left_groups: list[str] = []
+        self._input = b""
+        self._woken, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def run(self) -> None:
+        poll = select.poll()
+        poll.register(0, select.POLLIN)
+        poll.register(self._woken, select.POLLIN)
+        open_input = True
+        while open_input:
+            for descriptor, _ in poll.poll(self._patience_ms()):
+                if descriptor == 0:
+                    open_input = self._take_orders()
+                else:
+                    os.read(self._woken, 4096)
+            self._reap()
+            self._look_after()
+        self._end()
+
+    def _patience_ms(self) -> int | None:
+        if any(child.pending for child in self._children.values()):
+            return round(_RETRY_SECONDS * 1000)
+        now = time.monotonic()
+        waits = [c.deadline - now for c in self._children.values() if c.deadline is not None]
+        if any(child.watched_bytes for child in self._children.values()):
+            waits.append(_WATCH_SECONDS)
+        return max(0, round(min(waits) * 1000) + 1) if waits else None
+
+    def _take_orders(self) -> bool:
+        data = os.read(0, 65536)
+        *lines, self._input = (self._input + data).split(b"\n")
+        for line in lines:
+            order = json.loads(line)
+            if order["op"] == "signal":
+                self._signal(order)
+            else:
+                self._fork(order)
+        return bool(data)
+
+    def _fork(self, order: Order) -> None:
+        try:
+            pid = _spawn(order)
+        except OSError as error:
+            if order.get("cgroup"):
+                self._left_groups.append(order["cgroup"])
+            _say({"id": order["id"], "error": os.strerror(error.errno or 0)})
+            return
+        child = Child(order, pid)
+        self._children[child.number] = self._by_pid[pid] = child
+        if not child.is_check:
+            _say({"id": child.number, "pid": pid})
+
+    def _signal(self, order: Order) -> None:
+        child = self._children.get(order["id"])
+        if child is None:
+            return
+        number = signal.Signals[order["signal"]]
+        if number is signal.SIGKILL:
+            child.kill()
+        else:
+            child.pending.append(number)
+            child.deliver()
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if ended is None:
+                return
+            child = self._by_pid.pop(ended.si_pid, None)
+            if child is not None:
+                child.kill()  # what it left in its group, while the zombie keeps the pid ours
+            os.waitpid(ended.si_pid, 0)
+            if child is not None:
+                by_signal = ended.si_code != os.CLD_EXITED
+                self._report(child, ended.si_status + (128 if by_signal else 0))
+
+    def _report(self, child: Child, code: int) -> None:
+        del self._children[child.number]
+        if child.is_check:
+            _say({"id": child.number, "code": code})
+            return
+        _say({"exit": child.number, "code": code, "oom": child.was_out_of_memory()})
+        if child.group is not None:
+            self._left_groups.append(child.group)
+            self._remove_groups()
+
+    def _look_after(self) -> None:
+        now = time.monotonic()
+        for child in self._children.values():
+            child.deliver()
+            if child.deadline is not None and now >= child.deadline:
+                child.kill()
+            if child.watched_bytes and child.memory_bytes() > child.watched_bytes:
+                child.over_memory = True
+                child.kill()
+        self._remove_groups()
+
+    def _remove_groups(self) -> None:
+        self._left_groups = [group for group in self._left_groups if not _clear(group)]
+
+    def _end(self) -> None:
+        deadline = time.monotonic() + _END_SECONDS
+        poll = select.poll()
+        poll.register(self._woken, select.POLLIN)
+        while time.monotonic() < deadline:
+            for child in self._children.values():
+                child.kill()
+            for pid in _descendants(os.getpid()):
+                _kill(pid, signal.SIGKILL)
+            self._reap()
+            self._remove_groups()
+            if not self._children and not self._left_groups and not _children(os.getpid()):
+                return
+            poll.poll(round(_RETRY_SECONDS * 1000))
+
+
+def _spawn(order: Order) -> int:
+    """Fork, and return the pid when the program has taken over. Raises OSError if it cannot."""
+    report, failed = os.pipe2(os.O_CLOEXEC)
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        _become(order, parent, failed)
+    os.close(failed)
+    error = os.read(report, 16)
+    os.close(report)
+    if error:
+        os.waitpid(pid, 0)
+        raise OSError(int(error), os.strerror(int(error)))
+    return pid
+
+
+def _become(order: Order, parent: int, failed: int) -> NoReturn:
+    """Turn this fork into the program that was ordered, or write the errno and end."""
+    try:
+        os.setsid()
+        if _LIBC is not None:
+            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() != parent:  # it died before the line above
+                os._exit(137)
+        if order.get("cgroup"):
+            _write(order["cgroup"] + "/cgroup.procs", b"0")
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        for descriptor, standard in ((nothing, 0), (log, 1), (log, 2)):
+            os.dup2(descriptor, standard)
+        os.chdir(order["cwd"])
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)  # Python ignores the last two
+        for name, soft, hard in order["limits"]:
+            _limit(getattr(resource, name), soft, hard)
+        os.execvpe(order["argv"][0], order["argv"], order["env"])
+    except OSError as error:
+        os.write(failed, str(error.errno).encode())
+    finally:
+        os._exit(127)
+
+
+def _limit(kind: int, soft: int, hard: int) -> None:
+    """Set it as far as this user may: the hard limit can be lowered, not raised."""
+    try:
+        resource.setrlimit(kind, (soft, hard))
+    except ValueError:
+        _, most = resource.getrlimit(kind)
+        resource.setrlimit(kind, (min(soft, most), most))
+
+
+def _clear(group: str) -> bool:
+    """Kill what is left in a control group and remove it; False when it takes longer."""
+    for pid in _read(group + "/cgroup.procs").split():
+        _kill(int(pid), signal.SIGKILL)
+    try:
+        os.rmdir(group)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in _read(f"/proc/{pid}/task/{pid}/children").split()]
+
+
+def _descendants(pid: int) -> list[int]:
+    found = _children(pid)
+    for child in found:
+        found += _children(child)
+    return found
+
+
+def _resident_bytes(pid: int) -> int:
+    numbers = _read(f"/proc/{pid}/statm").split()
+    return int(numbers[1]) * resource.getpagesize() if numbers else 0
+
+
+def _kill(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def _read(path: str) -> str:
+    """Of a file of the kernel; empty when what it tells of is gone."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return ""
+    try:
+        return os.read(descriptor, 65536).decode()
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: str, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY)
+    try:
+        os.write(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
+def _say(answer: dict[str, Any]) -> None:
+    """To the owner; if it is gone, the end of input tells so too."""
+    data = json.dumps(answer).encode() + b"\n"
+    with contextlib.suppress(BrokenPipeError):
+        while data:
+            data = data[os.write(1, data) :]
+
+
+if __name__ == "__main__":
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    Agent().run()

@@ -1,0 +1,159 @@
+"""What keeps a process task away from the machine: bubblewrap, plain namespaces, or nothing.
+
+Whatever it is, tasks share the network (their ports are the host's) and see the host's files;
+there is no image to see instead. Hidden from them are /run (with the sockets of Docker and of the
+session bus) and the places where people keep keys.
+
+With namespaces a program is process 1 of its own, as in Docker: it gets SIGTERM only if it handles
+it, unless the task definition says `initProcessEnabled` (which only bubblewrap can do).
+"""
+
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from pathlib import Path
+
+USER_INSIDE = 1000
+_HIDDEN_FOLDERS = ("/run", "/var/tmp")
+_HIDDEN_AT_HOME = (
+    ".aws",
+    ".azure",
+    ".config",
+    ".docker",
+    ".git-credentials",
+    ".gnupg",
+    ".kube",
+    ".netrc",
+    ".npmrc",
+    ".pgpass",
+    ".pypirc",
+    ".ssh",
+)
+_TRY_SECONDS = 5.0
+
+
+class Kind(Enum):
+    BUBBLEWRAP = "bubblewrap"
+    UNSHARE = "unshare"
+    NONE = "none"
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return _WORDS[self]
+
+
+_WORDS = {
+    Kind.BUBBLEWRAP: (
+        "bubblewrap: own process, user, IPC and mount namespaces, read-only files, private /tmp, "
+        "no capabilities; network shared"
+    ),
+    Kind.UNSHARE: (
+        "user namespaces: own process, user, IPC and mount namespaces, no capabilities; "
+        "files and network shared"
+    ),
+    Kind.NONE: "none: plain processes with resource limits",
+}
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """How one program is to be kept. Paths are absolute; sizes in MiB."""
+
+    working_directory: Path
+    visible: tuple[Path, ...] = ()
+    """Folders the program needs, even if they are below one that is hidden or covered."""
+    hidden: tuple[Path, ...] = ()
+    user: int = USER_INSIDE
+    init_process: bool = False
+    read_only_tmp: bool = False
+    tmpfs: Mapping[str, int] | None = None
+
+
+@cache
+def detect() -> Kind:
+    """The best kind that works here: each is tried, as kernels and containers forbid them."""
+    sandbox = Sandbox(working_directory=Path("/"))
+    for kind in (Kind.BUBBLEWRAP, Kind.UNSHARE):
+        argv = wrap(kind, ["true"], sandbox)
+        if shutil.which(argv[0]) and _works(argv):
+            return kind
+    return Kind.NONE
+
+
+def _works(argv: list[str]) -> bool:
+    try:
+        tried = subprocess.run(argv, capture_output=True, check=False, timeout=_TRY_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return tried.returncode == 0
+
+
+def hidden_paths(home: Path) -> tuple[Path, ...]:
+    """What tasks have no business with, of what is there."""
+    paths = [Path(folder) for folder in _HIDDEN_FOLDERS]
+    paths += [home / name for name in _HIDDEN_AT_HOME]
+    return tuple(path for path in paths if path.exists() and not path.is_symlink())
+
+
+def wrap(kind: Kind, argv: Sequence[str], sandbox: Sandbox) -> list[str]:
+    """The command that runs `argv` in the sandbox; it starts in the working directory."""
+    match kind:
+        case Kind.BUBBLEWRAP:
+            return [*_bubblewrap(sandbox), "--", *argv]
+        case Kind.UNSHARE:
+            return [*_unshare(sandbox), "--", *argv]
+        case Kind.NONE:
+            return list(argv)
+
+
+def depth(kind: Kind, *, init_process: bool) -> int:
+    """How many processes stand between the one that is forked and the program in the sandbox."""
+    match kind:
+        case Kind.BUBBLEWRAP:
+            return 2 if init_process else 1
+        case Kind.UNSHARE:
+            return 1
+        case Kind.NONE:
+            return 0
+
+
+def _unshare(sandbox: Sandbox) -> list[str]:
+    flags = "--user --pid --fork --kill-child --mount --mount-proc --ipc --uts"
+    ids = [f"--map-user={sandbox.user}", f"--map-group={sandbox.user}"]
+    return ["unshare", *flags.split(), *ids]
+
+
+def _bubblewrap(sandbox: Sandbox) -> list[str]:
+    words = ["bwrap", "--unshare-user", "--uid", str(sandbox.user), "--gid", str(sandbox.user)]
+    words += ["--unshare-pid", "--unshare-ipc", "--unshare-uts"]
+    words += ["--die-with-parent", "--cap-drop", "ALL"]
+    if not sandbox.init_process:
+        words.append("--as-pid-1")
+    words += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
+    # bubblewrap covers /proc/sys only where the folder itself is writable, which it never is;
+    # the files in it are, for a task of a `local up` that runs as root.
+    words += ["--ro-bind", "/proc/sys", "/proc/sys"]
+    covered = [Path("/tmp")]
+    words += ["--tmpfs", "/tmp"]
+    for path in sandbox.hidden:
+        if path.is_dir():
+            words += ["--tmpfs", str(path)]
+            covered.append(path)
+        else:
+            words += ["--ro-bind", "/dev/null", str(path)]
+    for path in _below(sandbox.visible, covered):
+        words += ["--ro-bind", str(path), str(path)]
+    tmpfs = sandbox.tmpfs or {}
+    for path_name, size in tmpfs.items():
+        words += ["--size", str(size * 1024 * 1024), "--tmpfs", path_name]
+    if sandbox.read_only_tmp and "/tmp" not in tmpfs:
+        words += ["--remount-ro", "/tmp"]
+    return [*words, "--chdir", str(sandbox.working_directory)]
+
+
+def _below(paths: Iterable[Path], covered: Sequence[Path]) -> list[Path]:
+    return [p for p in paths if any(p.is_relative_to(folder) for folder in covered)]

@@ -1,0 +1,277 @@
+"""Containers as processes of this machine: a host is an agent process that forks them.
+
+Memory limits: a control group where one can be made; else the agent looks every 0.2 s and kills
+what is over, with RLIMIT_DATA beyond that for what grows quicker (RLIMIT_AS would count address
+space that Node and others reserve and never use). CPU units are reserved when tasks are placed,
+and not enforced: they are shares, and the kernel shares fairly.
+
+The image of a task is the machine itself, so its root is always read-only where it is isolated.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from local.hosts import cgroups
+from local.hosts.base import CannotStartError, ContainerSpec, Exit, HostDownError
+from local.hosts.images import ImageSource
+from local.hosts.isolation import Kind, detect, hidden_paths
+from local.hosts.programs import HOST_VARIABLE, RUN_VARIABLE, Prepared, growth_limit, prepare
+
+__all__ = ["ProcessHost", "remove_leftovers"]
+
+OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
+_ROOT = Path(__file__).resolve().parents[2]
+_MIB = 1024 * 1024
+_END_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class _Running:
+    prepared: Prepared
+    on_exit: Callable[[Exit], None]
+
+
+class ProcessHost:
+    """A host whose containers are processes; see `local.hosts.base.Host`."""
+
+    runtime = "process"
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        run_id: str,
+        images: Iterable[ImageSource],
+        logs: Path,
+        kind: Kind | None = None,
+    ) -> None:
+        """`logs` is an existing folder for what containers print, one file each.
+
+        `kind` is the isolation; None means the best that works here.
+        """
+        self.name = name
+        self._run_id = run_id
+        self._images = tuple(images)
+        self._logs = logs
+        self._kind = detect() if kind is None else kind
+        self._marks = {RUN_VARIABLE: run_id, HOST_VARIABLE: f"{run_id}/{name}"}
+        self._path = os.environ.get("PATH", os.defpath)
+        self._hidden = hidden_paths(Path.home())
+        self._groups = cgroups.usable_parent()
+        self._lock = threading.Lock()
+        self._next = 1
+        self._answers: dict[int, Future[dict[str, Any]]] = {}
+        self._running: dict[int, _Running] = {}
+        self._down = False
+        self._agent = subprocess.Popen(
+            [sys.executable, "-E", "-s", "-S", "-m", "local.hosts.agent"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=_ROOT,
+            env={"PATH": self._path, **self._marks},
+            start_new_session=True,  # a Ctrl-C in the terminal is for `local up` alone
+        )
+        self._reader = threading.Thread(target=self._read, name=f"host-{name}", daemon=True)
+        self._reader.start()
+
+    @property
+    def isolation(self) -> str:
+        return self._kind.words
+
+    @property
+    def alive(self) -> bool:
+        return not self._down
+
+    @property
+    def agent_pid(self) -> int:
+        """The process that is this host: when it dies, the host is dead."""
+        return self._agent.pid
+
+    def start(self, spec: ContainerSpec, on_exit: Callable[[Exit], None]) -> str:
+        prepared = prepare(
+            spec, self._images, path=self._path, marks=self._marks, hidden=self._hidden
+        )
+        number, answer = self._expect(_Running(prepared, on_exit))
+        log = self._logs / f"{spec.task_id}-{spec.name}.log"
+        memory = self._memory_order(number, spec.memory_mib)
+        if "watched_bytes" in memory and spec.memory_mib is not None:
+            limits = (*prepared.limits, growth_limit(spec.memory_mib))
+            prepared = replace(prepared, limits=limits)
+        order = prepared.order(self._kind, prepared.argv, log=log)
+        self._send({"op": "start", "id": number, **order, **memory})
+        error = answer.result().get("error")
+        if error is not None:
+            with self._lock:
+                self._running.pop(number, None)
+            raise CannotStartError(f"CannotStartContainerError: {prepared.argv[0]}: {error}")
+        return f"{self.name}-{number}"
+
+    def signal(self, runtime_id: str, signal_name: str) -> None:
+        self._send({"op": "signal", "id": _number(runtime_id), "signal": signal_name})
+
+    def healthy(self, runtime_id: str, command: Sequence[str], timeout_seconds: float) -> bool:
+        """Runs the check beside the container: a sandbox like its own, the same network."""
+        with self._lock:
+            running = self._running.get(_number(runtime_id))
+        if running is None:
+            return False
+        argv = ["/bin/sh", "-c", command[1]] if command[0] == "CMD-SHELL" else command[1:]
+        number, answer = self._expect(None)
+        order = running.prepared.order(self._kind, argv, log=Path(os.devnull))
+        self._send({"op": "check", "id": number, "timeout": timeout_seconds, **order})
+        return answer.result().get("code") == 0
+
+    def kill(self) -> None:
+        with self._lock:
+            self._running.clear()  # from now on no exit has anybody to be told to
+        self._agent.kill()
+        self._reader.join()
+
+    def close(self) -> None:
+        with self._lock:
+            if self._agent.stdin is not None and not self._agent.stdin.closed:
+                self._agent.stdin.close()
+        try:
+            self._agent.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._agent.kill()
+        self._reader.join()
+
+    def _memory_order(self, number: int, memory_mib: int | None) -> dict[str, Any]:
+        if memory_mib is None:
+            return {}
+        if self._groups is not None:
+            folder, version = self._groups
+            name = f"{_group_prefix(self._run_id)}-{self.name}-{number}"
+            group = cgroups.make(folder, version, name, memory_mib * _MIB)
+            if group is not None:
+                return {"cgroup": str(group.path), "kills_file": str(group.kills_file)}
+        return {"watched_bytes": memory_mib * _MIB}
+
+    def _expect(self, running: _Running | None) -> tuple[int, Future[dict[str, Any]]]:
+        """A number for an order, and its answer. Raises HostDownError."""
+        answer: Future[dict[str, Any]] = Future()
+        with self._lock:
+            if self._down:
+                raise HostDownError(self.name)
+            number = self._next
+            self._next += 1
+            self._answers[number] = answer
+            if running is not None:
+                self._running[number] = running
+        return number, answer
+
+    def _send(self, order: dict[str, Any]) -> None:
+        data = json.dumps(order).encode() + b"\n"
+        with self._lock:
+            if self._down or self._agent.stdin is None or self._agent.stdin.closed:
+                raise HostDownError(self.name)
+            try:
+                self._agent.stdin.write(data)
+                self._agent.stdin.flush()
+            except BrokenPipeError as error:
+                raise HostDownError(self.name) from error
+
+    def _read(self) -> None:
+        """What the agent says, until it is dead; then the host is down."""
+        if self._agent.stdout is not None:
+            with self._agent.stdout as lines:
+                for line in lines:
+                    self._hear(json.loads(line))
+        self._agent.wait()
+        _kill_marked(frozenset({f"{HOST_VARIABLE}={self._marks[HOST_VARIABLE]}".encode()}))
+        cgroups.remove_left(f"{_group_prefix(self._run_id)}-{self.name}")
+        with self._lock:
+            self._down = True
+            unanswered = list(self._answers.values())
+            self._answers.clear()
+            self._running.clear()
+        for answer in unanswered:
+            answer.set_exception(HostDownError(self.name))
+
+    def _hear(self, said: dict[str, Any]) -> None:
+        if "exit" not in said:
+            with self._lock:
+                answer = self._answers.pop(said["id"], None)
+            if answer is not None:
+                answer.set_result(said)
+            return
+        with self._lock:
+            running = self._running.pop(said["exit"], None)
+        if running is not None:
+            reason = OUT_OF_MEMORY if said["oom"] else None
+            running.on_exit(Exit(said["code"], reason))
+
+
+def _number(runtime_id: str) -> int:
+    return int(runtime_id.rpartition("-")[2])
+
+
+def _group_prefix(run_id: str) -> str:
+    return f"usher-{run_id}"
+
+
+def remove_leftovers(run_ids: Collection[str]) -> int:
+    """Kill all processes of runs that are dead, and say how many there were.
+
+    Only processes that carry one of these run ids in their environment are touched, whoever
+    started them. Works where there is a /proc; elsewhere agents end with their owner all the same.
+    """
+    killed = _kill_marked(frozenset(f"{RUN_VARIABLE}={run_id}".encode() for run_id in run_ids))
+    for run_id in run_ids:
+        cgroups.remove_left(_group_prefix(run_id))
+    return killed
+
+
+def _kill_marked(marks: frozenset[bytes]) -> int:
+    """Kill until none is left, as what is killed may just have forked."""
+    killed: set[int] = set()
+    deadline = time.monotonic() + _END_SECONDS
+    while (found := _marked(marks)) and time.monotonic() < deadline:
+        for pid in found:
+            killed.add(pid)
+            _kill_if_marked(pid, marks)
+        time.sleep(0.01)
+    return len(killed)
+
+
+def _marked(marks: frozenset[bytes]) -> list[int]:
+    pids = [int(entry) for entry in os.listdir("/proc") if entry.isdecimal()] if _HAS_PROC else []
+    return [pid for pid in pids if pid != os.getpid() and _carries(pid, marks)]
+
+
+_HAS_PROC = Path("/proc/self/environ").exists()
+
+
+def _carries(pid: int, marks: frozenset[bytes]) -> bool:
+    """False too for processes of others, for zombies and for those that have gone."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+    return not marks.isdisjoint(environment.split(b"\0"))
+
+
+def _kill_if_marked(pid: int, marks: frozenset[bytes]) -> None:
+    """Holds on to the process while it looks once more, so that a reused pid is never killed."""
+    try:
+        held = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        if _carries(pid, marks):
+            signal.pidfd_send_signal(held, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(held)

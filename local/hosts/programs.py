@@ -1,0 +1,161 @@
+"""What a container comes to as a process of this machine: program, environment, limits, sandbox.
+
+All of it is decided here; the agent only forks what it is told.
+"""
+
+import resource
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from chalicelib.contract import Env
+from local.hosts import isolation
+from local.hosts.base import CannotStartError, ContainerSpec
+from local.hosts.images import ImageSource, cannot_pull, find_source, resolve
+from local.hosts.isolation import USER_INSIDE, Kind, Sandbox
+
+RUN_VARIABLE = "USHER_LOCAL_RUN"
+HOST_VARIABLE = "USHER_LOCAL_HOST"
+_MIB = 1024 * 1024
+_REFUSED = (
+    "CannotStartContainerError: Error response from daemon: failed to create task for container: "
+    "unable to start container process: exec: "
+)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A program ready to be started, and checks beside it in a sandbox like its own."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    sandbox: Sandbox
+    limits: tuple[tuple[str, int, int], ...]
+
+    def order(self, kind: Kind, argv: Sequence[str], *, log: Path) -> dict[str, Any]:
+        """The agent's order to run `argv`."""
+        return {
+            "argv": isolation.wrap(kind, argv, self.sandbox),
+            "env": dict(self.environment),
+            "cwd": str(self.sandbox.working_directory),
+            "log": str(log),
+            "limits": self.limits,
+            "depth": isolation.depth(kind, init_process=self.sandbox.init_process),
+        }
+
+
+def prepare(
+    spec: ContainerSpec,
+    images: Iterable[ImageSource],
+    *,
+    path: str,
+    marks: Mapping[str, str],
+    hidden: tuple[Path, ...],
+) -> Prepared:
+    """`path` is the search path, `marks` are variables by which processes are found again.
+
+    Raises CannotPullImageError and CannotStartError.
+    """
+    source = find_source(spec.image, images)
+    if source is None:
+        raise cannot_pull(spec.image)
+    program = resolve(
+        spec.image,
+        [source],
+        entry_point=spec.entry_point,
+        command=spec.command,
+        working_directory=spec.working_directory,
+    )
+    environment = {
+        "PATH": path,
+        "LANG": "C.UTF-8",
+        "HOME": "/tmp",
+        **program.environment,
+        **spec.environment,
+        **marks,
+    }
+    if spec.ports:
+        # There is no network of its own in which the container's port would be free.
+        environment[Env.SESSION_PORT] = str(spec.ports[0].host_port)
+    directory = program.working_directory
+    if not directory.is_dir():
+        raise CannotStartError(f"{_REFUSED}chdir to cwd ({directory}): no such file or directory")
+    executable = find_program(program.argv[0], directory, environment["PATH"])
+    user = spec.user or program.user or ""
+    sandbox = Sandbox(
+        working_directory=directory,
+        visible=_without_repeats(
+            source.context,
+            directory,
+            Path(sys.prefix),
+            Path(sys.base_prefix),
+            executable.parent,
+            executable.resolve().parent,
+        ),
+        hidden=hidden,
+        user=int(user.partition(":")[0]) if user.partition(":")[0].isdecimal() else USER_INSIDE,
+        init_process=spec.init_process,
+        read_only_tmp=spec.read_only_root,
+        tmpfs=dict(spec.tmpfs),
+    )
+    _check_mount_points(sandbox)
+    return Prepared(
+        argv=(str(executable), *program.argv[1:]),
+        environment=environment,
+        sandbox=sandbox if sandbox.user else replace(sandbox, user=USER_INSIDE),
+        limits=_limits(spec),
+    )
+
+
+def find_program(word: str, directory: Path, path: str) -> Path:
+    """The executable file, as a container runtime looks for it. Raises CannotStartError."""
+    if "/" not in word:
+        found = shutil.which(word, path=path)
+        if found is None:
+            raise CannotStartError(f'{_REFUSED}"{word}": executable file not found in $PATH')
+        return Path(found)
+    file = directory / word
+    if not file.exists():
+        raise CannotStartError(f'{_REFUSED}"{word}": stat {word}: no such file or directory')
+    if shutil.which(str(file)) is None:
+        raise CannotStartError(f'{_REFUSED}"{word}": permission denied')
+    return file
+
+
+def _without_repeats(*paths: Path) -> tuple[Path, ...]:
+    return tuple(dict.fromkeys(paths))
+
+
+def _check_mount_points(sandbox: Sandbox) -> None:
+    for place in sandbox.tmpfs or {}:
+        if not Path(place).is_dir():
+            raise CannotStartError(
+                f"CannotStartContainerError: tmpfs {place}: the process runtime can cover only "
+                "folders that this machine has"
+            )
+
+
+def _limits(spec: ContainerSpec) -> tuple[tuple[str, int, int], ...]:
+    """As (RLIMIT name, soft, hard); -1 is unlimited. No core dumps unless asked for."""
+    limits = []
+    for name, (soft, hard) in {"core": (0, 0), **spec.ulimits}.items():
+        constant = f"RLIMIT_{name.upper()}"
+        if not hasattr(resource, constant):
+            raise CannotStartError(
+                f"CannotStartContainerError: this machine knows no limit named {name}"
+            )
+        limits.append((constant, soft, hard))
+    return tuple(limits)
+
+
+def growth_limit(memory_mib: int) -> tuple[str, int, int]:
+    """Where memory is only looked at now and then: what stops a program that grows in between.
+
+    Twice the limit and room for the mappings a runtime reserves, as it counts per process and
+    counts memory that is not in use.
+    """
+    most = (2 * memory_mib + 256) * _MIB
+    return ("RLIMIT_DATA", most, most)
