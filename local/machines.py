@@ -93,12 +93,12 @@ def _docker(site: Site, say: Callable[[str], None]) -> Machines:
 def _processes(site: Site) -> Machines:
     from local.hosts.process import ProcessHost
 
-    slots = _slots(
-        lambda name: ProcessHost(
-            name, run_id=site.run_id, sources=site.sources, logs=site.logs / name
-        ),
-        site,
-    )
+    def host(name: str) -> ProcessHost:
+        logs = site.logs / name
+        logs.mkdir(exist_ok=True)
+        return ProcessHost(name, run_id=site.run_id, images=site.sources, logs=logs)
+
+    slots = _slots(host, site)
     addresses = {port: f"{LOOPBACK}:{port}" for port in site.ports}
     return Machines("process", slots, addresses, close=lambda: None)
 

@@ -263,7 +263,7 @@ def _options(arguments: argparse.Namespace) -> Any:
 def _remove_processes(facts: Mapping[str, Any]) -> int:
     from local.hosts.process import remove_leftovers
 
-    return len(remove_leftovers(lambda run_id: run_id == facts["run"]))
+    return remove_leftovers([facts["run"]])
 
 
 def _remove_containers(facts: Mapping[str, Any]) -> int:

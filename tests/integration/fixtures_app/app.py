@@ -40,6 +40,7 @@ def health():
 
 @app.route("/slow")
 def slow():
+    note("http", "slow")
     time.sleep(float((app.current_request.query_params or {}).get("seconds", "1")))
     return {"slept": True}
 

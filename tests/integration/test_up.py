@@ -1,0 +1,192 @@
+"""`local up` from the outside: starting, ending, ports, and what a killed run leaves."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from tests.integration.conftest import (
+    ROOT,
+    UpFailedError,
+    launch,
+    processes_of,
+    request,
+    up_command,
+    wait_until,
+)
+
+
+def test_ready_line_says_where_everything_is(fixture_cloud):
+    assert set(fixture_cloud.ready) == {
+        "dispatcher", "aws", "stream", "page", "runtime", "isolation", "region", "run", "pid",
+    }  # fmt: skip
+    assert fixture_cloud.ready["pid"] == fixture_cloud.process.pid
+    status, health = fixture_cloud.http("GET", "/health")
+    assert status == 200
+    assert health["pid"] == fixture_cloud.state()["dispatcher"]["pid"]
+
+
+def test_what_up_says_wins_over_the_config_file_which_wins_over_nothing(fixture_cloud):
+    _, health = fixture_cloud.http("GET", "/health")
+    assert health["stage"] == "local"
+    assert health["fixture"] == "from-file"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ends_cleanly_on_a_signal(start_fixture_cloud, number):
+    running = start_fixture_cloud()
+    assert running.stop(number) == 0
+    running.assert_nothing_left()
+    assert not running.folder.exists()
+
+
+def test_a_request_in_hand_is_answered_before_the_end(start_fixture_cloud):
+    running = start_fixture_cloud()
+    with socket.create_connection(_address(running.dispatcher)) as connection:
+        connection.sendall(b"GET /slow?seconds=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        wait_until(lambda: running.client("dynamodb").scan(TableName="notes")["Items"])
+        running.process.send_signal(signal.SIGTERM)
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert b"200 OK" in answer
+    assert b"slept" in answer
+    assert running.process.wait(30) == 0
+
+
+def test_a_signal_while_starting_ends_it_and_leaves_nothing(tmp_path):
+    process = subprocess.Popen(
+        up_command(),
+        cwd=ROOT,
+        env=os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    first = process.stderr.readline()
+    assert "started" in first
+    run_id = next(path.name for path in (tmp_path / "usher").iterdir() if path.is_dir())
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert out == ""
+    assert processes_of(run_id) == []
+    assert not (tmp_path / "usher").exists()
+
+
+def test_a_port_in_use_is_one_clear_line(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = subprocess.run(
+            up_command(port=port),
+            cwd=ROOT,
+            env=os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr.count("\n") == 1
+    assert f"port {port} is in use" in ended.stderr
+    assert not (tmp_path / "usher").exists()
+
+
+def test_a_dispatcher_that_cannot_start_shows_its_last_words(tmp_path):
+    project = tmp_path / "broken"
+    (project / ".chalice").mkdir(parents=True)
+    (project / ".chalice" / "config.json").write_text('{"version": "2.0", "app_name": "broken"}')
+    (project / "infra").mkdir()
+    (project / "infra" / "template.yaml").write_text(
+        "Parameters: {Stage: {Type: String}}\n"
+        "Resources: {C: {Type: 'AWS::ECS::Cluster', Properties: {ClusterName: usher-local}}}"
+    )
+    (project / "app.py").write_text("raise RuntimeError('a typo of mine')")
+    with pytest.raises(UpFailedError) as failed:
+        launch(tmp_path, project_dir=project)
+    assert "exit 1" in str(failed.value)
+    assert "a typo of mine" in str(failed.value)
+    assert not (tmp_path / "usher").exists()
+
+
+def test_after_a_sigkill_the_next_start_finds_and_removes_what_was_left(tmp_path, start_cloud):
+    killed = start_cloud()
+    task = _run_task(killed, wait=True)
+    processes = processes_of(killed.run_id)
+    assert len(processes) >= 2
+    killed.process.kill()
+    killed.process.wait()
+    assert (killed.folder / killed.run_id).exists()
+    following = start_cloud()
+    assert processes_of(killed.run_id) == [], f"processes of task {task}"
+    assert not (killed.folder / killed.run_id).exists()
+    assert any("1 dead run " in line for line in following.errors)
+
+
+def test_a_second_run_leaves_the_first_alone(start_fixture_cloud):
+    first = start_fixture_cloud()
+    second = start_fixture_cloud()
+    assert not any("dead run" in line for line in second.errors)
+    assert second.stop() == 0
+    second.assert_nothing_left()
+    assert first.http("GET", "/health")[0] == 200
+    assert (first.folder / first.run_id).exists()
+
+
+def test_ps_and_feed_find_the_running_cloud(fixture_cloud):
+    environment = os.environ | {"XDG_RUNTIME_DIR": str(fixture_cloud.folder.parent)}
+    environment.pop("AWS_ENDPOINT_URL", None)
+    shown = subprocess.run(
+        [sys.executable, "-m", "local", "ps"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert shown.stdout.startswith("TASK")
+    fed = subprocess.run(
+        [sys.executable, "-m", "local", "feed", "-", "--stream", "records"],
+        cwd=ROOT, env=environment, input='{"id": 1}\n', capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert fed.returncode == 0, fed.stderr
+
+
+def test_web_pages_cannot_reach_the_control_api(fixture_cloud):
+    status, _ = request(
+        "PUT", f"{fixture_cloud.aws}/_local/faults", {}, {"Origin": "http://example.com"}
+    )
+    assert status == 403
+
+
+def _address(url):
+    host, _, port = url.removeprefix("http://").partition(":")
+    return host, int(port)
+
+
+def _run_task(running, *, wait):
+    """Start a task that would run for long, without the dispatcher's help."""
+    ecs = running.client("ecs")
+    ecs.register_task_definition(
+        family="sleeper",
+        containerDefinitions=[
+            {
+                "name": "sleeper",
+                "image": "usher-session",
+                "memory": 64,
+                "essential": True,
+                "entryPoint": ["python", "-c", "import time; time.sleep(600)"],
+            }
+        ],
+    )
+    answer = ecs.run_task(cluster="usher-local", taskDefinition="sleeper")
+    assert not answer["failures"], answer["failures"]
+    arn = answer["tasks"][0]["taskArn"]
+    if wait:
+        wait_until(
+            lambda: any(
+                task["taskArn"] == arn and task["lastStatus"] == "RUNNING"
+                for task in running.tasks()
+            ),
+            what=f"{arn} running",
+        )
+    return arn
