@@ -6,11 +6,13 @@ container it gets, whose address nobody knows beforehand: hence the open hosts i
 
 import base64
 import hashlib
-import json
 from functools import cache
 from pathlib import Path
 
-from chalice import Blueprint, Response
+from chalice.app import Blueprint, Response
+
+from chalicelib.errors import NotFoundError
+from chalicelib.http import answering
 
 routes = Blueprint(__name__)
 
@@ -19,7 +21,7 @@ CONTENT_TYPES = {".js": "text/javascript; charset=utf-8"}
 STYLE_PLACE = "/* page.css */"
 
 
-@routes.route("/", methods=["GET"])  # type: ignore[untyped-decorator]  # Chalice has no types
+@routes.route("/", methods=["GET"])
 def page() -> Response:
     """The page as one HTML document with its style inside."""
     html, policy = render_page()
@@ -30,14 +32,13 @@ def page() -> Response:
     )
 
 
-@routes.route("/demo/{name}", methods=["GET"])  # type: ignore[untyped-decorator]  # Chalice has no types
+@routes.route("/demo/{name}", methods=["GET"])
+@answering
 def part(name: str) -> Response:
-    """A script of the page; 404 for every name that is not one of them."""
+    """A script of the page."""
     text = read_parts().get(name)
     if text is None:
-        error = {"error": {"code": "not_found", "message": "The page has no such part."}}
-        headers = common_headers() | {"Content-Type": "application/json"}
-        return Response(json.dumps(error), headers=headers, status_code=404)
+        raise NotFoundError("the page has no such part")
     content_type = CONTENT_TYPES[Path(name).suffix]
     return Response(text, headers=common_headers() | {"Content-Type": content_type})
 

@@ -77,9 +77,7 @@ export class Desk {
 
   _live({ hello }) {
     byId("ticket").dataset.state = "live";
-    if (hello?.revision !== undefined && hello.revision !== null) {
-      byId("fact-revision").textContent = hello.revision;
-    }
+    byId("fact-revision").textContent = hello.revision;
     this.#step("live");
     this.#pill("good", "Live");
     this.#notice("good", "You are connected.", "These updates come through a container that exists for you alone. Close the tab, and it is gone.");
@@ -87,18 +85,18 @@ export class Desk {
   }
 
   _gap({ gap }) {
-    const shard = gap?.shard ?? gap?.shardId;
-    const where = shard ? ` of ${shard}` : "";
-    this.#notice("warn", "Some updates are missing.", `Part of the history${where} is no longer in the stream. What follows is complete.`, gap?.reason);
+    this.#pill("good", "Live");
+    this.#notice("warn", "Some updates are missing.", "They were no longer in the stream. What follows is complete.", gap.shards?.join(", "));
+    this.#buttons([["leave", "Disconnect"]]);
   }
 
   _over({ left, bye, code, cursor }) {
-    const reason = bye?.reason ?? (typeof bye === "string" ? bye : null);
+    const reason = bye?.reason;
     const wanted = left || reason === "disconnected";
     this.#void(wanted ? "used" : "lost");
     this.#pill(wanted ? "idle" : "bad", wanted ? "Disconnected" : "Connection lost");
     if (wanted) this.#notice("plain", "You have left.", ending("disconnected"));
-    else if (reason) this.#notice("warn", "Your container said goodbye.", ending(reason), reason);
+    else if (reason) this.#notice("warn", "Your container said goodbye.", [ending(reason), bye.detail].filter(Boolean).join(" "), reason);
     else this.#notice("bad", "The connection is lost.", closing(code), code ? `code ${code}` : "");
     this.#again(cursor);
   }

@@ -83,10 +83,10 @@ async function call(url, { headers = {}, signal }) {
   });
 }
 
-function ended({ reason }) {
+function ended({ reason, detail }) {
   return new Refusal({
     title: "There is no container for you this time.",
-    text: ending(reason),
+    text: detail ? `${ending(reason)} ${detail}` : ending(reason),
     code: reason ?? "ended",
   });
 }

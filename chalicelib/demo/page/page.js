@@ -26,6 +26,7 @@ let visit = null;
 let askedAt = 0;
 let waitsForFirst = false;
 let cursor = null;
+let latest = null;
 
 function begin(from) {
   waitsForFirst = true;
@@ -39,6 +40,7 @@ function report(turn) {
     visit = null;
     cursor = turn.cursor;
   }
+  latest = turn;
   desk.show(turn);
 }
 
@@ -112,6 +114,7 @@ dark.addEventListener("change", () => {
 byId("map").addEventListener("pointermove", ({ offsetX, offsetY }) => tip.show(map.at(offsetX, offsetY)));
 byId("map").addEventListener("pointerleave", () => tip.show(null));
 addEventListener("offline", () => { if (visit) desk.offline(); });
+addEventListener("online", () => { if (visit) desk.show(latest); });
 addEventListener("pagehide", () => visit?.leave());
 
 requestAnimationFrame(frame);

@@ -16,16 +16,19 @@ export class Visit {
   #given = new AbortController();
   #connection = null;
   #session = null;
+  #id = null;
   #live = false;
   #left = false;
-  #bye = null;
   #ended = false;
 
   constructor({ base, app, cursor, report, onRecords }) {
     this.base = base;
     this.app = app;
     this.startCursor = cursor ?? null;
-    this.report = report;
+    this.report = (turn) => {
+      this.#id = turn.id ?? turn.session?.id ?? this.#id;
+      report(turn);
+    };
     this.onRecords = onRecords;
   }
 
@@ -53,14 +56,24 @@ export class Visit {
   /** Leave: give up asking, or close the connection. The last report follows. */
   leave() {
     this.#left = true;
-    if (this.#connection) this.#connection.close();
-    else this.#given.abort(new DOMException("left", "AbortError"));
+    if (this.#connection) {
+      this.#connection.close();
+      return;
+    }
+    this.#given.abort(new DOMException("left", "AbortError"));
+    if (this.#id) this.#giveBack();
+  }
+
+  /** Stop a session nobody will come to. Should this fail, its own deadline ends it. */
+  #giveBack() {
+    const place = new URL(`sessions/${encodeURIComponent(this.#id)}`, this.base);
+    fetch(place, { method: "DELETE", keepalive: true }).catch((error) => console.info("not given back", error));
   }
 
   async #join() {
     const { connect } = await this.#library();
     this.#given.signal.throwIfAborted();
-    this.#connection = await connect(this.#session.url, {
+    this.#connection = connect(this.#session.url, {
       cursor: this.startCursor ?? undefined,
       onHello: (hello) => {
         this.#live = true;
@@ -68,10 +81,6 @@ export class Visit {
       },
       onRecords: (records) => this.onRecords(records),
       onGap: (gap) => this.report({ phase: "gap", gap }),
-      onBye: (bye) => {
-        this.#bye = bye;
-      },
-      onMessage: () => {},
       onClose: (close) => this.#closed(close),
     });
   }
@@ -96,14 +105,14 @@ export class Visit {
   }
 
   #closed(close) {
-    const code = close?.code ?? null;
+    const { code, bye } = close;
     if (this.#live || this.#left) {
-      this.#end({ phase: "over", left: this.#left, bye: this.#bye, code });
+      this.#end({ phase: "over", left: this.#left, bye, code });
       return;
     }
     const refusal = new Refusal({
       title: "Your container closed the door.",
-      text: `The websocket ended before the container said hello${code ? ` (code ${code})` : ""}.`,
+      text: `The websocket ended before the container said hello (code ${code}).`,
       code: "refused_by_container",
     });
     this.#end({ phase: "failed", refusal });

@@ -1,0 +1,64 @@
+"""A browser for the whole session of tests, and a fresh page, dispatcher and container for each."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.browser.fakes import Answer, FakeContainer, FakeDispatcher
+from tests.browser.watched import PageWatch
+from tests.needs import chromium_path
+
+TIMEOUT_MS = 20_000
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=ARGUMENTS)
+        expect.set_options(timeout=TIMEOUT_MS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(TIMEOUT_MS)
+    yield page
+    context.close()
+
+
+@pytest.fixture(autouse=True)
+def watch(page: Page) -> Iterator[PageWatch]:
+    """What the page complains of; shown with a test that fails."""
+    watch = PageWatch(page)
+    yield watch
+    print(watch.report())
+
+
+@pytest.fixture
+def container() -> Iterator[FakeContainer]:
+    container = FakeContainer()
+    yield container
+    container.close()
+
+
+@pytest.fixture
+def dispatcher(container: FakeContainer) -> Iterator[FakeDispatcher]:
+    """Gives the container to whoever asks, unless the test sets other answers."""
+    dispatcher = FakeDispatcher()
+    dispatcher.answers = [Answer(200, container.session())]
+    yield dispatcher
+    dispatcher.close()

@@ -1,0 +1,32 @@
+"""Keeps what a page complains of, and what became of everything it asked for."""
+
+from playwright.sync_api import ConsoleMessage, Page, Request
+
+
+class PageWatch:
+    """Listens from before the page is loaded.
+
+    `complaints` are errors and warnings on the console (broken security policies among them) and
+    exceptions nobody caught.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self.complaints: list[str] = []
+        self._requests: dict[Request, str] = {}
+        page.on("console", self._heard)
+        page.on("pageerror", lambda error: self.complaints.append(f"thrown: {error}"))
+        page.on("request", lambda request: self._note(request, "no answer"))
+        page.on("requestfinished", lambda request: self._note(request, "answered"))
+        page.on("requestfailed", lambda request: self._note(request, request.failure or "failed"))
+
+    def report(self) -> str:
+        """All of it as lines, for people who look into a failed test."""
+        requests = [f"{request.url}: {fate}" for request, fate in self._requests.items()]
+        return "\n".join([*self.complaints, *requests])
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(f"{message.type}: {message.text}")
+
+    def _note(self, request: Request, fate: str) -> None:
+        self._requests[request] = fate
