@@ -18,6 +18,10 @@ def main() -> int:
     # take most of the start: whoever stops us before we listen shall not have to wait.
     signal.signal(signal.SIGTERM, _exit_at_once)
 
+    from session_handler.lean_imports import load_on_demand
+
+    load_on_demand("importlib.metadata")
+
     import asyncio
     import gc
     import logging

@@ -55,7 +55,7 @@ class Admit(NamedTuple):
 NOT_FOUND = Answer(404, TEXT, "Not found\n")
 METHOD_NOT_ALLOWED = Answer(405, TEXT, "Only GET is understood\n", {"Allow": "GET"})
 HEAD_TOO_LARGE = Answer(431, TEXT, "Request header fields too large\n")
-BAD_REQUEST = Answer(400, TEXT, "Not an HTTP request\n")
+BAD_REQUEST = Answer(400, TEXT, "Not a GET request alone\n")
 BAD_ORIGIN = Answer(403, TEXT, "This origin may not connect\n")
 OCCUPIED = Answer(409, TEXT, "This session has its client\n")
 OVER = Answer(410, TEXT, "This session is over\n")

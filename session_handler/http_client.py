@@ -22,6 +22,10 @@ class HttpError(Exception):
     """No usable answer: not reached, lost on the way, too slow, too large or malformed."""
 
 
+class TooLargeError(HttpError):
+    """The answer has more than MAX_BODY_BYTES; a smaller one may do."""
+
+
 class Response(NamedTuple):
     """A whole answer. Header names are in lower case."""
 
@@ -153,7 +157,7 @@ def _bounded(size: str, base: int, taken: int) -> int:
     except ValueError:
         raise HttpError("the answer has a malformed length") from None
     if number < 0 or number + taken > MAX_BODY_BYTES:
-        raise HttpError("the answer is too large")
+        raise TooLargeError("the answer is too large")
     return number
 
 
@@ -177,5 +181,5 @@ async def _read_to_end(reader: asyncio.StreamReader) -> bytes:
     while piece := await reader.read(65_536):
         body += piece
         if len(body) > MAX_BODY_BYTES:
-            raise HttpError("the answer is too large")
+            raise TooLargeError("the answer is too large")
     return bytes(body)

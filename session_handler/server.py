@@ -68,7 +68,12 @@ class Connection(ServerConnection):
 
     def data_received(self, data: bytes) -> None:
         if self.head is None:
-            super().data_received(data)
+            if self.response is None:
+                # RFC 6455, 4.1: a client must wait for the answer. `websockets` would answer
+                # frames before the handshake.
+                self.transport.abort()
+            else:
+                super().data_received(data)
             return
         if self.transport.is_closing():
             return
@@ -88,7 +93,7 @@ class Connection(ServerConnection):
 
 def refuse_head(head: bytes) -> gate.Answer | None:
     """What is wrong with the beginning of a request, as far as it has come; None while it may
-    become, or is, a GET of reasonable size.
+    become, or is, a GET of reasonable size and nothing else.
     """
     method, space, _ = head.partition(b" ")
     if not b"GET ".startswith(head[:4]):
@@ -98,6 +103,8 @@ def refuse_head(head: bytes) -> gate.Answer | None:
     end = head.find(b"\r\n\r\n")
     if (end if end >= 0 else len(head)) > MAX_HEAD_BYTES:
         return gate.HEAD_TOO_LARGE
+    if 0 <= end < len(head) - 4:
+        return gate.BAD_REQUEST  # a body, or frames that did not wait for the handshake
     return None
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from session_handler.backoff import chance
 from session_handler.cursor import After, Cursor, CursorError, Horizon, Position, Since
-from session_handler.feeds.kinesis_client import KinesisClient, KinesisError
+from session_handler.feeds.kinesis_client import TOO_LARGE, KinesisClient, KinesisError
 from session_handler.feeds.pacing import LONGEST_INTERVAL_SECONDS, Pacer, pause_seconds
 from session_handler.feeds.records import Record, decode_records
 from session_handler.feeds.shards import Lineage, Shard, resume, start_at_latest
@@ -57,6 +57,7 @@ class ShardReading:
     read_at: float
     pacer: Pacer = field(default_factory=Pacer)
     iterator: str | None = None
+    limit: int = READ_LIMIT
     behind_seconds: float = 0.0
     error: str | None = None
 
@@ -242,7 +243,7 @@ class KinesisFeed:
                 if reading.iterator is None:
                     where = place(self._lineage[shard_id], self._client.server_now())
                     reading.iterator = await self._get_iterator(shard_id, where)
-                parameters = {"ShardIterator": reading.iterator, "Limit": READ_LIMIT}
+                parameters = {"ShardIterator": reading.iterator, "Limit": reading.limit}
                 answer = await self._client.call("GetRecords", parameters)
             except KinesisError as exc:
                 if await self._is_lost(shard_id, reading, exc, tell_gap):
@@ -250,6 +251,7 @@ class KinesisFeed:
                 continue
             now = loop.time()
             reading.error = None
+            reading.limit = min(READ_LIMIT, reading.limit * 2)
             reading.read_at = now
             reading.behind_seconds = answer.get("MillisBehindLatest", 0) / 1000
             reading.pacer.answered(started_at, now, caught_up=reading.behind_seconds <= 0)
@@ -286,7 +288,11 @@ class KinesisFeed:
             return False
         log.warning("reading %s: %s", shard_id, exc)
         reading.pacer.failed(now, chance())
-        if exc.code == "ExpiredIteratorException":
+        if exc.code == TOO_LARGE:
+            # Kinesis stops at 10 MiB, what stands in for it locally may not.
+            reading.limit = max(1, reading.limit // 8)
+            reading.pacer.next_read_at = now
+        elif exc.code == "ExpiredIteratorException":
             reading.iterator = None
             reading.pacer.next_read_at = now
         elif exc.code == "InvalidArgumentException":

@@ -8,10 +8,14 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from session_handler.credentials import CredentialCache, CredentialsError
-from session_handler.http_client import HttpClient, HttpError
+from session_handler.http_client import HttpClient, HttpError, TooLargeError
 from session_handler.sigv4 import Signer
 
 TIMEOUT_SECONDS = 10.0
+
+UNREACHABLE = "Unreachable"
+NO_CREDENTIALS = "NoCredentials"
+TOO_LARGE = "AnswerTooLarge"
 
 THROTTLED = frozenset(
     {
@@ -38,7 +42,7 @@ HOPELESS = frozenset(
 
 
 class KinesisError(Exception):
-    """Kinesis said no, or nothing. `code` is its own, or `Unreachable`, `NoCredentials`."""
+    """Kinesis said no, or nothing that is understood. `code` is its own, or one of ours."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}" if message else code)
@@ -104,9 +108,10 @@ class KinesisClient:
             del headers["Host"]  # the HTTP client writes it
             response = await self._http.request("POST", self._path, headers, body)
         except CredentialsError as exc:
-            raise KinesisError("NoCredentials", str(exc)) from exc
+            raise KinesisError(NO_CREDENTIALS, str(exc)) from exc
         except HttpError as exc:
-            raise KinesisError("Unreachable", str(exc)) from exc
+            code = TOO_LARGE if isinstance(exc, TooLargeError) else UNREACHABLE
+            raise KinesisError(code, str(exc)) from exc
         self._note_time(response.headers.get("date", ""))
         return self._understand(response.status, response.body)
 
@@ -135,7 +140,7 @@ class KinesisClient:
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            raise KinesisError("Unreachable", f"status {status}, and no JSON")
+            raise KinesisError(UNREACHABLE, f"status {status}, and no JSON")
         if status == 200:
             return answer
         code = str(answer.get("__type") or answer.get("code") or f"Status{status}")
