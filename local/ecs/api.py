@@ -44,6 +44,11 @@ class EcsApi:
             **TagActions(engine, clusters, definitions).actions,
         }
 
+    @property
+    def actions(self) -> frozenset[str]:
+        """The names of the actions it knows."""
+        return frozenset(self._actions)
+
     def call(self, action: str, parameters: dict[str, Any]) -> dict[str, Any]:
         """Answer one request. Raises EcsApiError; its `body()` is the error reply."""
         perform = self._actions.get(action)
