@@ -6,7 +6,6 @@ of it is labelled with the run, so that a later run can take away what a killed 
 
 import logging
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,8 +37,8 @@ from local.hosts.images import ImageSource, cannot_pull
 
 log = logging.getLogger(__name__)
 
-CLOSE_SECONDS = 60.0
-"""How long `close` waits for containers to be gone before it gives the rest up."""
+STALL_SECONDS = 20.0
+"""A removal of containers that makes no headway for so long is seen to once more, then left."""
 
 WORKERS = 8
 """Threads that see to ended containers: inspect, report, keep the log, remove."""
@@ -177,6 +176,7 @@ class DockerRuntime:
             Label.TASK: spec.task_id,
         }
         image = self.images.image(spec.image)
+        self._check_up(host)  # a build takes its time
         request = create_request(spec, image, self._network, labels)
         try:
             created = self.client.create_container_from_config(request)
@@ -287,15 +287,24 @@ class DockerRuntime:
                 raise
 
     def wait_until_gone(self, host: str | None) -> None:
-        """Wait until the containers of `host`, or all, are removed; CLOSE_SECONDS at most."""
-        deadline = time.monotonic() + CLOSE_SECONDS
+        """Return when the killed containers of `host`, or all, are removed and none is starting."""
+        if self._all_gone(host):
+            return
+        with self._lock:
+            left = self._of(host)
+        for container in left:
+            # Killed long ago, and the Engine's event did not come.
+            self._ended(container.id, None, False)
+        if not self._all_gone(host):
+            log.warning("%d containers cannot be removed", len(left))
+
+    def _all_gone(self, host: str | None) -> bool:
+        """Wait for it as long as it goes on; False when nothing was removed in STALL_SECONDS."""
         with self._gone:
             while self._of(host) or (self._starting[host] if host else self._starting.total()):
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    log.warning("some containers did not end in %.0f s", CLOSE_SECONDS)
-                    return
-                self._gone.wait(left)
+                if not self._gone.wait(STALL_SECONDS):
+                    return False
+        return True
 
     def _of(self, host: str | None) -> list[_Container]:
         containers = self._containers.values()

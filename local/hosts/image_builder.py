@@ -6,6 +6,7 @@ only BuildKit understands (`RUN --mount`, `COPY --chmod`, heredocs) does not bui
 """
 
 import hashlib
+import logging
 import platform
 import subprocess
 import sys
@@ -31,8 +32,16 @@ from local.hosts.base_image import (
 from local.hosts.dockerfile import DockerfileError, read_dockerfile
 from local.hosts.images import ImageSource, cannot_pull, find_source, full_name
 
+log = logging.getLogger(__name__)
+
 BASE_ARGUMENT = "BASE_IMAGE"
 """Name of the build argument that a base made here can be given to."""
+
+KEPT_VERSIONS = 3
+"""How many versions of an image built here stay on this machine."""
+
+LABEL = "usher.local.image"
+"""Label of images built here: their name without the tag."""
 
 PIP_SECONDS = 90.0
 """Limit for fetching the wheels of one image."""
@@ -96,6 +105,7 @@ class ImageBuilder:
             if not has_image(self._client, tag):
                 self._on_progress(f"building {tag}" + (f" from {base}" if base else ""))
                 self._build_as(tag, source, files, base, base_config)
+                self._remove_old(_repository(source.name), but=tag)
         return tag
 
     def _base(self, build_arguments: Mapping[str, str]) -> str | None:
@@ -128,11 +138,24 @@ class ImageBuilder:
                     dockerfile=dockerfile_name(source),
                     tag=tag,
                     buildargs={BASE_ARGUMENT: base} if base else {},
+                    labels={LABEL: _repository(source.name)},
                     rm=True,
                     forcerm=True,
                     decode=True,
                 )
                 _follow(source.name, lines)
+
+    def _remove_old(self, repository: str, but: str) -> None:
+        """Keep `but` and the newest others."""
+        images = self._client.images(filters={"label": [f"{LABEL}={repository}"]})
+        others = [image for image in images if but not in (image["RepoTags"] or ())]
+        newest_first = sorted(others, key=lambda image: int(image["Created"]), reverse=True)
+        for image in newest_first[KEPT_VERSIONS - 1 :]:
+            for tag in image["RepoTags"] or ():
+                try:
+                    self._client.remove_image(tag)
+                except docker.errors.APIError as error:
+                    log.info("%s stays, it is in use: %s", tag, error.explanation)
 
 
 def _follow(name: str, lines: Iterable[Mapping[str, Any]]) -> None:

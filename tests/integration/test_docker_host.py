@@ -26,6 +26,7 @@ from local.hosts.base import (
 from local.hosts.docker import DockerHost, DockerRuntime, docker_available, remove_leftovers
 from local.hosts.docker_engine import connect
 from local.hosts.docker_requests import LOG_BYTES, OUT_OF_MEMORY, Label
+from local.hosts.image_builder import KEPT_VERSIONS, ImageBuilder
 from local.hosts.images import ImageSource
 from tests.needs import needs_docker
 
@@ -57,8 +58,8 @@ def root():
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         seen = {"uid": os.getuid(), "root": root(), "pid": os.getpid(),
-                "greeting": os.environ["GREETING"], "capabilities": status()["CapEff"],
-                "no_new_privileges": status()["NoNewPrivs"]}
+                "greeting": os.environ["GREETING"], "no_new_privileges": status()["NoNewPrivs"],
+                "capabilities": [int(status()[kind], 16) for kind in ("CapEff", "CapBnd")]}
         self.send_response(200)
         self.end_headers()
         self.wfile.write(json.dumps(seen).encode())
@@ -205,7 +206,7 @@ def test_a_container_has_no_rights_to_spare(host):
     seen = eventually(lambda: get(port))
     assert seen["uid"] == 65534
     assert seen["root"] == "Read-only file system"
-    assert int(seen["capabilities"], 16) == 0
+    assert seen["capabilities"] == [0, 0], "neither now nor after any exec"
     assert seen["no_new_privileges"] == "1"
     assert seen["pid"] != 1, "an init process was asked for"
 
@@ -465,6 +466,54 @@ def test_starts_that_are_under_way_do_not_outlive_the_close(source):
         thread.join(PATIENCE_SECONDS)
     assert results.qsize() == 4
     assert runtime.run_id not in runs_in_engine()
+
+
+@needs_docker
+def test_closing_waits_for_a_start_that_waits_for_its_image(source):
+    pulling, go_on = threading.Event(), threading.Event()
+
+    def hold(_: str) -> None:
+        pulling.set()
+        go_on.wait(PATIENCE_SECONDS)
+
+    runtime = DockerRuntime(f"test-{secrets.token_hex(6)}", [source], on_progress=hold)
+    happened: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def start() -> None:
+        with pytest.raises(CannotPullImageError):
+            DockerHost(runtime, "host").start(spec(image="localhost:1/nowhere"), Exits())
+        happened.put("the start ended")
+
+    def close() -> None:
+        runtime.close()
+        happened.put("the close ended")
+
+    starting, closing = threading.Thread(target=start), threading.Thread(target=close)
+    starting.start()
+    assert pulling.wait(PATIENCE_SECONDS)
+    closing.start()
+    eventually(lambda: not DockerHost(runtime, "host").alive)
+    closing.join(0.5)
+    go_on.set()
+    starting.join(PATIENCE_SECONDS)
+    closing.join(PATIENCE_SECONDS)
+    assert [happened.get_nowait() for _ in range(2)] == ["the start ended", "the close ended"]
+
+
+@needs_docker
+def test_only_the_newest_versions_of_an_image_stay(tmp_path):
+    client = connect()
+    name = f"usher-test-{secrets.token_hex(4)}"
+    for version in range(KEPT_VERSIONS + 1):
+        (tmp_path / "Dockerfile").write_text(f"FROM scratch\nENV VERSION={version}\n")
+        image = ImageSource(name, tmp_path / "Dockerfile", tmp_path)
+        built = ImageBuilder(client, [image], lambda _: None).image(name)
+    kept = [tag for image in client.images(name) for tag in image["RepoTags"]]
+    for tag in kept:
+        client.remove_image(tag)
+    client.close()
+    assert len(kept) == KEPT_VERSIONS
+    assert built in kept
 
 
 @needs_docker
