@@ -72,6 +72,15 @@ def on_message(event):
 def on_record(event):
     for record in event:
         note("stream", record.data.decode())
+        dynamodb().update_item(
+            TableName="notes",
+            Key={"source": {"S": "order"}, "text": {"S": record.partition_key}},
+            UpdateExpression="SET texts = list_append(if_not_exists(texts, :none), :text)",
+            ExpressionAttributeValues={
+                ":none": {"L": []},
+                ":text": {"L": [{"S": record.data.decode()}]},
+            },
+        )
 
 
 @app.schedule(Rate(1, unit=Rate.MINUTES))
