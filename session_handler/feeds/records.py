@@ -18,7 +18,7 @@ def _refuse(name: str) -> None:
 
 # Python reads NaN and Infinity; browsers do not.
 _decoder = json.JSONDecoder(parse_constant=_refuse)
-_scan = _decoder.scan_once
+_SPACE = " \t\n\r"
 _quote = json.encoder.encode_basestring_ascii
 
 
@@ -79,15 +79,13 @@ def decode_data(encoded: str) -> tuple[Any, str]:
     raw = binascii.a2b_base64(encoded)
     try:
         text = raw.decode()
-        # The decoder's usual way in costs as much again as parsing a small record does; only
-        # text with space around its value has to take it.
-        try:
-            value, end = _scan(text, 0)
-        except StopIteration:
-            value, end = None, -1
-        if end != len(text):
-            value = _decoder.decode(text)
-        return value, text
+        # `decode` costs as much again as parsing a small record does: only for text with space
+        # around its value.
+        if text[:1] not in _SPACE:
+            value, end = _decoder.raw_decode(text)
+            if end == len(text):
+                return value, text
+        return _decoder.decode(text), text
     except (ValueError, RecursionError):
         return {"base64": encoded}, f'{{"base64":"{encoded}"}}'
 
