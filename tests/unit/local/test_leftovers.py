@@ -1,0 +1,98 @@
+import subprocess
+import sys
+
+import pytest
+
+from local.leftovers import RunFolder, live_runs, remove_dead_runs
+
+HOLD = """
+import sys
+from pathlib import Path
+from local.leftovers import RunFolder
+run = RunFolder.create(Path(sys.argv[1]))
+run.tell(aws="http://127.0.0.1:1")
+print(run.run_id, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def other_run(tmp_path):
+    """Another process that holds a run below `tmp_path / "runs"`."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "runs")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    process.run_id = process.stdout.readline().strip()
+    yield process
+    process.kill()
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
+
+
+def kill(process):
+    process.kill()
+    process.wait()
+
+
+def test_a_folder_is_private_and_goes_away_with_the_last_run(tmp_path):
+    base = tmp_path / "runs"
+    first, second = RunFolder.create(base), RunFolder.create(base)
+    assert first.run_id != second.run_id
+    assert base.stat().st_mode & 0o777 == 0o700
+    assert first.path.stat().st_mode & 0o777 == 0o700
+    first.remove()
+    assert second.path.is_dir()
+    second.remove()
+    assert not base.exists()
+
+
+def test_live_runs_tell_of_themselves_the_youngest_first(tmp_path, other_run):
+    mine = RunFolder.create(tmp_path / "runs")
+    mine.tell(aws="http://127.0.0.1:2")
+    assert [run["aws"][-1] for run in live_runs(tmp_path / "runs")] == ["2", "1"]
+    mine.remove()
+
+
+def test_a_live_run_is_left_alone(tmp_path, other_run):
+    removed = []
+    said = remove_dead_runs(tmp_path / "runs", {"things": lambda run: removed.append(run) or 1})
+    assert said is None
+    assert removed == []
+    assert (tmp_path / "runs" / other_run.run_id).is_dir()
+
+
+def test_what_a_killed_run_left_is_removed_and_told(tmp_path, other_run):
+    kill(other_run)
+    removed = []
+
+    def remove(run):
+        removed.append((run["run"], run["aws"]))
+        return 3
+
+    said = remove_dead_runs(tmp_path / "runs", {"processes": remove})
+    assert said == "removed what 1 dead run left behind: 3 processes"
+    assert removed == [(other_run.run_id, "http://127.0.0.1:1")]
+    assert not (tmp_path / "runs" / other_run.run_id).exists()
+    assert live_runs(tmp_path / "runs") == []
+
+
+def test_a_removal_that_fails_leaves_the_run_to_the_next_start(tmp_path, other_run):
+    kill(other_run)
+
+    def fail(_):
+        raise RuntimeError("no luck")
+
+    with pytest.raises(RuntimeError):
+        remove_dead_runs(tmp_path / "runs", {"things": fail})
+    assert (tmp_path / "runs" / other_run.run_id).is_dir()
+    assert remove_dead_runs(tmp_path / "runs", {}) is not None
+
+
+def test_where_nobody_ever_ran_there_is_nothing(tmp_path):
+    assert live_runs(tmp_path / "runs") == []
+    assert remove_dead_runs(tmp_path / "runs", {}) is None
+    assert not (tmp_path / "runs").exists()

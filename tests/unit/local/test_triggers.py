@@ -1,0 +1,139 @@
+import base64
+import json
+import threading
+from datetime import UTC, datetime
+
+import pytest
+from chalice.app import KinesisEvent, SQSEvent
+
+from local.dispatcher_process import Invocation, UnreachableError
+from local.triggers.delivery import Deliveries
+from local.triggers.events import EventBus, put_events, rule_for
+from local.triggers.queues import queue_event
+from local.triggers.streams import readable_shards, stream_event
+
+TASK_STOPPED = {
+    "source": "aws.ecs",
+    "detail-type": "ECS Task State Change",
+    "detail": {"clusterArn": "arn:c", "lastStatus": "STOPPED", "version": 4},
+}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matches"),
+    [
+        ({"source": ["aws.ecs"]}, True),
+        ({"source": ["aws.ec2", "aws.ecs"]}, True),
+        ({"source": ["aws.ec2"]}, False),
+        ({"detail": {"lastStatus": ["STOPPED"]}}, True),
+        ({"detail": {"lastStatus": [{"prefix": "STO"}]}}, True),
+        ({"detail": {"lastStatus": [{"anything-but": "STOPPED"}]}}, False),
+        ({"detail": {"version": [{"numeric": [">", 3]}]}}, True),
+        ({"detail": {"stoppedReason": [{"exists": False}]}}, True),
+        ({"source": ["aws.ecs"], "detail": {"clusterArn": ["arn:other"]}}, False),
+    ],
+)
+def test_patterns_match_as_event_bridge_matches(pattern, matches):
+    assert rule_for("f", pattern).matches(TASK_STOPPED) is matches
+
+
+@pytest.mark.parametrize("pattern", [{"source": "aws.ecs"}, {"source": []}])
+def test_a_pattern_that_event_bridge_would_refuse_is_refused(pattern):
+    with pytest.raises(ValueError, match="event pattern of f"):
+        rule_for("f", pattern)
+
+
+def test_the_bus_hands_over_one_copy_for_each_delay_and_function():
+    delivered = []
+    bus = EventBus(lambda *delivery: delivered.append(delivery), lambda: (0.0, 0.3))
+    bus.set_rules([rule_for("a", {"source": ["aws.ecs"]}), rule_for("b", {"source": ["x"]})])
+    bus.publish(TASK_STOPPED)
+    assert delivered == [("a", TASK_STOPPED, 0.0), ("a", TASK_STOPPED, 0.3)]
+
+
+def test_put_events_publishes_what_was_taken():
+    entry = {"Source": "s", "DetailType": "t", "Detail": '{"a": 1}', "Time": 0}
+    request = json.dumps({"Entries": [entry, entry, entry | {"EventBusName": "other"}]}).encode()
+    answer = json.dumps({"Entries": [{"EventId": "1"}, {"ErrorCode": "x"}, {"EventId": "2"}]})
+    (event,) = put_events(request, answer.encode(), "us-east-1", "123456789012")
+    assert event["detail"] == {"a": 1}
+    assert event["time"] == "1970-01-01T00:00:00Z"
+
+
+class Scripted:
+    """An invoker whose outcomes are given; remembers what it was asked."""
+
+    def __init__(self, *outcomes):
+        self._outcomes = list(outcomes)
+        self.asked = []
+        self.done = threading.Event()
+
+    def invoke(self, function, event):
+        self.asked.append((function, event))
+        outcome = self._outcomes.pop(0)
+        if not self._outcomes:
+            self.done.set()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+def test_an_event_that_nobody_took_is_delivered_again():
+    invoker = Scripted(UnreachableError("dead"), UnreachableError("dead"), Invocation(None))
+    deliveries = Deliveries(invoker, workers=2)
+    deliveries.start()
+    deliveries.add("f", {"n": 1})
+    assert invoker.done.wait(10)
+    deliveries.close()
+    assert invoker.asked == [("f", {"n": 1})] * 3
+    assert deliveries.given_up == 0
+
+
+def test_an_event_after_the_end_is_not_kept():
+    deliveries = Deliveries(Scripted())
+    deliveries.close()
+    deliveries.add("f", {})
+    assert deliveries.pending == 0
+
+
+def test_a_batch_of_messages_is_what_chalice_parses():
+    message = {
+        "MessageId": "m", "ReceiptHandle": "r", "Body": "b", "MD5OfBody": "5",
+        "Attributes": {"ApproximateReceiveCount": "1"},
+        "MessageAttributes": {"k": {"StringValue": "v", "DataType": "String"}},
+    }  # fmt: skip
+    event = queue_event([message], "arn:aws:sqs:eu-west-1:123456789012:q")
+    (record,) = SQSEvent(event, None)
+    assert (record.body, record.receipt_handle) == ("b", "r")
+    raw = event["Records"][0]
+    assert raw["awsRegion"] == "eu-west-1"
+    assert raw["messageAttributes"] == {"k": {"stringValue": "v", "dataType": "String"}}
+
+
+def test_a_batch_of_records_is_what_chalice_parses():
+    record = {
+        "PartitionKey": "p", "SequenceNumber": "7", "Data": b"\x00\xff",
+        "ApproximateArrivalTimestamp": datetime(2026, 1, 1, tzinfo=UTC),
+    }  # fmt: skip
+    event = stream_event([record], "shardId-1", "arn:aws:kinesis:eu-west-1:123456789012:stream/s")
+    (parsed,) = KinesisEvent(event, None)
+    assert parsed.data == b"\x00\xff"
+    assert parsed.sequence_number == "7"
+    assert event["Records"][0]["eventID"] == "shardId-1:7"
+    assert base64.b64decode(event["Records"][0]["kinesis"]["data"]) == b"\x00\xff"
+
+
+def test_a_child_shard_begins_when_its_parents_have_been_read():
+    shards = [
+        {"ShardId": "a"},
+        {"ShardId": "b"},
+        {"ShardId": "ab", "ParentShardId": "a", "AdjacentParentShardId": "b"},
+        {"ShardId": "z", "ParentShardId": "expired"},
+    ]
+
+    def ready(started, finished):
+        return [shard["ShardId"] for shard in readable_shards(shards, started, finished)]
+
+    assert ready(set(), set()) == ["a", "b", "z"]
+    assert ready({"a", "b", "z"}, {"a"}) == []
+    assert ready({"a", "b", "z"}, {"a", "b"}) == ["ab"]
