@@ -7,6 +7,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.fakes import Answer, FakeContainer, FakeDispatcher
 from tests.browser.watched import PageWatch
+from tests.integration.conftest import cloud  # noqa: F401 - a fixture, for the whole path
 from tests.needs import chromium_path
 
 TIMEOUT_MS = 20_000

@@ -4,7 +4,7 @@ import { price } from "./listing.js";
 import { count } from "./words.js";
 
 const MOST_ROWS = 200;
-const MOST_AT_ONCE = 24;
+const MOST_AT_ONCE = 60;
 const FILL_MS = 160;
 
 export class Rows {
