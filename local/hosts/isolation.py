@@ -8,7 +8,6 @@ With namespaces a program is process 1 of its own, as in Docker: it gets SIGTERM
 it, unless the task definition says `initProcessEnabled` (which only bubblewrap can do).
 """
 
-import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +35,8 @@ _TRY_SECONDS = 5.0
 
 
 class Kind(Enum):
+    """The best first."""
+
     BUBBLEWRAP = "bubblewrap"
     UNSHARE = "unshare"
     NONE = "none"
@@ -75,16 +76,13 @@ class Sandbox:
 
 @cache
 def detect() -> Kind:
-    """The best kind that works here: each is tried, as kernels and containers forbid them."""
-    sandbox = Sandbox(working_directory=Path("/"))
-    for kind in (Kind.BUBBLEWRAP, Kind.UNSHARE):
-        argv = wrap(kind, ["true"], sandbox)
-        if shutil.which(argv[0]) and _works(argv):
-            return kind
-    return Kind.NONE
+    """The best kind that works here."""
+    return next(kind for kind in Kind if works(kind))
 
 
-def _works(argv: list[str]) -> bool:
+def works(kind: Kind) -> bool:
+    """Tries it, as kernels and containers may forbid what is installed."""
+    argv = wrap(kind, ["true"], Sandbox(working_directory=Path("/")))
     try:
         tried = subprocess.run(argv, capture_output=True, check=False, timeout=_TRY_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
@@ -137,8 +135,13 @@ def _bubblewrap(sandbox: Sandbox) -> list[str]:
     # bubblewrap covers /proc/sys only where the folder itself is writable, which it never is;
     # the files in it are, for a task of a `local up` that runs as root.
     words += ["--ro-bind", "/proc/sys", "/proc/sys"]
-    covered = [Path("/tmp")]
-    words += ["--tmpfs", "/tmp"]
+    tmpfs = sandbox.tmpfs or {}
+    covered = [Path(folder) for folder in tmpfs]
+    for folder, size in tmpfs.items():
+        words += ["--size", str(size * 1024 * 1024), "--tmpfs", folder]
+    if "/tmp" not in tmpfs:
+        words += ["--tmpfs", "/tmp"]
+        covered.append(Path("/tmp"))
     for path in sandbox.hidden:
         if path.is_dir():
             words += ["--tmpfs", str(path)]
@@ -147,9 +150,6 @@ def _bubblewrap(sandbox: Sandbox) -> list[str]:
             words += ["--ro-bind", "/dev/null", str(path)]
     for path in _below(sandbox.visible, covered):
         words += ["--ro-bind", str(path), str(path)]
-    tmpfs = sandbox.tmpfs or {}
-    for path_name, size in tmpfs.items():
-        words += ["--size", str(size * 1024 * 1024), "--tmpfs", path_name]
     if sandbox.read_only_tmp and "/tmp" not in tmpfs:
         words += ["--remount-ro", "/tmp"]
     return [*words, "--chdir", str(sandbox.working_directory)]

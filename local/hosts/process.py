@@ -63,7 +63,7 @@ class ProcessHost:
         self._run_id = run_id
         self._images = tuple(images)
         self._logs = logs
-        self._kind = detect() if kind is None else kind
+        self.kind = detect() if kind is None else kind
         self._marks = {RUN_VARIABLE: run_id, HOST_VARIABLE: f"{run_id}/{name}"}
         self._path = os.environ.get("PATH", os.defpath)
         self._hidden = hidden_paths(Path.home())
@@ -86,7 +86,7 @@ class ProcessHost:
 
     @property
     def isolation(self) -> str:
-        return self._kind.words
+        return self.kind.words
 
     @property
     def alive(self) -> bool:
@@ -107,7 +107,7 @@ class ProcessHost:
         if "watched_bytes" in memory and spec.memory_mib is not None:
             limits = (*prepared.limits, growth_limit(spec.memory_mib))
             prepared = replace(prepared, limits=limits)
-        order = prepared.order(self._kind, prepared.argv, log=log)
+        order = prepared.order(self.kind, prepared.argv, log=log)
         self._send({"op": "start", "id": number, **order, **memory})
         error = answer.result().get("error")
         if error is not None:
@@ -127,7 +127,7 @@ class ProcessHost:
             return False
         argv = ["/bin/sh", "-c", command[1]] if command[0] == "CMD-SHELL" else command[1:]
         number, answer = self._expect(None)
-        order = running.prepared.order(self._kind, argv, log=Path(os.devnull))
+        order = running.prepared.order(self.kind, argv, log=Path(os.devnull))
         self._send({"op": "check", "id": number, "timeout": timeout_seconds, **order})
         return answer.result().get("code") == 0
 
