@@ -10,13 +10,12 @@ Three things are done from outside, without changing moto:
 - Requests of services with one URL and an X-Amz-Target (DynamoDB, Kinesis, SQS, EventBridge, …)
   go straight to moto's handler. The way through its WSGI dispatcher lists the folders of all
   services on disk twice for each call, and through a Flask application after that.
-- Two pure functions that moto works out anew for each call are worked out once.
+- What moto works out anew for each call, or takes a detour to: see `local.moto_shortcuts`.
 """
 
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
 from io import BytesIO
 from threading import Lock, RLock
 from typing import Any
@@ -33,14 +32,15 @@ class Moto:
     """All of moto's services behind one method. Thread-safe."""
 
     def __init__(self, port: int) -> None:
-        from moto.core import responses
         from moto.moto_server.werkzeug_app import (
             BackendRequest,
             DomainDispatcherApplication,
             create_backend_app,
         )
 
-        responses.method_names_from_class = cache(responses.method_names_from_class)
+        from local import moto_shortcuts
+
+        moto_shortcuts.take()
         self._request = BackendRequest
         self._application = DomainDispatcherApplication(create_backend_app)
         self._port = str(port)
