@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from local.hosts.dockerfile_words import NAME, BadLineError, as_one_word, split_words
+
 REGISTRY_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """PATH of the images people start from; `ENV PATH=/x:$PATH` refers to it."""
 
@@ -29,8 +31,6 @@ WITHOUT_EFFECT = WITH_HEREDOC | {
 
 _DIRECTIVE = re.compile(r"^#\s*(syntax|escape|check)\s*=\s*(.*?)\s*$", re.IGNORECASE)
 _HEREDOC = re.compile(r"(?<!<)<<(-?)([\"']?)([A-Za-z_][A-Za-z0-9_.]*)\2")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_BRACED = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(?::([-+])([^}]*))?\}")
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,6 @@ class ImageConfig:
 
 class DockerfileError(Exception):
     """A Dockerfile that cannot be read; the message begins with `file:line:`."""
-
-
-class _BadLineError(Exception):
-    """What is wrong with the instruction at hand, or with the one at `line`."""
-
-    def __init__(self, message: str, line: int | None = None) -> None:
-        super().__init__(message)
-        self.line = line
 
 
 @dataclass(frozen=True)
@@ -85,7 +77,7 @@ def parse_dockerfile(text: str, name: str = "Dockerfile") -> ImageConfig:
         for instruction in _instructions(text):
             line = instruction.line
             build.apply(instruction)
-    except _BadLineError as error:
+    except BadLineError as error:
         raise DockerfileError(f"{name}:{error.line or line}: {error}") from error
     if build.stage is None:
         raise DockerfileError(f"{name}:{line}: no FROM, so there is no image")
@@ -131,7 +123,7 @@ def _skip_directives(lines: list[str]) -> int:
         if not match:
             return at
         if match[1].lower() == "escape" and match[2] != "\\":
-            raise _BadLineError("the escape character must be the backslash", at + 1)
+            raise BadLineError("the escape character must be the backslash", at + 1)
     return len(lines)
 
 
@@ -144,7 +136,7 @@ def _skip_heredocs(lines: list[str], at: int, rest: str) -> int:
             if line == match[3]:
                 break
         else:
-            raise _BadLineError(f"the heredoc {match[3]} has no end", begin)
+            raise BadLineError(f"the heredoc {match[3]} has no end", begin)
     return at
 
 
@@ -173,7 +165,7 @@ class _Build:
         if keyword in WITHOUT_EFFECT:
             self._stage_of(keyword)
         elif not rest:
-            raise _BadLineError(f"{keyword} needs an argument")
+            raise BadLineError(f"{keyword} needs an argument")
         elif keyword == "FROM":
             self._from(rest)
         elif keyword == "ARG":
@@ -182,11 +174,11 @@ class _Build:
             self.stage = self._handlers[keyword](self._stage_of(keyword), rest)
             self._keep()
         else:
-            raise _BadLineError(f"unknown instruction {keyword!r}")
+            raise BadLineError(f"unknown instruction {keyword!r}")
 
     def _stage_of(self, keyword: str) -> ImageConfig:
         if self.stage is None:
-            raise _BadLineError(f"{keyword} before the first FROM")
+            raise BadLineError(f"{keyword} before the first FROM")
         return self.stage
 
     def _keep(self) -> None:
@@ -196,7 +188,7 @@ class _Build:
     def _from(self, rest: str) -> None:
         words = [word for word in split_words(rest, self.build_arguments) if word[:2] != "--"]
         if len(words) not in {1, 3} or (len(words) == 3 and words[1].upper() != "AS"):
-            raise _BadLineError("FROM takes an image, and AS with a name")
+            raise BadLineError("FROM takes an image, and AS with a name")
         inherited = self._stages.get(words[0].lower())
         self.stage = inherited or ImageConfig(environment={"PATH": REGISTRY_PATH})
         self._name = words[2].lower() if len(words) == 3 else None
@@ -208,8 +200,8 @@ class _Build:
     def _arg(self, rest: str) -> None:
         for word in split_words(rest, self._variables()):
             name, given, value = word.partition("=")
-            if not _NAME.fullmatch(name):
-                raise _BadLineError(f"{name!r} is no name for an ARG")
+            if not NAME.fullmatch(name):
+                raise BadLineError(f"{name!r} is no name for an ARG")
             if self.stage is None:
                 self.build_arguments[name] = value
             elif given:
@@ -228,29 +220,29 @@ class _Build:
         if "=" not in first:
             _, _, value = rest.partition(first)
             if not value.strip():
-                raise _BadLineError(f"ENV {first} has no value")
-            added = {first: _as_one_word(value.strip(), variables)}
+                raise BadLineError(f"ENV {first} has no value")
+            added = {first: as_one_word(value.strip(), variables)}
         else:
             added = {}
             for word in split_words(rest, variables):
                 name, given, value = word.partition("=")
                 if not given or not name:
-                    raise _BadLineError(f"{word!r} is not NAME=VALUE")
+                    raise BadLineError(f"{word!r} is not NAME=VALUE")
                 added[name] = value
         return replace(stage, environment={**stage.environment, **added})
 
     def _workdir(self, stage: ImageConfig, rest: str) -> ImageConfig:
-        directory = _as_one_word(rest, self._variables())
+        directory = as_one_word(rest, self._variables())
         joined = posixpath.normpath(posixpath.join(stage.working_directory, directory))
         return replace(stage, working_directory="/" + joined.lstrip("/"))
 
     def _user(self, stage: ImageConfig, rest: str) -> ImageConfig:
-        return replace(stage, user=_as_one_word(rest, self._variables()))
+        return replace(stage, user=as_one_word(rest, self._variables()))
 
     def _set_shell(self, stage: ImageConfig, rest: str) -> ImageConfig:
         shell = _exec_form(rest)
         if not shell:
-            raise _BadLineError("SHELL takes a JSON list of strings")
+            raise BadLineError("SHELL takes a JSON list of strings")
         self._shell = shell
         return stage
 
@@ -277,84 +269,3 @@ def _exec_form(rest: str) -> tuple[str, ...] | None:
     if isinstance(words, list) and all(isinstance(word, str) for word in words):
         return tuple(words)
     return None
-
-
-def split_words(text: str, variables: Mapping[str, str]) -> list[str]:
-    """Words as the builder sees them: quotes and backslashes taken away, $variables filled in.
-
-    What a variable holds is never split again. Raises _BadLineError for a quote without its end.
-    """
-    words: list[str] = []
-    word: list[str] | None = None
-    at = 0
-    while at < len(text):
-        if text[at].isspace():
-            if word is not None:
-                words.append("".join(word))
-            word = None
-            at += 1
-            continue
-        piece, at = _piece(text, at, variables)
-        word = [*(word or []), piece]
-    if word is not None:
-        words.append("".join(word))
-    return words
-
-
-def _as_one_word(text: str, variables: Mapping[str, str]) -> str:
-    pieces: list[str] = []
-    at = 0
-    while at < len(text):
-        piece, at = _piece(text, at, variables)
-        pieces.append(piece)
-    return "".join(pieces)
-
-
-def _piece(text: str, at: int, variables: Mapping[str, str]) -> tuple[str, int]:
-    """One character, escape, quotation or variable at `at`, and where the next one begins."""
-    char = text[at]
-    if char == "'":
-        end = text.find("'", at + 1)
-        if end < 0:
-            raise _BadLineError("a single quote has no end")
-        return text[at + 1 : end], end + 1
-    if char == '"':
-        return _double_quoted(text, at + 1, variables)
-    if char == "\\" and at + 1 < len(text):
-        return text[at + 1], at + 2
-    if char == "$":
-        return _variable(text, at + 1, variables)
-    return char, at + 1
-
-
-def _double_quoted(text: str, at: int, variables: Mapping[str, str]) -> tuple[str, int]:
-    pieces: list[str] = []
-    while at < len(text):
-        char = text[at]
-        if char == '"':
-            return "".join(pieces), at + 1
-        if char == "\\" and at + 1 < len(text) and text[at + 1] in '"$\\':
-            piece, at = text[at + 1], at + 2
-        elif char == "$":
-            piece, at = _variable(text, at + 1, variables)
-        else:
-            piece, at = char, at + 1
-        pieces.append(piece)
-    raise _BadLineError("a double quote has no end")
-
-
-def _variable(text: str, at: int, variables: Mapping[str, str]) -> tuple[str, int]:
-    """Fill in `$name`, `${name}`, `${name:-if empty}` or `${name:+if not}`; unknown means empty."""
-    if plain := _NAME.match(text, at):
-        return variables.get(plain[0], ""), plain.end()
-    if braced := _BRACED.match(text, at):
-        value = variables.get(braced[1], "")
-        other = _as_one_word(braced[3], variables) if braced[3] else ""
-        if braced[2] == "-":
-            value = value or other
-        elif braced[2] == "+":
-            value = other if value else ""
-        return value, braced.end()
-    if text[at : at + 1] == "{":
-        raise _BadLineError(f"cannot fill in ${text[at:]}")
-    return "$", at

@@ -3,11 +3,12 @@
 import dataclasses
 import io
 import tarfile
+import threading
 from pathlib import Path
 
 import pytest
 
-from local.hosts.base_image import RECIPES, Recipe, packed
+from local.hosts.base_image import RECIPES, Recipe, cache_folder, locked, packed
 from local.hosts.image_builder import (
     content_hash,
     context_files,
@@ -112,6 +113,27 @@ def test_a_base_is_packed_without_set_id_bits_devices_and_documentation():
     assert packed(entry("./usr/share/document"), left_out)
     assert packed(entry("./run/pipe", tarfile.FIFOTYPE), left_out) is None
     assert packed(entry("./x", tarfile.CHRTYPE), left_out) is None
+
+
+def test_two_builders_take_turns(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    order: list[str] = []
+    at_the_door = threading.Event()
+
+    def second() -> None:
+        at_the_door.set()
+        with locked("base"):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with locked("base"), locked("another"):
+        thread.start()
+        assert at_the_door.wait(10)
+        thread.join(0.1)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
+    assert cache_folder() == tmp_path / "usher"
 
 
 def test_another_recipe_is_another_image():
