@@ -1,0 +1,136 @@
+"""Session apps in their own container: what they may do, and that they harm only their own."""
+
+import json
+import textwrap
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from tests.kinesis_server import FakeKinesis
+from tests.session_process import ROOT, CallbackServer, SessionProcess
+
+APPS = '''
+from session_handler.app import SessionApp
+
+
+class Cities(SessionApp):
+    """Forwards the records of the city the client asks for, and counts them."""
+
+    def __init__(self):
+        self.city = None
+        self.count = 0
+
+    async def on_start(self, session):
+        self.session = session
+        await session.send({"ready": session.session_id})
+
+    async def on_record(self, record):
+        if record.data["city"] != self.city:
+            return None
+        self.count += 1
+        return record.with_data({**record.data, "count": self.count})
+
+    async def on_message(self, message):
+        self.city = message["city"]
+        await self.session.send({"city": self.city})
+
+    async def on_stop(self, reason):
+        print(f"stopped: {reason} after {self.count}", flush=True)
+
+
+class FailsToStart(SessionApp):
+    async def on_start(self, session):
+        raise RuntimeError("no start")
+
+
+class FailsOnRecord(SessionApp):
+    async def on_record(self, record):
+        return record.with_data({1, 2})
+
+
+class FailsOnMessage(SessionApp):
+    async def on_message(self, message):
+        return message["missing"]
+
+
+class FailsToStop(SessionApp):
+    async def on_stop(self, reason):
+        raise RuntimeError("no stop")
+'''
+
+
+@pytest.fixture
+def kinesis():
+    with FakeKinesis() as kinesis:
+        yield kinesis
+
+
+@pytest.fixture
+def start(tmp_path, kinesis):
+    (tmp_path / "apps.py").write_text(textwrap.dedent(APPS))
+
+    def start(name, **environment):
+        return SessionProcess(
+            kinesis, SESSION_APP=f"apps:{name}", PYTHONPATH=f"{ROOT}:{tmp_path}", **environment
+        )
+
+    return start
+
+
+def receive(websocket):
+    return json.loads(websocket.recv(20))
+
+
+def test_an_app_filters_counts_and_answers(kinesis, start):
+    with start("Cities") as session:
+        with connect(session.until_ready().url) as websocket:
+            assert receive(websocket)["type"] == "hello"
+            assert receive(websocket) == {"type": "app", "ready": "the-id"}
+            websocket.send('{"type":"app","city":"Oslo"}')
+            assert receive(websocket) == {"type": "app", "city": "Oslo"}
+            for city in ("Oslo", "Bergen", "Bergen", "Oslo"):
+                kinesis.put({"city": city})
+            records = []
+            while len(records) < 2:
+                records += receive(websocket)["records"]
+        assert [r["data"] for r in records] == [
+            {"city": "Oslo", "count": 1},
+            {"city": "Oslo", "count": 2},
+        ]
+        assert session.exit_code() == 0
+
+
+@pytest.mark.parametrize("name", ["FailsToStart", "FailsOnRecord", "FailsOnMessage"])
+def test_a_failing_app_ends_its_own_session_and_says_so(kinesis, start, name):
+    with (
+        CallbackServer() as callbacks,
+        start(name, CALLBACK_URL=callbacks.url, SESSION_KEY="key") as session,
+        SessionProcess(kinesis) as other,
+        connect(other.until_ready().url) as neighbour,
+    ):
+        assert receive(neighbour)["type"] == "hello"
+        with connect(session.until_ready().url) as websocket:
+            assert receive(websocket)["type"] == "hello"
+            kinesis.put({"n": 1})
+            messages = []
+            with pytest.raises(ConnectionClosed) as closed:  # noqa: PT012 - received until then
+                if name == "FailsOnMessage":
+                    websocket.send('{"type":"app"}')
+                while True:
+                    messages.append(receive(websocket))
+        assert messages[-1]["type"] == "bye"
+        assert messages[-1]["reason"] == "app_failed"
+        assert closed.value.rcvd.code == 1011
+        assert session.exit_code() == 1
+        assert callbacks.accepted[-1]["reason"] == "app_failed"
+        assert "Traceback" in session.log
+        assert receive(neighbour)["records"][0]["data"] == {"n": 1}
+
+
+def test_an_app_that_fails_to_stop_does_not_keep_the_session(start):
+    with start("FailsToStop") as session:
+        with connect(session.until_ready().url) as websocket:
+            receive(websocket)
+        assert session.exit_code() == 0
+        assert "no stop" in session.log

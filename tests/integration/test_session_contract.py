@@ -1,0 +1,173 @@
+"""What any session container keeps, whatever its language; and the client library with both."""
+
+import json
+import os
+import shutil
+import ssl
+import subprocess
+import urllib.request
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from tests.needs import needs_node
+from tests.session_process import ROOT, CallbackServer, SessionProcess, until
+
+NODE_CONTAINER = ROOT / "tests" / "containers" / "node" / "server.js"
+
+ECHO_APP = """
+from session_handler.app import SessionApp
+
+class Echo(SessionApp):
+    async def on_start(self, session):
+        self.session = session
+
+    async def on_message(self, message):
+        await self.session.send({**message, "echo": True})
+"""
+
+
+@pytest.fixture(
+    params=[
+        "python",
+        pytest.param("node", marks=pytest.mark.node),
+    ]
+)
+def start(request, tmp_path):
+    """Starts a session container that echoes app messages."""
+    if request.param == "node" and not shutil.which("node"):
+        if os.environ.get("REQUIRE_ALL") == "1":
+            request.getfixturevalue("required_part_is_missing")
+        pytest.skip("no Node.js")
+    (tmp_path / "echo.py").write_text(ECHO_APP)
+
+    def start(callbacks, **environment):
+        if request.param == "node":
+            environment["command"] = ["node", str(NODE_CONTAINER)]
+        else:
+            environment |= {"SESSION_APP": "echo:Echo", "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+        return SessionProcess(callbacks=callbacks, **environment)
+
+    return start
+
+
+@pytest.fixture
+def callbacks():
+    with CallbackServer() as callbacks:
+        yield callbacks
+
+
+def receive(websocket):
+    return json.loads(websocket.recv(10))
+
+
+def test_a_session_from_ready_to_disconnect(start, callbacks):
+    with start(callbacks) as session:
+        with connect(session.until_ready().url) as websocket:
+            hello = receive(websocket)
+            assert (hello["type"], hello["session"]) == ("hello", "the-id")
+            websocket.send(json.dumps({"type": "app", "text": "ä" * 500}))
+            assert receive(websocket) == {"type": "app", "text": "ä" * 500, "echo": True}
+            assert session.health()[1]["connected"] is True
+            with pytest.raises(InvalidStatus) as refused:
+                connect(session.url)
+            assert refused.value.response.status_code == 409
+        assert session.exit_code() == 0
+    assert callbacks.types == ["ready", "connected", "disconnected", "stopping"]
+
+
+def test_sigterm(start, callbacks):
+    with start(callbacks) as session:
+        with connect(session.until_ready().url) as websocket:
+            receive(websocket)
+            session.terminate()
+            assert receive(websocket)["reason"] == "stopped"
+            with pytest.raises(ConnectionClosed) as closed:
+                websocket.recv(10)
+        assert closed.value.rcvd.code == 1001
+        assert session.exit_code() == 0
+    assert callbacks.accepted[-1] == {"type": "stopping", "reason": "stopped"}
+
+
+def test_a_client_that_never_comes(start, callbacks):
+    with start(callbacks, CONNECT_DEADLINE_SECONDS="0.3") as session:
+        assert session.exit_code() == 0
+    assert callbacks.accepted[-1]["reason"] == "never_connected"
+
+
+def test_strangers(start, callbacks):
+    with start(callbacks, ALLOWED_ORIGINS="https://page.example") as session:
+        with pytest.raises(InvalidStatus) as refused:
+            connect(session.until_ready().url[:-1] + "x")
+        assert refused.value.response.status_code == 404
+        with pytest.raises(InvalidStatus) as refused:
+            connect(session.url, origin="https://evil.example")
+        assert refused.value.response.status_code == 403
+
+
+CLIENT_TEST = """
+const [, , url, script] = process.argv;
+const { connect, version } = await import(script);
+const seen = [];
+const session = connect(url, {
+  onHello: (hello) => { seen.push(["hello", hello.session]); session.send({ text: "ping" }); },
+  onMessage: (message) => { seen.push(["app", message.text, message.echo]); session.close(); },
+  onRecords: (records, cursor) => seen.push(["records", records.length, cursor]),
+  onBye: (bye) => seen.push(["bye", bye.reason]),
+  onClose: ({ code }) => {
+    console.log(JSON.stringify({ version, seen, code, state: session.state }));
+  },
+});
+seen.push(["state", session.state]);
+"""
+
+
+@needs_node
+def test_the_client_library_served_by_a_session_works_with_it(start, callbacks, tmp_path):
+    with start(callbacks) as session:
+        session.until_ready()
+        script = tmp_path / "client.mjs"
+        http_url = session.url.replace("ws:", "http:")
+        with urllib.request.urlopen(f"{http_url}/client.js", timeout=10) as response:
+            assert response.headers["Content-Type"].startswith("text/javascript")
+            script.write_bytes(response.read())
+        (tmp_path / "test.mjs").write_text(CLIENT_TEST)
+        help_text = subprocess.run(
+            ["node", "--help"], capture_output=True, text=True, check=True
+        ).stdout
+        flags = ["--experimental-websocket"] * ("--experimental-websocket" in help_text)
+        done = subprocess.run(
+            ["node", *flags, "--no-warnings", tmp_path / "test.mjs", session.url, script],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        result = json.loads(done.stdout)
+        assert result["seen"] == [
+            ["state", "connecting"],
+            ["hello", "the-id"],
+            ["app", "ping", True],
+        ]
+        assert (result["code"], result["state"]) == (1000, "closed")
+        assert session.exit_code() == 0
+
+
+def test_wss_with_a_certificate_of_its_own(tmp_path, callbacks):
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext"
+    subprocess.run(
+        [*command.split(), "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.create_default_context(cafile=certificate)
+    with SessionProcess(
+        callbacks=callbacks, TLS_CERT_FILE=certificate, TLS_KEY_FILE=key
+    ) as session:
+        until(lambda: callbacks.types == ["ready"], "ready")
+        with connect(session.url.replace("ws:", "wss:"), ssl=context) as websocket:
+            assert receive(websocket)["type"] == "hello"
+        assert session.exit_code() == 0
