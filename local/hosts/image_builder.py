@@ -29,6 +29,7 @@ from local.hosts.base_image import (
     locked,
     pull,
 )
+from local.hosts.docker_engine import engine_trouble
 from local.hosts.dockerfile import DockerfileError, read_dockerfile
 from local.hosts.images import ImageSource, cannot_pull, find_source, full_name
 
@@ -70,12 +71,12 @@ class ImageBuilder:
     def image(self, name: str) -> str:
         """What to call the image towards Docker: built or pulled where it has to be.
 
-        Raises CannotPullImageError.
+        Raises CannotPullImageError, HostDownError.
         """
         wanted = full_name(name)
         if ready := self._ready.get(wanted):
             return ready
-        with self._locks[wanted]:
+        with self._locks[wanted], engine_trouble():
             if wanted not in self._ready:
                 source = find_source(wanted, self._sources)
                 self._ready[wanted] = self._build(source) if source else self._fetch(wanted)
