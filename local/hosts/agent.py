@@ -26,7 +26,9 @@ from typing import Any, NoReturn
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _RETRY_SECONDS = 0.01
-_WATCH_SECONDS = 0.2
+_LOOK_SECONDS = 1.0
+_CLOSE_LOOK_SECONDS = 0.1
+_MAXRSS_UNIT = 1024 if sys.platform == "linux" else 1
 _END_SECONDS = 5.0
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -42,9 +44,9 @@ class Child:
         """Of the program, or of the helper that makes its namespaces; leads a process group."""
         self.depth: int = order["depth"]
         """How many processes stand between it and the program."""
-        self.group: str | None = order.get("cgroup")
-        self.kills_file: str | None = order.get("kills_file")
-        self.watched_bytes: int | None = order.get("watched_bytes")
+        self.most_bytes: int | None = order.get("most_bytes")
+        """The memory limit."""
+        self.next_look = time.monotonic() + _CLOSE_LOOK_SECONDS
         self.is_check = order["op"] == "check"
         self.deadline = time.monotonic() + order["timeout"] if self.is_check else None
         self.pending: list[int] = []
@@ -76,21 +78,34 @@ class Child:
         for pid in strays:
             _kill(pid, signal.SIGKILL)
 
-    def memory_bytes(self) -> int:
-        return sum(_resident_bytes(pid) for pid in (self.pid, *_descendants(self.pid)))
+    def look_at_memory(self, now: float) -> None:
+        """Kill it if it uses more than it may. Looks more closely the nearer it comes to that."""
+        if self.most_bytes is None or now < self.next_look:
+            return
+        pids = (self.pid, *_descendants(self.pid))
+        resident = sum(_resident_bytes(pid) for pid in pids)
+        if resident > self.most_bytes and sum(map(_own_bytes, pids)) > self.most_bytes:
+            self.over_memory = True
+            self.kill()
+        near = resident > self.most_bytes / 2
+        self.next_look = now + (_CLOSE_LOOK_SECONDS if near else _LOOK_SECONDS)
 
-    def was_out_of_memory(self) -> bool:
-        if self.over_memory or self.kills_file is None:
-            return self.over_memory
-        lines = _read(self.kills_file).splitlines()
-        return any(line.startswith("oom_kill ") and line != "oom_kill 0" for line in lines)
+    def outcome(self, code: int, peak_bytes: int) -> Order:
+        """What its end is reported as.
+
+        One of its processes may have grown beyond the limit between two looks and failed at its
+        RLIMIT_DATA. Where the kernel enforced the limit, it would have been killed on the way.
+        """
+        grew = self.most_bytes is not None and peak_bytes > self.most_bytes and code != 0
+        out_of_memory = self.over_memory or grew
+        killed = 128 + signal.SIGKILL if out_of_memory else code
+        return {"exit": self.number, "code": killed, "oom": out_of_memory}
 
 
 class Agent:
     def __init__(self) -> None:
         self._children: dict[int, Child] = {}
         self._by_pid: dict[int, Child] = {}
-        self._left_groups: list[str] = []
         self._input = b""
         self._woken, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -116,8 +131,7 @@ class Agent:
             return round(_RETRY_SECONDS * 1000)
         now = time.monotonic()
         waits = [c.deadline - now for c in self._children.values() if c.deadline is not None]
-        if any(child.watched_bytes for child in self._children.values()):
-            waits.append(_WATCH_SECONDS)
+        waits += [c.next_look - now for c in self._children.values() if c.most_bytes is not None]
         return max(0, round(min(waits) * 1000) + 1) if waits else None
 
     def _take_orders(self) -> bool:
@@ -135,8 +149,6 @@ class Agent:
         try:
             pid = _spawn(order)
         except OSError as error:
-            if order.get("cgroup"):
-                self._left_groups.append(order["cgroup"])
             _say({"id": order["id"], "error": os.strerror(error.errno or 0)})
             return
         child = Child(order, pid)
@@ -166,20 +178,18 @@ class Agent:
             child = self._by_pid.pop(ended.si_pid, None)
             if child is not None:
                 child.kill()  # what it left in its group, while the zombie keeps the pid ours
-            os.waitpid(ended.si_pid, 0)
+            _, _, usage = os.wait4(ended.si_pid, 0)
             if child is not None:
                 by_signal = ended.si_code != os.CLD_EXITED
-                self._report(child, ended.si_status + (128 if by_signal else 0))
+                code = ended.si_status + (128 if by_signal else 0)
+                self._report(child, code, usage.ru_maxrss * _MAXRSS_UNIT)
 
-    def _report(self, child: Child, code: int) -> None:
+    def _report(self, child: Child, code: int, peak_bytes: int) -> None:
         del self._children[child.number]
         if child.is_check:
             _say({"id": child.number, "code": code})
-            return
-        _say({"exit": child.number, "code": code, "oom": child.was_out_of_memory()})
-        if child.group is not None:
-            self._left_groups.append(child.group)
-            self._remove_groups()
+        else:
+            _say(child.outcome(code, peak_bytes))
 
     def _look_after(self) -> None:
         now = time.monotonic()
@@ -187,13 +197,7 @@ class Agent:
             child.deliver()
             if child.deadline is not None and now >= child.deadline:
                 child.kill()
-            if child.watched_bytes and child.memory_bytes() > child.watched_bytes:
-                child.over_memory = True
-                child.kill()
-        self._remove_groups()
-
-    def _remove_groups(self) -> None:
-        self._left_groups = [group for group in self._left_groups if not _clear(group)]
+            child.look_at_memory(now)
 
     def _end(self) -> None:
         deadline = time.monotonic() + _END_SECONDS
@@ -205,8 +209,7 @@ class Agent:
             for pid in _descendants(os.getpid()):
                 _kill(pid, signal.SIGKILL)
             self._reap()
-            self._remove_groups()
-            if not self._children and not self._left_groups and not _children(os.getpid()):
+            if not self._children and not _children(os.getpid()):
                 return
             poll.poll(round(_RETRY_SECONDS * 1000))
 
@@ -235,8 +238,6 @@ def _become(order: Order, parent: int, failed: int) -> NoReturn:
             _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if os.getppid() != parent:  # it died before the line above
                 os._exit(137)
-        if order.get("cgroup"):
-            _write(order["cgroup"] + "/cgroup.procs", b"0")
         nothing = os.open(os.devnull, os.O_RDONLY)
         log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         for descriptor, standard in ((nothing, 0), (log, 1), (log, 2)):
@@ -263,19 +264,6 @@ def _limit(kind: int, soft: int, hard: int) -> None:
         resource.setrlimit(kind, (min(soft, most), most))
 
 
-def _clear(group: str) -> bool:
-    """Kill what is left in a control group and remove it; False when it takes longer."""
-    for pid in _read(group + "/cgroup.procs").split():
-        _kill(int(pid), signal.SIGKILL)
-    try:
-        os.rmdir(group)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return True
-
-
 def _children(pid: int) -> list[int]:
     return [int(child) for child in _read(f"/proc/{pid}/task/{pid}/children").split()]
 
@@ -290,6 +278,14 @@ def _descendants(pid: int) -> list[int]:
 def _resident_bytes(pid: int) -> int:
     numbers = _read(f"/proc/{pid}/statm").split()
     return int(numbers[1]) * resource.getpagesize() if numbers else 0
+
+
+def _own_bytes(pid: int) -> int:
+    """Resident memory with shared pages divided by their sharers: exact, and slow to get."""
+    for line in _read(f"/proc/{pid}/smaps_rollup").splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return _resident_bytes(pid)
 
 
 def _kill(pid: int, number: int) -> None:
@@ -307,14 +303,6 @@ def _read(path: str) -> str:
         return os.read(descriptor, 65536).decode()
     except OSError:
         return ""
-    finally:
-        os.close(descriptor)
-
-
-def _write(path: str, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY)
-    try:
-        os.write(descriptor, data)
     finally:
         os.close(descriptor)
 

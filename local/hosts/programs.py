@@ -34,6 +34,7 @@ class Prepared:
     environment: Mapping[str, str]
     sandbox: Sandbox
     limits: tuple[tuple[str, int, int], ...]
+    memory_bytes: int | None
 
     def order(self, kind: Kind, argv: Sequence[str], *, log: Path) -> dict[str, Any]:
         """The agent's order to run `argv`."""
@@ -107,6 +108,7 @@ def prepare(
         environment=environment,
         sandbox=sandbox if sandbox.user else replace(sandbox, user=USER_INSIDE),
         limits=_limits(spec),
+        memory_bytes=None if spec.memory_mib is None else spec.memory_mib * _MIB,
     )
 
 
@@ -148,10 +150,12 @@ def _limits(spec: ContainerSpec) -> tuple[tuple[str, int, int], ...]:
                 f"CannotStartContainerError: this machine knows no limit named {name}"
             )
         limits.append((constant, soft, hard))
+    if spec.memory_mib is not None and "data" not in spec.ulimits:
+        limits.append(_growth_limit(spec.memory_mib))
     return tuple(limits)
 
 
-def growth_limit(memory_mib: int) -> tuple[str, int, int]:
+def _growth_limit(memory_mib: int) -> tuple[str, int, int]:
     """Where memory is only looked at now and then: what stops a program that grows in between.
 
     Twice the limit and room for the mappings a runtime reserves, as it counts per process and

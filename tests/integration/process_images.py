@@ -44,6 +44,20 @@ while True:
     kept.append(b"x" * 4_000_000)
     time.sleep(0.002)
 """,
+    "grows_at_once.py": """
+kept = []
+while True:
+    kept.append(b"x" * 100_000_000)
+""",
+    "shares.py": """
+import os, sys, time
+shared = bytearray(b"x" * 40_000_000)
+children = [os.fork() for _ in range(3)]
+if 0 in children and sys.argv[1:]:
+    for place in range(0, len(shared), 4096):
+        shared[place] = 0
+time.sleep(60 if sys.argv[1:] else 1.5)
+""",
     "shows.py": """
 import json, os, resource, sys
 def can_write(path):

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import pytest
 
-from local.hosts import cgroups, isolation
+from local.hosts import isolation
 from local.hosts.base import (
     CannotPullImageError,
     CannotStartError,
@@ -210,14 +210,15 @@ def test_a_memory_hog_is_killed_and_the_reason_is_told(place: Place) -> None:
     assert started.exit() == Exit(137, "OutOfMemoryError: Container killed due to memory usage")
 
 
-def test_a_memory_hog_is_killed_where_there_are_no_control_groups(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cgroups, "usable_parent", lambda: None)
-    place = Place(tmp_path, None)
-    started = place.start("hog.py", memory_mib=64)
+def test_who_grows_too_quickly_to_be_watched_is_out_of_memory_too(place: Place) -> None:
+    started = place.start("grows_at_once.py", memory_mib=64)
     assert started.exit() == Exit(137, "OutOfMemoryError: Container killed due to memory usage")
-    place.host.close()
+
+
+def test_children_count_and_what_they_share_counts_once(place: Place) -> None:
+    assert place.start("shares.py", memory_mib=96).exit() == Exit(0)
+    started = place.start("shares.py", "write", memory_mib=96)
+    assert started.exit() == Exit(137, "OutOfMemoryError: Container killed due to memory usage")
 
 
 def test_health_checks_run_beside_the_container(place: Place) -> None:

@@ -7,7 +7,7 @@ import pytest
 from local.hosts.base import CannotStartError
 from local.hosts.images import ImageSource
 from local.hosts.isolation import Kind, Sandbox, depth, hidden_paths, wrap
-from local.hosts.programs import growth_limit, prepare
+from local.hosts.programs import prepare
 from tests.integration.process_images import make_image, spec_of
 
 
@@ -98,6 +98,8 @@ def test_how_deep_the_program_is() -> None:
     assert wrap(Kind.NONE, ["x", "y"], Sandbox(Path("/"))) == ["x", "y"]
 
 
-def test_the_growth_limit_leaves_room_above_the_memory_limit() -> None:
-    _, soft, hard = growth_limit(100)
+def test_the_growth_limit_leaves_room_above_the_memory_limit(image: ImageSource) -> None:
+    limits = {name: (soft, hard) for name, soft, hard in prepared(image, memory_mib=100).limits}
+    soft, hard = limits["RLIMIT_DATA"]
     assert soft == hard > 2 * 100 * 1024 * 1024
+    assert "RLIMIT_DATA" not in [name for name, _, _ in prepared(image).limits]
