@@ -1,18 +1,48 @@
-"""The kinds of session a deployment offers: parsed from a document, checked whole.
+"""The kinds of session a deployment offers: parsed from a document, checked whole. Pure.
 
-Pure: `config.load_apps` reads the file. Every problem is reported at once, because a
-deployment that fails on the second typo after the first was mended wastes an afternoon.
+`config.load_apps` reads the file. Every problem is reported at once, because a deployment
+that fails on the second typo after the first was mended wastes an afternoon.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chalicelib.contract import SESSION_PORT
 from chalicelib.errors import ConfigurationError
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+
+
+@dataclass(frozen=True)
+class PoolSize:
+    """The bounds of a warm pool: `minimum` always, more on demand, `maximum` never exceeded."""
+
+    minimum: int = 0
+    maximum: int = 0
+    max_age_seconds: int = 3_600
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits of a deployment; 0 = none. Apps have their own besides."""
+
+    total: int = 0
+    per_owner: int = 0
+    per_second: int = 0
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where ECS puts tasks, in its own words; for EC2 only, Fargate spreads by itself."""
+
+    spread: tuple[str, ...] = ()
+    """Fields to spread over, like `attribute:ecs.availability-zone` or `instanceId`."""
+    binpack: str | None = None
+    """`cpu` or `memory`: fill hosts one after the other, so that empty ones can go."""
+    constraints: tuple[str, ...] = ()
+    """memberOf expressions, like `attribute:ecs.instance-type =~ c7g.*`."""
 
 
 @dataclass(frozen=True)
@@ -36,108 +66,179 @@ class App:
     launch_type: str = "EC2"
     needs_aws: bool = True
     """Whether the feed needs AWS credentials, and with them a task role."""
+    max_sessions: int = 0
+    """How many may live at once; 0 = no limit of its own."""
     connect_deadline_seconds: int = 30
     reconnect_grace_seconds: int = 0
     max_session_seconds: int = 14_400
     stop_timeout_seconds: int = 10
     queue_seconds: int = 120
     """How long a request may wait for capacity before it ends as queue_timeout."""
+    pool: PoolSize = PoolSize()
+    placement: Placement = Placement()
 
 
 @dataclass(frozen=True)
 class Apps:
-    """All apps by name, and the one that `GET /session` means when it names none."""
+    """All apps by name, the one that `GET /session` means when it names none, and the limits."""
 
     default: str
     by_name: Mapping[str, App]
+    limits: Limits = Limits()
 
     def get(self, name: str | None) -> App | None:
         """The app called `name`, or the default one for None; None when there is no such app."""
         return self.by_name.get(self.default if name is None else name)
 
+    def with_pool_minimum(self, minimum: int) -> "Apps":
+        """The same apps, the default one with at least so many warm containers."""
+        app = self.by_name[self.default]
+        pool = replace(app.pool, minimum=minimum, maximum=max(minimum, app.pool.maximum))
+        return replace(self, by_name={**self.by_name, app.name: replace(app, pool=pool)})
 
-_STRINGS = {"image", "session_app", "user", "network_mode", "launch_type"}
-_LISTS = {"entry_point", "command", "health_check"}
-_BOUNDS = {
-    "cpu": (0, 196_608),
-    "memory": (6, 1_048_576),
-    "port": (1, 65_535),
-    "connect_deadline_seconds": (1, 3_600),
-    "reconnect_grace_seconds": (0, 3_600),
-    "max_session_seconds": (10, 1_209_600),
-    "stop_timeout_seconds": (2, 120),
-    "queue_seconds": (1, 3_600),
+
+Check = Callable[[Any], str | None]
+"""Says what is wrong with a value, or None."""
+
+
+def _whole(low: int, high: int) -> Check:
+    def check(value: Any) -> str | None:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        return None if whole and low <= value <= high else f"a whole number from {low} to {high}"
+
+    return check
+
+
+def _text(pattern: str = ".+", words: str = "a string") -> Check:
+    def check(value: Any) -> str | None:
+        return None if isinstance(value, str) and re.fullmatch(pattern, value) else words
+
+    return check
+
+
+def _strings(value: Any) -> str | None:
+    strings = isinstance(value, list) and all(isinstance(part, str) for part in value)
+    return None if strings else "a list of strings"
+
+
+def _pairs(value: Any) -> str | None:
+    pairs = isinstance(value, Mapping) and all(isinstance(v, str) for v in value.values())
+    return None if pairs else "a table of strings"
+
+
+def _flag(value: Any) -> str | None:
+    return None if isinstance(value, bool) else "true or false"
+
+
+_APP: dict[str, Check] = {
+    "image": _text(),
+    "cpu": _whole(0, 196_608),
+    "memory": _whole(6, 1_048_576),
+    "port": _whole(1, 65_535),
+    "session_app": _text(r"[\w.]+:\w+", "module:Class"),
+    "entry_point": _strings,
+    "command": _strings,
+    "environment": _pairs,
+    "user": _text(),
+    "health_check": _strings,
+    "network_mode": _text("bridge|awsvpc", "bridge or awsvpc"),
+    "launch_type": _text("EC2|FARGATE", "EC2 or FARGATE"),
+    "needs_aws": _flag,
+    "max_sessions": _whole(0, 1_000_000),
+    "connect_deadline_seconds": _whole(1, 3_600),
+    "reconnect_grace_seconds": _whole(0, 3_600),
+    "max_session_seconds": _whole(10, 1_209_600),
+    "stop_timeout_seconds": _whole(2, 120),
+    "queue_seconds": _whole(1, 3_600),
+}
+_POOL: dict[str, Check] = {
+    "minimum": _whole(0, 10_000),
+    "maximum": _whole(0, 10_000),
+    "max_age_seconds": _whole(30, 86_400),
+}
+_PLACEMENT: dict[str, Check] = {
+    "spread": _strings,
+    "binpack": _text("cpu|memory", "cpu or memory"),
+    "constraints": _strings,
+}
+_LIMITS: dict[str, Check] = {
+    "total": _whole(0, 1_000_000),
+    "per_owner": _whole(0, 1_000_000),
+    "per_second": _whole(0, 100_000),
 }
 
 
 def parse_apps(document: Mapping[str, Any]) -> Apps:
     """Turn the parsed apps file into `Apps`. Raises ConfigurationError naming every problem."""
-    problems: list[str] = []
+    problems = [
+        f"{key}: unknown key" for key in document if key not in {"default", "limits", "apps"}
+    ]
     tables = document.get("apps")
     if not isinstance(tables, Mapping) or not tables:
         raise ConfigurationError("the apps file has no [apps.NAME] table")
-    apps = {}
+    limits = document.get("limits", {})
+    problems += _mistakes("limits", limits, _LIMITS)
     for name, table in tables.items():
-        if not NAME.fullmatch(name):
-            problems.append(f"apps.{name}: a name is {NAME.pattern}")
-        elif not isinstance(table, Mapping):
-            problems.append(f"apps.{name}: not a table")
-        else:
-            mistakes = [f"apps.{name}.{problem}" for problem in _mistakes(table)]
-            problems += mistakes
-            if not mistakes:
-                apps[name] = App(name=name, **_values(table))
+        problems += _app_mistakes(f"apps.{name}", name, table)
     default = document.get("default", next(iter(tables)))
     if default not in tables:
         problems.append(f"default: no app is called {default!r}")
     if problems:
         raise ConfigurationError("; ".join(problems))
-    return Apps(default=default, by_name=apps)
+    apps = {name: _app(name, table) for name, table in tables.items()}
+    return Apps(default=default, by_name=apps, limits=Limits(**limits))
 
 
-def _values(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if key in _LISTS else value for key, value in table.items()}
+def _app(name: str, table: Mapping[str, Any]) -> App:
+    values = _tuples({k: v for k, v in table.items() if k not in {"pool", "placement"}})
+    pool = dict(table.get("pool", {}))
+    pool.setdefault("maximum", pool.get("minimum", 0))
+    placement = Placement(**_tuples(table.get("placement", {})))
+    return App(name=name, pool=PoolSize(**pool), placement=placement, **values)
 
 
-def _mistakes(table: Mapping[str, Any]) -> list[str]:
-    known = {field.name for field in fields(App)} - {"name"}
-    problems = [f"{key}: unknown key" for key in table if key not in known]
-    if "image" not in table:
-        problems.append("image: missing")
-    for key, value in table.items():
-        if key in known and (problem := _mistake(key, value)):
-            problems.append(f"{key}: {problem}")
-    if table.get("launch_type", "EC2") == "EC2" and table.get("network_mode") == "awsvpc":
-        problems.append("network_mode: awsvpc on EC2 has no public IP, so browsers could not come")
-    if table.get("launch_type") == "FARGATE" and table.get("network_mode") != "awsvpc":
-        problems.append("network_mode: Fargate knows awsvpc only")
+def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in table.items()}
+
+
+def _app_mistakes(where: str, name: str, table: Any) -> list[str]:
+    if not NAME.fullmatch(name):
+        return [f"{where}: a name is {NAME.pattern}"]
+    if not isinstance(table, Mapping):
+        return [f"{where}: not a table"]
+    own = {key: value for key, value in table.items() if key not in {"pool", "placement"}}
+    pool, placement = table.get("pool", {}), table.get("placement", {})
+    problems = _mistakes(where, own, _APP)
+    problems += _mistakes(f"{where}.pool", pool, _POOL)
+    problems += _mistakes(f"{where}.placement", placement, _PLACEMENT)
+    if not problems:
+        problems = [f"{where}.{problem}" for problem in _contradictions(table, pool, placement)]
     return problems
 
 
-def _mistake(key: str, value: Any) -> str | None:
-    if key in _STRINGS:
-        return _string_mistake(key, value)
-    if key in _LISTS:
-        strings = isinstance(value, list) and all(isinstance(part, str) for part in value)
-        return None if strings else "must be a list of strings"
-    if key == "environment":
-        pairs = isinstance(value, Mapping) and all(isinstance(v, str) for v in value.values())
-        return None if pairs else "must be a table of strings"
-    if key == "needs_aws":
-        return None if isinstance(value, bool) else "must be true or false"
-    low, high = _BOUNDS[key]
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        return f"must be a whole number from {low} to {high}"
-    return None
+def _mistakes(where: str, table: Any, checks: Mapping[str, Check]) -> list[str]:
+    if not isinstance(table, Mapping):
+        return [f"{where}: not a table"]
+    problems = [f"{where}.{key}: unknown key" for key in table if key not in checks]
+    for key, check in checks.items():
+        if key in table and (wanted := check(table[key])):
+            problems.append(f"{where}.{key}: must be {wanted}")
+    return problems
 
 
-def _string_mistake(key: str, value: Any) -> str | None:
-    if not isinstance(value, str) or not value:
-        return "must be a string"
-    if key == "network_mode" and value not in {"bridge", "awsvpc"}:
-        return "must be bridge or awsvpc"
-    if key == "launch_type" and value not in {"EC2", "FARGATE"}:
-        return "must be EC2 or FARGATE"
-    if key == "session_app" and not re.fullmatch(r"[\w.]+:\w+", value):
-        return "must be module:Class"
-    return None
+def _contradictions(
+    table: Mapping[str, Any], pool: Mapping[str, Any], placement: Mapping[str, Any]
+) -> list[str]:
+    problems = []
+    fargate = table.get("launch_type") == "FARGATE"
+    if "image" not in table:
+        problems.append("image: missing")
+    if not fargate and table.get("network_mode") == "awsvpc":
+        problems.append("network_mode: awsvpc on EC2 has no public IP, so browsers could not come")
+    if fargate and table.get("network_mode") != "awsvpc":
+        problems.append("network_mode: Fargate knows awsvpc only")
+    if fargate and placement:
+        problems.append("placement: Fargate knows none")
+    if pool.get("minimum", 0) > pool.get("maximum", pool.get("minimum", 0)):
+        problems.append("pool: its minimum is above its maximum")
+    return problems

@@ -4,12 +4,14 @@ docs/contracts.md lists every variable; a test compares that list with `VARIABLE
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from chalicelib.apps import Apps, parse_apps
+from chalicelib.callers import AuthMode
 from chalicelib.errors import ConfigurationError
 
 MAX_WAIT_SECONDS = 25
@@ -25,6 +27,11 @@ VARIABLES: Mapping[str, str] = {
     "ALLOWED_ORIGINS": "origins of pages that may open sessions, comma separated, or *",
     "SESSION_URL_TEMPLATE": "what a browser opens; {ip} {dashed_ip} {port} {path}",
     "DEFAULT_WAIT_SECONDS": "how long GET /session waits for a cold start unless told",
+    "POOL_MIN": "minimum of the default app's warm pool, over what the apps file says",
+    "AUTH_MODE": "how callers are known: none, api_key, iam or jwt",
+    "USER_POOL_ARNS": "for jwt: ARNs of the Cognito user pools, comma separated",
+    "API_KEYS": "for api_key: NAME:SHA256HEX of each key, comma separated",
+    "OPERATORS": "names that may manage every session, comma separated",
 }
 
 
@@ -41,6 +48,11 @@ class Config:
     allowed_origins: str
     session_url_template: str
     default_wait_seconds: float
+    metrics_here: bool
+    """Whether `GET /metrics` tells this process's metrics, instead of CloudWatch."""
+    auth_mode: AuthMode
+    api_keys: Mapping[str, str]
+    operators: frozenset[str]
 
     @property
     def cluster(self) -> str:
@@ -73,6 +85,15 @@ def stage(environ: Mapping[str, str] = os.environ) -> str:
     return environ.get("STAGE", "local")
 
 
+def authorization(environ: Mapping[str, str] = os.environ) -> tuple[AuthMode, list[str]]:
+    """AUTH_MODE and USER_POOL_ARNS; Chalice needs both while app.py is being imported."""
+    mode = _auth_mode(environ.get("AUTH_MODE", AuthMode.NONE))
+    user_pools = list(filter(None, environ.get("USER_POOL_ARNS", "").split(",")))
+    if mode is AuthMode.JWT and not user_pools:
+        raise ConfigurationError("AUTH_MODE jwt needs USER_POOL_ARNS")
+    return mode, user_pools
+
+
 def load_config(environ: Mapping[str, str] = os.environ) -> Config:
     """Read and check the environment. Raises ConfigurationError."""
     stage_name = stage(environ)
@@ -87,17 +108,43 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         template.format(ip="192.0.2.1", dashed_ip="192-0-2-1", port=1, path="/")
     except (KeyError, IndexError, ValueError) as error:
         raise ConfigurationError(f"SESSION_URL_TEMPLATE: {error!r}") from error
+    apps = load_apps(Path(apps_file) if apps_file else None)
+    pool_minimum = environ.get("POOL_MIN", "")
+    if pool_minimum:
+        if not pool_minimum.isdigit():
+            raise ConfigurationError(f"POOL_MIN: a whole number, not {pool_minimum!r}")
+        apps = apps.with_pool_minimum(int(pool_minimum))
     return Config(
         stage=stage_name,
         region=environ.get("AWS_REGION", "us-east-1"),
-        apps=load_apps(Path(apps_file) if apps_file else None),
+        apps=apps,
         feed_url=environ.get("FEED_URL", f"kinesis://usher-{stage_name}-updates"),
         callback_base_url=environ.get("CALLBACK_BASE_URL") or None,
         container_aws_endpoint_url=environ.get("CONTAINER_AWS_ENDPOINT_URL") or None,
         allowed_origins=environ.get("ALLOWED_ORIGINS", "*"),
         session_url_template=template,
         default_wait_seconds=int(wait),
+        metrics_here=stage_name == "local",
+        auth_mode=authorization(environ)[0],
+        api_keys=_api_keys(environ.get("API_KEYS", "")),
+        operators=frozenset(filter(None, environ.get("OPERATORS", "").split(","))),
     )
+
+
+def _auth_mode(name: str) -> AuthMode:
+    if name not in set(AuthMode):
+        raise ConfigurationError(f"AUTH_MODE: one of {', '.join(AuthMode)}, not {name!r}")
+    return AuthMode(name)
+
+
+def _api_keys(text: str) -> dict[str, str]:
+    keys = {}
+    for entry in filter(None, text.split(",")):
+        name, _, digest = entry.partition(":")
+        if not name or not re.fullmatch(r"[0-9a-f]{64}", digest):
+            raise ConfigurationError("API_KEYS: NAME:SHA256HEX, comma separated")
+        keys[name] = digest
+    return keys
 
 
 def load_apps(path: Path | None = None) -> Apps:

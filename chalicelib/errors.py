@@ -50,6 +50,27 @@ class ConflictError(UsherError):
     code = "conflict"
 
 
+class LimitError(UsherError):
+    """A limit on sessions or requests is reached; it is worth coming back."""
+
+    status = 429
+    code = "limit_reached"
+
+
+class BusyError(UsherError):
+    """Too many requests touch the same thing at once; it is worth coming back."""
+
+    status = 429
+    code = "busy"
+
+
+class RevisionFailingError(UsherError):
+    """The app's containers keep failing to start, so none is started for a while."""
+
+    status = 503
+    code = "app_failing"
+
+
 class StartFailedError(UsherError):
     """The container ended before it was ready; the message is ECS's reason or its own."""
 

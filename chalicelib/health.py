@@ -1,8 +1,10 @@
-"""Whether the dispatcher can do its work."""
+"""Whether the dispatcher can do its work, and on a laptop: how it is doing."""
 
 from chalice.app import Blueprint, Response
 
+from chalicelib.errors import NotFoundError
 from chalicelib.http import CORS, answer, answering
+from chalicelib.metrics import ProcessMetrics
 from chalicelib.wiring import services
 
 routes = Blueprint(__name__)
@@ -15,3 +17,14 @@ def health() -> Response:
     config = services().config
     services().check()
     return answer({"status": "ok", "stage": config.stage, "apps": sorted(config.apps.by_name)})
+
+
+@routes.route("/metrics", methods=["GET"])
+@answering
+def metrics() -> Response:
+    """The process's metrics in Prometheus's text format; on AWS they are in CloudWatch."""
+    told = services().metrics
+    if not isinstance(told, ProcessMetrics):
+        raise NotFoundError("metrics are in CloudWatch")
+    headers = {"Content-Type": "text/plain; version=0.0.4", "Cache-Control": "no-store"}
+    return Response(told.text(), headers=headers)

@@ -3,11 +3,18 @@
 import functools
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from chalice.app import CORSConfig, Response
+from chalice.app import (
+    Authorizer,
+    CognitoUserPoolAuthorizer,
+    CORSConfig,
+    IAMAuthorizer,
+    Response,
+)
 
+from chalicelib.callers import AuthMode
 from chalicelib.errors import BadRequestError, UsherError
 
 CORS = CORSConfig(
@@ -20,6 +27,17 @@ CORS = CORSConfig(
 
 MAX_BODY_BYTES = 16_384
 _log = logging.getLogger("usher.http")
+
+
+def authorizer_for(mode: AuthMode, user_pools: Sequence[str]) -> Authorizer | None:
+    """What API Gateway checks before a request gets here; None where it checks nothing."""
+    match mode:
+        case AuthMode.IAM:
+            return IAMAuthorizer()
+        case AuthMode.JWT:
+            return CognitoUserPoolAuthorizer("users", provider_arns=list(user_pools))
+        case _:
+            return None
 
 
 def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -4,6 +4,7 @@ boto3 is imported here and nowhere earlier: importing app.py stays cheap, which 
 cold start pays for.
 """
 
+import random
 import secrets
 import threading
 import time
@@ -14,12 +15,14 @@ from typing import TYPE_CHECKING
 from chalicelib.config import Config, load_config
 from chalicelib.ecs.task_definitions import CONTAINER
 from chalicelib.errors import UnavailableError
+from chalicelib.metrics import EmbeddedMetrics, Metrics, ProcessMetrics
 
 if TYPE_CHECKING:
     from chalicelib.sessions.launching import Launches
     from chalicelib.sessions.service import Sessions
     from chalicelib.sessions.sweep import Sweep
     from chalicelib.sessions.table import SessionsTable
+    from chalicelib.sessions.tending import Tending
 
 CONNECT_TIMEOUT_SECONDS = 2
 READ_TIMEOUT_SECONDS = 5
@@ -34,7 +37,9 @@ class Services:
     table: "SessionsTable"
     launches: "Launches"
     sessions: "Sessions"
+    tending: "Tending"
     sweep: "Sweep"
+    metrics: Metrics
 
     def check(self) -> None:
         """Raise UnavailableError unless the table of sessions answers."""
@@ -58,7 +63,7 @@ class SystemClock:
         time.sleep(seconds)
 
 
-class RandomIds:
+class SystemChance:
     """The machine's randomness."""
 
     def uuid(self) -> str:
@@ -68,6 +73,10 @@ class RandomIds:
     def key(self) -> str:
         """256 random bits."""
         return secrets.token_urlsafe(32)
+
+    def part(self) -> float:
+        """A number from 0 up to 1."""
+        return random.random()  # noqa: S311 - spreads load, guards nothing
 
 
 _lock = threading.Lock()
@@ -91,10 +100,16 @@ def build(config: Config) -> Services:
 
     from chalicelib.ecs.addresses import Addresses
     from chalicelib.ecs.launcher import Launcher
-    from chalicelib.sessions.launching import Launches, LaunchQueue
+    from chalicelib.sessions.claims import Claims
+    from chalicelib.sessions.deployed import Revisions
+    from chalicelib.sessions.launch_queue import LaunchQueue
+    from chalicelib.sessions.launching import Launches
+    from chalicelib.sessions.outcomes import Outcomes
+    from chalicelib.sessions.records import Records
     from chalicelib.sessions.service import Sessions
     from chalicelib.sessions.sweep import Sweep
     from chalicelib.sessions.table import SessionsTable
+    from chalicelib.sessions.tending import Tending
 
     settings = ClientConfig(
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
@@ -107,31 +122,68 @@ def build(config: Config) -> Services:
     dynamodb, sqs, ecs, ec2 = (
         session.client(name, config=settings) for name in ("dynamodb", "sqs", "ecs", "ec2")
     )
-    clock = SystemClock()
+    metrics = ProcessMetrics() if config.metrics_here else EmbeddedMetrics(config.stage)
+    clock, chance = SystemClock(), SystemChance()
     table = SessionsTable(dynamodb, config.sessions_table)
+    queue = LaunchQueue(sqs, config.launches_queue)
     launcher = Launcher(ecs, config.cluster, CONTAINER)
+    revisions = Revisions(launcher, config, clock.time)
+    outcomes = Outcomes(
+        table=table,
+        queue=queue,
+        revisions=revisions,
+        config=config,
+        metrics=metrics,
+        now=clock.time,
+    )
+    records = Records(table, outcomes)
     launches = Launches(
         table=table,
+        records=records,
         launcher=launcher,
-        queue=LaunchQueue(sqs, config.launches_queue),
+        queue=queue,
         config=config,
         now=clock.time,
     )
+    claims = Claims(
+        table=table,
+        revisions=revisions,
+        config=config,
+        chance=chance,
+        now=clock.time,
+        sleep=clock.sleep,
+    )
     sessions = Sessions(
         table=table,
+        records=records,
+        claims=claims,
         launches=launches,
         launcher=launcher,
         addresses=Addresses(ecs, ec2, config.cluster, clock.time),
         config=config,
+        metrics=metrics,
         clock=clock,
-        ids=RandomIds(),
+    )
+    tending = Tending(
+        table=table,
+        launches=launches,
+        sessions=sessions,
+        revisions=revisions,
+        queue=queue,
+        config=config,
+        metrics=metrics,
+        chance=chance,
+        now=clock.time,
     )
     sweep = Sweep(
         table=table,
+        records=records,
         launcher=launcher,
         launches=launches,
         sessions=sessions,
+        tending=tending,
         config=config,
+        metrics=metrics,
         now=clock.time,
     )
-    return Services(config=config, table=table, launches=launches, sessions=sessions, sweep=sweep)
+    return Services(config, table, launches, sessions, tending, sweep, metrics)

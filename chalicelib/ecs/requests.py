@@ -1,7 +1,7 @@
 """RunTask requests, built purely so that a test can read them. One task each. Pure."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,9 @@ class TaskRequest:
     container: str
     environment: Mapping[str, str]
     launch_type: str = "EC2"
+    spread: Sequence[str] = ()
+    binpack: str | None = None
+    constraints: Sequence[str] = ()
 
 
 def client_token(started_by: str, attempt: int) -> str:
@@ -30,7 +33,7 @@ def client_token(started_by: str, attempt: int) -> str:
 
 def run_task_for(request: TaskRequest, cluster: str) -> dict[str, Any]:
     """Build the RunTask request. The same `request` always gives the same bytes."""
-    return {
+    run: dict[str, Any] = {
         "cluster": cluster,
         "taskDefinition": request.task_definition,
         "count": 1,
@@ -49,3 +52,13 @@ def run_task_for(request: TaskRequest, cluster: str) -> dict[str, Any]:
             ]
         },
     }
+    strategy = [{"type": "spread", "field": field} for field in request.spread]
+    if request.binpack:
+        strategy.append({"type": "binpack", "field": request.binpack})
+    if strategy:
+        run["placementStrategy"] = strategy
+    if request.constraints:
+        run["placementConstraints"] = [
+            {"type": "memberOf", "expression": expression} for expression in request.constraints
+        ]
+    return run

@@ -4,6 +4,7 @@ from typing import Any
 
 from chalice.app import Blueprint, CloudWatchEvent
 
+from chalicelib.ecs.hosts import is_leaving
 from chalicelib.ecs.task_changes import parse_task
 from chalicelib.ecs.task_definitions import CONTAINER
 from chalicelib.wiring import services
@@ -16,6 +17,19 @@ TASK_CHANGES: dict[str, Any] = {
     "detail": {"lastStatus": ["RUNNING", "STOPPED"]},
 }
 """Only what can change a session: the steps between are nobody's news."""
+
+
+HOST_CHANGES: dict[str, Any] = {
+    "source": ["aws.ecs"],
+    "detail-type": ["ECS Container Instance State Change"],
+}
+
+
+@routes.on_cw_event(HOST_CHANGES, name="host_changed")
+def host_changed(event: CloudWatchEvent) -> None:
+    """A host joined, drains, lost its agent, or is gone."""
+    if is_leaving(event.detail):
+        services().sessions.on_host_leaving(event.detail["containerInstanceArn"])
 
 
 @routes.on_cw_event(TASK_CHANGES, name="task_changed")

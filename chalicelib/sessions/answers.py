@@ -31,7 +31,7 @@ def body_of(session: Session, url_template: str) -> dict[str, Any]:
     }
     if session.state in HANDED_OUT:
         told |= address_of(session, url_template)
-        told |= {"warm": was_warm(session), "connectBy": _instant(session.connect_by)}
+        told |= {"warm": session.pooled, "connectBy": _instant(session.connect_by)}
     elif session.state in {State.STOPPING, State.ENDED}:
         told |= {"reason": session.reason, "detail": session.detail}
         told |= {"endedAt": _instant(session.ended_at)}
@@ -43,11 +43,6 @@ def body_of(session: Session, url_template: str) -> dict[str, Any]:
 def status_of(session: Session) -> int:
     """202 while there is nothing to hand out yet, else 200."""
     return 202 if session.is_live and session.state not in HANDED_OUT else 200
-
-
-def was_warm(session: Session) -> bool:
-    """Whether the container was waiting before the request came."""
-    return any(change.state is State.WARM for change in session.history)
 
 
 def _instant(at: float | None) -> str | None:

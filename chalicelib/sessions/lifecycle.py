@@ -159,6 +159,8 @@ def _leaving(session: Session, reason: Reason, cause: str, now: float) -> Sessio
 
 def _why_ended(session: Session, change: TaskChange) -> tuple[Reason, str | None]:
     words = change.why_stopped
+    if words.startswith("Host EC2"):
+        return Reason.LOST, words
     if session.state in {State.QUEUED, State.STARTING}:
         return Reason.FAILED_TO_START, words
     if "health check" in words.lower():

@@ -84,6 +84,8 @@ class Session:
     created_at: float
     not_after: float
     """How long it may stay QUEUED."""
+    pooled: bool = False
+    """Whether it was started ahead, before anybody asked."""
     state: State = State.QUEUED
     version: int = 1
     """Of the record: every write expects the version it read."""
@@ -100,6 +102,8 @@ class Session:
     connected_at: float | None = None
     connect_by: float | None = None
     ended_at: float | None = None
+    counters: tuple[str, ...] = ()
+    """What was raised when it got its owner, and is lowered when it ends."""
     reason: Reason | None = None
     detail: str | None = None
     """For people: what ECS or the container said."""
@@ -109,6 +113,11 @@ class Session:
     def is_live(self) -> bool:
         """Whether a client may still come to it, now or later."""
         return self.state not in {State.STOPPING, State.ENDED}
+
+    @property
+    def is_nobodys(self) -> bool:
+        """Whether it waits, or will wait, for somebody to claim it."""
+        return self.owner is None and self.is_live
 
     @property
     def started_by(self) -> str:

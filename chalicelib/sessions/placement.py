@@ -1,13 +1,14 @@
 """Which container a request gets. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chalicelib.sessions.model import Session
 
 
 @dataclass(frozen=True)
-class Reuse:
-    """The same request was answered before and its session lives: the same answer again."""
+class Claim:
+    """A warm one is there: try to make it this request's."""
 
     session: Session
 
@@ -17,8 +18,8 @@ class Start:
     """A container of its own has to be started."""
 
 
-def decide_placement(existing: Session | None) -> Reuse | Start:
-    """Choose for one request; `existing` is the session an equal Idempotency-Key got before."""
-    if existing is not None and existing.is_live:
-        return Reuse(existing)
+def decide_placement(warm: Sequence[Session], chance: float) -> Claim | Start:
+    """Choose for one request; `chance` (0 to 1) spreads simultaneous requests over what is warm."""
+    if warm:
+        return Claim(warm[int(chance * len(warm)) % len(warm)])
     return Start()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.apps import App, Apps
+from chalicelib.callers import Caller
 from chalicelib.contract import Callback
 from chalicelib.errors import BadRequestError, NotFoundError, UnknownAppError
 
@@ -22,7 +23,7 @@ class DispatchRequest:
     app: App
     wait_seconds: float
     idempotency_key: str | None
-    owner: str
+    caller: Caller
     callback_base_url: str
 
 
@@ -31,7 +32,7 @@ def parse_dispatch(
     headers: Mapping[str, str],
     *,
     apps: Apps,
-    owner: str,
+    caller: Caller,
     callback_base_url: str,
     default_wait_seconds: float,
     max_wait_seconds: float,
@@ -48,7 +49,7 @@ def parse_dispatch(
         app=app,
         wait_seconds=_wait(query.get("wait"), default_wait_seconds, max_wait_seconds),
         idempotency_key=key,
-        owner=owner,
+        caller=caller,
         callback_base_url=callback_base_url,
     )
 

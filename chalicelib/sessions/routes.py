@@ -1,25 +1,25 @@
 """Sessions over HTTP, from the launch queue and on the clock: parse, call, render."""
 
-import json
 from typing import Any
 
 from chalice.app import Blueprint, Rate, Response, SQSEvent
 
-from chalicelib.config import MAX_WAIT_SECONDS, launches_queue, stage
+from chalicelib.callers import Caller, identify
+from chalicelib.config import MAX_WAIT_SECONDS, authorization, launches_queue, stage
 from chalicelib.errors import UnauthorizedError
-from chalicelib.http import CORS, answer, answering, json_body
+from chalicelib.http import CORS, answer, answering, authorizer_for, json_body
 from chalicelib.sessions.answers import RETRY_AFTER_SECONDS, body_of, status_of
+from chalicelib.sessions.launch_queue import LaunchAgain, Tend, read_message
 from chalicelib.sessions.model import Reason, Session
 from chalicelib.sessions.requests import parse_callback, parse_dispatch, parse_session_id
 from chalicelib.wiring import services
 
 routes = Blueprint(__name__)
 
-ANYBODY = "anybody"
-"""The owner recorded where the deployment asks nobody who they are."""
+AUTHORIZER = authorizer_for(*authorization())
 
 
-@routes.route("/session", methods=["GET", "POST"], cors=CORS)
+@routes.route("/session", methods=["GET", "POST"], cors=CORS, authorizer=AUTHORIZER)
 @answering
 def dispatch_session() -> Response:
     """A container of their own for whoever asks."""
@@ -29,7 +29,7 @@ def dispatch_session() -> Response:
         request.query_params or {},
         request.headers,
         apps=config.apps,
-        owner=ANYBODY,
+        caller=_caller(),
         callback_base_url=config.callback_base_url or _own_url(request),
         default_wait_seconds=config.default_wait_seconds,
         max_wait_seconds=MAX_WAIT_SECONDS,
@@ -37,20 +37,19 @@ def dispatch_session() -> Response:
     return _render(services().sessions.dispatch(dispatch))
 
 
-@routes.route("/sessions/{session_id}", methods=["GET"], cors=CORS)
+@routes.route("/sessions/{session_id}", methods=["GET"], cors=CORS, authorizer=AUTHORIZER)
 @answering
 def get_session(session_id: str) -> Response:
     """The session as it is now."""
-    return _render(services().sessions.get(parse_session_id(session_id)))
+    return _render(services().sessions.get(parse_session_id(session_id), _caller()))
 
 
-@routes.route("/sessions/{session_id}", methods=["DELETE"], cors=CORS)
+@routes.route("/sessions/{session_id}", methods=["DELETE"], cors=CORS, authorizer=AUTHORIZER)
 @answering
 def stop_session(session_id: str) -> Response:
     """Stop the session."""
-    cause = "its user asked"
-    session_id = parse_session_id(session_id)
-    return _render(services().sessions.stop(session_id, Reason.STOPPED, cause))
+    session = services().sessions.get(parse_session_id(session_id), _caller())
+    return _render(services().sessions.stop(session.id, Reason.STOPPED, "its owner asked"))
 
 
 @routes.route("/sessions/{session_id}/events", methods=["POST"])
@@ -68,10 +67,13 @@ def hear_container(session_id: str) -> Response:
 
 @routes.on_sqs_message(queue=launches_queue(stage()), batch_size=1, name="launch_queued")
 def launch_queued(event: SQSEvent) -> None:
-    """The next try for sessions that wait for capacity."""
+    """The next try for sessions that wait for capacity, and pools that want looking after."""
     for record in event:
-        message = json.loads(record.body)
-        services().launches.launch_queued(message["session"], message["tries"])
+        match read_message(record.body):
+            case LaunchAgain(session_id, tries):
+                services().launches.launch_later(session_id, tries)
+            case Tend() as message:
+                services().tending.on_message(message)
 
 
 @routes.schedule(Rate(1, unit=Rate.MINUTES), name="sweep_sessions")
@@ -89,6 +91,17 @@ def _render(session: Session) -> Response:
             "Retry-After": str(RETRY_AFTER_SECONDS),
         }
     return answer(body_of(session, services().config.session_url_template), status, headers)
+
+
+def _caller() -> Caller:
+    request, config = routes.current_request, services().config
+    return identify(
+        config.auth_mode,
+        request.headers,
+        request.context,
+        api_keys=config.api_keys,
+        operators=config.operators,
+    )
 
 
 def _own_url(request: Any) -> str:

@@ -5,24 +5,21 @@ import logging
 from typing import Protocol
 
 from chalicelib.apps import App
+from chalicelib.callers import Caller
 from chalicelib.config import Config
 from chalicelib.contract import Callback
 from chalicelib.ecs.addresses import Addresses
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.task_changes import TaskChange
-from chalicelib.errors import (
-    ConflictError,
-    NotFoundError,
-    StartFailedError,
-    UnauthorizedError,
-    UnavailableError,
-)
+from chalicelib.errors import ConflictError, NotFoundError, StartFailedError, UnauthorizedError
+from chalicelib.metrics import Metrics
 from chalicelib.sessions import lifecycle
+from chalicelib.sessions.claims import Claims
 from chalicelib.sessions.launching import Launches
 from chalicelib.sessions.model import COMING, Reason, Session, State, session_id_of
-from chalicelib.sessions.placement import Reuse, decide_placement
+from chalicelib.sessions.records import Records
 from chalicelib.sessions.requests import DispatchRequest
-from chalicelib.sessions.table import SessionsTable, request_key
+from chalicelib.sessions.table import SessionsTable
 
 FIRST_POLL_SECONDS = 0.02
 POLL_GROWTH = 1.1
@@ -42,16 +39,6 @@ class Clock(Protocol):
         """Let `seconds` pass."""
 
 
-class Ids(Protocol):
-    """Randomness, so that tests can pass their own."""
-
-    def uuid(self) -> str:
-        """A random UUID, version 4."""
-
-    def key(self) -> str:
-        """A secret that nobody guesses."""
-
-
 class Sessions:
     """The sessions of one deployment."""
 
@@ -59,39 +46,53 @@ class Sessions:
         self,
         *,
         table: SessionsTable,
+        records: Records,
+        claims: Claims,
         launches: Launches,
         launcher: Launcher,
         addresses: Addresses,
         config: Config,
+        metrics: Metrics,
         clock: Clock,
-        ids: Ids,
     ) -> None:
         self._table = table
+        self._records = records
+        self._claims = claims
         self._launches = launches
         self._launcher = launcher
         self._addresses = addresses
         self._config = config
+        self._metrics = metrics
         self._clock = clock
-        self._ids = ids
 
     def dispatch(self, request: DispatchRequest) -> Session:
-        """Give this request a session, the one it had before if it is a repetition.
+        """Give this request a session: a warm one, a new one, or the one it had before.
 
-        Waits up to `request.wait_seconds` for the container; what is not ready by then is
-        returned as it is. Raises StartFailedError when the container ended instead.
+        Waits up to `request.wait_seconds` for a container that has to start; what is not ready
+        by then is returned as it is. Raises StartFailedError when it ended instead, and what
+        `Claims.enter` raises.
         """
-        until = self._clock.time() + request.wait_seconds
-        session = self._place(request)
-        session = self._wait(session, until)
+        started = self._clock.time()
+        session = self._claims.enter(request)
+        if session.state in COMING:
+            session = self._launches.launch(session)
+            session = self._wait(session, started + request.wait_seconds)
+        else:
+            self._metrics.observe(
+                "time_to_claim_seconds", self._clock.time() - started, app=session.app
+            )
         if not session.is_live:
             words = f"{session.reason}: {session.detail}"
             raise StartFailedError(f"the container did not start, {words}", retry_after_seconds=1)
+        self._metrics.count(
+            "dispatched", app=session.app, kind="warm" if session.pooled else "cold"
+        )
         return session
 
-    def get(self, session_id: str) -> Session:
-        """The session with this id. Raises NotFoundError."""
+    def get(self, session_id: str, caller: Caller) -> Session:
+        """The session with this id. Raises NotFoundError, also for somebody else's."""
         session = self._table.get(session_id)
-        if session is None:
+        if session is None or not caller.may_manage(session.owner):
             raise NotFoundError("no such session")
         return session
 
@@ -109,7 +110,7 @@ class Sessions:
                 return before
             return lifecycle.fold_stop(before, reason, cause, now)
 
-        session = self._table.change(session_id, decide)
+        session = self._records.change(session_id, decide)
         if session is None:
             raise NotFoundError("no such session")
         if session.state is State.STOPPING and session.task_arn:
@@ -118,7 +119,9 @@ class Sessions:
 
     def hear(self, session_id: str, key: str, callback: Callback, words: str) -> Session:
         """A container calls. Raises NotFoundError, UnauthorizedError, ConflictError."""
-        session = self.get(session_id)
+        session = self._table.get(session_id)
+        if session is None:
+            raise NotFoundError("no such session")
         if not hmac.compare_digest(session.key.encode(), key.encode()):
             raise UnauthorizedError("this key is not the session's")
         app, now = self._app_of(session), self._clock.time()
@@ -129,65 +132,44 @@ class Sessions:
                 raise ConflictError(f"{callback} is not accepted: {after.why}")
             return after
 
-        return self._table.change(session_id, decide) or session
+        return self._records.change(session_id, decide) or session
 
     def on_task_change(self, change: TaskChange) -> None:
-        """ECS says something of a task. A task that no live session has any claim to is stopped."""
+        """ECS says something of a task. A task that no session has any claim to is stopped."""
         session_id = session_id_of(change.started_by)
         if session_id is None:
             return
         session = self._table.get(session_id)
         if session is None or not session.has_claim_to(change.task_arn):
-            self.stop_orphan(change)
+            self._stop_orphan(change)
             return
         change, ip = self._located(session, change)
         app, now = self._app_of(session), self._clock.time()
-        after = self._table.change(
+        after = self._records.change(
             session_id, lambda s: lifecycle.fold_task(s, change, ip, app, now)
         )
         if after is not None and not after.has_claim_to(change.task_arn):
-            self.stop_orphan(change)
+            self._stop_orphan(change)
 
-    def stop_orphan(self, change: TaskChange) -> bool:
-        """Stop a task that is no session's; False when it is on its way out already."""
+    def on_host_leaving(self, container_instance_arn: str) -> int:
+        """A host drains or is gone: what waits warm on it is drained, whoever is served stays."""
+        stopped = 0
+        for app in self._config.apps.by_name.values():
+            if not app.pool.maximum:
+                continue
+            _, members = self._table.look_through(app.name)
+            for session in members:
+                if session.container_instance == container_instance_arn:
+                    self.stop(session.id, Reason.DRAINED, "its host leaves", only=session.state)
+                    stopped += 1
+        return stopped
+
+    def _stop_orphan(self, change: TaskChange) -> None:
         if change.desired_status == "STOPPED" or change.is_stopped:
-            return False
+            return
         _log.warning("task %s is no live session's, stopping it", change.task_arn)
+        self._metrics.count("orphans_stopped")
         self._launcher.stop(change.task_arn, "no live session has any claim to this task")
-        return True
-
-    def _place(self, request: DispatchRequest) -> Session:
-        if request.idempotency_key is None:
-            session = self._new(request)
-            self._table.create(session)
-            return self._launches.launch(session)
-        key = request_key(request.owner, request.idempotency_key)
-        for _ in range(2):  # a lost race leaves the winner's session to be found
-            answered = self._table.answered(key)
-            existing = self._table.get(answered) if answered else None
-            match decide_placement(existing):
-                case Reuse(session):
-                    if session.app != request.app.name:
-                        raise ConflictError("this Idempotency-Key was used for another app")
-                    return session
-            session = self._new(request)
-            if self._table.create_for_request(session, key, replaces=answered):
-                return self._launches.launch(session)
-        raise UnavailableError("the same request is being answered", retry_after_seconds=1)
-
-    def _new(self, request: DispatchRequest) -> Session:
-        now, session_id = self._clock.time(), self._ids.uuid()
-        return Session(
-            id=session_id,
-            uuid=self._ids.uuid(),
-            key=self._ids.key(),
-            app=request.app.name,
-            owner=request.owner,
-            callback_url=f"{request.callback_base_url}/sessions/{session_id}/events",
-            created_at=now,
-            not_after=now + request.app.queue_seconds,
-            task_definition=self._launches.newest_revision(request.app),
-        )
 
     def _wait(self, session: Session, until: float) -> Session:
         started, pause = self._clock.time(), FIRST_POLL_SECONDS
@@ -196,8 +178,9 @@ class Sessions:
             if now >= until:
                 break
             self._clock.sleep(min(pause, until - now))
-            pause = max(FIRST_POLL_SECONDS / 2, (self._clock.time() - started) * (POLL_GROWTH - 1))
-            session = self.get(session.id)
+            waited = self._clock.time() - started
+            pause = max(FIRST_POLL_SECONDS / 2, waited * (POLL_GROWTH - 1))
+            session = self._table.get(session.id) or session
         return session
 
     def _located(self, session: Session, change: TaskChange) -> tuple[TaskChange, str | None]:

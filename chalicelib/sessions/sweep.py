@@ -6,15 +6,19 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import assert_never
 
 from chalicelib.config import Config
 from chalicelib.ecs.launcher import Launcher
+from chalicelib.metrics import Metrics
 from chalicelib.sessions import lifecycle, reaping
 from chalicelib.sessions.launching import Launches
 from chalicelib.sessions.model import Reason, Session, State
+from chalicelib.sessions.records import Records
 from chalicelib.sessions.service import Sessions
 from chalicelib.sessions.table import SessionsTable
+from chalicelib.sessions.tending import Tending
 
 PROBE_TIMEOUT_SECONDS = 2
 _log = logging.getLogger("usher.sessions")
@@ -27,17 +31,23 @@ class Sweep:
         self,
         *,
         table: SessionsTable,
+        records: Records,
         launcher: Launcher,
         launches: Launches,
         sessions: Sessions,
+        tending: Tending,
         config: Config,
+        metrics: Metrics,
         now: Callable[[], float],
     ) -> None:
         self._table = table
+        self._records = records
         self._launcher = launcher
         self._launches = launches
         self._sessions = sessions
+        self._tending = tending
         self._config = config
+        self._metrics = metrics
         self._now = now
 
     def run(self) -> dict[str, int]:
@@ -51,15 +61,31 @@ class Sweep:
         plan = reaping.plan_reaping(sessions, tasks, self._config.apps.by_name, self._now())
         taken: Counter[str] = Counter()
         for action in plan:
-            try:
-                self._act(action)
-                taken[type(action).__name__] += 1
-            except Exception:  # noqa: BLE001 - actions are independent, the next sweep tries again
-                _log.exception("sweep: %s failed", type(action).__name__)
-                taken["failed"] += 1
+            self._attempt(taken, type(action).__name__, partial(self._act, action))
+        for app in self._config.apps.by_name.values():
+            if app.pool.maximum:
+                self._attempt(taken, "Tend", partial(self._tending.tend, app))
+        self._measure(sessions, taken)
         if taken:
             _log.info("sweep: %s", dict(taken))
         return dict(taken)
+
+    def _attempt(self, taken: Counter[str], name: str, action: Callable[[], object]) -> None:
+        try:
+            action()
+            taken[name] += 1
+        except Exception:  # noqa: BLE001 - actions are independent, the next sweep tries again
+            _log.exception("sweep: %s failed", name)
+            taken["failed"] += 1
+
+    def _measure(self, sessions: list[Session], taken: Counter[str]) -> None:
+        for app in self._config.apps.by_name:
+            states = Counter(session.state for session in sessions if session.app == app)
+            for state in State:
+                if state is not State.ENDED:
+                    self._metrics.gauge("sessions", states[state], app=app, state=state.value)
+        for name, amount in taken.items():
+            self._metrics.count("sweep_actions", amount, action=name)
 
     def _act(self, action: reaping.Action) -> None:
         match action:
@@ -74,7 +100,7 @@ class Sweep:
             case reaping.EndLost(session_id):
                 now = self._now()
                 words = "ECS knows nothing of its task any more"
-                self._table.change(
+                self._records.change(
                     session_id, lambda s: lifecycle.end(s, Reason.LOST, words, now=now)
                 )
             case _:
@@ -83,7 +109,7 @@ class Sweep:
     def _ask(self, session: Session) -> None:
         if probe_connected(f"http://{session.ip}:{session.port}/healthz"):
             now = self._now()
-            self._table.change(session.id, lambda s: lifecycle.found_connected(s, now))
+            self._records.change(session.id, lambda s: lifecycle.found_connected(s, now))
             return
         cause = "no client came in time"
         self._sessions.stop(session.id, Reason.NEVER_CONNECTED, cause, only=State.RESERVED)

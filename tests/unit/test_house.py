@@ -9,16 +9,22 @@ ROOT = Path(__file__).parents[2]
 SHIPPED = ["app.py", "chalicelib", "session_handler"]
 MUST_BE_PURE = {
     "chalicelib/apps.py",
+    "chalicelib/callers.py",
     "chalicelib/ecs/failures.py",
+    "chalicelib/ecs/hosts.py",
     "chalicelib/ecs/requests.py",
     "chalicelib/ecs/task_changes.py",
     "chalicelib/ecs/task_definitions.py",
     "chalicelib/sessions/answers.py",
+    "chalicelib/sessions/items.py",
     "chalicelib/sessions/lifecycle.py",
+    "chalicelib/sessions/limits.py",
     "chalicelib/sessions/model.py",
     "chalicelib/sessions/placement.py",
+    "chalicelib/sessions/pool.py",
     "chalicelib/sessions/reaping.py",
     "chalicelib/sessions/requests.py",
+    "chalicelib/sessions/revisions.py",
     "session_handler/cursor.py",
     "session_handler/protocol.py",
 }

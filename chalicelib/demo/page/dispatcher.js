@@ -4,6 +4,7 @@ import { ending, refusal } from "./words.js";
 
 const WAIT_SECONDS = 20; // the dispatcher accepts 25, API Gateway ends a request at 29
 const MAX_RETRIES = 6;
+const BLINK_SECONDS = 0.3; // browsers break off requests when a network interface comes or goes
 const LONGEST_PAUSE_SECONDS = 60;
 const TEMPORARY = new Set([429, 502, 503, 504]);
 
@@ -52,6 +53,10 @@ async function patiently(attempt, { signal, report }) {
     } catch (error) {
       if (!(error instanceof Refusal) || error.retryAfter === null) throw error;
       if (tries === MAX_RETRIES) throw error;
+      if (tries === 0 && error.code === "unreachable") {
+        await pause(BLINK_SECONDS, signal);
+        continue;
+      }
       const seconds = Math.min(Math.max(error.retryAfter, 2 ** tries), LONGEST_PAUSE_SECONDS);
       report({ phase: "retrying", refusal: error, seconds });
       await pause(seconds, signal);
@@ -96,7 +101,8 @@ function pauseSeconds({ body, headers }, otherwise) {
   return Number.isFinite(seconds) && seconds > 0 ? Math.min(seconds, LONGEST_PAUSE_SECONDS) : otherwise;
 }
 
-function pause(seconds, signal) {
+/** Resolve after so many seconds, or reject as soon as the signal is aborted. */
+export function pause(seconds, signal) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(resolve, seconds * 1000);
     signal.addEventListener("abort", () => {

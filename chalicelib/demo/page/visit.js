@@ -1,6 +1,9 @@
 // One visit: from asking for a container to leaving it. Tells its story as events, touches no DOM.
 
-import { askForSession, libraryUrl, newKey, Refusal } from "./dispatcher.js";
+import { askForSession, libraryUrl, newKey, pause, Refusal } from "./dispatcher.js";
+
+const TRIES = 4;
+const PAUSE_SECONDS = 0.4;
 
 /**
  * `report` is told one object per turn, its `phase` being one of
@@ -45,7 +48,8 @@ export class Visit {
       this.#session = await askForSession({ base, app, key: newKey(), signal, report });
       const took = performance.now() - asked;
       report({ phase: "joining", session: this.#session, took });
-      await this.#join();
+      const { connect } = await this.#library();
+      this.#join(connect, TRIES);
     } catch (error) {
       if (this.#given.signal.aborted) this.#end({ phase: "over", left: true, bye: null, code: null });
       else if (error instanceof Refusal) this.#end({ phase: "failed", refusal: error });
@@ -70,8 +74,31 @@ export class Visit {
     fetch(place, { method: "DELETE", keepalive: true }).catch((error) => console.info("not given back", error));
   }
 
-  async #join() {
-    const { connect } = await this.#library();
+  /** The client library of this very container. */
+  async #library() {
+    const url = libraryUrl(this.#session.url);
+    for (let tries = 1; ; tries += 1) {
+      this.#given.signal.throwIfAborted();
+      try {
+        return await import(url.href);
+      } catch (error) {
+        if (tries === TRIES) throw this.#noLibrary(error);
+      }
+      url.hash = `try-${tries}`; // some browsers remember by its address what failed to load
+      await pause(PAUSE_SECONDS, this.#given.signal);
+    }
+  }
+
+  #noLibrary(error) {
+    const { ip, port } = this.#session;
+    return new Refusal({
+      title: "Your container does not answer.",
+      text: `It was given to you at ${ip}:${port}, but its client library could not be loaded (${error.message}).`,
+      code: "unreachable_container",
+    });
+  }
+
+  #join(connect, triesLeft) {
     this.#given.signal.throwIfAborted();
     this.#connection = connect(this.#session.url, {
       cursor: this.startCursor ?? undefined,
@@ -81,31 +108,20 @@ export class Visit {
       },
       onRecords: (records) => this.onRecords(records),
       onGap: (gap) => this.report({ phase: "gap", gap }),
-      onClose: (close) => this.#closed(close),
+      onClose: (close) => {
+        const again = !close.opened && !this.#left && triesLeft > 1;
+        if (again) setTimeout(() => this.#joinAgain(connect, triesLeft - 1), PAUSE_SECONDS * 1000);
+        else this.#closed(close);
+      },
     });
   }
 
-  /** The client library of this very container; a second try, for networks that need one. */
-  async #library() {
-    const url = libraryUrl(this.#session.url);
-    try {
-      return await import(url.href);
-    } catch (firstError) {
-      url.hash = "again"; // a module that failed to load is remembered by its address
-      try {
-        return await import(url.href);
-      } catch {
-        throw new Refusal({
-          title: "Your container does not answer.",
-          text: `It was given to you at ${this.#session.ip}:${this.#session.port}, but its client library could not be loaded (${firstError.message}).`,
-          code: "unreachable_container",
-        });
-      }
-    }
+  #joinAgain(connect, triesLeft) {
+    if (this.#left) this.#closed({ code: null, bye: null });
+    else this.#join(connect, triesLeft);
   }
 
-  #closed(close) {
-    const { code, bye } = close;
+  #closed({ code, bye }) {
     if (this.#live || this.#left) {
       this.#end({ phase: "over", left: this.#left, bye, code });
       return;

@@ -1,10 +1,12 @@
 """What is asked of ECS, and what its refusals mean."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.apps import App
+from chalicelib.apps import App, Placement, PoolSize
 from chalicelib.config import load_config
 from chalicelib.ecs.failures import LaunchError, LaunchFailure, classify_error, classify_failures
 from chalicelib.ecs.requests import MAX_OVERRIDES_CHARACTERS, client_token, run_task_for
@@ -114,6 +116,32 @@ def test_only_a_no_for_certain_makes_a_new_attempt():
 def test_retries_come_later_and_later_but_not_without_bound():
     delays = [after(LaunchFailure.CAPACITY, tries).delay_seconds for tries in range(1, 9)]
     assert delays == [1, 2, 4, 8, 16, 30, 30, 30]
+
+
+def test_a_session_that_nobody_waits_for_does_not_queue_for_room():
+    nobodys = queued(owner=None)
+    error = LaunchError(LaunchFailure.CAPACITY, "words")
+    assert isinstance(decide_after_failure(nobodys, error, 1, 1001.0), GiveUp)
+
+
+def test_placement_is_asked_for_in_ecs_words():
+    placement = Placement(
+        spread=("attribute:ecs.availability-zone",), binpack="memory", constraints=("x == y",)
+    )
+    app = App(name="chat", image="chat", placement=placement)
+    request = run_task_for(task_request_for(queued(), app, CONFIG), "c")
+    assert request["placementStrategy"] == [
+        {"type": "spread", "field": "attribute:ecs.availability-zone"},
+        {"type": "binpack", "field": "memory"},
+    ]
+    assert request["placementConstraints"] == [{"type": "memberOf", "expression": "x == y"}]
+
+
+def test_a_container_of_the_pool_waits_for_its_claim_too():
+    app = App(name="chat", image="chat", pool=PoolSize(1, 2, max_age_seconds=600))
+    told = environment_for(replace(queued(), pooled=True), app, CONFIG)
+    assert told["CONNECT_DEADLINE_SECONDS"] == "630"
+    assert environment_for(queued(), app, CONFIG)["CONNECT_DEADLINE_SECONDS"] == "30"
 
 
 def test_a_refusal_ends_the_session_with_ecs_words():

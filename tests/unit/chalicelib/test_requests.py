@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.apps import App, Apps
+from chalicelib.callers import Caller
 from chalicelib.contract import Callback
 from chalicelib.errors import BadRequestError, NotFoundError, UnknownAppError
 from chalicelib.sessions.answers import body_of, status_of
@@ -27,7 +28,7 @@ def parse(query=None, headers=None):
         query or {},
         headers or {},
         apps=APPS,
-        owner="somebody",
+        caller=Caller("somebody", key_scope="somebody"),
         callback_base_url="http://dispatcher",
         default_wait_seconds=20,
         max_wait_seconds=25,

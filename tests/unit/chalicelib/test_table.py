@@ -1,6 +1,7 @@
 """Sessions in the very table that infra/template.yaml describes, on moto."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import boto3
 import pytest
@@ -10,18 +11,17 @@ from moto import mock_aws
 
 from chalicelib.config import load_config
 from chalicelib.sessions import lifecycle
+from chalicelib.sessions.items import app_from_item, app_to_item, from_item, request_key, to_item
+from chalicelib.sessions.limits import Limit, counters_of
 from chalicelib.sessions.model import Change, Reason, Session, State
-from chalicelib.sessions.table import SessionsTable, from_item, request_key, to_item
-from local.provision import ACCOUNT, TEMPLATE, plan
-from local.template import Place, load_template
+from chalicelib.sessions.revisions import AppState, Failing
+from chalicelib.sessions.table import Answered, Full, Lost, SessionsTable
+from local.provision import read_plan
 from tests.unit.chalicelib.test_lifecycle import START, asked_to_stop, launched, queued, until
 
 CONFIG = load_config({"STAGE": "test"})
-CALLS = plan(
-    load_template(TEMPLATE.read_text(encoding="utf-8")),
-    {"Stage": "test"},
-    Place(region="us-east-1", account=ACCOUNT, stack="usher-test"),
-)
+TEMPLATE = Path(__file__).parents[3] / "infra" / "template.yaml"
+CALLS = read_plan(TEMPLATE, {"Stage": "test"}, "us-east-1", "test")
 
 
 @pytest.fixture
@@ -76,15 +76,22 @@ def test_an_item_reads_back_as_the_record_it_was(session):
     assert from_item(to_item(session)) == session
 
 
+def test_the_state_of_an_app_reads_back_as_it_was():
+    state = AppState(
+        name="chat", version=3, proven="arn:1", failing={"arn:2": Failing(2, "no such image", 7.5)}
+    )
+    assert app_from_item(app_to_item(state)) == state
+
+
 def test_a_record_is_put_once(table):
-    assert table.create(queued()) is True
-    assert table.create(queued()) is False
+    assert table.enter(queued()) == queued()
+    assert table.enter(queued()) is Lost.SESSION
     assert table.get(queued().id) == queued()
     assert table.get("another") is None
 
 
 def test_a_write_expects_the_record_it_read(table):
-    table.create(queued())
+    table.enter(queued())
     quicker = table.replace(queued(), launched(queued(), 1001.0))
     assert quicker is not None
     assert quicker.version == 2
@@ -93,7 +100,7 @@ def test_a_write_expects_the_record_it_read(table):
 
 
 def test_a_change_is_decided_again_when_somebody_was_quicker(table):
-    table.create(queued())
+    table.enter(queued())
     seen = []
 
     def stop(before):
@@ -102,15 +109,14 @@ def test_a_change_is_decided_again_when_somebody_was_quicker(table):
         seen.append(before.state)
         return lifecycle.fold_stop(before, Reason.STOPPED, "asked", 1002.0)
 
-    after = table.change(queued().id, stop)
+    before, after = table.change(queued().id, stop)
     assert seen == [State.QUEUED, State.STARTING]
-    assert after is not None
-    assert after.state is State.STOPPING
+    assert (before.state, after.state) == (State.STARTING, State.STOPPING)
 
 
 def test_what_changes_nothing_writes_nothing(table):
-    table.create(queued())
-    assert table.change(queued().id, lambda session: session) == queued()
+    table.enter(queued())
+    assert table.change(queued().id, lambda session: session) == (queued(), queued())
     assert table.change("another", lambda session: session) is None
 
 
@@ -118,7 +124,7 @@ def test_only_what_has_not_ended_is_live(table):
     ended = replace(asked_to_stop(queued(), 1001.0), id="00000000-0000-4000-8000-000000000000")
     other = replace(until(*START), id="ffffffff-0000-4000-8000-000000000000")
     for session in (queued(), ended, other):
-        table.create(session)
+        table.enter(session)
     assert {session.id for session in table.live()} == {queued().id, other.id}
 
 
@@ -126,13 +132,64 @@ def test_a_request_is_answered_once(table):
     key = request_key("somebody", "abc")
     first, second = queued(), replace(queued(), id="11111111-2222-4333-8444-555555555555")
     assert table.answered(key) is None
-    assert table.create_for_request(first, key, replaces=None) is True
-    assert table.create_for_request(second, key, replaces=None) is False
+    assert table.enter(first, answers=Answered(key)) == first
+    assert table.enter(second, answers=Answered(key)) is Lost.REQUEST
     assert table.answered(key) == first.id
     assert table.get(second.id) is None
-    assert table.create_for_request(second, key, replaces=first.id) is True
+    assert table.enter(second, answers=Answered(key, replaces=first.id)) == second
     assert table.answered(key) == second.id
 
 
 def test_owners_do_not_share_keys():
     assert request_key("a", "key") != request_key("b", "key")
+
+
+def warm(number: int) -> Session:
+    session = replace(queued(owner=None), id=f"{number:08x}-0000-4000-8000-000000000000")
+    for fold in START:
+        session = fold(session, 1001.0)
+    return replace(session, created_at=1000.0 + number)
+
+
+def test_a_look_shows_the_app_and_what_waits_ready_ones_first(table):
+    starting = replace(queued(owner=None), created_at=1.0, app="chat")
+    for session in (warm(2), starting, warm(1), until(*START)):
+        table.enter(session)
+    state, members = table.look("chat")
+    assert state == AppState("chat")
+    assert [session.id for session in members] == [warm(1).id, warm(2).id, starting.id]
+    table.change_app("chat", lambda s: replace(s, proven="arn:1"))
+    assert table.look("chat")[0].proven == "arn:1"
+    assert table.look_through("chat")[1] == members
+    assert table.look("other") == (AppState("other"), [])
+
+
+def test_a_warm_session_is_claimed_once(table):
+    table.enter(warm(1))
+    mine, yours = (replace(warm(1), owner=name) for name in ("me", "you"))
+    won = table.enter(mine, before=warm(1))
+    assert isinstance(won, Session)
+    assert table.enter(yours, before=warm(1)) is Lost.SESSION
+    assert table.get(won.id).owner == "me"
+    assert table.look("chat")[1] == []
+
+
+def test_counters_rise_with_the_session_and_fall_with_its_end(table):
+    (counter,) = counters_of(Limit("total", 1))
+    other = replace(queued(), id="11111111-2222-4333-8444-555555555555")
+    held = replace(queued(), counters=(counter.key,))
+    assert table.enter(held, counters=[counter]) == held
+    assert table.enter(other, counters=[counter]) == Full((counter,))
+    assert table.get(other.id) is None
+    assert table.counted(counter.key) == 1
+    ended = table.replace(held, asked_to_stop(held, 1001.0))
+    assert ended is not None
+    assert table.replace(held, asked_to_stop(held, 1001.0)) is None
+    assert table.counted(counter.key) == 0
+    assert table.enter(other, counters=[counter]) == other
+
+
+def test_a_lone_counter_stops_at_its_maximum(table):
+    assert [table.count("rate#1", 2, 9) for _ in range(3)] == [True, True, False]
+    assert table.counted("rate#1") == 2
+    assert table.count("free", None, 9)

@@ -1,0 +1,158 @@
+"""Handing a session to whoever asks: a warm one by one conditional write, else a cold one.
+
+The hot path is two round trips: one query has the app's state and what is warm, one transaction
+takes a session, remembers the request and raises the counters.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from chalicelib.config import Config
+from chalicelib.errors import BusyError, ConflictError, LimitError, RevisionFailingError
+from chalicelib.sessions import lifecycle
+from chalicelib.sessions.creation import Chance, new_session
+from chalicelib.sessions.deployed import Revisions
+from chalicelib.sessions.items import request_key
+from chalicelib.sessions.limits import Counter, Limit, choose, limits_for, lowered_at_end
+from chalicelib.sessions.model import Session, State
+from chalicelib.sessions.placement import Claim, decide_placement
+from chalicelib.sessions.requests import DispatchRequest
+from chalicelib.sessions.revisions import AppState, Open, choose_revision, serves
+from chalicelib.sessions.table import Answered, Full, Lost, SessionsTable
+
+ATTEMPTS = 24
+"""How many lost races a request puts up with before it is told to come back."""
+
+
+@dataclass
+class _Attempt:
+    """What a request knows while it tries."""
+
+    candidates: list[Session]
+    limits: list[Limit]
+    full: frozenset[str] = frozenset()
+    answers: Answered | None = None
+
+
+class Claims:
+    """Finds every request its session."""
+
+    def __init__(
+        self,
+        *,
+        table: SessionsTable,
+        revisions: Revisions,
+        config: Config,
+        chance: Chance,
+        now: Callable[[], float],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self._table = table
+        self._revisions = revisions
+        self._config = config
+        self._chance = chance
+        self._now = now
+        self._sleep = sleep
+
+    def enter(self, request: DispatchRequest) -> Session:
+        """The session of this request: reused, claimed or new (QUEUED, not launched yet).
+
+        Raises LimitError, RevisionFailingError, ConflictError, BusyError.
+        """
+        state, members = self._table.look(request.app.name)
+        newest = self._revisions.newest(request.app)
+        attempt = self._prepare(request, state, members, newest)
+        for tried in range(ATTEMPTS):
+            placement = decide_placement(attempt.candidates, self._chance.part())
+            before = placement.session if isinstance(placement, Claim) else None
+            session = (
+                self._claimed(before, request) if before else self._new(request, state, newest)
+            )
+            outcome = self._try(session, before, attempt)
+            match outcome:
+                case Session():
+                    return outcome
+                case Full(counters):
+                    attempt.full |= {counter.key for counter in counters}
+                case Lost.SESSION:
+                    attempt.candidates = [s for s in attempt.candidates if s is not before]
+                case Lost.REQUEST:
+                    answered = self._answered(request, attempt)
+                    if answered is not None:
+                        return answered
+                case Lost.CONFLICT:
+                    self._sleep(0.005 * (tried + 1) * self._chance.part())
+        raise BusyError("too many requests at once", retry_after_seconds=1)
+
+    def _prepare(
+        self, request: DispatchRequest, state: AppState, members: list[Session], newest: str
+    ) -> _Attempt:
+        warm = [s for s in members if s.state is State.WARM]
+        current = [s for s in warm if s.task_definition == newest]
+        before = [s for s in warm if s not in current and serves(state, s.task_definition, newest)]
+        attempt = _Attempt(
+            candidates=current or before,
+            limits=limits_for(
+                self._config.apps.limits,
+                app=request.app.name,
+                app_maximum=request.app.max_sessions,
+                owner=request.caller.owner,
+                now=self._now(),
+            ),
+        )
+        if request.idempotency_key is not None:
+            attempt.answers = Answered(
+                request_key(request.caller.key_scope, request.idempotency_key)
+            )
+        return attempt
+
+    def _try(
+        self, session: Session, before: Session | None, attempt: _Attempt
+    ) -> Session | Lost | Full:
+        counters = [self._counter(limit, attempt.full) for limit in attempt.limits]
+        held = replace(session, counters=lowered_at_end(counters))
+        return self._table.enter(held, before=before, answers=attempt.answers, counters=counters)
+
+    def _counter(self, limit: Limit, full: frozenset[str]) -> Counter:
+        counter = choose(limit, self._chance.part(), full)
+        if counter is None:
+            wait = 1 if limit.is_rate else 5
+            raise LimitError(
+                f"the limit of {limit.maximum} for {limit.words} is reached",
+                retry_after_seconds=wait,
+            )
+        return counter
+
+    def _answered(self, request: DispatchRequest, attempt: _Attempt) -> Session | None:
+        """The live session this request got before; else `attempt` replaces the ended one."""
+        if attempt.answers is None:
+            raise AssertionError("only a request with a key can have been answered")
+        session_id = self._table.answered(attempt.answers.key)
+        existing = self._table.get(session_id) if session_id else None
+        if existing is not None and existing.is_live:
+            if existing.app != request.app.name:
+                raise ConflictError("this Idempotency-Key was used for another app")
+            return existing
+        attempt.answers = replace(attempt.answers, replaces=session_id)
+        return None
+
+    def _claimed(self, warm: Session, request: DispatchRequest) -> Session:
+        owned = replace(warm, owner=request.caller.owner)
+        return lifecycle.reserve(owned, request.app, self._now(), "claimed")
+
+    def _new(self, request: DispatchRequest, state: AppState, newest: str) -> Session:
+        now = self._now()
+        chosen = choose_revision(state, newest, now)
+        if isinstance(chosen, Open):
+            raise RevisionFailingError(
+                chosen.reason, retry_after_seconds=chosen.retry_after_seconds
+            )
+        return new_session(
+            self._chance,
+            app_name=request.app.name,
+            owner=request.caller.owner,
+            callback_base_url=request.callback_base_url,
+            task_definition=chosen,
+            now=now,
+            queue_seconds=request.app.queue_seconds,
+        )

@@ -1,0 +1,44 @@
+"""A new record, with everything random passed in."""
+
+from typing import Protocol
+
+from chalicelib.sessions.model import Session
+
+
+class Chance(Protocol):
+    """Randomness, so that tests can pass their own."""
+
+    def uuid(self) -> str:
+        """A random UUID, version 4."""
+
+    def key(self) -> str:
+        """A secret that nobody guesses."""
+
+    def part(self) -> float:
+        """A number from 0 up to 1."""
+
+
+def new_session(
+    chance: Chance,
+    *,
+    app_name: str,
+    owner: str | None,
+    callback_base_url: str,
+    task_definition: str,
+    now: float,
+    queue_seconds: float,
+) -> Session:
+    """A QUEUED session of `owner`, or for the pool where there is none yet."""
+    session_id = chance.uuid()
+    return Session(
+        id=session_id,
+        uuid=chance.uuid(),
+        key=chance.key(),
+        app=app_name,
+        owner=owner,
+        pooled=owner is None,
+        callback_url=f"{callback_base_url}/sessions/{session_id}/events",
+        created_at=now,
+        not_after=now + queue_seconds,
+        task_definition=task_definition,
+    )

@@ -1,0 +1,90 @@
+"""How many sessions there may be: counters that are written with the sessions they count. Pure.
+
+A counter is raised in the transaction that hands a session to its owner and lowered in the one that
+ends it, so it cannot drift. DynamoDB lets one transaction at a time touch an item; a large limit is
+therefore split over several counters, each with its share, whose sum is the limit to the one.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chalicelib.apps import Limits
+
+SESSIONS_PER_SHARD = 50
+MAX_SHARDS = 16
+RATE_KEPT_SECONDS = 3_600
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At most `maximum` of what `scope` names."""
+
+    scope: str
+    maximum: int
+    expire_at: int | None = None
+    """For rates: when the counter may be forgotten. Nothing lowers it."""
+
+    @property
+    def words(self) -> str:
+        """What is limited, for people."""
+        kind, _, name = self.scope.partition("/")
+        told = {"owner": "sessions of one owner", "second": "requests a second"}
+        return f"sessions of app {name}" if kind == "app" else told.get(kind, "all sessions")
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether it counts requests of one second instead of sessions that live."""
+        return self.expire_at is not None
+
+
+@dataclass(frozen=True)
+class Counter:
+    """One item of the table that counts; `limit` is what it is a share of."""
+
+    key: str
+    maximum: int
+    limit: Limit
+
+
+def limits_for(
+    limits: Limits, *, app: str, app_maximum: int, owner: str, now: float
+) -> list[Limit]:
+    """All limits that a request of `owner` for `app` counts against."""
+    found = []
+    if limits.total:
+        found.append(Limit("total", limits.total))
+    if app_maximum:
+        found.append(Limit(f"app/{app}", app_maximum))
+    if limits.per_owner:
+        found.append(Limit(f"owner/{_short(owner)}", limits.per_owner))
+    if limits.per_second:
+        second = int(now)
+        expire_at = second + RATE_KEPT_SECONDS
+        found.append(Limit(f"second/{second}", limits.per_second, expire_at))
+    return found
+
+
+def counters_of(limit: Limit) -> list[Counter]:
+    """The counters a limit is split into. Their maxima add up to the limit."""
+    shards = max(1, min(MAX_SHARDS, limit.maximum // SESSIONS_PER_SHARD))
+    share, rest = divmod(limit.maximum, shards)
+    return [
+        Counter(f"limit#{limit.scope}#{n}", share + (1 if n < rest else 0), limit)
+        for n in range(shards)
+    ]
+
+
+def choose(limit: Limit, chance: float, full: frozenset[str]) -> Counter | None:
+    """One counter of `limit` not known to be full; `chance` (0 to 1) picks. None: all are full."""
+    free = [counter for counter in counters_of(limit) if counter.key not in full]
+    return free[int(chance * len(free)) % len(free)] if free else None
+
+
+def lowered_at_end(counters: Sequence[Counter]) -> tuple[str, ...]:
+    """The keys that the session's end gives back."""
+    return tuple(counter.key for counter in counters if not counter.limit.is_rate)
+
+
+def _short(owner: str) -> str:
+    return hashlib.sha256(owner.encode()).hexdigest()[:24]

@@ -1,0 +1,93 @@
+"""What is learnt from sessions that moved on: which revisions work, what the pool lacks."""
+
+import logging
+from collections.abc import Callable
+
+from chalicelib.config import Config
+from chalicelib.metrics import Metrics
+from chalicelib.sessions.deployed import Revisions
+from chalicelib.sessions.launch_queue import LaunchQueue
+from chalicelib.sessions.model import COMING, Reason, Session, State
+from chalicelib.sessions.revisions import fold_failure, fold_success
+from chalicelib.sessions.table import SessionsTable
+
+READY = frozenset({State.WARM, State.RESERVED})
+_log = logging.getLogger("usher.sessions")
+
+
+class Outcomes:
+    """Keeps the breakers, asks for the pool to be tended, counts."""
+
+    def __init__(
+        self,
+        *,
+        table: SessionsTable,
+        queue: LaunchQueue,
+        revisions: Revisions,
+        config: Config,
+        metrics: Metrics,
+        now: Callable[[], float],
+    ) -> None:
+        self._table = table
+        self._queue = queue
+        self._revisions = revisions
+        self._config = config
+        self._metrics = metrics
+        self._now = now
+
+    def learn(self, before: Session, after: Session) -> None:
+        """Take in one move. It was written, so a crash here loses a count and no session."""
+        _log.info(
+            "session %s: %s to %s",
+            after.id,
+            before.state,
+            after.state,
+            extra={"session": after.id, "app": after.app, "reason": after.reason},
+        )
+        self._measure(before, after)
+        if before.state in COMING and after.state in READY:
+            self._succeeded(after)
+        elif after.state is State.ENDED and after.reason is Reason.FAILED_TO_START:
+            self._failed(after)
+        self._mind_the_pool(before, after)
+
+    def _succeeded(self, session: Session) -> None:
+        app = self._config.apps.get(session.app)
+        if app is None or session.task_definition is None:
+            return
+        revision, newest = session.task_definition, self._revisions.newest(app)
+        self._table.change_app(app.name, lambda s: fold_success(s, revision, newest))
+
+    def _failed(self, session: Session) -> None:
+        if session.task_definition is None:
+            return
+        revision, now = session.task_definition, self._now()
+        words = session.detail or "no reason was given"
+        state = self._table.change_app(session.app, lambda s: fold_failure(s, revision, words, now))
+        _log.warning(
+            "revision %s of %s failed to start, %s in a row: %s",
+            session.revision,
+            session.app,
+            state.failing[revision].count,
+            words,
+        )
+
+    def _mind_the_pool(self, before: Session, after: Session) -> None:
+        app = self._config.apps.get(after.app)
+        if app is None or not app.pool.maximum:
+            return
+        if after.state is State.ACTIVE:
+            self._queue.tend(app.name, claimed=True)
+        elif after.state is State.ENDED and before.owner is None:
+            self._queue.tend(app.name, claimed=False)
+
+    def _measure(self, before: Session, after: Session) -> None:
+        app = after.app
+        if after.state is State.RESERVED and before.state in COMING:
+            self._metrics.observe(
+                "time_to_address_seconds", self._now() - after.created_at, app=app
+            )
+        if after.state in READY and after.ready_at is not None and before.state in COMING:
+            self._metrics.observe("start_seconds", after.ready_at - after.created_at, app=app)
+        if after.state is State.ENDED:
+            self._metrics.count("sessions_ended", app=app, reason=str(after.reason))

@@ -1,0 +1,32 @@
+"""Changing a record, and learning from the change. All state changes after the entry pass here."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from chalicelib.sessions.model import Session
+from chalicelib.sessions.table import SessionsTable
+
+
+class Learner(Protocol):
+    """Somebody who wants to know how sessions move on."""
+
+    def learn(self, before: Session, after: Session) -> None:
+        """A record moved from one state to another; called once for each move written."""
+
+
+class Records:
+    """The table of sessions, and those who learn from what is written to it."""
+
+    def __init__(self, table: SessionsTable, learner: Learner) -> None:
+        self._table = table
+        self._learner = learner
+
+    def change(self, session_id: str, decide: Callable[[Session], Session]) -> Session | None:
+        """Load, decide, write on condition (see `SessionsTable.change`); None without a record."""
+        changed = self._table.change(session_id, decide)
+        if changed is None:
+            return None
+        before, after = changed
+        if before.state is not after.state:
+            self._learner.learn(before, after)
+        return after

@@ -1,0 +1,167 @@
+"""Looking after the warm pool: outside of any request, one at a time for each app."""
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from chalicelib.apps import App
+from chalicelib.config import Config
+from chalicelib.errors import ConfigurationError
+from chalicelib.metrics import Metrics
+from chalicelib.sessions.creation import Chance, new_session
+from chalicelib.sessions.deployed import Revisions
+from chalicelib.sessions.launch_queue import LaunchQueue, Tend
+from chalicelib.sessions.launching import Launches
+from chalicelib.sessions.model import Reason, Session, State
+from chalicelib.sessions.pool import PoolPlan, plan_pool
+from chalicelib.sessions.revisions import AppState, choose_revision
+from chalicelib.sessions.service import Sessions
+from chalicelib.sessions.table import SessionsTable
+
+LEASE_SECONDS = 30
+"""For how long a tender is believed to be at work; a crashed one is waited out."""
+HOLD_SECONDS = 1
+"""How long after a tending the next one waits: the index has to show what was started."""
+STARTS_AT_ONCE = 20
+STARTERS = 8
+
+_log = logging.getLogger("usher.sessions")
+
+
+@dataclass(frozen=True)
+class Tended:
+    """What was done for a pool."""
+
+    started: int
+    drained: int
+
+
+class Tending:
+    """Fills and drains pools."""
+
+    def __init__(
+        self,
+        *,
+        table: SessionsTable,
+        launches: Launches,
+        sessions: Sessions,
+        revisions: Revisions,
+        queue: LaunchQueue,
+        config: Config,
+        metrics: Metrics,
+        chance: Chance,
+        now: Callable[[], float],
+    ) -> None:
+        self._table = table
+        self._launches = launches
+        self._sessions = sessions
+        self._revisions = revisions
+        self._queue = queue
+        self._config = config
+        self._metrics = metrics
+        self._chance = chance
+        self._now = now
+
+    def on_message(self, message: Tend) -> None:
+        """Somebody claimed, or a warm one died: count the claim, tend the pool."""
+        app = self._config.apps.get(message.app)
+        if app is None or not app.pool.maximum:
+            return
+        now = self._now()
+        if message.claimed:
+            self._table.count(_claims_key(app.name, now), None, int(now) + 3_600)
+        self.tend(app, again=message.again)
+
+    def tend(self, app: App, *, again: bool = False) -> Tended | None:
+        """Bring the pool of `app` to its size; None when somebody else is at it.
+
+        Who finds somebody at work leaves a note, and the first to leave one sees to it that
+        the pool is looked at again: a claim during a tending is never forgotten.
+        """
+        if not self._take_turn(app, again):
+            return None
+        try:
+            return self._tend(app)
+        finally:
+            until = self._now() + HOLD_SECONDS
+            self._table.change_app(app.name, lambda s: replace(s, tended_until=until))
+
+    def _take_turn(self, app: App, again: bool) -> bool:
+        now, won, first = self._now(), False, False
+
+        def decide(state: AppState) -> AppState:
+            nonlocal won, first
+            won, first = state.tended_until <= now, not state.tend_again
+            if won:
+                return replace(state, tended_until=now + LEASE_SECONDS, tend_again=False)
+            return replace(state, tend_again=True) if first else state
+
+        self._table.change_app(app.name, decide)
+        if not won and (first or again):
+            self._queue.tend(app.name, again=True, delay_seconds=HOLD_SECONDS)
+        return won
+
+    def _tend(self, app: App) -> Tended:
+        now = self._now()
+        state, members = self._table.look_through(app.name)
+        newest = self._revisions.newest(app)
+        plan = plan_pool(
+            members,
+            app.pool,
+            state,
+            newest=newest,
+            claims_per_second=self._claims_per_second(app, now),
+            now=now,
+        )
+        for session in plan.drain:
+            self._drain(session)
+        started = self._start(app, plan, choose_revision(state, newest, now) == newest, newest)
+        warm = sum(1 for session in members if session.state is State.WARM)
+        self._metrics.gauge("pool_warm", warm, app=app.name)
+        self._metrics.gauge("pool_members", len(members) + started, app=app.name)
+        if started or plan.drain:
+            _log.info("pool of %s: %d started, %d drained", app.name, started, len(plan.drain))
+        return Tended(started, len(plan.drain))
+
+    def _start(self, app: App, plan: PoolPlan, may_start: bool, newest: str) -> int:
+        if not may_start or not plan.start:
+            return 0
+        base_url = self._config.callback_base_url
+        if base_url is None:
+            raise ConfigurationError("a pool needs CALLBACK_BASE_URL: no request tells it")
+        wanted = min(plan.start, STARTS_AT_ONCE)
+        allowed = sum(1 for _ in range(wanted) if self._launches.may_start())
+        with ThreadPoolExecutor(max_workers=STARTERS) as starters:
+            sessions = list(
+                starters.map(lambda _: self._start_one(app, newest, base_url), range(allowed))
+            )
+        if allowed < plan.start and all(session.is_live for session in sessions):
+            self._queue.tend(app.name, delay_seconds=HOLD_SECONDS)
+        return sum(1 for session in sessions if session.is_live)
+
+    def _start_one(self, app: App, newest: str, base_url: str) -> Session:
+        session = new_session(
+            self._chance,
+            app_name=app.name,
+            owner=None,
+            callback_base_url=base_url,
+            task_definition=newest,
+            now=self._now(),
+            queue_seconds=app.queue_seconds,
+        )
+        self._table.enter(session)
+        return self._launches.launch(session)
+
+    def _drain(self, session: Session) -> None:
+        cause = "too old, too many, or of a revision that no longer serves"
+        self._sessions.stop(session.id, Reason.DRAINED, cause, only=session.state)
+
+    def _claims_per_second(self, app: App, now: float) -> float:
+        this_minute = self._table.counted(_claims_key(app.name, now))
+        last_minute = self._table.counted(_claims_key(app.name, now - 60))
+        return (this_minute + last_minute) / (60 + now % 60)
+
+
+def _claims_key(app: str, at: float) -> str:
+    return f"claims#{app}#{int(at // 60)}"
