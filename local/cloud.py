@@ -34,6 +34,9 @@ from local.triggers.schedules import scheduled_event
 ROOT = Path(__file__).parent.parent
 STAGE = "local"
 READY_SECONDS = 60.0
+HEALTHY_SECONDS = 10.0
+"""How long GET /health may answer that something is wrong before the start has failed."""
+
 CLOSE_SECONDS = 8.0
 """How long the engine may take to end all tasks; sessions get their SIGTERM at once."""
 
@@ -115,6 +118,8 @@ class Cloud:
     run: RunFolder
     listeners: Listeners
     say: Callable[[str], None]
+    stop: threading.Event
+    """Set when the end is wanted; the start looks at it between its steps."""
     faults: Faults = field(default_factory=Faults)
 
     def __post_init__(self) -> None:
@@ -135,7 +140,8 @@ class Cloud:
     def start(self) -> None:
         """Start everything; returns when the dispatcher's health check answers.
 
-        Raises NoRuntimeError, TemplateError, ConfigurationError, DispatcherDiedError.
+        Raises NoRuntimeError, TemplateError, ConfigurationError, DispatcherDiedError,
+        NotHealthyError, StopRequestedError.
         """
         options = self.options
         calls = read_plan(options.template, {"Stage": STAGE}, options.region, STAGE)
@@ -155,13 +161,18 @@ class Cloud:
         with self._step("triggers"):
             triggers.start(functions)
         with self._step("health check"):
-            self._wait_healthy()
+            self._wait_healthy(dispatcher.last_words)
 
     @contextmanager
     def _step(self, what: str) -> Iterator[None]:
+        self._check_wanted()
         started = time.monotonic()
         yield
         self.say(f"started {what} ({time.monotonic() - started:.2f} s)")
+
+    def _check_wanted(self) -> None:
+        if self.stop.is_set():
+            raise StopRequestedError
 
     def _make_machines(self) -> Machines:
         session = session_image(ROOT)
@@ -256,8 +267,8 @@ class Cloud:
         self._server.start()
         return triggers
 
-    def _wait_healthy(self) -> None:
-        deadline = time.monotonic() + READY_SECONDS
+    def _wait_healthy(self, last_words: Callable[[], str]) -> None:
+        deadline = time.monotonic() + HEALTHY_SECONDS
         while True:
             connection = http.client.HTTPConnection(
                 LOOPBACK, _port(self.listeners.dispatcher), timeout=READY_SECONDS
@@ -271,8 +282,11 @@ class Cloud:
             if response.status == 200:
                 return
             if time.monotonic() > deadline:
-                raise NotHealthyError(f"GET /health answers {response.status}: {body}")
-            time.sleep(0.1)
+                raise NotHealthyError(
+                    f"GET /health answers {response.status}: {body}\n{last_words()}"
+                )
+            self.stop.wait(0.1)
+            self._check_wanted()
 
     # While it runs.
 
@@ -350,6 +364,10 @@ class Cloud:
     def _close_server(self) -> None:
         if self._server:
             self._server.close()
+
+
+class StopRequestedError(Exception):
+    """The end was asked for before everything had started."""
 
 
 class NotHealthyError(Exception):

@@ -133,6 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
+    logging.getLogger("botocore").setLevel(logging.WARNING)
     threading.Thread(target=_die_with_parent, name="parent", daemon=True).start()
     Handler.access_log = options.access_log
 

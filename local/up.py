@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--pool", type=int, metavar="N", help="keep at least N warm containers of each app")
     add(
         "--feed",
+        type=feed_source,
         default="demo",
         metavar="WHAT",
         help="what flows through the stream: demo, none, or a file of JSON lines",
@@ -86,6 +87,13 @@ def image_source(text: str) -> ImageSource:
     return ImageSource(name=name, dockerfile=context / "Dockerfile", context=context)
 
 
+def feed_source(text: str) -> str:
+    """The value of --feed."""
+    if text not in {"demo", "none"} and not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither demo, none nor a file")
+    return text
+
+
 def positive(text: str) -> int:
     """A whole number of at least one; ValueError otherwise."""
     if int(text) < 1:
@@ -93,25 +101,20 @@ def positive(text: str) -> int:
     return int(text)
 
 
-class StopRequestedError(BaseException):
-    """A signal came while the cloud was starting."""
-
-
 class Signals:
-    """SIGINT, SIGTERM and SIGHUP: the first asks for the end, the second insists on it."""
+    """SIGINT, SIGTERM and SIGHUP: the first asks for the end, the second insists on it.
+
+    The first only sets `stop`, which the start looks at between its steps: an exception out of
+    nowhere could leave a process behind that nobody knows of yet.
+    """
 
     def __init__(self) -> None:
         self.stop = threading.Event()
-        self._starting = True
 
     def install(self) -> None:
-        """Take the signals from now on. While starting, the first one raises StopRequestedError."""
+        """Take the signals from now on."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
-
-    def started(self) -> None:
-        """From now on, the first signal only sets `stop`."""
-        self._starting = False
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         if self.stop.is_set():
@@ -119,8 +122,6 @@ class Signals:
             sys.stderr.flush()
             os._exit(EXIT_FORCED)
         self.stop.set()
-        if self._starting:
-            raise StopRequestedError
 
 
 class Say:
@@ -145,14 +146,7 @@ def run(arguments: argparse.Namespace) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="        %(message)s")
     signals = Signals()
     signals.install()
-    try:
-        return _run(arguments, signals, say)
-    except StopRequestedError:
-        return 0
-
-
-def _run(arguments: argparse.Namespace, signals: Signals, say: Say) -> int:
-    # Importing takes longer than anything else, so nothing above needs these.
+    # Importing takes longer than anything else, and Ctrl-C should be heard meanwhile.
     from local.cloud import Cloud, Listeners
 
     options = _options(arguments)
@@ -172,19 +166,18 @@ def _run(arguments: argparse.Namespace, signals: Signals, say: Say) -> int:
     folder = RunFolder.create(base)
     if options.logs:
         options.logs.mkdir(parents=True, exist_ok=True)
-    cloud = Cloud(options, folder, listeners, say)
+    cloud = Cloud(options, folder, listeners, say, signals.stop)
     try:
-        return _up(cloud, signals, say)
+        return _up(cloud, signals.stop, say)
     finally:
-        signals.started()
         cloud.close()
         folder.remove()
         say("everything is stopped")
 
 
-def _up(cloud: Any, signals: Signals, say: Say) -> int:
+def _up(cloud: Any, stop: threading.Event, say: Say) -> int:
     from chalicelib.errors import ConfigurationError
-    from local.cloud import NotHealthyError
+    from local.cloud import NotHealthyError, StopRequestedError
     from local.dispatcher_process import DispatcherDiedError
     from local.machines import NoRuntimeError
     from local.template import TemplateError
@@ -198,14 +191,15 @@ def _up(cloud: Any, signals: Signals, say: Say) -> int:
     except DispatcherDiedError as error:
         print(f"the dispatcher did not start; its last words:\n{error}", file=sys.stderr)
         return EXIT_FAILED
-    signals.started()
+    except StopRequestedError:
+        return 0
     cloud.run.tell(**cloud.ready)
     say(f"logs: {cloud.logs}")
     print("READY", json.dumps(cloud.ready), flush=True)
     say(f"open {cloud.ready['page']} in a browser; Ctrl-C stops everything")
-    feeding = _start_feed(cloud, signals.stop)
-    signals.stop.wait()
-    say("stopping")
+    feeding = _start_feed(cloud, stop)
+    stop.wait()
+    say("stopping; Ctrl-C again to force")
     if feeding:
         feeding.join(2.0)
     return 0
@@ -255,7 +249,7 @@ def _options(arguments: argparse.Namespace) -> Any:
         logs=arguments.logs and arguments.logs.resolve(),
         project_dir=project_dir,
         template=project_dir / "infra" / "template.yaml",
-        region=os.environ.get("AWS_REGION") or "us-east-1",
+        region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
         access_log=arguments.access_log,
     )
 

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -111,18 +112,47 @@ def test_a_dispatcher_that_cannot_start_shows_its_last_words(tmp_path):
     assert not (tmp_path / "usher").exists()
 
 
-def test_after_a_sigkill_the_next_start_finds_and_removes_what_was_left(tmp_path, start_cloud):
-    killed = start_cloud()
+def test_after_a_sigkill_the_next_start_finds_and_removes_what_was_left(start_fixture_cloud):
+    killed = start_fixture_cloud()
     task = _run_task(killed, wait=True)
     processes = processes_of(killed.run_id)
     assert len(processes) >= 2
     killed.process.kill()
     killed.process.wait()
     assert (killed.folder / killed.run_id).exists()
-    following = start_cloud()
+    following = start_fixture_cloud()
     assert processes_of(killed.run_id) == [], f"processes of task {task}"
     assert not (killed.folder / killed.run_id).exists()
     assert any("1 dead run " in line for line in following.errors)
+
+
+def test_a_second_signal_ends_it_at_once_and_leaves_the_rest_to_the_next_start(
+    start_fixture_cloud,
+):
+    running = start_fixture_cloud()
+    _run_task(running, wait=True)
+    running.process.send_signal(signal.SIGINT)
+    wait_until(lambda: any("stopping" in line for line in running.errors))
+    running.process.send_signal(signal.SIGINT)
+    assert running.process.wait(30) == 130
+    wait_until(lambda: not processes_of(running.run_id))
+    following = start_fixture_cloud()
+    assert any("1 dead run " in line for line in following.errors)
+    assert not (running.folder / running.run_id).exists()
+
+
+def test_a_task_that_ignores_sigterm_does_not_hold_up_the_end(start_fixture_cloud):
+    running = start_fixture_cloud()
+    _run_task(running, wait=True)
+    started = time.monotonic()
+    assert running.stop() == 0
+    assert time.monotonic() - started < 20
+    running.assert_nothing_left()
+
+
+def test_a_feed_file_that_is_not_there_is_said_before_anything_starts(tmp_path):
+    with pytest.raises(UpFailedError, match="neither demo, none nor a file"):
+        launch(tmp_path, feed=tmp_path / "missing.jsonl")
 
 
 def test_a_second_run_leaves_the_first_alone(start_fixture_cloud):
@@ -174,7 +204,11 @@ def _run_task(running, *, wait):
                 "image": "usher-session",
                 "memory": 64,
                 "essential": True,
-                "entryPoint": ["python", "-c", "import time; time.sleep(600)"],
+                "entryPoint": [
+                    "python",
+                    "-c",
+                    "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)",
+                ],
             }
         ],
     )
