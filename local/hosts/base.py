@@ -71,7 +71,7 @@ class HostDownError(Exception):
 
 
 class Host(Protocol):
-    """A machine that runs containers. Thread-safe; every method may block for as long as the work takes."""
+    """A machine that runs containers. Thread-safe; methods block for as long as the work takes."""
 
     @property
     def runtime(self) -> str:
@@ -94,7 +94,10 @@ class Host(Protocol):
         """
 
     def signal(self, runtime_id: str, signal_name: str) -> None:
-        """Send SIGTERM or SIGKILL to the container's main process (SIGKILL: to all of it). Harmless when it has ended."""
+        """Send SIGTERM to the container's main process or SIGKILL to all of it.
+
+        Harmless when it has ended.
+        """
 
     def healthy(self, runtime_id: str, command: Sequence[str], timeout_seconds: float) -> bool:
         """Run a health check inside the container and say whether it exited 0 in time."""
@@ -103,4 +106,4 @@ class Host(Protocol):
         """Kill the host and everything on it, as a power cut would: no exits are reported."""
 
     def close(self) -> None:
-        """Stop everything that still runs, take all of it away, and return when it is gone. Idempotent."""
+        """Stop and take away everything, and return when it is gone. Idempotent."""
