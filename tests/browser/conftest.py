@@ -57,6 +57,14 @@ def container() -> Iterator[FakeContainer]:
 
 
 @pytest.fixture
+def second() -> Iterator[FakeContainer]:
+    """Another container, for those who come again."""
+    container = FakeContainer()
+    yield container
+    container.close()
+
+
+@pytest.fixture
 def dispatcher(container: FakeContainer) -> Iterator[FakeDispatcher]:
     """Gives the container to whoever asks, unless the test sets other answers."""
     dispatcher = FakeDispatcher()

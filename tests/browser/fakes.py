@@ -117,7 +117,10 @@ class FakeContainer:
         self.cursors: list[str | None] = []
         self._say: queue.Queue[Callable[[ServerConnection], None]] = queue.Queue()
         self._sequence = 0
-        self._server = serve(self._talk, "127.0.0.1", 0, process_request=self._answer)
+        self._refusals = 0
+        self._server = serve(
+            self._talk, "127.0.0.1", 0, process_request=self._answer, close_timeout=1
+        )
         self._thread = threading.Thread(target=self._server.serve_forever)
         self._thread.start()
 
@@ -139,6 +142,10 @@ class FakeContainer:
             "warm": False,
             "connectBy": "2030-01-01T00:00:00Z",
         } | changes
+
+    def refuse_connections(self, times: int) -> None:
+        """Answer that many websocket handshakes with 409, as to a second client."""
+        self._refusals = times
 
     def say(self, message: dict[str, Any]) -> None:
         text = json.dumps(message)
@@ -175,7 +182,10 @@ class FakeContainer:
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         path = urlsplit(request.path).path
         if path == f"/{self.uuid}":
-            return None
+            if self._refusals == 0:
+                return None
+            self._refusals -= 1
+            return Response(409, "Conflict", Headers({"Content-Length": "0"}), b"")
         if path != f"/{self.uuid}/client.js":
             return Response(404, "Not Found", Headers(), b"")
         headers = Headers(

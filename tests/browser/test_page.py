@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from local.listings import demo_updates
 from tests.browser.fakes import Answer, FakeContainer, FakeDispatcher
@@ -230,28 +230,33 @@ def test_going_offline_is_said_and_leaves_a_way_out(page, dispatcher, container)
 
 
 @needs_chromium
-def test_resumes_in_another_container_where_it_left(page, dispatcher, container):
+def test_resumes_in_another_container_where_it_left(page, dispatcher, container, second):
     open_live(page, dispatcher, container)
     container.send_records(updates(20))
     expect(page.locator("#figure-records")).to_have_text("20")
     button(page, "Disconnect").click()
     expect(page.locator("#notice-title")).to_have_text("You have left.")
     assert container.ended.wait(5)
-    second = FakeContainer()
-    try:
-        dispatcher.answers = [Answer(200, second.session())]
-        button(page, "Resume where I left").click()
-        expect(page.locator("#seat")).to_have_text(f"127.0.0.1:{second.port}")
-        assert second.connected.wait(5)
-        assert second.cursors == ["at-20"]
-        expect(page.locator("#rows li")).to_have_count(20)  # what was seen stays
-        button(page, "Disconnect").click()
-        button(page, "Start fresh").click()
-        expect(page.locator("#rows li")).to_have_count(0)
-        expect(page.locator("#pill-text")).to_have_text("Live")
-        assert second.cursors == ["at-20", None]
-    finally:
-        second.close()
+    dispatcher.answers = [Answer(200, second.session())]
+    button(page, "Resume where I left").click()
+    expect(page.locator("#seat")).to_have_text(f"127.0.0.1:{second.port}")
+    assert second.connected.wait(5)
+    assert second.cursors == ["at-20"]
+    expect(page.locator("#rows li")).to_have_count(20)  # what was seen stays
+
+
+@needs_chromium
+def test_starts_fresh_in_another_container(page, dispatcher, container, second):
+    open_live(page, dispatcher, container)
+    container.send_records(updates(20))
+    expect(page.locator("#rows li")).to_have_count(20)
+    button(page, "Disconnect").click()
+    dispatcher.answers = [Answer(200, second.session())]
+    button(page, "Start fresh").click()
+    expect(page.locator("#seat")).to_have_text(f"127.0.0.1:{second.port}")
+    assert second.connected.wait(5)
+    assert second.cursors == [None]
+    expect(page.locator("#rows li")).to_have_count(0)
 
 
 @needs_chromium
@@ -364,3 +369,36 @@ def test_a_page_that_lacks_a_part_says_so(page, dispatcher):
     expect(page.locator("#notice-title")).to_have_text(
         "This page is incomplete. Please load it again."
     )
+
+
+@needs_chromium
+def test_requests_that_the_browser_breaks_off_are_sent_again(page, dispatcher, container):
+    """Chromium does this to whatever is under way when a network interface comes or goes."""
+    broken: set[str] = set()
+
+    def break_off_once(route: Route) -> None:
+        url = route.request.url.partition("#")[0]
+        if url in broken:
+            route.continue_()
+        else:
+            broken.add(url)
+            route.abort("connectionaborted")
+
+    for pattern in ("**/demo/words.js", "**/session?*", "**/client.js"):
+        page.route(pattern, break_off_once)
+    open_live(page, dispatcher, container)
+    assert len(broken) == 3
+
+
+@needs_chromium
+def test_a_websocket_that_does_not_open_is_tried_again(page, dispatcher, container):
+    container.refuse_connections(2)
+    open_live(page, dispatcher, container)
+
+
+@needs_chromium
+def test_a_container_that_lets_nobody_in_is_said(page, dispatcher, container):
+    container.refuse_connections(100)
+    page.goto(dispatcher.page)
+    expect(page.locator("#notice-title")).to_have_text("Your container closed the door.")
+    expect(page.locator("#notice-text")).to_contain_text("code 1006")

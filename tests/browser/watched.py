@@ -2,6 +2,9 @@
 
 from playwright.sync_api import ConsoleMessage, Page, Request
 
+OF_THE_MACHINE = "net::ERR_NETWORK_CHANGED"
+"""What Chromium breaks off when a container's network comes or goes; the page asks again."""
+
 
 class PageWatch:
     """Listens from before the page is loaded.
@@ -25,7 +28,7 @@ class PageWatch:
         return "\n".join([*self.complaints, *requests])
 
     def _heard(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
+        if message.type in ("error", "warning") and OF_THE_MACHINE not in message.text:
             self.complaints.append(f"{message.type}: {message.text}")
 
     def _note(self, request: Request, fate: str) -> None:
