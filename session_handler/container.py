@@ -115,24 +115,29 @@ class Container:
         self._feed_has_started = False
         self._greeted.clear()
         self._do(self._session.client_arrived(cursor))
+        # Not the end of receiving ends the client's stay: an app may never return.
+        receiving = self._loop.create_task(self._receive(websocket))
+        try:
+            await websocket.wait_closed()
+        finally:
+            receiving.cancel()
+            self._do(self._session.client_left(self._loop.time()))
+
+    async def _receive(self, websocket: ServerConnection) -> None:
         try:
             async for frame in websocket:
-                await self._receive(frame)
+                message = messages.decode_client_message(frame)
+                await self._greeted.wait()
+                await self._tell_app(message)
         except ConnectionClosed as exc:
             log.info("the websocket was closed: %s", exc)
         except messages.BadMessageError as exc:
             log.warning("the client broke the contract: %s", exc)
             self._do(self._session.client_misbehaved(exc))
-            await websocket.wait_closed()
         except AppFailedError as exc:
             self._app_failed(exc)
-            await websocket.wait_closed()
-        finally:
-            self._do(self._session.client_left(self._loop.time()))
 
-    async def _receive(self, frame: str | bytes) -> None:
-        message = messages.decode_client_message(frame)
-        await self._greeted.wait()
+    async def _tell_app(self, message: dict[str, Any]) -> None:
         try:
             await self._app.on_message(message)
         except Exception as exc:
@@ -186,8 +191,10 @@ class Container:
                 case Report() as report:
                     self._stop_reason = report.fields.get("reason", self._stop_reason)
                     self._callbacks.add(report)
-                case Stream() as stream:
+                case Stream() as stream if stream is self._session.stream:
                     self._streaming = self._loop.create_task(self._stream(stream))
+                case Stream():
+                    log.info("the client left before it was served")
                 case Pause():
                     await self._stop_streaming()
                 case Goodbye() as goodbye:

@@ -90,6 +90,8 @@ class Session:
         self._limits = limits
         self._ends_at = now + limits.max_session_seconds if limits.max_session_seconds else None
         self._phase_ends_at: float | None = None
+        self.stream: Stream | None = None
+        """The stream of the client that is there; carry out no other."""
         self._has_been_connected = False
         self._cursor: Cursor | None = None
 
@@ -142,6 +144,7 @@ class Session:
         """The websocket is closed, whoever closed it."""
         if self.phase is not Phase.CONNECTED:
             return []
+        self.stream = None
         if self._limits.reconnect_grace_seconds:
             self.phase = Phase.GRACE
             self._phase_ends_at = now + self._limits.reconnect_grace_seconds
@@ -181,11 +184,11 @@ class Session:
         return [*actions, Exit(1 if reason in FAILURES else 0)]
 
     def _serve(self) -> list[Action]:
-        stream = Stream(self._cursor, resumes=self._has_been_connected)
+        self.stream = Stream(self._cursor, resumes=self._has_been_connected)
         if self._has_been_connected:
-            return [stream]
+            return [self.stream]
         self._has_been_connected = True
-        return [Report(Callback.CONNECTED, {}), stream]
+        return [Report(Callback.CONNECTED, {}), self.stream]
 
     def _end_disconnected(self) -> list[Action]:
         self.phase = Phase.OVER

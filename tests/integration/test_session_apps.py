@@ -11,6 +11,8 @@ from tests.kinesis_server import FakeKinesis
 from tests.session_process import ROOT, CallbackServer, SessionProcess
 
 APPS = '''
+import asyncio
+
 from session_handler.app import SessionApp
 
 
@@ -52,6 +54,11 @@ class FailsOnRecord(SessionApp):
 class FailsOnMessage(SessionApp):
     async def on_message(self, message):
         return message["missing"]
+
+
+class NeverReturns(SessionApp):
+    async def on_message(self, message):
+        await asyncio.Event().wait()
 
 
 class FailsToStop(SessionApp):
@@ -126,6 +133,14 @@ def test_a_failing_app_ends_its_own_session_and_says_so(kinesis, start, name):
         assert callbacks.accepted[-1]["reason"] == "app_failed"
         assert "Traceback" in session.log
         assert receive(neighbour)["records"][0]["data"] == {"n": 1}
+
+
+def test_an_app_that_never_returns_does_not_keep_the_session(start):
+    with start("NeverReturns") as session:
+        with connect(session.until_ready().url) as websocket:
+            receive(websocket)
+            websocket.send('{"type":"app"}')
+        assert session.exit_code() == 0
 
 
 def test_an_app_that_fails_to_stop_does_not_keep_the_session(start):

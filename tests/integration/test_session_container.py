@@ -509,6 +509,33 @@ def test_within_the_grace_the_same_container_goes_on(kinesis, callbacks):
     assert callbacks.types == ["ready", "connected", "stopping"]
 
 
+def test_clients_that_come_and_go_at_once_are_greeted_once_each(kinesis):
+    with SessionProcess(kinesis, RECONNECT_GRACE_SECONDS=30) as session:
+        session.until_ready()
+        for _ in range(30):
+            reconnect(session)
+
+        def connected():
+            try:
+                return connect(session.url)
+            except InvalidStatus:
+                return None
+
+        with until(connected, "a free seat") as websocket:
+            hello_of(websocket)
+            kinesis.put({"n": 1})
+            message = json.loads(websocket.recv(10))
+            assert message["type"] == "records"
+
+
+def test_a_client_that_talks_before_it_is_greeted_and_goes_ends_the_session(kinesis):
+    kinesis.fail("GetShardIterator", "InternalFailure", times=100, status=500)
+    with SessionProcess(kinesis) as session:
+        with connect(session.until_ready().url) as websocket:
+            websocket.send('{"type":"app"}')
+        assert session.exit_code() == 0
+
+
 def test_after_the_grace_the_session_is_over(kinesis, callbacks):
     with SessionProcess(kinesis, callbacks, RECONNECT_GRACE_SECONDS="0.3") as session:
         with connect(session.until_ready().url) as websocket:
