@@ -54,6 +54,8 @@ class App:
     cpu: int = 128
     memory: int = 128
     port: int = SESSION_PORT
+    feed_url: str | None = None
+    """What its containers stream, if not what the deployment streams."""
     session_app: str | None = None
     """`module:Class` inside the image; None = the image's own default, which forwards the feed."""
     entry_point: tuple[str, ...] = ()
@@ -135,6 +137,7 @@ _APP: dict[str, Check] = {
     "cpu": _whole(0, 196_608),
     "memory": _whole(6, 1_048_576),
     "port": _whole(1, 65_535),
+    "feed_url": _text(r"(kinesis|rediss?)://.+", "kinesis://STREAM or redis://HOST:PORT/STREAM"),
     "session_app": _text(r"[\w.]+:\w+", "module:Class"),
     "entry_point": _strings,
     "command": _strings,
