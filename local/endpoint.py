@@ -84,7 +84,13 @@ class Endpoint:
             return dict(self._calls)
 
     def answer(self, request: Request) -> Answer | None:
-        """The answer; None = cut the connection without one."""
+        """The answer; None = cut the connection without one.
+
+        What a web page sent is refused: a page that a developer happens to have open must not
+        reach the cloud on the same machine.
+        """
+        if "origin" in request.headers or "sec-fetch-site" in request.headers:
+            return json_answer({"message": "not for web pages"}, 403)
         if request.path.startswith("/_local/"):
             return self._control(request)
         if request.path.startswith("/v2/credentials/"):

@@ -1,7 +1,7 @@
 """Asynchronous invocations: events wait here until their function took them.
 
 As Lambda does: at least once, in no order, tried again when the function fails (two more times,
-here after seconds and not minutes) and for as long as nobody answers at all.
+here after seconds and not minutes), and many times more when the dispatcher dies under the event.
 """
 
 import heapq
@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from local.dispatcher_process import Invocation, UnreachableError
@@ -25,6 +25,9 @@ RETRY_SECONDS = (1.0, 2.0)
 UNREACHABLE_SECONDS = 0.2
 """Before the next try when the dispatcher died under the event."""
 
+MAX_UNREACHABLE = 50
+"""So often may it die under one event: the event itself may be what kills it."""
+
 log = logging.getLogger(__name__)
 
 
@@ -37,21 +40,27 @@ class Invoker(Protocol):
 
 @dataclass(frozen=True)
 class Delivery:
-    """One event on its way to one function. `failures` of the function so far."""
+    """One event on its way to one function, and how often it failed or found nobody so far."""
 
     function: str
     event: Any
     failures: int = 0
+    unreachable: int = 0
 
 
 class Deliveries:
     """The events that wait, and the threads that deliver them. Thread-safe."""
 
     def __init__(
-        self, invoker: Invoker, now: Callable[[], float] = time.monotonic, workers: int = WORKERS
+        self,
+        invoker: Invoker,
+        now: Callable[[], float] = time.monotonic,
+        workers: int = WORKERS,
+        unreachable_seconds: float = UNREACHABLE_SECONDS,
     ) -> None:
         self._invoker = invoker
         self._now = now
+        self._unreachable_seconds = unreachable_seconds
         self._order = itertools.count()
         self._heap: list[tuple[float, int, Delivery]] = []
         self._condition = threading.Condition()
@@ -124,13 +133,21 @@ class Deliveries:
         try:
             outcome = self._invoker.invoke(delivery.function, delivery.event)
         except UnreachableError:
-            self._put(delivery, UNREACHABLE_SECONDS)
+            if delivery.unreachable < MAX_UNREACHABLE:
+                again = replace(delivery, unreachable=delivery.unreachable + 1)
+                self._put(again, self._unreachable_seconds)
+            else:
+                self._give_up(delivery, "killed the dispatcher again and again")
             return
         if outcome.error is None:
             return
         if delivery.failures >= len(RETRY_SECONDS):
-            self.given_up += 1
-            log.error("%s failed three times, its event is lost", delivery.function)
+            self._give_up(delivery, "failed three times")
             return
-        again = Delivery(delivery.function, delivery.event, delivery.failures + 1)
+        again = replace(delivery, failures=delivery.failures + 1)
         self._put(again, RETRY_SECONDS[delivery.failures])
+
+    def _give_up(self, delivery: Delivery, why: str) -> None:
+        with self._condition:
+            self.given_up += 1
+        log.error("%s %s, its event is lost", delivery.function, why)

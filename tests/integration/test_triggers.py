@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import time
 import uuid
 
+from local.triggers.expiry import delete_expired
 from tests.integration.conftest import wait_until
 
 
@@ -133,6 +135,23 @@ def test_records_of_a_key_arrive_once_and_in_order(fixture_cloud):
 
     wait_until(lambda: len(order()) >= len(texts))
     assert order() == texts
+
+
+def test_what_expired_is_deleted_and_nothing_else(fixture_cloud):
+    dynamodb = fixture_cloud.client("dynamodb")
+    now = int(time.time()) + 10**8  # far ahead, so that the cloud's own clock spares all three
+    keys = {}
+    for text, expires in (("gone", now - 1), ("stays", now + 60), ("forever", None)):
+        keys[text] = {"source": {"S": "expiry"}, "text": {"S": f"{text}-{unique()}"}}
+        expiry = {} if expires is None else {"expire_at": {"N": str(expires)}}
+        dynamodb.put_item(TableName="notes", Item=keys[text] | expiry)
+    assert delete_expired(dynamodb, now) == 1
+    left = {
+        text
+        for text, key in keys.items()
+        if "Item" in dynamodb.get_item(TableName="notes", Key=key)
+    }
+    assert left == {"stays", "forever"}
 
 
 def test_a_schedule_fires_when_told_and_the_answer_is_the_result(fixture_cloud):

@@ -181,10 +181,10 @@ def test_ps_and_feed_find_the_running_cloud(fixture_cloud):
     assert fed.returncode == 0, fed.stderr
 
 
-def test_web_pages_cannot_reach_the_control_api(fixture_cloud):
-    status, _ = request(
-        "PUT", f"{fixture_cloud.aws}/_local/faults", {}, {"Origin": "http://example.com"}
-    )
+@pytest.mark.parametrize("path", ["/_local/faults", "/", "/bucket/key"])
+@pytest.mark.parametrize("header", [{"Origin": "http://x.test"}, {"Sec-Fetch-Site": "same-origin"}])
+def test_web_pages_cannot_reach_the_endpoint(fixture_cloud, path, header):
+    status, _ = request("PUT", fixture_cloud.aws + path, {}, header)
     assert status == 403
 
 

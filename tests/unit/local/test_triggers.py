@@ -7,7 +7,7 @@ import pytest
 from chalice.app import KinesisEvent, SQSEvent
 
 from local.dispatcher_process import Invocation, UnreachableError
-from local.triggers.delivery import Deliveries
+from local.triggers.delivery import MAX_UNREACHABLE, Deliveries
 from local.triggers.events import EventBus, put_events, rule_for
 from local.triggers.queues import queue_event
 from local.triggers.streams import readable_shards, stream_event
@@ -87,6 +87,19 @@ def test_an_event_that_nobody_took_is_delivered_again():
     deliveries.close()
     assert invoker.asked == [("f", {"n": 1})] * 3
     assert deliveries.given_up == 0
+
+
+def test_an_event_that_kills_whoever_takes_it_is_given_up_in_the_end():
+    invoker = Scripted(*[UnreachableError("dead")] * (MAX_UNREACHABLE + 1))
+    deliveries = Deliveries(invoker, workers=1, unreachable_seconds=0.0)
+    deliveries.start()
+    deliveries.add("f", {})
+    assert invoker.done.wait(10)
+    deliveries.close()
+    for thread in threading.enumerate():
+        if thread.name.startswith("delivery-"):
+            thread.join(10)
+    assert deliveries.given_up == 1
 
 
 def test_an_event_after_the_end_is_not_kept():
