@@ -197,7 +197,8 @@ class FakeKinesis:
             sequence = int(parameters["StartingSequenceNumber"])
             if not FIRST_SEQUENCE <= sequence <= self._sequence:
                 raise RefusedError("InvalidArgumentException", "StartingSequenceNumber is invalid")
-            index = sum(1 for s, _ in records if s <= sequence)
+            is_after = kind == "AFTER_SEQUENCE_NUMBER"
+            index = sum(1 for s, _ in records if s < sequence or (is_after and s == sequence))
         return {"ShardIterator": self._iterator(shard, index)}
 
     def _get_records(self, parameters):

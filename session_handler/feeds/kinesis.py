@@ -326,11 +326,10 @@ class KinesisFeed:
 def place(position: Position, server_now: float) -> dict[str, Any]:
     """GetShardIterator's parameters for a position."""
     match position:
-        case After(sequence, _):
-            return {
-                "ShardIteratorType": "AFTER_SEQUENCE_NUMBER",
-                "StartingSequenceNumber": str(sequence),
-            }
+        case After(sequence, subsequence):
+            # Of an aggregated record there may be a rest.
+            kind = "AT_SEQUENCE_NUMBER" if subsequence else "AFTER_SEQUENCE_NUMBER"
+            return {"ShardIteratorType": kind, "StartingSequenceNumber": str(sequence)}
         case Since(millis):
             # Kinesis refuses instants to come.
             instant = min(millis / 1000, server_now)

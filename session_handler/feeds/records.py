@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from session_handler.cursor import After, Position
+from session_handler.feeds.kpl import MAGIC, take_apart
 
 
 def _refuse(name: str) -> None:
@@ -43,6 +44,7 @@ class Record:
         self.sequence_number = sequence_number
         """Kinesis's own, decimal digits: too large for a number in JavaScript."""
         self.subsequence = subsequence
+        """Which part of an aggregated record this was, from 1; 0 for an ordinary record."""
         self.arrived_at = arrived_at
         """When Kinesis took it: epoch milliseconds, as in JavaScript's Date."""
 
@@ -74,9 +76,8 @@ class Record:
         )
 
 
-def decode_data(encoded: str) -> tuple[Any, str]:
-    """The value of base64-encoded bytes, and its JSON."""
-    raw = binascii.a2b_base64(encoded)
+def decode_data(raw: bytes) -> tuple[Any, str]:
+    """The value of a record's bytes, and its JSON."""
     try:
         text = raw.decode()
         # `decode` costs as much again as parsing a small record does: only for text with space
@@ -87,6 +88,7 @@ def decode_data(encoded: str) -> tuple[Any, str]:
                 return value, text
         return _decoder.decode(text), text
     except (ValueError, RecursionError):
+        encoded = binascii.b2a_base64(raw, newline=False).decode()
         return {"base64": encoded}, f'{{"base64":"{encoded}"}}'
 
 
@@ -95,20 +97,37 @@ def decode_records(
 ) -> Iterator[Record]:
     """The records of a GetRecords answer that come after `position`, one by one.
 
-    Records at or before it are left out: services may repeat some when reading goes on
-    from a sequence number.
+    Aggregated ones come apart; their parts share a sequence number and are counted from 1.
+    Records at or before the position are left out: reading goes on at an aggregated record to
+    get its rest, and services may repeat some.
     """
-    last = position.sequence if isinstance(position, After) else -1
+    last = position if isinstance(position, After) else After(-1)
     for raw in raw_records:
         sequence_number = raw["SequenceNumber"]
-        if int(sequence_number) <= last:
+        sequence = int(sequence_number)
+        if sequence < last.sequence:
             continue
-        data, text = decode_data(raw["Data"])
-        yield Record(
-            data,
-            text,
-            partition_key=raw["PartitionKey"],
-            sequence_number=sequence_number,
-            subsequence=0,
-            arrived_at=round(raw.get("ApproximateArrivalTimestamp", 0) * 1000),
-        )
+        arrived_at = round(raw.get("ApproximateArrivalTimestamp", 0) * 1000)
+        data = binascii.a2b_base64(raw["Data"])
+        parts = take_apart(data) if data.startswith(MAGIC) else None
+        if parts is None:
+            if sequence > last.sequence:
+                yield _decode(raw["PartitionKey"], data, sequence_number, 0, arrived_at)
+            continue
+        for number, part in enumerate(parts, 1):
+            if (sequence, number) > last:
+                yield _decode(part.partition_key, part.data, sequence_number, number, arrived_at)
+
+
+def _decode(
+    partition_key: str, raw: bytes, sequence_number: str, subsequence: int, arrived_at: int
+) -> Record:
+    data, text = decode_data(raw)
+    return Record(
+        data,
+        text,
+        partition_key=partition_key,
+        sequence_number=sequence_number,
+        subsequence=subsequence,
+        arrived_at=arrived_at,
+    )

@@ -19,6 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from tests.kinesis_server import FakeKinesis
+from tests.kpl import aggregate
 from tests.session_process import CallbackServer, SessionProcess, until
 
 ORIGIN = "https://page.example"
@@ -586,6 +587,24 @@ def test_a_cursor_goes_on_in_another_container_without_loss_or_doubling(kinesis)
 
 
 # Kinesis
+
+
+def test_aggregated_records_come_apart_and_are_resumed_inside(kinesis):
+    pairs = [(f"key-{n % 3}", json.dumps({"n": n, "x": "y" * 9_000}).encode()) for n in range(30)]
+    first, last = aggregate(pairs[:20]), aggregate(pairs[20:])
+    cursor, seen = "1~h.shardId-000000000000", []
+    kinesis.put(first)
+    kinesis.put(last)
+    while len(seen) < 30:
+        with SessionProcess(kinesis) as session:
+            url = f"{session.until_ready().url}?cursor={cursor}"
+            with connect(url, max_size=None) as websocket:
+                hello_of(websocket)
+                message = json.loads(websocket.recv(20))
+                seen += message["records"]
+                cursor = message["cursor"]
+    assert [record["data"]["n"] for record in seen] == list(range(30))
+    assert [record["partitionKey"] for record in seen] == [key for key, _ in pairs]
 
 
 def test_answers_too_large_to_take_are_asked_for_in_parts(kinesis, session):
