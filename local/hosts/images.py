@@ -63,7 +63,7 @@ def session_image(root: Path) -> ImageSource:
         name=SESSION_IMAGE,
         dockerfile=root / "session_handler" / "Dockerfile",
         context=root,
-        include=("session_handler", "chalicelib/__init__.py", "chalicelib/contract.py"),
+        include=("session_handler", "chalicelib/__init__.py", "chalicelib/contract"),
         requirements=root / "session_handler" / "requirements.txt",
     )
 

@@ -53,11 +53,11 @@ def test_a_dockerfile_from_elsewhere_is_put_into_the_context(project):
 
 def test_the_session_image_gets_nothing_of_the_dispatcher():
     names = list(context_files(session_image(ROOT)))
-    assert "chalicelib/contract.py" in names
+    assert "chalicelib/contract/__init__.py" in names
     assert {name.split("/")[0] for name in names} == {"session_handler", "chalicelib"}
     assert [name for name in names if name.startswith("chalicelib")] == [
         "chalicelib/__init__.py",
-        "chalicelib/contract.py",
+        "chalicelib/contract/__init__.py",
     ]
 
 
