@@ -2,9 +2,9 @@
 
 const STATUS_TONES = {
   "new": 0, "for sale": 0, "listed": 0,
-  "price change": 1, "reduced": 1,
+  "price change": 1, "reduced": 1, "sold prior": 1,
   "under offer": 2, "vendor bid": 2,
-  "sold": 3, "sold after auction": 3, "sold prior": 4,
+  "sold": 3, "sold after auction": 4,
   "passed in": 5, "withdrawn": 5,
 };
 const OTHER = 6;

@@ -6,7 +6,7 @@
 import { fitView, gridStep, mercator, unmercator, wholeWorld } from "./geometry.js";
 
 const MOST_PLACES = 20_000;
-const MOST_FLASHES = 160;
+const PIXELS_A_FLASH = 9000; // more rings than this, and nobody sees the dots
 const FLASH_MS = 1100;
 const REFIT_MS = 500;
 const HIT_RADIUS = 14;
@@ -130,7 +130,7 @@ export class PlaceMap {
     } else {
       for (const place of this.#fresh) this.#dot(place);
     }
-    let room = MOST_FLASHES - this.#flashes.length;
+    let room = (this.width * this.height) / PIXELS_A_FLASH - this.#flashes.length;
     for (const place of this.#fresh) {
       if (room-- <= 0) break;
       this.#flashes.push({ place, since: now });
@@ -187,7 +187,7 @@ export class PlaceMap {
       context.strokeStyle = colour;
       context.lineWidth = 1.5;
       context.beginPath();
-      context.arc(x, y, this.#still.matches ? 6 : 3 + 16 * (1 - (1 - age) ** 3), 0, Math.PI * 2);
+      context.arc(x, y, this.#still.matches ? 6 : 3 + 13 * (1 - (1 - age) ** 3), 0, Math.PI * 2);
       context.stroke();
     }
     context.globalAlpha = 1;

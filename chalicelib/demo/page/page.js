@@ -81,7 +81,7 @@ function everyHalfSecond() {
   const now = performance.now();
   byId("figure-records").textContent = count(figures.records);
   const rate = figures.rate(now);
-  byId("figure-rate").textContent = rate >= 10_000 ? compact(rate) : count(Math.round(rate * 10) / 10);
+  byId("figure-rate").textContent = rate >= 100 ? count(Math.round(rate)) : rate.toFixed(1);
   byId("figure-latency").textContent = milliseconds(figures.latency());
   byId("figure-places").textContent = count(map.places.size);
   drawGraph(byId("graph"), figures.history(now));
