@@ -220,14 +220,22 @@ def deprovisioning(task: Task, now: float) -> Task:
 
 def stopped(task: Task, now: float) -> Task:
     """All is over; containers that never started are shown as stopped too."""
-    containers = tuple(replace(c, last_status=Status.STOPPED) for c in task.containers)
-    return _changed(task, now, containers=containers, last_status=Status.STOPPED, stopped_at=now)
+    return _changed(task, now, **_end(task, now))
 
 
 def host_terminated(task: Task, ec2_instance_id: str, now: float) -> Task:
     """The machine under the task is gone: nothing is known of how its containers ended."""
     reason = f"Host EC2 (instance {ec2_instance_id}) terminated."
-    return stopped(stop_requested(task, StopCode.TERMINATION_NOTICE, reason, now), now)
+    wish = _wish_to_stop(task, StopCode.TERMINATION_NOTICE, reason, now)
+    return _changed(task, now, **wish, **_end(task, now))
+
+
+def _end(task: Task, now: float) -> dict[str, Any]:
+    return {
+        "containers": tuple(replace(c, last_status=Status.STOPPED) for c in task.containers),
+        "last_status": Status.STOPPED,
+        "stopped_at": now,
+    }
 
 
 def _wish_to_stop(task: Task, code: StopCode, reason: str, now: float) -> dict[str, Any]:

@@ -63,8 +63,7 @@ import json, os, resource, sys
 def can_write(path):
     new = not os.path.exists(path)
     try:
-        with open(path, "a"):
-            pass
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT))
     except OSError:
         return False
     if new:

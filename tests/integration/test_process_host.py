@@ -269,23 +269,31 @@ def test_closing_ends_all_and_may_be_repeated(place: Place) -> None:
 OWNER = """
     import sys, time
     from pathlib import Path
+    from local.hosts.isolation import Kind
     from local.hosts.process import ProcessHost
     from tests.integration.process_images import make_image, spec_of
     folder, run_id = Path(sys.argv[1]), sys.argv[2]
     (folder / "logs").mkdir()
     host = ProcessHost(
-        "host", run_id=run_id, images=[make_image(folder / "image")], logs=folder / "logs"
+        "host",
+        run_id=run_id,
+        images=[make_image(folder / "image")],
+        logs=folder / "logs",
+        kind=Kind(sys.argv[3]),
     )
-    host.start(spec_of("forks.py"), print)
+    host.start(spec_of("ignores_sigterm.py"), print)
+    log = folder / "logs" / "task-main.log"
+    while "ready" not in log.read_text():
+        time.sleep(0.01)
     print("started", flush=True)
     time.sleep(60)
 """
 
 
-def start_owner(folder: Path, run_id: str) -> subprocess.Popen[str]:
+def start_owner(folder: Path, run_id: str, kind: Kind) -> subprocess.Popen[str]:
     """A process that owns a host with a container, as `local up` does."""
     owner = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(OWNER), str(folder), run_id],
+        [sys.executable, "-c", textwrap.dedent(OWNER), str(folder), run_id, kind.value],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -302,12 +310,28 @@ def end_owner(owner: subprocess.Popen[str]) -> None:
         owner.stdout.close()
 
 
-def test_what_a_killed_owner_started_ends_by_itself(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", WORKS)
+def test_what_a_killed_owner_started_ends_by_itself(tmp_path: Path, kind: Kind) -> None:
     run_id = uuid4().hex
-    owner = start_owner(tmp_path, run_id)
+    owner = start_owner(tmp_path, run_id, kind)
     assert len(processes_of(run_id)) > 1
     end_owner(owner)
     until(lambda: processes_of(run_id) == [])
+
+
+@pytest.mark.parametrize("kind", WORKS)
+def test_a_dead_agent_needs_nobody_to_take_its_containers_along(tmp_path: Path, kind: Kind) -> None:
+    run_id = uuid4().hex
+    owner = start_owner(tmp_path, run_id, kind)
+    os.kill(owner.pid, signal.SIGSTOP)  # it cannot help
+    (agent,) = (
+        pid
+        for pid in processes_of(run_id)
+        if b"local.hosts.agent" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    )
+    os.kill(agent, signal.SIGKILL)
+    until(lambda: set(processes_of(run_id)) <= {agent})
+    end_owner(owner)
 
 
 def test_leftovers_of_dead_runs_are_removed_and_live_runs_left_alone(
