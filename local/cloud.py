@@ -1,18 +1,16 @@
 """One running local cloud: all its parts, started side by side and ended in order."""
 
 import http.client
-import logging
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
+from local.background import InBackground, within
 from local.clients import Clients
 from local.control import Control
 from local.dispatcher_process import DispatcherProcess, Invocation
@@ -22,81 +20,22 @@ from local.ecs.engine import Engine
 from local.ecs.shapes import show_task
 from local.endpoint import Endpoint, Hosts
 from local.faults import Faults
-from local.hosts.images import ImageSource, session_image
+from local.hosts.images import session_image
 from local.http_server import HttpServer
 from local.leftovers import RunFolder
-from local.machines import LOOPBACK, Machines, Site, Size, make_machines
+from local.machines import LOOPBACK, Machines, Site, make_machines
 from local.moto_calls import Moto
+from local.options import ROOT, STAGE, Listeners, Options, port_of
 from local.provision import ACCOUNT, execute, read_plan, task_definition_calls
 from local.triggers.all import Triggers
 from local.triggers.schedules import scheduled_event
 
-ROOT = Path(__file__).parent.parent
-STAGE = "local"
 READY_SECONDS = 60.0
 HEALTHY_SECONDS = 10.0
 """How long GET /health may answer that something is wrong before the start has failed."""
 
 CLOSE_SECONDS = 8.0
 """How long the engine may take to end all tasks; sessions get their SIGTERM at once."""
-
-DEFAULT_SIZE = Size(hosts=2, cpu_units=4096, memory_mib=8192)
-"""Room for 64 sessions of the default app."""
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Options:
-    """What `local up` was asked for."""
-
-    port: int = 8000
-    aws_port: int = 5000
-    runtime: str = "auto"
-    pool: int | None = None
-    feed: str = "demo"
-    rate: float | None = None
-    apps: Path | None = None
-    images: tuple[ImageSource, ...] = ()
-    size: Size = DEFAULT_SIZE
-    start_delay_seconds: float = 0.0
-    throttling: bool = True
-    restart: bool = True
-    logs: Path | None = None
-    project_dir: Path = ROOT
-    template: Path = ROOT / "infra" / "template.yaml"
-    region: str = "us-east-1"
-    access_log: bool = False
-
-
-@dataclass(frozen=True)
-class Listeners:
-    """The listening sockets of a run, bound before anything starts: no port can be lost later."""
-
-    dispatcher: socket.socket
-    invoke: socket.socket
-    aws: socket.socket
-
-    @classmethod
-    def bind(cls, options: Options) -> "Listeners":
-        """Raises OSError with the port in its `filename`."""
-        return cls(_listen(options.port), _listen(0), _listen(options.aws_port))
-
-    def close(self) -> None:
-        """Close all."""
-        for listener in (self.dispatcher, self.invoke, self.aws):
-            listener.close()
-
-
-def _listen(port: int) -> socket.socket:
-    try:
-        return socket.create_server((LOOPBACK, port), backlog=1024)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(port)) from error
-
-
-def _port(listener: socket.socket) -> int:
-    return int(listener.getsockname()[1])
 
 
 @dataclass(frozen=True)
@@ -123,8 +62,8 @@ class Cloud:
     faults: Faults = field(default_factory=Faults)
 
     def __post_init__(self) -> None:
-        self.dispatcher_url = f"http://{LOOPBACK}:{_port(self.listeners.dispatcher)}"
-        self.aws_url = f"http://{LOOPBACK}:{_port(self.listeners.aws)}"
+        self.dispatcher_url = f"http://{LOOPBACK}:{port_of(self.listeners.dispatcher)}"
+        self.aws_url = f"http://{LOOPBACK}:{port_of(self.listeners.aws)}"
         self.stream = f"usher-{STAGE}-updates"
         self.logs = self.options.logs or self.run.logs
         self._clients = Clients(self.aws_url, self.options.region)
@@ -146,7 +85,7 @@ class Cloud:
         options = self.options
         calls = read_plan(options.template, {"Stage": STAGE}, options.region, STAGE)
         calls += task_definition_calls(STAGE, options.apps)
-        moto = _InBackground(lambda: Moto(_port(self.listeners.aws)))
+        moto = InBackground(lambda: Moto(port_of(self.listeners.aws)))
         with self._step("hosts"):
             machines = self._make_machines()
         with self._step("dispatcher process"):
@@ -184,7 +123,7 @@ class Cloud:
             size=self.options.size,
             region=self.options.region,
             logs=self.logs,
-            ports=(_port(self.listeners.dispatcher), _port(self.listeners.aws)),
+            ports=(port_of(self.listeners.dispatcher), port_of(self.listeners.aws)),
         )
         machines = make_machines(self.options.runtime, site, self.say)
         self._undo.callback(machines.close)
@@ -210,7 +149,7 @@ class Cloud:
     def _environment(self, machines: Machines) -> dict[str, str]:
         """The dispatcher's: this process's own, without what it says of the developer's AWS."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
-        port = _port(self.listeners.dispatcher)
+        port = port_of(self.listeners.dispatcher)
         environment |= {
             "STAGE": STAGE,
             "AWS_ENDPOINT_URL": self.aws_url,
@@ -233,7 +172,7 @@ class Cloud:
         return environment
 
     def _seen_by_containers(self, machines: Machines) -> str:
-        return f"http://{machines.addresses[_port(self.listeners.aws)]}"
+        return f"http://{machines.addresses[port_of(self.listeners.aws)]}"
 
     def _start_engine(
         self, machines: Machines, dispatcher: DispatcherProcess, moto: Moto
@@ -250,7 +189,7 @@ class Cloud:
             cluster=f"usher-{STAGE}",
             credentials_endpoint=self._seen_by_containers(machines),
         )
-        self._undo.callback(_within, CLOSE_SECONDS, "the tasks", engine.close)
+        self._undo.callback(within, CLOSE_SECONDS, "the tasks", engine.close)
         self._undo.callback(triggers.stop_new)
         ecs = EcsApi(engine, limits=Limits() if options.throttling else UNLIMITED)
         endpoint = Endpoint(
@@ -271,7 +210,7 @@ class Cloud:
         deadline = time.monotonic() + HEALTHY_SECONDS
         while True:
             connection = http.client.HTTPConnection(
-                LOOPBACK, _port(self.listeners.dispatcher), timeout=READY_SECONDS
+                LOOPBACK, port_of(self.listeners.dispatcher), timeout=READY_SECONDS
             )
             try:
                 connection.request("GET", "/health")
@@ -372,37 +311,6 @@ class StopRequestedError(Exception):
 
 class NotHealthyError(Exception):
     """Everything runs, and the dispatcher says that it is not well."""
-
-
-class _InBackground:
-    """A value that is made in a thread meanwhile."""
-
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self._make = make
-        self._value: Any = None
-        self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._value = self._make()
-        except Exception as error:  # noqa: BLE001  raised again where the value is needed
-            self._error = error
-
-    def result(self) -> Any:
-        self._thread.join()
-        if self._error:
-            raise self._error
-        return self._value
-
-
-def _within(seconds: float, what: str, end: Callable[[], None]) -> None:
-    thread = threading.Thread(target=end, name=f"close {what}", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        log.error("%s did not end within %.0f s", what, seconds)
 
 
 def _task_role(engine: Engine, ecs: EcsApi, task_id: str) -> str | None:

@@ -147,7 +147,8 @@ def run(arguments: argparse.Namespace) -> int:
     signals = Signals()
     signals.install()
     # Importing takes longer than anything else, and Ctrl-C should be heard meanwhile.
-    from local.cloud import Cloud, Listeners
+    from local.cloud import Cloud
+    from local.options import Listeners
 
     options = _options(arguments)
     try:
@@ -229,8 +230,8 @@ def _start_feed(cloud: Any, stop: threading.Event) -> threading.Thread | None:
 
 
 def _options(arguments: argparse.Namespace) -> Any:
-    from local.cloud import ROOT, Options
     from local.machines import Size
+    from local.options import ROOT, Options
 
     project_dir = (arguments.project_dir or ROOT).resolve()
     return Options(

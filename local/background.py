@@ -1,0 +1,41 @@
+"""Work in threads: a value made meanwhile, an end that must not take for ever."""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+class InBackground:
+    """A value that is made in a thread meanwhile."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._value: Any = None
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._value = self._make()
+        except Exception as error:  # noqa: BLE001  raised again where the value is needed
+            self._error = error
+
+    def result(self) -> Any:
+        """Wait for the value. Raises what making it raised."""
+        self._thread.join()
+        if self._error:
+            raise self._error
+        return self._value
+
+
+def within(seconds: float, what: str, end: Callable[[], None]) -> None:
+    """Run `end`, but wait no longer than this for it; say so when it takes longer."""
+    thread = threading.Thread(target=end, name=f"close {what}", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        log.error("%s did not end within %.0f s", what, seconds)
