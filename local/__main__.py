@@ -33,9 +33,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             name,
             help=summary,
             description=(module.__doc__ or summary).split("\n\n", 1)[0],
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter
-            if name == "up"
-            else argparse.HelpFormatter,
         )
         module.add_arguments(command)
         command.set_defaults(run=module.run)

@@ -29,8 +29,20 @@ log = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command line of `up`."""
     add = parser.add_argument
-    add("--port", type=int, default=8000, metavar="P", help="the dispatcher's; 0 = any free one")
-    add("--aws-port", type=int, default=5000, metavar="P", help="that of all AWS services")
+    add(
+        "--port",
+        type=int,
+        default=8000,
+        metavar="P",
+        help="the dispatcher's (default: 8000; 0 = any free one)",
+    )
+    add(
+        "--aws-port",
+        type=int,
+        default=5000,
+        metavar="P",
+        help="that of all AWS services (default: 5000)",
+    )
     add(
         "--runtime",
         choices=("auto", "docker", "process"),
@@ -43,9 +55,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=feed_source,
         default="demo",
         metavar="WHAT",
-        help="what flows through the stream: demo, none, or a file of JSON lines",
+        help="what flows through the stream: demo (default), none, or a file of JSON lines",
     )
-    add("--rate", type=float, metavar="R", help="records a second of --feed")
+    add(
+        "--rate",
+        type=float,
+        metavar="R",
+        help="records a second of --feed (default: 20 for demo, no limit for a file)",
+    )
     add("--apps", type=Path, metavar="FILE", help="apps file (default: chalicelib/apps.toml)")
     add(
         "--image",
@@ -56,14 +73,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="build image NAME from DIR/Dockerfile; may be repeated",
     )
     add("--hosts", type=positive, default=2, metavar="N", help="how many hosts (default: 2)")
-    add("--host-cpu", type=positive, default=4096, metavar="UNITS", help="1024 = one core")
-    add("--host-memory", type=positive, default=8192, metavar="MIB", help="of each host")
+    add(
+        "--host-cpu",
+        type=positive,
+        default=4096,
+        metavar="UNITS",
+        help="of each host, 1024 = one core (default: 4096)",
+    )
+    add(
+        "--host-memory",
+        type=positive,
+        default=8192,
+        metavar="MIB",
+        help="of each host (default: 8192)",
+    )
     add(
         "--start-delay",
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="start tasks as slowly as a real host does",
+        help="let each task wait before it starts, as on a real host",
     )
     add("--no-throttling", action="store_true", help="ECS without its request rates")
     add("--no-restart", action="store_true", help="do not replace a dispatcher that died")
