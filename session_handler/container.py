@@ -163,10 +163,16 @@ class Container:
         except (AppError, FeedError) as exc:
             log.error("cannot start: %s", exc)  # noqa: TRY400 - configuration, not code
             self._do(self._session.failed_to_start(str(exc)))
+        except Exception:
+            log.exception("cannot start")
+            self._do(self._session.failed_to_start("internal error"))
         else:
             self._do(self._session.ready(self._loop.time()))
 
     def _stop(self) -> None:
+        if self.is_over and self._websocket is not None:
+            # A goodbye to a slow client may be under way: there is no more time for it.
+            self._websocket.transport.abort()
         self._do(self._session.end(Bye.STOPPED))
 
     def _do(self, actions: Iterable[Action]) -> None:

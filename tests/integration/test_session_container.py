@@ -714,6 +714,17 @@ def test_throttled_sessions_share_a_shard_and_miss_nothing():
                 session.__exit__()
 
 
+def test_a_slow_goodbye_does_not_delay_a_stop(kinesis, session):
+    for _ in range(1_500):
+        kinesis.put({"x": "y" * 50_000})
+    url = f"{session.url}?cursor=1~h.shardId-000000000000"
+    with connect(url, max_queue=1, max_size=None, close_timeout=1) as websocket:
+        hello_of(websocket)
+        until(lambda: "too slow" in session.log, "the client is found too slow", 60)
+        session.terminate()
+        assert session.exit_code(8) == 0
+
+
 def test_a_slow_client_is_sent_away_with_its_cursor_at_bounded_memory(kinesis, callbacks, session):
     payload = {"x": "y" * 50_000}
     for _ in range(1_500):
