@@ -7,7 +7,9 @@ so that a map of them shows a shape. Pure: the same seed gives the same updates.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import cache
 from itertools import islice
+from math import cos, pi, sin
 from random import Random
 from typing import Any
 
@@ -57,8 +59,51 @@ STREETS = (
     "Oystercatcher", "Pilot", "Quarryman", "Rainbird", "Ropemaker", "Salt Wind", "Signal",
     "Silver Fern", "Sorrel", "Spinnaker", "Tailor's", "Tidewater", "Umbrella", "Wagtail",
 )  # fmt: skip
+HOUSES = 180
+EAST_STRETCH = 1.33  # a degree of longitude is that much shorter than one of latitude there
 ENDINGS = ("St", "Rd", "Tce", "Ave", "Lane", "Cres", "Pl", "Way")
 KINDS = (("house", 60, (2, 6)), ("unit", 25, (1, 3)), ("townhouse", 15, (2, 4)))
+
+
+@dataclass(frozen=True)
+class Street:
+    """A straight line on the map: its middle, and how far it leads from end to end, in degrees."""
+
+    name: str
+    latitude: float
+    longitude: float
+    northwards: float
+    eastwards: float
+
+    def place(self, house: int) -> tuple[float, float]:
+        """Latitude and longitude of a house; numbers run along the street."""
+        along = house / HOUSES - 0.5
+        latitude = self.latitude + along * self.northwards
+        longitude = self.longitude + along * self.eastwards
+        return round(latitude, 5), round(longitude, 5)
+
+
+@cache
+def _streets(suburb: Suburb) -> list[Street]:
+    """The streets of the suburb: they follow or cross its grain, and never change."""
+    chance = Random(suburb.name)
+    grain = chance.uniform(0, pi)
+    names = chance.sample(STREETS, min(len(STREETS), 4 * suburb.weight))
+    return [
+        _new_street(f"{name} {chance.choice(ENDINGS)}", suburb, grain, chance) for name in names
+    ]
+
+
+def _new_street(name: str, suburb: Suburb, grain: float, chance: Random) -> Street:
+    direction = grain + chance.choice((0, pi / 2)) + chance.gauss(0, 0.12)
+    length = suburb.spread * chance.uniform(0.7, 2.4)
+    return Street(
+        name=name,
+        latitude=chance.gauss(suburb.latitude, suburb.spread),
+        longitude=chance.gauss(suburb.longitude, suburb.spread * EAST_STRETCH),
+        northwards=length * sin(direction),
+        eastwards=length * cos(direction) * EAST_STRETCH,
+    )
 
 
 @dataclass(frozen=True)
@@ -143,16 +188,17 @@ def _new_listing(listing_id: str, today: date, chance: Random) -> Listing:
     suburb = chance.choices(SUBURBS, [each.weight for each in SUBURBS])[0]
     kind, _, (fewest, most) = chance.choices(KINDS, [weight for _, weight, _ in KINDS])[0]
     rooms = chance.randint(fewest, most)
-    number = str(chance.randint(1, 180))
-    if kind == "unit":
-        number = f"{chance.randint(1, 24)}/{number}"
+    street = chance.choice(_streets(suburb))
+    house = chance.randint(1, HOUSES)
+    number = f"{chance.randint(1, 24)}/{house}" if kind == "unit" else str(house)
+    latitude, longitude = street.place(house)
     factor = {"house": 1.1, "unit": 0.85, "townhouse": 1.0}[kind] * chance.lognormvariate(0, 0.22)
     price = suburb.room_price * (rooms + 0.8) * factor
     return Listing(
         id=listing_id,
         date=today,
         suburb=suburb,
-        address=f"{number} {chance.choice(STREETS)} {chance.choice(ENDINGS)}",
+        address=f"{number} {street.name}",
         kind=kind,
         rooms=rooms,
         bathrooms=max(1, round(rooms * chance.uniform(0.3, 0.7))),
@@ -160,8 +206,8 @@ def _new_listing(listing_id: str, today: date, chance: Random) -> Listing:
         land_size=None if kind == "unit" else round(chance.lognormvariate(6.1, 0.4)),
         price=_rounded(price),
         status="new",
-        latitude=round(chance.gauss(suburb.latitude, suburb.spread), 5),
-        longitude=round(chance.gauss(suburb.longitude, suburb.spread * 1.3), 5),
+        latitude=latitude,
+        longitude=longitude,
     )
 
 

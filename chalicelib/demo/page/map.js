@@ -9,6 +9,7 @@ const MOST_PLACES = 20_000;
 const PIXELS_A_FLASH = 9000; // more rings than this, and nobody sees the dots
 const FLASH_MS = 1100;
 const REFIT_MS = 500;
+const REDRAW_MS = 1500;
 const HIT_RADIUS = 14;
 
 export class PlaceMap {
@@ -24,6 +25,9 @@ export class PlaceMap {
   #grown = false;
   #fittedAt = 0;
   #stale = true;
+  #overdrawn = false; // a dot was drawn upon another of its listing, whose glow adds up
+  #drawnAt = 0;
+  #drawnRadius = 0;
   #still = matchMedia("(prefers-reduced-motion: reduce)");
   places = new Map();
   marked = null;
@@ -46,6 +50,7 @@ export class PlaceMap {
     this.places.set(listing.id, place);
     this.#fresh.add(place);
     this.#grown ||= !known;
+    this.#overdrawn ||= known;
   }
 
   clear() {
@@ -123,10 +128,14 @@ export class PlaceMap {
 
   #drawLayer(now) {
     if (!this.#view) return;
-    if (this.#stale) {
+    const radius = this.#radius();
+    const worn = this.#overdrawn && now - this.#drawnAt > REDRAW_MS;
+    if (this.#stale || worn || radius !== this.#drawnRadius) {
       this.#ink.clearRect(0, 0, this.width, this.height);
       for (const place of this.places.values()) this.#dot(place);
-      this.#stale = false;
+      this.#stale = this.#overdrawn = false;
+      this.#drawnAt = now;
+      this.#drawnRadius = radius;
     } else {
       for (const place of this.#fresh) this.#dot(place);
     }
