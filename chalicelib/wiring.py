@@ -12,6 +12,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chalicelib import logs
 from chalicelib.config import Config, load_config
 from chalicelib.ecs.task_definitions import CONTAINER
 from chalicelib.errors import UnavailableError
@@ -89,6 +90,7 @@ def services() -> Services:
     if _services is None:
         with _lock:
             if _services is None:
+                logs.set_up()
                 _services = build(load_config())
     return _services
 
@@ -100,6 +102,7 @@ def build(config: Config) -> Services:
 
     from chalicelib.ecs.addresses import Addresses
     from chalicelib.ecs.launcher import Launcher
+    from chalicelib.sessions.arrivals import Arrivals
     from chalicelib.sessions.claims import Claims
     from chalicelib.sessions.deployed import Revisions
     from chalicelib.sessions.launch_queue import LaunchQueue
@@ -136,13 +139,15 @@ def build(config: Config) -> Services:
         metrics=metrics,
         now=clock.time,
     )
-    records = Records(table, outcomes)
+    arrivals = Arrivals()
+    records = Records(table, outcomes, arrivals)
     launches = Launches(
         table=table,
         records=records,
         launcher=launcher,
         queue=queue,
         config=config,
+        metrics=metrics,
         now=clock.time,
     )
     claims = Claims(
@@ -162,7 +167,8 @@ def build(config: Config) -> Services:
         addresses=Addresses(ecs, ec2, config.cluster, clock.time),
         config=config,
         metrics=metrics,
-        clock=clock,
+        arrivals=arrivals,
+        now=clock.time,
     )
     tending = Tending(
         table=table,
@@ -182,6 +188,7 @@ def build(config: Config) -> Services:
         launches=launches,
         sessions=sessions,
         tending=tending,
+        queue=queue,
         config=config,
         metrics=metrics,
         now=clock.time,

@@ -6,6 +6,7 @@ any order; `version` decides which is newer (the event's own `version` is always
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 STOPPED = "STOPPED"
@@ -29,6 +30,7 @@ class TaskChange:
     stop_code: str | None = None
     stopped_reason: str | None = None
     container_reason: str | None = None
+    created_at: float | None = None
 
     @property
     def is_stopped(self) -> bool:
@@ -67,7 +69,15 @@ def parse_task(task: Mapping[str, Any], container: str) -> TaskChange:
         stop_code=task.get("stopCode"),
         stopped_reason=task.get("stoppedReason"),
         container_reason=of_container.get("reason"),
+        created_at=_instant(task.get("createdAt")),
     )
+
+
+def _instant(at: Any) -> float | None:
+    """An event says ISO 8601, boto3 a datetime."""
+    if isinstance(at, str):
+        at = datetime.fromisoformat(at)
+    return at.timestamp() if isinstance(at, datetime) else None
 
 
 def _network_interface(task: Mapping[str, Any]) -> str | None:

@@ -11,6 +11,7 @@ from chalicelib.ecs.failures import LaunchError, LaunchFailure
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.requests import TaskRequest
 from chalicelib.ecs.task_definitions import CONTAINER
+from chalicelib.metrics import Metrics
 from chalicelib.sessions import lifecycle
 from chalicelib.sessions.launch_queue import LaunchQueue
 from chalicelib.sessions.model import Reason, Session, State
@@ -116,6 +117,7 @@ class Launches:
         launcher: Launcher,
         queue: LaunchQueue,
         config: Config,
+        metrics: Metrics,
         now: Callable[[], float],
     ) -> None:
         self._table = table
@@ -123,6 +125,7 @@ class Launches:
         self._launcher = launcher
         self._queue = queue
         self._config = config
+        self._metrics = metrics
         self._now = now
 
     def launch(self, session: Session, tries: int = 1) -> Session:
@@ -161,7 +164,12 @@ class Launches:
         return self._table.count(f"rate#starts#{second}", STARTS_PER_SECOND, second + 3_600)
 
     def _wait_or_give_up(self, session: Session, error: LaunchError, tries: int) -> Session:
-        _log.warning("session %s: not started, %s: %s", session.id, error.failure, error)
+        _log.warning(
+            "not started: %s",
+            error,
+            extra={"session": session.id, "app": session.app, "failure": error.failure},
+        )
+        self._metrics.count("launch_failures", app=session.app, failure=error.failure.value)
         now, decided = self._now(), False
 
         def decide(before: Session) -> Session:

@@ -37,13 +37,8 @@ class Outcomes:
 
     def learn(self, before: Session, after: Session) -> None:
         """Take in one move. It was written, so a crash here loses a count and no session."""
-        _log.info(
-            "session %s: %s to %s",
-            after.id,
-            before.state,
-            after.state,
-            extra={"session": after.id, "app": after.app, "reason": after.reason},
-        )
+        told = {"session": after.id, "app": after.app, "state": after.state, "reason": after.reason}
+        _log.info("%s to %s", before.state, after.state, extra=told)
         self._measure(before, after)
         if before.state in COMING and after.state in READY:
             self._succeeded(after)
@@ -56,7 +51,9 @@ class Outcomes:
         if app is None or session.task_definition is None:
             return
         revision, newest = session.task_definition, self._revisions.newest(app)
-        self._table.change_app(app.name, lambda s: fold_success(s, revision, newest))
+        state = self._table.change_app(app.name, lambda s: fold_success(s, revision, newest))
+        if revision not in state.failing:
+            self._metrics.gauge("breaker_failures", 0, app=app.name)
 
     def _failed(self, session: Session) -> None:
         if session.task_definition is None:
@@ -64,12 +61,14 @@ class Outcomes:
         revision, now = session.task_definition, self._now()
         words = session.detail or "no reason was given"
         state = self._table.change_app(session.app, lambda s: fold_failure(s, revision, words, now))
+        in_a_row = state.failing[revision].count
+        self._metrics.gauge("breaker_failures", in_a_row, app=session.app)
         _log.warning(
-            "revision %s of %s failed to start, %s in a row: %s",
+            "revision %s failed to start, %s in a row: %s",
             session.revision,
-            session.app,
-            state.failing[revision].count,
+            in_a_row,
             words,
+            extra={"session": session.id, "app": session.app},
         )
 
     def _mind_the_pool(self, before: Session, after: Session) -> None:

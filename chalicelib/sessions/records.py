@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from chalicelib.sessions.arrivals import Arrivals
 from chalicelib.sessions.model import Session
 from chalicelib.sessions.table import SessionsTable
 
@@ -17,9 +18,10 @@ class Learner(Protocol):
 class Records:
     """The table of sessions, and those who learn from what is written to it."""
 
-    def __init__(self, table: SessionsTable, learner: Learner) -> None:
+    def __init__(self, table: SessionsTable, learner: Learner, arrivals: Arrivals) -> None:
         self._table = table
         self._learner = learner
+        self._arrivals = arrivals
 
     def change(self, session_id: str, decide: Callable[[Session], Session]) -> Session | None:
         """Load, decide, write on condition (see `SessionsTable.change`); None without a record."""
@@ -28,5 +30,6 @@ class Records:
             return None
         before, after = changed
         if before.state is not after.state:
+            self._arrivals.announce(session_id)
             self._learner.learn(before, after)
         return after

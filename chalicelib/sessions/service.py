@@ -2,7 +2,7 @@
 
 import hmac
 import logging
-from typing import Protocol
+from collections.abc import Callable
 
 from chalicelib.apps import App
 from chalicelib.callers import Caller
@@ -11,9 +11,16 @@ from chalicelib.contract import Callback
 from chalicelib.ecs.addresses import Addresses
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.task_changes import TaskChange
-from chalicelib.errors import ConflictError, NotFoundError, StartFailedError, UnauthorizedError
+from chalicelib.errors import (
+    ConflictError,
+    NotFoundError,
+    StartFailedError,
+    UnauthorizedError,
+    UsherError,
+)
 from chalicelib.metrics import Metrics
 from chalicelib.sessions import lifecycle
+from chalicelib.sessions.arrivals import Arrivals
 from chalicelib.sessions.claims import Claims
 from chalicelib.sessions.launching import Launches
 from chalicelib.sessions.model import COMING, Reason, Session, State, session_id_of
@@ -21,22 +28,12 @@ from chalicelib.sessions.records import Records
 from chalicelib.sessions.requests import DispatchRequest
 from chalicelib.sessions.table import SessionsTable
 
-FIRST_POLL_SECONDS = 0.02
-POLL_GROWTH = 1.1
-"""Waiting polls the record at instants a tenth apart: at most a tenth of the wait too late,
-and some eighty cheap reads in the longest wait there is."""
+FIRST_POLL_SECONDS = 0.1
+POLL_GROWTH = 0.15
+"""The record is polled at intervals of so much of the time waited: never later than that,
+and some forty reads in the longest wait there is."""
 
 _log = logging.getLogger("usher.sessions")
-
-
-class Clock(Protocol):
-    """Time, so that tests can pass their own."""
-
-    def time(self) -> float:
-        """Seconds since 1970."""
-
-    def sleep(self, seconds: float) -> None:
-        """Let `seconds` pass."""
 
 
 class Sessions:
@@ -53,7 +50,8 @@ class Sessions:
         addresses: Addresses,
         config: Config,
         metrics: Metrics,
-        clock: Clock,
+        arrivals: Arrivals,
+        now: Callable[[], float],
     ) -> None:
         self._table = table
         self._records = records
@@ -63,7 +61,8 @@ class Sessions:
         self._addresses = addresses
         self._config = config
         self._metrics = metrics
-        self._clock = clock
+        self._arrivals = arrivals
+        self._now = now
 
     def dispatch(self, request: DispatchRequest) -> Session:
         """Give this request a session: a warm one, a new one, or the one it had before.
@@ -72,21 +71,21 @@ class Sessions:
         by then is returned as it is. Raises StartFailedError when it ended instead, and what
         `Claims.enter` raises.
         """
-        started = self._clock.time()
-        session = self._claims.enter(request)
+        started = self._now()
+        try:
+            session = self._claims.enter(request)
+        except UsherError as refusal:
+            self._metrics.count("refused", app=request.app.name, code=refusal.code)
+            raise
         if session.state in COMING:
-            session = self._launches.launch(session)
-            session = self._wait(session, started + request.wait_seconds)
+            session = self._bring(session, started + request.wait_seconds)
         else:
-            self._metrics.observe(
-                "time_to_claim_seconds", self._clock.time() - started, app=session.app
-            )
+            self._metrics.observe("time_to_claim_seconds", self._now() - started, app=session.app)
         if not session.is_live:
             words = f"{session.reason}: {session.detail}"
             raise StartFailedError(f"the container did not start, {words}", retry_after_seconds=1)
-        self._metrics.count(
-            "dispatched", app=session.app, kind="warm" if session.pooled else "cold"
-        )
+        kind = "warm" if session.pooled else "cold"
+        self._metrics.count("dispatched", app=session.app, kind=kind)
         return session
 
     def get(self, session_id: str, caller: Caller) -> Session:
@@ -103,7 +102,7 @@ class Sessions:
 
         `only` stops it in that state alone: what was seen may be over by now.
         """
-        now = self._clock.time()
+        now = self._now()
 
         def decide(before: Session) -> Session:
             if only is not None and before.state is not only:
@@ -124,7 +123,7 @@ class Sessions:
             raise NotFoundError("no such session")
         if not hmac.compare_digest(session.key.encode(), key.encode()):
             raise UnauthorizedError("this key is not the session's")
-        app, now = self._app_of(session), self._clock.time()
+        app, now = self._app_of(session), self._now()
 
         def decide(before: Session) -> Session:
             after = lifecycle.fold_callback(before, callback, app, now, words)
@@ -144,7 +143,7 @@ class Sessions:
             self._stop_orphan(change)
             return
         change, ip = self._located(session, change)
-        app, now = self._app_of(session), self._clock.time()
+        app, now = self._app_of(session), self._now()
         after = self._records.change(
             session_id, lambda s: lifecycle.fold_task(s, change, ip, app, now)
         )
@@ -167,20 +166,22 @@ class Sessions:
     def _stop_orphan(self, change: TaskChange) -> None:
         if change.desired_status == "STOPPED" or change.is_stopped:
             return
-        _log.warning("task %s is no live session's, stopping it", change.task_arn)
+        _log.warning("stopping an orphan", extra={"task": change.task_arn})
         self._metrics.count("orphans_stopped")
+        if change.created_at is not None:
+            self._metrics.observe("orphan_seconds", self._now() - change.created_at)
         self._launcher.stop(change.task_arn, "no live session has any claim to this task")
 
-    def _wait(self, session: Session, until: float) -> Session:
-        started, pause = self._clock.time(), FIRST_POLL_SECONDS
-        while session.state in COMING:
-            now = self._clock.time()
-            if now >= until:
-                break
-            self._clock.sleep(min(pause, until - now))
-            waited = self._clock.time() - started
-            pause = max(FIRST_POLL_SECONDS / 2, waited * (POLL_GROWTH - 1))
-            session = self._table.get(session.id) or session
+    def _bring(self, session: Session, until: float) -> Session:
+        """Launch the session and wait for it: for the news of it here, or for the next poll."""
+        with self._arrivals.expecting(session.id) as arrival:
+            started = self._now()
+            session = self._launches.launch(session)
+            while session.state in COMING and (now := self._now()) < until:
+                pause = max(FIRST_POLL_SECONDS, (now - started) * POLL_GROWTH)
+                arrival.wait(min(pause, until - now))
+                arrival.clear()
+                session = self._table.get(session.id) or session
         return session
 
     def _located(self, session: Session, change: TaskChange) -> tuple[TaskChange, str | None]:

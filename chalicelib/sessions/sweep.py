@@ -13,6 +13,7 @@ from chalicelib.config import Config
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.metrics import Metrics
 from chalicelib.sessions import lifecycle, reaping
+from chalicelib.sessions.launch_queue import LaunchQueue
 from chalicelib.sessions.launching import Launches
 from chalicelib.sessions.model import Reason, Session, State
 from chalicelib.sessions.records import Records
@@ -36,6 +37,7 @@ class Sweep:
         launches: Launches,
         sessions: Sessions,
         tending: Tending,
+        queue: LaunchQueue,
         config: Config,
         metrics: Metrics,
         now: Callable[[], float],
@@ -46,6 +48,7 @@ class Sweep:
         self._launches = launches
         self._sessions = sessions
         self._tending = tending
+        self._queue = queue
         self._config = config
         self._metrics = metrics
         self._now = now
@@ -65,7 +68,7 @@ class Sweep:
         for app in self._config.apps.by_name.values():
             if app.pool.maximum:
                 self._attempt(taken, "Tend", partial(self._tending.tend, app))
-        self._measure(sessions, taken)
+        self._attempt(taken, "Measure", partial(self._measure, sessions, taken.copy()))
         if taken:
             _log.info("sweep: %s", dict(taken))
         return dict(taken)
@@ -79,6 +82,7 @@ class Sweep:
             taken["failed"] += 1
 
     def _measure(self, sessions: list[Session], taken: Counter[str]) -> None:
+        self._metrics.gauge("queue_waiting", self._queue.waiting())
         for app in self._config.apps.by_name:
             states = Counter(session.state for session in sessions if session.app == app)
             for state in State:

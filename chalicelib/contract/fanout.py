@@ -1,0 +1,165 @@
+"""The fan-out feed's wire format: what the relay writes into Redis or Valkey, and sessions read.
+
+    FEED_URL = redis://[USER:PASSWORD@]HOST[:PORT]/STREAM        (rediss:// with TLS)
+
+Four keys hold a stream. They share a hash tag, so that a cluster keeps them together:
+
+    usher:{STREAM}:records   a stream, capped; one entry for each record, oldest first
+    usher:{STREAM}:last      a hash: shard id -> position of the newest record that was appended
+    usher:{STREAM}:origin    a random string, replaced whenever entries may have been lost: Redis
+                             came back empty, or older than it was, or on another server
+    usher:{STREAM}:relay     a hash, the relay's own affair
+
+A record is appended once for each origin, in its shard's order, after its parents' records. Every
+entry names the position before it in its shard: a reader whose own position is older than that
+has missed something (`is_gap`). A reader that finds another origin than before reads the stream
+from its beginning and passes over what it has delivered. Pure.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+SCHEMES = frozenset({"redis", "rediss"})
+DEFAULT_PORT = 6379
+
+_STREAM = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_POSITION = re.compile(rb"(0|[1-9][0-9]{0,127})-(0|[1-9][0-9]{0,9})")
+
+
+class FanoutError(ValueError):
+    """Not a URL, or not an entry, of a fan-out feed."""
+
+
+@dataclass(frozen=True)
+class FanoutUrl:
+    """FEED_URL taken apart. The password appears in no representation."""
+
+    host: str
+    port: int
+    stream: str
+    tls: bool
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> "FanoutUrl":
+        """Raises FanoutError, without the URL's password in the message."""
+        try:
+            parts = urlsplit(text)
+            port = parts.port
+        except ValueError:
+            raise FanoutError("FEED_URL is no URL") from None
+        stream = parts.path.removeprefix("/")
+        if parts.scheme not in SCHEMES or not parts.hostname or not _STREAM.fullmatch(stream):
+            raise FanoutError("FEED_URL must be redis://HOST:PORT/STREAM or rediss://…")
+        if parts.query or parts.fragment or port == 0:
+            raise FanoutError("FEED_URL has a part that means nothing: ?…, #… or port 0")
+        return cls(
+            host=parts.hostname,
+            port=port or DEFAULT_PORT,
+            stream=stream,
+            tls=parts.scheme == "rediss",
+            username=unquote(parts.username) if parts.username else None,
+            password=unquote(parts.password) if parts.password else None,
+        )
+
+
+def is_fanout(feed_url: str) -> bool:
+    """Whether FEED_URL names a fan-out feed, well-formed or not."""
+    return feed_url.partition(":")[0] in SCHEMES
+
+
+class Keys(NamedTuple):
+    """The keys of one stream."""
+
+    records: str
+    last: str
+    origin: str
+    relay: str
+
+
+def keys_of(stream: str) -> Keys:
+    return Keys(*(f"usher:{{{stream}}}:{name}" for name in Keys._fields))
+
+
+class Position(NamedTuple):
+    """Where in its shard a record is. Ordered as records are within their shard."""
+
+    sequence: int
+    subsequence: int
+
+    def __str__(self) -> str:
+        return f"{self.sequence}-{self.subsequence}"
+
+    @classmethod
+    def parse(cls, text: bytes) -> "Position":
+        """Raises FanoutError."""
+        found = _POSITION.fullmatch(text)
+        if found is None:
+            raise FanoutError("a position that is none")
+        return cls(int(found[1]), int(found[2]))
+
+
+class Entry(NamedTuple):
+    """One record, or one part of an aggregated record, in the stream."""
+
+    shard_id: str
+    sequence: int
+    subsequence: int
+    """Which part of an aggregated record this is, from 1; 0 for an ordinary record."""
+    previous: Position | None
+    """The record appended before it for this shard; None when nothing is known of one."""
+    partition_key: str
+    arrived_at: int
+    """When Kinesis took it, epoch milliseconds."""
+    data: bytes
+
+    @property
+    def position(self) -> Position:
+        return Position(self.sequence, self.subsequence)
+
+    def is_gap(self, delivered: Position | None) -> bool:
+        """Whether records may be missing between `delivered`, the reader's position in this
+        shard, and this entry. None = the reader takes the shard from where the entries begin.
+        """
+        if delivered is None or self.position <= delivered:
+            return False
+        return self.previous is None or self.previous > delivered
+
+    def encode(self) -> list[bytes]:
+        """Fields and values in turn, as XADD takes them."""
+        return [
+            *(b"s", self.shard_id.encode()),
+            *(b"q", b"%d" % self.sequence),
+            *(b"u", b"%d" % self.subsequence),
+            *(b"p", str(self.previous).encode() if self.previous else b""),
+            *(b"k", self.partition_key.encode()),
+            *(b"t", b"%d" % self.arrived_at),
+            *(b"d", self.data),
+        ]
+
+    @classmethod
+    def decode(cls, fields: Sequence[bytes]) -> "Entry":
+        """The entry of fields and values in turn, as XREAD gives them. Unknown fields are
+        passed over. Raises FanoutError.
+        """
+        values = dict(zip(fields[::2], fields[1::2], strict=False))
+        try:
+            position = Position.parse(values[b"q"] + b"-" + values[b"u"])
+            previous = values[b"p"]
+            return cls(
+                shard_id=values[b"s"].decode(),
+                sequence=position.sequence,
+                subsequence=position.subsequence,
+                previous=Position.parse(previous) if previous else None,
+                partition_key=values[b"k"].decode(),
+                arrived_at=int(values[b"t"]),
+                data=values[b"d"],
+            )
+        except FanoutError:
+            raise
+        except (KeyError, ValueError) as error:
+            raise FanoutError(f"an entry that is none: {error!r}") from error

@@ -1,0 +1,44 @@
+"""Structured logs: one JSON object a line, with what the line is about in fields of its own.
+
+`extra={"session": …}` becomes a field. Nothing secret is ever passed: paths and keys have no field.
+"""
+
+import json
+import logging
+import sys
+
+FIELDS = ("session", "app", "state", "reason", "task", "failure")
+_ROOT = "usher"
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its newline."""
+        line = {
+            "at": self.formatTime(record, "%Y-%m-%dT%H:%M:%S"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {
+            name: str(getattr(record, name))
+            for name in FIELDS
+            if getattr(record, name, None) is not None
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+def set_up() -> None:
+    """Send the loggers below `usher` to stderr as JSON. Lambda keeps stderr in CloudWatch Logs."""
+    logger = logging.getLogger(_ROOT)
+    if logger.handlers:
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
