@@ -9,8 +9,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from chalicelib.contract.kpl import MAGIC, take_apart
 from session_handler.cursor import After, Position
-from session_handler.feeds.kpl import MAGIC, take_apart
 
 
 def _refuse(name: str) -> None:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.contract.kpl import MAGIC, UserRecord, take_apart
 from session_handler.cursor import After, Horizon
-from session_handler.feeds.kpl import MAGIC, UserRecord, take_apart
 from session_handler.feeds.records import decode_records
 from tests.kpl import aggregate, field, varint
 
