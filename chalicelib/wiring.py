@@ -9,14 +9,16 @@ import secrets
 import threading
 import time
 import uuid
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 from chalicelib import logs
 from chalicelib.config import Config, load_config
 from chalicelib.ecs.task_definitions import CONTAINER
 from chalicelib.errors import UnavailableError
 from chalicelib.metrics import EmbeddedMetrics, Metrics, ProcessMetrics
+from chalicelib.sessions.probe import probe_connected
 
 if TYPE_CHECKING:
     from chalicelib.sessions.launching import Launches
@@ -52,16 +54,25 @@ class Services:
             raise UnavailableError(f"the table of sessions does not answer: {error}") from error
 
 
-class SystemClock:
-    """The machine's time."""
+@dataclass(frozen=True)
+class Clients:
+    """The boto3 clients that services share."""
 
-    def time(self) -> float:
-        """Seconds since 1970."""
-        return time.time()
+    dynamodb: Any
+    sqs: Any
+    ecs: Any
+    ec2: Any
 
-    def sleep(self, seconds: float) -> None:
-        """Let `seconds` pass."""
-        time.sleep(seconds)
+
+@dataclass(frozen=True)
+class Outside:
+    """What is no AWS: the machine's time, and the look at a container's health."""
+
+    now: Callable[[], float] = time.time
+    """Seconds since 1970."""
+    sleep: Callable[[float], None] = time.sleep
+    probe: Callable[[str], bool] = probe_connected
+    """Whether the container at a URL says that its client is there."""
 
 
 class SystemChance:
@@ -95,11 +106,26 @@ def services() -> Services:
     return _services
 
 
-def build(config: Config) -> Services:
-    """Build everything for `config`. Opens no connection yet."""
+def clients_for(config: Config) -> Clients:
+    """boto3's clients with the settings of this deployment. Opens no connection yet."""
     import boto3
     from botocore.config import Config as ClientConfig
 
+    settings = ClientConfig(
+        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        read_timeout=READ_TIMEOUT_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": 3},
+        max_pool_connections=64,
+        parameter_validation=False,
+    )
+    session = boto3.session.Session(region_name=config.region)
+    return Clients(*(session.client(f.name, config=settings) for f in fields(Clients)))
+
+
+def build(
+    config: Config, clients: Clients | None = None, outside: Outside | None = None
+) -> Services:
+    """Build everything for `config`. Opens no connection yet."""
     from chalicelib.ecs.addresses import Addresses
     from chalicelib.ecs.launcher import Launcher
     from chalicelib.sessions.arrivals import Arrivals
@@ -114,30 +140,20 @@ def build(config: Config) -> Services:
     from chalicelib.sessions.table import SessionsTable
     from chalicelib.sessions.tending import Tending
 
-    settings = ClientConfig(
-        connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        read_timeout=READ_TIMEOUT_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": 3},
-        max_pool_connections=64,
-        parameter_validation=False,
-    )
-    session = boto3.session.Session(region_name=config.region)
-    dynamodb, sqs, ecs, ec2 = (
-        session.client(name, config=settings) for name in ("dynamodb", "sqs", "ecs", "ec2")
-    )
+    aws, outside = clients or clients_for(config), outside or Outside()
     metrics = ProcessMetrics() if config.metrics_here else EmbeddedMetrics(config.stage)
-    clock, chance = SystemClock(), SystemChance()
-    table = SessionsTable(dynamodb, config.sessions_table)
-    queue = LaunchQueue(sqs, config.launches_queue)
-    launcher = Launcher(ecs, config.cluster, CONTAINER)
-    revisions = Revisions(launcher, config, clock.time)
+    chance = SystemChance()
+    table = SessionsTable(aws.dynamodb, config.sessions_table)
+    queue = LaunchQueue(aws.sqs, config.launches_queue)
+    launcher = Launcher(aws.ecs, config.cluster, CONTAINER)
+    revisions = Revisions(launcher, config, outside.now)
     outcomes = Outcomes(
         table=table,
         queue=queue,
         revisions=revisions,
         config=config,
         metrics=metrics,
-        now=clock.time,
+        now=outside.now,
     )
     arrivals = Arrivals()
     records = Records(table, outcomes, arrivals)
@@ -148,15 +164,15 @@ def build(config: Config) -> Services:
         queue=queue,
         config=config,
         metrics=metrics,
-        now=clock.time,
+        now=outside.now,
     )
     claims = Claims(
         table=table,
         revisions=revisions,
         config=config,
         chance=chance,
-        now=clock.time,
-        sleep=clock.sleep,
+        now=outside.now,
+        sleep=outside.sleep,
     )
     sessions = Sessions(
         table=table,
@@ -164,11 +180,11 @@ def build(config: Config) -> Services:
         claims=claims,
         launches=launches,
         launcher=launcher,
-        addresses=Addresses(ecs, ec2, config.cluster, clock.time),
+        addresses=Addresses(aws.ecs, aws.ec2, config.cluster, outside.now),
         config=config,
         metrics=metrics,
         arrivals=arrivals,
-        now=clock.time,
+        now=outside.now,
     )
     tending = Tending(
         table=table,
@@ -179,7 +195,7 @@ def build(config: Config) -> Services:
         config=config,
         metrics=metrics,
         chance=chance,
-        now=clock.time,
+        now=outside.now,
     )
     sweep = Sweep(
         table=table,
@@ -191,6 +207,7 @@ def build(config: Config) -> Services:
         queue=queue,
         config=config,
         metrics=metrics,
-        now=clock.time,
+        probe=outside.probe,
+        now=outside.now,
     )
     return Services(config, table, launches, sessions, tending, sweep, metrics)

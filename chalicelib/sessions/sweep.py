@@ -1,9 +1,6 @@
 """The sweep: look at everything, plan, act, report. One failed action does not stop the rest."""
 
-import json
 import logging
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -21,7 +18,6 @@ from chalicelib.sessions.service import Sessions
 from chalicelib.sessions.table import SessionsTable
 from chalicelib.sessions.tending import Tending
 
-PROBE_TIMEOUT_SECONDS = 2
 _log = logging.getLogger("usher.sessions")
 
 
@@ -40,6 +36,7 @@ class Sweep:
         queue: LaunchQueue,
         config: Config,
         metrics: Metrics,
+        probe: Callable[[str], bool],
         now: Callable[[], float],
     ) -> None:
         self._table = table
@@ -51,6 +48,7 @@ class Sweep:
         self._queue = queue
         self._config = config
         self._metrics = metrics
+        self._probe = probe
         self._now = now
 
     def run(self) -> dict[str, int]:
@@ -111,19 +109,9 @@ class Sweep:
                 assert_never(action)
 
     def _ask(self, session: Session) -> None:
-        if probe_connected(f"http://{session.ip}:{session.port}/healthz"):
+        if self._probe(f"http://{session.ip}:{session.port}/healthz"):
             now = self._now()
             self._records.change(session.id, lambda s: lifecycle.found_connected(s, now))
             return
         cause = "no client came in time"
         self._sessions.stop(session.id, Reason.NEVER_CONNECTED, cause, only=State.RESERVED)
-
-
-def probe_connected(url: str) -> bool:
-    """Whether the container at `url` says that its client is there; no answer means no."""
-    try:
-        with urllib.request.urlopen(url, timeout=PROBE_TIMEOUT_SECONDS) as answer:  # noqa: S310
-            body = json.loads(answer.read(65_536))
-    except (OSError, ValueError, urllib.error.URLError):
-        return False
-    return isinstance(body, dict) and body.get("connected") is True
