@@ -1,4 +1,4 @@
-"""A browser for the whole session of tests, and a fresh page, dispatcher and container for each."""
+"""One browser for the tests of this room, and a fresh page, dispatcher and container for each."""
 
 from collections.abc import Iterator
 
@@ -23,8 +23,9 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    """Ends with this room: while it runs, no other test could run an event loop."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path(), args=ARGUMENTS)
         expect.set_options(timeout=TIMEOUT_MS)
