@@ -82,3 +82,9 @@ def _environment(folder: Path) -> list[bytes]:
 def no_tasks(cloud: RunningCloud, seconds: float = 20) -> None:
     """Wait until nothing runs any more."""
     wait_until(lambda: not cloud.tasks(), seconds, "the end of all tasks")
+
+
+def look_as(cloud: RunningCloud, path: str, headers: dict[str, str]) -> int:
+    """The status that a caller with these headers gets for a path."""
+    status, _ = cloud.http("GET", path, headers=headers)
+    return status
