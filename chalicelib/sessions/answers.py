@@ -36,8 +36,16 @@ def body_of(session: Session, url_template: str) -> dict[str, Any]:
         told |= {"reason": session.reason, "detail": session.detail}
         told |= {"endedAt": _instant(session.ended_at)}
     else:
-        told |= {"retryAfter": RETRY_AFTER_SECONDS}
+        told |= {"retryAfter": retry_after(session)}
+        if session.state is State.QUEUED and session.queue_position is not None:
+            told |= {"position": session.queue_position, "detail": session.detail}
     return told
+
+
+def retry_after(session: Session) -> int:
+    """When it is worth asking again, in seconds."""
+    waits = session.state is State.QUEUED and session.retry_after_seconds
+    return waits or RETRY_AFTER_SECONDS
 
 
 def status_of(session: Session) -> int:

@@ -40,9 +40,11 @@ class GiveUp:
 
 
 def decide_after_failure(
-    session: Session, error: LaunchError, tries: int, now: float
+    session: Session, error: LaunchError, *, tries: int, waiting: int, now: float
 ) -> Retry | GiveUp:
-    """What a failed RunTask means for the session. Pure. `tries` counts from 1.
+    """What a failed RunTask means for the session. Pure.
+
+    `tries` counts from 1, `waiting` is about how many wait already.
 
     Only a no for certain makes a new attempt: where the answer was lost the same request is
     repeated, and its token finds the task that may be running already. A session that nobody
@@ -53,12 +55,15 @@ def decide_after_failure(
     certain = error.failure is LaunchFailure.CAPACITY
     if certain and session.owner is None:
         return GiveUp(lifecycle.end(session, Reason.QUEUE_TIMEOUT, str(error), now=now))
-    waiting = replace(
+    delay_seconds = min(2 ** (tries - 1), MAX_DELAY_SECONDS)
+    queued = replace(
         session,
         attempt=session.attempt + 1 if certain else session.attempt,
         detail=f"waiting, {error.failure}: {error}",
+        queue_position=session.queue_position or waiting + 1,
+        retry_after_seconds=delay_seconds,
     )
-    return Retry(waiting, delay_seconds=min(2 ** (tries - 1), MAX_DELAY_SECONDS))
+    return Retry(queued, delay_seconds)
 
 
 def environment_for(session: Session, app: App, config: Config) -> dict[str, str]:
@@ -171,18 +176,20 @@ class Launches:
         )
         self._metrics.count("launch_failures", app=session.app, failure=error.failure.value)
         now, decided = self._now(), False
+        waiting = self._queue.waiting() if tries == 1 else 0
 
         def decide(before: Session) -> Session:
             nonlocal decided
             decided = before.state is State.QUEUED and before.attempt == session.attempt
             if not decided:  # somebody else moved it on
                 return before
-            return decide_after_failure(before, error, tries, now).session
+            return decide_after_failure(
+                before, error, tries=tries, waiting=waiting, now=now
+            ).session
 
         after = self._change(session, decide)
-        decision = decide_after_failure(session, error, tries, now)
-        if decided and after.state is State.QUEUED and isinstance(decision, Retry):
-            self._queue.launch(session.id, tries + 1, decision.delay_seconds)
+        if decided and after.state is State.QUEUED:
+            self._queue.launch(session.id, tries + 1, after.retry_after_seconds or 1)
         return after
 
     def _end(self, session: Session, reason: Reason, words: str) -> Session:

@@ -91,6 +91,10 @@ class Session:
     """Of the record: every write expects the version it read."""
     attempt: int = 1
     """Of RunTask; a new one only where the last provably started nothing."""
+    queue_position: int | None = None
+    """About how many wait for capacity before it, itself included."""
+    retry_after_seconds: int | None = None
+    """When the next try comes, from the last."""
     task_definition: str | None = None
     task_arn: str | None = None
     task_version: int = 0

@@ -98,6 +98,8 @@ def _overdue(session: Session, has_task: bool, app: App | None, now: float) -> A
         return _without_task(session, now)
     since = now - session.changed_at
     lifetime = app.max_session_seconds if app else 0
+    if app and session.pooled:
+        lifetime += app.pool.max_age_seconds
     stop_timeout = app.stop_timeout_seconds if app else 30
     match session.state:
         case State.STARTING if since > START_DEADLINE_SECONDS:

@@ -8,7 +8,7 @@ from chalicelib.callers import Caller, identify
 from chalicelib.config import MAX_WAIT_SECONDS, authorization, launches_queue, stage
 from chalicelib.errors import UnauthorizedError
 from chalicelib.http import CORS, answer, answering, authorizer_for, json_body
-from chalicelib.sessions.answers import RETRY_AFTER_SECONDS, body_of, status_of
+from chalicelib.sessions.answers import body_of, retry_after, status_of
 from chalicelib.sessions.launch_queue import LaunchAgain, Tend, read_message
 from chalicelib.sessions.model import Reason, Session
 from chalicelib.sessions.requests import parse_callback, parse_dispatch, parse_session_id
@@ -88,7 +88,7 @@ def _render(session: Session) -> Response:
     if status == 202:
         headers = {
             "Location": f"/sessions/{session.id}",
-            "Retry-After": str(RETRY_AFTER_SECONDS),
+            "Retry-After": str(retry_after(session)),
         }
     return answer(body_of(session, services().config.session_url_template), status, headers)
 

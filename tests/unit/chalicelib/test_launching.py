@@ -11,6 +11,7 @@ from chalicelib.config import load_config
 from chalicelib.ecs.failures import LaunchError, LaunchFailure, classify_error, classify_failures
 from chalicelib.ecs.requests import MAX_OVERRIDES_CHARACTERS, client_token, run_task_for
 from chalicelib.ecs.task_definitions import CONTAINER, family_of, task_definition_for
+from chalicelib.sessions.answers import body_of
 from chalicelib.sessions.launching import (
     GiveUp,
     Retry,
@@ -97,7 +98,9 @@ def test_error_codes_are_told_apart(code, message, status, failure):
 
 
 def after(failure: LaunchFailure, tries: int = 1):
-    return decide_after_failure(queued(), LaunchError(failure, "words"), tries, 1001.0)
+    return decide_after_failure(
+        queued(), LaunchError(failure, "words"), tries=tries, waiting=7, now=1001.0
+    )
 
 
 def test_only_a_no_for_certain_makes_a_new_attempt():
@@ -118,10 +121,17 @@ def test_retries_come_later_and_later_but_not_without_bound():
     assert delays == [1, 2, 4, 8, 16, 30, 30, 30]
 
 
+def test_who_waits_is_told_the_place_and_when_to_ask_again():
+    waiting = after(LaunchFailure.CAPACITY, tries=3).session
+    body = body_of(waiting, "ws://{ip}:{port}{path}")
+    assert (body["state"], body["position"], body["retryAfter"]) == ("QUEUED", 8, 4)
+    assert "words" in body["detail"]
+
+
 def test_a_session_that_nobody_waits_for_does_not_queue_for_room():
     nobodys = queued(owner=None)
     error = LaunchError(LaunchFailure.CAPACITY, "words")
-    assert isinstance(decide_after_failure(nobodys, error, 1, 1001.0), GiveUp)
+    assert isinstance(decide_after_failure(nobodys, error, tries=1, waiting=0, now=1001.0), GiveUp)
 
 
 def test_placement_is_asked_for_in_ecs_words():

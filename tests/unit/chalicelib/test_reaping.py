@@ -87,6 +87,14 @@ def test_the_overdue_are_stopped_after_their_time_and_not_before(session, after,
     assert [(type(a), a.reason) for a in late] == [(reaping.Stop, expected)]
 
 
+def test_the_life_of_a_pooled_session_begins_with_its_claim():
+    session = replace(until(*START, connected), pooled=True)
+    seen = replace(RUNNING, version=session.task_version)
+    overdue = session.created_at + APP.max_session_seconds + 301
+    assert plan(session, tasks=[seen], now=overdue) == []
+    assert plan(session, tasks=[seen], now=overdue + APP.pool.max_age_seconds) != []
+
+
 def test_a_reserved_session_is_asked_before_it_is_stopped():
     session = until(*START)
     assert session.state is State.RESERVED
