@@ -22,6 +22,7 @@ from pathlib import Path
 
 from websockets.sync.client import connect
 
+from benchmarks.run import Run
 from tests.kinesis_server import FakeKinesis
 from tests.session_process import SessionProcess
 
@@ -161,11 +162,8 @@ def contestants() -> list[Contestant]:
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
-    parser.add_argument("--runs", type=int, default=15)
-    parser.add_argument("--records", type=int, default=50_000)
-    options = parser.parse_args()
+def measure(runs: int, records: int) -> dict[tuple[str, str], list[float]]:
+    """All values by contestant and by what they are."""
     values: dict[tuple[str, str], list[float]] = defaultdict(list)
 
     def note(name: str, measured: dict[str, float]) -> None:
@@ -173,14 +171,46 @@ def main() -> None:
             values[name, what].append(value)
 
     with FakeKinesis() as kinesis:
-        for _ in range(options.runs):
+        for _ in range(runs):
             for contestant in contestants():
                 note(contestant.name, measure_start(contestant, kinesis))
-    for _ in range(max(3, options.runs // 5)):
+    for _ in range(max(3, runs // 5)):
         for contestant in contestants():
             if contestant.is_session:
-                note(contestant.name, measure_records(contestant, options.records))
-        note("bare", {"cpu_s_per_10000": measure_bare_sender(options.records)})
+                note(contestant.name, measure_records(contestant, records))
+        note("bare", {"cpu_s_per_10000": measure_bare_sender(records)})
+    return values
+
+
+UNITS = {
+    "listening_ms": "ms",
+    "first_record_ms": "ms",
+    "rss_mib": "MiB",
+    "loaded_rss_mib": "MiB",
+    "cpu_s_per_10000": "s",
+    "records_per_s": "1/s",
+}
+
+
+def measure_container(run: Run) -> None:
+    """Add all of it to a report, with the container beside each of the others."""
+    run.say("container: starts, then records")
+    values = measure(run.many(15, 2), run.many(50_000, 2_000))
+    for (name, what), found in sorted(values.items(), key=lambda item: item[0][1]):
+        label = f"{what.rpartition('_')[0]}: {name}"
+        others = [other for other, thing in values if thing == what and other != "container"]
+        floor = (
+            f"{what.rpartition('_')[0]}: {others[0]}" if name == "container" and others else None
+        )
+        run.report.add("container", label, UNITS[what], found, floor)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
+    parser.add_argument("--runs", type=int, default=15)
+    parser.add_argument("--records", type=int, default=50_000)
+    options = parser.parse_args()
+    values = measure(options.runs, options.records)
     for (name, what), measured in sorted(values.items(), key=lambda item: item[0][1]):
         ours = statistics.median(values["container", what])
         median = statistics.median(measured)

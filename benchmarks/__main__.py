@@ -1,0 +1,82 @@
+"""Measures this project on this machine, each figure beside a floor of the same run.
+
+python -m benchmarks [NAME ...] [--quick] [--json FILE]
+"""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks.calls import measure_calls
+from benchmarks.cold import measure_cold, measure_jupyterhub
+from benchmarks.container import measure_container
+from benchmarks.live import measure_live
+from benchmarks.machine import describe
+from benchmarks.run import Run, SkipError
+from benchmarks.warm import measure_burst, measure_warm
+
+BENCHMARKS: dict[str, tuple[Callable[[Run], None], str]] = {
+    "cold": (measure_cold, "GET to address, websocket, first record; against bare starts"),
+    "jupyterhub": (measure_jupyterhub, "the smallest container: bare, dispatched, by JupyterHub"),
+    "warm": (measure_warm, "the same with a pool; AWS calls and processor time of a dispatch"),
+    "burst": (measure_burst, "300 requests in a second against a pool of 100, and its refill"),
+    "live": (measure_live, "200 and 500 live sessions: memory of each, records to all"),
+    "calls": (measure_calls, "calls a second of the AWS emulation"),
+    "container": (measure_container, "the session container alone; also against Node.js"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what was asked for. 0: measured, 130: interrupted."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=(__doc__ or "").partition("\n\n")[0],
+        epilog="benchmarks:\n"
+        + "\n".join(f"  {name:12}{words}" for name, (_, words) in BENCHMARKS.items())
+        + "\n\nProgress goes to stderr, tables to stdout. A quiet machine is half of a figure.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="which ones; all without it, about 25 minutes",
+    )
+    parser.add_argument("--quick", action="store_true", help="see that it works; means nothing")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="all values, for programs")
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"no benchmark is called {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    run = Run(quick=options.quick)
+    machine = describe()
+    print("\n".join(f"{name:10} {value}" for name, value in machine.items()), flush=True)
+    try:
+        with run.clean():
+            for name in options.names or BENCHMARKS:
+                _measure(run, name)
+    except KeyboardInterrupt:
+        run.say("interrupted; everything is stopped")
+        return 130
+    finally:
+        if options.json:
+            document = {"machine": machine, "quick": run.quick, **run.report.document()}
+            options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def _measure(run: Run, name: str) -> None:
+    before, skipped_before = len(run.report.series), len(run.report.skipped)
+    try:
+        BENCHMARKS[name][0](run)
+    except SkipError as reason:
+        run.report.skip(name, str(reason))
+    print("\n" + run.report.table(before, skipped_before), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
