@@ -4,6 +4,7 @@ from chalice.app import Chalice
 
 import chalicelib.demo.routes
 import chalicelib.ecs.routes
+import chalicelib.feed.routes
 import chalicelib.health
 import chalicelib.sessions.routes
 from chalicelib.http import unify_errors
@@ -12,5 +13,6 @@ app = Chalice(app_name="usher")
 app.register_middleware(unify_errors, "http")
 app.register_blueprint(chalicelib.sessions.routes.routes)
 app.register_blueprint(chalicelib.ecs.routes.routes)
+app.register_blueprint(chalicelib.feed.routes.routes)
 app.register_blueprint(chalicelib.health.routes)
 app.register_blueprint(chalicelib.demo.routes.routes)

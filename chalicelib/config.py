@@ -21,7 +21,10 @@ VARIABLES: Mapping[str, str] = {
     "STAGE": "deployment stage; part of every physical name",
     "AWS_REGION": "region of everything",
     "APPS_FILE": "path of the apps file; default: the one beside this module",
-    "FEED_URL": "what containers stream: kinesis://STREAM",
+    "FEED_URL": "what containers stream: kinesis://STREAM or redis://HOST:PORT/STREAM",
+    "FEED_PASSWORD_SECRET": "secret in Secrets Manager with the password that FEED_URL leaves out",
+    "FEED_MAX_RECORDS": "about how many records the fan-out feed keeps",
+    "FEED_BACKFILL_SECONDS": "how much of the stream refills a fan-out feed that lost everything",
     "CALLBACK_BASE_URL": "base URL of this API as containers reach it; default: the request's own",
     "CONTAINER_AWS_ENDPOINT_URL": "AWS endpoint as containers reach it; default: AWS itself",
     "ALLOWED_ORIGINS": "origins of pages that may open sessions, comma separated, or *",
@@ -53,6 +56,10 @@ class Config:
     auth_mode: AuthMode
     api_keys: Mapping[str, str]
     operators: frozenset[str]
+    feed_password_secret: str | None = None
+    """ARN or name of a secret; None = FEED_URL says all there is to say."""
+    feed_max_records: int = 100_000
+    feed_backfill_seconds: int = 600
 
     @property
     def cluster(self) -> str:
@@ -72,12 +79,22 @@ class Config:
     @property
     def stream(self) -> str:
         """Name of the Kinesis stream of updates."""
-        return f"usher-{self.stage}-updates"
+        return updates_stream(self.stage)
 
 
 def launches_queue(stage: str) -> str:
     """Name of the SQS queue of launches; Chalice needs it while app.py is being imported."""
     return f"usher-{stage}-launches"
+
+
+def updates_stream(stage: str) -> str:
+    """Name of the Kinesis stream; Chalice needs it while app.py is being imported."""
+    return f"usher-{stage}-updates"
+
+
+def feed_url(environ: Mapping[str, str] = os.environ) -> str:
+    """What containers stream; whether there is a relay is known while app.py is being imported."""
+    return environ.get("FEED_URL") or f"kinesis://{updates_stream(stage(environ))}"
 
 
 def stage(environ: Mapping[str, str] = os.environ) -> str:
@@ -118,7 +135,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         stage=stage_name,
         region=environ.get("AWS_REGION", "us-east-1"),
         apps=apps,
-        feed_url=environ.get("FEED_URL", f"kinesis://usher-{stage_name}-updates"),
+        feed_url=feed_url(environ),
         callback_base_url=environ.get("CALLBACK_BASE_URL") or None,
         container_aws_endpoint_url=environ.get("CONTAINER_AWS_ENDPOINT_URL") or None,
         allowed_origins=environ.get("ALLOWED_ORIGINS", "*"),
@@ -128,7 +145,17 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         auth_mode=authorization(environ)[0],
         api_keys=_api_keys(environ.get("API_KEYS", "")),
         operators=frozenset(filter(None, environ.get("OPERATORS", "").split(","))),
+        feed_password_secret=environ.get("FEED_PASSWORD_SECRET") or None,
+        feed_max_records=_whole(environ, "FEED_MAX_RECORDS", 100_000),
+        feed_backfill_seconds=_whole(environ, "FEED_BACKFILL_SECONDS", 600),
     )
+
+
+def _whole(environ: Mapping[str, str], name: str, default: int) -> int:
+    value = environ.get(name) or str(default)
+    if not value.isdecimal() or int(value) < 1:
+        raise ConfigurationError(f"{name}: a whole number from 1, not {value!r}")
+    return int(value)
 
 
 def _auth_mode(name: str) -> AuthMode:

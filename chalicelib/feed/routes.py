@@ -1,0 +1,41 @@
+"""The stream's records on their way into the fan-out feed.
+
+Where FEED_URL names none, nothing is registered here: no function, and no reader of the stream.
+"""
+
+from typing import Any
+
+from chalice.app import Blueprint, KinesisEvent, Rate
+
+from chalicelib.config import feed_url, stage, updates_stream
+from chalicelib.contract.fanout import is_fanout
+from chalicelib.feed.records import arrivals_of_event
+from chalicelib.feed.wiring import relay
+
+BATCH_SIZE = 1_000
+"""At most so many records an invocation. Lambda does not wait for them: whatever is there goes."""
+
+routes = Blueprint(__name__)
+
+
+def relay_records(event: KinesisEvent) -> None:
+    """A batch of one shard into the feed; raises unless all of it is there."""
+    relay().relay(arrivals_of_event(event.to_dict()["Records"]))
+
+
+def keep_feed_whole(_event: Any) -> None:
+    """Refill a feed whose server lost entries, also while the stream is silent."""
+    relay().keep_whole()
+
+
+if is_fanout(feed_url()):
+    # LATEST may pass over what comes while the event source is being set up: the feed is filled
+    # from the stream's recent past when it begins.
+    routes.on_kinesis_record(
+        stream=updates_stream(stage()),
+        batch_size=BATCH_SIZE,
+        starting_position="LATEST",
+        name="relay_records",
+        maximum_batching_window_in_seconds=0,
+    )(relay_records)
+    routes.schedule(Rate(1, unit=Rate.MINUTES), name="keep_feed_whole")(keep_feed_whole)

@@ -1,0 +1,91 @@
+"""What the relay's functions need, built when one of them first runs, and by no other function:
+redis-py is imported here and nowhere earlier.
+"""
+
+import threading
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from chalicelib.config import Config, load_config
+from chalicelib.contract.fanout import FanoutUrl
+from chalicelib.metrics import EmbeddedMetrics
+
+if TYPE_CHECKING:
+    from chalicelib.feed.relay import Relay
+
+TIMEOUT_SECONDS = 5.0
+"""Of one answer of Redis. Two more tries follow; the event source then repeats the whole batch."""
+
+RETRIES = 2
+
+_lock = threading.Lock()
+_relay: "Relay | None" = None
+
+
+def relay() -> "Relay":
+    """The relay of this process."""
+    global _relay  # noqa: PLW0603 - one per process is what a Lambda environment is
+    with _lock:
+        if _relay is None:
+            _relay = build(load_config())
+    return _relay
+
+
+def build(config: Config) -> "Relay":
+    """Build the relay for `config`, whose FEED_URL is a fan-out feed's. Opens no connection yet.
+
+    Raises FanoutError, and botocore's errors when there is a secret and it cannot be had.
+    """
+    import boto3
+    from botocore.config import Config as ClientConfig
+
+    from chalicelib.feed.history import History
+    from chalicelib.feed.relay import Relay
+    from chalicelib.feed.stream import RedisStream
+    from chalicelib.wiring import services
+
+    url = FanoutUrl.parse(config.feed_url)
+    session = boto3.session.Session(region_name=config.region)
+    kinesis = session.client(
+        "kinesis", config=ClientConfig(retries={"mode": "standard", "total_max_attempts": 6})
+    )
+    return Relay(
+        stream=RedisStream(
+            redis_client(url, _password(session, config.feed_password_secret)),
+            url.stream,
+            config.feed_max_records,
+        ),
+        history=History(kinesis, config.stream),
+        metrics=services().metrics if config.metrics_here else EmbeddedMetrics(config.stage),
+        backfill_seconds=config.feed_backfill_seconds,
+        random_id=lambda: str(uuid.uuid4()),
+        now=time.time,
+        sleep=time.sleep,
+    )
+
+
+def redis_client(url: FanoutUrl, password: str | None = None) -> Any:
+    """A redis-py client for the server of `url`; `password` goes before the URL's own."""
+    import redis
+    from redis.backoff import ExponentialWithJitterBackoff
+    from redis.retry import Retry
+
+    return redis.Redis(
+        host=url.host,
+        port=url.port,
+        username=url.username,
+        password=password or url.password,
+        ssl=url.tls,
+        protocol=2,
+        socket_timeout=TIMEOUT_SECONDS,
+        socket_connect_timeout=TIMEOUT_SECONDS,
+        retry=Retry(ExponentialWithJitterBackoff(base=0.1, cap=1.0), RETRIES),
+    )
+
+
+def _password(session: Any, secret: str | None) -> str | None:
+    if secret is None:
+        return None
+    found = session.client("secretsmanager").get_secret_value(SecretId=secret)
+    return str(found["SecretString"])
