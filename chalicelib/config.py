@@ -35,6 +35,9 @@ VARIABLES: Mapping[str, str] = {
     "USER_POOL_ARNS": "for jwt: ARNs of the Cognito user pools, comma separated",
     "API_KEYS": "for api_key: NAME:SHA256HEX of each key, comma separated",
     "OPERATORS": "names that may manage every session, comma separated",
+    "CAPACITY_PROVIDER": "ECS capacity provider of EC2 apps; default: whatever hosts there are",
+    "TASK_SUBNETS": "for Fargate apps: subnets of their tasks, comma separated",
+    "TASK_SECURITY_GROUPS": "for Fargate apps: security groups of their tasks, comma separated",
 }
 
 
@@ -60,6 +63,10 @@ class Config:
     """ARN or name of a secret; None = FEED_URL says all there is to say."""
     feed_max_records: int = 100_000
     feed_backfill_seconds: int = 600
+    capacity_provider: str | None = None
+    """None = EC2 tasks go to the hosts there are, and no host is added for them."""
+    task_subnets: tuple[str, ...] = ()
+    task_security_groups: tuple[str, ...] = ()
 
     @property
     def cluster(self) -> str:
@@ -144,11 +151,18 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         metrics_here=stage_name == "local",
         auth_mode=authorization(environ)[0],
         api_keys=_api_keys(environ.get("API_KEYS", "")),
-        operators=frozenset(filter(None, environ.get("OPERATORS", "").split(","))),
+        operators=frozenset(_list(environ, "OPERATORS")),
         feed_password_secret=environ.get("FEED_PASSWORD_SECRET") or None,
         feed_max_records=_whole(environ, "FEED_MAX_RECORDS", 100_000),
         feed_backfill_seconds=_whole(environ, "FEED_BACKFILL_SECONDS", 600),
+        capacity_provider=environ.get("CAPACITY_PROVIDER") or None,
+        task_subnets=_list(environ, "TASK_SUBNETS"),
+        task_security_groups=_list(environ, "TASK_SECURITY_GROUPS"),
     )
+
+
+def _list(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
+    return tuple(filter(None, environ.get(name, "").split(",")))
 
 
 def _whole(environ: Mapping[str, str], name: str, default: int) -> int:

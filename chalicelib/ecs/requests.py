@@ -18,6 +18,11 @@ class TaskRequest:
     container: str
     environment: Mapping[str, str]
     launch_type: str = "EC2"
+    capacity_provider: str | None = None
+    """In place of the launch type: hosts are added for its tasks, and kept while they run."""
+    subnets: Sequence[str] = ()
+    """With `security_groups`, for tasks with a network interface of their own (awsvpc)."""
+    security_groups: Sequence[str] = ()
     spread: Sequence[str] = ()
     binpack: str | None = None
     constraints: Sequence[str] = ()
@@ -37,7 +42,6 @@ def run_task_for(request: TaskRequest, cluster: str) -> dict[str, Any]:
         "cluster": cluster,
         "taskDefinition": request.task_definition,
         "count": 1,
-        "launchType": request.launch_type,
         "startedBy": request.started_by,
         "clientToken": client_token(request.started_by, request.attempt),
         "overrides": {
@@ -52,6 +56,19 @@ def run_task_for(request: TaskRequest, cluster: str) -> dict[str, Any]:
             ]
         },
     }
+    if request.capacity_provider:
+        provider = {"capacityProvider": request.capacity_provider, "weight": 1}
+        run["capacityProviderStrategy"] = [provider]
+    else:
+        run["launchType"] = request.launch_type
+    if request.subnets:
+        run["networkConfiguration"] = {
+            "awsvpcConfiguration": {
+                "subnets": list(request.subnets),
+                "securityGroups": list(request.security_groups),
+                "assignPublicIp": "ENABLED",
+            }
+        }
     strategy = [{"type": "spread", "field": field} for field in request.spread]
     if request.binpack:
         strategy.append({"type": "binpack", "field": request.binpack})

@@ -46,6 +46,35 @@ def test_the_same_record_asks_for_the_same_task():
     assert one == other
 
 
+PLACE = {
+    "CAPACITY_PROVIDER": "usher-test",
+    "TASK_SUBNETS": "subnet-1,subnet-2",
+    "TASK_SECURITY_GROUPS": "sg-1",
+}
+
+
+def test_hosts_are_added_for_tasks_that_ask_by_capacity_provider():
+    config = load_config(PLACE)
+    request = run_task_for(task_request_for(queued(), APP, config), "c")
+    assert request["capacityProviderStrategy"] == [
+        {"capacityProvider": "usher-test", "weight": 1},
+    ]
+    assert "launchType" not in request
+    assert "networkConfiguration" not in request
+
+
+def test_a_fargate_task_has_an_interface_with_a_public_address():
+    app = replace(APP, launch_type="FARGATE", network_mode="awsvpc")
+    request = run_task_for(task_request_for(queued(), app, load_config(PLACE)), "c")
+    assert request["launchType"] == "FARGATE"
+    assert "capacityProviderStrategy" not in request
+    assert request["networkConfiguration"]["awsvpcConfiguration"] == {
+        "subnets": ["subnet-1", "subnet-2"],
+        "securityGroups": ["sg-1"],
+        "assignPublicIp": "ENABLED",
+    }
+
+
 @given(st.text(max_size=200), st.integers(1, 99), st.integers(1, 99))
 def test_tokens_differ_by_attempt_only(started_by, attempt, other):
     assert (client_token(started_by, attempt) == client_token(started_by, other)) == (
