@@ -10,13 +10,14 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from benchmarks.burst import measure_burst
 from benchmarks.calls import measure_calls
 from benchmarks.cold import measure_cold, measure_jupyterhub
 from benchmarks.container import measure_container
 from benchmarks.live import measure_live
 from benchmarks.machine import describe
 from benchmarks.run import Run, SkipError
-from benchmarks.warm import measure_burst, measure_warm
+from benchmarks.warm import measure_warm
 
 BENCHMARKS: dict[str, tuple[Callable[[Run], None], str]] = {
     "cold": (measure_cold, "GET to address, websocket, first record; against bare starts"),

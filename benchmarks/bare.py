@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from benchmarks.processes import MARK
 from benchmarks.run import ROOT, Run
@@ -18,9 +19,17 @@ from local.http_server import HttpServer
 from local.wire import Answer
 
 
+@dataclass(frozen=True)
+class BareServer:
+    """A running one."""
+
+    url: str
+    pid: int
+
+
 @contextmanager
-def bare_server(run: Run, body: str = "{}") -> Iterator[str]:
-    """A running one, in a process of its own; its base URL."""
+def bare_server(run: Run, body: str = "{}") -> Iterator[BareServer]:
+    """A running one, in a process of its own."""
     with subprocess.Popen(
         [sys.executable, "-m", "benchmarks.bare", body],
         cwd=ROOT,
@@ -32,7 +41,8 @@ def bare_server(run: Run, body: str = "{}") -> Iterator[str]:
     ) as process:
         try:
             assert process.stdout
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+            port = int(process.stdout.readline())
+            yield BareServer(f"http://127.0.0.1:{port}", process.pid)
         finally:
             process.terminate()
 

@@ -38,8 +38,8 @@ class Chance:
 def measure_calls(run: Run) -> None:
     """The calls a dispatch is made of, with more and more ended sessions in the table."""
     count = run.many(200, 20)
-    with bare_server(run) as base, running_cloud(run, "process") as cloud:
-        nothing = _client("dynamodb", base)
+    with bare_server(run) as bare, running_cloud(run, "process") as cloud:
+        nothing = _client("dynamodb", bare.url)
         key = {"id": {"S": "1"}}
         _time(run, FLOOR, count, lambda _: nothing.get_item(TableName=TABLE, Key=key))
         there = 0

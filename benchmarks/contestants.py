@@ -136,7 +136,7 @@ class BareProcess(Following):
         process = start_bare(self._run, self._program, port, environment)
         trip.undo.append(lambda: end_bare(process))
         address = Address("127.0.0.1", port, f"/{environment['SESSION_UUID']}")
-        self.opened(trip, connect_when_there(address))
+        self.opened(trip, connect_when_there(address, trip.over))
 
     def settle(self) -> None:
         """Nothing is left when its trips have ended."""
@@ -168,7 +168,7 @@ class BareContainer(Following):
             [*command, self._image], check=True, stdout=subprocess.DEVNULL, start_new_session=True
         )
         address = Address("127.0.0.1", port, f"/{environment['SESSION_UUID']}")
-        self.opened(trip, connect_when_there(address))
+        self.opened(trip, connect_when_there(address, trip.over))
 
     def settle(self) -> None:
         """Nothing is left when its trips have ended."""

@@ -69,7 +69,7 @@ class JupyterHub(Following):
             raise RuntimeError(f"JupyterHub: {status} {body}")
         trip.reached("address")
         address = Address("127.0.0.1", self._hub.port, f"/user/{user}/ws")
-        self.opened(trip, connect_when_there(address))
+        self.opened(trip, connect_when_there(address, trip.over))
 
     def settle(self) -> None:
         """Nothing is left when its trips have ended."""

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from benchmarks.cloud import Cloud, NotServedError, running_cloud
 from benchmarks.container import BARE_SERVER
 from benchmarks.contestants import Program, end_bare, start_bare
+from benchmarks.pool import ROOM
 from benchmarks.processes import carrying, cpu_seconds, pss_mib
 from benchmarks.run import ROOT, Run, SkipError
-from benchmarks.warm import ROOM
 from benchmarks.websocket import WebSocket, connect
 
 NEEDED_MIB = 30

@@ -18,6 +18,8 @@ class Trip:
     began: float = field(default_factory=time.perf_counter)
     marks: dict[str, float] = field(default_factory=dict)
     undo: list[Callable[[], None]] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
+    """Set when it ends, whether it has arrived or not."""
 
     def reached(self, what: str) -> None:
         """Note the time."""
@@ -25,6 +27,7 @@ class Trip:
 
     def end(self) -> None:
         """Leave, and take away what was started."""
+        self.over.set()
         while self.undo:
             self.undo.pop()()
 
@@ -109,4 +112,6 @@ def _together(contestant: Contestant, users: int) -> list[float]:
         try:
             return [one.result() for one in going]
         finally:
+            for trip in trips:
+                trip.over.set()
             list(threads.map(Trip.end, trips))

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 import time
 from base64 import b64encode
 from contextlib import ExitStack
@@ -95,17 +96,19 @@ def _shake_hands(connection: socket.socket, address: Address) -> bytes:
     return rest
 
 
-def connect_when_there(address: Address) -> WebSocket:
-    """Try until it opens, at most a twentieth of the time too late."""
+def connect_when_there(address: Address, over: threading.Event) -> WebSocket:
+    """Try until it opens, at most a twentieth of the time too late.
+
+    Raises OSError when that takes too long or `over` is set, RefusedError.
+    """
     began = time.perf_counter()
     while True:
         try:
             return connect(address)
         except OSError:
             waited = time.perf_counter() - began
-            if waited > SECONDS:
+            if waited > SECONDS or over.wait(max(_FIRST_PAUSE_SECONDS, waited / 20)):
                 raise
-            time.sleep(max(_FIRST_PAUSE_SECONDS, waited / 20))
 
 
 def free_ports(count: int) -> list[int]:
