@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-READY  := $(VENV)/.ready
 PYTEST ?= tests
 
 .PHONY: help run test check bench clean
@@ -11,18 +10,20 @@ PYTEST ?= tests
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(READY): requirements.txt requirements-dev.txt session_handler/requirements.txt
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "usher needs Python 3.11 or newer; say PYTHON=/path/to/one"; exit 1; }
-	@echo "setting up $(VENV) (once, about a minute)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+
+$(VENV)/.can-%: requirements-%.txt requirements.txt session_handler/requirements.txt | $(BIN)/python
+	@echo "installing requirements-$*.txt into $(VENV) (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-run: $(READY) ## Run all of it here, with demo data; ARGS="--help" lists the options
+run: $(VENV)/.can-run ## Run all of it here, with demo data; ARGS="--help" lists the options
 	@exec $(BIN)/python -m local up $(ARGS)
 
-check: $(READY) ## Lint, format and types
+check: $(VENV)/.can-dev ## Lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -30,7 +31,7 @@ check: $(READY) ## Lint, format and types
 test: check ## All checks and all tests; PYTEST="tests/unit -k pool" picks some
 	$(BIN)/pytest $(PYTEST)
 
-bench: $(READY) ## Measure against bare processes and containers; see docs/performance.md
+bench: $(VENV)/.can-dev ## Measure against bare processes and containers; see docs/performance.md
 	$(BIN)/python -m benchmarks
 
 clean: ## Remove what was set up and built here
