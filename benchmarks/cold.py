@@ -87,7 +87,7 @@ def _against_hub(run: Run, runtime: str, group: str) -> None:
 
 def _race(run: Run, group: str, contestants: list[Contestant]) -> None:
     race_one_by_one(run, group, contestants, run.many(20, 2))
-    race_at_once(run, group, contestants, run.many(5, 1), USERS)
+    race_at_once(run, group, contestants, run.many(3, 1), USERS)
 
 
 def docker_image(app: str) -> str:
