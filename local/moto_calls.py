@@ -3,10 +3,9 @@
 Three things are done from outside, without changing moto:
 
 - One lock around each service. moto's DynamoDB checks a condition and writes in two steps, and a
-  failed transaction puts back a copy of the whole table; without the lock two conditional writes
-  both win and acknowledged writes of others get lost. Threads gain nothing there anyway, as all
-  of it is Python. SQS goes without, because a receive waits inside moto for up to 20 seconds, and
-  moto's queues guard themselves.
+  failed transaction puts back what it changed; without the lock two conditional writes both win
+  and acknowledged writes of others get lost. SQS would give one message to two receivers. Threads
+  gain nothing there anyway, as all of it is Python.
 - Requests of services with one URL and an X-Amz-Target (DynamoDB, Kinesis, SQS, EventBridge, …)
   go straight to moto's handler. The way through its WSGI dispatcher lists the folders of all
   services on disk twice for each call, and through a Flask application after that.
@@ -15,7 +14,7 @@ Three things are done from outside, without changing moto:
 
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from io import BytesIO
 from threading import Lock, RLock
 from typing import Any
@@ -25,13 +24,12 @@ from local.wire import Answer, Call, Request
 # Read when moto is imported: CORS headers are for browsers, and a browser has no business here.
 os.environ.setdefault("MOTO_DISABLE_GLOBAL_CORS", "true")
 
-_WAITS_INSIDE = frozenset({"sqs"})
-
 
 class Moto:
     """All of moto's services behind one method. Thread-safe."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, shortcuts: bool = True) -> None:
+        """`port` is the endpoint's. Without shortcuts moto is as it comes, to compare with."""
         from moto.moto_server.werkzeug_app import (
             BackendRequest,
             DomainDispatcherApplication,
@@ -40,12 +38,13 @@ class Moto:
 
         from local import moto_shortcuts
 
-        moto_shortcuts.take()
+        if shortcuts:
+            moto_shortcuts.take()
         self._request = BackendRequest
         self._application = DomainDispatcherApplication(create_backend_app)
         self._port = str(port)
         self._guard = Lock()
-        self._locks: dict[str, AbstractContextManager[Any]] = {}
+        self._locks: dict[str, AbstractContextManager[Any]] = {"sqs": moto_shortcuts.QUEUE_LOCK}
         self._handlers: dict[str, Callable[..., Any] | None] = {}
 
     def call(self, call: Call, request: Request) -> Answer:
@@ -66,8 +65,7 @@ class Moto:
         lock = self._locks.get(service)
         if lock is None:
             with self._guard:
-                fresh = nullcontext() if service in _WAITS_INSIDE else RLock()
-                lock = self._locks.setdefault(service, fresh)
+                lock = self._locks.setdefault(service, RLock())
         return lock
 
     def _handler_of(self, service: str, request: Request) -> Callable[..., Any] | None:

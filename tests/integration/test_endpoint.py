@@ -145,7 +145,29 @@ def test_a_queue_under_many_readers_loses_no_message(fixture_cloud):
         return [message["Body"] for message in answer.get("Messages", [])]
 
     received = [body for bodies in at_once(receive, 16) for body in bodies]
-    assert set(received) == {str(n) for n in range(40)}
+    assert sorted(received) == sorted(str(n) for n in range(40))
+
+
+def test_no_message_is_given_to_two_of_many_who_wait_for_it(fixture_cloud):
+    sqs = fixture_cloud.client("sqs")
+    url = sqs.create_queue(QueueName=f"races-{uuid.uuid4().hex}")["QueueUrl"]
+    sent = [str(n) for n in range(60)]
+    received = []
+    done = threading.Event()
+
+    def receive(_):
+        while not done.is_set():
+            answer = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=1, WaitTimeSeconds=1)
+            received.extend(message["Body"] for message in answer.get("Messages", []))
+
+    with ThreadPoolExecutor(12) as pool:
+        waiting = [pool.submit(receive, n) for n in range(12)]
+        for body in sent:  # while all of them wait, which must not keep this out
+            sqs.send_message(QueueUrl=url, MessageBody=body)
+        wait_until(lambda: len(received) >= len(sent))
+        done.set()
+    assert all(one.result() is None for one in waiting)
+    assert sorted(received) == sorted(sent)
 
 
 def test_an_error_before_the_call_does_nothing(fixture_cloud, table):

@@ -1,0 +1,300 @@
+"""DynamoDB in moto without the work that grows with the table. It changes no answer.
+
+- A transaction copies every table it touches, all items of it, to put the copy back if it fails.
+  Here moto carries it out on an excerpt: copies of the items it names and nothing else, which
+  take the place of the originals if it succeeds.
+- A query looks at all items of the table, in order. Here moto gets an excerpt again, with the
+  items that have the wanted key. What an index attribute is found by is noted with each write and
+  never taken back: a query checks its candidates anyway, and forgets those that do not match.
+- moto measures an item once for each of its attributes while it is made, and remembers all items
+  ever made or copied.
+- moto compiles seven patterns for each word of a condition, and reads the same conditions again
+  and again.
+
+An excerpt has moto's own code and the table's own settings; only its items are others.
+"""
+
+import copy
+import inspect
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache, partial
+from typing import Any
+
+from moto.dynamodb import models
+from moto.dynamodb.comparisons import ConditionExpressionParser
+from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
+from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
+from moto.dynamodb.models.table import Table
+
+_KEY_TYPES = frozenset({"S", "N", "B"})
+_SURELY_SMALL_BYTES = 400_000
+"""moto's own limit for an item is a little above."""
+
+_KEPT_WORDS = 4096
+
+_QUERY = inspect.signature(Table.query)
+
+Key = tuple[DynamoType, DynamoType | None]
+
+
+class QuickTable(Table):  # type: ignore[misc]
+    """A table that finds items by the attributes that queries asked for."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._noted: dict[str, defaultdict[DynamoType, dict[Key, None]]] = {}
+
+    def put_item(self, *arguments: Any, **settings: Any) -> Item:
+        item = super().put_item(*arguments, **settings)
+        self.note(item)
+        return item
+
+    def note(self, item: Item) -> None:
+        """Remember where an item that was written is to be found."""
+        for attribute, keys_by_value in self._noted.items():
+            value = item.attrs.get(attribute)
+            if value is not None and value.type in _KEY_TYPES:
+                keys_by_value[value][item.hash_key, item.range_key] = None
+
+    def find(self, key: Key) -> Item | None:
+        """The item, if it is there; adds nothing to the table, unlike `get_item`."""
+        hash_key, range_key = key
+        found = self.items.get(hash_key)
+        return found if range_key is None or found is None else found.get(range_key)
+
+    def key_of(self, attributes: Mapping[str, Any]) -> Key | None:
+        """The primary key among these attributes; None where moto will refuse it."""
+        names = [name for name in (self.hash_key_attr, self.range_key_attr) if name]
+        if not all(isinstance(attributes.get(name), dict) for name in names):
+            return None
+        hash_key, range_key = [*(DynamoType(attributes[name]) for name in names), None][:2]
+        return hash_key, range_key
+
+    def replace(self, key: Key, item: Item | None) -> None:
+        """Put an item in the place of the one with its key; None takes that away."""
+        hash_key, range_key = key
+        if item is None:
+            self.delete_item(hash_key, range_key)
+            return
+        if range_key is None:
+            self.items[hash_key] = item
+        else:
+            self.items[hash_key][range_key] = item
+        self.note(item)
+
+    def query(self, *arguments: Any, **settings: Any) -> Any:
+        asked = _QUERY.bind(self, *arguments, **settings).arguments
+        candidates = self._candidates(asked)
+        if candidates is None:
+            return super().query(*arguments, **settings)
+        return Excerpt.of(self, candidates).query(*arguments, **settings)
+
+    def _candidates(self, asked: Mapping[str, Any]) -> list[Item] | None:
+        """All items that such a query can give, and maybe others; None = not known."""
+        if asked.get("index_name") is None:
+            return None if asked["hash_key"] is None else self._with_hash_key(asked["hash_key"])
+        wanted = asked.get("hash_key_conditions") or ()
+        if not wanted or wanted[0][1].type not in _KEY_TYPES:
+            return None
+        return self._with_value(*wanted[0])
+
+    def _with_hash_key(self, hash_key: DynamoType) -> list[Item]:
+        found = self.items.get(hash_key)
+        if found is None:
+            return []
+        return list(found.values()) if self.has_range_key else [found]
+
+    def _with_value(self, attribute: str, value: DynamoType) -> list[Item]:
+        if attribute not in self._noted:
+            self._noted[attribute] = defaultdict(dict)
+            for item in self.all_items():
+                self.note(item)
+        keys = self._noted[attribute].get(value, {})
+        matching = []
+        for key in list(keys):
+            item = self.find(key)
+            if item is not None and item.attrs.get(attribute) == value:
+                matching.append(item)
+            else:
+                del keys[key]
+        return matching
+
+
+class Excerpt(Table):  # type: ignore[misc]
+    """A table's settings with some of its items. Not to be kept: the table may change."""
+
+    chosen: list[Item]
+
+    @classmethod
+    def of(cls, table: Table, chosen: Iterable[Item]) -> "Excerpt":
+        excerpt: Excerpt = _blank(cls, table)
+        excerpt.chosen = list(chosen)
+        return excerpt
+
+    def all_items(self) -> list[Item]:
+        return sorted(self.chosen, key=_primary_key)
+
+    def sorted_items(
+        self, hash_key_attrs: list[str], range_key_attrs: list[str | None], items: list[Item]
+    ) -> list[Item]:
+        """As moto orders them, but each value is read once and not at each comparison."""
+        names = self._generate_attr_to_sort_by(hash_key_attrs, range_key_attrs)
+        return sorted(items, key=lambda item: [item.attrs[name].cast_value for name in names])
+
+
+class Draft(QuickTable):
+    """Copies of the items that a transaction names, to be changed by it."""
+
+    @classmethod
+    def of(cls, table: QuickTable) -> "Draft":
+        draft: Draft = _blank(cls, table)
+        draft.items = defaultdict(dict)
+        draft._noted = {}
+        return draft
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Draft":
+        """Moto makes a backup, which is not needed: a draft of what fails is thrown away."""
+        return self
+
+
+class QuickBackend(DynamoDBBackend):  # type: ignore[misc]
+    """DynamoDB whose transactions and queries take their time and not the table's."""
+
+    __module__ = DynamoDBBackend.__module__  # by which moto finds the URLs of a service
+
+    def update_item(self, table_name: str, key: dict[str, Any], *rest: Any, **more: Any) -> Item:
+        try:
+            return super().update_item(table_name, key, *rest, **more)
+        finally:  # one that fails may have written the half of it
+            table = self.get_table(table_name)
+            if isinstance(table, QuickTable):
+                primary = table.key_of(key)
+                item = primary and table.find(primary)
+                if item:
+                    table.note(item)
+
+    def transact_write_items(self, transact_items: list[dict[str, Any]]) -> None:
+        tables = self._touched(transact_items)
+        if any(type(t) is not QuickTable or t.stream_shard is not None for t in tables.values()):
+            super().transact_write_items(transact_items)  # streams are put back as well
+            return
+        drafts = {name: Draft.of(table) for name, table in tables.items()}
+        named: list[tuple[str, Key]] = []
+        for action in transact_items:
+            named += self._named(action)
+        for name, key in named:
+            drafts[name].replace(key, copy.deepcopy(tables[name].find(key)))
+        scratch = _blank(DynamoDBBackend, self)
+        scratch.tables = drafts
+        scratch.transact_write_items(transact_items)
+        for name, key in named:
+            tables[name].replace(key, drafts[name].find(key))
+
+    def _touched(self, transact_items: list[dict[str, Any]]) -> dict[str, QuickTable]:
+        found = {}
+        for action in transact_items:
+            for operation in action.values():
+                table = self._known(operation.get("TableName"))
+                if table is not None:
+                    found[table.name] = table
+        return found
+
+    def _known(self, name: Any) -> Any:
+        by_name = self.tables.get(name)
+        return by_name or next((t for t in self.tables.values() if t.table_arn == name), None)
+
+    def _named(self, action: Mapping[str, Any]) -> list[tuple[str, Key]]:
+        named = []
+        for operation in action.values():
+            table = self._known(operation.get("TableName"))
+            key = table and table.key_of(operation.get("Item") or operation.get("Key") or {})
+            if key:
+                named.append((table.name, key))
+        return named
+
+
+def _blank(kind: type, like: Any) -> Any:
+    """An object of that class with the attributes of another; moto does not hear of it."""
+    made: Any = object.__new__(kind)
+    made.__dict__.update(like.__dict__)
+    return made
+
+
+def _primary_key(item: Item) -> tuple[Any, ...]:
+    if item.range_key is None:
+        return (item.hash_key.cast_value,)
+    return item.hash_key.cast_value, item.range_key.cast_value
+
+
+def _new_item(cls: type[Item], *_arguments: Any, **_settings: Any) -> Item:
+    """Without the list of all items ever made, which moto's own tests of S3 need."""
+    return object.__new__(cls)
+
+
+def _make_item_as(by_moto: Callable[..., None]) -> Callable[..., None]:
+    def make_item(
+        self: Item, hash_key: DynamoType, range_key: DynamoType | None, attrs: dict[str, Any]
+    ) -> None:
+        """Measures each attribute once; what may be too large is left to moto."""
+        self.hash_key = hash_key
+        self.range_key = range_key
+        self.attrs = LimitedSizeDict()
+        for name, value in attrs.items():
+            dict.__setitem__(self.attrs, name, DynamoType(value))
+        if _size_of_item(self) > _SURELY_SMALL_BYTES:
+            by_moto(self, hash_key, range_key, attrs)
+
+    return make_item
+
+
+def _size_of_item(self: Item) -> int:
+    return sum(len(name.encode()) + _size(value) for name, value in self.attrs.items())
+
+
+def _size(typed: DynamoType) -> int:
+    """As moto measures, but what is there the most is asked for first."""
+    value = typed.value
+    if type(value) is str:
+        return len(value) if value.isascii() else len(value.encode())
+    if typed.type == "L":
+        return sum(map(_size, value))
+    if typed.type == "M":
+        return sum(len(name.encode()) + _size(inner) for name, inner in value.items())
+    return int(typed.size())
+
+
+def _copy_item(self: Item, memo: dict[int, Any]) -> Item:
+    made = object.__new__(type(self))
+    memo[id(self)] = made
+    made.hash_key, made.range_key = self.hash_key, self.range_key
+    made.attrs = LimitedSizeDict()
+    for name, value in self.attrs.items():
+        dict.__setitem__(made.attrs, name, _copy(value))
+    return made
+
+
+def _copy(typed: DynamoType) -> DynamoType:
+    """A copy, but texts and numbers are shared: nothing in moto changes them in place."""
+    value = typed.value
+    if type(value) is list:
+        value = list(map(_copy, value)) if typed.type == "L" else list(value)
+    elif type(value) is dict:
+        value = {name: _copy(inner) for name, inner in value.items()}
+    else:
+        return typed
+    made = object.__new__(DynamoType)
+    made.type, made.value = typed.type, value
+    return made
+
+
+def take() -> None:
+    """Take these shortcuts from now on, in the whole process, for tables made from now on."""
+    models.Table = QuickTable
+    dynamodb_backends.backend = QuickBackend
+    Item.__new__ = _new_item
+    Item.__init__ = _make_item_as(Item.__init__)
+    Item.__deepcopy__ = _copy_item
+    Item.size = _size_of_item
+    lex_one_node = partial(ConditionExpressionParser._lex_one_node, ConditionExpressionParser)
+    ConditionExpressionParser._lex_one_node = staticmethod(lru_cache(_KEPT_WORDS)(lex_one_node))

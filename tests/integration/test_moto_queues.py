@@ -1,0 +1,78 @@
+"""SQS in moto: who waits keeps nobody out, and no message is given to two."""
+
+import json
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from local.moto_calls import Moto
+from local.wire import Call, Protocol, Request
+
+SCOPE = "Credential=local/20260101/us-east-1/sqs/aws4_request"
+RECEIVERS = 16
+
+
+@pytest.fixture(scope="module")
+def moto():
+    return Moto(0)
+
+
+@pytest.fixture
+def hasty_threads():
+    """Threads take turns as often as they can, so that a race is lost where there is one."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def ask(moto, action, **parameters):
+    headers = {
+        "authorization": f"AWS4-HMAC-SHA256 {SCOPE}, SignedHeaders=host, Signature=none",
+        "content-type": "application/x-amz-json-1.0",
+        "host": "127.0.0.1",
+        "x-amz-target": f"AmazonSQS.{action}",
+    }
+    request = Request("POST", "/", headers, json.dumps(parameters).encode())
+    answer = moto.call(Call("sqs", action, Protocol.JSON), request)
+    assert answer.status == 200, answer
+    return json.loads(answer.body or b"{}")
+
+
+def bodies(answer):
+    return [message["Body"] for message in answer.get("Messages", [])]
+
+
+def test_of_many_who_receive_at_once_no_two_get_the_same(moto, hasty_threads):
+    url = ask(moto, "CreateQueue", QueueName="at-once")["QueueUrl"]
+    for n in range(200):
+        ask(moto, "SendMessage", QueueUrl=url, MessageBody=str(n))
+    gate = threading.Barrier(RECEIVERS)
+
+    def receive(_):
+        gate.wait()
+        found = []
+        while some := bodies(ask(moto, "ReceiveMessage", QueueUrl=url, MaxNumberOfMessages=3)):
+            found += some
+        return found
+
+    with ThreadPoolExecutor(RECEIVERS) as pool:
+        received = [body for found in pool.map(receive, range(RECEIVERS)) for body in found]
+    assert sorted(received) == sorted(str(n) for n in range(200))
+
+
+def test_who_waits_for_a_message_keeps_nobody_out_and_gets_it(moto):
+    url = ask(moto, "CreateQueue", QueueName="awaited")["QueueUrl"]
+    waiting = threading.Event()
+
+    def receive():
+        waiting.set()
+        return bodies(ask(moto, "ReceiveMessage", QueueUrl=url, WaitTimeSeconds=20))
+
+    with ThreadPoolExecutor(1) as pool:
+        received = pool.submit(receive)
+        waiting.wait(5)
+        ask(moto, "SendMessage", QueueUrl=url, MessageBody="at last")
+        assert received.result(10) == ["at last"]
