@@ -1,0 +1,178 @@
+"""Which AWS calls each function of the dispatcher can make, read off the source.
+
+A call graph that follows types: `self._table.get()` leads to `SessionsTable.get` because the
+constructor's parameter says so. A parameter without a type of ours that is named like a boto3
+client (`dynamodb: Any`) is one. References count like calls, so a callback is followed too.
+"""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import botocore.session
+from botocore import xform_name
+
+ROOT = Path(__file__).parents[3]
+CLIENTS = {"dynamodb", "sqs", "ecs", "ec2", "kinesis", "secretsmanager"}
+IMPLEMENTATIONS = {"Learner": "Outcomes", "Stream": "RedisStream"}
+"""Protocols, and what the wiring passes for them."""
+
+Node = tuple[str, str]
+"""Class or module, and the function in it."""
+
+
+@dataclass
+class Code:
+    functions: dict[Node, ast.FunctionDef] = field(default_factory=dict)
+    attributes: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Class → attribute → name of its type, or of the boto3 client it is."""
+    imported: dict[str, dict[str, str]] = field(default_factory=dict)
+    home: dict[Node, str] = field(default_factory=dict)
+    entries: dict[str, set[Node]] = field(default_factory=dict)
+    """Function of the deployment → what it begins with."""
+
+
+def read_code() -> Code:
+    code = Code()
+    for path in sorted((ROOT / "chalicelib").rglob("*.py")):
+        module = path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
+        tree = ast.parse(path.read_text("utf-8"))
+        code.imported[module] = dict(_imports(tree))
+        for statement in tree.body:
+            if isinstance(statement, ast.FunctionDef):
+                _add(code, module, module, statement)
+            elif isinstance(statement, ast.ClassDef):
+                _add_class(code, module, statement)
+    for name in ("relay_records", "keep_feed_whole"):  # registered only for the fan-out feed
+        code.entries[name] = {("chalicelib.feed.routes", name)}
+    return code
+
+
+def actions_of(code: Code, function: str) -> set[str]:
+    """`dynamodb:GetItem`, … that a function of the deployment can come to."""
+    seen: set[Node] = set()
+    waiting = list(code.entries[function])
+    found: set[str] = set()
+    while waiting:
+        node = waiting.pop()
+        if node in seen or node not in code.functions:
+            continue
+        seen.add(node)
+        for step in _steps(code, node):
+            if step[0] in CLIENTS:
+                found |= _actions(*step)
+            else:
+                waiting.append(step)
+    return found
+
+
+def _imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                yield alias.asname or alias.name, f"{node.module}.{alias.name}"
+
+
+def _add(code: Code, owner: str, module: str, function: ast.FunctionDef) -> None:
+    node = (owner, function.name)
+    code.functions[node], code.home[node] = function, module
+    for decorator in function.decorator_list:
+        if not isinstance(decorator, ast.Call) or not isinstance(decorator.func, ast.Attribute):
+            continue
+        if getattr(decorator.func.value, "id", "") != "routes":
+            continue
+        names = [k.value.value for k in decorator.keywords if k.arg == "name"]
+        name = "api_handler" if decorator.func.attr == "route" else names[0]
+        code.entries.setdefault(name, set()).add(node)
+
+
+def _add_class(code: Code, module: str, definition: ast.ClassDef) -> None:
+    if "Protocol" in {getattr(base, "id", "") for base in definition.bases}:
+        return
+    types = code.attributes.setdefault(definition.name, {})
+    for statement in definition.body:
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            types[statement.target.id] = _type_name(statement.annotation)
+        if isinstance(statement, ast.FunctionDef):
+            _add(code, definition.name, module, statement)
+            if statement.name == "__init__":
+                types |= _attributes_of(statement)
+
+
+def _attributes_of(constructor: ast.FunctionDef) -> dict[str, str]:
+    arguments = [*constructor.args.args, *constructor.args.kwonlyargs]
+    types = {a.arg: _type_name(a.annotation) for a in arguments if a.annotation}
+    types |= {name: name for name, kind in types.items() if kind == "Any" and name in CLIENTS}
+    found = {}
+    for node in ast.walk(constructor):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute):
+            if isinstance(node.value, ast.Name) and node.value.id in types:
+                found[node.targets[0].attr] = types[node.value.id]
+    return found
+
+
+def _type_name(annotation: ast.expr) -> str:
+    text = annotation.value if isinstance(annotation, ast.Constant) else ast.unparse(annotation)
+    return IMPLEMENTATIONS.get(str(text), str(text))
+
+
+def _steps(code: Code, node: Node) -> Iterator[Node]:
+    owner, _ = node
+    imported = code.imported[code.home[node]]
+    for part in ast.walk(code.functions[node]):
+        if isinstance(part, ast.Name):
+            target = imported.get(part.id, f"{code.home[node]}.{part.id}")
+            module, _, name = target.rpartition(".")
+            yield module, name
+            yield name, "__init__"
+        elif isinstance(part, ast.Attribute):
+            kind = _type_of(code, owner, part.value)
+            if kind is not None:
+                yield kind, part.attr
+        if isinstance(part, ast.Call):
+            yield from _special(code, owner, part)
+
+
+def _special(code: Code, owner: str, call: ast.Call) -> Iterator[Node]:
+    """`x.get_paginator("query")` and `session.client("kinesis").f()` hide a call in a text."""
+    if not isinstance(call.func, ast.Attribute):
+        return
+    if call.func.attr == "get_paginator":
+        kind = _type_of(code, owner, call.func.value)
+        yield str(kind), call.args[0].value
+    inner = call.func.value
+    if isinstance(inner, ast.Call) and getattr(inner.func, "attr", "") == "client":
+        yield inner.args[0].value, call.func.attr
+
+
+def _type_of(code: Code, owner: str, value: ast.expr) -> str | None:
+    if isinstance(value, ast.Name) and value.id == "self":
+        return owner
+    if isinstance(value, ast.Call) and getattr(value.func, "id", "") == "services":
+        return "Services"
+    if isinstance(value, ast.Call) and getattr(value.func, "id", "") == "relay":
+        return "Relay"
+    if isinstance(value, ast.Attribute):
+        inner = _type_of(code, owner, value.value)
+        return code.attributes.get(inner or "", {}).get(value.attr)
+    return None
+
+
+_session = botocore.session.get_session()
+_operations: dict[str, dict[str, str]] = {}
+
+
+def _actions(service: str, method: str) -> set[str]:
+    """What IAM calls a boto3 method; https://docs.aws.amazon.com/service-authorization/ ."""
+    if method in {"get_paginator", "__init__"}:
+        return set()
+    if service not in _operations:
+        model = _session.get_service_model(service)
+        _operations[service] = {xform_name(name): name for name in model.operation_names}
+    operation = _operations[service][method]
+    if operation == "TransactWriteItems":  # no action of its own: those of what is in it
+        return {"dynamodb:PutItem", "dynamodb:UpdateItem"}
+    if operation == "RunTask":
+        return {"ecs:RunTask", "iam:PassRole"}
+    return {f"{service}:{operation}"}

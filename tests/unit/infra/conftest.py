@@ -1,0 +1,41 @@
+"""What `chalice package` makes of this project and infra/template.yaml, once a run."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from local.template import load_template
+
+ROOT = Path(__file__).parents[3]
+
+
+def package(folder: Path, stage: str, **environment: str) -> Path:
+    """The merged template of a stage. Chalice keeps the deployment package between runs."""
+    chalice = str(Path(sys.executable).with_name("chalice"))
+    template = ["--merge-template", "infra/template.yaml", "--template-format", "yaml"]
+    subprocess.run(
+        [chalice, "package", "--stage", stage, *template, str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "AWS_DEFAULT_REGION": "us-east-1", **environment},
+        check=True,
+        capture_output=True,
+    )
+    return folder / "sam.yaml"
+
+
+@pytest.fixture(scope="session")
+def merged(tmp_path_factory):
+    """The files of both kinds of deployment: by direct feed, by fan-out feed."""
+    fan_out = {"FEED_URL": "rediss://valkey.invalid:6379/updates"}
+    return {
+        "kinesis": package(tmp_path_factory.mktemp("direct"), "dev"),
+        "valkey": package(tmp_path_factory.mktemp("fanout"), "prod", **fan_out),
+    }
+
+
+@pytest.fixture(scope="session")
+def templates(merged):
+    return {feed: load_template(path.read_text("utf-8")) for feed, path in merged.items()}

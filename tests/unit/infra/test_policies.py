@@ -1,0 +1,135 @@
+"""Least privilege, both ways: what the code can call is allowed, what is allowed is called."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.unit.infra.code_calls import actions_of, read_code
+
+ROOT = Path(__file__).parents[3]
+CODE = read_code()
+CONFIG = json.loads((ROOT / ".chalice" / "config.json").read_text("utf-8"))
+FUNCTIONS = sorted(CONFIG["stages"]["dev"]["lambda_functions"])
+LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
+INTERFACES = {f"ec2:{verb}NetworkInterface" for verb in ("Create", "Delete")} | {
+    "ec2:DescribeNetworkInterfaces"
+}
+BY_EVENT = {
+    "SQS": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"},
+    "Kinesis": {
+        f"kinesis:{call}"
+        for call in (
+            "DescribeStream",
+            "DescribeStreamSummary",
+            "GetRecords",
+            "GetShardIterator",
+            "ListShards",
+            "ListStreams",
+        )
+    },
+}
+"""What Lambda itself does in a function's name; the developer guide on each event source."""
+
+WITHOUT_RESOURCES = {
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeInstances",
+    "ec2:DescribeNetworkInterfaces",
+    "ecs:DescribeTaskDefinition",
+    "ecs:ListTasks",  # takes hosts for resources; narrowed to the cluster by a condition
+    "kinesis:ListStreams",
+}
+"""Actions that cannot be narrowed to a resource, by the service authorization reference."""
+
+
+def policy(function: str, stage: str = "dev") -> str:
+    file = CONFIG["stages"][stage]["lambda_functions"][function]["iam_policy_file"]
+    return (ROOT / ".chalice" / file).read_text("utf-8")
+
+
+def statements(function: str) -> list[dict]:
+    document = json.loads(policy(function))
+    assert {statement["Effect"] for statement in document["Statement"]} == {"Allow"}
+    return document["Statement"]
+
+
+def logical(function: str) -> str:
+    if function == "api_handler":
+        return "APIHandler"
+    return "".join(word.title() for word in function.split("_"))
+
+
+def by_lambda(templates, function: str) -> set[str]:
+    properties = templates["valkey"]["Resources"][logical(function)]["Properties"]
+    actions = set(LOGS)
+    for event in properties.get("Events", {}).values():
+        actions |= BY_EVENT.get(event["Type"], set())
+    if "DeadLetterQueue" in properties:
+        actions.add("sqs:SendMessage")
+    if function in {"relay_records", "keep_feed_whole"}:  # inside the VPC, beside Valkey
+        actions |= INTERFACES
+    return actions
+
+
+def test_every_function_of_the_app_has_a_policy_of_its_own(templates):
+    assert set(CODE.entries) == set(FUNCTIONS)
+    made = {
+        name
+        for name, resource in templates["valkey"]["Resources"].items()
+        if resource["Type"] == "AWS::Serverless::Function"
+    }
+    assert made == {logical(function) for function in FUNCTIONS}
+    roles = {
+        templates["valkey"]["Resources"][n]["Properties"]["Role"]["Fn::GetAtt"][0] for n in made
+    }
+    assert len(roles) == len(made)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_what_the_code_calls_is_allowed_and_nothing_else(templates, function):
+    allowed = {action for statement in statements(function) for action in statement["Action"]}
+    assert not [action for action in allowed if "*" in action]
+    assert allowed == actions_of(CODE, function) | by_lambda(templates, function)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_rights_end_at_this_stages_own_things(function):
+    for statement in statements(function):
+        resources = statement["Resource"]
+        for resource in [resources] if isinstance(resources, str) else resources:
+            if resource == "*":
+                assert set(statement["Action"]) <= WITHOUT_RESOURCES
+            else:
+                assert re.search(r"[:/]usher-dev\b", resource), resource
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_roles_are_passed_to_tasks_alone_and_tasks_stay_in_the_cluster(function):
+    for statement in statements(function):
+        actions = set(statement["Action"])
+        if "iam:PassRole" in actions:
+            assert statement["Condition"] == {
+                "StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}
+            }
+            assert {arn.rpartition("/")[2] for arn in statement["Resource"]} == {
+                "usher-dev-execution",
+                "usher-dev-session",
+            }
+        elif any(a.startswith("ecs:") and a != "ecs:DescribeTaskDefinition" for a in actions):
+            (cluster,) = statement["Condition"]["ArnLike"].values()
+            assert cluster.endswith(":cluster/usher-dev")
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_the_other_stages_policy_is_the_same_for_its_own_things(function):
+    assert policy(function, "prod") == policy(function, "dev").replace("usher-dev", "usher-prod")
+
+
+def test_the_derivation_sees_what_is_known_to_be_called():
+    assert {"ecs:RunTask", "iam:PassRole"} <= actions_of(CODE, "launch_queued")
+    assert "ecs:ListTasks" in actions_of(CODE, "sweep_sessions")  # by a paginator
+    assert "dynamodb:UpdateItem" in actions_of(CODE, "api_handler")  # in a transaction
+    assert "kinesis:GetRecords" in actions_of(CODE, "keep_feed_whole")
+    assert "ecs:ListTasks" not in actions_of(CODE, "api_handler")

@@ -1,0 +1,137 @@
+"""The merged template as CloudFormation will see it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chalicelib.config import VARIABLES
+
+ROOT = Path(__file__).parents[3]
+CHALICE = json.loads((ROOT / ".chalice" / "config.json").read_text("utf-8"))
+FUNCTION = "AWS::Serverless::Function"
+
+
+def of_type(template, kind):
+    resources = template["Resources"].items()
+    return {name: r["Properties"] for name, r in resources if r["Type"] == kind}
+
+
+def test_the_linter_finds_nothing_and_is_told_to_ignore_nothing(merged):
+    files = [*map(str, merged.values()), str(ROOT / "infra" / "foundation.yaml")]
+    linted = subprocess.run(
+        [str(Path(sys.executable).with_name("cfn-lint")), *files],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (linted.returncode, linted.stdout) == (0, "")
+    assert not list(ROOT.glob(".cfnlintrc*"))
+    assert "cfn-lint" not in (ROOT / "infra" / "template.yaml").read_text("utf-8")
+
+
+@pytest.mark.parametrize("feed", ["kinesis", "valkey"])
+def test_functions_get_the_settings_that_config_reads_and_no_others(templates, feed):
+    for properties in of_type(templates[feed], FUNCTION).values():
+        assert set(properties["Environment"]["Variables"]) <= set(VARIABLES)
+
+
+def test_every_function_that_starts_sessions_ahead_knows_where_containers_call_back(templates):
+    functions = of_type(templates["kinesis"], FUNCTION)
+    stage = CHALICE["stages"]["dev"]["api_gateway_stage"]
+    for name in ("LaunchQueued", "SweepSessions", "TaskChanged", "HostChanged"):
+        url = functions[name]["Environment"]["Variables"]["CALLBACK_BASE_URL"]["Fn::Sub"]
+        assert url.startswith("https://${RestAPI}.")
+        assert url.endswith(f"/{stage}")
+    # The API's own function is part of RestAPI: naming it there would close a circle.
+    assert "RestAPI" not in json.dumps(functions["APIHandler"])
+
+
+def test_only_the_fan_out_feed_has_functions_of_its_own(templates):
+    relay = {"RelayRecords", "KeepFeedWhole"}
+    assert not relay & set(templates["kinesis"]["Resources"])
+    assert relay <= set(templates["valkey"]["Resources"])
+
+
+def test_whatever_is_kept_is_encrypted_and_every_log_ends(templates):
+    template = templates["valkey"]
+    for queue in of_type(template, "AWS::SQS::Queue").values():
+        assert queue["SqsManagedSseEnabled"] is True
+    for table in of_type(template, "AWS::DynamoDB::Table").values():
+        assert table["SSESpecification"]["SSEEnabled"] is True
+        assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
+        assert table["TimeToLiveSpecification"]["Enabled"] is True
+    for stream in of_type(template, "AWS::Kinesis::Stream").values():
+        assert stream["StreamEncryption"]["EncryptionType"] == "KMS"
+    for valkey in of_type(template, "AWS::ElastiCache::ReplicationGroup").values():
+        assert valkey["TransitEncryptionEnabled"] is True
+        assert valkey["AtRestEncryptionEnabled"] is True
+    groups = of_type(template, "AWS::Logs::LogGroup")
+    assert all("RetentionInDays" in group for group in groups.values())
+    logged = {group["LogGroupName"]["Fn::Sub"] for group in groups.values()}
+    for function in of_type(template, FUNCTION):
+        assert f"/aws/lambda/${{{function}}}" in logged
+
+
+def test_a_host_gives_no_credentials_to_containers(templates):
+    (host,) = of_type(templates["kinesis"], "AWS::EC2::LaunchTemplate").values()
+    options = host["LaunchTemplateData"]["MetadataOptions"]
+    assert options["HttpTokens"] == "required"
+    assert options["HttpPutResponseHopLimit"] == 1
+    assert "KeyName" not in host["LaunchTemplateData"]
+    script = host["LaunchTemplateData"]["UserData"]["Fn::Base64"]["Fn::Sub"][0]
+    for line in (
+        "ECS_IMAGE_PULL_BEHAVIOR=prefer-cached",
+        "ECS_AWSVPC_BLOCK_IMDS=true",
+        "--destination 169.254.169.254/32 --jump DROP",
+    ):
+        assert line in script
+    shell = script.replace("${!", "${").replace("${Stage}", "dev").replace("${Image}", "r/i@sha")
+    checked = subprocess.run(["bash", "-n"], input=shell, text=True, check=False)
+    assert checked.returncode == 0
+
+
+def test_a_host_with_a_session_on_it_is_not_taken_away(templates):
+    (provider,) = of_type(templates["kinesis"], "AWS::ECS::CapacityProvider").values()
+    (group,) = of_type(templates["kinesis"], "AWS::AutoScaling::AutoScalingGroup").values()
+    scaling = provider["AutoScalingGroupProvider"]
+    assert scaling["ManagedTerminationProtection"] == "ENABLED"
+    assert scaling["ManagedScaling"]["Status"] == "ENABLED"
+    assert group["NewInstancesProtectedFromScaleIn"] is True
+
+
+def test_events_that_cannot_be_delivered_or_handled_are_kept(templates):
+    functions = of_type(templates["kinesis"], FUNCTION)
+    kept = {"Fn::GetAtt": ["EventsDeadLetters", "Arn"]}
+    for name in ("TaskChanged", "HostChanged"):
+        (event,) = functions[name]["Events"].values()
+        assert event["Properties"]["DeadLetterConfig"]["Arn"] == kept
+        assert event["Properties"]["Pattern"]
+        assert functions[name]["DeadLetterQueue"]["TargetArn"] == kept
+
+
+def test_a_queues_messages_are_not_repeated_while_they_are_worked_on(templates):
+    functions = of_type(templates["kinesis"], FUNCTION)
+    queue = templates["kinesis"]["Resources"]["LaunchesQueue"]["Properties"]
+    assert queue["VisibilityTimeout"] > functions["LaunchQueued"]["Timeout"]
+    assert templates["kinesis"]["Resources"]["LaunchQueued"]["DependsOn"] == ["LaunchesQueue"]
+
+
+def test_every_alarm_has_something_to_do_in_the_runbook(templates):
+    runbook = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    for alarm in of_type(templates["valkey"], "AWS::CloudWatch::Alarm").values():
+        name = alarm["AlarmName"]["Fn::Sub"].removeprefix("usher-${Stage}-")
+        assert f"`{name}`" in runbook, name
+
+
+def test_alarms_look_at_metrics_that_exist(templates):
+    documented = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    for alarm in of_type(templates["valkey"], "AWS::CloudWatch::Alarm").values():
+        if alarm.get("Namespace") == "Usher":
+            assert f"`{alarm['MetricName']}`" in documented
+        for query in alarm.get("Metrics", ()):
+            if isinstance(query.get("Expression"), dict):
+                name = query["Expression"]["Fn::Sub"].split("(")[1].split(")")[0]
+                assert f"`{name}`" in documented
