@@ -15,7 +15,7 @@ $(BIN)/python:
 		|| { echo "usher needs Python 3.11 or newer; say PYTHON=/path/to/one"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.can-%: requirements-%.txt requirements.txt session_handler/requirements.txt | $(BIN)/python
+$(VENV)/.can-%: requirements-%.txt requirements-run.txt requirements.txt session_handler/requirements.txt | $(BIN)/python
 	@echo "installing requirements-$*.txt into $(VENV) (once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
