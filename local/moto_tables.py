@@ -114,7 +114,8 @@ class QuickTable(Table):  # type: ignore[misc]
         matching = []
         for key in list(keys):
             item = self.find(key)
-            if item is not None and item.attrs.get(attribute) == value:
+            has = None if item is None else item.attrs.get(attribute)
+            if has is not None and has == value:  # moto's values cannot be compared with None
                 matching.append(item)
             else:
                 del keys[key]
