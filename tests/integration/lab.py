@@ -1,0 +1,624 @@
+"""All of AWS inside the test: moto, the ECS engine and the fault switches behind one endpoint.
+
+The dispatcher's services are built by `chalicelib.wiring` and call AWS through boto3, as ever; the
+requests go to the endpoint without a socket. Time stands still until it is moved, containers say
+what the test has them say, and events and messages arrive when the test delivers them.
+"""
+
+import heapq
+import itertools
+import json
+import os
+import threading
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from enum import Enum, auto
+from pathlib import Path
+from typing import Any
+
+from botocore.awsrequest import AWSResponse
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
+
+from chalicelib.apps import parse_apps
+from chalicelib.callers import Caller
+from chalicelib.config import load_config
+from chalicelib.contract import Bye, Callback
+from chalicelib.ecs.hosts import is_leaving
+from chalicelib.ecs.routes import HOST_CHANGES, TASK_CHANGES
+from chalicelib.ecs.task_changes import parse_task
+from chalicelib.ecs.task_definitions import CONTAINER, task_definition_for
+from chalicelib.errors import ConflictError, NotFoundError, UnauthorizedError, UsherError
+from chalicelib.sessions.items import from_item
+from chalicelib.sessions.launch_queue import LaunchAgain, Tend, read_message
+from chalicelib.sessions.model import Session, State, session_id_of
+from chalicelib.sessions.requests import DispatchRequest
+from chalicelib.wiring import Clients, Outside, Services, build, clients_for
+from local.ecs.api import EcsApi
+from local.ecs.buckets import UNLIMITED
+from local.ecs.engine import Engine, HostSlot
+from local.ecs.model import Task
+from local.ecs.ports import Ports
+from local.endpoint import Endpoint, Hosts
+from local.faults import Faults
+from local.hosts.base import ContainerSpec, Exit
+from local.moto_calls import Moto
+from local.provision import execute, read_plan
+from local.triggers.events import EventBus, rule_for
+from local.wire import Answer, Request, error_answer, identify
+from tests.unit.local.fakes import FakeHost
+
+ROOT = Path(__file__).parents[2]
+REGION = "us-east-1"
+ATTEMPTS = 3
+"""How often boto3 tries a call; see `clients_for`."""
+BACKENDS = ("dynamodb", "sqs")
+START = 1_700_000_000.0
+_CONFIG = load_config(
+    {"STAGE": "local", "AWS_REGION": REGION, "CALLBACK_BASE_URL": "http://dispatcher"}
+)
+
+
+class ProcessDiedError(BaseException):
+    """The process is gone: nothing catches this, and it makes no call any more."""
+
+
+class Fate(Enum):
+    """What becomes of one AWS call."""
+
+    FAILS = auto()
+    """An error of the service, each time it is tried."""
+    THROTTLED = auto()
+    """Refused for its rate, each time it is tried."""
+    CONFLICTS = auto()
+    """Another transaction held an item, once."""
+    REPLY_LOST_ONCE = auto()
+    """Carried out, the reply lost; boto3 tries again and gets through."""
+    REPLY_LOST = auto()
+    """Carried out each time it is tried, every reply lost."""
+    DIES_BEFORE = auto()
+    """The process dies before it is sent."""
+    DIES_AFTER = auto()
+    """The process dies when it was carried out."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """The place of a fate: the so many-th AWS call from now."""
+
+    number: int
+    fate: Fate
+
+
+class Wire:
+    """Between boto3 and the endpoint: records the calls, and lets one of them have its fate."""
+
+    def __init__(self, answer: Callable[[Request], Answer | None]) -> None:
+        self._answer = answer
+        self._of_thread = threading.local()
+        self.reset(None)
+
+    def reset(self, point: Point | None) -> None:
+        """Count from one again; a process that died is followed by another."""
+        self.calls: list[str] = []
+        self.dead = False
+        self.point = point
+        self.struck = False
+
+    def attach(self, client: Any) -> None:
+        """Have this client's requests come here."""
+        client.meta.events.register_first("before-call", self._begin)
+        client.meta.events.register_first("before-send", self._send)
+        client.meta.events.register_first("needs-retry", self._at_once)
+
+    def _begin(self, model: Any, **_: Any) -> None:
+        if self.dead:
+            raise ProcessDiedError
+        self.calls.append(f"{model.service_model.endpoint_prefix}.{model.name}")
+        self._of_thread.number = len(self.calls)
+
+    def _send(self, request: Any, **_: Any) -> AWSResponse:
+        if self.dead:
+            raise ProcessDiedError
+        if self.point is None or self.point.number != self._of_thread.number:
+            return self._carry_out(request)
+        return self._strike(request, self.point.fate)
+
+    def _strike(self, request: Any, fate: Fate) -> AWSResponse:
+        first, self.struck = not self.struck, True
+        match fate:
+            case Fate.FAILS:
+                return _refusal(request, 500, "InternalServerError")
+            case Fate.THROTTLED:
+                return _refusal(request, 400, "ThrottlingException")
+            case Fate.CONFLICTS if first:
+                return _conflict(request)
+            case Fate.DIES_BEFORE:
+                self.dead = True
+                raise ProcessDiedError
+        answer = self._carry_out(request)
+        if fate is Fate.DIES_AFTER:
+            self.dead = True
+            raise ProcessDiedError
+        if fate is Fate.REPLY_LOST or (fate is Fate.REPLY_LOST_ONCE and first):
+            raise ConnectionClosedError(endpoint_url=request.url)
+        return answer
+
+    def _carry_out(self, request: Any) -> AWSResponse:
+        answer = self._answer(Request(request.method, "/", _headers(request), _bytes(request.body)))
+        if answer is None:
+            raise ConnectionClosedError(endpoint_url=request.url)
+        return _reply(request.url, answer.status, answer.body, dict(answer.headers))
+
+    def _at_once(
+        self, attempts: int, response: Any, caught_exception: Any, **_: Any
+    ) -> float | bool:
+        """Try again as boto3 would, without its pauses: after so many seconds, or not at all."""
+        failed = caught_exception is not None or response[0].status_code >= 500
+        return 0.0 if failed and attempts < ATTEMPTS else False
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _refusal(request: Any, status: int, code: str, **more: Any) -> AWSResponse:
+    call = identify(Request(request.method, "/", _headers(request), _bytes(request.body)))
+    if call.service == "ec2":
+        answer = error_answer(call, code, "injected", status)
+        return _reply(request.url, status, answer.body)
+    body = json.dumps({"__type": code, "message": "injected", **more})
+    return _reply(request.url, status, body.encode())
+
+
+def _conflict(request: Any) -> AWSResponse:
+    items = json.loads(request.body).get("TransactItems")
+    if items is None:
+        return _refusal(request, 400, "TransactionConflictException")
+    reasons = [{"Code": "TransactionConflict"} for _ in items]
+    return _refusal(request, 400, "TransactionCanceledException", CancellationReasons=reasons)
+
+
+def _undelayed(request: Request) -> Request:
+    """Messages can be received when they were sent: SQS's clock is not the one that stands still."""
+    if not request.target.endswith(".SendMessage"):
+        return request
+    message = json.loads(request.body) | {"DelaySeconds": 0}
+    return replace(request, body=json.dumps(message).encode())
+
+
+def _headers(request: Any) -> dict[str, str]:
+    return {name.lower(): _text(value) for name, value in request.headers.items()}
+
+
+def _bytes(body: bytes | str | None) -> bytes:
+    return body.encode() if isinstance(body, str) else body or b""
+
+
+class _Body:
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def stream(self) -> Iterator[bytes]:
+        yield self._content
+
+
+def _reply(
+    url: str, status: int, body: bytes, headers: dict[str, str] | None = None
+) -> AWSResponse:
+    return AWSResponse(url, status, headers or {}, _Body(body))
+
+
+class Clock:
+    """Time that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> float:
+        return self.now
+
+    def move(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
+class Container:
+    """What runs in a task, as far as the dispatcher can tell."""
+
+    runtime_id: str
+    session_id: str
+    key: str
+    url: str
+    connected: bool = False
+    unheard: list[tuple[Callback, str]] = field(default_factory=lambda: [(Callback.READY, "")])
+    """What it goes on saying until it is acknowledged."""
+    running: bool = True
+
+
+class LabHost(FakeHost):
+    """Its containers are `Container`s."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.containers: list[Container] = []
+
+    def start(self, spec: ContainerSpec, on_exit: Callable[[Exit], None]) -> str:
+        """As FakeHost does, and remember what is in it."""
+        runtime_id = super().start(spec, on_exit)
+        given = spec.environment
+        url = f"http://192.0.2.1:{spec.ports[0].host_port}/healthz"
+        self.containers.append(
+            Container(runtime_id, given.get("SESSION_ID", ""), given.get("SESSION_KEY", ""), url)
+        )
+        return runtime_id
+
+    def exit(self, runtime_id: str, ended: Exit) -> None:
+        for container in self.containers:
+            if container.runtime_id == runtime_id and runtime_id in self.running:
+                container.running = False
+        super().exit(runtime_id, ended)
+
+    def kill(self) -> None:
+        for container in self.containers:
+            if container.runtime_id in self.running:
+                container.running = False
+        super().kill()
+
+
+class Lab:
+    """One region of AWS with its hosts, made anew by `fresh`. One test uses it at a time."""
+
+    def __init__(self) -> None:
+        os.environ |= {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+        os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+        self.config = _CONFIG
+        self.wire = Wire(lambda request: self._endpoint.answer(_undelayed(request)))
+        self._clients = self._attached(self.wire)
+        self.aws = self._attached(Wire(lambda request: self._endpoint.answer(request)))
+        """The test's own clients: nothing happens to their calls."""
+        self._moto = Moto(port=0)
+        self._plan = [
+            call
+            for call in read_plan(
+                ROOT / "infra" / "template.yaml", {"Stage": "local"}, REGION, "local"
+            )
+            if call.service in BACKENDS
+        ]
+        self._engine: Engine | None = None
+        self.now = Clock()
+
+    def _attached(self, wire: Wire) -> Clients:
+        clients = clients_for(self.config)
+        for name in fields(Clients):
+            wire.attach(getattr(clients, name.name))
+        return clients
+
+    # Beginning and end.
+
+    def fresh(self, apps: str) -> None:
+        """Begin anew: empty tables, two hosts, no task. `apps`: the text of the apps file."""
+        self.close()
+        self.config = replace(_CONFIG, apps=parse_apps(tomllib.loads(apps)))
+        self.now = Clock()
+        self.faults = Faults()
+        self._hosts = [LabHost() for _ in range(2)]
+        self._events: list[tuple[float, int, str, dict[str, Any]]] = []
+        self._published: dict[str, int] = {}
+        self._order = itertools.count()
+        self.bus = EventBus(self._take_event, lambda: self.faults.deliveries())
+        self.bus.set_rules(
+            [rule_for("task_changed", TASK_CHANGES), rule_for("host_changed", HOST_CHANGES)]
+        )
+        self._lock = threading.Lock()
+        self._engine = self._new_engine()
+        self._endpoint = Endpoint(
+            moto=self._moto,
+            ecs=EcsApi(self._engine, limits=UNLIMITED),
+            hosts=Hosts(lambda _: "192.0.2.1", lambda _: None),
+            faults=self.faults,
+            control=lambda _: Answer(404),
+            publish=self.bus.publish,
+            region=REGION,
+        )
+        _reset_moto()
+        execute(self._plan, lambda service: getattr(self.aws, service))
+        for app in self.config.apps.by_name.values():
+            self.deploy(app.name)
+        self.wire.reset(None)
+
+    def close(self) -> None:
+        """End the engine's threads."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    def _new_engine(self) -> Engine:
+        slots = [
+            HostSlot(
+                name=f"host-{n}",
+                host=host,
+                address="192.0.2.1",
+                cpu_units=4096,
+                memory_mib=8192,
+                ec2_instance_id=f"i-{n:017x}",
+                availability_zone=f"{REGION}a",
+            )
+            for n, host in enumerate(self._hosts)
+        ]
+        return Engine(
+            region=REGION,
+            account="123456789012",
+            hosts=slots,
+            publish=self._publish,
+            cluster=self.config.cluster,
+            clock=self.now,
+            ports=Ports(range(20_000, 30_000), free=lambda *_: True),
+        )
+
+    def deploy(self, app: str, **changes: Any) -> str:
+        """Register the task definition of an app; its ARN."""
+        request = task_definition_for(self.config.apps.by_name[app], stage=self.config.stage)
+        answer = self.aws.ecs.register_task_definition(**request | changes)
+        return answer["taskDefinition"]["taskDefinitionArn"]
+
+    def process(self) -> Services:
+        """A new process of the dispatcher, remembering nothing."""
+        self.wire.reset(None)
+        outside = Outside(now=self.now, sleep=self.now.move, probe=self.probe)
+        return build(self.config, self._clients, outside)
+
+    # What the dispatcher is told.
+
+    def _publish(self, event: dict[str, Any]) -> None:
+        self.bus.publish(event)
+        with self._lock:
+            detail = event["detail"]
+            if "taskArn" in detail:
+                self._published[detail["taskArn"]] = detail["version"]
+
+    def _take_event(self, function: str, event: dict[str, Any], delay: float) -> None:
+        with self._lock:
+            heapq.heappush(self._events, (self.now() + delay, next(self._order), function, event))
+
+    def settle(self, seconds: float = 10.0) -> None:
+        """Wait until the engine has done and published what it was asked for."""
+        deadline, pause = time.monotonic() + seconds, threading.Event()
+        while not self._is_settled():
+            assert time.monotonic() < deadline, "the engine does not settle"
+            pause.wait(0.0005)
+
+    def _is_settled(self) -> bool:
+        tasks = self.tasks()
+        with self._lock:
+            return all(
+                self._published.get(task.arn) == task.version
+                and (task.is_stopped or (task.is_wanted and task.last_status.value == "RUNNING"))
+                for task in tasks
+            )
+
+    def events(self) -> list[tuple[str, dict[str, Any]]]:
+        """Take the events that are due; each is to be delivered, or lost."""
+        self.settle()
+        due = []
+        with self._lock:
+            while self._events and self._events[0][0] <= self.now():
+                _, _, function, event = heapq.heappop(self._events)
+                due.append((function, event))
+        return due
+
+    def deliver(self, services: Services, event: tuple[str, dict[str, Any]]) -> None:
+        """What the handlers of chalicelib/ecs/routes.py do."""
+        function, body = event
+        if function == "task_changed":
+            services.sessions.on_task_change(parse_task(body["detail"], CONTAINER))
+        elif is_leaving(body["detail"]):
+            services.sessions.on_host_leaving(body["detail"]["containerInstanceArn"])
+
+    def deliver_events(self, services: Services) -> None:
+        """Deliver what is due, once; an event that fails is lost."""
+        for event in self.events():
+            with _failure_is_news():
+                self.deliver(services, event)
+
+    def messages(self) -> list[tuple[str, LaunchAgain | Tend]]:
+        """The messages of the launch queue that can be received now, by their receipts."""
+        found = []
+        url = self.aws.sqs.get_queue_url(QueueName=self.config.launches_queue)["QueueUrl"]
+        while True:
+            answer = self.aws.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)
+            if not answer.get("Messages"):
+                return found
+            found += [(m["ReceiptHandle"], read_message(m["Body"])) for m in answer["Messages"]]
+
+    def take_message(self, services: Services, message: tuple[str, LaunchAgain | Tend]) -> None:
+        """What `launch_queued` of chalicelib/sessions/routes.py does; taken means deleted."""
+        receipt, asked = message
+        if isinstance(asked, LaunchAgain):
+            services.launches.launch_later(asked.session_id, asked.tries)
+        else:
+            services.tending.on_message(asked)
+        url = self.aws.sqs.get_queue_url(QueueName=self.config.launches_queue)["QueueUrl"]
+        self.aws.sqs.delete_message(QueueUrl=url, ReceiptHandle=receipt)
+
+    def take_messages(self, services: Services) -> None:
+        """Take the messages that wait, each once."""
+        for message in self.messages():
+            with _failure_is_news():
+                self.take_message(services, message)
+
+    # Containers.
+
+    @property
+    def containers(self) -> list[Container]:
+        """Those that run, in the order of their start on each host."""
+        return [c for host in self._hosts for c in list(host.containers) if c.running]
+
+    def container_of(self, session_id: str) -> Container:
+        """The running container of a session."""
+        self.settle()
+        found = [c for c in self.containers if c.session_id == session_id]
+        assert len(found) == 1, f"{session_id} has {len(found)} containers"
+        return found[0]
+
+    def probe(self, url: str) -> bool:
+        """What GET /healthz of a container says."""
+        return any(c.connected for c in self.containers if c.url == url)
+
+    def speak(self, services: Services, container: Container) -> None:
+        """The container says what is next; it forgets what was acknowledged or refused for good."""
+        callback, words = container.unheard[0]
+        try:
+            services.sessions.hear(container.session_id, container.key, callback, words)
+        except (ConflictError, NotFoundError, UnauthorizedError):
+            pass
+        container.unheard.pop(0)
+
+    def all_speak(self, services: Services) -> None:
+        """Every running container says what it has to say."""
+        self.settle()
+        for container in self.containers:
+            with _failure_is_news():
+                while container.running and container.unheard:
+                    self.speak(services, container)
+
+    def connect(self, session_id: str) -> Container:
+        """A client comes."""
+        container = self.container_of(session_id)
+        container.connected = True
+        container.unheard.append((Callback.CONNECTED, ""))
+        return container
+
+    def disconnect(self, session_id: str) -> Container:
+        """The client goes. The container exits when the test lets it."""
+        container = self.container_of(session_id)
+        container.connected = False
+        container.unheard.append((Callback.DISCONNECTED, ""))
+        return container
+
+    def leave(self, session_id: str, reason: Bye) -> Container:
+        """The container wants to go."""
+        container = self.container_of(session_id)
+        container.unheard.append((Callback.STOPPING, reason))
+        return container
+
+    def exit(self, container: Container, code: int = 0) -> None:
+        """The container's program ends."""
+        for host in self._hosts:
+            if any(container is one for one in host.containers):
+                host.exit(container.runtime_id, Exit(code))
+        self.settle()
+
+    def kill_host(self, number: int) -> None:
+        """A host dies."""
+        assert self._engine is not None
+        self._engine.kill_host(f"host-{number}")
+        self.settle()
+
+    @contextmanager
+    def without_room(self) -> Iterator[None]:
+        """Nothing can be placed meanwhile."""
+        instances = self.aws.ecs.list_container_instances(cluster=self.config.cluster)
+        arns = instances["containerInstanceArns"]
+        self._set_status(arns, "DRAINING")
+        yield
+        self._set_status(arns, "ACTIVE")
+
+    def _set_status(self, arns: list[str], status: str) -> None:
+        self.aws.ecs.update_container_instances_state(
+            cluster=self.config.cluster, containerInstances=arns, status=status
+        )
+
+    # Looking.
+
+    def tasks(self) -> list[Task]:
+        """All tasks that ECS remembers."""
+        assert self._engine is not None
+        return self._engine.tasks()
+
+    def running(self) -> dict[str, Task]:
+        """Tasks that are meant to run, by ARN."""
+        return {task.arn: task for task in self.tasks() if task.is_wanted}
+
+    def items(self) -> list[dict[str, Any]]:
+        """All of the table."""
+        pages = self.aws.dynamodb.get_paginator("scan").paginate(
+            TableName=self.config.sessions_table
+        )
+        return [item for page in pages for item in page["Items"]]
+
+    def sessions(self) -> dict[str, Session]:
+        """All records of sessions, by id."""
+        found = [from_item(item) for item in self.items() if "uuid" in item]
+        return {session.id: session for session in found}
+
+    def counters(self) -> dict[str, int]:
+        """What the limits count, where it is not zero."""
+        return {
+            item["id"]["S"]: int(item["n"]["N"])
+            for item in self.items()
+            if item["id"]["S"].startswith("limit#") and int(item["n"]["N"])
+        }
+
+    # Requests.
+
+    def request(self, app: str, owner: str, key: str | None = None) -> DispatchRequest:
+        """GET /session?wait=0 of somebody."""
+        found = self.config.apps.get(app)
+        assert found is not None
+        return DispatchRequest(
+            app=found,
+            wait_seconds=0,
+            idempotency_key=key,
+            caller=Caller(owner, key_scope=owner),
+            callback_base_url="http://dispatcher",
+        )
+
+
+@contextmanager
+def _failure_is_news() -> Iterator[None]:
+    """Errors that the outermost frame of a handler would log."""
+    try:
+        yield
+    except (UsherError, ClientError, BotoCoreError):
+        return
+
+
+def _reset_moto() -> None:
+    from moto.backends import get_backend
+    from moto.core import DEFAULT_ACCOUNT_ID
+
+    for name in BACKENDS:
+        get_backend(name)[DEFAULT_ACCOUNT_ID][REGION].reset()
+
+
+def check_invariants(lab: Lab) -> None:
+    """What holds at every instant, whatever happened."""
+    sessions = lab.sessions()
+    held = Counter(
+        key for s in sessions.values() if s.state is not State.ENDED for key in s.counters
+    )
+    assert lab.counters() == held, "counters equal the live sessions that hold them"
+    owned = Counter(s.task_arn for s in sessions.values() if s.task_arn)
+    assert not [arn for arn, times in owned.items() if times > 1], "one task, one session"
+    for session in sessions.values():
+        if session.owner is not None and session.state is not State.ENDED:
+            assert session.counters, "whoever is served is counted"
+
+
+def check_at_rest(lab: Lab) -> None:
+    """What holds when all deadlines have passed and the sweeps are done."""
+    check_invariants(lab)
+    sessions = lab.sessions()
+    for task in lab.running().values():
+        session = sessions.get(session_id_of(task.started_by) or "")
+        assert session is not None
+        assert session.is_live, f"{task.arn} runs for nobody: {session}"
+        assert session.task_arn == task.arn, "each task is its session's"
+    for session in sessions.values():
+        assert session.state in {State.ACTIVE, State.WARM, State.ENDED}, f"stuck: {session}"
+        if session.state is not State.ENDED:
+            assert session.task_arn in lab.running(), f"lives without a task: {session}"

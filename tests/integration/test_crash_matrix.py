@@ -1,0 +1,439 @@
+"""Every AWS call of every operation goes wrong in every way; then the sweep repairs what is left.
+
+The points are made from the calls that an undisturbed run of the operation makes. After each, the
+worst is assumed: the event and the message that were being handled are lost, and all that follow.
+Containers repeat what was not acknowledged, clients with an Idempotency-Key ask again, and for the
+rest there is the sweep. Then nothing runs for nobody, nobody who is served has lost anything, and
+the counters are exact.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.contract import Bye
+from chalicelib.errors import UsherError
+from chalicelib.sessions.launch_queue import Tend
+from chalicelib.sessions.model import Reason, Session, State
+from chalicelib.wiring import Services
+from tests.integration.lab import (
+    Fate,
+    Lab,
+    Point,
+    ProcessDiedError,
+    check_at_rest,
+    check_invariants,
+)
+
+LIMITS = "[limits]\ntotal = 4\nper_owner = 1\n"
+COLD = LIMITS + '[apps.chat]\nimage = "any"\nmax_sessions = 3\nqueue_seconds = 200\n'
+POOLED = LIMITS + '[apps.chat]\nimage = "any"\npool = {minimum = 1, maximum = 3}\n'
+
+OF_A_LOOK = (Fate.FAILS, Fate.DIES_BEFORE)
+"""To a call that changes nothing, no more can happen."""
+OF_A_WRITE = tuple(fate for fate in Fate if fate is not Fate.CONFLICTS)
+CONFLICTING = {"dynamodb.PutItem", "dynamodb.TransactWriteItems"}
+LOOKS = ("Get", "Query", "Describe", "List")
+
+PAUSES = (0, 20, 60, 60, 60, 320, 60, 60)
+"""Seconds before each sweep: past every deadline there is."""
+
+
+def fates_of(call: str) -> tuple[Fate, ...]:
+    if call.partition(".")[2].startswith(LOOKS):
+        return OF_A_LOOK
+    return (*OF_A_WRITE, Fate.CONFLICTS) if call in CONFLICTING else OF_A_WRITE
+
+
+class Story:
+    """What the operations are about: a session, and a bystander who must not notice anything."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.services = lab.process()
+        self.session_id = ""
+        self.told: Session | None = None
+        """What the operation answered, where it did."""
+        self.bystander = self.active("bystander")
+
+    def dispatch(self, owner: str, key: str | None = None) -> Session:
+        return self.services.sessions.dispatch(self.lab.request("chat", owner, key))
+
+    def starting(self, owner: str) -> str:
+        return self.dispatch(owner).id
+
+    def reserved(self, owner: str) -> str:
+        session_id = self.starting(owner)
+        self.news()
+        return session_id
+
+    def active(self, owner: str) -> str:
+        session_id = self.reserved(owner)
+        self.lab.connect(session_id)
+        self.news()
+        assert self.state(session_id) is State.ACTIVE
+        return session_id
+
+    def warm(self, number: int = 1) -> list[str]:
+        """Fill the pool; the ids of what is warm."""
+        self.services.sweep.run()
+        self.news()
+        warm = [s.id for s in self.lab.sessions().values() if s.state is State.WARM]
+        assert len(warm) == number
+        return warm
+
+    def news(self) -> None:
+        """Everything that is to be told is told."""
+        self.lab.all_speak(self.services)
+        self.lab.deliver_events(self.services)
+
+    def state(self, session_id: str) -> State:
+        return self.lab.sessions()[session_id].state
+
+    def event_of(self, session_id: str, status: str) -> tuple[str, dict[str, Any]]:
+        """The event that says so; all others are lost."""
+        marked = f"session/{session_id}"
+        (found,) = [
+            event
+            for event in self.lab.events()
+            if event[1]["detail"].get("startedBy") == marked
+            and event[1]["detail"]["lastStatus"] == status
+        ]
+        return found
+
+    def sweep(self) -> None:
+        """Time passes, and the sweep comes, until nothing is left to be done."""
+        for pause in PAUSES:
+            self.lab.now.move(pause)
+            self.services = self.lab.process()
+            self.lab.all_speak(self.services)
+            self.lab.events()  # and nobody hears of them
+            taken = self.services.sweep.run()
+            assert "failed" not in taken, taken
+            self.lab.all_speak(self.services)
+            check_invariants(self.lab)
+            if self.is_over():
+                return
+
+    def is_over(self) -> bool:
+        states = Counter(s.state for s in self.lab.sessions().values())
+        over = set(states) <= {State.ACTIVE, State.WARM, State.ENDED}
+        wanted = self.lab.config.apps.by_name["chat"].pool.minimum
+        return over and states[State.WARM] == wanted and self.tasks_are_owned()
+
+    def tasks_are_owned(self) -> bool:
+        owned = {s.task_arn for s in self.lab.sessions().values() if s.state is not State.ENDED}
+        return set(self.lab.running()) == owned
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Something the dispatcher does; `arrange` is what was before it."""
+
+    name: str
+    apps: str
+    arrange: Callable[[Story], None]
+    act: Callable[[Story], None]
+    afterwards: Callable[[Story], None] = lambda story: None
+    """What is special about this one: after the first crash, before the sweeps."""
+
+
+OPERATIONS: list[Operation] = []
+
+
+def operation(
+    apps: str, arrange: Callable[[Story], None], afterwards: Callable[[Story], None] | None = None
+) -> Callable[[Callable[[Story], None]], Callable[[Story], None]]:
+    """Make an operation of a function."""
+
+    def made(act: Callable[[Story], None]) -> Callable[[Story], None]:
+        after = afterwards or (lambda story: None)
+        OPERATIONS.append(Operation(act.__name__, apps, arrange, act, after))
+        return act
+
+    return made
+
+
+def nothing(_: Story) -> None:
+    """No more than the bystander."""
+
+
+def comes_to_what_was_told(story: Story) -> None:
+    """A client that got an answer comes, however late the news was."""
+    if story.told is not None:
+        comes(story, story.told.id)
+
+
+def comes(story: Story, session_id: str) -> None:
+    """The client asks until it has an address, and connects: from then on nothing may end it."""
+    story.services = story.lab.process()
+    for _ in range(8):
+        if story.state(session_id) is State.RESERVED:
+            break
+        story.lab.all_speak(story.services)
+        story.services.sweep.run()
+        story.lab.now.move(15)
+    story.lab.connect(session_id)
+    story.session_id = session_id
+
+
+def asks_again_with_the_key(story: Story) -> None:
+    """The same key gives the same session, as often as it is asked with."""
+    story.services = story.lab.process()
+    again = [story.dispatch("me", "key").id for _ in range(2)]
+    if story.told is not None:
+        again.append(story.told.id)
+    assert len(set(again)) == 1
+    mine = [s for s in story.lab.sessions().values() if s.owner == "me" and s.is_live]
+    assert [s.id for s in mine] == again[:1]
+    comes(story, again[0])
+
+
+def lives(story: Story) -> None:
+    """The session that the operation is about is served, and stays."""
+    story.lab.connect(story.session_id)
+
+
+@operation(COLD, nothing, comes_to_what_was_told)
+def dispatches_cold(story: Story) -> None:
+    story.told = story.dispatch("me")
+
+
+@operation(COLD, nothing, asks_again_with_the_key)
+def dispatches_cold_with_a_key(story: Story) -> None:
+    story.told = story.dispatch("me", "key")
+
+
+@operation(POOLED, Story.warm, comes_to_what_was_told)
+def claims_a_warm_one(story: Story) -> None:
+    story.told = story.dispatch("me")
+    assert story.told.pooled
+
+
+@operation(POOLED, Story.warm, asks_again_with_the_key)
+def claims_a_warm_one_with_a_key(story: Story) -> None:
+    story.told = story.dispatch("me", "key")
+    assert story.told.pooled
+
+
+def is_starting(story: Story) -> None:
+    story.session_id = story.starting("me")
+
+
+def runs_unready(story: Story) -> None:
+    is_starting(story)
+    story.lab.deliver_events(story.services)
+
+
+@operation(COLD, runs_unready, lambda story: comes(story, story.session_id))
+def hears_that_it_is_ready(story: Story) -> None:
+    story.lab.speak(story.services, story.lab.container_of(story.session_id))
+
+
+def pool_is_starting(story: Story) -> None:
+    story.services.sweep.run()
+    story.lab.deliver_events(story.services)
+    (story.session_id,) = [s.id for s in story.lab.sessions().values() if s.pooled]
+
+
+@operation(POOLED, pool_is_starting)
+def hears_that_a_pooled_one_is_ready(story: Story) -> None:
+    story.lab.speak(story.services, story.lab.container_of(story.session_id))
+
+
+def is_reserved(story: Story) -> None:
+    story.session_id = story.reserved("me")
+
+
+@operation(POOLED, is_reserved)
+def hears_that_the_client_connected(story: Story) -> None:
+    story.lab.speak(story.services, story.lab.connect(story.session_id))
+
+
+def is_active(story: Story) -> None:
+    story.session_id = story.active("me")
+
+
+@operation(COLD, is_active)
+def hears_that_the_client_disconnected(story: Story) -> None:
+    container = story.lab.disconnect(story.session_id)
+    story.session_id = ""
+    story.lab.speak(story.services, container)
+
+
+@operation(COLD, is_active)
+def hears_that_the_container_is_stopping(story: Story) -> None:
+    container = story.lab.leave(story.session_id, Bye.EXPIRED)
+    story.session_id = ""
+    story.lab.speak(story.services, container)
+
+
+@operation(COLD, is_starting, lambda story: comes(story, story.session_id))
+def learns_that_the_task_runs(story: Story) -> None:
+    story.lab.deliver(story.services, story.event_of(story.session_id, "RUNNING"))
+
+
+@operation(COLD, is_active)
+def learns_that_the_task_stopped(story: Story) -> None:
+    story.lab.exit(story.lab.container_of(story.session_id))
+    event = story.event_of(story.session_id, "STOPPED")
+    story.session_id = ""
+    story.lab.deliver(story.services, event)
+
+
+@operation(COLD, is_starting)
+def learns_that_the_start_failed(story: Story) -> None:
+    story.lab.exit(story.lab.container_of(story.session_id), code=1)
+    event = story.event_of(story.session_id, "STOPPED")
+    story.session_id = ""
+    story.lab.deliver(story.services, event)
+
+
+def has_warm_ones(story: Story) -> None:
+    story.session_id = story.warm()[0]
+
+
+@operation(POOLED, has_warm_ones)
+def learns_that_a_host_drains(story: Story) -> None:
+    instance = story.lab.sessions()[story.session_id].container_instance
+    story.session_id = ""
+    story.services.sessions.on_host_leaving(str(instance))
+
+
+@operation(COLD, is_active)
+def stops_one_that_is_asked_to(story: Story) -> None:
+    session_id, story.session_id = story.session_id, ""
+    story.services.sessions.stop(session_id, Reason.STOPPED, "asked")
+
+
+def waits_for_room(story: Story) -> None:
+    with story.lab.without_room():
+        story.session_id = story.starting("me")
+    assert story.state(story.session_id) is State.QUEUED
+
+
+@operation(COLD, waits_for_room)
+def stops_one_that_waits(story: Story) -> None:
+    session_id, story.session_id = story.session_id, ""
+    story.services.sessions.stop(session_id, Reason.STOPPED, "asked")
+
+
+@operation(COLD, waits_for_room, lambda story: comes(story, story.session_id))
+def launches_one_that_waits(story: Story) -> None:
+    story.services.launches.launch_later(story.session_id, 2)
+
+
+@operation(COLD, waits_for_room)
+def finds_no_room_again(story: Story) -> None:
+    session_id, story.session_id = story.session_id, ""
+    with story.lab.without_room():
+        story.services.launches.launch_later(session_id, 2)
+
+
+@operation(COLD, waits_for_room)
+def gives_up_waiting(story: Story) -> None:
+    session_id, story.session_id = story.session_id, ""
+    story.lab.now.move(201)
+    story.services.launches.launch_later(session_id, 9)
+
+
+def has_one_too_many_and_one_too_old(story: Story) -> None:
+    old = story.warm()[0]
+    story.lab.now.move(3_700)
+    story.lab.deploy("chat")
+    assert story.state(old) is State.WARM
+
+
+@operation(POOLED, has_one_too_many_and_one_too_old)
+def tends_the_pool(story: Story) -> None:
+    story.services.tending.on_message(Tend("chat", claimed=True))
+
+
+def is_in_disorder(story: Story) -> None:
+    """Everything that a sweep repairs: unlaunched, unheard, unconnected, gone, stuck, orphaned."""
+    gone, stuck, unheard = (story.reserved(owner) for owner in ("a", "b", "c"))
+    story.reserved("never connects")
+    story.lab.exit(story.lab.container_of(gone))
+    story.lab.disconnect(stuck)
+    story.lab.all_speak(story.services)
+    story.lab.connect(unheard).unheard.clear()
+    with story.lab.without_room():
+        story.starting("unlaunched")
+    story.starting("unready")
+    definition = story.lab.sessions()[gone].task_definition
+    story.lab.aws.ecs.run_task(
+        cluster=story.lab.config.cluster,
+        taskDefinition=definition,
+        startedBy="session/00000000-0000-4000-8000-000000000000",
+    )
+    story.lab.now.move(60)
+    story.session_id = unheard
+
+
+@operation(COLD.replace("total = 4", "total = 9").replace("= 3\n", "= 9\n"), is_in_disorder)
+def sweeps(story: Story) -> None:
+    story.services.sweep.run()
+
+
+def survivors(story: Story) -> Iterator[str]:
+    yield story.bystander
+    if story.session_id:
+        yield story.session_id
+
+
+def run(lab: Lab, operation: Operation, point: Point | None) -> list[str]:
+    """One operation with one thing going wrong; the calls it made."""
+    lab.fresh(operation.apps)
+    story = Story(lab)
+    operation.arrange(story)
+    lab.settle()
+    story.services = lab.process()
+    lab.wire.reset(point)
+    try:
+        operation.act(story)
+    except (UsherError, ClientError, BotoCoreError, ProcessDiedError):
+        story.told = None
+    calls, struck = lab.wire.calls, lab.wire.struck
+    lab.wire.reset(None)
+    assert struck == (point is not None)
+    check_invariants(lab)
+    operation.afterwards(story)
+    lab.all_speak(story.services)
+    story.sweep()
+    check_at_rest(lab)
+    assert story.is_over()
+    sessions = lab.sessions()
+    for session_id in survivors(story):
+        session = sessions.get(session_id)
+        if session is not None and session.owner is not None:
+            assert session.state is State.ACTIVE, f"a live session was lost: {session}"
+            assert lab.container_of(session_id).connected
+    return calls
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    made = Lab()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.name)
+def test_nothing_leaks_collides_or_drops_wherever_it_breaks(lab: Lab, operation: Operation) -> None:
+    calls = run(lab, operation, None)
+    points = [Point(n, fate) for n, call in enumerate(calls, 1) for fate in fates_of(call)]
+    failures = [failure for point in points if (failure := fails(lab, operation, point, calls))]
+    print(f"{operation.name}: {len(points)} points in {len(calls)} calls")
+    assert not failures, "\n".join(failures)
+
+
+def fails(lab: Lab, operation: Operation, point: Point, calls: list[str]) -> str | None:
+    try:
+        run(lab, operation, point)
+    except AssertionError as error:
+        return f"call {point.number} ({calls[point.number - 1]}) {point.fate.name}: {error}"
+    return None
