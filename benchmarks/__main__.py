@@ -7,6 +7,7 @@ import argparse
 import json
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -31,7 +32,7 @@ BENCHMARKS: dict[str, tuple[Callable[[Run], None], str]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what was asked for. 0: measured, 130: interrupted."""
+    """Run what was asked for. 0: measured, 1: something failed, 130: interrupted."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=(__doc__ or "").partition("\n\n")[0],
@@ -56,10 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = Run(quick=options.quick)
     machine = describe()
     print("\n".join(f"{name:10} {value}" for name, value in machine.items()), flush=True)
+    failed = False
     try:
         with run.clean():
             for name in options.names or BENCHMARKS:
-                _measure(run, name)
+                failed = not _measure(run, name) or failed
     except KeyboardInterrupt:
         run.say("interrupted; everything is stopped")
         return 130
@@ -67,16 +69,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.json:
             document = {"machine": machine, "quick": run.quick, **run.report.document()}
             options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    return 0
+    return 1 if failed else 0
 
 
-def _measure(run: Run, name: str) -> None:
+def _measure(run: Run, name: str) -> bool:
+    """Run one, print its table, and say whether it came to its end; the next one runs anyway."""
     before, skipped_before = len(run.report.series), len(run.report.skipped)
+    done = True
     try:
         BENCHMARKS[name][0](run)
     except SkipError as reason:
         run.report.skip(name, str(reason))
+    except Exception as error:  # noqa: BLE001  whatever it is, the others are not to be lost
+        traceback.print_exc()
+        run.report.skip(name, f"failed: {error!r}")
+        done = False
     print("\n" + run.report.table(before, skipped_before), flush=True)
+    return done
 
 
 if __name__ == "__main__":

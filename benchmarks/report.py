@@ -92,7 +92,7 @@ class Report:
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         if len(rows) > 1:
             lines = [_line(row, widths) for row in rows]
-        lines += [f"{group}: skipped, {reason}" for group, reason in self.skipped[skipped_since:]]
+        lines += [f"{group}: left out, {reason}" for group, reason in self.skipped[skipped_since:]]
         return "\n".join(lines)
 
     def _row(self, series: Series) -> tuple[str, ...]:
