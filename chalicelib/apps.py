@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from chalicelib.contract import SESSION_PORT
+from chalicelib.contract import SESSION_PORT, Env
 from chalicelib.errors import ConfigurationError
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
@@ -66,6 +66,8 @@ class App:
     """For images that do not call back: ready means that ECS says HEALTHY."""
     network_mode: str = "bridge"
     launch_type: str = "EC2"
+    certificates: str | None = None
+    """Where fullchain.pem and privkey.pem are: a folder of the host, or an EFS file system."""
     needs_aws: bool = True
     """Whether the feed needs AWS credentials, and with them a task role."""
     max_sessions: int = 0
@@ -78,6 +80,11 @@ class App:
     """How long a request may wait for capacity before it ends as queue_timeout."""
     pool: PoolSize = PoolSize()
     placement: Placement = Placement()
+
+    @property
+    def serves_tls(self) -> bool:
+        """Whether its containers speak https and wss themselves."""
+        return self.certificates is not None or Env.TLS_CERT_FILE in self.environment
 
 
 @dataclass(frozen=True)
@@ -146,6 +153,7 @@ _APP: dict[str, Check] = {
     "health_check": _strings,
     "network_mode": _text("bridge|awsvpc", "bridge or awsvpc"),
     "launch_type": _text("EC2|FARGATE", "EC2 or FARGATE"),
+    "certificates": _text(r"/.+|fs-[0-9a-f]+", "a folder of the host, or fs-… of EFS"),
     "needs_aws": _flag,
     "max_sessions": _whole(0, 1_000_000),
     "connect_deadline_seconds": _whole(1, 3_600),
@@ -240,6 +248,8 @@ def _contradictions(
         problems.append("network_mode: awsvpc on EC2 has no public IP, so browsers could not come")
     if fargate and table.get("network_mode") != "awsvpc":
         problems.append("network_mode: Fargate knows awsvpc only")
+    if fargate and table.get("certificates", "").startswith("/"):
+        problems.append("certificates: Fargate has no host folders, only EFS")
     if fargate and placement:
         problems.append("placement: Fargate knows none")
     if pool.get("minimum", 0) > pool.get("maximum", pool.get("minimum", 0)):

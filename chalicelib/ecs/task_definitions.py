@@ -3,12 +3,30 @@
 Pure. The result is the argument of ECS's RegisterTaskDefinition.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.apps import App
+from chalicelib.contract import Env
+from chalicelib.contract.fanout import is_fanout
 
 CONTAINER = "session"
 """Name of the one container of a session's task."""
+
+
+CERTIFICATES = "/certificates"
+"""Where a container finds fullchain.pem and privkey.pem, if its app has any."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What a deployment on AWS adds to every task definition."""
+
+    region: str
+    log_group: str
+    execution_role_arn: str
+    architecture: str
+    """x86_64 or arm64."""
 
 
 def family_of(app_name: str, stage: str) -> str:
@@ -17,12 +35,19 @@ def family_of(app_name: str, stage: str) -> str:
 
 
 def task_definition_for(
-    app: App, *, stage: str, image: str | None = None, task_role_arn: str | None = None
+    app: App,
+    *,
+    stage: str,
+    image: str | None = None,
+    task_role_arn: str | None = None,
+    feed_url: str = "",
+    deployment: Deployment | None = None,
 ) -> dict[str, Any]:
     """Build the RegisterTaskDefinition request of `app`.
 
     `image` is what the app's image is called in the registry, if not what the apps file calls it.
-    A task role is given only to apps whose feed needs AWS.
+    A task role is given only to apps whose feed needs AWS. `feed_url` is the deployment's: sessions
+    of a fan-out feed have no rights on AWS at all.
     """
     container: dict[str, Any] = {
         "name": CONTAINER,
@@ -66,8 +91,50 @@ def task_definition_for(
         "requiresCompatibilities": [app.launch_type],
         "containerDefinitions": [container],
     }
-    if app.needs_aws and task_role_arn:
+    if app.needs_aws and task_role_arn and not is_fanout(app.feed_url or feed_url):
         request["taskRoleArn"] = task_role_arn
     if app.launch_type == "FARGATE":
         request |= {"cpu": str(app.cpu), "memory": str(app.memory)}
+    if app.certificates:
+        _mount_certificates(request, container, app.certificates)
+    if deployment:
+        _deploy(request, container, app, deployment)
     return request
+
+
+def _mount_certificates(request: dict[str, Any], container: dict[str, Any], place: str) -> None:
+    volume: dict[str, Any] = {"name": "certificates"}
+    if place.startswith("fs-"):
+        volume["efsVolumeConfiguration"] = {"fileSystemId": place, "transitEncryption": "ENABLED"}
+    else:
+        volume["host"] = {"sourcePath": place}
+    request["volumes"] = [volume]
+    container["mountPoints"] = [
+        {"sourceVolume": "certificates", "containerPath": CERTIFICATES, "readOnly": True}
+    ]
+    container["environment"] += [
+        {"name": str(Env.TLS_CERT_FILE), "value": f"{CERTIFICATES}/fullchain.pem"},
+        {"name": str(Env.TLS_KEY_FILE), "value": f"{CERTIFICATES}/privkey.pem"},
+    ]
+
+
+def _deploy(
+    request: dict[str, Any], container: dict[str, Any], app: App, deployment: Deployment
+) -> None:
+    request["executionRoleArn"] = deployment.execution_role_arn
+    if app.launch_type == "FARGATE":
+        request["runtimePlatform"] = {
+            "operatingSystemFamily": "LINUX",
+            "cpuArchitecture": deployment.architecture.upper(),
+        }
+    container["logConfiguration"] = {
+        "logDriver": "awslogs",
+        "options": {
+            "awslogs-group": deployment.log_group,
+            "awslogs-region": deployment.region,
+            "awslogs-stream-prefix": app.name,
+            # A session must never wait for its log.
+            "mode": "non-blocking",
+            "max-buffer-size": "1m",
+        },
+    }

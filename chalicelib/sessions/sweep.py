@@ -109,7 +109,9 @@ class Sweep:
                 assert_never(action)
 
     def _ask(self, session: Session) -> None:
-        if self._probe(f"http://{session.ip}:{session.port}/healthz"):
+        app = self._config.apps.get(session.app)
+        scheme = "https" if app is not None and app.serves_tls else "http"
+        if self._probe(f"{scheme}://{session.ip}:{session.port}/healthz"):
             now = self._now()
             self._records.change(session.id, lambda s: lifecycle.found_connected(s, now))
             return

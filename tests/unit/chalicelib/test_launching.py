@@ -10,7 +10,7 @@ from chalicelib.apps import App, Placement, PoolSize
 from chalicelib.config import load_config
 from chalicelib.ecs.failures import LaunchError, LaunchFailure, classify_error, classify_failures
 from chalicelib.ecs.requests import MAX_OVERRIDES_CHARACTERS, client_token, run_task_for
-from chalicelib.ecs.task_definitions import CONTAINER, family_of, task_definition_for
+from chalicelib.ecs.task_definitions import CONTAINER, Deployment, family_of, task_definition_for
 from chalicelib.sessions.answers import body_of
 from chalicelib.sessions.launching import (
     GiveUp,
@@ -80,6 +80,52 @@ def test_tokens_differ_by_attempt_only(started_by, attempt, other):
     assert (client_token(started_by, attempt) == client_token(started_by, other)) == (
         attempt == other
     )
+
+
+DEPLOYED = Deployment("eu-west-1", "/usher/dev/sessions", "arn:execution", "arm64")
+
+
+def test_a_deployed_task_definition_has_a_log_that_never_blocks_and_a_role_to_start_with():
+    request = task_definition_for(APP, stage="dev", image="r@sha256:1", deployment=DEPLOYED)
+    (container,) = request["containerDefinitions"]
+    assert request["executionRoleArn"] == "arn:execution"
+    assert container["image"] == "r@sha256:1"
+    assert container["logConfiguration"]["options"]["awslogs-group"] == "/usher/dev/sessions"
+    assert container["logConfiguration"]["options"]["mode"] == "non-blocking"
+    assert "taskRoleArn" not in request
+    assert "runtimePlatform" not in request  # EC2: the host's
+
+
+def test_fargate_is_told_the_architecture():
+    app = replace(APP, launch_type="FARGATE", network_mode="awsvpc")
+    request = task_definition_for(app, stage="dev", deployment=DEPLOYED)
+    assert request["runtimePlatform"]["cpuArchitecture"] == "ARM64"
+    assert request["containerDefinitions"][0]["portMappings"][0]["hostPort"] == app.port
+
+
+@pytest.mark.parametrize(
+    ("place", "volume"),
+    [
+        ("/etc/usher/tls", {"host": {"sourcePath": "/etc/usher/tls"}}),
+        (
+            "fs-12ab",
+            {
+                "efsVolumeConfiguration": {
+                    "fileSystemId": "fs-12ab",
+                    "transitEncryption": "ENABLED",
+                }
+            },
+        ),
+    ],
+)
+def test_certificates_are_mounted_read_only_where_the_container_is_told(place, volume):
+    request = task_definition_for(replace(APP, certificates=place), stage="dev")
+    (container,) = request["containerDefinitions"]
+    assert request["volumes"] == [{"name": "certificates"} | volume]
+    assert container["mountPoints"][0]["readOnly"] is True
+    told = {pair["name"]: pair["value"] for pair in container["environment"]}
+    assert told["TLS_CERT_FILE"] == "/certificates/fullchain.pem"
+    assert told["TLS_KEY_FILE"] == "/certificates/privkey.pem"
 
 
 def test_optional_settings_reach_the_container_only_when_set():

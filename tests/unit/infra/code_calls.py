@@ -106,9 +106,10 @@ def _attributes_of(constructor: ast.FunctionDef) -> dict[str, str]:
     types |= {name: name for name, kind in types.items() if kind == "Any" and name in CLIENTS}
     found = {}
     for node in ast.walk(constructor):
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Attribute):
-            if isinstance(node.value, ast.Name) and node.value.id in types:
-                found[node.targets[0].attr] = types[node.value.id]
+        if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Attribute):
+            continue
+        if isinstance(node.value, ast.Name) and node.value.id in types:
+            found[node.targets[0].attr] = types[node.value.id]
     return found
 
 
