@@ -62,6 +62,7 @@ def decide_after_failure(
         detail=f"waiting, {error.failure}: {error}",
         queue_position=session.queue_position or waiting + 1,
         retry_after_seconds=delay_seconds,
+        tried_at=now,
     )
     return Retry(queued, delay_seconds)
 
@@ -159,12 +160,25 @@ class Launches:
     def launch_later(self, session_id: str, tries: int) -> None:
         """A message of the queue: the next try of a session, if it still waits."""
         session = self._table.get(session_id)
-        if session is None or session.state is not State.QUEUED:
-            return
-        if self.may_start():
-            self.launch(session, tries)
-        else:
+        if session is not None and not self._launch_waiting(session, tries):
             self._queue.launch(session_id, tries, delay_seconds=1 + session.version % 3)
+
+    def relaunch(self, session_id: str) -> None:
+        """The next try of a session whose message was lost.
+
+        It gets a message again only with the try: else each sweep would give it one more.
+        """
+        session = self._table.get(session_id)
+        if session is not None:
+            self._launch_waiting(session, tries=1)
+
+    def _launch_waiting(self, session: Session, tries: int) -> bool:
+        """Launch it if it still waits; False when this second has no room for it."""
+        if session.state is State.QUEUED:
+            if self._now() < session.not_after and not self.may_start():
+                return False
+            self.launch(session, tries)
+        return True
 
     def may_start(self) -> bool:
         """Whether this second has room for a start that can wait. Counts it if so."""
@@ -196,8 +210,15 @@ class Launches:
         return after
 
     def _end(self, session: Session, reason: Reason, words: str) -> Session:
+        """End a session that waits; what was launched in the meantime lives on."""
         now = self._now()
-        return self._change(session, lambda s: lifecycle.fold_stop(s, reason, words, now))
+
+        def decide(before: Session) -> Session:
+            if before.state is not State.QUEUED:
+                return before
+            return lifecycle.end(before, reason, words, now=now)
+
+        return self._change(session, decide)
 
     def _change(self, session: Session, decide: Callable[[Session], Session]) -> Session:
         return self._records.change(session.id, decide) or session

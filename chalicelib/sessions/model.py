@@ -95,6 +95,8 @@ class Session:
     """About how many wait for capacity before it, itself included."""
     retry_after_seconds: int | None = None
     """When the next try comes, from the last."""
+    tried_at: float | None = None
+    """When RunTask last said no."""
     task_definition: str | None = None
     task_arn: str | None = None
     task_version: int = 0
@@ -132,6 +134,13 @@ class Session:
     def changed_at(self) -> float:
         """When it came to its present state."""
         return self.history[-1].at if self.history else self.created_at
+
+    @property
+    def next_try_at(self) -> float:
+        """When a QUEUED session is to be launched by who has it in hand."""
+        if self.tried_at is None:
+            return self.created_at
+        return self.tried_at + (self.retry_after_seconds or 0)
 
     @property
     def revision(self) -> int | None:

@@ -14,7 +14,7 @@ from chalicelib.sessions.model import Reason, Session, State, session_id_of
 SETTLE_SECONDS = 15
 """ListTasks lags behind RunTask; a launch is no loss before this."""
 RELAUNCH_SECONDS = 45
-"""A QUEUED session nobody tried for this long was forgotten by a crash."""
+"""A QUEUED session whose next try is overdue by this much was forgotten by a crash."""
 START_DEADLINE_SECONDS = 300
 """A container that is not ready by then never will be; Fargate needs 30 to 70 seconds."""
 MARGIN_SECONDS = 10
@@ -37,9 +37,9 @@ class StopOrphan:
 
 @dataclass(frozen=True)
 class Stop:
-    """A session that is overdue."""
+    """A session that is overdue, unless it has moved on since it was seen."""
 
-    session_id: str
+    session: Session
     reason: Reason
     cause: str
 
@@ -60,9 +60,9 @@ class Relaunch:
 
 @dataclass(frozen=True)
 class EndLost:
-    """A session whose task ECS knows nothing of any more."""
+    """A session whose task ECS knows nothing of any more, unless it has changed since."""
 
-    session_id: str
+    session: Session
 
 
 Action = Observe | StopOrphan | Stop | AskWhetherConnected | Relaunch | EndLost
@@ -103,26 +103,26 @@ def _overdue(session: Session, has_task: bool, app: App | None, now: float) -> A
     stop_timeout = app.stop_timeout_seconds if app else 30
     match session.state:
         case State.STARTING if since > START_DEADLINE_SECONDS:
-            return Stop(session.id, Reason.FAILED_TO_START, "not ready in time")
+            return Stop(session, Reason.FAILED_TO_START, "not ready in time")
         case State.RESERVED if now > (session.connect_by or now) + MARGIN_SECONDS:
             return AskWhetherConnected(session)
         case State.STOPPING if since > stop_timeout + MARGIN_SECONDS:
-            return Stop(session.id, session.reason or Reason.STOPPED, "did not stop by itself")
+            return Stop(session, session.reason or Reason.STOPPED, "did not stop by itself")
         case State.WARM | State.RESERVED | State.ACTIVE if (
             app and now > session.created_at + lifetime + START_DEADLINE_SECONDS
         ):
-            return Stop(session.id, Reason.EXPIRED, "beyond its maximum lifetime")
+            return Stop(session, Reason.EXPIRED, "beyond its maximum lifetime")
     return None
 
 
 def _without_task(session: Session, now: float) -> Action | None:
     if session.task_arn is not None:
         young = now - session.changed_at < SETTLE_SECONDS
-        return None if young else EndLost(session.id)
-    if session.state is State.QUEUED and now - session.changed_at > RELAUNCH_SECONDS:
-        return Relaunch(session)
-    if session.state is State.QUEUED and now > session.not_after:
+        return None if young else EndLost(session)
+    if session.state is State.QUEUED and (
+        now > session.next_try_at + RELAUNCH_SECONDS or now > session.not_after
+    ):
         return Relaunch(session)
     if session.state is State.STOPPING and now - session.changed_at > SETTLE_SECONDS:
-        return EndLost(session.id)
+        return EndLost(session)
     return None

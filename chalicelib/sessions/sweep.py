@@ -93,20 +93,26 @@ class Sweep:
         match action:
             case reaping.Observe(task) | reaping.StopOrphan(task):
                 self._sessions.on_task_change(task)
-            case reaping.Stop(session_id, reason, cause):
-                self._sessions.stop(session_id, reason, cause)
+            case reaping.Stop(session, reason, cause):
+                self._sessions.stop(session.id, reason, cause, only=session.state)
             case reaping.AskWhetherConnected(session):
                 self._ask(session)
             case reaping.Relaunch(session):
-                self._launches.launch(session)
-            case reaping.EndLost(session_id):
-                now = self._now()
-                words = "ECS knows nothing of its task any more"
-                self._records.change(
-                    session_id, lambda s: lifecycle.end(s, Reason.LOST, words, now=now)
-                )
+                self._launches.relaunch(session.id)
+            case reaping.EndLost(session):
+                self._end_lost(session)
             case _:
                 assert_never(action)
+
+    def _end_lost(self, seen: Session) -> None:
+        now, words = self._now(), "ECS knows nothing of its task any more"
+
+        def decide(before: Session) -> Session:
+            if before.version != seen.version:  # it has a task by now, or has ended
+                return before
+            return lifecycle.end(before, Reason.LOST, words, now=now)
+
+        self._records.change(seen.id, decide)
 
     def _ask(self, session: Session) -> None:
         app = self._config.apps.get(session.app)

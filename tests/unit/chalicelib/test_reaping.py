@@ -63,12 +63,20 @@ def test_a_task_that_nobody_wrote_down_is_adopted():
 def test_a_vanished_task_ends_its_session_but_not_at_once():
     session = until(*START, connected)
     assert plan(session, now=session.changed_at + 1) == []
-    assert plan(session, now=session.changed_at + 16) == [reaping.EndLost(session.id)]
+    assert plan(session, now=session.changed_at + 16) == [reaping.EndLost(session)]
 
 
 def test_a_recorded_session_that_nobody_launched_is_launched():
     assert plan(queued(), now=1030.0) == []
     assert plan(queued(), now=1046.0) == [reaping.Relaunch(queued())]
+
+
+def test_a_session_that_waits_is_left_to_its_message_until_that_is_overdue():
+    waiting = replace(queued(), tried_at=1080.0, retry_after_seconds=30)
+    assert plan(waiting, now=1110.0) == []
+    assert plan(replace(waiting, not_after=2000.0), now=1150.0) == []
+    assert plan(replace(waiting, not_after=2000.0), now=1156.0) != []
+    assert plan(waiting, now=1121.0) == [reaping.Relaunch(waiting)]
 
 
 @pytest.mark.parametrize(
