@@ -32,7 +32,7 @@ class Clients:
                     service,
                     endpoint_url=self._endpoint,
                     config=Config(
-                        user_agent_extra=OBSERVER,
+                        user_agent=OBSERVER,
                         max_pool_connections=32,
                         connect_timeout=5,
                         retries={"mode": "standard", "max_attempts": 3},

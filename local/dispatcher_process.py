@@ -6,6 +6,7 @@ Also the way to its functions: `invoke` is what AWS's event sources do with a La
 import http.client
 import json
 import logging
+import select
 import socket
 import subprocess
 import sys
@@ -73,6 +74,7 @@ class DispatcherProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._watcher = threading.Thread(target=self._watch, name="dispatcher", daemon=True)
         self._invocations: dict[str, Counter[str]] = {}
+        self._idle: list[http.client.HTTPConnection] = []
         self.restarts = 0
 
     @property
@@ -145,12 +147,28 @@ class DispatcherProcess:
     def _request(
         self, method: str, path: str, body: bytes, timeout: float
     ) -> tuple[http.client.HTTPResponse, bytes]:
-        connection = http.client.HTTPConnection(*self._invoke_address, timeout=timeout)
+        connection = self._take_connection(timeout)
         try:
             connection.request(method, path, body, {"Content-Type": "application/json"})
             response = connection.getresponse()
-            return response, response.read()
-        finally:
+            answer = response.read()
+        except BaseException:
+            connection.close()
+            raise
+        with self._lock:
+            self._idle.append(connection)
+        return response, answer
+
+    def _take_connection(self, timeout: float) -> http.client.HTTPConnection:
+        """One that is open and idle, else a new one: a new one costs a thread over there."""
+        while True:
+            with self._lock:
+                connection = self._idle.pop() if self._idle else None
+            if connection is None:
+                return http.client.HTTPConnection(*self._invoke_address, timeout=timeout)
+            if connection.sock and not _has_input(connection.sock):
+                connection.sock.settimeout(timeout)
+                return connection
             connection.close()
 
     def kill(self) -> None:
@@ -162,6 +180,10 @@ class DispatcherProcess:
     def stop(self) -> None:
         """End it: SIGTERM, then SIGKILL after STOP_SECONDS. Idempotent."""
         self._stopping.set()
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
         if self._watcher.is_alive():
             self._watcher.join(MAX_BACKOFF_SECONDS)
         process = self._process
@@ -210,3 +232,10 @@ class DispatcherProcess:
             if old and old.stdin:
                 old.stdin.close()
             self.restarts += 1
+
+
+def _has_input(connection: socket.socket) -> bool:
+    """Whether there is something to read, where nothing is awaited: its end, that is."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(0))

@@ -22,7 +22,9 @@ TASK_CHANGES: dict[str, Any] = {
 HOST_CHANGES: dict[str, Any] = {
     "source": ["aws.ecs"],
     "detail-type": ["ECS Container Instance State Change"],
+    "detail": {"$or": [{"status": [{"anything-but": "ACTIVE"}]}, {"agentConnected": [False]}]},
 }
+"""Hosts that leave. Each start and end of a task changes its host too, and is nobody's news."""
 
 
 @routes.on_cw_event(HOST_CHANGES, name="host_changed")

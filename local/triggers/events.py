@@ -28,7 +28,31 @@ def rule_for(function: str, pattern: Mapping[str, Any]) -> Rule:
     except InvalidEventPatternException as error:
         raise ValueError(f"event pattern of {function}: {error}") from error
     matcher = EventPattern(text, parsed)
-    return Rule(function, lambda event: bool(matcher.matches_event(event)))
+
+    def matches(event: Mapping[str, Any]) -> bool:
+        return _may_match(pattern, event) and bool(matcher.matches_event(event))
+
+    return Rule(function, matches)
+
+
+def _may_match(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
+    """False only for an event that has one text where the pattern lists others.
+
+    Most events are nobody's, and this says so a hundred times quicker than the whole language of
+    patterns does.
+    """
+    for name, wanted in pattern.items():
+        found = event.get(name)
+        if isinstance(found, str) and isinstance(wanted, list):
+            if found not in wanted and all(isinstance(one, str) for one in wanted):
+                return False
+        elif (
+            isinstance(found, Mapping)
+            and isinstance(wanted, Mapping)
+            and not _may_match(wanted, found)
+        ):
+            return False
+    return True
 
 
 def put_events(request: bytes, answer: bytes, region: str, account: str) -> list[dict[str, Any]]:

@@ -14,8 +14,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from local.dispatcher_process import UnreachableError
 from local.triggers.delivery import Invoker
 
-LONG_POLL_SECONDS = 1
-"""AWS polls for 20; here the end of the local cloud should not wait for that."""
+LONG_POLL_SECONDS = 20
+"""As AWS does. Nobody waits for the end of a poll when the local cloud ends."""
 
 POLLERS = 5
 """Lambda starts with five for each queue."""

@@ -5,7 +5,12 @@ from datetime import UTC, datetime
 
 import pytest
 from chalice.app import KinesisEvent, SQSEvent
+from hypothesis import given
+from hypothesis import strategies as st
+from moto.events.models import EventPattern, EventPatternParser
 
+from chalicelib.ecs.hosts import is_leaving
+from chalicelib.ecs.routes import HOST_CHANGES
 from local.dispatcher_process import Invocation, UnreachableError
 from local.triggers.delivery import MAX_UNREACHABLE, Deliveries
 from local.triggers.events import EventBus, put_events, rule_for
@@ -41,6 +46,51 @@ def test_patterns_match_as_event_bridge_matches(pattern, matches):
 def test_a_pattern_that_event_bridge_would_refuse_is_refused(pattern):
     with pytest.raises(ValueError, match="event pattern of f"):
         rule_for("f", pattern)
+
+
+WORDS = st.sampled_from(["aws.ecs", "RUNNING", "STOPPED", "", "x"])
+DOCUMENTS = st.recursive(
+    st.one_of(WORDS, st.booleans(), st.integers(0, 2), st.lists(WORDS, max_size=2)),
+    lambda inner: st.dictionaries(st.sampled_from(["source", "detail", "a"]), inner, max_size=3),
+    max_leaves=6,
+)
+WANTED = st.lists(
+    st.one_of(WORDS, st.integers(0, 2), st.sampled_from([{"prefix": "R"}, {"exists": False}])),
+    min_size=1,
+    max_size=2,
+)
+PATTERNS = st.recursive(
+    WANTED,
+    lambda inner: st.dictionaries(
+        st.sampled_from(["source", "detail", "a"]), inner, min_size=1, max_size=3
+    ),
+    max_leaves=5,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["source", "detail"]), PATTERNS, min_size=1),
+    st.dictionaries(st.sampled_from(["source", "detail"]), DOCUMENTS),
+)
+def test_what_is_ruled_out_at_once_would_not_have_matched(pattern, event):
+    text = json.dumps(pattern)
+    whole = EventPattern(text, EventPatternParser(text).parse())
+    assert rule_for("f", pattern).matches(event) is bool(whole.matches_event(event))
+
+
+@pytest.mark.parametrize(
+    ("detail", "wanted"),
+    [
+        ({"status": "ACTIVE", "agentConnected": True}, False),
+        ({"status": "DRAINING", "agentConnected": True}, True),
+        ({"status": "ACTIVE", "agentConnected": False}, True),
+        ({"status": "INACTIVE", "agentConnected": False}, True),
+    ],
+)
+def test_only_hosts_that_leave_are_news(detail, wanted):
+    event = {"source": "aws.ecs", "detail-type": "ECS Container Instance State Change"}
+    assert rule_for("f", HOST_CHANGES).matches(event | {"detail": detail}) is wanted
+    assert is_leaving(detail) is wanted
 
 
 def test_the_bus_hands_over_one_copy_for_each_delay_and_function():
