@@ -16,7 +16,7 @@ from session_handler.callbacks import Callbacks
 from session_handler.cursor import Cursor
 from session_handler.delivery import AppFailedError, Delivery, SlowClientError
 from session_handler.feeds import open_feed
-from session_handler.feeds.kinesis import FeedError, KinesisFeed
+from session_handler.feeds.feed import Feed, FeedError
 from session_handler.gate import Gate
 from session_handler.protocol import (
     Action,
@@ -55,7 +55,7 @@ class Container:
         self._callbacks = Callbacks(settings.callback_url, settings.session_key)
         self._actions: asyncio.Queue[Action] = asyncio.Queue()
         self._timer: asyncio.TimerHandle | None = None
-        self._feed: KinesisFeed | None = None
+        self._feed: Feed | None = None
         self._app = SessionApp()
         self._app_was_started = False
         self._websocket: ServerConnection | None = None
@@ -251,7 +251,7 @@ class Container:
         self._feed_has_started = True
         return start.gone
 
-    async def _follow(self, feed: KinesisFeed, delivery: Delivery, gone: tuple[str, ...]) -> None:
+    async def _follow(self, feed: Feed, delivery: Delivery, gone: tuple[str, ...]) -> None:
         async def tell_gap(shards: tuple[str, ...]) -> None:
             await delivery.tell_gap(shards, feed.cursor)
 

@@ -1,13 +1,22 @@
-"""The cursor: where in each shard the next container goes on, as one URL-safe string.
+"""The cursor: where in each shard the next container goes on, as one URL-safe string. Pure.
 
-    cursor   = "1" *( "~" position "." shard )
+    cursor   = "1" *( "~" position "." shard ) [ "~" others ] [ "~" entry ]
     position = hex-sequence "-" subsequence     after this record
              / "t" milliseconds                 from this instant on: nothing was read of it yet
              / "h"                              from its beginning: its parents were read to the end
              / "e"                              read to the end, its children not begun
+             / "w"                              waits: its parents are not read to the end
+    others   = "t" milliseconds                 shards not named: from this instant on
+             / "n" number                       shards not named: those numbered above this, whole
+    entry    = "r" entry-id "." origin          all before and with this entry of the fan-out feed
 
-Clients treat it as opaque; both feeds understand it. Only characters that need no escaping in a
-URL occur. Sequence numbers are integers of about 186 bits: compared as numbers, never as text.
+The positions are the truth, and both feeds understand them. Without `others`, shards that are not
+named descend from those that are, or were read before; the direct feed knows which, and the
+fan-out feed takes those numbered above all that are named. The entry is a short cut that spares
+reading the fan-out feed's stream from its beginning.
+
+Clients treat all of it as opaque. Only characters that need no escaping in a URL occur. Sequence
+numbers are integers of about 186 bits: compared as numbers, never as text.
 """
 
 import re
@@ -21,6 +30,8 @@ MAX_LENGTH = 7_000
 _SHARD = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _AFTER = re.compile(r"(0|[1-9a-f][0-9a-f]{0,63})-(0|[1-9][0-9]{0,9})")
 _SINCE = re.compile(r"t(0|[1-9][0-9]{0,14})")
+_ABOVE = re.compile(r"n(0|[1-9][0-9]{0,14})")
+_ENTRY = re.compile(r"r(0|[1-9][0-9]{0,19})-(0|[1-9][0-9]{0,19})\.([A-Za-z0-9_-]{1,64})")
 
 
 class CursorError(ValueError):
@@ -48,35 +59,71 @@ class Ended(NamedTuple):
     """Everything was delivered, and no more will come."""
 
 
-Position = After | Since | Horizon | Ended
+class Waiting(NamedTuple):
+    """Nothing was delivered yet, and its parents come first."""
+
+
+class Above(NamedTuple):
+    """Of shards with this number or a lower one nothing is wanted, of others everything."""
+
+    number: int
+
+
+class EntryPlace(NamedTuple):
+    """An entry of the fan-out feed's stream: its id, and the origin it belongs to."""
+
+    millis: int
+    sequence: int
+    origin: str
+
+
+Position = After | Since | Horizon | Ended | Waiting
+Others = Since | Above
 
 
 class Cursor(NamedTuple):
-    """Positions by shard id."""
+    """Positions by shard id; what holds for other shards; a short cut."""
 
     positions: Mapping[str, Position]
+    others: Others | None = None
+    entry: EntryPlace | None = None
 
     def __str__(self) -> str:
         """Raises CursorError when there are more shards than fit."""
-        return join(f"{encode(position)}.{shard}" for shard, position in self.positions.items())
+        entries = [f"{encode(position)}.{shard}" for shard, position in self.positions.items()]
+        return join([*entries, *encode_rest(self.others, self.entry)])
 
     @classmethod
     def parse(cls, text: str) -> "Cursor":
         """Raises CursorError, with the reason, for anything that `str` does not make."""
         if len(text) > MAX_LENGTH:
             raise CursorError(f"a cursor has at most {MAX_LENGTH} characters")
-        version, *entries = text.split("~")
+        version, *words = text.split("~")
         if version != VERSION:
             raise CursorError("not a cursor of this version")
+        place, others = None, None
+        if words and (found := _ENTRY.fullmatch(words[-1])):
+            place = EntryPlace(int(found[1]), int(found[2]), found[3])
+            words.pop()
+        if words and "." not in words[-1]:
+            others = _decode_others(words.pop())
         positions: dict[str, Position] = {}
-        for entry in entries:
-            position, dot, shard = entry.partition(".")
+        for word in words:
+            position, dot, shard = word.partition(".")
             if not dot or not _SHARD.fullmatch(shard):
                 raise CursorError("a position without its shard")
             if shard in positions:
                 raise CursorError("a shard named twice")
             positions[shard] = decode(position)
-        return cls(positions)
+        return cls(positions, others, place)
+
+
+def number_of(shard_id: str) -> float:
+    """The number in a shard's name; shards that came into being later have higher ones. Names
+    without one count as the latest.
+    """
+    digits = shard_id.rpartition("-")[2]
+    return int(digits) if digits.isascii() and digits.isdigit() else float("inf")
 
 
 def join(entries: Iterable[str]) -> str:
@@ -97,6 +144,29 @@ def encode(position: Position) -> str:
             return "h"
         case Ended():
             return "e"
+        case Waiting():
+            return "w"
+
+
+def encode_rest(others: Others | None, entry: EntryPlace | None) -> list[str]:
+    """What follows the positions."""
+    words = []
+    if others is not None:
+        words.append(f"n{others.number}" if isinstance(others, Above) else encode(others))
+    if entry is not None:
+        words.append(f"r{entry.millis}-{entry.sequence}.{entry.origin}")
+    return words
+
+
+def _decode_others(text: str) -> Others:
+    if found := _SINCE.fullmatch(text):
+        return Since(int(found[1]))
+    if found := _ABOVE.fullmatch(text):
+        return Above(int(found[1]))
+    raise CursorError("a position without its shard")
+
+
+_WORDS: Mapping[str, Position] = {"h": Horizon(), "e": Ended(), "w": Waiting()}
 
 
 def decode(text: str) -> Position:
@@ -105,8 +175,6 @@ def decode(text: str) -> Position:
         return After(int(found[1], 16), int(found[2]))
     if found := _SINCE.fullmatch(text):
         return Since(int(found[1]))
-    if text == "h":
-        return Horizon()
-    if text == "e":
-        return Ended()
+    if text in _WORDS:
+        return _WORDS[text]
     raise CursorError("a position that is none")

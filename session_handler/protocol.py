@@ -1,4 +1,4 @@
-"""The session's life, without any I/O: events go in, actions come out.
+"""The session's life, without any I/O: events go in, actions come out. Pure.
 
 Feed each event to its method and carry out the returned actions in their order. Call
 `deadline_reached` when `next_deadline` has come. Instants are monotonic seconds.

@@ -4,26 +4,44 @@ import re
 import time
 from urllib.parse import urlsplit
 
-from session_handler.credentials import CredentialCache
-from session_handler.feeds.kinesis import FeedError, KinesisFeed
-from session_handler.feeds.kinesis_client import KinesisClient, endpoint_for
+from chalicelib.contract.fanout import FanoutError, FanoutUrl, is_fanout
+from session_handler.feeds.feed import Feed, FeedError
 from session_handler.settings import Settings
 
 _STREAM_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 
-def open_feed(settings: Settings) -> KinesisFeed | None:
+def open_feed(settings: Settings) -> Feed | None:
     """The feed that FEED_URL names; None for a session without one. Raises FeedError.
 
-    Nothing is connected yet: `prepare` does that.
+    Nothing is connected yet: `prepare` does that. A session imports one feed only.
     """
     if settings.feed_url is None:
         return None
-    parts = urlsplit(settings.feed_url)
-    if parts.scheme in {"redis", "rediss"}:
-        raise FeedError(f"{parts.scheme}:// feeds are not supported by this image yet")
+    if is_fanout(settings.feed_url):
+        return _open_redis(settings.feed_url)
+    return _open_kinesis(settings, settings.feed_url)
+
+
+def _open_redis(feed_url: str) -> Feed:
+    from session_handler.feeds.redis import RedisFeed
+    from session_handler.redis_client import RedisClient
+
+    try:
+        url = FanoutUrl.parse(feed_url)
+    except FanoutError as exc:
+        raise FeedError(str(exc)) from exc
+    return RedisFeed(url.stream, RedisClient(url), now=time.time)
+
+
+def _open_kinesis(settings: Settings, feed_url: str) -> Feed:
+    from session_handler.credentials import CredentialCache
+    from session_handler.feeds.kinesis import KinesisFeed
+    from session_handler.feeds.kinesis_client import KinesisClient, endpoint_for
+
+    parts = urlsplit(feed_url)
     if parts.scheme != "kinesis":
-        raise FeedError("FEED_URL must be kinesis://STREAM")
+        raise FeedError("FEED_URL must be kinesis://STREAM or redis://HOST:PORT/STREAM")
     if not _STREAM_NAME.fullmatch(parts.netloc) or parts.path not in {"", "/"}:
         raise FeedError("FEED_URL names no stream: it must be kinesis://STREAM")
     client = KinesisClient(

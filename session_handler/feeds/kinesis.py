@@ -7,12 +7,19 @@ thing here is an empty shard.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from session_handler.backoff import chance
 from session_handler.cursor import After, Cursor, CursorError, Horizon, Position, Since
+from session_handler.feeds.feed import (
+    PATIENCE_SECONDS,
+    PREPARE_SECONDS,
+    Deliver,
+    FeedError,
+    Start,
+    TellGap,
+)
 from session_handler.feeds.kinesis_client import TOO_LARGE, KinesisClient, KinesisError
 from session_handler.feeds.pacing import LONGEST_INTERVAL_SECONDS, Pacer, pause_seconds
 from session_handler.feeds.records import Record, decode_records
@@ -21,33 +28,10 @@ from session_handler.feeds.shards import Lineage, Shard, resume, start_at_latest
 READ_LIMIT = 5_000
 """Records asked for at once: with JSON of a usual size, a few MiB of memory."""
 
-PREPARE_SECONDS = 30.0
-"""How long an unreachable or throttling Kinesis is asked again before the start has failed."""
-
-LATEST_PATIENCE_SECONDS = 1.0
-"""How long a new client's hello waits for the first iterators."""
-
 FRESH_LIST_SECONDS = 5.0
 """A list of shards this young needs no second look when the client comes."""
 
 log = logging.getLogger(__name__)
-
-Deliver = Callable[[Iterator[Record], Callable[[Record], str]], Awaitable[None]]
-"""Given a page of one shard and what turns a record into the cursor just after it. It may take
-its time: the shard is not read meanwhile."""
-
-TellGap = Callable[[tuple[str, ...]], Awaitable[None]]
-
-
-class FeedError(Exception):
-    """The feed cannot go on, and repeating would not help; the message is for people."""
-
-
-class Start(NamedTuple):
-    """Where reading begins, and the shards of which history is gone."""
-
-    cursor: str
-    gone: tuple[str, ...]
 
 
 @dataclass
@@ -183,11 +167,11 @@ class KinesisFeed:
                 log.warning("the latest iterator of %s: %s", shard_id, exc)
 
         try:
-            async with asyncio.timeout(LATEST_PATIENCE_SECONDS), asyncio.TaskGroup() as group:
+            async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
                 for shard_id in self._lineage.readable():
                     group.create_task(take(shard_id))
         except TimeoutError:
-            log.warning("no latest iterators within %g s", LATEST_PATIENCE_SECONDS)
+            log.warning("no latest iterators within %g s", PATIENCE_SECONDS)
 
     def _reading(self, shard_id: str) -> ShardReading:
         if shard_id not in self._readings:
@@ -261,9 +245,8 @@ class KinesisFeed:
                 await deliver(records, lambda record: self._passed(shard_id, record))
             reading.iterator = answer.get("NextShardIterator")
             if reading.iterator is None:
-                if "ChildShards" in answer:
-                    return [Shard.from_child(child) for child in answer["ChildShards"]]
-                return await self._children_of(shard_id)
+                named = [Shard.from_child(child) for child in answer.get("ChildShards", ())]
+                return named + await self._children_of(shard_id)
 
     def _passed(self, shard_id: str, record: Record) -> str:
         self._lineage.advance(shard_id, record.position)
@@ -275,6 +258,8 @@ class KinesisFeed:
         except KinesisError as exc:
             self._fail_if_deleted(exc)
             log.warning("looking for the children of %s: %s", shard_id, exc)
+        # Cursors have to name all shards that came into being before those now begun.
+        self._lineage.add(self._shards)
         return [shard for shard in self._shards if shard_id in shard.parents]
 
     async def _is_lost(

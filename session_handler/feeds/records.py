@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from chalicelib.contract.fanout import Entry
 from chalicelib.contract.kpl import MAGIC, take_apart
 from session_handler.cursor import After, Position
 
@@ -117,6 +118,12 @@ def decode_records(
         for number, part in enumerate(parts, 1):
             if (sequence, number) > last:
                 yield _decode(part.partition_key, part.data, sequence_number, number, arrived_at)
+
+
+def decode_record(entry: Entry) -> Record:
+    """The record of an entry of the fan-out feed."""
+    number = str(entry.sequence)
+    return _decode(entry.partition_key, entry.data, number, entry.subsequence, entry.arrived_at)
 
 
 def _decode(

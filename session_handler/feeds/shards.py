@@ -7,7 +7,17 @@ the parent first ("Resharding, scaling, and parallel processing" in its develope
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from session_handler.cursor import Cursor, Ended, Horizon, Position, Since, encode, join
+from session_handler.cursor import (
+    After,
+    Cursor,
+    Ended,
+    Horizon,
+    Position,
+    Since,
+    Waiting,
+    encode,
+    join,
+)
 
 
 class Shard(NamedTuple):
@@ -30,6 +40,9 @@ class Shard(NamedTuple):
         return cls(child["ShardId"], tuple(child.get("ParentShards", ())), is_closed=False)
 
 
+_WAITS = encode(Waiting())
+
+
 def start_at_latest(shards: Iterable[Shard], millis: int) -> dict[str, Position]:
     """Positions that begin now: at the open shards; what closed ones hold is past."""
     return {shard.shard_id: Since(millis) for shard in shards if not shard.is_closed}
@@ -48,14 +61,15 @@ def resume(shards: Iterable[Shard], cursor: Cursor) -> Resumption:
     A shard outside the cursor descends from one in it and is read after its parents, or ended
     before the cursor's time and is never read. Shards that expired since are a gap: what they
     still held is lost, and their oldest living descendants are read from the beginning.
+
+    The fan-out feed's cursors name only shards that it has seen; others are read from an instant.
     """
     listed = {shard.shard_id: shard for shard in shards}
-    kept = {name: position for name, position in cursor.positions.items() if name in listed}
-    gone = tuple(
-        name
-        for name, position in cursor.positions.items()
-        if name not in listed and not isinstance(position, Ended)
-    )
+    named = {n: p for n, p in cursor.positions.items() if not isinstance(p, Waiting)}
+    kept: dict[str, Position] = {n: p for n, p in named.items() if n in listed}
+    gone = tuple(n for n, p in named.items() if n not in listed and _is_missed(n, p, kept, listed))
+    if isinstance(cursor.others, Since):
+        kept |= dict.fromkeys(_strangers(named, listed), cursor.others)
     if gone or not kept:
         roots = [s for s in listed.values() if not any(parent in listed for parent in s.parents)]
         for shard in roots:
@@ -63,6 +77,31 @@ def resume(shards: Iterable[Shard], cursor: Cursor) -> Resumption:
             if (shard.parents or not kept) and not _is_covered(shard, kept, listed):
                 kept[shard.shard_id] = Horizon()
     return Resumption(kept, gone)
+
+
+def _is_missed(
+    shard_id: str,
+    position: Position,
+    kept: Mapping[str, Position],
+    listed: Mapping[str, Shard],
+) -> bool:
+    """Whether something may have been lost with a shard that is gone. Not of one whose child was
+    begun: the fan-out feed does not know when a shard has ended.
+    """
+    if isinstance(position, Ended):
+        return False
+    return not any(shard_id in listed[n].parents for n, p in kept.items() if isinstance(p, After))
+
+
+def _strangers(named: Mapping[str, Position], listed: Mapping[str, Shard]) -> list[str]:
+    """The first of those shards that have nothing to do with any that is named."""
+    past = _ancestors_of(named, listed)
+    found = {
+        name
+        for name in listed
+        if not (name in named or name in past) and _ancestors_of([name], listed).isdisjoint(named)
+    }
+    return [name for name in found if found.isdisjoint(listed[name].parents)]
 
 
 def _ancestors_of(names: Iterable[str], listed: Mapping[str, Shard]) -> set[str]:
@@ -89,6 +128,7 @@ class Lineage:
         self._positions = dict(positions)
         self._entries = {name: f"{encode(p)}.{name}" for name, p in positions.items()}
         self._waiting: dict[str, Shard] = {}
+        self._waiting_entries: list[str] = []
         self.add(shards)
 
     def __getitem__(self, shard_id: str) -> Position:
@@ -96,8 +136,12 @@ class Lineage:
 
     @property
     def cursor(self) -> str:
-        """Raises CursorError when there are too many shards."""
-        return join(self._entries.values())
+        """Raises CursorError when there are too many shards.
+
+        Names those that wait, too: a reader without the list of shards takes others that came
+        into being before one that is named for past.
+        """
+        return join([*self._entries.values(), *self._waiting_entries])
 
     @property
     def shard_count(self) -> int:
@@ -119,12 +163,17 @@ class Lineage:
         for shard in shards:
             if shard.shard_id not in self._positions:
                 self._waiting[shard.shard_id] = shard
+        self._note_waiting()
 
     def end(self, shard_id: str, children: Iterable[Shard] = ()) -> list[str]:
         """`shard_id` was read to its end. Returns the shards that may be read from now on."""
         self.advance(shard_id, Ended())
+        children = list(children)
         self.add(children)
-        return self.begin_children()
+        begun = self.begin_children()
+        if children:
+            self._drop_if_passed(shard_id)
+        return begun
 
     def begin_children(self) -> list[str]:
         """Begin the waiting shards whose parents are all read to the end."""
@@ -135,6 +184,7 @@ class Lineage:
         for shard in begun:
             for parent in shard.parents:
                 self._drop_if_passed(parent)
+        self._note_waiting()
         return [shard.shard_id for shard in begun]
 
     def _may_begin(self, shard: Shard) -> bool:
@@ -147,6 +197,10 @@ class Lineage:
     def _is_ahead(self, shard_id: str) -> bool:
         """Whether a waiting shard descends from one that is read."""
         return not _ancestors_of([shard_id], self._waiting).isdisjoint(self._positions)
+
+    def _note_waiting(self) -> None:
+        ahead = [name for name in self._waiting if self._is_ahead(name)]
+        self._waiting_entries = [f"{_WAITS}.{name}" for name in ahead]
 
     def _drop_if_passed(self, shard_id: str) -> None:
         """Forget an ended shard once all its children that we know of have begun."""

@@ -210,7 +210,7 @@ def test_a_missing_stream_fails_the_start(kinesis, callbacks):
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({"FEED_URL": "redis://host:6379/updates"}, "not supported by this image yet"),
+        ({"FEED_URL": "redis://host:6379"}, "must be redis://HOST:PORT/STREAM"),
         ({"FEED_URL": "amqp://host"}, "FEED_URL must be"),
         ({"SESSION_APP": "no_such_module:App"}, "no_such_module"),
         ({"SESSION_APP": "json:JSONDecoder"}, "not a subclass"),

@@ -78,8 +78,8 @@ def test_iterators_for_positions():
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("redis://host:6379/updates", "not supported"),
-        ("rediss://host:6379/updates", "not supported"),
+        ("redis://host:6379", "must be redis"),
+        ("rediss://host:x/updates", "no URL"),
         ("updates", "must be kinesis"),
         ("kinesis://", "names no stream"),
         ("kinesis://a/b", "names no stream"),
@@ -93,7 +93,8 @@ def test_feeds_that_cannot_be(url, words):
 
 def test_no_feed_and_one():
     assert open_feed(parse(LEAST)) is None
-    assert open_feed(parse(LEAST | {"FEED_URL": "kinesis://my.stream_1"})) is not None
+    for url in ("kinesis://my.stream_1", "redis://host:6379/updates", "rediss://u:p@host/x"):
+        assert open_feed(parse(LEAST | {"FEED_URL": url})) is not None
 
 
 def test_kinesis_endpoints():

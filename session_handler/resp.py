@@ -1,0 +1,140 @@
+"""RESP, the protocol of Redis and Valkey, without any I/O: commands to bytes, bytes to replies.
+
+Version 2 of "Redis serialization protocol specification", which every server speaks unless told
+otherwise. Pure.
+"""
+
+from typing import Any, NamedTuple
+
+_INCOMPLETE = object()
+_CRLF = b"\r\n"
+
+MAX_LINE_BYTES = 64 * 1024
+
+
+class RespError(Exception):
+    """What came is not RESP, or more of it than is taken; the connection is of no more use."""
+
+
+class TooLargeError(RespError):
+    """The reply is larger than is taken; a smaller one may do."""
+
+
+class ErrorReply(NamedTuple):
+    """The server's answer to a command it did not carry out."""
+
+    text: str
+
+    @property
+    def code(self) -> str:
+        """The first word, as `WRONGPASS` or `LOADING`; `ERR` for most."""
+        return self.text.partition(" ")[0]
+
+
+def encode(*words: bytes | str | int) -> bytes:
+    """A command and its arguments."""
+    parts = [b"*%d\r\n" % len(words)]
+    for word in words:
+        raw = word if isinstance(word, bytes) else str(word).encode()
+        parts.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
+    return b"".join(parts)
+
+
+class Parser:
+    """Turns what arrives into replies: bytes, int, None, ErrorReply, or a list of these."""
+
+    def __init__(self, max_reply_bytes: int) -> None:
+        self._max_reply_bytes = max_reply_bytes
+        self._pieces: list[bytes] = []
+        self._held = 0
+        self._wanted = 1
+        self._taken = 0
+        self._open: list[tuple[list[Any], int]] = []
+
+    def feed(self, data: bytes) -> list[Any]:
+        """The replies that `data` completes, in order. Raises RespError."""
+        self._pieces.append(data)
+        self._held += len(data)
+        if self._taken + self._held > self._max_reply_bytes:
+            raise TooLargeError(f"a reply of more than {self._max_reply_bytes} bytes")
+        if self._held < self._wanted:
+            return []
+        buffer = data if len(self._pieces) == 1 else b"".join(self._pieces)
+        replies: list[Any] = []
+        at, begun = 0, -self._taken
+        self._wanted = 1
+        while at < len(buffer):
+            reply, at = self._next(buffer, at)
+            if reply is _INCOMPLETE:
+                break
+            replies.append(reply)
+            begun = at
+        self._taken = at - begun
+        rest = buffer[at:]
+        self._pieces, self._held = [rest] if rest else [], len(rest)
+        return replies
+
+    def _next(self, buffer: bytes, at: int) -> tuple[Any, int]:
+        """A whole reply and where it ends, or where to go on with more."""
+        while True:
+            value, end = self._element(buffer, at)
+            if value is _INCOMPLETE:
+                return value, at
+            at = end
+            if isinstance(value, _Array):
+                if value.size > 0:
+                    self._open.append(([], value.size))
+                    continue
+                value = [] if value.size == 0 else None
+            while self._open:
+                items, size = self._open[-1]
+                items.append(value)
+                if len(items) < size:
+                    break
+                value = self._open.pop()[0]
+            else:
+                return value, at
+
+    def _element(self, buffer: bytes, at: int) -> tuple[Any, int]:
+        end = buffer.find(_CRLF, at)
+        if end < 0:
+            if len(buffer) - at > MAX_LINE_BYTES:
+                raise RespError("a line without an end")
+            self._wanted = len(buffer) - at + 1
+            return _INCOMPLETE, at
+        kind, line, end = buffer[at : at + 1], buffer[at + 1 : end], end + 2
+        if kind == b"$":
+            return self._bulk(buffer, at, end, _number(line))
+        return _simple(kind, line), end
+
+    def _bulk(self, buffer: bytes, at: int, begin: int, size: int) -> tuple[Any, int]:
+        if size < 0:
+            return None, begin
+        end = begin + size
+        if len(buffer) < end + 2:
+            self._wanted = end + 2 - at
+            return _INCOMPLETE, at
+        return buffer[begin:end], end + 2
+
+
+class _Array(NamedTuple):
+    size: int
+
+
+def _simple(kind: bytes, line: bytes) -> Any:
+    if kind == b"*":
+        return _Array(_number(line))
+    if kind == b":":
+        return _number(line)
+    if kind == b"+":
+        return line
+    if kind == b"-":
+        return ErrorReply(line.decode("utf-8", "replace"))
+    raise RespError("the answer is not RESP")
+
+
+def _number(line: bytes) -> int:
+    try:
+        return int(line)
+    except ValueError:
+        raise RespError("a malformed number") from None
