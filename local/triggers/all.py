@@ -71,6 +71,10 @@ class Triggers:
         schedules = by_source[Source.SCHEDULE].items()
         self._schedules.start({name: settings["expression"] for name, settings in schedules})
 
+    def fire_rates(self) -> None:
+        """Fire once now whatever has a rate: nobody wants to wait for the first period."""
+        self._schedules.fire_rates()
+
     def stop_new(self) -> None:
         """Take nothing more from schedules, queues and streams; events still arrive."""
         self._schedules.close()

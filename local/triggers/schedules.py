@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from local.triggers.expressions import Schedule, parse_schedule
+from local.triggers.expressions import Rate, Schedule, parse_schedule
 
 LATE = timedelta(minutes=5)
 """A schedule that is later than this, as after a laptop slept, fires once and not once a period."""
@@ -60,6 +60,12 @@ class Schedules:
         self._schedules = {name: parse_schedule(text) for name, text in expressions.items()}
         if self._schedules:
             self._thread.start()
+
+    def fire_rates(self) -> None:
+        """Fire once now whatever has a rate, besides its turns."""
+        for function, schedule in self._schedules.items():
+            if isinstance(schedule, Rate):
+                self._fire(function, datetime.now(UTC))
 
     def close(self) -> None:
         """Fire nothing more."""
