@@ -50,7 +50,7 @@ def to_item(session: Session) -> dict[str, Any]:
 
 def from_item(item: Mapping[str, Any]) -> Session:
     """The inverse of `to_item`."""
-    read = _read(item)
+    read = unwire(item)
     values = {"owner": None} | {name: read[name] for name in _FIELDS if name in read}
     values["state"] = State(values["state"])
     if "reason" in values:
@@ -70,7 +70,7 @@ def app_to_item(state: AppState) -> dict[str, Any]:
 
 def app_from_item(item: Mapping[str, Any]) -> AppState:
     """The inverse of `app_to_item`."""
-    read = _read(item)
+    read = unwire(item)
     failing = {arn: Failing(**told) for arn, told in read.get("failing", {}).items()}
     values = {field.name: read[field.name] for field in fields(AppState) if field.name in read}
     return AppState(**(values | {"failing": failing}))
@@ -99,7 +99,8 @@ def _to_wire(value: Any) -> dict[str, Any]:
             raise TypeError(f"no DynamoDB type for {type(value).__name__}")
 
 
-def _read(item: Mapping[str, Any]) -> dict[str, Any]:
+def unwire(item: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `wire`; numbers come whole where they are."""
     return {name: _from_wire(value) for name, value in item.items()}
 
 
@@ -110,7 +111,7 @@ def _from_wire(value: Mapping[str, Any]) -> Any:
             number = Decimal(content)
             return int(number) if number == number.to_integral_value() else float(number)
         case "M":
-            return _read(content)
+            return unwire(content)
         case "L":
             return [_from_wire(part) for part in content]
         case "NULL":

@@ -14,6 +14,9 @@ from chalicelib.apps import Limits
 SESSIONS_PER_SHARD = 50
 MAX_SHARDS = 16
 RATE_KEPT_SECONDS = 3_600
+KEPT_SECONDS = 30 * 86_400
+"""How long after it was last raised a counter is kept: for longer than any session lives, and no
+longer, as there is one for every owner who ever came."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,10 @@ class Limit:
 
     scope: str
     maximum: int
-    expire_at: int | None = None
-    """For rates: when the counter may be forgotten. Nothing lowers it."""
+    expire_at: int
+    """When the counter may be forgotten."""
+    is_rate: bool = False
+    """Whether it counts requests of one second instead of sessions that live: nothing lowers it."""
 
     @property
     def words(self) -> str:
@@ -31,11 +36,6 @@ class Limit:
         kind, _, name = self.scope.partition("/")
         told = {"owner": "sessions of one owner", "second": "requests a second"}
         return f"sessions of app {name}" if kind == "app" else told.get(kind, "all sessions")
-
-    @property
-    def is_rate(self) -> bool:
-        """Whether it counts requests of one second instead of sessions that live."""
-        return self.expire_at is not None
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,17 @@ def limits_for(
     limits: Limits, *, app: str, app_maximum: int, owner: str, now: float
 ) -> list[Limit]:
     """All limits that a request of `owner` for `app` counts against."""
-    found = []
-    if limits.total:
-        found.append(Limit("total", limits.total))
-    if app_maximum:
-        found.append(Limit(f"app/{app}", app_maximum))
-    if limits.per_owner:
-        found.append(Limit(f"owner/{_short(owner)}", limits.per_owner))
+    scopes = {
+        "total": limits.total,
+        f"app/{app}": app_maximum,
+        f"owner/{_short(owner)}": limits.per_owner,
+    }
+    kept_until = int(now) + KEPT_SECONDS
+    found = [Limit(scope, maximum, kept_until) for scope, maximum in scopes.items() if maximum]
     if limits.per_second:
         second = int(now)
         expire_at = second + RATE_KEPT_SECONDS
-        found.append(Limit(f"second/{second}", limits.per_second, expire_at))
+        found.append(Limit(f"second/{second}", limits.per_second, expire_at, is_rate=True))
     return found
 
 

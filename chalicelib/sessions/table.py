@@ -15,18 +15,19 @@ from botocore.exceptions import ClientError
 
 from chalicelib.errors import UnavailableError
 from chalicelib.sessions.items import (
-    KEPT_SECONDS,
     LIVE_BUCKETS,
     app_from_item,
     app_id,
     app_to_item,
     from_item,
     to_item,
+    unwire,
     wire,
 )
 from chalicelib.sessions.limits import Counter
 from chalicelib.sessions.model import Session, State
 from chalicelib.sessions.revisions import AppState
+from chalicelib.sessions.writes import NOT_FULL, Write, lowered, put, raised, remember
 
 LIVE_INDEX, POOL_INDEX = "live", "pool"
 WRITE_ATTEMPTS = 12
@@ -34,9 +35,7 @@ WRITE_ATTEMPTS = 12
 POOL_PAGE = 60
 """How many pool members one look takes in: a burst spreads over so many candidates."""
 
-UNUSED = "attribute_not_exists(id)"
-UNCHANGED = "version = :expected"
-NOT_FULL = "attribute_not_exists(n) OR n < :maximum"
+FAILED = "ConditionalCheckFailed"
 
 _log = logging.getLogger("usher.sessions")
 
@@ -97,19 +96,21 @@ class SessionsTable:
         `before` is the warm session it was, None for a new one; `answers` remembers the request;
         `counters` are raised by one. Returns the record as written.
         """
-        if before is None:
-            written, entry = session, self._put(session, UNUSED)
-        else:
-            written = replace(session, version=before.version + 1)
-            entry = self._put(written, UNCHANGED, {":expected": before.version})
-        writes: list[tuple[dict[str, Any], Any]] = [({"Put": entry}, Lost.SESSION)]
+        written = session if before is None else replace(session, version=before.version + 1)
+        expected = None if before is None else before.version
+        writes: list[tuple[Write, Any]] = [
+            ({"Put": put(self._name, to_item(written), expected)}, Lost.SESSION)
+        ]
         if answers is not None:
-            writes.append(({"Put": self._remember(session, answers)}, Lost.REQUEST))
-        writes += [({"Update": self._raise(counter)}, counter) for counter in counters]
-        lost = self._transact([write for write, _ in writes])
-        if lost is None:
+            remembered = remember(
+                self._name, answers.key, session.id, session.created_at, answers.replaces
+            )
+            writes.append(({"Put": remembered}, Lost.REQUEST))
+        writes += [({"Update": raised(self._name, counter)}, counter) for counter in counters]
+        refusal = self._transact([write for write, _ in writes])
+        if refusal is None or self._is_written(to_item(written), refusal):
             return written
-        return _what_was_lost([what for _, what in writes], lost)
+        return _what_was_lost([what for _, what in writes], refusal.reasons)
 
     def replace(self, before: Session, after: Session) -> Session | None:
         """Write `after` where the record is still `before`; None when it has moved on.
@@ -118,11 +119,18 @@ class SessionsTable:
         record as written, one version on.
         """
         written = replace(after, version=before.version + 1)
-        put = self._put(written, UNCHANGED, {":expected": before.version})
-        if after.state is not State.ENDED or not after.counters:
-            return written if self._conditional(put) else None
-        lowered = [{"Update": self._lower(key)} for key in after.counters]
-        return written if self._transact([{"Put": put}, *lowered]) is None else None
+        ended = {"Put": put(self._name, to_item(written), before.version)}
+        held = after.counters if after.state is State.ENDED else ()
+        refusal = self._transact([ended, *({"Update": lowered(self._name, key)} for key in held)])
+        if refusal is None or self._is_written(to_item(written), refusal):
+            return written
+        gone = [key for key, why in zip(held, refusal.reasons[1:], strict=False) if why == FAILED]
+        if not gone or refusal.reasons[0] == FAILED:
+            return None
+        # Somebody deleted a counter. No session may be kept from its end by that.
+        _log.error("counters that should count a session do not: %s", gone)
+        kept = tuple(key for key in held if key not in gone)
+        return self.replace(before, replace(after, counters=kept))
 
     def change(
         self, session_id: str, decide: Callable[[Session], Session]
@@ -172,13 +180,10 @@ class SessionsTable:
             if after is before:
                 return before
             written = replace(after, version=before.version + 1)
-            put: dict[str, Any] = {"TableName": self._name, "Item": app_to_item(written)}
-            if item is None:
-                put["ConditionExpression"] = UNUSED
-            else:
-                put["ConditionExpression"] = UNCHANGED
-                put["ExpressionAttributeValues"] = wire({":expected": before.version})
-            if self._conditional(put):
+            expected = before.version if item else None
+            changed = app_to_item(written)
+            refusal = self._transact([{"Put": put(self._name, changed, expected)}])
+            if refusal is None or self._is_written(changed, refusal):
                 return written
         raise UnavailableError("the app is changing too fast", retry_after_seconds=1)
 
@@ -226,81 +231,53 @@ class SessionsTable:
         for page in pages.paginate(**self._index(index, attribute, value)):
             yield from page["Items"]
 
-    def _put(
-        self, session: Session, condition: str, values: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        put: dict[str, Any] = {
-            "TableName": self._name,
-            "Item": to_item(session),
-            "ConditionExpression": condition,
-        }
-        if values:
-            put["ExpressionAttributeValues"] = wire(values)
-        return put
-
-    def _remember(self, session: Session, answers: Answered) -> dict[str, Any]:
-        expire_at = int(session.created_at) + KEPT_SECONDS
-        item = {"id": answers.key, "session_id": session.id, "expire_at": expire_at}
-        put: dict[str, Any] = {"TableName": self._name, "Item": wire(item)}
-        if answers.replaces is None:
-            return put | {"ConditionExpression": UNUSED}
-        return put | {
-            "ConditionExpression": "session_id = :replaces",
-            "ExpressionAttributeValues": wire({":replaces": answers.replaces}),
-        }
-
-    def _raise(self, counter: Counter) -> dict[str, Any]:
-        values: dict[str, Any] = {":one": 1, ":maximum": counter.maximum}
-        expression = "ADD n :one"
-        if counter.limit.expire_at is not None:
-            values[":expire_at"] = counter.limit.expire_at
-            expression += " SET expire_at = :expire_at"
-        return {
-            "TableName": self._name,
-            "Key": {"id": {"S": counter.key}},
-            "UpdateExpression": expression,
-            "ConditionExpression": NOT_FULL,
-            "ExpressionAttributeValues": wire(values),
-        }
-
-    def _lower(self, key: str) -> dict[str, Any]:
-        return {
-            "TableName": self._name,
-            "Key": {"id": {"S": key}},
-            "UpdateExpression": "ADD n :less",
-            "ConditionExpression": "n > :none",
-            "ExpressionAttributeValues": wire({":less": -1, ":none": 0}),
-        }
-
-    def _conditional(self, put: dict[str, Any]) -> bool:
+    def _transact(self, writes: list[Write]) -> "_Refusal | None":
+        """Write all or nothing. None when written."""
         try:
-            self._dynamodb.put_item(**put)
+            if len(writes) == 1 and "Put" in writes[0]:
+                self._dynamodb.put_item(**writes[0]["Put"])
+            else:
+                self._dynamodb.transact_write_items(TransactItems=writes)
         except ClientError as error:
-            if _code(error) in {"ConditionalCheckFailedException", "TransactionConflictException"}:
-                return False
-            raise
-        return True
-
-    def _transact(self, writes: list[dict[str, Any]]) -> list[str] | None:
-        """Write all or nothing. None when written, else what became of each."""
-        if len(writes) == 1 and "Put" in writes[0]:
-            return None if self._conditional(writes[0]["Put"]) else ["ConditionalCheckFailed"]
-        try:
-            self._dynamodb.transact_write_items(TransactItems=writes)
-        except ClientError as error:
-            if _code(error) == "TransactionCanceledException":
-                return [str(r.get("Code")) for r in error.response["CancellationReasons"]]
-            if _code(error) == "TransactionInProgressException":
-                return ["TransactionConflict"]
-            raise
+            reasons = _reasons(error)
+            if reasons is None:
+                raise
+            retries = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0)
+            return _Refusal(reasons, was_repeated=retries > 0)
         return None
+
+    def _is_written(self, item: dict[str, Any], refusal: "_Refusal") -> bool:
+        """Whether the write was refused because of itself: its first answer was lost."""
+        if not refusal.was_repeated:
+            return False
+        found = self._get(item["id"]["S"])
+        return found is not None and unwire(found) == unwire(item)
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """Why nothing was written: one reason for each write, `FAILED` where a condition was lost."""
+
+    reasons: list[str]
+    was_repeated: bool
+    """boto3 sent it more than once, as it had no answer."""
+
+
+def _reasons(error: ClientError) -> list[str] | None:
+    match _code(error):
+        case "ConditionalCheckFailedException":
+            return [FAILED]
+        case "TransactionConflictException" | "TransactionInProgressException":
+            return ["TransactionConflict"]
+        case "TransactionCanceledException":
+            return [str(r.get("Code")) for r in error.response["CancellationReasons"]]
+        case _:
+            return None
 
 
 def _what_was_lost(subjects: list[Any], reasons: list[str]) -> Lost | Full:
     failed = [
-        subject
-        for subject, reason in zip(subjects, reasons, strict=False)
-        if reason == "ConditionalCheckFailed"
+        subject for subject, reason in zip(subjects, reasons, strict=False) if reason == FAILED
     ]
     for lost in (Lost.REQUEST, Lost.SESSION):
         if lost in failed:

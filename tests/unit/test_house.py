@@ -26,6 +26,7 @@ MUST_BE_PURE = {
     "chalicelib/sessions/reaping.py",
     "chalicelib/sessions/requests.py",
     "chalicelib/sessions/revisions.py",
+    "chalicelib/sessions/writes.py",
     "session_handler/cursor.py",
     "session_handler/protocol.py",
 }

@@ -20,7 +20,7 @@ from chalicelib.sessions.limits import (
 
 @given(st.integers(1, 100_000))
 def test_the_shares_of_a_limit_add_up_to_it(maximum):
-    counters = counters_of(Limit("total", maximum))
+    counters = counters_of(Limit("total", maximum, 9))
     assert sum(counter.maximum for counter in counters) == maximum
     assert all(counter.maximum > 0 for counter in counters)
     assert len({counter.key for counter in counters}) == len(counters) <= 16
@@ -28,7 +28,7 @@ def test_the_shares_of_a_limit_add_up_to_it(maximum):
 
 @given(st.integers(1, 2_000), st.floats(0, 1, exclude_max=True))
 def test_every_counter_is_found_before_a_limit_is_called_full(maximum, chance):
-    limit, full = Limit("total", maximum), frozenset()
+    limit, full = Limit("total", maximum, 9), frozenset()
     while (counter := choose(limit, chance, full)) is not None:
         assert counter.key not in full
         full |= {counter.key}

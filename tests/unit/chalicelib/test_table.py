@@ -175,7 +175,7 @@ def test_a_warm_session_is_claimed_once(table):
 
 
 def test_counters_rise_with_the_session_and_fall_with_its_end(table):
-    (counter,) = counters_of(Limit("total", 1))
+    (counter,) = counters_of(Limit("total", 1, 9))
     other = replace(queued(), id="11111111-2222-4333-8444-555555555555")
     held = replace(queued(), counters=(counter.key,))
     assert table.enter(held, counters=[counter]) == held
@@ -187,6 +187,16 @@ def test_counters_rise_with_the_session_and_fall_with_its_end(table):
     assert table.replace(held, asked_to_stop(held, 1001.0)) is None
     assert table.counted(counter.key) == 0
     assert table.enter(other, counters=[counter]) == other
+
+
+def test_a_counter_that_somebody_deleted_keeps_no_session_from_its_end(table):
+    counters = [counters_of(Limit(scope, 1, 9))[0] for scope in ("total", "owner/me")]
+    held = replace(queued(), counters=tuple(counter.key for counter in counters))
+    table.enter(held, counters=counters)
+    table._dynamodb.delete_item(TableName=CONFIG.sessions_table, Key={"id": {"S": counters[1].key}})
+    ended = table.replace(held, asked_to_stop(held, 1001.0))
+    assert ended.state is State.ENDED
+    assert [table.counted(counter.key) for counter in counters] == [0, 0]
 
 
 def test_a_lone_counter_stops_at_its_maximum(table):
