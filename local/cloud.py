@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from local.background import InBackground, within
@@ -20,6 +21,7 @@ from local.ecs.engine import Engine
 from local.ecs.shapes import show_task
 from local.endpoint import Endpoint, Hosts
 from local.faults import Faults
+from local.feed_engine import Feed
 from local.hosts.images import session_image
 from local.http_server import HttpServer
 from local.leftovers import RunFolder
@@ -29,6 +31,7 @@ from local.options import ROOT, STAGE, Listeners, Options, port_of
 from local.provision import ACCOUNT, execute, read_plan, task_definition_calls
 from local.triggers.all import Triggers
 from local.triggers.schedules import scheduled_event
+from local.warm import count_warm, pools_of, wait_until_warm
 
 READY_SECONDS = 60.0
 HEALTHY_SECONDS = 10.0
@@ -69,6 +72,7 @@ class Cloud:
         self._clients = Clients(self.aws_url, self.options.region)
         self._functions: dict[str, Mapping[str, Any]] = {}
         self._parts: Parts | None = None
+        self._feed = Feed(self.options, self.stream, self.logs, self.run.run_id)
         self._server: HttpServer | None = None
         self._undo = ExitStack()
         self._undo.callback(self.listeners.close)
@@ -79,15 +83,18 @@ class Cloud:
     def start(self) -> None:
         """Start everything; returns when the dispatcher's health check answers.
 
-        Raises NoRuntimeError, TemplateError, ConfigurationError, DispatcherDiedError,
-        NotHealthyError, StopRequestedError.
+        Raises NoRedisError, NoRuntimeError, TemplateError, ConfigurationError,
+        DispatcherDiedError, RelayError, NotHealthyError, StopRequestedError.
         """
         options = self.options
         calls = read_plan(options.template, {"Stage": STAGE}, options.region, STAGE)
-        calls += task_definition_calls(STAGE, options.apps)
         moto = InBackground(lambda: Moto(port_of(self.listeners.aws)))
+        with self._step("feed"):
+            self._undo.callback(self._feed.close)
+            self._feed.start()
         with self._step("hosts"):
             machines = self._make_machines()
+        calls += task_definition_calls(STAGE, options.apps, self._feed.url(machines.addresses))
         with self._step("dispatcher process"):
             dispatcher = self._start_dispatcher(machines)
         with self._step("AWS endpoint"):
@@ -99,8 +106,12 @@ class Cloud:
             self._functions = {function["name"]: function for function in functions}
         with self._step("triggers"):
             triggers.start(functions)
+        with self._step("relay"):
+            self._feed.begin(dispatcher, options.region)
         with self._step("health check"):
             self._wait_healthy(dispatcher.last_words)
+        triggers.fire_rates()
+        self._wait_warm(self._environment(machines))
 
     @contextmanager
     def _step(self, what: str) -> Iterator[None]:
@@ -123,7 +134,11 @@ class Cloud:
             size=self.options.size,
             region=self.options.region,
             logs=self.logs,
-            ports=(port_of(self.listeners.dispatcher), port_of(self.listeners.aws)),
+            ports=(
+                port_of(self.listeners.dispatcher),
+                port_of(self.listeners.aws),
+                *self._feed.ports,
+            ),
         )
         machines = make_machines(self.options.runtime, site, self.say)
         self._undo.callback(machines.close)
@@ -160,7 +175,7 @@ class Cloud:
             "AWS_EC2_METADATA_DISABLED": "true",
             "CALLBACK_BASE_URL": f"http://{machines.addresses[port]}",
             "CONTAINER_AWS_ENDPOINT_URL": self._seen_by_containers(machines),
-            "FEED_URL": f"kinesis://{self.stream}",
+            "FEED_URL": self._feed.url(machines.addresses),
             "ALLOWED_ORIGINS": f"http://127.0.0.1:{port},http://localhost:{port}",
             "USHER_LOCAL_RUN": self.run.run_id,
             "PYTHONUNBUFFERED": "1",
@@ -224,8 +239,22 @@ class Cloud:
                 raise NotHealthyError(
                     f"GET /health answers {response.status}: {body}\n{last_words()}"
                 )
-            self.stop.wait(0.1)
-            self._check_wanted()
+            self._pause(0.1)
+
+    def _wait_warm(self, environment: Mapping[str, str]) -> None:
+        pools = pools_of(environment)
+        if pools:
+            with self._step("warm pool"):
+                wait_until_warm(
+                    pools,
+                    partial(count_warm, environment, self._clients.get("dynamodb")),
+                    pause=self._pause,
+                    say=self.say,
+                )
+
+    def _pause(self, seconds: float) -> None:
+        self.stop.wait(seconds)
+        self._check_wanted()
 
     # While it runs.
 
@@ -244,6 +273,7 @@ class Cloud:
             "aws": self.aws_url,
             "stream": self.stream,
             "page": f"{self.dispatcher_url}/",
+            "feed": self._feed.engine,
             "runtime": self.parts.machines.runtime,
             "isolation": self.parts.machines.isolation,
             "region": self.options.region,
@@ -269,6 +299,7 @@ class Cloud:
                 for slot in parts.machines.slots
             ],
             "dispatcher": {"pid": parts.dispatcher.pid, "restarts": parts.dispatcher.restarts},
+            "feed": self._feed.state,
             "functions": list(self._functions.values()),
             "invocations": parts.dispatcher.invocations,
             "pending": parts.triggers.deliveries.pending,
@@ -285,6 +316,10 @@ class Cloud:
     def kill_dispatcher(self) -> None:
         """Kill the dispatcher as a crash would; another one takes its place."""
         self.parts.dispatcher.kill()
+
+    def kill_redis(self) -> None:
+        """Kill the feed's Redis, with all its data. Raises KeyError in a run without one."""
+        self._feed.kill_redis()
 
     def fire(self, function: str, event: Any) -> Invocation:
         """Run a function now and wait for its end. Raises KeyError, UnreachableError."""

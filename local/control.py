@@ -5,6 +5,7 @@
     PUT  /_local/faults             put a document of local/faults.py in their place; {} clears
     POST /_local/hosts/NAME/kill    let a host die as by a power cut
     POST /_local/dispatcher/kill    kill the dispatcher; another one takes its place
+    POST /_local/redis/kill         kill the feed's Redis, data and all; another one follows
     POST /_local/fire               {"function", "event"?}: run a function now, answer its outcome
 
 JSON in and out, no signature.
@@ -31,6 +32,9 @@ class Controlled(Protocol):
     def kill_dispatcher(self) -> None:
         """As a crash would."""
 
+    def kill_redis(self) -> None:
+        """As a crash would. Raises KeyError in a run without one."""
+
     def fire(self, function: str, event: Any) -> Invocation:
         """Run a function now; without an event one that fits its source.
 
@@ -49,6 +53,7 @@ class Control:
             ("GET", "faults"): lambda _: _json(dict(faults.document)),
             ("PUT", "faults"): self._set_faults,
             ("POST", "dispatcher/kill"): self._kill_dispatcher,
+            ("POST", "redis/kill"): self._kill_redis,
             ("POST", "fire"): self._fire,
         }
 
@@ -86,6 +91,13 @@ class Control:
     def _kill_dispatcher(self, _: dict[str, Any]) -> Answer:
         self._cloud.kill_dispatcher()
         return _json({"killed": "dispatcher"})
+
+    def _kill_redis(self, _: dict[str, Any]) -> Answer:
+        try:
+            self._cloud.kill_redis()
+        except KeyError:
+            return _problem(404, "this run has no Redis")
+        return _json({"killed": "redis"})
 
     def _fire(self, document: dict[str, Any]) -> Answer:
         function = str(document.get("function"))

@@ -24,6 +24,7 @@ class Options:
     pool: int | None = None
     feed: str = "demo"
     rate: float | None = None
+    feed_engine: str = "auto"
     apps: Path | None = None
     images: tuple[ImageSource, ...] = ()
     size: Size = DEFAULT_SIZE

@@ -241,8 +241,10 @@ def read_plan(path: Path, parameters: Mapping[str, Any], region: str, stage: str
     return plan(template, parameters, Place(region, ACCOUNT, f"usher-{stage}"))
 
 
-def task_definition_calls(stage: str, apps_file: Path | None) -> list[AwsCall]:
-    """One RegisterTaskDefinition for each app. Raises chalicelib's ConfigurationError."""
+def task_definition_calls(stage: str, apps_file: Path | None, feed_url: str = "") -> list[AwsCall]:
+    """One RegisterTaskDefinition for each app; `feed_url` is what its containers stream unless
+    the app says otherwise. Raises chalicelib's ConfigurationError.
+    """
     from chalicelib.config import load_apps
     from chalicelib.ecs.task_definitions import task_definition_for
 
@@ -251,7 +253,7 @@ def task_definition_calls(stage: str, apps_file: Path | None) -> list[AwsCall]:
         AwsCall(
             "ecs",
             "register_task_definition",
-            task_definition_for(app, stage=stage, task_role_arn=role),
+            task_definition_for(app, stage=stage, task_role_arn=role, feed_url=feed_url),
         )
         for app in load_apps(apps_file).by_name.values()
     ]

@@ -63,6 +63,12 @@ class RedisServer:
         self._failed: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="redis", daemon=True)
 
+    @property
+    def pid(self) -> int | None:
+        """Process id of the server that runs now."""
+        process = self._process
+        return process.pid if process and process.poll() is None else None
+
     def start(self) -> None:
         """Start it at a free port, and return when it answers. Raises NoRedisError."""
         self._thread.start()

@@ -49,7 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="what containers are (default: Docker's where an Engine answers, else processes)",
     )
-    add("--pool", type=int, metavar="N", help="keep at least N warm containers of each app")
+    add(
+        "--pool",
+        type=int,
+        metavar="N",
+        help="keep at least N containers of the default app warm; READY waits up to 20 s for them. "
+        "What has a rate, as what fills pools has, runs once at the start, then at its rate",
+    )
     add(
         "--feed",
         type=feed_source,
@@ -62,6 +68,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="R",
         help="records a second of --feed (default: 20 for demo, no limit for a file)",
+    )
+    add(
+        "--feed-engine",
+        choices=("auto", "redis", "direct"),
+        default="auto",
+        help="how records get to sessions: through a Redis of this run's own, or each session "
+        "reads the stream by itself (default: redis where it is installed)",
     )
     add("--apps", type=Path, metavar="FILE", help="apps file (default: chalicelib/apps.toml)")
     add(
@@ -209,13 +222,22 @@ def _up(cloud: Any, stop: threading.Event, say: Say) -> int:
     from chalicelib.errors import ConfigurationError
     from local.cloud import NotHealthyError, StopRequestedError
     from local.dispatcher_process import DispatcherDiedError
+    from local.feed_engine import RelayError
     from local.machines import NoRuntimeError
+    from local.redis_server import NoRedisError
     from local.template import TemplateError
 
     try:
         cloud.run.tell(runtime=cloud.options.runtime)
         cloud.start()
-    except (ConfigurationError, NoRuntimeError, TemplateError, NotHealthyError) as error:
+    except (
+        ConfigurationError,
+        NoRedisError,
+        NoRuntimeError,
+        TemplateError,
+        NotHealthyError,
+        RelayError,
+    ) as error:
         print(f"cannot start: {error}", file=sys.stderr)
         return EXIT_FAILED
     except DispatcherDiedError as error:
@@ -270,6 +292,7 @@ def _options(arguments: argparse.Namespace) -> Any:
         pool=arguments.pool,
         feed=arguments.feed,
         rate=arguments.rate,
+        feed_engine=arguments.feed_engine,
         apps=arguments.apps,
         images=tuple(arguments.image),
         size=Size(arguments.hosts, arguments.host_cpu, arguments.host_memory),
