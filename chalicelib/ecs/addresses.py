@@ -21,16 +21,17 @@ class Addresses:
 
     def public_ip(self, change: TaskChange) -> str | None:
         """The public IP of a running task, or None where it has none (yet)."""
-        where = change.network_interface_id or change.container_instance_arn
-        if where is None:
+        if change.network_interface_id is not None:  # the task's own: seen once, never again
+            return self._of_interface(change.network_interface_id)
+        host = change.container_instance_arn
+        if host is None:
             return None
-        cached = self._cache.get(where)
+        cached = self._cache.get(host)
         if cached and cached[1] > self._now():
             return cached[0]
-        look = self._of_interface if change.network_interface_id else self._of_instance
-        ip = look(where)
+        ip = self._of_instance(host)
         if ip is not None:
-            self._cache[where] = (ip, self._now() + CACHE_SECONDS)
+            self._cache[host] = (ip, self._now() + CACHE_SECONDS)
         return ip
 
     def _of_instance(self, container_instance_arn: str) -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-STOPPED = "STOPPED"
+RUNNING, STOPPED = "RUNNING", "STOPPED"
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,11 @@ class TaskChange:
     def is_stopped(self) -> bool:
         """Whether nothing of the task runs any more."""
         return self.last_status == STOPPED
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its containers have started: only then is there an address."""
+        return self.last_status == RUNNING
 
     @property
     def why_stopped(self) -> str:

@@ -62,6 +62,18 @@ class Claims:
         state, members = self._table.look(request.app.name)
         newest = self._revisions.newest(request.app)
         attempt = self._prepare(request, state, members, newest)
+        try:
+            return self._enter(request, attempt, state, newest)
+        except (LimitError, RevisionFailingError):
+            # What is refused to a new session is no reason to take away the one there is.
+            existing = self._answered(request, attempt) if attempt.answers else None
+            if existing is None:
+                raise
+            return existing
+
+    def _enter(
+        self, request: DispatchRequest, attempt: _Attempt, state: AppState, newest: str
+    ) -> Session:
         for tried in range(ATTEMPTS):
             placement = decide_placement(attempt.candidates, self._chance.part())
             before = placement.session if isinstance(placement, Claim) else None
@@ -87,7 +99,8 @@ class Claims:
     def _prepare(
         self, request: DispatchRequest, state: AppState, members: list[Session], newest: str
     ) -> _Attempt:
-        warm = [s for s in members if s.state is State.WARM]
+        oldest = self._now() - request.app.pool.max_age_seconds
+        warm = [s for s in members if s.state is State.WARM and s.created_at >= oldest]
         current = [s for s in warm if s.task_definition == newest]
         before = [s for s in warm if s not in current and serves(state, s.task_definition, newest)]
         attempt = _Attempt(

@@ -49,10 +49,17 @@ def fold_launch(session: Session, change: TaskChange, now: float) -> Session:
 def fold_task(
     session: Session, change: TaskChange, ip: str | None, app: App, now: float
 ) -> Session:
-    """Take in what ECS says of the session's task. Old and repeated news changes nothing."""
-    if session.state is State.ENDED or change.version <= session.task_version:
+    """Take in what ECS says of the session's task. Old and repeated news changes nothing.
+
+    Of the very version that is known already an address is news still: ECS and EC2 may have it
+    only a moment after the task runs, and nothing announces it.
+    """
+    if session.state is State.ENDED or session.task_arn not in {None, change.task_arn}:
         return session
-    if session.task_arn not in {None, change.task_arn}:
+    has_port = change.host_port is not None or change.network_interface_id is not None
+    found_address = not session.is_reachable and ip is not None and has_port
+    known = change.version == session.task_version and not found_address
+    if known or change.version < session.task_version:
         return session
     session = fold_launch(session, change, now)
     session = replace(
@@ -120,8 +127,8 @@ def end(session: Session, reason: Reason, detail: str | None, *, now: float) -> 
 
 def settle(session: Session, app: App, now: float) -> Session:
     """The state that the facts add up to: an address and a ready container can be handed out."""
-    reachable = session.ip is not None and session.port is not None
-    if session.state is not State.STARTING or not reachable or session.ready_at is None:
+    arrived = session.is_reachable and session.ready_at is not None
+    if session.state is not State.STARTING or not arrived:
         return session
     if session.owner is None:
         return session.moved(State.WARM, now, "ready, nobody's")
@@ -161,11 +168,12 @@ def _why_ended(session: Session, change: TaskChange) -> tuple[Reason, str | None
     words = change.why_stopped
     if words.startswith("Host EC2"):
         return Reason.LOST, words
+    asked = change.stop_code == "UserInitiated"
     if session.state in {State.QUEUED, State.STARTING}:
-        return Reason.FAILED_TO_START, words
+        return (Reason.STOPPED if asked else Reason.FAILED_TO_START), words
     if "health check" in words.lower():
         return Reason.UNHEALTHY, words
-    if change.stop_code == "UserInitiated":
+    if asked:
         return Reason.STOPPED, words
     if change.exit_code == 0:
         came = session.state is State.ACTIVE

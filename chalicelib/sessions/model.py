@@ -121,6 +121,11 @@ class Session:
         return self.state not in {State.STOPPING, State.ENDED}
 
     @property
+    def is_reachable(self) -> bool:
+        """Whether its address is known."""
+        return self.ip is not None and self.port is not None
+
+    @property
     def is_nobodys(self) -> bool:
         """Whether it waits, or will wait, for somebody to claim it."""
         return self.owner is None and self.is_live

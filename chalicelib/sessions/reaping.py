@@ -84,13 +84,19 @@ def plan_reaping(
         if session is None or not session.has_claim_to(task.task_arn):
             if not task.is_stopped:
                 yield StopOrphan(task)
-        elif task.version > session.task_version or session.task_arn is None:
+        elif _is_news(task, session):
             yield Observe(task)
     claimed = {session_id_of(task.started_by) for task in tasks.values()}
     for session in by_id.values():
         action = _overdue(session, session.id in claimed, apps.get(session.app), now)
         if action is not None:
             yield action
+
+
+def _is_news(task: TaskChange, session: Session) -> bool:
+    if session.task_arn is None or task.version > session.task_version:
+        return True
+    return session.state is State.STARTING and task.is_running and not session.is_reachable
 
 
 def _overdue(session: Session, has_task: bool, app: App | None, now: float) -> Action | None:

@@ -186,7 +186,7 @@ class Sessions:
 
     def _located(self, session: Session, change: TaskChange) -> tuple[TaskChange, str | None]:
         """The change with its port, and the public IP, where the record lacks them."""
-        if change.last_status != "RUNNING" or (session.ip and session.port):
+        if not change.is_running or session.is_reachable:
             return change, None
         if change.host_port is None and change.network_interface_id is None:
             # ECS fills networkBindings a moment after RUNNING: one look, no polling

@@ -79,22 +79,28 @@ class Tending:
         Who finds somebody at work leaves a note, and the first to leave one sees to it that
         the pool is looked at again: a claim during a tending is never forgotten.
         """
-        if not self._take_turn(app, again):
+        lease = self._now() + LEASE_SECONDS
+        if not self._take_turn(app, again, lease):
             return None
         try:
             return self._tend(app)
         finally:
             until = self._now() + HOLD_SECONDS
-            self._table.change_app(app.name, lambda s: replace(s, tended_until=until))
 
-    def _take_turn(self, app: App, again: bool) -> bool:
+            def give_back(state: AppState) -> AppState:
+                # One who took too long has been followed by another, whose turn it is now.
+                return replace(state, tended_until=until) if state.tended_until == lease else state
+
+            self._table.change_app(app.name, give_back)
+
+    def _take_turn(self, app: App, again: bool, lease: float) -> bool:
         now, won, first = self._now(), False, False
 
         def decide(state: AppState) -> AppState:
             nonlocal won, first
             won, first = state.tended_until <= now, not state.tend_again
             if won:
-                return replace(state, tended_until=now + LEASE_SECONDS, tend_again=False)
+                return replace(state, tended_until=lease, tend_again=False)
             return replace(state, tend_again=True) if first else state
 
         self._table.change_app(app.name, decide)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from chalicelib.sessions import reaping
+from chalicelib.sessions import lifecycle, reaping
 from chalicelib.sessions.model import Reason, State
 from tests.unit.chalicelib.test_lifecycle import (
     APP,
@@ -56,6 +56,15 @@ def test_what_an_event_failed_to_tell_is_observed():
     assert plan(starting, tasks=[RUNNING], now=1002.0) == [reaping.Observe(RUNNING)]
 
 
+def test_a_running_task_whose_address_was_not_to_be_had_is_looked_at_again():
+    session = lifecycle.fold_task(until(launched), RUNNING, None, APP, 1001.0)
+    assert session.task_version == RUNNING.version
+    assert plan(session, tasks=[RUNNING], now=1002.0) == [reaping.Observe(RUNNING)]
+    found = lifecycle.fold_task(session, RUNNING, "192.0.2.7", APP, 1002.0)
+    assert found.is_reachable
+    assert plan(found, tasks=[RUNNING], now=1002.0) == []
+
+
 def test_a_task_that_nobody_wrote_down_is_adopted():
     assert plan(queued(), tasks=[RUNNING], now=1002.0) == [reaping.Observe(RUNNING)]
 
@@ -88,7 +97,8 @@ def test_a_session_that_waits_is_left_to_its_message_until_that_is_overdue():
     ],
 )
 def test_the_overdue_are_stopped_after_their_time_and_not_before(session, after, expected):
-    seen = replace(RUNNING, version=session.task_version)
+    status = "RUNNING" if session.is_reachable else "PENDING"
+    seen = replace(RUNNING, version=session.task_version, last_status=status)
     early = plan(session, tasks=[seen], now=session.changed_at + 5)
     late = plan(session, tasks=[seen], now=max(session.changed_at, session.created_at) + after)
     assert early == []
