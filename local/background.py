@@ -24,6 +24,11 @@ class InBackground:
         except Exception as error:  # noqa: BLE001  raised again where the value is needed
             self._error = error
 
+    def is_made(self, within_seconds: float) -> bool:
+        """Whether it is made, or cannot be, by then."""
+        self._thread.join(within_seconds)
+        return not self._thread.is_alive()
+
     def result(self) -> Any:
         """Wait for the value. Raises what making it raised."""
         self._thread.join()

@@ -139,8 +139,13 @@ class Cloud:
                 port_of(self.listeners.aws),
                 *self._feed.ports,
             ),
+            tell=lambda runtime: self.run.tell(runtime=runtime),
         )
-        machines = make_machines(self.options.runtime, site, self.say)
+        # Images may have to be built first; who wants the end meanwhile does not wait for that.
+        making = InBackground(lambda: make_machines(self.options.runtime, site, self.say))
+        while not making.is_made(within_seconds=0.1):
+            self._check_wanted()
+        machines: Machines = making.result()
         self._undo.callback(machines.close)
         for slot in machines.slots:
             self._undo.callback(slot.host.close)

@@ -65,7 +65,7 @@ def kinesis_sink(stream: str, endpoint: str) -> KinesisSink:
     client = boto3.client(
         "kinesis",
         endpoint_url=endpoint,
-        region_name=_region(),
+        region_name=find_region(endpoint),
         config=Config(retries={"mode": "standard", "max_attempts": 3}, connect_timeout=5),
         **credentials,
     )
@@ -82,6 +82,10 @@ def find_endpoint(given: str | None) -> str:
     raise FeedError("no local cloud is running: start `python -m local up`, or give --endpoint URL")
 
 
-def _region() -> str:
+def find_region(endpoint: str) -> str:
+    """The region of the `local up` with this endpoint, else that of the environment."""
+    for facts in live_runs(runs_folder()):
+        if facts.get("aws") == endpoint.rstrip("/"):
+            return str(facts["region"])
     environ = os.environ
     return environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1"

@@ -16,9 +16,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
-Remover = Callable[[Mapping[str, Any]], int]
-"""Removes what a dead run left of one kind, and says how many there were. Takes what the run told
-of itself, with at least its id as `run`."""
+Remover = Callable[[Mapping[str, Any]], int | None]
+"""Removes what a dead run left of one kind, and says how many there were; None when that cannot be
+done now, so that the run has to be remembered. Takes what the run told of itself, with at least its
+id as `run`."""
 
 _LOCK = "lock"
 _FACTS = "run.json"
@@ -98,25 +99,35 @@ def remove_dead_runs(base: Path, removers: Mapping[str, Remover]) -> str | None:
     """Remove what dead runs left and say it in one line; None when there was nothing.
 
     `removers` maps what is removed ("processes") to how. A folder goes last, so that a start
-    that is interrupted here leaves the rest to the next one.
+    that is interrupted here leaves the rest to the next one; it stays while something of its run
+    cannot be removed.
     """
     if not base.is_dir():
         return None
     counts = dict.fromkeys(removers, 0)
-    dead = 0
+    dead = kept = 0
     with _exclusive(base):
         for folder in _folders(base):
             if _is_held(folder):
                 continue
-            dead += 1
             facts = {"run": folder.name, **_facts_of(folder)}
-            for kind, remove in removers.items():
-                counts[kind] += remove(facts)
-            shutil.rmtree(folder)
-    if not dead:
-        return None
+            found = {kind: remove(facts) for kind, remove in removers.items()}
+            for kind, count in found.items():
+                counts[kind] += count or 0
+            if None in found.values():
+                kept += 1
+            else:
+                dead += 1
+                shutil.rmtree(folder)
     left = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    return f"removed what {dead} dead run{'s' if dead > 1 else ''} left behind: {left}"
+    said = [f"removed what {_dead_runs(dead)} left behind: {left}"] if dead else []
+    if kept:
+        said.append(f"{_dead_runs(kept)} left something that cannot be removed now; later")
+    return "; ".join(said) or None
+
+
+def _dead_runs(count: int) -> str:
+    return f"{count} dead run{'s' if count > 1 else ''}"
 
 
 def _folders(base: Path) -> list[Path]:

@@ -53,6 +53,8 @@ class Site:
     logs: Path
     ports: Sequence[int]
     """Ports on loopback that containers must reach."""
+    tell: Callable[[str], None]
+    """Called with the runtime before anything is made in it, to be found if this run is killed."""
 
 
 def make_machines(wanted: str, site: Site, say: Callable[[str], None]) -> Machines:
@@ -76,6 +78,7 @@ def _docker(site: Site, say: Callable[[str], None]) -> Machines:
     problem = docker_available()
     if problem:
         raise NoRuntimeError(problem)
+    site.tell("docker")
     with ExitStack() as undo:
         try:
             runtime = DockerRuntime(site.run_id, site.sources, logs=site.logs, on_progress=say)
@@ -98,6 +101,7 @@ def _processes(site: Site) -> Machines:
         logs.mkdir(exist_ok=True)
         return ProcessHost(name, run_id=site.run_id, images=site.sources, logs=logs)
 
+    site.tell("process")
     slots = _slots(host, site)
     addresses = {port: f"{LOOPBACK}:{port}" for port in site.ports}
     return Machines("process", slots, addresses, close=lambda: None)

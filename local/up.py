@@ -189,7 +189,8 @@ def run(arguments: argparse.Namespace) -> int:
     signals = Signals()
     signals.install()
     # Importing takes longer than anything else, and Ctrl-C should be heard meanwhile.
-    from local.cloud import Cloud
+    from local.cloud import Cloud, StopRequestedError
+    from local.hosts.programs import RUN_VARIABLE
     from local.options import Listeners
 
     options = _options(arguments)
@@ -209,18 +210,26 @@ def run(arguments: argparse.Namespace) -> int:
     folder = RunFolder.create(base)
     if options.logs:
         options.logs.mkdir(parents=True, exist_ok=True)
+    os.environ[RUN_VARIABLE] = folder.run_id  # whatever is started from here can be found again
     cloud = Cloud(options, folder, listeners, say, signals.stop)
+    given_up = False
     try:
         return _up(cloud, signals.stop, say)
+    except StopRequestedError:
+        given_up = True
+        return 0
     finally:
         cloud.close()
+        if given_up:  # what the start was at was not waited for
+            for remove in _REMOVERS.values():
+                remove({"run": folder.run_id, "runtime": options.runtime})
         folder.remove()
         say("everything is stopped")
 
 
 def _up(cloud: Any, stop: threading.Event, say: Say) -> int:
     from chalicelib.errors import ConfigurationError
-    from local.cloud import NotHealthyError, StopRequestedError
+    from local.cloud import NotHealthyError
     from local.dispatcher_process import DispatcherDiedError
     from local.feed_engine import RelayError
     from local.machines import NoRuntimeError
@@ -228,7 +237,6 @@ def _up(cloud: Any, stop: threading.Event, say: Say) -> int:
     from local.template import TemplateError
 
     try:
-        cloud.run.tell(runtime=cloud.options.runtime)
         cloud.start()
     except (
         ConfigurationError,
@@ -243,8 +251,6 @@ def _up(cloud: Any, stop: threading.Event, say: Say) -> int:
     except DispatcherDiedError as error:
         print(f"the dispatcher did not start; its last words:\n{error}", file=sys.stderr)
         return EXIT_FAILED
-    except StopRequestedError:
-        return 0
     cloud.run.tell(**cloud.ready)
     say(f"logs: {cloud.logs}")
     print("READY", json.dumps(cloud.ready), flush=True)
@@ -313,13 +319,13 @@ def _remove_processes(facts: Mapping[str, Any]) -> int:
     return remove_leftovers([facts["run"]])
 
 
-def _remove_containers(facts: Mapping[str, Any]) -> int:
+def _remove_containers(facts: Mapping[str, Any]) -> int | None:
     if facts.get("runtime") == "process":
         return 0
     from local.hosts.docker import docker_available, remove_leftovers
 
     if docker_available():
-        return 0
+        return None if facts.get("runtime") == "docker" else 0
     return len(remove_leftovers(lambda run_id: run_id == facts["run"]))
 
 

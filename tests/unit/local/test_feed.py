@@ -14,7 +14,7 @@ from local.entries import BadLine, Entry
 from local.feed import put_lines, records_a_second
 from local.feed_input import open_lines, stdin_lines
 from local.feed_progress import Progress, Totals, summary
-from local.feed_sink import FeedError, KinesisSink, find_endpoint
+from local.feed_sink import FeedError, KinesisSink, find_endpoint, find_region
 from local.leftovers import RunFolder, runs_folder
 
 
@@ -173,6 +173,10 @@ def test_finds_the_running_cloud(tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:5002")
     assert find_endpoint(None) == "http://127.0.0.1:5002"
     assert find_endpoint("http://127.0.0.1:5003") == "http://127.0.0.1:5003"
+    run.tell(aws="http://127.0.0.1:5001", region="eu-west-1")
+    monkeypatch.setenv("AWS_REGION", "us-west-2")
+    assert find_region("http://127.0.0.1:5001") == "eu-west-1"
+    assert find_region("http://127.0.0.1:5003") == "us-west-2"
     run.remove()
 
 

@@ -92,6 +92,17 @@ def test_a_removal_that_fails_leaves_the_run_to_the_next_start(tmp_path, other_r
     assert remove_dead_runs(tmp_path / "runs", {}) is not None
 
 
+def test_a_run_of_which_something_cannot_be_removed_now_is_remembered(tmp_path, other_run):
+    kill(other_run)
+    removers = {"processes": lambda _: 2, "sets of containers": lambda _: None}
+    said = remove_dead_runs(tmp_path / "runs", removers)
+    assert said == "1 dead run left something that cannot be removed now; later"
+    assert (tmp_path / "runs" / other_run.run_id).is_dir()
+    said = remove_dead_runs(tmp_path / "runs", {"sets of containers": lambda _: 1})
+    assert said == "removed what 1 dead run left behind: 1 sets of containers"
+    assert not (tmp_path / "runs" / other_run.run_id).exists()
+
+
 def test_where_nobody_ever_ran_there_is_nothing(tmp_path):
     assert live_runs(tmp_path / "runs") == []
     assert remove_dead_runs(tmp_path / "runs", {}) is None
