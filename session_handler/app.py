@@ -6,6 +6,8 @@ from typing import Any
 
 from session_handler.feeds.records import Record
 
+DEFAULT_APP = "session_handler.apps:Filter"
+
 
 class AppError(Exception):
     """SESSION_APP names no usable class; the message is for people."""
@@ -42,6 +44,11 @@ class SessionApp:
     the client hears `app_failed`, and no other session is touched.
     """
 
+    @property
+    def forwards_everything(self) -> bool:
+        """Whether records need not be shown to the app now, which is much cheaper."""
+        return type(self).on_record is SessionApp.on_record
+
     async def on_start(self, session: AppSession) -> None:
         """Called once, when the client is there, before the first record."""
 
@@ -57,12 +64,11 @@ class SessionApp:
 
 
 def load_app(name: str | None) -> SessionApp:
-    """Make the app that `module:Class` names; the forwarding one without a name.
+    """Make the app that `module:Class` names; the one that clients may filter with, without.
 
     Raises AppError when the module, the class or the making of it fails.
     """
-    if name is None:
-        return SessionApp()
+    name = name or DEFAULT_APP
     module_name, _, class_name = name.partition(":")
     try:
         app_class = getattr(importlib.import_module(module_name), class_name)
@@ -74,8 +80,3 @@ def load_app(name: str | None) -> SessionApp:
         return app_class()
     except Exception as exc:
         raise AppError(f"SESSION_APP {name}: {type(exc).__name__}: {exc}") from exc
-
-
-def forwards_everything(app: SessionApp) -> bool:
-    """Whether records need not be shown to the app, which is much cheaper."""
-    return type(app).on_record is SessionApp.on_record

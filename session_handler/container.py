@@ -144,12 +144,8 @@ class Container:
             raise AppFailedError("on_message failed") from exc
 
     async def _listen(self) -> Server:
-        settings = self._settings
-        tls = None
-        if settings.tls_cert_file and settings.tls_key_file:
-            tls = (settings.tls_cert_file, settings.tls_key_file)
-        gate = Gate(settings.uuid, settings.allowed_origins)
-        listening = await server.listen(gate, self, port=settings.port, tls=tls)
+        gate = Gate(self._settings.uuid, self._settings.allowed_origins)
+        listening = await server.listen(gate, self, self._settings)
         log.info("listening on port %d", next(iter(listening.sockets)).getsockname()[1])
         return listening
 

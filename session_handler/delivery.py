@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 from websockets.asyncio.server import ServerConnection
 
 from session_handler import messages
-from session_handler.app import SessionApp, forwards_everything
+from session_handler.app import SessionApp
 from session_handler.feeds.records import Record
 from session_handler.slowness import Slowness
 
 BATCH_CHARACTERS = 64 * 1024
 """A message is sent when it has grown beyond; one larger record goes alone."""
+
+QUIET_SECONDS = 10.0
+"""While the app keeps all records to itself, the client hears so often how far the cursor is."""
 
 WATCH_INTERVAL_SECONDS = 1.0
 
@@ -30,10 +33,10 @@ class Delivery:
     def __init__(self, websocket: ServerConnection, app: SessionApp) -> None:
         self._websocket = websocket
         self._app = app
-        self._forwards = forwards_everything(app)
         self._turn = asyncio.Lock()
         self._now = asyncio.get_running_loop().time
         self._slowness = Slowness(self._now())
+        self._told_at = self._now()
 
     async def send(self, message: str) -> None:
         """Send a whole message after those before it, and wait until there is room for more."""
@@ -43,11 +46,12 @@ class Delivery:
     async def deliver(self, records: Iterator[Record], passed: Callable[[Record], str]) -> None:
         """Send a page of one shard. Raises AppFailedError, and ConnectionClosed."""
         async with self._turn:
+            forwards = self._app.forwards_everything
             batch: list[str] = []
             size = 0
             record = None
             for record in records:
-                encoded = record.to_json() if self._forwards else await self._through_app(record)
+                encoded = record.to_json() if forwards else await self._through_app(record)
                 if encoded is None:
                     continue
                 batch.append(encoded)
@@ -58,7 +62,7 @@ class Delivery:
             if record is None:
                 return
             cursor = passed(record)
-            if batch:
+            if batch or self._now() - self._told_at >= QUIET_SECONDS:
                 await self._send(messages.records(batch, cursor))
 
     async def tell_gap(self, shards: Iterable[str], cursor: str) -> None:
@@ -75,7 +79,8 @@ class Delivery:
     async def _send(self, message: str) -> None:
         self._slowness.began(self._now())
         await self._websocket.send(message)
-        self._slowness.done(self._now())
+        self._told_at = self._now()
+        self._slowness.done(self._told_at)
 
     async def _through_app(self, record: Record) -> str | None:
         try:

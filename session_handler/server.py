@@ -14,6 +14,7 @@ from websockets.http11 import Request, Response
 
 from session_handler import gate
 from session_handler.messages import MAX_CLIENT_MESSAGE_BYTES
+from session_handler.settings import Settings
 
 MAX_HEAD_BYTES = 16 * 1024
 """Request line and headers: one line may have 8 KiB (a long cursor), the rest is small."""
@@ -22,8 +23,6 @@ MAX_PENDING_CONNECTIONS = 32
 """Beyond, the one that has been longest without a whole request makes room."""
 
 HANDSHAKE_SECONDS = 5.0
-PING_INTERVAL_SECONDS = 20.0
-PING_TIMEOUT_SECONDS = 20.0
 CLOSE_SECONDS = 3.0
 
 WRITE_BUFFER_BYTES = 256 * 1024
@@ -197,26 +196,26 @@ def read_script() -> str:
         return file.read()
 
 
-async def listen(rules: gate.Gate, seat: Seat, *, port: int, tls: tuple[str, str] | None) -> Server:
-    """Listen on all interfaces. Raises OSError for a port or certificate that is not to be had."""
+async def listen(rules: gate.Gate, seat: Seat, settings: Settings) -> Server:
+    """Listen. Raises OSError for a port or certificate that is not to be had."""
     door = Door(rules, seat)
     context = None
-    if tls is not None:
+    if settings.tls_cert_file and settings.tls_key_file:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*tls)
+        context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file)
     return await serve(
         door.handle,
-        "0.0.0.0",
-        port,
+        settings.host,
+        settings.port,
         ssl=context,
         process_request=door.process_request,
         # Any factory will do, as the documentation of `serve` says.
         create_connection=cast("type[ServerConnection]", partial(Connection, door=door)),
-        compression=None,
+        compression="deflate" if settings.compresses else None,
         server_header=None,
         open_timeout=HANDSHAKE_SECONDS,
-        ping_interval=PING_INTERVAL_SECONDS,
-        ping_timeout=PING_TIMEOUT_SECONDS,
+        ping_interval=settings.ping_interval_seconds or None,
+        ping_timeout=settings.ping_timeout_seconds or None,
         close_timeout=CLOSE_SECONDS,
         max_size=MAX_CLIENT_MESSAGE_BYTES,
         write_limit=WRITE_BUFFER_BYTES,

@@ -10,12 +10,17 @@ from session_handler.credentials import CredentialSource
 
 DEFAULT_CONNECT_DEADLINE_SECONDS = 30.0
 DEFAULT_MAX_SESSION_SECONDS = 14_400.0
+DEFAULT_PING_INTERVAL_SECONDS = 20.0
+DEFAULT_PING_TIMEOUT_SECONDS = 20.0
 DEFAULT_REGION = "us-east-1"
+ALL_ADDRESSES = "0.0.0.0"
 
 ANY_ORIGIN = "*"
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PRINTABLE = re.compile(r"[!-~]{1,128}")
+_HOST = re.compile(r"[A-Za-z0-9.:-]{1,253}")
+_COMPRESSION = re.compile(r"none|deflate")
 _APP = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/,]+")
 
@@ -34,6 +39,7 @@ class Settings:
 
     session_id: str
     uuid: str
+    host: str
     port: int
     callback_url: str | None
     session_key: str | None
@@ -47,6 +53,10 @@ class Settings:
     """None lets every origin in; requests without an Origin header are no browser's and pass."""
     tls_cert_file: str | None
     tls_key_file: str | None
+    ping_interval_seconds: float
+    """How often a silent client is pinged; 0 never pings, nor does it wait for pongs."""
+    ping_timeout_seconds: float
+    compresses: bool
     app_class: str | None
     """`module:Class` of the session app; None forwards every record."""
     app_name: str
@@ -142,6 +152,7 @@ def parse(environ: Mapping[str, str]) -> Settings:
     settings = Settings(
         session_id=read.required(Env.SESSION_ID, _PRINTABLE, "1 to 128 printable characters"),
         uuid=read.required(Env.SESSION_UUID, _UUID, "a UUID in lower case"),
+        host=read.matching(Env.SESSION_HOST, _HOST, "an address to listen on") or ALL_ADDRESSES,
         port=read.port(Env.SESSION_PORT),
         callback_url=read.url(Env.CALLBACK_URL),
         session_key=read.matching(Env.SESSION_KEY, re.compile(r"[!-~]+"), "printable characters"),
@@ -156,6 +167,11 @@ def parse(environ: Mapping[str, str]) -> Settings:
         allowed_origins=read.origins(Env.ALLOWED_ORIGINS),
         tls_cert_file=tls_cert_file,
         tls_key_file=tls_key_file,
+        ping_interval_seconds=read.seconds(
+            Env.PING_INTERVAL_SECONDS, DEFAULT_PING_INTERVAL_SECONDS
+        ),
+        ping_timeout_seconds=read.seconds(Env.PING_TIMEOUT_SECONDS, DEFAULT_PING_TIMEOUT_SECONDS),
+        compresses=read.matching(Env.COMPRESSION, _COMPRESSION, "none or deflate") == "deflate",
         app_class=read.matching(Env.SESSION_APP, _APP, "module:Class"),
         app_name=read.text(Env.SESSION_APP_NAME) or read.text(Env.SESSION_APP) or "default",
         revision=read.text(Env.SESSION_REVISION) or "",

@@ -81,6 +81,7 @@ def prepare(
     if spec.ports:
         # There is no network of its own in which the container's port would be free.
         environment[Env.SESSION_PORT] = str(spec.ports[0].host_port)
+        environment.setdefault(Env.SESSION_HOST, "127.0.0.1")
     directory = program.working_directory
     if not directory.is_dir():
         raise CannotStartError(f"{_REFUSED}chdir to cwd ({directory}): no such file or directory")

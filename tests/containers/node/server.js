@@ -284,7 +284,7 @@ if (maxSessionSeconds > 0) setTimeout(() => leave("expired"), maxSessionSeconds 
 process.on("SIGTERM", () => leave("stopped"));
 process.on("SIGINT", () => leave("stopped"));
 
-server.listen(port, "0.0.0.0", () => {
+server.listen(port, env.SESSION_HOST || "0.0.0.0", () => {
   process.stderr.write(`listening on port ${server.address().port}\n`);
   ready = true;
   report("ready");

@@ -2,7 +2,7 @@
 
 import pytest
 
-from session_handler.app import AppError, SessionApp, forwards_everything, load_app
+from session_handler.app import AppError, SessionApp, load_app
 
 
 class Filter(SessionApp):
@@ -21,12 +21,12 @@ class Listener(SessionApp):
 
 
 def test_without_a_name_everything_is_forwarded():
-    assert forwards_everything(load_app(None))
+    assert load_app(None).forwards_everything
 
 
 def test_an_app_that_looks_at_records_sees_them():
-    assert not forwards_everything(load_app(f"{__name__}:Filter"))
-    assert forwards_everything(load_app(f"{__name__}:Listener"))
+    assert not load_app(f"{__name__}:Filter").forwards_everything
+    assert load_app(f"{__name__}:Listener").forwards_everything
 
 
 @pytest.mark.parametrize(

@@ -22,13 +22,19 @@ def test_two_variables_are_enough():
     assert (settings.app_name, settings.revision) == ("default", "")
     assert (settings.connect_deadline_seconds, settings.reconnect_grace_seconds) == (30.0, 0.0)
     assert settings.max_session_seconds == 14_400.0
+    assert (settings.host, settings.compresses) == ("0.0.0.0", False)
+    assert (settings.ping_interval_seconds, settings.ping_timeout_seconds) == (20.0, 20.0)
 
 
 def test_all_variables_are_understood():
     settings = parse(
         LEAST
         | {
+            "SESSION_HOST": "127.0.0.1",
             "SESSION_PORT": "0",
+            "PING_INTERVAL_SECONDS": "0",
+            "PING_TIMEOUT_SECONDS": "7",
+            "COMPRESSION": "deflate",
             "SESSION_KEY": "key",
             "CALLBACK_URL": "https://dispatcher/sessions/id/events",
             "FEED_URL": "kinesis://updates",
@@ -44,7 +50,9 @@ def test_all_variables_are_understood():
             "SESSION_REVISION": "listings:7",
         }
     )
-    assert settings.port == 0
+    assert (settings.host, settings.port) == ("127.0.0.1", 0)
+    assert settings.compresses
+    assert (settings.ping_interval_seconds, settings.ping_timeout_seconds) == (0.0, 7.0)
     assert settings.allowed_origins == {"https://a.example", "http://localhost:8000"}
     assert settings.app_class == settings.app_name == "apps.filter:App"
     assert settings.revision == "listings:7"
@@ -86,6 +94,9 @@ def test_everything_wrong_is_listed_at_once():
         ("SESSION_APP", "module:Class()"),
         ("ALLOWED_ORIGINS", "page.example"),
         ("SESSION_KEY", "a b"),
+        ("SESSION_HOST", "a b"),
+        ("COMPRESSION", "gzip"),
+        ("PING_TIMEOUT_SECONDS", "never"),
     ],
 )
 def test_bad_values_are_named(name, value):

@@ -1,0 +1,44 @@
+"""Session apps that come with the image; without SESSION_APP a session runs `Filter`."""
+
+from typing import Any
+
+from session_handler.app import AppSession, SessionApp
+from session_handler.feeds.records import Record
+from session_handler.filters import Filter as Wants
+from session_handler.filters import FilterError, parse_filter
+
+
+class Filter(SessionApp):
+    """Forwards the records that the client asks for, all of them until it does.
+
+        client  {"type": "app", "filter": {…}}           see session_handler/filters.py
+        server  {"type": "app", "filter": {…}}           holds from now on; null: no filter
+        server  {"type": "app", "error": {"code": "bad_filter", "message"}}   nothing changed
+
+    Other messages of the client are passed over.
+    """
+
+    def __init__(self) -> None:
+        self._session: AppSession | None = None
+        self._wants: Wants | None = None
+
+    @property
+    def forwards_everything(self) -> bool:
+        return self._wants is None
+
+    async def on_start(self, session: AppSession) -> None:
+        self._session = session
+
+    async def on_record(self, record: Record) -> Record | None:
+        return record if self._wants is None or self._wants(record.data) else None
+
+    async def on_message(self, message: dict[str, Any]) -> None:
+        if "filter" not in message or self._session is None:
+            return
+        try:
+            self._wants = parse_filter(message["filter"])
+        except FilterError as exc:
+            error = {"code": "bad_filter", "message": str(exc)}
+            await self._session.send({"error": error})
+            return
+        await self._session.send({"filter": message["filter"] if self._wants else None})

@@ -1,0 +1,1 @@
+"""Session apps to learn from. The Dockerfile beside them makes an image of one."""
