@@ -15,7 +15,7 @@ from chalice.app import (
 )
 
 from chalicelib.callers import AuthMode
-from chalicelib.errors import BadRequestError, UsherError
+from chalicelib.errors import BadRequestError, UnavailableError, UsherError
 
 CORS = CORSConfig(
     allow_origin="*",
@@ -56,7 +56,9 @@ def error_answer(error: UsherError) -> Response:
 
 
 def answering(view: Callable[..., Response]) -> Callable[..., Response]:
-    """Render the domain's errors; what nobody foresaw becomes a 500 without details."""
+    """Render the domain's errors; what nobody foresaw becomes a 503 where it came from AWS, else
+    a 500, without details.
+    """
 
     @functools.wraps(view)
     def wrapped(*args: Any, **kwargs: Any) -> Response:
@@ -64,11 +66,20 @@ def answering(view: Callable[..., Response]) -> Callable[..., Response]:
             return view(*args, **kwargs)
         except UsherError as error:
             return error_answer(error)
-        except Exception:  # noqa: BLE001 - the outermost frame: log it whole, tell nothing
+        except Exception as error:  # noqa: BLE001 - the outermost frame: log it whole, tell nothing
             _log.exception("unforeseen error in %s", view.__name__)
-            return error_answer(UsherError("something went wrong here; it was logged"))
+            return error_answer(_of_aws(error) or UsherError("something went wrong here"))
 
     return wrapped
+
+
+def _of_aws(error: Exception) -> UsherError | None:
+    """What a client is told when AWS itself did not answer: it is worth coming back."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    if not isinstance(error, BotoCoreError | ClientError):
+        return None
+    return UnavailableError("AWS does not answer as it should", retry_after_seconds=1)
 
 
 def unify_errors(event: Any, get_response: Callable[[Any], Response]) -> Response:

@@ -163,6 +163,7 @@ def build(
         records=records,
         launcher=launcher,
         queue=queue,
+        revisions=revisions,
         config=config,
         metrics=metrics,
         now=outside.now,

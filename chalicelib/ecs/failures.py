@@ -30,6 +30,10 @@ class LaunchError(Exception):
         self.failure = failure
 
 
+class StopError(Exception):
+    """ECS did not take a StopTask: throttled, or silent. Asking again is harmless."""
+
+
 _THROTTLING = {
     "ThrottlingException",
     "Throttling",

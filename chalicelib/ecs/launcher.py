@@ -5,7 +5,13 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.ecs.failures import LaunchError, LaunchFailure, classify_error, classify_failures
+from chalicelib.ecs.failures import (
+    LaunchError,
+    LaunchFailure,
+    StopError,
+    classify_error,
+    classify_failures,
+)
 from chalicelib.ecs.requests import TaskRequest, run_task_for
 from chalicelib.ecs.task_changes import TaskChange, parse_task
 
@@ -50,12 +56,17 @@ class Launcher:
         return parse_task(answer["tasks"][0], self._container)
 
     def stop(self, task_arn: str, reason: str) -> None:
-        """Ask ECS to stop a task: SIGTERM, later SIGKILL. A task that is gone is no error."""
+        """Ask ECS to stop a task: SIGTERM, later SIGKILL. A task that is gone is no error.
+
+        Raises StopError.
+        """
         try:
             self._ecs.stop_task(cluster=self._cluster, task=task_arn, reason=reason[:255])
         except ClientError as error:
             if not _is_missing_task(error):
-                raise
+                raise StopError(str(error)) from error
+        except BotoCoreError as error:
+            raise StopError(str(error)) from error
 
     def describe(self, task_arns: Sequence[str]) -> dict[str, TaskChange]:
         """Look at tasks, in batches; those ECS has forgotten are absent from the answer."""

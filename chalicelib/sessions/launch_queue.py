@@ -1,8 +1,13 @@
 """The SQS queue of what has to be started later: sessions that wait, pools to be filled."""
 
 import json
+import logging
 from dataclasses import dataclass
 from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+_log = logging.getLogger("usher.sessions")
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,11 @@ class Tend:
 
 
 class LaunchQueue:
-    """Sends and reads the queue's messages. At least once, in any order, like SQS itself."""
+    """Sends the queue's messages, which arrive at least once and in any order, like SQS's own.
+
+    A message that cannot be sent is logged and no error: what waits for it is in the table, and
+    the sweep finds it there.
+    """
 
     def __init__(self, sqs: Any, name: str) -> None:
         self._sqs = sqs
@@ -41,15 +50,22 @@ class LaunchQueue:
         self._send({"tend": app, "claimed": claimed, "again": again}, delay_seconds)
 
     def waiting(self) -> int:
-        """About how many messages wait."""
+        """About how many messages wait; 0 where nobody knows."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed"]
-        answer = self._sqs.get_queue_attributes(QueueUrl=self._own_url(), AttributeNames=names)
+        try:
+            answer = self._sqs.get_queue_attributes(QueueUrl=self._own_url(), AttributeNames=names)
+        except (BotoCoreError, ClientError) as error:
+            _log.warning("nobody knows what waits in the launch queue: %s", error)
+            return 0
         return sum(int(value) for value in answer.get("Attributes", {}).values())
 
     def _send(self, message: dict[str, Any], delay_seconds: int) -> None:
         body = json.dumps(message)
-        url = self._own_url()
-        self._sqs.send_message(QueueUrl=url, MessageBody=body, DelaySeconds=delay_seconds)
+        try:
+            url = self._own_url()
+            self._sqs.send_message(QueueUrl=url, MessageBody=body, DelaySeconds=delay_seconds)
+        except (BotoCoreError, ClientError) as error:
+            _log.warning("left to the sweep: %s could not be queued: %s", body, error)
 
     def _own_url(self) -> str:
         if self._url is None:

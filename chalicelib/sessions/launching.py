@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from chalicelib.apps import App
 from chalicelib.config import Config
 from chalicelib.contract import Env
-from chalicelib.ecs.failures import LaunchError, LaunchFailure
+from chalicelib.ecs.failures import LaunchError, LaunchFailure, StopError
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.requests import TaskRequest
 from chalicelib.ecs.task_definitions import CONTAINER
+from chalicelib.errors import UsherError
 from chalicelib.metrics import Metrics
 from chalicelib.sessions import lifecycle
+from chalicelib.sessions.deployed import Revisions
 from chalicelib.sessions.launch_queue import LaunchQueue
 from chalicelib.sessions.model import Reason, Session, State
 from chalicelib.sessions.records import Records
@@ -125,6 +127,7 @@ class Launches:
         records: Records,
         launcher: Launcher,
         queue: LaunchQueue,
+        revisions: Revisions,
         config: Config,
         metrics: Metrics,
         now: Callable[[], float],
@@ -133,6 +136,7 @@ class Launches:
         self._records = records
         self._launcher = launcher
         self._queue = queue
+        self._revisions = revisions
         self._config = config
         self._metrics = metrics
         self._now = now
@@ -151,11 +155,43 @@ class Launches:
         try:
             task = self._launcher.run(task_request_for(session, app, self._config))
         except LaunchError as error:
+            moved = self._on_another_revision(session, error, app)
+            if moved is not None:
+                return self.launch(moved, tries)
             return self._wait_or_give_up(session, error, tries)
         launched = self._change(session, lambda s: lifecycle.fold_launch(s, task, self._now()))
         if not launched.has_claim_to(task.task_arn):
-            self._launcher.stop(task.task_arn, "its session ended while it was launched")
+            self._stop_unclaimed(task.task_arn)
         return launched
+
+    def _stop_unclaimed(self, task_arn: str) -> None:
+        try:
+            self._launcher.stop(task_arn, "its session ended while it was launched")
+        except StopError as error:  # its first event says so again, and the sweep
+            _log.warning("an orphan is not stopped yet: %s", error, extra={"task": task_arn})
+
+    def _on_another_revision(
+        self, session: Session, error: LaunchError, app: App
+    ) -> Session | None:
+        """The session on the revision that is the newest now, if its own was taken back.
+
+        A no for certain may be followed by another request; None where there is none to make.
+        """
+        if error.failure is not LaunchFailure.REFUSED:
+            return None
+        try:
+            newest = self._revisions.newest(app, look=True)
+        except UsherError:
+            return None
+        if newest == session.task_definition:
+            return None
+
+        def decide(before: Session) -> Session:
+            if before.state is not State.QUEUED or before.attempt != session.attempt:
+                return before
+            return replace(before, task_definition=newest, attempt=before.attempt + 1)
+
+        return self._change(session, decide)
 
     def launch_later(self, session_id: str, tries: int) -> None:
         """A message of the queue: the next try of a session, if it still waits."""

@@ -9,6 +9,7 @@ from chalicelib.callers import Caller
 from chalicelib.config import Config
 from chalicelib.contract import Callback
 from chalicelib.ecs.addresses import Addresses
+from chalicelib.ecs.failures import StopError
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.errors import (
@@ -113,7 +114,10 @@ class Sessions:
         if session is None:
             raise NotFoundError("no such session")
         if session.state is State.STOPPING and session.task_arn:
-            self._launcher.stop(session.task_arn, cause)
+            try:
+                self._launcher.stop(session.task_arn, cause)
+            except StopError as error:  # it is STOPPING all the same, and the sweep asks again
+                _log.warning("not stopped yet: %s", error, extra={"session": session.id})
         return session
 
     def hear(self, session_id: str, key: str, callback: Callback, words: str) -> Session:

@@ -14,7 +14,7 @@ import time
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum, auto
 from pathlib import Path
@@ -183,7 +183,7 @@ def _conflict(request: Any) -> AWSResponse:
 
 
 def _undelayed(request: Request) -> Request:
-    """Messages can be received when they were sent: SQS's clock is not the one that stands still."""
+    """Messages can be received at once: SQS's clock is not the one that stands still."""
     if not request.target.endswith(".SendMessage"):
         return request
     message = json.loads(request.body) | {"DelaySeconds": 0}
@@ -276,9 +276,8 @@ class Lab:
         os.environ |= {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
         os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
         self.config = _CONFIG
-        self.wire = Wire(lambda request: self._endpoint.answer(_undelayed(request)))
-        self._clients = self._attached(self.wire)
-        self.aws = self._attached(Wire(lambda request: self._endpoint.answer(request)))
+        self.wire, own_wire = Wire(self._answer), Wire(self._answer)
+        self._clients, self.aws = self._attached(self.wire), self._attached(own_wire)
         """The test's own clients: nothing happens to their calls."""
         self._moto = Moto(port=0)
         self._plan = [
@@ -290,6 +289,9 @@ class Lab:
         ]
         self._engine: Engine | None = None
         self.now = Clock()
+
+    def _answer(self, request: Request) -> Answer | None:
+        return self._endpoint.answer(_undelayed(request))
 
     def _attached(self, wire: Wire) -> Clients:
         clients = clients_for(self.config)
@@ -309,7 +311,7 @@ class Lab:
         self._events: list[tuple[float, int, str, dict[str, Any]]] = []
         self._published: dict[str, int] = {}
         self._order = itertools.count()
-        self.bus = EventBus(self._take_event, lambda: self.faults.deliveries())
+        self.bus = EventBus(self._take_event, self.faults.deliveries)
         self.bus.set_rules(
             [rule_for("task_changed", TASK_CHANGES), rule_for("host_changed", HOST_CHANGES)]
         )
@@ -471,10 +473,8 @@ class Lab:
     def speak(self, services: Services, container: Container) -> None:
         """The container says what is next; it forgets what was acknowledged or refused for good."""
         callback, words = container.unheard[0]
-        try:
+        with suppress(ConflictError, NotFoundError, UnauthorizedError):
             services.sessions.hear(container.session_id, container.key, callback, words)
-        except (ConflictError, NotFoundError, UnauthorizedError):
-            pass
         container.unheard.pop(0)
 
     def all_speak(self, services: Services) -> None:
@@ -581,10 +581,8 @@ class Lab:
 @contextmanager
 def _failure_is_news() -> Iterator[None]:
     """Errors that the outermost frame of a handler would log."""
-    try:
+    with suppress(UsherError, ClientError, BotoCoreError):
         yield
-    except (UsherError, ClientError, BotoCoreError):
-        return
 
 
 def _reset_moto() -> None:

@@ -9,17 +9,17 @@ the counters are exact.
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.contract import Bye
+from chalicelib.ecs.failures import StopError
 from chalicelib.errors import UsherError
 from chalicelib.sessions.launch_queue import Tend
 from chalicelib.sessions.model import Reason, Session, State
-from chalicelib.wiring import Services
 from tests.integration.lab import (
     Fate,
     Lab,
@@ -38,6 +38,9 @@ OF_A_LOOK = (Fate.FAILS, Fate.DIES_BEFORE)
 OF_A_WRITE = tuple(fate for fate in Fate if fate is not Fate.CONFLICTS)
 CONFLICTING = {"dynamodb.PutItem", "dynamodb.TransactWriteItems"}
 LOOKS = ("Get", "Query", "Describe", "List")
+
+PASSING = {Fate.CONFLICTS, Fate.REPLY_LOST_ONCE}
+"""What happens once and is over with the next try."""
 
 PAUSES = (0, 20, 60, 60, 60, 320, 60, 60)
 """Seconds before each sweep: past every deadline there is."""
@@ -395,7 +398,9 @@ def run(lab: Lab, operation: Operation, point: Point | None) -> list[str]:
     lab.wire.reset(point)
     try:
         operation.act(story)
-    except (UsherError, ClientError, BotoCoreError, ProcessDiedError):
+    except (UsherError, ClientError, BotoCoreError, StopError, ProcessDiedError):
+        assert point is not None
+        assert point.fate not in PASSING, "what boto3 gets over is nobody's business"
         story.told = None
     calls, struck = lab.wire.calls, lab.wire.struck
     lab.wire.reset(None)
