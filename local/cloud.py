@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -24,6 +24,8 @@ from local.faults import Faults
 from local.feed_engine import Feed
 from local.hosts.images import session_image
 from local.http_server import HttpServer
+from local.kinesis.api import KinesisApi
+from local.kinesis.switches import Switches
 from local.leftovers import RunFolder
 from local.machines import LOOPBACK, Machines, Site, make_machines
 from local.moto_calls import Moto
@@ -72,6 +74,9 @@ class Cloud:
         self._clients = Clients(self.aws_url, self.options.region)
         self._functions: dict[str, Mapping[str, Any]] = {}
         self._parts: Parts | None = None
+        self._kinesis = KinesisApi(
+            self.options.region, ACCOUNT, Switches(read_limits=self.options.throttling)
+        )
         self._feed = Feed(self.options, self.stream, self.logs, self.run.run_id)
         self._server: HttpServer | None = None
         self._undo = ExitStack()
@@ -215,6 +220,7 @@ class Cloud:
         endpoint = Endpoint(
             moto=moto,
             ecs=ecs,
+            kinesis=self._kinesis,
             hosts=Hosts(engine.instance_address, lambda task: _task_role(engine, ecs, task)),
             faults=self.faults,
             control=Control(self.faults, self).answer,
@@ -321,6 +327,11 @@ class Cloud:
     def kill_dispatcher(self) -> None:
         """Kill the dispatcher as a crash would; another one takes its place."""
         self.parts.dispatcher.kill()
+
+    def change_kinesis(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Change Kinesis's limits, and return all of them. Raises ValueError."""
+        self._kinesis.switches = self._kinesis.switches.with_changes(document)
+        return asdict(self._kinesis.switches)
 
     def kill_redis(self) -> None:
         """Kill the feed's Redis, with all its data. Raises KeyError in a run without one."""

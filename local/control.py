@@ -3,6 +3,8 @@
     GET  /_local/state              tasks, hosts, invocations, calls, injected faults
     GET  /_local/faults             the switches in force
     PUT  /_local/faults             put a document of local/faults.py in their place; {} clears
+    GET  /_local/kinesis            the limits in force
+    PUT  /_local/kinesis            change some of them, see local/kinesis/switches.py
     POST /_local/hosts/NAME/kill    let a host die as by a power cut
     POST /_local/dispatcher/kill    kill the dispatcher; another one takes its place
     POST /_local/redis/kill         kill the feed's Redis, data and all; another one follows
@@ -32,6 +34,9 @@ class Controlled(Protocol):
     def kill_dispatcher(self) -> None:
         """As a crash would."""
 
+    def change_kinesis(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Change Kinesis's limits, and return all of them. Raises ValueError."""
+
     def kill_redis(self) -> None:
         """As a crash would. Raises KeyError in a run without one."""
 
@@ -54,6 +59,8 @@ class Control:
             ("PUT", "faults"): self._set_faults,
             ("POST", "dispatcher/kill"): self._kill_dispatcher,
             ("POST", "redis/kill"): self._kill_redis,
+            ("GET", "kinesis"): lambda _: self._change_kinesis({}),
+            ("PUT", "kinesis"): self._change_kinesis,
             ("POST", "fire"): self._fire,
         }
 
@@ -91,6 +98,12 @@ class Control:
     def _kill_dispatcher(self, _: dict[str, Any]) -> Answer:
         self._cloud.kill_dispatcher()
         return _json({"killed": "dispatcher"})
+
+    def _change_kinesis(self, document: dict[str, Any]) -> Answer:
+        try:
+            return _json(self._cloud.change_kinesis(document))
+        except ValueError as error:
+            return _problem(400, str(error))
 
     def _kill_redis(self, _: dict[str, Any]) -> Answer:
         try:

@@ -1,6 +1,6 @@
 """The AWS endpoint: one loopback port for all services, `/_local/*` and the tasks' credentials.
 
-ECS goes to this project's own engine, EC2's DescribeInstances to its hosts, all else to moto.
+ECS and Kinesis go to this project's own, EC2's DescribeInstances to the hosts, all else to moto.
 Connections are kept alive, each answer leaves in one segment.
 """
 
@@ -17,6 +17,9 @@ from urllib.parse import parse_qs
 from local.ec2 import describe_instances
 from local.ecs.errors import EcsApiError
 from local.faults import Faults, Kind
+from local.kinesis.api import KinesisApi
+from local.kinesis.errors import KinesisError
+from local.kinesis.switches import Switches
 from local.moto_calls import Moto
 from local.provision import ACCOUNT
 from local.triggers.events import put_events
@@ -66,9 +69,11 @@ class Endpoint:
         control: Callable[[Request], Answer],
         publish: Callable[[Mapping[str, Any]], None],
         region: str,
+        kinesis: KinesisApi | None = None,
     ) -> None:
         self._moto = moto
         self._ecs = ecs
+        self._kinesis = kinesis or KinesisApi(region, ACCOUNT, Switches())
         self._hosts = hosts
         self._faults = faults
         self._control = control
@@ -112,6 +117,8 @@ class Endpoint:
         try:
             if call.service == "ecs":
                 return self._ecs_answer(call, request)
+            if call.service == "kinesis":
+                return self._kinesis_answer(call, request)
             if call.service == "ec2" and call.action == "DescribeInstances":
                 found = describe_instances(
                     parse_qs(request.body.decode()), self._hosts.instance_address, self._region
@@ -128,6 +135,19 @@ class Endpoint:
         except Exception as error:  # a bug behind this endpoint is an answer, as it is on AWS
             log.exception("%s failed", call)
             return error_answer(call, "InternalFailure", f"{call}: {error!r}", 500)
+
+    def _kinesis_answer(self, call: Call, request: Request) -> Answer:
+        if "json" not in request.headers.get("content-type", ""):
+            return error_answer(call, "UnsupportedProtocol", "Kinesis speaks JSON here", 415)
+        try:
+            parameters = json.loads(request.body or b"{}")
+        except ValueError:
+            return error_answer(call, "SerializationException", "the body is not JSON", 400)
+        is_observer = OBSERVER in request.headers.get("user-agent", "")
+        try:
+            return json_answer(self._kinesis.call(call.action, parameters, is_observer=is_observer))
+        except KinesisError as error:
+            return error_answer(call, error.code, error.message, error.status)
 
     def _ecs_answer(self, call: Call, request: Request) -> Answer:
         if not request.target:

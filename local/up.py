@@ -107,7 +107,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="let each task wait before it starts, as on a real host",
     )
-    add("--no-throttling", action="store_true", help="ECS without its request rates")
+    add("--no-throttling", action="store_true", help="ECS and Kinesis without their rates")
     add("--no-restart", action="store_true", help="do not replace a dispatcher that died")
     add("--access-log", action="store_true", help="log the dispatcher's requests")
     add("--logs", type=Path, metavar="DIR", help="keep the logs there")
