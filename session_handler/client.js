@@ -1,6 +1,9 @@
 // The client library of this very image: served at /<uuid>/client.js, so that page and container
 // never disagree. An ES module without dependencies, for browsers and anything else that has a
-// global WebSocket.
+// global WebSocket and fetch.
+//
+//   connect(url, options)               one connection to one container
+//   follow(dispatcherUrl, options)      one feed over any number of connections and containers
 
 export const version = "0.1.0";
 
@@ -28,15 +31,6 @@ export function connect(url, options = {}) {
   const target = new URL(url);
   if (cursor) target.searchParams.set("cursor", cursor);
   const socket = new WebSocket(target.href);
-
-  function call(handler, ...values) {
-    if (!handler) return;
-    try {
-      handler(...values);
-    } catch (error) {
-      console.error("session client: a handler failed", error);
-    }
-  }
 
   function receive(message) {
     if (typeof message.cursor === "string") cursor = message.cursor;
@@ -99,4 +93,322 @@ export function connect(url, options = {}) {
       socket.close(CLOSE_NORMAL);
     },
   };
+}
+
+// Follow a feed for as long as the page wants: ask the dispatcher for a container, connect, and
+// whenever the connection is lost go on just after the last record, in the same container while it
+// waits for us, else in a new one. No record is shown twice and none is left out; where history is
+// gone, onGap says so.
+//
+// `dispatcherUrl` is that of GET /session, with its query (…/session?app=listings). Options are
+// those of `connect`, without onClose, and
+//
+//   session     what the dispatcher answered already: the first container
+//   headers     for the dispatcher, {"X-Api-Key": …}; or a function that gives or promises them
+//   rejoin      milliseconds the same container is tried again after a drop (5000); 0: never
+//   again       reasons of a bye after which to go on all the same: "stopped", "expired",
+//               "disconnected", "app_failed"
+//   onSession   (session)  the dispatcher gave a container
+//   onState     (state)  {phase, attempt, seconds, error, bye, cursor}, whenever it changes:
+//               "asking"      for a container
+//               "joining"     connecting to one
+//               "live"        the container said hello
+//               "waiting"     for `seconds` before the next try (429, 503, no answer, a drop)
+//               "offline"     this device is, until it says otherwise
+//               "ended"       after close(), a refusal or a final bye; always the last
+//
+// Returns {send(object), close(), retry(), cursor, phase, session}. `retry` ends a wait. App messages
+// are for the container that is there: send what a new one has to know in onHello.
+export function follow(dispatcherUrl, options = {}) {
+  return new Following(new URL(dispatcherUrl, globalThis.location?.href), options).begin();
+}
+
+const REJOIN_MS = 5000;
+const FIRST_PAUSE_MS = 300;
+const LONGEST_PAUSE_MS = 30000;
+const ASK_TIMEOUT_MS = 32000;
+const HELLO_TIMEOUT_MS = 15000;
+const STEADY_MS = 5000; // a connection that lasted so long was a good one
+const LOOK_MS = 5000;
+const ASLEEP_MS = 120000; // browsers let a hidden tab look once a minute: longer means sleep
+const TEMPORARY = new Set([408, 425, 429, 500, 502, 503, 504]);
+const FINAL = new Set(["stopped", "expired", "disconnected", "app_failed"]);
+
+class Following {
+  #dispatcher;
+  #options;
+  #connection = null;
+  #session = null;
+  #cursor;
+  #phase = null;
+  #key = newKey();
+  #attempt = 0; // failures in a row
+  #droppedAt = null; // since when the container that we had is tried again
+  #wake = null; // ends a pause
+  #asking = null;
+  #unlisten = () => {};
+
+  constructor(dispatcher, options) {
+    this.#dispatcher = dispatcher;
+    this.#options = options;
+    this.#cursor = options.cursor || null;
+    this.#session = options.session || null;
+  }
+
+  begin() {
+    this.#listen();
+    this.#run().catch((error) => this.#end({ error }));
+    const self = this;
+    return {
+      get cursor() {
+        return self.#cursor;
+      },
+      get phase() {
+        return self.#phase;
+      },
+      get session() {
+        return self.#session;
+      },
+      send: (object) => self.#phase === "live" && self.#connection.send(object),
+      retry: () => self.#wake?.(),
+      close: () => self.#end({}),
+    };
+  }
+
+  get #ended() {
+    return this.#phase === "ended";
+  }
+
+  async #run() {
+    while (!this.#ended) {
+      await this.#untilOnline();
+      const session = this.#session ?? (await this.#ask());
+      if (this.#ended) return;
+      if (!session) continue;
+      this.#session = session;
+      this.#droppedAt ??= Date.now();
+      const close = await this.#join(session);
+      if (this.#ended) return;
+      await this.#afterClose(close);
+    }
+  }
+
+  async #afterClose({ bye, liveAt }) {
+    const reason = bye?.reason;
+    if (FINAL.has(reason) && !this.#options.again?.includes(reason)) {
+      this.#end({ bye });
+      return;
+    }
+    const now = Date.now();
+    if (liveAt !== null) {
+      this.#droppedAt = now;
+      if (now - liveAt > STEADY_MS) this.#attempt = 0;
+    }
+    const rejoin = this.#options.rejoin ?? REJOIN_MS;
+    if (reason || now - this.#droppedAt >= rejoin) this.#leave();
+    if (liveAt !== null && !reason && this.#attempt === 0) {
+      this.#attempt = 1; // most drops are short: the first try comes at once
+      return;
+    }
+    await this.#pause({ bye });
+  }
+
+  // The container is of no more use: the next one is another, and a new key gets it.
+  #leave() {
+    this.#session = null;
+    this.#droppedAt = null;
+    this.#key = newKey();
+  }
+
+  // A session with an address, or null when it is to be tried again.
+  async #ask() {
+    this.#tell("asking");
+    let place = new URL(this.#dispatcher);
+    let headers = { "Idempotency-Key": this.#key };
+    while (!this.#ended) {
+      let response;
+      let body;
+      try {
+        [response, body] = await this.#fetch(place, headers);
+      } catch (error) {
+        await this.#pause({ error });
+        return null;
+      }
+      if (this.#ended) return null;
+      if (body.url) {
+        call(this.#options.onSession, body);
+        return body;
+      }
+      const told = Number(body.retryAfter ?? response.headers.get("Retry-After"));
+      const seconds = told > 0 ? Math.min(told, LONGEST_PAUSE_MS / 1000) : null;
+      if (!response.ok || !body.id) {
+        await this.#refused(response, body, seconds);
+        return null;
+      }
+      if (/^(ENDED|STOPPING)$/.test(body.state)) {
+        this.#leave();
+        await this.#pause({ error: { code: body.reason, message: body.detail } });
+        return null;
+      }
+      place = new URL(`sessions/${encodeURIComponent(body.id)}`, this.#dispatcher);
+      headers = {};
+      await this.#sleep((seconds ?? 1) * 1000);
+    }
+    return null;
+  }
+
+  async #refused(response, body, seconds) {
+    const error = { status: response.status, code: body.error?.code, message: body.error?.message };
+    if (TEMPORARY.has(response.status)) await this.#pause({ error, seconds });
+    else this.#end({ error });
+  }
+
+  async #fetch(place, headers) {
+    const given = this.#options.headers;
+    const own = typeof given === "function" ? await given() : given;
+    this.#asking = new AbortController();
+    const timer = setTimeout(() => this.#asking?.abort(), ASK_TIMEOUT_MS);
+    try {
+      const response = await fetch(place, {
+        headers: { ...own, ...headers },
+        cache: "no-store",
+        signal: this.#asking.signal,
+      });
+      return [response, await response.json().catch(() => ({}))];
+    } finally {
+      clearTimeout(timer);
+      this.#asking = null;
+    }
+  }
+
+  // Resolves when the connection is closed.
+  #join(session) {
+    this.#tell("joining");
+    return new Promise((resolve) => {
+      let liveAt = null;
+      const { onHello, onRecords, onGap, onMessage, onBye } = this.#options;
+      // Of a connection that was given up nothing is shown any more: its records come again.
+      const current = (handler) => (...values) => {
+        if (this.#ended || this.#connection !== connection) return;
+        this.#cursor = connection.cursor ?? this.#cursor;
+        handler(...values);
+      };
+      const over = (close) => {
+        clearTimeout(timer);
+        if (this.#connection === connection) this.#connection = null;
+        resolve({ bye: close.bye, liveAt });
+      };
+      const connection = connect(session.url, {
+        cursor: this.#cursor,
+        onHello: current((hello) => {
+          liveAt = Date.now();
+          clearTimeout(timer);
+          this.#tell("live");
+          call(onHello, hello);
+        }),
+        onRecords: current((records, cursor) => call(onRecords, records, cursor)),
+        onGap: current((gap) => call(onGap, gap)),
+        onMessage: current((message) => call(onMessage, message)),
+        onBye: current((bye) => call(onBye, bye)),
+        onClose: over,
+      });
+      this.#connection = connection;
+      const timer = setTimeout(() => this.#giveUp(over), HELLO_TIMEOUT_MS);
+      this.#drop = () => this.#giveUp(over);
+    });
+  }
+
+  #drop = () => {};
+
+  // The close of a dead connection may take minutes: go on without it.
+  #giveUp(over) {
+    const connection = this.#connection;
+    if (connection === null) return;
+    this.#connection = null;
+    connection.close();
+    over({ bye: null });
+  }
+
+  async #pause({ error, bye, seconds = null }) {
+    if (this.#ended) return;
+    this.#attempt += 1;
+    const ceiling = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(this.#attempt - 1, 16));
+    // Those who were refused together shall not return together.
+    const milliseconds = Math.max(ceiling * (0.5 + Math.random() / 2), (seconds ?? 0) * 1000);
+    this.#tell("waiting", { seconds: milliseconds / 1000, error, bye });
+    await this.#sleep(milliseconds);
+  }
+
+  #sleep(milliseconds) {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.#wake?.(), milliseconds);
+      this.#wake = () => {
+        clearTimeout(timer);
+        this.#wake = null;
+        resolve();
+      };
+    });
+  }
+
+  async #untilOnline() {
+    if (globalThis.navigator?.onLine !== false) return;
+    this.#tell("offline");
+    await this.#sleep(LONGEST_PAUSE_MS);
+  }
+
+  // A device that slept, changed its network or comes back tells so at once, its sockets do not.
+  #listen() {
+    if (typeof globalThis.addEventListener !== "function") return;
+    const wake = () => this.#wake?.();
+    const offline = () => this.#drop();
+    const shown = () => globalThis.document?.visibilityState === "visible" && wake();
+    let looked = Date.now();
+    const clock = setInterval(() => {
+      const slept = Date.now() - looked > ASLEEP_MS;
+      looked = Date.now();
+      if (slept) this.#drop(); // the container has given us up meanwhile
+    }, LOOK_MS);
+    globalThis.addEventListener("online", wake);
+    globalThis.addEventListener("pageshow", wake);
+    globalThis.addEventListener("offline", offline);
+    globalThis.document?.addEventListener("visibilitychange", shown);
+    this.#unlisten = () => {
+      clearInterval(clock);
+      globalThis.removeEventListener("online", wake);
+      globalThis.removeEventListener("pageshow", wake);
+      globalThis.removeEventListener("offline", offline);
+      globalThis.document?.removeEventListener("visibilitychange", shown);
+    };
+  }
+
+  #tell(phase, { seconds = null, error = null, bye = null } = {}) {
+    if (this.#ended) return;
+    this.#phase = phase;
+    const { attempt, cursor } = { attempt: this.#attempt, cursor: this.#cursor };
+    call(this.#options.onState, { phase, attempt, seconds, error, bye, cursor });
+  }
+
+  #end({ error = null, bye = null }) {
+    if (this.#ended) return;
+    this.#unlisten();
+    this.#tell("ended", { error, bye });
+    this.#asking?.abort();
+    this.#connection?.close();
+    this.#wake?.();
+  }
+}
+
+function call(handler, ...values) {
+  if (!handler) return;
+  try {
+    handler(...values);
+  } catch (error) {
+    console.error("session client: a handler failed", error);
+  }
+}
+
+// crypto.randomUUID is missing on plain http beyond localhost.
+function newKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
