@@ -22,7 +22,8 @@ from tests.integration.conftest import (
 
 def test_ready_line_says_where_everything_is(fixture_cloud):
     assert set(fixture_cloud.ready) == {
-        "dispatcher", "aws", "stream", "page", "runtime", "isolation", "region", "run", "pid",
+        "dispatcher", "aws", "stream", "page", "feed",
+        "runtime", "isolation", "region", "run", "pid",
     }  # fmt: skip
     assert fixture_cloud.ready["pid"] == fixture_cloud.process.pid
     status, health = fixture_cloud.http("GET", "/health")
@@ -34,6 +35,12 @@ def test_what_up_says_wins_over_the_config_file_which_wins_over_nothing(fixture_
     _, health = fixture_cloud.http("GET", "/health")
     assert health["stage"] == "local"
     assert health["fixture"] == "from-file"
+
+
+def test_the_pool_is_warm_when_ready_says_so(start_cloud):
+    running = start_cloud(pool=2)
+    status, session = running.http("GET", "/session")
+    assert (status, session["warm"]) == (200, True)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
