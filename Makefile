@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST ?= tests
+STAGE  ?= dev
 
-.PHONY: help run test check bench clean
+.PHONY: help run test check deploy diff destroy bench clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -31,9 +32,18 @@ check: $(VENV)/.can-dev ## Lint, format and types
 test: check ## All checks and all tests; PYTEST="tests/unit -k pool" picks some
 	$(BIN)/pytest $(PYTEST)
 
+deploy: $(VENV)/.can-dev ## To AWS: STAGE=dev; ARGS="--dry-run" shows every command and runs none
+	$(BIN)/python -m infra.deploy deploy --stage $(STAGE) $(ARGS)
+
+diff: $(VENV)/.can-dev ## What deploying STAGE would change
+	$(BIN)/python -m infra.deploy diff --stage $(STAGE) $(ARGS)
+
+destroy: $(VENV)/.can-dev ## End STAGE and all that is in it, after asking
+	$(BIN)/python -m infra.deploy destroy --stage $(STAGE) $(ARGS)
+
 bench: $(VENV)/.can-dev ## Measure against bare processes and containers; see docs/performance.md
 	$(BIN)/python -m benchmarks
 
 clean: ## Remove what was set up and built here
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .chalice/deployments
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .chalice/deployments
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

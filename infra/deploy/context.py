@@ -1,0 +1,47 @@
+"""The build context of the session image: the same bytes for the same content, and their hash.
+
+`python -m infra.deploy.context` writes it to stdout, for `docker build … -`.
+"""
+
+import hashlib
+import io
+import sys
+import tarfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("session_handler", "chalicelib/__init__.py", "chalicelib/contract")
+
+
+def build_context(root: Path = ROOT) -> bytes:
+    """A tar of what the Dockerfile copies; `wheels/` is empty, so pip asks its index."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        wheels = tarfile.TarInfo("wheels")
+        wheels.type, wheels.mode = tarfile.DIRTYPE, 0o755
+        tar.addfile(wheels)
+        for path in _files(root):
+            entry = tarfile.TarInfo(path.relative_to(root).as_posix())
+            content = path.read_bytes()
+            entry.size, entry.mode = len(content), 0o644  # owner and time stay 0
+            tar.addfile(entry, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def content_hash(context: bytes, base_image: str, platform: str) -> str:
+    """What an image of this content is tagged with."""
+    digest = hashlib.sha256(context)
+    digest.update(f"\0{base_image}\0{platform}".encode())
+    return digest.hexdigest()[:24]
+
+
+def _files(root: Path) -> list[Path]:
+    found: list[Path] = []
+    for part in PARTS:
+        path = root / part
+        found += [path] if path.is_file() else path.rglob("*")
+    return sorted(f for f in found if f.is_file() and "__pycache__" not in f.parts)
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(build_context())

@@ -1,0 +1,51 @@
+"""What Chalice packaged, completed for AWS: places and networks it has no settings for. Pure."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+FUNCTION = "AWS::Serverless::Function"
+INSIDE_THE_VPC = ("RelayRecords", "KeepFeedWhole")
+"""Functions that talk to Valkey, which has no address outside."""
+
+
+def finish(template: Mapping[str, Any], *, code: str, architecture: str) -> dict[str, Any]:
+    """The template to deploy. `code` is the s3:// URL of the package."""
+    finished = copy.deepcopy(dict(template))
+    resources = finished["Resources"]
+    feed_url = resources["APIHandler"]["Properties"]["Environment"]["Variables"]["FEED_URL"]
+    for name, resource in resources.items():
+        properties = resource.get("Properties", {})
+        if resource["Type"] == FUNCTION:
+            properties["CodeUri"] = code
+            properties["Architectures"] = [architecture]
+            if name in INSIDE_THE_VPC:
+                properties["VpcConfig"] = _inside(resources)
+                properties["Environment"]["Variables"]["FEED_URL"] = feed_url
+        elif resource["Type"] == "AWS::IAM::Role":
+            properties["Policies"] = _here_only(properties.get("Policies", []))
+    return finished
+
+
+def _inside(resources: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "SecurityGroupIds": [{"Fn::GetAtt": ["RelaySecurityGroup", "GroupId"]}],
+        "SubnetIds": resources["ValkeySubnets"]["Properties"]["SubnetIds"],
+    }
+
+
+def _here_only(node: Any) -> Any:
+    """`arn:aws:sqs:*:*:x` becomes this very partition, region and account's.
+
+    The policy files leave them open because `chalice deploy` fills nothing in.
+    """
+    if isinstance(node, list):
+        return [_here_only(part) for part in node]
+    if isinstance(node, dict):
+        return {key: _here_only(value) for key, value in node.items()}
+    if not isinstance(node, str) or not node.startswith("arn:aws:"):
+        return node
+    _, _, service, region, account, rest = node.split(":", 5)
+    region = "${AWS::Region}" if region == "*" else region
+    account = "${AWS::AccountId}" if account == "*" else account
+    return {"Fn::Sub": f"arn:${{AWS::Partition}}:{service}:{region}:{account}:{rest}"}

@@ -1,0 +1,112 @@
+"""What has to be done, in order: decided purely, carried out elsewhere. Pure."""
+
+from infra.deploy.settings import IMAGE_NAME, Settings
+from infra.deploy.steps import (
+    DeleteBucket,
+    DeleteStack,
+    DeployStack,
+    EndTasks,
+    EnsureImage,
+    Later,
+    Package,
+    RegisterTaskDefinitions,
+    ReleaseHosts,
+    ShowChanges,
+    SmokeTest,
+    Step,
+    Value,
+    WaitForHosts,
+)
+
+FOUNDATION = "infra/foundation.yaml"
+AT_IMPORT = {"AuthMode": "AUTH_MODE", "UserPoolArns": "USER_POOL_ARNS"}
+"""Parameters that app.py has to know while Chalice reads it: they shape the API itself."""
+
+
+def plan_deploy(settings: Settings, content: str) -> tuple[Step, ...]:
+    """A deployment. `content` is the hash of all that goes into the session image.
+
+    The dispatcher comes before the containers: a new dispatcher knows old containers, and
+    sessions of a new revision begin only when it can serve them.
+    """
+    main = settings.stack
+    return (
+        DeployStack(
+            "registry and bucket", settings.foundation, FOUNDATION, {"Stage": settings.stage}
+        ),
+        EnsureImage(
+            "session image",
+            repository=Later(f"{settings.foundation}.SessionRepositoryUri"),
+            tag=content,
+            base_image=settings.base_image,
+            platform=settings.platform,
+        ),
+        _package(settings),
+        DeployStack("everything that runs", main, Later("template"), _parameters(settings)),
+        RegisterTaskDefinitions(
+            "task definitions",
+            stage=settings.stage,
+            architecture=settings.architecture,
+            images={IMAGE_NAME: Later("image"), **settings.images},
+            roles={"execution": Later(f"{main}.ExecutionRoleArn")}
+            | ({} if settings.uses_fan_out else {"session": Later(f"{main}.SessionRoleArn")}),
+            log_group=Later(f"{main}.SessionLogs"),
+        ),
+        WaitForHosts("hosts and pools", settings.stage, _hosts(settings)),
+        SmokeTest("a session, for real", Later(f"{main}.EndpointURL")),
+    )
+
+
+def plan_diff(settings: Settings) -> tuple[Step, ...]:
+    """What a deployment would change, without the image: it is not built for a look."""
+    parameters = _parameters(settings) | {"SessionImage": Later("current_image")}
+    return (
+        ShowChanges(
+            "registry and bucket", settings.foundation, FOUNDATION, {"Stage": settings.stage}
+        ),
+        _package(settings),
+        ShowChanges("everything that runs", settings.stack, Later("template"), parameters),
+    )
+
+
+def plan_destroy(settings: Settings) -> tuple[Step, ...]:
+    """The end of a stage: whatever has users last, whatever others need after them."""
+    return (
+        ReleaseHosts("hosts", f"{settings.stack}-hosts"),
+        EndTasks("tasks", settings.stage),
+        DeleteStack("everything that runs", settings.stack),
+        DeleteBucket("packages", settings.foundation, "Artifacts"),
+        DeleteStack("registry", settings.foundation),
+    )
+
+
+def _package(settings: Settings) -> Package:
+    environment = {
+        name: settings.parameters[parameter]
+        for parameter, name in AT_IMPORT.items()
+        if parameter in settings.parameters
+    }
+    if settings.uses_fan_out:  # the address comes from the template; here only the kind counts
+        environment["FEED_URL"] = "rediss://valkey.invalid:6379/updates"
+    return Package(
+        "functions",
+        stage=settings.stage,
+        environment=environment,
+        bucket=Later(f"{settings.foundation}.Artifacts"),
+        architecture=settings.architecture,
+    )
+
+
+def _parameters(settings: Settings) -> dict[str, Value]:
+    return {
+        "Stage": settings.stage,
+        "Architecture": settings.architecture,
+        "SessionImage": Later("image"),
+        **settings.parameters,
+    }
+
+
+def _hosts(settings: Settings) -> int:
+    if settings.parameters.get("Capacity") == "fargate":
+        return 0
+    return int(settings.parameters.get("MinHosts", "1"))

@@ -1,0 +1,72 @@
+"""Registers task definitions, those that changed and no others."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from chalicelib.apps import App
+from chalicelib.config import load_apps
+from chalicelib.ecs.task_definitions import Deployment, task_definition_for
+from infra.deploy.stacks import DeployError
+
+MARK = "usher-content"
+"""Tag with what was asked for: ECS fills in defaults, so its answer compares with nothing."""
+
+
+def register(
+    ecs: Any,
+    *,
+    stage: str,
+    region: str,
+    architecture: str,
+    images: Mapping[str, str],
+    roles: Mapping[str, str],
+    log_group: str,
+) -> list[str]:
+    """ARNs of the new revisions. Raises DeployError for an app whose image no registry has."""
+    deployment = Deployment(region, log_group, roles["execution"], architecture)
+    made = []
+    for app in load_apps().by_name.values():
+        request = task_definition_for(
+            app,
+            stage=stage,
+            image=_image(app, images),
+            task_role_arn=roles.get("session"),
+            deployment=deployment,
+        )
+        content = content_of(request)
+        if content != _deployed(ecs, request["family"]):
+            tags = [{"key": MARK, "value": content}]
+            answer = ecs.register_task_definition(**request, tags=tags)
+            made.append(str(answer["taskDefinition"]["taskDefinitionArn"]))
+    return made
+
+
+def content_of(request: Mapping[str, Any]) -> str:
+    """A short name for what a task definition says."""
+    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _image(app: App, images: Mapping[str, str]) -> str:
+    if app.image in images:
+        return images[app.image]
+    if "/" not in app.image:
+        raise DeployError(
+            f"app {app.name}: no registry is known for image {app.image!r}; name one in the stage "
+            "file's [images], by digest"
+        )
+    return app.image
+
+
+def _deployed(ecs: Any, family: str) -> str | None:
+    try:
+        answer = ecs.describe_task_definition(taskDefinition=family, include=["TAGS"])
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ClientException":  # no such family yet
+            return None
+        raise
+    tags = {tag["key"]: tag["value"] for tag in answer.get("tags", ())}
+    return tags.get(MARK)

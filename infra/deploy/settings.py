@@ -1,0 +1,104 @@
+"""What a stage file says about a deployment, checked whole against the template. Pure.
+
+`infra/stages/<stage>.toml`; docs/getting-started-on-aws.md describes the keys.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+ARCHITECTURES = {"x86_64": "linux/amd64", "arm64": "linux/arm64"}
+"""Words of Lambda and ECS, and Docker's for the same."""
+
+SET_HERE = {"Stage", "Architecture", "SessionImage"}
+"""Parameters of the template that the deployment itself finds out."""
+
+IMAGE_NAME = "usher-session"
+"""What apps call the image that is built from this project."""
+
+_KEYS = {"architecture", "base_image", "pinned", "region", "images", "parameters"}
+
+
+class SettingsError(Exception):
+    """The stage file is wrong; every problem is in the message."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One deployment."""
+
+    stage: str
+    region: str
+    architecture: str = "x86_64"
+    base_image: str = "python:3.12-slim"
+    images: Mapping[str, str] = field(default_factory=dict)
+    """What apps call an image → where a registry has it; ours needs no entry."""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def stack(self) -> str:
+        """Name of the stack with everything that runs."""
+        return f"usher-{self.stage}"
+
+    @property
+    def foundation(self) -> str:
+        """Name of the stack that has to be there before."""
+        return f"{self.stack}-foundation"
+
+    @property
+    def platform(self) -> str:
+        """Docker's word for the architecture."""
+        return ARCHITECTURES[self.architecture]
+
+    @property
+    def uses_fan_out(self) -> bool:
+        """Whether sessions read the relayed feed, and need no AWS rights."""
+        return self.parameters.get("Feed") == "valkey"
+
+
+def parse_settings(
+    document: Mapping[str, Any], *, stage: str, region: str | None, declared: Mapping[str, Any]
+) -> Settings:
+    """Read a stage file. `declared` are the template's Parameters. Raises SettingsError."""
+    problems = [f"{key}: unknown key" for key in sorted(set(document) - _KEYS)]
+    parameters = document.get("parameters", {})
+    problems += _parameter_problems(parameters, declared)
+    region = document.get("region", region)
+    if not region:
+        problems.append("region: not here, and AWS_REGION is not set either")
+    architecture = document.get("architecture", "x86_64")
+    if architecture not in ARCHITECTURES:
+        problems.append(f"architecture: one of {', '.join(ARCHITECTURES)}")
+    base_image = document.get("base_image", "python:3.12-slim")
+    if document.get("pinned") and not re.search(r"@sha256:[0-9a-f]{64}$", base_image):
+        problems.append(
+            "base_image: this stage wants a digest; `docker pull` it, then take NAME@sha256:… from "
+            "`docker image inspect --format '{{index .RepoDigests 0}}' NAME`"
+        )
+    if problems:
+        raise SettingsError("; ".join(problems))
+    return Settings(
+        stage=stage,
+        region=str(region),
+        architecture=architecture,
+        base_image=base_image,
+        images=dict(document.get("images", {})),
+        parameters={name: _text(value) for name, value in parameters.items()},
+    )
+
+
+def _parameter_problems(parameters: Mapping[str, Any], declared: Mapping[str, Any]) -> list[str]:
+    problems = []
+    for name, value in parameters.items():
+        if name in SET_HERE:
+            problems.append(f"parameters.{name}: is found out by the deployment")
+        elif name not in declared:
+            problems.append(f"parameters.{name}: the template has no such parameter")
+        elif (allowed := declared[name].get("AllowedValues")) and value not in allowed:
+            problems.append(f"parameters.{name}: one of {', '.join(map(str, allowed))}")
+    return problems
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

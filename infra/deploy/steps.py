@@ -1,0 +1,240 @@
+"""The steps of a deployment: frozen records that a plan lists and the executor carries out. Pure.
+
+`commands` says a step in the words of a shell, for `--dry-run` and for people who want to do it
+by hand; `${…}` stands for what an earlier step finds out.
+"""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Later:
+    """A value that an earlier step finds out: `STACK.Output`, or a name of the step's own."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"${{{self.name}}}"
+
+
+Value = str | Later
+
+
+@dataclass(frozen=True)
+class DeployStack:
+    """Create or update a stack; nothing happens where nothing changed.
+
+    Finds out the stack's outputs, as `STACK.Output`.
+    """
+
+    title: str
+    stack: str
+    template: Value
+    """A file of the project, or where S3 has it."""
+    parameters: Mapping[str, Value]
+
+    def commands(self) -> list[str]:
+        given = " ".join(f"{name}={value}" for name, value in self.parameters.items())
+        return [
+            f"aws cloudformation deploy --stack-name {self.stack} --template-file {self.template} "
+            "--capabilities CAPABILITY_NAMED_IAM CAPABILITY_AUTO_EXPAND "
+            f"--parameter-overrides {given} --no-fail-on-empty-changeset"
+        ]
+
+
+@dataclass(frozen=True)
+class EnsureImage:
+    """Build and push the session image, unless the registry has this very content.
+
+    Finds out `image`, its name by digest.
+    """
+
+    title: str
+    repository: Value
+    tag: str
+    """The hash of all that goes into it: the same content is pushed once."""
+    base_image: str
+    platform: str
+
+    @property
+    def build(self) -> list[str]:
+        """The build; its context comes on stdin."""
+        return [
+            "docker", "build", "--platform", self.platform,
+            "--build-arg", f"BASE_IMAGE={self.base_image}",
+            "--file", "session_handler/Dockerfile", "--tag", f"{self.repository}:{self.tag}", "-",
+        ]  # fmt: skip
+
+    def commands(self) -> list[str]:
+        name = f"{self.repository}:{self.tag}"
+        return [
+            "python -m infra.deploy.context | " + shlex.join(self.build).replace("'", ""),
+            f"aws ecr get-login-password | docker login --username AWS --password-stdin {name}",
+            f"docker push {name}",
+        ]
+
+
+@dataclass(frozen=True)
+class Package:
+    """Let Chalice package the functions, complete the template, upload both.
+
+    Finds out `template`, where S3 has it.
+    """
+
+    title: str
+    stage: str
+    environment: Mapping[str, str]
+    """What app.py has to know while it is imported: authorisation and kind of feed."""
+    bucket: Value
+    architecture: str
+
+    def commands(self) -> list[str]:
+        given = "".join(f"{name}={shlex.quote(v)} " for name, v in self.environment.items())
+        return [
+            f"{given}chalice package --stage {self.stage} --merge-template infra/template.yaml "
+            "--template-format yaml build/package",
+            f"aws s3 cp build/package/deployment.zip s3://{self.bucket}/",
+            f"aws s3 cp build/package/template.json s3://{self.bucket}/",
+        ]
+
+
+@dataclass(frozen=True)
+class RegisterTaskDefinitions:
+    """A new revision for every app whose task definition is another than the newest one."""
+
+    title: str
+    stage: str
+    architecture: str
+    images: Mapping[str, Value]
+    roles: Mapping[str, Value] = field(default_factory=dict)
+    """`session` (absent with the fan-out feed) and `execution`."""
+    log_group: Value = ""
+
+    def commands(self) -> list[str]:
+        return [
+            f"aws ecs register-task-definition --family usher-{self.stage}-APP --cli-input-json "
+            "$(chalicelib.ecs.task_definitions.task_definition_for)   # for every app that changed"
+        ]
+
+
+@dataclass(frozen=True)
+class WaitForHosts:
+    """Until so many hosts have joined the cluster, and the pools are filled."""
+
+    title: str
+    stage: str
+    minimum: int
+
+    def commands(self) -> list[str]:
+        return [
+            f"aws ecs describe-clusters --clusters usher-{self.stage}   "
+            f"# until {self.minimum} hosts have joined",
+            f"aws dynamodb query --table-name usher-{self.stage}-sessions --index-name pool …   "
+            "# until every pool has its minimum",
+        ]
+
+
+@dataclass(frozen=True)
+class SmokeTest:
+    """Ask for a session, open its websocket, leave, and see it end."""
+
+    title: str
+    endpoint: Value
+
+    def commands(self) -> list[str]:
+        return [f"python -m infra.deploy.smoke {self.endpoint}"]
+
+
+@dataclass(frozen=True)
+class ReleaseHosts:
+    """Take the protection off all hosts, or a stack with them could not be deleted."""
+
+    title: str
+    group: str
+
+    def commands(self) -> list[str]:
+        return [
+            f"aws autoscaling set-instance-protection --auto-scaling-group-name {self.group} "
+            "--no-protected-from-scale-in --instance-ids …",
+            f"aws autoscaling update-auto-scaling-group --auto-scaling-group-name {self.group} "
+            "--min-size 0 --desired-capacity 0",
+        ]
+
+
+@dataclass(frozen=True)
+class EndTasks:
+    """Stop what runs in the cluster, and deregister every revision of its apps."""
+
+    title: str
+    stage: str
+
+    def commands(self) -> list[str]:
+        return [
+            f"aws ecs stop-task --cluster usher-{self.stage} --task …   # every one",
+            f"aws ecs deregister-task-definition --task-definition usher-{self.stage}-…   "
+            "# every one",
+        ]
+
+
+@dataclass(frozen=True)
+class DeleteStack:
+    """Delete a stack and wait for its end; one that is not there is no error."""
+
+    title: str
+    stack: str
+
+    def commands(self) -> list[str]:
+        return [
+            f"aws cloudformation delete-stack --stack-name {self.stack}",
+            f"aws cloudformation wait stack-delete-complete --stack-name {self.stack}",
+        ]
+
+
+@dataclass(frozen=True)
+class DeleteBucket:
+    """Empty and delete the bucket that a stack's output names, before the stack goes."""
+
+    title: str
+    stack: str
+    output: str
+
+    def commands(self) -> list[str]:
+        return [f"aws s3 rb --force s3://${{{self.stack}.{self.output}}}   # after the stack"]
+
+
+@dataclass(frozen=True)
+class ShowChanges:
+    """What deploying a stack would change, by a change set that is thrown away again."""
+
+    title: str
+    stack: str
+    template: Value
+    parameters: Mapping[str, Value]
+
+    def commands(self) -> list[str]:
+        return [
+            f"aws cloudformation create-change-set --stack-name {self.stack} "
+            f"--template {self.template}",
+            f"aws cloudformation describe-change-set --stack-name {self.stack}",
+            f"aws cloudformation delete-change-set --stack-name {self.stack}",
+        ]
+
+
+Step = (
+    DeployStack
+    | EnsureImage
+    | Package
+    | RegisterTaskDefinitions
+    | WaitForHosts
+    | SmokeTest
+    | ReleaseHosts
+    | EndTasks
+    | DeleteStack
+    | DeleteBucket
+    | ShowChanges
+)
+Found = dict[str, Any]
+"""What the steps so far have found out."""

@@ -1,0 +1,229 @@
+"""A whole deployment against the embedded cloud, as far as its APIs go.
+
+CloudFormation, S3, ECR and IAM are moto's, ECS is our engine, the websocket of the smoke test is a
+real container's. Docker's part is played by `Registry`: no registry can be pulled from or pushed
+to in here, so what it was asked for is recorded, and the registry is told of the image.
+"""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.deploy.execute import Executor, Outside, run_command
+from infra.deploy.plan import plan_deploy, plan_destroy, plan_diff
+from infra.deploy.settings import Settings
+from infra.deploy.smoke import smoke
+from infra.deploy.stacks import DeployError
+from infra.deploy.steps import RegisterTaskDefinitions
+from tests.integration.conftest import ROOT, RunningCloud
+from tests.integration.sessions import client_of, dispatch, wait_for
+from tests.unit.infra.code_calls import actions_of, read_code
+
+STAGE = "dev"
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+MANIFEST = json.dumps(
+    {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "config": {"size": 1, "digest": "sha256:" + "0" * 64},
+        "layers": [{"size": 1, "digest": "sha256:" + "1" * 64}],
+    }
+)
+
+
+@dataclass
+class Registry:
+    """Runs Chalice for real; of Docker it remembers the commands."""
+
+    cloud: RunningCloud
+    commands: list[str] = field(default_factory=list)
+
+    def run(self, argv: list[str], stdin: bytes | None = None, environment: Any = None) -> None:
+        if argv[0] != "docker":
+            run_command(argv, stdin, environment)
+            return
+        self.commands.append(" ".join(argv[:2]))
+        if argv[1] == "push":
+            name, _, tag = argv[2].partition("/")[2].rpartition(":")
+            self.cloud.client("ecr").put_image(
+                repositoryName=name, imageManifest=MANIFEST, imageTag=tag
+            )
+
+
+class Untransformed:
+    """moto's CloudFormation: it knows no SAM, nor what refers to a function of SAM's."""
+
+    def __init__(self, cloud: RunningCloud) -> None:
+        self._cloud = cloud
+        self._client = cloud.client("cloudformation")
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+        if name == "delete_stack":
+            return self._delete_stack
+        if name not in {"create_stack", "update_stack", "create_change_set"}:
+            return method
+        return lambda **request: method(**self._without_functions(request))
+
+    def _delete_stack(self, **request: Any) -> None:
+        if request["StackName"].endswith("-foundation"):  # EmptyOnDelete is not known either
+            ecr, name = self._cloud.client("ecr"), "usher-dev/usher-session"
+            images = ecr.list_images(repositoryName=name)["imageIds"]
+            ecr.batch_delete_image(repositoryName=name, imageIds=images)
+        self._client.delete_stack(**request)
+
+    def _without_functions(self, request: dict[str, Any]) -> dict[str, Any]:
+        if "TemplateURL" not in request:
+            return request
+        bucket, key = request.pop("TemplateURL").removeprefix("https://").split("/")
+        found = self._cloud.client("s3").get_object(Bucket=bucket.partition(".")[0], Key=key)
+        template = json.loads(found["Body"].read())
+        del template["Outputs"]["APIHandlerArn"]
+        del template["Resources"]["APIHandlerInvokePermission"]
+        return request | {"TemplateBody": json.dumps(template)}
+
+
+@dataclass
+class Deployer:
+    cloud: RunningCloud
+    folder: Path
+    said: list[str] = field(default_factory=list)
+    smoked: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.registry = Registry(self.cloud)
+
+    def settings(self, **parameters: str) -> Settings:
+        """Stage dev in the network that is there; moto divides none (Fn::Cidr)."""
+        ec2 = self.cloud.client("ec2")
+        subnets = [subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"]]
+        place = {
+            "VpcId": ec2.describe_vpcs()["Vpcs"][0]["VpcId"],
+            "SubnetIds": ",".join(subnets[:2]),
+        }
+        return Settings(STAGE, "us-east-1", parameters={"MinHosts": "0", **place, **parameters})
+
+    def execute(self, plan: Any) -> str:
+        """Carry out a plan and return what was said."""
+        self.said.clear()
+        outside = Outside(
+            client=self._client,
+            say=self.said.append,
+            run=self.registry.run,
+            smoke=self._smoke,
+            sleep=lambda seconds: None,
+            folder=self.folder,
+        )
+        Executor(outside, "us-east-1").execute(plan)
+        return "\n".join(self.said)
+
+    def _client(self, service: str) -> Any:
+        if service == "cloudformation":
+            return Untransformed(self.cloud)
+        return self.cloud.client(service)
+
+    def _smoke(self, url: str, say: Any) -> None:
+        self.smoked.append(url)  # API Gateway's, where nothing is: the same app answers here
+        smoke(self.cloud.dispatcher, say)
+
+
+@pytest.fixture(scope="module")
+def deployer(cloud: RunningCloud, tmp_path_factory: pytest.TempPathFactory) -> Deployer:
+    return Deployer(cloud, tmp_path_factory.mktemp("build"))
+
+
+def test_a_deployment_a_repetition_a_look_and_the_end(deployer):
+    cloud, plan = deployer.cloud, plan_deploy(deployer.settings(), "content1")
+
+    first = deployer.execute(plan)
+    assert "it ended as disconnected" in first
+    assert deployer.registry.commands == ["docker build", "docker login", "docker push"]
+    assert ".execute-api." in deployer.smoked[0]
+    definition = cloud.client("ecs").describe_task_definition(
+        taskDefinition="usher-dev-listings", include=["TAGS"]
+    )["taskDefinition"]
+    (container,) = definition["containerDefinitions"]
+    assert "/usher-dev/usher-session@sha256:" in container["image"].replace("dkr.", "", 1)
+    assert container["logConfiguration"]["options"]["awslogs-group"] == "/usher/dev/sessions"
+    assert definition["executionRoleArn"].endswith(":role/usher-dev-execution")
+    tables = cloud.client("dynamodb").list_tables()["TableNames"]
+    assert "usher-dev-sessions" in tables
+
+    again = deployer.execute(plan)
+    assert "the registry has this content already" in again
+    assert again.count("nothing to change") == 2  # the first stack, and the task definitions
+    # moto takes an update that changes nothing; that there is none shows in what was uploaded.
+    (bucket,) = (b["Name"] for b in cloud.client("s3").list_buckets()["Buckets"])
+    uploaded = cloud.client("s3").list_objects_v2(Bucket=bucket)["Contents"]
+    assert sorted(Path(entry["Key"]).suffix for entry in uploaded) == [".json", ".zip"]
+    assert len(deployer.registry.commands) == 3
+    newest = cloud.client("ecs").describe_task_definition(taskDefinition="usher-dev-listings")
+    assert newest["taskDefinition"]["revision"] == definition["revision"]
+
+    newest_event = cloud.client("cloudformation").describe_stack_events(StackName="usher-dev")[
+        "StackEvents"
+    ][0]["EventId"]
+    look = deployer.execute(plan_diff(deployer.settings(ShardCount="3")))
+    assert "everything that runs" in look
+    events = cloud.client("cloudformation").describe_stack_events(StackName="usher-dev")
+    assert events["StackEvents"][0]["EventId"] == newest_event  # a look changes nothing
+
+    deployer.execute(plan_destroy(deployer.settings()))
+    assert "usher-dev-sessions" not in cloud.client("dynamodb").list_tables()["TableNames"]
+    families = cloud.client("ecs").list_task_definition_families(
+        familyPrefix="usher-dev-", status="ACTIVE"
+    )
+    assert families["families"] == []
+    deployer.execute(
+        plan_destroy(deployer.settings())
+    )  # nothing is there any more, and that is no error
+
+
+def test_a_failure_says_what_to_do(cloud, tmp_path):
+    deployer = Deployer(cloud, tmp_path)
+    plan = [
+        replace(step, images={}) if isinstance(step, RegisterTaskDefinitions) else step
+        for step in plan_deploy(deployer.settings(), "content2")
+    ]
+    with pytest.raises(DeployError, match="no registry is known for image"):
+        deployer.execute(plan)
+    deployer.execute(plan_destroy(deployer.settings()))
+
+
+def test_the_smoke_test_tells_a_dispatcher_that_is_not_there():
+    with pytest.raises(DeployError, match="does not answer"):
+        smoke("http://127.0.0.1:9", lambda line: None)
+
+
+def test_every_command_can_be_shown_and_none_is_run():
+    shown = subprocess.run(
+        [sys.executable, "-m", "infra.deploy", "deploy", "--stage", "dev", "--dry-run"],
+        cwd=ROOT,
+        env={"AWS_REGION": "eu-west-1", "PATH": "/nowhere"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for words in ("docker build", "docker push", "chalice package", "aws cloudformation deploy"):
+        assert words in shown.stdout
+
+
+def test_what_is_called_in_a_sessions_whole_life_is_what_the_source_was_read_to_call(cloud):
+    """The other half of tests/unit/infra/test_policies.py: the derivation misses nothing."""
+    session = dispatch(cloud)
+    with client_of(session):
+        wait_for(cloud, session["id"], "ACTIVE")
+    wait_for(cloud, session["id"], "ENDED")
+    cloud.fire("sweep_sessions")
+    code = read_code()
+    derived = {action for function in code.entries for action in actions_of(code, function)}
+    by_containers = {"kinesis:ListShards", "kinesis:GetShardIterator", "kinesis:GetRecords"}
+    called = {call.replace(".", ":") for call in cloud.state()["calls"]}
+    called -= {"dynamodb:TransactWriteItems"}  # no action of its own
+    assert "ecs:RunTask" in called
+    assert called <= derived | by_containers

@@ -1,0 +1,167 @@
+"""What a deployment plans to do; nothing is done here."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from infra.deploy.__main__ import load_settings
+from infra.deploy.context import build_context, content_hash
+from infra.deploy.finish import finish
+from infra.deploy.plan import plan_deploy, plan_destroy, plan_diff
+from infra.deploy.settings import Settings, SettingsError, parse_settings
+from infra.deploy.steps import (
+    DeleteStack,
+    DeployStack,
+    EnsureImage,
+    Later,
+    Package,
+    RegisterTaskDefinitions,
+    ShowChanges,
+    WaitForHosts,
+)
+
+SETTINGS = Settings("dev", "eu-west-1", parameters={"MinHosts": "3"})
+DECLARED = {"MinHosts": {}, "Feed": {"AllowedValues": ["kinesis", "valkey"]}}
+DIGEST = "python:3.12-slim@sha256:" + "0" * 64
+
+
+def step(plan, kind):
+    (found,) = (s for s in plan if isinstance(s, kind))
+    return found
+
+
+def test_the_dispatcher_comes_before_the_containers_and_the_proof_comes_last():
+    kinds = [type(s).__name__ for s in plan_deploy(SETTINGS, "abc")]
+    assert kinds == [
+        "DeployStack", "EnsureImage", "Package", "DeployStack",
+        "RegisterTaskDefinitions", "WaitForHosts", "SmokeTest",
+    ]  # fmt: skip
+
+
+def test_every_later_value_is_found_out_by_an_earlier_step():
+    for plan in (plan_deploy(SETTINGS, "abc"), plan_diff(SETTINGS)):
+        known = {"current_image"}
+        for each in plan:
+            values = [v for v in vars(each).values() if isinstance(v, Later)]
+            for mapping in (v for v in vars(each).values() if isinstance(v, dict)):
+                values += [v for v in mapping.values() if isinstance(v, Later)]
+            for value in values:
+                stack, dot, _ = value.name.partition(".")
+                assert (stack if dot else value.name) in known, value
+            match each:
+                case DeployStack() | ShowChanges():
+                    known.add(each.stack)
+                case EnsureImage():
+                    known.add("image")
+                case Package():
+                    known.add("template")
+
+
+def test_an_image_is_named_by_its_content():
+    image = step(plan_deploy(SETTINGS, "abc"), EnsureImage)
+    assert image.tag == "abc"
+    assert image.platform == "linux/amd64"
+    assert "--platform" in image.build
+
+
+def test_sessions_of_the_fan_out_feed_get_no_role():
+    direct = plan_deploy(SETTINGS, "abc")
+    fan_out = plan_deploy(Settings("dev", "r", parameters={"Feed": "valkey"}), "abc")
+    assert set(step(direct, RegisterTaskDefinitions).roles) == {"execution", "session"}
+    assert set(step(fan_out, RegisterTaskDefinitions).roles) == {"execution"}
+    assert step(fan_out, Package).environment["FEED_URL"].startswith("rediss://")
+    assert "FEED_URL" not in step(direct, Package).environment
+
+
+def test_what_shapes_the_api_is_known_while_it_is_packaged():
+    settings = Settings("dev", "r", parameters={"AuthMode": "iam"})
+    assert step(plan_deploy(settings, "abc"), Package).environment == {"AUTH_MODE": "iam"}
+
+
+def test_hosts_are_waited_for_where_there_will_be_any():
+    assert step(plan_deploy(SETTINGS, "abc"), WaitForHosts).minimum == 3
+    fargate = Settings("dev", "r", parameters={"Capacity": "fargate"})
+    assert step(plan_deploy(fargate, "abc"), WaitForHosts).minimum == 0
+
+
+def test_a_stage_ends_in_the_other_order():
+    stacks = [s.stack for s in plan_destroy(SETTINGS) if isinstance(s, DeleteStack)]
+    assert stacks == ["usher-dev", "usher-dev-foundation"]
+
+
+@pytest.mark.parametrize(
+    "plan", [plan_deploy(SETTINGS, "a"), plan_diff(SETTINGS), plan_destroy(SETTINGS)]
+)
+def test_every_step_can_be_said_in_the_words_of_a_shell(plan):
+    for each in plan:
+        assert each.title
+        assert all(command.strip() for command in each.commands())
+
+
+def test_stage_files_are_read(monkeypatch):
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    settings = load_settings("dev")
+    assert (settings.stage, settings.region) == ("dev", "eu-west-1")
+    with pytest.raises(SettingsError, match="base_image: this stage wants a digest"):
+        load_settings("prod")
+    with pytest.raises(SettingsError, match="no such file"):
+        load_settings("nowhere")
+
+
+def test_all_mistakes_of_a_stage_file_are_named_at_once():
+    document = {
+        "colour": "red",
+        "architecture": "mips",
+        "pinned": True,
+        "parameters": {"Feed": "pigeon", "Stage": "dev", "MaxHost": 2},
+    }
+    with pytest.raises(SettingsError) as caught:
+        parse_settings(document, stage="dev", region=None, declared=DECLARED)
+    for part in ("colour", "architecture", "region", "base_image", "Feed", "Stage", "MaxHost"):
+        assert part in str(caught.value)
+
+
+def test_a_pinned_image_is_taken():
+    document = {"pinned": True, "base_image": DIGEST, "parameters": {"MinHosts": 2}}
+    settings = parse_settings(document, stage="prod", region="r", declared=DECLARED)
+    assert settings.base_image == DIGEST
+    assert settings.parameters == {"MinHosts": "2"}
+
+
+def test_the_same_content_gives_the_same_context_and_another_base_another_name():
+    context = build_context()
+    assert context == build_context()
+    assert content_hash(context, "a", "linux/amd64") != content_hash(context, "b", "linux/amd64")
+    assert content_hash(context, "a", "linux/amd64") != content_hash(context, "a", "linux/arm64")
+
+
+def test_the_context_has_what_the_dockerfile_copies_and_nothing_of_the_dispatcher():
+    with tarfile.open(fileobj=io.BytesIO(build_context())) as tar:
+        names = set(tar.getnames())
+        assert {entry.mtime for entry in tar} == {0}
+    dockerfile = (Path(__file__).parents[3] / "session_handler" / "Dockerfile").read_text("utf-8")
+    for line in dockerfile.splitlines():
+        if line.startswith("COPY ") and "--from" not in line:
+            source = line.split()[1]
+            assert any(name == source or name.startswith(source + "/") for name in names), source
+    assert "chalicelib/config.py" not in names
+
+
+def test_what_chalice_left_open_is_closed(templates):
+    finished = finish(templates["valkey"], code="s3://bucket/code", architecture="arm64")
+    resources = finished["Resources"]
+    relay = resources["RelayRecords"]["Properties"]
+    assert relay["CodeUri"] == "s3://bucket/code"
+    assert relay["Architectures"] == ["arm64"]
+    assert relay["VpcConfig"]["SecurityGroupIds"]
+    assert "Valkey.PrimaryEndPoint" in str(relay["Environment"]["Variables"]["FEED_URL"])
+    assert "VpcConfig" not in resources["APIHandler"]["Properties"]
+    policies = str([r for r in resources.values() if r["Type"] == "AWS::IAM::Role"])
+    assert ":*:*:" not in policies
+    assert "arn:aws:" not in policies
+    assert (
+        "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:usher-prod-launches" in policies
+    )
+    assert templates["valkey"]["Resources"]["RelayRecords"]["Properties"]["CodeUri"] != "s3://"
