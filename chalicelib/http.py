@@ -15,7 +15,7 @@ from chalice.app import (
 )
 
 from chalicelib.callers import AuthMode
-from chalicelib.errors import BadRequestError, UnavailableError, UsherError
+from chalicelib.errors import BadRequestError, BusyError, UnavailableError, UsherError
 
 CORS = CORSConfig(
     allow_origin="*",
@@ -26,6 +26,11 @@ CORS = CORSConfig(
 """The API carries no cookies: an origin gains nothing here that a command line has not."""
 
 MAX_BODY_BYTES = 16_384
+_THROTTLING = {
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "ThrottlingException",
+}
 _log = logging.getLogger("usher.http")
 
 
@@ -56,8 +61,8 @@ def error_answer(error: UsherError) -> Response:
 
 
 def answering(view: Callable[..., Response]) -> Callable[..., Response]:
-    """Render the domain's errors; what nobody foresaw becomes a 503 where it came from AWS, else
-    a 500, without details.
+    """Render the domain's errors; what nobody foresaw becomes a 429 or 503 where it came from
+    AWS, else a 500, without details.
     """
 
     @functools.wraps(view)
@@ -79,6 +84,8 @@ def _of_aws(error: Exception) -> UsherError | None:
 
     if not isinstance(error, BotoCoreError | ClientError):
         return None
+    if isinstance(error, ClientError) and error.response["Error"]["Code"] in _THROTTLING:
+        return BusyError("too many requests at once", retry_after_seconds=1)
     return UnavailableError("AWS does not answer as it should", retry_after_seconds=1)
 
 

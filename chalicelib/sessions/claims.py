@@ -22,6 +22,8 @@ from chalicelib.sessions.table import Answered, Full, Lost, SessionsTable
 
 ATTEMPTS = 24
 """How many lost races a request puts up with before it is told to come back."""
+LOSSES_PER_LOOK = 2
+"""Who lost so often looks again: in a burst, what was warm a moment ago is mostly gone."""
 
 
 @dataclass
@@ -32,6 +34,8 @@ class _Attempt:
     limits: list[Limit]
     full: frozenset[str] = frozenset()
     answers: Answered | None = None
+    lost: frozenset[str] = frozenset()
+    """Sessions that others claimed; the index may show them as warm for a while yet."""
 
 
 class Claims:
@@ -87,7 +91,7 @@ class Claims:
                 case Full(counters):
                     attempt.full |= {counter.key for counter in counters}
                 case Lost.SESSION:
-                    attempt.candidates = [s for s in attempt.candidates if s is not before]
+                    self._lose(request, attempt, before, newest)
                 case Lost.REQUEST:
                     answered = self._answered(request, attempt)
                     if answered is not None:
@@ -96,15 +100,29 @@ class Claims:
                     self._sleep(0.005 * (tried + 1) * self._chance.part())
         raise BusyError("too many requests at once", retry_after_seconds=1)
 
-    def _prepare(
+    def _lose(
+        self, request: DispatchRequest, attempt: _Attempt, lost: Session | None, newest: str
+    ) -> None:
+        attempt.lost |= {lost.id} if lost else set()
+        attempt.candidates = [s for s in attempt.candidates if s.id not in attempt.lost]
+        if len(attempt.lost) % LOSSES_PER_LOOK == 0 or not attempt.candidates:
+            state, members = self._table.look(request.app.name)
+            warm = self._candidates(request, state, members, newest)
+            attempt.candidates = [s for s in warm if s.id not in attempt.lost]
+
+    def _candidates(
         self, request: DispatchRequest, state: AppState, members: list[Session], newest: str
-    ) -> _Attempt:
+    ) -> list[Session]:
         oldest = self._now() - request.app.pool.max_age_seconds
         warm = [s for s in members if s.state is State.WARM and s.created_at >= oldest]
         current = [s for s in warm if s.task_definition == newest]
-        before = [s for s in warm if s not in current and serves(state, s.task_definition, newest)]
+        return current or [s for s in warm if serves(state, s.task_definition, newest)]
+
+    def _prepare(
+        self, request: DispatchRequest, state: AppState, members: list[Session], newest: str
+    ) -> _Attempt:
         attempt = _Attempt(
-            candidates=current or before,
+            candidates=self._candidates(request, state, members, newest),
             limits=limits_for(
                 self._config.apps.limits,
                 app=request.app.name,
