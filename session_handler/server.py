@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import socket
-import ssl
 from functools import partial
 from typing import Any, Protocol, cast
 
@@ -13,6 +12,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from session_handler import gate
+from session_handler.certificates import server_context
 from session_handler.messages import MAX_CLIENT_MESSAGE_BYTES
 from session_handler.settings import Settings
 
@@ -201,8 +201,7 @@ async def listen(rules: gate.Gate, seat: Seat, settings: Settings) -> Server:
     door = Door(rules, seat)
     context = None
     if settings.tls_cert_file and settings.tls_key_file:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file)
+        context = server_context(settings.tls_cert_file, settings.tls_key_file)
     return await serve(
         door.handle,
         settings.host,

@@ -1,0 +1,54 @@
+"""The certificate of a container that serves TLS itself, renewed while sessions go on."""
+
+import logging
+import os
+import ssl
+
+log = logging.getLogger(__name__)
+
+
+def server_context(certificate: str, key: str) -> ssl.SSLContext:
+    """A context that serves what the files hold at each handshake: a renewal needs no restart, and
+    a connection that is open keeps the certificate it began with.
+
+    Raises OSError for files that are not to be had at the beginning; later ones that do not fit
+    together, as while they are being written, leave the last good pair in use.
+    """
+    renewal = _Renewal(certificate, key)
+    context = renewal.load()
+    # Python calls this for every ClientHello, with or without a name in it.
+    context.sni_callback = renewal.choose
+    return context
+
+
+class _Renewal:
+    """Looks at the files' times: two calls of stat for a handshake."""
+
+    def __init__(self, certificate: str, key: str) -> None:
+        self._files = (certificate, key)
+        self._seen = self._times()
+        self._current: ssl.SSLContext | None = None
+
+    def load(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(*self._files)
+        return context
+
+    def choose(self, tls: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        times = self._times()
+        if times != self._seen:
+            self._seen = times
+            try:
+                self._current = self.load()
+                log.info("serving a renewed certificate")
+            except OSError as error:
+                log.warning("the renewed certificate cannot be used: %s", error)
+        if self._current is not None:
+            tls.context = self._current
+
+    def _times(self) -> tuple[int, ...]:
+        try:
+            return tuple(os.stat(file).st_mtime_ns for file in self._files)
+        except OSError:
+            return ()
