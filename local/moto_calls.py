@@ -54,10 +54,9 @@ class Moto:
             handler = self._handler_of(call.service, request) if request.target else None
             if handler is None:
                 return self._through_wsgi(environ)
-            moto_request = self._request(environ)
-            status, headers, body = handler(
-                moto_request, moto_request.raw_url, dict(moto_request.headers)
-            )
+            host = request.headers.get("host", f"127.0.0.1:{self._port}")
+            url = f"http://{host}{request.raw_target}"
+            status, headers, body = handler(self._request(environ), url, None)
         content = body.encode() if isinstance(body, str) else bytes(body)
         return Answer(int(status), {k: str(v) for k, v in headers.items()}, content)
 
