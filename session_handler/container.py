@@ -65,6 +65,8 @@ class Container:
         self._feed_has_started = False
         self._greeted = asyncio.Event()
         self._stop_reason = Bye.STOPPED.value
+        self.port: int | None = None
+        """Where it listens, once it does."""
 
     @property
     def is_over(self) -> bool:
@@ -146,7 +148,8 @@ class Container:
     async def _listen(self) -> Server:
         gate = Gate(self._settings.uuid, self._settings.allowed_origins)
         listening = await server.listen(gate, self, self._settings)
-        log.info("listening on port %d", next(iter(listening.sockets)).getsockname()[1])
+        self.port = int(next(iter(listening.sockets)).getsockname()[1])
+        log.info("listening on port %d", self.port)
         return listening
 
     async def _prepare(self) -> None:

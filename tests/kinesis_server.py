@@ -7,6 +7,7 @@ any thread. It runs in a thread of its own and listens on the loopback at a free
 
 import asyncio
 import base64
+import hashlib
 import json
 import threading
 import time
@@ -17,6 +18,7 @@ from email.utils import formatdate
 
 FIRST_SEQUENCE = 49_590_338_271_490_256_608_559_692_538_361_571_095_921_575_989_136_588_898
 SEQUENCE_STEP = 3_000_000_000_000_000_000
+HASH_KEYS = 1 << 128
 
 
 class RefusedError(Exception):
@@ -28,6 +30,8 @@ class RefusedError(Exception):
 @dataclass
 class FakeShard:
     shard_id: str
+    ranges: list
+    """Of hash keys, `(first, end)`: what a split divides and a merge joins."""
     parents: tuple[str, ...] = ()
     children: tuple[str, ...] = ()
     is_closed: bool = False
@@ -50,8 +54,9 @@ class FakeKinesis:
         self._sequence = FIRST_SEQUENCE
         self._ready = threading.Event()
         self._connections = set()
-        for _ in range(shards):
-            self._add_shard(())
+        for number in range(shards):
+            bounds = HASH_KEYS * number // shards, HASH_KEYS * (number + 1) // shards
+            self._add_shard((), [bounds])
 
     # What tests do
 
@@ -60,9 +65,7 @@ class FakeKinesis:
         if not isinstance(data, bytes):
             data = json.dumps(data, separators=(",", ":")).encode()
         with self.lock:
-            open_shards = [s for s in self.shards.values() if not s.is_closed]
-            index = sum(partition_key.encode()) % len(open_shards)
-            shard = self.shards[shard_id] if shard_id else open_shards[index]
+            shard = self.shards[shard_id] if shard_id else self._shard_of(partition_key)
             self._sequence += SEQUENCE_STEP
             record = {
                 "Data": base64.b64encode(data).decode(),
@@ -75,13 +78,20 @@ class FakeKinesis:
 
     def split(self, shard_id):
         with self.lock:
-            children = (self._add_shard((shard_id,)), self._add_shard((shard_id,)))
+            ranges = self.shards[shard_id].ranges
+            if len(ranges) == 1:
+                first, end = ranges[0]
+                ranges = [(first, (first + end) // 2), ((first + end) // 2, end)]
+            middle = len(ranges) // 2
+            halves = ranges[:middle], ranges[middle:]
+            children = tuple(self._add_shard((shard_id,), half) for half in halves)
             self._close(shard_id, children)
             return children
 
     def merge(self, first, second):
         with self.lock:
-            child = self._add_shard((first, second))
+            ranges = self.shards[first].ranges + self.shards[second].ranges
+            child = self._add_shard((first, second), ranges)
             self._close(first, (child,))
             self._close(second, (child,))
             return child
@@ -247,10 +257,17 @@ class FakeKinesis:
     def _iterator(self, shard, index):
         return f"{self._generation}/{shard.shard_id}/{index}"
 
-    def _add_shard(self, parents):
+    def _shard_of(self, partition_key):
+        key = int.from_bytes(hashlib.md5(partition_key.encode()).digest(), "big")
+        for shard in self.shards.values():
+            if not shard.is_closed and any(first <= key < end for first, end in shard.ranges):
+                return shard
+        raise AssertionError("every hash key has its open shard")
+
+    def _add_shard(self, parents, ranges):
         numbers = [int(shard_id.rpartition("-")[2]) for shard_id in self.shards]
         shard_id = f"shardId-{max(numbers, default=-1) + 1:012d}"
-        self.shards[shard_id] = FakeShard(shard_id, parents)
+        self.shards[shard_id] = FakeShard(shard_id, ranges, parents)
         return shard_id
 
     def _close(self, shard_id, children):

@@ -62,7 +62,8 @@ def resume(shards: Iterable[Shard], cursor: Cursor) -> Resumption:
     before the cursor's time and is never read. Shards that expired since are a gap: what they
     still held is lost, and their oldest living descendants are read from the beginning.
 
-    The fan-out feed's cursors name only shards that it has seen; others are read from an instant.
+    The fan-out feed's cursors name only shards that it has seen, and parents beside their
+    children: whatever has a named descendant was read to its end. Others are read from an instant.
     """
     listed = {shard.shard_id: shard for shard in shards}
     named = {n: p for n, p in cursor.positions.items() if not isinstance(p, Waiting)}
@@ -76,7 +77,16 @@ def resume(shards: Iterable[Shard], cursor: Cursor) -> Resumption:
             # A root without parents ended before the cursor's time, unless nothing is left of it.
             if (shard.parents or not kept) and not _is_covered(shard, kept, listed):
                 kept[shard.shard_id] = Horizon()
-    return Resumption(kept, gone)
+    return Resumption(_without_past(kept, listed), gone)
+
+
+def _without_past(kept: Mapping[str, Position], listed: Mapping[str, Shard]) -> dict[str, Position]:
+    """`kept` with each ancestor of another one ended, or left out where nothing depends on it."""
+    past = _ancestors_of(kept, listed) & listed.keys()
+    covered = past | kept.keys()
+    parents_of_new = {p for s in listed.values() if s.shard_id not in covered for p in s.parents}
+    ended: dict[str, Position] = dict.fromkeys(past & parents_of_new, Ended())
+    return {name: position for name, position in kept.items() if name not in past} | ended
 
 
 def _is_missed(
@@ -129,7 +139,9 @@ class Lineage:
         self._entries = {name: f"{encode(p)}.{name}" for name, p in positions.items()}
         self._waiting: dict[str, Shard] = {}
         self._waiting_entries: list[str] = []
-        self.add(shards)
+        listed = {shard.shard_id: shard for shard in shards}
+        self._past = _ancestors_of(positions, listed) - positions.keys()
+        self.add(listed.values())
 
     def __getitem__(self, shard_id: str) -> Position:
         return self._positions[shard_id]
@@ -161,7 +173,7 @@ class Lineage:
     def add(self, shards: Iterable[Shard]) -> None:
         """Learn of shards. Only those that descend from what is read will ever matter."""
         for shard in shards:
-            if shard.shard_id not in self._positions:
+            if shard.shard_id not in self._positions and shard.shard_id not in self._past:
                 self._waiting[shard.shard_id] = shard
         self._note_waiting()
 
@@ -209,3 +221,4 @@ class Lineage:
         if not any(shard_id in shard.parents for shard in self._waiting.values()):
             del self._positions[shard_id]
             del self._entries[shard_id]
+            self._past.add(shard_id)

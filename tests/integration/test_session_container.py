@@ -695,7 +695,7 @@ def test_history_that_is_gone_is_told(kinesis):
 
 def test_throttled_sessions_share_a_shard_and_miss_nothing():
     with FakeKinesis(reads_per_second=5) as kinesis:
-        sessions = [SessionProcess(kinesis) for _ in range(4)]
+        sessions = [SessionProcess(kinesis) for _ in range(6)]
         try:
             with ExitStack() as stack:
                 urls = [session.until_ready().url for session in sessions]
