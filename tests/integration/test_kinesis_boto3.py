@@ -4,74 +4,20 @@ import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import pairwise
-from socket import create_server
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from local.endpoint import OBSERVER, Endpoint, Hosts
-from local.faults import Faults
-from local.http_server import HttpServer
-from local.kinesis.api import KinesisApi
 from local.kinesis.switches import Switches
-from local.wire import json_answer
+from tests.kinesis_service import serve_kinesis
 
 STREAM = "updates"
 
 
-class Clock:
-    """The service's time: the machine's and what tests add to it, or standing still."""
-
-    def __init__(self):
-        self.ahead = 0.0
-        self._still = None
-
-    def stop(self):
-        self._still = time.time()
-
-    def __call__(self):
-        return (self._still or time.time()) + self.ahead
-
-
-class Service:
-    def __init__(self, url, api, clock):
-        self.url, self.api, self.clock = url, api, clock
-
-    def client(self, *, observer=False):
-        return boto3.session.Session().client(
-            "kinesis",
-            endpoint_url=self.url,
-            region_name="eu-central-1",
-            aws_access_key_id="local",
-            aws_secret_access_key="local",
-            config=Config(
-                retries={"total_max_attempts": 1},
-                user_agent_extra=OBSERVER if observer else "",
-            ),
-        )
-
-
 @pytest.fixture
 def service():
-    clock = Clock()
-    api = KinesisApi("eu-central-1", "123456789012", Switches(read_limits=False), clock)
-    endpoint = Endpoint(
-        moto=None,
-        ecs=None,
-        hosts=Hosts(lambda _: None, lambda _: None),
-        faults=Faults(),
-        control=lambda _: json_answer({}),
-        publish=lambda _: None,
-        region="eu-central-1",
-        kinesis=api,
-    )
-    listener = create_server(("127.0.0.1", 0))
-    server = HttpServer(listener, endpoint.answer)
-    server.start()
-    yield Service(f"http://127.0.0.1:{listener.getsockname()[1]}", api, clock)
-    server.close()
+    with serve_kinesis() as service:
+        yield service
 
 
 @pytest.fixture
