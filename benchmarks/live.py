@@ -5,9 +5,11 @@ import select
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 from benchmarks.cloud import Cloud, NotServedError, running_cloud
 from benchmarks.container import BARE_SERVER
@@ -59,9 +61,11 @@ def _measure(run: Run, group: str, cloud: Cloud, count: int) -> None:
         add(group, "emulated AWS at rest, polled by all", "% of a core", [used[1]])
         add(group, "dispatcher", "MiB", [pss_mib(dispatcher)])
         add(group, "emulated AWS", "MiB", [pss_mib(local)])
-        arrived = _arrivals(cloud, websockets)
+        arrived, ended = _arrivals(cloud, websockets)
         add(group, "a record has come to each", "ms", [seconds * 1000 for seconds in arrived])
         add(group, "sessions it did not come to", "", [count - len(arrived)])
+        for reason, number in ended.items():
+            add(group, f"sessions that had ended: {reason}", "", [number])
 
 
 @contextmanager
@@ -115,9 +119,11 @@ def _variable(pid: int, name: str) -> str | None:
     return variables.get(name)
 
 
-def _arrivals(cloud: Cloud, websockets: list[WebSocket]) -> list[float]:
-    """Put a record; for each session to which it came the seconds that took."""
+def _arrivals(cloud: Cloud, websockets: list[WebSocket]) -> tuple[list[float], Counter[str]]:
+    """Put a record; for each session to which it came the seconds that took, and how often others
+    ended, by the reason they gave."""
     arrived: list[float] = []
+    ended: Counter[str] = Counter()
     waiting = {websocket.fileno(): websocket for websocket in websockets}
     poll = select.poll()
     for descriptor in waiting:
@@ -126,11 +132,25 @@ def _arrivals(cloud: Cloud, websockets: list[WebSocket]) -> list[float]:
     cloud.put_record()
     while waiting and (left := began + ARRIVAL_SECONDS - time.perf_counter()) > 0:
         for descriptor, _ in poll.poll(left * 1000):
-            if json.loads(waiting[descriptor].receive())["type"] == "records":
+            message = _message(waiting[descriptor])
+            if message["type"] == "records":
                 arrived.append(time.perf_counter() - began)
-                poll.unregister(descriptor)
-                del waiting[descriptor]
-    return arrived
+            elif message["type"] == "bye":
+                ended[message["reason"]] += 1
+            else:
+                continue
+            poll.unregister(descriptor)
+            del waiting[descriptor]
+    return arrived, ended
+
+
+def _message(websocket: WebSocket) -> dict[str, Any]:
+    """The next message; a `bye` of ours where the connection just ended."""
+    try:
+        message: dict[str, Any] = json.loads(websocket.receive())
+    except OSError as error:
+        return {"type": "bye", "reason": f"without a word ({type(error).__name__})"}
+    return message
 
 
 @contextmanager
