@@ -15,6 +15,7 @@ from benchmarks.burst import measure_burst
 from benchmarks.calls import measure_calls
 from benchmarks.cold import measure_cold, measure_jupyterhub
 from benchmarks.container import measure_container
+from benchmarks.feed import measure_feed
 from benchmarks.live import measure_live
 from benchmarks.machine import describe
 from benchmarks.run import Run, SkipError
@@ -27,6 +28,7 @@ BENCHMARKS: dict[str, tuple[Callable[[Run], None], str]] = {
     "burst": (measure_burst, "300 requests in a second against a pool of 100, and its refill"),
     "live": (measure_live, "200 and 500 live sessions: memory of each, records to all"),
     "calls": (measure_calls, "calls a second of the AWS emulation"),
+    "feed": (measure_feed, "put to client at 10 to 5,000 records a second; processor time of each"),
     "container": (measure_container, "the session container alone; also against Node.js"),
 }
 

@@ -99,15 +99,17 @@ class Connection:
 class FeedWriter:
     """Appends records to one stream; `put` has the shape of `FakeKinesis.put`."""
 
-    def __init__(self, server, stream="updates", shards=1, max_records=1_000_000):
+    def __init__(self, server, stream="updates", shards=1, max_records=1_000_000, begin=True):
         self.server = server
+        self.stream = stream
         self.keys = keys_of(stream)
         self.max_records = max_records
         self.connection = server.connect()
         self.last = {f"shardId-{n:012d}": None for n in range(shards)}
         self.history = []
         self.sequence = FIRST_SEQUENCE
-        self.begin()
+        if begin:
+            self.begin()
 
     def begin(self):
         """A new origin, as after a loss."""
@@ -123,6 +125,16 @@ class FeedWriter:
         entry = Entry(shard_id, self.sequence, 0, None, partition_key, arrived_at, data)
         self.append([entry])
         return str(self.sequence)
+
+    def put_all(self, records):
+        """Many at once, to the first shard."""
+        shard_id, arrived_at = next(iter(self.last)), int(time.time() * 1000)
+        entries = []
+        for record in records:
+            self.sequence += SEQUENCE_STEP
+            data = json.dumps(record, separators=(",", ":")).encode()
+            entries.append(Entry(shard_id, self.sequence, 0, None, "key", arrived_at, data))
+        self.append(entries)
 
     def append(self, entries):
         """Entries as the relay would make them; the position before each is filled in here."""

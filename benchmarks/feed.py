@@ -1,0 +1,180 @@
+"""The two feeds: from put to client, processor time of a record, and how much one container takes.
+
+The server of the fan-out feed is a real one. Kinesis is `tests.kinesis_server`, which answers at
+once: what the direct feed takes here is its own pace of four reads a second and shard.
+"""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from benchmarks.container import LISTING, measure_bare_sender
+from benchmarks.processes import cpu_seconds, pss_mib
+from benchmarks.run import ROOT, Run, SkipError
+from benchmarks.websocket import Address, WebSocket, connect
+from local.redis_server import find_program
+from tests.kinesis_server import FakeKinesis
+from tests.redis_feed import FeedWriter, RedisProcess
+from tests.session_process import SessionProcess
+
+RATES = (10, 1_000, 5_000)
+TICK_SECONDS = 0.005
+"""Records of a rate are put in portions so far apart, each record with its own instant."""
+
+PRODUCER = """
+import sys, time
+from benchmarks.feed import produce
+from tests.redis_feed import FeedWriter, RedisProcess
+port, stream, rate, seconds = sys.argv[1:]
+writer = FeedWriter(RedisProcess(port=int(port)), stream, begin=False)
+produce(writer.put_all, int(rate), float(seconds))
+"""
+"""In a process of its own, so that it does not share the client's time."""
+
+
+def measure_feed(run: Run) -> None:
+    """Latency, throughput and memory of either feed."""
+    if find_program() is None:
+        raise SkipError("neither redis-server nor valkey-server is installed")
+    seconds = run.many(10, 1)
+    with RedisProcess() as server:
+        for rate in RATES:
+            run.say(f"feed: fan-out at {rate} records a second")
+            _add(run, rate, "fan-out", _fanout_latencies(server, rate, seconds))
+            run.say(f"feed: direct at {rate} records a second")
+            _add(run, rate, "direct", _direct_latencies(rate, seconds))
+        _measure_throughput(run, server)
+
+
+def produce(put_all: Callable[[list[Any]], None], rate: int, seconds: float) -> None:
+    """Put records at a rate, each with the instant at which it was put (monotonic seconds)."""
+    count, began = 0, time.monotonic()
+    while (passed := time.monotonic() - began) < seconds:
+        due = int(passed * rate) - count
+        if due > 0:
+            put_all([{**LISTING, "putAt": time.monotonic()} for _ in range(due)])
+            count += due
+        time.sleep(TICK_SECONDS)
+    put_all([{"isLast": True}])
+
+
+def _add(run: Run, rate: int, feed: str, milliseconds: list[float]) -> None:
+    run.report.add(f"put to client, {rate} records/s", feed, "ms", milliseconds)
+
+
+def _fanout_latencies(server: RedisProcess, rate: int, seconds: float) -> list[float]:
+    stream = f"rate-{rate}"
+    FeedWriter(server, stream)
+    with _client(FEED_URL=server.url(stream)) as (_, websocket):
+        command = [sys.executable, "-c", PRODUCER, str(server.port), stream, str(rate)]
+        with subprocess.Popen([*command, str(seconds)], cwd=ROOT) as producer:
+            try:
+                return _latencies(websocket)
+            finally:
+                producer.kill()
+
+
+def _direct_latencies(rate: int, seconds: float) -> list[float]:
+    with FakeKinesis() as kinesis, _client(kinesis) as (_, websocket):
+
+        def put_all(records: list[Any]) -> None:
+            for record in records:
+                kinesis.put(record)
+
+        thread = threading.Thread(target=produce, args=(put_all, rate, seconds), daemon=True)
+        thread.start()
+        found = _latencies(websocket)
+        thread.join()
+        return found
+
+
+def _latencies(websocket: WebSocket) -> list[float]:
+    """Milliseconds from put to here, of each record up to the last one."""
+    found: list[float] = []
+    while True:
+        message = json.loads(websocket.receive())
+        now = time.monotonic()
+        for record in message["records"]:
+            if "isLast" in record["data"]:
+                return found
+            found.append((now - record["data"]["putAt"]) * 1000)
+
+
+def _measure_throughput(run: Run, server: RedisProcess) -> None:
+    group, count = "one container, all at once", run.many(100_000, 2_000)
+    for _ in range(run.many(3, 1)):
+        run.say(f"feed: {count} records at once")
+        floor = measure_bare_sender(count)
+        run.report.add(group, "floor: bare send loop", "µs of CPU a record", [floor * 100])
+        _measure_fanout_backlog(run, group, server, count)
+        _measure_direct_backlog(run, group, count)
+
+
+def _measure_fanout_backlog(run: Run, group: str, server: RedisProcess, count: int) -> None:
+    writer = FeedWriter(server, f"backlog-{time.monotonic_ns()}")
+    url = server.url(writer.stream)
+    with _client(FEED_URL=url) as (session, _):
+        run.report.add(group, "fan-out: memory of a session", "MiB", [pss_mib(session.process.pid)])
+    cursor = _cursor_of(FEED_URL=url)
+    for _ in range(count // 500):
+        writer.put_all([LISTING] * 500)
+    with _client(cursor=cursor, FEED_URL=url) as (session, websocket):
+        _drain(run, (group, "fan-out"), session, websocket, count // 500 * 500)
+    server.connect().call("DEL", writer.keys.records)
+
+
+def _measure_direct_backlog(run: Run, group: str, count: int) -> None:
+    with FakeKinesis() as kinesis:
+        cursor = _cursor_of(kinesis)
+        for _ in range(count):
+            kinesis.put(LISTING)
+        with _client(kinesis, cursor) as (session, websocket):
+            memory = pss_mib(session.process.pid)
+            run.report.add(group, "direct: memory of a session", "MiB", [memory])
+            _drain(run, (group, "direct"), session, websocket, count)
+
+
+def _drain(
+    run: Run, what: tuple[str, str], session: SessionProcess, websocket: WebSocket, count: int
+) -> None:
+    """Receive a backlog; processor time and records a second. Counts without parsing."""
+    (group, feed), pid, received = what, session.process.pid, 0
+    before, began = cpu_seconds(pid), time.perf_counter()
+    while received < count:
+        received += websocket.receive().count('"sequenceNumber":')
+    used, took = cpu_seconds(pid) - before, time.perf_counter() - began
+    floor = "floor: bare send loop"
+    run.report.add(group, f"{feed}: a record", "µs of CPU a record", [used / count * 1e6], floor)
+    run.report.add(group, f"{feed}: records", "1/s", [count / took])
+
+
+def _cursor_of(kinesis: FakeKinesis | None = None, **environment: str) -> str:
+    with _client(kinesis, greeted=False, **environment) as (_, websocket):
+        return str(json.loads(websocket.receive())["cursor"])
+
+
+@contextmanager
+def _client(
+    kinesis: FakeKinesis | None = None,
+    cursor: str = "",
+    *,
+    greeted: bool = True,
+    **environment: str,
+) -> Iterator[tuple[SessionProcess, WebSocket]]:
+    """A container of its own and its client, which has read the hello."""
+    with SessionProcess(kinesis, **environment) as session:
+        url = urlsplit(session.until_ready().url)
+        path = url.path + (f"?cursor={cursor}" if cursor else "")
+        websocket = connect(Address(str(url.hostname), int(url.port or 0), path))
+        try:
+            if greeted:
+                websocket.receive()
+            yield session, websocket
+        finally:
+            websocket.close()
