@@ -1,23 +1,21 @@
 """Many live sessions on this machine: the memory of each, and how a record comes to all."""
 
-import json
-import select
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
 
 from benchmarks.cloud import Cloud, NotServedError, running_cloud
 from benchmarks.container import BARE_SERVER
 from benchmarks.contestants import Program, end_bare, start_bare
+from benchmarks.crowd import Crowd
 from benchmarks.pool import ROOM
 from benchmarks.processes import carrying, cpu_seconds, pss_mib
 from benchmarks.run import ROOT, Run, SkipError
-from benchmarks.websocket import WebSocket, connect
+from benchmarks.websocket import connect
 
 NEEDED_MIB = 30
 """For each session, by estimate: what is free decides whether it is tried."""
@@ -29,6 +27,8 @@ USERS_AT_ONCE = 8
 QUIET_SECONDS = 10.0
 ARRIVAL_SECONDS = 60.0
 SETTLE_SECONDS = 5.0
+LOOK_SECONDS = 0.05
+TRIES = 10
 
 
 def measure_live(run: Run) -> None:
@@ -47,7 +47,11 @@ def _measure(run: Run, group: str, cloud: Cloud, count: int) -> None:
     add = run.report.add
     with _bare_servers(run, min(BARE, count)) as pids:
         add(group, "floor: bare websockets server", "MiB", [pss_mib(pid) for pid in pids])
-    with _users(run, group, cloud, count) as (websockets, took):
+    with Crowd() as crowd:
+        began = time.perf_counter()
+        with ThreadPoolExecutor(USERS_AT_ONCE) as threads:
+            list(threads.map(partial(_come, run, group, cloud, crowd), range(count)))
+        took = time.perf_counter() - began
         add(group, "opened, cold", "1/s", [count / took])
         time.sleep(SETTLE_SECONDS)
         memory = _memory_of_each(cloud)
@@ -61,42 +65,26 @@ def _measure(run: Run, group: str, cloud: Cloud, count: int) -> None:
         add(group, "emulated AWS at rest, polled by all", "% of a core", [used[1]])
         add(group, "dispatcher", "MiB", [pss_mib(dispatcher)])
         add(group, "emulated AWS", "MiB", [pss_mib(local)])
-        arrived, ended = _arrivals(cloud, websockets)
+        arrived = _arrivals(cloud, crowd, count)
         add(group, "a record has come to each", "ms", [seconds * 1000 for seconds in arrived])
         add(group, "sessions it did not come to", "", [count - len(arrived)])
-        for reason, number in ended.items():
+        for reason, number in crowd.ended.items():
             add(group, f"sessions that had ended: {reason}", "", [number])
 
 
-@contextmanager
-def _users(
-    run: Run, group: str, cloud: Cloud, count: int
-) -> Iterator[tuple[list[WebSocket], float]]:
-    """So many users who came and stay; how long it took them. A request that is told to come
-    back comes back."""
-    websockets: list[WebSocket] = []
-
-    def come(number: int) -> WebSocket:
-        if number % 50 == 0:
-            run.say(f"{group}: user {number}")
-        for _ in range(10):
-            try:
-                websocket = connect(cloud.get_session())
-            except NotServedError:
-                continue
-            websockets.append(websocket)
-            websocket.receive()
-            return websocket
-        raise NotServedError(f"user {number} was not served in ten tries")
-
-    began = time.perf_counter()
-    try:
-        with ThreadPoolExecutor(USERS_AT_ONCE) as threads:
-            list(threads.map(come, range(count)))
-        yield websockets, time.perf_counter() - began
-    finally:
-        for websocket in websockets:
-            websocket.close()
+def _come(run: Run, group: str, cloud: Cloud, crowd: Crowd, number: int) -> None:
+    """One user comes and stays; one that is told to come back comes back."""
+    if number % 50 == 0:
+        run.say(f"{group}: user {number}")
+    for _ in range(TRIES):
+        try:
+            websocket = connect(cloud.get_session())
+        except NotServedError:
+            continue
+        websocket.receive()
+        crowd.add(websocket)
+        return
+    raise NotServedError(f"user {number} was not served in {TRIES} tries")
 
 
 def _memory_of_each(cloud: Cloud) -> list[float]:
@@ -119,38 +107,16 @@ def _variable(pid: int, name: str) -> str | None:
     return variables.get(name)
 
 
-def _arrivals(cloud: Cloud, websockets: list[WebSocket]) -> tuple[list[float], Counter[str]]:
-    """Put a record; for each session to which it came the seconds that took, and how often others
-    ended, by the reason they gave."""
-    arrived: list[float] = []
-    ended: Counter[str] = Counter()
-    waiting = {websocket.fileno(): websocket for websocket in websockets}
-    poll = select.poll()
-    for descriptor in waiting:
-        poll.register(descriptor, select.POLLIN)
+def _arrivals(cloud: Cloud, crowd: Crowd, count: int) -> list[float]:
+    """Put a record, and wait until it came to all, or ended; the seconds that took for each."""
     began = time.perf_counter()
     cloud.put_record()
-    while waiting and (left := began + ARRIVAL_SECONDS - time.perf_counter()) > 0:
-        for descriptor, _ in poll.poll(left * 1000):
-            message = _message(waiting[descriptor])
-            if message["type"] == "records":
-                arrived.append(time.perf_counter() - began)
-            elif message["type"] == "bye":
-                ended[message["reason"]] += 1
-            else:
-                continue
-            poll.unregister(descriptor)
-            del waiting[descriptor]
-    return arrived, ended
-
-
-def _message(websocket: WebSocket) -> dict[str, Any]:
-    """The next message; a `bye` of ours where the connection just ended."""
-    try:
-        message: dict[str, Any] = json.loads(websocket.receive())
-    except OSError as error:
-        return {"type": "bye", "reason": f"without a word ({type(error).__name__})"}
-    return message
+    while (
+        len(crowd.arrived) + crowd.ended.total() < count
+        and time.perf_counter() - began < ARRIVAL_SECONDS
+    ):
+        time.sleep(LOOK_SECONDS)
+    return [came - began for came in crowd.arrived]
 
 
 @contextmanager

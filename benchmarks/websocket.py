@@ -13,7 +13,7 @@ SECONDS = 60.0
 """How long anything may take before the measurement has failed."""
 
 _FIRST_PAUSE_SECONDS = 0.001
-_TEXT = 1
+_TEXT, _PING, _PONG = 1, 9, 10
 
 
 class RefusedError(Exception):
@@ -37,17 +37,31 @@ class WebSocket:
         self._received = received
 
     def receive(self) -> str:
-        """The next text message; other frames are passed over. Raises OSError at the end."""
-        while True:
-            first, second = self._take(2)
-            length = second & 127
-            if length == 126:
-                length = int.from_bytes(self._take(2), "big")
-            elif length == 127:
-                length = int.from_bytes(self._take(8), "big")
-            payload = self._take(length)
-            if first & 15 == _TEXT:
-                return payload.decode()
+        """The next text message. Raises OSError at the end."""
+        while (text := self.frame()) is None:
+            pass
+        return text
+
+    def frame(self) -> str | None:
+        """Take the next frame: its text, or None for any other. A ping is answered.
+
+        Raises OSError at the end.
+        """
+        first, second = self._take(2)
+        length = second & 127
+        if length == 126:
+            length = int.from_bytes(self._take(2), "big")
+        elif length == 127:
+            length = int.from_bytes(self._take(8), "big")
+        payload = self._take(length)
+        if first & 15 == _PING:  # masked with nothing, which is a mask too
+            self._connection.sendall(bytes([0x80 | _PONG, 0x80 | length]) + bytes(4) + payload)
+        return payload.decode() if first & 15 == _TEXT else None
+
+    @property
+    def has_more(self) -> bool:
+        """Whether something was received that is not taken yet."""
+        return bool(self._received)
 
     def close(self) -> None:
         """Leave, as a closed tab does."""
