@@ -83,6 +83,14 @@ class QuickTable(Table):  # type: ignore[misc]
             self.items[hash_key][range_key] = item
         self.note(item)
 
+    def all_items(self) -> list[Item]:
+        """In the order of their keys, as moto has them, but each key is read once."""
+        if not self.has_range_key:
+            return sorted(self.items.values(), key=_primary_key)
+        return sorted(
+            (item for of in self.items.values() for item in of.values()), key=_primary_key
+        )
+
     def query(self, *arguments: Any, **settings: Any) -> Any:
         asked = _QUERY.bind(self, *arguments, **settings).arguments
         candidates = self._candidates(asked)
