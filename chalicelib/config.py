@@ -28,13 +28,15 @@ VARIABLES: Mapping[str, str] = {
     "CALLBACK_BASE_URL": "base URL of this API as containers reach it; default: the request's own",
     "CONTAINER_AWS_ENDPOINT_URL": "AWS endpoint as containers reach it; default: AWS itself",
     "ALLOWED_ORIGINS": "origins of pages that may open sessions, comma separated, or *",
-    "SESSION_URL_TEMPLATE": "what a browser opens; {ip} {dashed_ip} {port} {path}",
+    "SESSION_URL_TEMPLATE": "what a browser opens; {id} {ip} {dashed_ip} {port} {path}",
     "DEFAULT_WAIT_SECONDS": "how long GET /session waits for a cold start unless told",
     "POOL_MIN": "minimum of the default app's warm pool, over what the apps file says",
     "AUTH_MODE": "how callers are known: none, api_key, iam or jwt",
     "USER_POOL_ARNS": "for jwt: ARNs of the Cognito user pools, comma separated",
     "API_KEYS": "for api_key: NAME:SHA256HEX of each key, comma separated",
     "OPERATORS": "names that may manage every session, comma separated",
+    "ADDRESSES": "which addresses containers are told by: public, or private behind a router",
+    "ROUTER_KEY": "SHA-256 in hex of the key that a router asks with; default: there is none",
     "CAPACITY_PROVIDER": "ECS capacity provider of EC2 apps; default: whatever hosts there are",
     "TASK_SUBNETS": "for Fargate apps: subnets of their tasks, comma separated",
     "TASK_SECURITY_GROUPS": "for Fargate apps: security groups of their tasks, comma separated",
@@ -63,6 +65,9 @@ class Config:
     """ARN or name of a secret; None = FEED_URL says all there is to say."""
     feed_max_records: int = 100_000
     feed_backfill_seconds: int = 600
+    private_addresses: bool = False
+    router_key: str | None = None
+    """SHA-256 in hex; None = nobody may ask where a session is."""
     capacity_provider: str | None = None
     """None = EC2 tasks go to the hosts there are, and no host is added for them."""
     task_subnets: tuple[str, ...] = ()
@@ -129,7 +134,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         )
     template = environ.get("SESSION_URL_TEMPLATE", "ws://{ip}:{port}{path}")
     try:
-        template.format(ip="192.0.2.1", dashed_ip="192-0-2-1", port=1, path="/")
+        template.format(id="", ip="192.0.2.1", dashed_ip="192-0-2-1", port=1, path="/")
     except (KeyError, IndexError, ValueError) as error:
         raise ConfigurationError(f"SESSION_URL_TEMPLATE: {error!r}") from error
     apps = load_apps(Path(apps_file) if apps_file else None)
@@ -155,10 +160,26 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         feed_password_secret=environ.get("FEED_PASSWORD_SECRET") or None,
         feed_max_records=_whole(environ, "FEED_MAX_RECORDS", 100_000),
         feed_backfill_seconds=_whole(environ, "FEED_BACKFILL_SECONDS", 600),
+        private_addresses=_one_of(environ, "ADDRESSES", "public", "private") == "private",
+        router_key=_digest(environ, "ROUTER_KEY"),
         capacity_provider=environ.get("CAPACITY_PROVIDER") or None,
         task_subnets=_list(environ, "TASK_SUBNETS"),
         task_security_groups=_list(environ, "TASK_SECURITY_GROUPS"),
     )
+
+
+def _one_of(environ: Mapping[str, str], name: str, *choices: str) -> str:
+    value = environ.get(name) or choices[0]
+    if value not in choices:
+        raise ConfigurationError(f"{name}: one of {', '.join(choices)}, not {value!r}")
+    return value
+
+
+def _digest(environ: Mapping[str, str], name: str) -> str | None:
+    value = environ.get(name) or None
+    if value is not None and not re.fullmatch(r"[0-9a-f]{64}", value):
+        raise ConfigurationError(f"{name}: SHA-256 in hex")
+    return value
 
 
 def _list(environ: Mapping[str, str], name: str) -> tuple[str, ...]:

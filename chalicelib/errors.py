@@ -36,6 +36,13 @@ class UnauthorizedError(UsherError):
     code = "unauthorized"
 
 
+class NoRouteError(UsherError):
+    """No container may be reached by this path. 403: nginx's auth_request knows no 404."""
+
+    status = 403
+    code = "no_route"
+
+
 class NotFoundError(UsherError):
     """No such session, or none of yours."""
 

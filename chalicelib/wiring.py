@@ -182,7 +182,9 @@ def build(
         claims=claims,
         launches=launches,
         launcher=launcher,
-        addresses=Addresses(aws.ecs, aws.ec2, config.cluster, outside.now),
+        addresses=Addresses(
+            aws.ecs, aws.ec2, config.cluster, outside.now, private=config.private_addresses
+        ),
         config=config,
         metrics=metrics,
         arrivals=arrivals,

@@ -1,6 +1,8 @@
 """A certificate authority for tests."""
 
+import base64
 import datetime
+import hashlib
 import ipaddress
 from pathlib import Path
 
@@ -22,6 +24,11 @@ class Authority:
         self.file = folder / "authority.pem"
         signed = built.sign(self._key, hashes.SHA256())
         self.file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+        public = self._key.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        self.pin = base64.b64encode(hashlib.sha256(public).digest()).decode()
+        """What Chromium's --ignore-certificate-errors-spki-list takes: this authority, no other."""
 
     def issue(self, folder: Path, *names: str) -> tuple[Path, Path]:
         """Write fullchain.pem and privkey.pem; the serial number is new each time."""
@@ -42,7 +49,8 @@ class Authority:
                 serialization.NoEncryption(),
             )
         )
-        certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+        chain = signed.public_bytes(serialization.Encoding.PEM) + self.file.read_bytes()
+        certificate.write_bytes(chain)
         return certificate, private
 
     def _builder(

@@ -23,6 +23,10 @@ def chromium_path() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
+def nginx_path() -> str | None:
+    return shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+
+
 def _needs(missing: str, *marks: pytest.MarkDecorator):
     def decorate(test):
         for mark in marks:
@@ -51,3 +55,7 @@ def needs_chromium(test):
 def needs_redis(test):
     found = shutil.which("redis-server") or shutil.which("valkey-server")
     return _needs("" if found else "no redis-server or valkey-server")(test)
+
+
+def needs_nginx(test):
+    return _needs("" if nginx_path() else "no nginx")(test)

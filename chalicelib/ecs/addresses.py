@@ -1,4 +1,7 @@
-"""The public address of a task: which host it runs on, and what the world calls that host."""
+"""The address of a task: which host it runs on, and what the world calls that host.
+
+Or what the network it is in calls it, where clients come by a router inside that network.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,17 +13,26 @@ CACHE_SECONDS = 300
 
 
 class Addresses:
-    """Finds public IPs, two calls for a host and none for a host seen lately."""
+    """Finds IPs, two calls for a host and none for a host seen lately."""
 
-    def __init__(self, ecs: Any, ec2: Any, cluster: str, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        ecs: Any,
+        ec2: Any,
+        cluster: str,
+        now: Callable[[], float],
+        *,
+        private: bool = False,
+    ) -> None:
         self._ecs = ecs
         self._ec2 = ec2
         self._cluster = cluster
         self._now = now
+        self._private = private
         self._cache: dict[str, tuple[str, float]] = {}
 
-    def public_ip(self, change: TaskChange) -> str | None:
-        """The public IP of a running task, or None where it has none (yet)."""
+    def ip(self, change: TaskChange) -> str | None:
+        """The IP of a running task, or None where it has none (yet)."""
         if change.network_interface_id is not None:  # the task's own: seen once, never again
             return self._of_interface(change.network_interface_id)
         host = change.container_instance_arn
@@ -43,12 +55,15 @@ class Addresses:
         instance_id = answer["containerInstances"][0]["ec2InstanceId"]
         reservations = self._ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]
         instances = [i for reservation in reservations for i in reservation["Instances"]]
-        return instances[0].get("PublicIpAddress") if instances else None
+        name = "PrivateIpAddress" if self._private else "PublicIpAddress"
+        return instances[0].get(name) if instances else None
 
     def _of_interface(self, network_interface_id: str) -> str | None:
         answer = self._ec2.describe_network_interfaces(NetworkInterfaceIds=[network_interface_id])
         interfaces = answer["NetworkInterfaces"]
         if not interfaces:
             return None
+        if self._private:
+            return str(interfaces[0]["PrivateIpAddress"])
         ip = interfaces[0].get("Association", {}).get("PublicIp")
         return str(ip) if ip else None

@@ -13,6 +13,7 @@ def address_of(session: Session, url_template: str) -> dict[str, Any]:
     path = f"/{session.uuid}"
     ip = session.ip or ""
     url = url_template.format(
+        id=session.id,
         ip=f"[{ip}]" if ":" in ip else ip,
         dashed_ip=ip.replace(".", "-").replace(":", "-"),
         port=session.port,

@@ -1,12 +1,15 @@
 """Sessions over HTTP, from the launch queue and on the clock: parse, call, render."""
 
+import hashlib
+import hmac
+import time
 from typing import Any
 
 from chalice.app import Blueprint, Rate, Response, SQSEvent
 
 from chalicelib.callers import Caller, identify
 from chalicelib.config import MAX_WAIT_SECONDS, authorization, launches_queue, stage
-from chalicelib.errors import UnauthorizedError
+from chalicelib.errors import NoRouteError, UnauthorizedError
 from chalicelib.http import CORS, answer, answering, authorizer_for, json_body
 from chalicelib.sessions.answers import body_of, retry_after, status_of
 from chalicelib.sessions.launch_queue import LaunchAgain, Tend, read_message
@@ -57,12 +60,29 @@ def stop_session(session_id: str) -> Response:
 def hear_container(session_id: str) -> Response:
     """A container says how it is."""
     request = routes.current_request
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not key:
-        raise UnauthorizedError("send the session's key as a bearer token")
+    key = _bearer(request)
     callback, words = parse_callback(json_body(request.raw_body))
     services().sessions.hear(parse_session_id(session_id), key, callback, words)
     return answer({})
+
+
+@routes.route("/route", methods=["GET"])
+@answering
+def find_container() -> Response:
+    """A router asks where the container of a path is: the answer is in X-Usher-Address.
+
+    Id and path come in headers, because URLs end up in logs. nginx may keep the answer until
+    this second is over.
+    """
+    request = routes.current_request
+    expected = services().config.router_key
+    key = hashlib.sha256(_bearer(request).encode()).hexdigest()
+    if expected is None or not hmac.compare_digest(key, expected):
+        raise NoRouteError("this key is no router's")
+    session_id = request.headers.get("x-session-id", "")
+    address = services().sessions.locate(session_id, request.headers.get("x-session-path", ""))
+    headers = {"X-Usher-Address": address, "X-Accel-Expires": f"@{int(time.time())}"}
+    return answer({}, headers=headers)
 
 
 @routes.on_sqs_message(queue=launches_queue(stage()), batch_size=1, name="launch_queued")
@@ -91,6 +111,13 @@ def _render(session: Session) -> Response:
             "Retry-After": str(retry_after(session)),
         }
     return answer(body_of(session, services().config.session_url_template), status, headers)
+
+
+def _bearer(request: Any) -> str:
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not key:
+        raise UnauthorizedError("send the key as a bearer token")
+    return str(key)
 
 
 def _caller() -> Caller:

@@ -14,6 +14,7 @@ from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.errors import (
     ConflictError,
+    NoRouteError,
     NotFoundError,
     StartFailedError,
     UnauthorizedError,
@@ -24,7 +25,7 @@ from chalicelib.sessions import lifecycle
 from chalicelib.sessions.arrivals import Arrivals
 from chalicelib.sessions.claims import Claims
 from chalicelib.sessions.launching import Launches
-from chalicelib.sessions.model import COMING, Reason, Session, State, session_id_of
+from chalicelib.sessions.model import COMING, HANDED_OUT, Reason, Session, State, session_id_of
 from chalicelib.sessions.records import Records
 from chalicelib.sessions.requests import DispatchRequest
 from chalicelib.sessions.table import SessionsTable
@@ -95,6 +96,20 @@ class Sessions:
         if session is None or not caller.may_manage(session.owner):
             raise NotFoundError("no such session")
         return session
+
+    def locate(self, session_id: str, path: str) -> str:
+        """`ip:port` of the container that a client with this id and secret path may reach.
+
+        Raises NoRouteError. The record is read consistently: who ended is not found any more.
+        """
+        session = self._table.get(session_id) if session_id else None
+        if (
+            session is None
+            or session.state not in HANDED_OUT
+            or not hmac.compare_digest(f"/{session.uuid}".encode(), path.encode())
+        ):
+            raise NoRouteError("no live session has this path")
+        return f"{session.ip}:{session.port}"
 
     def stop(
         self, session_id: str, reason: Reason, cause: str, *, only: State | None = None
@@ -195,7 +210,7 @@ class Sessions:
         if change.host_port is None and change.network_interface_id is None:
             # ECS fills networkBindings a moment after RUNNING: one look, no polling
             change = self._launcher.describe([change.task_arn]).get(change.task_arn, change)
-        return change, self._addresses.public_ip(change)
+        return change, self._addresses.ip(change)
 
     def _app_of(self, session: Session) -> App:
         app = self._config.apps.get(session.app)
