@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 _INCOMPLETE = object()
 _CRLF = b"\r\n"
+_BULK, _ARRAY = b"$*"
 
 MAX_LINE_BYTES = 64 * 1024
 
@@ -76,54 +77,48 @@ class Parser:
 
     def _next(self, buffer: bytes, at: int) -> tuple[Any, int]:
         """A whole reply and where it ends, or where to go on with more."""
+        stack = self._open
         while True:
-            value, end = self._element(buffer, at)
-            if value is _INCOMPLETE:
-                return value, at
-            at = end
-            if isinstance(value, _Array):
-                if value.size > 0:
-                    self._open.append(([], value.size))
+            end = buffer.find(_CRLF, at)
+            if end < 0:
+                self._want_line(len(buffer) - at)
+                return _INCOMPLETE, at
+            kind, begin = buffer[at], end + 2
+            value: Any = None
+            if kind == _BULK:
+                size = _number(buffer[at + 1 : end])
+                if size >= 0:
+                    end = begin + size
+                    if len(buffer) < end + 2:
+                        self._wanted = end + 2 - at
+                        return _INCOMPLETE, at
+                    value, begin = buffer[begin:end], end + 2
+            elif kind == _ARRAY:
+                size = _number(buffer[at + 1 : end])
+                if size > 0:
+                    at = begin
+                    stack.append(([], size))
                     continue
-                value = [] if value.size == 0 else None
-            while self._open:
-                items, size = self._open[-1]
+                value = [] if size == 0 else None
+            else:
+                value = _simple(buffer[at : at + 1], buffer[at + 1 : end])
+            at = begin
+            while stack:
+                items, size = stack[-1]
                 items.append(value)
                 if len(items) < size:
                     break
-                value = self._open.pop()[0]
+                value = stack.pop()[0]
             else:
                 return value, at
 
-    def _element(self, buffer: bytes, at: int) -> tuple[Any, int]:
-        end = buffer.find(_CRLF, at)
-        if end < 0:
-            if len(buffer) - at > MAX_LINE_BYTES:
-                raise RespError("a line without an end")
-            self._wanted = len(buffer) - at + 1
-            return _INCOMPLETE, at
-        kind, line, end = buffer[at : at + 1], buffer[at + 1 : end], end + 2
-        if kind == b"$":
-            return self._bulk(buffer, at, end, _number(line))
-        return _simple(kind, line), end
-
-    def _bulk(self, buffer: bytes, at: int, begin: int, size: int) -> tuple[Any, int]:
-        if size < 0:
-            return None, begin
-        end = begin + size
-        if len(buffer) < end + 2:
-            self._wanted = end + 2 - at
-            return _INCOMPLETE, at
-        return buffer[begin:end], end + 2
-
-
-class _Array(NamedTuple):
-    size: int
+    def _want_line(self, held: int) -> None:
+        if held > MAX_LINE_BYTES:
+            raise RespError("a line without an end")
+        self._wanted = held + 1
 
 
 def _simple(kind: bytes, line: bytes) -> Any:
-    if kind == b"*":
-        return _Array(_number(line))
     if kind == b":":
         return _number(line)
     if kind == b"+":

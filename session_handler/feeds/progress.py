@@ -170,22 +170,23 @@ class Progress:
         """What `entry`, the next one of the stream, is to the session."""
         shard = entry.shard_id
         position = self._ahead.get(shard)
+        here = After(entry.sequence, entry.subsequence)
         if isinstance(position, After):
-            if entry.position <= position:
+            if here <= position:
                 return Verdict.DELIVERED
             is_gap = entry.previous is None or entry.previous > position
         elif not self._wants_new(entry, position):
-            self._seen[shard] = After(*entry.position)
+            self._seen[shard] = here
             return Verdict.DELIVERED
         else:
             before = entry.previous
             is_gap = before is not None and self._may_have_missed(shard, position, After(*before))
-        self._ahead[shard] = After(*entry.position)
+        self._ahead[shard] = here
         return Verdict.AFTER_GAP if is_gap else Verdict.WANTED
 
     def delivered(self, entry_id: EntryId, entry: Entry) -> None:
-        """`entry` was delivered, and all that was judged before it."""
-        self._confirm(entry.shard_id, After(*entry.position))
+        """`entry` was delivered, and all that was judged before it of its shard."""
+        self._confirm(entry.shard_id, After(entry.sequence, entry.subsequence))
         if self._is_following:
             self._delivered_to = entry_id
 

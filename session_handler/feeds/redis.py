@@ -232,16 +232,18 @@ class RedisFeed:
         await self._deliver_all(wanted, deliver)
 
     async def _deliver_all(self, items: list[Item], deliver: Deliver) -> None:
-        pending: list[Item] = []
+        pending: dict[str, Item] = {}
 
         def records() -> Iterator[Record]:
             for item in items:
-                pending.append(item)
-                yield decode_record(item[1])
+                entry = item[1]
+                pending.pop(entry.shard_id, None)  # the newest entry goes last
+                pending[entry.shard_id] = item
+                yield decode_record(entry)
 
         def passed(_: Record) -> str:
             """All up to this record, the last one taken from `records`, was delivered."""
-            for entry_id, entry in pending:
+            for entry_id, entry in pending.values():
                 self._progress.delivered(entry_id, entry)
             pending.clear()
             return self._progress.cursor
