@@ -22,6 +22,7 @@ VARIABLES: Mapping[str, str] = {
     "AWS_REGION": "region of everything",
     "APPS_FILE": "path of the apps file; default: the one beside this module",
     "FEED_URL": "what containers stream: kinesis://STREAM or redis://HOST:PORT/STREAM",
+    "FEED_RELAY_URL": "the fan-out feed as the relay reaches it; default: FEED_URL",
     "FEED_PASSWORD_SECRET": "secret in Secrets Manager with the password that FEED_URL leaves out",
     "FEED_MAX_RECORDS": "about how many records the fan-out feed keeps",
     "FEED_BACKFILL_SECONDS": "how much of the stream refills a fan-out feed that lost everything",
@@ -61,6 +62,8 @@ class Config:
     auth_mode: AuthMode
     api_keys: Mapping[str, str]
     operators: frozenset[str]
+    feed_relay_url: str | None = None
+    """The fan-out feed as the relay reaches it, if not as containers do."""
     feed_password_secret: str | None = None
     """ARN or name of a secret; None = FEED_URL says all there is to say."""
     feed_max_records: int = 100_000
@@ -157,6 +160,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         auth_mode=authorization(environ)[0],
         api_keys=_api_keys(environ.get("API_KEYS", "")),
         operators=frozenset(_list(environ, "OPERATORS")),
+        feed_relay_url=environ.get("FEED_RELAY_URL") or None,
         feed_password_secret=environ.get("FEED_PASSWORD_SECRET") or None,
         feed_max_records=_whole(environ, "FEED_MAX_RECORDS", 100_000),
         feed_backfill_seconds=_whole(environ, "FEED_BACKFILL_SECONDS", 600),

@@ -186,6 +186,7 @@ class Cloud:
             "CALLBACK_BASE_URL": f"http://{machines.addresses[port]}",
             "CONTAINER_AWS_ENDPOINT_URL": self._seen_by_containers(machines),
             "FEED_URL": self._feed.url(machines.addresses),
+            "FEED_RELAY_URL": self._feed.relay_url,
             "ALLOWED_ORIGINS": f"http://127.0.0.1:{port},http://localhost:{port}",
             "USHER_LOCAL_RUN": self.run.run_id,
             "PYTHONUNBUFFERED": "1",

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from local.machines import LOOPBACK
 from local.options import ROOT, Options
 from local.provision import ACCOUNT
 from local.redis_server import NoRedisError, RedisServer, find_program
@@ -85,6 +86,13 @@ class Feed:
         if self._redis is None:
             return f"kinesis://{self._stream}"
         return self._redis.url(addresses[self._redis.port], self._stream)
+
+    @property
+    def relay_url(self) -> str:
+        """FEED_RELAY_URL: the relay is no container, and need not find a way back to loopback."""
+        if self._redis is None:
+            return ""
+        return self._redis.url(f"{LOOPBACK}:{self._redis.port}", self._stream)
 
     def begin(self, invoker: Invoker, region: str) -> None:
         """Let the relay begin now, not with the first record: what is wrong shows here.

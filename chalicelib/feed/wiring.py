@@ -45,7 +45,7 @@ def build(config: Config) -> "Relay":
     from chalicelib.feed.stream import RedisStream
     from chalicelib.wiring import services
 
-    url = FanoutUrl.parse(config.feed_url)
+    url = FanoutUrl.parse(config.feed_relay_url or config.feed_url)
     session = boto3.session.Session(region_name=config.region)
     kinesis = session.client(
         "kinesis", config=ClientConfig(retries={"mode": "standard", "total_max_attempts": 6})
