@@ -7,6 +7,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from tests.integration.sessions import client_of, dispatch
 from tests.kinesis_server import FakeKinesis
 from tests.session_process import ROOT, CallbackServer, SessionProcess
 
@@ -149,3 +150,70 @@ def test_an_app_that_fails_to_stop_does_not_keep_the_session(start):
             receive(websocket)
         assert session.exit_code() == 0
         assert "no stop" in session.log
+
+
+def test_without_an_app_the_client_may_filter(kinesis):
+    with SessionProcess(kinesis) as session, connect(session.until_ready().url) as websocket:
+        assert receive(websocket)["type"] == "hello"
+        kinesis.put({"n": 0})
+        assert receive(websocket)["records"][0]["data"] == {"n": 0}
+        wish = {"city": {"in": ["Oslo", "Rome"]}, "price": {"min": 2}}
+        websocket.send(json.dumps({"type": "app", "filter": wish}))
+        assert receive(websocket) == {"type": "app", "filter": wish}
+        for number, city in enumerate(["Oslo", "Bonn", "Rome", "Bonn", "Oslo"]):
+            kinesis.put({"city": city, "price": number})
+        kinesis.put(b"no json")
+        records = []
+        while len(records) < 2:
+            records += receive(websocket)["records"]
+        assert [(r["data"]["city"], r["data"]["price"]) for r in records] == [
+            ("Rome", 2),
+            ("Oslo", 4),
+        ]
+        websocket.send('{"type":"app","filter":{"price":{"least":1}}}')
+        error = receive(websocket)["error"]
+        assert (error["code"], "price" in error["message"]) == ("bad_filter", True)
+        websocket.send('{"type":"app","nothing":"of interest"}')
+        websocket.send(iter(['{"type":"app",', '"filter"', ":null}"]))  # in three fragments
+        assert receive(websocket) == {"type": "app", "filter": None}
+        kinesis.put({"n": 1})
+        assert receive(websocket)["records"][0]["data"] == {"n": 1}
+
+
+APPS_WITH_EXAMPLE = """
+default = "suburbs"
+
+[apps.suburbs]
+image = "usher-session"
+session_app = "session_handler.examples.suburbs:Suburbs"
+"""
+
+
+def test_the_example_counts_in_a_container_of_its_own(start_cloud, tmp_path):
+    apps = tmp_path / "apps.toml"
+    apps.write_text(APPS_WITH_EXAMPLE)
+    cloud = start_cloud(apps=apps)
+    with client_of(dispatch(cloud)) as (websocket, hello):
+        assert hello["app"] == "suburbs"
+        listings = [
+            {"suburb": "Fernbank", "status": "for sale", "price": 400_000},
+            {"suburb": "Fernbank", "status": "sold", "price": 500_000},
+            {"suburb": "Tui Rise", "status": "sold prior"},
+            {"suburb": ["no", "name"]},
+        ]
+        for listing in listings:
+            cloud.client("kinesis").put_record(
+                StreamName=cloud.stream, PartitionKey="key", Data=json.dumps(listing).encode()
+            )
+        forwarded, suburbs = [], {}
+        while len(forwarded) < 4 or len(suburbs) < 2 or suburbs["Fernbank"]["updates"] < 2:
+            message = receive(websocket)
+            forwarded += [record["data"] for record in message.get("records", ())]
+            suburbs |= message.get("suburbs", {})
+        assert forwarded == listings
+        assert suburbs == {
+            "Fernbank": {"updates": 2, "sold": 1, "meanPrice": 450_000},
+            "Tui Rise": {"updates": 1, "sold": 1, "meanPrice": None},
+        }
+        websocket.send('{"type":"app","report":true}')
+        assert receive(websocket) == {"type": "app", "suburbs": suburbs}

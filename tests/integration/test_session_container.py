@@ -487,6 +487,35 @@ def reconnect(session):
     until(opened, "a connection")
 
 
+def test_a_client_that_does_not_answer_pings_is_given_up(callbacks):
+    pings = {"PING_INTERVAL_SECONDS": "0.2", "PING_TIMEOUT_SECONDS": "0.2"}
+    with (
+        SessionProcess(callbacks=callbacks, **pings) as session,
+        socket.create_connection(("127.0.0.1", session.until_ready().port)) as sock,
+    ):
+        sock.sendall(handshake(session))
+        assert session.exit_code() == 0
+    assert callbacks.types == ["ready", "connected", "disconnected", "stopping"]
+
+
+@pytest.mark.parametrize("setting", ["none", "deflate"])
+def test_compression_is_agreed_on_only_where_it_was_asked_for(kinesis, setting):
+    with (
+        SessionProcess(kinesis, COMPRESSION=setting) as session,
+        connect(session.until_ready().url, compression="deflate") as websocket,
+    ):
+        agreed = websocket.response.headers.get("Sec-WebSocket-Extensions", "")
+        assert ("permessage-deflate" in agreed) is (setting == "deflate")
+        hello_of(websocket)
+        kinesis.put({"text": "much the same " * 500})
+        assert take(websocket, 1)[0][0]["data"]["text"].startswith("much the same")
+
+
+def test_a_plain_request_for_the_websocket_is_told_to_upgrade(lasting):
+    status, _, _ = get(lasting, f"/{lasting.uuid}")
+    assert status == 426
+
+
 # Drops and resuming
 
 

@@ -282,7 +282,7 @@ def assert_in_order(stream, seen):
         assert all(position > (sequence, subsequence) for position in later)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(steps_of(*CALM, "fanout", "direct"), st.sampled_from(sorted(READERS)))
 def test_cursors_go_on_in_either_feed(steps, first):
     stream, wanted, seen, gaps = play(steps, first)
@@ -291,7 +291,7 @@ def test_cursors_go_on_in_either_feed(steps, first):
     assert_in_order(stream, seen)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(steps_of(*CALM, "fanout", "direct", "forget"), st.sampled_from(sorted(READERS)))
 def test_a_server_that_forgot_and_was_filled_again_changes_nothing(steps, first):
     stream, wanted, seen, gaps = play(steps, first)
@@ -300,7 +300,7 @@ def test_a_server_that_forgot_and_was_filled_again_changes_nothing(steps, first)
     assert_in_order(stream, seen)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(steps_of(*CALM, "fanout", "forget", "trim"), st.sampled_from(sorted(READERS)))
 def test_what_is_trimmed_is_told_and_nothing_comes_twice(steps, first):
     _, wanted, seen, gaps = play(steps, first)
