@@ -42,7 +42,7 @@ from local.ecs.buckets import UNLIMITED
 from local.ecs.engine import Engine, HostSlot
 from local.ecs.model import Task
 from local.ecs.ports import Ports
-from local.endpoint import Endpoint, Hosts
+from local.endpoint import OBSERVER, Endpoint, Hosts
 from local.faults import Faults
 from local.hosts.base import ContainerSpec, Exit
 from local.moto_calls import Moto
@@ -107,6 +107,8 @@ class Wire:
         self.dead = False
         self.point = point
         self.struck = False
+        self.meanwhile: tuple[int, Callable[[], None]] | None = None
+        """What happens elsewhere just before the so many-th call; None once it has happened."""
 
     def attach(self, client: Any) -> None:
         """Have this client's requests come here."""
@@ -117,6 +119,9 @@ class Wire:
     def _begin(self, model: Any, **_: Any) -> None:
         if self.dead:
             raise ProcessDiedError
+        if self.meanwhile is not None and self.meanwhile[0] == len(self.calls) + 1:
+            happen, self.meanwhile = self.meanwhile[1], None
+            happen()
         self.calls.append(f"{model.service_model.endpoint_prefix}.{model.name}")
         self._of_thread.number = len(self.calls)
 
@@ -276,7 +281,7 @@ class Lab:
         os.environ |= {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
         os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
         self.config = _CONFIG
-        self.wire, own_wire = Wire(self._answer), Wire(self._answer)
+        self.wire, own_wire = Wire(self._answer), Wire(self._answer_unseen)
         self._clients, self.aws = self._attached(self.wire), self._attached(own_wire)
         """The test's own clients: nothing happens to their calls."""
         self._moto = Moto(port=0)
@@ -292,6 +297,11 @@ class Lab:
 
     def _answer(self, request: Request) -> Answer | None:
         return self._endpoint.answer(_undelayed(request))
+
+    def _answer_unseen(self, request: Request) -> Answer | None:
+        """Neither counted nor hit by fault switches."""
+        headers = {**request.headers, "user-agent": OBSERVER}
+        return self._answer(replace(request, headers=headers))
 
     def _attached(self, wire: Wire) -> Clients:
         clients = clients_for(self.config)
@@ -370,8 +380,15 @@ class Lab:
     def process(self) -> Services:
         """A new process of the dispatcher, remembering nothing."""
         self.wire.reset(None)
+        return self._build(self._clients)
+
+    def other_process(self) -> Services:
+        """One that works at the same time, and that nothing happens to."""
+        return self._build(self.aws)
+
+    def _build(self, clients: Clients) -> Services:
         outside = Outside(now=self.now, sleep=self.now.move, probe=self.probe)
-        return build(self.config, self._clients, outside)
+        return build(self.config, clients, outside)
 
     # What the dispatcher is told.
 
@@ -459,6 +476,10 @@ class Lab:
         """Those that run, in the order of their start on each host."""
         return [c for host in self._hosts for c in list(host.containers) if c.running]
 
+    def containers_on(self, number: int) -> list[Container]:
+        """Those that run on a host."""
+        return [c for c in self._hosts[number].containers if c.running]
+
     def container_of(self, session_id: str) -> Container:
         """The running container of a session."""
         self.settle()
@@ -512,6 +533,12 @@ class Lab:
                 host.exit(container.runtime_id, Exit(code))
         self.settle()
 
+    def drain_host(self, number: int) -> None:
+        """A host is to be taken away: it takes no more tasks."""
+        instances = self.aws.ecs.list_container_instances(cluster=self.config.cluster)
+        arns = instances["containerInstanceArns"]
+        self._set_status(arns[number : number + 1], "DRAINING")
+
     def kill_host(self, number: int) -> None:
         """A host dies."""
         assert self._engine is not None
@@ -556,11 +583,13 @@ class Lab:
         return {session.id: session for session in found}
 
     def counters(self) -> dict[str, int]:
-        """What the limits count, where it is not zero."""
+        """What the limits count, where it is not zero; but for the rates, which nothing lowers."""
         return {
             item["id"]["S"]: int(item["n"]["N"])
             for item in self.items()
-            if item["id"]["S"].startswith("limit#") and int(item["n"]["N"])
+            if item["id"]["S"].startswith("limit#")
+            and not item["id"]["S"].startswith("limit#second/")
+            and int(item["n"]["N"])
         }
 
     # Requests.

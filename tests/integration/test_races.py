@@ -91,12 +91,13 @@ def ask(cloud: RunningCloud, path: str, **headers: str) -> Reply:
             return Reply(error.code, json.load(error), error.headers["Retry-After"])
 
 
-def at_once(number: int, act: Callable[[int], Any]) -> list[Any]:
-    """So many threads, and none begins before all are there."""
-    barrier = threading.Barrier(number)
+def at_once(number: int, act: Callable[[int], Any], seconds: float = 0.0) -> list[Any]:
+    """So many threads; none begins before all are there, all begin within `seconds`."""
+    barrier, pause = threading.Barrier(number), threading.Event()
 
     def run(n: int) -> Any:
         barrier.wait(60)
+        pause.wait(seconds * n / number)
         return act(n)
 
     with ThreadPoolExecutor(number) as threads:
@@ -156,11 +157,18 @@ def told_or_served(replies: list[Reply]) -> Counter[int]:
 
 
 @pytest.fixture(scope="module")
-def pools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCloud]:
+def filled_pools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCloud]:
     """A cloud with a pool of 20 and one of 100, filled by several tenders at once."""
     folder = tmp_path_factory.mktemp("pools")
     with running(folder, POOLS) as cloud:
         yield cloud
+
+
+@pytest.fixture
+def pools(filled_pools: RunningCloud) -> Iterator[RunningCloud]:
+    """The same cloud for all; each test leaves nobody behind."""
+    yield filled_pools
+    end_all(filled_pools)
 
 
 @contextmanager
@@ -196,7 +204,6 @@ def test_64_threads_race_on_20_warm_sessions(pools: RunningCloud) -> None:
     warm = [r.body for r in replies if r.status == 200 and r.body["warm"]]
     assert len(warm) == SMALL
     assert len({body["path"] for body in warm}) == len({body["port"] for body in warm}) == SMALL
-    end_all(pools)
 
 
 def test_300_requests_in_about_a_second_against_a_pool_of_100(pools: RunningCloud) -> None:
@@ -204,7 +211,7 @@ def test_300_requests_in_about_a_second_against_a_pool_of_100(pools: RunningClou
         return sum(is_held(s) for s in sessions(pools))
 
     with watching(lambda: total() <= TOTAL) as seen:
-        replies = at_once(300, lambda _: ask(pools, "/session?app=large&wait=0"))
+        replies = at_once(300, lambda _: ask(pools, "/session?app=large&wait=0"), seconds=1.0)
     statuses = told_or_served(replies)
     warm = [r for r in replies if r.status == 200 and r.body["warm"]]
     assert len(warm) == LARGE
@@ -217,7 +224,6 @@ def test_300_requests_in_about_a_second_against_a_pool_of_100(pools: RunningClou
     wait_until(all_have_theirs, 120, "an address for everyone who was promised one")
     held = [s for s in sessions(pools) if is_held(s)]
     assert len({s.task_arn for s in held}) == len(held) == TOTAL
-    end_all(pools)
 
 
 def test_the_dispatcher_and_containers_killed_during_a_burst(pools: RunningCloud) -> None:
@@ -285,7 +291,7 @@ def test_500_parallel_requests_exceed_no_limit_at_any_instant(tmp_path: Path) ->
             return ask(cloud, f"/session?app={app}&wait=0", X_Api_Key=OWNERS[n % 2])
 
         with watching(within_limits) as seen:
-            replies = at_once(500, one)
+            replies = at_once(500, one, seconds=1.0)
             statuses = told_or_served(replies)
             assert statuses[429] >= 500 - ALL_MAXIMUM
             print(f"500 at once: {dict(statuses)}, looked {seen.looks} times")

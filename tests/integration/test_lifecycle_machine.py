@@ -1,0 +1,318 @@
+"""The whole life of sessions, with everything that may go wrong, in any order.
+
+Hypothesis makes up the story: clients that come, repeat themselves and go, containers that crash or
+fall silent, events that are dropped, late, doubled and overtaken, replies that are lost, processes
+that die in the middle, hosts that drain or die, deploys, and sweeps at any time.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+)
+
+from chalicelib.contract import Bye
+from chalicelib.ecs.failures import StopError
+from chalicelib.errors import UsherError
+from chalicelib.sessions.model import NEXT, Reason, Session, State
+from tests.integration.lab import (
+    Container,
+    Fate,
+    Lab,
+    Point,
+    ProcessDiedError,
+    check_at_rest,
+    check_invariants,
+)
+
+TOTAL, PER_OWNER, OF_COLD, WARM = 5, 3, 3, 2
+APPS = f"""
+[limits]
+total = {TOTAL}
+per_owner = {PER_OWNER}
+
+[apps.cold]
+image = "any"
+max_sessions = {OF_COLD}
+
+[apps.warm]
+image = "any"
+pool = {{minimum = {WARM}, maximum = 3}}
+"""
+PAUSES = (0, 20, 60, 60, 60, 320, 60, 60)
+
+
+def after(state: State) -> set[State]:
+    """The state, and all that it may lead to."""
+    return {state}.union(*(after(one) for one in NEXT[state]))
+
+
+_lab: list[Lab] = []
+_stories: Counter[str] = Counter()
+
+
+def the_lab() -> Lab:
+    """One for all stories: making clients takes longer than a story."""
+    if not _lab:
+        _lab.append(Lab())
+    return _lab[0]
+
+
+class Lifecycle(RuleBasedStateMachine):
+    """One story."""
+
+    told = Bundle("told")
+    """Sessions that a client was told of."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.lab = the_lab()
+        self.lab.fresh(APPS)
+        self.services = self.lab.process()
+        self.served: set[str] = set()
+        """Sessions whose client is there: nothing but what it or its host does may end them."""
+        self.seen: dict[str, State] = {}
+        self.keys: dict[tuple[str, str], str] = {}
+        self.hosts = 2
+        self.point: Point | None = None
+        """What is still to go wrong."""
+        _stories["stories"] += 1
+
+    def attempt(self, act: Callable[[], Any]) -> Any:
+        """What the dispatcher does may fail or die; then another process goes on."""
+        _stories["steps"] += 1
+        self.lab.wire.reset(self.point)
+        try:
+            return act()
+        except (UsherError, ClientError, BotoCoreError, StopError):
+            _stories["failed"] += 1
+        except ProcessDiedError:
+            _stories["died"] += 1
+        finally:
+            if self.lab.wire.struck:
+                _stories[str(self.point and self.point.fate.name)] += 1
+                self.point = None
+            if self.lab.wire.dead:
+                self.services = self.lab.process()
+            self.lab.wire.reset(None)
+        return None
+
+    # People.
+
+    @rule(
+        target=told,
+        app=st.sampled_from(["cold", "warm"]),
+        owner=st.sampled_from(["ann", "bob"]),
+        key=st.sampled_from([None, "k1", "k2"]),
+    )
+    def asks(self, app: str, owner: str, key: str | None) -> Any:
+        full_key = (owner, f"{app}{key}")
+        known = self.lab.sessions().get(self.keys.get(full_key, ""))
+        request = self.lab.request(app, owner, key and f"{app}{key}")
+        session = self.attempt(lambda: self.services.sessions.dispatch(request))
+        if session is None:
+            return multiple()
+        if key is not None:
+            if known is not None and known.is_live:
+                assert session.id == known.id, "the same key, the same session"
+            self.keys[full_key] = session.id
+        return session.id
+
+    @rule(session_id=told)
+    def connects(self, session_id: str) -> None:
+        session, container = self.record(session_id), self.container(session_id)
+        if session.state is State.RESERVED and container is not None:
+            self.lab.connect(session_id)
+            self.served.add(session_id)
+
+    @rule(session_id=told)
+    def disconnects(self, session_id: str) -> None:
+        if session_id in self.served:
+            self.served.discard(session_id)
+            self.lab.disconnect(session_id)
+
+    @rule(session_id=told)
+    def asks_to_stop(self, session_id: str) -> None:
+        self.served.discard(session_id)
+        self.attempt(
+            lambda: self.services.sessions.stop(session_id, Reason.STOPPED, "its owner asked")
+        )
+
+    # Containers and hosts.
+
+    @rule(numbers=st.sets(st.integers(0, 8)))
+    def containers_speak(self, numbers: set[int]) -> None:
+        for number, container in enumerate(self.lab.containers):
+            if number in numbers:
+                while container.running and container.unheard:
+                    before = len(container.unheard)
+                    self.attempt(lambda c=container: self.lab.speak(self.services, c))
+                    if len(container.unheard) == before:
+                        break  # not acknowledged, later again
+
+    @rule()
+    def all_containers_speak(self) -> None:
+        self.containers_speak(set(range(20)))
+
+    @rule(number=st.integers(0, 8), code=st.sampled_from([0, 1, 137]))
+    def a_container_ends(self, number: int, code: int) -> None:
+        containers = self.lab.containers
+        if number < len(containers):
+            self.served.discard(containers[number].session_id)
+            self.lab.exit(containers[number], code)
+
+    @rule(session_id=told)
+    def gives_up_waiting_for_its_client(self, session_id: str) -> None:
+        container = self.container(session_id)
+        if container is not None and session_id not in self.served:
+            self.lab.leave(session_id, Bye.NEVER_CONNECTED)
+
+    @rule(drains=st.booleans())
+    def a_host_goes(self, drains: bool) -> None:
+        if self.hosts < 2:
+            return
+        self.hosts -= 1
+        if drains:
+            self.lab.drain_host(0)
+            return
+        gone = {c.session_id for c in self.lab.containers_on(0)}
+        self.served -= gone
+        self.lab.kill_host(0)
+
+    # News, time, repair.
+
+    @rule()
+    def events_arrive(self) -> None:
+        for event in self.lab.events():
+            self.attempt(lambda e=event: self.lab.deliver(self.services, e))
+
+    @rule()
+    def messages_arrive(self) -> None:
+        for message in self.lab.messages():
+            self.attempt(lambda m=message: self.lab.take_message(self.services, m))
+
+    @rule(seconds=st.sampled_from([1, 12, 35, 61, 130, 400]))
+    def time_passes(self, seconds: int) -> None:
+        self.lab.now.move(seconds)
+
+    @rule()
+    def sweeps(self) -> None:
+        self.attempt(self.services.sweep.run)
+
+    @rule(app=st.sampled_from(["cold", "warm"]))
+    def deploys(self, app: str) -> None:
+        self.lab.deploy(app)
+
+    # What goes wrong.
+
+    @rule(number=st.integers(1, 9), fate=st.sampled_from(Fate))
+    def a_call_meets_its_fate(self, number: int, fate: Fate) -> None:
+        """The so many-th call of the next operation that makes so many."""
+        self.point = Point(number, fate)
+
+    @rule(
+        seed=st.integers(0, 99),
+        drop=st.sampled_from([0, 0.5, 1]),
+        twice=st.sampled_from([0, 0.5]),
+        late=st.sampled_from([0, 0.5]),
+        overtaken=st.sampled_from([0, 0.5]),
+        lost=st.sampled_from([0, 0.2]),
+    )
+    def switches(
+        self, seed: int, drop: float, twice: float, late: float, overtaken: float, lost: float
+    ) -> None:
+        self.lab.faults.set(
+            {
+                "seed": seed,
+                "drop_events": drop,
+                "duplicate_events": twice,
+                "late_events": {"probability": late, "seconds": 40},
+                "reorder_events": overtaken,
+                "calls": {"*": {"lose_reply": {"probability": lost}}},
+            }
+        )
+
+    @rule()
+    def all_is_well_again(self) -> None:
+        self.lab.faults.set({})
+
+    # What holds.
+
+    @invariant()
+    def nothing_is_shared_or_miscounted(self) -> None:
+        if not hasattr(self, "lab"):
+            return
+        check_invariants(self.lab)
+        sessions = self.lab.sessions()
+        held = [s for s in sessions.values() if s.owner and s.state is not State.ENDED]
+        assert len(held) <= TOTAL
+        assert max(Counter(s.owner for s in held).values(), default=0) <= PER_OWNER
+        assert sum(s.app == "cold" for s in held) <= OF_COLD
+        for session in sessions.values():
+            before = self.seen.get(session.id, session.state)
+            assert session.state in after(before), f"{before} does not lead to {session.state}"
+            self.seen[session.id] = session.state
+
+    @invariant()
+    def whoever_is_served_stays_served(self) -> None:
+        for session_id in getattr(self, "served", ()):
+            session, container = self.record(session_id), self.container(session_id)
+            assert session.state in {State.RESERVED, State.ACTIVE}, f"lost: {session}"
+            assert container is not None
+            assert container.connected
+
+    def teardown(self) -> None:
+        if not hasattr(self, "lab"):
+            return
+        self.lab.faults.set({})
+        self.services = self.lab.process()
+        for pause in PAUSES:
+            self.lab.now.move(pause)
+            self.lab.events()  # nobody hears of them: the sweep is enough
+            self.lab.all_speak(self.services)
+            assert "failed" not in self.services.sweep.run()
+            self.lab.all_speak(self.services)
+            self.nothing_is_shared_or_miscounted()
+            self.whoever_is_served_stays_served()
+        check_at_rest(self.lab)
+        states = {s.id: s.state for s in self.lab.sessions().values()}
+        assert {states[one] for one in self.served} <= {State.ACTIVE}
+        assert sum(state is State.WARM for state in states.values()) >= WARM
+
+    # Looking.
+
+    def record(self, session_id: str) -> Session:
+        return self.lab.sessions()[session_id]
+
+    def container(self, session_id: str) -> Container | None:
+        self.lab.settle()
+        return next((c for c in self.lab.containers if c.session_id == session_id), None)
+
+
+Lifecycle.TestCase.settings = settings(
+    max_examples=20,
+    stateful_step_count=50,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    print_blob=True,
+)
+
+
+class TestLifecycle(Lifecycle.TestCase):  # type: ignore[misc]
+    """The stories that Hypothesis makes up."""
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        print(f"lifecycle: {dict(_stories)}")
+        while _lab:
+            _lab.pop().close()

@@ -1,0 +1,208 @@
+"""Single rules of the lifecycle, each against the embedded cloud with time standing still."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from chalicelib.errors import LimitError, RevisionFailingError
+from chalicelib.sessions.model import Reason, Session, State
+from chalicelib.sessions.revisions import FAILURES_TO_OPEN
+from chalicelib.wiring import Services
+from tests.integration.lab import Fate, Lab, Point, check_invariants
+
+LIMITED = """
+[limits]
+total = 9
+per_owner = 2
+per_second = 9
+
+[apps.chat]
+image = "any"
+max_sessions = 9
+queue_seconds = 100
+pool = {minimum = 2, maximum = 2, max_age_seconds = 600}
+"""
+FREE = '[apps.chat]\nimage = "any"\nqueue_seconds = 100\n'
+
+
+@pytest.fixture(scope="module")
+def only_lab() -> Iterator[Lab]:
+    made = Lab()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def lab(only_lab: Lab) -> Lab:
+    only_lab.fresh(LIMITED)
+    return only_lab
+
+
+def dispatch(lab: Lab, services: Services, owner: str = "me", key: str | None = None) -> Session:
+    return services.sessions.dispatch(lab.request("chat", owner, key))
+
+
+def fill(lab: Lab, services: Services) -> None:
+    services.sweep.run()
+    news(lab, services)
+
+
+def news(lab: Lab, services: Services) -> None:
+    lab.all_speak(services)
+    lab.deliver_events(services)
+
+
+@pytest.mark.parametrize("key", [None, "key"])
+def test_a_warm_dispatch_is_two_round_trips_and_none_to_ecs(lab: Lab, key: str | None) -> None:
+    services = lab.process()
+    fill(lab, services)
+    lab.wire.reset(None)
+    assert dispatch(lab, services, key=key).pooled
+    print(lab.wire.calls)
+    assert lab.wire.calls == ["dynamodb.Query", "dynamodb.TransactWriteItems"]
+
+
+def test_a_key_finds_its_session_whatever_is_refused_to_new_ones(lab: Lab) -> None:
+    services = lab.process()
+    first = dispatch(lab, services, key="key")
+    for n in range(FAILURES_TO_OPEN):
+        failing = dispatch(lab, services, owner=f"o{n}")
+        lab.exit(lab.container_of(failing.id), code=1)
+        lab.deliver_events(services)
+    with pytest.raises(RevisionFailingError):
+        dispatch(lab, services, owner="you")
+    assert dispatch(lab, services, key="key").id == first.id
+    lab.now.move(100)
+    news(lab, services)
+    second = dispatch(lab, services, key="other")
+    with pytest.raises(LimitError):
+        dispatch(lab, services, key="third")
+    assert dispatch(lab, services, key="other").id == second.id
+    check_invariants(lab)
+
+
+def test_a_warm_one_past_its_age_is_handed_to_nobody(lab: Lab) -> None:
+    services = lab.process()
+    fill(lab, services)
+    lab.now.move(601)
+    assert not dispatch(lab, services).pooled
+
+
+def test_a_stop_that_ecs_does_not_take_is_asked_for_again(lab: Lab) -> None:
+    services = lab.process()
+    session = dispatch(lab, services)
+    news(lab, services)
+    lab.wire.reset(Point(3, Fate.THROTTLED))
+    asked = services.sessions.stop(session.id, Reason.STOPPED, "asked")
+    assert lab.wire.calls[-1] == "ecs.StopTask"
+    assert asked.state is State.STOPPING
+    assert asked.task_arn in lab.running()
+    lab.wire.reset(None)
+    lab.now.move(60)
+    services.sweep.run()
+    assert asked.task_arn not in lab.running()
+
+
+def test_a_start_on_a_revision_that_was_taken_back_moves_to_the_one_before(lab: Lab) -> None:
+    services = lab.process()
+    newest = lab.deploy("chat")
+    assert dispatch(lab, services).revision == 2
+    lab.aws.ecs.deregister_task_definition(taskDefinition=newest)
+    session = dispatch(lab, services)
+    assert (session.revision, session.state) == (1, State.STARTING)
+
+
+def test_ecs_without_an_answer_takes_no_warm_session_away(lab: Lab) -> None:
+    services = lab.process()
+    fill(lab, services)
+    lab.now.move(60)
+    lab.faults.set({"calls": {"ecs.*": {"fail_before": {}}}})
+    assert dispatch(lab, services).pooled
+
+
+def test_what_waits_has_one_message_however_often_the_sweep_comes(lab: Lab) -> None:
+    services = lab.process()
+    with lab.without_room():
+        dispatch(lab, services)
+        for _ in range(5):
+            lab.now.move(15)
+            waiting = [m for m in lab.messages() if hasattr(m[1], "tries")]
+            assert len(waiting) == 1
+            lab.take_message(services, waiting[0])
+            services.sweep.run()
+    assert len([m for m in lab.messages() if hasattr(m[1], "tries")]) == 1
+
+
+def test_a_tender_that_took_too_long_does_not_end_the_turn_of_another(lab: Lab) -> None:
+    services, other = lab.process(), lab.other_process()
+    app = lab.config.apps.by_name["chat"]
+
+    def takes_its_turn() -> None:
+        lab.now.move(31)  # the lease of the first is over
+        until = lab.now() + 30
+        other.table.change_app("chat", lambda state: replace(state, tended_until=until))
+
+    lab.wire.meanwhile = (6, takes_its_turn)
+    assert services.tending.tend(app) is not None
+    lab.now.move(2)
+    assert services.tending.tend(app) is None
+
+
+def becomes_ready(lab: Lab, services: Services, _: str) -> State:
+    news(lab, services)
+    return State.RESERVED
+
+
+def gets_its_client(lab: Lab, services: Services, session_id: str) -> State:
+    news(lab, services)
+    if lab.sessions()[session_id].state is State.RESERVED:
+        lab.connect(session_id)
+    news(lab, services)
+    return State.ACTIVE
+
+
+def is_launched_in_the_last_moment(lab: Lab, services: Services, session_id: str) -> State:
+    lab.now.move(-2)
+    services.launches.relaunch(session_id)
+    lab.now.move(2)
+    return State.STARTING
+
+
+@pytest.mark.parametrize(
+    ("happens", "seconds"),
+    [(becomes_ready, 301), (gets_its_client, 301), (is_launched_in_the_last_moment, 101)],
+)
+def test_a_session_that_moves_on_during_a_sweep_is_left_alone(
+    only_lab: Lab, happens: Callable[[Lab, Services, str], State], seconds: float
+) -> None:
+    """It happens before each call of the sweep in turn; what then was in time stays."""
+    place, in_time = 0, 0
+    while place == 0 or only_lab.wire.meanwhile is None:
+        place += 1
+        only_lab.fresh(FREE)
+        session_id = overdue(only_lab, waits=happens is is_launched_in_the_last_moment)
+        only_lab.now.move(seconds)
+        came_to: list[bool] = []
+
+        def meanwhile(session_id: str = session_id, came_to: list[bool] = came_to) -> None:
+            expected = happens(only_lab, only_lab.other_process(), session_id)
+            came_to.append(only_lab.sessions()[session_id].state is expected)
+
+        services = only_lab.process()
+        only_lab.wire.meanwhile = (place, meanwhile)
+        services.sweep.run()
+        if came_to == [True]:
+            in_time += 1
+            state = only_lab.sessions()[session_id].state
+            assert state not in {State.STOPPING, State.ENDED}, f"lost at call {place}"
+    assert in_time > 1
+    print(f"{happens.__name__}: {in_time} of {place - 1} places were in time")
+
+
+def overdue(lab: Lab, *, waits: bool) -> str:
+    services = lab.process()
+    if waits:
+        with lab.without_room():
+            return dispatch(lab, services).id
+    return dispatch(lab, services).id
