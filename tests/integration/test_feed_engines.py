@@ -2,6 +2,7 @@
 
 import os
 import signal
+from importlib.util import find_spec
 
 import pytest
 
@@ -67,6 +68,8 @@ def test_the_direct_feed_has_neither_relay_nor_redis(start_cloud):
 def test_auto_takes_redis_where_it_is_at_hand(tmp_path, monkeypatch):
     assert choose_engine(Options(feed_engine="direct")) is FeedEngine.DIRECT
     assert choose_engine(Options(project_dir=tmp_path)) is FeedEngine.DIRECT
+    if find_program() and find_spec("redis"):
+        assert choose_engine(Options()) is FeedEngine.REDIS
     monkeypatch.setenv("PATH", str(tmp_path))
     assert find_program() is None
     assert choose_engine(Options()) is FeedEngine.DIRECT

@@ -3,9 +3,11 @@
 import contextlib
 import hashlib
 import os
+import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from socket import create_server
 
 import pytest
 
@@ -319,6 +321,39 @@ def test_a_wrong_password_is_an_error_and_no_loss(server):
     stream = RedisStream(redis_client(FanoutUrl.parse(url)), STREAM, 10)
     with pytest.raises(redis.AuthenticationError):
         stream.append([entry(1)])
+
+
+@needs_redis
+def test_over_tls_the_certificate_is_checked(tmp_path, monkeypatch):
+    import redis
+
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-nodes", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+            *("-keyout", key, "-out", certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    with create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    settings = [f"tls-port {port}", f"tls-cert-file {certificate}", f"tls-key-file {key}"]
+    settings.append("tls-auth-clients no")
+    server = RedisServer(tmp_path, {}, settings="\n".join(settings))
+    server.start()
+    try:
+        url = server.url(f"localhost:{port}", STREAM).replace("redis://", "rediss://")
+        with pytest.raises(redis.ConnectionError, match="certificate"):
+            make_whole(RedisStream(redis_client(FanoutUrl.parse(url)), STREAM, 10))
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        make_whole(RedisStream(redis_client(FanoutUrl.parse(url)), STREAM, 10))
+        stranger = redis_client(FanoutUrl.parse(url.replace("localhost", "127.0.0.1")))
+        with pytest.raises(redis.ConnectionError):
+            make_whole(RedisStream(stranger, STREAM, 10))
+    finally:
+        server.stop()
 
 
 @needs_redis
