@@ -16,6 +16,7 @@ from benchmarks.calls import measure_calls
 from benchmarks.cold import measure_cold, measure_jupyterhub
 from benchmarks.container import measure_container
 from benchmarks.feed import measure_feed
+from benchmarks.function import measure_function
 from benchmarks.live import measure_live
 from benchmarks.machine import describe
 from benchmarks.run import Run, SkipError
@@ -29,6 +30,7 @@ BENCHMARKS: dict[str, tuple[Callable[[Run], None], str]] = {
     "live": (measure_live, "200 and 500 live sessions: memory of each, records to all"),
     "calls": (measure_calls, "calls a second of the AWS emulation"),
     "feed": (measure_feed, "put to client at 10 to 5,000 records a second; processor time of each"),
+    "function": (measure_function, "what a cold start imports, against boto3; the package"),
     "container": (measure_container, "the session container alone; also against Node.js"),
 }
 
