@@ -257,4 +257,4 @@ class Launches:
         return self._change(session, decide)
 
     def _change(self, session: Session, decide: Callable[[Session], Session]) -> Session:
-        return self._records.change(session.id, decide) or session
+        return self._records.change(session.id, decide, session) or session

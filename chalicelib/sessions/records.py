@@ -23,9 +23,14 @@ class Records:
         self._learner = learner
         self._arrivals = arrivals
 
-    def change(self, session_id: str, decide: Callable[[Session], Session]) -> Session | None:
+    def change(
+        self,
+        session_id: str,
+        decide: Callable[[Session], Session],
+        seen: Session | None = None,
+    ) -> Session | None:
         """Load, decide, write on condition (see `SessionsTable.change`); None without a record."""
-        changed = self._table.change(session_id, decide)
+        changed = self._table.change(session_id, decide, seen)
         if changed is None:
             return None
         before, after = changed

@@ -150,7 +150,7 @@ class Sessions:
                 raise ConflictError(f"{callback} is not accepted: {after.why}")
             return after
 
-        return self._records.change(session_id, decide) or session
+        return self._records.change(session_id, decide, session) or session
 
     def on_task_change(self, change: TaskChange) -> None:
         """ECS says something of a task. A task that no session has any claim to is stopped."""
@@ -164,7 +164,7 @@ class Sessions:
         change, ip = self._located(session, change)
         app, now = self._app_of(session), self._now()
         after = self._records.change(
-            session_id, lambda s: lifecycle.fold_task(s, change, ip, app, now)
+            session_id, lambda s: lifecycle.fold_task(s, change, ip, app, now), session
         )
         if after is not None and not after.has_claim_to(change.task_arn):
             self._stop_orphan(change)

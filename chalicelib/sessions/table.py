@@ -133,15 +133,20 @@ class SessionsTable:
         return self.replace(before, replace(after, counters=kept))
 
     def change(
-        self, session_id: str, decide: Callable[[Session], Session]
+        self,
+        session_id: str,
+        decide: Callable[[Session], Session],
+        seen: Session | None = None,
     ) -> tuple[Session, Session] | None:
         """Load, decide, write on condition; again while others are quicker.
 
         `decide` is pure and may be called several times; returning its argument means that
-        there is nothing to write. Returns the record before and after, None without one.
+        there is nothing to write. `seen` is the record where it was just read: the first
+        decision is made on that. Returns the record before and after, None without one.
         """
         for _ in range(WRITE_ATTEMPTS):
-            before = self.get(session_id)
+            before = seen or self.get(session_id)
+            seen = None
             if before is None:
                 return None
             after = decide(before)
