@@ -17,7 +17,7 @@ SAFETY = 1.5
 
 @dataclass(frozen=True)
 class PoolPlan:
-    """What to do now: start so many on the newest revision, drain these."""
+    """What to do now: start so many, drain these."""
 
     start: int
     drain: tuple[Session, ...]
@@ -29,10 +29,15 @@ def plan_pool(
     state: AppState,
     *,
     newest: str,
+    starts_on: str,
     claims_per_second: float,
     now: float,
 ) -> PoolPlan:
-    """Compare what waits with what should. `members`: sessions without an owner that live."""
+    """Compare what waits with what should. `members`: sessions without an owner that live.
+
+    `starts_on` is the revision that new ones start on: the newest, or the one before while that
+    keeps failing.
+    """
     good: list[Session] = []
     drain: list[Session] = []
     for session in members:
@@ -40,9 +45,9 @@ def plan_pool(
         usable = serves(state, session.task_definition, newest) and not too_old
         (good if usable else drain).append(session)
     wanted = target(size, claims_per_second, start_seconds(good))
-    # Warm ones of the revision before count for nothing that has to be started: the pool of the
+    # Warm ones of another revision count for nothing that has to be started: the pool of the
     # newest fills while they still serve.
-    current = [session for session in good if session.task_definition == newest]
+    current = [session for session in good if session.task_definition == starts_on]
     surplus = sorted(current, key=_least_useful)[: max(0, len(current) - wanted)]
     room = max(0, size.maximum - len(current))
     start = min(max(0, wanted - len(current)), room)

@@ -15,7 +15,7 @@ from chalicelib.sessions.launch_queue import LaunchQueue, Tend
 from chalicelib.sessions.launching import Launches
 from chalicelib.sessions.model import Reason, Session, State
 from chalicelib.sessions.pool import PoolPlan, plan_pool
-from chalicelib.sessions.revisions import AppState, choose_revision
+from chalicelib.sessions.revisions import AppState, Open, choose_revision
 from chalicelib.sessions.service import Sessions
 from chalicelib.sessions.table import SessionsTable
 
@@ -112,17 +112,19 @@ class Tending:
         now = self._now()
         state, members = self._table.look_through(app.name)
         newest = self._revisions.newest(app)
+        chosen = choose_revision(state, newest, now)
         plan = plan_pool(
             members,
             app.pool,
             state,
             newest=newest,
+            starts_on=newest if isinstance(chosen, Open) else chosen,
             claims_per_second=self._claims_per_second(app, now),
             now=now,
         )
         for session in plan.drain:
             self._drain(session)
-        started = self._start(app, plan, choose_revision(state, newest, now) == newest, newest)
+        started = 0 if isinstance(chosen, Open) else self._start(app, plan, chosen)
         warm = sum(1 for session in members if session.state is State.WARM)
         self._metrics.gauge("pool_warm", warm, app=app.name)
         self._metrics.gauge("pool_members", len(members) + started, app=app.name)
@@ -130,8 +132,8 @@ class Tending:
             _log.info("pool of %s: %d started, %d drained", app.name, started, len(plan.drain))
         return Tended(started, len(plan.drain))
 
-    def _start(self, app: App, plan: PoolPlan, may_start: bool, newest: str) -> int:
-        if not may_start or not plan.start:
+    def _start(self, app: App, plan: PoolPlan, revision: str) -> int:
+        if not plan.start:
             return 0
         base_url = self._config.callback_base_url
         if base_url is None:
@@ -140,19 +142,19 @@ class Tending:
         allowed = sum(1 for _ in range(wanted) if self._launches.may_start())
         with ThreadPoolExecutor(max_workers=STARTERS) as starters:
             sessions = list(
-                starters.map(lambda _: self._start_one(app, newest, base_url), range(allowed))
+                starters.map(lambda _: self._start_one(app, revision, base_url), range(allowed))
             )
         if allowed < plan.start and all(session.is_live for session in sessions):
             self._queue.tend(app.name, delay_seconds=HOLD_SECONDS)
         return sum(1 for session in sessions if session.is_live)
 
-    def _start_one(self, app: App, newest: str, base_url: str) -> Session:
+    def _start_one(self, app: App, revision: str, base_url: str) -> Session:
         session = new_session(
             self._chance,
             app_name=app.name,
             owner=None,
             callback_base_url=base_url,
-            task_definition=newest,
+            task_definition=revision,
             now=self._now(),
             queue_seconds=app.queue_seconds,
         )

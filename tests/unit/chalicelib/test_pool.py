@@ -31,15 +31,23 @@ def member(revision: str = NEW, *, ready: bool = True, created_at: float = 1_990
     return replace(session, task_definition=revision)
 
 
-def plan(members, size, state=None, claims_per_second=0.0):
+def plan(members, size, state=None, claims_per_second=0.0, starts_on=NEW):
     return plan_pool(
         members,
         size,
         state or AppState("chat", proven=NEW),
         newest=NEW,
+        starts_on=starts_on,
         claims_per_second=claims_per_second,
         now=NOW,
     )
+
+
+def test_while_the_newest_keeps_failing_the_one_before_fills_the_pool():
+    state = AppState("chat", proven=OLD)
+    waiting = [member(OLD)]
+    refill = plan(waiting, PoolSize(3, 5), state, starts_on=OLD)
+    assert (refill.start, refill.drain) == (2, ())
 
 
 def test_an_empty_pool_is_filled_to_its_minimum():
@@ -88,7 +96,8 @@ def test_a_deploy_fills_the_new_before_it_drains_the_old():
 def test_a_revision_that_was_taken_back_is_drained():
     told = plan_pool(
         [member(NEW)], PoolSize(1, 1), AppState("chat", proven=NEW),
-        newest=OLD, claims_per_second=0, now=NOW,
+        newest=OLD,
+        starts_on=OLD, claims_per_second=0, now=NOW,
     )  # fmt: skip
     assert (told.start, len(told.drain)) == (1, 1)
 
