@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from botocore.exceptions import ClientError
 from chalicelib.config import load_config
 from chalicelib.sessions.model import State
 from chalicelib.sessions.table import SessionsTable
-from infra.deploy import steps
+from infra.deploy import contents, steps
 from infra.deploy.context import build_context
 from infra.deploy.finish import finish
 from infra.deploy.revisions import register
@@ -31,18 +32,22 @@ POLL_SECONDS = 5.0
 
 
 def run_command(
-    argv: Sequence[str], stdin: bytes | None = None, environment: Mapping[str, str] | None = None
+    argv: Sequence[str],
+    stdin: bytes | None = None,
+    environment: Mapping[str, str] | None = None,
+    output: Path | None = None,
 ) -> None:
-    """Run a command; what it says goes to stderr. Raises DeployError."""
+    """Run a command; what it says goes to stderr, or into the file `output`. Raises DeployError."""
     try:
-        done = subprocess.run(
-            argv,
-            input=stdin,
-            env={**os.environ, **(environment or {})},
-            cwd=ROOT,
-            stdout=sys.stderr,
-            check=False,
-        )
+        with output.open("wb") if output else nullcontext(sys.stderr) as stdout:
+            done = subprocess.run(
+                argv,
+                input=stdin,
+                env={**os.environ, **(environment or {})},
+                cwd=ROOT,
+                stdout=stdout,
+                check=False,
+            )
     except FileNotFoundError as error:
         raise DeployError(f"there is no command {argv[0]!r} here; install it") from error
     if done.returncode:
@@ -140,6 +145,7 @@ class Executor:
             name = f"{repository}:{step.tag}"
             argv = [*step.build[: step.build.index("--tag") + 1], name, "-"]
             self._outside.run(argv, stdin=build_context())
+            self._tell_contents(step, name)
             self._login(repository)
             self._outside.run(["docker", "push", name])
             digest = self._digest(repository, step.tag)
@@ -148,6 +154,17 @@ class Executor:
         else:
             self._outside.say(f"  the registry has this content already, as {step.tag}")
         self._found["image"] = f"{repository}@{digest}"
+
+    def _tell_contents(self, step: steps.EnsureImage, name: str) -> None:
+        self._outside.run(["docker", "image", "inspect", "--format", steps.SIZE, name])
+        self._outside.folder.mkdir(parents=True, exist_ok=True)
+        bill = self._outside.folder / f"{step.tag}.cdx.json"
+        self._outside.run(
+            [*steps.CONTENTS, name, "-"],
+            stdin=Path(contents.__file__).read_bytes(),
+            output=bill,
+        )
+        self._outside.say(f"  what is in it: {bill}")
 
     def _digest(self, repository: str, tag: str) -> str | None:
         try:

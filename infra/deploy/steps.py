@@ -45,6 +45,13 @@ class DeployStack:
         ]
 
 
+SIZE = "{{.Os}}/{{.Architecture}}: {{.Size}} bytes"
+"""What `docker image inspect` is to tell of an image."""
+
+CONTENTS = ("docker", "run", "--rm", "-i", "--network", "none", "--entrypoint", "python3")
+"""How contents.py runs in an image."""
+
+
 @dataclass(frozen=True)
 class EnsureImage:
     """Build and push the session image, unless the registry has this very content.
@@ -72,6 +79,8 @@ class EnsureImage:
         name = f"{self.repository}:{self.tag}"
         return [
             "python -m infra.deploy.context | " + shlex.join(self.build).replace("'", ""),
+            f"docker image inspect --format '{SIZE}' {name}",
+            f"{' '.join(CONTENTS)} {name} - < infra/deploy/contents.py",
             f"aws ecr get-login-password | docker login --username AWS --password-stdin {name}",
             f"docker push {name}",
         ]

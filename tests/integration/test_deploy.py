@@ -43,7 +43,13 @@ class Registry:
     cloud: RunningCloud
     commands: list[str] = field(default_factory=list)
 
-    def run(self, argv: list[str], stdin: bytes | None = None, environment: Any = None) -> None:
+    def run(
+        self,
+        argv: list[str],
+        stdin: bytes | None = None,
+        environment: Any = None,
+        output: Path | None = None,
+    ) -> None:
         if argv[0] != "docker":
             run_command(argv, stdin, environment)
             return
@@ -142,7 +148,8 @@ def test_a_deployment_a_repetition_a_look_and_the_end(deployer):
 
     first = deployer.execute(plan)
     assert "it ended as disconnected" in first
-    assert deployer.registry.commands == ["docker build", "docker login", "docker push"]
+    did = ["docker build", "docker image", "docker run", "docker login", "docker push"]
+    assert deployer.registry.commands == did
     assert ".execute-api." in deployer.smoked[0]
     definition = cloud.client("ecs").describe_task_definition(
         taskDefinition="usher-dev-listings", include=["TAGS"]
@@ -161,7 +168,7 @@ def test_a_deployment_a_repetition_a_look_and_the_end(deployer):
     (bucket,) = (b["Name"] for b in cloud.client("s3").list_buckets()["Buckets"])
     uploaded = cloud.client("s3").list_objects_v2(Bucket=bucket)["Contents"]
     assert sorted(Path(entry["Key"]).suffix for entry in uploaded) == [".json", ".zip"]
-    assert len(deployer.registry.commands) == 3
+    assert deployer.registry.commands == did
     newest = cloud.client("ecs").describe_task_definition(taskDefinition="usher-dev-listings")
     assert newest["taskDefinition"]["revision"] == definition["revision"]
 

@@ -1,0 +1,60 @@
+"""What is in an image: a bill of materials in CycloneDX's JSON, the same for the same contents.
+
+Runs inside the image as `python3 - < contents.py`, so it needs nothing but the standard library
+and knows of no other module here.
+"""
+
+import importlib.metadata
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+DPKG = Path("/var/lib/dpkg/status")
+
+
+def bill(python: dict[str, str], debian: dict[str, str]) -> dict[str, Any]:
+    """The document for packages of Python and of Debian, each name to version."""
+    found = [("pypi", name, version) for name, version in python.items()]
+    found += [("deb/debian", name, version) for name, version in debian.items()]
+    return {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.5",
+        "version": 1,
+        "components": [
+            {
+                "type": "library",
+                "name": name,
+                "version": version,
+                "purl": f"pkg:{kind}/{name}@{version}",
+            }
+            for kind, name, version in sorted(found)
+        ],
+    }
+
+
+def installed_python(folders: list[str]) -> dict[str, str]:
+    """Distributions on these folders of sys.path."""
+    found = importlib.metadata.distributions(path=folders)
+    return {each.metadata["Name"].lower(): each.version for each in found}
+
+
+def installed_debian(status: str) -> dict[str, str]:
+    """Packages that dpkg's status file says are installed."""
+    packages = {}
+    for paragraph in status.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in paragraph.splitlines() if ": " in line[:40])
+        if fields.get("Status", "").endswith(" installed"):
+            packages[fields["Package"]] = fields["Version"]
+    return packages
+
+
+def main() -> None:
+    """Print the bill of this very file system."""
+    debian = installed_debian(DPKG.read_text("utf-8")) if DPKG.exists() else {}
+    python = installed_python([*sys.path, "/app"])
+    sys.stdout.write(json.dumps(bill(python, debian), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
