@@ -6,6 +6,8 @@ to in here, so what it was asked for is recorded, and the registry is told of th
 """
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
@@ -234,3 +236,43 @@ def test_what_is_called_in_a_sessions_whole_life_is_what_the_source_was_read_to_
     called -= {"dynamodb:TransactWriteItems"}  # no action of its own
     assert "ecs:RunTask" in called
     assert called <= derived | by_containers
+
+
+def test_chalice_deploy_makes_every_function_with_its_own_policy(cloud, tmp_path):
+    """Chalice's own way, in a copy: it writes down what it deployed.
+
+    It comes as far as moto's API Gateway, which imports no document without a description.
+    """
+    for name in ("app.py", "requirements.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("chalicelib", ".chalice"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    cloud.client("sqs").create_queue(QueueName="usher-dev-launches")  # the template's part
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("chalice")), "deploy", "--stage", "dev"],
+        cwd=tmp_path,
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "AWS_ENDPOINT_URL": cloud.aws,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Creating Rest API" in done.stdout, done.stderr
+    config = json.loads((ROOT / ".chalice" / "config.json").read_text("utf-8"))
+    policies = config["stages"]["dev"]["lambda_functions"]
+    for name in ("api_handler", "launch_queued", "sweep_sessions", "task_changed", "host_changed"):
+        role = f"usher-dev-{name}"
+        made = cloud.client("iam").get_role_policy(RoleName=role, PolicyName=role)
+        file = ROOT / ".chalice" / policies[name]["iam_policy_file"]
+        assert made["PolicyDocument"] == json.loads(file.read_text("utf-8"))
+    functions = cloud.client("lambda").list_functions()["Functions"]
+    assert {function["FunctionName"] for function in functions} >= {
+        "usher-dev",
+        "usher-dev-launch_queued",
+    }
