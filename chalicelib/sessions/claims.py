@@ -173,7 +173,8 @@ class Claims:
 
     def _new(self, request: DispatchRequest, state: AppState, newest: str) -> Session:
         now = self._now()
-        chosen = choose_revision(state, newest, now)
+        pooled = request.app.pool.minimum > 0
+        chosen = choose_revision(state, newest, now, by_pool=pooled)
         if isinstance(chosen, Open):
             raise RevisionFailingError(
                 chosen.reason, retry_after_seconds=chosen.retry_after_seconds

@@ -56,9 +56,15 @@ def is_open(state: AppState, revision: str, now: float) -> bool:
     )
 
 
-def choose_revision(state: AppState, newest: str, now: float) -> str | Open:
-    """The revision that new sessions start on."""
-    for candidate in (newest, _fallback(state, newest)):
+def choose_revision(
+    state: AppState, newest: str, now: float, *, by_pool: bool = False
+) -> str | Open:
+    """The revision that new sessions start on.
+
+    `by_pool`: a pool tries the newest, so that no user has to as long as one before it works.
+    """
+    fallback = _fallback(state, newest)
+    for candidate in (fallback, newest) if by_pool else (newest, fallback):
         if candidate is not None and not is_open(state, candidate, now):
             return candidate
     failing = state.failing[newest]

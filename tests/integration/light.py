@@ -1,4 +1,7 @@
-"""A container so light that hundreds run on a laptop: it says that it is ready, and waits."""
+"""A container so light that hundreds run on a laptop.
+
+It says that it is ready, waits for a client on a plain socket, and ticks until that goes.
+"""
 
 from pathlib import Path
 
@@ -6,7 +9,7 @@ IMAGE = "light"
 MEMORY_MIB = 32
 
 _PROGRAM = """
-import os, signal, socket, time
+import os, select, signal, socket, time
 
 def leave(*_):
     os._exit(0)
@@ -14,24 +17,31 @@ def leave(*_):
 signal.signal(signal.SIGTERM, leave)
 host, _, path = os.environ["CALLBACK_URL"].removeprefix("http://").partition("/")
 address, _, port = host.partition(":")
-body = b'{"type": "ready"}'
-request = (
-    f"POST /{path} HTTP/1.1\\r\\nHost: {host}\\r\\nConnection: close\\r\\n"
-    f"Authorization: Bearer {os.environ['SESSION_KEY']}\\r\\n"
-    f"Content-Type: application/json\\r\\nContent-Length: {len(body)}\\r\\n\\r\\n"
-).encode() + body
-status = 503
-while status >= 500:
-    try:
-        with socket.create_connection((address, int(port)), 20) as connection:
-            connection.sendall(request)
-            status = int(connection.recv(64).split()[1])
-    except (OSError, IndexError, ValueError):
-        status = 503
-    if status >= 500:
+
+def tell(callback):
+    body = b'{"type": "%s"}' % callback
+    request = (
+        f"POST /{path} HTTP/1.1\\r\\nHost: {host}\\r\\nConnection: close\\r\\n"
+        f"Authorization: Bearer {os.environ['SESSION_KEY']}\\r\\n"
+        f"Content-Type: application/json\\r\\nContent-Length: {len(body)}\\r\\n\\r\\n"
+    ).encode() + body
+    while True:
+        try:
+            with socket.create_connection((address, int(port)), 20) as connection:
+                connection.sendall(request)
+                if int(connection.recv(64).split()[1]) < 500:
+                    return
+        except (OSError, IndexError, ValueError):
+            pass
         time.sleep(0.2)
-while True:
-    signal.pause()
+
+server = socket.create_server(("0.0.0.0", int(os.environ["SESSION_PORT"])))
+tell(b"ready")
+client, _ = server.accept()
+tell(b"connected")
+while not select.select([client], [], [], 0.25)[0]:
+    client.sendall(b"tick ")
+tell(b"disconnected")
 """
 
 

@@ -43,6 +43,14 @@ def plan(members, size, state=None, claims_per_second=0.0, starts_on=NEW):
     )
 
 
+def test_where_a_pool_tries_the_newest_no_user_has_to():
+    unproven, proven = AppState("chat", proven=OLD), AppState("chat", proven=NEW)
+    assert choose_revision(unproven, NEW, NOW) == NEW
+    assert choose_revision(unproven, NEW, NOW, by_pool=True) == OLD
+    assert choose_revision(proven, NEW, NOW, by_pool=True) == NEW
+    assert choose_revision(AppState("chat"), NEW, NOW, by_pool=True) == NEW
+
+
 def test_while_the_newest_keeps_failing_the_one_before_fills_the_pool():
     state = AppState("chat", proven=OLD)
     waiting = [member(OLD)]
