@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "names",
         nargs="*",
         metavar="NAME",
-        help="which ones; all without it, about 25 minutes",
+        help="which ones; all without it, about half an hour",
     )
     parser.add_argument("--quick", action="store_true", help="see that it works; means nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all values, for programs")

@@ -62,7 +62,7 @@ def _measure(run: Run, group: str, cloud: Cloud, count: int) -> None:
         after = cpu_seconds(dispatcher), cpu_seconds(local)
         used = [(new - old) / QUIET_SECONDS * 100 for new, old in zip(after, before, strict=True)]
         add(group, "dispatcher at rest", "% of a core", [used[0]])
-        add(group, "emulated AWS at rest, polled by all", "% of a core", [used[1]])
+        add(group, "emulated AWS at rest", "% of a core", [used[1]])
         add(group, "dispatcher", "MiB", [pss_mib(dispatcher)])
         add(group, "emulated AWS", "MiB", [pss_mib(local)])
         arrived = _arrivals(cloud, crowd, count)
