@@ -30,6 +30,7 @@ _LOOK_SECONDS = 1.0
 _CLOSE_LOOK_SECONDS = 0.1
 _MAXRSS_UNIT = 1024 if sys.platform == "linux" else 1
 _END_SECONDS = 5.0
+_NICER_BY = 5  # the dispatcher and AWS are on other machines: a rush of starts may not stall them
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 Order = dict[str, Any]
@@ -234,6 +235,7 @@ def _become(order: Order, parent: int, failed: int) -> NoReturn:
     """Turn this fork into the program that was ordered, or write the errno and end."""
     try:
         os.setsid()
+        os.nice(_NICER_BY)
         if _LIBC is not None:
             _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if os.getppid() != parent:  # it died before the line above
