@@ -193,11 +193,6 @@ class Launches:
 
         return self._change(session, decide)
 
-    def launch_soon(self, session: Session) -> None:
-        """Have the queue launch a new session, for a request that does not wait for it."""
-        if session.state is State.QUEUED and session.version == 1:
-            self._queue.launch(session.id, tries=1, delay_seconds=0)
-
     def launch_later(self, session_id: str, tries: int) -> None:
         """A message of the queue: the next try of a session, if it still waits."""
         session = self._table.get(session_id)

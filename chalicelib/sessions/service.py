@@ -79,10 +79,8 @@ class Sessions:
         except UsherError as refusal:
             self._metrics.count("refused", app=request.app.name, code=refusal.code)
             raise
-        if session.state in COMING and request.wait_seconds:
+        if session.state in COMING:
             session = self._bring(session, started + request.wait_seconds)
-        elif session.state in COMING:
-            self._launches.launch_soon(session)
         else:
             self._metrics.observe("time_to_claim_seconds", self._now() - started, app=session.app)
         if not session.is_live:
