@@ -253,12 +253,20 @@ class KinesisFeed:
         return self._cursor_or_fail()
 
     async def _children_of(self, shard_id: str) -> list[Shard]:
-        try:
-            await self._list_shards()
-        except KinesisError as exc:
-            self._fail_if_deleted(exc)
-            log.warning("looking for the children of %s: %s", shard_id, exc)
-        # Cursors have to name all shards that came into being before those now begun.
+        """Not before all shards are known: one that merged with another, unknown one would begin
+        too early, and cursors have to name all that came into being before those now begun.
+        """
+        reading, failures = self._reading(shard_id), 0
+        while True:
+            try:
+                await self._list_shards()
+                break
+            except KinesisError as exc:
+                self._fail_if_deleted(exc)
+                log.warning("looking for the children of %s: %s", shard_id, exc)
+                reading.error = exc.code
+            failures += 1
+            await asyncio.sleep(pause_seconds(failures, chance()))
         self._lineage.add(self._shards)
         return [shard for shard in self._shards if shard_id in shard.parents]
 

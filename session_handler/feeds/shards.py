@@ -77,7 +77,7 @@ def resume(shards: Iterable[Shard], cursor: Cursor) -> Resumption:
             # A root without parents ended before the cursor's time, unless nothing is left of it.
             if (shard.parents or not kept) and not _is_covered(shard, kept, listed):
                 kept[shard.shard_id] = Horizon()
-    return Resumption(_without_past(kept, listed), gone)
+    return Resumption(_without_past(kept, listed) if cursor.others else kept, gone)
 
 
 def _without_past(kept: Mapping[str, Position], listed: Mapping[str, Shard]) -> dict[str, Position]:

@@ -81,6 +81,7 @@ class Fanout:
     relayed: dict = field(default_factory=dict)
     origin: int = 0
     count: int = 0
+    clock_behind: int = 0
 
     def relay(self, choice, limit=1):
         """Some records of a shard whose parents were relayed to their end."""
@@ -108,7 +109,8 @@ class Fanout:
             put.millis,
             b"",
         )
-        self.entries.append((EntryId(self.stream.now, self.count), entry))
+        millis = self.stream.now - self.clock_behind
+        self.entries.append((EntryId(millis, self.count), entry))
         self.last[put.shard] = position
         self.relayed[put.shard] = self.relayed.get(put.shard, 0) + 1
 
@@ -124,6 +126,11 @@ class Fanout:
         for _, entry in kept:
             self.last[entry.shard_id] = After(*entry.position)
             self.relayed[entry.shard_id] = self.relayed.get(entry.shard_id, 0) + 1
+
+    def replace(self, choice):
+        """Another server takes its place, which has nothing, and an earlier clock."""
+        self.forget(0)
+        self.clock_behind += choice * STEP_MILLIS
 
     def trim(self, choice):
         del self.entries[: choice + 1]
@@ -249,7 +256,7 @@ def play(steps, first):
         match step:
             case "put" | "split" | "merge":
                 getattr(stream, step)(choice)
-            case "relay" | "forget" | "trim":
+            case "relay" | "forget" | "replace" | "trim":
                 getattr(fanout, step)(choice)
             case "read":
                 reader.read(choice)
@@ -292,7 +299,7 @@ def test_cursors_go_on_in_either_feed(steps, first):
 
 
 @settings(max_examples=200, deadline=None)
-@given(steps_of(*CALM, "fanout", "direct", "forget"), st.sampled_from(sorted(READERS)))
+@given(steps_of(*CALM, "fanout", "direct", "forget", "replace"), st.sampled_from(sorted(READERS)))
 def test_a_server_that_forgot_and_was_filled_again_changes_nothing(steps, first):
     stream, wanted, seen, gaps = play(steps, first)
     assert sorted(seen) == sorted(wanted)

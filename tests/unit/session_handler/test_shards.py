@@ -75,6 +75,35 @@ def test_a_cursor_of_another_stream_still_finds_something_to_read():
     assert (positions, gone) == ({"a": Horizon()}, ("other",))
 
 
+def test_ancestors_of_what_was_delivered_are_past_even_where_they_are_named():
+    # As the fan-out feed has it: b held nothing, c nothing yet, and a is not known to have ended.
+    shards = [
+        *(shard("a", closed=True), shard("b", "a", closed=True)),
+        *(shard("c", "a"), shard("d", "b", closed=True), shard("e", "d")),
+    ]
+    positions, gone = resume(shards, Cursor({"a": After(5), "d": After(9)}, Since(0)))
+    assert gone == ()
+    lineage = Lineage(positions, shards)
+    assert lineage.begin_children() == ["c"]
+    assert lineage.readable() == ["d", "c"]
+    assert lineage.end("d", [shard("e", "d")]) == ["e"]
+    assert lineage.cursor == "1~h.c~h.e"
+
+
+def test_shards_that_a_fanout_cursor_does_not_know_are_read_from_its_instant():
+    shards = [
+        shard("a", closed=True),
+        shard("b", "a"),
+        shard("c", "a"),
+        shard("x"),
+        shard("y", "x"),
+    ]
+    positions, gone = resume(shards, Cursor({"b": After(5)}, Since(7)))
+    assert gone == ()
+    assert sorted(Lineage(positions, shards).readable()) == ["b", "c", "x"]
+    assert positions["c"] == positions["x"] == Since(7)
+
+
 class Stream:
     """A model of a stream: shards with numbered records, split and merged at will."""
 
@@ -141,6 +170,7 @@ class Reader:
             self.seen.append((name, rest[0]))
             self.lineage.advance(name, After(rest[0]))
         elif name in self.stream.closed:
+            self.lineage.add(self.stream.shards())
             self.lineage.end(name, self.stream.children(name))
 
     def drop(self):
@@ -150,7 +180,7 @@ class Reader:
         self.lineage.begin_children()
 
     def read_all(self):
-        while len(self.seen) < self.stream.count:
+        for _ in range(2 * (self.stream.count + len(self.stream.records))):
             for choice in range(len(self.lineage.readable())):
                 self.read(choice)
 
