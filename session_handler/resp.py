@@ -11,6 +11,7 @@ _CRLF = b"\r\n"
 _BULK, _ARRAY = b"$*"
 
 MAX_LINE_BYTES = 64 * 1024
+MOST_SIZES = 512
 
 
 class RespError(Exception):
@@ -51,6 +52,8 @@ class Parser:
         self._wanted = 1
         self._taken = 0
         self._open: list[tuple[list[Any], int]] = []
+        self._sizes: dict[bytes, int] = {}
+        """Sizes as they were written: the same few come again and again."""
 
     def feed(self, data: bytes) -> list[Any]:
         """The replies that `data` completes, in order. Raises RespError."""
@@ -77,7 +80,7 @@ class Parser:
 
     def _next(self, buffer: bytes, at: int) -> tuple[Any, int]:
         """A whole reply and where it ends, or where to go on with more."""
-        stack = self._open
+        stack, sizes = self._open, self._sizes
         while True:
             end = buffer.find(_CRLF, at)
             if end < 0:
@@ -86,7 +89,8 @@ class Parser:
             kind, begin = buffer[at], end + 2
             value: Any = None
             if kind == _BULK:
-                size = _number(buffer[at + 1 : end])
+                line = buffer[at + 1 : end]
+                size = sizes[line] if line in sizes else self._learn(line)
                 if size >= 0:
                     end = begin + size
                     if len(buffer) < end + 2:
@@ -94,7 +98,8 @@ class Parser:
                         return _INCOMPLETE, at
                     value, begin = buffer[begin:end], end + 2
             elif kind == _ARRAY:
-                size = _number(buffer[at + 1 : end])
+                line = buffer[at + 1 : end]
+                size = sizes[line] if line in sizes else self._learn(line)
                 if size > 0:
                     at = begin
                     stack.append(([], size))
@@ -111,6 +116,12 @@ class Parser:
                 value = stack.pop()[0]
             else:
                 return value, at
+
+    def _learn(self, line: bytes) -> int:
+        size = _number(line)
+        if len(self._sizes) < MOST_SIZES:
+            self._sizes[line] = size
+        return size
 
     def _want_line(self, held: int) -> None:
         if held > MAX_LINE_BYTES:

@@ -26,6 +26,7 @@ SCHEMES = frozenset({"redis", "rediss"})
 DEFAULT_PORT = 6379
 
 _STREAM = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_ZERO = ord("0")
 _POSITION = re.compile(rb"(0|[1-9][0-9]{0,127})-(0|[1-9][0-9]{0,9})")
 
 
@@ -97,6 +98,11 @@ class Position(NamedTuple):
     @classmethod
     def parse(cls, text: bytes) -> "Position":
         """Raises FanoutError."""
+        # Twice as fast as the pattern, and nearly always so.
+        sequence, _, subsequence = text.partition(b"-")
+        is_plain = sequence.isdigit() and len(sequence) <= 128 and sequence[0] != _ZERO
+        if is_plain and subsequence == b"0":
+            return cls(int(sequence), 0)
         found = _POSITION.fullmatch(text)
         if found is None:
             raise FanoutError("a position that is none")
