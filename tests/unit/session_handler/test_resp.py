@@ -6,8 +6,11 @@ from hypothesis import strategies as st
 
 from session_handler.resp import ErrorReply, Parser, RespError, TooLargeError, encode
 
+LINE_ENDS = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"$1", b"x"]), max_size=8).map(
+    b"".join
+)
 REPLIES = st.recursive(
-    st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.binary(max_size=60)),
+    st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.binary(max_size=60), LINE_ENDS),
     lambda inner: st.lists(inner, max_size=5),
     max_leaves=20,
 )
