@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST ?= tests
+WORKERS ?= 3
 STAGE  ?= dev
 
 .PHONY: help run test check deploy diff destroy bench clean
@@ -30,7 +31,7 @@ check: $(VENV)/.can-dev ## Lint, format and types
 	$(BIN)/mypy
 
 test: check ## All checks and all tests; PYTEST="tests/unit -k pool" picks some
-	$(BIN)/pytest $(PYTEST)
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(PYTEST)
 
 deploy: $(VENV)/.can-dev ## To AWS: STAGE=dev; ARGS="--dry-run" shows every command and runs none
 	$(BIN)/python -m infra.deploy deploy --stage $(STAGE) $(ARGS)

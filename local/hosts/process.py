@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,8 @@ class ProcessHost:
     def close(self) -> None:
         with self._lock:
             if self._agent.stdin is not None and not self._agent.stdin.closed:
-                self._agent.stdin.close()
+                with suppress(BrokenPipeError):  # an agent that died has let go of its tasks
+                    self._agent.stdin.close()
         try:
             self._agent.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:

@@ -170,6 +170,7 @@ def test_the_environment_is_clean(place: Place, monkeypatch: pytest.MonkeyPatch)
         "FROM_IMAGE": "yes",
         "HOME": "/tmp",
         "LANG": "C.UTF-8",
+        "SESSION_HOST": "127.0.0.1",
         "SESSION_PORT": "23456",
         "USHER_LOCAL_RUN": place.run_id,
         "USHER_LOCAL_HOST": f"{place.run_id}/host",
