@@ -31,16 +31,20 @@ STOP_SECONDS = 30
 
 
 def wait_until(
-    condition: Callable[[], Any], seconds: float = 15.0, what: str = "the condition"
+    condition: Callable[[], Any],
+    seconds: float = 15.0,
+    what: str = "the condition",
+    *,
+    every: float = 0.02,
 ) -> Any:
-    """Ask until the answer is true, and return it; fail after `seconds`."""
+    """Ask every so many seconds until the answer is true, and return it; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
         answer = condition()
         if answer:
             return answer
         assert time.monotonic() < deadline, f"{what} did not come true in {seconds} s"
-        threading.Event().wait(0.02)
+        threading.Event().wait(every)
 
 
 def processes_of(run_id: str) -> list[int]:

@@ -571,11 +571,9 @@ class Lab:
         return {task.arn: task for task in self.tasks() if task.is_wanted}
 
     def items(self) -> list[dict[str, Any]]:
-        """All of the table."""
-        pages = self.aws.dynamodb.get_paginator("scan").paginate(
-            TableName=self.config.sessions_table
-        )
-        return [item for page in pages for item in page["Items"]]
+        """All of the table, from where moto keeps it: a test looks at it very often."""
+        table = _backend("dynamodb").tables[self.config.sessions_table]
+        return [item.to_json()["Attributes"] for item in table.all_items()]
 
     def sessions(self) -> dict[str, Session]:
         """All records of sessions, by id."""
@@ -615,11 +613,15 @@ def _failure_is_news() -> Iterator[None]:
 
 
 def _reset_moto() -> None:
+    for name in BACKENDS:
+        _backend(name).reset()
+
+
+def _backend(name: str) -> Any:
     from moto.backends import get_backend
     from moto.core import DEFAULT_ACCOUNT_ID
 
-    for name in BACKENDS:
-        get_backend(name)[DEFAULT_ACCOUNT_ID][REGION].reset()
+    return get_backend(name)[DEFAULT_ACCOUNT_ID][REGION]
 
 
 def check_invariants(lab: Lab) -> None:

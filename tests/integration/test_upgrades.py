@@ -38,6 +38,8 @@ image = "usher-session"
 cpu = 8
 """
 HOSTS = 3
+PACE_SECONDS = 0.4
+"""What is looked at through a whole sweep is not looked at more often."""
 
 
 @dataclass
@@ -128,7 +130,7 @@ def audience(cloud: RunningCloud) -> Iterator[Audience]:
         for _ in range(WITH_RECORDS):
             made.joins_the_stream(dispatch(cloud, "?app=listings&wait=25"))
         wait_until(lambda: len(of_state(cloud, State.ACTIVE)) == LIGHT + WITH_RECORDS, 60)
-        wait_until(lambda: pool_is(cloud, 1), 60, "a full pool")
+        wait_for_pool(cloud, 1)
         made.all_receive()
         yield made
 
@@ -150,6 +152,10 @@ def pool_is(cloud: RunningCloud, revision: int) -> bool:
     """
     cloud.fire("sweep_sessions")
     return Counter(s.revision for s in of_state(cloud, State.WARM)) == {revision: WARM}
+
+
+def wait_for_pool(cloud: RunningCloud, revision: int) -> None:
+    wait_until(lambda: pool_is(cloud, revision), 60, "a full pool", every=PACE_SECONDS)
 
 
 def none_but(cloud: RunningCloud, revision: int) -> bool:
@@ -186,7 +192,7 @@ def newcomers(
         audience.leaves(client)
         return until()
 
-    wait_until(one_more, 90, what)
+    wait_until(one_more, 90, what, every=PACE_SECONDS)
     return revisions
 
 
@@ -196,7 +202,7 @@ def test_a_deploy_reaches_every_new_session_and_no_live_one(
     deploy(cloud, environment=[{"name": "DEPLOY", "value": "2"}])
     deploy(cloud, "listings", environment=[{"name": "DEPLOY", "value": "2"}])
     seen = newcomers(cloud, audience, lambda: none_but(cloud, 2), "nothing warm of the old one")
-    wait_until(lambda: pool_is(cloud, 2), 60, "a pool of the new revision")
+    wait_for_pool(cloud, 2)
     assert seen == sorted(seen), "once the new revision is proven there is no way back"
     assert dispatch_and_leave(cloud, audience) == 2
     assert Counter(s.revision for s in of_state(cloud, State.ACTIVE))[1] == LIGHT + WITH_RECORDS
@@ -218,7 +224,7 @@ def test_a_rollback_goes_the_same_way(cloud: RunningCloud, audience: Audience) -
     for app in ("light", "listings"):
         ecs.deregister_task_definition(taskDefinition=f"usher-local-{app}:2")
     seen = newcomers(cloud, audience, lambda: none_but(cloud, 1), "nothing warm of what was")
-    wait_until(lambda: pool_is(cloud, 1), 60, "a pool of the revision before")
+    wait_for_pool(cloud, 1)
     assert seen == sorted(seen, reverse=True)
     assert dispatch_and_leave(cloud, audience) == 1
     audience.all_receive()
@@ -242,7 +248,7 @@ def test_a_broken_revision_trips_its_breaker_and_the_one_before_serves(
     seen = newcomers(cloud, audience, is_tripped, "the breaker of the broken revision")
     seen.append(dispatch_and_leave(cloud, audience))
     assert set(seen) == {1}
-    wait_until(lambda: pool_is(cloud, 1), 60, "a pool of the revision before")
+    wait_for_pool(cloud, 1)
     audience.all_receive()
     cloud.client("ecs").deregister_task_definition(taskDefinition=broken)
 
@@ -250,14 +256,14 @@ def test_a_broken_revision_trips_its_breaker_and_the_one_before_serves(
 def test_a_draining_host_keeps_its_clients_and_loses_what_is_warm(
     cloud: RunningCloud, audience: Audience
 ) -> None:
-    wait_until(lambda: pool_is(cloud, 1), 60, "a full pool")
+    wait_for_pool(cloud, 1)
     host = of_state(cloud, State.WARM)[0].container_instance
     ecs = cloud.client("ecs")
     ecs.update_container_instances_state(
         cluster="usher-local", containerInstances=[host], status="DRAINING"
     )
     wait_until(lambda: not warm_on(cloud, host), 15, "nothing warm on a draining host")
-    wait_until(lambda: pool_is(cloud, 1), 60, "a full pool elsewhere")
+    wait_for_pool(cloud, 1)
     assert not warm_on(cloud, host)
     assert [s for s in of_state(cloud, State.ACTIVE) if s.container_instance == host]
     audience.all_receive()
@@ -280,7 +286,7 @@ def test_a_dead_host_takes_its_own_and_nobody_else(cloud: RunningCloud, audience
     for client in [c for c in audience.light if c.session["id"] in lost]:
         wait_until(lambda c=client: c.over, 15, "the end of its connections")
         audience.light.remove(client)
-    wait_until(lambda: pool_is(cloud, 1), 60, "a full pool elsewhere")
+    wait_for_pool(cloud, 1)
     ended = {s.id: s for s in sessions(cloud)}
     assert {str(ended[one].reason) for one in lost} == {"lost"}
     audience.streaming.clear()
