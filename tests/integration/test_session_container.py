@@ -743,38 +743,52 @@ def test_throttled_sessions_share_a_shard_and_miss_nothing():
                 session.__exit__()
 
 
-def test_a_slow_goodbye_does_not_delay_a_stop(kinesis, session):
-    for _ in range(1_500):
-        kinesis.put({"x": "y" * 50_000})
-    url = f"{session.url}?cursor=1~h.shardId-000000000000"
-    with connect(url, max_queue=1, max_size=None, close_timeout=1) as websocket:
-        hello_of(websocket)
-        until(lambda: "too slow" in session.log, "the client is found too slow", 60)
-        session.terminate()
-        assert session.exit_code(8) == 0
+# Slow clients
 
 
-def test_a_slow_client_is_sent_away_with_its_cursor_at_bounded_memory(kinesis, callbacks, session):
-    payload = {"x": "y" * 50_000}
-    for _ in range(1_500):
-        kinesis.put(payload)
-    cursor = "1~h.shardId-000000000000"
-    with connect(f"{session.url}?cursor={cursor}", max_queue=1, max_size=None) as websocket:
-        hello_of(websocket)
-        until(lambda: "too slow" in session.log, "the client is found too slow", 60)
-        assert session.resident_mib() < 120
-        received, last = 0, None
-        bye = None
-        try:
-            while True:
-                message = json.loads(websocket.recv(40))
-                if message["type"] == "bye":
-                    bye = message
-                else:
-                    received += len(message["records"])
-                    last = message["cursor"]
-        except ConnectionClosed as closed:
-            code = closed.rcvd.code
+@pytest.fixture(scope="module")
+def stalled():
+    """Sessions whose clients take nothing, all at once: it takes ten seconds to be found slow."""
+    names = ["to stop", "to read on"]
+    with ExitStack() as stack:
+        kinesis = stack.enter_context(FakeKinesis())
+        for _ in range(1_500):
+            kinesis.put({"x": "y" * 50_000})
+        found = {}
+        for name in names:
+            callbacks = stack.enter_context(CallbackServer())
+            session = stack.enter_context(SessionProcess(kinesis, callbacks)).until_ready()
+            url = f"{session.url}?cursor=1~h.shardId-000000000000"
+            websocket = connect(url, max_queue=1, max_size=None, close_timeout=1)
+            stack.enter_context(websocket)
+            hello_of(websocket)
+            found[name] = kinesis, callbacks, session, websocket
+        yield found
+
+
+def test_a_slow_goodbye_does_not_delay_a_stop(stalled):
+    _, _, session, _ = stalled["to stop"]
+    until(lambda: "too slow" in session.log, "the client is found too slow", 60)
+    session.terminate()
+    assert session.exit_code(8) == 0
+
+
+def test_a_slow_client_is_sent_away_with_its_cursor_at_bounded_memory(stalled):
+    kinesis, callbacks, session, websocket = stalled["to read on"]
+    until(lambda: "too slow" in session.log, "the client is found too slow", 60)
+    assert session.resident_mib() < 120
+    received, last = 0, None
+    bye = None
+    try:
+        while True:
+            message = json.loads(websocket.recv(40))
+            if message["type"] == "bye":
+                bye = message
+            else:
+                received += len(message["records"])
+                last = message["cursor"]
+    except ConnectionClosed as closed:
+        code = closed.rcvd.code
     assert code == 1013
     assert (bye["reason"], bye["cursor"]) == ("slow_client", last)
     assert received < 1_500
