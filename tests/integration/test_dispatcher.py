@@ -102,11 +102,11 @@ def test_deleting_stops_the_container_and_twice_is_as_good_as_once(cloud):
         ("GET", "/session", {"Idempotency-Key": "x" * 129}, 400, "bad_request"),
         ("GET", "/session", {"Idempotency-Key": "a b"}, 400, "bad_request"),
         ("GET", "/sessions/nope", {}, 404, "not_found"),
-        ("GET", f"/sessions/{uuid.uuid4()}", {}, 404, "not_found"),
-        ("DELETE", f"/sessions/{uuid.uuid4()}", {}, 404, "not_found"),
+        ("GET", "/sessions/6d6cf8ce-6d4e-4a8c-9a38-0c5a51b5b1d3", {}, 404, "not_found"),
+        ("DELETE", "/sessions/6d6cf8ce-6d4e-4a8c-9a38-0c5a51b5b1d3", {}, 404, "not_found"),
         ("DELETE", "/session", {}, 405, "method_not_allowed"),
         ("PUT", "/health", {}, 405, "method_not_allowed"),
-        ("POST", f"/sessions/{uuid.uuid4()}/events", {}, 401, "unauthorized"),
+        ("POST", "/sessions/6d6cf8ce-6d4e-4a8c-9a38-0c5a51b5b1d3/events", {}, 401, "unauthorized"),
     ],
 )
 def test_bad_input_gets_the_documented_error(cloud, method, path, headers, status, code):
