@@ -26,6 +26,8 @@ from tests.integration.conftest import (
 from tests.integration.light import IMAGE, MEMORY_MIB, make_light_image
 from tests.integration.sessions import kill_container, no_tasks
 
+pytestmark = pytest.mark.alone
+
 SMALL, LARGE, TOTAL = 20, 100, 250
 POOLS = f"""
 [limits]
