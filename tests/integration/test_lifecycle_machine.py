@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -127,6 +127,17 @@ class Lifecycle(RuleBasedStateMachine):
                 assert session.id == known.id, "the same key, the same session"
             self.keys[full_key] = session.id
         return session.id
+
+    @rule(target=told, app=st.sampled_from(["cold", "warm"]), owner=st.sampled_from(["ann", "bob"]))
+    def comes(self, app: str, owner: str) -> Any:
+        """As most do: asks, is told, and connects. Its container has not said so yet."""
+        session_id = self.asks(app, owner, None)
+        if not isinstance(session_id, str):
+            return session_id
+        self.all_containers_speak()
+        self.events_arrive()
+        self.connects(session_id)
+        return session_id
 
     @rule(session_id=told)
     def connects(self, session_id: str) -> None:
@@ -299,7 +310,9 @@ class Lifecycle(RuleBasedStateMachine):
         return next((c for c in self.lab.containers if c.session_id == session_id), None)
 
 
+# Making a failure smaller takes minutes: Phase.shrink is for whoever looks for its cause.
 Lifecycle.TestCase.settings = settings(
+    phases=(Phase.explicit, Phase.generate),
     max_examples=20,
     stateful_step_count=50,
     deadline=None,
