@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST ?= tests
-WORKERS ?= 3
+WORKERS ?= 2
 STAGE  ?= dev
 
 .PHONY: help run test check deploy diff destroy bench clean
