@@ -19,8 +19,6 @@ from tests.integration.conftest import RunningCloud, finish, launch, wait_until
 from tests.integration.light import IMAGE, MEMORY_MIB, make_light_image
 from tests.integration.sessions import client_of, dispatch, wait_for
 
-pytestmark = pytest.mark.alone
-
 LIGHT, WITH_RECORDS, WARM = 47, 3, 4
 APPS = f"""
 default = "light"
