@@ -79,7 +79,7 @@ class Tending:
         Who finds somebody at work leaves a note, and the first to leave one sees to it that
         the pool is looked at again: a claim during a tending is never forgotten.
         """
-        lease = self._now() + LEASE_SECONDS
+        lease = round(self._now() + LEASE_SECONDS, 3)  # as it is read back
         if not self._take_turn(app, again, lease):
             return None
         try:

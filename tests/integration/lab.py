@@ -56,7 +56,8 @@ REGION = "us-east-1"
 ATTEMPTS = 3
 """How often boto3 tries a call; see `clients_for`."""
 BACKENDS = ("dynamodb", "sqs")
-START = 1_700_000_000.0
+START = 1_700_000_000.123_456_7
+"""Finer than what is stored, as every real instant is."""
 _CONFIG = load_config(
     {"STAGE": "local", "AWS_REGION": REGION, "CALLBACK_BASE_URL": "http://dispatcher"}
 )

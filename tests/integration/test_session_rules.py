@@ -134,6 +134,15 @@ def test_what_waits_has_one_message_however_often_the_sweep_comes(lab: Lab) -> N
     assert len([m for m in lab.messages() if hasattr(m[1], "tries")]) == 1
 
 
+def test_a_tender_gives_its_turn_back(lab: Lab) -> None:
+    services = lab.process()
+    app = lab.config.apps.by_name["chat"]
+    assert services.tending.tend(app) is not None
+    assert services.tending.tend(app) is None
+    lab.now.move(1.01)
+    assert services.tending.tend(app) is not None
+
+
 def test_a_tender_that_took_too_long_does_not_end_the_turn_of_another(lab: Lab) -> None:
     services, other = lab.process(), lab.other_process()
     app = lab.config.apps.by_name["chat"]
