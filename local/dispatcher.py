@@ -37,6 +37,7 @@ from chalice.local import (
 from local.functions import find_functions
 from local.http_server import HttpServer
 from local.invoke_api import InvokeApi
+from local.stopping import HeardSignals
 
 DRAIN_SECONDS = 3.0
 """How long the requests in hand may take after SIGTERM."""
@@ -147,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
 
     stopping = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    HeardSignals([signal.SIGTERM], lambda _: stopping.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches `local up`, which then says when
     invoke.start()
     serving = threading.Thread(target=api.serve_forever, name="api", daemon=True)

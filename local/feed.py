@@ -10,12 +10,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 
 from local.entries import MOST_ENTRIES, Backlog, BadLine, read_entry
 from local.feed_input import DEMO, open_lines
 from local.feed_progress import Progress, Totals, summary
 from local.feed_sink import FeedError, Nowhere, Sink, find_endpoint, kinesis_sink
+from local.stopping import HeardSignals
 
 DEFAULT_STREAM = "usher-local-updates"
 DEFAULT_KEY_FIELD = "id"
@@ -210,13 +210,5 @@ def records_a_second(text: str) -> float:
 def _stop_on_signals() -> Iterator[threading.Event]:
     """An event that SIGINT and SIGTERM set, so that a batch under way is finished and counted."""
     stop = threading.Event()
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with HeardSignals((signal.SIGINT, signal.SIGTERM), lambda _: stop.set()):
         yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

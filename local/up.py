@@ -13,11 +13,11 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from local.hosts.images import ImageSource
 from local.leftovers import RunFolder, remove_dead_runs, runs_folder
+from local.stopping import HeardSignals
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -155,10 +155,9 @@ class Signals:
 
     def install(self) -> None:
         """Take the signals from now on."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._on_signal)
+        HeardSignals((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), self._on_signal)
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, _number: int) -> None:
         if self.stop.is_set():
             print("forced to stop: the next start removes what is left", file=sys.stderr)
             sys.stderr.flush()

@@ -1,0 +1,35 @@
+import os
+import signal
+import threading
+
+from local.stopping import HeardSignals
+
+
+def test_a_signal_is_heard_while_the_main_thread_holds_what_the_hearer_needs():
+    lock, heard = threading.Lock(), threading.Event()
+
+    def hear(number):
+        with lock:
+            heard.set()
+
+    with HeardSignals([signal.SIGUSR1], hear):
+        with lock:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            sum(range(10_000))  # bytecodes between which a handler would run, and wait for ever
+        assert heard.wait(10)
+
+
+def test_each_of_several_signals_is_heard_and_no_other():
+    numbers, both = [], threading.Semaphore(0)
+
+    def hear(number):
+        numbers.append(number)
+        both.release()
+
+    before = signal.getsignal(signal.SIGUSR1)
+    with HeardSignals([signal.SIGUSR1, signal.SIGUSR2], hear):
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            os.kill(os.getpid(), number)
+            assert both.acquire(timeout=10)
+    assert numbers == [signal.SIGUSR1, signal.SIGUSR2]
+    assert signal.getsignal(signal.SIGUSR1) is before
