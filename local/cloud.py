@@ -213,7 +213,7 @@ class Cloud:
             publish=triggers.bus.publish,
             start_delay_seconds=options.start_delay_seconds,
             cluster=f"usher-{STAGE}",
-            credentials_endpoint=self._seen_by_containers(machines),
+            agent_endpoint=self._seen_by_containers(machines),
         )
         self._undo.callback(within, CLOSE_SECONDS, "the tasks", engine.close)
         self._undo.callback(triggers.stop_new)
@@ -222,7 +222,11 @@ class Cloud:
             moto=moto,
             ecs=ecs,
             kinesis=self._kinesis,
-            hosts=Hosts(engine.instance_address, lambda task: _task_role(engine, ecs, task)),
+            hosts=Hosts(
+                engine.instance_address,
+                lambda task: _task_role(engine, ecs, task),
+                engine.metadata,
+            ),
             faults=self.faults,
             control=Control(self.faults, self).answer,
             publish=triggers.bus.publish,

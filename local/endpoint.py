@@ -1,4 +1,4 @@
-"""The AWS endpoint: one loopback port for all services, `/_local/*` and the tasks' credentials.
+"""The AWS endpoint: one loopback port for all services, `/_local/*`, and what tasks are told.
 
 ECS and Kinesis go to this project's own, EC2's DescribeInstances to the hosts, all else to moto.
 Connections are kept alive, each answer leaves in one segment.
@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from urllib.parse import parse_qs
 
 from local.ec2 import describe_instances
 from local.ecs.errors import EcsApiError
+from local.ecs.metadata import PATH
 from local.faults import Faults, Kind
 from local.kinesis.api import KinesisApi
 from local.kinesis.errors import KinesisError
@@ -54,6 +55,8 @@ class Hosts:
     """EC2 instance id to public IP; None for an instance that is no host."""
     task_role: Callable[[str], str | None]
     """Task id to the ARN of its role; None for a task that does not live or has no role."""
+    metadata: Callable[[Sequence[str]], dict[str, Any] | None]
+    """The words behind /v4/ to what a container is told of its task; None = there is none."""
 
 
 class Endpoint:
@@ -100,6 +103,8 @@ class Endpoint:
             return self._control(request)
         if request.path.startswith("/v2/credentials/"):
             return self._credentials(request.path.removeprefix("/v2/credentials/"))
+        if request.path.startswith(PATH):
+            return self._metadata(request.path.removeprefix(PATH))
         call = identify(request)
         if OBSERVER in request.headers.get("user-agent", ""):
             return self._carry_out(call, request)
@@ -160,6 +165,13 @@ class Endpoint:
             return json_answer(self._ecs.call(call.action, parameters))
         except EcsApiError as error:
             return error_answer(call, error.code, error.message, error.status)
+
+    def _metadata(self, path: str) -> Answer:
+        """What the ECS agent answers to a container; see ECS_CONTAINER_METADATA_URI_V4."""
+        found = self._hosts.metadata(path.strip("/").split("/"))
+        if found is None:
+            return json_answer({"message": "no task has this id"}, 404, "application/json")
+        return json_answer(found, content_type="application/json")
 
     def _credentials(self, task_id: str) -> Answer:
         """What the ECS agent answers to a task; see AWS_CONTAINER_CREDENTIALS_FULL_URI."""

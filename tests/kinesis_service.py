@@ -55,7 +55,7 @@ def serve_kinesis():
     endpoint = Endpoint(
         moto=None,
         ecs=None,
-        hosts=Hosts(lambda _: None, lambda _: None),
+        hosts=Hosts(lambda _: None, lambda _: None, lambda _: None),
         faults=faults,
         control=lambda _: json_answer({}),
         publish=lambda _: None,

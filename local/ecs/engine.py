@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from local.ecs import metadata
 from local.ecs.arns import Arns
 from local.ecs.errors import EcsApiError, invalid_parameter
 from local.ecs.lifecycle import Lifecycle
@@ -26,7 +27,8 @@ class Engine:
     """Thread-safe.
 
     `publish` is called with every EventBridge event exactly once, in order, from one thread.
-    `credentials_endpoint` is the address under which containers reach the task credentials.
+    `agent_endpoint` is the address under which containers reach what the ECS agent tells them:
+    their role's credentials and their task's metadata.
     `health_interval_floor_seconds` is the shortest interval of health checks; ECS has 5.
     """
 
@@ -39,7 +41,7 @@ class Engine:
         publish: Callable[[dict[str, Any]], None],
         start_delay_seconds: float = 0.0,
         cluster: str = "default",
-        credentials_endpoint: str | None = None,
+        agent_endpoint: str | None = None,
         health_interval_floor_seconds: int = 5,
         clock: Callable[[], float] = time.time,
         ports: Ports | None = None,
@@ -61,7 +63,7 @@ class Engine:
             self._publisher,
             clock=clock,
             start_delay_seconds=start_delay_seconds,
-            credentials_endpoint=credentials_endpoint,
+            agent_endpoint=agent_endpoint,
         )
         self._lock = self._lifecycle.lock
         self._closed = threading.Event()
@@ -70,13 +72,13 @@ class Engine:
         self._lifecycle.watch(self._slots)
 
     @property
-    def credentials_endpoint(self) -> str | None:
-        return self._lifecycle.credentials_endpoint
+    def agent_endpoint(self) -> str | None:
+        return self._lifecycle.agent_endpoint
 
-    @credentials_endpoint.setter
-    def credentials_endpoint(self, address: str) -> None:
+    @agent_endpoint.setter
+    def agent_endpoint(self, address: str) -> None:
         """For those who learn the address after the engine was made."""
-        self._lifecycle.credentials_endpoint = address
+        self._lifecycle.agent_endpoint = address
 
     def run(
         self, request: TaskRequest, plan: TaskPlan, *, targets: Sequence[str] | None = None
@@ -131,6 +133,14 @@ class Engine:
             self._store.forget_old(self.clock())
             record = self._store.records.get(task_id)
             return record.task if record else None
+
+    def metadata(self, words: Sequence[str]) -> dict[str, Any] | None:
+        """What GET /v4/{words…} tells a container of its task; None where there is nothing."""
+        with self._lock:
+            record = self._store.records.get(words[0].rpartition("-")[0])
+        if record is None:
+            return None
+        return metadata.answer(words, record.task, record.plan.definition.content)
 
     def tag_task(self, task_id: str, tags: tuple[tuple[str, str], ...]) -> None:
         """Tags are no part of a task's state: no version, no event."""

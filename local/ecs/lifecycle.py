@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from local.ecs import model
+from local.ecs import metadata, model
 from local.ecs.health import Checks, after_check
 from local.ecs.model import ORDER, HostSlot, Status, StopCode, Task
 from local.ecs.placement import Instance
@@ -38,11 +38,11 @@ class Lifecycle:
         *,
         clock: Callable[[], float],
         start_delay_seconds: float,
-        credentials_endpoint: str | None,
+        agent_endpoint: str | None,
     ) -> None:
         self.lock = threading.RLock()
         self.closing = False
-        self.credentials_endpoint = credentials_endpoint
+        self.agent_endpoint = agent_endpoint
         self._store = store
         self._publisher = publisher
         self._clock = clock
@@ -114,7 +114,7 @@ class Lifecycle:
             record.plan,
             task_id=record.task.id,
             ports=record.task.container(name).ports,
-            environment=self._added_environment(record),
+            environment=self._added_environment(record, container),
         )
         try:
             runtime_id = record.slot.host.start(spec, partial(self._on_exit, record, name))
@@ -140,12 +140,18 @@ class Lifecycle:
         if container.health_check is not None:
             self._check_later(record, name, runtime_id, container.health_check, Checks())
 
-    def _added_environment(self, record: Record) -> dict[str, str]:
+    def _added_environment(self, record: Record, container: ContainerPlan) -> dict[str, str]:
         """A task without a role gets no credentials at all, as on ECS."""
-        if not record.plan.role_arn or not self.credentials_endpoint:
+        if not self.agent_endpoint:
             return {}
-        address = f"{self.credentials_endpoint}/v2/credentials/{record.task.id}"
-        return {"AWS_CONTAINER_CREDENTIALS_FULL_URI": address}
+        task = record.task
+        place = [known.name for known in task.containers].index(container.name)
+        address = f"{self.agent_endpoint}{metadata.PATH}{metadata.metadata_id(task.id, place)}"
+        added = {metadata.VARIABLE: address}
+        if record.plan.role_arn:
+            credentials = f"{self.agent_endpoint}/v2/credentials/{task.id}"
+            added["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = credentials
+        return added
 
     # Ending.
 

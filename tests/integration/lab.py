@@ -331,7 +331,7 @@ class Lab:
         self._endpoint = Endpoint(
             moto=self._moto,
             ecs=EcsApi(self._engine, limits=UNLIMITED),
-            hosts=Hosts(lambda _: "192.0.2.1", lambda _: None),
+            hosts=Hosts(lambda _: "192.0.2.1", lambda _: None, lambda _: None),
             faults=self.faults,
             control=lambda _: Answer(404),
             publish=self.bus.publish,

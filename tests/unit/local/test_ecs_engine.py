@@ -200,18 +200,40 @@ def test_overrides_reach_the_container() -> None:
 
 
 def test_only_tasks_with_a_role_are_told_where_credentials_are() -> None:
-    with World(credentials_endpoint="http://127.0.0.1:1") as world:
+    with World(agent_endpoint="http://127.0.0.1:1") as world:
         world.register("plain")
         world.register("role", taskRoleArn="arn:aws:iam::123456789012:role/r")
         plain, role = world.run_one("plain"), world.run_one("role")
         for arn in (plain, role):
             world.wait_status(arn, "RUNNING")
         specs = {f"{spec.task_id}": spec.environment for spec in world.hosts[0].specs.values()}
-    task_id = role.rpartition("/")[2]
-    assert specs[plain.rpartition("/")[2]] == {}
-    assert specs[task_id] == {
-        "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://127.0.0.1:1/v2/credentials/{task_id}"
+    task_id, plain_id = role.rpartition("/")[2], plain.rpartition("/")[2]
+    assert specs[plain_id] == {
+        "ECS_CONTAINER_METADATA_URI_V4": f"http://127.0.0.1:1/v4/{plain_id}-0"
     }
+    assert specs[task_id] == {
+        "ECS_CONTAINER_METADATA_URI_V4": f"http://127.0.0.1:1/v4/{task_id}-0",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://127.0.0.1:1/v2/credentials/{task_id}",
+    }
+
+
+def test_a_container_is_told_of_its_task_at_its_metadata_address() -> None:
+    with World(agent_endpoint="http://127.0.0.1:1") as world:
+        world.register("job", container={"dockerLabels": {"a": "b"}})
+        arn = world.run_one("job")
+        world.wait_status(arn, "RUNNING")
+        (spec,) = world.hosts[0].specs.values()
+        address = spec.environment["ECS_CONTAINER_METADATA_URI_V4"]
+        own = address.rpartition("/")[2]
+        task = world.engine.metadata([own, "task"])
+        container = world.engine.metadata([own])
+        nothing = [world.engine.metadata(words) for words in (["x-0"], [f"{own}1"], [own, "y"])]
+    assert (task["TaskARN"], task["Family"], task["Revision"]) == (arn, "job", "1")
+    assert task["KnownStatus"] == "RUNNING"
+    assert task["Containers"] == [container]
+    labels = container["Labels"]
+    assert (labels["a"], labels["com.amazonaws.ecs.task-arn"]) == ("b", arn)
+    assert nothing == [None, None, None]
 
 
 def test_the_same_client_token_from_64_threads_starts_one_set_of_tasks() -> None:
