@@ -128,10 +128,11 @@ def build(
 ) -> Services:
     """Build everything for `config`. Opens no connection yet."""
     from chalicelib.ecs.addresses import Addresses
+    from chalicelib.ecs.deployed import Revisions
     from chalicelib.ecs.launcher import Launcher
+    from chalicelib.ecs.start_rate import StartRate
     from chalicelib.sessions.arrivals import Arrivals
     from chalicelib.sessions.claims import Claims
-    from chalicelib.sessions.deployed import Revisions
     from chalicelib.sessions.launch_queue import LaunchQueue
     from chalicelib.sessions.launching import Launches
     from chalicelib.sessions.outcomes import Outcomes
@@ -147,7 +148,7 @@ def build(
     table = SessionsTable(aws.dynamodb, config.sessions_table)
     queue = LaunchQueue(aws.sqs, config.launches_queue)
     launcher = Launcher(aws.ecs, config.cluster, CONTAINER)
-    revisions = Revisions(launcher, config, outside.now)
+    revisions = Revisions(launcher, outside.now)
     outcomes = Outcomes(
         table=table,
         queue=queue,
@@ -164,6 +165,7 @@ def build(
         launcher=launcher,
         queue=queue,
         revisions=revisions,
+        rate=StartRate(table.items, outside.now),
         config=config,
         metrics=metrics,
         now=outside.now,

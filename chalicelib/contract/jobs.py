@@ -15,7 +15,7 @@ class JobEnv(StrEnum):
     INVOCATION_KEY = "INVOCATION_KEY"
     """What the container proves itself with, as bearer token."""
     INVOCATION_URL = "INVOCATION_URL"
-    """Where it asks for leave to start and tells how it went: `…/start`, `…/progress`, `…/finish`."""
+    """Where it asks for leave to start, and tells: `…/start`, `…/progress`, `…/finish`."""
     JOB_NAME = "JOB_NAME"
     JOB_REVISION = "JOB_REVISION"
 

@@ -1,6 +1,6 @@
 """The calls to ECS: run, stop, look. What is built and read stands next door, purely."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -27,15 +27,16 @@ class Launcher:
         self._cluster = cluster
         self._container = container
 
-    def newest_revision(self, family: str) -> str:
-        """ARN of the newest active task definition of `family`. Raises LaunchError."""
+    def newest_definition(self, family: str) -> Mapping[str, Any]:
+        """The newest active task definition of `family`. Raises LaunchError."""
         try:
             answer = self._ecs.describe_task_definition(taskDefinition=family)
         except ClientError as error:
             raise _launch_error(error) from error
         except BotoCoreError as error:
             raise LaunchError(LaunchFailure.THROTTLED, str(error)) from error
-        return str(answer["taskDefinition"]["taskDefinitionArn"])
+        definition: Mapping[str, Any] = answer["taskDefinition"]
+        return definition
 
     def run(self, request: TaskRequest) -> TaskChange:
         """Run one task and return it as ECS accepted it. Raises LaunchError.

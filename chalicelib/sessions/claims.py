@@ -8,16 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from chalicelib.config import Config
+from chalicelib.ecs.deployed import Revisions
+from chalicelib.ecs.revisions import Open, choose_revision, serves
+from chalicelib.ecs.task_definitions import family_of
 from chalicelib.errors import BusyError, ConflictError, LimitError, RevisionFailingError
 from chalicelib.sessions import lifecycle
 from chalicelib.sessions.creation import Chance, new_session
-from chalicelib.sessions.deployed import Revisions
 from chalicelib.sessions.items import request_key
 from chalicelib.sessions.limits import Counter, Limit, choose, limits_for, lowered_at_end
 from chalicelib.sessions.model import Session, State
 from chalicelib.sessions.placement import Claim, decide_placement
+from chalicelib.sessions.pool import AppState
 from chalicelib.sessions.requests import DispatchRequest
-from chalicelib.sessions.revisions import AppState, Open, choose_revision, serves
 from chalicelib.sessions.table import Answered, Full, Lost, SessionsTable
 
 ATTEMPTS = 24
@@ -64,7 +66,7 @@ class Claims:
         Raises LimitError, RevisionFailingError, ConflictError, BusyError.
         """
         state, members = self._table.look(request.app.name)
-        newest = self._revisions.newest(request.app)
+        newest = self._revisions.newest(family_of(request.app.name, self._config.stage))
         attempt = self._prepare(request, state, members, newest)
         try:
             return self._enter(request, attempt, state, newest)

@@ -3,11 +3,12 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from decimal import Decimal
 from typing import Any
 
+from chalicelib.dynamodb.wire import unwire, wire
+from chalicelib.ecs.revisions import Failing
 from chalicelib.sessions.model import Change, Reason, Session, State
-from chalicelib.sessions.revisions import AppState, Failing
+from chalicelib.sessions.pool import AppState
 
 LIVE_BUCKETS = 8
 """The index of live ones is spread over so many partitions: one takes 1,000 writes a second."""
@@ -74,47 +75,3 @@ def app_from_item(item: Mapping[str, Any]) -> AppState:
     failing = {arn: Failing(**told) for arn, told in read.get("failing", {}).items()}
     values = {field.name: read[field.name] for field in fields(AppState) if field.name in read}
     return AppState(**(values | {"failing": failing}))
-
-
-def wire(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain values as DynamoDB's JSON, without those that are None."""
-    return {name: _to_wire(value) for name, value in values.items() if value is not None}
-
-
-def _to_wire(value: Any) -> dict[str, Any]:
-    match value:
-        case bool():
-            return {"BOOL": value}
-        case str():
-            return {"S": str(value)}
-        case int():
-            return {"N": str(value)}
-        case float():
-            return {"N": format(Decimal(str(round(value, 6))), "f")}
-        case Mapping():
-            return {"M": wire(value)}
-        case list() | tuple():
-            return {"L": [_to_wire(part) for part in value]}
-        case _:
-            raise TypeError(f"no DynamoDB type for {type(value).__name__}")
-
-
-def unwire(item: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `wire`; numbers come whole where they are."""
-    return {name: _from_wire(value) for name, value in item.items()}
-
-
-def _from_wire(value: Mapping[str, Any]) -> Any:
-    ((kind, content),) = value.items()
-    match kind:
-        case "N":
-            number = Decimal(content)
-            return int(number) if number == number.to_integral_value() else float(number)
-        case "M":
-            return unwire(content)
-        case "L":
-            return [_from_wire(part) for part in content]
-        case "NULL":
-            return None
-        case _:
-            return content

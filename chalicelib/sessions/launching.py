@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 from chalicelib.apps import App
 from chalicelib.config import Config
 from chalicelib.contract import Env
+from chalicelib.ecs.deployed import Revisions
 from chalicelib.ecs.failures import LaunchError, LaunchFailure, StopError
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.requests import TaskRequest
-from chalicelib.ecs.task_definitions import CONTAINER
+from chalicelib.ecs.start_rate import StartRate
+from chalicelib.ecs.task_definitions import CONTAINER, family_of
 from chalicelib.errors import UsherError
 from chalicelib.metrics import Metrics
 from chalicelib.sessions import lifecycle
-from chalicelib.sessions.deployed import Revisions
 from chalicelib.sessions.launch_queue import LaunchQueue
 from chalicelib.sessions.model import Reason, Session, State
 from chalicelib.sessions.records import Records
@@ -22,7 +23,7 @@ from chalicelib.sessions.table import SessionsTable
 
 MAX_DELAY_SECONDS = 30
 STARTS_PER_SECOND = 30
-"""RunTask, StartTask and StopTask share 40 a second: what can wait leaves some to what cannot."""
+"""Of what can wait; ECS takes 40 a second of everything."""
 _log = logging.getLogger("usher.sessions")
 
 
@@ -128,6 +129,7 @@ class Launches:
         launcher: Launcher,
         queue: LaunchQueue,
         revisions: Revisions,
+        rate: StartRate,
         config: Config,
         metrics: Metrics,
         now: Callable[[], float],
@@ -137,6 +139,7 @@ class Launches:
         self._launcher = launcher
         self._queue = queue
         self._revisions = revisions
+        self._rate = rate
         self._config = config
         self._metrics = metrics
         self._now = now
@@ -180,7 +183,7 @@ class Launches:
         if error.failure is not LaunchFailure.REFUSED:
             return None
         try:
-            newest = self._revisions.newest(app, look=True)
+            newest = self._revisions.newest(family_of(app.name, self._config.stage), look=True)
         except UsherError:
             return None
         if newest == session.task_definition:
@@ -218,8 +221,7 @@ class Launches:
 
     def may_start(self) -> bool:
         """Whether this second has room for a start that can wait. Counts it if so."""
-        second = int(self._now())
-        return self._table.count(f"rate#starts#{second}", STARTS_PER_SECOND, second + 3_600)
+        return self._rate.may_start(STARTS_PER_SECOND)
 
     def _wait_or_give_up(self, session: Session, error: LaunchError, tries: int) -> Session:
         _log.warning(

@@ -4,11 +4,12 @@ import logging
 from collections.abc import Callable
 
 from chalicelib.config import Config
+from chalicelib.ecs.deployed import Revisions
+from chalicelib.ecs.revisions import fold_failure, fold_success
+from chalicelib.ecs.task_definitions import family_of
 from chalicelib.metrics import Metrics
-from chalicelib.sessions.deployed import Revisions
 from chalicelib.sessions.launch_queue import LaunchQueue
 from chalicelib.sessions.model import COMING, Reason, Session, State
-from chalicelib.sessions.revisions import fold_failure, fold_success
 from chalicelib.sessions.table import SessionsTable
 
 READY = frozenset({State.WARM, State.RESERVED})
@@ -50,7 +51,8 @@ class Outcomes:
         app = self._config.apps.get(session.app)
         if app is None or session.task_definition is None:
             return
-        revision, newest = session.task_definition, self._revisions.newest(app)
+        revision = session.task_definition
+        newest = self._revisions.newest(family_of(app.name, self._config.stage))
         state = self._table.change_app(app.name, lambda s: fold_success(s, revision, newest))
         if revision not in state.failing:
             self._metrics.gauge("breaker_failures", 0, app=app.name)

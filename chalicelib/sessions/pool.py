@@ -6,13 +6,23 @@ from dataclasses import dataclass
 from statistics import median
 
 from chalicelib.apps import PoolSize
+from chalicelib.ecs.revisions import RevisionState, serves
 from chalicelib.sessions.model import Session, State
-from chalicelib.sessions.revisions import AppState, serves
 
 DEFAULT_START_SECONDS = 5.0
 """What a start is taken to need before one was seen."""
 SAFETY = 1.5
 """Demand is lumpy: more than the mean of it is kept ready."""
+
+
+@dataclass(frozen=True)
+class AppState(RevisionState):
+    """What is remembered of an app between requests: its revisions, and who fills its pool."""
+
+    tended_until: float = 0.0
+    """Somebody fills the pool, and says until when to believe that."""
+    tend_again: bool = False
+    """Somebody else came in the meantime."""
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 
 from chalicelib.apps import App
 from chalicelib.config import Config
+from chalicelib.ecs.deployed import Revisions
+from chalicelib.ecs.revisions import Open, choose_revision
+from chalicelib.ecs.task_definitions import family_of
 from chalicelib.errors import ConfigurationError
 from chalicelib.metrics import Metrics
 from chalicelib.sessions.creation import Chance, new_session
-from chalicelib.sessions.deployed import Revisions
 from chalicelib.sessions.launch_queue import LaunchQueue, Tend
 from chalicelib.sessions.launching import Launches
 from chalicelib.sessions.model import Reason, Session, State
-from chalicelib.sessions.pool import PoolPlan, plan_pool
-from chalicelib.sessions.revisions import AppState, Open, choose_revision
+from chalicelib.sessions.pool import AppState, PoolPlan, plan_pool
 from chalicelib.sessions.service import Sessions
 from chalicelib.sessions.table import SessionsTable
 
@@ -70,7 +71,7 @@ class Tending:
             return
         now = self._now()
         if message.claimed:
-            self._table.count(_claims_key(app.name, now), None, int(now) + 3_600)
+            self._table.items.count(_claims_key(app.name, now), None, int(now) + 3_600)
         self.tend(app, again=message.again)
 
     def tend(self, app: App, *, again: bool = False) -> Tended | None:
@@ -111,7 +112,7 @@ class Tending:
     def _tend(self, app: App) -> Tended:
         now = self._now()
         state, members = self._table.look_through(app.name)
-        newest = self._revisions.newest(app)
+        newest = self._revisions.newest(family_of(app.name, self._config.stage))
         chosen = choose_revision(state, newest, now)
         plan = plan_pool(
             members,
@@ -166,8 +167,8 @@ class Tending:
         self._sessions.stop(session.id, Reason.DRAINED, cause, only=session.state)
 
     def _claims_per_second(self, app: App, now: float) -> float:
-        this_minute = self._table.counted(_claims_key(app.name, now))
-        last_minute = self._table.counted(_claims_key(app.name, now - 60))
+        this_minute = self._table.items.counted(_claims_key(app.name, now))
+        last_minute = self._table.items.counted(_claims_key(app.name, now - 60))
         return (this_minute + last_minute) / (60 + now % 60)
 
 

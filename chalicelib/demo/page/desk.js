@@ -1,6 +1,6 @@
 // The desk: the ticket, the steps, the notice with its buttons. Shows the phases of a visit.
 
-import { closing, ending, milliseconds } from "./words.js";
+import { BROKEN_OFF, NOT_LET_IN, ending, feedWords, milliseconds } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
 const STEPS = ["asking", "queued", "starting", "joining", "live"];
@@ -12,10 +12,18 @@ const WAITING = {
   joining: ["Joining your container …", "It has an address. Its own client library is loaded from it."],
 };
 
+const RETURNING = {
+  same: "The same container is tried first.",
+  asking: "Another container goes on just after the last update you saw.",
+  queued: "You are in the queue for another one.",
+  starting: "Another one is starting for you.",
+  joining: "Another one goes on just after the last update you saw.",
+};
+
 export class Desk {
   #countdown = null;
 
-  /** `act` is called with "leave", "resume" or "fresh" when a button is pressed. */
+  /** `act` is called with "leave", "retry", "resume" or "fresh" when a button is pressed. */
   constructor(act) {
     this.act = act;
   }
@@ -31,12 +39,6 @@ export class Desk {
     byId("fact-first").textContent = milliseconds(took);
   }
 
-  offline() {
-    this.#pill("bad", "Offline");
-    this.#notice("bad", "This device is offline.", "Your container may still be waiting for you, or give up on you.");
-    this.#buttons([["leave", "Disconnect"]]);
-  }
-
   #onTheWay(phase) {
     const [title, text] = WAITING[phase];
     this.#pill("busy", phase === "queued" ? "In the queue" : phase === "joining" ? "Joining" : "Waiting");
@@ -48,39 +50,62 @@ export class Desk {
   }
 
   _retrying({ refusal, seconds }) {
-    const until = performance.now() + seconds * 1000;
-    const text = () => {
-      const left = Math.max(0, Math.ceil((until - performance.now()) / 1000));
-      return `${refusal.text} Trying again in ${left} s.`.trim();
-    };
     this.#pill("busy", "Waiting");
-    this.#notice("warn", refusal.title, text(), refusal.code);
-    this.#countdown = setInterval(() => {
-      byId("notice-text").firstChild.textContent = text();
-    }, 250);
+    this.#countDown("warn", refusal.title, refusal.text, seconds, refusal.code);
     this.#buttons([["leave", "Cancel"]]);
+  }
+
+  _reconnecting(turn) {
+    const { stage, was, same, refusal, bye, seconds } = turn;
+    const leave = ["leave", was ? "Disconnect" : "Cancel"];
+    if (!same) this.#void("lost");
+    this.#step(STEPS.includes(stage) ? stage : same ? "joining" : "asking");
+    if (stage === "offline") {
+      this.#pill("bad", "Offline");
+      this.#notice("bad", "This device is offline.", "Your updates go on where they stopped as soon as it is back.");
+      this.#buttons([leave]);
+      return;
+    }
+    this.#pill("busy", "Reconnecting");
+    const broken = was ? BROKEN_OFF : NOT_LET_IN;
+    const why = bye ? [ending(bye.reason), bye.detail].filter(Boolean).join(" ") : broken;
+    const code = refusal?.code ?? bye?.reason;
+    if (stage === "waiting") {
+      const title = refusal?.title ?? (was ? "Reconnecting …" : "Your container closed the door.");
+      this.#countDown("warn", title, refusal ? refusal.text : why, seconds, code);
+      this.#buttons([["retry", "Try now"], leave]);
+      return;
+    }
+    this.#notice("busy", was ? "Reconnecting …" : "Another try …", `${why} ${RETURNING[same ? "same" : stage]}`, code);
+    this.#buttons([leave]);
   }
 
   _joining({ session, took }) {
     const { id, ip, port, app, revision, warm } = session;
+    this.#blank();
     byId("ticket").dataset.state = "printed";
-    byId("seat").textContent = ip.includes(":") ? `[${ip}]:${port}` : `${ip}:${port}`;
+    const host = ip.includes(":") ? `[${ip}]` : ip;
+    byId("seat").replaceChildren(host, document.createElement("wbr"), `:${port}`); // no other break
     byId("ticket-app").textContent = app ?? "";
     byId("fact-id").textContent = id.slice(0, 8);
     byId("fact-id").title = id;
-    byId("fact-app").textContent = app ?? "–";
     byId("fact-revision").textContent = revision ?? "–";
     byId("fact-start").textContent = warm ? "warm" : "cold";
     byId("fact-address").textContent = milliseconds(took);
     this.#onTheWay("joining");
   }
 
-  _live({ hello }) {
+  _live({ hello, again }) {
+    const [feed, meaning] = feedWords(hello.feed);
     byId("ticket").dataset.state = "live";
+    byId("stamp").textContent = "";
     byId("fact-revision").textContent = hello.revision;
+    byId("fact-feed").textContent = feed;
+    byId("fact-feed").title = meaning;
     this.#step("live");
     this.#pill("good", "Live");
-    this.#notice("good", "You are connected.", "These updates come through a container that exists for you alone. Close the tab, and it is gone.");
+    if (again) this.#notice("good", "You are connected again.", "The updates went on just after the last one you saw.");
+    else this.#notice("good", "You are connected.", "These updates come through a container that exists for you alone. Close the tab, and it is gone.");
     this.#buttons([["leave", "Disconnect"]]);
   }
 
@@ -90,14 +115,13 @@ export class Desk {
     this.#buttons([["leave", "Disconnect"]]);
   }
 
-  _over({ left, bye, code, cursor }) {
+  _over({ left, bye, cursor }) {
     const reason = bye?.reason;
     const wanted = left || reason === "disconnected";
-    this.#void(wanted ? "used" : "lost");
-    this.#pill(wanted ? "idle" : "bad", wanted ? "Disconnected" : "Connection lost");
+    this.#void(wanted ? "used" : "ended");
+    this.#pill(wanted ? "idle" : "bad", wanted ? "Disconnected" : "Ended");
     if (wanted) this.#notice("plain", "You have left.", ending("disconnected"));
-    else if (reason) this.#notice("warn", "Your container said goodbye.", [ending(reason), bye.detail].filter(Boolean).join(" "), reason);
-    else this.#notice("bad", "The connection is lost.", closing(code), code ? `code ${code}` : "");
+    else this.#notice("warn", "Your container said goodbye.", [ending(reason), bye.detail].filter(Boolean).join(" "), reason);
     this.#again(cursor);
   }
 
@@ -116,7 +140,7 @@ export class Desk {
 
   #blank() {
     byId("seat").textContent = "· · ·";
-    for (const fact of ["id", "app", "revision", "start", "address", "first"]) {
+    for (const fact of ["id", "feed", "revision", "start", "address", "first"]) {
       byId(`fact-${fact}`).textContent = "–";
     }
     byId("ticket-app").textContent = "";
@@ -125,7 +149,7 @@ export class Desk {
 
   #void(word) {
     const ticket = byId("ticket");
-    const printed = ticket.dataset.state === "printed" || ticket.dataset.state === "live";
+    const printed = ticket.dataset.state !== "blank";
     ticket.dataset.state = printed ? "torn" : "blank";
     byId("stamp").textContent = printed ? word : "";
   }
@@ -138,6 +162,18 @@ export class Desk {
       if (index === reached) item.setAttribute("aria-current", "step");
       else item.removeAttribute("aria-current");
     }
+  }
+
+  #countDown(tone, title, why, seconds, code) {
+    const until = performance.now() + seconds * 1000;
+    const text = () => {
+      const left = Math.max(0, Math.ceil((until - performance.now()) / 1000));
+      return `${why} Trying again in ${left} s.`.trim();
+    };
+    this.#notice(tone, title, text(), code);
+    this.#countdown = setInterval(() => {
+      byId("notice-text").firstChild.textContent = text();
+    }, 250);
   }
 
   #pill(tone, text) {

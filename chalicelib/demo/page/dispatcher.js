@@ -1,4 +1,5 @@
-// Asks the dispatcher for a session and waits until there is an address. No DOM in here.
+// Asks the dispatcher for the first session and waits until there is an address; later ones are asked
+// for by the client library, which comes from a container. No DOM in here.
 
 import { ending, refusal } from "./words.js";
 
@@ -70,21 +71,32 @@ async function call(url, { headers = {}, signal }) {
     response = await fetch(url, { headers, signal, cache: "no-store", credentials: "same-origin" });
   } catch (error) {
     if (signal.aborted) throw error;
-    throw new Refusal({
-      title: "The dispatcher does not answer.",
-      text: navigator.onLine ? "It may be down, or the network may be." : "This device is offline.",
-      code: "unreachable",
-      retryAfter: 1,
-    });
+    throw unreachable();
   }
   const body = await response.json().catch(() => ({}));
   const answer = { body, headers: response.headers };
   if (response.ok) return answer;
-  throw new Refusal({
-    title: refusal(response.status),
-    text: body.error?.message ?? "",
-    code: body.error?.code ?? `http_${response.status}`,
-    retryAfter: TEMPORARY.has(response.status) ? pauseSeconds(answer, 2) : null,
+  const { status } = response;
+  const retryAfter = TEMPORARY.has(status) ? pauseSeconds(answer, 2) : null;
+  throw refused({ ...body.error, status }, retryAfter);
+}
+
+/**
+ * What went wrong with the dispatcher, in words for people: `status` is HTTP's, `code` alone is the
+ * reason of a session that ended on the way, neither means that there was no answer.
+ */
+export function refused({ status, code, message }, retryAfter = null) {
+  if (status) return new Refusal({ title: refusal(status), text: message ?? "", code: code ?? `http_${status}`, retryAfter });
+  if (typeof code === "string") return ended({ reason: code, detail: message });
+  return unreachable();
+}
+
+function unreachable() {
+  return new Refusal({
+    title: "The dispatcher does not answer.",
+    text: navigator.onLine ? "It may be down, or the network may be." : "This device is offline.",
+    code: "unreachable",
+    retryAfter: 1,
   });
 }
 

@@ -26,11 +26,8 @@ let visit = null;
 let askedAt = 0;
 let waitsForFirst = false;
 let cursor = null;
-let latest = null;
 
 function begin(from) {
-  waitsForFirst = true;
-  askedAt = performance.now();
   visit = new Visit({ base, app, cursor: from, report, onRecords });
   visit.begin();
 }
@@ -40,13 +37,20 @@ function report(turn) {
     visit = null;
     cursor = turn.cursor;
   }
-  latest = turn;
+  if (turn.phase === "joining") {
+    waitsForFirst = true;
+    askedAt = performance.now() - turn.took;
+  }
   desk.show(turn);
 }
 
 function act(action) {
   if (action === "leave") {
     visit?.leave();
+    return;
+  }
+  if (action === "retry") {
+    visit?.retry();
     return;
   }
   if (action === "fresh") {
@@ -113,8 +117,6 @@ dark.addEventListener("change", () => {
 });
 byId("map").addEventListener("pointermove", ({ offsetX, offsetY }) => tip.show(map.at(offsetX, offsetY)));
 byId("map").addEventListener("pointerleave", () => tip.show(null));
-addEventListener("offline", () => { if (visit) desk.offline(); });
-addEventListener("online", () => { if (visit) desk.show(latest); });
 addEventListener("pagehide", () => visit?.leave());
 
 requestAnimationFrame(frame);

@@ -1,26 +1,37 @@
-// One visit: from asking for a container to leaving it. Tells its story as events, touches no DOM.
+// One visit: from asking for a container to leaving it, over as many connections and containers as
+// that takes. Tells its story as events, touches no DOM.
 
-import { askForSession, libraryUrl, newKey, pause, Refusal } from "./dispatcher.js";
+import { askForSession, libraryUrl, newKey, pause, Refusal, refused } from "./dispatcher.js";
 
 const TRIES = 4;
 const PAUSE_SECONDS = 0.4;
+const REJOIN_MS = 1500; // containers wait for somebody who dropped only where they are told to
+const OF_A_PENDING = { QUEUED: "queued", STARTING: "starting" };
 
 /**
  * `report` is told one object per turn, its `phase` being one of
- *   asking, queued, starting, retrying   on the way (see dispatcher.js)
+ *   asking, queued, starting, retrying   on the way to the first container (see dispatcher.js)
  *   joining {session, took}              there is an address, `took` ms after asking
- *   live {hello}                         the container said hello
+ *   live {hello, again}                  the container said hello; `again` after a reconnect
  *   gap {gap}                            part of the history is gone
- *   over {bye, code, left, cursor}       after it was live; `left` when this side closed
- *   failed {refusal, cursor}             it never became live
- * and `onRecords` gets each batch of records. `over` and `failed` are the last words.
+ *   reconnecting {stage, was, same, refusal, bye, seconds}
+ *                                        by itself: `stage` is asking, queued, starting, joining,
+ *                                        waiting (`seconds`) or offline; `was` whether it was live,
+ *                                        `same` whether the container is the one that was left
+ *   over {bye, left, cursor}             `left` when this side ended it
+ *   failed {refusal, cursor}             the dispatcher or the container refused
+ * and `onRecords` gets each batch of records, no record twice. `over` and `failed` are the last words.
  */
 export class Visit {
   #given = new AbortController();
-  #connection = null;
+  #following = null;
   #session = null;
-  #id = null;
-  #live = false;
+  #pendingId = null;
+  #asked = performance.now();
+  #joins = 0;
+  #lives = 0;
+  #same = true;
+  #why = {};
   #left = false;
   #ended = false;
 
@@ -29,7 +40,7 @@ export class Visit {
     this.app = app;
     this.startCursor = cursor ?? null;
     this.report = (turn) => {
-      this.#id = turn.id ?? turn.session?.id ?? this.#id;
+      this.#pendingId = turn.id ?? this.#pendingId;
       report(turn);
     };
     this.onRecords = onRecords;
@@ -37,21 +48,21 @@ export class Visit {
 
   /** Where to resume: just after the last record that was received, in any container. */
   get cursor() {
-    return this.#connection?.cursor ?? this.startCursor;
+    return this.#following?.cursor ?? this.startCursor;
   }
 
   async begin() {
-    const asked = performance.now();
     const { base, app, report } = this;
     try {
       const signal = this.#given.signal;
       this.#session = await askForSession({ base, app, key: newKey(), signal, report });
-      const took = performance.now() - asked;
-      report({ phase: "joining", session: this.#session, took });
-      const { connect } = await this.#library();
-      this.#join(connect, TRIES);
+      this.#pendingId = this.#session.id;
+      this.#joining();
+      const { follow } = await this.#library();
+      signal.throwIfAborted();
+      this.#follow(follow);
     } catch (error) {
-      if (this.#given.signal.aborted) this.#end({ phase: "over", left: true, bye: null, code: null });
+      if (this.#given.signal.aborted) this.#end({ phase: "over", left: true, bye: null });
       else if (error instanceof Refusal) this.#end({ phase: "failed", refusal: error });
       else throw error;
     }
@@ -60,17 +71,19 @@ export class Visit {
   /** Leave: give up asking, or close the connection. The last report follows. */
   leave() {
     this.#left = true;
-    if (this.#connection) {
-      this.#connection.close();
-      return;
-    }
     this.#given.abort(new DOMException("left", "AbortError"));
-    if (this.#id) this.#giveBack();
+    this.#following?.close();
+    if (this.#pendingId) this.#giveBack();
+  }
+
+  /** Wait no longer for the next try. */
+  retry() {
+    this.#following?.retry();
   }
 
   /** Stop a session nobody will come to. Should this fail, its own deadline ends it. */
   #giveBack() {
-    const place = new URL(`sessions/${encodeURIComponent(this.#id)}`, this.base);
+    const place = new URL(`sessions/${encodeURIComponent(this.#pendingId)}`, this.base);
     fetch(place, { method: "DELETE", keepalive: true }).catch((error) => console.info("not given back", error));
   }
 
@@ -98,40 +111,53 @@ export class Visit {
     });
   }
 
-  #join(connect, triesLeft) {
-    this.#given.signal.throwIfAborted();
-    this.#connection = connect(this.#session.url, {
+  #follow(follow) {
+    const dispatcher = new URL("session", this.base);
+    if (this.app) dispatcher.searchParams.set("app", this.app);
+    this.#following = follow(dispatcher.href, {
+      session: this.#session,
       cursor: this.startCursor ?? undefined,
+      rejoin: REJOIN_MS,
+      onSession: (session) => {
+        this.#session = session;
+        this.#pendingId = session.id;
+        this.#joining();
+      },
       onHello: (hello) => {
-        this.#live = true;
-        this.report({ phase: "live", hello });
+        this.#lives += 1;
+        this.#pendingId = null;
+        this.#same = true;
+        this.#why = {};
+        this.report({ phase: "live", hello, again: this.#lives > 1 });
       },
       onRecords: (records) => this.onRecords(records),
       onGap: (gap) => this.report({ phase: "gap", gap }),
-      onClose: (close) => {
-        const again = !close.opened && !this.#left && triesLeft > 1;
-        if (again) setTimeout(() => this.#joinAgain(connect, triesLeft - 1), PAUSE_SECONDS * 1000);
-        else this.#closed(close);
-      },
+      onState: (state) => this.#turn(state),
     });
   }
 
-  #joinAgain(connect, triesLeft) {
-    if (this.#left) this.#closed({ code: null, bye: null });
-    else this.#join(connect, triesLeft);
+  #joining() {
+    this.report({ phase: "joining", session: this.#session, took: performance.now() - this.#asked });
   }
 
-  #closed({ code, bye }) {
-    if (this.#live || this.#left) {
-      this.#end({ phase: "over", left: this.#left, bye, code });
+  #turn({ phase, seconds, error, bye, pending }) {
+    if (phase === "live") return; // hello says more
+    if (phase === "ended") {
+      if (error) this.#end({ phase: "failed", refusal: refused(error) });
+      else this.#end({ phase: "over", left: this.#left, bye });
       return;
     }
-    const refusal = new Refusal({
-      title: "Your container closed the door.",
-      text: `The websocket ended before the container said hello (code ${code}).`,
-      code: "refused_by_container",
-    });
-    this.#end({ phase: "failed", refusal });
+    if (phase === "asking") {
+      this.#same = false;
+      if (pending) this.#pendingId = pending.id;
+      else this.#asked = performance.now();
+    }
+    if (error || bye) this.#why = { refusal: error ? refused(error) : null, bye };
+    if (phase === "joining") this.#joins += 1;
+    if (this.#joins === 1 && phase === "joining") return; // was said with the address
+    const { refusal = null, bye: said = null } = this.#why;
+    const stage = OF_A_PENDING[pending?.state] ?? phase;
+    this.report({ phase: "reconnecting", stage, was: this.#lives > 0, same: this.#same, refusal, bye: said, seconds });
   }
 
   #end(last) {

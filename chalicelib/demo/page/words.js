@@ -10,7 +10,7 @@ const ENDINGS = {
   lost: "The container or its host vanished.",
   drained: "The container was of an old revision and made room for a new one.",
   queue_timeout: "There was no room for a container in time.",
-  slow_client: "This browser read more slowly than the feed wrote. Resume to get what is missing.",
+  slow_client: "This browser read more slowly than the feed wrote.",
   app_failed: "The application in the container failed. Only you were affected.",
   feed_failed: "The container could not read the feed any longer.",
 };
@@ -36,12 +36,20 @@ export function refusal(status) {
   return status >= 500 ? "The dispatcher has a problem." : `The dispatcher answered ${status}.`;
 }
 
-/** A sentence for a websocket that closed without a goodbye. */
-export function closing(code) {
-  if (code === 1013) return ENDINGS.slow_client;
-  if (code === 1001) return "The container is going away.";
-  if (code === 1008 || code === 4403) return "The container refused this connection.";
-  return "The connection broke off without a goodbye: the container, its host or the network is gone.";
+/** Sentences for a websocket that closed without a goodbye, and for one that never opened. */
+export const BROKEN_OFF = "The connection broke off without a goodbye.";
+export const NOT_LET_IN = "It did not let this browser in.";
+
+const FEEDS = { redis: "fan-out", kinesis: "direct" };
+const FEED_MEANINGS = {
+  redis: "Fan-out: one relay reads the stream for all sessions, which take it from Redis.",
+  kinesis: "Direct: this container reads the Kinesis stream by itself.",
+};
+
+/** A word and a sentence for the `feed` of a hello. */
+export function feedWords(feed) {
+  if (!feed) return ["none", "This container said of no feed."];
+  return [FEEDS[feed] ?? feed, FEED_MEANINGS[feed] ?? `The container calls its feed ${feed}.`];
 }
 
 export function milliseconds(value) {

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from moto import mock_aws
 
 from chalicelib.config import load_config
+from chalicelib.ecs.revisions import Failing
 from chalicelib.sessions import lifecycle
 from chalicelib.sessions.items import app_from_item, app_to_item, from_item, request_key, to_item
 from chalicelib.sessions.limits import Limit, counters_of
 from chalicelib.sessions.model import Change, Reason, Session, State
-from chalicelib.sessions.revisions import AppState, Failing
+from chalicelib.sessions.pool import AppState
 from chalicelib.sessions.table import Answered, Full, Lost, SessionsTable
 from local.provision import read_plan
 from tests.unit.chalicelib.test_lifecycle import START, asked_to_stop, launched, queued, until
@@ -181,11 +182,11 @@ def test_counters_rise_with_the_session_and_fall_with_its_end(table):
     assert table.enter(held, counters=[counter]) == held
     assert table.enter(other, counters=[counter]) == Full((counter,))
     assert table.get(other.id) is None
-    assert table.counted(counter.key) == 1
+    assert table.items.counted(counter.key) == 1
     ended = table.replace(held, asked_to_stop(held, 1001.0))
     assert ended is not None
     assert table.replace(held, asked_to_stop(held, 1001.0)) is None
-    assert table.counted(counter.key) == 0
+    assert table.items.counted(counter.key) == 0
     assert table.enter(other, counters=[counter]) == other
 
 
@@ -193,13 +194,15 @@ def test_a_counter_that_somebody_deleted_keeps_no_session_from_its_end(table):
     counters = [counters_of(Limit(scope, 1, 9))[0] for scope in ("total", "owner/me")]
     held = replace(queued(), counters=tuple(counter.key for counter in counters))
     table.enter(held, counters=counters)
-    table._dynamodb.delete_item(TableName=CONFIG.sessions_table, Key={"id": {"S": counters[1].key}})
+    table.items._dynamodb.delete_item(
+        TableName=CONFIG.sessions_table, Key={"id": {"S": counters[1].key}}
+    )
     ended = table.replace(held, asked_to_stop(held, 1001.0))
     assert ended.state is State.ENDED
-    assert [table.counted(counter.key) for counter in counters] == [0, 0]
+    assert [table.items.counted(counter.key) for counter in counters] == [0, 0]
 
 
 def test_a_lone_counter_stops_at_its_maximum(table):
-    assert [table.count("rate#1", 2, 9) for _ in range(3)] == [True, True, False]
-    assert table.counted("rate#1") == 2
-    assert table.count("free", None, 9)
+    assert [table.items.count("rate#1", 2, 9) for _ in range(3)] == [True, True, False]
+    assert table.items.counted("rate#1") == 2
+    assert table.items.count("free", None, 9)

@@ -110,6 +110,8 @@ def _attributes_of(constructor: ast.FunctionDef) -> dict[str, str]:
             continue
         if isinstance(node.value, ast.Name) and node.value.id in types:
             found[node.targets[0].attr] = types[node.value.id]
+        elif isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Name):
+            found[node.targets[0].attr] = node.value.func.id  # made here: `self.x = Class(…)`
     return found
 
 

@@ -1,11 +1,12 @@
-"""Which revision of an app new sessions run on, and when to stop trying one. Pure.
+"""Which revision of a task definition new tasks run on, and when to stop trying one. Pure.
 
-A revision is proven by its first session that became ready. One that keeps failing to start is
-not tried for a while (a circuit breaker); until it is proven, the proven one before it serves.
+A revision is proven by its first task that came up. One that keeps failing to start is not tried
+for a while (a circuit breaker); until it is proven, the proven one before it serves.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 FAILURES_TO_OPEN = 5
 OPEN_SECONDS = 60
@@ -23,19 +24,18 @@ class Failing:
 
 
 @dataclass(frozen=True)
-class AppState:
-    """What is remembered of an app between requests. `version` is the record's."""
+class RevisionState:
+    """What is remembered of the revisions of an app, or of a job. `version` is the record's."""
 
     name: str
     version: int = 0
     proven: str | None = None
-    """ARN of the newest task definition that a session became ready on."""
+    """ARN of the newest task definition that a task came up on."""
     failing: Mapping[str, Failing] = field(default_factory=dict)
     """By task definition ARN."""
-    tended_until: float = 0.0
-    """Somebody fills the pool, and says until when to believe that."""
-    tend_again: bool = False
-    """Somebody else came in the meantime."""
+
+
+S = TypeVar("S", bound=RevisionState)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Open:
     retry_after_seconds: int
 
 
-def is_open(state: AppState, revision: str, now: float) -> bool:
+def is_open(state: RevisionState, revision: str, now: float) -> bool:
     """Whether the breaker of `revision` refuses now."""
     failing = state.failing.get(revision)
     return (
@@ -57,9 +57,9 @@ def is_open(state: AppState, revision: str, now: float) -> bool:
 
 
 def choose_revision(
-    state: AppState, newest: str, now: float, *, by_pool: bool = False
+    state: RevisionState, newest: str, now: float, *, by_pool: bool = False
 ) -> str | Open:
-    """The revision that new sessions start on.
+    """The revision that new tasks start on.
 
     `by_pool`: a pool tries the newest, so that no user has to as long as one before it works.
     """
@@ -72,13 +72,13 @@ def choose_revision(
     return Open(f"{failing.count} starts in a row failed: {failing.reason}", wait)
 
 
-def serves(state: AppState, revision: str | None, newest: str) -> bool:
-    """Whether a warm session of `revision` may still be handed out, or has to be drained."""
+def serves(state: RevisionState, revision: str | None, newest: str) -> bool:
+    """Whether a task of `revision` that waits may still be handed out, or has to be drained."""
     return revision is not None and revision in {newest, _fallback(state, newest)}
 
 
-def fold_success(state: AppState, revision: str, newest: str) -> AppState:
-    """A session of `revision` became ready. A straggler of an older one proves nothing new."""
+def fold_success(state: S, revision: str, newest: str) -> S:
+    """A task of `revision` came up. A straggler of an older one proves nothing new."""
     failing = {arn: told for arn, told in state.failing.items() if arn != revision}
     proven = revision if revision == newest or state.proven is None else state.proven
     if proven == state.proven and len(failing) == len(state.failing):
@@ -86,8 +86,8 @@ def fold_success(state: AppState, revision: str, newest: str) -> AppState:
     return replace(state, proven=proven, failing=failing)
 
 
-def fold_failure(state: AppState, revision: str, reason: str, now: float) -> AppState:
-    """A session of `revision` did not become ready, for a reason of its own making."""
+def fold_failure(state: S, revision: str, reason: str, now: float) -> S:
+    """A task of `revision` did not come up, for a reason of its own making."""
     before = state.failing.get(revision)
     told = Failing(count=(before.count if before else 0) + 1, reason=reason[:300], last_at=now)
     failing = dict(state.failing) | {revision: told}
@@ -95,7 +95,7 @@ def fold_failure(state: AppState, revision: str, reason: str, now: float) -> App
     return replace(state, failing={arn: failing[arn] for arn in newest})
 
 
-def _fallback(state: AppState, newest: str) -> str | None:
+def _fallback(state: RevisionState, newest: str) -> str | None:
     """The proven revision before `newest`, while that is not proven itself.
 
     A revision above the newest was taken back, so it is none to fall back to.

@@ -1,0 +1,162 @@
+"""A table of items with conditional writes. A lost condition is a result, no exception."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from botocore.exceptions import ClientError
+
+from chalicelib.dynamodb.wire import unwire, wire
+from chalicelib.dynamodb.writes import Write, put, raised
+from chalicelib.errors import UnavailableError
+
+FAILED = "ConditionalCheckFailed"
+WRITE_ATTEMPTS = 12
+"""Few ever write to one record at a time: the request, an event, a callback, the sweep."""
+BATCH = 100
+"""BatchGetItem takes at most this many keys."""
+
+Item = dict[str, Any]
+"""An item in DynamoDB's JSON."""
+Record = TypeVar("Record")
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why nothing was written: one reason for each write, `FAILED` where a condition was lost."""
+
+    reasons: list[str]
+    was_repeated: bool
+    """boto3 sent it more than once, as it had no answer."""
+
+
+class Table:
+    """One table, keyed by `id`, through a boto3 DynamoDB client."""
+
+    def __init__(self, dynamodb: Any, name: str) -> None:
+        self._dynamodb = dynamodb
+        self.name = name
+
+    def get(self, item_id: str) -> Item | None:
+        """The item as it is now (a consistent read)."""
+        answer = self._dynamodb.get_item(
+            TableName=self.name, Key={"id": {"S": item_id}}, ConsistentRead=True
+        )
+        item: Item | None = answer.get("Item")
+        return item
+
+    def get_all(self, item_ids: Sequence[str]) -> dict[str, Item]:
+        """The items that exist of these, by id, as they are now."""
+        found: dict[str, Item] = {}
+        for start in range(0, len(item_ids), BATCH):
+            keys = [{"id": {"S": item_id}} for item_id in item_ids[start : start + BATCH]]
+            wanted = {self.name: {"Keys": keys, "ConsistentRead": True}}
+            while wanted:
+                answer = self._dynamodb.batch_get_item(RequestItems=wanted)
+                items = answer["Responses"].get(self.name, ())
+                found |= {item["id"]["S"]: item for item in items}
+                wanted = answer.get("UnprocessedKeys") or {}
+        return found
+
+    def page(self, index: str, attribute: str, value: Any, **more: Any) -> Item:
+        """One Query of an index by its partition key. `more` as DynamoDB's Query takes it."""
+        return dict(self._dynamodb.query(**self._by(index, attribute, value), **more))
+
+    def query(self, index: str, attribute: str, value: Any) -> Iterator[Item]:
+        """All items of an index under one partition key (eventually consistent)."""
+        pages = self._dynamodb.get_paginator("query")
+        for page in pages.paginate(**self._by(index, attribute, value)):
+            yield from page["Items"]
+
+    def put(self, item: Item, expected: int | None) -> bool:
+        """Put an item where its version is `expected`, or where there is none yet (None)."""
+        refusal = self.transact([{"Put": put(self.name, item, expected)}])
+        return refusal is None or self.is_written(item, refusal)
+
+    def transact(self, writes: Sequence[Write]) -> Refusal | None:
+        """Write all or nothing. None when written."""
+        try:
+            if len(writes) == 1 and "Put" in writes[0]:
+                self._dynamodb.put_item(**writes[0]["Put"])
+            else:
+                self._dynamodb.transact_write_items(TransactItems=writes)
+        except ClientError as error:
+            reasons = _reasons(error)
+            if reasons is None:
+                raise
+            retries = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0)
+            return Refusal(reasons, was_repeated=retries > 0)
+        return None
+
+    def is_written(self, item: Item, refusal: Refusal) -> bool:
+        """Whether the write was refused because of itself: its first answer was lost."""
+        if not refusal.was_repeated:
+            return False
+        found = self.get(item["id"]["S"])
+        return found is not None and unwire(found) == unwire(item)
+
+    def count(self, key: str, maximum: int | None, expire_at: int) -> bool:
+        """Raise a counter of its own by one; False when it is at `maximum` already."""
+        try:
+            self._dynamodb.update_item(**raised(self.name, key, maximum, expire_at))
+        except ClientError as error:
+            if _code(error) == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
+
+    def counted(self, key: str) -> int:
+        """What a counter stands at."""
+        item = self.get(key)
+        return int(item["n"]["N"]) if item else 0
+
+    def _by(self, index: str, attribute: str, value: Any) -> dict[str, Any]:
+        return {
+            "TableName": self.name,
+            "IndexName": index,
+            "KeyConditionExpression": f"{attribute} = :value",
+            "ExpressionAttributeValues": wire({":value": value}),
+        }
+
+
+def change(
+    load: Callable[[], Record | None],
+    decide: Callable[[Record], Record],
+    replace: Callable[[Record, Record], Record | None],
+    seen: Record | None = None,
+) -> tuple[Record, Record] | None:
+    """Load, decide, write on condition; again while others are quicker.
+
+    `decide` is pure and may be called several times; returning its argument means that there is
+    nothing to write. `replace` writes the second where the record is still the first, and returns
+    None when it has moved on. `seen` is the record where it was just read: the first decision is
+    made on that. Returns the record before and after, None without one. Raises UnavailableError.
+    """
+    for _ in range(WRITE_ATTEMPTS):
+        before = seen or load()
+        seen = None
+        if before is None:
+            return None
+        after = decide(before)
+        if after is before:
+            return before, before
+        written = replace(before, after)
+        if written is not None:
+            return before, written
+    raise UnavailableError("the record is changing too fast", retry_after_seconds=1)
+
+
+def _reasons(error: ClientError) -> list[str] | None:
+    match _code(error):
+        case "ConditionalCheckFailedException":
+            return [FAILED]
+        case "TransactionConflictException" | "TransactionInProgressException":
+            return ["TransactionConflict"]
+        case "TransactionCanceledException":
+            return [str(r.get("Code")) for r in error.response["CancellationReasons"]]
+        case _:
+            return None
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response["Error"]["Code"])

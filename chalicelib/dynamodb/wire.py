@@ -1,0 +1,49 @@
+"""Plain values as DynamoDB's JSON, and back. Pure."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+
+def wire(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain values as DynamoDB's JSON, without those that are None."""
+    return {name: _to_wire(value) for name, value in values.items() if value is not None}
+
+
+def _to_wire(value: Any) -> dict[str, Any]:
+    match value:
+        case bool():
+            return {"BOOL": value}
+        case str():
+            return {"S": str(value)}
+        case int():
+            return {"N": str(value)}
+        case float():
+            return {"N": format(Decimal(str(round(value, 6))), "f")}
+        case Mapping():
+            return {"M": wire(value)}
+        case list() | tuple():
+            return {"L": [_to_wire(part) for part in value]}
+        case _:
+            raise TypeError(f"no DynamoDB type for {type(value).__name__}")
+
+
+def unwire(item: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `wire`; numbers come whole where they are."""
+    return {name: _from_wire(value) for name, value in item.items()}
+
+
+def _from_wire(value: Mapping[str, Any]) -> Any:
+    ((kind, content),) = value.items()
+    match kind:
+        case "N":
+            number = Decimal(content)
+            return int(number) if number == number.to_integral_value() else float(number)
+        case "M":
+            return unwire(content)
+        case "L":
+            return [_from_wire(part) for part in content]
+        case "NULL":
+            return None
+        case _:
+            return content

@@ -1,0 +1,48 @@
+"""Which revision of each task definition is deployed, by ECS's word, remembered for a moment."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from chalicelib.ecs.failures import LaunchError, LaunchFailure
+from chalicelib.ecs.launcher import Launcher
+from chalicelib.errors import StartFailedError, UnavailableError
+
+CACHE_SECONDS = 10
+"""How soon a new revision is noticed; DescribeTaskDefinition is not for every request."""
+
+_log = logging.getLogger("usher.ecs")
+
+
+class Revisions:
+    """The newest active task definition of each family."""
+
+    def __init__(self, launcher: Launcher, now: Callable[[], float]) -> None:
+        self._launcher = launcher
+        self._now = now
+        self._cache: dict[str, tuple[Mapping[str, Any], float]] = {}
+
+    def newest(self, family: str, *, look: bool = False) -> str:
+        """ARN of the task definition that new tasks of `family` run on. Raises as `definition`."""
+        return str(self.definition(family, look=look)["taskDefinitionArn"])
+
+    def definition(self, family: str, *, look: bool = False) -> Mapping[str, Any]:
+        """The newest task definition, as ECS describes it.
+
+        `look` asks ECS in any case. Where ECS does not answer what it said last is still true.
+        Raises StartFailedError where there is none, UnavailableError.
+        """
+        cached = self._cache.get(family)
+        if cached and cached[1] > self._now() and not look:
+            return cached[0]
+        try:
+            definition = self._launcher.newest_definition(family)
+        except LaunchError as error:
+            if error.failure is LaunchFailure.REFUSED:
+                raise StartFailedError(f"{family} is not deployed: {error}") from error
+            if cached is None:
+                raise UnavailableError(str(error), retry_after_seconds=1) from error
+            _log.warning("the newest revision of %s is not known: %s", family, error)
+            definition = cached[0]
+        self._cache[family] = (definition, self._now() + CACHE_SECONDS)
+        return definition
