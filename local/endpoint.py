@@ -99,12 +99,9 @@ class Endpoint:
         """
         if "origin" in request.headers or "sec-fetch-site" in request.headers:
             return json_answer({"message": "not for web pages"}, 403)
-        if request.path.startswith("/_local/"):
-            return self._control(request)
-        if request.path.startswith("/v2/credentials/"):
-            return self._credentials(request.path.removeprefix("/v2/credentials/"))
-        if request.path.startswith(PATH):
-            return self._metadata(request.path.removeprefix(PATH))
+        beside = self._beside_aws(request)
+        if beside is not None:
+            return beside
         call = identify(request)
         if OBSERVER in request.headers.get("user-agent", ""):
             return self._carry_out(call, request)
@@ -117,6 +114,16 @@ class Endpoint:
             return error_answer(call, failure.error, "injected by a fault switch", failure.status)
         answer = self._carry_out(call, request)
         return None if Kind.LOSE_REPLY in faults else answer
+
+    def _beside_aws(self, request: Request) -> Answer | None:
+        """The answer to what is no call of AWS's API; None for one that is."""
+        if request.path.startswith("/_local/"):
+            return self._control(request)
+        if request.path.startswith("/v2/credentials/"):
+            return self._credentials(request.path.removeprefix("/v2/credentials/"))
+        if request.path.startswith(PATH):
+            return self._metadata(request.path.removeprefix(PATH))
+        return None
 
     def _carry_out(self, call: Call, request: Request) -> Answer:
         try:

@@ -37,7 +37,7 @@ def answer(
 
 def show_task(task: Task, definition: Mapping[str, Any]) -> dict[str, Any]:
     """The task and all its containers."""
-    shown = {
+    shown: dict[str, Any] = {
         "Cluster": task.cluster_arn,
         "TaskARN": task.arn,
         "Family": task.family,
@@ -62,11 +62,11 @@ def show_container(
     container: Container, task: Task, definition: Mapping[str, Any]
 ) -> dict[str, Any]:
     """One container."""
-    written = next(
+    written: Mapping[str, Any] = next(
         (c for c in definition["containerDefinitions"] if c["name"] == container.name), {}
     )
     log = written.get("logConfiguration", {})
-    shown = {
+    shown: dict[str, Any] = {
         "DockerId": container.runtime_id,
         "Name": container.name,
         "DockerName": f"ecs-{task.family}-{container.name}-{task.id}",

@@ -51,7 +51,10 @@ _WHEEL_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 class ImageBuilder:
-    """The images of one run. Thread-safe; an image is looked at once and then known."""
+    """The images of one run. Thread-safe.
+
+    An image is looked at once and then known, unless its source says that it changes.
+    """
 
     def __init__(
         self,
@@ -65,7 +68,7 @@ class ImageBuilder:
         self._sources = sources
         self._on_progress = on_progress
         self._base_image = base_image
-        self._ready: dict[str, str] = {}
+        self._ready: dict[str, tuple[Signature, str]] = {}
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def image(self, name: str) -> str:
@@ -74,13 +77,16 @@ class ImageBuilder:
         Raises CannotPullImageError, HostDownError.
         """
         wanted = full_name(name)
-        if ready := self._ready.get(wanted):
-            return ready
+        source = find_source(wanted, self._sources)
+        signature = signature_of(source) if source and source.changes else ()
+        if (ready := self._ready.get(wanted)) and ready[0] == signature:
+            return ready[1]
         with self._locks[wanted], engine_trouble():
-            if wanted not in self._ready:
-                source = find_source(wanted, self._sources)
-                self._ready[wanted] = self._build(source) if source else self._fetch(wanted)
-            return self._ready[wanted]
+            ready = self._ready.get(wanted)
+            if ready is None or ready[0] != signature:
+                ready = signature, self._build(source) if source else self._fetch(wanted)
+                self._ready[wanted] = ready
+            return ready[1]
 
     def forget(self, name: str) -> None:
         """Look at the image anew next time, as it is no longer where it was."""
@@ -131,7 +137,7 @@ class ImageBuilder:
                 if trouble:
                     self._on_progress(f"no wheels for {tag} from this machine: {trouble}")
             with tempfile.TemporaryFile() as context:
-                write_context(context, files, wheels if source.requirements else None)
+                write_context(context, files, None if source.requirements is None else wheels)
                 context.seek(0)
                 lines = self._client.build(
                     fileobj=context,
@@ -194,13 +200,36 @@ def context_files(source: ImageSource) -> dict[str, Path]:
         names = [name for name in exclude_paths(str(root), _ignored(root)) if name]
     files = {name: root / name for name in names if not _is_folder(root / name)}
     files[dockerfile_name(source)] = source.dockerfile
+    for name, place in source.beside.items():
+        if not (root / name).exists():
+            files |= {_beside(name, place, path): path for path in _below(place)}
     return dict(sorted(files.items()))
+
+
+def _beside(name: str, place: Path, path: Path) -> str:
+    return f"{name}/{path.relative_to(place).as_posix()}" if path != place else name
 
 
 def _below(path: Path) -> Iterable[Path]:
     if not path.is_dir():
         return [path]
-    return (found for found in path.rglob("*") if "__pycache__" not in found.parts)
+    below = (found for found in path.rglob("*") if "__pycache__" not in found.parts)
+    return (found for found in below if not _is_folder(found))
+
+
+Signature = tuple[tuple[str, int, int, int], ...]
+
+
+def signature_of(source: ImageSource) -> Signature:
+    """Differs when the context does, as far as the files' times and sizes tell: quick to get.
+
+    Raises CannotPullImageError for a context that cannot be read.
+    """
+    try:
+        found = [(name, path.lstat()) for name, path in context_files(source).items()]
+    except OSError as error:
+        raise cannot_pull(source.name, f"cannot be built: {error}") from error
+    return tuple((name, stat.st_mtime_ns, stat.st_size, stat.st_mode) for name, stat in found)
 
 
 def _is_folder(path: Path) -> bool:
@@ -247,7 +276,9 @@ def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     return entry
 
 
-def download_wheels(requirements: Path, base: Mapping[str, Any], folder: Path) -> str | None:
+def download_wheels(
+    requirements: Sequence[Path], base: Mapping[str, Any], folder: Path
+) -> str | None:
     """Fetch the wheels for `base` (as `docker image inspect` shows it), and pip's own with them.
 
     Returns None, or why they did not come; then `folder` stays empty.
@@ -266,7 +297,7 @@ def download_wheels(requirements: Path, base: Mapping[str, Any], folder: Path) -
     return trouble
 
 
-def pip_arguments(requirements: Path, base: Mapping[str, Any], folder: Path) -> list[str]:
+def pip_arguments(requirements: Sequence[Path], base: Mapping[str, Any], folder: Path) -> list[str]:
     """`pip download` for the Python version and the machine of the base."""
     environment = (base.get("Config") or {}).get("Env") or []
     variables = dict(variable.partition("=")[::2] for variable in environment)
@@ -279,5 +310,6 @@ def pip_arguments(requirements: Path, base: Mapping[str, Any], folder: Path) -> 
         *("--retries", "1", "--timeout", "10", "--only-binary", ":all:"),
         *("--implementation", "cp", "--python-version", ".".join(version.split(".")[:2])),
         *(word for tag in tags for word in ("--platform", tag)),
-        *("--dest", str(folder), "pip", "--requirement", str(requirements)),
+        *("--dest", str(folder), "pip"),
+        *(word for file in requirements for word in ("--requirement", str(file))),
     ]

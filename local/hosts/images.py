@@ -4,11 +4,12 @@ Docker builds an image from its source; the process runtime reads the same Docke
 the same program on the host, with the build context in place of the image's working directory.
 """
 
+import hashlib
 import posixpath
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from local.hosts.base import CannotPullImageError, CannotStartError
@@ -29,6 +30,10 @@ __all__ = [
 ]
 
 SESSION_IMAGE = "usher-session"
+FOLDER = "dir:"
+"""An image `dir:/absolute/path` is built from the Dockerfile in that folder."""
+
+_ROOT = Path(__file__).resolve().parents[2]
 
 _PYTHON = re.compile(r"python(3(\.\d+)?)?")
 
@@ -42,9 +47,17 @@ class ImageSource:
     context: Path
     include: tuple[str, ...] = ()
     """Paths below `context` that the build needs; empty means all that .dockerignore leaves."""
-    requirements: Path | None = None
-    """A requirements file whose wheels the build finds in `wheels/` of its context, so that it
-    works where no package index can be reached. `wheels/` is empty when they are not to be had."""
+    requirements: tuple[Path, ...] | None = None
+    """Requirements files whose wheels the build finds in `wheels/` of its context, so that it
+    works where no package index can be reached. `wheels/` is empty when they are not to be had, and
+    there is no such folder with None."""
+    beside: Mapping[str, Path] = field(default_factory=dict)
+    """What the build finds in its context besides, unless the context has it itself: path in it to
+    a file or folder."""
+    python_path: Path | None = None
+    """For the process runtime: where Python looks for what the image would hold besides."""
+    changes: bool = False
+    """Whether it is looked at anew with every start."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +77,46 @@ def session_image(root: Path) -> ImageSource:
         dockerfile=root / "session_handler" / "Dockerfile",
         context=root,
         include=("session_handler", "chalicelib/__init__.py", "chalicelib/contract"),
-        requirements=root / "session_handler" / "requirements.txt",
+        requirements=(root / "session_handler" / "requirements.txt",),
     )
+
+
+def folder_image(image: str) -> ImageSource | None:
+    """The source of an image `dir:/absolute/path`; None for any other image.
+
+    Its build finds this checkout's `usher` and `chalicelib.contract` in the context, as it would
+    in the root of the project, and the wheels of usher and of the folder's requirements.txt in
+    `wheels/`.
+    Raises CannotPullImageError for a folder that is none.
+    """
+    if not image.startswith(FOLDER):
+        return None
+    folder = Path(image.removeprefix(FOLDER))
+    if not folder.is_absolute() or not folder.is_dir():
+        raise cannot_pull(image, "no such folder; the path must be absolute")
+    requirements = (_ROOT / "usher" / "requirements.txt", folder / "requirements.txt")
+    besides = ("usher", "chalicelib/__init__.py", "chalicelib/contract")
+    return ImageSource(
+        name=_name_of(folder),
+        dockerfile=folder / "Dockerfile",
+        context=folder,
+        requirements=tuple(file for file in requirements if file.is_file()),
+        beside={name: _ROOT / name for name in besides},
+        python_path=_ROOT,
+        changes=True,
+    )
+
+
+def _name_of(folder: Path) -> str:
+    """A name that Docker takes, different for every folder."""
+    words = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-")
+    return f"usher-dir/{words or 'folder'}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
 
 
 def full_name(image: str) -> str:
     """The image name with its tag: `latest` unless it has one, or a digest."""
+    if image.startswith(FOLDER):
+        return image
     if "@" in image or ":" in image.rpartition("/")[2]:
         return image
     return f"{image}:latest"
@@ -85,7 +132,10 @@ def cannot_pull(image: str, why: str = "not found") -> CannotPullImageError:
 
 
 def find_source(image: str, sources: Iterable[ImageSource]) -> ImageSource | None:
-    """The source of the image, or None."""
+    """The source of the image, or None. Raises CannotPullImageError, see `folder_image`."""
+    folder = folder_image(image)
+    if folder is not None:
+        return folder
     wanted = full_name(image)
     return next((source for source in sources if full_name(source.name) == wanted), None)
 
@@ -110,13 +160,17 @@ def resolve(
         config = read_dockerfile(source.dockerfile)
     except DockerfileError as error:
         raise cannot_pull(image, str(error)) from error
-    return program_of(
+    program = program_of(
         config,
         source.context,
         entry_point=entry_point,
         command=command,
         working_directory=working_directory,
     )
+    if source.python_path is None:
+        return program
+    path = filter(None, (program.environment.get("PYTHONPATH"), str(source.python_path)))
+    return replace(program, environment={**program.environment, "PYTHONPATH": ":".join(path)})
 
 
 def program_of(

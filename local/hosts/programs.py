@@ -91,6 +91,7 @@ def prepare(
         working_directory=directory,
         visible=_without_repeats(
             source.context,
+            *([source.python_path] if source.python_path else []),
             directory,
             Path(sys.prefix),
             Path(sys.base_prefix),

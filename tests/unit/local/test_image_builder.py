@@ -8,15 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from local.hosts.base import CannotPullImageError
 from local.hosts.base_image import RECIPES, Recipe, cache_folder, locked, packed
 from local.hosts.image_builder import (
     content_hash,
     context_files,
     dockerfile_name,
     pip_arguments,
+    signature_of,
     write_context,
 )
-from local.hosts.images import ImageSource, session_image
+from local.hosts.images import ImageSource, folder_image, session_image
 
 ROOT = Path(__file__).parents[3]
 
@@ -49,6 +51,30 @@ def test_without_a_list_the_context_is_what_dockerignore_leaves(project):
 def test_a_dockerfile_from_elsewhere_is_put_into_the_context(project):
     source = ImageSource("i", project / "docker" / "Dockerfile", project / "a", include=("x.py",))
     assert list(context_files(source)) == ["Dockerfile", "x.py"]
+
+
+def test_the_context_of_a_folder_has_usher_beside_what_is_in_it(project):
+    (project / "Dockerfile").write_text("FROM a")
+    names = set(context_files(folder_image(f"dir:{project}")))
+    assert {"a/x.py", "usher/__init__.py", "chalicelib/__init__.py"} <= names
+    assert "chalicelib/contract/jobs.py" in names
+    assert not {n for n in names if n.startswith("chalicelib/jobs") or "__pycache__/_" in n}
+    (project / "usher").mkdir()
+    assert "usher/__init__.py" not in context_files(folder_image(f"dir:{project}"))
+
+
+def test_a_changed_folder_is_told_by_its_signature(project):
+    (project / "Dockerfile").write_text("FROM a")
+    source = folder_image(f"dir:{project}")
+    before = signature_of(source)
+    assert signature_of(source) == before
+    (project / "b.py").write_text("changed")
+    assert signature_of(source) != before
+
+
+def test_a_folder_without_a_dockerfile_is_refused_in_ecs_words(project):
+    with pytest.raises(CannotPullImageError, match=r"^CannotPullContainerError: .*Dockerfile"):
+        signature_of(folder_image(f"dir:{project}"))
 
 
 def test_the_session_image_gets_nothing_of_the_dispatcher():
@@ -93,7 +119,7 @@ def test_a_context_is_the_same_for_everyone(project):
 
 def test_wheels_are_those_of_the_base(tmp_path):
     base = {"Config": {"Env": ["PATH=/bin", "PYTHON_VERSION=3.12.4"]}, "Architecture": "arm64"}
-    arguments = pip_arguments(tmp_path / "requirements.txt", base, tmp_path)
+    arguments = pip_arguments([tmp_path / "requirements.txt"], base, tmp_path)
     assert arguments[arguments.index("--python-version") + 1] == "3.12"
     assert "manylinux2014_aarch64" in arguments
 

@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import re
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,14 @@ from hypothesis import strategies as st
 
 from local.hosts.base import CannotPullImageError, CannotStartError
 from local.hosts.dockerfile import DockerfileError, ImageConfig, parse_dockerfile, read_dockerfile
-from local.hosts.images import ImageSource, find_source, full_name, program_of, resolve
+from local.hosts.images import (
+    ImageSource,
+    find_source,
+    folder_image,
+    full_name,
+    program_of,
+    resolve,
+)
 
 SH = ("/bin/sh", "-c")
 
@@ -221,3 +230,38 @@ def test_an_image_that_cannot_be_read_cannot_be_pulled(tmp_path):
 def test_an_image_without_a_program_cannot_start(tmp_path):
     with pytest.raises(CannotStartError, match="No command specified"):
         resolve("mine", [source_in(tmp_path, "FROM a")])
+
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_a_folder_is_an_image_that_finds_usher_beside_itself(tmp_path):
+    source_in(tmp_path, 'FROM a\nWORKDIR /app\nENTRYPOINT ["node", "server.js"]')
+    program = resolve(f"dir:{tmp_path}", [])
+    assert program.working_directory == tmp_path
+    assert program.environment == {"PYTHONPATH": str(ROOT)}
+
+
+def test_the_python_path_of_a_folder_comes_first(tmp_path):
+    source_in(tmp_path, "FROM a\nENV PYTHONPATH=/lib\nCMD x")
+    assert resolve(f"dir:{tmp_path}", []).environment == {"PYTHONPATH": f"/lib:{ROOT}"}
+
+
+@pytest.mark.parametrize("image", ["dir:/no/such/folder", "dir:relative", "dir:"])
+def test_a_folder_that_is_none_cannot_be_pulled(image):
+    with pytest.raises(CannotPullImageError, match=r"^CannotPullContainerError: .*no such folder"):
+        resolve(image, [])
+
+
+def test_a_folder_without_a_dockerfile_cannot_be_pulled(tmp_path):
+    with pytest.raises(CannotPullImageError, match=r"^CannotPullContainerError: .*Dockerfile"):
+        resolve(f"dir:{tmp_path}", [])
+
+
+def test_two_folders_of_one_name_are_two_images(tmp_path):
+    folders = [tmp_path / "a" / "My Jobs!", tmp_path / "b" / "My Jobs!"]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    first, second = (folder_image(f"dir:{folder}").name for folder in folders)
+    assert first != second
+    assert re.fullmatch(r"usher-dir/my-jobs-[0-9a-f]{8}", first)
