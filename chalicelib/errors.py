@@ -29,6 +29,18 @@ class UnknownAppError(BadRequestError):
     code = "unknown_app"
 
 
+class UnknownJobError(BadRequestError):
+    """No job of this name is deployed."""
+
+    code = "unknown_job"
+
+
+class InvalidParametersError(BadRequestError):
+    """The parameters do not fit the job's schema; nothing was queued."""
+
+    code = "invalid_parameters"
+
+
 class UnauthorizedError(UsherError):
     """Who is asking is unknown, or the key is wrong."""
 
@@ -44,10 +56,17 @@ class NoRouteError(UsherError):
 
 
 class NotFoundError(UsherError):
-    """No such session, or none of yours."""
+    """No such thing, or none of yours."""
 
     status = 404
     code = "not_found"
+
+
+class ForbiddenError(UsherError):
+    """Who is asking is known, and may not."""
+
+    status = 403
+    code = "forbidden"
 
 
 class ConflictError(UsherError):

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from chalicelib import logs
 from chalicelib.config import Config, load_config
-from chalicelib.ecs.task_definitions import CONTAINER
 from chalicelib.errors import UnavailableError
 from chalicelib.metrics import EmbeddedMetrics, Metrics, ProcessMetrics
 from chalicelib.sessions.probe import probe_connected
@@ -147,7 +146,7 @@ def build(
     chance = SystemChance()
     table = SessionsTable(aws.dynamodb, config.sessions_table)
     queue = LaunchQueue(aws.sqs, config.launches_queue)
-    launcher = Launcher(aws.ecs, config.cluster, CONTAINER)
+    launcher = Launcher(aws.ecs, config.cluster)
     revisions = Revisions(launcher, outside.now)
     outcomes = Outcomes(
         table=table,

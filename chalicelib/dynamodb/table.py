@@ -58,9 +58,26 @@ class Table:
                 wanted = answer.get("UnprocessedKeys") or {}
         return found
 
-    def page(self, index: str, attribute: str, value: Any, **more: Any) -> Item:
-        """One Query of an index by its partition key. `more` as DynamoDB's Query takes it."""
-        return dict(self._dynamodb.query(**self._by(index, attribute, value), **more))
+    def page(
+        self,
+        index: str,
+        attribute: str,
+        value: Any,
+        *,
+        order: str = "",
+        between: tuple[float, float] | None = None,
+        **more: Any,
+    ) -> dict[str, Any]:
+        """One Query of an index by its partition key. `more` as DynamoDB's Query takes it.
+
+        `between` bounds the sort key, called `order`; both ends are included.
+        """
+        query = self._by(index, attribute, value)
+        if between is not None:
+            query["KeyConditionExpression"] += f" AND {order} BETWEEN :low AND :high"
+            query["ExpressionAttributeValues"] |= wire({":low": between[0], ":high": between[1]})
+        page: dict[str, Any] = self._dynamodb.query(**query, **more)
+        return page
 
     def query(self, index: str, attribute: str, value: Any) -> Iterator[Item]:
         """All items of an index under one partition key (eventually consistent)."""

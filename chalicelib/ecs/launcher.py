@@ -12,7 +12,6 @@ from chalicelib.ecs.failures import (
     classify_error,
     classify_failures,
 )
-from chalicelib.ecs.requests import TaskRequest, run_task_for
 from chalicelib.ecs.task_changes import TaskChange, parse_task
 
 DESCRIBE_BATCH = 100
@@ -22,10 +21,9 @@ DESCRIBE_BATCH = 100
 class Launcher:
     """Runs and stops tasks of one cluster through a boto3 ECS client."""
 
-    def __init__(self, ecs: Any, cluster: str, container: str) -> None:
+    def __init__(self, ecs: Any, cluster: str) -> None:
         self._ecs = ecs
         self._cluster = cluster
-        self._container = container
 
     def newest_definition(self, family: str) -> Mapping[str, Any]:
         """The newest active task definition of `family`. Raises LaunchError."""
@@ -38,13 +36,14 @@ class Launcher:
         definition: Mapping[str, Any] = answer["taskDefinition"]
         return definition
 
-    def run(self, request: TaskRequest) -> TaskChange:
+    def run(self, request: Mapping[str, Any]) -> TaskChange:
         """Run one task and return it as ECS accepted it. Raises LaunchError.
 
-        Repeating the same request gives the same task, as long as ECS remembers its token.
+        `request` is what `chalicelib.ecs.requests.run_task_for` builds. Repeating the same request
+        gives the same task, as long as ECS remembers its token.
         """
         try:
-            answer = self._ecs.run_task(**run_task_for(request, self._cluster))
+            answer = self._ecs.run_task(**request)
         except ClientError as error:
             adopted = self._adopt(error)
             if adopted is None:
@@ -54,7 +53,7 @@ class Launcher:
             raise LaunchError(LaunchFailure.UNCERTAIN, str(error)) from error
         if not answer.get("tasks"):
             raise classify_failures(answer.get("failures", ()))
-        return parse_task(answer["tasks"][0], self._container)
+        return parse_task(answer["tasks"][0])
 
     def stop(self, task_arn: str, reason: str) -> None:
         """Ask ECS to stop a task: SIGTERM, later SIGKILL. A task that is gone is no error.
@@ -76,7 +75,7 @@ class Launcher:
             batch = list(task_arns[start : start + DESCRIBE_BATCH])
             answer = self._ecs.describe_tasks(cluster=self._cluster, tasks=batch)
             for task in answer["tasks"]:
-                change = parse_task(task, self._container)
+                change = parse_task(task)
                 found[change.task_arn] = change
         return found
 

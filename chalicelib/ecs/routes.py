@@ -6,7 +6,6 @@ from chalice.app import Blueprint, CloudWatchEvent
 
 from chalicelib.ecs.hosts import is_leaving
 from chalicelib.ecs.task_changes import parse_task
-from chalicelib.ecs.task_definitions import CONTAINER
 from chalicelib.wiring import services
 
 routes = Blueprint(__name__)
@@ -37,4 +36,4 @@ def host_changed(event: CloudWatchEvent) -> None:
 @routes.on_cw_event(TASK_CHANGES, name="task_changed")
 def task_changed(event: CloudWatchEvent) -> None:
     """A task runs, became healthy, or stopped."""
-    services().sessions.on_task_change(parse_task(event.detail, CONTAINER))
+    services().sessions.on_task_change(parse_task(event.detail))

@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Any
 
 RUNNING, STOPPED = "RUNNING", "STOPPED"
+OURS = frozenset({"session", "job"})
+"""Names of the one container of a task that is ours; AWS may add others beside it."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,10 @@ class TaskChange:
         return told if self.exit_code is None else f"{told} (exit code {self.exit_code})"
 
 
-def parse_task(task: Mapping[str, Any], container: str) -> TaskChange:
-    """Read `detail` of a Task State Change event, or one task of DescribeTasks.
-
-    `container` names the container whose port, health and exit code are meant.
-    """
+def parse_task(task: Mapping[str, Any]) -> TaskChange:
+    """Read `detail` of a Task State Change event, or one task of DescribeTasks."""
     of_container: Mapping[str, Any] = next(
-        (c for c in task.get("containers", ()) if c.get("name") == container), {}
+        (c for c in task.get("containers", ()) if c.get("name") in OURS), {}
     )
     bindings = of_container.get("networkBindings") or ()
     return TaskChange(

@@ -1,8 +1,9 @@
-"""The task definition of an app, hardened: one builder for AWS, the local cloud and the tests.
+"""Task definitions, hardened: one builder for AWS, the local cloud and the tests.
 
 Pure. The result is the argument of ECS's RegisterTaskDefinition.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,31 +50,23 @@ def task_definition_for(
     A task role is given only to apps whose feed needs AWS. `feed_url` is the deployment's: sessions
     of a fan-out feed have no rights on AWS at all.
     """
-    container: dict[str, Any] = {
-        "name": CONTAINER,
-        "image": image or app.image,
-        "essential": True,
-        "cpu": app.cpu,
-        "memory": app.memory,
-        "portMappings": [
-            {
-                "containerPort": app.port,
-                "hostPort": 0 if app.network_mode == "bridge" else app.port,
-                "protocol": "tcp",
-            }
-        ],
-        "environment": [{"name": k, "value": v} for k, v in sorted(app.environment.items())],
-        "user": app.user,
-        "privileged": False,
-        "readonlyRootFilesystem": True,
-        "dockerSecurityOptions": ["no-new-privileges"] if app.launch_type == "EC2" else [],
-        "linuxParameters": {"capabilities": {"drop": ["ALL"]}, "initProcessEnabled": False},
-        "ulimits": [
-            {"name": "nofile", "softLimit": 1024, "hardLimit": 1024},
-            {"name": "core", "softLimit": 0, "hardLimit": 0},
-        ],
-        "stopTimeout": app.stop_timeout_seconds,
-    }
+    container = hardened_container(
+        CONTAINER,
+        image or app.image,
+        cpu=app.cpu,
+        memory=app.memory,
+        environment=app.environment,
+        user=app.user,
+        stop_timeout_seconds=app.stop_timeout_seconds,
+        launch_type=app.launch_type,
+    )
+    container["portMappings"] = [
+        {
+            "containerPort": app.port,
+            "hostPort": 0 if app.network_mode == "bridge" else app.port,
+            "protocol": "tcp",
+        }
+    ]
     if app.entry_point:
         container["entryPoint"] = list(app.entry_point)
     if app.command:
@@ -98,8 +91,40 @@ def task_definition_for(
     if app.certificates:
         _mount_certificates(request, container, app.certificates)
     if deployment:
-        _deploy(request, container, app, deployment)
+        deploy(request, app.name, deployment)
     return request
+
+
+def hardened_container(
+    name: str,
+    image: str,
+    *,
+    cpu: int,
+    memory: int,
+    environment: Mapping[str, str],
+    user: str,
+    stop_timeout_seconds: int,
+    launch_type: str,
+) -> dict[str, Any]:
+    """A container definition without privileges: what sessions and jobs have in common."""
+    return {
+        "name": name,
+        "image": image,
+        "essential": True,
+        "cpu": cpu,
+        "memory": memory,
+        "environment": [{"name": k, "value": v} for k, v in sorted(environment.items())],
+        "user": user,
+        "privileged": False,
+        "readonlyRootFilesystem": True,
+        "dockerSecurityOptions": ["no-new-privileges"] if launch_type == "EC2" else [],
+        "linuxParameters": {"capabilities": {"drop": ["ALL"]}, "initProcessEnabled": False},
+        "ulimits": [
+            {"name": "nofile", "softLimit": 1024, "hardLimit": 1024},
+            {"name": "core", "softLimit": 0, "hardLimit": 0},
+        ],
+        "stopTimeout": stop_timeout_seconds,
+    }
 
 
 def _mount_certificates(request: dict[str, Any], container: dict[str, Any], place: str) -> None:
@@ -118,22 +143,29 @@ def _mount_certificates(request: dict[str, Any], container: dict[str, Any], plac
     ]
 
 
-def _deploy(
-    request: dict[str, Any], container: dict[str, Any], app: App, deployment: Deployment
-) -> None:
+def deploy(request: dict[str, Any], log_prefix: str, deployment: Deployment) -> None:
+    """Add what a deployment on AWS has besides: the role that pulls, the architecture, the log."""
     request["executionRoleArn"] = deployment.execution_role_arn
-    if app.launch_type == "FARGATE":
+    if request["requiresCompatibilities"] == ["FARGATE"]:
         request["runtimePlatform"] = {
             "operatingSystemFamily": "LINUX",
             "cpuArchitecture": deployment.architecture.upper(),
         }
-    container["logConfiguration"] = {
+    for container in request["containerDefinitions"]:
+        container["logConfiguration"] = log_configuration(
+            deployment.log_group, deployment.region, log_prefix
+        )
+
+
+def log_configuration(log_group: str, region: str, prefix: str) -> dict[str, Any]:
+    """Where a container's lines go: the stream `PREFIX/CONTAINER/TASK-ID` of a log group."""
+    return {
         "logDriver": "awslogs",
         "options": {
-            "awslogs-group": deployment.log_group,
-            "awslogs-region": deployment.region,
-            "awslogs-stream-prefix": app.name,
-            # A session must never wait for its log.
+            "awslogs-group": log_group,
+            "awslogs-region": region,
+            "awslogs-stream-prefix": prefix,
+            # A container must never wait for its log.
             "mode": "non-blocking",
             "max-buffer-size": "1m",
         },

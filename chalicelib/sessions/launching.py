@@ -10,7 +10,7 @@ from chalicelib.contract import Env
 from chalicelib.ecs.deployed import Revisions
 from chalicelib.ecs.failures import LaunchError, LaunchFailure, StopError
 from chalicelib.ecs.launcher import Launcher
-from chalicelib.ecs.requests import TaskRequest
+from chalicelib.ecs.requests import TaskRequest, run_task_for
 from chalicelib.ecs.start_rate import StartRate
 from chalicelib.ecs.task_definitions import CONTAINER, family_of
 from chalicelib.errors import UsherError
@@ -156,7 +156,9 @@ class Launches:
             words = f"app {session.app} is no longer offered"
             return self._end(session, Reason.FAILED_TO_START, words)
         try:
-            task = self._launcher.run(task_request_for(session, app, self._config))
+            task = self._launcher.run(
+                run_task_for(task_request_for(session, app, self._config), self._config.cluster)
+            )
         except LaunchError as error:
             moved = self._on_another_revision(session, error, app)
             if moved is not None:

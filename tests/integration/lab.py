@@ -434,7 +434,7 @@ class Lab:
         """What the handlers of chalicelib/ecs/routes.py do."""
         function, body = event
         if function == "task_changed":
-            services.sessions.on_task_change(parse_task(body["detail"], CONTAINER))
+            services.sessions.on_task_change(parse_task(body["detail"]))
         elif is_leaving(body["detail"]):
             services.sessions.on_host_leaving(body["detail"]["containerInstanceArn"])
 

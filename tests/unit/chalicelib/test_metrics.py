@@ -133,7 +133,7 @@ def test_a_task_is_read_alike_from_an_event_and_from_a_description():
         ],
         "attachments": [{"details": [{"name": "networkInterfaceId", "value": "eni-1"}]}],
     }
-    change = parse_task(task, "session")
+    change = parse_task(task)
     assert (change.host_port, change.network_interface_id, change.version) == (49153, "eni-1", 4)
     assert change.created_at == 1_769_850_930.25
-    assert parse_task({"taskArn": "a", "lastStatus": "PENDING"}, "session").host_port is None
+    assert parse_task({"taskArn": "a", "lastStatus": "PENDING"}).host_port is None

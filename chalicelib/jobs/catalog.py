@@ -1,0 +1,152 @@
+"""The jobs that are deployed, by ECS's word: each is a family of task definitions."""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.config import Config
+from chalicelib.contract.jobs import DESCRIPTION_LABEL
+from chalicelib.ecs.deployed import Revisions
+from chalicelib.ecs.task_definitions import Deployment
+from chalicelib.errors import BadRequestError, StartFailedError, UnknownJobError
+from chalicelib.jobs.description import NAME, JobDescription, parse_description
+from chalicelib.jobs.schemas import check_schema
+from chalicelib.jobs.task_definitions import (
+    DIGEST_LABEL,
+    family_of,
+    family_prefix,
+    image_of,
+    job_task_definition,
+    labels_of,
+)
+
+LOOKS_AT_ONCE = 8
+_log = logging.getLogger("usher.jobs")
+
+
+@dataclass(frozen=True)
+class DeployedJob:
+    """One revision of a job."""
+
+    description: JobDescription
+    task_definition: str
+    image: str
+
+    @property
+    def revision(self) -> int:
+        """The number of the revision."""
+        return int(self.task_definition.rsplit(":", 1)[1])
+
+
+class Catalog:
+    """Registers jobs, and knows those that are."""
+
+    def __init__(self, ecs: Any, revisions: Revisions, config: Config) -> None:
+        self._ecs = ecs
+        self._revisions = revisions
+        self._config = config
+
+    def get(self, name: str, *, look: bool = False) -> DeployedJob:
+        """The newest revision of a job. Raises UnknownJobError, UnavailableError."""
+        if not NAME.fullmatch(name):
+            raise UnknownJobError(f"no job is called {name!r}")
+        try:
+            family = family_of(name, self._config.stage)
+            return self.read(self._revisions.definition(family, look=look))
+        except StartFailedError as error:
+            raise UnknownJobError(f"no job is called {name!r}") from error
+
+    def revision(self, task_definition: str) -> DeployedJob:
+        """One revision by its ARN. Raises UnknownJobError, UnavailableError."""
+        try:
+            return self.read(self._revisions.definition(task_definition))
+        except StartFailedError as error:
+            raise UnknownJobError(f"no such revision: {task_definition}") from error
+
+    def read(self, definition: Mapping[str, Any]) -> DeployedJob:
+        """A registered job. Raises UnknownJobError for what is none."""
+        label = labels_of(definition).get(DESCRIPTION_LABEL)
+        arn = str(definition["taskDefinitionArn"])
+        if label is None:
+            raise UnknownJobError(f"{arn} is no job")
+        return DeployedJob(parse_description(json.loads(label)), arn, image_of(definition))
+
+    def all(self) -> list[DeployedJob]:
+        """All jobs, by name."""
+        with ThreadPoolExecutor(max_workers=LOOKS_AT_ONCE) as looks:
+            found = list(looks.map(self._newest, self._families()))
+        return sorted(filter(None, found), key=lambda job: job.description.name)
+
+    def register(self, name: str, image: str, document: Any) -> DeployedJob:
+        """Register a job, unless its newest revision is this already. Raises BadRequestError."""
+        description = parse_description(document)
+        if description.name != name:
+            raise BadRequestError(f"description: name is {description.name!r}, not {name!r}")
+        if description.parameters is not None:
+            check_schema(description.parameters)
+        self._check_image(image)
+        request = self._request(description, image)
+        try:
+            before = self._revisions.definition(request["family"], look=True)
+        except StartFailedError:
+            before = {}
+        digest = labels_of(request)[DIGEST_LABEL]
+        if before and labels_of(before).get(DIGEST_LABEL) == digest:
+            return self.read(before)
+        answer = self._ecs.register_task_definition(**request)
+        _log.info("registered", extra={"job": name, "image": image})
+        self._revisions.definition(request["family"], look=True)
+        return self.read(answer["taskDefinition"])
+
+    def remove(self, name: str) -> None:
+        """Deregister all revisions: nothing new starts, what runs goes on. Raises UnknownJobError."""
+        job = self.get(name, look=True)
+        family = family_of(job.description.name, self._config.stage)
+        pages = self._ecs.get_paginator("list_task_definitions").paginate(
+            familyPrefix=family, status="ACTIVE"
+        )
+        for page in pages:
+            for arn in page["taskDefinitionArns"]:
+                if arn.rpartition("/")[2].rpartition(":")[0] == family:
+                    self._ecs.deregister_task_definition(taskDefinition=arn)
+
+    def _families(self) -> Iterator[str]:
+        pages = self._ecs.get_paginator("list_task_definition_families").paginate(
+            familyPrefix=family_prefix(self._config.stage), status="ACTIVE"
+        )
+        for page in pages:
+            yield from page["families"]
+
+    def _newest(self, family: str) -> DeployedJob | None:
+        try:
+            return self.read(self._revisions.definition(family))
+        except (StartFailedError, UnknownJobError) as error:  # removed a moment ago, or no job
+            _log.info("left out of the catalog: %s", error)
+            return None
+
+    def _check_image(self, image: Any) -> None:
+        if not isinstance(image, str) or not image or len(image) > 255 or " " in image:
+            raise BadRequestError("image: the name of an image")
+        if image.startswith("dir:") and self._config.stage != "local":
+            raise BadRequestError("image: only the local cloud builds from a folder; push an image")
+
+    def _request(self, description: JobDescription, image: str) -> dict[str, Any]:
+        config = self._config
+        deployment = config.execution_role_arn and Deployment(
+            region=config.region,
+            log_group=config.jobs_log_group,
+            execution_role_arn=config.execution_role_arn,
+            architecture=config.architecture,
+        )
+        return job_task_definition(
+            description,
+            image,
+            stage=config.stage,
+            region=config.region,
+            log_group=config.jobs_log_group,
+            launch_type=config.jobs_launch_type,
+            deployment=deployment or None,
+        )

@@ -1,0 +1,122 @@
+"""What a revision of a job takes and needs: read, checked whole, and told again. Pure.
+
+The developer's tool derives it from the job's class; it is registered as a label of the task
+definition, so that a revision and its description cannot part.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from chalicelib.errors import BadRequestError
+from chalicelib.jobs.model import Priority
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+MAX_SCHEMA_BYTES = 16_384
+LAUNCH_TYPES = ("EC2", "FARGATE")
+_BOUNDS = {
+    "cpu": (16, 16_384),
+    "memory": (16, 122_880),
+    "timeoutSeconds": (1, 604_800),
+    "queueSeconds": (1, 1_209_600),
+}
+_DEFAULTS = {"cpu": 256, "memory": 256, "timeoutSeconds": 3_600, "queueSeconds": 86_400}
+_KNOWN = {
+    *_BOUNDS,
+    "version",
+    "name",
+    "summary",
+    "priority",
+    "environment",
+    "launchType",
+    "parameters",
+}
+
+
+@dataclass(frozen=True)
+class JobDescription:
+    """One revision of a job. `cpu` in ECS units (1024 = a core), `memory` in MiB."""
+
+    name: str
+    summary: str = ""
+    cpu: int = 256
+    memory: int = 256
+    timeout_seconds: int = 3_600
+    queue_seconds: int = 86_400
+    """How long an invocation may wait before it is EXPIRED, unless its caller says."""
+    priority: Priority = Priority.NORMAL
+    launch_type: str | None = None
+    """EC2 or FARGATE; None = what the deployment has."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, Any] | None = None
+    """JSON Schema; None = it takes no parameters."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The document that `parse_description` reads."""
+        return {
+            "version": 1,
+            "name": self.name,
+            "summary": self.summary,
+            "cpu": self.cpu,
+            "memory": self.memory,
+            "timeoutSeconds": self.timeout_seconds,
+            "queueSeconds": self.queue_seconds,
+            "priority": self.priority.value,
+            "launchType": self.launch_type,
+            "environment": dict(self.environment),
+            "parameters": self.parameters,
+        }
+
+
+def parse_description(document: Any) -> JobDescription:
+    """Read a description. Raises BadRequestError with every problem found."""
+    if not isinstance(document, Mapping):
+        raise BadRequestError("description: a JSON object")
+    problems = [f"{key}: unknown" for key in sorted(set(document) - _KNOWN)]
+    problems += _problems(document)
+    if problems:
+        raise BadRequestError("description: " + "; ".join(problems))
+    whole = _DEFAULTS | {key: document[key] for key in _BOUNDS if document.get(key) is not None}
+    return JobDescription(
+        name=document["name"],
+        summary=str(document.get("summary") or "")[:200],
+        cpu=whole["cpu"],
+        memory=whole["memory"],
+        timeout_seconds=whole["timeoutSeconds"],
+        queue_seconds=whole["queueSeconds"],
+        priority=Priority(document.get("priority") or Priority.NORMAL),
+        launch_type=document.get("launchType"),
+        environment=dict(document.get("environment") or {}),
+        parameters=document.get("parameters"),
+    )
+
+
+def _problems(document: Mapping[str, Any]) -> list[str]:
+    problems = []
+    name = document.get("name")
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        problems.append(f"name: {NAME.pattern}")
+    if document.get("version", 1) != 1:
+        problems.append("version: 1")
+    for key, (low, high) in _BOUNDS.items():
+        value = document.get(key, low)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if value is not None and not (whole and low <= value <= high):
+            problems.append(f"{key}: a whole number from {low} to {high}")
+    if (document.get("priority") or Priority.NORMAL) not in set(Priority):
+        problems.append(f"priority: one of {', '.join(Priority)}")
+    if document.get("launchType") not in {None, *LAUNCH_TYPES}:
+        problems.append(f"launchType: one of {', '.join(LAUNCH_TYPES)}, or null")
+    if not _are_pairs(document.get("environment") or {}):
+        problems.append("environment: an object of strings")
+    schema = document.get("parameters")
+    if schema is not None and not isinstance(schema, Mapping):
+        problems.append("parameters: a JSON Schema, or null")
+    elif len(repr(schema)) > MAX_SCHEMA_BYTES:
+        problems.append(f"parameters: a schema of at most {MAX_SCHEMA_BYTES} bytes")
+    return problems
+
+
+def _are_pairs(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(v, str) for v in value.values())

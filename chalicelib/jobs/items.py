@@ -1,0 +1,89 @@
+"""Records of jobs as DynamoDB's JSON, and back. Pure."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from chalicelib.dynamodb.wire import unwire, wire
+from chalicelib.ecs.revisions import Failing, RevisionState
+from chalicelib.jobs.model import (
+    Change,
+    Fence,
+    Invocation,
+    Priority,
+    Progress,
+    Reason,
+    State,
+    Usage,
+)
+
+LIVE_BUCKETS = 8
+"""The index of live ones is spread over so many partitions: one takes 1,000 writes a second."""
+KEPT_SECONDS = 90 * 86_400
+"""How long an ended invocation is remembered; ECS forgets after about an hour."""
+
+_AS_TEXT = ("parameters", "request", "result")
+"""JSON of any shape: kept as text, so that it comes back exactly as it was."""
+_PARTS = {"fence": Fence, "progress": Progress, "usage": Usage}
+_NAMES = {"state": State, "reason": Reason, "priority": Priority}
+_FIELDS = [field.name for field in fields(Invocation)]
+
+
+def job_id(job: str) -> str:
+    """The id of what is remembered of a job's revisions."""
+    return f"job#{job}"
+
+
+def to_item(invocation: Invocation) -> dict[str, Any]:
+    """An invocation; index attributes only where the index is to have it."""
+    item: dict[str, Any] = {name: getattr(invocation, name) for name in _FIELDS}
+    item |= {n: json.dumps(item[n]) for n in _AS_TEXT if item[n] is not None}
+    item |= {n: asdict(item[n]) for n in _PARTS if item[n] is not None}
+    item["history"] = [[change.at, change.state, change.cause] for change in invocation.history]
+    item["day"] = day_of(invocation.created_at)
+    if invocation.has_ended:
+        item["expire_at"] = int(invocation.finished_at or invocation.created_at) + KEPT_SECONDS
+    else:
+        item["live_bucket"] = int(invocation.id[:8], 16) % LIVE_BUCKETS
+    if invocation.is_waiting:
+        item["waiting"] = invocation.priority
+        item["waiting_order"] = max(invocation.created_at, invocation.at or 0)
+    return wire(item)
+
+
+def from_item(item: Mapping[str, Any]) -> Invocation:
+    """The inverse of `to_item`."""
+    read = unwire(item)
+    values = {name: read[name] for name in _FIELDS if name in read}
+    values |= {n: json.loads(values[n]) for n in _AS_TEXT if n in values}
+    values |= {
+        name: kind(**{"fraction": None} | values[name] if name == "progress" else values[name])
+        for name, kind in _PARTS.items()
+        if name in values
+    }
+    values |= {name: kind(values[name]) for name, kind in _NAMES.items() if name in values}
+    values["history"] = tuple(
+        Change(at, State(state), cause) for at, state, cause in values.get("history", ())
+    )
+    values["holds"] = tuple(values.get("holds", ()))
+    return Invocation(**values)
+
+
+def state_to_item(state: RevisionState) -> dict[str, Any]:
+    """What is remembered of a job's revisions."""
+    return wire(asdict(state) | {"id": job_id(state.name)})
+
+
+def state_from_item(item: Mapping[str, Any]) -> RevisionState:
+    """The inverse of `state_to_item`."""
+    read = unwire(item)
+    failing = {arn: Failing(**told) for arn, told in read.get("failing", {}).items()}
+    values = {f.name: read[f.name] for f in fields(RevisionState) if f.name in read}
+    return replace(RevisionState(**values), failing=failing)
+
+
+def day_of(instant: float) -> str:
+    """The day in UTC that an instant falls on, like 2026-11-20."""
+    return datetime.fromtimestamp(instant, UTC).date().isoformat()

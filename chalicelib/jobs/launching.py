@@ -1,0 +1,229 @@
+"""From those that wait to tasks that ECS accepted: claim, then run the very request of the claim."""
+
+import logging
+from collections.abc import Callable, Iterator
+from enum import Enum, auto
+from itertools import chain
+
+from chalicelib.config import Config
+from chalicelib.contract.jobs import JobEnv
+from chalicelib.ecs.failures import LaunchError, LaunchFailure, StopError
+from chalicelib.ecs.launcher import Launcher
+from chalicelib.ecs.requests import TaskRequest, run_task_for
+from chalicelib.ecs.revisions import Open, RevisionState, choose_revision
+from chalicelib.ecs.start_rate import StartRate
+from chalicelib.errors import UnavailableError, UnknownJobError
+from chalicelib.jobs import lifecycle, policy
+from chalicelib.jobs.catalog import Catalog, DeployedJob
+from chalicelib.jobs.model import Invocation, Priority, Reason, State
+from chalicelib.jobs.queues import JobQueues, Knock
+from chalicelib.jobs.records import JobRecords
+from chalicelib.jobs.table import CAPACITY_KEY, InvocationsTable, NoRoom
+from chalicelib.jobs.task_definitions import CONTAINER
+from chalicelib.metrics import Metrics
+
+STARTS_PER_SECOND = 20
+"""ECS takes 40 a second of everything; users who wait for a session go first."""
+STARTS_A_ROUND = 10
+AGAIN_KEPT_SECONDS = 3_600
+_log = logging.getLogger("usher.jobs")
+
+
+class Outcome(Enum):
+    """What came of trying one."""
+
+    LAUNCHED = auto()
+    PASSED = auto()
+    """Not this one, perhaps the next."""
+    STOP = auto()
+    """Nobody behind it either."""
+
+
+def task_request_for(invocation: Invocation, job: DeployedJob, config: Config) -> TaskRequest:
+    """The task of the current attempt; the same record always asks for the same task. Pure."""
+    launch_type = job.description.launch_type or config.jobs_launch_type
+    url = f"{invocation.callback_base_url}/invocations/{invocation.id}"
+    environment = {
+        JobEnv.INVOCATION_ID: invocation.id,
+        JobEnv.INVOCATION_ATTEMPT: str(invocation.attempt),
+        JobEnv.INVOCATION_KEY: invocation.key,
+        JobEnv.INVOCATION_URL: url,
+        JobEnv.JOB_NAME: invocation.job,
+        JobEnv.JOB_REVISION: str(job.revision),
+    }
+    fargate = launch_type == "FARGATE"
+    return TaskRequest(
+        started_by=invocation.started_by,
+        attempt=invocation.attempt,
+        task_definition=job.task_definition,
+        container=CONTAINER,
+        environment={str(name): value for name, value in environment.items()},
+        launch_type=launch_type,
+        capacity_provider=None if fargate else config.capacity_provider,
+        subnets=config.task_subnets if fargate else (),
+        security_groups=config.task_security_groups if fargate else (),
+    )
+
+
+class Rounds:
+    """Launches those whose turn it is; safe at once from several places."""
+
+    def __init__(
+        self,
+        *,
+        table: InvocationsTable,
+        records: JobRecords,
+        launcher: Launcher,
+        catalog: Catalog,
+        queues: JobQueues,
+        rate: StartRate,
+        config: Config,
+        metrics: Metrics,
+        now: Callable[[], float],
+    ) -> None:
+        self._table = table
+        self._records = records
+        self._launcher = launcher
+        self._catalog = catalog
+        self._queues = queues
+        self._rate = rate
+        self._config = config
+        self._metrics = metrics
+        self._now = now
+
+    def run(self, *, room_was_made: bool = False) -> int:
+        """Launch as many as there is room for, in order. Returns how many it were."""
+        launched = 0
+        revisions: dict[str, RevisionState] = {}
+        turn = policy.candidates(self._waiting(), self._now(), room_was_made=room_was_made)
+        for invocation in turn:
+            if launched == STARTS_A_ROUND:
+                self._again(0)
+                break
+            outcome = self._try(invocation, revisions)
+            if outcome is Outcome.STOP:
+                break
+            launched += outcome is Outcome.LAUNCHED
+        return launched
+
+    def launch(self, invocation: Invocation) -> Outcome:
+        """Run the stored request of a claimed one; the same again is harmless."""
+        attempt, request = invocation.attempt, invocation.request
+        if request is None or invocation.state is not State.LAUNCHING:
+            return Outcome.PASSED
+        try:
+            task = self._launcher.run(request)
+        except LaunchError as error:
+            return self._refused(invocation, error)
+        now = self._now()
+        after = self._change(
+            invocation, lambda before: lifecycle.fold_launch(before, attempt, task, now)
+        )
+        if after.attempt != attempt or after.task_arn != task.task_arn or after.has_ended:
+            self._stop(task.task_arn, "its attempt was over when it was launched")
+        elif after.state is State.KILL_INITIATED:
+            self._stop(task.task_arn, "it was killed while it was launched")
+        return Outcome.LAUNCHED
+
+    def _waiting(self) -> Iterator[Invocation]:
+        return chain.from_iterable(map(self._table.waiting, policy.ORDER))
+
+    def _try(self, invocation: Invocation, revisions: dict[str, RevisionState]) -> Outcome:
+        now = self._now()
+        if now >= invocation.not_after:
+            self._change(
+                invocation,
+                lambda before: lifecycle.expire(before, now) if before.is_waiting else before,
+            )
+            return Outcome.PASSED
+        try:
+            job = self._job_for(invocation, revisions)
+        except UnknownJobError as error:
+            words = str(error)
+            self._give_up(invocation, words)
+            return Outcome.PASSED
+        except UnavailableError as error:
+            _log.warning("nothing is launched for the moment: %s", error)
+            self._again(1)
+            return Outcome.STOP
+        if isinstance(job, Open):
+            self._tell_why(invocation, f"the breaker of its revision is open: {job.reason}")
+            self._again(job.retry_after_seconds)
+            return Outcome.PASSED
+        if not self._rate.may_start(STARTS_PER_SECOND):
+            self._again(1)
+            return Outcome.STOP
+        return self._claim_and_launch(invocation, job)
+
+    def _job_for(
+        self, invocation: Invocation, revisions: dict[str, RevisionState]
+    ) -> DeployedJob | Open:
+        newest = self._catalog.get(invocation.job)
+        if invocation.job not in revisions:
+            revisions[invocation.job] = self._table.revisions_of(invocation.job)
+        chosen = choose_revision(revisions[invocation.job], newest.task_definition, self._now())
+        if isinstance(chosen, Open) or chosen == newest.task_definition:
+            return chosen if isinstance(chosen, Open) else newest
+        return self._catalog.revision(chosen)
+
+    def _claim_and_launch(self, invocation: Invocation, job: DeployedJob) -> Outcome:
+        config, now = self._config, self._now()
+        most = policy.slots_for(
+            invocation.priority, config.jobs_capacity, config.jobs_kept_for_critical
+        )
+        request = run_task_for(task_request_for(invocation, job, config), config.cluster)
+        claimed = lifecycle.claim(
+            invocation,
+            task_definition=job.task_definition,
+            timeout_seconds=job.description.timeout_seconds,
+            request=request,
+            holds=() if most is None else (CAPACITY_KEY,),
+            now=now,
+        )
+        written = self._table.claim(invocation, claimed, most, now)
+        if isinstance(written, NoRoom):
+            return Outcome.STOP  # an end makes room, and knocks
+        return Outcome.PASSED if written is None else self.launch(written)
+
+    def _refused(self, invocation: Invocation, error: LaunchError) -> Outcome:
+        told = {"invocation": invocation.id, "job": invocation.job, "failure": error.failure}
+        _log.warning("not launched: %s", error, extra=told)
+        self._metrics.count("job_launch_failures", job=invocation.job, failure=error.failure.value)
+        attempt, now = invocation.attempt, self._now()
+        after = self._change(
+            invocation, lambda before: lifecycle.fold_refusal(before, attempt, error, now)
+        )
+        if error.failure in {LaunchFailure.REFUSED, LaunchFailure.UNCERTAIN}:
+            return Outcome.PASSED
+        self._again(max(1, round((after.next_try_at or now) - now)))
+        return Outcome.STOP if policy.stops_the_round(after) else Outcome.PASSED
+
+    def _give_up(self, invocation: Invocation, words: str) -> None:
+        now = self._now()
+
+        def decide(before: Invocation) -> Invocation:
+            if not before.is_waiting:
+                return before
+            return lifecycle.finish(before, Reason.START_FAILED, words, now)
+
+        self._change(invocation, decide)
+
+    def _tell_why(self, invocation: Invocation, words: str) -> None:
+        self._change(invocation, lambda before: lifecycle.waits_because(before, words))
+
+    def _again(self, delay_seconds: int) -> None:
+        """Look again after a while. One of all who want that in the same second knocks."""
+        second = int(self._now()) + delay_seconds
+        if self._table.items.count(f"again#{second}", 1, second + AGAIN_KEPT_SECONDS):
+            self._queues.send(Priority.CRITICAL, Knock(), min(delay_seconds, 900))
+
+    def _stop(self, task_arn: str, why: str) -> None:
+        try:
+            self._launcher.stop(task_arn, why)
+        except StopError as error:  # its first event says so again, and the sweep
+            _log.warning("an orphan is not stopped yet: %s", error, extra={"task": task_arn})
+
+    def _change(
+        self, invocation: Invocation, decide: Callable[[Invocation], Invocation]
+    ) -> Invocation:
+        return self._records.change(invocation.id, decide, invocation) or invocation

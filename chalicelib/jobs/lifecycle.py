@@ -1,0 +1,316 @@
+"""What becomes of an invocation when something is learnt. Pure: a record in, a record out.
+
+News comes late, twice and in any order: from ECS (task changes), from the container (leave to
+start, progress, finish) and from people (kill). The same record out means: nothing new.
+
+The rule that all else serves: user code may run only behind the fence, and the fence is granted
+once. What ended without one provably ran nothing and is tried again; what ended behind it is not.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from chalicelib.contract.jobs import EXIT_NOT_RUN, EXIT_TIMED_OUT, Outcome
+from chalicelib.ecs.failures import LaunchError, LaunchFailure
+from chalicelib.ecs.task_changes import TaskChange
+from chalicelib.jobs.model import (
+    UNFENCED,
+    Fence,
+    Invocation,
+    Progress,
+    Reason,
+    State,
+    Usage,
+)
+
+MAX_START_FAILURES = 5
+"""An invocation whose tasks keep ending before the fence is given up after so many."""
+MAX_BACKOFF_SECONDS = 30
+HOST_GONE = "Host EC2"
+"""How ECS's stopped reason begins when the instance went away."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A call that the state does not allow."""
+
+    why: str
+
+
+_REASON_OF = {
+    Outcome.SUCCEEDED: Reason.SUCCEEDED,
+    Outcome.FAILED: Reason.FAILED,
+    Outcome.TIMED_OUT: Reason.TIMED_OUT,
+    Outcome.INVALID: Reason.INVALID,
+    Outcome.KILLED: Reason.KILLED,
+}
+
+
+def came_due(invocation: Invocation, now: float) -> Invocation:
+    """A deferred one whose time has come waits for its turn from now on."""
+    if invocation.state is not State.SCHEDULED or now < (invocation.at or 0):
+        return invocation
+    return invocation.moved(State.ACCEPTED, now, "its time has come")
+
+
+def fold_sent(invocation: Invocation, now: float) -> Invocation:
+    """Its message is in the queue."""
+    if invocation.state is not State.ACCEPTED:
+        return invocation
+    cause = f"in the queue of {invocation.priority}"
+    return invocation.moved(State.QUEUED, now, cause, queued_at=now)
+
+
+def expire(invocation: Invocation, now: float) -> Invocation:
+    """Its time to be launched is over."""
+    cause = invocation.detail or "not launched in time"
+    return _ended(invocation, State.EXPIRED, Reason.EXPIRED, cause, now)
+
+
+def claim(
+    invocation: Invocation,
+    *,
+    task_definition: str,
+    timeout_seconds: int,
+    request: Mapping[str, Any],
+    holds: tuple[str, ...],
+    now: float,
+) -> Invocation:
+    """It is to be launched with exactly this RunTask request."""
+    return invocation.moved(
+        State.LAUNCHING,
+        now,
+        f"attempt {invocation.attempt} claimed",
+        task_definition=task_definition,
+        timeout_seconds=timeout_seconds,
+        request=request,
+        holds=holds,
+        claimed_at=now,
+        task_arn=None,
+        task_version=0,
+        queued_at=invocation.queued_at or now,
+    )
+
+
+def fold_launch(invocation: Invocation, attempt: int, change: TaskChange, now: float) -> Invocation:
+    """RunTask accepted the request of `attempt`, if nothing overtook the answer."""
+    if invocation.attempt != attempt or invocation.task_arn is not None:
+        return invocation
+    if invocation.state is State.KILL_INITIATED:
+        return replace(invocation, task_arn=change.task_arn)
+    if invocation.state is not State.LAUNCHING:
+        return invocation
+    return invocation.moved(State.LAUNCHED, now, "RunTask accepted", task_arn=change.task_arn)
+
+
+def fold_refusal(
+    invocation: Invocation, attempt: int, error: LaunchError, now: float
+) -> Invocation:
+    """RunTask said no to `attempt`, or (UNCERTAIN) nothing: then the lease runs out first."""
+    unknown = error.failure is LaunchFailure.UNCERTAIN
+    if invocation.attempt != attempt or invocation.task_arn is not None or unknown:
+        return invocation
+    if invocation.state is State.KILL_INITIATED:
+        return finish(invocation, Reason.KILLED, "killed before it started", now)
+    if invocation.state is not State.LAUNCHING:
+        return invocation
+    if error.failure is LaunchFailure.REFUSED:
+        return finish(invocation, Reason.START_FAILED, str(error), now)
+    backoff = min(2**invocation.refusals, MAX_BACKOFF_SECONDS)
+    return requeue(
+        replace(invocation, refusals=invocation.refusals + 1, next_try_at=now + backoff),
+        f"{error.failure}: {error}",
+        now,
+    )
+
+
+def waits_because(invocation: Invocation, words: str) -> Invocation:
+    """Why it is not launched, for who asks."""
+    if not invocation.is_waiting or invocation.detail == words:
+        return invocation
+    return replace(invocation, detail=words)
+
+
+def requeue(invocation: Invocation, why: str, now: float) -> Invocation:
+    """The next attempt, as this one provably ran nothing; or its end where it is too late."""
+    if now >= invocation.not_after:
+        return _ended(invocation, State.EXPIRED, Reason.EXPIRED, why, now)
+    return invocation.moved(
+        State.QUEUED,
+        now,
+        why,
+        attempt=invocation.attempt + 1,
+        task_arn=None,
+        task_version=0,
+        request=None,
+        claimed_at=None,
+        holds=(),
+        detail=f"waiting, {why}",
+    )
+
+
+def grant(
+    invocation: Invocation, attempt: int, task_arn: str | None, process: str, now: float
+) -> Invocation | Refused:
+    """The fence: leave to run user code, for one process of the current attempt, once.
+
+    A container that knows no task ARN (no metadata address) is known by its attempt's key alone.
+    """
+    if attempt != invocation.attempt:
+        return Refused(f"attempt {attempt} is over, the current one is {invocation.attempt}")
+    if invocation.fence is not None:
+        mine = invocation.fence.process == process and not invocation.has_ended
+        return invocation if mine else Refused("leave was given before")
+    if invocation.state not in UNFENCED:
+        return Refused(f"nothing may start while it is {invocation.state}")
+    if invocation.task_arn is not None and task_arn not in {None, invocation.task_arn}:
+        return Refused("another task was started for this attempt")
+    arn = task_arn or invocation.task_arn or ""
+    return invocation.moved(
+        State.STARTED,
+        now,
+        "leave to run was given",
+        task_arn=arn or None,
+        fence=Fence(arn, process, now),
+        started_at=now,
+        detail=None,
+        refusals=0,
+        next_try_at=None,
+    )
+
+
+def fold_progress(
+    invocation: Invocation, process: str, fraction: float | None, message: str, now: float
+) -> Invocation | Refused:
+    """The job says how far it is."""
+    if invocation.fence is None or invocation.fence.process != process:
+        return Refused("no leave was given to this process")
+    if invocation.has_ended:
+        return Refused("it has ended")
+    return replace(invocation, progress=Progress(now, fraction, message))
+
+
+def fold_finish(
+    invocation: Invocation,
+    process: str,
+    outcome: Outcome,
+    *,
+    exit_code: int,
+    detail: str,
+    result: Any,
+    usage: Usage | None,
+    now: float,
+) -> Invocation | Refused:
+    """The container says how the run went."""
+    if invocation.fence is None or invocation.fence.process != process:
+        return Refused("no leave was given to this process")
+    if invocation.has_ended:
+        return invocation
+    told = replace(invocation, exit_code=exit_code, result=result, usage=usage)
+    reason = _REASON_OF[outcome]
+    if reason is Reason.KILLED and invocation.reason is not None:
+        reason = invocation.reason  # the SIGTERM came from here, because its time was up
+    return finish(told, reason, detail or _words(reason, exit_code), now)
+
+
+def fold_task(invocation: Invocation, attempt: int, change: TaskChange, now: float) -> Invocation:
+    """Take in what ECS says of the task of `attempt`. Old and repeated news changes nothing."""
+    if (
+        invocation.has_ended
+        or attempt != invocation.attempt
+        or invocation.is_waiting
+        or invocation.task_arn not in {None, change.task_arn}
+        or change.version <= invocation.task_version
+    ):
+        return invocation
+    invocation = fold_launch(invocation, attempt, change, now)
+    seen = replace(invocation, task_arn=change.task_arn, task_version=change.version)
+    return _fold_stop(seen, change, now) if change.is_stopped else seen
+
+
+def forgotten(invocation: Invocation, now: float) -> Invocation:
+    """ECS knows nothing of its task any more."""
+    words = "ECS knows nothing of its task any more"
+    if invocation.has_ended or invocation.is_waiting:
+        return invocation
+    if invocation.fence is not None:
+        return _behind_the_fence(invocation, None, words, now)
+    if invocation.state is State.KILL_INITIATED:
+        return finish(invocation, invocation.reason or Reason.KILLED, words, now)
+    return requeue(invocation, words, now)
+
+
+def ask_for_end(
+    invocation: Invocation, cause: str, now: float, reason: Reason | None = None
+) -> Invocation:
+    """Somebody wants it ended. One that has no task ends at once."""
+    if invocation.has_ended or invocation.state is State.KILL_INITIATED:
+        return invocation
+    if invocation.state is State.SCHEDULED or invocation.is_waiting:
+        return finish(invocation, reason or Reason.KILLED, cause, now)
+    return invocation.moved(State.KILL_INITIATED, now, cause, reason=reason, detail=cause)
+
+
+def finish(invocation: Invocation, reason: Reason, detail: str, now: float) -> Invocation:
+    """Nothing of it runs any more."""
+    return _ended(invocation, State.FINISHED, reason, detail, now)
+
+
+def skipped(invocation: Invocation, why: str, now: float) -> Invocation:
+    """A new record of a planned run that is left out."""
+    record = replace(invocation, state=State.SKIPPED, reason=Reason.SKIPPED, detail=why)
+    return replace(record, finished_at=now)
+
+
+def _ended(
+    invocation: Invocation, state: State, reason: Reason, detail: str, now: float
+) -> Invocation:
+    if invocation.has_ended:
+        return invocation
+    return invocation.moved(
+        state, now, detail, reason=reason, detail=detail, finished_at=now, holds=(), request=None
+    )
+
+
+def _fold_stop(invocation: Invocation, change: TaskChange, now: float) -> Invocation:
+    words = change.why_stopped
+    if invocation.fence is not None:
+        return _behind_the_fence(invocation, change.exit_code, words, now)
+    if invocation.state is State.KILL_INITIATED:
+        return finish(invocation, invocation.reason or Reason.KILLED, words, now)
+    if words.startswith(HOST_GONE):
+        return requeue(invocation, words, now)
+    if change.exit_code == EXIT_NOT_RUN:
+        words = f"it was given no leave to start, or could not ask for it: {words}"
+    failures = invocation.start_failures + 1
+    failed = replace(
+        invocation,
+        start_failures=failures,
+        exit_code=None,
+        next_try_at=now + min(2 ** (failures - 1), MAX_BACKOFF_SECONDS),
+    )
+    if failures >= MAX_START_FAILURES:
+        return finish(failed, Reason.START_FAILED, f"{failures} starts failed: {words}", now)
+    return requeue(failed, f"start failed: {words}", now)
+
+
+def _behind_the_fence(
+    invocation: Invocation, exit_code: int | None, words: str, now: float
+) -> Invocation:
+    """User code may have run, and the container did not say how it went."""
+    ended = replace(invocation, exit_code=exit_code)
+    if invocation.state is State.KILL_INITIATED:
+        return finish(ended, invocation.reason or Reason.KILLED, words, now)
+    if exit_code is None:
+        return finish(ended, Reason.LOST, f"may have run: {words}", now)
+    if exit_code == 0:
+        return finish(ended, Reason.SUCCEEDED, "exit code 0; its report was lost", now)
+    started = invocation.started_at or now
+    if exit_code == EXIT_TIMED_OUT and now >= started + (invocation.timeout_seconds or 0):
+        return finish(ended, Reason.TIMED_OUT, words, now)
+    return finish(ended, Reason.FAILED, words, now)
+
+
+def _words(reason: Reason, exit_code: int) -> str:
+    return "succeeded" if reason is Reason.SUCCEEDED else f"{reason} (exit code {exit_code})"

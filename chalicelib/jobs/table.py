@@ -1,0 +1,193 @@
+"""Invocations in DynamoDB. Every write is conditional; a lost condition is a result.
+
+One table holds invocations by id, `job#…` what is remembered of a job's revisions, `capacity#…` and
+`again#…` counters, and the schedules. The indexes hold keys only: an index says which, the record
+itself is then read as it is now.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from chalicelib.dynamodb.table import FAILED, Refusal, Table, change
+from chalicelib.dynamodb.writes import lowered, put, raised
+from chalicelib.ecs.revisions import RevisionState
+from chalicelib.jobs.items import (
+    LIVE_BUCKETS,
+    from_item,
+    job_id,
+    state_from_item,
+    state_to_item,
+    to_item,
+)
+from chalicelib.jobs.model import Invocation, Priority
+
+CAPACITY_KEY = "capacity#jobs"
+CAPACITY_KEPT_SECONDS = 400 * 86_400
+PAGE = 50
+"""How many of a queue one page has."""
+MAX_SCANNED = 1_000
+"""How many records one page of a filtered listing looks through."""
+
+
+class NoRoom:
+    """The claim was not written: as many run as may."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a listing, and where the next begins; None = there is none."""
+
+    invocations: tuple[Invocation, ...]
+    next: Mapping[str, Any] | None
+
+
+class InvocationsTable:
+    """The table of jobs through a boto3 DynamoDB client."""
+
+    def __init__(self, dynamodb: Any, name: str) -> None:
+        self.items = Table(dynamodb, name)
+
+    def get(self, invocation_id: str) -> Invocation | None:
+        """The record as it is now (a consistent read)."""
+        item = self.items.get(invocation_id)
+        return from_item(item) if item else None
+
+    def put_if_absent(self, invocation: Invocation) -> Invocation | None:
+        """Write a new record; None where there is one of this id already."""
+        return invocation if self.items.put(to_item(invocation), None) else None
+
+    def replace(self, before: Invocation, after: Invocation) -> Invocation | None:
+        """Write `after` where the record is still `before`; None when it has moved on.
+
+        Counters that it holds no more are lowered in the same transaction.
+        """
+        written = replace(after, version=before.version + 1)
+        returned = [key for key in before.holds if key not in after.holds]
+        name, item = self.items.name, to_item(written)
+        writes = [
+            {"Put": put(name, item, before.version)},
+            *({"Update": lowered(name, key)} for key in returned),
+        ]
+        refusal = self.items.transact(writes)
+        if refusal is None or self.items.is_written(item, refusal):
+            return written
+        if returned and refusal.reasons[0] != FAILED and FAILED in refusal.reasons[1:]:
+            # Somebody deleted the counter. Nothing may be kept from its end by that.
+            return self.replace(replace(before, holds=()), after)
+        return None
+
+    def claim(
+        self, before: Invocation, after: Invocation, most: int | None, now: float
+    ) -> Invocation | NoRoom | None:
+        """Write a claim, and raise the count of what runs unless it stands at `most`.
+
+        None when the record has moved on, or another transaction held the count: look again.
+        """
+        written = replace(after, version=before.version + 1)
+        name, item = self.items.name, to_item(written)
+        writes = [{"Put": put(name, item, before.version)}]
+        if most is not None:
+            expire_at = int(now) + CAPACITY_KEPT_SECONDS
+            writes.append({"Update": raised(name, CAPACITY_KEY, most, expire_at)})
+        refusal = self.items.transact(writes)
+        if refusal is None or self.items.is_written(item, refusal):
+            return written
+        return NoRoom() if _is_full(refusal) else None
+
+    def change(
+        self,
+        invocation_id: str,
+        decide: Callable[[Invocation], Invocation],
+        seen: Invocation | None = None,
+    ) -> tuple[Invocation, Invocation] | None:
+        """See `chalicelib.dynamodb.table.change`."""
+        return change(lambda: self.get(invocation_id), decide, self.replace, seen)
+
+    def live(self) -> Iterator[Invocation]:
+        """All that have not ended."""
+        ids: list[str] = []
+        for bucket in range(LIVE_BUCKETS):
+            ids += [item["id"]["S"] for item in self.items.query("live", "live_bucket", bucket)]
+        yield from (record for record in self._records(ids) if not record.has_ended)
+
+    def waiting(self, priority: Priority) -> Iterator[Invocation]:
+        """One queue in order, as the records are now, page by page."""
+        more: dict[str, Any] = {}
+        while True:
+            page = self.items.page("waiting", "waiting", priority, Limit=PAGE, **more)
+            records = self._records([item["id"]["S"] for item in page["Items"]])
+            yield from (record for record in records if record.is_waiting)
+            if "LastEvaluatedKey" not in page:
+                return
+            more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+    def count_waiting(self, priority: Priority, before: float | None = None) -> int:
+        """About how many wait in one queue, or only those with a place up to `before`."""
+        between = None if before is None else (0.0, before)
+        page = self.items.page(
+            "waiting", "waiting", priority, order="waiting_order", between=between, Select="COUNT"
+        )
+        return int(page["Count"])
+
+    def listing(
+        self,
+        index: str,
+        value: str,
+        *,
+        between: tuple[float, float],
+        limit: int,
+        start: Mapping[str, Any] | None,
+        wanted: Callable[[Invocation], bool],
+    ) -> Page:
+        """Those of one job (`by_job`) or day (`by_day`), newest first, that are `wanted`."""
+        found: list[Invocation] = []
+        scanned = 0
+        while True:
+            page = self.items.page(
+                index,
+                index.removeprefix("by_"),
+                value,
+                order="created_at",
+                between=between,
+                ScanIndexForward=False,
+                Limit=limit,
+                **({"ExclusiveStartKey": start} if start else {}),
+            )
+            ids = [item["id"]["S"] for item in page["Items"]]
+            scanned += len(ids)
+            found += filter(wanted, self._records(ids))
+            start = page.get("LastEvaluatedKey")
+            if start is None or len(found) >= limit or scanned >= MAX_SCANNED:
+                return Page(tuple(found), start)
+
+    def running(self) -> int:
+        """How many hold a place of the capacity."""
+        return self.items.counted(CAPACITY_KEY)
+
+    def revisions_of(self, job: str) -> RevisionState:
+        """What is remembered of a job's revisions."""
+        item = self.items.get(job_id(job))
+        return state_from_item(item) if item else RevisionState(job)
+
+    def change_revisions(
+        self, job: str, decide: Callable[[RevisionState], RevisionState]
+    ) -> RevisionState:
+        """As `change`, for the state of a job's revisions, made when it is first needed."""
+
+        def put_state(before: RevisionState, after: RevisionState) -> RevisionState | None:
+            written = replace(after, version=before.version + 1)
+            item = state_to_item(written)
+            return written if self.items.put(item, before.version or None) else None
+
+        changed = change(lambda: self.revisions_of(job), decide, put_state)
+        return changed[1] if changed else RevisionState(job)
+
+    def _records(self, ids: Sequence[str]) -> list[Invocation]:
+        """The records of these ids, in their order."""
+        items = self.items.get_all(ids)
+        return [from_item(items[invocation_id]) for invocation_id in ids if invocation_id in items]
+
+
+def _is_full(refusal: Refusal) -> bool:
+    return refusal.reasons[0] != FAILED and FAILED in refusal.reasons[1:]

@@ -1,0 +1,96 @@
+"""The task definition of a job, hardened like a session's and without any right on AWS. Pure."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from chalicelib.contract.jobs import DESCRIPTION_LABEL
+from chalicelib.ecs.task_definitions import (
+    Deployment,
+    deploy,
+    hardened_container,
+    log_configuration,
+)
+from chalicelib.jobs.description import JobDescription
+
+CONTAINER = "job"
+"""Name of the one container of a job's task."""
+DIGEST_LABEL = "usher.digest"
+"""Docker label with a hash of all else: an unchanged job is not registered again."""
+STOP_TIMEOUT_SECONDS = 10
+SCRATCH_MIB = 64
+"""Of /tmp, the only place a job can write to; on EC2 it counts against its memory."""
+
+
+def family_of(job: str, stage: str) -> str:
+    """The task definition family of a job in a stage."""
+    return f"{family_prefix(stage)}{job.replace('_', '-')}"
+
+
+def family_prefix(stage: str) -> str:
+    """What the families of all jobs of a stage begin with."""
+    return f"usher-{stage}-job-"
+
+
+def job_task_definition(
+    description: JobDescription,
+    image: str,
+    *,
+    stage: str,
+    region: str,
+    log_group: str,
+    launch_type: str,
+    deployment: Deployment | None = None,
+) -> dict[str, Any]:
+    """Build the RegisterTaskDefinition request. `launch_type`: where the description has none."""
+    launch_type = description.launch_type or launch_type
+    container = hardened_container(
+        CONTAINER,
+        image,
+        cpu=description.cpu,
+        memory=description.memory,
+        environment={"PYTHONUNBUFFERED": "1"} | dict(description.environment),
+        user="65534:65534",
+        stop_timeout_seconds=STOP_TIMEOUT_SECONDS,
+        launch_type=launch_type,
+    )
+    request: dict[str, Any] = {
+        "family": family_of(description.name, stage),
+        "networkMode": "awsvpc" if launch_type == "FARGATE" else "bridge",
+        "requiresCompatibilities": [launch_type],
+        "containerDefinitions": [container],
+    }
+    if launch_type == "FARGATE":
+        request |= {"cpu": str(description.cpu), "memory": str(description.memory)}
+        request["volumes"] = [{"name": "scratch"}]
+        container["mountPoints"] = [{"sourceVolume": "scratch", "containerPath": "/tmp"}]  # noqa: S108 - inside the container
+    else:
+        scratch = {"containerPath": "/tmp", "size": SCRATCH_MIB}  # noqa: S108 - the same
+        container["linuxParameters"]["tmpfs"] = [scratch]
+    if deployment:
+        deploy(request, description.name, deployment)
+    else:
+        container["logConfiguration"] = log_configuration(log_group, region, description.name)
+    told = json.dumps(description.to_json(), separators=(",", ":"))
+    container["dockerLabels"] = {DESCRIPTION_LABEL: told}
+    container["dockerLabels"][DIGEST_LABEL] = _digest(request)
+    return request
+
+
+def labels_of(task_definition: Mapping[str, Any]) -> Mapping[str, str]:
+    """The labels of a registered job, as ECS describes its task definition."""
+    for container in task_definition.get("containerDefinitions", ()):
+        if container.get("name") == CONTAINER:
+            labels: Mapping[str, str] = container.get("dockerLabels") or {}
+            return labels
+    return {}
+
+
+def image_of(task_definition: Mapping[str, Any]) -> str:
+    """The image of a registered job."""
+    return str(task_definition["containerDefinitions"][0]["image"])
+
+
+def _digest(request: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
