@@ -27,6 +27,7 @@ from local.http_server import HttpServer
 from local.kinesis.api import KinesisApi
 from local.kinesis.switches import Switches
 from local.leftovers import RunFolder
+from local.logs_api import LogsApi
 from local.machines import LOOPBACK, Machines, Site, make_machines
 from local.moto_calls import Moto
 from local.options import ROOT, STAGE, Listeners, Options, port_of
@@ -71,6 +72,7 @@ class Cloud:
         self.aws_url = f"http://{LOOPBACK}:{port_of(self.listeners.aws)}"
         self.stream = f"usher-{STAGE}-updates"
         self.logs = self.options.logs or self.run.logs
+        self.streams = self.logs / "streams"
         self._clients = Clients(self.aws_url, self.options.region)
         self._functions: dict[str, Mapping[str, Any]] = {}
         self._parts: Parts | None = None
@@ -139,6 +141,7 @@ class Cloud:
             size=self.options.size,
             region=self.options.region,
             logs=self.logs,
+            streams=self.streams,
             ports=(
                 port_of(self.listeners.dispatcher),
                 port_of(self.listeners.aws),
@@ -222,6 +225,7 @@ class Cloud:
             moto=moto,
             ecs=ecs,
             kinesis=self._kinesis,
+            services={"logs": LogsApi(self.streams, options.region, ACCOUNT).answer},
             hosts=Hosts(
                 engine.instance_address,
                 lambda task: _task_role(engine, ecs, task),

@@ -1,7 +1,7 @@
 """The AWS endpoint: one loopback port for all services, `/_local/*`, and what tasks are told.
 
-ECS and Kinesis go to this project's own, EC2's DescribeInstances to the hosts, all else to moto.
-Connections are kept alive, each answer leaves in one segment.
+ECS, Kinesis and a few more go to this project's own, EC2's DescribeInstances to the hosts, all else
+to moto. Connections are kept alive, each answer leaves in one segment.
 """
 
 import json
@@ -39,6 +39,9 @@ neither counted nor hit by faults."""
 
 log = logging.getLogger(__name__)
 
+Service = Callable[[Call, Request], Answer]
+"""Answers the calls of one service; NotImplementedError = it does not know how."""
+
 
 class Ecs(Protocol):
     """What this endpoint needs of the ECS API; implemented by `local.ecs.api.EcsApi`."""
@@ -73,10 +76,17 @@ class Endpoint:
         publish: Callable[[Mapping[str, Any]], None],
         region: str,
         kinesis: KinesisApi | None = None,
+        services: Mapping[str, Service] | None = None,
     ) -> None:
+        """`services` are further ones of this project's own, by boto3's names."""
         self._moto = moto
         self._ecs = ecs
         self._kinesis = kinesis or KinesisApi(region, ACCOUNT, Switches())
+        self._services = {
+            "ecs": self._ecs_answer,
+            "kinesis": self._kinesis_answer,
+            **(services or {}),
+        }
         self._hosts = hosts
         self._faults = faults
         self._control = control
@@ -127,10 +137,9 @@ class Endpoint:
 
     def _carry_out(self, call: Call, request: Request) -> Answer:
         try:
-            if call.service == "ecs":
-                return self._ecs_answer(call, request)
-            if call.service == "kinesis":
-                return self._kinesis_answer(call, request)
+            own = self._services.get(call.service)
+            if own is not None:
+                return own(call, request)
             if call.service == "ec2" and call.action == "DescribeInstances":
                 found = describe_instances(
                     parse_qs(request.body.decode()), self._hosts.instance_address, self._region

@@ -51,6 +51,8 @@ class Site:
     size: Size
     region: str
     logs: Path
+    streams: Path
+    """Where log streams are kept, see `local.log_streams`."""
     ports: Sequence[int]
     """Ports on loopback that containers must reach."""
     tell: Callable[[str], None]
@@ -81,7 +83,9 @@ def _docker(site: Site, say: Callable[[str], None]) -> Machines:
     site.tell("docker")
     with ExitStack() as undo:
         try:
-            runtime = DockerRuntime(site.run_id, site.sources, logs=site.logs, on_progress=say)
+            runtime = DockerRuntime(
+                site.run_id, site.sources, logs=site.logs, streams=site.streams, on_progress=say
+            )
             undo.callback(runtime.close)
             for source in site.sources:
                 runtime.images.image(source.name)
@@ -99,7 +103,9 @@ def _processes(site: Site) -> Machines:
     def host(name: str) -> ProcessHost:
         logs = site.logs / name
         logs.mkdir(exist_ok=True)
-        return ProcessHost(name, run_id=site.run_id, images=site.sources, logs=logs)
+        return ProcessHost(
+            name, run_id=site.run_id, images=site.sources, logs=logs, streams=site.streams
+        )
 
     site.tell("process")
     slots = _slots(host, site)

@@ -44,6 +44,17 @@ def needs_docker(test):
     return _needs(docker_missing(), pytest.mark.docker)(test)
 
 
+def docker_parameter(value):
+    """The value of a parameter that a fixture or test can only have with Docker."""
+    missing = docker_missing()
+    marks = [pytest.mark.docker]
+    if missing and os.environ.get("REQUIRE_ALL") == "1":
+        marks.append(pytest.mark.usefixtures("required_part_is_missing"))
+    elif missing:
+        marks.append(pytest.mark.skip(reason=missing))
+    return pytest.param(value, marks=marks)
+
+
 def needs_node(test):
     return _needs("" if shutil.which("node") else "no Node.js", pytest.mark.node)(test)
 

@@ -58,6 +58,19 @@ class ContainerPlan:
             for mapping in self.definition["portMappings"]
         )
 
+    def log_stream(self, task_id: str) -> tuple[str, str] | None:
+        """Group and stream of the log driver awslogs; None with any other.
+
+        https://docs.aws.amazon.com/AmazonECS/latest/developerguide/using_awslogs.html
+        """
+        log = self.definition.get("logConfiguration") or {}
+        if log.get("logDriver") != "awslogs":
+            return None
+        options = log.get("options") or {}
+        prefix = options.get("awslogs-stream-prefix")
+        stream = f"{prefix}/{self.name}/{task_id}" if prefix else f"{self.name}/{task_id}"
+        return str(options.get("awslogs-group", "")), stream
+
     @property
     def health_check(self) -> HealthCheck | None:
         check = self.definition.get("healthCheck")
@@ -196,5 +209,6 @@ def spec_of(
             for limit in definition.get("ulimits", ())
         },
         working_directory=definition.get("workingDirectory"),
+        log_stream=container.log_stream(task_id),
         health_check=definition.get("healthCheck", {}).get("command"),
     )

@@ -201,6 +201,7 @@ def _completed_container(
     } | copy.deepcopy(container)
     _check_memory(full, task)
     _check_stop_timeout(full)
+    _check_log(full)
     full["portMappings"] = [
         _completed_port(mapping, task["networkMode"], name) for mapping in full["portMappings"]
     ]
@@ -235,6 +236,14 @@ def _check_stop_timeout(container: dict[str, Any]) -> None:
     timeout = container.get("stopTimeout")
     if timeout is not None and not 0 <= timeout <= 86400:
         raise client_error(f"Invalid stopTimeout for container '{container['name']}'.")
+
+
+def _check_log(container: dict[str, Any]) -> None:
+    log = container.get("logConfiguration") or {}
+    needed = ("awslogs-region", "awslogs-group")
+    missing = [option for option in needed if not (log.get("options") or {}).get(option)]
+    if log.get("logDriver") == "awslogs" and missing:
+        raise client_error(f"Log driver awslogs requires options: {', '.join(missing)}")
 
 
 def _completed_port(mapping: dict[str, Any], network_mode: str, name: str) -> dict[str, Any]:

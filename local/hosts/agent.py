@@ -23,6 +23,8 @@ import sys
 import time
 from typing import Any, NoReturn
 
+from local.hosts.kept_output import KeptOutput
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _RETRY_SECONDS = 0.01
@@ -30,6 +32,8 @@ _LOOK_SECONDS = 1.0
 _CLOSE_LOOK_SECONDS = 0.1
 _MAXRSS_UNIT = 1024 if sys.platform == "linux" else 1
 _END_SECONDS = 5.0
+_CHUNK_BYTES = 65536
+_PIPE_CHUNKS = 16  # what a pipe holds; a process that got away may go on to fill it
 _NICER_BY = 5  # the dispatcher and AWS are on other machines: a rush of starts may not stall them
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -39,7 +43,7 @@ Order = dict[str, Any]
 class Child:
     """What was forked for one order: a container, or a health check beside one."""
 
-    def __init__(self, order: Order, pid: int) -> None:
+    def __init__(self, order: Order, pid: int, output: int | None) -> None:
         self.number: int = order["id"]
         self.pid = pid
         """Of the program, or of the helper that makes its namespaces; leads a process group."""
@@ -53,6 +57,27 @@ class Child:
         self.pending: list[int] = []
         """Signals that came before there was a program to get them."""
         self.over_memory = False
+        self.output = output
+        """Where what it prints comes out, if that goes to a log stream."""
+        self.kept = None if output is None else KeptOutput(order["stream"])
+
+    def read_output(self) -> bool:
+        """Keep the next piece of what it printed; whether there was one."""
+        if self.output is None or self.kept is None:
+            return False
+        try:
+            data = os.read(self.output, _CHUNK_BYTES)
+        except BlockingIOError:
+            return False
+        self.kept.write(data)
+        return bool(data)
+
+    def close_output(self) -> None:
+        """It prints nothing more, or nobody listens any more."""
+        if self.output is not None and self.kept is not None:
+            os.close(self.output)
+            self.kept.close()
+        self.output = self.kept = None
 
     def program(self) -> int | None:
         pid = self.pid
@@ -107,22 +132,25 @@ class Agent:
     def __init__(self) -> None:
         self._children: dict[int, Child] = {}
         self._by_pid: dict[int, Child] = {}
+        self._by_output: dict[int, Child] = {}
+        self._poll = select.poll()
         self._input = b""
         self._woken, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def run(self) -> None:
-        poll = select.poll()
-        poll.register(0, select.POLLIN)
-        poll.register(self._woken, select.POLLIN)
+        self._poll.register(0, select.POLLIN)
+        self._poll.register(self._woken, select.POLLIN)
         open_input = True
         while open_input:
-            for descriptor, _ in poll.poll(self._patience_ms()):
+            for descriptor, _ in self._poll.poll(self._patience_ms()):
                 if descriptor == 0:
                     open_input = self._take_orders()
-                else:
+                elif descriptor == self._woken:
                     os.read(self._woken, 4096)
+                else:
+                    self._take_output(self._by_output[descriptor])
             self._reap()
             self._look_after()
         self._end()
@@ -148,14 +176,27 @@ class Agent:
 
     def _fork(self, order: Order) -> None:
         try:
-            pid = _spawn(order)
+            pid, output = _spawn(order)
         except OSError as error:
             _say({"id": order["id"], "error": os.strerror(error.errno or 0)})
             return
-        child = Child(order, pid)
+        child = Child(order, pid, output)
+        if output is not None:
+            self._by_output[output] = child
+            self._poll.register(output, select.POLLIN)
         self._children[child.number] = self._by_pid[pid] = child
         if not child.is_check:
             _say({"id": child.number, "pid": pid})
+
+    def _take_output(self, child: Child) -> None:
+        if not child.read_output():
+            self._forget_output(child)
+
+    def _forget_output(self, child: Child) -> None:
+        if child.output is not None:
+            self._poll.unregister(child.output)
+            del self._by_output[child.output]
+            child.close_output()
 
     def _signal(self, order: Order) -> None:
         child = self._children.get(order["id"])
@@ -187,6 +228,10 @@ class Agent:
 
     def _report(self, child: Child, code: int, peak_bytes: int) -> None:
         del self._children[child.number]
+        for _ in range(_PIPE_CHUNKS):  # all it printed is kept before its end is told
+            if not child.read_output():
+                break
+        self._forget_output(child)
         if child.is_check:
             _say({"id": child.number, "code": code})
         else:
@@ -215,23 +260,32 @@ class Agent:
             poll.poll(round(_RETRY_SECONDS * 1000))
 
 
-def _spawn(order: Order) -> int:
-    """Fork, and return the pid when the program has taken over. Raises OSError if it cannot."""
+def _spawn(order: Order) -> tuple[int, int | None]:
+    """Fork, and return when the program has taken over: its pid, and where its output comes out
+    if that goes to a log stream. Raises OSError if it cannot.
+    """
     report, failed = os.pipe2(os.O_CLOEXEC)
+    output, printed = os.pipe2(os.O_CLOEXEC) if "stream" in order else (None, None)
     parent = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _become(order, parent, failed)
+        _become(order, parent, failed, printed)
     os.close(failed)
     error = os.read(report, 16)
     os.close(report)
+    if printed is not None:
+        os.close(printed)
     if error:
         os.waitpid(pid, 0)
+        if output is not None:
+            os.close(output)
         raise OSError(int(error), os.strerror(int(error)))
-    return pid
+    if output is not None:
+        os.set_blocking(output, False)
+    return pid, output
 
 
-def _become(order: Order, parent: int, failed: int) -> NoReturn:
+def _become(order: Order, parent: int, failed: int, printed: int | None) -> NoReturn:
     """Turn this fork into the program that was ordered, or write the errno and end."""
     try:
         os.setsid()
@@ -241,7 +295,8 @@ def _become(order: Order, parent: int, failed: int) -> NoReturn:
             if os.getppid() != parent:  # it died before the line above
                 os._exit(137)
         nothing = os.open(os.devnull, os.O_RDONLY)
-        log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        log = os.open(order["log"], flags, 0o600) if printed is None else printed
         for descriptor, standard in ((nothing, 0), (log, 1), (log, 2)):
             os.dup2(descriptor, standard)
         os.chdir(order["cwd"])

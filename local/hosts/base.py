@@ -44,6 +44,8 @@ class ContainerSpec:
     ulimits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """nofile, nproc, fsize, core … to (soft, hard)."""
     working_directory: str | None = None
+    log_stream: tuple[str, str] | None = None
+    """Log group and stream that what it prints goes to; None = to no such stream."""
     health_check: Sequence[str] | None = None
     """["CMD", …] or ["CMD-SHELL", "…"], run inside the container."""
 

@@ -82,10 +82,13 @@ def _host_config(spec: ContainerSpec, network: str) -> dict[str, Any]:
             {"Name": name, "Soft": soft, "Hard": hard}
             for name, (soft, hard) in spec.ulimits.items()
         ],
+        # Whose output goes to a log stream is listened to from the start: Docker need keep nothing.
         "LogConfig": {
             "Type": "json-file",
             "Config": {"max-size": str(LOG_BYTES), "max-file": "1"},
-        },
+        }
+        if spec.log_stream is None
+        else {"Type": "none"},
     }
 
 

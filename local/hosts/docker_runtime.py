@@ -24,6 +24,7 @@ from local.hosts.docker_engine import (
     make_network,
     remove_runs,
 )
+from local.hosts.docker_output import DockerOutput
 from local.hosts.docker_requests import (
     KILLED,
     LOG_BYTES,
@@ -35,6 +36,7 @@ from local.hosts.docker_watch import ExitWatch
 from local.hosts.forwarder import Forwarder
 from local.hosts.image_builder import ImageBuilder
 from local.hosts.images import ImageSource, cannot_pull
+from local.log_streams import new_stream
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +66,8 @@ class _Container:
     """Somebody sees to its end, or it never ran."""
     silent: bool = False
     """Its end is not reported: its host went down with it."""
+    output: DockerOutput | None = None
+    """What listens to it, if what it prints goes to a log stream."""
 
 
 class DockerRuntime:
@@ -75,16 +79,19 @@ class DockerRuntime:
         sources: Sequence[ImageSource] = (),
         *,
         logs: Path | None = None,
+        streams: Path | None = None,
         base_image: str | None = None,
         on_progress: Progress = log.info,
     ) -> None:
         """Connect, and make the run's network.
 
         `logs` is a folder for the output of ended containers, one file for each task; none are
-        kept without it. Raises HostDownError if the Engine refuses.
+        kept without it. `streams` is one for log streams, see `local.log_streams`; without it there
+        are none. Raises HostDownError if the Engine refuses.
         """
         self.run_id = run_id
         self._logs = logs
+        self._streams = streams
         self._lock = threading.Lock()
         self._gone = threading.Condition(self._lock)
         self._containers: dict[str, _Container] = {}
@@ -161,6 +168,7 @@ class DockerRuntime:
         try:
             with self._start_slots:
                 self._check_up(container.host)
+                self._listen(container)
                 self.client.start(container.id)
             with self._lock:
                 self._check_up(container.host)
@@ -174,6 +182,12 @@ class DockerRuntime:
             self._discard(container)
             raise
         self._see_to(container)
+
+    def _listen(self, container: _Container) -> None:
+        stream = container.spec.log_stream
+        if stream is not None and self._streams is not None:
+            path = new_stream(self._streams, *stream)
+            container.output = DockerOutput(self.client, container.id, path)
 
     def _create(
         self, host: str, spec: ContainerSpec, on_exit: Callable[[Exit], None]
@@ -204,6 +218,8 @@ class DockerRuntime:
         """Take away a container that did not start; its end is not reported."""
         with self._lock:
             container.taken = True
+        if container.output is not None:
+            container.output.abandon()
         self._workers.submit(self._remove_container, container)
 
     def _ended(self, container_id: str, code: int | None, out_of_memory: bool) -> None:
@@ -226,6 +242,8 @@ class DockerRuntime:
         try:
             if code is None or (code == KILLED and not out_of_memory):
                 code, out_of_memory = self._inspect_end(container)
+            if container.output is not None:
+                container.output.close()
             if not container.silent:
                 container.on_exit(exit_of(code, out_of_memory=out_of_memory))
         except Exception:
@@ -244,7 +262,7 @@ class DockerRuntime:
         return int(state["ExitCode"]), bool(state["OOMKilled"])
 
     def _keep_log(self, container: _Container) -> None:
-        if self._logs is None:
+        if self._logs is None or container.output is not None:
             return
         try:
             output = self.client.logs(container.id, stdout=True, stderr=True)

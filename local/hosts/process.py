@@ -28,6 +28,7 @@ from local.hosts.base import CannotStartError, ContainerSpec, Exit, HostDownErro
 from local.hosts.images import ImageSource
 from local.hosts.isolation import Kind, detect, hidden_paths
 from local.hosts.programs import HOST_VARIABLE, RUN_VARIABLE, Prepared, prepare
+from local.log_streams import new_stream
 
 __all__ = ["ProcessHost", "remove_leftovers"]
 
@@ -54,9 +55,11 @@ class ProcessHost:
         run_id: str,
         images: Iterable[ImageSource],
         logs: Path,
+        streams: Path | None = None,
         kind: Kind | None = None,
     ) -> None:
-        """`logs` is an existing folder for what containers print, one file each.
+        """`logs` is an existing folder for what containers print, one file each; `streams` one
+        for log streams, see `local.log_streams`. Without it there are none, but files in `logs`.
 
         `kind` is the isolation; None means the best that works here.
         """
@@ -64,6 +67,7 @@ class ProcessHost:
         self._run_id = run_id
         self._images = tuple(images)
         self._logs = logs
+        self._streams = streams
         self.kind = detect() if kind is None else kind
         self._marks = {RUN_VARIABLE: run_id, HOST_VARIABLE: f"{run_id}/{name}"}
         self._path = os.environ.get("PATH", os.defpath)
@@ -104,6 +108,8 @@ class ProcessHost:
         number, answer = self._expect(_Running(prepared, on_exit))
         log = self._logs / f"{spec.task_id}-{spec.name}.log"
         order = prepared.order(self.kind, prepared.argv, log=log)
+        if self._streams is not None and spec.log_stream is not None:
+            order["stream"] = str(new_stream(self._streams, *spec.log_stream))
         self._send({"op": "start", "id": number, "most_bytes": prepared.memory_bytes, **order})
         error = answer.result().get("error")
         if error is not None:

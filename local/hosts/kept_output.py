@@ -1,0 +1,89 @@
+"""Writes what a container prints into files of bounded size, and when which part of it arrived.
+
+The output is cut into segments of SEGMENT_BYTES, NAME.0, NAME.1 and so on: plain text, so that
+people can read them. The first one and the newest KEPT_NEWEST stay, those between are deleted as it
+goes on: however much a container prints, it takes 12 MiB of the disk, and how it began and how it
+ended can be read. Beside each segment NAME.n.times has a record for each arrival: where in the
+whole output it begins, and when that was in ms since 1970.
+
+Standard library only, and little of it: the agent of a process host imports this.
+"""
+
+import os
+import struct
+import time
+from collections.abc import Callable
+
+SEGMENT_BYTES = 4 * 1024 * 1024
+KEPT_NEWEST = 2
+ARRIVAL = struct.Struct("<QQ")
+RESOLUTION_MS = 10
+"""What arrives so soon after the last arrival is counted with it."""
+
+
+class KeptOutput:
+    """The output of one container, written by one thread."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`path` is that of the segments without their number, in a folder that exists."""
+        self._path = path
+        self._segment_bytes = segment_bytes
+        self._now = now
+        self._size = 0
+        self._arrived_ms = 0
+        self._ends_line = True
+        self._number = -1
+        self._data = self._times = -1
+        self._open_next()
+
+    def write(self, data: bytes) -> None:
+        """Add what has just arrived."""
+        while data:
+            room = (self._number + 1) * self._segment_bytes - self._size
+            if room == 0:
+                self._open_next()
+                continue
+            self._note_arrival()
+            part = data[:room]
+            _write_all(self._data, part)
+            self._size += len(part)
+            self._ends_line = part.endswith(b"\n")
+            data = data[room:]
+
+    def close(self) -> None:
+        """Nothing more comes: what was printed last is a line by now."""
+        if not self._ends_line:
+            self.write(b"\n")
+        os.close(self._data)
+        os.close(self._times)
+
+    def _note_arrival(self) -> None:
+        now_ms = int(self._now() * 1000)
+        if now_ms >= self._arrived_ms + RESOLUTION_MS:
+            self._arrived_ms = now_ms
+            _write_all(self._times, ARRIVAL.pack(self._size, now_ms))
+
+    def _open_next(self) -> None:
+        if self._number >= 0:
+            os.close(self._data)
+            os.close(self._times)
+        self._number += 1
+        self._arrived_ms = 0  # each segment tells its own times
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        self._data = os.open(f"{self._path}.{self._number}", flags, 0o600)
+        self._times = os.open(f"{self._path}.{self._number}.times", flags, 0o600)
+        old = self._number - KEPT_NEWEST
+        if old > 0:
+            os.unlink(f"{self._path}.{old}")
+            os.unlink(f"{self._path}.{old}.times")
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
