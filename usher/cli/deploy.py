@@ -1,0 +1,115 @@
+"""`usher deploy`: builds, pushes and registers a project's jobs."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from usher.cli.common import add_project, add_url, client_of, out
+from usher.cli.project import Commands, add_build_options, build_options
+from usher.cli.words import UsageError
+from usher.discovery import find_jobs, find_project
+from usher.docker import build, build_command, push
+from usher.errors import AnswerError, ProjectError, UsherError
+
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+ADVICE = {
+    401: "set USHER_API_KEY",
+    403: "only operators may register jobs: see OPERATORS in docs/operations.md",
+    404: "is this the URL of a dispatcher that knows jobs?",
+}
+
+
+def add_commands(commands: Commands) -> None:
+    """Describe the command line."""
+    deploy = commands.add_parser(
+        "deploy",
+        help="build, push and register the jobs of this project",
+        description="Register the project's jobs with a dispatcher, all or those named. Towards a "
+        "local cloud (a loopback --url, no --image) the folder itself is registered, and the "
+        "cloud builds it. Else the image is built as --image, pushed with --push, and registered "
+        "by its digest. What runs stays on the revision it was started with.",
+    )
+    deploy.add_argument("jobs", nargs="*", metavar="JOB")
+    deploy.add_argument("--image", metavar="REPOSITORY:TAG", help="what to call the image")
+    deploy.add_argument("--push", action="store_true", help="push it to its registry")
+    deploy.add_argument("--dry-run", action="store_true", help="say what would be done")
+    add_project(deploy)
+    add_build_options(deploy)
+    add_url(deploy)
+    deploy.set_defaults(run=_deploy)
+
+
+def _deploy(arguments: argparse.Namespace) -> int:
+    project = find_project(arguments.project)
+    descriptions = _descriptions(project, arguments.jobs)
+    client = client_of(arguments)
+    is_local = urlsplit(client.url).hostname in LOOPBACK and arguments.image is None
+    if arguments.push and arguments.image is None:
+        raise UsageError("--push needs --image REPOSITORY:TAG")
+    if not is_local and arguments.image is None:
+        raise UsageError(f"{client.url} is not this machine: say --image REPOSITORY:TAG --push")
+    if arguments.dry_run:
+        out(*_plan(arguments, project, descriptions, client.url, is_local=is_local))
+        return 0
+    image = f"dir:{project}" if is_local else _build_and_push(arguments, project)
+    for name, description in descriptions.items():
+        try:
+            answer = client.register(image, description)
+        except AnswerError as error:
+            raise UsherError(_explained(name, error)) from error
+        out(f"registered {name}, revision {answer['revision']}")
+    return 0
+
+
+def _descriptions(project: Path, wanted: list[str]) -> dict[str, dict[str, Any]]:
+    """Of all jobs, or of those wanted. Raises ProjectError with everything that is wrong."""
+    from usher.description import describe
+
+    found = find_jobs(project)
+    missing = sorted(set(wanted) - set(found.jobs))
+    problems = [*found.problems, *(f"there is no job {name}" for name in missing)]
+    if problems:
+        raise ProjectError("nothing was deployed: " + "; ".join(problems))
+    if not found.jobs:
+        raise ProjectError(f"{project} has no jobs")
+    return {name: describe(found.jobs[name]) for name in (wanted or found.jobs)}
+
+
+def _build_and_push(arguments: argparse.Namespace, project: Path) -> str:
+    image: str = arguments.image
+    out(f"building {image}")
+    build(project, image, build_options(arguments))
+    if not arguments.push:
+        out("not pushed: where it is to run, it must be known by this name (--push)")
+        return image
+    out(f"pushing {image}")
+    return push(image)
+
+
+def _plan(
+    arguments: argparse.Namespace,
+    project: Path,
+    descriptions: dict[str, dict[str, Any]],
+    url: str,
+    *,
+    is_local: bool,
+) -> list[str]:
+    lines = []
+    image = arguments.image
+    if is_local:
+        image = f"dir:{project}"
+    else:
+        command = build_command(
+            image, f"{project} with usher/ and wheels/", build_options(arguments)
+        )
+        lines.append(" ".join(command))
+        if arguments.push:
+            lines.append(f"docker push {image}")
+            image = f"{image} by its digest"
+    return [*lines, *(f"PUT {url}/jobs/{name} with the image {image}" for name in descriptions)]
+
+
+def _explained(name: str, error: AnswerError) -> str:
+    advice = ADVICE.get(error.status)
+    return f"{name} was not registered: {error}" + (f" ({advice})" if advice else "")

@@ -1,0 +1,159 @@
+"""`usher invoke`, `wait`, `show`, `invocations`, `kill`, `rerun` and `logs`."""
+
+import argparse
+import json
+from datetime import UTC, datetime
+
+from usher.answers import Invocation
+from usher.cli.common import add_parameters, add_url, client_of, note, out, read_parameters
+from usher.cli.project import Commands
+from usher.cli.words import (
+    INVOCATION_COLUMNS,
+    invocation_lines,
+    invocation_row,
+    outcome,
+    parse_instant,
+    table,
+)
+from usher.client import Client
+from usher.errors import WaitTimeoutError
+
+EXIT_STILL_RUNNING = 124
+
+
+def add_commands(commands: Commands) -> None:
+    """Describe the command lines."""
+    invoke = commands.add_parser(
+        "invoke",
+        help="ask for a run of a registered job",
+        description="Ask for a run, and print the invocation's id at once.",
+    )
+    invoke.add_argument("job", metavar="JOB")
+    add_parameters(invoke)
+    add_url(invoke)
+    invoke.add_argument("--at", metavar="INSTANT", help="not before: 2026-01-31T09:00:00Z, or +10m")
+    invoke.add_argument("--not-after", metavar="INSTANT", help="expired unless launched by then")
+    invoke.add_argument("--priority", choices=("critical", "normal", "low"))
+    invoke.add_argument(
+        "--key", metavar="KEY", help="Idempotency-Key: the same one again is the same invocation"
+    )
+    invoke.add_argument("--wait", action="store_true", help="and wait for its end")
+    invoke.add_argument("--follow", action="store_true", help="and show its log until it ends")
+    invoke.set_defaults(run=_invoke)
+
+    wait = _with_id(commands, "wait", "wait until it has ended; exit 0 if it succeeded, else 1")
+    wait.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help=f"then exit {EXIT_STILL_RUNNING}"
+    )
+    wait.set_defaults(run=_wait)
+
+    show = _with_id(commands, "show", "all that is known of an invocation")
+    show.add_argument("--json", action="store_true", help="as the dispatcher says it")
+    show.set_defaults(run=_show)
+
+    listing = commands.add_parser("invocations", help="the invocations, the newest first")
+    listing.add_argument("--job", metavar="JOB")
+    listing.add_argument("--status", metavar="STATE", help="a state or a reason")
+    listing.add_argument("--since", metavar="INSTANT")
+    listing.add_argument("--until", metavar="INSTANT")
+    listing.add_argument("--limit", type=int, default=20, metavar="N", help="default: 20")
+    add_url(listing)
+    listing.set_defaults(run=_list)
+
+    _with_id(commands, "kill", "end an invocation, in whatever state it is").set_defaults(run=_kill)
+    rerun = _with_id(commands, "rerun", "run it again, as a new invocation")
+    rerun.set_defaults(run=_rerun)
+
+    logs = _with_id(commands, "logs", "the log of an invocation")
+    logs.add_argument("--follow", action="store_true", help="and what comes, until it ends")
+    logs.add_argument("--times", action="store_true", help="with the instant of each line")
+    logs.set_defaults(run=_logs)
+
+
+def _with_id(commands: Commands, name: str, words: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=words, description=words)
+    parser.add_argument("id", metavar="ID", help="of the invocation")
+    add_url(parser)
+    return parser
+
+
+def _invoke(arguments: argparse.Namespace) -> int:
+    now = datetime.now(UTC)
+    at, not_after = arguments.at, arguments.not_after
+    client = client_of(arguments)
+    invocation_id = client.invoke(
+        arguments.job,
+        read_parameters(arguments.parameters),
+        at=parse_instant(at, now) if at else None,
+        not_after=parse_instant(not_after, now) if not_after else None,
+        priority=arguments.priority,
+        idempotency_key=arguments.key,
+    )
+    out(invocation_id)
+    if arguments.follow:
+        _print_log(client, invocation_id, follow=True, times=False)
+    if arguments.wait or arguments.follow:
+        return _report(client.wait(invocation_id))
+    return 0
+
+
+def _wait(arguments: argparse.Namespace) -> int:
+    try:
+        return _report(client_of(arguments).wait(arguments.id, arguments.timeout))
+    except WaitTimeoutError as error:
+        note(f"usher: {error}")
+        return EXIT_STILL_RUNNING
+
+
+def _report(invocation: Invocation) -> int:
+    words = f": {invocation.detail}" if invocation.detail else ""
+    note(f"usher: {invocation.job} {outcome(invocation)}{words}")
+    if invocation.result is not None:
+        out(json.dumps(invocation.result, ensure_ascii=False, indent=2))
+    return 0 if invocation.succeeded else 1
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    client = client_of(arguments)
+    if arguments.json:
+        document = client.document(f"/invocations/{arguments.id}")
+        out(json.dumps(document, ensure_ascii=False, indent=2))
+    else:
+        out(*invocation_lines(client.invocation(arguments.id)))
+    return 0
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    now = datetime.now(UTC)
+    found = client_of(arguments).invocations(
+        job=arguments.job,
+        status=arguments.status,
+        since=parse_instant(arguments.since, now) if arguments.since else None,
+        until=parse_instant(arguments.until, now) if arguments.until else None,
+        limit=arguments.limit,
+    )
+    out(*table([INVOCATION_COLUMNS, *map(invocation_row, found)]))
+    return 0
+
+
+def _kill(arguments: argparse.Namespace) -> int:
+    invocation = client_of(arguments).kill(arguments.id)
+    out(f"{invocation.id} {outcome(invocation)}")
+    return 0
+
+
+def _rerun(arguments: argparse.Namespace) -> int:
+    out(client_of(arguments).rerun(arguments.id))
+    return 0
+
+
+def _logs(arguments: argparse.Namespace) -> int:
+    client = client_of(arguments)
+    _print_log(client, arguments.id, follow=arguments.follow, times=arguments.times)
+    return 0
+
+
+def _print_log(client: Client, invocation_id: str, *, follow: bool, times: bool) -> None:
+    for line in client.logs(invocation_id, follow=follow):
+        at = f"{line.at.isoformat(timespec='milliseconds')} " if times and line.at else ""
+        out(at + line.text)

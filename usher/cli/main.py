@@ -1,0 +1,47 @@
+"""The command line: `usher COMMAND …`.
+
+Exit codes: 0 done, 1 it did not work (and a line on stderr says why), 2 wrong use; of `usher run`
+the job's own, of `usher wait` what docs/jobs.md says.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from usher.cli import deploy, invocations, project, schedules
+from usher.cli.words import UsageError
+from usher.errors import ProjectError, UsherError
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="usher",
+        description="Write jobs, run them here, deploy them, call them.",
+        epilog="`usher COMMAND --help` says more; docs/jobs.md leads from the first job to a "
+        "scheduled one.",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for part in (project, deploy, invocations, schedules):
+        part.add_commands(commands)
+    return parser
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Returns the exit code; after `usher run` in the child that ran the job, too."""
+    arguments = build_parser().parse_args(words)
+    try:
+        code: int = arguments.run(arguments)
+    except UsherError as error:
+        sys.stderr.write(f"usher: {error}\n")
+        return 2 if isinstance(error, UsageError | ProjectError) else 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has enough. Nothing more is written, not even at exit.
+        sys.stdout = None
+        return 0
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

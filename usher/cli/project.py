@@ -1,0 +1,144 @@
+"""`usher new`, `list`, `describe` and `run`: all that needs no dispatcher."""
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from usher.cli.common import add_parameters, add_project, note, out, read_parameters
+from usher.cli.words import table
+from usher.describe_apart import describe_apart
+from usher.discovery import FOLDER, find_job, find_jobs, find_project
+from usher.docker import BuildOptions, build, docker_answers, has_image, local_tag
+from usher.docker_run import run_in_docker
+from usher.errors import DescriptionError
+from usher.new_project import write_project
+from usher.process_run import run_as_process
+from usher.protocol import Limits
+
+Commands = Any
+"""What argparse's add_subparsers returns; its class is private."""
+
+
+def add_commands(commands: Commands) -> None:
+    """Describe the command lines."""
+    new = commands.add_parser(
+        "new",
+        help="write a new job, with a project around it",
+        description="Write a job that works, its parameters and its test: in a new folder NAME, "
+        "or in the project that this folder is in. Files that are there stay as they are.",
+    )
+    new.add_argument("name", metavar="NAME", help="of the job, in snake case: price_alert")
+    new.add_argument("--into", type=Path, metavar="DIR", help="the project's folder")
+    new.set_defaults(run=_new)
+
+    listing = commands.add_parser("list", help="the jobs of this project, and what is wrong in it")
+    add_project(listing)
+    listing.set_defaults(run=_list)
+
+    describe = commands.add_parser("describe", help="a job's description, as it is registered")
+    describe.add_argument("job", metavar="JOB")
+    add_project(describe)
+    describe.set_defaults(run=_describe)
+
+    run = commands.add_parser(
+        "run",
+        help="run a job here, under the limits it declares",
+        description="Run a job on this machine: the same log lines, limits and exit codes as on "
+        "ECS. In Docker if the project's image has been built here before and Docker answers, "
+        "else as a process. Its log goes to stdout and stderr, its result to stdout.",
+    )
+    run.add_argument("job", metavar="JOB")
+    add_parameters(run)
+    add_project(run)
+    how = run.add_mutually_exclusive_group()
+    how.add_argument("--docker", action="store_true", help="in Docker; builds the image")
+    how.add_argument("--process", action="store_true", help="as a process")
+    run.add_argument("--result", type=Path, metavar="FILE", help="write the result there as JSON")
+    add_build_options(run)
+    run.set_defaults(run=_run)
+
+
+def add_build_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--base",
+        metavar="IMAGE",
+        default=os.environ.get("USHER_BASE_IMAGE"),
+        help="build on this image instead of the Dockerfile's; default: $USHER_BASE_IMAGE",
+    )
+    parser.add_argument(
+        "--wheels",
+        type=Path,
+        metavar="DIR",
+        help="install packages from the wheels in DIR, and ask no package index",
+    )
+
+
+def build_options(arguments: argparse.Namespace) -> BuildOptions:
+    return BuildOptions(arguments.base, arguments.wheels)
+
+
+def _new(arguments: argparse.Namespace) -> int:
+    folder = arguments.into
+    if folder is None:
+        here = Path()
+        folder = here if (here / FOLDER).is_dir() else here / arguments.name
+    made = write_project(arguments.name, folder)
+    out(*(f"wrote {path}" for path in made))
+    go = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
+    out(f"try it: {go}usher run {arguments.name} parameters/{arguments.name}.json")
+    return 0
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from usher.description import describe
+
+    found = find_jobs(find_project(arguments.project))
+    problems = list(found.problems)
+    rows = [("JOB", "CPU", "MEMORY", "TIMEOUT", "SUMMARY")]
+    for name, job in found.jobs.items():
+        try:
+            told = describe(job)
+        except DescriptionError as error:
+            problems.append(str(error))
+            continue
+        limits = f"{told['cpu']}", f"{told['memory']} MiB", f"{told['timeoutSeconds']} s"
+        rows.append((name, *limits, told["summary"]))
+    out(*table(rows))
+    for problem in problems:
+        note(f"usher: {problem}")
+    return 1 if problems else 0
+
+
+def _describe(arguments: argparse.Namespace) -> int:
+    from usher.description import describe
+
+    job = find_job(find_project(arguments.project), arguments.job)
+    out(json.dumps(describe(job), indent=2))
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Returns in the child too; see `usher.wrapper`."""
+    parameters = read_parameters(arguments.parameters)
+    project = find_project(arguments.project)
+    description = describe_apart(project, arguments.job)
+    result_file = None if arguments.result is None else arguments.result.resolve()
+
+    def on_result(result: Any) -> None:
+        text = json.dumps(result, ensure_ascii=False, indent=2)
+        if result_file is not None:
+            result_file.write_text(text + "\n", encoding="utf-8")
+        elif result is not None:
+            out(text)
+
+    tag = local_tag(project)
+    if arguments.docker or not (arguments.process or not has_image(tag)):
+        if arguments.docker and not docker_answers():
+            note("usher: no Docker Engine answers; `--process` runs it without")
+            return 2
+        note(f"usher: building {tag}")
+        build(project, tag, build_options(arguments))
+        return run_in_docker(tag, description, parameters, on_result)
+    return run_as_process(description, parameters, project, on_result, Limits())

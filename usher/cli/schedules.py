@@ -1,0 +1,125 @@
+"""`usher schedule put|list|show|pause|resume|run|delete`."""
+
+import argparse
+from collections.abc import Callable
+
+from usher.cli.common import add_parameters, add_url, client_of, out, read_parameters
+from usher.cli.project import Commands
+from usher.cli.words import SCHEDULE_COLUMNS, schedule_lines, schedule_row, table
+
+
+def add_commands(commands: Commands) -> None:
+    """Describe the command lines."""
+    schedule = commands.add_parser("schedule", help="run a job on a schedule")
+    verbs = schedule.add_subparsers(metavar="COMMAND", required=True)
+
+    put = _verb(
+        verbs,
+        "put",
+        "make or replace a schedule",
+        _put,
+        epilog="Expressions: 'rate(5 minutes)', 'cron(0 9 ? * MON *)' as AWS has them, or Quartz's "
+        "'0 0 9 ? * MON'. The time zone is where 9 is nine o'clock.",
+    )
+    put.add_argument("job", metavar="JOB")
+    put.add_argument("expression", metavar="EXPRESSION")
+    add_parameters(put)
+    put.add_argument(
+        "--timezone", metavar="ZONE", default="UTC", help="Europe/Berlin; default: UTC"
+    )
+    put.add_argument("--priority", choices=("critical", "normal", "low"))
+    put.add_argument(
+        "--overlap",
+        choices=("skip", "allow", "replace"),
+        default="skip",
+        help="when the last run is still going; default: skip this one",
+    )
+    put.add_argument(
+        "--gap",
+        choices=("move", "skip"),
+        default="move",
+        help="when the clock is put forward over a run; default: run at the next instant there is",
+    )
+    put.add_argument(
+        "--misfire",
+        type=int,
+        default=3_600,
+        metavar="SECONDS",
+        help="how late a run may begin; default: 3600",
+    )
+    put.add_argument("--paused", action="store_true")
+
+    listing = verbs.add_parser("list", help="all schedules and their next runs")
+    add_url(listing)
+    listing.set_defaults(run=_list)
+    _verb(verbs, "show", "a schedule with its next ten runs", _show)
+    _verb(verbs, "pause", "no runs until it is resumed", _pause)
+    _verb(verbs, "resume", "runs again, from the next planned instant on", _resume)
+    _verb(verbs, "run", "run its job now, besides its plan; prints the invocation's id", _run)
+    _verb(verbs, "delete", "remove it; runs that are under way go on", _delete)
+
+
+def _verb(
+    verbs: Commands,
+    name: str,
+    words: str,
+    run: Callable[[argparse.Namespace], int],
+    epilog: str | None = None,
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name, help=words, description=words, epilog=epilog
+    )
+    parser.add_argument("id", metavar="ID", help="of the schedule, chosen by you")
+    add_url(parser)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _put(arguments: argparse.Namespace) -> int:
+    body = {
+        "job": arguments.job,
+        "expression": arguments.expression,
+        "timezone": arguments.timezone,
+        "parameters": read_parameters(arguments.parameters),
+        "priority": arguments.priority,
+        "overlap": arguments.overlap,
+        "gap": arguments.gap,
+        "misfireSeconds": arguments.misfire,
+        "paused": arguments.paused,
+    }
+    body = {name: value for name, value in body.items() if value is not None}
+    out(*schedule_lines(client_of(arguments).put_schedule(arguments.id, body)))
+    return 0
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    rows = map(schedule_row, client_of(arguments).schedules())
+    out(*table([SCHEDULE_COLUMNS, *rows]))
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    out(*schedule_lines(client_of(arguments).schedule(arguments.id)))
+    return 0
+
+
+def _pause(arguments: argparse.Namespace) -> int:
+    client_of(arguments).pause_schedule(arguments.id)
+    out(f"{arguments.id} is paused")
+    return 0
+
+
+def _resume(arguments: argparse.Namespace) -> int:
+    out(*schedule_lines(client_of(arguments).resume_schedule(arguments.id)))
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    out(client_of(arguments).run_schedule(arguments.id))
+    return 0
+
+
+def _delete(arguments: argparse.Namespace) -> int:
+    client_of(arguments).delete_schedule(arguments.id)
+    out(f"{arguments.id} is deleted")
+    return 0

@@ -1,0 +1,206 @@
+"""Reads what is typed, writes what is shown. Pure.
+
+Raises UsageError for what was typed wrongly.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from usher.answers import Invocation, Schedule
+from usher.errors import UsherError
+
+SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_RELATIVE = re.compile(r"\+([0-9]+(?:\.[0-9]+)?)([smhd])")
+_PAIR = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)=(.*)", re.DOTALL)
+
+
+class UsageError(UsherError):
+    """The command line makes no sense; exit code 2."""
+
+
+def parse_pairs(words: Sequence[str]) -> dict[str, Any]:
+    """`name=value` each; a value that is JSON is taken as that, any other as a string."""
+    parameters: dict[str, Any] = {}
+    for word in words:
+        match = _PAIR.fullmatch(word)
+        if not match:
+            raise UsageError(f"{word!r} is not name=value; a file or - must come alone")
+        if match[1] in parameters:
+            raise UsageError(f"{match[1]} is given twice")
+        parameters[match[1]] = _value(match[2])
+    return parameters
+
+
+def are_pairs(words: Sequence[str]) -> bool:
+    """Whether parameters are given as pairs, and not as one file."""
+    return len(words) != 1 or _PAIR.fullmatch(words[0]) is not None
+
+
+def parse_json(text: str, where: str) -> Any:
+    """Parameters out of a file."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise UsageError(f"{where} is not JSON: {error}") from None
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_no_json)
+    except ValueError:
+        return text
+
+
+def _no_json(name: str) -> Any:
+    raise ValueError(name)  # NaN and Infinity are Python's idea of JSON
+
+
+def parse_instant(text: str, now: datetime) -> datetime:
+    """`2026-01-31T09:00:00Z`, with a time zone, or `+90s`, `+10m`, `+2h`, `+1d` from now."""
+    if match := _RELATIVE.fullmatch(text):
+        return now + timedelta(seconds=float(match[1]) * SECONDS[match[2]])
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is no instant: 2026-01-31T09:00:00Z, or +10m") from None
+    if at.tzinfo is None:
+        raise UsageError(f"{text!r} has no time zone: add Z or +02:00")
+    return at.astimezone(UTC)
+
+
+def table(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines with aligned columns."""
+    cells = list(rows)
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+
+
+def when(at: datetime | None) -> str:
+    """An instant to the second, in UTC."""
+    return "" if at is None else at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def outcome(invocation: Invocation) -> str:
+    """`succeeded`, `failed (exit 3)`, or the state of one that has not ended."""
+    if not invocation.has_ended:
+        return invocation.state
+    code = invocation.exit_code
+    return f"{invocation.reason or invocation.state}" + (f" (exit {code})" if code else "")
+
+
+def invocation_lines(invocation: Invocation) -> list[str]:
+    """All that is known of it, for people."""
+    facts = [
+        ("invocation", invocation.id),
+        ("job", _with_revision(invocation)),
+        ("state", outcome(invocation)),
+        ("detail", invocation.detail or ""),
+        ("waiting", _waiting(invocation)),
+        ("progress", _progress(invocation)),
+        ("priority", invocation.priority),
+        ("attempt", str(invocation.attempt or "")),
+        ("schedule", _schedule(invocation)),
+        ("rerun of", invocation.rerun_of or ""),
+        ("created", when(invocation.created_at)),
+        ("not before", when(invocation.at)),
+        ("not after", when(invocation.not_after)),
+        ("started", when(invocation.started_at)),
+        ("finished", when(invocation.finished_at)),
+        ("took", _usage(invocation)),
+        ("task", invocation.task_arn or ""),
+        ("parameters", _json(invocation.parameters)),
+        ("result", _json(invocation.result)),
+    ]
+    lines = [f"{name + ':':<12} {value}" for name, value in facts if value]
+    if invocation.history:
+        lines += ["history:"]
+        lines += [
+            f"  {when(change.at)}  {change.state:<14}  {change.cause}".rstrip()
+            for change in invocation.history
+        ]
+    return lines
+
+
+def invocation_row(invocation: Invocation) -> tuple[str, ...]:
+    """One line of a list, below INVOCATION_COLUMNS."""
+    created = when(invocation.created_at)
+    detail = (invocation.detail or "")[:60]
+    return invocation.id, invocation.job, outcome(invocation), created, detail
+
+
+INVOCATION_COLUMNS = ("INVOCATION", "JOB", "STATE", "CREATED", "DETAIL")
+SCHEDULE_COLUMNS = ("SCHEDULE", "JOB", "EXPRESSION", "TIME ZONE", "NEXT RUN")
+
+
+def schedule_row(schedule: Schedule) -> tuple[str, ...]:
+    """One line of a list, below SCHEDULE_COLUMNS."""
+    next_run = when(schedule.next_runs[0]) if schedule.next_runs else "never"
+    words = "paused" if schedule.paused else next_run
+    return schedule.id, schedule.job, schedule.expression, schedule.timezone, words
+
+
+def schedule_lines(schedule: Schedule) -> list[str]:
+    """All that is known of it, for people."""
+    facts = [
+        ("schedule", schedule.id),
+        ("job", schedule.job),
+        ("expression", f"{schedule.expression} in {schedule.timezone}"),
+        ("paused", "yes" if schedule.paused else "no"),
+        ("overlap", schedule.overlap),
+        ("gap", schedule.gap),
+        ("misfire", "" if schedule.misfire_seconds is None else f"{schedule.misfire_seconds} s"),
+        ("priority", schedule.priority or ""),
+        ("parameters", _json(schedule.parameters)),
+        ("last run", when(schedule.last_planned_at)),
+        ("", schedule.last_invocation or ""),
+    ]
+    lines = [f"{name + ':' if name else '':<12} {value}" for name, value in facts if value]
+    return [*lines, "next runs:", *(f"  {when(run)}" for run in schedule.next_runs)]
+
+
+def _with_revision(invocation: Invocation) -> str:
+    revision = "" if invocation.revision is None else f" (revision {invocation.revision})"
+    return invocation.job + revision
+
+
+def _waiting(invocation: Invocation) -> str:
+    waiting = invocation.waiting
+    if waiting is None:
+        return ""
+    ahead = "" if waiting.ahead is None else f", {waiting.ahead} before it"
+    next_try = "" if waiting.next_try_at is None else f", next try {when(waiting.next_try_at)}"
+    return f"{waiting.because}{ahead}{next_try}"
+
+
+def _progress(invocation: Invocation) -> str:
+    progress = invocation.progress
+    if progress is None:
+        return ""
+    fraction = "" if progress.fraction is None else f"{progress.fraction:.0%} "
+    return fraction + progress.message
+
+
+def _schedule(invocation: Invocation) -> str:
+    if invocation.schedule is None:
+        return ""
+    return f"{invocation.schedule}, planned for {when(invocation.planned_at)}"
+
+
+def _usage(invocation: Invocation) -> str:
+    usage = invocation.usage
+    if usage is None:
+        return ""
+    return (
+        f"{usage.wall_seconds:.1f} s, {usage.cpu_seconds:.1f} s of CPU, "
+        f"{usage.max_memory_mib:.0f} MiB at most"
+    )
+
+
+def _json(value: Any) -> str:
+    return "" if value is None else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,237 @@
+"""The dispatcher's HTTP API for jobs, in Python.
+
+Every request may arrive twice without harm: `invoke` and `rerun` carry an Idempotency-Key, the
+others are of that kind. So all are repeated after 429, 5xx and lost connections.
+"""
+
+import os
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from usher.answers import (
+    Invocation,
+    JobInfo,
+    LogLine,
+    LogPage,
+    Schedule,
+    read_invocation,
+    read_job,
+    read_log_page,
+    read_schedule,
+)
+from usher.errors import WaitTimeoutError
+from usher.transport import Patience, Transport
+
+URL_VARIABLE = "USHER_URL"
+KEY_VARIABLE = "USHER_API_KEY"
+DEFAULT_URL = "http://127.0.0.1:8000"
+FIRST_LOOK_SECONDS = 0.25
+LONGEST_LOOK_SECONDS = 5.0
+
+
+class Client:
+    """Calls to one dispatcher. Thread-safe.
+
+    Raises AnswerError where the dispatcher says no, UnreachableError where it says nothing.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        patience: Patience | None = None,
+    ) -> None:
+        """Without `url` and `api_key`, USHER_URL and USHER_API_KEY of the environment count."""
+        self.url = (url or os.environ.get(URL_VARIABLE) or DEFAULT_URL).rstrip("/")
+        key = api_key or os.environ.get(KEY_VARIABLE)
+        self._http = Transport(self.url, key, patience or Patience())
+
+    def document(self, path: str) -> dict[str, Any]:
+        """The JSON that the dispatcher answers a GET with, as it is."""
+        return self._http.call("GET", path)
+
+    # Jobs
+
+    def register(self, image: str, description: Mapping[str, Any]) -> dict[str, Any]:
+        """Register a job: {"name", "revision", "taskDefinition"}. Unchanged = the same revision."""
+        body = {"image": image, "description": dict(description)}
+        return self._http.call("PUT", f"/jobs/{_path(description['name'])}", body)
+
+    def jobs(self) -> list[JobInfo]:
+        """All registered jobs."""
+        return [read_job(job) for job in self._http.call("GET", "/jobs")["jobs"]]
+
+    def job(self, name: str) -> JobInfo:
+        return read_job(self._http.call("GET", f"/jobs/{_path(name)}"))
+
+    def remove_job(self, name: str) -> None:
+        """Deregister it. What runs goes on."""
+        self._http.call("DELETE", f"/jobs/{_path(name)}")
+
+    # Invocations
+
+    def invoke(
+        self,
+        job: str,
+        parameters: Any = None,
+        *,
+        at: datetime | None = None,
+        not_after: datetime | None = None,
+        priority: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> str:
+        """Ask for a run, and return its id at once.
+
+        `at`: not before; `not_after`: expired unless launched by then. The same
+        `idempotency_key` again means the same invocation, with other content it is an error
+        (409). Without one, a key is made up for this call and its repetitions.
+        """
+        body = {
+            "parameters": parameters,
+            "at": _instant(at, "at"),
+            "notAfter": _instant(not_after, "not_after"),
+            "priority": priority,
+        }
+        body = {name: value for name, value in body.items() if value is not None}
+        path = f"/jobs/{_path(job)}/invocations"
+        return str(self._http.call("POST", path, body, _key(idempotency_key))["id"])
+
+    def invocation(self, invocation_id: str) -> Invocation:
+        return read_invocation(self._http.call("GET", f"/invocations/{_path(invocation_id)}"))
+
+    def invocations(
+        self,
+        *,
+        job: str | None = None,
+        status: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Invocation]:
+        """The newest first; pages are fetched as they are needed. At most `limit`."""
+        query = {
+            "job": job,
+            "status": status,
+            "from": _instant(since, "since"),
+            "to": _instant(until, "until"),
+            "limit": limit,
+        }
+        given = 0
+        token: str | None = None
+        while True:
+            wanted = {**query, "next": token}
+            words = urlencode({name: value for name, value in wanted.items() if value is not None})
+            page = self._http.call("GET", f"/invocations?{words}")
+            for document in page["invocations"]:
+                if limit is not None and given >= limit:
+                    return
+                given += 1
+                yield read_invocation(document)
+            token = page.get("next")
+            if token is None or (limit is not None and given >= limit):
+                return
+
+    def wait(self, invocation_id: str, timeout_seconds: float | None = None) -> Invocation:
+        """Wait until it has ended, however it ended. Raises WaitTimeoutError."""
+        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        pause = FIRST_LOOK_SECONDS
+        while True:
+            invocation = self.invocation(invocation_id)
+            if invocation.has_ended:
+                return invocation
+            if deadline is not None:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise WaitTimeoutError(
+                        f"{invocation_id} is still {invocation.state} after {timeout_seconds:g} s"
+                    )
+                pause = min(pause, left)
+            time.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_LOOK_SECONDS)
+
+    def kill(self, invocation_id: str) -> Invocation:
+        """End it, in whatever state it is; harmless when it has ended."""
+        path = f"/invocations/{_path(invocation_id)}/kill"
+        return read_invocation(self._http.call("POST", path))
+
+    def rerun(self, invocation_id: str, *, idempotency_key: str | None = None) -> str:
+        """A new invocation with the same job and parameters; its id."""
+        path = f"/invocations/{_path(invocation_id)}/rerun"
+        return str(self._http.call("POST", path, None, _key(idempotency_key))["id"])
+
+    def log_page(self, invocation_id: str, token: str | None = None) -> LogPage:
+        query = f"?{urlencode({'next': token})}" if token else ""
+        path = f"/invocations/{_path(invocation_id)}/logs{query}"
+        return read_log_page(self._http.call("GET", path))
+
+    def logs(self, invocation_id: str, *, follow: bool = False) -> Iterator[LogLine]:
+        """The lines there are; with `follow` also those that come, until the task is over."""
+        token: str | None = None
+        pause = FIRST_LOOK_SECONDS
+        while True:
+            page = self.log_page(invocation_id, token)
+            yield from page.lines
+            if page.ended or (page.next is None and not follow):
+                return
+            if not page.lines:
+                if not follow or self._is_over_without_a_task(invocation_id):
+                    return
+                time.sleep(pause)
+            pause = FIRST_LOOK_SECONDS if page.lines else min(pause * 1.5, LONGEST_LOOK_SECONDS)
+            token = page.next or token
+
+    def _is_over_without_a_task(self, invocation_id: str) -> bool:
+        invocation = self.invocation(invocation_id)
+        return invocation.has_ended and invocation.task_arn is None
+
+    # Schedules
+
+    def put_schedule(self, schedule_id: str, schedule: Mapping[str, Any]) -> Schedule:
+        """Make or replace a schedule; the fields are those of docs/contracts.md."""
+        path = f"/schedules/{_path(schedule_id)}"
+        return read_schedule(self._http.call("PUT", path, dict(schedule)))
+
+    def schedules(self) -> list[Schedule]:
+        return [read_schedule(each) for each in self._http.call("GET", "/schedules")["schedules"]]
+
+    def schedule(self, schedule_id: str) -> Schedule:
+        return read_schedule(self._http.call("GET", f"/schedules/{_path(schedule_id)}"))
+
+    def pause_schedule(self, schedule_id: str) -> Schedule:
+        return self._schedule_verb(schedule_id, "pause")
+
+    def resume_schedule(self, schedule_id: str) -> Schedule:
+        return self._schedule_verb(schedule_id, "resume")
+
+    def run_schedule(self, schedule_id: str) -> str:
+        """Run its job now, besides its plan; the invocation's id."""
+        path = f"/schedules/{_path(schedule_id)}/run"
+        return str(self._http.call("POST", path, None, _key(None))["id"])
+
+    def delete_schedule(self, schedule_id: str) -> None:
+        self._http.call("DELETE", f"/schedules/{_path(schedule_id)}")
+
+    def _schedule_verb(self, schedule_id: str, verb: str) -> Schedule:
+        path = f"/schedules/{_path(schedule_id)}/{verb}"
+        return read_schedule(self._http.call("POST", path))
+
+
+def _key(idempotency_key: str | None) -> dict[str, str]:
+    return {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+
+
+def _path(part: str) -> str:
+    return quote(str(part), safe="")
+
+
+def _instant(at: datetime | None, name: str) -> str | None:
+    if at is None:
+        return None
+    if at.tzinfo is None:
+        raise ValueError(f"{name} has no time zone: say datetime.now(UTC) + …")
+    return at.astimezone(UTC).isoformat(timespec="milliseconds")

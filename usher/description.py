@@ -1,0 +1,108 @@
+"""A job's own description in JSON: what the dispatcher needs to know to run it.
+
+It is what `usher deploy` registers, and what the dispatcher checks parameters against.
+"""
+
+import inspect
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.errors import PydanticUserError
+
+from usher.errors import DescriptionError
+from usher.job import Job, name_of
+
+VERSION = 1
+NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+BOUNDS = {
+    "cpu": (16, 16_384),
+    "memory": (16, 122_880),
+    "timeout_seconds": (1, 604_800),
+    "queue_seconds": (1, 1_209_600),
+}
+PRIORITIES = ("critical", "normal", "low")
+LAUNCH_TYPES = (None, "EC2", "FARGATE")
+MAX_SUMMARY_CHARACTERS = 200
+
+
+def describe(job: type[Job]) -> dict[str, Any]:
+    """The description of a job class. Raises DescriptionError."""
+    return {
+        "version": VERSION,
+        "name": _name(job),
+        "summary": _summary(job),
+        "cpu": _number(job, "cpu"),
+        "memory": _number(job, "memory"),
+        "timeoutSeconds": _number(job, "timeout_seconds"),
+        "priority": _one_of(job, "priority", PRIORITIES),
+        "queueSeconds": _number(job, "queue_seconds"),
+        "environment": _environment(job),
+        "launchType": _one_of(job, "launch_type", LAUNCH_TYPES),
+        "parameters": _schema(job),
+    }
+
+
+def _wrong(job: type[Job], field: str, what: str) -> DescriptionError:
+    return DescriptionError(f"{job.__module__}.{job.__qualname__}.{field} {what}")
+
+
+def _name(job: type[Job]) -> str:
+    name = name_of(job)
+    if not NAME.fullmatch(name):
+        raise DescriptionError(
+            f"{job.__module__}.{job.__qualname__}: its name would be {name!r}; a job's name has "
+            "1 to 40 of a-z, 0-9 and _, and begins with a letter"
+        )
+    return name
+
+
+def _summary(job: type[Job]) -> str:
+    # Not inherited: the base class's docstring says nothing about this job.
+    text = inspect.cleandoc(vars(job).get("__doc__") or "")
+    return text.partition("\n")[0][:MAX_SUMMARY_CHARACTERS]
+
+
+def _number(job: type[Job], field: str) -> int:
+    value = getattr(job, field)
+    least, most = BOUNDS[field]
+    if type(value) is not int or not least <= value <= most:
+        raise _wrong(job, field, f"must be a whole number from {least} to {most}, not {value!r}")
+    return value
+
+
+def _one_of(job: type[Job], field: str, choices: tuple[str | None, ...]) -> str | None:
+    value = getattr(job, field)
+    if value not in choices:
+        words = ", ".join(repr(choice) for choice in choices)
+        raise _wrong(job, field, f"must be one of {words}, not {value!r}")
+    return None if value is None else str(value)
+
+
+def _environment(job: type[Job]) -> dict[str, str]:
+    value = job.environment
+    if not isinstance(value, Mapping):
+        raise _wrong(job, "environment", f"must map names to strings, not be {value!r}")
+    for name, text in value.items():
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise _wrong(job, "environment", f"has {name!r}, which is no name of a variable")
+        if not isinstance(text, str):
+            raise _wrong(job, "environment", f"has {name} = {text!r}, which is no string")
+    return dict(value)
+
+
+def _schema(job: type[Job]) -> dict[str, Any] | None:
+    model = job.Parameters
+    if model is None:
+        return None
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise _wrong(job, "Parameters", "must be a pydantic BaseModel, or None")
+    try:
+        schema = model.model_json_schema()
+        json.dumps(schema, allow_nan=False)
+    except (PydanticUserError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise _wrong(job, "Parameters", f"has no JSON schema: {reason}") from error
+    return schema

@@ -1,0 +1,183 @@
+"""Asks the dispatcher for leave to run, and tells it how it goes.
+
+http.client and nothing else: the start of every job waits for these imports.
+"""
+
+import http.client
+import json
+import os
+import random
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+from usher.log import say
+from usher.protocol import (
+    Ending,
+    Leave,
+    Limits,
+    Settings,
+    Usage,
+    finish_body,
+    read_leave,
+    read_object,
+    refusal,
+)
+from usher.repeating import Verdict, judge, pause_seconds
+from usher.said import Progress
+
+T = TypeVar("T")
+
+MAX_ANSWER_BYTES = 1024 * 1024
+METADATA_SECONDS = 2.0
+METADATA_VARIABLE = "ECS_CONTAINER_METADATA_URI_V4"
+"""https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4.html"""
+
+
+class NoLeaveError(Exception):
+    """Leave was not given, or could not be asked for: nothing may run."""
+
+
+class Superior(Protocol):
+    """Who gives leave: the dispatcher, or `usher run` itself."""
+
+    def ask_leave(self) -> Leave:
+        """Raises NoLeaveError."""
+
+    def tell_progress(self, progress: Progress) -> None:
+        """Never raises. Called from a thread of its own."""
+
+    def tell_end(self, ending: Ending, usage: Usage) -> None:
+        """Never raises."""
+
+
+class Dispatcher:
+    """The dispatcher, as this one process of this one attempt sees it."""
+
+    def __init__(self, settings: Settings, limits: Limits) -> None:
+        self._settings = settings
+        self._limits = limits
+        self._process = os.urandom(16).hex()
+
+    def ask_leave(self) -> Leave:
+        body = {
+            "attempt": self._settings.attempt,
+            "taskArn": task_arn(),
+            "process": self._process,
+        }
+
+        def ask() -> Leave | None:
+            answer = self._post("start", body)
+            if judge(answer.status) is Verdict.NEVER:
+                raise NoLeaveError(f"not given leave: {refusal(answer.status, answer.body)}")
+            leave = read_leave(answer.body) if answer.status == 200 else None
+            if leave is None:
+                say(f"usher: no leave yet: {refusal(answer.status, answer.body)}")
+            return leave
+
+        leave = _repeat(ask, self._limits.leave_seconds)
+        if leave is None:
+            seconds = self._limits.leave_seconds
+            raise NoLeaveError(f"no leave within {seconds:g} s: the dispatcher does not answer")
+        return leave
+
+    def tell_progress(self, progress: Progress) -> None:
+        body = {
+            "process": self._process,
+            "fraction": progress.fraction,
+            "message": progress.message,
+        }
+        try:
+            answer = self._post("progress", body)
+        except (OSError, http.client.HTTPException) as error:
+            say(f"usher: progress was not told: {_words(error)}")
+            return
+        if judge(answer.status) is not Verdict.ACCEPTED:
+            say(f"usher: progress was not taken: {refusal(answer.status, answer.body)}")
+
+    def tell_end(self, ending: Ending, usage: Usage) -> None:
+        body = finish_body(self._process, ending, usage)
+
+        def tell() -> bool | None:
+            answer = self._post("finish", body)
+            verdict = judge(answer.status)
+            if verdict is not Verdict.ACCEPTED:
+                say(f"usher: the end was not taken: {refusal(answer.status, answer.body)}")
+            return None if verdict is Verdict.REPEAT else True
+
+        if _repeat(tell, self._limits.finish_seconds) is None:
+            say("usher: the end was never told: the dispatcher has the exit code from ECS")
+
+    def _post(self, call: str, document: dict[str, Any]) -> "Answer":
+        headers = {
+            "Authorization": f"Bearer {self._settings.key}",
+            "Content-Type": "application/json",
+        }
+        body = json.dumps(document).encode()
+        url = f"{self._settings.url}/{call}"
+        return request("POST", url, self._limits.request_seconds, headers, body)
+
+
+class Answer(NamedTuple):
+    """Status and body of an HTTP answer."""
+
+    status: int
+    body: bytes
+
+
+def request(
+    method: str, url: str, seconds: float, headers: dict[str, str], body: bytes | None = None
+) -> Answer:
+    """One request on a connection of its own; `seconds` limits each wait for the network.
+
+    Raises OSError and http.client.HTTPException.
+    """
+    parts = urlsplit(url)
+    is_tls = parts.scheme == "https"
+    kind = http.client.HTTPSConnection if is_tls else http.client.HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=seconds)
+    try:
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request(method, path, body, headers)
+        response = connection.getresponse()
+        return Answer(response.status, response.read(MAX_ANSWER_BYTES))
+    finally:
+        connection.close()
+
+
+def task_arn() -> str | None:
+    """The ARN of this task, from ECS's metadata endpoint; None where there is none."""
+    url = os.environ.get(METADATA_VARIABLE)
+    if not url:
+        return None
+    try:
+        answer = request("GET", f"{url}/task", METADATA_SECONDS, {})
+    except (OSError, http.client.HTTPException) as error:
+        say(f"usher: the task's ARN is not known: {_words(error)}")
+        return None
+    arn = read_object(answer.body).get("TaskARN")
+    return arn if isinstance(arn, str) else None
+
+
+def _repeat(attempt: Callable[[], T | None], seconds: float) -> T | None:
+    """Call until it returns something, with growing pauses; None when `seconds` are over."""
+    deadline = time.monotonic() + seconds
+    failures = 0
+    while True:
+        try:
+            answer = attempt()
+        except (OSError, http.client.HTTPException) as error:
+            say(f"usher: the dispatcher was not reached: {_words(error)}")
+            answer = None
+        if answer is not None:
+            return answer
+        failures += 1
+        pause = pause_seconds(failures, random.random())  # noqa: S311 - spreads retries only
+        if time.monotonic() + pause >= deadline:
+            return None
+        time.sleep(pause)
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__

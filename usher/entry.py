@@ -1,0 +1,37 @@
+"""`python -m usher.entry`: what a job's container runs, in the folder of its project.
+
+python -m usher.entry                  for the dispatcher that its environment names
+python -m usher.entry --local NAME     for `usher run`, which says the rest on stdin
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from chalicelib.contract.jobs import EXIT_NOT_RUN, JobEnv
+from usher.dispatcher import Dispatcher
+from usher.environment import forget_variable
+from usher.log import say
+from usher.protocol import Limits, SettingsError, announcement, read_settings
+from usher.wrapper import Place, run_job
+
+
+def main(arguments: list[str], limits: Limits) -> int:
+    """Returns the exit code, in the container's main process and in the child that runs the job."""
+    os.environ["PYTHONUNBUFFERED"] = "1"  # for what the job starts in turn
+    if arguments:
+        from usher.local_entry import run_locally
+
+        return run_locally(arguments, Path.cwd(), limits)
+    try:
+        settings = read_settings(os.environ)
+    except SettingsError as error:
+        say(f"usher: not run: {error}")
+        return EXIT_NOT_RUN
+    forget_variable(JobEnv.INVOCATION_KEY)  # with it the job could speak in our name
+    superior = Dispatcher(settings, limits)
+    return run_job(announcement(settings), superior, Place(Path.cwd()), limits)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], Limits()))

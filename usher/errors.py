@@ -1,0 +1,30 @@
+"""What can go wrong, for callers to tell apart. Every message is written for people."""
+
+
+class UsherError(Exception):
+    """The base of all."""
+
+
+class ProjectError(UsherError):
+    """The project has no such job, or a module of it cannot be imported."""
+
+
+class DescriptionError(ProjectError):
+    """A job class says something impossible of itself; the message names the class and field."""
+
+
+class UnreachableError(UsherError):
+    """The dispatcher gave no usable answer, though asked repeatedly."""
+
+
+class AnswerError(UsherError):
+    """The dispatcher answered with an error: decide by `status` and `code`."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class WaitTimeoutError(UsherError):
+    """The invocation had not ended in time. It goes on all the same."""

@@ -1,0 +1,32 @@
+"""A job's container started by `usher run`: parameters from stdin, the result to stdout."""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from usher.local_superior import LocalSuperior, local_settings
+from usher.protocol import Leave, Limits, announcement
+from usher.wrapper import Place, run_job
+
+
+def run_locally(arguments: list[str], project: Path, limits: Limits) -> int:
+    """`--local NAME`; stdin is {"parameters", "timeoutSeconds", "mark"}.
+
+    A result is printed to stdout after the mark, wherever the job's own last line ended.
+    """
+    parser = argparse.ArgumentParser(prog="usher.entry")
+    parser.add_argument("--local", metavar="NAME", required=True)
+    name = parser.parse_args(arguments).local
+    told = json.load(sys.stdin)
+    leave = Leave(name, told["parameters"], float(told["timeoutSeconds"]))
+
+    def print_result(result: Any) -> None:
+        data = f"{told['mark']}{json.dumps(result)}\n".encode()
+        while data:
+            data = data[os.write(1, data) :]
+
+    superior = LocalSuperior(leave, print_result)
+    return run_job(announcement(local_settings(name)), superior, Place(project), limits)

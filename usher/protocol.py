@@ -1,0 +1,155 @@
+"""What a job's container and the dispatcher say to each other, and what follows from it. Pure."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.contract.jobs import MAX_MESSAGE_CHARACTERS, JobEnv, Outcome
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How patient the container is. In seconds."""
+
+    leave_seconds: float = 120.0
+    """For getting an answer to the question for leave."""
+    finish_seconds: float = 60.0
+    """For telling how it went."""
+    request_seconds: float = 10.0
+    """For one request."""
+    grace_seconds: float = 8.0
+    """Between SIGTERM and SIGKILL. ECS kills the container after the stopTimeout of its task
+    definition, 10 s: this must be less."""
+    progress_seconds: float = 1.0
+    """Between two reports of progress."""
+
+
+class SettingsError(Exception):
+    """The environment is not that of a job's container."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Who this container is. `key` is a secret."""
+
+    invocation_id: str
+    attempt: int
+    key: str
+    url: str
+    job: str
+    revision: str
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Raises SettingsError, naming what is missing."""
+    missing = [name for name in JobEnv if not environment.get(name)]
+    if missing:
+        raise SettingsError(f"not in the environment: {', '.join(missing)}")
+    attempt = environment[JobEnv.INVOCATION_ATTEMPT]
+    if not (attempt.isascii() and attempt.isdigit()):
+        raise SettingsError(f"{JobEnv.INVOCATION_ATTEMPT} is no number: {attempt!r}")
+    return Settings(
+        invocation_id=environment[JobEnv.INVOCATION_ID],
+        attempt=int(attempt),
+        key=environment[JobEnv.INVOCATION_KEY],
+        url=environment[JobEnv.INVOCATION_URL].rstrip("/"),
+        job=environment[JobEnv.JOB_NAME],
+        revision=environment[JobEnv.JOB_REVISION],
+    )
+
+
+@dataclass(frozen=True)
+class Leave:
+    """Leave to run, once, with these parameters."""
+
+    job: str
+    parameters: Any
+    timeout_seconds: float
+
+
+def read_leave(body: bytes) -> Leave | None:
+    """The dispatcher's leave; None for anything else, as a proxy in between may answer."""
+    document = read_object(body)
+    job, seconds = document.get("job"), document.get("timeoutSeconds")
+    if not isinstance(job, str) or isinstance(seconds, bool):
+        return None
+    if not isinstance(seconds, int | float) or not seconds > 0:
+        return None
+    return Leave(job, document.get("parameters"), float(seconds))
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in `body`; empty for anything else."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def refusal(status: int, body: bytes) -> str:
+    """An error answer for people: `409 conflict: …`."""
+    error = read_object(body).get("error")
+    words = error if isinstance(error, dict) else {}
+    code, message = words.get("code"), words.get("message")
+    return shortened(f"{status} {code}: {message}" if code else str(status))
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What the run took."""
+
+    cpu_seconds: float
+    max_memory_mib: float
+    wall_seconds: float
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How the run went. The container exits with `exit_code`."""
+
+    outcome: Outcome
+    exit_code: int
+    detail: str
+    result: Any = None
+
+
+def finish_body(process: str, ending: Ending, usage: Usage) -> dict[str, Any]:
+    """Body of `…/finish`."""
+    return {
+        "process": process,
+        "outcome": ending.outcome.value,
+        "exitCode": ending.exit_code,
+        "detail": shortened(ending.detail),
+        "result": ending.result,
+        "usage": {
+            "cpuSeconds": round(usage.cpu_seconds, 3),
+            "maxMemoryMib": round(usage.max_memory_mib, 1),
+            "wallSeconds": round(usage.wall_seconds, 3),
+        },
+    }
+
+
+def announcement(settings: Settings) -> str:
+    """The first line of every log, by which it is found."""
+    return (
+        f"usher: job={settings.job} invocation={settings.invocation_id} "
+        f"attempt={settings.attempt} revision={settings.revision}"
+    )
+
+
+def farewell(ending: Ending, usage: Usage) -> str:
+    """The last line of every log: seconds, CPU seconds, MiB."""
+    return (
+        f"usher: finished outcome={ending.outcome} exit={ending.exit_code} "
+        f"seconds={usage.wall_seconds:.2f} cpu={usage.cpu_seconds:.2f} "
+        f"memory={usage.max_memory_mib:.0f}"
+    )
+
+
+def shortened(text: str) -> str:
+    """At most MAX_MESSAGE_CHARACTERS of it."""
+    if len(text) <= MAX_MESSAGE_CHARACTERS:
+        return text
+    return text[: MAX_MESSAGE_CHARACTERS - 1] + "…"

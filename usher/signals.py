@@ -1,0 +1,78 @@
+"""SIGTERM and its kind, from the first moment of the container's main process to its last.
+
+As process 1 the kernel gives us only signals that we handle, so this comes first.
+"""
+
+import os
+import signal
+from types import FrameType
+
+TOLD = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopAskedError(Exception):
+    """Somebody wants this process to end, while nothing runs yet."""
+
+
+class Signals:
+    """Handlers in place. Make one, in the main thread, before anything else."""
+
+    def __init__(self) -> None:
+        self.times_asked = 0
+        """How often somebody wanted us to end."""
+        self._raises = False
+        self.wakeup, write = os.pipe()
+        os.set_blocking(self.wakeup, False)
+        os.set_blocking(write, False)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        for number in TOLD:
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def _on_stop(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self.times_asked += 1
+        if self._raises:
+            raise StopAskedError
+
+    def raise_from_now(self) -> None:
+        """A signal ends what we are waiting for, by StopAskedError."""
+        self._raises = True
+        if self.times_asked:
+            raise StopAskedError
+
+    def raise_no_more(self) -> None:
+        """From now on a signal is only counted, and wakes who polls `wakeup`."""
+        self._raises = False
+
+    def drain(self) -> None:
+        """Empty `wakeup`."""
+        try:
+            while os.read(self.wakeup, 4096):
+                pass
+        except BlockingIOError:
+            return
+
+
+def hold() -> None:
+    """Keep signals back, so that none comes between a fork and the child's own handlers."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)
+
+
+def release() -> None:
+    """Let them through again."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD)
+
+
+def become_a_job() -> None:
+    """In the child: SIGTERM ends `run` like sys.exit(143), so that its `finally` blocks run."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _exit_143)
+    release()
+
+
+def _exit_143(number: int, frame: FrameType | None) -> None:
+    del frame
+    raise SystemExit(128 + number)

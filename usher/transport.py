@@ -1,0 +1,126 @@
+"""Requests to the dispatcher, repeated where that is safe and may help.
+
+A request is repeated after 429, any 5xx and a lost connection; it is up to the caller to send only
+what may arrive twice (see `usher.client`).
+"""
+
+import http.client
+import json
+import random
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from usher.errors import AnswerError, UnreachableError, UsherError
+from usher.repeating import Verdict, judge, pause_seconds
+
+MOST_PAUSE_SECONDS = 30.0
+"""However long `Retry-After` is."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How often a request is tried, and how long one try may be silent."""
+
+    tries: int = 6
+    request_seconds: float = 30.0
+
+
+class Transport:
+    """Requests below one URL. Thread-safe."""
+
+    def __init__(self, url: str, api_key: str | None, patience: Patience) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise UsherError(
+                f"{url!r} is no URL of a dispatcher: it begins with http:// or https://"
+            )
+        self.url = url.rstrip("/")
+        self._api_key = api_key
+        self._patience = patience
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        document: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """The JSON object of a 2xx answer. Raises AnswerError and UnreachableError."""
+        body = None if document is None else json.dumps(document).encode()
+        given = {"Accept": "application/json", **(headers or {})}
+        if body is not None:
+            given["Content-Type"] = "application/json"
+        if self._api_key:
+            given["X-Api-Key"] = self._api_key
+        failures = 0
+        while True:
+            request = urllib.request.Request(  # noqa: S310 - checked in __init__
+                self.url + path, body, given, method=method
+            )
+            try:
+                return self._send(request)
+            except _WorthRepeatingError as trouble:
+                failures += 1
+                if failures >= self._patience.tries:
+                    raise trouble.error from None
+                time.sleep(_pause(failures, trouble.retry_after))
+
+    def _send(self, request: urllib.request.Request) -> dict[str, Any]:
+        seconds = self._patience.request_seconds
+        try:
+            with urllib.request.urlopen(request, timeout=seconds) as answer:  # noqa: S310
+                return _read_object(answer.read())
+        except urllib.error.HTTPError as refused:
+            with refused:
+                error = _error(refused.code, refused.read())
+            if judge(refused.code) is Verdict.REPEAT:
+                raise _WorthRepeatingError(error, refused.headers.get("Retry-After")) from None
+            raise error from None
+        except (OSError, http.client.HTTPException) as lost:
+            reason = getattr(lost, "reason", None) or lost
+            unreachable = UnreachableError(f"{self.url} does not answer: {reason}")
+            raise _WorthRepeatingError(unreachable, None) from lost
+
+
+class _WorthRepeatingError(Exception):
+    """`error` is for the caller when repeating did not help."""
+
+    def __init__(self, error: UsherError, retry_after: str | None) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.retry_after = retry_after
+
+
+def _pause(failures: int, retry_after: str | None) -> float:
+    pause = pause_seconds(failures, random.random())  # noqa: S311 - spreads retries only
+    if retry_after and retry_after.isdecimal():
+        pause = max(pause, min(float(retry_after), MOST_PAUSE_SECONDS))
+    return pause
+
+
+def _read_object(body: bytes) -> dict[str, Any]:
+    if not body.strip():
+        return {}
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise UnreachableError("the answer is no JSON object: is this a dispatcher's URL?")
+    return document
+
+
+def _error(status: int, body: bytes) -> AnswerError:
+    try:
+        document = json.loads(body)
+        error = document["error"]
+        return AnswerError(status, str(error["code"]), str(error["message"]))
+    except (ValueError, KeyError, TypeError):
+        # A gateway in between, which has words of its own.
+        words = body[:200].decode("utf-8", "replace").strip()
+        return AnswerError(
+            status, "unknown", f"HTTP {status}: {words}" if words else f"HTTP {status}"
+        )

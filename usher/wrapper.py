@@ -1,0 +1,100 @@
+"""The main process of a job's container: leave, fork, watch, tell.
+
+`python -m usher.entry` runs it for a dispatcher, `usher run` for a developer; what happens to the
+job is the same.
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from chalicelib.contract.jobs import EXIT_NOT_RUN, Outcome
+from usher.dispatcher import NoLeaveError, Superior
+from usher.ending import EXIT_KILLED, decide_ending
+from usher.log import say
+from usher.processes import adopt_orphans
+from usher.protocol import Ending, Leave, Limits, Usage, farewell
+from usher.reporter import Reporter
+from usher.signals import Signals, StopAskedError, hold, release
+from usher.supervisor import Orders, Supervisor
+
+LAST_PROGRESS_SECONDS = 2.0
+NOTHING = Usage(0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a job runs."""
+
+    project: Path
+    memory_mib: int | None = None
+    """Set where no container limits its memory."""
+    prepare: Callable[[], None] | None = None
+    """Called in the child, before anything of the job."""
+
+
+def run_job(announcement: str, superior: Superior, place: Place, limits: Limits) -> int:
+    """Run one job, and return what the process has to exit with, at once.
+
+    It returns twice: in the parent, and in the child that it forks. So nothing that needs to be
+    tidied up may be open around it, and no thread may run.
+    """
+    signals = Signals()
+    say(announcement)
+    leave = _leave(superior, signals)
+    if leave is None:
+        return EXIT_NOT_RUN
+    if signals.times_asked:
+        ending = Ending(Outcome.KILLED, EXIT_KILLED, "it was told to stop before it began")
+        return _end(superior, ending, NOTHING)
+    return _fork_and_watch(leave, superior, place, limits, signals)
+
+
+def _leave(superior: Superior, signals: Signals) -> Leave | None:
+    """Leave to run; None when nothing may run, which is said."""
+    leave = None
+    try:
+        signals.raise_from_now()
+        leave = superior.ask_leave()
+        signals.raise_no_more()
+    except NoLeaveError as error:
+        signals.raise_no_more()
+        say(f"usher: not run: {error}")
+    except StopAskedError:
+        signals.raise_no_more()
+        if leave is None:
+            say("usher: not run: told to stop before leave was given")
+    return leave
+
+
+def _fork_and_watch(
+    leave: Leave, superior: Superior, place: Place, limits: Limits, signals: Signals
+) -> int:
+    adopt_orphans()
+    read, write = os.pipe()
+    hold()
+    pid = os.fork()
+    if pid == 0:
+        from usher.child import be_the_job
+
+        os.close(read)
+        return be_the_job(leave.job, leave.parameters, place.project, write, place.prepare)
+    with suppress(OSError):  # the child does it too: whoever is first
+        os.setpgid(pid, pid)
+    os.close(write)
+    release()
+    orders = Orders(leave.timeout_seconds, limits.grace_seconds, place.memory_mib)
+    reporter = Reporter(superior.tell_progress, limits.progress_seconds)
+    seen, usage = Supervisor(pid, read, signals, orders, reporter.add).watch()
+    reporter.close(LAST_PROGRESS_SECONDS)
+    return _end(superior, decide_ending(seen), usage)
+
+
+def _end(superior: Superior, ending: Ending, usage: Usage) -> int:
+    if ending.detail:
+        say(f"usher: {ending.detail}")
+    superior.tell_end(ending, usage)
+    say(farewell(ending, usage))
+    return ending.exit_code
