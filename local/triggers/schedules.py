@@ -6,9 +6,11 @@ import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from local.triggers.expressions import Rate, Schedule, parse_schedule
+from chalicelib.jobs.cron import Expression, Rate, next_run, parse_aws
 
+UTC_ZONE = ZoneInfo("UTC")
 LATE = timedelta(minutes=5)
 """A schedule that is later than this, as after a laptop slept, fires once and not once a period."""
 
@@ -31,7 +33,7 @@ def scheduled_event(function: str, now: datetime, region: str, account: str) -> 
 
 
 def due_and_next(
-    upcoming: Mapping[str, datetime], schedules: Mapping[str, Schedule], now: datetime
+    upcoming: Mapping[str, datetime], schedules: Mapping[str, Expression], now: datetime
 ) -> tuple[list[str], dict[str, datetime]]:
     """Which functions are due at `now`, and when each fires next, if ever."""
     due = [function for function, instant in upcoming.items() if instant <= now]
@@ -39,7 +41,7 @@ def due_and_next(
     for function in due:
         fired = upcoming[function]
         after = now if now - fired > LATE else fired
-        instant = schedules[function].next_after(after)
+        instant = next_run(schedules[function], UTC_ZONE, after)
         del following[function]
         if instant is not None:
             following[function] = instant
@@ -52,12 +54,12 @@ class Schedules:
     def __init__(self, fire: Callable[[str, datetime], None]) -> None:
         self._fire = fire
         self._closed = threading.Event()
-        self._schedules: dict[str, Schedule] = {}
+        self._schedules: dict[str, Expression] = {}
         self._thread = threading.Thread(target=self._run, name="schedules", daemon=True)
 
     def start(self, expressions: Mapping[str, str]) -> None:
         """Fire from now on. Raises ExpressionError."""
-        self._schedules = {name: parse_schedule(text) for name, text in expressions.items()}
+        self._schedules = {name: parse_aws(text) for name, text in expressions.items()}
         if self._schedules:
             self._thread.start()
 
@@ -73,7 +75,9 @@ class Schedules:
 
     def _run(self) -> None:
         now = datetime.now(UTC)
-        instants = {name: schedule.next_after(now) for name, schedule in self._schedules.items()}
+        instants = {
+            name: next_run(schedule, UTC_ZONE, now) for name, schedule in self._schedules.items()
+        }
         upcoming = {name: instant for name, instant in instants.items() if instant is not None}
         while upcoming:
             wait = (min(upcoming.values()) - datetime.now(UTC)).total_seconds()

@@ -100,7 +100,7 @@ def run(cloud: RunningCloud, image: str, *words: str) -> dict:
         (now,) = ecs.describe_tasks(cluster=cluster, tasks=[task["taskArn"]])["tasks"]
         return now if now["lastStatus"] == "STOPPED" else None
 
-    return wait_until(ended, 120, "the end of the task")
+    return wait_until(ended, 120, "the end of the task", every=0.1)
 
 
 def lines(cloud: RunningCloud, task: dict) -> list[str]:
