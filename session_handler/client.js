@@ -12,7 +12,7 @@ const CLOSE_NORMAL = 1000;
 // Connect to a session. `url` is the one the dispatcher gave (ws://host:port/<uuid>).
 //
 //   cursor     resume just after it; nothing to start with what comes from now on
-//   onHello    ({session, app, revision, cursor})
+//   onHello    ({session, app, revision, feed, graceSeconds, cursor})
 //   onRecords  (records, cursor)  each {data, partitionKey, sequenceNumber, arrivedAt}
 //   onGap      ({shards, cursor})  history that the cursor asked for is gone
 //   onMessage  (message)  from the session app
@@ -105,12 +105,13 @@ export function connect(url, options = {}) {
 //
 //   session     what the dispatcher answered already: the first container
 //   headers     for the dispatcher, {"X-Api-Key": …}; or a function that gives or promises them
-//   rejoin      milliseconds the same container is tried again after a drop (5000); 0: never
+//   rejoin      milliseconds the same container is tried again after a drop; 0: never. Unless
+//               told, as long as the container said that it waits, and at most 5000
 //   again       reasons of a bye after which to go on all the same: "stopped", "expired",
 //               "disconnected", "app_failed"
 //   onSession   (session)  the dispatcher gave a container
-//   onState     (state)  {phase, attempt, seconds, error, bye, cursor}, whenever it changes:
-//               "asking"      for a container
+//   onState     (state)  {phase, attempt, seconds, error, bye, cursor, pending}, whenever it changes:
+//               "asking"      for a container; `pending` is {id, state} of one that has no address yet
 //               "joining"     connecting to one
 //               "live"        the container said hello
 //               "waiting"     for `seconds` before the next try (429, 503, no answer, a drop)
@@ -143,6 +144,7 @@ class Following {
   #phase = null;
   #key = newKey();
   #attempt = 0; // failures in a row
+  #graceMs = REJOIN_MS; // how long this container waits for us, as far as is known
   #droppedAt = null; // since when the container that we had is tried again
   #wake = null; // ends a pause
   #asking = null;
@@ -204,7 +206,7 @@ class Following {
       this.#droppedAt = now;
       if (now - liveAt > STEADY_MS) this.#attempt = 0;
     }
-    const rejoin = this.#options.rejoin ?? REJOIN_MS;
+    const rejoin = this.#options.rejoin ?? Math.min(REJOIN_MS, this.#graceMs);
     if (reason || now - this.#droppedAt >= rejoin) this.#leave();
     if (liveAt !== null && !reason && this.#attempt === 0) {
       this.#attempt = 1; // most drops are short: the first try comes at once
@@ -217,6 +219,7 @@ class Following {
   #leave() {
     this.#session = null;
     this.#droppedAt = null;
+    this.#graceMs = REJOIN_MS;
     this.#key = newKey();
   }
 
@@ -250,6 +253,7 @@ class Following {
         await this.#pause({ error: { code: body.reason, message: body.detail } });
         return null;
       }
+      this.#tell("asking", { pending: { id: body.id, state: body.state } });
       place = new URL(`sessions/${encodeURIComponent(body.id)}`, this.#dispatcher);
       headers = {};
       await this.#sleep((seconds ?? 1) * 1000);
@@ -302,6 +306,7 @@ class Following {
         cursor: this.#cursor,
         onHello: current((hello) => {
           liveAt = Date.now();
+          this.#graceMs = (hello.graceSeconds ?? Infinity) * 1000;
           clearTimeout(timer);
           this.#tell("live");
           call(onHello, hello);
@@ -381,11 +386,11 @@ class Following {
     };
   }
 
-  #tell(phase, { seconds = null, error = null, bye = null } = {}) {
+  #tell(phase, { seconds = null, error = null, bye = null, pending = null } = {}) {
     if (this.#ended) return;
     this.#phase = phase;
     const { attempt, cursor } = { attempt: this.#attempt, cursor: this.#cursor };
-    call(this.#options.onState, { phase, attempt, seconds, error, bye, cursor });
+    call(this.#options.onState, { phase, attempt, seconds, error, bye, cursor, pending });
   }
 
   #end({ error = null, bye = null }) {

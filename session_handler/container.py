@@ -272,6 +272,8 @@ class Container:
             session=settings.session_id,
             app=settings.app_name,
             revision=settings.revision,
+            feed=self._feed.kind if self._feed else None,
+            grace_seconds=settings.reconnect_grace_seconds,
             cursor=self._cursor(),
         )
 

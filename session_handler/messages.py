@@ -29,14 +29,26 @@ def _encode(message: Mapping[str, Any]) -> str:
     return json.dumps(message, separators=(",", ":"), allow_nan=False)
 
 
-def hello(*, session: str, app: str, revision: str, cursor: str | None) -> str:
-    """The first message. `cursor` is null for a session without a feed."""
+def hello(
+    *,
+    session: str,
+    app: str,
+    revision: str,
+    feed: str | None,
+    grace_seconds: float,
+    cursor: str | None,
+) -> str:
+    """The first message. `feed` and `cursor` are null for a session without a feed;
+    `grace_seconds` is how long the container waits for a client that dropped.
+    """
     return _encode(
         {
             "type": Message.HELLO,
             "session": session,
             "app": app,
             "revision": revision,
+            "feed": feed,
+            "graceSeconds": grace_seconds,
             "cursor": cursor,
         }
     )

@@ -35,6 +35,11 @@ class Feed(Protocol):
     """A source of records."""
 
     @property
+    def kind(self) -> str:
+        """The sort of source: `kinesis` or `redis`."""
+        ...
+
+    @property
     def cursor(self) -> str:
         """Just after all that was delivered."""
         ...

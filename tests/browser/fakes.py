@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -107,9 +108,14 @@ class FakeDispatcher:
 
 
 class FakeContainer:
-    """A session container on a port of its own, with the real client library."""
+    """A session container on a port of its own, with the real client library.
+
+    When its client is gone it lets nobody in any more, unless `grace` says so.
+    """
 
     def __init__(self) -> None:
+        self.grace = False
+        self.feed: str | None = "kinesis"
         self.uuid = str(uuid.uuid4())
         self.id = str(uuid.uuid4())
         self.connected = threading.Event()
@@ -168,11 +174,19 @@ class FakeContainer:
 
     def bye(self, reason: str, code: int = 1000) -> None:
         self.say({"type": "bye", "reason": reason})
-        self._say.put(lambda connection: connection.close(code))
+        self._end_by(lambda connection: connection.close(code))
 
     def vanish(self) -> None:
         """Cut the connection as a killed container does: no goodbye, no closing handshake."""
-        self._say.put(lambda connection: connection.socket.shutdown(2))
+        self._end_by(lambda connection: connection.socket.shutdown(2))
+
+    def _end_by(self, way: Callable[[ServerConnection], None]) -> None:
+        def end(connection: ServerConnection) -> None:
+            if not self.grace:
+                self.ended.set()  # before the page can know and come again
+            way(connection)
+
+        self._say.put(end)
 
     def close(self) -> None:
         self.ended.set()
@@ -182,9 +196,9 @@ class FakeContainer:
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         path = urlsplit(request.path).path
         if path == f"/{self.uuid}":
-            if self._refusals == 0:
+            if self._refusals == 0 and not self.ended.is_set():
                 return None
-            self._refusals -= 1
+            self._refusals = max(0, self._refusals - 1)
             return Response(409, "Conflict", Headers({"Content-Length": "0"}), b"")
         if path != f"/{self.uuid}/client.js":
             return Response(404, "Not Found", Headers(), b"")
@@ -198,24 +212,31 @@ class FakeContainer:
     def _talk(self, connection: ServerConnection) -> None:
         query = parse_qs(urlsplit(connection.request.path).query)
         self.cursors.append(query.get("cursor", [None])[0])
-        hello = {"session": self.id, "app": "listings", "revision": 7, "cursor": "at-0"}
+        hello: dict[str, Any] = {
+            "session": self.id,
+            "app": "listings",
+            "revision": 7,
+            "feed": self.feed,
+        }
+        hello["graceSeconds"] = 30 if self.grace else 0
+        gone = threading.Event()
         try:
-            connection.send(json.dumps({"type": "hello", **hello}))
+            connection.send(json.dumps({"type": "hello", **hello, "cursor": "at-0"}))
             self.connected.set()
-            threading.Thread(target=self._wait_for_end, args=(connection,), daemon=True).start()
-            while not self.ended.is_set():
+            threading.Thread(target=self._wait_for_end, args=(connection, gone)).start()
+            while not gone.is_set():
                 try:
                     say = self._say.get(timeout=0.05)
                 except queue.Empty:
                     continue
                 say(connection)
         except (ConnectionClosed, OSError):
+            gone.set()
+        if not self.grace:
             self.ended.set()
 
-    def _wait_for_end(self, connection: ServerConnection) -> None:
-        try:
+    def _wait_for_end(self, connection: ServerConnection, gone: threading.Event) -> None:
+        with suppress(ConnectionClosed):
             for _ in connection:
                 pass
-        except ConnectionClosed:
-            pass
-        self.ended.set()
+        gone.set()

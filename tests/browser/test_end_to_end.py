@@ -9,7 +9,10 @@ from playwright.sync_api import expect
 
 from local.listings import demo_records
 from tests.integration.conftest import ROOT, RunningCloud, wait_until
+from tests.integration.sessions import kill_container
 from tests.needs import needs_chromium
+
+FEEDS = {"redis": "fan-out", "direct": "direct"}
 
 
 def feed(cloud: RunningCloud, file: Path) -> None:
@@ -29,6 +32,7 @@ def test_a_visitor_gets_a_container_watches_records_and_leaves(page, watch, clou
 
     page.goto(cloud.ready["page"])
     expect(page.locator("#pill-text")).to_have_text("Live", timeout=30_000)
+    expect(page.locator("#fact-feed")).to_have_text(FEEDS[cloud.ready["feed"]])
     tasks = live_sessions(cloud)
     assert len(tasks) == 1
     address = page.locator("#seat").inner_text()
@@ -66,3 +70,19 @@ def test_a_container_that_is_killed_is_said_and_another_one_can_be_had(page, clo
     page.get_by_role("button", name="Start fresh").click()
     expect(page.locator("#pill-text")).to_have_text("Live", timeout=30_000)
     assert live_sessions(cloud) != [task]
+
+
+@needs_chromium
+def test_a_container_that_dies_is_replaced_and_nothing_is_missing(page, cloud, tmp_path):
+    file = tmp_path / "updates.jsonl"
+    file.write_text("".join(json.dumps(record) + "\n" for record in demo_records(100, seed=6)))
+    page.goto(cloud.ready["page"])
+    expect(page.locator("#pill-text")).to_have_text("Live", timeout=30_000)
+    feed(cloud, file)
+    expect(page.locator("#figure-records")).to_have_text("100")
+    [task] = live_sessions(cloud)
+    kill_container(page.locator("#fact-id").get_attribute("title"))
+    feed(cloud, file)  # while nobody listens
+    expect(page.locator("#notice-title")).to_have_text("You are connected again.", timeout=30_000)
+    expect(page.locator("#figure-records")).to_have_text("200")
+    wait_until(lambda: task not in live_sessions(cloud), what="the end of the first task")

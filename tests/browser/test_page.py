@@ -182,15 +182,103 @@ def test_a_container_that_does_not_answer_is_said(page, dispatcher, container):
 
 
 @needs_chromium
-def test_a_container_that_vanishes_is_a_lost_connection(page, dispatcher, container):
+def test_a_container_that_vanishes_is_replaced_and_no_update_is_shown_twice(
+    page, watch, dispatcher, container, second
+):
+    open_live(page, dispatcher, container)
+    container.send_records(updates(5))
+    expect(page.locator("#figure-records")).to_have_text("5")
+    dispatcher.answers = [Answer(202, {"id": second.id, "state": "STARTING", "retryAfter": 30})]
+    container.vanish()
+    expect(page.locator("#pill-text")).to_have_text("Reconnecting")
+    expect(page.locator("#notice-title")).to_have_text("Reconnecting …")
+    expect(page.locator("#notice-text")).to_contain_text("without a goodbye")
+    expect(page.locator("#notice-text")).to_contain_text("Another one is starting for you.")
+    expect(page.locator("#stamp")).to_have_text("lost")
+    dispatcher.answers = [Answer(200, second.session())]
+    page.evaluate("dispatchEvent(new Event('pageshow'))")  # the device wakes up: no more waiting
+    expect(page.locator("#notice-title")).to_have_text("You are connected again.")
+    expect(page.locator("#seat")).to_have_text(f"127.0.0.1:{second.port}")
+    expect(page.locator("#stamp")).to_be_hidden()
+    assert second.cursors == ["at-5"]
+    second.send_records(updates(8)[5:])
+    expect(page.locator("#figure-records")).to_have_text("8")
+    keys = [
+        headers["Idempotency-Key"] for path, _, headers in dispatcher.asked if path == "/session"
+    ]
+    assert len(keys) == len(set(keys)) == 2
+    # What the browser itself says of connections that were refused is no complaint of the page's.
+    assert [said for said in watch.complaints if "WebSocket connection" not in said] == []
+
+
+@needs_chromium
+def test_a_short_drop_keeps_the_container(page, dispatcher, container):
+    container.grace = True
     open_live(page, dispatcher, container)
     container.send_records(updates(5))
     expect(page.locator("#figure-records")).to_have_text("5")
     container.vanish()
-    expect(page.locator("#pill-text")).to_have_text("Connection lost")
-    expect(page.locator("#notice-text")).to_contain_text("without a goodbye")
-    expect(page.locator("#stamp")).to_have_text("lost")
+    expect(page.locator("#notice-title")).to_have_text("You are connected again.")
+    expect(page.locator("#fact-id")).to_have_text(container.id[:8])
+    assert container.cursors == [None, "at-5"]
+    assert len(dispatcher.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "words"),
+    [
+        ("slow_client", 1013, "read more slowly"),
+        ("feed_failed", 1011, "could not read the feed"),
+        ("drained", 1001, "made room for a new one"),
+    ],
+)
+@needs_chromium
+def test_a_goodbye_for_the_containers_own_sake_leads_to_another(
+    page, dispatcher, container, second, reason, code, words
+):
+    open_live(page, dispatcher, container)
+    dispatcher.answers = [error(503, "no_capacity", "Full.", Retry_After="30")]
+    container.bye(reason, code)
+    expect(page.locator("#pill-text")).to_have_text("Reconnecting")
+    expect(page.locator("#notice-text")).to_contain_text(words)
+    expect(page.locator("#notice-title")).to_have_text("No container can be had right now.")
+    dispatcher.answers = [Answer(200, second.session())]
+    button(page, "Try now").click()
+    expect(page.locator("#notice-title")).to_have_text("You are connected again.")
+    expect(page.locator("#seat")).to_have_text(f"127.0.0.1:{second.port}")
+
+
+@needs_chromium
+def test_a_refusal_while_reconnecting_ends_it_and_leaves_the_way_back(page, dispatcher, container):
+    open_live(page, dispatcher, container)
+    container.send_records(updates(5))
+    expect(page.locator("#figure-records")).to_have_text("5")
+    dispatcher.answers = [error(403, "forbidden", "Not any more.")]
+    container.vanish()
+    expect(page.locator("#notice-title")).to_have_text("The dispatcher does not allow this.")
     expect(button(page, "Resume where I left")).to_be_visible()
+
+
+@needs_chromium
+def test_reconnecting_can_be_given_up(page, dispatcher, container, second):
+    open_live(page, dispatcher, container)
+    dispatcher.answers = [Answer(202, {"id": second.id, "state": "QUEUED", "retryAfter": 30})]
+    container.vanish()
+    expect(page.locator("#notice-text")).to_contain_text("You are in the queue for another one.")
+    with page.expect_response(lambda response: response.request.method == "DELETE"):
+        button(page, "Disconnect").click()
+    assert dispatcher.deleted == [f"/sessions/{second.id}"]
+    expect(page.locator("#notice-title")).to_have_text("You have left.")
+
+
+@pytest.mark.parametrize(
+    ("feed", "words"), [("redis", "fan-out"), ("kinesis", "direct"), (None, "none")]
+)
+@needs_chromium
+def test_the_ticket_says_which_feed_it_is(page, dispatcher, container, feed, words):
+    container.feed = feed
+    open_live(page, dispatcher, container)
+    expect(page.locator("#fact-feed")).to_have_text(words)
 
 
 @pytest.mark.parametrize(
@@ -198,18 +286,17 @@ def test_a_container_that_vanishes_is_a_lost_connection(page, dispatcher, contai
     [
         ("expired", 1000, "maximum lifetime"),
         ("stopped", 1001, "asked to stop"),
-        ("slow_client", 1013, "read more slowly"),
         ("app_failed", 1011, "Only you were affected"),
-        ("feed_failed", 1011, "could not read the feed"),
     ],
 )
 @needs_chromium
-def test_a_goodbye_says_its_reason(page, dispatcher, container, reason, code, words):
+def test_a_final_goodbye_says_its_reason(page, dispatcher, container, reason, code, words):
     open_live(page, dispatcher, container)
     container.bye(reason, code)
     expect(page.locator("#notice-title")).to_have_text("Your container said goodbye.")
     expect(page.locator("#notice-text")).to_contain_text(words)
     expect(page.locator("#notice-text code")).to_have_text(reason)
+    assert len(dispatcher.asked) == 1
 
 
 @needs_chromium
@@ -222,6 +309,7 @@ def test_a_gap_is_said(page, dispatcher, container):
 
 @needs_chromium
 def test_going_offline_is_said_and_leaves_a_way_out(page, dispatcher, container):
+    container.grace = True
     open_live(page, dispatcher, container)
     page.context.set_offline(True)
     expect(page.locator("#notice-title")).to_have_text("This device is offline.")
@@ -397,8 +485,13 @@ def test_a_websocket_that_does_not_open_is_tried_again(page, dispatcher, contain
 
 
 @needs_chromium
-def test_a_container_that_lets_nobody_in_is_said(page, dispatcher, container):
+def test_a_container_that_lets_nobody_in_is_said_and_another_one_asked_for(
+    page, dispatcher, container, second
+):
     container.refuse_connections(100)
     page.goto(dispatcher.page)
     expect(page.locator("#notice-title")).to_have_text("Your container closed the door.")
-    expect(page.locator("#notice-text")).to_contain_text("code 1006")
+    expect(page.locator("#notice-text")).to_contain_text("Trying again in")
+    dispatcher.answers = [Answer(200, second.session())]
+    expect(page.locator("#pill-text")).to_have_text("Live")
+    expect(page.locator("#seat")).to_have_text(f"127.0.0.1:{second.port}")

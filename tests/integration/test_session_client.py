@@ -224,7 +224,7 @@ def test_drops_within_the_grace_keep_the_container_and_lose_nothing(kinesis, tmp
 def test_a_killed_container_is_replaced_and_nothing_is_lost_or_doubled(kinesis, tmp_path):
     with (
         Dispatcher(kinesis) as dispatcher,
-        Follower(tmp_path, dispatcher, rejoin=0) as follower,
+        Follower(tmp_path, dispatcher) as follower,
     ):
         for round_number in range(4):
             follower.until_live(round_number + 1)

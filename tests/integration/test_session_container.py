@@ -119,6 +119,8 @@ def test_a_session_streams_what_is_put_and_exits_when_its_client_goes(kinesis, c
             "session": "the-id",
             "app": "listings",
             "revision": "listings:7",
+            "feed": "kinesis",
+            "graceSeconds": 0.0,
         }
         number = kinesis.put({"price": 1}, "a")
         kinesis.put(b"\xff", "ü")

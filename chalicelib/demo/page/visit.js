@@ -5,7 +5,6 @@ import { askForSession, libraryUrl, newKey, pause, Refusal, refused } from "./di
 
 const TRIES = 4;
 const PAUSE_SECONDS = 0.4;
-const REJOIN_MS = 1500; // containers wait for somebody who dropped only where they are told to
 const OF_A_PENDING = { QUEUED: "queued", STARTING: "starting" };
 
 /**
@@ -117,7 +116,6 @@ export class Visit {
     this.#following = follow(dispatcher.href, {
       session: this.#session,
       cursor: this.startCursor ?? undefined,
-      rejoin: REJOIN_MS,
       onSession: (session) => {
         this.#session = session;
         this.#pendingId = session.id;

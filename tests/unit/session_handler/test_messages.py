@@ -13,12 +13,21 @@ from session_handler.messages import BadMessageError, decode_client_message
 
 
 def test_hello():
-    text = messages.hello(session="id", app="listings", revision="listings:7", cursor="1")
+    text = messages.hello(
+        session="id",
+        app="listings",
+        revision="listings:7",
+        feed="redis",
+        grace_seconds=2.5,
+        cursor="1",
+    )
     assert json.loads(text) == {
         "type": "hello",
         "session": "id",
         "app": "listings",
         "revision": "listings:7",
+        "feed": "redis",
+        "graceSeconds": 2.5,
         "cursor": "1",
     }
 
