@@ -6,6 +6,7 @@ import chalicelib.demo.routes
 import chalicelib.ecs.routes
 import chalicelib.feed.routes
 import chalicelib.health
+import chalicelib.jobs.routes
 import chalicelib.sessions.routes
 from chalicelib.http import unify_errors
 
@@ -14,5 +15,6 @@ app.register_middleware(unify_errors, "http")
 app.register_blueprint(chalicelib.sessions.routes.routes)
 app.register_blueprint(chalicelib.ecs.routes.routes)
 app.register_blueprint(chalicelib.feed.routes.routes)
+app.register_blueprint(chalicelib.jobs.routes.routes)
 app.register_blueprint(chalicelib.health.routes)
 app.register_blueprint(chalicelib.demo.routes.routes)

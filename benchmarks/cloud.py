@@ -81,7 +81,7 @@ class Cloud:
 
     def sweep(self) -> None:
         """Run the dispatcher's sweep, which also looks after the pool."""
-        self.control("POST", "fire", {"function": "sweep_sessions"})
+        self.control("POST", "fire", {"function": "sweep"})
 
     def client(self, service: str) -> Any:
         """A boto3 client whose calls are not counted."""

@@ -41,6 +41,11 @@ VARIABLES: Mapping[str, str] = {
     "CAPACITY_PROVIDER": "ECS capacity provider of EC2 apps; default: whatever hosts there are",
     "TASK_SUBNETS": "for Fargate apps: subnets of their tasks, comma separated",
     "TASK_SECURITY_GROUPS": "for Fargate apps: security groups of their tasks, comma separated",
+    "JOBS_CAPACITY": "how many jobs may run at once; 0 = as many as the hosts take",
+    "JOBS_KEPT_FOR_CRITICAL": "how many of these places only critical invocations get",
+    "JOBS_LAUNCH_TYPE": "EC2 or FARGATE, for jobs that do not say",
+    "EXECUTION_ROLE_ARN": "role that pulls the images of jobs and writes their logs",
+    "ARCHITECTURE": "of the hosts: x86_64 or arm64",
 }
 
 
@@ -75,6 +80,12 @@ class Config:
     """None = EC2 tasks go to the hosts there are, and no host is added for them."""
     task_subnets: tuple[str, ...] = ()
     task_security_groups: tuple[str, ...] = ()
+    jobs_capacity: int = 200
+    jobs_kept_for_critical: int = 10
+    jobs_launch_type: str = "EC2"
+    execution_role_arn: str | None = None
+    """None = there is none, as locally."""
+    architecture: str = "x86_64"
 
     @property
     def cluster(self) -> str:
@@ -85,6 +96,16 @@ class Config:
     def sessions_table(self) -> str:
         """Name of the DynamoDB table of sessions."""
         return f"usher-{self.stage}-sessions"
+
+    @property
+    def jobs_table(self) -> str:
+        """Name of the DynamoDB table of invocations and schedules."""
+        return f"usher-{self.stage}-jobs"
+
+    @property
+    def jobs_log_group(self) -> str:
+        """Name of the log group that jobs write to."""
+        return f"/usher/{self.stage}/jobs"
 
     @property
     def launches_queue(self) -> str:
@@ -100,6 +121,16 @@ class Config:
 def launches_queue(stage: str) -> str:
     """Name of the SQS queue of launches; Chalice needs it while app.py is being imported."""
     return f"usher-{stage}-launches"
+
+
+def jobs_queue(stage: str, priority: str) -> str:
+    """Name of the SQS queue of one priority of jobs."""
+    return f"usher-{stage}-jobs-{priority}"
+
+
+def schedules_queue(stage: str) -> str:
+    """Name of the SQS queue of schedules that are due."""
+    return f"usher-{stage}-schedules"
 
 
 def updates_stream(stage: str) -> str:
@@ -169,6 +200,11 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         capacity_provider=environ.get("CAPACITY_PROVIDER") or None,
         task_subnets=_list(environ, "TASK_SUBNETS"),
         task_security_groups=_list(environ, "TASK_SECURITY_GROUPS"),
+        jobs_capacity=_whole(environ, "JOBS_CAPACITY", 200, low=0),
+        jobs_kept_for_critical=_whole(environ, "JOBS_KEPT_FOR_CRITICAL", 10, low=0),
+        jobs_launch_type=_one_of(environ, "JOBS_LAUNCH_TYPE", "EC2", "FARGATE"),
+        execution_role_arn=environ.get("EXECUTION_ROLE_ARN") or None,
+        architecture=_one_of(environ, "ARCHITECTURE", "x86_64", "arm64"),
     )
 
 
@@ -190,10 +226,10 @@ def _list(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
     return tuple(filter(None, environ.get(name, "").split(",")))
 
 
-def _whole(environ: Mapping[str, str], name: str, default: int) -> int:
+def _whole(environ: Mapping[str, str], name: str, default: int, *, low: int = 1) -> int:
     value = environ.get(name) or str(default)
-    if not value.isdecimal() or int(value) < 1:
-        raise ConfigurationError(f"{name}: a whole number from 1, not {value!r}")
+    if not value.isdecimal() or int(value) < low:
+        raise ConfigurationError(f"{name}: a whole number from {low}, not {value!r}")
     return int(value)
 
 

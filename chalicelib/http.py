@@ -14,8 +14,15 @@ from chalice.app import (
     Response,
 )
 
-from chalicelib.callers import AuthMode
-from chalicelib.errors import BadRequestError, BusyError, UnavailableError, UsherError
+from chalicelib.callers import AuthMode, Caller, identify
+from chalicelib.config import Config
+from chalicelib.errors import (
+    BadRequestError,
+    BusyError,
+    UnauthorizedError,
+    UnavailableError,
+    UsherError,
+)
 
 CORS = CORSConfig(
     allow_origin="*",
@@ -101,14 +108,41 @@ def unify_errors(event: Any, get_response: Callable[[Any], Response]) -> Respons
     return response
 
 
-def json_body(raw: bytes | str | None) -> Any:
+def json_body(raw: bytes | str | None, most_bytes: int = MAX_BODY_BYTES) -> Any:
     """The parsed body of a request. Raises BadRequestError."""
-    if not raw or len(raw) > MAX_BODY_BYTES:
-        raise BadRequestError(f"the body must be JSON of at most {MAX_BODY_BYTES} bytes")
+    if not raw or len(raw) > most_bytes:
+        raise BadRequestError(f"the body must be JSON of at most {most_bytes} bytes")
     try:
         return json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise BadRequestError(f"the body is not JSON: {error}") from error
+
+
+def bearer(request: Any) -> str:
+    """The key that a container or a router sends. Raises UnauthorizedError."""
+    scheme, _, key = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not key:
+        raise UnauthorizedError("send the key as a bearer token")
+    return str(key)
+
+
+def caller_of(request: Any, config: Config) -> Caller:
+    """Who is asking. Raises UnauthorizedError."""
+    return identify(
+        config.auth_mode,
+        request.headers,
+        request.context,
+        api_keys=config.api_keys,
+        operators=config.operators,
+    )
+
+
+def own_url(request: Any) -> str:
+    """The API's URL as API Gateway says it, for containers to call back."""
+    context = request.context
+    if "domainName" not in context:  # chalice local
+        return f"http://{request.headers['host']}"
+    return f"https://{context['domainName']}/{context['stage']}"
 
 
 def _snake(name: str) -> str:

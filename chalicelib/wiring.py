@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from chalicelib import logs
@@ -20,37 +21,21 @@ from chalicelib.metrics import EmbeddedMetrics, Metrics, ProcessMetrics
 from chalicelib.sessions.probe import probe_connected
 
 if TYPE_CHECKING:
+    from chalicelib.ecs.deployed import Revisions
+    from chalicelib.ecs.launcher import Launcher
+    from chalicelib.ecs.start_rate import StartRate
+    from chalicelib.ecs.sweep import Sweep
+    from chalicelib.ecs.task_changes import TaskChange
+    from chalicelib.jobs.wiring import Jobs
     from chalicelib.sessions.launching import Launches
     from chalicelib.sessions.service import Sessions
-    from chalicelib.sessions.sweep import Sweep
+    from chalicelib.sessions.sweep import SessionsRoom
     from chalicelib.sessions.table import SessionsTable
     from chalicelib.sessions.tending import Tending
 
 CONNECT_TIMEOUT_SECONDS = 2
 READ_TIMEOUT_SECONDS = 5
 """Below API Gateway's 29 seconds even when everything is tried again."""
-
-
-@dataclass(frozen=True)
-class Services:
-    """What routes call."""
-
-    config: Config
-    table: "SessionsTable"
-    launches: "Launches"
-    sessions: "Sessions"
-    tending: "Tending"
-    sweep: "Sweep"
-    metrics: Metrics
-
-    def check(self) -> None:
-        """Raise UnavailableError unless the table of sessions answers."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
-            self.table.answered("health")
-        except (BotoCoreError, ClientError) as error:
-            raise UnavailableError(f"the table of sessions does not answer: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -72,6 +57,71 @@ class Outside:
     sleep: Callable[[float], None] = time.sleep
     probe: Callable[[str], bool] = probe_connected
     """Whether the container at a URL says that its client is there."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """What routes call."""
+
+    config: Config
+    clients: Clients
+    outside: Outside
+    table: "SessionsTable"
+    launches: "Launches"
+    sessions: "Sessions"
+    tending: "Tending"
+    launcher: "Launcher"
+    revisions: "Revisions"
+    rate: "StartRate"
+    room: "SessionsRoom"
+    metrics: Metrics
+
+    @cached_property
+    def jobs(self) -> "Jobs":
+        """The services of jobs."""
+        from chalicelib.jobs.wiring import build_jobs
+
+        return build_jobs(
+            self.config,
+            self.clients,
+            launcher=self.launcher,
+            revisions=self.revisions,
+            rate=self.rate,
+            metrics=self.metrics,
+            chance=SystemChance(),
+            clock=SweepOnly(),
+            now=self.outside.now,
+        )
+
+    @cached_property
+    def sweep(self) -> "Sweep":
+        """The sweep of everything that has tasks."""
+        from chalicelib.ecs.sweep import Sweep
+
+        return Sweep(self.launcher, [self.room, self.jobs.room])
+
+    def on_task_change(self, change: "TaskChange") -> None:
+        """ECS says something of a task: whose it is, `started_by` says."""
+        if (change.started_by or "").startswith("job/"):
+            self.jobs.invocations.on_task_change(change)
+        else:
+            self.sessions.on_task_change(change)
+
+    def check(self) -> None:
+        """Raise UnavailableError unless the table of sessions answers."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            self.table.answered("health")
+        except (BotoCoreError, ClientError) as error:
+            raise UnavailableError(f"the table of sessions does not answer: {error}") from error
+
+
+class SweepOnly:
+    """Nobody knocks: the sweep looks who has come due."""
+
+    def wake_at(self, at: float, message: object, queue: str) -> None:
+        """Leave it to the sweep."""
 
 
 class SystemChance:
@@ -137,7 +187,7 @@ def build(
     from chalicelib.sessions.outcomes import Outcomes
     from chalicelib.sessions.records import Records
     from chalicelib.sessions.service import Sessions
-    from chalicelib.sessions.sweep import Sweep
+    from chalicelib.sessions.sweep import SessionsRoom
     from chalicelib.sessions.table import SessionsTable
     from chalicelib.sessions.tending import Tending
 
@@ -148,6 +198,7 @@ def build(
     queue = LaunchQueue(aws.sqs, config.launches_queue)
     launcher = Launcher(aws.ecs, config.cluster)
     revisions = Revisions(launcher, outside.now)
+    rate = StartRate(table.items, outside.now)
     outcomes = Outcomes(
         table=table,
         queue=queue,
@@ -164,7 +215,7 @@ def build(
         launcher=launcher,
         queue=queue,
         revisions=revisions,
-        rate=StartRate(table.items, outside.now),
+        rate=rate,
         config=config,
         metrics=metrics,
         now=outside.now,
@@ -202,10 +253,9 @@ def build(
         chance=chance,
         now=outside.now,
     )
-    sweep = Sweep(
+    room = SessionsRoom(
         table=table,
         records=records,
-        launcher=launcher,
         launches=launches,
         sessions=sessions,
         tending=tending,
@@ -215,4 +265,17 @@ def build(
         probe=outside.probe,
         now=outside.now,
     )
-    return Services(config, table, launches, sessions, tending, sweep, metrics)
+    return Services(
+        config=config,
+        clients=aws,
+        outside=outside,
+        table=table,
+        launches=launches,
+        sessions=sessions,
+        tending=tending,
+        launcher=launcher,
+        revisions=revisions,
+        rate=rate,
+        room=room,
+        metrics=metrics,
+    )

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from chalice.app import Blueprint, CloudWatchEvent
+from chalice.app import Blueprint, CloudWatchEvent, Rate
 
 from chalicelib.ecs.hosts import is_leaving
 from chalicelib.ecs.task_changes import parse_task
@@ -36,4 +36,10 @@ def host_changed(event: CloudWatchEvent) -> None:
 @routes.on_cw_event(TASK_CHANGES, name="task_changed")
 def task_changed(event: CloudWatchEvent) -> None:
     """A task runs, became healthy, or stopped."""
-    services().sessions.on_task_change(parse_task(event.detail))
+    services().on_task_change(parse_task(event.detail))
+
+
+@routes.schedule(Rate(1, unit=Rate.MINUTES), name="sweep")
+def sweep(_event: Any) -> dict[str, int]:
+    """Compare all records with all tasks, and repair."""
+    return services().sweep.run()

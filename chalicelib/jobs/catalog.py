@@ -4,7 +4,6 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.config import Config
@@ -12,7 +11,7 @@ from chalicelib.contract.jobs import DESCRIPTION_LABEL
 from chalicelib.ecs.deployed import Revisions
 from chalicelib.ecs.task_definitions import Deployment
 from chalicelib.errors import BadRequestError, StartFailedError, UnknownJobError
-from chalicelib.jobs.description import NAME, JobDescription, parse_description
+from chalicelib.jobs.description import NAME, DeployedJob, JobDescription, parse_description
 from chalicelib.jobs.schemas import check_schema
 from chalicelib.jobs.task_definitions import (
     DIGEST_LABEL,
@@ -25,20 +24,6 @@ from chalicelib.jobs.task_definitions import (
 
 LOOKS_AT_ONCE = 8
 _log = logging.getLogger("usher.jobs")
-
-
-@dataclass(frozen=True)
-class DeployedJob:
-    """One revision of a job."""
-
-    description: JobDescription
-    task_definition: str
-    image: str
-
-    @property
-    def revision(self) -> int:
-        """The number of the revision."""
-        return int(self.task_definition.rsplit(":", 1)[1])
 
 
 class Catalog:
@@ -102,7 +87,7 @@ class Catalog:
         return self.read(answer["taskDefinition"])
 
     def remove(self, name: str) -> None:
-        """Deregister all revisions: nothing new starts, what runs goes on. Raises UnknownJobError."""
+        """Deregister all revisions: what runs goes on. Raises UnknownJobError."""
         job = self.get(name, look=True)
         family = family_of(job.description.name, self._config.stage)
         pages = self._ecs.get_paginator("list_task_definitions").paginate(
@@ -127,8 +112,8 @@ class Catalog:
             _log.info("left out of the catalog: %s", error)
             return None
 
-    def _check_image(self, image: Any) -> None:
-        if not isinstance(image, str) or not image or len(image) > 255 or " " in image:
+    def _check_image(self, image: str) -> None:
+        if not image or len(image) > 255 or " " in image:
             raise BadRequestError("image: the name of an image")
         if image.startswith("dir:") and self._config.stage != "local":
             raise BadRequestError("image: only the local cloud builds from a folder; push an image")

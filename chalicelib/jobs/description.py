@@ -69,6 +69,20 @@ class JobDescription:
         }
 
 
+@dataclass(frozen=True)
+class DeployedJob:
+    """One revision of a job."""
+
+    description: JobDescription
+    task_definition: str
+    image: str
+
+    @property
+    def revision(self) -> int:
+        """The number of the revision."""
+        return int(self.task_definition.rsplit(":", 1)[1])
+
+
 def parse_description(document: Any) -> JobDescription:
     """Read a description. Raises BadRequestError with every problem found."""
     if not isinstance(document, Mapping):

@@ -1,4 +1,4 @@
-"""From those that wait to tasks that ECS accepted: claim, then run the very request of the claim."""
+"""From those that wait to tasks that ECS accepted: claim, then run what was claimed."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -14,7 +14,8 @@ from chalicelib.ecs.revisions import Open, RevisionState, choose_revision
 from chalicelib.ecs.start_rate import StartRate
 from chalicelib.errors import UnavailableError, UnknownJobError
 from chalicelib.jobs import lifecycle, policy
-from chalicelib.jobs.catalog import Catalog, DeployedJob
+from chalicelib.jobs.catalog import Catalog
+from chalicelib.jobs.description import DeployedJob
 from chalicelib.jobs.model import Invocation, Priority, Reason, State
 from chalicelib.jobs.queues import JobQueues, Knock
 from chalicelib.jobs.records import JobRecords

@@ -222,6 +222,14 @@ class Invocation:
         return replace(self, state=state, history=history, **facts)
 
 
+@dataclass(frozen=True)
+class Place:
+    """A place in a listing, newest first: just behind this invocation."""
+
+    created_at: float
+    invocation_id: str
+
+
 PREFIX = "job/"
 
 

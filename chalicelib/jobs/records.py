@@ -56,8 +56,12 @@ class JobRecords:
         elif after.start_failures > before.start_failures:
             self._did_not_come_up(after)
         self._measure(before, after)
-        if before.claimed_at is not None and (after.has_ended or after.is_waiting):
+        made_room = before.task_arn is not None if after.is_waiting else after.has_ended
+        if made_room and before.claimed_at is not None:
             self._queues.send(Priority.CRITICAL, Knock(room_was_made=True))
+        if after.start_failures > before.start_failures and after.next_try_at is not None:
+            rest = max(1, round(after.next_try_at - self._now()))
+            self._queues.send(after.priority, Knock(after.id), rest)
 
     def _came_up(self, invocation: Invocation) -> None:
         revision = invocation.task_definition

@@ -5,29 +5,32 @@ One table holds invocations by id, `job#…` what is remembered of a job's revis
 itself is then read as it is now.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from chalicelib.dynamodb.table import FAILED, Refusal, Table, change
+from chalicelib.dynamodb.wire import wire
 from chalicelib.dynamodb.writes import lowered, put, raised
 from chalicelib.ecs.revisions import RevisionState
 from chalicelib.jobs.items import (
     LIVE_BUCKETS,
+    day_of,
     from_item,
     job_id,
     state_from_item,
     state_to_item,
     to_item,
 )
-from chalicelib.jobs.model import Invocation, Priority
+from chalicelib.jobs.model import Invocation, Place, Priority
 
 CAPACITY_KEY = "capacity#jobs"
 CAPACITY_KEPT_SECONDS = 400 * 86_400
 PAGE = 50
 """How many of a queue one page has."""
-MAX_SCANNED = 1_000
-"""How many records one page of a filtered listing looks through."""
+MAX_PAGES = 10
+"""So many looks at an index one page of a filtered listing takes."""
+DAY_SECONDS = 86_400
 
 
 class NoRoom:
@@ -39,7 +42,22 @@ class Page:
     """One page of a listing, and where the next begins; None = there is none."""
 
     invocations: tuple[Invocation, ...]
-    next: Mapping[str, Any] | None
+    after: Place | None
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a listing is to show."""
+
+    between: tuple[float, float]
+    """The first and last instant of creation."""
+    limit: int
+    after: Place | None
+    wanted: Callable[[Invocation], bool]
+
+    def missing(self, found: int) -> "Search":
+        """The same for what is still missing from the page."""
+        return replace(self, limit=self.limit - found)
 
 
 class InvocationsTable:
@@ -130,36 +148,50 @@ class InvocationsTable:
         )
         return int(page["Count"])
 
-    def listing(
-        self,
-        index: str,
-        value: str,
-        *,
-        between: tuple[float, float],
-        limit: int,
-        start: Mapping[str, Any] | None,
-        wanted: Callable[[Invocation], bool],
-    ) -> Page:
-        """Those of one job (`by_job`) or day (`by_day`), newest first, that are `wanted`."""
+    def of_job(self, job: str, search: "Search") -> Page:
+        """One page of a job's invocations, newest first."""
+        return self._search("by_job", job, search)
+
+    def of_all(self, search: "Search") -> Page:
+        """One page of all invocations, newest first."""
+        earliest, latest = search.between
+        if search.after is not None:
+            latest = min(latest, search.after.created_at)
         found: list[Invocation] = []
-        scanned = 0
-        while True:
+        day = latest
+        while day_of(day) >= day_of(earliest):
+            page = self._search("by_day", day_of(day), search.missing(len(found)))
+            found += page.invocations
+            if page.after is not None or len(found) >= search.limit:
+                return Page(tuple(found), page.after or _place_of(found[-1]))
+            day -= DAY_SECONDS
+        return Page(tuple(found), None)
+
+    def _search(self, index: str, value: str, search: "Search") -> Page:
+        attribute = index.removeprefix("by_")
+        found: list[Invocation] = []
+        start = None if search.after is None else _key(search.after, attribute, value)
+        for _ in range(MAX_PAGES):
             page = self.items.page(
                 index,
-                index.removeprefix("by_"),
+                attribute,
                 value,
                 order="created_at",
-                between=between,
+                between=search.between,
                 ScanIndexForward=False,
-                Limit=limit,
+                Limit=search.limit,
                 **({"ExclusiveStartKey": start} if start else {}),
             )
-            ids = [item["id"]["S"] for item in page["Items"]]
-            scanned += len(ids)
-            found += filter(wanted, self._records(ids))
+            records = self._records([item["id"]["S"] for item in page["Items"]])
+            for record in filter(search.wanted, records):
+                found.append(record)
+                if len(found) == search.limit:
+                    return Page(tuple(found), _place_of(record))
             start = page.get("LastEvaluatedKey")
-            if start is None or len(found) >= limit or scanned >= MAX_SCANNED:
-                return Page(tuple(found), start)
+            if not start:
+                return Page(tuple(found), None)
+        left_at = Place(float(start["created_at"]["N"]), start["id"]["S"])
+        return Page(tuple(found), left_at)
 
     def running(self) -> int:
         """How many hold a place of the capacity."""
@@ -191,3 +223,11 @@ class InvocationsTable:
 
 def _is_full(refusal: Refusal) -> bool:
     return refusal.reasons[0] != FAILED and FAILED in refusal.reasons[1:]
+
+
+def _place_of(invocation: Invocation) -> Place:
+    return Place(invocation.created_at, invocation.id)
+
+
+def _key(place: Place, attribute: str, value: str) -> dict[str, Any]:
+    return wire({"id": place.invocation_id, attribute: value, "created_at": place.created_at})

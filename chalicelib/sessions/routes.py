@@ -3,14 +3,22 @@
 import hashlib
 import hmac
 import time
-from typing import Any
 
-from chalice.app import Blueprint, Rate, Response, SQSEvent
+from chalice.app import Blueprint, Response, SQSEvent
 
-from chalicelib.callers import Caller, identify
+from chalicelib.callers import Caller
 from chalicelib.config import MAX_WAIT_SECONDS, authorization, launches_queue, stage
-from chalicelib.errors import NoRouteError, UnauthorizedError
-from chalicelib.http import CORS, answer, answering, authorizer_for, json_body
+from chalicelib.errors import NoRouteError
+from chalicelib.http import (
+    CORS,
+    answer,
+    answering,
+    authorizer_for,
+    bearer,
+    caller_of,
+    json_body,
+    own_url,
+)
 from chalicelib.sessions.answers import body_of, retry_after, status_of
 from chalicelib.sessions.launch_queue import LaunchAgain, Tend, read_message
 from chalicelib.sessions.model import Reason, Session
@@ -32,8 +40,8 @@ def dispatch_session() -> Response:
         request.query_params or {},
         request.headers,
         apps=config.apps,
-        caller=_caller(),
-        callback_base_url=config.callback_base_url or _own_url(request),
+        caller=caller_of(request, config),
+        callback_base_url=config.callback_base_url or own_url(request),
         default_wait_seconds=config.default_wait_seconds,
         max_wait_seconds=MAX_WAIT_SECONDS,
     )
@@ -60,7 +68,7 @@ def stop_session(session_id: str) -> Response:
 def hear_container(session_id: str) -> Response:
     """A container says how it is."""
     request = routes.current_request
-    key = _bearer(request)
+    key = bearer(request)
     callback, words = parse_callback(json_body(request.raw_body))
     services().sessions.hear(parse_session_id(session_id), key, callback, words)
     return answer({})
@@ -76,7 +84,7 @@ def find_container() -> Response:
     """
     request = routes.current_request
     expected = services().config.router_key
-    key = hashlib.sha256(_bearer(request).encode()).hexdigest()
+    key = hashlib.sha256(bearer(request).encode()).hexdigest()
     if expected is None or not hmac.compare_digest(key, expected):
         raise NoRouteError("this key is no router's")
     session_id = request.headers.get("x-session-id", "")
@@ -96,12 +104,6 @@ def launch_queued(event: SQSEvent) -> None:
                 services().tending.on_message(message)
 
 
-@routes.schedule(Rate(1, unit=Rate.MINUTES), name="sweep_sessions")
-def sweep_sessions(_event: Any) -> dict[str, int]:
-    """Compare all records with all tasks, and repair."""
-    return services().sweep.run()
-
-
 def _render(session: Session) -> Response:
     status = status_of(session)
     headers = {}
@@ -113,27 +115,5 @@ def _render(session: Session) -> Response:
     return answer(body_of(session, services().config.session_url_template), status, headers)
 
 
-def _bearer(request: Any) -> str:
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not key:
-        raise UnauthorizedError("send the key as a bearer token")
-    return str(key)
-
-
 def _caller() -> Caller:
-    request, config = routes.current_request, services().config
-    return identify(
-        config.auth_mode,
-        request.headers,
-        request.context,
-        api_keys=config.api_keys,
-        operators=config.operators,
-    )
-
-
-def _own_url(request: Any) -> str:
-    """The API's URL as API Gateway says it, for containers to call back."""
-    context = request.context
-    if "domainName" not in context:  # chalice local
-        return f"http://{request.headers['host']}"
-    return f"https://{context['domainName']}/{context['stage']}"
+    return caller_of(routes.current_request, services().config)

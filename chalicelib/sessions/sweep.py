@@ -1,13 +1,13 @@
-"""The sweep: look at everything, plan, act, report. One failed action does not stop the rest."""
+"""What the sweep does for sessions: compare each record with its task, act, tend the pools."""
 
-import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import assert_never
 
 from chalicelib.config import Config
-from chalicelib.ecs.launcher import Launcher
+from chalicelib.ecs.sweep import Step
+from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.metrics import Metrics
 from chalicelib.sessions import lifecycle, reaping
 from chalicelib.sessions.launch_queue import LaunchQueue
@@ -18,18 +18,15 @@ from chalicelib.sessions.service import Sessions
 from chalicelib.sessions.table import SessionsTable
 from chalicelib.sessions.tending import Tending
 
-_log = logging.getLogger("usher.sessions")
 
-
-class Sweep:
-    """Compares records with tasks and repairs both."""
+class SessionsRoom:
+    """The sessions, as the sweep sees them; see `chalicelib.ecs.sweep.Room`."""
 
     def __init__(
         self,
         *,
         table: SessionsTable,
         records: Records,
-        launcher: Launcher,
         launches: Launches,
         sessions: Sessions,
         tending: Tending,
@@ -41,7 +38,6 @@ class Sweep:
     ) -> None:
         self._table = table
         self._records = records
-        self._launcher = launcher
         self._launches = launches
         self._sessions = sessions
         self._tending = tending
@@ -51,35 +47,23 @@ class Sweep:
         self._probe = probe
         self._now = now
 
-    def run(self) -> dict[str, int]:
-        """Sweep once. Returns how many actions of each kind were taken, `failed` among them."""
-        # Records first: a session recorded after this look is too young for its task to be missed,
-        # and a task seen without a record among these is looked up again before it is stopped.
-        sessions = list(self._table.live())
-        tasks = {task.task_arn: task for task in self._launcher.running()}
-        missing = [s.task_arn for s in sessions if s.task_arn and s.task_arn not in tasks]
-        tasks |= self._launcher.describe(missing)
+    def look(self) -> "SessionsLook":
+        """All live sessions."""
+        return SessionsLook(self, list(self._table.live()))
+
+    def steps(
+        self, sessions: Sequence[Session], tasks: Mapping[str, TaskChange], taken: Counter[str]
+    ) -> Iterator[Step]:
+        """What to do about these sessions, then the pools, then the figures."""
         plan = reaping.plan_reaping(sessions, tasks, self._config.apps.by_name, self._now())
-        taken: Counter[str] = Counter()
         for action in plan:
-            self._attempt(taken, type(action).__name__, partial(self._act, action))
+            yield type(action).__name__, partial(self._act, action)
         for app in self._config.apps.by_name.values():
             if app.pool.maximum:
-                self._attempt(taken, "Tend", partial(self._tending.tend, app))
-        self._attempt(taken, "Measure", partial(self._measure, sessions, taken.copy()))
-        if taken:
-            _log.info("sweep: %s", dict(taken))
-        return dict(taken)
+                yield "Tend", partial(self._tending.tend, app)
+        yield "Measure", partial(self._measure, sessions, taken.copy())
 
-    def _attempt(self, taken: Counter[str], name: str, action: Callable[[], object]) -> None:
-        try:
-            action()
-            taken[name] += 1
-        except Exception:  # noqa: BLE001 - actions are independent, the next sweep tries again
-            _log.exception("sweep: %s failed", name)
-            taken["failed"] += 1
-
-    def _measure(self, sessions: list[Session], taken: Counter[str]) -> None:
+    def _measure(self, sessions: Sequence[Session], taken: Counter[str]) -> None:
         self._metrics.gauge("queue_waiting", self._queue.waiting())
         for app in self._config.apps.by_name:
             states = Counter(session.state for session in sessions if session.app == app)
@@ -123,3 +107,20 @@ class Sweep:
             return
         cause = "no client came in time"
         self._sessions.stop(session.id, Reason.NEVER_CONNECTED, cause, only=State.RESERVED)
+
+
+class SessionsLook:
+    """What was seen of the sessions; see `chalicelib.ecs.sweep.Look`."""
+
+    def __init__(self, room: SessionsRoom, sessions: Sequence[Session]) -> None:
+        self._room = room
+        self._sessions = sessions
+
+    @property
+    def task_arns(self) -> list[str]:
+        """Tasks of sessions."""
+        return [session.task_arn for session in self._sessions if session.task_arn]
+
+    def steps(self, tasks: Mapping[str, TaskChange], taken: Counter[str]) -> Iterator[Step]:
+        """See `SessionsRoom.steps`."""
+        return self._room.steps(self._sessions, tasks, taken)

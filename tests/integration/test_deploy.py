@@ -228,7 +228,7 @@ def test_what_is_called_in_a_sessions_whole_life_is_what_the_source_was_read_to_
     with client_of(session):
         wait_for(cloud, session["id"], "ACTIVE")
     wait_for(cloud, session["id"], "ENDED")
-    cloud.fire("sweep_sessions")
+    cloud.fire("sweep")
     code = read_code()
     derived = {action for function in code.entries for action in actions_of(code, function)}
     by_containers = {"kinesis:ListShards", "kinesis:GetShardIterator", "kinesis:GetRecords"}
@@ -266,7 +266,7 @@ def test_chalice_deploy_makes_every_function_with_its_own_policy(cloud, tmp_path
     assert "Creating Rest API" in done.stdout, done.stderr
     config = json.loads((ROOT / ".chalice" / "config.json").read_text("utf-8"))
     policies = config["stages"]["dev"]["lambda_functions"]
-    for name in ("api_handler", "launch_queued", "sweep_sessions", "task_changed", "host_changed"):
+    for name in ("api_handler", "launch_queued", "sweep", "task_changed", "host_changed"):
         role = f"usher-dev-{name}"
         made = cloud.client("iam").get_role_policy(RoleName=role, PolicyName=role)
         file = ROOT / ".chalice" / policies[name]["iam_policy_file"]

@@ -192,7 +192,7 @@ def running(folder: Path, apps_text: str, **options: Any) -> Iterator[RunningClo
 def test_tenders_at_once_fill_the_pools_and_not_more(pools: RunningCloud) -> None:
     def filled() -> bool:
         with ThreadPoolExecutor(2) as tenders:
-            outcomes = list(tenders.map(lambda _: pools.fire("sweep_sessions"), range(2)))
+            outcomes = list(tenders.map(lambda _: pools.fire("sweep"), range(2)))
         assert not [outcome for outcome in outcomes if outcome["error"]]
         warm = Counter(s.app for s in sessions(pools) if s.state is State.WARM)
         return warm == {"small": SMALL, "large": LARGE}
@@ -269,7 +269,7 @@ def test_the_dispatcher_and_containers_killed_during_a_burst(pools: RunningCloud
     ended = {s.id: s for s in sessions(pools)}
     assert {str(ended[one].reason) for one in killed} == {"lost"}
     end_all(pools)
-    pools.fire("sweep_sessions")
+    pools.fire("sweep")
     live = {s.task_arn for s in sessions(pools) if s.state is not State.ENDED}
     wait_until(lambda: {t["taskArn"] for t in pools.tasks()} <= live, 30, "no orphans")
 

@@ -150,7 +150,7 @@ def pool_is(cloud: RunningCloud, revision: int) -> bool:
     """Let it be tended; whether all that is warm is of this revision, and as much as there should
     be.
     """
-    cloud.fire("sweep_sessions")
+    cloud.fire("sweep")
     return Counter(s.revision for s in of_state(cloud, State.WARM)) == {revision: WARM}
 
 
@@ -160,7 +160,7 @@ def wait_for_pool(cloud: RunningCloud, revision: int) -> None:
 
 def none_but(cloud: RunningCloud, revision: int) -> bool:
     """Let it be tended; whether something is warm, and all of it of this revision."""
-    cloud.fire("sweep_sessions")
+    cloud.fire("sweep")
     return {s.revision for s in of_state(cloud, State.WARM)} == {revision}
 
 
@@ -240,7 +240,7 @@ def test_a_broken_revision_trips_its_breaker_and_the_one_before_serves(
     broken = deploy(cloud, image="nobody-has-this")
 
     def is_tripped() -> bool:
-        cloud.fire("sweep_sessions")
+        cloud.fire("sweep")
         key = {"id": {"S": "app#light"}}
         table = "usher-local-sessions"
         item = cloud.client("dynamodb").get_item(TableName=table, Key=key)["Item"]

@@ -129,7 +129,7 @@ def test_the_other_stages_policy_is_the_same_for_its_own_things(function):
 
 def test_the_derivation_sees_what_is_known_to_be_called():
     assert {"ecs:RunTask", "iam:PassRole"} <= actions_of(CODE, "launch_queued")
-    assert "ecs:ListTasks" in actions_of(CODE, "sweep_sessions")  # by a paginator
+    assert "ecs:ListTasks" in actions_of(CODE, "sweep")  # by a paginator
     assert "dynamodb:UpdateItem" in actions_of(CODE, "api_handler")  # in a transaction
     assert "kinesis:GetRecords" in actions_of(CODE, "keep_feed_whole")
     assert "ecs:ListTasks" not in actions_of(CODE, "api_handler")

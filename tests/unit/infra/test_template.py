@@ -42,7 +42,7 @@ def test_functions_get_the_settings_that_config_reads_and_no_others(templates, f
 def test_every_function_that_starts_sessions_ahead_knows_where_containers_call_back(templates):
     functions = of_type(templates["kinesis"], FUNCTION)
     stage = CHALICE["stages"]["dev"]["api_gateway_stage"]
-    for name in ("LaunchQueued", "SweepSessions", "TaskChanged", "HostChanged"):
+    for name in ("LaunchQueued", "Sweep", "TaskChanged", "HostChanged"):
         url = functions[name]["Environment"]["Variables"]["CALLBACK_BASE_URL"]["Fn::Sub"]
         assert url.startswith("https://${RestAPI}.")
         assert url.endswith(f"/{stage}")

@@ -1,0 +1,100 @@
+"""What callers are told of jobs and invocations. Pure. Nothing here carries a container's key."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from chalicelib.jobs.description import DeployedJob
+from chalicelib.jobs.model import Invocation, State
+
+
+def show_job(job: DeployedJob) -> dict[str, Any]:
+    """A deployed job: its description, revision and image."""
+    return job.description.to_json() | {"revision": job.revision, "image": job.image}
+
+
+def show_row(invocation: Invocation) -> dict[str, Any]:
+    """An invocation as a listing has it: without what may be large."""
+    return {
+        "id": invocation.id,
+        "job": invocation.job,
+        "revision": invocation.revision,
+        "priority": invocation.priority.value,
+        "state": invocation.state.value,
+        "reason": invocation.reason,
+        "detail": invocation.detail,
+        "attempt": invocation.attempt,
+        "createdAt": instant(invocation.created_at),
+        "at": instant(invocation.at),
+        "notAfter": instant(invocation.not_after),
+        "queuedAt": instant(invocation.queued_at),
+        "startedAt": instant(invocation.started_at),
+        "finishedAt": instant(invocation.finished_at),
+        "exitCode": invocation.exit_code,
+        "progress": _progress(invocation),
+        "usage": _usage(invocation),
+        "schedule": invocation.schedule_id,
+        "plannedAt": instant(invocation.planned_at),
+        "rerunOf": invocation.rerun_of,
+        "taskArn": invocation.task_arn,
+    }
+
+
+def show_invocation(invocation: Invocation, waiting: Mapping[str, Any] | None) -> dict[str, Any]:
+    """All of an invocation. `waiting`: why it is not launched, of one that waits."""
+    return show_row(invocation) | {
+        "parameters": invocation.parameters,
+        "result": invocation.result,
+        "waiting": waiting,
+        "history": [
+            {"at": instant(change.at), "state": change.state.value, "cause": change.cause}
+            for change in invocation.history
+        ],
+    }
+
+
+def why_it_waits(
+    invocation: Invocation, *, ahead: int, running: int, most: int | None
+) -> dict[str, Any] | None:
+    """Why an invocation is not launched: `ahead` go first, `running` of `most` places are taken."""
+    if invocation.state is State.SCHEDULED:
+        because = f"its time comes at {instant(invocation.at)}"
+    elif not invocation.is_waiting:
+        return None
+    elif invocation.detail is not None:
+        because = invocation.detail
+    elif most is not None and running >= most:
+        because = f"{running} run, and no more than {most} of this priority may at once"
+    else:
+        because = f"{ahead} go first" if ahead else "its turn is now"
+    return {
+        "because": because,
+        "ahead": ahead,
+        "nextTryAt": instant(invocation.next_try_at),
+    }
+
+
+def instant(at: float | None) -> str | None:
+    """An instant in ISO 8601, UTC, with milliseconds."""
+    if at is None:
+        return None
+    told = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    return told.replace("+00:00", "Z")
+
+
+def _progress(invocation: Invocation) -> dict[str, Any] | None:
+    told = invocation.progress
+    if told is None:
+        return None
+    return {"at": instant(told.at), "fraction": told.fraction, "message": told.message}
+
+
+def _usage(invocation: Invocation) -> dict[str, Any] | None:
+    told = invocation.usage
+    if told is None:
+        return None
+    return {
+        "cpuSeconds": told.cpu_seconds,
+        "maxMemoryMib": told.max_memory_mib,
+        "wallSeconds": told.wall_seconds,
+    }

@@ -1,0 +1,158 @@
+"""What the sweep does about each invocation and each task of one. Pure: everything seen goes in.
+
+Messages, events and calls may be lost; records and tasks then disagree. Every action is harmless
+when repeated.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from chalicelib.ecs.task_changes import TaskChange
+from chalicelib.jobs.model import UNFENCED, Invocation, State, mark_of
+
+SETTLE_SECONDS = 15
+"""ListTasks lags behind RunTask; a launch is no loss before this."""
+LEASE_SECONDS = 60
+"""A claim that did not become a task by then was forgotten by a crash: the same request again."""
+START_DEADLINE_SECONDS = 600
+"""A task that has not asked for leave by then never will; pulling a large image takes minutes."""
+MARGIN_SECONDS = 30
+"""Containers end by themselves at their deadlines; the sweep comes after them."""
+STOP_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Observe:
+    """Take in what ECS says: an event of this was lost, or is on its way."""
+
+    task: TaskChange
+
+
+@dataclass(frozen=True)
+class StopOrphan:
+    """A task without an invocation that claims it."""
+
+    task: TaskChange
+
+
+@dataclass(frozen=True)
+class ComeDue:
+    """A deferred one whose time has come, and nobody knocked."""
+
+    invocation: Invocation
+
+
+@dataclass(frozen=True)
+class Send:
+    """One that was recorded and never got into its queue."""
+
+    invocation: Invocation
+
+
+@dataclass(frozen=True)
+class Expire:
+    """One that waited for too long."""
+
+    invocation: Invocation
+
+
+@dataclass(frozen=True)
+class LaunchAgain:
+    """One that was claimed and then forgotten by a crash."""
+
+    invocation: Invocation
+
+
+@dataclass(frozen=True)
+class Forget:
+    """One whose task ECS knows nothing of any more."""
+
+    invocation: Invocation
+
+
+@dataclass(frozen=True)
+class TimeUp:
+    """One that runs for longer than its job may."""
+
+    invocation: Invocation
+
+
+@dataclass(frozen=True)
+class StopTask:
+    """A task that should have ended, or never came to ask for leave."""
+
+    invocation: Invocation
+    why: str
+
+
+Action = Observe | StopOrphan | ComeDue | Send | Expire | LaunchAgain | Forget | TimeUp | StopTask
+
+
+def plan_reaping(
+    invocations: Iterable[Invocation], tasks: Mapping[str, TaskChange], now: float
+) -> Iterator[Action]:
+    """All actions for what was seen: live invocations, and tasks by ARN (running, and of these)."""
+    by_id = {invocation.id: invocation for invocation in invocations}
+    seen: dict[str, TaskChange] = {}
+    for task in tasks.values():
+        mark = mark_of(task.started_by)
+        if mark is None:
+            continue
+        invocation = by_id.get(mark[0])
+        if invocation is None or not _is_its_own(invocation, mark[1], task):
+            if not task.is_stopped:
+                yield StopOrphan(task)
+            continue
+        seen[invocation.id] = task
+        if invocation.task_arn is None or task.version > invocation.task_version:
+            yield Observe(task)
+    for invocation in by_id.values():
+        action = _overdue(invocation, seen.get(invocation.id), now)
+        if action is not None:
+            yield action
+
+
+def _is_its_own(invocation: Invocation, attempt: int, task: TaskChange) -> bool:
+    return (
+        attempt == invocation.attempt
+        and not invocation.is_waiting
+        and invocation.task_arn in {None, task.task_arn}
+    )
+
+
+def _overdue(invocation: Invocation, task: TaskChange | None, now: float) -> Action | None:
+    since = now - invocation.changed_at
+    match invocation.state:
+        case State.SCHEDULED if now >= (invocation.at or 0):
+            return ComeDue(invocation)
+        case State.ACCEPTED | State.QUEUED if now >= invocation.not_after:
+            return Expire(invocation)
+        case State.ACCEPTED if since > SETTLE_SECONDS:
+            return Send(invocation)
+    if task is None:
+        return _without_task(invocation, since, now)
+    if task.is_stopped:
+        return None  # observed
+    return _with_task(invocation, since, now)
+
+
+def _without_task(invocation: Invocation, since: float, now: float) -> Action | None:
+    if invocation.task_arn is not None:
+        return Forget(invocation) if since > SETTLE_SECONDS else None
+    if now - (invocation.claimed_at or now) <= LEASE_SECONDS:
+        return None
+    if invocation.state is State.LAUNCHING:
+        return LaunchAgain(invocation)
+    return Forget(invocation) if invocation.state is State.KILL_INITIATED else None
+
+
+def _with_task(invocation: Invocation, since: float, now: float) -> Action | None:
+    if invocation.state in UNFENCED and since > START_DEADLINE_SECONDS:
+        return StopTask(invocation, "it never asked for leave to start")
+    if invocation.state is State.KILL_INITIATED and since > STOP_SECONDS:
+        return StopTask(invocation, "it did not stop by itself")
+    if invocation.state is State.STARTED and invocation.timeout_seconds is not None:
+        runs = now - (invocation.started_at or now)
+        if runs > invocation.timeout_seconds + MARGIN_SECONDS:
+            return TimeUp(invocation)
+    return None

@@ -1,0 +1,235 @@
+"""What callers and containers may send, read and checked. Pure."""
+
+import json
+import math
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from chalicelib.contract.jobs import (
+    MAX_MESSAGE_CHARACTERS,
+    MAX_PARAMETERS_BYTES,
+    MAX_RESULT_BYTES,
+    Outcome,
+)
+from chalicelib.errors import BadRequestError, NotFoundError
+from chalicelib.jobs.model import Place, Priority, State, Usage
+
+MAX_AHEAD_SECONDS = 366 * 86_400
+"""How far ahead an invocation may be planned."""
+MAX_LIMIT = 100
+DEFAULT_LIMIT = 20
+_KEY = re.compile(r"[\x21-\x7e]{1,128}")
+_PROCESS = re.compile(r"[0-9A-Za-z_-]{8,64}")
+
+
+@dataclass(frozen=True)
+class Invoke:
+    """One POST /jobs/{job}/invocations."""
+
+    parameters: Any
+    at: float | None
+    priority: Priority | None
+    not_after: float | None
+    idempotency_key: str | None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One GET /invocations. `between`: the first and last instant of creation wanted."""
+
+    job: str | None
+    state: State | None
+    between: tuple[float, float]
+    limit: int
+    after: Place | None
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How a run went, by its container's word."""
+
+    process: str
+    outcome: Outcome
+    exit_code: int
+    detail: str
+    result: Any
+    usage: Usage | None
+
+
+def parse_invoke(body: Any, headers: Mapping[str, str], now: float) -> Invoke:
+    """Read the request for an invocation. Raises BadRequestError."""
+    document = _document(body, {"parameters", "at", "priority", "notAfter"})
+    at, not_after = parse_instant(document, "at"), parse_instant(document, "notAfter")
+    if at is not None and at > now + MAX_AHEAD_SECONDS:
+        raise BadRequestError("at: at most a year ahead")
+    if not_after is not None and not_after <= max(now, at or 0):
+        raise BadRequestError("notAfter: later than now, and than at")
+    key = headers.get("idempotency-key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise BadRequestError("Idempotency-Key: 1 to 128 printable ASCII characters, no spaces")
+    parameters = check_size(document.get("parameters"), MAX_PARAMETERS_BYTES, "parameters")
+    return Invoke(parameters, at, parse_priority(document), not_after, key)
+
+
+def parse_listing(query: Mapping[str, str], now: float) -> Listing:
+    """Read the query of GET /invocations. Raises BadRequestError."""
+    state = query.get("status") or query.get("state")
+    if state is not None and state not in set(State):
+        raise BadRequestError(f"status: one of {', '.join(State)}")
+    limit = query.get("limit", str(DEFAULT_LIMIT))
+    if not limit.isdecimal() or not 1 <= int(limit) <= MAX_LIMIT:
+        raise BadRequestError(f"limit: a whole number from 1 to {MAX_LIMIT}")
+    start = parse_instant(query, "from")
+    end = parse_instant(query, "to")
+    return Listing(
+        job=query.get("job"),
+        state=None if state is None else State(state),
+        between=(start or 0.0, now if end is None else end),
+        limit=int(limit),
+        after=_place(query.get("next")),
+    )
+
+
+def parse_invocation_id(text: str) -> str:
+    """An invocation's id as the table knows it. Raises NotFoundError for what can be no id."""
+    try:
+        if str(uuid.UUID(text)) == text:
+            return text
+    except ValueError:
+        pass
+    raise NotFoundError("no such invocation")
+
+
+def parse_start(body: Any) -> tuple[int, str | None, str]:
+    """Read a container's request for leave: attempt, task ARN, process."""
+    document = _document(body, {"attempt", "taskArn", "process"})
+    attempt, task_arn = document.get("attempt"), document.get("taskArn")
+    if not isinstance(attempt, int) or isinstance(attempt, bool) or attempt < 1:
+        raise BadRequestError("attempt: a whole number from 1")
+    if task_arn is not None and not isinstance(task_arn, str):
+        raise BadRequestError("taskArn: a string, or null")
+    return attempt, task_arn, _process(document)
+
+
+def parse_progress(body: Any) -> tuple[str, float | None, str]:
+    """Read a report of progress: process, fraction, message."""
+    document = _document(body, {"process", "fraction", "message"})
+    fraction = document.get("fraction")
+    if fraction is not None and not 0 <= _number(document, "fraction") <= 1:
+        raise BadRequestError("fraction: a number from 0 to 1, or null")
+    told = None if fraction is None else _number(document, "fraction")
+    return _process(document), told, _words(document, "message")
+
+
+def parse_finish(body: Any) -> Finish:
+    """Read the report of an end."""
+    document = _document(body, {"process", "outcome", "exitCode", "detail", "result", "usage"})
+    outcome, exit_code = document.get("outcome"), document.get("exitCode")
+    if not isinstance(outcome, str) or outcome not in set(Outcome):
+        raise BadRequestError(f"outcome: one of {', '.join(Outcome)}")
+    if not isinstance(exit_code, int) or isinstance(exit_code, bool) or not 0 <= exit_code < 256:
+        raise BadRequestError("exitCode: a whole number from 0 to 255")
+    if (outcome == Outcome.SUCCEEDED) != (exit_code == 0):
+        raise BadRequestError("exitCode: 0 where it succeeded, and nowhere else")
+    return Finish(
+        process=_process(document),
+        outcome=Outcome(outcome),
+        exit_code=exit_code,
+        detail=_words(document, "detail"),
+        result=check_size(document.get("result"), MAX_RESULT_BYTES, "result"),
+        usage=_usage(document.get("usage")),
+    )
+
+
+def parse_priority(document: Mapping[str, Any]) -> Priority | None:
+    """`priority` of a body; None where there is none."""
+    priority = document.get("priority")
+    if priority is None:
+        return None
+    if not isinstance(priority, str) or priority not in set(Priority):
+        raise BadRequestError(f"priority: one of {', '.join(Priority)}")
+    return Priority(priority)
+
+
+def parse_instant(document: Mapping[str, Any], name: str) -> float | None:
+    """An instant in ISO 8601 with its offset from UTC, in seconds since 1970."""
+    text = document.get(name)
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except (TypeError, ValueError) as error:
+        raise BadRequestError(f"{name}: an instant like 2027-01-31T09:00:00Z") from error
+    if instant.tzinfo is None:
+        raise BadRequestError(f"{name}: with its offset from UTC, like 2027-01-31T09:00:00Z")
+    return instant.astimezone(UTC).timestamp()
+
+
+def check_size(value: Any, most_bytes: int, name: str) -> Any:
+    """The value, if its JSON has at most so many bytes. Raises BadRequestError."""
+    try:
+        size = len(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
+    except (ValueError, UnicodeEncodeError) as error:
+        raise BadRequestError(f"{name}: {error}") from error
+    if size > most_bytes:
+        raise BadRequestError(f"{name}: {size} bytes of JSON, at most {most_bytes} are taken")
+    return value
+
+
+def _document(body: Any, known: set[str]) -> Mapping[str, Any]:
+    if not isinstance(body, Mapping):
+        raise BadRequestError("the body must be a JSON object")
+    unknown = sorted(set(body) - known)
+    if unknown:
+        raise BadRequestError(f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+    return body
+
+
+def _process(document: Mapping[str, Any]) -> str:
+    process = document.get("process")
+    if not isinstance(process, str) or not _PROCESS.fullmatch(process):
+        raise BadRequestError("process: what this process made up, 8 to 64 letters and digits")
+    return process
+
+
+def _words(document: Mapping[str, Any], name: str) -> str:
+    words = document.get(name) or ""
+    if not isinstance(words, str):
+        raise BadRequestError(f"{name}: a string")
+    return words[:MAX_MESSAGE_CHARACTERS]
+
+
+def _usage(document: Any) -> Usage | None:
+    if document is None:
+        return None
+    if not isinstance(document, Mapping):
+        raise BadRequestError("usage: an object, or null")
+    names = ("cpuSeconds", "maxMemoryMib", "wallSeconds")
+    return Usage(*(_number(document, name) for name in names))
+
+
+def _number(document: Mapping[str, Any], name: str) -> float:
+    value = document.get(name, 0)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or not 0 <= value < 1e12:
+        raise BadRequestError(f"{name}: a number from 0")
+    return float(value)
+
+
+def _place(text: str | None) -> Place | None:
+    if text is None:
+        return None
+    at, _, invocation_id = text.partition("_")
+    try:
+        return Place(float(at), parse_invocation_id(invocation_id))
+    except (ValueError, NotFoundError) as error:
+        raise BadRequestError("next: as the page before said") from error
+
+
+def show_place(place: Place | None) -> str | None:
+    """Where the next page begins, for who asked for this one."""
+    return None if place is None else f"{place.created_at}_{place.invocation_id}"

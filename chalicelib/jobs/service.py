@@ -1,0 +1,310 @@
+"""Invocations as callers, containers and ECS see them: load, decide, write on condition, act."""
+
+import hmac
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from chalicelib.callers import Caller
+from chalicelib.config import Config, jobs_queue
+from chalicelib.contract.jobs import Outcome
+from chalicelib.ecs.failures import StopError
+from chalicelib.ecs.launcher import Launcher
+from chalicelib.ecs.task_changes import TaskChange
+from chalicelib.errors import ConflictError, NotFoundError, UnauthorizedError
+from chalicelib.jobs import lifecycle, policy
+from chalicelib.jobs.answers import why_it_waits
+from chalicelib.jobs.catalog import Catalog
+from chalicelib.jobs.items import KEPT_SECONDS
+from chalicelib.jobs.model import Invocation, Priority, Reason, State, Usage, mark_of
+from chalicelib.jobs.queues import JobQueues, Knock, message_of
+from chalicelib.jobs.records import JobRecords
+from chalicelib.jobs.requests import Listing
+from chalicelib.jobs.schemas import check_parameters
+from chalicelib.jobs.table import InvocationsTable, Page, Search
+from chalicelib.metrics import Metrics
+
+EXIT_SECONDS = 30
+"""How long after its report a container may take to exit before its task is an orphan."""
+
+_log = logging.getLogger("usher.jobs")
+
+
+class Secrets(Protocol):
+    """Randomness, so that tests can pass their own."""
+
+    def uuid(self) -> str:
+        """A random UUID, version 4."""
+
+    def key(self) -> str:
+        """A secret that nobody guesses."""
+
+
+class Clock(Protocol):
+    """Somebody who sends a message later."""
+
+    def wake_at(self, at: float, message: Mapping[str, Any], queue: str) -> None:
+        """Have the message in the queue at an instant, or a little later."""
+
+
+class Invocations:
+    """The invocations of one deployment."""
+
+    def __init__(
+        self,
+        *,
+        table: InvocationsTable,
+        records: JobRecords,
+        launcher: Launcher,
+        catalog: Catalog,
+        queues: JobQueues,
+        clock: Clock,
+        chance: Secrets,
+        config: Config,
+        metrics: Metrics,
+        now: Callable[[], float],
+    ) -> None:
+        self._table = table
+        self._records = records
+        self._launcher = launcher
+        self._catalog = catalog
+        self._queues = queues
+        self._clock = clock
+        self._chance = chance
+        self._config = config
+        self._metrics = metrics
+        self._now = now
+
+    def draft(
+        self,
+        *,
+        job: str,
+        owner: str,
+        parameters: Any,
+        callback_base_url: str,
+        invocation_id: str | None = None,
+        priority: Priority | None = None,
+        at: float | None = None,
+        not_after: float | None = None,
+        schedule_id: str | None = None,
+        planned_at: float | None = None,
+        rerun_of: str | None = None,
+    ) -> Invocation:
+        """A record that was not written yet; the job and its parameters are checked.
+
+        Raises UnknownJobError, InvalidParametersError, UnavailableError.
+        """
+        description = self._catalog.get(job).description
+        check_parameters(description.parameters, parameters)
+        now = self._now()
+        later = at if at is not None and at > now else None
+        return Invocation(
+            id=invocation_id or self._chance.uuid(),
+            job=job,
+            owner=owner,
+            key=self._chance.key(),
+            priority=priority or description.priority,
+            created_at=now,
+            not_after=not_after or (later or now) + description.queue_seconds,
+            parameters=parameters,
+            at=later,
+            callback_base_url=callback_base_url,
+            schedule_id=schedule_id,
+            planned_at=planned_at,
+            rerun_of=rerun_of,
+            state=State.SCHEDULED if later else State.ACCEPTED,
+        )
+
+    def accept(self, draft: Invocation) -> Invocation:
+        """Record it, if there is none of this id, and have it launched. Returns what there is."""
+        written = self._table.put_if_absent(draft)
+        if written is None:
+            return self._table.get(draft.id) or draft
+        self._metrics.count("jobs_accepted", job=draft.job, priority=draft.priority.value)
+        if written.state is State.SCHEDULED:
+            queue = jobs_queue(self._config.stage, written.priority)
+            self._clock.wake_at(written.at or 0, message_of(Knock(written.id)), queue)
+            return written
+        return self.send(written)
+
+    def skip(self, draft: Invocation, why: str) -> Invocation:
+        """Record a planned run that is left out, if there is none of this id."""
+        written = self._table.put_if_absent(lifecycle.skipped(draft, why, self._now()))
+        if written is not None:
+            self._metrics.count("jobs_ended", job=draft.job, reason=Reason.SKIPPED.value)
+        return written or self._table.get(draft.id) or draft
+
+    def send(self, invocation: Invocation) -> Invocation:
+        """Bring an accepted one into its queue."""
+        if not self._queues.send(invocation.priority, Knock(invocation.id)):
+            return invocation
+        now = self._now()
+        return self._change(invocation, lambda before: lifecycle.fold_sent(before, now))
+
+    def came_due(self, invocation_id: str) -> None:
+        """A deferred one may have come due: then it waits for its turn."""
+        now = self._now()
+        after = self._records.change(invocation_id, lambda before: lifecycle.came_due(before, now))
+        if after is not None and after.state is State.ACCEPTED:
+            self._change(after, lambda before: lifecycle.fold_sent(before, now))
+
+    def get_record(self, invocation_id: str) -> Invocation | None:
+        """The record as it is now."""
+        return self._table.get(invocation_id)
+
+    def get(self, invocation_id: str, caller: Caller) -> Invocation:
+        """The invocation with this id. Raises NotFoundError, also for somebody else's."""
+        invocation = self._table.get(invocation_id)
+        if invocation is None or not caller.may_manage(invocation.owner):
+            raise NotFoundError("no such invocation")
+        return invocation
+
+    def search(self, listing: Listing, caller: Caller) -> Page:
+        """One page of the caller's invocations, newest first; of all for an operator."""
+
+        def wanted(invocation: Invocation) -> bool:
+            fits = listing.state is None or invocation.state is listing.state
+            return fits and caller.may_manage(invocation.owner)
+
+        earliest, latest = listing.between
+        between = (max(earliest, self._now() - KEPT_SECONDS), latest)
+        search = Search(between, listing.limit, listing.after, wanted)
+        if listing.job is not None:
+            return self._table.of_job(listing.job, search)
+        return self._table.of_all(search)
+
+    def why_it_waits(self, invocation: Invocation) -> dict[str, Any] | None:
+        """What keeps it from being launched; None for one that does not wait."""
+        if not (invocation.is_waiting or invocation.state is State.SCHEDULED):
+            return None
+        config, priority = self._config, invocation.priority
+        most = policy.slots_for(priority, config.jobs_capacity, config.jobs_kept_for_critical)
+        place = max(invocation.created_at, invocation.at or 0)
+        more = policy.ORDER[: policy.ORDER.index(priority)]
+        ahead = sum(map(self._table.count_waiting, more))
+        ahead += self._table.count_waiting(priority, before=place)
+        return why_it_waits(
+            invocation,
+            ahead=max(0, ahead - invocation.is_waiting),
+            running=self._table.running() if most is not None else 0,
+            most=most,
+        )
+
+    def kill(self, invocation_id: str, cause: str, reason: Reason | None = None) -> Invocation:
+        """End it, wherever it is; harmless for one that has ended. Raises NotFoundError."""
+        now = self._now()
+        after = self._records.change(
+            invocation_id, lambda before: lifecycle.ask_for_end(before, cause, now, reason)
+        )
+        if after is None:
+            raise NotFoundError("no such invocation")
+        if after.state is State.KILL_INITIATED and after.task_arn:
+            self._stop(after.task_arn, cause)
+        return after
+
+    def start(
+        self, invocation_id: str, key: str, attempt: int, task_arn: str | None, process: str
+    ) -> Mapping[str, Any]:
+        """A container asks for leave to run. Raises ConflictError where there is none for it."""
+        seen, now = self._known(invocation_id, key), self._now()
+        after = self._hear(
+            seen, lambda before: lifecycle.grant(before, attempt, task_arn, process, now)
+        )
+        return {
+            "job": after.job,
+            "parameters": after.parameters,
+            "timeoutSeconds": after.timeout_seconds,
+        }
+
+    def progress(
+        self, invocation_id: str, key: str, process: str, fraction: float | None, message: str
+    ) -> None:
+        """A job says how far it is. Raises ConflictError."""
+        seen, now = self._known(invocation_id, key), self._now()
+        self._hear(
+            seen, lambda before: lifecycle.fold_progress(before, process, fraction, message, now)
+        )
+
+    def finish(
+        self,
+        invocation_id: str,
+        key: str,
+        process: str,
+        outcome: Outcome,
+        *,
+        exit_code: int,
+        detail: str,
+        result: Any,
+        usage: Usage | None,
+    ) -> None:
+        """A container says how the run went. Raises ConflictError."""
+        seen, now = self._known(invocation_id, key), self._now()
+        self._hear(
+            seen,
+            lambda before: lifecycle.fold_finish(
+                before,
+                process,
+                outcome,
+                exit_code=exit_code,
+                detail=detail,
+                result=result,
+                usage=usage,
+                now=now,
+            ),
+        )
+
+    def on_task_change(self, change: TaskChange) -> None:
+        """ECS says something of a task. A task that no invocation has any claim to is stopped."""
+        mark = mark_of(change.started_by)
+        if mark is None:
+            return
+        invocation_id, attempt = mark
+        seen = self._table.get(invocation_id)
+        if seen is None:
+            self._stop_orphan(change)
+            return
+        now = self._now()
+        after = self._change(seen, lambda before: lifecycle.fold_task(before, attempt, change, now))
+        if after.has_ended and after.task_arn == change.task_arn:
+            if now < (after.finished_at or now) + EXIT_SECONDS:
+                return  # it has reported, and is about to exit
+            self._stop_orphan(change)
+        elif attempt != after.attempt or after.task_arn != change.task_arn:
+            self._stop_orphan(change)
+
+    def _known(self, invocation_id: str, key: str) -> Invocation:
+        invocation = self._table.get(invocation_id)
+        if invocation is None:
+            raise NotFoundError("no such invocation")
+        if not hmac.compare_digest(invocation.key.encode(), key.encode()):
+            raise UnauthorizedError("this key is not the invocation's")
+        return invocation
+
+    def _hear(
+        self,
+        seen: Invocation,
+        fold: Callable[[Invocation], Invocation | lifecycle.Refused],
+    ) -> Invocation:
+        def decide(before: Invocation) -> Invocation:
+            after = fold(before)
+            if isinstance(after, lifecycle.Refused):
+                raise ConflictError(after.why)
+            return after
+
+        return self._change(seen, decide)
+
+    def _stop_orphan(self, change: TaskChange) -> None:
+        if change.desired_status == "STOPPED" or change.is_stopped:
+            return
+        _log.warning("stopping an orphan", extra={"task": change.task_arn})
+        self._metrics.count("orphans_stopped")
+        self._stop(change.task_arn, "no live invocation has any claim to this task")
+
+    def _stop(self, task_arn: str, why: str) -> None:
+        try:
+            self._launcher.stop(task_arn, why)
+        except StopError as error:  # the sweep asks again
+            _log.warning("not stopped yet: %s", error, extra={"task": task_arn})
+
+    def _change(self, seen: Invocation, decide: Callable[[Invocation], Invocation]) -> Invocation:
+        return self._records.change(seen.id, decide, seen) or seen

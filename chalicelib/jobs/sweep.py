@@ -1,0 +1,126 @@
+"""What the sweep does for jobs: compare each record with its task, act, look who waits."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import assert_never
+
+from chalicelib.config import Config
+from chalicelib.ecs.launcher import Launcher
+from chalicelib.ecs.sweep import Step
+from chalicelib.ecs.task_changes import TaskChange
+from chalicelib.jobs import lifecycle, reaping
+from chalicelib.jobs.launching import Rounds
+from chalicelib.jobs.model import Invocation, Priority, Reason, State
+from chalicelib.jobs.records import JobRecords
+from chalicelib.jobs.service import Invocations
+from chalicelib.jobs.table import InvocationsTable
+from chalicelib.metrics import Metrics
+
+
+class JobsRoom:
+    """The invocations, as the sweep sees them; see `chalicelib.ecs.sweep.Room`."""
+
+    def __init__(
+        self,
+        *,
+        table: InvocationsTable,
+        records: JobRecords,
+        invocations: Invocations,
+        rounds: Rounds,
+        launcher: Launcher,
+        config: Config,
+        metrics: Metrics,
+        now: Callable[[], float],
+    ) -> None:
+        self._table = table
+        self._records = records
+        self._invocations = invocations
+        self._rounds = rounds
+        self._launcher = launcher
+        self._config = config
+        self._metrics = metrics
+        self._now = now
+
+    def look(self) -> "JobsLook":
+        """All invocations that have not ended."""
+        return JobsLook(self, list(self._table.live()))
+
+    def steps(
+        self,
+        invocations: Sequence[Invocation],
+        tasks: Mapping[str, TaskChange],
+        taken: Counter[str],
+    ) -> Iterator[Step]:
+        """What to do about these, then a round for those that wait, then the figures."""
+        for action in reaping.plan_reaping(invocations, tasks, self._now()):
+            yield type(action).__name__, partial(self._act, action)
+        if any(i.is_waiting or i.state is State.SCHEDULED for i in invocations):
+            yield "Round", self._rounds.run
+        yield "Measure", partial(self._measure, invocations, taken.copy())
+
+    def _act(self, action: reaping.Action) -> None:
+        match action:
+            case reaping.Observe(task) | reaping.StopOrphan(task):
+                self._invocations.on_task_change(task)
+            case reaping.ComeDue(invocation):
+                self._invocations.came_due(invocation.id)
+            case reaping.Send(invocation):
+                self._invocations.send(invocation)
+            case reaping.Expire(invocation):
+                self._fold(invocation, lifecycle.expire)
+            case reaping.LaunchAgain(invocation):
+                self._rounds.launch(invocation)
+            case reaping.Forget(invocation):
+                self._fold(invocation, lifecycle.forgotten)
+            case reaping.TimeUp(invocation):
+                cause = f"its {invocation.timeout_seconds} s were over"
+                self._invocations.kill(invocation.id, cause, Reason.TIMED_OUT)
+            case reaping.StopTask(invocation, why):
+                if invocation.task_arn is not None:
+                    self._launcher.stop(invocation.task_arn, why)
+            case _:
+                assert_never(action)
+
+    def _fold(self, seen: Invocation, fold: Callable[[Invocation, float], Invocation]) -> None:
+        """Fold it in, unless the record has moved on since it was seen."""
+        now = self._now()
+
+        def decide(before: Invocation) -> Invocation:
+            return fold(before, now) if before.version == seen.version else before
+
+        self._records.change(seen.id, decide)
+
+    def _measure(self, invocations: Sequence[Invocation], taken: Counter[str]) -> None:
+        states = Counter((i.state, i.priority) for i in invocations)
+        for state in (State.SCHEDULED, State.QUEUED, State.LAUNCHED, State.STARTED):
+            for priority in Priority:
+                amount = states[state, priority]
+                self._metrics.gauge(
+                    "invocations", amount, state=state.value, priority=priority.value
+                )
+        waiting = [i for i in invocations if i.is_waiting]
+        oldest = min((max(i.created_at, i.at or 0) for i in waiting), default=None)
+        age = 0.0 if oldest is None else self._now() - oldest
+        self._metrics.gauge("job_queue_age_seconds", age)
+        if self._config.jobs_capacity:
+            self._metrics.gauge("job_places_taken", self._table.running())
+        for name, amount in taken.items():
+            self._metrics.count("sweep_actions", amount, action=name)
+
+
+class JobsLook:
+    """What was seen of the invocations; see `chalicelib.ecs.sweep.Look`."""
+
+    def __init__(self, room: JobsRoom, invocations: Sequence[Invocation]) -> None:
+        self._room = room
+        self._invocations = invocations
+
+    @property
+    def task_arns(self) -> list[str]:
+        """Tasks of invocations."""
+        return [i.task_arn for i in self._invocations if i.task_arn]
+
+    def steps(self, tasks: Mapping[str, TaskChange], taken: Counter[str]) -> Iterator[Step]:
+        """See `JobsRoom.steps`."""
+        return self._room.steps(self._invocations, tasks, taken)
