@@ -10,7 +10,9 @@ Four keys hold a stream. They share a hash tag, so that a cluster keeps them tog
                              came back empty, or older than it was, or on another server
     usher:{STREAM}:relay     a hash, the relay's own affair
 
-A record is appended once for each origin, in its shard's order, after its parents' records. Every
+A record is appended once for each origin, in its shard's order, after its parents' records. An
+entry has two fields, as readers pay for each: `h`, a line of words (see `Entry.encode`), and the
+data, as `j` where it is JSON and as `d` where it is not. Every
 entry names the position before it in its shard: a reader whose own position is older than that
 has missed something (`is_gap`). A reader that finds another origin than before reads the stream
 from its beginning and passes over what it has delivered. Pure.
@@ -24,6 +26,8 @@ from urllib.parse import unquote, urlsplit
 
 SCHEMES = frozenset({"redis", "rediss"})
 DEFAULT_PORT = 6379
+
+JSON_FIELD, DATA_FIELD = b"j", b"d"
 
 _STREAM = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _ZERO = ord("0")
@@ -122,6 +126,8 @@ class Entry(NamedTuple):
     arrived_at: int
     """When Kinesis took it, epoch milliseconds."""
     data: bytes
+    is_json: bool = False
+    """Whether the data is known to be JSON text: found out once, and not by every reader."""
 
     @property
     def position(self) -> Position:
@@ -137,15 +143,13 @@ class Entry(NamedTuple):
 
     def encode(self) -> list[bytes]:
         """Fields and values in turn, as XADD takes them."""
-        return [
-            *(b"s", self.shard_id.encode()),
-            *(b"q", b"%d" % self.sequence),
-            *(b"u", b"%d" % self.subsequence),
-            *(b"p", str(self.previous).encode() if self.previous else b""),
-            *(b"k", self.partition_key.encode()),
-            *(b"t", b"%d" % self.arrived_at),
-            *(b"d", self.data),
-        ]
+        previous = "" if self.previous is None else self.previous
+        words = (self.shard_id, self.position, previous, self.arrived_at, self.partition_key)
+        return [b"h", " ".join(map(str, words)).encode(), self.data_field, self.data]
+
+    @property
+    def data_field(self) -> bytes:
+        return JSON_FIELD if self.is_json else DATA_FIELD
 
     @classmethod
     def decode(cls, fields: Sequence[bytes]) -> "Entry":
@@ -153,17 +157,19 @@ class Entry(NamedTuple):
         passed over. Raises FanoutError.
         """
         values = dict(zip(fields[::2], fields[1::2], strict=False))
+        json_text = values.get(JSON_FIELD)
         try:
-            position = Position.parse(values[b"q"] + b"-" + values[b"u"])
-            previous = values[b"p"]
+            shard, position, previous, arrived_at, key = values[b"h"].split(b" ", 4)
+            sequence, subsequence = Position.parse(position)
             return cls(
-                shard_id=values[b"s"].decode(),
-                sequence=position.sequence,
-                subsequence=position.subsequence,
-                previous=Position.parse(previous) if previous else None,
-                partition_key=values[b"k"].decode(),
-                arrived_at=int(values[b"t"]),
-                data=values[b"d"],
+                shard.decode(),
+                sequence,
+                subsequence,
+                Position.parse(previous) if previous else None,
+                key.decode(),
+                int(arrived_at),
+                values[DATA_FIELD] if json_text is None else json_text,
+                json_text is not None,
             )
         except FanoutError:
             raise

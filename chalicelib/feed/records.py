@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from chalicelib.contract.fanout import Entry
+from chalicelib.contract.json_text import is_json
 from chalicelib.contract.kpl import take_apart
 
 MAX_CHUNK_ENTRIES = 500
@@ -74,6 +75,7 @@ def _entry(arrival: Arrival, subsequence: int, partition_key: str, data: bytes) 
         partition_key=partition_key,
         arrived_at=arrival.arrived_at,
         data=data,
+        is_json=is_json(data),
     )
 
 

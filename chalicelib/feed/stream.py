@@ -52,7 +52,7 @@ class RedisStream:
         arguments: list[str | int | bytes] = [origin, self._max_records]
         for entry in entries:
             arguments += (entry.shard_id, entry.sequence, entry.subsequence)
-            arguments += (entry.partition_key, entry.arrived_at, entry.data)
+            arguments += (entry.partition_key, entry.arrived_at, entry.data_field, entry.data)
         appended = int(self._append(keys=self._keys, args=arguments))
         return None if appended < 0 else appended
 

@@ -95,7 +95,7 @@ def parse_expression(text: str) -> Expression:
         raise ExpressionError(f"longer than {MAX_LENGTH} characters")
     match = re.fullmatch(r"\s*(?:(rate|cron)\((.*)\)|(.*))\s*", text, re.DOTALL)
     kind, inner, bare = match.groups() if match else (None, None, text)
-    words = (bare if kind is None else inner).upper().split()
+    words = (inner or bare or "").upper().split()
     try:
         if kind == "rate":
             return _rate(words)
@@ -158,14 +158,14 @@ def _runs(expression: Expression, zone: ZoneInfo, after: datetime, gap: Gap) -> 
         return
     wall = last.astimezone(zone).replace(tzinfo=None, second=0, microsecond=0)
     for time in expression.wall_times(wall):
-        instant = _instant_of(time, zone, gap)
+        instant = instant_of(time, zone, gap)
         # What was moved out of a gap may fall together; what is past the second time round is past.
         if instant is not None and instant > last:
             last = instant
             yield instant
 
 
-def _instant_of(wall: datetime, zone: ZoneInfo, gap: Gap) -> datetime | None:
+def instant_of(wall: datetime, zone: ZoneInfo, gap: Gap) -> datetime | None:
     """When a wall-clock time happens for the first time; by `gap` when it never does."""
     first = wall.replace(tzinfo=zone).astimezone(UTC)
     if first.astimezone(zone).replace(tzinfo=None) == wall:

@@ -16,6 +16,7 @@ from chalicelib.ecs.failures import LaunchError, LaunchFailure
 from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.jobs.model import (
     UNFENCED,
+    Change,
     Fence,
     Invocation,
     Progress,
@@ -259,8 +260,14 @@ def finish(invocation: Invocation, reason: Reason, detail: str, now: float) -> I
 
 def skipped(invocation: Invocation, why: str, now: float) -> Invocation:
     """A new record of a planned run that is left out."""
-    record = replace(invocation, state=State.SKIPPED, reason=Reason.SKIPPED, detail=why)
-    return replace(record, finished_at=now)
+    return replace(
+        invocation,
+        state=State.SKIPPED,
+        reason=Reason.SKIPPED,
+        detail=why,
+        finished_at=now,
+        history=(Change(now, State.SKIPPED, why),),
+    )
 
 
 def _ended(

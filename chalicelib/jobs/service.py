@@ -16,7 +16,7 @@ from chalicelib.jobs import lifecycle, policy
 from chalicelib.jobs.answers import why_it_waits
 from chalicelib.jobs.catalog import Catalog
 from chalicelib.jobs.items import KEPT_SECONDS
-from chalicelib.jobs.model import Invocation, Priority, Reason, State, Usage, mark_of
+from chalicelib.jobs.model import Change, Invocation, Priority, Reason, State, Usage, mark_of
 from chalicelib.jobs.queues import JobQueues, Knock, message_of
 from chalicelib.jobs.records import JobRecords
 from chalicelib.jobs.requests import Listing
@@ -98,6 +98,7 @@ class Invocations:
         check_parameters(description.parameters, parameters)
         now = self._now()
         later = at if at is not None and at > now else None
+        state = State.SCHEDULED if later else State.ACCEPTED
         return Invocation(
             id=invocation_id or self._chance.uuid(),
             job=job,
@@ -112,7 +113,8 @@ class Invocations:
             schedule_id=schedule_id,
             planned_at=planned_at,
             rerun_of=rerun_of,
-            state=State.SCHEDULED if later else State.ACCEPTED,
+            state=state,
+            history=(Change(now, state, f"asked for by {owner}"),),
         )
 
     def accept(self, draft: Invocation) -> Invocation:

@@ -170,7 +170,7 @@ class InvocationsTable:
     def _search(self, index: str, value: str, search: "Search") -> Page:
         attribute = index.removeprefix("by_")
         found: list[Invocation] = []
-        start = None if search.after is None else _key(search.after, attribute, value)
+        start = {} if search.after is None else _key(search.after, attribute, value)
         for _ in range(MAX_PAGES):
             page = self.items.page(
                 index,
@@ -187,7 +187,7 @@ class InvocationsTable:
                 found.append(record)
                 if len(found) == search.limit:
                     return Page(tuple(found), _place_of(record))
-            start = page.get("LastEvaluatedKey")
+            start = page.get("LastEvaluatedKey", {})
             if not start:
                 return Page(tuple(found), None)
         left_at = Place(float(start["created_at"]["N"]), start["id"]["S"])

@@ -30,7 +30,7 @@ from chalicelib.contract import Bye, Callback
 from chalicelib.ecs.hosts import is_leaving
 from chalicelib.ecs.routes import HOST_CHANGES, TASK_CHANGES
 from chalicelib.ecs.task_changes import parse_task
-from chalicelib.ecs.task_definitions import CONTAINER, task_definition_for
+from chalicelib.ecs.task_definitions import task_definition_for
 from chalicelib.errors import ConflictError, NotFoundError, UnauthorizedError, UsherError
 from chalicelib.sessions.items import from_item
 from chalicelib.sessions.launch_queue import LaunchAgain, Tend, read_message

@@ -2,7 +2,7 @@
 --
 -- ARGV   the origin being filled, or '' for records as they are put
 --        about how many entries to keep
---        for each record: shard, sequence, subsequence, partition key, arrival, data
+--        for each record: shard, sequence, subsequence, partition key, arrival, field, data
 -- Reply  how many were appended, the rest being repetitions; -1: none, because entries may be
 --        missing before these, or the origin is another by now
 
@@ -22,7 +22,7 @@ local function is_greater(a, b)
 end
 
 local newest, appended = {}, 0
-for at = 3, #ARGV, 6 do
+for at = 3, #ARGV, 7 do
   local shard, sequence, subsequence = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local last = newest[shard] or redis.call('HGET', LAST, shard) or ''
   local last_sequence, last_subsequence = string.match(last, '^(%d+)-(%d+)$')
@@ -30,10 +30,10 @@ for at = 3, #ARGV, 6 do
     or is_greater(sequence, last_sequence)
     or (sequence == last_sequence and is_greater(subsequence, last_subsequence))
   then
-    redis.call('XADD', RECORDS, 'MAXLEN', '~', ARGV[2], '*',
-      's', shard, 'q', sequence, 'u', subsequence, 'p', last,
-      'k', ARGV[at + 3], 't', ARGV[at + 4], 'd', ARGV[at + 5])
-    last = sequence .. '-' .. subsequence
+    local position = sequence .. '-' .. subsequence
+    local header = table.concat({shard, position, last, ARGV[at + 4], ARGV[at + 3]}, ' ')
+    redis.call('XADD', RECORDS, 'MAXLEN', '~', ARGV[2], '*', 'h', header, ARGV[at + 5], ARGV[at + 6])
+    last = position
     appended = appended + 1
   end
   newest[shard] = last
