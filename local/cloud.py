@@ -32,6 +32,7 @@ from local.machines import LOOPBACK, Machines, Site, make_machines
 from local.moto_calls import Moto
 from local.options import ROOT, STAGE, Listeners, Options, port_of
 from local.provision import ACCOUNT, execute, read_plan, task_definition_calls
+from local.scheduler.api import Scheduler, sender
 from local.triggers.all import Triggers
 from local.triggers.schedules import scheduled_event
 from local.warm import count_warm, pools_of, wait_until_warm
@@ -79,6 +80,9 @@ class Cloud:
         self._kinesis = KinesisApi(
             self.options.region, ACCOUNT, Switches(read_limits=self.options.throttling)
         )
+        self._scheduler = Scheduler(
+            sender(lambda: self._clients.get("sqs")), self.options.region, ACCOUNT
+        )
         self._feed = Feed(self.options, self.stream, self.logs, self.run.run_id)
         self._server: HttpServer | None = None
         self._undo = ExitStack()
@@ -113,6 +117,8 @@ class Cloud:
             self._functions = {function["name"]: function for function in functions}
         with self._step("triggers"):
             triggers.start(functions)
+            self._undo.callback(self._scheduler.close)
+            self._scheduler.start()
         with self._step("relay"):
             self._feed.begin(dispatcher, options.region)
         with self._step("health check"):
@@ -225,7 +231,10 @@ class Cloud:
             moto=moto,
             ecs=ecs,
             kinesis=self._kinesis,
-            services={"logs": LogsApi(self.streams, options.region, ACCOUNT).answer},
+            services={
+                "logs": LogsApi(self.streams, options.region, ACCOUNT).answer,
+                "scheduler": self._scheduler.answer,
+            },
             hosts=Hosts(
                 engine.instance_address,
                 lambda task: _task_role(engine, ecs, task),

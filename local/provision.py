@@ -211,6 +211,11 @@ def _cluster(properties: dict[str, Any]) -> list[AwsCall]:
     return [AwsCall("ecs", "create_cluster", {"clusterName": arguments["ClusterName"]})]
 
 
+def _schedule_group(properties: dict[str, Any]) -> list[AwsCall]:
+    arguments = _only(properties, {"Name"}, {"Tags"})
+    return [AwsCall("scheduler", "create_schedule_group", arguments)]
+
+
 @dataclass(frozen=True)
 class _Kind:
     name: str
@@ -231,6 +236,9 @@ _KINDS = {
     ),
     "AWS::ECS::Cluster": _Kind(
         "ClusterName", "arn:aws:ecs:{region}:{account}:cluster/{name}", _cluster
+    ),
+    "AWS::Scheduler::ScheduleGroup": _Kind(
+        "Name", "arn:aws:scheduler:{region}:{account}:schedule-group/{name}", _schedule_group
     ),
 }
 

@@ -201,9 +201,31 @@ def identify(request: Request) -> Call:
     if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         action = parse_qs(request.body.decode("latin-1")).get("Action", ["unknown"])[0]
         return Call(service, action, Protocol.EC2 if service == "ec2" else Protocol.XML)
+    if service == "scheduler":
+        return Call(service, _scheduler_action(request), Protocol.JSON)
     if "smithy-protocol" in request.headers:  # /service/NAME/operation/ACTION
         return Call(service, request.path.rpartition("/")[2], Protocol.JSON)
     return Call(service, f"{request.method} {request.path}", Protocol.JSON)
+
+
+_SCHEDULER = {
+    ("POST", "schedules", 2): "CreateSchedule",
+    ("PUT", "schedules", 2): "UpdateSchedule",
+    ("GET", "schedules", 2): "GetSchedule",
+    ("DELETE", "schedules", 2): "DeleteSchedule",
+    ("GET", "schedules", 1): "ListSchedules",
+    ("POST", "schedule-groups", 2): "CreateScheduleGroup",
+    ("GET", "schedule-groups", 2): "GetScheduleGroup",
+    ("DELETE", "schedule-groups", 2): "DeleteScheduleGroup",
+    ("GET", "schedule-groups", 1): "ListScheduleGroups",
+}
+
+
+def _scheduler_action(request: Request) -> str:
+    """EventBridge Scheduler's actions are in method and path."""
+    words = request.path.strip("/").split("/")
+    known = _SCHEDULER.get((request.method, words[0], len(words)))
+    return known or f"{request.method} {request.path}"
 
 
 def _signed_for(request: Request) -> str | None:
