@@ -12,6 +12,7 @@ import time
 from contextlib import closing, suppress
 
 from chalicelib.contract.fanout import Entry, keys_of
+from chalicelib.contract.json_text import is_json
 from local.redis_server import find_program
 from session_handler.resp import ErrorReply, Parser, encode
 
@@ -140,7 +141,8 @@ class FeedWriter:
         """Entries as the relay would make them; the position before each is filled in here."""
         commands = []
         for entry in entries:
-            whole = entry._replace(previous=self.last.get(entry.shard_id))
+            previous = self.last.get(entry.shard_id)
+            whole = entry._replace(previous=previous, is_json=is_json(entry.data))
             self.history.append(entry)
             self.last[entry.shard_id] = entry.position
             commands.append(self._xadd(whole))

@@ -1,7 +1,8 @@
 """Kinesis records as the client gets them: JSON where the bytes are JSON, else base64.
 
-The common case must be cheap, so text that is valid JSON goes into the message as it came:
-it is parsed once to be sure, and never written again unless a session app changes it.
+The common case must be cheap, so text that is valid JSON goes into the message as it came: it is
+never written again unless a session app changes it. Of the direct feed it is parsed once to be
+sure; the fan-out feed's relay did so for all sessions, and it is parsed only if an app looks at it.
 """
 
 import binascii
@@ -10,24 +11,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from chalicelib.contract.fanout import Entry
+from chalicelib.contract.json_text import parse
 from chalicelib.contract.kpl import MAGIC, take_apart
 from session_handler.cursor import After, Position
 
-
-def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
-
-
-# Python reads NaN and Infinity; browsers do not.
-_decoder = json.JSONDecoder(parse_constant=_refuse)
-_SPACE = " \t\n\r"
+_UNREAD = object()
 _quote = json.encoder.encode_basestring_ascii
 
 
 class Record:
     """One record. `data` is a JSON value, or `{"base64": …}` for bytes that are none."""
 
-    __slots__ = ("_json", "arrived_at", "data", "partition_key", "sequence_number", "subsequence")
+    __slots__ = ("_data", "_json", "arrived_at", "partition_key", "sequence_number", "subsequence")
 
     def __init__(
         self,
@@ -39,7 +34,7 @@ class Record:
         subsequence: int,
         arrived_at: int,
     ) -> None:
-        self.data = data
+        self._data = data
         self._json = data_json
         self.partition_key = partition_key
         self.sequence_number = sequence_number
@@ -48,6 +43,12 @@ class Record:
         """Which part of an aggregated record this was, from 1; 0 for an ordinary record."""
         self.arrived_at = arrived_at
         """When Kinesis took it: epoch milliseconds, as in JavaScript's Date."""
+
+    @property
+    def data(self) -> Any:
+        if self._data is _UNREAD:
+            self._data = decode_data((self._json or "").encode())[0]
+        return self._data
 
     def with_data(self, data: Any) -> "Record":
         """The same record with other data, which must be what JSON can express."""
@@ -81,13 +82,7 @@ def decode_data(raw: bytes) -> tuple[Any, str]:
     """The value of a record's bytes, and its JSON."""
     try:
         text = raw.decode()
-        # `decode` costs as much again as parsing a small record does: only for text with space
-        # around its value.
-        if text[:1] not in _SPACE:
-            value, end = _decoder.raw_decode(text)
-            if end == len(text):
-                return value, text
-        return _decoder.decode(text), text
+        return parse(text), text
     except (ValueError, RecursionError):
         encoded = binascii.b2a_base64(raw, newline=False).decode()
         return {"base64": encoded}, f'{{"base64":"{encoded}"}}'
@@ -122,8 +117,20 @@ def decode_records(
 
 def decode_record(entry: Entry) -> Record:
     """The record of an entry of the fan-out feed."""
-    number = str(entry.sequence)
-    return _decode(entry.partition_key, entry.data, number, entry.subsequence, entry.arrived_at)
+    data: Any
+    data, text = _UNREAD, ""
+    if entry.is_json:
+        text = entry.data.decode("utf-8", "replace")  # JSON is UTF-8: nothing to replace
+    else:
+        data, text = decode_data(entry.data)
+    return Record(
+        data,
+        text,
+        partition_key=entry.partition_key,
+        sequence_number=str(entry.sequence),
+        subsequence=entry.subsequence,
+        arrived_at=entry.arrived_at,
+    )
 
 
 def _decode(

@@ -24,6 +24,7 @@ ENTRIES = st.builds(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
     st.integers(0, 10**13),
     st.binary(max_size=100),
+    st.booleans(),
 )
 
 

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.contract.fanout import Entry
+from chalicelib.feed.records import Arrival, entries_of
 from session_handler.cursor import After, Horizon
-from session_handler.feeds.records import Record, decode_data, decode_records
+from session_handler.feeds.records import Record, decode_data, decode_record, decode_records
 
 
 def raw(data, sequence=1, key="key"):
@@ -80,6 +82,17 @@ def test_what_is_no_json_is_base64(data):
     value, text = decode_data(data)
     assert set(value) == {"base64"}
     assert json.loads(text) == value
+
+
+@given(st.binary(max_size=50) | JSON_VALUES.map(lambda value: json.dumps(value).encode()))
+def test_both_feeds_say_the_same_of_the_same_bytes(data):
+    direct = only(data)
+    [entry] = entries_of(Arrival("s", 1, "key", 1_700_000_000_123, data))
+    fan_out = decode_record(Entry.decode(entry.encode()))
+    assert fan_out.to_json() == direct.to_json()
+    assert fan_out.data == direct.data
+    changed = [record.with_data([record.data]).to_json() for record in (fan_out, direct)]
+    assert changed[0] == changed[1]
 
 
 @pytest.mark.parametrize("data", [b" 1", b"1\n", b'\t{"a": 1}\r\n'])
