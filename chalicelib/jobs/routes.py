@@ -83,12 +83,12 @@ def delete_job(job: str) -> Response:
 @answering
 def invoke(job: str) -> Response:
     """Have a job run: at once, or at an instant."""
-    request, caller, jobs = routes.current_request, _caller(), _jobs()
+    request, caller = routes.current_request, _caller()
     now = services().outside.now()
     body = json_body(request.raw_body or b"{}", MAX_PARAMETERS_BYTES + _AROUND)
     wanted = parse_invoke(body, request.headers, now)
     key = wanted.idempotency_key
-    draft = jobs.invocations.draft(
+    draft = _jobs().invocations.draft(
         job=job,
         owner=caller.owner,
         parameters=wanted.parameters,
@@ -98,7 +98,7 @@ def invoke(job: str) -> Response:
         at=wanted.at,
         not_after=wanted.not_after,
     )
-    found = jobs.invocations.accept(draft)
+    found = _jobs().invocations.accept(draft)
     if found.key == draft.key:
         return _render(found, 201)
     if not _asks_for_the_same(found, draft):
@@ -141,8 +141,8 @@ def kill_invocation(invocation_id: str) -> Response:
 @answering
 def rerun_invocation(invocation_id: str) -> Response:
     """The same again, as a new invocation."""
-    seen, caller, invocations = _found(invocation_id), _caller(), _jobs().invocations
-    draft = invocations.draft(
+    seen, caller = _found(invocation_id), _caller()
+    draft = _jobs().invocations.draft(
         job=seen.job,
         owner=caller.owner,
         parameters=seen.parameters,
@@ -150,7 +150,7 @@ def rerun_invocation(invocation_id: str) -> Response:
         priority=seen.priority,
         rerun_of=seen.id,
     )
-    return _render(invocations.accept(draft), 201)
+    return _render(_jobs().invocations.accept(draft), 201)
 
 
 @routes.route("/invocations/{invocation_id}/start", methods=["POST"])
@@ -243,12 +243,11 @@ def base_url(request: Any) -> str:
 
 
 def _answer_knocks(event: SQSEvent) -> None:
-    jobs = _jobs()
     for record in event:
         knock = read_knock(record.body)
         if knock.invocation_id is not None:
-            jobs.invocations.came_due(knock.invocation_id)
-        jobs.rounds.run(room_was_made=knock.room_was_made)
+            _jobs().invocations.came_due(knock.invocation_id)
+        _jobs().rounds.run(room_was_made=knock.room_was_made)
 
 
 def _asks_for_the_same(found: Invocation, draft: Invocation) -> bool:

@@ -17,6 +17,10 @@ ROOT = Path(__file__).parents[3]
 CLIENTS = {"dynamodb", "sqs", "ecs", "ec2", "kinesis", "secretsmanager"}
 IMPLEMENTATIONS = {"Learner": "Outcomes", "Stream": "RedisStream"}
 """Protocols, and what the wiring passes for them."""
+GIVEN_BY = {"services": "Services", "relay": "Relay", "_jobs": "Jobs"}
+"""Functions of routes, and what they return."""
+ROOMS = ("SessionsRoom", "JobsRoom")
+"""What the sweep goes through."""
 
 Node = tuple[str, str]
 """Class or module, and the function in it."""
@@ -46,6 +50,7 @@ def read_code() -> Code:
                 _add_class(code, module, statement)
     for name in ("relay_records", "keep_feed_whole"):  # registered only for the fan-out feed
         code.entries[name] = {("chalicelib.feed.routes", name)}
+    code.entries["sweep"] |= {(room, method) for room in ROOMS for method in ("look", "steps")}
     return code
 
 
@@ -96,6 +101,8 @@ def _add_class(code: Code, module: str, definition: ast.ClassDef) -> None:
             types[statement.target.id] = _type_name(statement.annotation)
         if isinstance(statement, ast.FunctionDef):
             _add(code, definition.name, module, statement)
+            if "cached_property" in map(ast.unparse, statement.decorator_list):
+                types[statement.name] = _type_name(statement.returns)
             if statement.name == "__init__":
                 types |= _attributes_of(statement)
 
@@ -152,10 +159,8 @@ def _special(code: Code, owner: str, call: ast.Call) -> Iterator[Node]:
 def _type_of(code: Code, owner: str, value: ast.expr) -> str | None:
     if isinstance(value, ast.Name) and value.id == "self":
         return owner
-    if isinstance(value, ast.Call) and getattr(value.func, "id", "") == "services":
-        return "Services"
-    if isinstance(value, ast.Call) and getattr(value.func, "id", "") == "relay":
-        return "Relay"
+    if isinstance(value, ast.Call):
+        return GIVEN_BY.get(getattr(value.func, "id", ""))
     if isinstance(value, ast.Attribute):
         inner = _type_of(code, owner, value.value)
         return code.attributes.get(inner or "", {}).get(value.attr)
@@ -176,6 +181,6 @@ def _actions(service: str, method: str) -> set[str]:
     operation = _operations[service][method]
     if operation == "TransactWriteItems":  # no action of its own: those of what is in it
         return {"dynamodb:PutItem", "dynamodb:UpdateItem"}
-    if operation == "RunTask":
-        return {"ecs:RunTask", "iam:PassRole"}
+    if operation in {"RunTask", "RegisterTaskDefinition"}:
+        return {f"ecs:{operation}", "iam:PassRole"}
     return {f"{service}:{operation}"}
