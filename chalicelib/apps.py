@@ -13,6 +13,7 @@ from chalicelib.contract import SESSION_PORT, Env
 from chalicelib.errors import ConfigurationError
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
+JOBS_BEGIN_WITH = "job-"
 
 
 @dataclass(frozen=True)
@@ -215,6 +216,8 @@ def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
 def _app_mistakes(where: str, name: str, table: Any) -> list[str]:
     if not NAME.fullmatch(name):
         return [f"{where}: a name is {NAME.pattern}"]
+    if name.startswith(JOBS_BEGIN_WITH):
+        return [f"{where}: names of jobs' task definitions begin with {JOBS_BEGIN_WITH}"]
     if not isinstance(table, Mapping):
         return [f"{where}: not a table"]
     own = {key: value for key, value in table.items() if key not in {"pool", "placement"}}

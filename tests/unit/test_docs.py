@@ -9,6 +9,7 @@ import pytest
 from chalicelib import apps
 from chalicelib.config import VARIABLES
 from chalicelib.contract import Env
+from chalicelib.contract.jobs import JobEnv
 from infra.deploy import settings
 from local.template import load_template
 
@@ -30,6 +31,11 @@ def test_every_variable_of_the_dispatcher_is_described_and_no_other():
 
 def test_every_variable_of_a_container_is_described():
     assert {str(name) for name in Env} <= first_cells("contracts.md", "### Environment")
+
+
+def test_every_variable_of_a_jobs_container_is_described():
+    described = first_cells("contracts.md", "## The container of a job")
+    assert {str(name) for name in JobEnv} <= described
 
 
 def test_every_key_of_the_apps_file_is_described_and_no_other():
