@@ -9,7 +9,7 @@ from chalicelib.contract.jobs import JobEnv
 from usher.cpu import limit_cpu
 from usher.local_superior import LocalSuperior, local_settings
 from usher.log import say
-from usher.processes import HAS_PROC
+from usher.processes import HAS_PROC, end_with_parent
 from usher.protocol import Leave, Limits, announcement
 from usher.wrapper import Place, run_job
 
@@ -43,7 +43,12 @@ def run_as_process(
     }
     os.chdir(project)
     leave = Leave(name, parameters, float(description["timeoutSeconds"]))
-    place = Place(project, description["memory"] if HAS_PROC else None, cpu.join)
+
+    def prepare() -> None:
+        end_with_parent()
+        cpu.join()
+
+    place = Place(project, description["memory"] if HAS_PROC else None, prepare)
     us = os.getpid()
     code = run_job(announcement(settings), LocalSuperior(leave, on_result), place, limits)
     if os.getpid() == us:

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 
+PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 END_SECONDS = 5.0
 HAS_PROC = os.path.exists("/proc/self/stat")
@@ -16,11 +17,20 @@ HAS_PROC = os.path.exists("/proc/self/stat")
 
 def adopt_orphans() -> None:
     """Become the parent of what descendants leave behind, as process 1 is anyway."""
-    if os.getpid() == 1 or sys.platform != "linux":
-        return
-    import ctypes
+    if os.getpid() != 1:
+        _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+def end_with_parent() -> None:
+    """Get SIGKILL when our parent is gone. In a container the kernel ends us all anyway."""
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 def signal_job(leader: int, number: int) -> None:

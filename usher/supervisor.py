@@ -112,7 +112,7 @@ class Supervisor:
             self._look_at_memory(self._orders.memory_mib * MIB, now)
         if self._signals.times_asked > 0 and self._kill_at is None:
             self._begin_to_stop(Stop.ASKED, now)
-        elif self._signals.times_asked > 1 and self._stop is Stop.ASKED:
+        if self._signals.times_asked > 1 and self._stop is Stop.ASKED:
             signal_job(self._pid, signal.SIGKILL)  # asked again: at once
         if now >= self._deadline:
             if self._kill_at is None:

@@ -1,0 +1,142 @@
+"""Jobs that end by themselves, well or not."""
+
+import ctypes
+import os
+import subprocess
+import sys
+import time
+from datetime import date
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+from usher import Job
+
+
+class Echo(Job):
+    """Gives back what it got."""
+
+    class Parameters(BaseModel, extra="forbid"):
+        text: str
+        times: int = Field(default=1, ge=1, le=10)
+
+    def run(self, parameters):
+        for count in range(parameters.times):
+            self.progress((count + 1) / parameters.times, f"{count + 1}")
+        print("echoing", parameters.text)
+        return {"text": parameters.text * parameters.times}
+
+
+class Marks(Job):
+    """Leaves a line for every run in a file: what at most once is measured by."""
+
+    class Parameters(BaseModel):
+        file: str
+
+    def run(self, parameters):
+        with Path(parameters.file).open("a", encoding="utf-8") as file:
+            file.write(f"{os.getpid()}\n")
+
+
+class Looks(Job):
+    """Looks around."""
+
+    def run(self, parameters):
+        known = Path("/proc/self/environ").read_bytes()
+        parents = Path(f"/proc/{os.getppid()}/environ").read_bytes()
+        return {
+            "parameters": parameters,
+            "environment": dict(os.environ),
+            "seesKey": b"the-key" in known + parents,
+            "stdin": sys.stdin.read(),
+            "leadsGroup": os.getpgid(0) == os.getpid(),
+            "threads": len(os.listdir("/proc/self/task")),
+        }
+
+
+class Ends(Job):
+    """Ends in one of many ways."""
+
+    class Parameters(BaseModel):
+        how: str
+        code: int = 0
+
+    def run(self, parameters):
+        return getattr(self, f"_{parameters.how}")(parameters.code)
+
+    def _exits(self, code):
+        sys.exit(code)
+
+    def _exits_with_words(self, code):
+        sys.exit("no more")
+
+    def _exits_hard(self, code):
+        os._exit(code)
+
+    def _raises(self, code):
+        raise LookupError("nobody\nhome")
+
+    def _is_killed(self, code):
+        os.kill(os.getpid(), code)
+        time.sleep(60)
+
+    def _crashes(self, code):
+        ctypes.string_at(0)
+
+    def _returns_too_much(self, code):
+        return "x" * 200_000
+
+    def _returns_no_json(self, code):
+        return {"day": date(2026, 1, 31)}
+
+    def _returns_much(self, code):
+        return "é" * 65_000  # 130,000 bytes of UTF-8
+
+    def _leaves_a_thread(self, code):
+        import threading
+
+        threading.Thread(target=time.sleep, args=(0.3,)).start()
+        return "returned"
+
+
+class Leaves(Job):
+    """Leaves processes behind: zombies, one in the background, one in a session of its own."""
+
+    def run(self, parameters):
+        for _ in range(20):
+            if os.fork() == 0:
+                os._exit(0)
+        near = subprocess.Popen(["sleep", "61.25"])
+        far = subprocess.Popen(["sleep", "61.25"], start_new_session=True)
+        orphan = subprocess.run(
+            ["sh", "-c", "setsid sleep 61.25 >/dev/null 2>&1 & echo $!"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return [near.pid, far.pid, int(orphan.stdout)]
+
+
+class Prints(Job):
+    """Prints as many megabytes as it is told."""
+
+    timeout_seconds = 60
+
+    class Parameters(BaseModel):
+        megabytes: int
+
+    def run(self, parameters):
+        line = "x" * 1023 + "\n"
+        for _ in range(parameters.megabytes * 1024):
+            sys.stdout.write(line)
+        return parameters.megabytes
+
+
+class Chatters(Job):
+    """Tells its progress much more often than anybody wants to hear."""
+
+    def run(self, parameters):
+        for count in range(20_000):
+            self.progress(count / 20_000, f"step {count}")
+        self.progress(2.0, "all" * 1_000)
+        self.progress("nonsense", "the end")
