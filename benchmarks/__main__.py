@@ -17,6 +17,7 @@ from benchmarks.cold import measure_cold, measure_jupyterhub
 from benchmarks.container import measure_container
 from benchmarks.feed import measure_feed
 from benchmarks.function import measure_function
+from benchmarks.jobs import measure_jobs
 from benchmarks.live import measure_live
 from benchmarks.machine import describe
 from benchmarks.run import Run, SkipError
@@ -31,6 +32,7 @@ BENCHMARKS: dict[str, tuple[Callable[[Run], None], str]] = {
     "calls": (measure_calls, "calls a second of the AWS emulation"),
     "feed": (measure_feed, "put to client at 10 to 5,000 records a second; processor time of each"),
     "function": (measure_function, "what a cold start imports, against boto3; the package"),
+    "jobs": (measure_jobs, "one job after the other, and 1,000 through a capacity of 20"),
     "container": (measure_container, "the session container alone; also against Node.js"),
 }
 

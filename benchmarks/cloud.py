@@ -122,8 +122,12 @@ class Cloud:
 
 
 @contextmanager
-def running_cloud(run: Run, runtime: str = "process", **options: Any) -> Iterator[Cloud]:
-    """Start one, and end it: `pool=100` is `--pool 100`.
+def running_cloud(
+    run: Run,
+    runtime: str = "process",
+    **options: Any,
+) -> Iterator[Cloud]:
+    """Start one, and end it: `pool=100` is `--pool 100`; `environment` is the dispatcher's.
 
     It gets a session of its own, because Ctrl-C reaches a whole terminal, and a second signal
     would make it leave things behind.
@@ -132,16 +136,24 @@ def running_cloud(run: Run, runtime: str = "process", **options: Any) -> Iterato
     with tempfile.TemporaryDirectory(prefix="usher-benchmark-") as folder:
         apps = Path(folder) / "apps.toml"
         apps.write_text(APPS, encoding="utf-8")
-        given = {"port": 0, "aws_port": 0, "feed": "none", "runtime": runtime, "apps": apps}
+        given: dict[str, Any] = {
+            "port": 0,
+            "aws_port": 0,
+            "feed": "none",
+            "runtime": runtime,
+            "apps": apps,
+        }
         given |= {"image": f"{MINIMAL_IMAGE}={MINIMAL}", **options}
         command = [sys.executable, "-m", "local", "up"]
+        environment = given.pop("environment", {})
         for name, value in given.items():
             command += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
         log = (Path(folder) / "log").open("w+", encoding="utf-8")
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={key: value for key, value in os.environ.items() if not key.startswith("AWS_")},
+            env={key: value for key, value in os.environ.items() if not key.startswith("AWS_")}
+            | environment,
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,

@@ -21,6 +21,7 @@ from chalicelib.jobs.queues import JobQueues, Knock
 from chalicelib.jobs.records import JobRecords
 from chalicelib.jobs.table import CAPACITY_KEY, InvocationsTable, NoRoom
 from chalicelib.jobs.task_definitions import CONTAINER
+from chalicelib.jobs.turn import Turn
 from chalicelib.metrics import Metrics
 
 STARTS_PER_SECOND = 20
@@ -78,6 +79,7 @@ class Rounds:
         catalog: Catalog,
         queues: JobQueues,
         rate: StartRate,
+        turn: Turn,
         config: Config,
         metrics: Metrics,
         now: Callable[[], float],
@@ -88,12 +90,23 @@ class Rounds:
         self._catalog = catalog
         self._queues = queues
         self._rate = rate
+        self._turn = turn
         self._config = config
         self._metrics = metrics
         self._now = now
 
     def run(self, *, room_was_made: bool = False) -> int:
-        """Launch as many as there is room for, in order. Returns how many it were."""
+        """Launch as many as there is room for, in order, unless somebody else is at it.
+
+        Returns how many it were.
+        """
+        launched = 0
+        for _ in self._turn.rounds():
+            launched += self._round(room_was_made=room_was_made)
+            room_was_made = True  # it may be what the note was left for
+        return launched
+
+    def _round(self, *, room_was_made: bool) -> int:
         launched = 0
         revisions: dict[str, RevisionState] = {}
         turn = policy.candidates(self._waiting(), self._now(), room_was_made=room_was_made)

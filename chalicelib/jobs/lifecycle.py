@@ -223,8 +223,9 @@ def fold_task(invocation: Invocation, attempt: int, change: TaskChange, now: flo
         or invocation.is_waiting
         or invocation.task_arn not in {None, change.task_arn}
         or change.version <= invocation.task_version
+        or (invocation.task_arn is not None and not change.is_stopped)
     ):
-        return invocation
+        return invocation  # of a known task only the end is news
     invocation = fold_launch(invocation, attempt, change, now)
     seen = replace(invocation, task_arn=change.task_arn, task_version=change.version)
     return _fold_stop(seen, change, now) if change.is_stopped else seen

@@ -19,9 +19,11 @@ _log = logging.getLogger("usher.jobs")
 
 @dataclass(frozen=True)
 class Knock:
-    """Look who waits. `invocation_id`: one that may just have come due."""
+    """Look who waits. `invocation_id`: because of whom, if of one."""
 
     invocation_id: str | None = None
+    comes_due: bool = False
+    """It was deferred, and its time has come."""
     room_was_made: bool = False
     """Something ended, so there is room for the one at the head."""
 
@@ -54,7 +56,11 @@ class JobQueues:
 
 def message_of(knock: Knock) -> dict[str, Any]:
     """A knock as its message's body has it."""
-    return {"invocation": knock.invocation_id, "roomWasMade": knock.room_was_made}
+    return {
+        "invocation": knock.invocation_id,
+        "comesDue": knock.comes_due,
+        "roomWasMade": knock.room_was_made,
+    }
 
 
 def read_knock(body: str) -> Knock:
@@ -62,6 +68,7 @@ def read_knock(body: str) -> Knock:
     message = json.loads(body)
     match message:
         case {"invocation": str() | None as invocation_id}:
-            return Knock(invocation_id, bool(message.get("roomWasMade")))
+            due, room = bool(message.get("comesDue")), bool(message.get("roomWasMade"))
+            return Knock(invocation_id, due, room)
         case _:
             raise ValueError(f"not a message of the queues of jobs: {body[:100]}")

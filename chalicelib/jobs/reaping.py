@@ -104,7 +104,7 @@ def plan_reaping(
                 yield StopOrphan(task)
             continue
         seen[invocation.id] = task
-        if invocation.task_arn is None or task.version > invocation.task_version:
+        if invocation.task_arn is None or task.is_stopped:
             yield Observe(task)
     for invocation in by_id.values():
         action = _overdue(invocation, seen.get(invocation.id), now)

@@ -100,7 +100,7 @@ def invoke(job: str) -> Response:
     )
     found = _jobs().invocations.accept(draft)
     if found.key == draft.key:
-        return _render(found, 201)
+        return _created(found)
     if not _asks_for_the_same(found, draft):
         raise ConflictError("this Idempotency-Key was sent with another request")
     return _render(found)
@@ -150,7 +150,7 @@ def rerun_invocation(invocation_id: str) -> Response:
         priority=seen.priority,
         rerun_of=seen.id,
     )
-    return _render(_jobs().invocations.accept(draft), 201)
+    return _created(_jobs().invocations.accept(draft))
 
 
 @routes.route("/invocations/{invocation_id}/start", methods=["POST"])
@@ -245,7 +245,7 @@ def base_url(request: Any) -> str:
 def _answer_knocks(event: SQSEvent) -> None:
     for record in event:
         knock = read_knock(record.body)
-        if knock.invocation_id is not None:
+        if knock.invocation_id is not None and knock.comes_due:
             _jobs().invocations.came_due(knock.invocation_id)
         _jobs().rounds.run(room_was_made=knock.room_was_made)
 
@@ -259,10 +259,15 @@ def _found(invocation_id: str) -> Invocation:
     return _jobs().invocations.get(parse_invocation_id(invocation_id), _caller())
 
 
+def _created(invocation: Invocation) -> Response:
+    """A new one. Why it waits is not looked up: it has hardly begun to."""
+    headers = {"Location": f"/invocations/{invocation.id}"}
+    return answer(show_invocation(invocation, None), 201, headers)
+
+
 def _render(invocation: Invocation, status: int = 200) -> Response:
     waiting = _jobs().invocations.why_it_waits(invocation)
-    headers = {"Location": f"/invocations/{invocation.id}"} if status == 201 else {}
-    return answer(show_invocation(invocation, waiting), status, headers)
+    return answer(show_invocation(invocation, waiting), status)
 
 
 def _jobs() -> Jobs:

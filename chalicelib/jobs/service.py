@@ -125,7 +125,9 @@ class Invocations:
         self._metrics.count("jobs_accepted", job=draft.job, priority=draft.priority.value)
         if written.state is State.SCHEDULED:
             queue = jobs_queue(self._config.stage, written.priority)
-            self._clock.wake_at(written.at or 0, message_of(Knock(written.id)), queue)
+            self._clock.wake_at(
+                written.at or 0, message_of(Knock(written.id, comes_due=True)), queue
+            )
             return written
         return self.send(written)
 

@@ -16,6 +16,7 @@ from chalicelib.jobs.records import JobRecords
 from chalicelib.jobs.service import Clock, Invocations, Secrets
 from chalicelib.jobs.sweep import JobsRoom
 from chalicelib.jobs.table import InvocationsTable
+from chalicelib.jobs.turn import Turn
 from chalicelib.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def build_jobs(
         catalog=catalog,
         queues=queues,
         rate=rate,
+        turn=Turn(clients.dynamodb, config.jobs_table, now),
         config=config,
         **shared,
     )
