@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,12 +19,15 @@ from benchmarks.container import LISTING, measure_bare_sender
 from benchmarks.processes import cpu_seconds, pss_mib
 from benchmarks.run import ROOT, Run, SkipError
 from benchmarks.websocket import Address, WebSocket, connect
+from local.listings import demo_updates
 from local.redis_server import find_program
 from tests.kinesis_server import FakeKinesis
 from tests.redis_feed import FeedWriter, RedisProcess
 from tests.session_process import SessionProcess
 
 RATES = (10, 1_000, 5_000)
+BARE, CPU = "floor: bare send loop", "µs of CPU a record"
+
 TICK_SECONDS = 0.005
 """Records of a rate are put in portions so far apart, each record with its own instant."""
 
@@ -50,6 +54,7 @@ def measure_feed(run: Run) -> None:
             run.say(f"feed: direct at {rate} records a second")
             _add(run, rate, "direct", _direct_latencies(rate, seconds))
         _measure_throughput(run, server)
+        _measure_compression(run, server)
 
 
 def produce(put_all: Callable[[list[Any]], None], rate: int, seconds: float) -> None:
@@ -106,52 +111,93 @@ def _latencies(websocket: WebSocket) -> list[float]:
             found.append((now - record["data"]["putAt"]) * 1000)
 
 
+class Rounds:
+    """What several rounds found of one group: a series for each kind, in the order of the first."""
+
+    def __init__(self, run: Run, group: str) -> None:
+        self._run = run
+        self._group = group
+        self._found: dict[tuple[str, str, str | None], list[float]] = {}
+
+    def add(self, what: str, unit: str, value: float, floor: str | None = None) -> None:
+        self._found.setdefault((what, unit, floor), []).append(value)
+
+    def report(self) -> None:
+        for (what, unit, floor), values in self._found.items():
+            self._run.report.add(self._group, what, unit, values, floor)
+
+
 def _measure_throughput(run: Run, server: RedisProcess) -> None:
-    group, count = "one container, all at once", run.many(100_000, 2_000)
+    rounds, count = Rounds(run, "one container, all at once"), run.many(100_000, 2_000)
     for _ in range(run.many(3, 1)):
         run.say(f"feed: {count} records at once")
-        floor = measure_bare_sender(count)
-        run.report.add(group, "floor: bare send loop", "µs of CPU a record", [floor * 100])
-        _measure_fanout_backlog(run, group, server, count)
-        _measure_direct_backlog(run, group, count)
+        rounds.add(BARE, CPU, measure_bare_sender(count) * 100)
+        _measure_fanout_backlog(rounds, server, count)
+        _measure_direct_backlog(rounds, count)
+    rounds.report()
 
 
-def _measure_fanout_backlog(run: Run, group: str, server: RedisProcess, count: int) -> None:
+def _measure_fanout_backlog(rounds: Rounds, server: RedisProcess, count: int) -> None:
     writer = FeedWriter(server, f"backlog-{time.monotonic_ns()}")
     url = server.url(writer.stream)
     with _client(FEED_URL=url) as (session, _):
-        run.report.add(group, "fan-out: memory of a session", "MiB", [pss_mib(session.process.pid)])
+        rounds.add("fan-out: memory of a session", "MiB", pss_mib(session.process.pid))
     cursor = _cursor_of(FEED_URL=url)
     for _ in range(count // 500):
         writer.put_all([LISTING] * 500)
-    with _client(cursor=cursor, FEED_URL=url) as (session, websocket):
-        _drain(run, (group, "fan-out"), session, websocket, count // 500 * 500)
+    with _client(cursor=cursor, FEED_URL=url) as client:
+        _drain(rounds, "fan-out", client, count // 500 * 500, floor=BARE)
     server.connect().call("DEL", writer.keys.records)
 
 
-def _measure_direct_backlog(run: Run, group: str, count: int) -> None:
+def _measure_direct_backlog(rounds: Rounds, count: int) -> None:
     with FakeKinesis() as kinesis:
         cursor = _cursor_of(kinesis)
         for _ in range(count):
             kinesis.put(LISTING)
-        with _client(kinesis, cursor) as (session, websocket):
-            memory = pss_mib(session.process.pid)
-            run.report.add(group, "direct: memory of a session", "MiB", [memory])
-            _drain(run, (group, "direct"), session, websocket, count)
+        with _client(kinesis, cursor) as client:
+            rounds.add("direct: memory of a session", "MiB", pss_mib(client[0].process.pid))
+            _drain(rounds, "direct", client, count, floor=BARE)
+
+
+def _measure_compression(run: Run, server: RedisProcess) -> None:
+    """The same updates without and with permessage-deflate; they differ, as real ones do."""
+    rounds, count = Rounds(run, "permessage-deflate"), run.many(50_000, 2_000)
+    records = list(islice(demo_updates(seed=1), count))
+    writer = FeedWriter(server, "compression")
+    url = server.url(writer.stream)
+    cursor = _cursor_of(FEED_URL=url)
+    for start in range(0, count, 500):
+        writer.put_all(records[start : start + 500])
+    for _ in range(run.many(3, 1)):
+        run.say(f"feed: {count} records without and with compression")
+        for way, floor in (("none", None), ("deflate", "none: a record")):
+            with _client(cursor=cursor, FEED_URL=url, COMPRESSION=way) as client:
+                _drain(rounds, way, client, count, floor=floor)
+                session, websocket = client
+                rounds.add(f"{way}: on the wire", "bytes a record", websocket.taken_bytes / count)
+                rounds.add(f"{way}: memory afterwards", "MiB", pss_mib(session.process.pid))
+    rounds.report()
+    server.connect().call("DEL", writer.keys.records)
 
 
 def _drain(
-    run: Run, what: tuple[str, str], session: SessionProcess, websocket: WebSocket, count: int
+    rounds: Rounds,
+    what: str,
+    client: tuple[SessionProcess, WebSocket],
+    count: int,
+    *,
+    floor: str | None,
 ) -> None:
     """Receive a backlog; processor time and records a second. Counts without parsing."""
-    (group, feed), pid, received = what, session.process.pid, 0
+    (session, websocket), received = client, 0
+    pid = session.process.pid
     before, began = cpu_seconds(pid), time.perf_counter()
     while received < count:
         received += websocket.receive().count('"sequenceNumber":')
     used, took = cpu_seconds(pid) - before, time.perf_counter() - began
-    floor = "floor: bare send loop"
-    run.report.add(group, f"{feed}: a record", "µs of CPU a record", [used / count * 1e6], floor)
-    run.report.add(group, f"{feed}: records", "1/s", [count / took])
+    rounds.add(f"{what}: a record", CPU, used / count * 1e6, floor)
+    rounds.add(f"{what}: records", "1/s", count / took)
 
 
 def _cursor_of(kinesis: FakeKinesis | None = None, **environment: str) -> str:
@@ -171,7 +217,8 @@ def _client(
     with SessionProcess(kinesis, **environment) as session:
         url = urlsplit(session.until_ready().url)
         path = url.path + (f"?cursor={cursor}" if cursor else "")
-        websocket = connect(Address(str(url.hostname), int(url.port or 0), path))
+        address = Address(str(url.hostname), int(url.port or 0), path)
+        websocket = connect(address, deflate=environment.get("COMPRESSION") == "deflate")
         try:
             if greeted:
                 websocket.receive()

@@ -6,6 +6,7 @@ import random
 import socket
 import threading
 import time
+import zlib
 from base64 import b64encode
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ SECONDS = 60.0
 
 _FIRST_PAUSE_SECONDS = 0.001
 _TEXT, _PING, _PONG = 1, 9, 10
+_COMPRESSED, _END_OF_MESSAGE = 0x40, b"\x00\x00\xff\xff"
+"""RFC 7692: the first reserved bit, and what a sender leaves out at the end of each message."""
 
 
 class RefusedError(Exception):
@@ -35,6 +38,9 @@ class WebSocket:
     def __init__(self, connection: socket.socket, received: bytes) -> None:
         self._connection = connection
         self._received = received
+        self._inflate = zlib.decompressobj(-zlib.MAX_WBITS).decompress
+        self.taken_bytes = 0
+        """Of frames, as they came over the wire."""
 
     def receive(self) -> str:
         """The next text message. Raises OSError at the end."""
@@ -54,6 +60,8 @@ class WebSocket:
         elif length == 127:
             length = int.from_bytes(self._take(8), "big")
         payload = self._take(length)
+        if first & _COMPRESSED:
+            payload = self._inflate(payload + _END_OF_MESSAGE)
         if first & 15 == _PING:  # masked with nothing, which is a mask too
             self._connection.sendall(bytes([0x80 | _PONG, 0x80 | length]) + bytes(4) + payload)
         return payload.decode() if first & 15 == _TEXT else None
@@ -78,25 +86,31 @@ class WebSocket:
                 raise ConnectionResetError("the websocket ended")
             self._received += data
         taken, self._received = self._received[:count], self._received[count:]
+        self.taken_bytes += count
         return taken
 
 
-def connect(address: Address) -> WebSocket:
-    """Open a websocket in one try. Raises OSError, RefusedError."""
+def connect(address: Address, *, deflate: bool = False) -> WebSocket:
+    """Open a websocket in one try, offering compression with `deflate`.
+
+    Raises OSError, RefusedError.
+    """
     connection = socket.create_connection((address.host, address.port), SECONDS)
     try:
-        return WebSocket(connection, _shake_hands(connection, address))
+        return WebSocket(connection, _shake_hands(connection, address, deflate))
     except BaseException:
         connection.close()
         raise
 
 
-def _shake_hands(connection: socket.socket, address: Address) -> bytes:
+def _shake_hands(connection: socket.socket, address: Address, deflate: bool) -> bytes:
     """What came after the answer already. Raises OSError, RefusedError."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n" if deflate else ""
     connection.sendall(
         f"GET {address.path} HTTP/1.1\r\nHost: {address.host}:{address.port}\r\n"
         "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        f"{offer}"
         f"Sec-WebSocket-Key: {b64encode(os.urandom(16)).decode()}\r\n\r\n".encode()
     )
     head = b""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 _INCOMPLETE = object()
 _CRLF = b"\r\n"
-_BULK, _ARRAY = b"$*"
+_BULK, _ARRAY, _INTEGER, _TEXT, _ERROR = b"$*:+-"
 
 MAX_LINE_BYTES = 64 * 1024
 MOST_SIZES = 512
@@ -80,25 +80,23 @@ class Parser:
 
     def _next(self, buffer: bytes, at: int) -> tuple[Any, int]:
         """A whole reply and where it ends, or where to go on with more."""
-        stack, sizes = self._open, self._sizes
+        stack, sizes, find, held = self._open, self._sizes, buffer.find, len(buffer)
         while True:
-            end = buffer.find(_CRLF, at)
+            end = find(_CRLF, at)
             if end < 0:
-                self._want_line(len(buffer) - at)
+                self._want_line(held - at)
                 return _INCOMPLETE, at
-            kind, begin = buffer[at], end + 2
+            kind, begin, line = buffer[at], end + 2, buffer[at + 1 : end]
             value: Any = None
             if kind == _BULK:
-                line = buffer[at + 1 : end]
                 size = sizes[line] if line in sizes else self._learn(line)
                 if size >= 0:
                     end = begin + size
-                    if len(buffer) < end + 2:
+                    if held < end + 2:
                         self._wanted = end + 2 - at
                         return _INCOMPLETE, at
                     value, begin = buffer[begin:end], end + 2
             elif kind == _ARRAY:
-                line = buffer[at + 1 : end]
                 size = sizes[line] if line in sizes else self._learn(line)
                 if size > 0:
                     at = begin
@@ -106,7 +104,7 @@ class Parser:
                     continue
                 value = [] if size == 0 else None
             else:
-                value = _simple(buffer[at : at + 1], buffer[at + 1 : end])
+                value = _simple(kind, line)
             at = begin
             while stack:
                 items, size = stack[-1]
@@ -129,12 +127,12 @@ class Parser:
         self._wanted = held + 1
 
 
-def _simple(kind: bytes, line: bytes) -> Any:
-    if kind == b":":
+def _simple(kind: int, line: bytes) -> Any:
+    if kind == _INTEGER:
         return _number(line)
-    if kind == b"+":
+    if kind == _TEXT:
         return line
-    if kind == b"-":
+    if kind == _ERROR:
         return ErrorReply(line.decode("utf-8", "replace"))
     raise RespError("the answer is not RESP")
 

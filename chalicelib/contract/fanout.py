@@ -21,6 +21,7 @@ from its beginning and passes over what it has delivered. Pure.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -113,6 +114,10 @@ class Position(NamedTuple):
         return cls(int(found[1]), int(found[2]))
 
 
+_position = lru_cache(maxsize=32)(Position.parse)
+"""An entry's position comes again as the previous one of the next entry of its shard."""
+
+
 class Entry(NamedTuple):
     """One record, or one part of an aggregated record, in the stream."""
 
@@ -160,12 +165,12 @@ class Entry(NamedTuple):
         json_text = values.get(JSON_FIELD)
         try:
             shard, position, previous, arrived_at, key = values[b"h"].split(b" ", 4)
-            sequence, subsequence = Position.parse(position)
+            sequence, subsequence = _position(position)
             return cls(
                 shard.decode(),
                 sequence,
                 subsequence,
-                Position.parse(previous) if previous else None,
+                _position(previous) if previous else None,
                 key.decode(),
                 int(arrived_at),
                 values[DATA_FIELD] if json_text is None else json_text,
