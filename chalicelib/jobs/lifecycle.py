@@ -161,8 +161,7 @@ def grant(
     if attempt != invocation.attempt:
         return Refused(f"attempt {attempt} is over, the current one is {invocation.attempt}")
     if invocation.fence is not None:
-        mine = invocation.fence.process == process and not invocation.has_ended
-        return invocation if mine else Refused("leave was given before")
+        return _granted_before(invocation, process)
     if invocation.state not in UNFENCED:
         return Refused(f"nothing may start while it is {invocation.state}")
     if invocation.task_arn is not None and task_arn not in {None, invocation.task_arn}:
@@ -179,6 +178,15 @@ def grant(
         refusals=0,
         next_try_at=None,
     )
+
+
+def _granted_before(invocation: Invocation, process: str) -> Invocation | Refused:
+    """The same answer again for who did not hear it; no start after a kill that came since."""
+    if invocation.fence is None or invocation.fence.process != process:
+        return Refused("leave was given before")
+    if invocation.state is not State.STARTED:
+        return Refused(f"nothing may start while it is {invocation.state}")
+    return invocation
 
 
 def fold_progress(
