@@ -10,8 +10,8 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from chalicelib import logs
@@ -46,6 +46,8 @@ class Clients:
     sqs: Any
     ecs: Any
     ec2: Any
+    rare: Callable[[str], Any]
+    """Gives the client of a service that few calls need, made when it is first needed."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,6 @@ class Services:
             rate=self.rate,
             metrics=self.metrics,
             chance=SystemChance(),
-            clock=SweepOnly(),
             now=self.outside.now,
         )
 
@@ -98,7 +99,7 @@ class Services:
         """The sweep of everything that has tasks."""
         from chalicelib.ecs.sweep import Sweep
 
-        return Sweep(self.launcher, [self.room, self.jobs.room])
+        return Sweep(self.launcher, [self.room, self.jobs.room, self.jobs.schedules])
 
     def on_task_change(self, change: "TaskChange") -> None:
         """ECS says something of a task: whose it is, `started_by` says."""
@@ -115,13 +116,6 @@ class Services:
             self.table.answered("health")
         except (BotoCoreError, ClientError) as error:
             raise UnavailableError(f"the table of sessions does not answer: {error}") from error
-
-
-class SweepOnly:
-    """Nobody knocks: the sweep looks who has come due."""
-
-    def wake_at(self, at: float, message: object, queue: str) -> None:
-        """Leave it to the sweep."""
 
 
 class SystemChance:
@@ -169,7 +163,12 @@ def clients_for(config: Config) -> Clients:
         user_agent="usher",  # botocore composes its own anew for each call, a tenth of its time
     )
     session = boto3.session.Session(region_name=config.region)
-    return Clients(*(session.client(f.name, config=settings) for f in fields(Clients)))
+
+    @cache
+    def client(service: str) -> Any:
+        return session.client(service, config=settings)
+
+    return Clients(client("dynamodb"), client("sqs"), client("ecs"), client("ec2"), rare=client)
 
 
 def build(

@@ -68,11 +68,17 @@ def parse_invoke(body: Any, headers: Mapping[str, str], now: float) -> Invoke:
         raise BadRequestError("at: at most a year ahead")
     if not_after is not None and not_after <= max(now, at or 0):
         raise BadRequestError("notAfter: later than now, and than at")
+    key = parse_idempotency_key(headers)
+    parameters = check_size(document.get("parameters"), MAX_PARAMETERS_BYTES, "parameters")
+    return Invoke(parameters, at, parse_priority(document), not_after, key)
+
+
+def parse_idempotency_key(headers: Mapping[str, str]) -> str | None:
+    """What makes a repeated request recognisable. Raises BadRequestError."""
     key = headers.get("idempotency-key")
     if key is not None and not _KEY.fullmatch(key):
         raise BadRequestError("Idempotency-Key: 1 to 128 printable ASCII characters, no spaces")
-    parameters = check_size(document.get("parameters"), MAX_PARAMETERS_BYTES, "parameters")
-    return Invoke(parameters, at, parse_priority(document), not_after, key)
+    return key
 
 
 def parse_listing(query: Mapping[str, str], now: float) -> Listing:

@@ -43,8 +43,8 @@ class Secrets(Protocol):
 class Clock(Protocol):
     """Somebody who sends a message later."""
 
-    def wake_at(self, at: float, message: Mapping[str, Any], queue: str) -> None:
-        """Have the message in the queue at an instant, or a little later."""
+    def wake_at(self, at: float, message: Mapping[str, Any], queue: str) -> bool:
+        """Have the message in the queue at an instant, or a little later; whether it will be."""
 
 
 class Invocations:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.config import Config, jobs_queue
@@ -9,11 +10,15 @@ from chalicelib.ecs.deployed import Revisions
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.start_rate import StartRate
 from chalicelib.jobs.catalog import Catalog
+from chalicelib.jobs.clock import Clock
 from chalicelib.jobs.launching import Rounds
+from chalicelib.jobs.logs import JobLogs
 from chalicelib.jobs.model import Priority
 from chalicelib.jobs.queues import JobQueues
 from chalicelib.jobs.records import JobRecords
-from chalicelib.jobs.service import Clock, Invocations, Secrets
+from chalicelib.jobs.schedules import Schedules
+from chalicelib.jobs.schedules_table import SchedulesTable
+from chalicelib.jobs.service import Invocations, Secrets
 from chalicelib.jobs.sweep import JobsRoom
 from chalicelib.jobs.table import InvocationsTable
 from chalicelib.jobs.turn import Turn
@@ -32,6 +37,8 @@ class Jobs:
     invocations: Invocations
     rounds: Rounds
     room: JobsRoom
+    schedules: Schedules
+    logs: JobLogs
 
 
 def build_jobs(
@@ -43,7 +50,6 @@ def build_jobs(
     rate: StartRate,
     metrics: Metrics,
     chance: Secrets,
-    clock: Clock,
     now: Callable[[], float],
 ) -> Jobs:
     """Build everything for `config`. Opens no connection yet."""
@@ -63,6 +69,7 @@ def build_jobs(
         config=config,
         **shared,
     )
+    clock = Clock(clients.sqs, partial(clients.rare, "scheduler"), config.stage, now)
     invocations = Invocations(
         records=records,
         launcher=launcher,
@@ -81,4 +88,12 @@ def build_jobs(
         config=config,
         **shared,
     )
-    return Jobs(table, catalog, invocations, rounds, room)
+    schedules = Schedules(
+        table=SchedulesTable(clients.dynamodb, config.jobs_table),
+        invocations=invocations,
+        clock=clock,
+        config=config,
+        now=now,
+    )
+    logs = JobLogs(partial(clients.rare, "logs"), config.jobs_log_group)
+    return Jobs(table, catalog, invocations, rounds, room, schedules, logs)

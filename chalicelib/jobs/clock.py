@@ -1,0 +1,106 @@
+"""Has a message in a queue when it is time: by SQS's delay if that is soon, else by EventBridge.
+
+SQS is to the second and delays by fifteen minutes at most; EventBridge Scheduler takes any time,
+and may be a minute late.
+"""
+
+import json
+import logging
+import math
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+MOST_DELAY_SECONDS = 900
+"""Of SQS's DelaySeconds."""
+
+_log = logging.getLogger("usher.jobs")
+
+
+class Clock:
+    """Sends messages later. What cannot be arranged is logged: the sweep stands in for it."""
+
+    def __init__(
+        self,
+        sqs: Any,
+        scheduler: Callable[[], Any],
+        stage: str,
+        now: Callable[[], float],
+    ) -> None:
+        """`scheduler()` gives the boto3 client: most never need it, and it costs time to make."""
+        self._sqs = sqs
+        self._scheduler = scheduler
+        self._group = f"usher-{stage}"
+        self._now = now
+        self._queues: dict[str, tuple[str, str]] = {}
+
+    def wake_at(
+        self, at: float, message: Mapping[str, Any], queue: str, name: str | None = None
+    ) -> bool:
+        """Have the message in the queue at an instant, or a little later; whether it will be.
+
+        `name` is that of the one-time schedule, where it takes one: another wake of this name takes
+        the place of the first. Without it, it follows from queue and message.
+        """
+        body = json.dumps(message)
+        name = name or sha256(f"{queue}\0{body}".encode()).hexdigest()[:48]
+        try:
+            url, arn = self._queue(queue)
+            delay = math.ceil(at - self._now())
+            if delay <= MOST_DELAY_SECONDS:
+                self._sqs.send_message(QueueUrl=url, MessageBody=body, DelaySeconds=max(0, delay))
+            else:
+                self._put(self._one_time(name, at, body, arn))
+        except (BotoCoreError, ClientError) as error:
+            _log.warning("left to the sweep: %s cannot be sent at %s: %s", body, at, error)
+            return False
+        return True
+
+    def forget(self, name: str) -> None:
+        """Take away the one-time schedule of this name, if there is one."""
+        try:
+            self._scheduler().delete_schedule(Name=name, GroupName=self._group)
+        except (BotoCoreError, ClientError) as error:
+            if not _is(error, "ResourceNotFoundException"):
+                _log.warning("the one-time schedule %s stays, and wakes nobody: %s", name, error)
+
+    def _put(self, wanted: Mapping[str, Any]) -> None:
+        try:
+            self._scheduler().create_schedule(**wanted)
+        except ClientError as error:
+            if not _is(error, "ConflictException"):
+                raise
+            self._scheduler().update_schedule(**wanted)
+
+    def _one_time(self, name: str, at: float, body: str, queue_arn: str) -> dict[str, Any]:
+        _, partition, _, _, account, _ = queue_arn.split(":")
+        instant = datetime.fromtimestamp(math.ceil(at), UTC)
+        return {
+            "Name": name,
+            "GroupName": self._group,
+            "ScheduleExpression": f"at({instant:%Y-%m-%dT%H:%M:%S})",
+            "ScheduleExpressionTimezone": "UTC",
+            "FlexibleTimeWindow": {"Mode": "OFF"},
+            "ActionAfterCompletion": "DELETE",
+            "Target": {
+                "Arn": queue_arn,
+                "RoleArn": f"arn:{partition}:iam::{account}:role/{self._group}-scheduler",
+                "Input": body,
+            },
+        }
+
+    def _queue(self, name: str) -> tuple[str, str]:
+        """URL and ARN of a queue."""
+        if name not in self._queues:
+            url = self._sqs.get_queue_url(QueueName=name)["QueueUrl"]
+            names = ["QueueArn"]
+            told = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)
+            self._queues[name] = str(url), str(told["Attributes"]["QueueArn"])
+        return self._queues[name]
+
+
+def _is(error: Exception, code: str) -> bool:
+    return isinstance(error, ClientError) and error.response["Error"]["Code"] == code

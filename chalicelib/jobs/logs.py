@@ -1,0 +1,91 @@
+"""What the containers of jobs printed, from CloudWatch Logs, page by page.
+
+The stream of a task is found by job and task: `{job}/job/{task id}`; the first line in it says the
+invocation.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from chalicelib.errors import BadRequestError
+
+CONTAINER = "job"
+"""Name of the one container of a job's task."""
+MAX_LIMIT = 1_000
+DEFAULT_LIMIT = 500
+MAX_PAGE_BYTES = 1024 * 1024
+"""CloudWatch gives no more in one page, and API Gateway passes on ten times that."""
+
+_TOKEN = re.compile(r"[\w/+=:.-]{1,256}")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line, and when it arrived, in seconds since 1970."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True)
+class LogPage:
+    """Lines in order. `next_token` leads on, also when there is nothing more for now."""
+
+    lines: tuple[Line, ...]
+    next_token: str | None
+    is_last: bool
+    """Whether nothing more was there."""
+
+
+class JobLogs:
+    """The logs of jobs through a boto3 client of CloudWatch Logs."""
+
+    def __init__(self, logs: Callable[[], Any], group: str) -> None:
+        """`logs()` gives the client: most never need it, and it costs time to make."""
+        self._logs = logs
+        self._group = group
+
+    def page(
+        self, job: str, task_arn: str | None, next_token: str | None, limit: int = DEFAULT_LIMIT
+    ) -> LogPage:
+        """The lines after `next_token`, or the first ones; at most `limit`.
+
+        A task that has printed nothing yet has no stream: no lines, and no error.
+        Raises BadRequestError for a token that is none.
+        """
+        if next_token is not None and not _TOKEN.fullmatch(next_token):
+            raise BadRequestError("next: as the page before said")
+        if task_arn is None:
+            return LogPage((), next_token, is_last=True)
+        query = {
+            "logGroupName": self._group,
+            "logStreamName": stream_of(job, task_arn),
+            "startFromHead": True,
+            "limit": max(1, min(limit, MAX_LIMIT)),
+        }
+        if next_token is not None:
+            query["nextToken"] = next_token
+        try:
+            answer = self._logs().get_log_events(**query)
+        except ClientError as error:
+            match error.response["Error"]["Code"]:
+                case "ResourceNotFoundException":
+                    return LogPage((), next_token, is_last=True)
+                case "InvalidParameterException" if next_token is not None:
+                    raise BadRequestError("next: as the page before said") from error
+            raise
+        lines = tuple(
+            Line(event["timestamp"] / 1000, event["message"]) for event in answer["events"]
+        )
+        following = answer["nextForwardToken"]
+        # CloudWatch may give an empty page in the middle: the end is where the token stays.
+        return LogPage(lines, following, is_last=following == next_token)
+
+
+def stream_of(job: str, task_arn: str) -> str:
+    """The stream of a task: prefix, container, task id."""
+    return f"{job}/{CONTAINER}/{task_arn.rpartition('/')[2]}"
