@@ -220,6 +220,7 @@ class Executor:
             images={name: self._value(v) for name, v in step.images.items()},
             roles={name: self._value(v) for name, v in step.roles.items()},
             log_group=self._value(step.log_group),
+            feed_url=step.feed_url,
         )
         for arn in changed or ["nothing to change"]:
             self._outside.say(f"  {arn}")

@@ -22,6 +22,9 @@ FOUNDATION = "infra/foundation.yaml"
 AT_IMPORT = {"AuthMode": "AUTH_MODE", "UserPoolArns": "USER_POOL_ARNS"}
 """Parameters that app.py has to know while Chalice reads it: they shape the API itself."""
 
+FAN_OUT = "rediss://valkey.invalid:6379/updates"
+"""A fan-out feed whose address the template knows; wherever it stands, only the kind counts."""
+
 
 def plan_deploy(settings: Settings, content: str) -> tuple[Step, ...]:
     """A deployment. `content` is the hash of all that goes into the session image.
@@ -48,8 +51,11 @@ def plan_deploy(settings: Settings, content: str) -> tuple[Step, ...]:
             stage=settings.stage,
             architecture=settings.architecture,
             images={IMAGE_NAME: Later("image"), **settings.images},
-            roles={"execution": Later(f"{main}.ExecutionRoleArn")}
-            | ({} if settings.uses_fan_out else {"session": Later(f"{main}.SessionRoleArn")}),
+            roles={
+                "execution": Later(f"{main}.ExecutionRoleArn"),
+                "session": Later(f"{main}.SessionRoleArn"),
+            },
+            feed_url=FAN_OUT if settings.uses_fan_out else "",
             log_group=Later(f"{main}.SessionLogs"),
         ),
         WaitForHosts("hosts and pools", settings.stage, _hosts(settings)),
@@ -86,8 +92,8 @@ def _package(settings: Settings) -> Package:
         for parameter, name in AT_IMPORT.items()
         if parameter in settings.parameters
     }
-    if settings.uses_fan_out:  # the address comes from the template; here only the kind counts
-        environment["FEED_URL"] = "rediss://valkey.invalid:6379/updates"
+    if settings.uses_fan_out:
+        environment["FEED_URL"] = FAN_OUT
     return Package(
         "functions",
         stage=settings.stage,

@@ -25,6 +25,7 @@ def register(
     images: Mapping[str, str],
     roles: Mapping[str, str],
     log_group: str,
+    feed_url: str,
 ) -> list[str]:
     """ARNs of the new revisions. Raises DeployError for an app whose image no registry has."""
     deployment = Deployment(region, log_group, roles["execution"], architecture)
@@ -34,7 +35,8 @@ def register(
             app,
             stage=stage,
             image=_image(app, images),
-            task_role_arn=roles.get("session"),
+            task_role_arn=roles["session"],
+            feed_url=feed_url,
             deployment=deployment,
         )
         content = content_of(request)

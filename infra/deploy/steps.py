@@ -119,8 +119,10 @@ class RegisterTaskDefinitions:
     architecture: str
     images: Mapping[str, Value]
     roles: Mapping[str, Value] = field(default_factory=dict)
-    """`session` (absent with the fan-out feed) and `execution`."""
+    """`execution`, and `session` for the apps whose feed needs it."""
     log_group: Value = ""
+    feed_url: str = ""
+    """The deployment's, as far as its kind counts."""
 
     def commands(self) -> list[str]:
         return [

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from chalicelib.contract.fanout import is_fanout
 from infra.deploy.__main__ import load_settings
 from infra.deploy.context import build_context, content_hash
 from infra.deploy.finish import finish
@@ -66,11 +67,13 @@ def test_an_image_is_named_by_its_content():
     assert "--platform" in image.build
 
 
-def test_sessions_of_the_fan_out_feed_get_no_role():
+def test_the_kind_of_feed_decides_who_gets_a_role():
     direct = plan_deploy(SETTINGS, "abc")
     fan_out = plan_deploy(Settings("dev", "r", parameters={"Feed": "valkey"}), "abc")
-    assert set(step(direct, RegisterTaskDefinitions).roles) == {"execution", "session"}
-    assert set(step(fan_out, RegisterTaskDefinitions).roles) == {"execution"}
+    for plan in (direct, fan_out):  # an app may have a feed of its own, which needs one
+        assert set(step(plan, RegisterTaskDefinitions).roles) == {"execution", "session"}
+    assert not is_fanout(step(direct, RegisterTaskDefinitions).feed_url)
+    assert is_fanout(step(fan_out, RegisterTaskDefinitions).feed_url)
     assert step(fan_out, Package).environment["FEED_URL"].startswith("rediss://")
     assert "FEED_URL" not in step(direct, Package).environment
 
