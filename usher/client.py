@@ -1,7 +1,8 @@
 """The dispatcher's HTTP API for jobs, in Python.
 
-Every request may arrive twice without harm: `invoke` and `rerun` carry an Idempotency-Key, the
-others are of that kind. So all are repeated after 429, 5xx and lost connections.
+Requests are repeated after 429, 5xx and lost connections, as they may arrive twice without harm:
+`invoke` carries an Idempotency-Key, and most others are of that kind. `rerun` and `run_schedule`
+are not, so a lost answer is told to the caller.
 """
 
 import os
@@ -31,6 +32,8 @@ KEY_VARIABLE = "USHER_API_KEY"
 DEFAULT_URL = "http://127.0.0.1:8000"
 FIRST_LOOK_SECONDS = 0.25
 LONGEST_LOOK_SECONDS = 5.0
+PAGE = 100
+"""The most that the dispatcher gives at once."""
 
 
 class Client:
@@ -99,7 +102,8 @@ class Client:
         }
         body = {name: value for name, value in body.items() if value is not None}
         path = f"/jobs/{_path(job)}/invocations"
-        return str(self._http.call("POST", path, body, _key(idempotency_key))["id"])
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        return str(self._http.call("POST", path, body, headers)["id"])
 
     def invocation(self, invocation_id: str) -> Invocation:
         return read_invocation(self._http.call("GET", f"/invocations/{_path(invocation_id)}"))
@@ -113,13 +117,16 @@ class Client:
         until: datetime | None = None,
         limit: int | None = None,
     ) -> Iterator[Invocation]:
-        """The newest first; pages are fetched as they are needed. At most `limit`."""
+        """The newest first, at most `limit`; pages are fetched as they are needed.
+
+        They come without parameters, result and history. `status` is a state.
+        """
         query = {
             "job": job,
             "status": status,
             "from": _instant(since, "since"),
             "to": _instant(until, "until"),
-            "limit": limit,
+            "limit": None if limit is None else min(limit, PAGE),
         }
         given = 0
         token: str | None = None
@@ -159,10 +166,10 @@ class Client:
         path = f"/invocations/{_path(invocation_id)}/kill"
         return read_invocation(self._http.call("POST", path))
 
-    def rerun(self, invocation_id: str, *, idempotency_key: str | None = None) -> str:
+    def rerun(self, invocation_id: str) -> str:
         """A new invocation with the same job and parameters; its id."""
         path = f"/invocations/{_path(invocation_id)}/rerun"
-        return str(self._http.call("POST", path, None, _key(idempotency_key))["id"])
+        return str(self._http.call("POST", path, may_repeat=False)["id"])
 
     def log_page(self, invocation_id: str, token: str | None = None) -> LogPage:
         query = f"?{urlencode({'next': token})}" if token else ""
@@ -211,7 +218,7 @@ class Client:
     def run_schedule(self, schedule_id: str) -> str:
         """Run its job now, besides its plan; the invocation's id."""
         path = f"/schedules/{_path(schedule_id)}/run"
-        return str(self._http.call("POST", path, None, _key(None))["id"])
+        return str(self._http.call("POST", path, may_repeat=False)["id"])
 
     def delete_schedule(self, schedule_id: str) -> None:
         self._http.call("DELETE", f"/schedules/{_path(schedule_id)}")
@@ -219,10 +226,6 @@ class Client:
     def _schedule_verb(self, schedule_id: str, verb: str) -> Schedule:
         path = f"/schedules/{_path(schedule_id)}/{verb}"
         return read_schedule(self._http.call("POST", path))
-
-
-def _key(idempotency_key: str | None) -> dict[str, str]:
-    return {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
 
 
 def _path(part: str) -> str:

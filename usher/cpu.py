@@ -18,6 +18,7 @@ PERIOD_US = 100_000
 LEAST_QUOTA_US = 1_000
 NICER_BY = 5
 REMOVE_SECONDS = 1.0
+PREFIX = "usher-run-"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ def limit_cpu(units: int) -> CpuLimit:
     cores = math.ceil(units / UNITS_PER_CORE)
     quota = max(LEAST_QUOTA_US, units * PERIOD_US // UNITS_PER_CORE)
     for parent, settings in _possible_parents(quota):
-        group = parent / f"usher-run-{os.getpid()}"
+        _remove_abandoned(parent)
+        group = parent / f"{PREFIX}{os.getpid()}"
         with suppress(OSError):
             group.mkdir()
             try:
@@ -68,6 +70,25 @@ def limit_cpu(units: int) -> CpuLimit:
         word = "core" if cores == 1 else "cores"
         return CpuLimit(f"only by keeping it on {cores} {word}, with less priority", None, cores)
     return CpuLimit("not enforced, only with less priority", None, cores)
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Groups of runs that were killed before they could tidy up; one in use cannot be removed."""
+    for group in parent.glob(f"{PREFIX}*"):
+        pid = group.name.removeprefix(PREFIX)
+        if pid.isdecimal() and not _exists(int(pid)):
+            with suppress(OSError):
+                group.rmdir()
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _possible_parents(quota_us: int) -> list[tuple[Path, dict[str, str]]]:

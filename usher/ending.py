@@ -1,17 +1,17 @@
 """Decides how a run ended, from what was seen of it. Pure."""
 
-import signal
 from dataclasses import dataclass
 from enum import Enum
+from signal import Signals
 
-from chalicelib.contract.jobs import EXIT_INVALID, EXIT_TIMED_OUT, Outcome
+from chalicelib.contract.jobs import EXIT_INVALID, EXIT_NOT_RUN, EXIT_TIMED_OUT, Outcome
 from usher.protocol import Ending
 from usher.said import End
 
 OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
 """ECS's own words for it."""
-EXIT_KILLED = 128 + signal.SIGTERM
-EXIT_OUT_OF_MEMORY = 128 + signal.SIGKILL
+EXIT_KILLED = 128 + Signals.SIGTERM
+EXIT_OUT_OF_MEMORY = 128 + Signals.SIGKILL
 
 
 class Stop(Enum):
@@ -58,8 +58,10 @@ def decide_ending(seen: Seen) -> Ending:
         return Ending(Outcome.INVALID, EXIT_INVALID, seen.end.detail)
     if seen.status == 0:
         return _exited_with_0(seen.end)
-    detail = seen.end.detail if seen.end else ""
-    return Ending(Outcome.FAILED, seen.status, detail or f"it exited with {seen.status}")
+    detail = (seen.end.detail if seen.end else "") or f"it exited with {seen.status}"
+    if seen.status == EXIT_NOT_RUN:
+        return Ending(Outcome.FAILED, 1, f"{detail}, which is kept for jobs that were not run")
+    return Ending(Outcome.FAILED, seen.status, detail)
 
 
 def _stopped(stop: Stop, seen: Seen) -> Ending:
@@ -81,10 +83,10 @@ def _exited_with_0(end: End | None) -> Ending:
 
 
 def _ended_by_signal(number: int, memory: Memory) -> Ending:
-    if number == signal.SIGKILL and (memory.killed_by_kernel or memory.near_limit):
+    if number == Signals.SIGKILL and (memory.killed_by_kernel or memory.near_limit):
         return _out_of_memory(memory)
     try:
-        name = signal.Signals(number).name
+        name = Signals(number).name
     except ValueError:
         name = f"signal {number}"
     return Ending(Outcome.FAILED, 128 + number, f"it was ended by {name}")

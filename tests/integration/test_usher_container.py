@@ -101,6 +101,7 @@ def test_told_to_stop_while_it_asks_it_runs_nothing(fake, tmp_path):
     [
         ("exits", 0, 0, "succeeded", "without a result"),
         ("exits", 3, 3, "failed", "exited with 3"),
+        ("exits", 75, 1, "failed", "which is kept for jobs that were not run"),
         ("exits", 300, 44, "failed", "exited with 44"),
         ("exits_with_words", 0, 1, "failed", "exited with 1"),
         ("exits_hard", 7, 7, "failed", "exited with 7"),
@@ -129,8 +130,9 @@ def test_an_exception_shows_the_jobs_own_frames(fake):
 
 
 def test_a_result_of_many_bytes_arrives_whole(fake):
-    _done, told = run(fake, "ends", {"how": "returns_much"})
+    done, told = run(fake, "ends", {"how": "returns_much"})
     assert told["result"] == "é" * 65_000
+    assert not any("not taken" in line for line in done.log)
 
 
 def test_parameters_that_do_not_fit_run_nothing(fake):

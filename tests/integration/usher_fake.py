@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from chalicelib.contract.jobs import JobEnv
+from chalicelib.contract.jobs import MAX_RESULT_BYTES, JobEnv
 
 ROOT = Path(__file__).parents[2]
 PROJECT = Path(__file__).parent / "usher_project"
@@ -70,6 +70,8 @@ class FakeDispatcher:
     def act(self, call: Call) -> tuple[int, Any]:
         if call.path == "/task":
             return 200, {"TaskARN": "arn:aws:ecs:eu-west-1:000000000000:task/usher/abc"}
+        if int(call.headers.get("content-length") or 0) > MAX_RESULT_BYTES + 4096:
+            return 400, _error("bad_request", "too large")
         if call.headers.get("authorization") != f"Bearer {KEY}":
             return 401, _error("unauthorized", "a wrong key")
         if call.path.endswith("/start"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = ["app.py", "chalicelib", "session_handler"]
+SHIPPED = ["app.py", "chalicelib", "session_handler", "usher", "examples"]
 MUST_BE_PURE = {
     "chalicelib/apps.py",
     "chalicelib/callers.py",
@@ -32,13 +32,19 @@ MUST_BE_PURE = {
     "chalicelib/sessions/writes.py",
     "session_handler/cursor.py",
     "session_handler/protocol.py",
+    "usher/answers.py",
+    "usher/cli/words.py",
+    "usher/ending.py",
+    "usher/protocol.py",
+    "usher/repeating.py",
+    "usher/said.py",
 }
 IMPURE_MODULES = {
     "asyncio", "boto3", "botocore", "concurrent", "http", "multiprocessing", "os", "random",
     "secrets", "select", "selectors", "signal", "socket", "ssl", "subprocess", "tempfile",
     "threading", "time", "urllib.request", "websockets",
 }  # fmt: skip
-PURE_ALL_THE_SAME = {"random.Random"}  # with a seed passed in
+PURE_ALL_THE_SAME = {"random.Random", "signal.Signals"}  # with a seed passed in; names
 IMPURE_CALLS = {"now", "utcnow", "today", "uuid1", "uuid4", "open", "getenv", "read_text"}
 FORBIDDEN = {
     "chalicelib/sessions": {"chalicelib.jobs", "chalicelib.graders", "chalicelib.admin"},
@@ -79,7 +85,7 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-ALL = modules_below("app.py", "chalicelib", "session_handler", "local")
+ALL = modules_below("app.py", "chalicelib", "session_handler", "usher", "examples", "local")
 
 
 @pytest.mark.parametrize("path", ALL, ids=name_of)
@@ -103,6 +109,18 @@ def test_pure_modules_touch_neither_the_world_nor_the_clock(path: Path) -> None:
 def test_nothing_shipped_imports_the_local_cloud_or_the_tests(path: Path) -> None:
     imported = imports_of(ast.parse(path.read_text(encoding="utf-8")))
     assert not {name for name in imported if within(name, {"local", "tests", "benchmarks", "moto"})}
+
+
+def test_only_the_child_and_the_description_of_a_job_know_pydantic() -> None:
+    knowing = {
+        name_of(path)
+        for path in modules_below("usher")
+        if any(
+            within(name, {"pydantic"})
+            for name in imports_of(ast.parse(path.read_text(encoding="utf-8")))
+        )
+    }
+    assert knowing == {"usher/child.py", "usher/description.py", "usher/job.py"}
 
 
 @pytest.mark.parametrize("path", modules_below("session_handler", "usher"), ids=name_of)

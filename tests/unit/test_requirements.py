@@ -6,7 +6,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FILES = [*ROOT.glob("requirements*.txt"), ROOT / "session_handler" / "requirements.txt"]
+FILES = [
+    *ROOT.glob("requirements*.txt"),
+    ROOT / "session_handler" / "requirements.txt",
+    ROOT / "usher" / "requirements.txt",
+]
 MODULES = {"pyyaml": "yaml"}
 """Packages whose module has another name."""
 
@@ -26,14 +30,16 @@ def test_every_package_that_is_imported_is_named():
 
 
 def _sources():
-    rooms = ("chalicelib", "session_handler", "local", "benchmarks", "tests")
+    rooms = ("chalicelib", "session_handler", "usher", "local", "benchmarks", "tests", "examples")
     files = [file for room in rooms for file in (ROOT / room).rglob("*.py")]
     return [ROOT / "app.py", *(file for file in files if "peers" not in file.parts)]
 
 
 def _imports(file):
     """Names of the modules from elsewhere that a file imports."""
-    ours = {path.stem for path in ROOT.iterdir()}
+    ours = {path.stem for path in ROOT.iterdir()} | {
+        "jobs"
+    }  # of a project of jobs, as examples/jobs
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         match node:
             case ast.Import():

@@ -53,7 +53,7 @@ def add_commands(commands: Commands) -> None:
 
     listing = commands.add_parser("invocations", help="the invocations, the newest first")
     listing.add_argument("--job", metavar="JOB")
-    listing.add_argument("--status", metavar="STATE", help="a state or a reason")
+    listing.add_argument("--status", metavar="STATE", help="FINISHED, QUEUED, STARTED, …")
     listing.add_argument("--since", metavar="INSTANT")
     listing.add_argument("--until", metavar="INSTANT")
     listing.add_argument("--limit", type=int, default=20, metavar="N", help="default: 20")

@@ -15,8 +15,6 @@ from usher import Job
 class Endless(Job):
     """Runs until it is ended, and says in a file how it took it."""
 
-    timeout_seconds = 1
-
     class Parameters(BaseModel):
         file: str
         how: str = "ends"

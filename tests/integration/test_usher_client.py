@@ -1,0 +1,300 @@
+"""The Python client and the command line against a dispatcher that loses answers."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+import usher
+from tests.integration.usher_fake import LOSE, ROOT, Call, environment, serve
+from usher.transport import Patience
+
+ID = "0b5a7c52-6a3e-8c1d-9f00-000000000001"
+
+
+@dataclass
+class FakeApi:
+    """Answers by `METHOD path` in turn; the last one stays."""
+
+    answers: dict[str, deque[Any]] = field(default_factory=dict)
+    calls: list[Call] = field(default_factory=list)
+    url: str = ""
+
+    def on(self, what: str, *answers: Any) -> None:
+        self.answers[what] = deque(answers)
+
+    def respond(self, call: Call) -> Any:
+        self.calls.append(call)
+        planned = self.answers.get(f"{call.method} {call.path}")
+        if not planned:
+            return 404, {"error": {"code": "not_found", "message": f"no {call.path}"}}
+        answer = planned.popleft() if len(planned) > 1 else planned[0]
+        return None if answer == LOSE else answer
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
+    fake = FakeApi()
+    with serve(fake):
+        monkeypatch.setenv("USHER_URL", fake.url)
+        yield fake
+
+
+def invocation(state: str = "STARTED", **more: Any) -> dict[str, Any]:
+    return {
+        "id": ID,
+        "job": "echo",
+        "state": state,
+        "createdAt": "2026-01-31T09:00:00.000Z",
+        **more,
+    }
+
+
+BUSY = (503, {"error": {"code": "unavailable", "message": "later"}}, {"Retry-After": "0"})
+MADE = (201, invocation("ACCEPTED"))
+
+
+# The client
+
+
+def test_an_invocation_is_asked_for_until_it_is_answered_and_made_once(api):
+    api.on("POST /jobs/echo/invocations", BUSY, LOSE, (429, {}), MADE)
+    at = datetime(2026, 1, 31, 10, tzinfo=UTC)
+    assert usher.invoke("echo", {"text": "a"}, at=at, priority="low") == ID
+    keys = {call.headers["idempotency-key"] for call in api.calls}
+    assert len(api.calls) == 4
+    assert len(keys) == 1
+    assert api.calls[0].body == {
+        "parameters": {"text": "a"},
+        "at": "2026-01-31T10:00:00.000+00:00",
+        "priority": "low",
+    }
+
+
+def test_each_call_makes_up_a_key_of_its_own_and_keeps_a_given_one(api):
+    api.on("POST /jobs/echo/invocations", MADE)
+    usher.invoke("echo")
+    usher.invoke("echo")
+    usher.invoke("echo", idempotency_key="order-7")
+    first, second, third = (call.headers["idempotency-key"] for call in api.calls)
+    assert first != second
+    assert third == "order-7"
+
+
+def test_what_is_refused_is_not_repeated(api):
+    refused = {"error": {"code": "invalid_parameters", "message": "text: Field required"}}
+    api.on("POST /jobs/echo/invocations", (400, refused))
+    with pytest.raises(usher.AnswerError, match="text: Field required") as caught:
+        usher.invoke("echo")
+    assert (caught.value.status, caught.value.code) == (400, "invalid_parameters")
+    assert len(api.calls) == 1
+
+
+def test_a_rerun_whose_answer_is_lost_is_not_asked_for_again(api):
+    api.on(f"POST /invocations/{ID}/rerun", (429, {}), LOSE, MADE)
+    with pytest.raises(usher.UnreachableError):
+        usher.Client().rerun(ID)
+    assert len(api.calls) == 2
+
+
+def test_a_gateways_own_words_are_passed_on(api):
+    api.on(f"GET /invocations/{ID}", (403, {"message": "Missing Authentication Token"}))
+    with pytest.raises(usher.AnswerError, match=r"HTTP 403: .*Missing Authentication Token"):
+        usher.Client().invocation(ID)
+
+
+def test_nobody_there_is_told_after_some_tries():
+    client = usher.Client("http://127.0.0.1:9", patience=Patience(tries=2))
+    with pytest.raises(usher.UnreachableError, match=r"http://127\.0\.0\.1:9 does not answer"):
+        client.jobs()
+
+
+def test_an_instant_needs_a_time_zone():
+    with pytest.raises(ValueError, match="at has no time zone"):
+        usher.invoke("echo", at=datetime(2026, 1, 31))  # noqa: DTZ001
+
+
+def test_a_wait_ends_with_the_invocation(api):
+    usage = {"cpuSeconds": 1.5, "maxMemoryMib": 30, "wallSeconds": 2}
+    ended = invocation("FINISHED", reason="succeeded", result={"a": 1}, exitCode=0, usage=usage)
+    api.on(f"GET /invocations/{ID}", (200, invocation()), (200, ended))
+    found = usher.wait(ID, timeout_seconds=10)
+    assert found.succeeded
+    assert found.result == {"a": 1}
+    assert found.usage == usher.Usage(1.5, 30, 2)
+    assert found.created_at == datetime(2026, 1, 31, 9, tzinfo=UTC)
+
+
+def test_a_wait_is_bounded(api):
+    api.on(f"GET /invocations/{ID}", (200, invocation()))
+    with pytest.raises(usher.WaitTimeoutError, match=r"is still STARTED after 0\.3 s"):
+        usher.wait(ID, timeout_seconds=0.3)
+
+
+def test_pages_are_fetched_as_they_are_needed(api):
+    api.on("GET /invocations?job=echo", (200, {"invocations": [invocation()] * 2, "next": "p2"}))
+    last = {"invocations": [invocation()], "next": None}
+    api.on("GET /invocations?job=echo&next=p2", (200, last))
+    assert len(list(usher.Client().invocations(job="echo"))) == 3
+    api.on("GET /invocations?limit=1", (200, {"invocations": [invocation()], "next": "p2"}))
+    assert len(list(usher.Client().invocations(limit=1))) == 1
+
+
+def page(*texts: str, token: str | None = None, ended: bool = False) -> Any:
+    lines = [{"at": "2026-01-31T09:00:00.000Z", "text": text} for text in texts]
+    return 200, {"lines": lines, "next": token, "ended": ended}
+
+
+def test_a_log_is_followed_to_its_end(api):
+    api.on(f"GET /invocations/{ID}/logs", page("one", token="t1"))
+    api.on(f"GET /invocations/{ID}/logs?next=t1", page(token="t1"), page("two", token="t2"))
+    api.on(f"GET /invocations/{ID}/logs?next=t2", page(token="t2", ended=True))
+    api.on(f"GET /invocations/{ID}", (200, invocation()))
+    assert [line.text for line in usher.logs(ID, follow=True)] == ["one", "two"]
+
+
+def test_a_log_that_is_not_followed_ends_where_it_is_now(api):
+    api.on(f"GET /invocations/{ID}/logs", page("one", token="t1"))
+    api.on(f"GET /invocations/{ID}/logs?next=t1", page(token="t1"))
+    assert [line.text for line in usher.logs(ID)] == ["one"]
+
+
+def test_following_the_log_of_what_never_ran_ends(api):
+    api.on(f"GET /invocations/{ID}/logs", page())
+    api.on(f"GET /invocations/{ID}", (200, invocation("EXPIRED", reason="expired")))
+    assert list(usher.logs(ID, follow=True)) == []
+
+
+def test_the_key_is_sent(api, monkeypatch):
+    monkeypatch.setenv("USHER_API_KEY", "secret")
+    api.on("GET /jobs", (200, {"jobs": []}))
+    usher.Client().jobs()
+    assert api.calls[0].headers["x-api-key"] == "secret"
+
+
+# The command line
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "usher", *words],
+        env=environment(**({"USHER_URL": os.environ["USHER_URL"]})),
+        cwd=ROOT / "examples" / "jobs",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_invoke_and_follow(api):
+    api.on("POST /jobs/echo/invocations", MADE)
+    api.on(f"GET /invocations/{ID}/logs", page("one", ended=True))
+    failed = invocation("FINISHED", reason="failed", exitCode=3, detail="it exited with 3")
+    api.on(f"GET /invocations/{ID}", (200, failed))
+    done = command("invoke", "echo", "text=a", "--at", "+10m", "--key", "k", "--follow")
+    assert done.stdout.splitlines() == [ID, "one"]
+    assert done.stderr == "usher: echo failed (exit 3): it exited with 3\n"
+    assert done.returncode == 1
+    body = api.calls[0].body
+    assert body["parameters"] == {"text": "a"}
+    ahead = datetime.fromisoformat(body["at"]) - datetime.now(UTC)
+    assert timedelta(minutes=9) < ahead <= timedelta(minutes=10)
+
+
+def test_a_wait_that_takes_too_long_has_its_own_exit_code(api):
+    api.on(f"GET /invocations/{ID}", (200, invocation()))
+    assert command("wait", ID, "--timeout", "0.2").returncode == 124
+
+
+def test_show_tells_all(api):
+    waiting = {"because": "3 go first", "ahead": 3, "nextTryAt": None}
+    change = {"at": "2026-01-31T09:00:00.000Z", "state": "ACCEPTED", "cause": "asked"}
+    api.on(f"GET /invocations/{ID}", (200, invocation("QUEUED", waiting=waiting, history=[change])))
+    assert "waiting:     3 go first, 3 before it" in command("show", ID).stdout
+    assert json.loads(command("show", ID, "--json").stdout)["history"] == [change]
+
+
+def test_a_no_is_said_in_one_line(api):
+    done = command("kill", ID)
+    assert (done.returncode, done.stderr) == (1, f"usher: no /invocations/{ID}/kill\n")
+
+
+def test_schedules(api):
+    schedule = {
+        "id": "weekly",
+        "job": "market_report",
+        "expression": "cron(0 7 ? * MON *)",
+        "timezone": "Australia/Melbourne",
+        "overlap": "skip",
+        "gap": "move",
+        "misfireSeconds": 3600,
+        "paused": False,
+        "nextRuns": ["2026-02-01T20:00:00.000Z"],
+        "lastPlannedAt": None,
+        "lastInvocation": None,
+    }
+    api.on("PUT /schedules/weekly", (200, schedule))
+    api.on("GET /schedules", (200, {"schedules": [schedule]}))
+    api.on("POST /schedules/weekly/run", MADE)
+    words = ["weekly", "market_report", "cron(0 7 ? * MON *)", "weeks=4"]
+    done = command("schedule", "put", *words, "--timezone", "Australia/Melbourne")
+    assert done.stdout.splitlines()[-1] == "  2026-02-01 20:00:00Z"
+    assert api.calls[0].body["parameters"] == {"weeks": 4}
+    assert "2026-02-01 20:00:00Z" in command("schedule", "list").stdout
+    assert command("schedule", "run", "weekly").stdout == f"{ID}\n"
+
+
+def test_deploy_to_a_local_cloud_registers_the_folder(api):
+    for name in ("listing_export", "market_report"):
+        api.on(f"PUT /jobs/{name}", (200, {"name": name, "revision": 4, "taskDefinition": "arn"}))
+    done = command("deploy")
+    assert done.stdout.splitlines() == [
+        "registered listing_export, revision 4",
+        "registered market_report, revision 4",
+    ]
+    body = api.calls[1].body
+    assert body["image"] == f"dir:{ROOT}/examples/jobs"
+    assert body["description"]["name"] == "market_report"
+    assert body["description"]["parameters"]["properties"]["weeks"]["default"] == 12
+
+
+def test_deploy_says_what_it_would_do_and_does_nothing(api):
+    words = ["--image", "registry.example/jobs:7", "--push", "--dry-run"]
+    done = command("deploy", "market_report", *words)
+    build, push, put = done.stdout.splitlines()
+    assert build.startswith("docker build --tag registry.example/jobs:7")
+    assert push == "docker push registry.example/jobs:7"
+    assert put.startswith(f"PUT {api.url}/jobs/market_report with the image")
+    assert api.calls == []
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--url", "https://usher.example"], "is not this machine: say --image"),
+        (["nowhere"], "nothing was deployed: there is no job nowhere"),
+        (["--push"], "--push needs --image"),
+    ],
+)
+def test_deploy_that_makes_no_sense_is_wrong_use(api, words, says):
+    done = command("deploy", *words)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_deploy_that_is_refused_says_what_to_do(api):
+    refused = {"error": {"code": "unauthorized", "message": "who are you?"}}
+    api.on("PUT /jobs/market_report", (401, refused))
+    done = command("deploy", "market_report")
+    assert done.returncode == 1
+    assert "market_report was not registered: who are you? (set USHER_API_KEY)" in done.stderr

@@ -1,0 +1,83 @@
+"""What `pip install` puts on a machine: usher, the contract, the command, and nothing else."""
+
+import email
+import shutil
+import subprocess
+import sys
+import tomllib
+import venv
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Built from a copy, as setuptools leaves things behind where it builds."""
+    if find_spec("setuptools") is None or find_spec("wheel") is None:
+        pytest.skip("no setuptools and wheel to build with, without a network")
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    ignore = shutil.ignore_patterns("__pycache__")
+    for name in ("usher", "chalicelib"):
+        shutil.copytree(ROOT / name, source / name, ignore=ignore)
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, source / name)
+    words = ["wheel", "--quiet", "--no-build-isolation", "--no-deps", "--no-index"]
+    subprocess.run(
+        [sys.executable, "-m", "pip", *words, "--wheel-dir", str(target), str(source)], check=True
+    )
+    (built,) = target.glob("*.whl")
+    return built
+
+
+def test_the_wheel_has_what_it_needs_and_nothing_else(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+        (metadata,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+        told = email.message_from_bytes(archive.read(metadata))
+    wanted = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("usher", "chalicelib/contract")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert names == wanted
+    assert told.get_all("Requires-Dist") == ["pydantic<3,>=2.10"]
+
+
+def test_it_runs_where_nothing_else_is_installed(wheel, tmp_path):
+    folder = tmp_path / "venv"
+    venv.create(folder)
+    words = ["install", "--quiet", "--no-deps", "--no-index", str(wheel)]
+    python = folder / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "pip", "--python", python, *words], check=True)
+
+    def usher(*arguments, code=0):
+        done = subprocess.run(
+            [folder / "bin" / "usher", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        return done
+
+    assert "usher COMMAND --help" in usher("--help").stdout
+    usher("new", "price_alert")
+    assert (tmp_path / "price_alert" / "Dockerfile").is_file()
+    left = usher("invocations", "--url", "nowhere", code=1)
+    assert "is no URL of a dispatcher" in left.stderr
+    program = "import sys, usher.entry; sys.exit('pydantic' in sys.modules)"
+    subprocess.run([python, "-c", program], check=True)
+
+
+def test_the_image_installs_what_the_package_does():
+    lines = (ROOT / "usher" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    named = [line.partition("#")[0].strip() for line in lines]
+    assert [name for name in named if name] == PROJECT["project"]["dependencies"]

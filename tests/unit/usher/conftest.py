@@ -1,0 +1,27 @@
+"""Projects in folders of their own; what they import is forgotten again."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Make a project: `project(a="text of jobs/a.py")` returns its folder."""
+    path, modules = list(sys.path), set(sys.modules)
+
+    def make(**files: str) -> Path:
+        (tmp_path / "jobs").mkdir(exist_ok=True)
+        (tmp_path / "jobs" / "__init__.py").touch()
+        for name, text in files.items():
+            (tmp_path / "jobs" / f"{name}.py").write_text(dedent(text))
+        return tmp_path
+
+    yield make
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        if name.partition(".")[0] == "jobs":
+            del sys.modules[name]

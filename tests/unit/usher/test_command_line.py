@@ -1,0 +1,114 @@
+import argparse
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from usher.cli.main import build_parser, main
+from usher.cli.words import UsageError, are_pairs, parse_instant, parse_pairs, table
+
+NOW = datetime(2026, 1, 31, 9, tzinfo=UTC)
+NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+)
+
+
+@given(st.dictionaries(NAMES, VALUES))
+def test_values_that_are_json_count_as_that(parameters):
+    words = [f"{name}={json.dumps(value)}" for name, value in parameters.items()]
+    assert parse_pairs(words) == parameters
+
+
+@given(NAMES, st.text())
+def test_any_other_value_is_a_string(name, text):
+    value = parse_pairs([f"{name}={text}"])[name]
+    if isinstance(value, str):
+        assert value == text or json.loads(text) == value
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("a=Surrey Hills", "Surrey Hills"),
+        ("a=", ""),
+        ("a=1", 1),
+        ("a=b=c", "b=c"),
+        ("a=NaN", "NaN"),
+        ('a="1"', "1"),
+        ("a=[1, 2]", [1, 2]),
+    ],
+)
+def test_pairs(word, value):
+    assert parse_pairs([word]) == {"a": value}
+
+
+@pytest.mark.parametrize("words", [["a=1", "a=2"], ["a=1", "file.json"], ["=1", "b=2"]])
+def test_pairs_that_make_no_sense(words):
+    with pytest.raises(UsageError):
+        parse_pairs(words)
+
+
+def test_one_word_without_an_equals_sign_is_a_file():
+    assert not are_pairs(["file.json"])
+    assert not are_pairs(["-"])
+    assert not are_pairs(["./a=b/file.json"])
+    assert are_pairs(["a=file.json"])
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("2026-01-31T10:00:00Z", NOW + timedelta(hours=1)),
+        ("2026-01-31T10:00:00+01:00", NOW),
+        ("+90s", NOW + timedelta(seconds=90)),
+        ("+1.5h", NOW + timedelta(minutes=90)),
+        ("+1d", NOW + timedelta(days=1)),
+    ],
+)
+def test_instants(text, at):
+    assert parse_instant(text, NOW) == at
+
+
+@pytest.mark.parametrize("text", ["tomorrow", "2026-01-31T10:00:00", "+5", "5m"])
+def test_instants_that_make_no_sense(text):
+    with pytest.raises(UsageError, match=r"instant|time zone"):
+        parse_instant(text, NOW)
+
+
+def test_tables_are_aligned():
+    assert table([("A", "B"), ("long", "x")]) == ["A     B", "long  x"]
+
+
+def _parsers(parser: argparse.ArgumentParser, name: str = "usher"):
+    yield name, parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for word, below in action.choices.items():
+                yield from _parsers(below, f"{name} {word}")
+
+
+@pytest.mark.parametrize("name", [name for name, _ in _parsers(build_parser())])
+def test_every_command_has_help(name, capsys):
+    with pytest.raises(SystemExit) as left:
+        main([*name.split()[1:], "--help"])
+    assert left.value.code == 0
+    assert len(capsys.readouterr().out) > 100
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["nonsense"], ["run"], ["run", "a", "--docker", "--process"]]
+)
+def test_wrong_use_exits_with_2(words, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert left.value.code == 2
+
+
+def test_outside_of_a_project_it_says_what_makes_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["list"]) == 2
+    assert "`usher new NAME` makes one" in capsys.readouterr().err
