@@ -90,6 +90,10 @@ class Table:
         refusal = self.transact([{"Put": put(self.name, item, expected)}])
         return refusal is None or self.is_written(item, refusal)
 
+    def delete(self, item_id: str) -> None:
+        """Take an item away, if it is there, whatever its version."""
+        self._dynamodb.delete_item(TableName=self.name, Key={"id": {"S": item_id}})
+
     def transact(self, writes: Sequence[Write]) -> Refusal | None:
         """Write all or nothing. None when written."""
         try:

@@ -8,6 +8,7 @@ from chalicelib.http import CORS, answer, answering, authorizer_for, caller_of
 from chalicelib.jobs.answers import instant
 from chalicelib.jobs.logs import DEFAULT_LIMIT, MAX_LIMIT
 from chalicelib.jobs.requests import parse_invocation_id
+from chalicelib.jobs.wiring import Jobs
 from chalicelib.wiring import services
 
 routes = Blueprint(__name__)
@@ -30,10 +31,10 @@ def get_logs(invocation_id: str) -> Response:
     limit = query.get("limit", str(DEFAULT_LIMIT))
     if not limit.isdecimal() or not 1 <= int(limit) <= MAX_LIMIT:
         raise BadRequestError(f"limit: a whole number from 1 to {MAX_LIMIT}")
-    config, jobs = services().config, services().jobs
+    config = services().config
     caller = caller_of(request, config)
-    found = jobs.invocations.get(parse_invocation_id(invocation_id), caller)
-    page = jobs.logs.page(found.job, found.task_arn, query.get("next"), int(limit))
+    found = _jobs().invocations.get(parse_invocation_id(invocation_id), caller)
+    page = _jobs().logs.page(found.job, found.task_arn, query.get("next"), int(limit))
     lag = LOCAL_LAG_SECONDS if config.metrics_here else LAG_SECONDS
     settled = services().outside.now() >= (found.finished_at or 0) + lag
     return answer(
@@ -43,3 +44,7 @@ def get_logs(invocation_id: str) -> Response:
             "ended": found.has_ended and page.is_last and (settled or found.task_arn is None),
         }
     )
+
+
+def _jobs() -> Jobs:
+    return services().jobs

@@ -44,8 +44,7 @@ class SchedulesTable:
 
     def delete(self, schedule_id: str) -> None:
         """Take it away, if it is there."""
-        key = wire({"id": schedule_key(schedule_id)})
-        self._items.transact([{"Delete": {"TableName": self._items.name, "Key": key}}])
+        self._items.delete(schedule_key(schedule_id))
 
     def page(self, limit: int, after: str | None) -> SchedulesPage:
         """At most `limit` of them, by id, after one."""

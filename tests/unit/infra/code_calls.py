@@ -14,12 +14,19 @@ import botocore.session
 from botocore import xform_name
 
 ROOT = Path(__file__).parents[3]
-CLIENTS = {"dynamodb", "sqs", "ecs", "ec2", "kinesis", "secretsmanager"}
-IMPLEMENTATIONS = {"Learner": "Outcomes", "Stream": "RedisStream"}
+CLIENTS = {"dynamodb", "sqs", "ecs", "ec2", "kinesis", "logs", "scheduler", "secretsmanager"}
+AS_CLIENT = {"Any", "Callable[[], Any]"}
+"""Types of parameters that are a client, or give one."""
+IMPLEMENTATIONS = {
+    "Learner": "Outcomes",
+    "Runs": "Invocations",
+    "Stream": "RedisStream",
+    "Wakes": "Clock",
+}
 """Protocols, and what the wiring passes for them."""
-GIVEN_BY = {"services": "Services", "relay": "Relay", "_jobs": "Jobs"}
+GIVEN_BY = {"services": "Services", "relay": "Relay", "_jobs": "Jobs", "_schedules": "Schedules"}
 """Functions of routes, and what they return."""
-ROOMS = ("SessionsRoom", "JobsRoom")
+ROOMS = ("SessionsRoom", "JobsRoom", "Schedules", "SchedulesLook")
 """What the sweep goes through."""
 
 Node = tuple[str, str]
@@ -110,7 +117,7 @@ def _add_class(code: Code, module: str, definition: ast.ClassDef) -> None:
 def _attributes_of(constructor: ast.FunctionDef) -> dict[str, str]:
     arguments = [*constructor.args.args, *constructor.args.kwonlyargs]
     types = {a.arg: _type_name(a.annotation) for a in arguments if a.annotation}
-    types |= {name: name for name, kind in types.items() if kind == "Any" and name in CLIENTS}
+    types |= {name: name for name, kind in types.items() if kind in AS_CLIENT and name in CLIENTS}
     found = {}
     for node in ast.walk(constructor):
         if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Attribute):
@@ -159,6 +166,9 @@ def _special(code: Code, owner: str, call: ast.Call) -> Iterator[Node]:
 def _type_of(code: Code, owner: str, value: ast.expr) -> str | None:
     if isinstance(value, ast.Name) and value.id == "self":
         return owner
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
+        given = _type_of(code, owner, value.func)  # `self._scheduler()` where that gives a client
+        return given if given in CLIENTS else None
     if isinstance(value, ast.Call):
         return GIVEN_BY.get(getattr(value.func, "id", ""))
     if isinstance(value, ast.Attribute):
@@ -183,4 +193,6 @@ def _actions(service: str, method: str) -> set[str]:
         return {"dynamodb:PutItem", "dynamodb:UpdateItem"}
     if operation in {"RunTask", "RegisterTaskDefinition"}:
         return {f"ecs:{operation}", "iam:PassRole"}
+    if operation in {"CreateSchedule", "UpdateSchedule"}:
+        return {f"scheduler:{operation}", "iam:PassRole"}
     return {f"{service}:{operation}"}
