@@ -19,6 +19,11 @@ START_DEADLINE_SECONDS = 300
 """A container that is not ready by then never will be; Fargate needs 30 to 70 seconds."""
 MARGIN_SECONDS = 10
 """Containers end by themselves at their deadlines; the sweep comes after them."""
+UNASKED_SECONDS = 300
+"""The same for a client that did not come, where containers cannot be asked for it. That one came is
+told every five seconds at least, until it is acknowledged: a container that has been silent for so
+long, and has not ended either, does not work.
+"""
 
 
 @dataclass(frozen=True)
@@ -73,8 +78,13 @@ def plan_reaping(
     tasks: Mapping[str, TaskChange],
     apps: Mapping[str, App],
     now: float,
+    *,
+    can_ask: bool = True,
 ) -> Iterator[Action]:
-    """All actions for what was seen: live sessions, and tasks by ARN (running, and of sessions)."""
+    """All actions for what was seen: live sessions, and tasks by ARN (running, and of sessions).
+
+    Unless it `can_ask`, the containers have addresses that are not reached from here.
+    """
     by_id = {session.id: session for session in sessions}
     for task in tasks.values():
         session_id = session_id_of(task.started_by)
@@ -89,6 +99,8 @@ def plan_reaping(
     claimed = {session_id_of(task.started_by) for task in tasks.values()}
     for session in by_id.values():
         action = _overdue(session, session.id in claimed, apps.get(session.app), now)
+        if isinstance(action, AskWhetherConnected) and not can_ask:
+            action = _without_asking(session, now)
         if action is not None:
             yield action
 
@@ -119,6 +131,13 @@ def _overdue(session: Session, has_task: bool, app: App | None, now: float) -> A
         ):
             return Stop(session, Reason.EXPIRED, "beyond its maximum lifetime")
     return None
+
+
+def _without_asking(session: Session, now: float) -> Action | None:
+    if now <= (session.connect_by or now) + UNASKED_SECONDS:
+        return None
+    cause = f"no word of a client for {UNASKED_SECONDS} s after it should have come"
+    return Stop(session, Reason.NEVER_CONNECTED, cause)
 
 
 def _without_task(session: Session, now: float) -> Action | None:

@@ -55,7 +55,14 @@ class SessionsRoom:
         self, sessions: Sequence[Session], tasks: Mapping[str, TaskChange], taken: Counter[str]
     ) -> Iterator[Step]:
         """What to do about these sessions, then the pools, then the figures."""
-        plan = reaping.plan_reaping(sessions, tasks, self._config.apps.by_name, self._now())
+        plan = reaping.plan_reaping(
+            sessions,
+            tasks,
+            self._config.apps.by_name,
+            self._now(),
+            # The sweep runs outside of the network in which private addresses mean something.
+            can_ask=not self._config.private_addresses,
+        )
         for action in plan:
             yield type(action).__name__, partial(self._act, action)
         for app in self._config.apps.by_name.values():

@@ -1,11 +1,14 @@
 """The sweep's plan: what is repaired, and what is left alone."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
+from chalicelib.config import load_config
 from chalicelib.sessions import lifecycle, reaping
 from chalicelib.sessions.model import Reason, State
+from chalicelib.sessions.sweep import SessionsRoom
 from tests.unit.chalicelib.test_lifecycle import (
     APP,
     ARN,
@@ -121,6 +124,33 @@ def test_a_reserved_session_is_asked_before_it_is_stopped():
     assert plan(session, tasks=[RUNNING], now=session.connect_by + 11) == [
         reaping.AskWhetherConnected(session)
     ]
+
+
+def test_a_reserved_session_that_cannot_be_asked_has_more_time():
+    session = until(*START)
+
+    def unasked(now):
+        seen = {RUNNING.task_arn: replace(RUNNING, version=session.task_version)}
+        return list(reaping.plan_reaping([session], seen, {"chat": APP}, now, can_ask=False))
+
+    assert session.connect_by is not None
+    assert unasked(session.connect_by + 299) == []
+    [stop] = unasked(session.connect_by + 301)
+    assert (type(stop), stop.reason) == (reaping.Stop, Reason.NEVER_CONNECTED)
+
+
+@pytest.mark.parametrize(("addresses", "asks"), [("public", True), ("private", False)])
+def test_the_sweep_asks_only_containers_that_it_can_reach(addresses, asks):
+    session = until(*START)
+    assert session.connect_by is not None
+    config = load_config({"STAGE": "test", "ADDRESSES": addresses})
+    nothing = dict.fromkeys(
+        ("table", "records", "launches", "sessions", "tending", "queue", "metrics", "probe")
+    )
+    room = SessionsRoom(**nothing, config=config, now=lambda: session.connect_by + 60)
+    seen = {RUNNING.task_arn: replace(RUNNING, version=session.task_version)}
+    names = [name for name, _ in room.steps([session], seen, Counter())]
+    assert ("AskWhetherConnected" in names) is asks
 
 
 def test_an_app_that_was_taken_away_does_not_kill_its_sessions():
