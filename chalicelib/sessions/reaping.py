@@ -20,9 +20,9 @@ START_DEADLINE_SECONDS = 300
 MARGIN_SECONDS = 10
 """Containers end by themselves at their deadlines; the sweep comes after them."""
 UNASKED_SECONDS = 300
-"""The same for a client that did not come, where containers cannot be asked for it. That one came is
-told every five seconds at least, until it is acknowledged: a container that has been silent for so
-long, and has not ended either, does not work.
+"""The same for a client that did not come, where containers cannot be asked for it. Containers tell
+of one every five seconds at least, until it is acknowledged: one that has been silent for so long,
+and has not ended either, does not work.
 """
 
 
