@@ -138,7 +138,7 @@ def _show(error: BaseException) -> None:
 
 def _summary(error: BaseException) -> str:
     words = traceback.format_exception_only(type(error), error)
-    return words[-1].strip()
+    return " ".join(words[-1].split())
 
 
 def _mark_for_the_kernel() -> None:

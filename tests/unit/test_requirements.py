@@ -14,6 +14,9 @@ FILES = [
 MODULES = {"pyyaml": "yaml"}
 """Packages whose module has another name."""
 
+IN_PROJECTS = {"jobs"}
+"""Modules of a project of jobs, as examples/jobs is one."""
+
 COME_WITH = {"botocore": "boto3"}
 """Modules that are the other's lower half, released together with it."""
 
@@ -37,9 +40,7 @@ def _sources():
 
 def _imports(file):
     """Names of the modules from elsewhere that a file imports."""
-    ours = {path.stem for path in ROOT.iterdir()} | {
-        "jobs"
-    }  # of a project of jobs, as examples/jobs
+    ours = {path.stem for path in ROOT.iterdir()} | IN_PROJECTS
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         match node:
             case ast.Import():

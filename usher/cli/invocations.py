@@ -9,6 +9,7 @@ from usher.cli.common import add_parameters, add_url, client_of, note, out, read
 from usher.cli.project import Commands
 from usher.cli.words import (
     INVOCATION_COLUMNS,
+    detail,
     invocation_lines,
     invocation_row,
     outcome,
@@ -106,7 +107,7 @@ def _wait(arguments: argparse.Namespace) -> int:
 
 
 def _report(invocation: Invocation) -> int:
-    words = f": {invocation.detail}" if invocation.detail else ""
+    words = f": {detail(invocation)}" if detail(invocation) else ""
     note(f"usher: {invocation.job} {outcome(invocation)}{words}")
     if invocation.result is not None:
         out(json.dumps(invocation.result, ensure_ascii=False, indent=2))

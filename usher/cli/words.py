@@ -94,13 +94,18 @@ def outcome(invocation: Invocation) -> str:
     return f"{invocation.reason or invocation.state}" + (f" (exit {code})" if code else "")
 
 
+def detail(invocation: Invocation) -> str:
+    """What there is to say besides the reason."""
+    return "" if invocation.detail in (None, invocation.reason) else str(invocation.detail)
+
+
 def invocation_lines(invocation: Invocation) -> list[str]:
     """All that is known of it, for people."""
     facts = [
         ("invocation", invocation.id),
         ("job", _with_revision(invocation)),
         ("state", outcome(invocation)),
-        ("detail", invocation.detail or ""),
+        ("detail", detail(invocation)),
         ("waiting", _waiting(invocation)),
         ("progress", _progress(invocation)),
         ("priority", invocation.priority),
@@ -130,8 +135,7 @@ def invocation_lines(invocation: Invocation) -> list[str]:
 def invocation_row(invocation: Invocation) -> tuple[str, ...]:
     """One line of a list, below INVOCATION_COLUMNS."""
     created = when(invocation.created_at)
-    detail = (invocation.detail or "")[:60]
-    return invocation.id, invocation.job, outcome(invocation), created, detail
+    return invocation.id, invocation.job, outcome(invocation), created, detail(invocation)[:60]
 
 
 INVOCATION_COLUMNS = ("INVOCATION", "JOB", "STATE", "CREATED", "DETAIL")
