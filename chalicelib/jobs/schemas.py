@@ -34,8 +34,9 @@ def check_parameters(schema: Mapping[str, Any] | None, parameters: Any) -> None:
 
     # An empty registry: a reference to elsewhere is an error, and nothing is fetched for it.
     validator = Draft202012Validator(schema, registry=Registry())
+    given = {} if parameters is None else parameters  # as the job itself takes it
     try:
-        found = sorted(validator.iter_errors(parameters), key=lambda error: error.json_path)
+        found = sorted(validator.iter_errors(given), key=lambda error: error.json_path)
     except (Unresolvable, RecursionError) as error:
         raise InvalidParametersError(f"the job's schema cannot be followed: {error}") from error
     if found:

@@ -5,6 +5,7 @@ import pytest
 from pydantic import BaseModel, Field
 
 from chalicelib.jobs.description import parse_description
+from chalicelib.jobs.schemas import check_parameters
 from usher.description import describe
 from usher.errors import DescriptionError
 from usher.job import Job
@@ -54,6 +55,10 @@ def test_a_description_has_all_that_the_dispatcher_needs():
 def test_the_dispatcher_understands_it_as_it_is_meant():
     told = describe(Report)
     assert parse_description(json.loads(json.dumps(told))).to_json() == told
+
+
+def test_a_job_whose_parameters_all_have_defaults_may_be_asked_for_without_any():
+    check_parameters(describe(Report)["parameters"], None)
 
 
 @pytest.mark.parametrize(
