@@ -98,11 +98,18 @@ def fold_launch(invocation: Invocation, attempt: int, change: TaskChange, now: f
     """RunTask accepted the request of `attempt`, if nothing overtook the answer."""
     if invocation.attempt != attempt or invocation.task_arn is not None:
         return invocation
-    if invocation.state is State.KILL_INITIATED:
+    if invocation.state in {State.STARTED, State.KILL_INITIATED}:
         return replace(invocation, task_arn=change.task_arn)
     if invocation.state is not State.LAUNCHING:
         return invocation
-    return invocation.moved(State.LAUNCHED, now, "RunTask accepted", task_arn=change.task_arn)
+    return invocation.moved(
+        State.LAUNCHED,
+        now,
+        "RunTask accepted",
+        task_arn=change.task_arn,
+        refusals=0,
+        next_try_at=None,
+    )
 
 
 def fold_refusal(
@@ -242,7 +249,7 @@ def fold_task(invocation: Invocation, attempt: int, change: TaskChange, now: flo
 def forgotten(invocation: Invocation, now: float) -> Invocation:
     """ECS knows nothing of its task any more."""
     words = "ECS knows nothing of its task any more"
-    if invocation.has_ended or invocation.is_waiting:
+    if invocation.claimed_at is None or invocation.has_ended:
         return invocation
     if invocation.fence is not None:
         return _behind_the_fence(invocation, None, words, now)

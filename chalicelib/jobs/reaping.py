@@ -51,7 +51,7 @@ class Send:
 
 @dataclass(frozen=True)
 class Expire:
-    """One that waited for too long."""
+    """One that waited for too long, or whose launch was forgotten until it was too late."""
 
     invocation: Invocation
 
@@ -137,12 +137,12 @@ def _overdue(invocation: Invocation, task: TaskChange | None, now: float) -> Act
 
 
 def _without_task(invocation: Invocation, since: float, now: float) -> Action | None:
-    if invocation.task_arn is not None:
+    if invocation.task_arn is not None or invocation.fence is not None:
         return Forget(invocation) if since > SETTLE_SECONDS else None
     if now - (invocation.claimed_at or now) <= LEASE_SECONDS:
         return None
     if invocation.state is State.LAUNCHING:
-        return LaunchAgain(invocation)
+        return LaunchAgain(invocation) if now < invocation.not_after else Expire(invocation)
     return Forget(invocation) if invocation.state is State.KILL_INITIATED else None
 
 

@@ -1,0 +1,10 @@
+"""What the tests of this folder share."""
+
+import pytest
+
+from chalicelib.config import Config, load_config
+
+
+@pytest.fixture(scope="session")
+def config() -> Config:
+    return load_config({"STAGE": "test"})

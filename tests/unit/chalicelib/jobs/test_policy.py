@@ -1,0 +1,77 @@
+"""Whose turn it is: by priority, then by age; the head of the line is not passed for ever."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib.jobs import policy
+from chalicelib.jobs.model import Priority
+from tests.unit.chalicelib.jobs.examples import CREATED, waiting
+
+NOW = CREATED + 100
+
+
+def turn(line, *, room_was_made=False):
+    return [i.id for i in policy.candidates(line, NOW, room_was_made=room_was_made)]
+
+
+def resting(number, refusals, seconds=5.0):
+    return waiting(number, refusals=refusals, next_try_at=NOW + seconds)
+
+
+def test_the_critical_come_first_and_the_low_last():
+    assert policy.ORDER == (Priority.CRITICAL, Priority.NORMAL, Priority.LOW)
+    assert set(policy.ORDER) == set(Priority)
+
+
+def test_all_whose_turn_may_be_now_come_in_their_order():
+    line = [waiting(n) for n in range(5)]
+    assert turn(line) == [i.id for i in line]
+
+
+def test_nobody_passes_the_head_that_found_no_room_a_moment_ago():
+    line = [waiting(0), resting(1, refusals=1), waiting(2)]
+    assert turn(line) == [line[0].id]
+    assert turn(line, room_was_made=True) == [i.id for i in line]
+
+
+def test_one_that_never_fits_is_passed_after_some_tries():
+    last = resting(0, refusals=policy.HEAD_TRIES)
+    assert turn([last, waiting(1)]) == [waiting(1).id]
+    tries = range(1, 2 * policy.HEAD_TRIES)
+    stops = [policy.stops_the_round(waiting(0, refusals=n)) for n in tries]
+    assert stops == [n <= policy.HEAD_TRIES for n in tries]
+
+
+def test_one_that_fails_to_start_rests_and_holds_up_nobody():
+    failing = waiting(0, start_failures=2, next_try_at=NOW + 2)
+    assert turn([failing, waiting(1)]) == [waiting(1).id]
+    assert turn([failing, waiting(1)], room_was_made=True) == [waiting(1).id]
+    assert turn([replace(failing, next_try_at=NOW), waiting(1)]) == [failing.id, waiting(1).id]
+
+
+@pytest.mark.parametrize(
+    ("capacity", "kept", "critical", "others"),
+    [(0, 10, None, None), (200, 10, 200, 190), (10, 10, 10, 0), (5, 10, 5, 0), (5, 0, 5, 5)],
+)
+def test_places_are_kept_for_the_critical(capacity, kept, critical, others):
+    assert policy.slots_for(Priority.CRITICAL, capacity, kept) == critical
+    for priority in (Priority.NORMAL, Priority.LOW):
+        assert policy.slots_for(priority, capacity, kept) == others
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(-3, 3)), max_size=8), st.booleans())
+def test_candidates_keep_their_order_and_whoever_rests_is_no_candidate(line, room_was_made):
+    all_of_them = [
+        waiting(n, refusals=refusals, next_try_at=NOW + rest)
+        for n, (refusals, rest) in enumerate(line)
+    ]
+    ids = [i.id for i in all_of_them]
+    chosen = turn(all_of_them, room_was_made=room_was_made)
+    assert chosen == [one for one in ids if one in chosen]
+    for invocation in all_of_them:
+        if invocation.id in chosen and invocation.next_try_at > NOW:
+            assert room_was_made
+            assert invocation.refusals
