@@ -118,9 +118,9 @@ def _problems(document: Mapping[str, Any]) -> list[str]:
         whole = isinstance(value, int) and not isinstance(value, bool)
         if value is not None and not (whole and low <= value <= high):
             problems.append(f"{key}: a whole number from {low} to {high}")
-    if (document.get("priority") or Priority.NORMAL) not in set(Priority):
+    if (document.get("priority") or Priority.NORMAL) not in list(Priority):
         problems.append(f"priority: one of {', '.join(Priority)}")
-    if document.get("launchType") not in {None, *LAUNCH_TYPES}:
+    if document.get("launchType") not in (None, *LAUNCH_TYPES):
         problems.append(f"launchType: one of {', '.join(LAUNCH_TYPES)}, or null")
     if not _are_pairs(document.get("environment") or {}):
         problems.append("environment: an object of strings")

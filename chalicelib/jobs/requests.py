@@ -1,7 +1,6 @@
 """What callers and containers may send, read and checked. Pure."""
 
 import json
-import math
 import re
 import uuid
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ MAX_AHEAD_SECONDS = 366 * 86_400
 """How far ahead an invocation may be planned."""
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 20
+MAX_NUMBER = 1e12
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
 _PROCESS = re.compile(r"[0-9A-Za-z_-]{8,64}")
 
@@ -87,7 +87,7 @@ def parse_listing(query: Mapping[str, str], now: float) -> Listing:
     if state is not None and state not in set(State):
         raise BadRequestError(f"status: one of {', '.join(State)}")
     limit = query.get("limit", str(DEFAULT_LIMIT))
-    if not limit.isdecimal() or not 1 <= int(limit) <= MAX_LIMIT:
+    if not re.fullmatch(r"[0-9]{1,9}", limit) or not 1 <= int(limit) <= MAX_LIMIT:
         raise BadRequestError(f"limit: a whole number from 1 to {MAX_LIMIT}")
     start = parse_instant(query, "from")
     end = parse_instant(query, "to")
@@ -168,11 +168,11 @@ def parse_instant(document: Mapping[str, Any], name: str) -> float | None:
         return None
     try:
         instant = datetime.fromisoformat(text)
-    except (TypeError, ValueError) as error:
+        if instant.tzinfo is None:
+            raise BadRequestError(f"{name}: with its offset from UTC, like 2027-01-31T09:00:00Z")
+        return instant.astimezone(UTC).timestamp()
+    except (TypeError, ValueError, OverflowError) as error:
         raise BadRequestError(f"{name}: an instant like 2027-01-31T09:00:00Z") from error
-    if instant.tzinfo is None:
-        raise BadRequestError(f"{name}: with its offset from UTC, like 2027-01-31T09:00:00Z")
-    return instant.astimezone(UTC).timestamp()
 
 
 def check_size(value: Any, most_bytes: int, name: str) -> Any:
@@ -221,7 +221,7 @@ def _usage(document: Any) -> Usage | None:
 def _number(document: Mapping[str, Any], name: str) -> float:
     value = document.get(name, 0)
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not 0 <= value < 1e12:
+    if not number or not 0 <= value < MAX_NUMBER:
         raise BadRequestError(f"{name}: a number from 0")
     return float(value)
 
@@ -231,9 +231,12 @@ def _place(text: str | None) -> Place | None:
         return None
     at, _, invocation_id = text.partition("_")
     try:
-        return Place(float(at), parse_invocation_id(invocation_id))
+        created_at, known = float(at), parse_invocation_id(invocation_id)
     except (ValueError, NotFoundError) as error:
         raise BadRequestError("next: as the page before said") from error
+    if not 0 <= created_at < MAX_NUMBER:
+        raise BadRequestError("next: as the page before said")
+    return Place(created_at, known)
 
 
 def show_place(place: Place | None) -> str | None:

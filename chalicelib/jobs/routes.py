@@ -22,6 +22,7 @@ from chalicelib.jobs.answers import show_invocation, show_job, show_row
 from chalicelib.jobs.model import Invocation, Priority, repeated_id
 from chalicelib.jobs.queues import read_knock
 from chalicelib.jobs.requests import (
+    Invoke,
     parse_finish,
     parse_invocation_id,
     parse_invoke,
@@ -101,7 +102,7 @@ def invoke(job: str) -> Response:
     found = _jobs().invocations.accept(draft)
     if found.key == draft.key:
         return _created(found)
-    if not _asks_for_the_same(found, draft):
+    if not _asks_for_the_same(found, draft, wanted):
         raise ConflictError("this Idempotency-Key was sent with another request")
     return _render(found)
 
@@ -250,9 +251,11 @@ def _answer_knocks(event: SQSEvent) -> None:
         _jobs().rounds.run(room_was_made=knock.room_was_made)
 
 
-def _asks_for_the_same(found: Invocation, draft: Invocation) -> bool:
+def _asks_for_the_same(found: Invocation, draft: Invocation, wanted: Invoke) -> bool:
     same = (found.parameters, found.priority) == (draft.parameters, draft.priority)
-    return same and (draft.at is None or found.at == draft.at)
+    in_time = wanted.not_after in {None, found.not_after}
+    # The instant may have passed since: then the draft is for now.
+    return same and in_time and found.at in {draft.at, wanted.at}
 
 
 def _found(invocation_id: str) -> Invocation:

@@ -170,8 +170,8 @@ class Invocations:
             fits = listing.state is None or invocation.state is listing.state
             return fits and caller.may_manage(invocation.owner)
 
-        earliest, latest = listing.between
-        between = (max(earliest, self._now() - KEPT_SECONDS), latest)
+        (earliest, latest), now = listing.between, self._now()
+        between = (max(earliest, now - KEPT_SECONDS), min(latest, now))
         search = Search(between, listing.limit, listing.after, wanted)
         if listing.job is not None:
             return self._table.of_job(listing.job, search)
