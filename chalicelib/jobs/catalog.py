@@ -57,7 +57,11 @@ class Catalog:
         arn = str(definition["taskDefinitionArn"])
         if label is None:
             raise UnknownJobError(f"{arn} is no job")
-        return DeployedJob(parse_description(json.loads(label)), arn, image_of(definition))
+        try:
+            description = parse_description(json.loads(label))
+        except (ValueError, BadRequestError) as error:  # nobody else is to wait for this one
+            raise UnknownJobError(f"{arn} is described in other words: {error}") from error
+        return DeployedJob(description, arn, image_of(definition))
 
     def all(self) -> list[DeployedJob]:
         """All jobs, by name."""

@@ -1,6 +1,7 @@
 """From those that wait to tasks that ECS accepted: claim, then run what was claimed."""
 
 import logging
+import math
 from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from itertools import chain
@@ -112,7 +113,7 @@ class Rounds:
         turn = policy.candidates(self._waiting(), self._now(), room_was_made=room_was_made)
         for invocation in turn:
             if launched == STARTS_A_ROUND:
-                self._again(0)
+                self._queues.send(Priority.CRITICAL, Knock())
                 break
             outcome = self._try(invocation, revisions)
             if outcome is Outcome.STOP:
@@ -133,7 +134,7 @@ class Rounds:
         after = self._change(
             invocation, lambda before: lifecycle.fold_launch(before, attempt, task, now)
         )
-        if after.attempt != attempt or after.task_arn != task.task_arn or after.has_ended:
+        if after.attempt != attempt or after.task_arn != task.task_arn:
             self._stop(task.task_arn, "its attempt was over when it was launched")
         elif after.state is State.KILL_INITIATED:
             self._stop(task.task_arn, "it was killed while it was launched")
@@ -209,7 +210,7 @@ class Rounds:
         )
         if error.failure in {LaunchFailure.REFUSED, LaunchFailure.UNCERTAIN}:
             return Outcome.PASSED
-        self._again(max(1, round((after.next_try_at or now) - now)))
+        self._again((after.next_try_at or now) - now)
         return Outcome.STOP if policy.stops_the_round(after) else Outcome.PASSED
 
     def _give_up(self, invocation: Invocation, words: str) -> None:
@@ -225,11 +226,15 @@ class Rounds:
     def _tell_why(self, invocation: Invocation, words: str) -> None:
         self._change(invocation, lambda before: lifecycle.waits_because(before, words))
 
-    def _again(self, delay_seconds: int) -> None:
-        """Look again after a while. One of all who want that in the same second knocks."""
-        second = int(self._now()) + delay_seconds
+    def _again(self, delay_seconds: float) -> None:
+        """Look again after a while. One of all who want that by the same second knocks.
+
+        It knocks at the end of that second, so that it comes too early for none of them.
+        """
+        now = self._now()
+        second = math.ceil(now + delay_seconds)
         if self._table.items.count(f"again#{second}", 1, second + AGAIN_KEPT_SECONDS):
-            self._queues.send(Priority.CRITICAL, Knock(), min(delay_seconds, 900))
+            self._queues.send(Priority.CRITICAL, Knock(), min(math.ceil(second - now), 900))
 
     def _stop(self, task_arn: str, why: str) -> None:
         try:

@@ -1,6 +1,7 @@
 """Changing the record of an invocation, and learning from the change."""
 
 import logging
+import math
 from collections.abc import Callable
 
 from chalicelib.ecs.deployed import Revisions
@@ -60,7 +61,7 @@ class JobRecords:
         if made_room and before.claimed_at is not None:
             self._queues.send(Priority.CRITICAL, Knock(room_was_made=True))
         if after.start_failures > before.start_failures and after.next_try_at is not None:
-            rest = max(1, round(after.next_try_at - self._now()))
+            rest = max(1, math.ceil(after.next_try_at - self._now()))
             self._queues.send(after.priority, Knock(after.id), rest)
 
     def _came_up(self, invocation: Invocation) -> None:

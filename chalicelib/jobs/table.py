@@ -31,6 +31,8 @@ PAGE = 50
 MAX_PAGES = 10
 """So many looks at an index one page of a filtered listing takes."""
 DAY_SECONDS = 86_400
+CLAIM_TRIES = 3
+"""Every claim and every end writes the one count, so that they meet there."""
 
 
 class NoRoom:
@@ -100,18 +102,23 @@ class InvocationsTable:
     ) -> Invocation | NoRoom | None:
         """Write a claim, and raise the count of what runs unless it stands at `most`.
 
-        None when the record has moved on, or another transaction held the count: look again.
+        None when the record has moved on, or other transactions hold the count: look again.
         """
+        if most is not None and most < 1:
+            return NoRoom()
         written = replace(after, version=before.version + 1)
         name, item = self.items.name, to_item(written)
         writes = [{"Put": put(name, item, before.version)}]
         if most is not None:
             expire_at = int(now) + CAPACITY_KEPT_SECONDS
             writes.append({"Update": raised(name, CAPACITY_KEY, most, expire_at)})
-        refusal = self.items.transact(writes)
-        if refusal is None or self.items.is_written(item, refusal):
-            return written
-        return NoRoom() if _is_full(refusal) else None
+        for _ in range(CLAIM_TRIES):
+            refusal = self.items.transact(writes)
+            if refusal is None or self.items.is_written(item, refusal):
+                return written
+            if FAILED in refusal.reasons:
+                return NoRoom() if _is_full(refusal) else None
+        return None
 
     def change(
         self,
