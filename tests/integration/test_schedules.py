@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -251,3 +252,75 @@ def test_a_schedule_that_nobody_fired_is_fired_by_the_sweep_and_overlap_is_kept(
     assert len(invocations(cloud, "late")) == 3
     for run in invocations(cloud, "late"):
         cloud.http("POST", f"/invocations/{run['id']}/kill")
+
+
+def at(seconds: float) -> str:
+    return datetime.fromtimestamp(time.time() + seconds, UTC).isoformat()
+
+
+def test_a_deferred_invocation_runs_when_its_time_comes(cloud: RunningCloud) -> None:
+    path, body = "/jobs/ticker/invocations", {"parameters": {}}
+    status, soon = cloud.http("POST", path, body | {"at": at(2)})
+    assert (status, soon["state"]) == (201, "SCHEDULED")
+    status, far = cloud.http("POST", path, body | {"at": at(7200)})
+    assert status == 201
+    listed = cloud.client("scheduler").list_schedules(GroupName="usher-local")["Schedules"]
+    assert [s for s in listed if s["Target"]["Arn"].endswith(":usher-local-jobs-normal")]
+    cloud.http("POST", f"/invocations/{far['id']}/kill")
+    done = ended(cloud, soon["id"])
+    assert done["reason"] == "succeeded"
+    assert done["startedAt"] >= done["at"]
+
+
+def test_a_draining_host_keeps_its_job_and_gets_no_other(cloud: RunningCloud) -> None:
+    ecs, path = cloud.client("ecs"), "/jobs/ticker/invocations"
+
+    def started(run: dict) -> dict:
+        def task() -> dict | None:
+            found = [t for t in cloud.tasks() if t.get("startedBy", "").startswith(mark)]
+            return found[0] if found and found[0]["lastStatus"] == "RUNNING" else None
+
+        mark = f"job/{run['id']}/"
+        return wait_until(task, 20, "the task of the invocation", every=0.05)
+
+    def set_status(host: str, status: str) -> None:
+        ecs.update_container_instances_state(
+            cluster="usher-local", containerInstances=[host], status=status
+        )
+
+    _, first = cloud.http("POST", path, {"parameters": {"seconds": 2}})
+    host = started(first)["containerInstanceArn"]
+    set_status(host, "DRAINING")
+    others = [cloud.http("POST", path, {"parameters": {"seconds": 1}})[1] for _ in range(3)]
+    assert host not in {started(other)["containerInstanceArn"] for other in others}
+    assert ended(cloud, first["id"])["reason"] == "succeeded"
+    set_status(host, "ACTIVE")
+
+
+def test_a_one_time_schedule_of_the_local_cloud_fires_and_is_gone(cloud: RunningCloud) -> None:
+    sqs, scheduler = cloud.client("sqs"), cloud.client("scheduler")
+    url = sqs.create_queue(QueueName="clockwork")["QueueUrl"]
+    names = ["QueueArn"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]["QueueArn"]
+    due = datetime.fromtimestamp(int(time.time()) + 2, UTC)
+    scheduler.create_schedule(
+        Name="once",
+        GroupName="usher-local",
+        ScheduleExpression=f"at({due.astimezone(ZoneInfo('Asia/Tokyo')):%Y-%m-%dT%H:%M:%S})",
+        ScheduleExpressionTimezone="Asia/Tokyo",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        ActionAfterCompletion="DELETE",
+        Target={
+            "Arn": arn,
+            "RoleArn": "arn:aws:iam::123456789012:role/usher-local-scheduler",
+            "Input": '{"at": "<aws.scheduler.scheduled-time>"}',
+        },
+    )
+    told = sqs.receive_message(
+        QueueUrl=url, WaitTimeSeconds=10, MessageSystemAttributeNames=["SentTimestamp"]
+    )
+    (message,) = told["Messages"]
+    assert message["Body"] == f'{{"at": "{due:%Y-%m-%dT%H:%M:%SZ}"}}'
+    assert int(message["Attributes"]["SentTimestamp"]) / 1000 >= due.timestamp()
+    listed = scheduler.list_schedules(GroupName="usher-local", NamePrefix="once")
+    assert listed["Schedules"] == []
