@@ -49,6 +49,7 @@ def test_parameters_come_from_a_file_or_from_stdin(tmp_path):
     result = tmp_path / "result.json"
     assert run("echo", str(file), "--result", str(result)).out == "echoing file\n"
     assert json.loads(result.read_text()) == {"text": "file"}
+    assert run("echo", '{"text": "a=b"}').out.startswith("echoing a=b\n")
     assert run("echo", "-", told='{"text": "stdin"}').out.startswith("echoing stdin\n")
 
 

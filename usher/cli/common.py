@@ -10,8 +10,8 @@ from usher.cli.words import UsageError, are_pairs, parse_json, parse_pairs
 from usher.client import DEFAULT_URL, KEY_VARIABLE, URL_VARIABLE, Client
 
 PARAMETERS_HELP = (
-    "a file of JSON, - for stdin, or pairs: suburb=Richmond limit=5 (a value that is JSON counts "
-    "as that)"
+    "pairs: suburb=Richmond limit=5 (a value that is JSON counts as that), or a file of JSON, or - "
+    "for stdin, or a JSON object"
 )
 
 
@@ -59,6 +59,8 @@ def read_parameters(words: Sequence[str]) -> Any:
         return None
     if are_pairs(words):
         return parse_pairs(words)
+    if words[0].startswith("{"):
+        return parse_json(words[0], "parameters")
     if words[0] == "-":
         return parse_json(sys.stdin.read(), "stdin")
     try:

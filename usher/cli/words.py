@@ -35,7 +35,7 @@ def parse_pairs(words: Sequence[str]) -> dict[str, Any]:
 
 
 def are_pairs(words: Sequence[str]) -> bool:
-    """Whether parameters are given as pairs, and not as one file."""
+    """Whether parameters are given as pairs, and not as one file or object."""
     return len(words) != 1 or _PAIR.fullmatch(words[0]) is not None
 
 
