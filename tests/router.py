@@ -42,9 +42,12 @@ class Router:
             "RENEWAL_SECONDS": "0.1",
         }
 
+    def _command(self) -> list[str]:
+        return ["sh", str(FOLDER / "entrypoint.sh")]
+
     def __enter__(self) -> "Router":
         self._process = subprocess.Popen(
-            ["sh", str(FOLDER / "entrypoint.sh")],
+            self._command(),
             env=self._environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -66,3 +69,33 @@ class Router:
                 return True
         except OSError:
             return False
+
+
+class ContainerRouter(Router):
+    """The same in a container of `image`, hardened as infra/router/template.yaml says; on the
+    host's network, where the dispatcher of the tests is.
+    """
+
+    def __init__(
+        self, image: str, dispatcher: str, files: tuple[Path, Path], port: int | None = None
+    ) -> None:
+        certificate, key = files
+        super().__init__(Path("/tmp"), dispatcher, files, port)
+        self._image = image
+        self._folder = certificate.parent
+        inside = {
+            "TLS_CERT_FILE": f"/certificates/{certificate.name}",
+            "TLS_KEY_FILE": f"/certificates/{key.name}",
+            "AUTHORITIES": f"/certificates/{certificate.name}",
+        }
+        self._environment |= inside
+        self._names = sorted(set(self._environment) - {"PATH"})
+
+    def _command(self) -> list[str]:
+        return [
+            *("docker", "run", "--rm", "--network", "host", "--read-only", "--tmpfs", "/tmp"),
+            *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
+            *("--volume", f"{self._folder}:/certificates:ro"),
+            *(word for name in self._names for word in ("--env", name)),
+            self._image,
+        ]

@@ -97,9 +97,24 @@ def ensure_base(client: docker.APIClient, wanted: str, on_progress: Progress) ->
         raise NoBaseImageError(f"{wanted} cannot be pulled: {trouble}")
     on_progress(f"{wanted} cannot be pulled ({trouble}); making a base image here")
     try:
-        _make(client, recipe, on_progress)
+        make_base(client, recipe, on_progress)
     except NoBaseImageError as error:
         raise NoBaseImageError(f"{wanted} cannot be pulled ({trouble}), and {error}") from error
+    return recipe.tag
+
+
+def make_base(client: docker.APIClient, recipe: Recipe, on_progress: Progress) -> str:
+    """Name of the image made by `recipe`, on this machine or from its cache if it was made before.
+
+    Raises NoBaseImageError.
+    """
+    with locked("base-image"):
+        if not has_image(client, recipe.tag):
+            archive = cache_folder() / f"{recipe.tag.replace(':', '-')}.tar.gz"
+            if not archive.exists():
+                _debootstrap(recipe, archive, on_progress)
+            on_progress(f"importing {recipe.tag}")
+            _import(client, recipe, archive)
     return recipe.tag
 
 
@@ -153,17 +168,6 @@ def locked(name: str) -> Iterator[None]:
     with (cache_folder() / f"{name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _make(client: docker.APIClient, recipe: Recipe, on_progress: Progress) -> None:
-    with locked("base-image"):
-        if has_image(client, recipe.tag):
-            return
-        archive = cache_folder() / f"{recipe.tag.replace(':', '-')}.tar.gz"
-        if not archive.exists():
-            _debootstrap(recipe, archive, on_progress)
-        on_progress(f"importing {recipe.tag}")
-        _import(client, recipe, archive)
 
 
 def _import(client: docker.APIClient, recipe: Recipe, archive: Path) -> None:

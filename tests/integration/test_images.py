@@ -1,0 +1,178 @@
+"""The images as they go out: the same content makes the same layers, and what is in them works."""
+
+import json
+import shutil
+import ssl
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+from websockets.sync.client import connect
+
+from local.hosts.base_image import Recipe, ensure_base, make_base
+from local.hosts.docker_engine import connect as connect_engine
+from local.hosts.image_builder import (
+    ImageBuilder,
+    context_files,
+    dockerfile_name,
+    download_wheels,
+    write_context,
+)
+from local.hosts.images import ImageSource, session_image
+from tests.certificates import Authority
+from tests.integration.sessions import dispatch, wait_for
+from tests.integration.test_certificates import serial
+from tests.integration.test_router import status_of
+from tests.kinesis_server import FakeKinesis
+from tests.needs import needs_docker
+from tests.router import KEY_HASH, ContainerRouter, free_port
+from tests.session_process import ROOT, SessionProcess, until
+
+WITH_NGINX = Recipe(packages=("ca-certificates", "nginx"))
+"""For the router: no package mirror can be reached from within a build here."""
+
+EXAMPLES = ROOT / "session_handler" / "examples"
+
+
+@pytest.fixture(scope="module")
+def engine():
+    client = connect_engine()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def built(engine):
+    """Builds an image from nothing, layers of earlier builds included; removes it afterwards."""
+    made = []
+
+    def build(context, dockerfile, **arguments):
+        tag = f"usher-rebuilt:{len(made)}"
+        made.append(tag)
+        context.seek(0)
+        lines = engine.build(
+            fileobj=context,
+            custom_context=True,
+            dockerfile=dockerfile,
+            tag=tag,
+            buildargs=arguments,
+            nocache=True,
+            rm=True,
+            forcerm=True,
+            decode=True,
+        )
+        said = list(lines)
+        assert not [line for line in said if "error" in line], said[-5:]
+        return engine.inspect_image(tag)
+
+    yield build
+    for tag in made:
+        engine.remove_image(tag)
+
+
+@needs_docker
+def test_the_same_content_makes_the_same_layers_of_the_session_image(engine, built, tmp_path):
+    source = session_image(ROOT)
+    base = ensure_base(engine, "python:3.12-slim", print)
+    trouble = download_wheels(source.requirements, engine.inspect_image(base), tmp_path)
+    assert trouble is None
+
+    def build():
+        with tempfile.TemporaryFile() as context:
+            write_context(context, context_files(source), tmp_path)
+            return built(context, dockerfile_name(source), BASE_IMAGE=base)
+
+    first = build()
+    threading.Event().wait(1.1)  # files keep whole seconds
+    second = build()
+    assert first["Created"] != second["Created"], "they were built, both of them"
+    assert first["RootFS"]["Layers"] == second["RootFS"]["Layers"]
+    below = engine.inspect_image(base)["RootFS"]["Layers"]
+    assert len(first["RootFS"]["Layers"]) == len(below) + 1, "one layer, shared by nothing else"
+
+
+@pytest.fixture(scope="module")
+def router_image(engine):
+    base = make_base(engine, WITH_NGINX, print)
+    folder = ROOT / "infra" / "router"
+    source = ImageSource("usher-router", folder / "Dockerfile", folder)
+    return ImageBuilder(engine, [source], print, base_image=base).image("usher-router")
+
+
+@needs_docker
+def test_the_routers_image_serves_renews_and_revokes(start_cloud, tmp_path, router_image):
+    authority = Authority(tmp_path)
+    trusting = ssl.create_default_context(cafile=authority.file)
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    files = readable(authority.issue(folder))
+    port = free_port()
+    told = {
+        "ROUTER_KEY": KEY_HASH,
+        "SESSION_URL_TEMPLATE": f"wss://localhost:{port}/{{id}}{{path}}",
+    }
+    cloud = start_cloud(environment=told)
+    with ContainerRouter(router_image, cloud.dispatcher, files, port) as router:
+        session = dispatch(cloud)
+        with connect(session["url"], ssl=trusting) as websocket:
+            assert '"hello"' in websocket.recv(timeout=20)
+            wait_for(cloud, session["id"], "ACTIVE")
+            before = serial(port, trusting, "localhost")
+            readable(authority.issue(folder))
+            until(lambda: serial(port, trusting, "localhost") != before, "the renewed certificate")
+            websocket.ping().wait(10)
+            assert cloud.http("DELETE", f"/sessions/{session['id']}")[0] == 200
+            threading.Event().wait(1.0)  # what may have been remembered is over now
+            assert status_of(session["url"], trusting) == 404
+    assert session["path"].strip("/") not in "".join(router.log)
+    assert session["id"] in "".join(router.log)
+
+
+def readable(files: tuple[Path, Path]) -> tuple[Path, Path]:
+    """For the user in the container, who is nobody here."""
+    for file in files:
+        file.chmod(0o644)
+    files[0].parent.chmod(0o755)
+    return files
+
+
+@needs_docker
+def test_the_examples_dockerfile_makes_an_image_with_an_app_of_ones_own(engine, built):
+    session = ImageBuilder(engine, [session_image(ROOT)], print).image("usher-session")
+    source = ImageSource("suburbs", EXAMPLES / "Dockerfile", EXAMPLES)
+    with tempfile.TemporaryFile() as context:
+        write_context(context, context_files(source), None)
+        image = built(context, dockerfile_name(source), SESSION_IMAGE=session)
+    with FakeKinesis() as kinesis, container(image["Id"], kinesis) as running:
+        with connect(running.until_ready().url) as websocket:
+            assert json.loads(websocket.recv(20))["type"] == "hello"
+            kinesis.put({"suburb": "Fernbank", "price": 700_000, "status": "Sold"})
+            heard = [json.loads(websocket.recv(20)) for _ in range(2)]
+            assert {
+                "type": "app",
+                "suburbs": {"Fernbank": {"updates": 1, "sold": 1, "meanPrice": 700_000}},
+            } in heard
+        assert running.exit_code() == 0
+
+
+def container(image: str, kinesis: FakeKinesis) -> SessionProcess:
+    """A session in a hardened container on the host's network, where the stream is."""
+    names = (
+        "SESSION_ID",
+        "SESSION_UUID",
+        "SESSION_PORT",
+        "SESSION_HOST",
+        "FEED_URL",
+        "AWS_ENDPOINT_URL",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_REGION",
+    )
+    command = [
+        *(shutil.which("docker"), "run", "--rm", "--network", "host", "--read-only"),
+        *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
+        *(word for name in names for word in ("--env", name)),
+        image,
+    ]
+    return SessionProcess(kinesis, command=command)
