@@ -1,15 +1,18 @@
 """What jobs printed, over HTTP: parse, call, render."""
 
+from typing import TYPE_CHECKING
+
 from chalice.app import Blueprint, Response
 
 from chalicelib.config import authorization
 from chalicelib.errors import BadRequestError
 from chalicelib.http import CORS, answer, answering, authorizer_for, caller_of
 from chalicelib.jobs.answers import instant
-from chalicelib.jobs.logs import DEFAULT_LIMIT, MAX_LIMIT
-from chalicelib.jobs.requests import parse_invocation_id
-from chalicelib.jobs.wiring import Jobs
+from chalicelib.jobs.requests import DEFAULT_LOG_LINES, MAX_LOG_LINES, parse_invocation_id
 from chalicelib.wiring import services
+
+if TYPE_CHECKING:
+    from chalicelib.jobs.wiring import Jobs
 
 routes = Blueprint(__name__)
 
@@ -28,9 +31,9 @@ def get_logs(invocation_id: str) -> Response:
     """One page of what an invocation's current attempt printed."""
     request = routes.current_request
     query = request.query_params or {}
-    limit = query.get("limit", str(DEFAULT_LIMIT))
-    if not limit.isdecimal() or not 1 <= int(limit) <= MAX_LIMIT:
-        raise BadRequestError(f"limit: a whole number from 1 to {MAX_LIMIT}")
+    limit = query.get("limit", str(DEFAULT_LOG_LINES))
+    if not limit.isdecimal() or not 1 <= int(limit) <= MAX_LOG_LINES:
+        raise BadRequestError(f"limit: a whole number from 1 to {MAX_LOG_LINES}")
     config = services().config
     caller = caller_of(request, config)
     found = _jobs().invocations.get(parse_invocation_id(invocation_id), caller)
@@ -46,5 +49,5 @@ def get_logs(invocation_id: str) -> Response:
     )
 
 
-def _jobs() -> Jobs:
+def _jobs() -> "Jobs":
     return services().jobs

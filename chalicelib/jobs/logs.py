@@ -12,11 +12,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from chalicelib.errors import BadRequestError
+from chalicelib.jobs.requests import DEFAULT_LOG_LINES, MAX_LOG_LINES
 
 CONTAINER = "job"
 """Name of the one container of a job's task."""
-MAX_LIMIT = 1_000
-DEFAULT_LIMIT = 500
 MAX_PAGE_BYTES = 1024 * 1024
 """CloudWatch gives no more in one page, and API Gateway passes on ten times that."""
 
@@ -50,7 +49,7 @@ class JobLogs:
         self._group = group
 
     def page(
-        self, job: str, task_arn: str | None, next_token: str | None, limit: int = DEFAULT_LIMIT
+        self, job: str, task_arn: str | None, next_token: str | None, limit: int = DEFAULT_LOG_LINES
     ) -> LogPage:
         """The lines after `next_token`, or the first ones; at most `limit`.
 
@@ -65,7 +64,7 @@ class JobLogs:
             "logGroupName": self._group,
             "logStreamName": stream_of(job, task_arn),
             "startFromHead": True,
-            "limit": max(1, min(limit, MAX_LIMIT)),
+            "limit": max(1, min(limit, MAX_LOG_LINES)),
         }
         if next_token is not None:
             query["nextToken"] = next_token

@@ -21,6 +21,8 @@ MAX_AHEAD_SECONDS = 366 * 86_400
 """How far ahead an invocation may be planned."""
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 20
+MAX_LOG_LINES = 1_000
+DEFAULT_LOG_LINES = 500
 MAX_NUMBER = 1e12
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
 _PROCESS = re.compile(r"[0-9A-Za-z_-]{8,64}")

@@ -1,6 +1,6 @@
 """Jobs over HTTP and from their queues: parse, call, render."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chalice.app import Blueprint, Response, SQSEvent
 
@@ -31,8 +31,10 @@ from chalicelib.jobs.requests import (
     parse_start,
     show_place,
 )
-from chalicelib.jobs.wiring import Jobs
 from chalicelib.wiring import services
+
+if TYPE_CHECKING:
+    from chalicelib.jobs.wiring import Jobs
 
 routes = Blueprint(__name__)
 
@@ -273,7 +275,7 @@ def _render(invocation: Invocation, status: int = 200) -> Response:
     return answer(show_invocation(invocation, waiting), status)
 
 
-def _jobs() -> Jobs:
+def _jobs() -> "Jobs":
     return services().jobs
 
 

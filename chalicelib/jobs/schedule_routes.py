@@ -1,5 +1,7 @@
 """Schedules over HTTP and from their queue: parse, call, render."""
 
+from typing import TYPE_CHECKING
+
 from chalice.app import Blueprint, Response, SQSEvent
 
 from chalicelib.callers import Caller
@@ -17,8 +19,10 @@ from chalicelib.jobs.schedule_requests import (
     read_message,
     show_schedule,
 )
-from chalicelib.jobs.schedules import Schedules
 from chalicelib.wiring import services
+
+if TYPE_CHECKING:
+    from chalicelib.jobs.schedules import Schedules
 
 routes = Blueprint(__name__)
 
@@ -108,7 +112,7 @@ def _render(schedule: Schedule, status: int = 200) -> Response:
     return answer(show_schedule(schedule, services().outside.now()), status)
 
 
-def _schedules() -> Schedules:
+def _schedules() -> "Schedules":
     return services().jobs.schedules
 
 

@@ -37,11 +37,21 @@ WITHOUT_RESOURCES = {
     "ec2:DeleteNetworkInterface",
     "ec2:DescribeInstances",
     "ec2:DescribeNetworkInterfaces",
+    "ecs:DeregisterTaskDefinition",
     "ecs:DescribeTaskDefinition",
+    "ecs:ListTaskDefinitionFamilies",
+    "ecs:ListTaskDefinitions",
+    "ecs:RegisterTaskDefinition",
     "ecs:ListTasks",  # takes hosts for resources; narrowed to the cluster by a condition
     "kinesis:ListStreams",
 }
 """Actions that cannot be narrowed to a resource, by the service authorization reference."""
+
+
+ROLES_FOR = {
+    "ecs-tasks.amazonaws.com": {"usher-dev-execution", "usher-dev-session"},
+    "scheduler.amazonaws.com": {"usher-dev-scheduler"},
+}
 
 
 def policy(function: str, stage: str = "dev") -> str:
@@ -102,7 +112,7 @@ def test_rights_end_at_this_stages_own_things(function):
             if resource == "*":
                 assert set(statement["Action"]) <= WITHOUT_RESOURCES
             else:
-                assert re.search(r"[:/]usher-dev\b", resource), resource
+                assert re.search(r"[:/]usher[-/]dev\b", resource), resource
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -110,21 +120,19 @@ def test_roles_are_passed_to_tasks_alone_and_tasks_stay_in_the_cluster(function)
     for statement in statements(function):
         actions = set(statement["Action"])
         if "iam:PassRole" in actions:
-            assert statement["Condition"] == {
-                "StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}
-            }
-            assert {arn.rpartition("/")[2] for arn in statement["Resource"]} == {
-                "usher-dev-execution",
-                "usher-dev-session",
-            }
-        elif any(a.startswith("ecs:") and a != "ecs:DescribeTaskDefinition" for a in actions):
+            (service,) = statement["Condition"]["StringEquals"].values()
+            roles = {arn.rpartition("/")[2] for arn in statement["Resource"]}
+            assert set(statement["Condition"]["StringEquals"]) == {"iam:PassedToService"}
+            assert roles <= ROLES_FOR[service]
+        elif any(a.startswith("ecs:") for a in actions) and not actions <= WITHOUT_RESOURCES:
             (cluster,) = statement["Condition"]["ArnLike"].values()
             assert cluster.endswith(":cluster/usher-dev")
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_the_other_stages_policy_is_the_same_for_its_own_things(function):
-    assert policy(function, "prod") == policy(function, "dev").replace("usher-dev", "usher-prod")
+    own = policy(function, "dev").replace("usher-dev", "usher-prod")
+    assert policy(function, "prod") == own.replace("/usher/dev/", "/usher/prod/")
 
 
 def test_the_derivation_sees_what_is_known_to_be_called():
