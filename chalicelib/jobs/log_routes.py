@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from typing import TYPE_CHECKING
-
 from chalice.app import Blueprint, Response
 
 from chalicelib.config import authorization
@@ -14,11 +12,11 @@ from chalicelib.jobs.requests import DEFAULT_LOG_LINES, MAX_LOG_LINES, parse_inv
 from chalicelib.wiring import services
 
 if TYPE_CHECKING:
-    
+    from chalicelib.jobs.wiring import Jobs
+
 routes = Blueprint(__name__)
 
 AUTHORIZER = authorizer_for(*authorization())
-MAX_LINES, DEFAULT_LINES = 1_000, 500
 LAG_SECONDS = 5
 """So long after its end the last lines of a task may still be on their way to CloudWatch,"""
 LOCAL_LAG_SECONDS = 1
