@@ -2,6 +2,7 @@
 and `run` is called. The parent hears of it over a pipe.
 """
 
+import io
 import os
 import sys
 import threading
@@ -45,7 +46,8 @@ def be_the_job(
         prepare()
     # One whole line at a time, for whoever reads along.
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)
     return _run(name, parameters, project, pipe)
 
 

@@ -48,8 +48,8 @@ class Superior(Protocol):
     def tell_progress(self, progress: Progress) -> None:
         """Never raises. Called from a thread of its own."""
 
-    def tell_end(self, ending: Ending, usage: Usage) -> None:
-        """Never raises."""
+    def tell_end(self, ending: Ending, usage: Usage, seconds: float) -> None:
+        """Never raises, and tries for at most so many seconds."""
 
 
 class Dispatcher:
@@ -68,7 +68,7 @@ class Dispatcher:
         }
 
         def ask() -> Leave | None:
-            answer = self._post("start", body)
+            answer = self._post("start", body, self._limits.request_seconds)
             if judge(answer.status) is Verdict.NEVER:
                 raise NoLeaveError(f"not given leave: {refusal(answer.status, answer.body)}")
             leave = read_leave(answer.body) if answer.status == 200 else None
@@ -89,27 +89,27 @@ class Dispatcher:
             "message": progress.message,
         }
         try:
-            answer = self._post("progress", body)
+            answer = self._post("progress", body, self._limits.request_seconds)
         except (OSError, http.client.HTTPException) as error:
             say(f"usher: progress was not told: {_words(error)}")
             return
         if judge(answer.status) is not Verdict.ACCEPTED:
             say(f"usher: progress was not taken: {refusal(answer.status, answer.body)}")
 
-    def tell_end(self, ending: Ending, usage: Usage) -> None:
+    def tell_end(self, ending: Ending, usage: Usage, seconds: float) -> None:
         body = finish_body(self._process, ending, usage)
 
         def tell() -> bool | None:
-            answer = self._post("finish", body)
+            answer = self._post("finish", body, min(seconds, self._limits.request_seconds))
             verdict = judge(answer.status)
             if verdict is not Verdict.ACCEPTED:
                 say(f"usher: the end was not taken: {refusal(answer.status, answer.body)}")
             return None if verdict is Verdict.REPEAT else True
 
-        if _repeat(tell, self._limits.finish_seconds) is None:
+        if _repeat(tell, seconds) is None:
             say("usher: the end was never told: the dispatcher has the exit code from ECS")
 
-    def _post(self, call: str, document: dict[str, Any]) -> "Answer":
+    def _post(self, call: str, document: dict[str, Any], seconds: float) -> "Answer":
         headers = {
             "Authorization": f"Bearer {self._settings.key}",
             "Content-Type": "application/json",
@@ -117,7 +117,7 @@ class Dispatcher:
         # Not escaped: the dispatcher takes so many bytes, and the result was measured like this.
         body = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
         url = f"{self._settings.url}/{call}"
-        return request("POST", url, self._limits.request_seconds, headers, body)
+        return request("POST", url, seconds, headers, body)
 
 
 class Answer(NamedTuple):

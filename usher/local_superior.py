@@ -24,8 +24,8 @@ class LocalSuperior:
     def tell_progress(self, progress: Progress) -> None:
         """Nobody asks: it is in the log."""
 
-    def tell_end(self, ending: Ending, usage: Usage) -> None:
-        del usage
+    def tell_end(self, ending: Ending, usage: Usage, seconds: float) -> None:
+        del usage, seconds
         if ending.outcome is Outcome.SUCCEEDED:
             self._on_result(ending.result)
 

@@ -16,11 +16,13 @@ class Limits:
     """For getting an answer to the question for leave."""
     finish_seconds: float = 60.0
     """For telling how it went."""
+    stop_seconds: float = 9.5
+    """From SIGTERM to our own exit. ECS kills the container after the stopTimeout of its task
+    definition, 10 s: this must be less, or the exit code is not ours."""
     request_seconds: float = 10.0
     """For one request."""
     grace_seconds: float = 8.0
-    """Between SIGTERM and SIGKILL. ECS kills the container after the stopTimeout of its task
-    definition, 10 s: this must be less."""
+    """From SIGTERM to SIGKILL for the job."""
     progress_seconds: float = 1.0
     """Between two reports of progress."""
 

@@ -5,6 +5,7 @@ As process 1 the kernel gives us only signals that we handle, so this comes firs
 
 import os
 import signal
+import time
 from types import FrameType
 
 TOLD = (signal.SIGTERM, signal.SIGINT)
@@ -20,6 +21,8 @@ class Signals:
     def __init__(self) -> None:
         self.times_asked = 0
         """How often somebody wanted us to end."""
+        self.asked_at: float | None = None
+        """When they first did, on the monotonic clock."""
         self._raises = False
         self.wakeup, write = os.pipe()
         os.set_blocking(self.wakeup, False)
@@ -32,6 +35,7 @@ class Signals:
     def _on_stop(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         self.times_asked += 1
+        self.asked_at = self.asked_at or time.monotonic()
         if self._raises:
             raise StopAskedError
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from usher.ending import Memory, Seen, Stop
+from usher.log import say
 from usher.memory import MIB, ControlGroup, largest_child_bytes, tree_bytes
 from usher.processes import kill_all, reap, signal_job
 from usher.protocol import Usage
@@ -75,7 +76,8 @@ class Supervisor:
                 self._keep_to_limits(time.monotonic())
         self._listen()
         wall_seconds = time.monotonic() - self._started
-        kill_all(self._pid)
+        if not kill_all(self._pid):
+            say("usher: something that the job started cannot be ended")
         return self._seen(self._status), self._usage(wall_seconds)
 
     def _patience_ms(self) -> int:

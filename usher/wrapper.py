@@ -5,6 +5,7 @@ job is the same.
 """
 
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +21,9 @@ from usher.reporter import Reporter
 from usher.signals import Signals, StopAskedError, hold, release
 from usher.supervisor import Orders, Supervisor
 
-LAST_PROGRESS_SECONDS = 2.0
+LAST_PROGRESS_SECONDS = 1.0
+LEAST_SECONDS = 1.0
+"""For telling the end, however late it is."""
 NOTHING = Usage(0.0, 0.0, 0.0)
 
 
@@ -48,7 +51,7 @@ def run_job(announcement: str, superior: Superior, place: Place, limits: Limits)
         return EXIT_NOT_RUN
     if signals.times_asked:
         ending = Ending(Outcome.KILLED, EXIT_KILLED, "it was told to stop before it began")
-        return _end(superior, ending, NOTHING)
+        return _end(superior, ending, NOTHING, _patience(signals, limits))
     return _fork_and_watch(leave, superior, place, limits, signals)
 
 
@@ -89,12 +92,20 @@ def _fork_and_watch(
     reporter = Reporter(superior.tell_progress, limits.progress_seconds)
     seen, usage = Supervisor(pid, read, signals, orders, reporter.add).watch()
     reporter.close(LAST_PROGRESS_SECONDS)
-    return _end(superior, decide_ending(seen), usage)
+    return _end(superior, decide_ending(seen), usage, _patience(signals, limits))
 
 
-def _end(superior: Superior, ending: Ending, usage: Usage) -> int:
+def _patience(signals: Signals, limits: Limits) -> float:
+    """How long the end may be told: no longer than whoever told us to stop will wait."""
+    if signals.asked_at is None:
+        return limits.finish_seconds
+    left = signals.asked_at + limits.stop_seconds - time.monotonic()
+    return min(limits.finish_seconds, max(LEAST_SECONDS, left))
+
+
+def _end(superior: Superior, ending: Ending, usage: Usage, seconds: float) -> int:
     if ending.detail:
         say(f"usher: {ending.detail}")
-    superior.tell_end(ending, usage)
+    superior.tell_end(ending, usage, seconds)
     say(farewell(ending, usage))
     return ending.exit_code

@@ -207,6 +207,15 @@ def test_who_does_not_hear_sigterm_is_killed_after_the_grace(fake, tmp_path, how
     assert not is_alive(child)
 
 
+def test_told_to_stop_it_exits_in_time_even_if_nobody_listens(fake, tmp_path):
+    fake.script(FINISH, *[503] * 50)
+    container, _, _ = endless(fake, tmp_path, "ends", stop_seconds=1.0)
+    container.stop()
+    done = container.end(seconds=10)
+    assert done.code == 143
+    assert "usher: the end was never told: the dispatcher has the exit code from ECS" in done.log
+
+
 def test_a_second_signal_ends_it_at_once(fake, tmp_path):
     container, _, child = endless(fake, tmp_path, "ignores")
     container.stop(signal.SIGINT)
