@@ -1,12 +1,15 @@
 """The images as they go out: the same content makes the same layers, and what is in them works."""
 
 import json
+import re
 import shutil
 import ssl
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 
+import docker
 import pytest
 from websockets.sync.client import connect
 
@@ -45,7 +48,7 @@ def engine():
 @pytest.fixture
 def built(engine):
     """Builds an image from nothing, layers of earlier builds included; removes it afterwards."""
-    made = []
+    made, steps = [], []
 
     def build(context, dockerfile, **arguments):
         tag = f"usher-rebuilt:{len(made)}"
@@ -63,12 +66,16 @@ def built(engine):
             decode=True,
         )
         said = list(lines)
+        steps.extend(
+            re.findall(r"---> ([0-9a-f]{12})\n", "".join(s.get("stream", "") for s in said))
+        )
         assert not [line for line in said if "error" in line], said[-5:]
         return engine.inspect_image(tag)
 
     yield build
-    for tag in made:
-        engine.remove_image(tag)
+    for image in [*made, *reversed(steps)]:  # a stage's last step has no name, and stays
+        with suppress(docker.errors.APIError):  # gone already, or of somebody else's image
+            engine.remove_image(image)
 
 
 @needs_docker
