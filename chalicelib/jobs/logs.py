@@ -16,8 +16,6 @@ from chalicelib.jobs.requests import DEFAULT_LOG_LINES, MAX_LOG_LINES
 
 CONTAINER = "job"
 """Name of the one container of a job's task."""
-MAX_PAGE_BYTES = 1024 * 1024
-"""CloudWatch gives no more in one page, and API Gateway passes on ten times that."""
 
 _TOKEN = re.compile(r"[\w/+=:.-]{1,256}")
 
