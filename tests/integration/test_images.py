@@ -66,16 +66,18 @@ def built(engine):
             decode=True,
         )
         said = list(lines)
-        steps.extend(
-            re.findall(r"---> ([0-9a-f]{12})\n", "".join(s.get("stream", "") for s in said))
-        )
+        text = "".join(line.get("stream", "") for line in said)
+        steps.extend(re.findall(r"---> ([0-9a-f]{12})\n", text))
         assert not [line for line in said if "error" in line], said[-5:]
         return engine.inspect_image(tag)
 
     yield build
-    for image in [*made, *reversed(steps)]:  # a stage's last step has no name, and stays
-        with suppress(docker.errors.APIError):  # gone already, or of somebody else's image
-            engine.remove_image(image)
+    for tag in made:
+        engine.remove_image(tag)
+    for step in reversed(steps):  # a stage's last one stays; bases are steps too, but have names
+        with suppress(docker.errors.ImageNotFound):
+            if not engine.inspect_image(step)["RepoTags"]:
+                engine.remove_image(step)
 
 
 @needs_docker
