@@ -39,8 +39,8 @@ neither counted nor hit by faults."""
 
 log = logging.getLogger(__name__)
 
-Service = Callable[[Call, Request], Answer]
-"""Answers the calls of one service; NotImplementedError = it does not know how."""
+Service = Callable[[Call, Request], Answer | None]
+"""Answers the calls of one service; None = not this one, moto may know it."""
 
 
 class Ecs(Protocol):
@@ -82,7 +82,7 @@ class Endpoint:
         self._moto = moto
         self._ecs = ecs
         self._kinesis = kinesis or KinesisApi(region, ACCOUNT, Switches())
-        self._services = {
+        self._services: dict[str, Service] = {
             "ecs": self._ecs_answer,
             "kinesis": self._kinesis_answer,
             **(services or {}),
@@ -138,8 +138,9 @@ class Endpoint:
     def _carry_out(self, call: Call, request: Request) -> Answer:
         try:
             own = self._services.get(call.service)
-            if own is not None:
-                return own(call, request)
+            answer = own(call, request) if own is not None else None
+            if answer is not None:
+                return answer
             if call.service == "ec2" and call.action == "DescribeInstances":
                 found = describe_instances(
                     parse_qs(request.body.decode()), self._hosts.instance_address, self._region

@@ -44,8 +44,10 @@ class LogsApi:
             "DescribeLogGroups": self._describe_groups,
         }
 
-    def answer(self, call: Call, request: Request) -> Answer:
-        """The answer to a request. Raises NotImplementedError for actions it does not know."""
+    def answer(self, call: Call, request: Request) -> Answer | None:
+        """The answer to a request; None for actions that have nothing to do with tasks."""
+        if call.action not in self._actions:
+            return None
         try:
             return json_answer(self.call(call.action, json.loads(request.body or b"{}")))
         except LogsError as error:
