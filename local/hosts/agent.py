@@ -21,6 +21,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from local.hosts.kept_output import KeptOutput
@@ -60,6 +61,8 @@ class Child:
         self.output = output
         """Where what it prints comes out, if that goes to a log stream."""
         self.kept = None if output is None else KeptOutput(order["stream"])
+        self.keeps = True
+        """False once it could not be kept, as on a full disk: then it is read and dropped."""
 
     def read_output(self) -> bool:
         """Keep the next piece of what it printed; whether there was one."""
@@ -69,15 +72,24 @@ class Child:
             data = os.read(self.output, _CHUNK_BYTES)
         except BlockingIOError:
             return False
-        self.kept.write(data)
+        self._keep(lambda kept: kept.write(data))
         return bool(data)
 
     def close_output(self) -> None:
         """It prints nothing more, or nobody listens any more."""
-        if self.output is not None and self.kept is not None:
+        if self.output is not None:
             os.close(self.output)
-            self.kept.close()
+            self._keep(lambda kept: kept.close())
         self.output = self.kept = None
+
+    def _keep(self, action: Callable[[KeptOutput], None]) -> None:
+        if self.kept is None or not self.keeps:
+            return
+        try:
+            action(self.kept)
+        except OSError as error:
+            self.keeps = False
+            sys.stderr.write(f"the output of a container is lost from here on: {error}\n")
 
     def program(self) -> int | None:
         pid = self.pid

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chalicelib.jobs.cron import (
+    LAST_YEAR,
     ExpressionError,
     Gap,
     next_run,
@@ -234,12 +235,13 @@ INSTANTS = st.datetimes(datetime(2015, 1, 1), datetime(2035, 1, 1))  # noqa: DTZ
 
 
 def theirs(minute, hour, day, month, weekday, start, count):
-    """What cronsim says; it refuses what never is due, and looks 50 years ahead."""
+    """What cronsim says, up to our last year; it refuses what never is due, and looks 50 years
+    ahead of the last time."""
     try:
         runs = CronSim(f"{minute} {hour} {day.replace('?', '*')} {month} {weekday}", start)
     except CronSimError:
         return []
-    return list(islice(runs, 2 * count))
+    return [run for run in islice(runs, 2 * count) if run.year <= LAST_YEAR]
 
 
 @given(days=DAYS, start=INSTANTS, count=st.integers(1, 12), **FIELD)
