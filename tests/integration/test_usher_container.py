@@ -46,6 +46,7 @@ def test_a_job_runs_with_leave_and_tells_its_result(fake):
     assert asked["attempt"] == 1
     assert asked["taskArn"].startswith("arn:aws:ecs:")
     assert len(bytes.fromhex(asked["process"])) == 16
+    assert {call.body["process"] for call in fake.calls if call.body} == {asked["process"]}
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 410])
@@ -151,7 +152,7 @@ def test_a_job_without_a_schema_takes_nothing(fake):
 def test_a_job_that_is_not_in_the_image_fails_with_what_there_is(fake):
     done, told = run(fake, "missing")
     assert (done.code, told["outcome"]) == (1, "failed")
-    assert "has no job 'missing'; there is: bomb, chatters, echo," in told["detail"]
+    assert "has no job 'missing'; there is: bomb, chatters, confined, echo," in told["detail"]
 
 
 def test_the_job_sees_its_names_and_no_key(fake):

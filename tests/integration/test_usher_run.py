@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration.conftest import wait_until
 from tests.integration.usher_fake import PROJECT, ROOT, Done, environment, is_alive
+from usher.cpu import NICER_BY
 
 EXAMPLES = ROOT / "examples" / "jobs"
 
@@ -87,14 +88,15 @@ def test_a_job_that_takes_more_memory_than_it_declared_is_killed(children):
     assert "outcome=failed exit=137" in done.log[-1]
 
 
-def test_cpu_is_limited_where_it_says_so():
-    done = run("spins")
+def test_cpu_is_limited_as_it_says():
+    done = run("confined")
     assert done.code == 0
-    given = json.loads(done.out)
+    found = json.loads(done.out)
     if "by a control group" in done.log[0]:
-        assert given < 1.0
+        assert found["quotas"] == ["25000"]  # of 100,000: a quarter of a core
     else:
-        assert "only by keeping it on 1 core" in done.log[0]
+        assert "only by keeping it on 1 core, with less priority" in done.log[0]
+        assert (found["cores"], found["nice"]) == (1, os.nice(0) + NICER_BY)
     left = [int(group.name[10:]) for group in Path("/sys/fs/cgroup").glob("*/usher-run-*")]
     assert [pid for pid in left if not is_alive(pid)] == []
 

@@ -82,14 +82,18 @@ class Hog(Job):
         return "not stopped"
 
 
-class Spins(Job):
-    """Uses one core for two seconds, and tells how much it was given."""
+class Confined(Job):
+    """Looks at what holds its CPU."""
 
     cpu = 256
-    timeout_seconds = 30
 
     def run(self, parameters):
-        start, cpu = time.monotonic(), time.process_time()
-        while time.monotonic() - start < 2:
-            pass
-        return time.process_time() - cpu
+        quotas = []
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if "usher-run-" in path:
+                group = Path("/sys/fs/cgroup") / controllers.split(",")[0] / path.lstrip("/")
+                for name in ("cpu.max", "cpu.cfs_quota_us"):
+                    if (group / name).exists():
+                        quotas.append((group / name).read_text().split()[0])
+        return {"quotas": quotas, "cores": len(os.sched_getaffinity(0)), "nice": os.nice(0)}
