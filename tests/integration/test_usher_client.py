@@ -277,6 +277,59 @@ def test_deploy_says_what_it_would_do_and_does_nothing(api):
     assert api.calls == []
 
 
+@pytest.fixture
+def docker(tmp_path, monkeypatch):
+    """A docker command that writes down what it is told, and fails at what it is told to."""
+    calls = tmp_path / "calls"
+    script = tmp_path / "bin" / "docker"
+    script.parent.mkdir()
+    monkeypatch.setenv("PATH", f"{script.parent}:{os.environ['PATH']}")
+
+    def make(fails: str = "nothing") -> Any:
+        script.write_text(
+            f"""#!/bin/sh
+echo "$@" >> {calls}
+case "$1" in
+    {fails}) echo "no space left on device" >&2; exit 1;;
+    image) echo "elsewhere.example/jobs@sha256:aa"; echo "registry.example:5000/jobs@sha256:bb";;
+esac
+"""
+        )
+        script.chmod(0o755)
+        return calls
+
+    return make
+
+
+def test_deploy_builds_pushes_and_registers_the_digest(api, docker):
+    calls = docker()
+    api.on("PUT /jobs/market_report", (200, {"name": "market_report", "revision": 2}))
+    image = "registry.example:5000/jobs:7"
+    done = command("deploy", "market_report", "--image", image, "--push", "--base", "python:3.13")
+    assert done.stdout.splitlines() == [
+        f"building {image}",
+        f"pushing {image}",
+        "registered market_report, revision 2",
+    ]
+    build, push, _ = calls.read_text().splitlines()
+    assert build.startswith(f"build --tag {image} --build-arg BASE_IMAGE=python:3.13 ")
+    assert push == f"push {image}"
+    assert api.calls[0].body["image"] == "registry.example:5000/jobs@sha256:bb"
+
+
+@pytest.mark.parametrize(
+    ("fails", "says"),
+    [("build", "the image cannot be built"), ("push", "logged in to its registry?")],
+)
+def test_deploy_that_fails_at_docker_registers_nothing(api, docker, fails, says):
+    docker(fails)
+    done = command("deploy", "--image", "registry.example/jobs:7", "--push")
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert "no space left on device" in done.stderr
+    assert api.calls == []
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
