@@ -37,6 +37,11 @@ print("ready", flush=True)
 while True:
     time.sleep(60)
 """,
+    "prints.py": """
+import sys
+for _ in range(int(sys.argv[1])):
+    print("x" * 999)
+""",
     "hog.py": """
 import time
 kept = []

@@ -25,6 +25,7 @@ from local.hosts.base import (
 )
 from local.hosts.isolation import Kind
 from local.hosts.process import ProcessHost, remove_leftovers
+from local.log_streams import Stream, new_stream
 from tests.integration.process_images import make_image, spec_of
 from tests.unit.local.fakes import until
 
@@ -61,8 +62,14 @@ class Place:
         self.logs = folder / "logs"
         self.logs.mkdir()
         self.source = make_image(folder / "image")
+        self.streams = folder / "streams"
         self.host = ProcessHost(
-            "host", run_id=self.run_id, images=[self.source], logs=self.logs, kind=kind
+            "host",
+            run_id=self.run_id,
+            images=[self.source],
+            logs=self.logs,
+            streams=self.streams,
+            kind=kind,
         )
 
     def start(self, *command: str, **changes: Any) -> Started:
@@ -96,6 +103,19 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
 @pytest.mark.parametrize("code", [0, 1, 7, 255])
 def test_exit_codes_are_exact(place: Place, code: int) -> None:
     assert place.start("exits.py", str(code)).exit() == Exit(code)
+
+
+def test_what_goes_to_a_log_stream_is_kept_when_its_end_is_told(place: Place) -> None:
+    assert place.start("prints.py", "300", log_stream=("/g", "s/1")).exit() == Exit(0)
+    found = Stream(place.streams, "/g", "s/1").forward(0)
+    assert [event.message for event in found.events] == ["x" * 999] * 300
+
+
+def test_a_full_disk_costs_output_and_nothing_else(place: Place) -> None:
+    new_stream(place.streams, "/g", "s/1").with_name("s%2F1.0").symlink_to("/dev/full")
+    assert place.start("prints.py", "300", log_stream=("/g", "s/1")).exit() == Exit(0)
+    assert place.host.alive
+    assert place.start("exits.py", "7").exit() == Exit(7)
 
 
 def test_a_crash_is_128_and_its_signal(place: Place) -> None:
