@@ -29,6 +29,8 @@ STARTS_PER_SECOND = 20
 """ECS takes 40 a second of everything; users who wait for a session go first."""
 STARTS_A_ROUND = 10
 AGAIN_KEPT_SECONDS = 3_600
+INDEX_LAG_SECONDS = 2
+"""An index shows what was written a moment later, mostly within a second."""
 _log = logging.getLogger("usher.jobs")
 
 
@@ -96,22 +98,25 @@ class Rounds:
         self._metrics = metrics
         self._now = now
 
-    def run(self, *, room_was_made: bool = False) -> int:
+    def run(self, newcomer: str | None = None, *, room_was_made: bool = False) -> int:
         """Launch as many as there is room for, in order, unless somebody else is at it.
 
-        Returns how many it were.
+        `newcomer` is the id of one that the index may not show yet. Returns how many it were.
         """
-        launched = 0
+        launched, is_my_turn = 0, False
         for _ in self._turn.rounds():
-            launched += self._round(room_was_made=room_was_made)
-            room_was_made = True  # it may be what the note was left for
+            launched += self._round(newcomer, room_was_made=room_was_made)
+            # It may be what a note was left for.
+            is_my_turn = room_was_made = True
+        if not is_my_turn and newcomer is not None:
+            self._again(INDEX_LAG_SECONDS)  # whoever is at it may look before the index shows it
         return launched
 
-    def _round(self, *, room_was_made: bool) -> int:
+    def _round(self, newcomer: str | None, *, room_was_made: bool) -> int:
         launched = 0
         revisions: dict[str, RevisionState] = {}
-        turn = policy.candidates(self._waiting(), self._now(), room_was_made=room_was_made)
-        for invocation in turn:
+        waiting = self._waiting(newcomer)
+        for invocation in policy.candidates(waiting, self._now(), room_was_made=room_was_made):
             if launched == STARTS_A_ROUND:
                 self._queues.send(Priority.CRITICAL, Knock())
                 break
@@ -140,8 +145,16 @@ class Rounds:
             self._stop(task.task_arn, "it was killed while it was launched")
         return Outcome.LAUNCHED
 
-    def _waiting(self) -> Iterator[Invocation]:
-        return chain.from_iterable(map(self._table.waiting, policy.ORDER))
+    def _waiting(self, newcomer: str | None) -> Iterator[Invocation]:
+        seen = set()
+        for invocation in chain.from_iterable(map(self._table.waiting, policy.ORDER)):
+            seen.add(invocation.id)
+            yield invocation
+        if newcomer is None or newcomer in seen:
+            return
+        found = self._table.get(newcomer)
+        if found is not None and found.is_waiting:
+            yield found
 
     def _try(self, invocation: Invocation, revisions: dict[str, RevisionState]) -> Outcome:
         now = self._now()

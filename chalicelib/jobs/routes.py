@@ -250,7 +250,7 @@ def _answer_knocks(event: SQSEvent) -> None:
         knock = read_knock(record.body)
         if knock.invocation_id is not None and knock.comes_due:
             _jobs().invocations.came_due(knock.invocation_id)
-        _jobs().rounds.run(room_was_made=knock.room_was_made)
+        _jobs().rounds.run(knock.invocation_id, room_was_made=knock.room_was_made)
 
 
 def _asks_for_the_same(found: Invocation, draft: Invocation, wanted: Invoke) -> bool:
