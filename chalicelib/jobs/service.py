@@ -11,7 +11,7 @@ from chalicelib.contract.jobs import Outcome
 from chalicelib.ecs.failures import StopError
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.task_changes import TaskChange
-from chalicelib.errors import ConflictError, NotFoundError, UnauthorizedError
+from chalicelib.errors import ConflictError, NotFoundError, UnauthorizedError, UnavailableError
 from chalicelib.jobs import lifecycle, policy
 from chalicelib.jobs.answers import why_it_waits
 from chalicelib.jobs.catalog import Catalog
@@ -121,7 +121,10 @@ class Invocations:
         """Record it, if there is none of this id, and have it launched. Returns what there is."""
         written = self._table.put_if_absent(draft)
         if written is None:
-            return self._table.get(draft.id) or draft
+            found = self._table.get(draft.id)
+            if found is None:  # another transaction held the place
+                raise UnavailableError("it was not recorded", retry_after_seconds=1)
+            return found
         self._metrics.count("jobs_accepted", job=draft.job, priority=draft.priority.value)
         if written.state is State.SCHEDULED:
             queue = jobs_queue(self._config.stage, written.priority)

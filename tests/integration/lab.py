@@ -15,8 +15,9 @@ import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -306,9 +307,16 @@ class Lab:
 
     def _attached(self, wire: Wire) -> Clients:
         clients = clients_for(self.config)
-        for name in fields(Clients):
-            wire.attach(getattr(clients, name.name))
-        return clients
+        for client in (clients.dynamodb, clients.sqs, clients.ecs, clients.ec2):
+            wire.attach(client)
+
+        @cache
+        def rare(service: str) -> Any:
+            client = clients.rare(service)
+            wire.attach(client)
+            return client
+
+        return replace(clients, rare=rare)
 
     # Beginning and end.
 
@@ -318,7 +326,7 @@ class Lab:
         self.config = replace(_CONFIG, apps=parse_apps(tomllib.loads(apps)))
         self.now = Clock()
         self.faults = Faults()
-        self._hosts = [LabHost() for _ in range(2)]
+        self._hosts = [self._new_host() for _ in range(2)]
         self._events: list[tuple[float, int, str, dict[str, Any]]] = []
         self._published: dict[str, int] = {}
         self._order = itertools.count()
@@ -337,17 +345,25 @@ class Lab:
             publish=self.bus.publish,
             region=REGION,
         )
-        _reset_moto()
-        execute(self._plan, lambda service: getattr(self.aws, service))
+        self._empty_backends()
         for app in self.config.apps.by_name.values():
             self.deploy(app.name)
         self.wire.reset(None)
+
+    def _empty_backends(self) -> None:
+        """Make all tables and queues anew."""
+        for name in BACKENDS:
+            backend(name).reset()
+        execute(self._plan, lambda service: getattr(self.aws, service))
 
     def close(self) -> None:
         """End the engine's threads."""
         if self._engine is not None:
             self._engine.close()
             self._engine = None
+
+    def _new_host(self) -> LabHost:
+        return LabHost()
 
     def _new_engine(self) -> Engine:
         slots = [
@@ -552,8 +568,10 @@ class Lab:
         instances = self.aws.ecs.list_container_instances(cluster=self.config.cluster)
         arns = instances["containerInstanceArns"]
         self._set_status(arns, "DRAINING")
-        yield
-        self._set_status(arns, "ACTIVE")
+        try:
+            yield
+        finally:
+            self._set_status(arns, "ACTIVE")
 
     def _set_status(self, arns: list[str], status: str) -> None:
         self.aws.ecs.update_container_instances_state(
@@ -573,7 +591,7 @@ class Lab:
 
     def items(self) -> list[dict[str, Any]]:
         """All of the table, from where moto keeps it: a test looks at it very often."""
-        table = _backend("dynamodb").tables[self.config.sessions_table]
+        table = backend("dynamodb").tables[self.config.sessions_table]
         return [item.to_json()["Attributes"] for item in table.all_items()]
 
     def sessions(self) -> dict[str, Session]:
@@ -613,12 +631,7 @@ def _failure_is_news() -> Iterator[None]:
         yield
 
 
-def _reset_moto() -> None:
-    for name in BACKENDS:
-        _backend(name).reset()
-
-
-def _backend(name: str) -> Any:
+def backend(name: str) -> Any:
     from moto.backends import get_backend
     from moto.core import DEFAULT_ACCOUNT_ID
 

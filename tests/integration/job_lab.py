@@ -1,0 +1,408 @@
+"""The laboratory of jobs: all of AWS inside the test, and containers that do as the test says.
+
+On the machinery of `tests.integration.lab`: time stands still, every AWS call may meet its fate,
+events and messages come when they are delivered. A container here asks for leave, runs (which is
+counted), reports, and exits, one step at a time; what it hears of the answers is the test's to say.
+"""
+
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.contract.jobs import EXIT_NOT_RUN, Outcome
+from chalicelib.ecs.requests import run_task_for
+from chalicelib.ecs.sweep import Sweep
+from chalicelib.ecs.task_changes import parse_task
+from chalicelib.errors import ConflictError, NotFoundError, UnauthorizedError, UsherError
+from chalicelib.jobs import lifecycle
+from chalicelib.jobs.description import parse_description
+from chalicelib.jobs.items import from_item
+from chalicelib.jobs.launching import task_request_for
+from chalicelib.jobs.model import Invocation, Priority, Reason, State
+from chalicelib.jobs.queues import Knock, read_knock
+from chalicelib.jobs.table import CAPACITY_KEY
+from chalicelib.jobs.task_definitions import job_task_definition
+from chalicelib.wiring import Services
+from local.hosts.base import ContainerSpec, Exit
+from tests.integration.lab import REGION, Lab, LabHost, backend
+from tests.unit.local.fakes import FakeHost
+
+LEAVE_SECONDS = 120
+"""For so long a container repeats its question for leave."""
+FINISH_SECONDS = 60
+KILLED_CODE = 143
+DESCRIPTION = {"name": "report", "cpu": 64, "memory": 64, "timeoutSeconds": 7_200}
+NEVER = (ConflictError, NotFoundError, UnauthorizedError)
+"""Answers that repeating cannot change."""
+
+
+class Phase(Enum):
+    """How far a container is."""
+
+    ASKING = auto()
+    RUNNING = auto()
+    REPORTING = auto()
+
+
+@dataclass
+class JobContainer:
+    """What runs in a job's task, as `usher.entry` would."""
+
+    host: "JobHost"
+    runtime_id: str
+    invocation_id: str
+    attempt: int
+    key: str
+    task_arn: str | None
+    process: str = field(default_factory=lambda: uuid.uuid4().hex)
+    phase: Phase = Phase.ASKING
+    since: float | None = None
+    """When it first said what it has to say in this phase."""
+    ran: bool = False
+    outcome: Outcome = Outcome.SUCCEEDED
+    exit_code: int | None = None
+    """None until it exits, and for ever where its host died."""
+    was_heard: bool = False
+    """Its report was acknowledged."""
+    was_told_to_stop: bool = False
+    running: bool = True
+
+
+class JobHost(LabHost):
+    """Its containers are `JobContainer`s."""
+
+    def __init__(self, arn_of: Callable[[str], str]) -> None:
+        super().__init__()
+        self.jobs: list[JobContainer] = []
+        self.knows_tasks = True
+        """Whether containers are told of their task."""
+        self._arn_of = arn_of
+
+    def start(self, spec: ContainerSpec, on_exit: Callable[[Exit], None]) -> str:
+        """As FakeHost does, and remember what is in it."""
+        runtime_id = FakeHost.start(self, spec, on_exit)
+        given = spec.environment
+        arn = self._arn_of(spec.task_id) if self.knows_tasks else None
+        attempt = int(given["INVOCATION_ATTEMPT"])
+        self.jobs.append(
+            JobContainer(
+                self, runtime_id, given["INVOCATION_ID"], attempt, given["INVOCATION_KEY"], arn
+            )
+        )
+        return runtime_id
+
+    def signal(self, runtime_id: str, signal_name: str) -> None:
+        for container in self.jobs:
+            if container.runtime_id == runtime_id and container.running:
+                container.was_told_to_stop = True
+        super().signal(runtime_id, signal_name)
+
+    def exit(self, runtime_id: str, ended: Exit) -> None:
+        for container in self.jobs:
+            if container.runtime_id == runtime_id and container.running:
+                container.running = False
+                container.exit_code = ended.code
+        super().exit(runtime_id, ended)
+
+    def kill(self) -> None:
+        for container in self.jobs:
+            container.running = False
+        super().kill()
+
+
+class JobLab(Lab):
+    """One region of AWS with a job called `report`, made anew by `begin`."""
+
+    def begin(self, *, capacity: int = 4, kept: int = 1, others: tuple[str, ...] = ()) -> None:
+        """Empty tables, two hosts, no task. `others` are jobs besides."""
+        self.runs: Counter[str] = Counter()
+        """How often user code of an invocation ran."""
+        self.fresh('[apps.unused]\nimage = "any"\n')
+        self.config = replace(self.config, jobs_capacity=capacity, jobs_kept_for_critical=kept)
+        self._aside = self.other_process()
+        self.deploy_job("report")
+        for name in others:
+            self.deploy_job(name)
+        self.wire.reset(None)
+
+    def deploy_job(self, name: str, **changes: Any) -> str:
+        """Register a revision of a job; its ARN."""
+        description = parse_description(DESCRIPTION | {"name": name} | changes)
+        request = job_task_definition(
+            description,
+            "any",
+            stage=self.config.stage,
+            region=REGION,
+            log_group=self.config.jobs_log_group,
+            launch_type="EC2",
+        )
+        answer = self.aws.ecs.register_task_definition(**request)
+        return str(answer["taskDefinition"]["taskDefinitionArn"])
+
+    def put(self, state: State) -> str:
+        """One that is LAUNCHED or STARTED, in fewer steps than it takes the dispatcher; its id."""
+        jobs, now = self._aside.jobs, self.now()
+        draft = jobs.invocations.draft(
+            job="report", owner="me", parameters=None, callback_base_url="http://d"
+        )
+        job = jobs.catalog.get("report")
+        request = run_task_for(task_request_for(draft, job, self.config), self.config.cluster)
+        claimed = lifecycle.claim(
+            lifecycle.fold_sent(draft, now),
+            task_definition=job.task_definition,
+            timeout_seconds=job.description.timeout_seconds,
+            request=request,
+            holds=(CAPACITY_KEY,),
+            now=now,
+        )
+        after = lifecycle.fold_launch(claimed, 1, self._aside.launcher.run(request), now)
+        self.settle()
+        (container,) = self.jobs_of(draft.id)
+        if state is State.STARTED:
+            granted = lifecycle.grant(after, 1, after.task_arn, container.process, now)
+            assert isinstance(granted, Invocation)
+            after = granted
+            container.phase, container.ran = Phase.RUNNING, True
+            self.runs[draft.id] += 1
+        jobs.table.items.count(CAPACITY_KEY, None, int(now) + 999_999)
+        assert jobs.table.put_if_absent(after) is not None
+        return draft.id
+
+    def _empty_backends(self) -> None:
+        """Empty what there is: making it takes longer than most tests."""
+        tables, queues = backend("dynamodb").tables, backend("sqs").queues
+        if self.config.jobs_table not in tables:
+            super()._empty_backends()
+            return
+        for table in tables.values():
+            table.items.clear()
+            table._noted.clear()
+        for queue in queues.values():
+            _drain(queue)
+
+    def _new_host(self) -> JobHost:
+        cluster = self.config.cluster
+        return JobHost(lambda task: f"arn:aws:ecs:{REGION}:123456789012:task/{cluster}/{task}")
+
+    @property
+    def job_hosts(self) -> list[JobHost]:
+        return [host for host in self._hosts if isinstance(host, JobHost)]
+
+    # What the dispatcher is told.
+
+    def deliver(self, services: Services, event: tuple[str, dict[str, Any]]) -> None:
+        """What the handlers of chalicelib/ecs/routes.py do; hosts are no business of jobs."""
+        function, body = event
+        if function == "task_changed":
+            services.on_task_change(parse_task(body["detail"]))
+
+    def knocks(self) -> list[Knock]:
+        """The messages of all queues of jobs that can be received now. Taken, they are deleted."""
+        found: list[Knock] = []
+        for priority in Priority:
+            name = f"usher-local-jobs-{priority}"
+            found += [read_knock(body) for body in _drain(backend("sqs").queues[name])]
+        return found
+
+    def answer_knock(self, services: Services, knock: Knock) -> None:
+        """What the handlers of chalicelib/jobs/routes.py do."""
+        if knock.invocation_id is not None and knock.comes_due:
+            services.jobs.invocations.came_due(knock.invocation_id)
+        services.jobs.rounds.run(room_was_made=knock.room_was_made)
+
+    def sweep(self, services: Services) -> dict[str, int]:
+        """The sweep, without the rooms of others."""
+        return Sweep(services.launcher, [services.jobs.room]).run()
+
+    @contextmanager
+    def without(self, host: JobHost) -> Iterator[None]:
+        """Nothing is placed on this host meanwhile."""
+        assert self._engine is not None
+        name = f"host-{self.job_hosts.index(host)}"
+        arns = [instance.arn for instance in self._engine.instances() if instance.name == name]
+        self._set_status(arns, "DRAINING")
+        yield
+        self._set_status(arns, "ACTIVE")
+
+    def forget_tokens(self) -> None:
+        """ECS remembers no client token any more."""
+        assert self._engine is not None
+        self._engine._store.tokens.__init__()  # type: ignore[misc]
+
+    # Containers.
+
+    @property
+    def jobs(self) -> list[JobContainer]:
+        """All containers that there ever were."""
+        return [c for host in self.job_hosts for c in list(host.jobs)]
+
+    def jobs_of(self, invocation_id: str) -> list[JobContainer]:
+        """The containers that an invocation ever had, the oldest attempt first."""
+        found = [c for c in self.jobs if c.invocation_id == invocation_id]
+        return sorted(found, key=lambda c: c.attempt)
+
+    def job_of(self, invocation_id: str) -> JobContainer:
+        """The running container of an invocation."""
+        self.settle()
+        (found,) = [c for c in self.jobs_of(invocation_id) if c.running]
+        return found
+
+    def ask(self, services: Services, container: JobContainer, *, hears: bool = True) -> None:
+        """It asks for leave, and runs if it hears that it may."""
+        try:
+            services.jobs.invocations.start(
+                container.invocation_id,
+                container.key,
+                container.attempt,
+                container.task_arn,
+                container.process,
+            )
+        except NEVER:
+            if hears:
+                self.leave(container, EXIT_NOT_RUN)
+            return
+        if hears and container.running:
+            container.phase, container.since, container.ran = Phase.RUNNING, None, True
+            self.runs[container.invocation_id] += 1
+
+    def end(self, container: JobContainer, outcome: Outcome = Outcome.SUCCEEDED) -> None:
+        """Its user code has ended; that was not said yet."""
+        container.phase, container.since, container.outcome = Phase.REPORTING, None, outcome
+
+    def report(self, services: Services, container: JobContainer, *, hears: bool = True) -> None:
+        """It says how the run went, and exits when it was heard."""
+        code = _code_of(container.outcome)
+        with suppress(*NEVER):
+            services.jobs.invocations.finish(
+                container.invocation_id,
+                container.key,
+                container.process,
+                container.outcome,
+                exit_code=code,
+                detail="",
+                result={"rows": 3},
+                usage=None,
+            )
+            container.was_heard = True
+        if hears:
+            self.leave(container, code)
+
+    def speak(self, services: Services, container: JobContainer) -> None:
+        """It says what it has to say next; it gives up when nobody hears it for too long."""
+        if container.since is None:
+            container.since = self.now()
+        waited = self.now() - container.since
+        match container.phase:
+            case Phase.ASKING if waited > LEAVE_SECONDS:
+                self.leave(container, EXIT_NOT_RUN)
+            case Phase.ASKING:
+                self.ask(services, container)
+            case Phase.REPORTING if waited > FINISH_SECONDS:
+                self.leave(container, _code_of(container.outcome))
+            case Phase.REPORTING:
+                self.report(services, container)
+
+    def all_jobs_speak(self, services: Services) -> None:
+        """Every running container says what it has to say; what fails it says again later."""
+        self.settle()
+        for container in self.jobs:
+            if container.running:
+                with failure_is_news():
+                    self.speak(services, container)
+        self.settle()
+
+    def leave(self, container: JobContainer, code: int | None) -> None:
+        """The container's program ends."""
+        container.host.exit(container.runtime_id, Exit(code))
+        self.settle()
+
+    # Looking.
+
+    def job_items(self) -> list[dict[str, Any]]:
+        """All of the table, from where moto keeps it."""
+        table = backend("dynamodb").tables[self.config.jobs_table]
+        return [item.to_json()["Attributes"] for item in table.all_items()]
+
+    def invocations(self) -> dict[str, Invocation]:
+        """All records of invocations, by id."""
+        found = [from_item(item) for item in self.job_items() if "#" not in item["id"]["S"]]
+        return {invocation.id: invocation for invocation in found}
+
+    def places_taken(self) -> int:
+        """What the count of the capacity stands at."""
+        counts = [i for i in self.job_items() if i["id"]["S"] == CAPACITY_KEY]
+        return int(counts[0]["n"]["N"]) if counts else 0
+
+
+def _drain(queue: Any) -> list[str]:
+    """Take all messages out of one of moto's queues, at once and whatever its rules say."""
+    bodies = [message.body for message in queue.messages]
+    queue._messages, queue._pending_messages = [], set()
+    return bodies
+
+
+def _code_of(outcome: Outcome) -> int:
+    return {Outcome.SUCCEEDED: 0, Outcome.KILLED: KILLED_CODE}.get(outcome, 3)
+
+
+@contextmanager
+def failure_is_news() -> Iterator[None]:
+    """Errors that the outermost frame of a handler would log."""
+    with suppress(UsherError, ClientError, BotoCoreError):
+        yield
+
+
+def check_jobs(lab: JobLab) -> None:
+    """What holds at every instant, whatever happened."""
+    twice = {one: times for one, times in lab.runs.items() if times > 1}
+    assert not twice, f"ran more than once: {twice}"
+    invocations = lab.invocations()
+    for invocation in invocations.values():
+        if lab.runs[invocation.id]:
+            assert invocation.fence is not None, f"ran without leave: {invocation}"
+    held = sum(bool(i.holds) for i in invocations.values())
+    assert lab.places_taken() == held, "the count equals those that hold a place"
+    assert held <= lab.config.jobs_capacity
+    arns = Counter(i.task_arn for i in invocations.values() if i.task_arn)
+    assert not [arn for arn, times in arns.items() if times > 1], "one task, one invocation"
+
+
+def check_end(lab: JobLab, ended: Invocation, *, kill_was_asked: bool) -> None:
+    """What the record says of its end is what happened."""
+    assert ended.has_ended, f"stuck: {ended}"
+    assert ended.reason is not None
+    assert not [c for c in lab.jobs_of(ended.id) if c.running], f"runs on: {ended}"
+    ran = [c for c in lab.jobs_of(ended.id) if c.ran]
+    may_be = {Reason.KILLED} if kill_was_asked else set()
+    if not ran:
+        may_be |= {Reason.EXPIRED, Reason.START_FAILED}
+        if ended.fence is not None:  # it never heard that it had leave
+            may_be = may_be | {Reason.FAILED, Reason.LOST}
+            assert ended.exit_code in {None, EXIT_NOT_RUN, KILLED_CODE}
+    elif ran[0].was_heard:
+        may_be = {Reason(ran[0].outcome.value)}
+    elif ran[0].exit_code is None:
+        may_be |= {Reason.LOST}
+    elif ran[0].exit_code == 0:
+        may_be |= {Reason.SUCCEEDED}
+    elif ran[0].was_told_to_stop:
+        may_be |= {Reason.TIMED_OUT}
+    else:
+        may_be |= {Reason.FAILED}
+        assert kill_was_asked or ended.exit_code == ran[0].exit_code
+    assert ended.reason in may_be, f"{ended.reason} is not true, {may_be} would be: {ended}"
+
+
+def check_rest(lab: JobLab, *, kills: set[str]) -> None:
+    """What holds when all have ended."""
+    check_jobs(lab)
+    for invocation in lab.invocations().values():
+        check_end(lab, invocation, kill_was_asked=invocation.id in kills)
+    assert not lab.running(), "no task is left"
+    assert lab.places_taken() == 0

@@ -1,0 +1,744 @@
+"""Every AWS call of every operation on jobs goes wrong in every way; user code runs once or never.
+
+The points are made from the calls that an undisturbed run of the operation makes. After each, the
+worst is assumed, in two kinds. Silence: the event and the message that were being handled are lost,
+and all that follow, so that only containers (which repeat what was not acknowledged) and the sweep
+go on. Noise: everything comes twice, and the newest first. In the end every invocation has ended,
+for the reason that is true; no task is left, and the count of the capacity is exact.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import cache, partial
+from multiprocessing import get_context
+from typing import Any
+
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.contract.jobs import Outcome
+from chalicelib.ecs.failures import StopError
+from chalicelib.errors import UsherError
+from chalicelib.jobs.model import Invocation, Priority, Reason, State, repeated_id
+from chalicelib.jobs.queues import Knock
+from tests.integration.job_lab import (
+    JobContainer,
+    JobLab,
+    Phase,
+    check_jobs,
+    check_rest,
+    failure_is_news,
+)
+from tests.integration.lab import Fate, Point, ProcessDiedError
+
+OF_A_LOOK = ((Fate.FAILS,), (Fate.DIES_BEFORE,))
+"""To a call that changes nothing, no more can happen; one and the other in turn."""
+OF_A_TABLE = (
+    (Fate.FAILS, Fate.REPLY_LOST_ONCE, Fate.DIES_AFTER),
+    (Fate.DIES_BEFORE, Fate.REPLY_LOST_ONCE, Fate.REPLY_LOST),
+)
+"""In turn as well: nobody catches what DynamoDB fails with, so that it is an end like death."""
+OF_OTHERS = (
+    Fate.FAILS,
+    Fate.REPLY_LOST_ONCE,
+    Fate.REPLY_LOST,
+    Fate.DIES_BEFORE,
+    Fate.DIES_AFTER,
+)
+"""ECS's and SQS's failures are dealt with: each is another story."""
+CONFLICTING = {"dynamodb.PutItem", "dynamodb.TransactWriteItems"}
+LOOKS = ("Get", "Query", "Describe", "List", "BatchGet")
+PASSING = {Fate.REPLY_LOST_ONCE}
+"""What happens once and is over with the next try."""
+PAUSES = (0, 61, 61, 61, 640, 61, 61)
+"""Seconds before each sweep: past every deadline there is, but for the job's own."""
+
+
+def fates_of(call: str, number: int) -> tuple[Fate, ...]:
+    service, _, name = call.partition(".")
+    if name.startswith(LOOKS):
+        return OF_A_LOOK[number % 2]
+    if service == "dynamodb":
+        fates = OF_A_TABLE[number % 2]
+        return (*fates, Fate.CONFLICTS) if call in CONFLICTING else fates
+    return (*OF_OTHERS, Fate.THROTTLED) if service == "ecs" else OF_OTHERS
+
+
+@dataclass
+class Story:
+    """What the operations are about: an invocation, and a bystander that nothing happens to."""
+
+    lab: JobLab
+    id: str = ""
+    told: Invocation | None = None
+    """What the operation answered, where it did."""
+    kills: set[str] = field(default_factory=set)
+    """Those that somebody wanted ended."""
+
+    def __post_init__(self) -> None:
+        self.services = self.lab.process()
+        self.bystander = self.lab.put(State.STARTED)
+
+    @property
+    def all(self) -> Any:
+        return self.services.jobs.invocations
+
+    def invoke(self, key: str | None = None, **facts: Any) -> Invocation:
+        """POST /jobs/report/invocations of somebody."""
+        known = None if key is None else repeated_id("me", "report", key)
+        draft = self.all.draft(
+            job="report",
+            owner="me",
+            parameters=None,
+            callback_base_url="http://dispatcher",
+            invocation_id=known,
+            **facts,
+        )
+        accepted = self.all.accept(draft)
+        assert isinstance(accepted, Invocation)
+        return accepted
+
+    def queued(self, **facts: Any) -> str:
+        self.id = self.invoke(**facts).id
+        return self.id
+
+    def claimed(self) -> str:
+        """One that was claimed, and RunTask never came to anybody."""
+        return self._run_task_has("fail_before")
+
+    def unanswered(self) -> str:
+        """One that RunTask accepted, and nobody heard that."""
+        return self._run_task_has("lose_reply")
+
+    def _run_task_has(self, fault: str) -> str:
+        self.queued()
+        self.lab.faults.set({"calls": {"ecs.RunTask": {fault: {}}}})
+        self.round()
+        self.lab.faults.set({})
+        assert self.state() is State.LAUNCHING
+        return self.id
+
+    def round(self) -> None:
+        """Somebody knocked."""
+        self.services.jobs.rounds.run()
+
+    def sweep(self) -> None:
+        """A minute is over."""
+        self.lab.sweep(self.services)
+
+    def launched(self) -> str:
+        self.id = self.lab.put(State.LAUNCHED)
+        return self.id
+
+    def started(self) -> str:
+        self.id = self.lab.put(State.STARTED)
+        return self.id
+
+    def job(self) -> JobContainer:
+        return self.lab.job_of(self.id)
+
+    def record(self, invocation_id: str = "") -> Invocation:
+        return self.lab.invocations()[invocation_id or self.id]
+
+    def state(self) -> State:
+        return self.record().state
+
+    def event(self, status: str) -> tuple[str, dict[str, Any]]:
+        """The event of its current attempt that says so; all others are lost."""
+        (found,) = [
+            event
+            for event in self.lab.events()
+            if event[1]["detail"].get("startedBy") == self.record().started_by
+            and event[1]["detail"]["lastStatus"] == status
+        ]
+        return found
+
+    def hears(self, status: str) -> None:
+        self.lab.deliver(self.services, self.event(status))
+
+    def kill(self) -> None:
+        self.kills.add(self.id)
+        self.all.kill(self.id, "somebody asked")
+
+    # What comes after.
+
+    def goes_on(self, *, noise: bool) -> None:
+        """Time passes and the sweep comes, until all but the bystander have ended."""
+        for pause in PAUSES:
+            self.lab.now.move(pause)
+            self.services = self.lab.process()
+            self._jobs_go_on()
+            self._news(noise=noise)
+            if self.is_over():
+                return
+            if not pause:
+                continue
+            taken = self.lab.sweep(self.services)
+            assert "failed" not in taken, taken
+            self._jobs_go_on()
+            check_jobs(self.lab)
+            if self.is_over():
+                return
+
+    def _jobs_go_on(self) -> None:
+        """Containers speak, and what runs ends; twice, as what was asked is then reported."""
+        for _ in range(2):
+            self.lab.all_jobs_speak(self.services)
+            for container in self.lab.jobs:
+                ends = container.running and container.phase is Phase.RUNNING
+                if ends and container.invocation_id != self.bystander:
+                    self.lab.end(container)
+
+    def _news(self, *, noise: bool) -> None:
+        events, knocks = self.lab.events(), self.lab.knocks()
+        if not noise:
+            return  # nobody hears of them
+        for event in [*reversed(events), *events]:
+            with failure_is_news():
+                self.lab.deliver(self.services, event)
+        for knock in [*reversed(knocks), *knocks]:
+            with failure_is_news():
+                self.lab.answer_knock(self.services, knock)
+        check_jobs(self.lab)
+
+    def is_over(self) -> bool:
+        live = {i.id for i in self.lab.invocations().values() if not i.has_ended}
+        return live <= {self.bystander} and len(self.lab.running()) == len(live)
+
+    def ends(self, *, noise: bool) -> None:
+        """The bystander was not disturbed, and ends as well."""
+        (container,) = self.lab.jobs_of(self.bystander)
+        assert self.record(self.bystander).state is State.STARTED
+        self.lab.end(container)
+        self.lab.report(self.services, container)
+        assert self.record(self.bystander).reason is Reason.SUCCEEDED
+        if not self.has_ended_all():
+            self.goes_on(noise=noise)
+
+    def has_ended_all(self) -> bool:
+        return all(i.has_ended for i in self.lab.invocations().values())
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Something the dispatcher does; `arrange` is what was before it."""
+
+    name: str
+    end: Reason
+    """How it ends when nothing goes wrong."""
+    arrange: Callable[[Story], Any]
+    act: Callable[[Story], None]
+    afterwards: Callable[[Story], None]
+    """What is special about this one: after the crash, before the sweeps."""
+    may_end: frozenset[Reason]
+    """How else it may end when something does."""
+    world: dict[str, Any]
+
+
+OPERATIONS: list[Operation] = []
+
+
+def operation(
+    arrange: Callable[[Story], Any] = lambda story: None,
+    end: Reason = Reason.SUCCEEDED,
+    *,
+    or_else: tuple[Reason, ...] = (),
+    afterwards: Callable[[Story], None] = lambda story: None,
+    **world: Any,
+) -> Callable[[Callable[[Story], None]], Callable[[Story], None]]:
+    """Make an operation of a function."""
+
+    def made(act: Callable[[Story], None]) -> Callable[[Story], None]:
+        may_end = frozenset({end, *or_else})
+        name = act.__name__
+        OPERATIONS.append(Operation(name, end, arrange, act, afterwards, may_end, world))
+        return act
+
+    return made
+
+
+def was_recorded(story: Story) -> None:
+    """What a client was told of is there."""
+    if story.told is not None:
+        assert story.told.id in story.lab.invocations()
+
+
+# Callers.
+
+
+@operation(afterwards=was_recorded)
+def invokes(story: Story) -> None:
+    story.told = story.invoke()
+
+
+def asks_again_with_the_key(story: Story) -> None:
+    story.services = story.lab.process()
+    again = {story.invoke("key").id for _ in range(2)}
+    if story.told is not None:
+        again.add(story.told.id)
+    assert len(again) == 1
+    assert len(story.lab.invocations()) == 2, "the bystander and one more"
+
+
+@operation(afterwards=asks_again_with_the_key)
+def invokes_with_a_key(story: Story) -> None:
+    story.told = story.invoke("key")
+
+
+@operation(afterwards=was_recorded)
+def invokes_for_later(story: Story) -> None:
+    story.told = story.invoke(at=story.lab.now() + 100)
+
+
+def has_failed(story: Story) -> None:
+    story.started()
+    container = story.job()
+    story.lab.end(container, Outcome.FAILED)
+    story.lab.report(story.services, container)
+
+
+@operation(has_failed, Reason.SUCCEEDED, or_else=(Reason.FAILED,))
+def reruns(story: Story) -> None:
+    story.told = story.invoke(rerun_of=story.id)
+
+
+def asks_for_the_end_again(story: Story) -> None:
+    story.services = story.lab.process()
+    story.kill()
+
+
+def to_be_killed(arrange: Callable[[Story], Any], name: str) -> None:
+    def act(story: Story) -> None:
+        story.kill()
+
+    act.__name__ = f"kills_what_{name}"
+    operation(arrange, Reason.KILLED, afterwards=asks_for_the_end_again)(act)
+
+
+to_be_killed(lambda story: story.queued(at=story.lab.now() + 100), "is_deferred")
+to_be_killed(Story.queued, "waits")
+to_be_killed(Story.claimed, "is_claimed")
+to_be_killed(Story.unanswered, "may_be_launched")
+to_be_killed(Story.launched, "is_launched")
+to_be_killed(Story.started, "runs")
+
+
+# Rounds.
+
+
+def is_due(story: Story) -> None:
+    story.queued(at=story.lab.now() + 100)
+    story.lab.knocks()
+    story.lab.now.move(100)
+
+
+@operation(is_due)
+def has_come_due(story: Story) -> None:
+    story.lab.answer_knock(story.services, Knock(story.id, comes_due=True))
+
+
+def two_wait(story: Story) -> None:
+    story.queued()
+    story.queued(priority=Priority.CRITICAL)
+
+
+@operation(two_wait)
+def launches_two(story: Story) -> None:
+    story.round()
+
+
+@operation(Story.queued)
+def finds_no_room(story: Story) -> None:
+    with story.lab.without_room():
+        story.round()
+
+
+@operation(Story.queued, capacity=2, kept=1)
+def finds_no_place(story: Story) -> None:
+    story.round()
+    assert story.state() is State.QUEUED
+
+
+def is_too_late(story: Story) -> None:
+    story.queued(not_after=story.lab.now() + 50)
+    story.lab.now.move(51)
+
+
+@operation(is_too_late, Reason.EXPIRED)
+def launches_nothing_that_is_too_late(story: Story) -> None:
+    story.round()
+
+
+# Containers.
+
+
+@operation(Story.launched)
+def gives_leave(story: Story) -> None:
+    story.lab.ask(story.services, story.job())
+
+
+@operation(Story.unanswered)
+def gives_leave_before_runtask_was_heard(story: Story) -> None:
+    story.lab.ask(story.services, story.job())
+
+
+def knows_no_task(story: Story) -> None:
+    for host in story.lab.job_hosts:
+        host.knows_tasks = False
+    story.unanswered()
+
+
+@operation(knows_no_task)
+def gives_leave_to_one_that_knows_no_task(story: Story) -> None:
+    story.lab.ask(story.services, story.job())
+    assert story.record().task_arn is None
+
+
+def did_not_hear(story: Story) -> None:
+    story.launched()
+    story.lab.ask(story.services, story.job(), hears=False)
+
+
+@operation(did_not_hear)
+def gives_the_same_leave_again(story: Story) -> None:
+    story.lab.ask(story.services, story.job())
+
+
+def never_hears(story: Story) -> None:
+    """Leave was given, and the container gave up: whoever reads that code cannot know."""
+    did_not_hear(story)
+    story.lab.leave(story.job(), 75)
+
+
+@operation(never_hears, Reason.FAILED)
+def learns_that_leave_was_never_heard(story: Story) -> None:
+    story.hears("STOPPED")
+
+
+@operation(Story.started)
+def hears_of_progress(story: Story) -> None:
+    job = story.job()
+    story.all.progress(story.id, job.key, job.process, 0.5, "half")
+
+
+def is_done(story: Story, outcome: Outcome = Outcome.SUCCEEDED) -> None:
+    story.started()
+    story.lab.end(story.job(), outcome)
+
+
+@operation(is_done)
+def hears_of_success(story: Story) -> None:
+    story.lab.report(story.services, story.job())
+
+
+@operation(lambda story: is_done(story, Outcome.FAILED), Reason.FAILED)
+def hears_of_failure(story: Story) -> None:
+    story.lab.report(story.services, story.job())
+
+
+def acknowledgement_is_lost(story: Story) -> None:
+    is_done(story)
+    story.lab.report(story.services, story.job(), hears=False)
+
+
+@operation(acknowledgement_is_lost)
+def hears_of_success_again(story: Story) -> None:
+    story.lab.report(story.services, story.job())
+
+
+def is_killed_unheard(story: Story) -> None:
+    """ECS took no StopTask, and the container ended by itself, told by somebody else."""
+    story.started()
+    story.lab.faults.set({"calls": {"ecs.StopTask": {"fail_before": {}}}})
+    story.kill()
+    story.lab.faults.set({})
+    story.lab.end(story.job(), Outcome.KILLED)
+
+
+@operation(is_killed_unheard, Reason.KILLED)
+def hears_that_it_was_killed(story: Story) -> None:
+    story.lab.report(story.services, story.job())
+
+
+# Events.
+
+
+@operation(Story.unanswered)
+def learns_of_a_task_nobody_knew(story: Story) -> None:
+    story.hears("RUNNING")
+
+
+def exits(story: Story, code: int, *, started: bool) -> None:
+    if started:
+        story.started()
+    else:
+        story.launched()
+    story.lab.leave(story.job(), code)
+
+
+@operation(lambda story: exits(story, 1, started=False))
+def learns_that_a_start_failed(story: Story) -> None:
+    story.hears("STOPPED")
+
+
+def failed_four_times(story: Story) -> None:
+    story.launched()
+    for _ in range(4):
+        story.lab.leave(story.job(), 1)
+        story.hears("STOPPED")
+        story.lab.now.move(31)
+        story.round()
+        story.lab.settle()
+    story.lab.leave(story.job(), 1)
+
+
+@operation(failed_four_times, Reason.START_FAILED)
+def learns_that_the_last_start_failed(story: Story) -> None:
+    story.hears("STOPPED")
+
+
+@operation(lambda story: exits(story, 0, started=True))
+def learns_of_an_exit_without_a_report(story: Story) -> None:
+    story.hears("STOPPED")
+
+
+@operation(lambda story: exits(story, 137, started=True), Reason.FAILED)
+def learns_of_a_crash(story: Story) -> None:
+    story.hears("STOPPED")
+
+
+def host_dies(story: Story, *, started: bool) -> None:
+    """And not the bystander's."""
+    (bystander,) = story.lab.jobs_of(story.bystander)
+    with story.lab.without(bystander.host):
+        story.id = story.lab.put(State.STARTED if started else State.LAUNCHED)
+    story.lab.kill_host(story.lab.job_hosts.index(story.job().host))
+
+
+def host_dies_before_the_fence(story: Story) -> None:
+    host_dies(story, started=False)
+
+
+@operation(host_dies_before_the_fence)
+def learns_that_a_host_died_before_the_fence(story: Story) -> None:
+    story.hears("STOPPED")
+
+
+def host_dies_behind_the_fence(story: Story) -> None:
+    host_dies(story, started=True)
+
+
+@operation(host_dies_behind_the_fence, Reason.LOST)
+def learns_that_a_host_died_behind_the_fence(story: Story) -> None:
+    story.hears("STOPPED")
+
+
+def is_killed_and_stopped(story: Story) -> None:
+    story.started()
+    story.kill()
+    story.lab.settle()
+
+
+@operation(is_killed_and_stopped, Reason.KILLED)
+def learns_that_what_was_killed_has_stopped(story: Story) -> None:
+    story.hears("STOPPED")
+
+
+# The sweep.
+
+
+def swept(arrange: Callable[[Story], Any], name: str, *seconds: float, **options: Any) -> None:
+    """So long after `arrange` the sweep comes, and is what goes wrong."""
+
+    def arranged(story: Story) -> None:
+        arrange(story)
+        story.lab.now.move(sum(seconds))
+
+    act = partial(Story.sweep)
+    act.__name__ = f"sweeps_{name}"  # type: ignore[attr-defined]
+    operation(arranged, **options)(act)
+
+
+def is_not_sent(story: Story) -> None:
+    story.lab.faults.set({"calls": {"sqs.SendMessage": {"fail_before": {}}}})
+    story.queued()
+    story.lab.faults.set({})
+    assert story.state() is State.ACCEPTED
+
+
+def tokens_are_forgotten(story: Story) -> None:
+    story.unanswered()
+    story.lab.forget_tokens()
+
+
+def token_was_used_otherwise(story: Story) -> None:
+    """The same token with other parameters: ECS says ConflictException, and which task it is."""
+    story.claimed()
+    request = dict(story.record().request or {})
+    story.lab.aws.ecs.run_task(**request, group="other")
+    story.lab.settle()
+
+
+def expires_unanswered(story: Story) -> None:
+    story.queued(not_after=story.lab.now() + 30)
+    story.lab.faults.set({"calls": {"ecs.RunTask": {"fail_before": {}}}})
+    story.round()
+    story.lab.faults.set({})
+
+
+def never_asks(story: Story) -> None:
+    story.launched()
+    story.job().phase = Phase.RUNNING  # of something else
+
+
+def has_an_orphan(story: Story) -> None:
+    story.launched()
+    request = dict(story.record().request or {}) | {
+        "clientToken": "another",
+        "startedBy": "job/x/1",
+    }
+    story.lab.aws.ecs.run_task(**request)
+    story.lab.settle()
+
+
+def is_in_disorder(story: Story) -> None:
+    """Everything at once that a sweep repairs."""
+    is_not_sent(story)
+    exits(story, 0, started=True)
+    exits(story, 1, started=False)
+    story.claimed()
+
+
+swept(is_not_sent, "what_was_not_sent", 16)
+swept(is_due, "what_nobody_knocked_for", 1)
+swept(is_too_late, "what_is_too_late", 1, end=Reason.EXPIRED)
+swept(Story.claimed, "a_forgotten_claim", 61)
+swept(Story.unanswered, "an_unheard_launch", 61)
+swept(tokens_are_forgotten, "a_launch_that_ecs_has_forgotten", 61)
+swept(token_was_used_otherwise, "a_launch_whose_token_was_used", 61)
+swept(expires_unanswered, "a_claim_that_is_too_late", 61, end=Reason.EXPIRED)
+swept(lambda story: exits(story, 0, started=True), "an_unheard_end", 1)
+swept(lambda story: exits(story, 1, started=False), "an_unheard_failure", 1)
+swept(host_dies_behind_the_fence, "after_a_host_that_died", 1, end=Reason.LOST)
+swept(is_killed_unheard, "what_did_not_stop", 31, end=Reason.KILLED)
+swept(has_an_orphan, "an_orphan", 1)
+swept(is_in_disorder, "disorder", 61, capacity=9)
+
+
+def run(lab: JobLab, operation: Operation, point: Point | None, *, noise: bool) -> list[str]:
+    """One operation with one thing going wrong; the calls it made."""
+    lab.begin(**operation.world)
+    story = Story(lab)
+    operation.arrange(story)
+    lab.settle()
+    story.services = lab.process()
+    lab.wire.reset(point)
+    try:
+        operation.act(story)
+    except (UsherError, ClientError, BotoCoreError, StopError, ProcessDiedError):
+        assert point is not None
+        assert point.fate not in PASSING, "what boto3 gets over is nobody's business"
+        story.told = None
+    calls, struck = lab.wire.calls, lab.wire.struck
+    lab.wire.reset(None)
+    assert struck == (point is not None)
+    check_jobs(lab)
+    operation.afterwards(story)
+    story.goes_on(noise=noise)
+    story.ends(noise=noise)
+    check_rest(lab, kills=story.kills)
+    check_story(story, operation, point)
+    return calls
+
+
+def check_story(story: Story, operation: Operation, point: Point | None) -> None:
+    """It came out as it should, whatever went wrong."""
+    for invocation in story.lab.invocations().values():
+        if invocation.id != story.bystander:
+            assert invocation.reason in operation.may_end, f"{invocation.reason}: {invocation}"
+    if point is None:
+        last = story.told.id if story.told else story.id
+        assert story.record(last).reason is operation.end
+
+
+@dataclass
+class Explored:
+    """One operation after all that may happen to it."""
+
+    calls: int
+    points: int = 0
+    failures: list[str] = field(default_factory=list)
+    ends: Counter[str] = field(default_factory=Counter)
+
+
+@cache
+def lab_of_process() -> JobLab:
+    """One for all operations of a process: making clients takes a second."""
+    return JobLab()
+
+
+def points_of(calls: list[str]) -> Iterator[Point]:
+    """Every fate of every call; a look that is repeated at once is spared the same again."""
+    before = ""
+    for number, call in enumerate(calls, 1):
+        if call != before or not call.partition(".")[2].startswith(LOOKS):
+            yield from (Point(number, fate) for fate in fates_of(call, number))
+        before = call
+
+
+def explore(name: str) -> Explored:
+    """Find the points of an operation, and go through all. In a process of its own."""
+    (operation,) = [one for one in OPERATIONS if one.name == name]
+    lab = lab_of_process()
+    calls = run(lab, operation, None, noise=False)
+    explored = Explored(len(calls))
+    points = list(points_of(calls))
+    # Silence and noise in turn, so that every fate meets both many times.
+    turns = [(None, True), *((point, bool(n % 2)) for n, point in enumerate(points))]
+    for point, noise in turns:
+        explored.points += 1
+        what = "nothing" if point is None else f"{calls[point.number - 1]} {point.fate.name}"
+        try:
+            run(lab, operation, point, noise=noise)
+        except AssertionError as error:
+            explored.failures.append(f"{what} (call {point and point.number}), {noise=}: {error}")
+        explored.ends += ends_of(lab)
+    lab.close()
+    return explored
+
+
+def ends_of(lab: JobLab) -> Counter[str]:
+    """What is counted and printed: how often what ran, and how it ended."""
+    ends: Counter[str] = Counter()
+    for invocation in lab.invocations().values():
+        ends[f"ran {lab.runs[invocation.id]}"] += 1
+        ends[str(invocation.reason)] += 1
+        ends["requeued"] += invocation.attempt > 1
+    return ends
+
+
+@pytest.fixture(scope="module")
+def explored() -> Iterator[dict[str, Future[Explored]]]:
+    """All operations, on two processors; the longest first."""
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as processes:
+        yield {
+            operation.name: processes.submit(explore, operation.name)
+            for operation in reversed(OPERATIONS)
+        }
+
+
+_all: Counter[str] = Counter()
+
+
+@pytest.mark.parametrize("name", [operation.name for operation in OPERATIONS])
+def test_user_code_runs_once_or_never_wherever_it_breaks(
+    explored: dict[str, Future[Explored]], name: str
+) -> None:
+    told = explored[name].result(timeout=600)
+    _all.update(told.ends + Counter(points=told.points))
+    print(f"{name}: {told.points} points in {told.calls} calls, {dict(told.ends)}")
+    print(f"so far: {dict(_all)}")
+    assert not told.failures, "\n".join(told.failures)
+    assert told.points > told.calls / 2
