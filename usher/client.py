@@ -1,8 +1,7 @@
 """The dispatcher's HTTP API for jobs, in Python.
 
 Requests are repeated after 429, 5xx and lost connections, as they may arrive twice without harm:
-`invoke` carries an Idempotency-Key, and most others are of that kind. `rerun` and `run_schedule`
-are not, so a lost answer is told to the caller.
+those that start a run carry an Idempotency-Key, the others are of that kind.
 """
 
 import os
@@ -102,7 +101,7 @@ class Client:
         }
         body = {name: value for name, value in body.items() if value is not None}
         path = f"/jobs/{_path(job)}/invocations"
-        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else _own_key()
         return str(self._http.call("POST", path, body, headers)["id"])
 
     def invocation(self, invocation_id: str) -> Invocation:
@@ -169,7 +168,7 @@ class Client:
     def rerun(self, invocation_id: str) -> str:
         """A new invocation with the same job and parameters; its id."""
         path = f"/invocations/{_path(invocation_id)}/rerun"
-        return str(self._http.call("POST", path, may_repeat=False)["id"])
+        return str(self._http.call("POST", path, headers=_own_key())["id"])
 
     def log_page(self, invocation_id: str, token: str | None = None) -> LogPage:
         query = f"?{urlencode({'next': token})}" if token else ""
@@ -218,7 +217,7 @@ class Client:
     def run_schedule(self, schedule_id: str) -> str:
         """Run its job now, besides its plan; the invocation's id."""
         path = f"/schedules/{_path(schedule_id)}/run"
-        return str(self._http.call("POST", path, may_repeat=False)["id"])
+        return str(self._http.call("POST", path, headers=_own_key())["id"])
 
     def delete_schedule(self, schedule_id: str) -> None:
         self._http.call("DELETE", f"/schedules/{_path(schedule_id)}")
@@ -226,6 +225,11 @@ class Client:
     def _schedule_verb(self, schedule_id: str, verb: str) -> Schedule:
         path = f"/schedules/{_path(schedule_id)}/{verb}"
         return read_schedule(self._http.call("POST", path))
+
+
+def _own_key() -> dict[str, str]:
+    """A key for one call and its repetitions."""
+    return {"Idempotency-Key": str(uuid.uuid4())}
 
 
 def _path(part: str) -> str:

@@ -47,13 +47,8 @@ class Transport:
         path: str,
         document: Any = None,
         headers: Mapping[str, str] | None = None,
-        *,
-        may_repeat: bool = True,
     ) -> dict[str, Any]:
-        """The JSON object of a 2xx answer. Raises AnswerError and UnreachableError.
-
-        Without `may_repeat` it is sent again only after a 429, which says that nothing was done.
-        """
+        """The JSON object of a 2xx answer. Raises AnswerError and UnreachableError."""
         body = None if document is None else json.dumps(document).encode()
         given = {"Accept": "application/json", **(headers or {})}
         if body is not None:
@@ -69,8 +64,7 @@ class Transport:
                 return self._send(request)
             except _WorthRepeatingError as trouble:
                 failures += 1
-                harmless = may_repeat or getattr(trouble.error, "status", None) == 429
-                if failures >= self._patience.tries or not harmless:
+                if failures >= self._patience.tries:
                     raise trouble.error from None
                 time.sleep(_pause(failures, trouble.retry_after))
 

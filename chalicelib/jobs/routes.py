@@ -24,6 +24,7 @@ from chalicelib.jobs.queues import read_knock
 from chalicelib.jobs.requests import (
     Invoke,
     parse_finish,
+    parse_idempotency_key,
     parse_invocation_id,
     parse_invoke,
     parse_listing,
@@ -144,16 +145,19 @@ def kill_invocation(invocation_id: str) -> Response:
 @answering
 def rerun_invocation(invocation_id: str) -> Response:
     """The same again, as a new invocation."""
-    seen, caller = _found(invocation_id), _caller()
+    seen, caller, request = _found(invocation_id), _caller(), routes.current_request
+    key = parse_idempotency_key(request.headers)
     draft = _jobs().invocations.draft(
         job=seen.job,
         owner=caller.owner,
         parameters=seen.parameters,
-        callback_base_url=base_url(routes.current_request),
+        callback_base_url=base_url(request),
+        invocation_id=key and repeated_id(caller.key_scope, f"rerun/{seen.id}", key),
         priority=seen.priority,
         rerun_of=seen.id,
     )
-    return _created(_jobs().invocations.accept(draft))
+    found = _jobs().invocations.accept(draft)
+    return _created(found) if found.key == draft.key else _render(found)
 
 
 @routes.route("/invocations/{invocation_id}/start", methods=["POST"])
