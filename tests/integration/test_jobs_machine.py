@@ -1,0 +1,351 @@
+"""The whole life of jobs, with everything that may go wrong, in any order.
+
+Hypothesis makes up the story: callers that repeat themselves, kill and plan ahead; containers that
+crash, fall silent or do not hear the answer; events and messages that are dropped, late, doubled and
+overtaken; replies that are lost, processes that die in the middle or meet another one there, hosts
+that die, tokens that ECS forgets, deploys, and sweeps at any time.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+)
+
+from chalicelib.contract.jobs import Outcome
+from chalicelib.ecs.failures import StopError
+from chalicelib.errors import UsherError
+from chalicelib.jobs.model import NEXT, Invocation, Priority, State, repeated_id
+from chalicelib.wiring import Services
+from tests.integration.job_lab import JobContainer, JobLab, check_jobs, check_rest
+from tests.integration.job_lab import Phase as Place
+from tests.integration.lab import Fate, Point, ProcessDiedError
+
+CAPACITY, KEPT = 3, 1
+PAUSES = (0, 61, 61, 61, 640, 61, 61, 61, 61, 61)
+ENDINGS = st.sampled_from([Outcome.SUCCEEDED, Outcome.FAILED])
+
+_lab: list[JobLab] = []
+_stories: Counter[str] = Counter()
+
+
+def after(state: State) -> set[State]:
+    """The state, and all that it may lead to."""
+    found, more = {state}, {state}
+    while more := {to for one in more for to in NEXT[one]} - found:
+        found |= more
+    return found
+
+
+FENCED = {State.STARTED, State.KILL_INITIATED, State.FINISHED}
+
+
+def the_lab() -> JobLab:
+    """One for all stories: making clients takes longer than a story."""
+    if not _lab:
+        _lab.append(JobLab())
+    return _lab[0]
+
+
+class Lifecycle(RuleBasedStateMachine):
+    """One story."""
+
+    told = Bundle("told")
+    """Invocations that a caller was told of."""
+
+    @initialize(knows_tasks=st.booleans())
+    def begin(self, knows_tasks: bool) -> None:
+        self.lab = the_lab()
+        self.lab.begin(capacity=CAPACITY, kept=KEPT)
+        for host in self.lab.job_hosts:
+            host.knows_tasks = knows_tasks
+        self.services = self.lab.process()
+        self.seen: dict[str, Invocation] = {}
+        self.promised: set[str] = set()
+        self.kills: set[str] = set()
+        self.hosts = 2
+        self.point: Point | None = None
+        """What is still to go wrong."""
+        self.between: tuple[int, Callable[[], None]] | None = None
+        """What another process is still to do in the middle of something."""
+        _stories["stories"] += 1
+
+    def attempt(self, act: Callable[[], Any]) -> Any:
+        """What the dispatcher does may fail or die; then another process goes on."""
+        _stories["steps"] += 1
+        self.lab.wire.reset(self.point)
+        self.lab.wire.meanwhile = self.between
+        try:
+            return act()
+        except (UsherError, ClientError, BotoCoreError, StopError):
+            _stories["failed"] += 1
+        except ProcessDiedError:
+            _stories["died"] += 1
+        finally:
+            if self.lab.wire.struck:
+                _stories[str(self.point and self.point.fate.name)] += 1
+                self.point = None
+            if self.lab.wire.meanwhile is None:
+                self.between = None
+            if self.lab.wire.dead:
+                self.services = self.lab.process()
+            self.lab.wire.reset(None)
+        return None
+
+    # Callers.
+
+    @rule(
+        target=told,
+        key=st.sampled_from([None, "k1", "k2"]),
+        priority=st.sampled_from(Priority),
+        later=st.sampled_from([0, 0, 100]),
+        patience=st.sampled_from([None, None, 200]),
+    )
+    def asks(self, key: str | None, priority: Priority, later: int, patience: int | None) -> Any:
+        now = self.lab.now()
+
+        def ask() -> Invocation:
+            invocations = self.services.jobs.invocations
+            draft = invocations.draft(
+                job="report",
+                owner="me",
+                parameters=None,
+                callback_base_url="http://dispatcher",
+                invocation_id=key and repeated_id("me", "report", key),
+                priority=priority,
+                at=now + later if later else None,
+                not_after=patience and now + later + patience,
+            )
+            return invocations.accept(draft)
+
+        found = self.attempt(ask)
+        if found is None:
+            return multiple()
+        self.promised.add(found.id)
+        return found.id
+
+    @rule(target=told, speaks=st.sampled_from([0, 1, 1]))
+    def has_one_launched(self, speaks: int) -> Any:
+        """As most do: asks, is launched, and its container says the first thing it has to say."""
+        found = self.asks(None, Priority.NORMAL, 0, None)
+        self.knocks_arrive(1)
+        if speaks:
+            self.containers_speak(set(range(9)))
+        return found
+
+    @rule(invocation_id=told)
+    def asks_for_the_end(self, invocation_id: str) -> None:
+        self.kills.add(invocation_id)
+        self.attempt(lambda: self.services.jobs.invocations.kill(invocation_id, "its owner asked"))
+
+    # Containers and hosts.
+
+    @rule(numbers=st.sets(st.integers(0, 4)))
+    def containers_speak(self, numbers: set[int]) -> None:
+        for number, container in enumerate(self.running()):
+            if number in numbers:
+                self.attempt(lambda c=container: self.lab.speak(self.services, c))
+
+    @rule(outcome=ENDINGS)
+    def all_go_on(self, outcome: Outcome) -> None:
+        """As most do: they ask, run, and end."""
+        self.containers_speak(set(range(9)))
+        for container in self.running():
+            if container.phase is Place.RUNNING:
+                self.lab.end(container, outcome)
+        self.containers_speak(set(range(9)))
+
+    @rule(number=st.integers(0, 4))
+    def an_answer_is_not_heard(self, number: int) -> None:
+        for container in self.running()[number : number + 1]:
+            if container.phase is Place.ASKING:
+                self.attempt(lambda c=container: self.lab.ask(self.services, c, hears=False))
+            if container.phase is Place.REPORTING:
+                self.attempt(lambda c=container: self.lab.report(self.services, c, hears=False))
+
+    @rule(number=st.integers(0, 4), outcome=ENDINGS)
+    def user_code_ends(self, number: int, outcome: Outcome) -> None:
+        for container in self.running()[number : number + 1]:
+            if container.phase is Place.RUNNING:
+                self.lab.end(container, outcome)
+
+    @rule(number=st.integers(0, 4), code=st.sampled_from([0, 1, 75, 137]))
+    def a_container_ends(self, number: int, code: int) -> None:
+        """Without a report."""
+        for container in self.running()[number : number + 1]:
+            if container.phase is Place.RUNNING or code:
+                self.lab.leave(container, code)
+
+    @rule()
+    def a_host_dies(self) -> None:
+        if self.hosts == 2:
+            self.hosts = 1
+            self.lab.kill_host(0)
+
+    # News, time, repair.
+
+    @rule(times=st.sampled_from([1, 1, 2]))
+    def events_arrive(self, times: int) -> None:
+        for event in self.lab.events() * times:
+            self.attempt(lambda e=event: self.lab.deliver(self.services, e))
+
+    @rule(times=st.sampled_from([0, 1, 1, 2]))
+    def knocks_arrive(self, times: int) -> None:
+        for knock in self.lab.knocks() * times:
+            self.attempt(lambda k=knock: self.lab.answer_knock(self.services, k))
+
+    @rule(seconds=st.sampled_from([1, 12, 35, 61, 130, 700]))
+    def time_passes(self, seconds: int) -> None:
+        self.lab.now.move(seconds)
+
+    @rule()
+    def sweeps(self) -> None:
+        self.attempt(lambda: self.lab.sweep(self.services))
+
+    @rule()
+    def deploys(self) -> None:
+        self.lab.deploy_job("report", summary=str(self.lab.now()))
+
+    @rule()
+    def ecs_forgets_all_tokens(self) -> None:
+        self.lab.forget_tokens()
+
+    # What goes wrong.
+
+    @rule(number=st.integers(1, 12), fate=st.sampled_from(Fate))
+    def a_call_meets_its_fate(self, number: int, fate: Fate) -> None:
+        """The so many-th call of the next operation that makes so many."""
+        self.point = Point(number, fate)
+
+    @rule(
+        number=st.integers(1, 12),
+        what=st.sampled_from(["round", "sweep", "speak", "kill"]),
+        which=st.integers(0, 4),
+    )
+    def another_process_comes_between(self, number: int, what: str, which: int) -> None:
+        """Just before the so many-th call of the next operation that makes so many."""
+
+        def happens() -> None:
+            other = self.lab.other_process()
+            _stories[f"meanwhile {what}"] += 1
+            match what:
+                case "round":
+                    other.jobs.rounds.run()
+                case "sweep":
+                    self.lab.sweep(other)
+                case "kill":
+                    self._kill_one(other, which)
+                case "speak":
+                    for container in self.running()[which : which + 1]:
+                        self.lab.speak(other, container)
+
+        self.between = (number, happens)
+
+    def _kill_one(self, other: Services, which: int) -> None:
+        for invocation_id in sorted(self.promised)[which : which + 1]:
+            self.kills.add(invocation_id)
+            other.jobs.invocations.kill(invocation_id, "somebody asked")
+
+    @rule(
+        seed=st.integers(0, 99),
+        drop=st.sampled_from([0, 0.5, 1]),
+        twice=st.sampled_from([0, 0.5]),
+        late=st.sampled_from([0, 0.5]),
+        overtaken=st.sampled_from([0, 0.5]),
+        lost=st.sampled_from([0, 0.2]),
+    )
+    def switches(
+        self, seed: int, drop: float, twice: float, late: float, overtaken: float, lost: float
+    ) -> None:
+        self.lab.faults.set(
+            {
+                "seed": seed,
+                "drop_events": drop,
+                "duplicate_events": twice,
+                "late_events": {"probability": late, "seconds": 40},
+                "reorder_events": overtaken,
+                "calls": {"*": {"lose_reply": {"probability": lost}}},
+            }
+        )
+
+    @rule()
+    def all_is_well_again(self) -> None:
+        self.lab.faults.set({})
+
+    # What holds.
+
+    @invariant()
+    def nothing_runs_twice_or_is_miscounted(self) -> None:
+        if not hasattr(self, "lab"):
+            return
+        check_jobs(self.lab)
+        invocations = self.lab.invocations()
+        assert self.promised <= set(invocations), "what a caller was told of is there"
+        for now in invocations.values():
+            before = self.seen.get(now.id, now)
+            assert now.state in after(before.state), f"{before.state} leads not to {now.state}"
+            if before.fence is not None:
+                assert now.fence == before.fence
+                assert now.state in FENCED
+                assert now.attempt == before.attempt
+            self.seen[now.id] = now
+
+    def teardown(self) -> None:
+        if not hasattr(self, "lab"):
+            return
+        self.lab.faults.set({})
+        self.point = self.between = None
+        self.services = self.lab.process()
+        for pause in PAUSES:
+            self.lab.now.move(pause)
+            self.lab.events()  # nobody hears of them: the sweep is enough
+            self.lab.knocks()
+            for _ in range(2):
+                self.lab.all_jobs_speak(self.services)
+                for container in self.running():
+                    if container.phase is Place.RUNNING:
+                        self.lab.end(container)
+            assert "failed" not in self.lab.sweep(self.services)
+            self.nothing_runs_twice_or_is_miscounted()
+        check_rest(self.lab, kills=self.kills)
+        for invocation in self.lab.invocations().values():
+            _stories[f"ran {self.lab.runs[invocation.id]}"] += 1
+            _stories[str(invocation.reason)] += 1
+            _stories["requeued"] += invocation.attempt > 1
+
+    # Looking.
+
+    def running(self) -> list[JobContainer]:
+        self.lab.settle()
+        return [container for container in self.lab.jobs if container.running]
+
+
+# Making a failure smaller takes minutes: Phase.shrink is for whoever looks for its cause.
+Lifecycle.TestCase.settings = settings(
+    phases=(Phase.explicit, Phase.generate),
+    max_examples=50,
+    stateful_step_count=50,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    print_blob=True,
+)
+
+
+class TestJobs(Lifecycle.TestCase):  # type: ignore[misc]
+    """The stories that Hypothesis makes up."""
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        print(f"jobs: {dict(_stories)}")
+        while _lab:
+            _lab.pop().close()
