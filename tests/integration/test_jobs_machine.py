@@ -1,7 +1,7 @@
 """The whole life of jobs, with everything that may go wrong, in any order.
 
 Hypothesis makes up the story: callers that repeat themselves, kill and plan ahead; containers that
-crash, fall silent or do not hear the answer; events and messages that are dropped, late, doubled and
+crash, fall silent or do not hear the answer; events and messages that are dropped, late, doubled,
 overtaken; replies that are lost, processes that die in the middle or meet another one there, hosts
 that die, tokens that ECS forgets, deploys, and sweeps at any time.
 """
