@@ -116,6 +116,7 @@ def _through_few_places(run: Run, folder: Path, notes: "_Notes") -> None:
         add(group, f"wait of {priority} ones", "s", waits)
     add(group, "RunTask calls in the fullest second", "", [_fullest_second(ended)])
     add(group, "running at once, at most", "", [_most_at_once(ended)])
+    add(group, "launched past a more important one", "", [_out_of_order(ended)])
     ran = notes.taken() - Counter([-1])
     add(group, "that ran twice", "", [sum(1 for times in ran.values() if times > 1)])
     add(group, "that never ran", "", [count - len(ran)])
@@ -281,13 +282,29 @@ def _fullest_second(found: Sequence[Invocation]) -> int:
     return max(launches.values(), default=0)
 
 
+def _out_of_order(found: Sequence[Invocation]) -> int:
+    """How many were launched while one of a higher priority had been waiting for a second."""
+    order = ("critical", "normal", "low")
+    turns = [
+        (order.index(one["priority"]), _instant(one["createdAt"]), _claimed(one)) for one in found
+    ]
+    return sum(
+        any(rank < own and created + 1 < claimed < late for rank, created, late in turns)
+        for own, _, claimed in turns
+    )
+
+
+def _claimed(one: Invocation) -> float:
+    """When its last attempt was claimed."""
+    claims = [change["at"] for change in one["history"] if change["state"] == "LAUNCHING"]
+    return _instant(claims[-1])
+
+
 def _most_at_once(found: Sequence[Invocation]) -> int:
     """How many held a place at the same time, from the claim to the end."""
     changes: list[tuple[float, int]] = []
     for one in found:
-        claims = [c["at"] for c in one["history"] if c["state"] == "LAUNCHING"]
-        if claims and one["finishedAt"]:
-            changes += [(_instant(claims[-1]), 1), (_instant(one["finishedAt"]), -1)]
+        changes += [(_claimed(one), 1), (_instant(one["finishedAt"]), -1)]
     running = most = 0
     for _, step in sorted(changes):
         running += step
