@@ -258,6 +258,13 @@ def forgotten(invocation: Invocation, now: float) -> Invocation:
     return requeue(invocation, words, now)
 
 
+def never_asked(invocation: Invocation, now: float) -> Invocation:
+    """Its task is there and never asks for leave; from now on it would ask in vain."""
+    if invocation.state not in UNFENCED:
+        return invocation
+    return _failed_start(invocation, "it never asked for leave to start", now)
+
+
 def ask_for_end(
     invocation: Invocation, cause: str, now: float, reason: Reason | None = None
 ) -> Invocation:
@@ -306,6 +313,10 @@ def _fold_stop(invocation: Invocation, change: TaskChange, now: float) -> Invoca
         return requeue(invocation, words, now)
     if change.exit_code == EXIT_NOT_RUN:
         words = f"it was given no leave to start, or could not ask for it: {words}"
+    return _failed_start(invocation, words, now)
+
+
+def _failed_start(invocation: Invocation, words: str, now: float) -> Invocation:
     failures = invocation.start_failures + 1
     failed = replace(
         invocation,

@@ -78,14 +78,31 @@ class TimeUp:
 
 
 @dataclass(frozen=True)
-class StopTask:
-    """A task that should have ended, or never came to ask for leave."""
+class NeverAsked:
+    """One whose task never came to ask for leave."""
 
     invocation: Invocation
-    why: str
 
 
-Action = Observe | StopOrphan | ComeDue | Send | Expire | LaunchAgain | Forget | TimeUp | StopTask
+@dataclass(frozen=True)
+class StopTask:
+    """One whose task should have ended."""
+
+    invocation: Invocation
+
+
+Action = (
+    Observe
+    | StopOrphan
+    | ComeDue
+    | Send
+    | Expire
+    | LaunchAgain
+    | Forget
+    | TimeUp
+    | NeverAsked
+    | StopTask
+)
 
 
 def plan_reaping(
@@ -148,9 +165,9 @@ def _without_task(invocation: Invocation, since: float, now: float) -> Action | 
 
 def _with_task(invocation: Invocation, since: float, now: float) -> Action | None:
     if invocation.state in UNFENCED and since > START_DEADLINE_SECONDS:
-        return StopTask(invocation, "it never asked for leave to start")
+        return NeverAsked(invocation)
     if invocation.state is State.KILL_INITIATED and since > STOP_SECONDS:
-        return StopTask(invocation, "it did not stop by itself")
+        return StopTask(invocation)
     if invocation.state is State.STARTED and invocation.timeout_seconds is not None:
         runs = now - (invocation.started_at or now)
         if runs > invocation.timeout_seconds + MARGIN_SECONDS:

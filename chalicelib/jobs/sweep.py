@@ -76,20 +76,33 @@ class JobsRoom:
             case reaping.TimeUp(invocation):
                 cause = f"its {invocation.timeout_seconds} s were over"
                 self._invocations.kill(invocation.id, cause, Reason.TIMED_OUT)
-            case reaping.StopTask(invocation, why):
-                if invocation.task_arn is not None:
-                    self._launcher.stop(invocation.task_arn, why)
+            case reaping.NeverAsked(invocation):
+                self._give_up_start(invocation)
+            case reaping.StopTask(invocation):
+                self._stop(invocation, "it did not stop by itself")
             case _:
                 assert_never(action)
 
-    def _fold(self, seen: Invocation, fold: Callable[[Invocation, float], Invocation]) -> None:
-        """Fold it in, unless the record has moved on since it was seen."""
+    def _give_up_start(self, seen: Invocation) -> None:
+        """Close the fence to it first: it may be about to ask."""
+        after = self._fold(seen, lifecycle.never_asked)
+        if after is not None and (after.attempt != seen.attempt or after.has_ended):
+            self._stop(seen, "it never asked for leave to start")
+
+    def _stop(self, invocation: Invocation, why: str) -> None:
+        if invocation.task_arn is not None:
+            self._launcher.stop(invocation.task_arn, why)
+
+    def _fold(
+        self, seen: Invocation, fold: Callable[[Invocation, float], Invocation]
+    ) -> Invocation | None:
+        """Fold it in, unless the record has moved on since it was seen; the record then."""
         now = self._now()
 
         def decide(before: Invocation) -> Invocation:
             return fold(before, now) if before.version == seen.version else before
 
-        self._records.change(seen.id, decide)
+        return self._records.change(seen.id, decide)
 
     def _measure(self, invocations: Sequence[Invocation], taken: Counter[str]) -> None:
         states = Counter((i.state, i.priority) for i in invocations)

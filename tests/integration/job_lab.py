@@ -72,6 +72,7 @@ class JobContainer:
     """Its report was acknowledged."""
     was_told_to_stop: bool = False
     running: bool = True
+    is_silent: bool = False
 
 
 class JobHost(LabHost):
@@ -295,6 +296,8 @@ class JobLab(Lab):
 
     def speak(self, services: Services, container: JobContainer) -> None:
         """It says what it has to say next; it gives up when nobody hears it for too long."""
+        if container.is_silent:
+            return
         if container.since is None:
             container.since = self.now()
         waited = self.now() - container.since

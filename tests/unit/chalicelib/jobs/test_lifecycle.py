@@ -248,6 +248,16 @@ def test_a_task_that_ecs_forgot_is_lost_behind_the_fence_and_tried_again_before_
         assert lifecycle.forgotten(before, NOW) is before
 
 
+def test_a_task_that_never_asked_is_a_failed_start_and_would_ask_in_vain():
+    after = lifecycle.never_asked(launched(), NOW)
+    assert (after.state, after.attempt, after.start_failures) == (State.QUEUED, 2, 1)
+    assert isinstance(asks(after), Refused)
+    for before in (started(), killed(launched()), queued(), report(started())):
+        assert lifecycle.never_asked(before, NOW) is before
+    last = replace(launched(), start_failures=MAX_START_FAILURES - 1)
+    assert lifecycle.never_asked(last, NOW).reason is Reason.START_FAILED
+
+
 # What the container says.
 
 
@@ -505,6 +515,7 @@ news = st.one_of(
     st.just(plain(lifecycle.fold_sent)),
     st.just(plain(lifecycle.came_due)),
     st.just(plain(lifecycle.forgotten)),
+    st.just(plain(lifecycle.never_asked)),
     st.just(lambda s: killed(s.invocation, s.now)),
     st.just(lambda s: lifecycle.ask_for_end(s.invocation, "late", s.now, Reason.TIMED_OUT)),
     st.just(lambda s: lifecycle.waits_because(s.invocation, "no room")),

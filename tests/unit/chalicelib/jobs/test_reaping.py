@@ -18,6 +18,7 @@ from chalicelib.jobs.reaping import (
     Expire,
     Forget,
     LaunchAgain,
+    NeverAsked,
     Observe,
     Send,
     StopOrphan,
@@ -128,11 +129,9 @@ def test_tasks_of_others_are_nobody_s_business_here():
 
 
 def test_who_never_asks_for_leave_or_does_not_stop_is_stopped():
-    assert plan(launched(), START_DEADLINE_SECONDS + 1, task()) == [
-        StopTask(launched(), "it never asked for leave to start")
-    ]
+    assert plan(launched(), START_DEADLINE_SECONDS + 1, task()) == [NeverAsked(launched())]
     before = killed(started())
-    assert plan(before, STOP_SECONDS + 1, task()) == [StopTask(before, "it did not stop by itself")]
+    assert plan(before, STOP_SECONDS + 1, task()) == [StopTask(before)]
 
 
 def test_who_runs_for_longer_than_its_job_may_is_out_of_time():

@@ -1,0 +1,354 @@
+"""Single rules of jobs, each against the embedded cloud with time standing still."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+
+from chalicelib.callers import Caller
+from chalicelib.contract.jobs import Outcome
+from chalicelib.ecs.failures import StopError
+from chalicelib.errors import UsherError
+from chalicelib.jobs.model import Invocation, Priority, Reason, State
+from chalicelib.jobs.requests import parse_listing
+from chalicelib.jobs.task_definitions import family_of
+from chalicelib.wiring import Services
+from tests.integration.job_lab import JobLab, Phase, check_jobs, check_rest
+from tests.integration.lab import Fate, Point
+
+SOMEBODY = Caller("me", key_scope="me")
+
+
+@pytest.fixture(scope="module")
+def only_lab() -> Iterator[JobLab]:
+    made = JobLab()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def lab(only_lab: JobLab) -> JobLab:
+    only_lab.begin()
+    return only_lab
+
+
+def invoke(services: Services, priority: Priority = Priority.NORMAL, **facts) -> Invocation:
+    invocations = services.jobs.invocations
+    draft = invocations.draft(
+        job=facts.pop("job", "report"),
+        owner="me",
+        parameters=None,
+        callback_base_url="http://dispatcher",
+        priority=priority,
+        **facts,
+    )
+    return invocations.accept(draft)
+
+
+def states(lab: JobLab) -> list[State]:
+    return [i.state for i in sorted(lab.invocations().values(), key=lambda i: i.created_at)]
+
+
+def knocks_at(lab: JobLab) -> list[int]:
+    """The seconds by whose end somebody knocks."""
+    ids = [item["id"]["S"] for item in lab.job_items()]
+    return [int(one.removeprefix("again#")) for one in ids if one.startswith("again#")]
+
+
+def finishes(lab: JobLab, services: Services, invocation_id: str) -> None:
+    container = lab.job_of(invocation_id)
+    lab.ask(services, container)
+    lab.end(container)
+    lab.report(services, container)
+
+
+# Room and places.
+
+
+def test_a_knock_comes_after_the_rest_of_everybody_who_rests(lab: JobLab) -> None:
+    """The second one finds no room in the same second, but later in it."""
+    services = lab.process()
+    with lab.without_room():
+        invoke(services)
+        services.jobs.rounds.run()
+        lab.now.move(0.5)
+        invoke(services, Priority.CRITICAL)
+        services.jobs.rounds.run()
+    resting = [i.next_try_at for i in lab.invocations().values() if i.next_try_at]
+    assert len(resting) == 2
+    for until in resting:
+        assert any(until <= second <= until + 1 for second in knocks_at(lab))
+
+
+def test_the_critical_go_first_and_places_are_kept_for_them(lab: JobLab) -> None:
+    services = lab.process()
+    made = [invoke(services, p) for p in (Priority.LOW, Priority.NORMAL, Priority.NORMAL)]
+    lab.now.move(1)
+    made += [invoke(services, Priority.NORMAL), invoke(services, Priority.CRITICAL)]
+    services.jobs.rounds.run()
+    launched = {i.id for i in lab.invocations().values() if i.state is State.LAUNCHED}
+    assert launched == {made[n].id for n in (1, 2, 4)}, "the fourth place is kept"
+    check_jobs(lab)
+    for ends, follows in ((4, 3), (1, 0)):
+        finishes(lab, services, made[ends].id)
+        assert lab.invocations()[made[follows].id].is_waiting
+        services.jobs.rounds.run()
+        assert lab.invocations()[made[follows].id].state is State.LAUNCHED
+
+
+def test_where_all_places_are_kept_nobody_else_gets_one(only_lab: JobLab) -> None:
+    only_lab.begin(capacity=1, kept=5)
+    services = only_lab.process()
+    invoke(services)
+    services.jobs.rounds.run()
+    assert states(only_lab) == [State.QUEUED]
+    invoke(services, Priority.CRITICAL)
+    services.jobs.rounds.run()
+    assert sorted(states(only_lab)) == [State.LAUNCHED, State.QUEUED]
+
+
+def test_a_claim_that_meets_another_transaction_is_tried_again(lab: JobLab) -> None:
+    services = lab.process()
+    invoke(services)
+    lab.wire.reset(None)
+    services.jobs.rounds.run()
+    claim = lab.wire.calls.index("dynamodb.TransactWriteItems") + 1
+    lab.begin()
+    services = lab.process()
+    invoke(services)
+    lab.wire.reset(Point(claim, Fate.CONFLICTS))
+    services.jobs.rounds.run()
+    assert lab.wire.struck
+    assert states(lab) == [State.LAUNCHED]
+
+
+def test_one_that_failed_to_start_does_not_hold_up_the_line(lab: JobLab) -> None:
+    services = lab.process()
+    with lab.without_room():
+        first = invoke(services)
+        services.jobs.rounds.run()
+    lab.now.move(2)
+    services.jobs.rounds.run()
+    lab.leave(lab.job_of(first.id), 1)
+    lab.deliver_events(services)
+    assert lab.invocations()[first.id].next_try_at
+    second = invoke(services)
+    services.jobs.rounds.run()
+    assert lab.invocations()[second.id].state is State.LAUNCHED
+
+
+def test_a_job_that_nobody_can_read_stops_no_other(only_lab: JobLab) -> None:
+    only_lab.begin(others=("odd",))
+    services = only_lab.process()
+    odd = invoke(services, Priority.CRITICAL, job="odd")
+    family = family_of("odd", "local")
+    known = only_lab.aws.ecs.describe_task_definition(taskDefinition=family)["taskDefinition"]
+    (container,) = known["containerDefinitions"]
+    for label in ('{"version": 2}', "nonsense", json.dumps({"name": "odd", "new": 1})):
+        container["dockerLabels"] = {"usher.job": label}
+        only_lab.aws.ecs.register_task_definition(family=family, containerDefinitions=[container])
+    good, services = invoke(services), only_lab.process()
+    services.jobs.rounds.run()
+    found = only_lab.invocations()
+    assert found[odd.id].reason is Reason.START_FAILED
+    assert found[good.id].state is State.LAUNCHED
+    assert [job.description.name for job in services.jobs.catalog.all()] == ["report"]
+
+
+# Listings.
+
+
+def test_a_listing_looks_at_no_day_to_come_and_at_none_that_is_forgotten(lab: JobLab) -> None:
+    services = lab.process()
+    made = invoke(services)
+    lab.wire.reset(None)
+    query = {"from": "0001-01-02T00:00:00Z", "to": "9999-12-30T00:00:00Z"}
+    page = services.jobs.invocations.search(parse_listing(query, lab.now()), SOMEBODY)
+    assert [i.id for i in page.invocations] == [made.id]
+    assert len(lab.wire.calls) < 100
+
+
+def test_pages_have_everything_once_newest_first(lab: JobLab) -> None:
+    services, made = lab.process(), []
+    for number in range(7):
+        made.append(invoke(services, job="report").id)
+        lab.now.move(86_400 / 3 if number % 2 else 0.001)
+    for base in ({}, {"job": "report"}):
+        query, seen = {**base, "limit": "2"}, []
+        while True:
+            page = services.jobs.invocations.search(parse_listing(query, lab.now()), SOMEBODY)
+            seen += [i.id for i in page.invocations]
+            if page.after is None:
+                break
+            query["next"] = f"{page.after.created_at}_{page.after.invocation_id}"
+        assert seen == made[::-1]
+
+
+# Two at once, one of them between any two calls of the other.
+
+Meanwhile = Callable[[JobLab, Services, str], None]
+
+
+def asks_for_leave(lab: JobLab, other: Services, invocation_id: str) -> None:
+    for container in lab.jobs_of(invocation_id):
+        if container.running and container.phase is Phase.ASKING:
+            lab.ask(other, container)
+
+
+def runs_and_ends(lab: JobLab, other: Services, invocation_id: str) -> None:
+    asks_for_leave(lab, other, invocation_id)
+    for container in lab.jobs_of(invocation_id):
+        if container.running and container.phase is not Phase.ASKING:
+            lab.end(container, Outcome.SUCCEEDED)
+            lab.report(other, container)
+
+
+def is_killed(lab: JobLab, other: Services, invocation_id: str) -> None:
+    other.jobs.invocations.kill(invocation_id, "somebody asked")
+
+
+def is_launched(lab: JobLab, other: Services, invocation_id: str) -> None:
+    other.jobs.rounds.run()
+
+
+def is_swept(lab: JobLab, other: Services, invocation_id: str) -> None:
+    lab.sweep(other)
+
+
+def waits(lab: JobLab, services: Services) -> str:
+    return invoke(services).id
+
+
+def was_launched(lab: JobLab, services: Services) -> str:
+    return lab.put(State.LAUNCHED)
+
+
+def was_started(lab: JobLab, services: Services) -> str:
+    return lab.put(State.STARTED)
+
+
+def claim_was_forgotten(lab: JobLab, services: Services) -> str:
+    made = invoke(services).id
+    lab.faults.set({"calls": {"ecs.RunTask": {"lose_reply": {}}}})
+    services.jobs.rounds.run()
+    lab.faults.set({})
+    lab.forget_tokens()
+    return made
+
+
+def has_a_round(lab: JobLab, services: Services, _: str) -> None:
+    services.jobs.rounds.run()
+
+
+def has_a_sweep(lab: JobLab, services: Services, _: str) -> None:
+    lab.sweep(services)
+
+
+@pytest.mark.parametrize(
+    ("before", "seconds", "act", "meanwhile", "knows_task"),
+    [
+        (waits, 0, has_a_round, asks_for_leave, True),
+        (waits, 0, has_a_round, asks_for_leave, False),
+        (waits, 0, has_a_round, runs_and_ends, True),
+        (waits, 0, has_a_round, runs_and_ends, False),
+        (waits, 0, has_a_round, is_killed, True),
+        (waits, 0, has_a_round, is_launched, True),
+        (waits, 0, has_a_round, is_swept, True),
+        (claim_was_forgotten, 61, has_a_sweep, asks_for_leave, True),
+        (claim_was_forgotten, 61, has_a_sweep, asks_for_leave, False),
+        (claim_was_forgotten, 61, has_a_sweep, is_swept, True),
+        (claim_was_forgotten, 61, has_a_sweep, is_killed, True),
+        (was_launched, 601, has_a_sweep, asks_for_leave, True),
+        (was_launched, 601, has_a_sweep, runs_and_ends, False),
+        (was_launched, 601, has_a_sweep, is_killed, True),
+        (was_launched, 601, has_a_sweep, is_swept, True),
+        (was_started, 7_300, has_a_sweep, runs_and_ends, True),
+        (was_launched, 0, is_killed, asks_for_leave, True),
+        (was_launched, 0, is_killed, runs_and_ends, False),
+        (was_launched, 0, asks_for_leave, is_killed, True),
+        (was_started, 0, runs_and_ends, is_killed, True),
+        (was_started, 0, runs_and_ends, is_swept, True),
+    ],
+)
+def test_two_at_once_run_it_once_and_tell_the_truth(
+    only_lab: JobLab,
+    before: Callable[[JobLab, Services], str],
+    seconds: int,
+    act: Meanwhile,
+    meanwhile: Meanwhile,
+    knows_task: bool,
+) -> None:
+    """It happens before each call in turn; in the end the record says what happened."""
+    place, happened = 0, True
+    while happened:
+        place += 1
+        only_lab.begin()
+        for host in only_lab.job_hosts:
+            host.knows_tasks = knows_task
+        services = only_lab.process()
+        invocation_id = before(only_lab, services)
+        only_lab.settle()
+        only_lab.now.move(seconds)
+        services, other = only_lab.process(), only_lab.other_process()
+
+        def happens(other: Services = other, one: str = invocation_id) -> None:
+            only_lab.settle()
+            with suppress(UsherError):
+                meanwhile(only_lab, other, one)
+
+        only_lab.wire.meanwhile = (place, happens)
+        with suppress(UsherError, StopError):
+            act(only_lab, services, invocation_id)
+        happened = only_lab.wire.meanwhile is None
+        was_asked = is_killed in {act, meanwhile}
+        undisturbed(only_lab, invocation_id, may_be_stopped=was_asked or seconds > 7_200)
+        goes_on(only_lab)
+        check_rest(only_lab, kills={invocation_id} if was_asked else set())
+    assert place > 1
+
+
+def undisturbed(lab: JobLab, invocation_id: str, *, may_be_stopped: bool) -> None:
+    """What runs was not told to stop, unless somebody wanted that."""
+    lab.settle()
+    check_jobs(lab)
+    for container in lab.jobs_of(invocation_id):
+        if container.ran and not may_be_stopped:
+            assert not container.was_told_to_stop
+
+
+def goes_on(lab: JobLab) -> None:
+    """Time passes, and nobody hears of anything but by the sweep."""
+    for pause in (0, 61, 61, 640, 61, 61):
+        lab.now.move(pause)
+        services = lab.process()
+        for _ in range(2):
+            lab.all_jobs_speak(services)
+            for container in lab.jobs:
+                if container.running and container.phase is Phase.RUNNING:
+                    lab.end(container)
+        lab.events()
+        if all(i.has_ended for i in lab.invocations().values()) and not lab.running():
+            return
+        assert "failed" not in lab.sweep(services)
+
+
+def test_two_tasks_of_one_attempt_run_it_once(lab: JobLab) -> None:
+    """ECS has forgotten the token: the first to ask runs, whichever was heard of."""
+    for first in (0, 1):
+        lab.begin()
+        services = lab.process()
+        made = claim_was_forgotten(lab, services)
+        lab.now.move(61)
+        seen = lab.invocations()[made]
+        services.jobs.rounds.launch(replace(seen))
+        lab.settle()
+        two = lab.jobs_of(made)
+        assert len(two) == 2
+        for container in (two[first], two[1 - first]):
+            if container.running:
+                lab.ask(services, container)
+        goes_on(lab)
+        check_rest(lab, kills=set())
+        assert lab.runs[made] == 1
