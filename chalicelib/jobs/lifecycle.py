@@ -340,6 +340,8 @@ def _behind_the_fence(
         return finish(ended, Reason.LOST, f"may have run: {words}", now)
     if exit_code == 0:
         return finish(ended, Reason.SUCCEEDED, "exit code 0; its report was lost", now)
+    if exit_code == EXIT_NOT_RUN:
+        words = f"it was given leave and did not hear of it, so that nothing ran: {words}"
     started = invocation.started_at or now
     if exit_code == EXIT_TIMED_OUT and now >= started + (invocation.timeout_seconds or 0):
         return finish(ended, Reason.TIMED_OUT, words, now)

@@ -217,6 +217,12 @@ def test_what_ends_behind_the_fence_without_a_report_is_never_tried_again(code, 
     assert after.holds == ()
 
 
+def test_one_that_had_leave_and_never_heard_of_it_is_told_as_such():
+    after = lifecycle.fold_task(started(), 1, stopped(EXIT_NOT_RUN), NOW)
+    assert "nothing ran" in after.detail
+    assert after.attempt == 1
+
+
 @pytest.mark.parametrize("gone", [stopped(None), stopped(143)])
 def test_what_is_killed_ends_killed_whether_it_had_started_or_not(gone):
     for before in (claimed(), launched(), started()):
