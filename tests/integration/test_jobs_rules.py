@@ -352,3 +352,79 @@ def test_two_tasks_of_one_attempt_run_it_once(lab: JobLab) -> None:
         goes_on(lab)
         check_rest(lab, kills=set())
         assert lab.runs[made] == 1
+
+
+# The fence, and those who come to it too late.
+
+
+def test_a_container_that_outlived_its_attempt_runs_nothing(lab: JobLab) -> None:
+    """Its host was cut off, and ECS gave it up: it asks when another one was started for it."""
+    services, made = lab.process(), lab.put(State.LAUNCHED)
+    old = lab.job_of(made)
+    with lab.without(old.host):
+        words = "Host EC2 (instance i-1) terminated."
+        task = services.launcher.describe([str(lab.invocations()[made].task_arn)]).popitem()[1]
+        gone = replace(task, last_status="STOPPED", version=99, stopped_reason=words)
+        services.on_task_change(gone)
+        services.jobs.rounds.run()
+        lab.settle()
+    new = lab.jobs_of(made)[-1]
+    assert (old.attempt, new.attempt, new.running) == (1, 2, True)
+    lab.ask(services, old)
+    assert (old.ran, old.exit_code) == (False, 75)
+    lab.ask(services, new)
+    assert new.ran
+    goes_on(lab)
+    check_rest(lab, kills=set())
+
+
+def test_a_container_that_asks_after_the_kill_runs_nothing(lab: JobLab) -> None:
+    services, made = lab.process(), lab.put(State.LAUNCHED)
+    lab.faults.set({"calls": {"ecs.StopTask": {"fail_before": {}}}})
+    services.jobs.invocations.kill(made, "somebody asked")
+    lab.faults.set({})
+    lab.ask(services, lab.job_of(made))
+    goes_on(lab)
+    check_rest(lab, kills={made})
+    assert not lab.runs[made]
+
+
+def test_a_second_process_of_the_same_task_runs_nothing(lab: JobLab) -> None:
+    """As when a host starts a container again by itself."""
+    services, made = lab.process(), lab.put(State.LAUNCHED)
+    container = lab.job_of(made)
+    lab.ask(services, container)
+    again = replace(container, process="another-process", phase=Phase.ASKING, ran=False)
+    lab.ask(services, again)
+    assert not again.ran
+    check_jobs(lab)
+
+
+def test_what_ran_and_was_forgotten_by_ecs_is_lost_and_not_run_again(lab: JobLab) -> None:
+    made = lab.put(State.STARTED)
+    lab.leave(lab.job_of(made), 0)
+    lab.events()
+    lab.now.move(3_700)
+    lab.sweep(lab.process())
+    ended = lab.invocations()[made]
+    assert (ended.reason, ended.exit_code) == (Reason.LOST, None)
+    lab.now.move(61)
+    lab.sweep(lab.process())
+    assert len(lab.jobs_of(made)) == lab.runs[made] == 1
+
+
+def test_what_started_and_is_known_to_nobody_does_not_live_for_ever(only_lab: JobLab) -> None:
+    """The container knew no task, its launcher died, its host as well, and no event came."""
+    only_lab.begin()
+    for host in only_lab.job_hosts:
+        host.knows_tasks = False
+    services = only_lab.process()
+    made = claim_was_forgotten(only_lab, services)
+    container = only_lab.job_of(made)
+    only_lab.ask(services, container)
+    only_lab.kill_host(only_lab.job_hosts.index(container.host))
+    only_lab.events()
+    only_lab.now.move(61)
+    only_lab.sweep(only_lab.process())
+    assert only_lab.invocations()[made].reason is Reason.LOST
+    check_rest(only_lab, kills=set())
