@@ -357,8 +357,14 @@ def test_two_tasks_of_one_attempt_run_it_once(lab: JobLab) -> None:
 # The fence, and those who come to it too late.
 
 
-def test_a_container_that_outlived_its_attempt_runs_nothing(lab: JobLab) -> None:
+@pytest.mark.parametrize("knows_task", [True, False])
+def test_a_container_that_outlived_its_attempt_runs_nothing(
+    lab: JobLab,
+    knows_task: bool,
+) -> None:
     """Its host was cut off, and ECS gave it up: it asks when another one was started for it."""
+    for host in lab.job_hosts:
+        host.knows_tasks = knows_task
     services, made = lab.process(), lab.put(State.LAUNCHED)
     old = lab.job_of(made)
     with lab.without(old.host):
