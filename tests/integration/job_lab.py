@@ -215,7 +215,7 @@ class JobLab(Lab):
         """What the handlers of chalicelib/jobs/routes.py do."""
         if knock.invocation_id is not None and knock.comes_due:
             services.jobs.invocations.came_due(knock.invocation_id)
-        services.jobs.rounds.run(room_was_made=knock.room_was_made)
+        services.jobs.rounds.run(knock.invocation_id, room_was_made=knock.room_was_made)
 
     def sweep(self, services: Services) -> dict[str, int]:
         """The sweep, without the rooms of others."""

@@ -30,6 +30,7 @@ from chalicelib.config import load_config
 from chalicelib.contract import Bye, Callback
 from chalicelib.ecs.hosts import is_leaving
 from chalicelib.ecs.routes import HOST_CHANGES, TASK_CHANGES
+from chalicelib.ecs.sweep import Sweep
 from chalicelib.ecs.task_changes import parse_task
 from chalicelib.ecs.task_definitions import task_definition_for
 from chalicelib.errors import ConflictError, NotFoundError, UnauthorizedError, UsherError
@@ -402,6 +403,10 @@ class Lab:
     def other_process(self) -> Services:
         """One that works at the same time, and that nothing happens to."""
         return self._build(self.aws)
+
+    def sweep(self, services: Services) -> dict[str, int]:
+        """The sweep, without the rooms of others."""
+        return Sweep(services.launcher, [services.room]).run()
 
     def _build(self, clients: Clients) -> Services:
         outside = Outside(now=self.now, sleep=self.now.move, probe=self.probe)

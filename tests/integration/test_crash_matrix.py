@@ -94,7 +94,7 @@ class Story:
 
     def warm(self, number: int = 1) -> list[str]:
         """Fill the pool; the ids of what is warm."""
-        self.services.sweep.run()
+        self.lab.sweep(self.services)
         self.news()
         warm = [s.id for s in self.lab.sessions().values() if s.state is State.WARM]
         assert len(warm) == number
@@ -126,7 +126,7 @@ class Story:
             self.services = self.lab.process()
             self.lab.all_speak(self.services)
             self.lab.events()  # and nobody hears of them
-            taken = self.services.sweep.run()
+            taken = self.lab.sweep(self.services)
             assert "failed" not in taken, taken
             self.lab.all_speak(self.services)
             check_invariants(self.lab)
@@ -189,7 +189,7 @@ def comes(story: Story, session_id: str) -> None:
         if story.state(session_id) is State.RESERVED:
             break
         story.lab.all_speak(story.services)
-        story.services.sweep.run()
+        story.lab.sweep(story.services)
         story.lab.now.move(15)
     story.lab.connect(session_id)
     story.session_id = session_id
@@ -249,7 +249,7 @@ def hears_that_it_is_ready(story: Story) -> None:
 
 
 def pool_is_starting(story: Story) -> None:
-    story.services.sweep.run()
+    story.lab.sweep(story.services)
     story.lab.deliver_events(story.services)
     (story.session_id,) = [s.id for s in story.lab.sessions().values() if s.pooled]
 
@@ -390,7 +390,7 @@ def is_in_disorder(story: Story) -> None:
 
 @operation(COLD.replace("total = 4", "total = 9").replace("= 3\n", "= 9\n"), is_in_disorder)
 def sweeps(story: Story) -> None:
-    story.services.sweep.run()
+    story.lab.sweep(story.services)
 
 
 def survivors(story: Story) -> Iterator[str]:

@@ -7,6 +7,7 @@ that die in the middle, hosts that drain or die, deploys, and sweeps at any time
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -218,7 +219,7 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule()
     def sweeps(self) -> None:
-        self.attempt(self.services.sweep.run)
+        self.attempt(partial(self.lab.sweep, self.services))
 
     @rule(app=st.sampled_from(["cold", "warm"]))
     def deploys(self, app: str) -> None:
@@ -291,7 +292,7 @@ class Lifecycle(RuleBasedStateMachine):
             self.lab.now.move(pause)
             self.lab.events()  # nobody hears of them: the sweep is enough
             self.lab.all_speak(self.services)
-            assert "failed" not in self.services.sweep.run()
+            assert "failed" not in self.lab.sweep(self.services)
             self.lab.all_speak(self.services)
             self.nothing_is_shared_or_miscounted()
             self.whoever_is_served_stays_served()
