@@ -601,6 +601,8 @@ def has_an_orphan(story: Story) -> None:
     }
     story.lab.aws.ecs.run_task(**request)
     story.lab.settle()
+    for container in story.lab.jobs_of(story.id):
+        container.is_silent = container.task_arn != story.record().task_arn
 
 
 def is_in_disorder(story: Story) -> None:
