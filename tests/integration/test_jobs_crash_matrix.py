@@ -747,4 +747,4 @@ def test_user_code_runs_once_or_never_wherever_it_breaks(
     print(f"{name}: {told.points} points in {told.calls} calls, {dict(told.ends)}")
     print(f"so far: {dict(_all)}")
     assert not told.failures, "\n".join(told.failures)
-    assert told.points > 2
+    assert told.points > 1
