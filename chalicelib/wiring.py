@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from chalicelib.ecs.sweep import Sweep
     from chalicelib.ecs.task_changes import TaskChange
     from chalicelib.jobs.wiring import Jobs
+    from chalicelib.sessions.creation import Chance
     from chalicelib.sessions.launching import Launches
     from chalicelib.sessions.service import Sessions
     from chalicelib.sessions.sweep import SessionsRoom
@@ -50,15 +51,34 @@ class Clients:
     """Gives the client of a service that few calls need, made when it is first needed."""
 
 
+class SystemChance:
+    """The machine's randomness."""
+
+    def uuid(self) -> str:
+        """A random UUID, version 4."""
+        return str(uuid.uuid4())
+
+    def key(self) -> str:
+        """256 random bits."""
+        return secrets.token_urlsafe(32)
+
+    def part(self) -> float:
+        """A number from 0 up to 1."""
+        return random.random()  # noqa: S311 - spreads load, guards nothing
+
+
 @dataclass(frozen=True)
 class Outside:
-    """What is no AWS: the machine's time, and the look at a container's health."""
+    """What is no AWS: the machine's time and randomness, the look at a container's health."""
 
     now: Callable[[], float] = time.time
     """Seconds since 1970."""
     sleep: Callable[[float], None] = time.sleep
     probe: Callable[[str], bool] = probe_connected
     """Whether the container at a URL says that its client is there."""
+    chance: "Chance" = field(default_factory=SystemChance)
+    starters: int = 8
+    """How many containers of a pool are started at a time."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +110,7 @@ class Services:
             revisions=self.revisions,
             rate=self.rate,
             metrics=self.metrics,
-            chance=SystemChance(),
+            chance=self.outside.chance,
             now=self.outside.now,
         )
 
@@ -116,22 +136,6 @@ class Services:
             self.table.answered("health")
         except (BotoCoreError, ClientError) as error:
             raise UnavailableError(f"the table of sessions does not answer: {error}") from error
-
-
-class SystemChance:
-    """The machine's randomness."""
-
-    def uuid(self) -> str:
-        """A random UUID, version 4."""
-        return str(uuid.uuid4())
-
-    def key(self) -> str:
-        """256 random bits."""
-        return secrets.token_urlsafe(32)
-
-    def part(self) -> float:
-        """A number from 0 up to 1."""
-        return random.random()  # noqa: S311 - spreads load, guards nothing
 
 
 _lock = threading.Lock()
@@ -192,7 +196,7 @@ def build(
 
     aws, outside = clients or clients_for(config), outside or Outside()
     metrics = ProcessMetrics() if config.metrics_here else EmbeddedMetrics(config.stage)
-    chance = SystemChance()
+    chance = outside.chance
     table = SessionsTable(aws.dynamodb, config.sessions_table)
     queue = LaunchQueue(aws.sqs, config.launches_queue)
     launcher = Launcher(aws.ecs, config.cluster)
@@ -250,6 +254,7 @@ def build(
         config=config,
         metrics=metrics,
         chance=chance,
+        starters=outside.starters,
         now=outside.now,
     )
     room = SessionsRoom(

@@ -45,10 +45,9 @@ class Launcher:
         try:
             answer = self._ecs.run_task(**request)
         except ClientError as error:
-            adopted = self._adopt(error)
-            if adopted is None:
+            if error.response["Error"]["Code"] != "ConflictException":
                 raise _launch_error(error) from error
-            return adopted
+            return self._adopt(error)
         except BotoCoreError as error:
             raise LaunchError(LaunchFailure.UNCERTAIN, str(error)) from error
         if not answer.get("tasks"):
@@ -88,12 +87,17 @@ class Launcher:
             if page["taskArns"]:
                 yield from self.describe(page["taskArns"]).values()
 
-    def _adopt(self, error: ClientError) -> TaskChange | None:
-        """The task that a ConflictException names: the token was used, so it is ours already."""
-        if error.response["Error"]["Code"] != "ConflictException":
-            return None
+    def _adopt(self, error: ClientError) -> TaskChange:
+        """The task that a ConflictException names: the token was used, so it is ours already.
+
+        Raises LaunchError, UNCERTAIN, where it is not to be found at the moment.
+        """
         arns = [str(arn) for arn in error.response.get("resourceIds", ())]
-        return next(iter(self.describe(arns).values()), None) if arns else None
+        try:
+            return next(iter(self.describe(arns).values()))
+        except (StopIteration, BotoCoreError, ClientError) as trouble:
+            words = f"its token was used for a task that is not to be found: {arns} {trouble}"
+            raise LaunchError(LaunchFailure.UNCERTAIN, words) from error
 
 
 def _launch_error(error: ClientError) -> LaunchError:

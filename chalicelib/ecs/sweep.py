@@ -46,11 +46,17 @@ class Sweep:
         """Sweep once. Returns how many actions of each kind were taken, `failed` among them."""
         # Records first: what is recorded after this look is too young for its task to be missed,
         # and a task seen without a record among these is looked up again before it is stopped.
-        looks = [room.look() for room in self._rooms]
+        taken: Counter[str] = Counter()
+        looks: list[Look] = []
+        for room in self._rooms:
+            try:
+                looks.append(room.look())
+            except Exception:  # noqa: BLE001 - rooms are independent as well
+                _log.exception("sweep: one room cannot be looked at")
+                taken["failed"] += 1
         tasks = {task.task_arn: task for task in self._launcher.running()}
         missing = [arn for look in looks for arn in look.task_arns if arn not in tasks]
         tasks |= self._launcher.describe(missing)
-        taken: Counter[str] = Counter()
         for look in looks:
             of_this_room: Counter[str] = Counter()
             for name, step in look.steps(tasks, of_this_room):

@@ -103,14 +103,21 @@ class Rounds:
 
         `newcomer` is the id of one that the index may not show yet. Returns how many it were.
         """
-        launched, is_my_turn = 0, False
-        for _ in self._turn.rounds():
-            launched += self._round(newcomer, room_was_made=room_was_made)
-            # It may be what a note was left for.
-            is_my_turn = room_was_made = True
-        if not is_my_turn and newcomer is not None:
-            self._again(INDEX_LAG_SECONDS)  # whoever is at it may look before the index shows it
-        return launched
+        holder = self._turn.take()
+        if holder is None:
+            if newcomer is not None:
+                self._again(INDEX_LAG_SECONDS)  # who is at it may look before the index shows it
+            return 0
+        launched = 0
+        try:
+            while True:
+                launched += self._round(newcomer, room_was_made=room_was_made)
+                if self._turn.give_back(holder):
+                    return launched
+                room_was_made = True  # it may be what the note was left for
+        except Exception:
+            self._turn.let_go(holder)
+            raise
 
     def _round(self, newcomer: str | None, *, room_was_made: bool) -> int:
         launched = 0

@@ -6,7 +6,7 @@ by another, which harms nothing: every claim is conditional by itself.
 """
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -26,32 +26,25 @@ class Turn:
         self._table = table
         self._now = now
 
-    def rounds(self) -> Iterator[None]:
-        """Once for each round that is due here: none while somebody else is at it."""
+    def take(self) -> str | None:
+        """What to give the turn back with; None while somebody else is at it, and has a note."""
         holder = secrets.token_hex(8)
-        if not self._take(holder):
-            return
-        yield
-        while not self._give_back(holder):
-            yield
-
-    def _take(self, holder: str) -> bool:
         while True:
             now = self._now()
             taken = self._update(
                 "SET holder = :holder, lease_until = :lease, noted = :no",
-                "attribute_not_exists(lease_until) OR lease_until < :now",
+                "attribute_not_exists(lease_until) OR lease_until < :now OR holder = :holder",
                 {":holder": holder, ":lease": now + LEASE_SECONDS, ":now": now, ":no": False},
             )
             if taken:
-                return True
+                return holder
             noted = self._update(
                 "SET noted = :yes", "lease_until >= :now", {":yes": True, ":now": now}
             )
             if noted:
-                return False
+                return None
 
-    def _give_back(self, holder: str) -> bool:
+    def give_back(self, holder: str) -> bool:
         """Whether it is somebody else's now; False when there is a note: look once more."""
         back = {":holder": holder, ":no": False}
         if self._update(
@@ -60,6 +53,10 @@ class Turn:
             return True
         lease = {**back, ":lease": self._now() + LEASE_SECONDS}
         return not self._update("SET noted = :no, lease_until = :lease", "holder = :holder", lease)
+
+    def let_go(self, holder: str) -> None:
+        """Give it back, whatever is noted: who looked came to grief."""
+        self._update("SET lease_until = :none", "holder = :holder", {":holder": holder, ":none": 0})
 
     def _update(self, update: str, condition: str, values: dict[str, Any]) -> bool:
         try:

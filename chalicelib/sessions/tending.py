@@ -25,7 +25,6 @@ LEASE_SECONDS = 30
 HOLD_SECONDS = 1
 """How long after a tending the next one waits: the index has to show what was started."""
 STARTS_AT_ONCE = 20
-STARTERS = 8
 
 _log = logging.getLogger("usher.sessions")
 
@@ -52,8 +51,10 @@ class Tending:
         config: Config,
         metrics: Metrics,
         chance: Chance,
+        starters: int,
         now: Callable[[], float],
     ) -> None:
+        """`starters`: how many starts there are at a time."""
         self._table = table
         self._launches = launches
         self._sessions = sessions
@@ -62,6 +63,7 @@ class Tending:
         self._config = config
         self._metrics = metrics
         self._chance = chance
+        self._starters = starters
         self._now = now
 
     def on_message(self, message: Tend) -> None:
@@ -141,7 +143,7 @@ class Tending:
             raise ConfigurationError("a pool needs CALLBACK_BASE_URL: no request tells it")
         wanted = min(plan.start, STARTS_AT_ONCE)
         allowed = sum(1 for _ in range(wanted) if self._launches.may_start())
-        with ThreadPoolExecutor(max_workers=STARTERS) as starters:
+        with ThreadPoolExecutor(max_workers=self._starters) as starters:
             sessions = list(
                 starters.map(lambda _: self._start_one(app, revision, base_url), range(allowed))
             )

@@ -45,7 +45,9 @@ class Engine:
         health_interval_floor_seconds: int = 5,
         clock: Callable[[], float] = time.time,
         ports: Ports | None = None,
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
+        """`new_id` makes the ids of tasks and hosts: 32 hexadecimal digits."""
         self.arns = Arns(region, account)
         self.cluster = cluster
         self.health_interval_floor_seconds = health_interval_floor_seconds
@@ -55,7 +57,7 @@ class Engine:
             arns=self.arns,
             cluster=cluster,
             ports=ports or Ports.of_this_machine(),
-            new_id=_new_id,
+            new_id=new_id,
         )
         self._publisher = Publisher(publish, arns=self.arns, cluster=cluster, clock=clock)
         self._lifecycle = Lifecycle(
@@ -189,7 +191,3 @@ class Engine:
                 self._publisher.close()
                 self._closed.set()
         self._closed.wait()
-
-
-def _new_id() -> str:
-    return uuid.uuid4().hex

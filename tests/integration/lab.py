@@ -9,9 +9,11 @@ import heapq
 import itertools
 import json
 import os
+import random
 import threading
 import time
 import tomllib
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +25,7 @@ from typing import Any
 
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
+from moto.moto_api._internal import mock_random
 
 from chalicelib.apps import parse_apps
 from chalicelib.callers import Caller
@@ -117,7 +120,9 @@ class Wire:
         """Have this client's requests come here."""
         client.meta.events.register_first("before-call", self._begin)
         client.meta.events.register_first("before-send", self._send)
-        client.meta.events.register_first("needs-retry", self._at_once)
+        # As specific as boto3's own, which would be asked first.
+        service = client.meta.service_model.service_id.hyphenize()
+        client.meta.events.register_first(f"needs-retry.{service}", self._at_once)
 
     def _begin(self, model: Any, **_: Any) -> None:
         if self.dead:
@@ -277,6 +282,30 @@ class LabHost(FakeHost):
         super().kill()
 
 
+Place = tuple[float, str, int, int]
+"""When an event is due, of what it is, its version, its number."""
+
+
+class SeededChance:
+    """The same randomness in each story: what a story does once it does again."""
+
+    def __init__(self) -> None:
+        self._random = random.Random(1)
+        self._lock = threading.Lock()
+
+    def uuid(self) -> str:
+        with self._lock:
+            return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
+
+    def key(self) -> str:
+        with self._lock:
+            return self._random.randbytes(32).hex()
+
+    def part(self) -> float:
+        with self._lock:
+            return self._random.random()
+
+
 class Lab:
     """One region of AWS with its hosts, made anew by `fresh`. One test uses it at a time."""
 
@@ -297,9 +326,13 @@ class Lab:
         ]
         self._engine: Engine | None = None
         self.now = Clock()
+        self._chance = SeededChance()
 
     def _answer(self, request: Request) -> Answer | None:
-        return self._endpoint.answer(_undelayed(request))
+        answer = self._endpoint.answer(_undelayed(request))
+        if request.target.endswith((".RunTask", ".StopTask")):
+            self.settle()  # one after the other, so that a story goes the same way each time
+        return answer
 
     def _answer_unseen(self, request: Request) -> Answer | None:
         """Neither counted nor hit by fault switches."""
@@ -326,9 +359,11 @@ class Lab:
         self.close()
         self.config = replace(_CONFIG, apps=parse_apps(tomllib.loads(apps)))
         self.now = Clock()
+        self._chance = SeededChance()
+        mock_random.seed(1)
         self.faults = Faults()
         self._hosts = [self._new_host() for _ in range(2)]
-        self._events: list[tuple[float, int, str, dict[str, Any]]] = []
+        self._events: list[tuple[Place, str, dict[str, Any]]] = []
         self._published: dict[str, int] = {}
         self._order = itertools.count()
         self.bus = EventBus(self._take_event, self.faults.deliveries)
@@ -387,6 +422,7 @@ class Lab:
             cluster=self.config.cluster,
             clock=self.now,
             ports=Ports(range(20_000, 30_000), free=lambda *_: True),
+            new_id=lambda: self._chance.uuid().replace("-", ""),
         )
 
     def deploy(self, app: str, **changes: Any) -> str:
@@ -409,7 +445,7 @@ class Lab:
         return Sweep(services.launcher, [services.room]).run()
 
     def _build(self, clients: Clients) -> Services:
-        outside = Outside(now=self.now, sleep=self.now.move, probe=self.probe)
+        outside = Outside(self.now, self.now.move, self.probe, self._chance, starters=1)
         return build(self.config, clients, outside)
 
     # What the dispatcher is told.
@@ -418,12 +454,16 @@ class Lab:
         self.bus.publish(event)
         with self._lock:
             detail = event["detail"]
-            if "taskArn" in detail:
-                self._published[detail["taskArn"]] = detail["version"]
+            arn = detail.get("taskArn") or detail["containerInstanceArn"]
+            self._published[arn] = detail["version"]
 
     def _take_event(self, function: str, event: dict[str, Any], delay: float) -> None:
+        detail = event["detail"]
+        of = detail.get("taskArn") or detail.get("containerInstanceArn", "")
+        # Of the same instant the engine publishes now this first, now that.
+        place = (self.now() + delay, of, detail.get("version", 0), next(self._order))
         with self._lock:
-            heapq.heappush(self._events, (self.now() + delay, next(self._order), function, event))
+            heapq.heappush(self._events, (place, function, event))
 
     def settle(self, seconds: float = 10.0) -> None:
         """Wait until the engine has done and published what it was asked for."""
@@ -433,9 +473,9 @@ class Lab:
             pause.wait(0.0005)
 
     def _is_settled(self) -> bool:
-        tasks = self.tasks()
+        tasks, hosts = self.tasks(), self._engine.instances() if self._engine else []
         with self._lock:
-            return all(
+            return all(self._published.get(h.arn) == h.version for h in hosts) and all(
                 self._published.get(task.arn) == task.version
                 and (task.is_stopped or (task.is_wanted and task.last_status.value == "RUNNING"))
                 for task in tasks
@@ -446,8 +486,8 @@ class Lab:
         self.settle()
         due = []
         with self._lock:
-            while self._events and self._events[0][0] <= self.now():
-                _, _, function, event = heapq.heappop(self._events)
+            while self._events and self._events[0][0][0] <= self.now():
+                _, function, event = heapq.heappop(self._events)
                 due.append((function, event))
         return due
 
@@ -496,15 +536,16 @@ class Lab:
     @property
     def containers(self) -> list[Container]:
         """Those that run, in the order of their start on each host."""
+        self.settle()
         return [c for host in self._hosts for c in list(host.containers) if c.running]
 
     def containers_on(self, number: int) -> list[Container]:
         """Those that run on a host."""
+        self.settle()
         return [c for c in self._hosts[number].containers if c.running]
 
     def container_of(self, session_id: str) -> Container:
         """The running container of a session."""
-        self.settle()
         found = [c for c in self.containers if c.session_id == session_id]
         assert len(found) == 1, f"{session_id} has {len(found)} containers"
         return found[0]
