@@ -81,7 +81,7 @@ class Schedule:
     priority: Priority | None = None
     """None = what the job says."""
     overlap: Overlap = Overlap.SKIP
-    gap: Gap = Gap.SKIP
+    gap: Gap = Gap.MOVE
     misfire_seconds: int = 3600
     paused: bool = False
     version: int = 1

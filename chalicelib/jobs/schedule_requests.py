@@ -58,7 +58,7 @@ def parse_schedule(
     if unknown:
         raise BadRequestError(f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(_KNOWN))}")
     timezone = _text(body, "timezone", "UTC")
-    gap = _one_of(body, "gap", Gap, Gap.SKIP)
+    gap = _one_of(body, "gap", Gap, Gap.MOVE)
     paused = body.get("paused", False)
     if not isinstance(paused, bool):
         raise BadRequestError("paused: true or false")

@@ -205,7 +205,7 @@ def test_a_schedule_is_shown_with_its_next_runs_as_it_was_understood():
     assert shown["expression"] == "cron(0 9 ? * MON-FRI *)"
     assert shown["nextRuns"][:2] == ["2026-01-02T08:00:00.000Z", "2026-01-05T08:00:00.000Z"]
     assert len(shown["nextRuns"]) == 10
-    assert (shown["priority"], shown["overlap"], shown["gap"]) == ("critical", "skip", "skip")
+    assert (shown["priority"], shown["overlap"], shown["gap"]) == ("critical", "skip", "move")
     paused = show_schedule(rules.paused(schedule, NOON), NOON + 10 * DAY)
     assert paused["nextRuns"][0] == "2026-01-12T08:00:00.000Z"
 
@@ -213,7 +213,7 @@ def test_a_schedule_is_shown_with_its_next_runs_as_it_was_understood():
 def test_what_is_left_out_has_its_documented_value():
     schedule = made()
     assert schedule.timezone == "UTC"
-    assert (schedule.overlap, schedule.gap, schedule.priority) == (Overlap.SKIP, Gap.SKIP, None)
+    assert (schedule.overlap, schedule.gap, schedule.priority) == (Overlap.SKIP, Gap.MOVE, None)
     assert (schedule.misfire_seconds, schedule.paused, schedule.parameters) == (3600, False, None)
     assert made(priority="low").priority is Priority.LOW
 
