@@ -333,7 +333,7 @@ class Lifecycle(RuleBasedStateMachine):
 # Making a failure smaller takes minutes: Phase.shrink is for whoever looks for its cause.
 Lifecycle.TestCase.settings = settings(
     phases=(Phase.explicit, Phase.generate),
-    max_examples=50,
+    max_examples=30,
     stateful_step_count=50,
     deadline=None,
     suppress_health_check=list(HealthCheck),
