@@ -39,6 +39,7 @@ class Revisions:
             definition = self._launcher.newest_definition(family)
         except LaunchError as error:
             if error.failure is LaunchFailure.REFUSED:
+                self._cache.pop(family, None)
                 raise StartFailedError(f"{family} is not deployed: {error}") from error
             if cached is None:
                 raise UnavailableError(str(error), retry_after_seconds=1) from error

@@ -101,6 +101,10 @@ class Catalog:
             for arn in page["taskDefinitionArns"]:
                 if arn.rpartition("/")[2].rpartition(":")[0] == family:
                     self._ecs.deregister_task_definition(taskDefinition=arn)
+        try:
+            self._revisions.definition(family, look=True)
+        except StartFailedError:
+            return  # as it should be, and here it is known at once
 
     def _families(self) -> Iterator[str]:
         pages = self._ecs.get_paginator("list_task_definition_families").paginate(

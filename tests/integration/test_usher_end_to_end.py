@@ -105,6 +105,30 @@ def test_a_job_that_runs_is_killed(deployed, client):
     assert (run.state, run.reason) == ("FINISHED", "killed")
 
 
+def test_what_runs_stays_on_its_revision_and_outlives_the_removal_of_its_job(deployed, client):
+    found = client.job("endless")
+    image = found.image
+    description = {"name": "endless", "cpu": 64, "memory": 96, "parameters": {"type": "object"}}
+    running = client.invoke("endless", {"file": "/tmp/note"})
+    for _ in client.logs(running, follow=True):
+        break
+    assert client.register(image, description)["revision"] == found.revision + 1
+    assert client.register(image, description)["revision"] == found.revision + 1, "unchanged"
+    later = client.invoke("endless", {"file": "/tmp/note"})
+    for _ in client.logs(later, follow=True):
+        break
+    client.remove_job("endless")
+    with pytest.raises(usher.AnswerError) as caught:
+        client.invoke("endless", {"file": "/tmp/note"})
+    assert caught.value.code == "unknown_job"
+    assert "endless" not in {job.name for job in client.jobs()}
+    for made, revision in ((running, found.revision), (later, found.revision + 1)):
+        assert client.invocation(made).state == "STARTED"
+        client.kill(made)
+        run = client.wait(made, timeout_seconds=30)
+        assert (run.reason, run.revision) == ("killed", revision)
+
+
 def test_what_does_not_fit_is_refused_and_not_queued(deployed, client):
     with pytest.raises(usher.AnswerError) as caught:
         client.invoke("echo", {"text": "a", "times": 99})
