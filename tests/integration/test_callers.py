@@ -1,6 +1,7 @@
-"""Who may ask, and whose sessions they may touch, on the real dispatcher."""
+"""Who may ask, and whose sessions and jobs they may touch, on the real dispatcher."""
 
 import hashlib
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -36,3 +37,35 @@ def test_a_key_is_needed_and_sessions_are_their_owners(keyed_cloud):
     assert look_as(keyed_cloud, path, opal) == 200
     assert keyed_cloud.http("DELETE", path, headers=opal)[0] == 200
     assert keyed_cloud.http("GET", "/health")[0] == 200
+
+
+def test_jobs_are_the_operators_and_invocations_their_owners(keyed_cloud):
+    ann, bob, opal = ({"X-Api-Key": key} for key in KEYS.values())
+    ask = keyed_cloud.http
+    job = {"image": "any", "description": {"name": "tally", "parameters": None}}
+    weekly = {"job": "tally", "expression": "rate(7 days)"}
+    assert ask("PUT", "/jobs/tally", job)[0] == 401
+    for path, body in (("/jobs/tally", job), ("/schedules/weekly", weekly)):
+        status, told = ask("PUT", path, body, headers=ann)
+        assert (status, told["error"]["code"]) == (403, "forbidden")
+        assert ask("PUT", path, body, headers=opal)[0] in {200, 201}
+    assert ask("DELETE", "/jobs/tally", headers=ann)[0] == 403
+    assert ask("POST", "/schedules/weekly/run", headers=ann)[0] == 403
+    later = {"at": (datetime.now(UTC) + timedelta(days=1)).isoformat()}
+    made = {}
+    for name, who in (("ann", ann), ("bob", bob)):
+        headers = who | {"Idempotency-Key": "the-same-for-both"}
+        status, made[name] = ask("POST", "/jobs/tally/invocations", later, headers=headers)
+        assert status == 201
+    path = f"/invocations/{made['ann']['id']}"
+    for method, of in (("GET", ""), ("GET", "/logs"), ("POST", "/kill"), ("POST", "/rerun")):
+        assert ask(method, path + of, headers=bob)[0] == 404
+        assert ask(method, path + of)[0] == 401
+    seen = {
+        name: {one["id"] for one in ask("GET", "/invocations", headers=who)[1]["invocations"]}
+        for name, who in (("ann", ann), ("bob", bob), ("opal", opal))
+    }
+    assert seen["ann"] == {made["ann"]["id"]}
+    assert seen["bob"] == {made["bob"]["id"]}
+    assert seen["opal"] >= seen["ann"] | seen["bob"]
+    assert ask("POST", path + "/kill", headers=ann)[1]["reason"] == "killed"
