@@ -4,6 +4,7 @@ import base64
 import datetime
 import hashlib
 import ipaddress
+from collections.abc import Iterable
 from pathlib import Path
 
 from cryptography import x509
@@ -30,11 +31,15 @@ class Authority:
         self.pin = base64.b64encode(hashlib.sha256(public).digest()).decode()
         """What Chromium's --ignore-certificate-errors-spki-list takes: this authority, no other."""
 
-    def issue(self, folder: Path, *names: str) -> tuple[Path, Path]:
-        """Write fullchain.pem and privkey.pem; the serial number is new each time."""
+    def issue(
+        self, folder: Path, *names: str, addresses: Iterable[str] = ("127.0.0.1",)
+    ) -> tuple[Path, Path]:
+        """Write fullchain.pem and privkey.pem for localhost and the names and addresses; the
+        serial number is new each time.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "usher")])
-        alternatives = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        alternatives = [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
         alternatives += [x509.DNSName(name) for name in ("localhost", *names)]
         signed = (
             self._builder(subject, key)

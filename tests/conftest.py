@@ -1,8 +1,10 @@
-"""Fixtures shared by all tests."""
+"""Hooks shared by all tests."""
 
 import pytest
 
+from tests.needs import check_needs
 
-@pytest.fixture
-def required_part_is_missing() -> None:
-    pytest.fail("REQUIRE_ALL=1, and a part this test needs is missing (see tests/needs.py)")
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    check_needs(item)

@@ -1,22 +1,49 @@
 """What a test needs of the machine, and what happens where it is missing.
 
-Missing means skipped with the reason; with REQUIRE_ALL=1, as CI sets it, missing means failed.
+Missing means skipped with the reason; with REQUIRE_ALL=1, as CI sets it, missing means failed:
+`pytest_runtest_setup` in tests/conftest.py looks before any fixture of the test is set up.
 """
 
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import pytest
 
+from local.redis_server import find_program
 
-@cache
-def docker_missing() -> str:
-    if not shutil.which("docker"):
-        return "no docker command"
-    answer = subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=30)
-    return "" if answer.returncode == 0 else "no Docker Engine answers"
+
+class Need:
+    """One part of the machine: a decorator of tests, and the maker of parameters that need it.
+
+    `missing` returns why the part cannot be used, or the empty string.
+    """
+
+    def __init__(self, missing: Callable[[], str], *marks: pytest.MarkDecorator) -> None:
+        self.missing = missing
+        self._marks = [pytest.mark.needs(self), *marks]
+
+    def __call__(self, test: Callable) -> Callable:
+        for mark in self._marks:
+            test = mark(test)
+        return test
+
+    def parameter(self, *values: Any, id: str | None = None) -> Any:  # noqa: A002 - pytest's name
+        """The values of a parameter, of a fixture or a test, that can only be had with it."""
+        return pytest.param(*values, marks=self._marks, id=id)
+
+
+def check_needs(item: pytest.Item) -> None:
+    """Skip the test, or fail it with REQUIRE_ALL=1, where something that it needs is missing."""
+    reasons = [mark.args[0].missing() for mark in item.iter_markers("needs")]
+    missing = ", ".join(sorted(set(filter(None, reasons))))
+    if missing and os.environ.get("REQUIRE_ALL") == "1":
+        pytest.fail(f"REQUIRE_ALL=1, and a part this test needs is missing: {missing}")
+    if missing:
+        pytest.skip(missing)
 
 
 def chromium_path() -> str | None:
@@ -27,46 +54,16 @@ def nginx_path() -> str | None:
     return shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
-def _needs(missing: str, *marks: pytest.MarkDecorator):
-    def decorate(test):
-        for mark in marks:
-            test = mark(test)
-        if not missing:
-            return test
-        if os.environ.get("REQUIRE_ALL") == "1":
-            return pytest.mark.usefixtures("required_part_is_missing")(test)
-        return pytest.mark.skip(reason=missing)(test)
-
-    return decorate
+@cache
+def docker_missing() -> str:
+    if not shutil.which("docker"):
+        return "no docker command"
+    answer = subprocess.run(["docker", "info"], capture_output=True, check=False, timeout=30)
+    return "" if answer.returncode == 0 else "no Docker Engine answers"
 
 
-def needs_docker(test):
-    return _needs(docker_missing(), pytest.mark.docker)(test)
-
-
-def docker_parameter(value):
-    """The value of a parameter that a fixture or test can only have with Docker."""
-    missing = docker_missing()
-    marks = [pytest.mark.docker]
-    if missing and os.environ.get("REQUIRE_ALL") == "1":
-        marks.append(pytest.mark.usefixtures("required_part_is_missing"))
-    elif missing:
-        marks.append(pytest.mark.skip(reason=missing))
-    return pytest.param(value, marks=marks)
-
-
-def needs_node(test):
-    return _needs("" if shutil.which("node") else "no Node.js", pytest.mark.node)(test)
-
-
-def needs_chromium(test):
-    return _needs("" if chromium_path() else "no Chromium", pytest.mark.browser)(test)
-
-
-def needs_redis(test):
-    found = shutil.which("redis-server") or shutil.which("valkey-server")
-    return _needs("" if found else "no redis-server or valkey-server")(test)
-
-
-def needs_nginx(test):
-    return _needs("" if nginx_path() else "no nginx")(test)
+needs_docker = Need(docker_missing, pytest.mark.docker)
+needs_node = Need(lambda: "" if shutil.which("node") else "no Node.js", pytest.mark.node)
+needs_chromium = Need(lambda: "" if chromium_path() else "no Chromium", pytest.mark.browser)
+needs_redis = Need(lambda: "" if find_program() else "no redis-server or valkey-server")
+needs_nginx = Need(lambda: "" if nginx_path() else "no nginx")

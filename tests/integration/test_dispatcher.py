@@ -18,6 +18,7 @@ from tests.integration.sessions import (
     task_of,
     wait_for,
 )
+from tests.needs import needs_node
 
 UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
@@ -233,6 +234,7 @@ def test_without_room_a_request_waits_and_gets_its_container_when_there_is_some(
     assert wait_until(lambda: len(cloud.tasks()) == 1)
 
 
+@needs_node
 def test_a_container_of_another_language_is_dispatched_like_any_other(start_cloud, tmp_path):
     apps = tmp_path / "apps.toml"
     apps.write_text('[apps.node]\nimage = "node-session"\n', encoding="utf-8")

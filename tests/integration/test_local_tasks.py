@@ -9,7 +9,7 @@ import pytest
 
 from local.hosts.images import folder_image
 from tests.integration.conftest import RunningCloud, finish, launch, wait_until
-from tests.needs import docker_missing, docker_parameter
+from tests.needs import docker_missing, needs_docker
 
 GROUP = "/usher/local/jobs"
 PROGRAM = """
@@ -38,7 +38,7 @@ ENTRYPOINT ["python3", "program.py"]
 """
 
 
-@pytest.fixture(scope="module", params=["process", docker_parameter("docker")])
+@pytest.fixture(scope="module", params=["process", needs_docker.parameter("docker")])
 def cloud(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningCloud]:

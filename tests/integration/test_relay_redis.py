@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import os
-import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from chalicelib.feed.stream import Filling, RedisStream
 from chalicelib.feed.wiring import redis_client
 from chalicelib.metrics import ProcessMetrics
 from local.redis_server import RedisServer
+from tests.certificates import Authority
 from tests.fanout_model import FakeHistory, FakeServer, FakeStream, Reader
 from tests.integration.conftest import wait_until
 from tests.kpl import aggregate
@@ -24,7 +24,6 @@ from tests.needs import needs_redis
 
 STREAM = "updates"
 KEYS = keys_of(STREAM)
-MARKS = getattr(needs_redis(lambda: None), "pytestmark", [])
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +85,7 @@ def entry(sequence, subsequence=0, shard_id="s", data=b"d"):
 # One contract, for the model that unit tests use and for the scripts.
 
 
-@pytest.fixture(params=["model", pytest.param("redis", marks=MARKS)])
+@pytest.fixture(params=["model", needs_redis.parameter("redis")])
 def stream(request):
     if request.param == "model":
         return FakeStream(FakeServer())
@@ -327,16 +326,8 @@ def test_a_wrong_password_is_an_error_and_no_loss(server):
 def test_over_tls_the_certificate_is_checked(tmp_path, monkeypatch):
     import redis
 
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *("-nodes", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
-            *("-keyout", key, "-out", certificate),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue(tmp_path, addresses=())
     with create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     settings = [f"tls-port {port}", f"tls-cert-file {certificate}", f"tls-key-file {key}"]
@@ -347,7 +338,7 @@ def test_over_tls_the_certificate_is_checked(tmp_path, monkeypatch):
         url = server.url(f"localhost:{port}", STREAM).replace("redis://", "rediss://")
         with pytest.raises(redis.ConnectionError, match="certificate"):
             make_whole(RedisStream(redis_client(FanoutUrl.parse(url)), STREAM, 10))
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
         make_whole(RedisStream(redis_client(FanoutUrl.parse(url)), STREAM, 10))
         stranger = redis_client(FanoutUrl.parse(url.replace("localhost", "127.0.0.1")))
         with pytest.raises(redis.ConnectionError):

@@ -1,8 +1,6 @@
 """What any session container keeps, whatever its language; and the client library with both."""
 
 import json
-import os
-import shutil
 import ssl
 import subprocess
 import urllib.request
@@ -11,6 +9,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from tests.certificates import Authority
 from tests.needs import needs_node
 from tests.session_process import ROOT, CallbackServer, SessionProcess, until
 
@@ -28,18 +27,9 @@ class Echo(SessionApp):
 """
 
 
-@pytest.fixture(
-    params=[
-        "python",
-        pytest.param("node", marks=pytest.mark.node),
-    ]
-)
+@pytest.fixture(params=["python", needs_node.parameter("node")])
 def start(request, tmp_path):
     """Starts a session container that echoes app messages."""
-    if request.param == "node" and not shutil.which("node"):
-        if os.environ.get("REQUIRE_ALL") == "1":
-            request.getfixturevalue("required_part_is_missing")
-        pytest.skip("no Node.js")
     (tmp_path / "echo.py").write_text(ECHO_APP)
 
     def start(callbacks, **environment):
@@ -156,14 +146,9 @@ def test_the_client_library_served_by_a_session_works_with_it(start, callbacks, 
 
 
 def test_wss_with_a_certificate_of_its_own(tmp_path, callbacks):
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext"
-    subprocess.run(
-        [*command.split(), "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
-        check=True,
-        capture_output=True,
-    )
-    context = ssl.create_default_context(cafile=certificate)
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue(tmp_path)
+    context = ssl.create_default_context(cafile=authority.file)
     with SessionProcess(
         callbacks=callbacks, TLS_CERT_FILE=certificate, TLS_KEY_FILE=key
     ) as session:

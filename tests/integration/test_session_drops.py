@@ -109,12 +109,14 @@ async def drop_often(kinesis, copier, feeds, records, dice, drops):
     return put, seen
 
 
-@needs_redis
 @pytest.mark.listings
 @pytest.mark.parametrize(
     ("names", "drops"),
-    [(["kinesis"], 1_000), (["redis"], 1_000), (["kinesis", "redis"], 300)],
-    ids=["direct", "fan-out", "in turn"],
+    [
+        pytest.param(["kinesis"], 1_000, id="direct"),
+        needs_redis.parameter(["redis"], 1_000, id="fan-out"),
+        needs_redis.parameter(["kinesis", "redis"], 300, id="in turn"),
+    ],
 )
 def test_a_thousand_drops_lose_and_double_nothing(names, drops):
     dice = random.Random(11)

@@ -2,7 +2,6 @@
 
 import json
 import random
-import subprocess
 from contextlib import contextmanager
 
 import pytest
@@ -10,6 +9,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from chalicelib.contract.fanout import Entry
+from tests.certificates import Authority
 from tests.needs import needs_redis
 from tests.redis_feed import FIRST_SEQUENCE, FeedWriter, RedisProcess, free_port
 from tests.session_process import CallbackServer, SessionProcess, until
@@ -210,19 +210,14 @@ def test_a_wrong_password_fails_the_start_and_is_not_told(server):
 
 @needs_redis
 def test_tls_is_spoken_and_strangers_certificates_are_not_believed(tmp_path):
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext"
-    subprocess.run(
-        [*command.split(), "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
-        check=True,
-        capture_output=True,
-    )
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue(tmp_path)
     tls_port = free_port()
     files = (f"tls-cert-file {certificate}", f"tls-key-file {key}", "tls-auth-clients no")
     with RedisProcess(f"tls-port {tls_port}", *files) as server:
         writer = FeedWriter(server)
         url = server.url().replace("redis://", "rediss://").replace(str(server.port), str(tls_port))
-        with connected(url, SSL_CERT_FILE=certificate) as (_, websocket):
+        with connected(url, SSL_CERT_FILE=authority.file) as (_, websocket):
             writer.put({"n": 1})
             assert numbers(take(websocket, 1)[0]) == [1]
         with SessionProcess(FEED_URL=url) as session:
