@@ -2,10 +2,12 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+from infra.policies import expected, stale
 from tests.unit.infra.code_calls import actions_of, read_code
 
 ROOT = Path(__file__).parents[3]
@@ -41,7 +43,6 @@ WITHOUT_RESOURCES = {
     "ecs:DescribeTaskDefinition",
     "ecs:ListTaskDefinitionFamilies",
     "ecs:ListTaskDefinitions",
-    "ecs:RegisterTaskDefinition",
     "ecs:ListTasks",  # takes hosts for resources; narrowed to the cluster by a condition
     "kinesis:ListStreams",
 }
@@ -124,15 +125,30 @@ def test_roles_are_passed_to_tasks_alone_and_tasks_stay_in_the_cluster(function)
             roles = {arn.rpartition("/")[2] for arn in statement["Resource"]}
             assert set(statement["Condition"]["StringEquals"]) == {"iam:PassedToService"}
             assert roles <= ROLES_FOR[service]
+        elif actions == {"ecs:RegisterTaskDefinition"}:
+            assert statement["Resource"].endswith(":task-definition/usher-dev-job-*:*")
         elif any(a.startswith("ecs:") for a in actions) and not actions <= WITHOUT_RESOURCES:
             (cluster,) = statement["Condition"]["ArnLike"].values()
             assert cluster.endswith(":cluster/usher-dev")
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_the_other_stages_policy_is_the_same_for_its_own_things(function):
-    own = policy(function, "dev").replace("usher-dev", "usher-prod")
-    assert policy(function, "prod") == own.replace("/usher/dev/", "/usher/prod/")
+def test_policies_of_other_stages_are_derived_from_those_of_dev():
+    assert stale() == [], "run python -m infra.policies"
+
+
+def test_a_stage_more_gets_its_own_files_and_strange_ones_are_named(tmp_path):
+    for path in (ROOT / ".chalice").glob("*.json"):
+        shutil.copy(path, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    config["stages"]["beta"] = config["stages"]["dev"]
+    (tmp_path / "config.json").write_text(json.dumps(config), "utf-8")
+    (tmp_path / "policy-gone-sweep.json").write_text("{}", "utf-8")
+    missing = {f"policy-beta-{f.replace('_', '-')}.json" for f in FUNCTIONS}
+    assert set(stale(tmp_path)) == missing | {"policy-gone-sweep.json"}
+    derived = {path.name: text for path, text in expected(tmp_path).items()}
+    assert "usher-beta-sessions" in derived["policy-beta-sweep.json"]
+    assert "/usher/beta/jobs" in derived["policy-beta-api-handler.json"]
+    assert not [text for text in derived.values() if "usher-dev" in text or "/usher/dev" in text]
 
 
 def test_the_derivation_sees_what_is_known_to_be_called():
