@@ -89,7 +89,8 @@ def _measure_dynamodb(run: Run, cloud: Cloud, ended: int, count: int) -> None:
         dynamodb.query(
             TableName=TABLE,
             IndexName="pool",
-            KeyConditionExpression="pool = :app",
+            KeyConditionExpression="#pool = :app",
+            ExpressionAttributeNames={"#pool": "pool"},
             ExpressionAttributeValues={":app": {"S": "benchmark"}},
             Limit=60,
         )

@@ -24,9 +24,9 @@ def warm_now(cloud: Cloud) -> int:
         .paginate(
             TableName="usher-local-sessions",
             IndexName="pool",
-            KeyConditionExpression="pool = :app",
+            KeyConditionExpression="#pool = :app",
             FilterExpression="#state = :warm",
-            ExpressionAttributeNames={"#state": "state"},
+            ExpressionAttributeNames={"#pool": "pool", "#state": "state"},
             ExpressionAttributeValues={":app": {"S": "session"}, ":warm": {"S": "WARM"}},
         )
     )

@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from chalicelib.dynamodb.wire import unwire, wire
+from chalicelib.dynamodb.expressions import ConditionBase, Key, expressions
+from chalicelib.dynamodb.wire import unwire
 from chalicelib.dynamodb.writes import Write, put, raised
 from chalicelib.errors import UnavailableError
 
@@ -72,17 +73,16 @@ class Table:
 
         `between` bounds the sort key, called `order`; both ends are included.
         """
-        query = self._by(index, attribute, value)
+        key: ConditionBase = Key(attribute).eq(value)
         if between is not None:
-            query["KeyConditionExpression"] += f" AND {order} BETWEEN :low AND :high"
-            query["ExpressionAttributeValues"] |= wire({":low": between[0], ":high": between[1]})
-        page: dict[str, Any] = self._dynamodb.query(**query, **more)
+            key &= Key(order).between(*between)
+        page: dict[str, Any] = self._dynamodb.query(**self._query(index, key), **more)
         return page
 
     def query(self, index: str, attribute: str, value: Any) -> Iterator[Item]:
         """All items of an index under one partition key (eventually consistent)."""
         pages = self._dynamodb.get_paginator("query")
-        for page in pages.paginate(**self._by(index, attribute, value)):
+        for page in pages.paginate(**self._query(index, Key(attribute).eq(value))):
             yield from page["Items"]
 
     def put(self, item: Item, expected: int | None) -> bool:
@@ -131,13 +131,8 @@ class Table:
         item = self.get(key)
         return int(item["n"]["N"]) if item else 0
 
-    def _by(self, index: str, attribute: str, value: Any) -> dict[str, Any]:
-        return {
-            "TableName": self.name,
-            "IndexName": index,
-            "KeyConditionExpression": f"{attribute} = :value",
-            "ExpressionAttributeValues": wire({":value": value}),
-        }
+    def _query(self, index: str, key: ConditionBase) -> dict[str, Any]:
+        return {"TableName": self.name, "IndexName": index} | expressions(key=key)
 
 
 def change(

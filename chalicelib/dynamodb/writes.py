@@ -6,11 +6,9 @@ expects the version that was read.
 
 from typing import Any
 
-from chalicelib.dynamodb.wire import wire
+from chalicelib.dynamodb.expressions import Attr, expressions
 
-UNUSED = "attribute_not_exists(id)"
-UNCHANGED = "version = :expected"
-NOT_FULL = "attribute_not_exists(n) OR n < :maximum"
+UNUSED = Attr("id").not_exists()
 
 Write = dict[str, Any]
 """One entry of TransactItems, or the arguments of its single-item counterpart."""
@@ -18,33 +16,20 @@ Write = dict[str, Any]
 
 def put(table: str, item: dict[str, Any], expected: int | None) -> Write:
     """Put an item where its version is `expected`, or where there is none yet (None)."""
-    write: Write = {"TableName": table, "Item": item, "ConditionExpression": UNUSED}
-    if expected is None:
-        return write
-    values = wire({":expected": expected})
-    return write | {"ConditionExpression": UNCHANGED, "ExpressionAttributeValues": values}
+    condition = UNUSED if expected is None else Attr("version").eq(expected)
+    return {"TableName": table, "Item": item} | expressions(condition=condition)
 
 
 def raised(table: str, key: str, maximum: int | None, expire_at: int) -> Write:
     """Raise a counter by one, unless it stands at `maximum` (None = there is none)."""
-    write: Write = {
-        "TableName": table,
-        "Key": {"id": {"S": key}},
-        "UpdateExpression": "ADD n :one SET expire_at = :expire_at",
-        "ExpressionAttributeValues": wire({":one": 1, ":expire_at": expire_at}),
-    }
-    if maximum is not None:
-        write["ConditionExpression"] = NOT_FULL
-        write["ExpressionAttributeValues"] |= wire({":maximum": maximum})
-    return write
+    not_full = None if maximum is None else Attr("n").not_exists() | Attr("n").lt(maximum)
+    return {"TableName": table, "Key": {"id": {"S": key}}} | expressions(
+        condition=not_full, add_values={"n": 1}, set_values={"expire_at": expire_at}
+    )
 
 
 def lowered(table: str, key: str) -> Write:
     """Lower a counter by one; it is never negative."""
-    return {
-        "TableName": table,
-        "Key": {"id": {"S": key}},
-        "UpdateExpression": "ADD n :less",
-        "ConditionExpression": "n > :none",
-        "ExpressionAttributeValues": wire({":less": -1, ":none": 0}),
-    }
+    return {"TableName": table, "Key": {"id": {"S": key}}} | expressions(
+        condition=Attr("n").gt(0), add_values={"n": -1}
+    )

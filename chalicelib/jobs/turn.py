@@ -11,11 +11,12 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from chalicelib.dynamodb.wire import wire
+from chalicelib.dynamodb.expressions import Attr, ConditionBase, expressions
 
 LEASE_SECONDS = 15
 KEY = "turn#jobs"
 LOST = "ConditionalCheckFailedException"
+HOLDER, LEASE_UNTIL, NOTED = Attr("holder"), Attr("lease_until"), Attr("noted")
 
 
 class Turn:
@@ -31,41 +32,31 @@ class Turn:
         holder = secrets.token_hex(8)
         while True:
             now = self._now()
-            taken = self._update(
-                "SET holder = :holder, lease_until = :lease, noted = :no",
-                "attribute_not_exists(lease_until) OR lease_until < :now OR holder = :holder",
-                {":holder": holder, ":lease": now + LEASE_SECONDS, ":now": now, ":no": False},
-            )
-            if taken:
+            free = LEASE_UNTIL.not_exists() | LEASE_UNTIL.lt(now) | HOLDER.eq(holder)
+            lease = {"holder": holder, "lease_until": now + LEASE_SECONDS, "noted": False}
+            if self._update(lease, free):
                 return holder
-            noted = self._update(
-                "SET noted = :yes", "lease_until >= :now", {":yes": True, ":now": now}
-            )
-            if noted:
+            if self._update({"noted": True}, LEASE_UNTIL.gte(now)):
                 return None
 
     def give_back(self, holder: str) -> bool:
         """Whether it is somebody else's now; False when there is a note: look once more."""
-        back = {":holder": holder, ":no": False}
-        if self._update(
-            "SET lease_until = :none", "holder = :holder AND noted = :no", {**back, ":none": 0}
-        ):
+        if self._update({"lease_until": 0}, HOLDER.eq(holder) & NOTED.eq(False)):
             return True
-        lease = {**back, ":lease": self._now() + LEASE_SECONDS}
-        return not self._update("SET noted = :no, lease_until = :lease", "holder = :holder", lease)
+        lease = {"noted": False, "lease_until": self._now() + LEASE_SECONDS}
+        return not self._update(lease, HOLDER.eq(holder))
 
     def let_go(self, holder: str) -> None:
         """Give it back, whatever is noted: who looked came to grief."""
-        self._update("SET lease_until = :none", "holder = :holder", {":holder": holder, ":none": 0})
+        self._update({"lease_until": 0}, HOLDER.eq(holder))
 
-    def _update(self, update: str, condition: str, values: dict[str, Any]) -> bool:
+    def _update(self, values: dict[str, Any], condition: ConditionBase) -> bool:
+        """Set these attributes on condition; False where it does not hold."""
         try:
             self._dynamodb.update_item(
                 TableName=self._table,
                 Key={"id": {"S": KEY}},
-                UpdateExpression=update,
-                ConditionExpression=condition,
-                ExpressionAttributeValues=wire(values),
+                **expressions(set_values=values, condition=condition),
             )
         except ClientError as error:
             if error.response["Error"]["Code"] == LOST:

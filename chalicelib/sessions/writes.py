@@ -1,5 +1,6 @@
 """The conditional write that only sessions need, as DynamoDB wants it. Pure."""
 
+from chalicelib.dynamodb.expressions import Attr, expressions
 from chalicelib.dynamodb.wire import wire
 from chalicelib.dynamodb.writes import UNUSED, Write
 from chalicelib.sessions.limits import KEPT_SECONDS
@@ -13,11 +14,5 @@ def remember(
     """
     expire_at = int(created_at) + KEPT_SECONDS
     item = wire({"id": key, "session_id": session_id, "expire_at": expire_at})
-    write: Write = {"TableName": table, "Item": item, "ConditionExpression": UNUSED}
-    if replaces is None:
-        return write
-    values = wire({":replaces": replaces})
-    return write | {
-        "ConditionExpression": "session_id = :replaces",
-        "ExpressionAttributeValues": values,
-    }
+    condition = UNUSED if replaces is None else Attr("session_id").eq(replaces)
+    return {"TableName": table, "Item": item} | expressions(condition=condition)

@@ -54,6 +54,7 @@ from local.moto_calls import Moto
 from local.provision import execute, read_plan
 from local.triggers.events import EventBus, rule_for
 from local.wire import Answer, Request, error_answer, identify
+from tests.expressions import check_expressions
 from tests.unit.local.fakes import FakeHost
 
 ROOT = Path(__file__).parents[2]
@@ -161,6 +162,8 @@ class Wire:
         return answer
 
     def _carry_out(self, request: Any) -> AWSResponse:
+        if _text(request.headers.get("X-Amz-Target", "")).startswith("DynamoDB_"):
+            check_expressions(_bytes(request.body))
         answer = self._answer(Request(request.method, "/", _headers(request), _bytes(request.body)))
         if answer is None:
             raise ConnectionClosedError(endpoint_url=request.url)

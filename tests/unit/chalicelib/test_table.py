@@ -18,6 +18,7 @@ from chalicelib.sessions.model import Change, Reason, Session, State
 from chalicelib.sessions.pool import AppState
 from chalicelib.sessions.table import Answered, Full, Lost, SessionsTable
 from local.provision import read_plan
+from tests.expressions import ExpressionWatch
 from tests.unit.chalicelib.test_lifecycle import START, asked_to_stop, launched, queued, until
 
 CONFIG = load_config({"STAGE": "test"})
@@ -34,6 +35,7 @@ def table(monkeypatch):
         for call in CALLS:
             if call.service == "dynamodb":
                 getattr(client, call.operation)(**call.arguments)
+        ExpressionWatch().attach(client)
         yield SessionsTable(client, CONFIG.sessions_table)
 
 

@@ -1,0 +1,79 @@
+"""The expressions of requests to DynamoDB, and what tells names that are written out."""
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib.dynamodb.expressions import Attr, Key, expressions
+from local.dynamodb.expressions import references_of
+from tests.expressions import BareNameError, check_expressions, expressions_in
+
+names = st.sampled_from(["pool", "day", "state", "owner", "n", "lease_until", "timestamp"])
+values = st.integers() | st.text(min_size=1)
+
+
+@given(key=names, other=names, value=values, sets=st.dictionaries(names, values, max_size=3))
+def test_no_name_is_written_out_and_each_placeholder_is_used(key, other, value, sets):
+    arguments = expressions(
+        key=Key(key).eq(value) & Key(other).between(1, 2),
+        condition=Attr(other).not_exists() | ~Attr(key).lt(value),
+        set_values=sets,
+        add_values={"counter": 1},
+        remove=["old"],
+        projection=["id", key],
+    )
+    used = set()
+    for kind, expression in expressions_in(arguments):
+        references = references_of(kind, expression)
+        assert references.bare_names == ()
+        used |= references.name_placeholders | references.value_placeholders
+    assert used == set(arguments["ExpressionAttributeNames"]) | set(
+        arguments["ExpressionAttributeValues"]
+    )
+
+
+def test_each_clause_of_an_update():
+    arguments = expressions(set_values={"a": 1}, add_values={"n": -1}, remove=["b", "c"])
+    assert arguments == {
+        "UpdateExpression": "SET #a0 = :a0 ADD #a1 :a1 REMOVE #a2, #a3",
+        "ExpressionAttributeNames": {"#a0": "a", "#a1": "n", "#a2": "b", "#a3": "c"},
+        "ExpressionAttributeValues": {":a0": {"N": "1"}, ":a1": {"N": "-1"}},
+    }
+
+
+def test_without_anything_there_are_no_arguments():
+    assert expressions() == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "expression", "bare"),
+    [
+        ("KeyConditionExpression", "pool = :value", ["pool"]),
+        ("KeyConditionExpression", "#p = :value AND day BETWEEN :low AND :high", ["day"]),
+        ("ConditionExpression", "attribute_not_exists(id) OR NOT n IN (:a, :b)", ["id", "n"]),
+        ("ConditionExpression", "size(#a.b[3]) > :c", ["b"]),
+        ("UpdateExpression", "ADD n :one SET x = if_not_exists(y, :none)", ["n", "x", "y"]),
+        ("UpdateExpression", "SET #a = list_append(#a, :b) REMOVE #c[1]", []),
+        ("ProjectionExpression", "id, #a, set", ["id", "set"]),
+        ("FilterExpression", "#a<>:b and(#c<=:d)", []),
+    ],
+)
+def test_names_that_are_written_out_are_found(kind, expression, bare):
+    assert list(references_of(kind, expression).bare_names) == bare
+
+
+@given(st.text(string.printable, max_size=30))
+def test_any_text_is_read_or_refused(text):
+    try:
+        references_of("ConditionExpression", text)
+    except ValueError as error:
+        assert "Syntax error" in str(error)  # noqa: PT017 - nothing is raised for most texts
+
+
+def test_names_inside_of_transactions_are_found_and_data_is_not_read():
+    body = '{"TransactItems":[{"Update":{"UpdateExpression":"ADD n :x"}}]}'
+    with pytest.raises(BareNameError, match="ADD n :x"):
+        check_expressions(body)
+    assert check_expressions('{"Item":{"ConditionExpression":"a = b"}}') == 0
