@@ -6,7 +6,12 @@ PYTEST ?= tests
 WORKERS ?= 3
 STAGE  ?= dev
 
-.PHONY: help run test check deploy diff destroy bench clean
+SEED   ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+MACHINES ?= tests/integration/test_jobs_machine.py tests/integration/test_lifecycle_machine.py \
+	tests/integration/test_jobs_waiting.py tests/unit/session_handler/test_protocol.py \
+	tests/unit/chalicelib/test_relay.py
+
+.PHONY: help run test search check deploy diff destroy bench clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -34,6 +39,11 @@ check: $(VENV)/.can-dev ## Lint, format and types
 test: check ## All checks and all tests; PYTEST="tests/unit -k pool" picks some
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not alone" $(PYTEST) || [ $$? -eq 5 ]
 	$(BIN)/pytest -m alone $(PYTEST) || [ $$? -eq 5 ]
+
+# `make test` tries the same examples each time; this tries many others. SEED=n repeats a search.
+search: $(VENV)/.can-dev ## Long random searches of all state machines; SEED=n repeats one
+	@echo "search: SEED=$(SEED)"
+	$(BIN)/pytest --hypothesis-profile=search --hypothesis-seed=$(SEED) $(MACHINES)
 
 deploy: $(VENV)/.can-dev ## To AWS: STAGE=dev; ARGS="--dry-run" shows every command and runs none
 	$(BIN)/python -m infra.deploy deploy --stage $(STAGE) $(ARGS)

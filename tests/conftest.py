@@ -2,7 +2,10 @@
 
 import pytest
 
+from tests.machines import register_profiles
 from tests.needs import check_needs
+
+register_profiles()
 
 
 @pytest.hookimpl(tryfirst=True)

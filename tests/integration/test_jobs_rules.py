@@ -15,7 +15,7 @@ from chalicelib.jobs.model import Invocation, Priority, Reason, State
 from chalicelib.jobs.requests import parse_listing
 from chalicelib.jobs.task_definitions import family_of
 from chalicelib.wiring import Services
-from tests.integration.job_lab import JobLab, Phase, check_jobs, check_rest
+from tests.integration.job_lab import JobLab, Phase, check_jobs, check_rest, run_to_their_ends
 from tests.integration.lab import Fate, Point
 
 SOMEBODY = Caller("me", key_scope="me")
@@ -323,11 +323,7 @@ def goes_on(lab: JobLab) -> None:
     for pause in (0, 61, 61, 640, 61, 61):
         lab.now.move(pause)
         services = lab.process()
-        for _ in range(2):
-            lab.all_jobs_speak(services)
-            for container in lab.jobs:
-                if container.running and container.phase is Phase.RUNNING:
-                    lab.end(container)
+        run_to_their_ends(lab, services)
         lab.events()
         if all(i.has_ended for i in lab.invocations().values()) and not lab.running():
             return
@@ -393,6 +389,27 @@ def test_a_container_that_asks_after_the_kill_runs_nothing(lab: JobLab) -> None:
     goes_on(lab)
     check_rest(lab, kills={made})
     assert not lab.runs[made]
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+@pytest.mark.parametrize("code", [1, 75, 137])
+def test_a_container_that_never_heard_of_its_permit_ends_with_any_code(
+    lab: JobLab, code: int, is_killed: bool
+) -> None:
+    """The record has ECS's code: nobody but the container knows that no user code ran."""
+    services, made = lab.process(), lab.put(State.LAUNCHED)
+    container = lab.job_of(made)
+    lab.ask(services, container, hears=False)
+    if is_killed:
+        services.jobs.invocations.kill(made, "somebody asked")
+    if container.running:
+        lab.leave(container, code)
+    goes_on(lab)
+    ended = lab.invocations()[made]
+    assert ended.reason is (Reason.KILLED if is_killed else Reason.FAILED)
+    assert ended.exit_code == container.exit_code
+    check_rest(lab, kills={made} if is_killed else set())
+    assert len(lab.jobs_of(made)) == 1, "user code may have run: never again"
 
 
 def test_a_second_process_of_the_same_task_runs_nothing(lab: JobLab) -> None:

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -35,6 +34,7 @@ from tests.integration.lab import (
     check_at_rest,
     check_invariants,
 )
+from tests.machines import machine_settings
 
 TOTAL, PER_OWNER, OF_COLD, WARM = 5, 3, 3, 2
 APPS = f"""
@@ -311,15 +311,7 @@ class Lifecycle(RuleBasedStateMachine):
         return next((c for c in self.lab.containers if c.session_id == session_id), None)
 
 
-# Making a failure smaller takes minutes: Phase.shrink is for whoever looks for its cause.
-Lifecycle.TestCase.settings = settings(
-    phases=(Phase.explicit, Phase.generate),
-    max_examples=30,
-    stateful_step_count=50,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    print_blob=True,
-)
+Lifecycle.TestCase.settings = machine_settings(examples=30, steps=50)
 
 
 class TestLifecycle(Lifecycle.TestCase):  # type: ignore[misc]

@@ -4,7 +4,7 @@ import base64
 import contextlib
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -20,6 +20,7 @@ from chalicelib.feed.relay import HOLD_SECONDS, NotRelayedError, Relay
 from chalicelib.metrics import ProcessMetrics
 from tests.fanout_model import FakeHistory, FakeServer, FakeStream, Reader, ServerLostError
 from tests.kpl import aggregate
+from tests.machines import machine_settings
 
 
 class Clock:
@@ -176,12 +177,7 @@ class EventSource(RuleBasedStateMachine):
         return self.taken.get(shard.shard_id, 0) == len(shard.arrivals)
 
 
-EventSource.TestCase.settings = settings(
-    max_examples=150,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+EventSource.TestCase.settings = machine_settings(examples=150, steps=40)
 TestEventSource = EventSource.TestCase
 
 

@@ -1,6 +1,5 @@
 """The session's life: sentences about events, and a machine that tries all orders of them."""
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -17,6 +16,7 @@ from session_handler.protocol import (
     Session,
     Stream,
 )
+from tests.machines import machine_settings
 
 CURSOR = Cursor({"shard": Horizon()})
 
@@ -240,5 +240,5 @@ class Life(RuleBasedStateMachine):
         assert [stream.resumes for stream in streams] == [n > 0 for n in range(len(streams))]
 
 
-Life.TestCase.settings = settings(max_examples=150, stateful_step_count=25, deadline=None)
+Life.TestCase.settings = machine_settings(examples=150, steps=25)
 TestLife = Life.TestCase
