@@ -1,24 +1,24 @@
-"""The dispatcher: a container of their own for every user. Routes live in chalicelib's rooms."""
+"""The dispatcher: a container of their own for every user. Entry points live in chalicelib/api/."""
 
 from chalice.app import Chalice
 
-import chalicelib.demo.routes
-import chalicelib.ecs.routes
-import chalicelib.feed.routes
-import chalicelib.health
-import chalicelib.jobs.log_routes
-import chalicelib.jobs.routes
-import chalicelib.jobs.schedule_routes
-import chalicelib.sessions.routes
-from chalicelib.http import unify_errors
+import chalicelib.api.demo
+import chalicelib.api.feed
+import chalicelib.api.health
+import chalicelib.api.jobs
+import chalicelib.api.logs
+import chalicelib.api.schedules
+import chalicelib.api.sessions
+import chalicelib.api.tasks
+from chalicelib.api.http import unify_errors
 
 app = Chalice(app_name="usher")
 app.register_middleware(unify_errors, "http")
-app.register_blueprint(chalicelib.sessions.routes.routes)
-app.register_blueprint(chalicelib.ecs.routes.routes)
-app.register_blueprint(chalicelib.feed.routes.routes)
-app.register_blueprint(chalicelib.jobs.routes.routes)
-app.register_blueprint(chalicelib.jobs.schedule_routes.routes)
-app.register_blueprint(chalicelib.jobs.log_routes.routes)
-app.register_blueprint(chalicelib.health.routes)
-app.register_blueprint(chalicelib.demo.routes.routes)
+app.register_blueprint(chalicelib.api.sessions.routes)
+app.register_blueprint(chalicelib.api.tasks.routes)
+app.register_blueprint(chalicelib.api.feed.routes)
+app.register_blueprint(chalicelib.api.jobs.routes)
+app.register_blueprint(chalicelib.api.schedules.routes)
+app.register_blueprint(chalicelib.api.logs.routes)
+app.register_blueprint(chalicelib.api.health.routes)
+app.register_blueprint(chalicelib.api.demo.routes)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from benchmarks.processes import MARK
 from benchmarks.run import ROOT, Run
-from local.http_server import HttpServer
-from local.wire import Answer
+from local.aws.http_server import HttpServer
+from local.aws.wire import Answer
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ class Cloud:
         return answer
 
     def state(self) -> dict[str, Any]:
-        """See `local.control`."""
+        """See `local.aws.control`."""
         found: dict[str, Any] = self.control("GET", "state")
         return found
 
@@ -88,7 +88,7 @@ class Cloud:
         import boto3
         from botocore.config import Config
 
-        from local.endpoint import OBSERVER
+        from local.aws.endpoint import OBSERVER
 
         if service not in self._clients:
             self._clients[service] = boto3.session.Session().client(

@@ -19,8 +19,8 @@ from benchmarks.container import LISTING, measure_bare_sender
 from benchmarks.processes import cpu_seconds, pss_mib
 from benchmarks.run import ROOT, Run, SkipError
 from benchmarks.websocket import Address, WebSocket, connect
-from local.listings import demo_updates
-from local.redis_server import find_program
+from local.feed.listings import demo_updates
+from local.feed.redis_server import find_program
 from tests.kinesis_server import FakeKinesis
 from tests.redis_feed import FeedWriter, RedisProcess
 from tests.session_process import SessionProcess

@@ -1,6 +1,6 @@
 """The domain's errors, and the HTTP status of each.
 
-Raised where the mistake is found, rendered by `chalicelib.http.answering` as
+Raised where the mistake is found, rendered by `chalicelib.api.http.answering` as
 `{"error": {"code", "message"}}`. A lost conditional write is no error but a result.
 """
 

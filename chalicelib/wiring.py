@@ -21,10 +21,7 @@ from chalicelib.metrics import EmbeddedMetrics, Metrics, ProcessMetrics
 from chalicelib.sessions.probe import probe_connected
 
 if TYPE_CHECKING:
-    from chalicelib.ecs.deployed import Revisions
     from chalicelib.ecs.launcher import Launcher
-    from chalicelib.ecs.start_rate import StartRate
-    from chalicelib.ecs.sweep import Sweep
     from chalicelib.ecs.task_changes import TaskChange
     from chalicelib.jobs.wiring import Jobs
     from chalicelib.sessions.creation import Chance
@@ -33,6 +30,9 @@ if TYPE_CHECKING:
     from chalicelib.sessions.sweep import SessionsRoom
     from chalicelib.sessions.table import SessionsTable
     from chalicelib.sessions.tending import Tending
+    from chalicelib.tasks.deployed import Revisions
+    from chalicelib.tasks.reconciler import Sweep
+    from chalicelib.tasks.start_rate import StartRate
 
 CONNECT_TIMEOUT_SECONDS = 2
 READ_TIMEOUT_SECONDS = 5
@@ -117,7 +117,7 @@ class Services:
     @cached_property
     def sweep(self) -> "Sweep":
         """The sweep of everything that has tasks."""
-        from chalicelib.ecs.sweep import Sweep
+        from chalicelib.tasks.reconciler import Sweep
 
         return Sweep(self.launcher, [self.room, self.jobs.room, self.jobs.schedules])
 
@@ -180,9 +180,7 @@ def build(
 ) -> Services:
     """Build everything for `config`. Opens no connection yet."""
     from chalicelib.ecs.addresses import Addresses
-    from chalicelib.ecs.deployed import Revisions
     from chalicelib.ecs.launcher import Launcher
-    from chalicelib.ecs.start_rate import StartRate
     from chalicelib.sessions.arrivals import Arrivals
     from chalicelib.sessions.claims import Claims
     from chalicelib.sessions.launch_queue import LaunchQueue
@@ -193,6 +191,8 @@ def build(
     from chalicelib.sessions.sweep import SessionsRoom
     from chalicelib.sessions.table import SessionsTable
     from chalicelib.sessions.tending import Tending
+    from chalicelib.tasks.deployed import Revisions
+    from chalicelib.tasks.start_rate import StartRate
 
     aws, outside = clients or clients_for(config), outside or Outside()
     metrics = ProcessMetrics() if config.metrics_here else EmbeddedMetrics(config.stage)

@@ -4,7 +4,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from local import feed, ps, up
+from local.cli import ps, up
+from local.feed import command as feed
 
 EXAMPLES = """examples:
   python -m local up                          everything, and a page that shows it

@@ -11,31 +11,31 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from local.aws.clients import Clients
+from local.aws.control import Control
+from local.aws.ecs.api import EcsApi, Limits
+from local.aws.ecs.buckets import UNLIMITED
+from local.aws.ecs.engine import Engine
+from local.aws.ecs.shapes import show_task
+from local.aws.endpoint import Endpoint, Hosts
+from local.aws.faults import Faults
+from local.aws.http_server import HttpServer
+from local.aws.kinesis.api import KinesisApi
+from local.aws.kinesis.switches import Switches
+from local.aws.logs.api import LogsApi
+from local.aws.moto.calls import Moto
+from local.aws.provision import ACCOUNT, execute, read_plan, task_definition_calls
+from local.aws.scheduler.api import Scheduler, sender
 from local.background import InBackground, within
-from local.clients import Clients
-from local.control import Control
-from local.dispatcher_process import DispatcherProcess, Invocation
-from local.ecs.api import EcsApi, Limits
-from local.ecs.buckets import UNLIMITED
-from local.ecs.engine import Engine
-from local.ecs.shapes import show_task
-from local.endpoint import Endpoint, Hosts
-from local.faults import Faults
-from local.feed_engine import Feed
+from local.cli.options import ROOT, STAGE, Listeners, Options, port_of
+from local.feed.engine import Feed
+from local.functions.dispatcher_process import DispatcherProcess, Invocation
+from local.functions.triggers.all import Triggers
+from local.functions.triggers.schedules import scheduled_event
+from local.functions.warm import count_warm, pools_of, wait_until_warm
 from local.hosts.images import session_image
-from local.http_server import HttpServer
-from local.kinesis.api import KinesisApi
-from local.kinesis.switches import Switches
+from local.hosts.machines import LOOPBACK, Machines, Site, make_machines
 from local.leftovers import RunFolder
-from local.logs_api import LogsApi
-from local.machines import LOOPBACK, Machines, Site, make_machines
-from local.moto_calls import Moto
-from local.options import ROOT, STAGE, Listeners, Options, port_of
-from local.provision import ACCOUNT, execute, read_plan, task_definition_calls
-from local.scheduler.api import Scheduler, sender
-from local.triggers.all import Triggers
-from local.triggers.schedules import scheduled_event
-from local.warm import count_warm, pools_of, wait_until_warm
 
 READY_SECONDS = 60.0
 HEALTHY_SECONDS = 10.0
@@ -311,7 +311,7 @@ class Cloud:
         }
 
     def state(self) -> dict[str, Any]:
-        """See `local.control`."""
+        """See `local.aws.control`."""
         parts = self.parts
         return {
             "run": self.run.run_id,

@@ -7,12 +7,12 @@ from socket import create_server
 import boto3
 from botocore.config import Config
 
-from local.endpoint import OBSERVER, Endpoint, Hosts
-from local.faults import Faults
-from local.http_server import HttpServer
-from local.kinesis.api import KinesisApi
-from local.kinesis.switches import Switches
-from local.wire import json_answer
+from local.aws.endpoint import OBSERVER, Endpoint, Hosts
+from local.aws.faults import Faults
+from local.aws.http_server import HttpServer
+from local.aws.kinesis.api import KinesisApi
+from local.aws.kinesis.switches import Switches
+from local.aws.wire import json_answer
 
 
 class Clock:

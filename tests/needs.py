@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from local.redis_server import find_program
+from local.feed.redis_server import find_program
 
 
 class Need:

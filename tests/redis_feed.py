@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 
 from chalicelib.contract.fanout import Entry, keys_of
 from chalicelib.contract.json_text import is_json
-from local.redis_server import find_program
+from local.feed.redis_server import find_program
 from session_handler.resp import ErrorReply, Parser, encode
 
 FIRST_SEQUENCE = 49_590_338_271_490_256_608_559_692_538_361_571_095_921_575_989_136_588_898

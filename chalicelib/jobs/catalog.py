@@ -8,7 +8,6 @@ from typing import Any
 
 from chalicelib.config import Config
 from chalicelib.contract.jobs import DESCRIPTION_LABEL
-from chalicelib.ecs.deployed import Revisions
 from chalicelib.ecs.task_definitions import Deployment
 from chalicelib.errors import BadRequestError, StartFailedError, UnknownJobError
 from chalicelib.jobs.description import NAME, DeployedJob, JobDescription, parse_description
@@ -21,6 +20,7 @@ from chalicelib.jobs.task_definitions import (
     job_task_definition,
     labels_of,
 )
+from chalicelib.tasks.deployed import Revisions
 
 LOOKS_AT_ONCE = 8
 _log = logging.getLogger("usher.jobs")

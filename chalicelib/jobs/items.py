@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.dynamodb.wire import unwire, wire
-from chalicelib.ecs.revisions import Failing, RevisionState
 from chalicelib.jobs.model import (
     Change,
     Fence,
@@ -18,6 +17,7 @@ from chalicelib.jobs.model import (
     State,
     Usage,
 )
+from chalicelib.tasks.revisions import Failing, RevisionState
 
 LIVE_BUCKETS = 8
 """The index of live ones is spread over so many partitions: one takes 1,000 writes a second."""

@@ -11,8 +11,6 @@ from chalicelib.contract.jobs import JobEnv
 from chalicelib.ecs.failures import LaunchError, LaunchFailure, StopError
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.requests import TaskRequest, run_task_for
-from chalicelib.ecs.revisions import Open, RevisionState, choose_revision
-from chalicelib.ecs.start_rate import StartRate
 from chalicelib.errors import UnavailableError, UnknownJobError
 from chalicelib.jobs import lifecycle, policy
 from chalicelib.jobs.catalog import Catalog
@@ -24,6 +22,8 @@ from chalicelib.jobs.table import CAPACITY_KEY, InvocationsTable, NoRoom
 from chalicelib.jobs.task_definitions import CONTAINER
 from chalicelib.jobs.turn import Turn
 from chalicelib.metrics import Metrics
+from chalicelib.tasks.revisions import Open, RevisionState, choose_revision
+from chalicelib.tasks.start_rate import StartRate
 
 STARTS_PER_SECOND = 20
 """ECS takes 40 a second of everything; users who wait for a session go first."""

@@ -4,13 +4,13 @@ import logging
 import math
 from collections.abc import Callable
 
-from chalicelib.ecs.deployed import Revisions
-from chalicelib.ecs.revisions import fold_failure, fold_success
 from chalicelib.errors import StartFailedError, UnavailableError
 from chalicelib.jobs.model import Invocation, Priority, State
 from chalicelib.jobs.queues import JobQueues, Knock
 from chalicelib.jobs.table import InvocationsTable
 from chalicelib.metrics import Metrics
+from chalicelib.tasks.deployed import Revisions
+from chalicelib.tasks.revisions import fold_failure, fold_success
 
 _log = logging.getLogger("usher.jobs")
 

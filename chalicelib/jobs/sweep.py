@@ -7,7 +7,6 @@ from typing import assert_never
 
 from chalicelib.config import Config
 from chalicelib.ecs.launcher import Launcher
-from chalicelib.ecs.sweep import Step
 from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.jobs import lifecycle, reaping
 from chalicelib.jobs.launching import Rounds
@@ -16,10 +15,11 @@ from chalicelib.jobs.records import JobRecords
 from chalicelib.jobs.service import Invocations
 from chalicelib.jobs.table import InvocationsTable
 from chalicelib.metrics import Metrics
+from chalicelib.tasks.reconciler import Step
 
 
 class JobsRoom:
-    """The invocations, as the sweep sees them; see `chalicelib.ecs.sweep.Room`."""
+    """The invocations, as the sweep sees them; see `chalicelib.tasks.reconciler.Room`."""
 
     def __init__(
         self,
@@ -123,7 +123,7 @@ class JobsRoom:
 
 
 class JobsLook:
-    """What was seen of the invocations; see `chalicelib.ecs.sweep.Look`."""
+    """What was seen of the invocations; see `chalicelib.tasks.reconciler.Look`."""
 
     def __init__(self, room: JobsRoom, invocations: Sequence[Invocation]) -> None:
         self._room = room

@@ -12,7 +12,6 @@ from typing import Any
 from chalicelib.dynamodb.table import FAILED, Refusal, Table, change
 from chalicelib.dynamodb.wire import wire
 from chalicelib.dynamodb.writes import lowered, put, raised
-from chalicelib.ecs.revisions import RevisionState
 from chalicelib.jobs.items import (
     LIVE_BUCKETS,
     day_of,
@@ -23,6 +22,7 @@ from chalicelib.jobs.items import (
     to_item,
 )
 from chalicelib.jobs.model import Invocation, Place, Priority
+from chalicelib.tasks.revisions import RevisionState
 
 CAPACITY_KEY = "capacity#jobs"
 CAPACITY_KEPT_SECONDS = 400 * 86_400

@@ -6,9 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.config import Config, jobs_queue
-from chalicelib.ecs.deployed import Revisions
 from chalicelib.ecs.launcher import Launcher
-from chalicelib.ecs.start_rate import StartRate
 from chalicelib.jobs.catalog import Catalog
 from chalicelib.jobs.clock import Clock
 from chalicelib.jobs.launching import Rounds
@@ -16,13 +14,15 @@ from chalicelib.jobs.logs import JobLogs
 from chalicelib.jobs.model import Priority
 from chalicelib.jobs.queues import JobQueues
 from chalicelib.jobs.records import JobRecords
-from chalicelib.jobs.schedules import Schedules
-from chalicelib.jobs.schedules_table import SchedulesTable
 from chalicelib.jobs.service import Invocations, Secrets
 from chalicelib.jobs.sweep import JobsRoom
 from chalicelib.jobs.table import InvocationsTable
 from chalicelib.jobs.turn import Turn
 from chalicelib.metrics import Metrics
+from chalicelib.schedules.service import Schedules
+from chalicelib.schedules.table import SchedulesTable
+from chalicelib.tasks.deployed import Revisions
+from chalicelib.tasks.start_rate import StartRate
 
 if TYPE_CHECKING:
     from chalicelib.wiring import Clients

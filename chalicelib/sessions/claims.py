@@ -8,8 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from chalicelib.config import Config
-from chalicelib.ecs.deployed import Revisions
-from chalicelib.ecs.revisions import Open, choose_revision, serves
 from chalicelib.ecs.task_definitions import family_of
 from chalicelib.errors import BusyError, ConflictError, LimitError, RevisionFailingError
 from chalicelib.sessions import lifecycle
@@ -21,6 +19,8 @@ from chalicelib.sessions.placement import Claim, decide_placement
 from chalicelib.sessions.pool import AppState
 from chalicelib.sessions.requests import DispatchRequest
 from chalicelib.sessions.table import Answered, Full, Lost, SessionsTable
+from chalicelib.tasks.deployed import Revisions
+from chalicelib.tasks.revisions import Open, choose_revision, serves
 
 ATTEMPTS = 24
 """How many lost races a request puts up with before it is told to come back."""

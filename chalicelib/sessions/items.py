@@ -6,9 +6,9 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from chalicelib.dynamodb.wire import unwire, wire
-from chalicelib.ecs.revisions import Failing
 from chalicelib.sessions.model import Change, Reason, Session, State
 from chalicelib.sessions.pool import AppState
+from chalicelib.tasks.revisions import Failing
 
 LIVE_BUCKETS = 8
 """The index of live ones is spread over so many partitions: one takes 1,000 writes a second."""

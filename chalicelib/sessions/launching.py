@@ -7,11 +7,9 @@ from dataclasses import dataclass, replace
 from chalicelib.apps import App
 from chalicelib.config import Config
 from chalicelib.contract import Env
-from chalicelib.ecs.deployed import Revisions
 from chalicelib.ecs.failures import LaunchError, LaunchFailure, StopError
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.requests import TaskRequest, run_task_for
-from chalicelib.ecs.start_rate import StartRate
 from chalicelib.ecs.task_definitions import CONTAINER, family_of
 from chalicelib.errors import UsherError
 from chalicelib.metrics import Metrics
@@ -20,6 +18,8 @@ from chalicelib.sessions.launch_queue import LaunchQueue
 from chalicelib.sessions.model import Reason, Session, State
 from chalicelib.sessions.records import Records
 from chalicelib.sessions.table import SessionsTable
+from chalicelib.tasks.deployed import Revisions
+from chalicelib.tasks.start_rate import StartRate
 
 MAX_DELAY_SECONDS = 30
 STARTS_PER_SECOND = 30

@@ -4,13 +4,13 @@ import logging
 from collections.abc import Callable
 
 from chalicelib.config import Config
-from chalicelib.ecs.deployed import Revisions
-from chalicelib.ecs.revisions import fold_failure, fold_success
 from chalicelib.ecs.task_definitions import family_of
 from chalicelib.metrics import Metrics
 from chalicelib.sessions.launch_queue import LaunchQueue
 from chalicelib.sessions.model import COMING, Reason, Session, State
 from chalicelib.sessions.table import SessionsTable
+from chalicelib.tasks.deployed import Revisions
+from chalicelib.tasks.revisions import fold_failure, fold_success
 
 READY = frozenset({State.WARM, State.RESERVED})
 _log = logging.getLogger("usher.sessions")

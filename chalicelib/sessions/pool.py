@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from chalicelib.apps import PoolSize
-from chalicelib.ecs.revisions import RevisionState, serves
 from chalicelib.sessions.model import Session, State
+from chalicelib.tasks.revisions import RevisionState, serves
 
 DEFAULT_START_SECONDS = 5.0
 """What a start is taken to need before one was seen."""

@@ -6,7 +6,6 @@ from functools import partial
 from typing import assert_never
 
 from chalicelib.config import Config
-from chalicelib.ecs.sweep import Step
 from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.metrics import Metrics
 from chalicelib.sessions import lifecycle, reaping
@@ -17,10 +16,11 @@ from chalicelib.sessions.records import Records
 from chalicelib.sessions.service import Sessions
 from chalicelib.sessions.table import SessionsTable
 from chalicelib.sessions.tending import Tending
+from chalicelib.tasks.reconciler import Step
 
 
 class SessionsRoom:
-    """The sessions, as the sweep sees them; see `chalicelib.ecs.sweep.Room`."""
+    """The sessions, as the sweep sees them; see `chalicelib.tasks.reconciler.Room`."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class SessionsRoom:
 
 
 class SessionsLook:
-    """What was seen of the sessions; see `chalicelib.ecs.sweep.Look`."""
+    """What was seen of the sessions; see `chalicelib.tasks.reconciler.Look`."""
 
     def __init__(self, room: SessionsRoom, sessions: Sequence[Session]) -> None:
         self._room = room

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 
 from chalicelib.apps import App
 from chalicelib.config import Config
-from chalicelib.ecs.deployed import Revisions
-from chalicelib.ecs.revisions import Open, choose_revision
 from chalicelib.ecs.task_definitions import family_of
 from chalicelib.errors import ConfigurationError
 from chalicelib.metrics import Metrics
@@ -19,6 +17,8 @@ from chalicelib.sessions.model import Reason, Session, State
 from chalicelib.sessions.pool import AppState, PoolPlan, plan_pool
 from chalicelib.sessions.service import Sessions
 from chalicelib.sessions.table import SessionsTable
+from chalicelib.tasks.deployed import Revisions
+from chalicelib.tasks.revisions import Open, choose_revision
 
 LEASE_SECONDS = 30
 """For how long a tender is believed to be at work; a crashed one is waited out."""

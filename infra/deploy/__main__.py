@@ -17,7 +17,7 @@ from infra.deploy.plan import plan_deploy, plan_destroy, plan_diff
 from infra.deploy.settings import Settings, SettingsError, parse_settings
 from infra.deploy.stacks import DeployError
 from infra.deploy.steps import Step
-from local.template import load_template
+from local.aws.template import load_template
 
 ROOT = Path(__file__).parents[2]
 

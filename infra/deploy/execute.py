@@ -24,7 +24,7 @@ from infra.deploy.finish import finish
 from infra.deploy.revisions import register
 from infra.deploy.smoke import smoke
 from infra.deploy.stacks import DeployError, Stacks
-from local.template import load_template
+from local.aws.template import load_template
 
 ROOT = Path(__file__).parents[2]
 WAIT_SECONDS = 600

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import docker
 
+from local.aws.logs.streams import new_stream
 from local.hosts.base import CannotStartError, ContainerSpec, Exit, HostDownError
 from local.hosts.base_image import Progress
 from local.hosts.docker_engine import (
@@ -36,7 +37,6 @@ from local.hosts.docker_watch import ExitWatch
 from local.hosts.forwarder import Forwarder
 from local.hosts.image_builder import ImageBuilder
 from local.hosts.images import ImageSource, cannot_pull
-from local.log_streams import new_stream
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +86,8 @@ class DockerRuntime:
         """Connect, and make the run's network.
 
         `logs` is a folder for the output of ended containers, one file for each task; none are
-        kept without it. `streams` is one for log streams, see `local.log_streams`; without it there
-        are none. Raises HostDownError if the Engine refuses.
+        kept without it. `streams` is one for log streams, see `local.aws.logs.streams`; without
+        it there are none. Raises HostDownError if the Engine refuses.
         """
         self.run_id = run_id
         self._logs = logs

@@ -24,11 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local.aws.logs.streams import new_stream
 from local.hosts.base import CannotStartError, ContainerSpec, Exit, HostDownError
 from local.hosts.images import ImageSource
 from local.hosts.isolation import Kind, detect, hidden_paths
 from local.hosts.programs import HOST_VARIABLE, RUN_VARIABLE, Prepared, prepare
-from local.log_streams import new_stream
 
 __all__ = ["ProcessHost", "remove_leftovers"]
 
@@ -59,7 +59,7 @@ class ProcessHost:
         kind: Kind | None = None,
     ) -> None:
         """`logs` is an existing folder for what containers print, one file each; `streams` one
-        for log streams, see `local.log_streams`. Without it there are none, but files in `logs`.
+        for log streams, see `local.aws.logs.streams`; without it there are only files in `logs`.
 
         `kind` is the isolation; None means the best that works here.
         """

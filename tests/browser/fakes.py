@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
-from chalicelib.demo.routes import common_headers, read_parts, render_page
+from chalicelib.api.demo import common_headers, read_parts, render_page
 
 CLIENT_LIBRARY = Path(__file__).parents[2] / "session_handler" / "client.js"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
-from local.listings import demo_records
+from local.feed.listings import demo_records
 from tests.integration.conftest import ROOT, RunningCloud, wait_until
 from tests.integration.sessions import kill_container
 from tests.needs import needs_chromium

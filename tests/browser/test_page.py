@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from local.listings import demo_updates
+from local.feed.listings import demo_updates
 from tests.browser.fakes import Answer, FakeContainer, FakeDispatcher
 from tests.browser.watched import PageWatch
 from tests.needs import needs_chromium

@@ -22,7 +22,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from local.endpoint import OBSERVER
+from local.aws.endpoint import OBSERVER
 
 ROOT = Path(__file__).parent.parent.parent
 FIXTURES_APP = Path(__file__).parent / "fixtures_app"
@@ -124,7 +124,7 @@ class RunningCloud:
         return answer
 
     def faults(self, **switches: Any) -> None:
-        """Put these fault switches in the place of all others; see local/faults.py."""
+        """Put these fault switches in the place of all others; see local/aws/faults.py."""
         self.control("PUT", "faults", switches)
 
     def state(self) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.contract.jobs import EXIT_NOT_RUN, Outcome
 from chalicelib.ecs.requests import run_task_for
-from chalicelib.ecs.sweep import Sweep
 from chalicelib.ecs.task_changes import parse_task
 from chalicelib.errors import ConflictError, NotFoundError, UnauthorizedError, UsherError
 from chalicelib.jobs import lifecycle
@@ -28,6 +27,7 @@ from chalicelib.jobs.model import Invocation, Priority, Reason, State
 from chalicelib.jobs.queues import Knock, read_knock
 from chalicelib.jobs.table import CAPACITY_KEY
 from chalicelib.jobs.task_definitions import job_task_definition
+from chalicelib.tasks.reconciler import Sweep
 from chalicelib.wiring import Services
 from local.hosts.base import ContainerSpec, Exit
 from tests.integration.lab import REGION, Lab, LabHost, backend
@@ -198,7 +198,7 @@ class JobLab(Lab):
     # What the dispatcher is told.
 
     def deliver(self, services: Services, event: tuple[str, dict[str, Any]]) -> None:
-        """What the handlers of chalicelib/ecs/routes.py do; hosts are no business of jobs."""
+        """What the handlers of chalicelib/api/tasks.py do; hosts are no business of jobs."""
         function, body = event
         if function == "task_changed":
             services.on_task_change(parse_task(body["detail"]))
@@ -212,7 +212,7 @@ class JobLab(Lab):
         return found
 
     def answer_knock(self, services: Services, knock: Knock) -> None:
-        """What the handlers of chalicelib/jobs/routes.py do."""
+        """What the handlers of chalicelib/api/jobs.py do."""
         if knock.invocation_id is not None and knock.comes_due:
             services.jobs.invocations.came_due(knock.invocation_id)
         services.jobs.rounds.run(knock.invocation_id, room_was_made=knock.room_was_made)

@@ -27,13 +27,12 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
 from moto.moto_api._internal import mock_random
 
+from chalicelib.api.tasks import HOST_CHANGES, TASK_CHANGES
 from chalicelib.apps import parse_apps
 from chalicelib.callers import Caller
 from chalicelib.config import load_config
 from chalicelib.contract import Bye, Callback
 from chalicelib.ecs.hosts import is_leaving
-from chalicelib.ecs.routes import HOST_CHANGES, TASK_CHANGES
-from chalicelib.ecs.sweep import Sweep
 from chalicelib.ecs.task_changes import parse_task
 from chalicelib.ecs.task_definitions import task_definition_for
 from chalicelib.errors import ConflictError, NotFoundError, UnauthorizedError, UsherError
@@ -41,19 +40,20 @@ from chalicelib.sessions.items import from_item
 from chalicelib.sessions.launch_queue import LaunchAgain, Tend, read_message
 from chalicelib.sessions.model import Session, State, session_id_of
 from chalicelib.sessions.requests import DispatchRequest
+from chalicelib.tasks.reconciler import Sweep
 from chalicelib.wiring import Clients, Outside, Services, build, clients_for
-from local.ecs.api import EcsApi
-from local.ecs.buckets import UNLIMITED
-from local.ecs.engine import Engine, HostSlot
-from local.ecs.model import Task
-from local.ecs.ports import Ports
-from local.endpoint import OBSERVER, Endpoint, Hosts
-from local.faults import Faults
+from local.aws.ecs.api import EcsApi
+from local.aws.ecs.buckets import UNLIMITED
+from local.aws.ecs.engine import Engine, HostSlot
+from local.aws.ecs.model import Task
+from local.aws.ecs.ports import Ports
+from local.aws.endpoint import OBSERVER, Endpoint, Hosts
+from local.aws.faults import Faults
+from local.aws.moto.calls import Moto
+from local.aws.provision import execute, read_plan
+from local.aws.wire import Answer, Request, error_answer, identify
+from local.functions.triggers.events import EventBus, rule_for
 from local.hosts.base import ContainerSpec, Exit
-from local.moto_calls import Moto
-from local.provision import execute, read_plan
-from local.triggers.events import EventBus, rule_for
-from local.wire import Answer, Request, error_answer, identify
 from tests.expressions import check_expressions
 from tests.unit.local.fakes import FakeHost
 
@@ -495,7 +495,7 @@ class Lab:
         return due
 
     def deliver(self, services: Services, event: tuple[str, dict[str, Any]]) -> None:
-        """What the handlers of chalicelib/ecs/routes.py do."""
+        """What the handlers of chalicelib/api/tasks.py do."""
         function, body = event
         if function == "task_changed":
             services.sessions.on_task_change(parse_task(body["detail"]))
@@ -519,7 +519,7 @@ class Lab:
             found += [(m["ReceiptHandle"], read_message(m["Body"])) for m in answer["Messages"]]
 
     def take_message(self, services: Services, message: tuple[str, LaunchAgain | Tend]) -> None:
-        """What `launch_queued` of chalicelib/sessions/routes.py does; taken means deleted."""
+        """What `launch_queued` of chalicelib/api/sessions.py does; taken means deleted."""
         receipt, asked = message
         if isinstance(asked, LaunchAgain):
             services.launches.launch_later(asked.session_id, asked.tries)

@@ -3,8 +3,8 @@
 import json
 import sys
 
-from local.moto_calls import Moto
-from local.wire import Call, Protocol, Request
+from local.aws.moto.calls import Moto
+from local.aws.wire import Call, Protocol, Request
 
 SCOPE = "Credential=local/20260101/us-east-1/dynamodb/aws4_request"
 

@@ -13,7 +13,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from local.ecs.errors import EcsApiError
+from local.aws.ecs.errors import EcsApiError
 from local.hosts.base import Exit
 from tests.unit.local.fakes import World
 

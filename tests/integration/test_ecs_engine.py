@@ -10,9 +10,9 @@ from uuid import uuid4
 
 import pytest
 
-from local.ecs.api import EcsApi
-from local.ecs.buckets import UNLIMITED
-from local.ecs.engine import Engine, HostSlot
+from local.aws.ecs.api import EcsApi
+from local.aws.ecs.buckets import UNLIMITED
+from local.aws.ecs.engine import Engine, HostSlot
 from local.hosts.process import ProcessHost
 from tests.integration.process_images import IMAGE, make_image
 from tests.integration.test_process_host import processes_of

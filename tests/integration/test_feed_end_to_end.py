@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 
-from local.listings import demo_records
+from local.feed.listings import demo_records
 from tests.integration.conftest import ROOT, RunningCloud, wait_until
 
 REAL_LISTINGS = ROOT.parent / "shared" / "data" / "listings.jsonl"

@@ -6,9 +6,9 @@ from importlib.util import find_spec
 
 import pytest
 
-from local.feed_engine import FeedEngine, choose_engine
-from local.options import Options
-from local.redis_server import NoRedisError, find_program
+from local.cli.options import Options
+from local.feed.engine import FeedEngine, choose_engine
+from local.feed.redis_server import NoRedisError, find_program
 from tests.integration.conftest import UpFailedError, processes_of, wait_until
 from tests.needs import needs_redis
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from botocore.exceptions import ClientError
 
-from local.kinesis.switches import Switches
+from local.aws.kinesis.switches import Switches
 from tests.kinesis_service import serve_kinesis
 
 STREAM = "updates"

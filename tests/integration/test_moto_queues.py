@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from local.moto_calls import Moto
-from local.wire import Call, Protocol, Request
+from local.aws.moto.calls import Moto
+from local.aws.wire import Call, Protocol, Request
 
 SCOPE = "Credential=local/20260101/us-east-1/sqs/aws4_request"
 RECEIVERS = 16

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from local.moto_calls import Moto
+from local.aws.moto.calls import Moto
 from tests.integration.plain_moto import answer_of
 
 PROJECT = [sys.executable, "-m", "tests.integration.plain_moto"]

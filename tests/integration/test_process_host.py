@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 
+from local.aws.logs.streams import Stream, new_stream
 from local.hosts import isolation
 from local.hosts.base import (
     CannotPullImageError,
@@ -25,7 +26,6 @@ from local.hosts.base import (
 )
 from local.hosts.isolation import Kind
 from local.hosts.process import ProcessHost, remove_leftovers
-from local.log_streams import Stream, new_stream
 from tests.integration.process_images import make_image, spec_of
 from tests.unit.local.fakes import until
 

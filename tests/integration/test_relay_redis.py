@@ -15,7 +15,7 @@ from chalicelib.feed.relay import NotRelayedError, Relay
 from chalicelib.feed.stream import Filling, RedisStream
 from chalicelib.feed.wiring import redis_client
 from chalicelib.metrics import ProcessMetrics
-from local.redis_server import RedisServer
+from local.feed.redis_server import RedisServer
 from tests.certificates import Authority
 from tests.fanout_model import FakeHistory, FakeServer, FakeStream, Reader
 from tests.integration.conftest import wait_until

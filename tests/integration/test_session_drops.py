@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from chalicelib.contract.fanout import Entry, Position
-from local.listings import demo_records
+from local.feed.listings import demo_records
 from session_handler.credentials import CredentialCache, CredentialSource
 from session_handler.feeds.kinesis import KinesisFeed
 from session_handler.feeds.kinesis_client import KinesisClient

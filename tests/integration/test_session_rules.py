@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from chalicelib.ecs.revisions import FAILURES_TO_OPEN
 from chalicelib.errors import LimitError, RevisionFailingError
 from chalicelib.sessions.model import Reason, Session, State
+from chalicelib.tasks.revisions import FAILURES_TO_OPEN
 from chalicelib.wiring import Services
 from tests.integration.lab import Fate, Lab, Point, check_invariants
 

@@ -14,9 +14,9 @@ from chalicelib.feed.records import arrivals_of_event
 from chalicelib.feed.relay import NotRelayedError, Relay
 from chalicelib.feed.stream import RedisStream
 from chalicelib.metrics import ProcessMetrics
-from local.dispatcher_process import UnreachableError
-from local.redis_server import RedisServer
-from local.triggers.streams import StreamReaders
+from local.feed.redis_server import RedisServer
+from local.functions.dispatcher_process import UnreachableError
+from local.functions.triggers.streams import StreamReaders
 from tests.fanout_model import Reader
 from tests.integration.conftest import wait_until
 from tests.kinesis_service import serve_kinesis

@@ -6,7 +6,7 @@ import signal
 import time
 import uuid
 
-from local.triggers.expiry import delete_expired
+from local.functions.triggers.expiry import delete_expired
 from tests.integration.conftest import wait_until
 
 

@@ -11,7 +11,7 @@ from chalicelib.config import VARIABLES
 from chalicelib.contract import Env
 from chalicelib.contract.jobs import JobEnv
 from infra.deploy import settings
-from local.template import load_template
+from local.aws.template import load_template
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -5,7 +5,7 @@ import re
 from chalice.app import Chalice
 from chalice.test import Client
 
-from chalicelib.demo.routes import content_security_policy, read_parts, render_page, routes
+from chalicelib.api.demo import content_security_policy, read_parts, render_page, routes
 
 
 def client() -> Client:

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.apps import PoolSize
-from chalicelib.ecs.revisions import (
+from chalicelib.sessions.model import Session, State
+from chalicelib.sessions.pool import AppState, plan_pool, start_seconds, target
+from chalicelib.tasks.revisions import (
     FAILURES_TO_OPEN,
     OPEN_SECONDS,
     Open,
@@ -15,8 +17,6 @@ from chalicelib.ecs.revisions import (
     fold_success,
     serves,
 )
-from chalicelib.sessions.model import Session, State
-from chalicelib.sessions.pool import AppState, plan_pool, start_seconds, target
 from tests.unit.chalicelib.test_lifecycle import START, queued
 
 OLD, NEW = (f"arn:aws:ecs:us-east-1:1:task-definition/usher-chat:{n}" for n in (9, 10))

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from moto import mock_aws
 
 from chalicelib.config import load_config
-from chalicelib.ecs.revisions import Failing
 from chalicelib.sessions import lifecycle
 from chalicelib.sessions.items import app_from_item, app_to_item, from_item, request_key, to_item
 from chalicelib.sessions.limits import Limit, counters_of
 from chalicelib.sessions.model import Change, Reason, Session, State
 from chalicelib.sessions.pool import AppState
 from chalicelib.sessions.table import Answered, Full, Lost, SessionsTable
-from local.provision import read_plan
+from chalicelib.tasks.revisions import Failing
+from local.aws.provision import read_plan
 from tests.expressions import ExpressionWatch
 from tests.unit.chalicelib.test_lifecycle import START, asked_to_stop, launched, queued, until
 

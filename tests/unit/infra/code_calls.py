@@ -56,7 +56,7 @@ def read_code() -> Code:
             elif isinstance(statement, ast.ClassDef):
                 _add_class(code, module, statement)
     for name in ("relay_records", "keep_feed_whole"):  # registered only for the fan-out feed
-        code.entries[name] = {("chalicelib.feed.routes", name)}
+        code.entries[name] = {("chalicelib.api.feed", name)}
     code.entries["sweep"] |= {(room, method) for room in ROOMS for method in ("look", "steps")}
     return code
 

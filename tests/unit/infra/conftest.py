@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from local.template import load_template
+from local.aws.template import load_template
 
 ROOT = Path(__file__).parents[3]
 

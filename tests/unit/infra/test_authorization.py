@@ -11,7 +11,7 @@ import parliament
 import pytest
 
 from infra.deploy.finish import finish
-from local.template import load_template
+from local.aws.template import load_template
 from tests.unit.infra.policies_of import policies_of
 
 ROOT = Path(__file__).parents[3]

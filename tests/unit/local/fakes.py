@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from local.ecs.api import EcsApi
-from local.ecs.buckets import UNLIMITED, Limits
-from local.ecs.engine import Engine, HostSlot
-from local.ecs.ports import Ports
+from local.aws.ecs.api import EcsApi
+from local.aws.ecs.buckets import UNLIMITED, Limits
+from local.aws.ecs.engine import Engine, HostSlot
+from local.aws.ecs.ports import Ports
 from local.hosts.base import ContainerSpec, Exit, HostDownError
 
 

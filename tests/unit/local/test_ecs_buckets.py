@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.ecs.api import EcsApi
-from local.ecs.buckets import UNLIMITED, Bucket, Buckets, Limits, Rate
-from local.ecs.errors import EcsApiError
+from local.aws.ecs.api import EcsApi
+from local.aws.ecs.buckets import UNLIMITED, Bucket, Buckets, Limits, Rate
+from local.aws.ecs.errors import EcsApiError
 from tests.unit.local.fakes import World
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local.ecs.errors import EcsApiError
-from local.ecs.model import ORDER, Status
+from local.aws.ecs.errors import EcsApiError
+from local.aws.ecs.model import ORDER, Status
 from local.hosts.base import CannotPullImageError, CannotStartError, Exit
 from tests.unit.local.fakes import Clock, World, until
 

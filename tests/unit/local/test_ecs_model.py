@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.ecs import model
-from local.ecs.model import ORDER, Container, Health, Status, StopCode, Task
+from local.aws.ecs import model
+from local.aws.ecs.model import ORDER, Container, Health, Status, StopCode, Task
 from local.hosts.base import Exit
 
 CONTAINERS = ("main", "side")

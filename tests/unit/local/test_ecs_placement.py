@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.ecs.errors import EcsApiError
-from local.ecs.expressions import parse_expression
-from local.ecs.placement import Constraints, Instance, Need, Refusal, Strategy, place
-from local.ecs.ports import NoPortError, Ports, ephemeral_range, task_range
+from local.aws.ecs.errors import EcsApiError
+from local.aws.ecs.expressions import parse_expression
+from local.aws.ecs.placement import Constraints, Instance, Need, Refusal, Strategy, place
+from local.aws.ecs.ports import NoPortError, Ports, ephemeral_range, task_range
 
 SMALL = Need(100, 100)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from local.ecs.errors import EcsApiError
+from local.aws.ecs.errors import EcsApiError
 from tests.unit.local.fakes import World
 
 MAIN = {"name": "main", "image": "image", "memory": 128}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.entries import (
+from local.feed.entries import (
     MOST_BATCH_BYTES,
     MOST_ENTRIES,
     MOST_ENTRY_BYTES,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.faults import FaultError, Faults, Kind, parse_switches
+from local.aws.faults import FaultError, Faults, Kind, parse_switches
 
 
 def kinds(faults, call, times):

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local import feed
-from local.entries import BadLine, Entry
-from local.feed import put_lines, records_a_second
-from local.feed_input import open_lines, stdin_lines
-from local.feed_progress import Progress, Totals, summary
-from local.feed_sink import FeedError, KinesisSink, find_endpoint, find_region
+from local.feed import command as feed
+from local.feed.command import put_lines, records_a_second
+from local.feed.entries import BadLine, Entry
+from local.feed.input import open_lines, stdin_lines
+from local.feed.progress import Progress, Totals, summary
+from local.feed.sink import FeedError, KinesisSink, find_endpoint, find_region
 from local.leftovers import RunFolder, runs_folder
 
 
@@ -246,7 +246,7 @@ class Terminal(io.StringIO):
 
 
 def test_progress_rewrites_its_line_on_a_terminal(monkeypatch):
-    monkeypatch.setattr("local.feed_progress.EVERY_SECONDS_ON_TERMINAL", 0.0)
+    monkeypatch.setattr("local.feed.progress.EVERY_SECONDS_ON_TERMINAL", 0.0)
     terminal = Terminal()
     progress = Progress(terminal)
     progress.show(Totals(records=1500, seconds=3.0, refused=2))

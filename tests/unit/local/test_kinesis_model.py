@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.kinesis.model import HASH_KEYS, Stream
+from local.aws.kinesis.model import HASH_KEYS, Stream
 
 STEPS = st.lists(
     st.tuples(st.sampled_from(["put", "put", "split", "merge", "wait"]), st.integers(0, 2**31)),

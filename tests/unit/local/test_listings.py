@@ -4,7 +4,7 @@ from itertools import islice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local.listings import CLOSED, MOST_OPEN, demo_records, demo_updates
+from local.feed.listings import CLOSED, MOST_OPEN, demo_records, demo_updates
 
 FIELDS = [
     "id", "date", "suburb", "address", "type", "rooms", "bathrooms", "carSpaces", "landSize",

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from local.aws.logs.api import LogsApi, LogsError
+from local.aws.logs.streams import MAX_EVENT_BYTES, Stream, groups, new_stream, streams
 from local.hosts.kept_output import KeptOutput
-from local.log_streams import MAX_EVENT_BYTES, Stream, groups, new_stream, streams
-from local.logs_api import LogsApi, LogsError
 
 GROUP, STREAM = "/usher/local/jobs", "report/job/0123"
 

@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 from moto.core.serialize import JSONSerializer, XFormedAttributePicker
 from moto.core.utils import get_service_model
 
-from local.moto_shortcuts import AttributeValues
+from local.aws.moto.shortcuts import AttributeValues
 
 SCALARS = st.one_of(
     st.fixed_dictionaries({"S": st.text()}),

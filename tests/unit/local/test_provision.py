@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from local.provision import AwsCall, plan, read_plan, task_definition_calls
-from local.template import Place, TemplateError, load_template
+from local.aws.provision import AwsCall, plan, read_plan, task_definition_calls
+from local.aws.template import Place, TemplateError, load_template
 
 PLACE = Place("eu-west-1", "123456789012", "stack")
 TEMPLATE = Path(__file__).parent.parent.parent.parent / "infra" / "template.yaml"

@@ -9,8 +9,8 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 
-from local.scheduler.api import Scheduler
-from local.wire import Request, identify
+from local.aws.scheduler.api import Scheduler
+from local.aws.wire import Request, identify
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 QUEUE = "arn:aws:sqs:us-east-1:123456789012:q"

@@ -1,7 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
-from chalicelib.jobs.cron import parse_aws
-from local.triggers.schedules import due_and_next, scheduled_event
+from chalicelib.schedules.cron import parse_aws
+from local.functions.triggers.schedules import due_and_next, scheduled_event
 
 START = datetime(2026, 1, 1, 12, 0, 30, tzinfo=UTC)
 

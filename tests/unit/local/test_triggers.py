@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto.events.models import EventPattern, EventPatternParser
 
+from chalicelib.api.tasks import HOST_CHANGES
 from chalicelib.ecs.hosts import is_leaving
-from chalicelib.ecs.routes import HOST_CHANGES
-from local.dispatcher_process import Invocation, UnreachableError
-from local.triggers.delivery import MAX_UNREACHABLE, Deliveries
-from local.triggers.events import EventBus, put_events, rule_for
-from local.triggers.queues import queue_event
-from local.triggers.streams import readable_shards, stream_event
+from local.functions.dispatcher_process import Invocation, UnreachableError
+from local.functions.triggers.delivery import MAX_UNREACHABLE, Deliveries
+from local.functions.triggers.events import EventBus, put_events, rule_for
+from local.functions.triggers.queues import queue_event
+from local.functions.triggers.streams import readable_shards, stream_event
 
 TASK_STOPPED = {
     "source": "aws.ecs",

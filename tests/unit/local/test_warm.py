@@ -2,8 +2,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from local.triggers.schedules import Schedules
-from local.warm import WARM_SECONDS, pools_of, wait_until_warm
+from local.functions.triggers.schedules import Schedules
+from local.functions.warm import WARM_SECONDS, pools_of, wait_until_warm
 
 
 class Growing:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.wire import (
+from local.aws.wire import (
     Answer,
     BadRequestError,
     Call,

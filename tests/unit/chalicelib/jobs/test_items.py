@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.contract.jobs import MAX_PARAMETERS_BYTES, MAX_RESULT_BYTES
-from chalicelib.ecs.revisions import Failing, RevisionState
 from chalicelib.jobs.items import (
     KEPT_SECONDS,
     day_of,
@@ -27,6 +26,7 @@ from chalicelib.jobs.model import (
     State,
     Usage,
 )
+from chalicelib.tasks.revisions import Failing, RevisionState
 from tests.unit.chalicelib.jobs.examples import accepted, queued, scheduled, started
 
 MOST_BYTES = 400 * 1024

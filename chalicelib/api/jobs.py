@@ -1,0 +1,287 @@
+"""Jobs over HTTP and from their queues: parse, call, render."""
+
+from typing import TYPE_CHECKING, Any
+
+from chalice.app import Blueprint, Response, SQSEvent
+
+from chalicelib.api.http import (
+    CORS,
+    answer,
+    answering,
+    authorizer_for,
+    bearer,
+    caller_of,
+    json_body,
+    own_url,
+)
+from chalicelib.callers import Caller
+from chalicelib.config import authorization, jobs_queue, stage
+from chalicelib.contract.jobs import MAX_PARAMETERS_BYTES, MAX_RESULT_BYTES
+from chalicelib.errors import BadRequestError, ConflictError, ForbiddenError
+from chalicelib.jobs.answers import show_invocation, show_job, show_row
+from chalicelib.jobs.model import Invocation, Priority, repeated_id
+from chalicelib.jobs.queues import read_knock
+from chalicelib.jobs.requests import (
+    Invoke,
+    parse_finish,
+    parse_idempotency_key,
+    parse_invocation_id,
+    parse_invoke,
+    parse_listing,
+    parse_progress,
+    parse_start,
+    show_place,
+)
+from chalicelib.wiring import services
+
+if TYPE_CHECKING:
+    from chalicelib.jobs.wiring import Jobs
+
+routes = Blueprint(__name__)
+
+AUTHORIZER = authorizer_for(*authorization())
+CONCURRENCY = 2
+"""Rounds of one queue at once: one would do, two is the least that Lambda can be told."""
+_AROUND = 4_096
+"""What a body may have besides its large part."""
+
+
+@routes.route("/jobs", methods=["GET"], cors=CORS, authorizer=AUTHORIZER)
+@answering
+def list_jobs() -> Response:
+    """All jobs that are deployed."""
+    _caller()
+    return answer({"jobs": [show_job(job) for job in _jobs().catalog.all()]})
+
+
+@routes.route("/jobs/{job}", methods=["GET"], cors=CORS, authorizer=AUTHORIZER)
+@answering
+def get_job(job: str) -> Response:
+    """The newest revision of a job."""
+    _caller()
+    return answer(show_job(_jobs().catalog.get(job)))
+
+
+@routes.route("/jobs/{job}", methods=["PUT"], cors=CORS, authorizer=AUTHORIZER)
+@answering
+def put_job(job: str) -> Response:
+    """Register a revision of a job; what uses an old one finishes on it."""
+    require_operator(_caller())
+    body = json_body(routes.current_request.raw_body, MAX_PARAMETERS_BYTES)
+    if not isinstance(body, dict) or not isinstance(body.get("image"), str):
+        raise BadRequestError('the body must be a JSON object: {"image", "description"}')
+    deployed = _jobs().catalog.register(job, body["image"], body.get("description"))
+    return answer(show_job(deployed) | {"taskDefinition": deployed.task_definition})
+
+
+@routes.route("/jobs/{job}", methods=["DELETE"], cors=CORS, authorizer=AUTHORIZER)
+@answering
+def delete_job(job: str) -> Response:
+    """Take a job out of the catalog."""
+    require_operator(_caller())
+    _jobs().catalog.remove(job)
+    return answer({})
+
+
+@routes.route("/jobs/{job}/invocations", methods=["POST"], cors=CORS, authorizer=AUTHORIZER)
+@answering
+def invoke(job: str) -> Response:
+    """Have a job run: at once, or at an instant."""
+    request, caller = routes.current_request, _caller()
+    now = services().outside.now()
+    body = json_body(request.raw_body or b"{}", MAX_PARAMETERS_BYTES + _AROUND)
+    wanted = parse_invoke(body, request.headers, now)
+    key = wanted.idempotency_key
+    draft = _jobs().invocations.draft(
+        job=job,
+        owner=caller.owner,
+        parameters=wanted.parameters,
+        callback_base_url=base_url(request),
+        invocation_id=key and repeated_id(caller.key_scope, job, key),
+        priority=wanted.priority,
+        at=wanted.at,
+        not_after=wanted.not_after,
+    )
+    found = _jobs().invocations.accept(draft)
+    if found.key == draft.key:
+        return _created(found)
+    if not _asks_for_the_same(found, draft, wanted):
+        raise ConflictError("this Idempotency-Key was sent with another request")
+    return _render(found)
+
+
+@routes.route("/invocations", methods=["GET"], cors=CORS, authorizer=AUTHORIZER)
+@answering
+def list_invocations() -> Response:
+    """One page of invocations, newest first."""
+    now = services().outside.now()
+    listing = parse_listing(routes.current_request.query_params or {}, now)
+    page = _jobs().invocations.search(listing, _caller())
+    rows = [show_row(invocation) for invocation in page.invocations]
+    return answer({"invocations": rows, "next": show_place(page.after)})
+
+
+@routes.route("/invocations/{invocation_id}", methods=["GET"], cors=CORS, authorizer=AUTHORIZER)
+@answering
+def get_invocation(invocation_id: str) -> Response:
+    """An invocation as it is now; of one that waits, why."""
+    return _render(_found(invocation_id))
+
+
+@routes.route(
+    "/invocations/{invocation_id}/kill", methods=["POST"], cors=CORS, authorizer=AUTHORIZER
+)
+@answering
+def kill_invocation(invocation_id: str) -> Response:
+    """End it, wherever it is."""
+    seen, caller = _found(invocation_id), _caller()
+    after = _jobs().invocations.kill(seen.id, f"{caller.owner} asked")
+    return _render(after, 200 if after.has_ended else 202)
+
+
+@routes.route(
+    "/invocations/{invocation_id}/rerun", methods=["POST"], cors=CORS, authorizer=AUTHORIZER
+)
+@answering
+def rerun_invocation(invocation_id: str) -> Response:
+    """The same again, as a new invocation."""
+    seen, caller, request = _found(invocation_id), _caller(), routes.current_request
+    key = parse_idempotency_key(request.headers)
+    draft = _jobs().invocations.draft(
+        job=seen.job,
+        owner=caller.owner,
+        parameters=seen.parameters,
+        callback_base_url=base_url(request),
+        invocation_id=key and repeated_id(caller.key_scope, f"rerun/{seen.id}", key),
+        priority=seen.priority,
+        rerun_of=seen.id,
+    )
+    found = _jobs().invocations.accept(draft)
+    return _created(found) if found.key == draft.key else _render(found)
+
+
+@routes.route("/invocations/{invocation_id}/start", methods=["POST"])
+@answering
+def start_invocation(invocation_id: str) -> Response:
+    """A container asks for leave to run."""
+    request = routes.current_request
+    attempt, task_arn, process = parse_start(json_body(request.raw_body))
+    return answer(
+        dict(
+            _jobs().invocations.start(
+                parse_invocation_id(invocation_id), bearer(request), attempt, task_arn, process
+            )
+        )
+    )
+
+
+@routes.route("/invocations/{invocation_id}/progress", methods=["POST"])
+@answering
+def hear_progress(invocation_id: str) -> Response:
+    """A job says how far it is."""
+    request = routes.current_request
+    process, fraction, message = parse_progress(json_body(request.raw_body))
+    known = parse_invocation_id(invocation_id)
+    _jobs().invocations.progress(known, bearer(request), process, fraction, message)
+    return answer({})
+
+
+@routes.route("/invocations/{invocation_id}/finish", methods=["POST"])
+@answering
+def finish_invocation(invocation_id: str) -> Response:
+    """A container says how the run went."""
+    request = routes.current_request
+    told = parse_finish(json_body(request.raw_body, MAX_RESULT_BYTES + _AROUND))
+    _jobs().invocations.finish(
+        parse_invocation_id(invocation_id),
+        bearer(request),
+        told.process,
+        told.outcome,
+        exit_code=told.exit_code,
+        detail=told.detail,
+        result=told.result,
+        usage=told.usage,
+    )
+    return answer({})
+
+
+@routes.on_sqs_message(
+    queue=jobs_queue(stage(), Priority.CRITICAL),
+    batch_size=1,
+    name="run_critical_jobs",
+    maximum_concurrency=CONCURRENCY,
+)
+def run_critical_jobs(event: SQSEvent) -> None:
+    """Somebody knocked at the queue of critical invocations."""
+    _answer_knocks(event)
+
+
+@routes.on_sqs_message(
+    queue=jobs_queue(stage(), Priority.NORMAL),
+    batch_size=1,
+    name="run_normal_jobs",
+    maximum_concurrency=CONCURRENCY,
+)
+def run_normal_jobs(event: SQSEvent) -> None:
+    """Somebody knocked at the queue of normal invocations."""
+    _answer_knocks(event)
+
+
+@routes.on_sqs_message(
+    queue=jobs_queue(stage(), Priority.LOW),
+    batch_size=1,
+    name="run_low_jobs",
+    maximum_concurrency=CONCURRENCY,
+)
+def run_low_jobs(event: SQSEvent) -> None:
+    """Somebody knocked at the queue of low invocations."""
+    _answer_knocks(event)
+
+
+def require_operator(caller: Caller) -> None:
+    """Jobs and schedules are changed by operators, where callers are known at all."""
+    if caller.knows_who and not caller.is_operator:
+        raise ForbiddenError("only operators may")
+
+
+def base_url(request: Any) -> str:
+    """The API as containers reach it."""
+    return services().config.callback_base_url or own_url(request)
+
+
+def _answer_knocks(event: SQSEvent) -> None:
+    for record in event:
+        knock = read_knock(record.body)
+        if knock.invocation_id is not None and knock.comes_due:
+            _jobs().invocations.came_due(knock.invocation_id)
+        _jobs().rounds.run(knock.invocation_id, room_was_made=knock.room_was_made)
+
+
+def _asks_for_the_same(found: Invocation, draft: Invocation, wanted: Invoke) -> bool:
+    same = (found.parameters, found.priority) == (draft.parameters, draft.priority)
+    in_time = wanted.not_after in {None, found.not_after}
+    # The instant may have passed since: then the draft is for now.
+    return same and in_time and found.at in {draft.at, wanted.at}
+
+
+def _found(invocation_id: str) -> Invocation:
+    return _jobs().invocations.get(parse_invocation_id(invocation_id), _caller())
+
+
+def _created(invocation: Invocation) -> Response:
+    """A new one. Why it waits is not looked up: it has hardly begun to."""
+    headers = {"Location": f"/invocations/{invocation.id}"}
+    return answer(show_invocation(invocation, None), 201, headers)
+
+
+def _render(invocation: Invocation, status: int = 200) -> Response:
+    waiting = _jobs().invocations.why_it_waits(invocation)
+    return answer(show_invocation(invocation, waiting), status)
+
+
+def _jobs() -> "Jobs":
+    return services().jobs
+
+
+def _caller() -> Caller:
+    return caller_of(routes.current_request, services().config)

@@ -1,0 +1,53 @@
+"""What jobs printed, over HTTP: parse, call, render."""
+
+from typing import TYPE_CHECKING
+
+from chalice.app import Blueprint, Response
+
+from chalicelib.api.http import CORS, answer, answering, authorizer_for, caller_of
+from chalicelib.config import authorization
+from chalicelib.errors import BadRequestError
+from chalicelib.jobs.answers import instant
+from chalicelib.jobs.requests import DEFAULT_LOG_LINES, MAX_LOG_LINES, parse_invocation_id
+from chalicelib.wiring import services
+
+if TYPE_CHECKING:
+    from chalicelib.jobs.wiring import Jobs
+
+routes = Blueprint(__name__)
+
+AUTHORIZER = authorizer_for(*authorization())
+LAG_SECONDS = 5
+"""So long after its end the last lines of a task may still be on their way to CloudWatch,"""
+LOCAL_LAG_SECONDS = 1
+"""and so long to the local cloud's files."""
+
+
+@routes.route(
+    "/invocations/{invocation_id}/logs", methods=["GET"], cors=CORS, authorizer=AUTHORIZER
+)
+@answering
+def get_logs(invocation_id: str) -> Response:
+    """One page of what an invocation's current attempt printed."""
+    request = routes.current_request
+    query = request.query_params or {}
+    limit = query.get("limit", str(DEFAULT_LOG_LINES))
+    if not limit.isdecimal() or not 1 <= int(limit) <= MAX_LOG_LINES:
+        raise BadRequestError(f"limit: a whole number from 1 to {MAX_LOG_LINES}")
+    config = services().config
+    caller = caller_of(request, config)
+    found = _jobs().invocations.get(parse_invocation_id(invocation_id), caller)
+    page = _jobs().logs.page(found.job, found.task_arn, query.get("next"), int(limit))
+    lag = LOCAL_LAG_SECONDS if config.metrics_here else LAG_SECONDS
+    settled = services().outside.now() >= (found.finished_at or 0) + lag
+    return answer(
+        {
+            "lines": [{"at": instant(line.at), "text": line.text} for line in page.lines],
+            "next": page.next_token,
+            "ended": found.has_ended and page.is_last and (settled or found.task_arn is None),
+        }
+    )
+
+
+def _jobs() -> "Jobs":
+    return services().jobs

@@ -1,0 +1,126 @@
+"""Schedules over HTTP and from their queue: parse, call, render."""
+
+from typing import TYPE_CHECKING
+
+from chalice.app import Blueprint, Response, SQSEvent
+
+from chalicelib.api.http import CORS, answer, answering, authorizer_for, caller_of, json_body
+from chalicelib.api.jobs import base_url, require_operator
+from chalicelib.callers import Caller
+from chalicelib.config import authorization, schedules_queue, stage
+from chalicelib.contract.jobs import MAX_PARAMETERS_BYTES
+from chalicelib.jobs.answers import show_invocation
+from chalicelib.jobs.requests import parse_idempotency_key
+from chalicelib.schedules.model import Schedule
+from chalicelib.schedules.requests import (
+    parse_page,
+    parse_schedule,
+    parse_schedule_id,
+    read_message,
+    show_schedule,
+)
+from chalicelib.wiring import services
+
+if TYPE_CHECKING:
+    from chalicelib.schedules.service import Schedules
+
+routes = Blueprint(__name__)
+
+AUTHORIZER = authorizer_for(*authorization())
+_AROUND = 4_096
+"""What a body may have besides the parameters."""
+
+
+@routes.route("/schedules", methods=["GET"], cors=CORS, authorizer=AUTHORIZER)
+@answering
+def list_schedules() -> Response:
+    """Schedules by id, page by page."""
+    _caller()
+    page = _schedules().page(*parse_page(routes.current_request.query_params or {}))
+    now = services().outside.now()
+    shown = [show_schedule(schedule, now) for schedule in page.schedules]
+    return answer({"schedules": shown, "next": page.after})
+
+
+@routes.route("/schedules/{schedule_id}", methods=["GET"], cors=CORS, authorizer=AUTHORIZER)
+@answering
+def get_schedule(schedule_id: str) -> Response:
+    """A schedule as it is now."""
+    _caller()
+    return _render(_schedules().get(parse_schedule_id(schedule_id)))
+
+
+@routes.route("/schedules/{schedule_id}", methods=["PUT"], cors=CORS, authorizer=AUTHORIZER)
+@answering
+def put_schedule(schedule_id: str) -> Response:
+    """Make a schedule, or put it in the place of one."""
+    request, caller = routes.current_request, _operator()
+    wanted = parse_schedule(
+        schedule_id,
+        json_body(request.raw_body, MAX_PARAMETERS_BYTES + _AROUND),
+        owner=caller.owner,
+        callback_base_url=base_url(request),
+        now=services().outside.now(),
+    )
+    written, is_new = _schedules().put(wanted)
+    return _render(written, 201 if is_new else 200)
+
+
+@routes.route("/schedules/{schedule_id}", methods=["DELETE"], cors=CORS, authorizer=AUTHORIZER)
+@answering
+def delete_schedule(schedule_id: str) -> Response:
+    """Take a schedule away; what it asked for runs on."""
+    _operator()
+    _schedules().delete(parse_schedule_id(schedule_id))
+    return answer({})
+
+
+@routes.route("/schedules/{schedule_id}/pause", methods=["POST"], cors=CORS, authorizer=AUTHORIZER)
+@answering
+def pause_schedule(schedule_id: str) -> Response:
+    """Plan nothing until it is resumed."""
+    _operator()
+    return _render(_schedules().pause(parse_schedule_id(schedule_id)))
+
+
+@routes.route("/schedules/{schedule_id}/resume", methods=["POST"], cors=CORS, authorizer=AUTHORIZER)
+@answering
+def resume_schedule(schedule_id: str) -> Response:
+    """Plan again, from now on."""
+    _operator()
+    return _render(_schedules().resume(parse_schedule_id(schedule_id)))
+
+
+@routes.route("/schedules/{schedule_id}/run", methods=["POST"], cors=CORS, authorizer=AUTHORIZER)
+@answering
+def run_schedule(schedule_id: str) -> Response:
+    """Run it once now, besides its times."""
+    caller, key = _operator(), parse_idempotency_key(routes.current_request.headers)
+    run = _schedules().run_now(parse_schedule_id(schedule_id), caller, key)
+    waiting = services().jobs.invocations.why_it_waits(run)
+    return answer(show_invocation(run, waiting), 201, {"Location": f"/invocations/{run.id}"})
+
+
+@routes.on_sqs_message(queue=schedules_queue(stage()), batch_size=1, name="fire_schedules")
+def fire_schedules(event: SQSEvent) -> None:
+    """Schedules whose time has come."""
+    for record in event:
+        _schedules().fire(read_message(record.body))
+
+
+def _render(schedule: Schedule, status: int = 200) -> Response:
+    return answer(show_schedule(schedule, services().outside.now()), status)
+
+
+def _schedules() -> "Schedules":
+    return services().jobs.schedules
+
+
+def _operator() -> Caller:
+    caller = _caller()
+    require_operator(caller)
+    return caller
+
+
+def _caller() -> Caller:
+    return caller_of(routes.current_request, services().config)

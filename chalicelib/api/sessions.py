@@ -1,0 +1,119 @@
+"""Sessions over HTTP, from the launch queue and on the clock: parse, call, render."""
+
+import hashlib
+import hmac
+import time
+
+from chalice.app import Blueprint, Response, SQSEvent
+
+from chalicelib.api.http import (
+    CORS,
+    answer,
+    answering,
+    authorizer_for,
+    bearer,
+    caller_of,
+    json_body,
+    own_url,
+)
+from chalicelib.callers import Caller
+from chalicelib.config import MAX_WAIT_SECONDS, authorization, launches_queue, stage
+from chalicelib.errors import NoRouteError
+from chalicelib.sessions.answers import body_of, retry_after, status_of
+from chalicelib.sessions.launch_queue import LaunchAgain, Tend, read_message
+from chalicelib.sessions.model import Reason, Session
+from chalicelib.sessions.requests import parse_callback, parse_dispatch, parse_session_id
+from chalicelib.wiring import services
+
+routes = Blueprint(__name__)
+
+AUTHORIZER = authorizer_for(*authorization())
+
+
+@routes.route("/session", methods=["GET", "POST"], cors=CORS, authorizer=AUTHORIZER)
+@answering
+def dispatch_session() -> Response:
+    """A container of their own for whoever asks."""
+    request = routes.current_request
+    config = services().config
+    dispatch = parse_dispatch(
+        request.query_params or {},
+        request.headers,
+        apps=config.apps,
+        caller=caller_of(request, config),
+        callback_base_url=config.callback_base_url or own_url(request),
+        default_wait_seconds=config.default_wait_seconds,
+        max_wait_seconds=MAX_WAIT_SECONDS,
+    )
+    return _render(services().sessions.dispatch(dispatch))
+
+
+@routes.route("/sessions/{session_id}", methods=["GET"], cors=CORS, authorizer=AUTHORIZER)
+@answering
+def get_session(session_id: str) -> Response:
+    """The session as it is now."""
+    return _render(services().sessions.get(parse_session_id(session_id), _caller()))
+
+
+@routes.route("/sessions/{session_id}", methods=["DELETE"], cors=CORS, authorizer=AUTHORIZER)
+@answering
+def stop_session(session_id: str) -> Response:
+    """Stop the session."""
+    session = services().sessions.get(parse_session_id(session_id), _caller())
+    return _render(services().sessions.stop(session.id, Reason.STOPPED, "its owner asked"))
+
+
+@routes.route("/sessions/{session_id}/events", methods=["POST"])
+@answering
+def hear_container(session_id: str) -> Response:
+    """A container says how it is."""
+    request = routes.current_request
+    key = bearer(request)
+    callback, words = parse_callback(json_body(request.raw_body))
+    services().sessions.hear(parse_session_id(session_id), key, callback, words)
+    return answer({})
+
+
+@routes.route("/route", methods=["GET"])
+@answering
+def find_container() -> Response:
+    """A router asks where the container of a path is: the answer is in X-Usher-Address.
+
+    Id and path come in headers, because URLs end up in logs. nginx may keep the answer until
+    this second is over.
+    """
+    request = routes.current_request
+    expected = services().config.router_key
+    key = hashlib.sha256(bearer(request).encode()).hexdigest()
+    if expected is None or not hmac.compare_digest(key, expected):
+        raise NoRouteError("this key is no router's")
+    session_id = request.headers.get("x-session-id", "")
+    address = services().sessions.locate(session_id, request.headers.get("x-session-path", ""))
+    headers = {"X-Usher-Address": address, "X-Accel-Expires": f"@{int(time.time())}"}
+    return answer({}, headers=headers)
+
+
+@routes.on_sqs_message(queue=launches_queue(stage()), batch_size=1, name="launch_queued")
+def launch_queued(event: SQSEvent) -> None:
+    """The next try for sessions that wait for capacity, and pools that want looking after."""
+    for record in event:
+        match read_message(record.body):
+            case LaunchAgain(session_id, tries):
+                services().launches.launch_later(session_id, tries)
+            case Tend() as message:
+                services().tending.on_message(message)
+
+
+def _render(session: Session) -> Response:
+    status = status_of(session)
+    headers = {}
+    if status == 202:
+        headers = {
+            "Location": f"/sessions/{session.id}",
+            "Retry-After": str(retry_after(session)),
+        }
+    return answer(body_of(session, services().config.session_url_template), status, headers)
+
+
+def _caller() -> Caller:
+    return caller_of(routes.current_request, services().config)

@@ -1,0 +1,281 @@
+"""Schedules as callers, their queue and the sweep see them: load, decide, write on condition, act.
+
+The write comes before the acts: see `chalicelib.schedules.model` for what that is good for.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, Protocol
+
+from chalicelib.callers import Caller
+from chalicelib.config import Config, schedules_queue
+from chalicelib.dynamodb.table import change
+from chalicelib.ecs.task_changes import TaskChange
+from chalicelib.errors import BadRequestError, NotFoundError, UnavailableError
+from chalicelib.jobs.model import Invocation, Priority, planned_id, repeated_id
+from chalicelib.schedules import model as rules
+from chalicelib.schedules.model import Attention, Schedule
+from chalicelib.schedules.requests import Fire, message_of
+from chalicelib.schedules.table import SchedulesPage, SchedulesTable
+from chalicelib.tasks.reconciler import Step
+
+MAX_SKEW_SECONDS = 5
+"""A message that comes so little before its time comes from a clock that is ahead of this one."""
+ATTEMPTS = 12
+
+_log = logging.getLogger("usher.jobs")
+
+
+class Runs(Protocol):
+    """What schedules ask for; see `chalicelib.jobs.service.Invocations`."""
+
+    def draft(
+        self,
+        *,
+        job: str,
+        owner: str,
+        parameters: Any,
+        callback_base_url: str,
+        invocation_id: str | None = None,
+        priority: Priority | None = None,
+        schedule_id: str | None = None,
+        planned_at: float | None = None,
+    ) -> Invocation:
+        """A record that was not written yet. Raises BadRequestError for what does not fit."""
+
+    def accept(self, draft: Invocation) -> Invocation:
+        """Record it, if there is none of this id, and have it launched."""
+
+    def skip(self, draft: Invocation, why: str) -> Invocation:
+        """Record that it is left out, if there is none of this id."""
+
+    def kill(self, invocation_id: str, cause: str) -> Invocation:
+        """End it, wherever it is. Raises NotFoundError."""
+
+    def get_record(self, invocation_id: str) -> Invocation | None:
+        """The record as it is now."""
+
+
+class Wakes(Protocol):
+    """See `chalicelib.jobs.clock.Clock`."""
+
+    def wake_at(
+        self, at: float, message: Mapping[str, Any], queue: str, name: str | None = None
+    ) -> bool:
+        """Have the message in the queue at an instant; whether it will be."""
+
+    def forget(self, name: str) -> None:
+        """Take such a wake away."""
+
+
+class Schedules:
+    """The schedules of one deployment."""
+
+    def __init__(
+        self,
+        *,
+        table: SchedulesTable,
+        invocations: Runs,
+        clock: Wakes,
+        config: Config,
+        now: Callable[[], float],
+    ) -> None:
+        self._table = table
+        self._invocations = invocations
+        self._clock = clock
+        self._config = config
+        self._queue = schedules_queue(config.stage)
+        self._now = now
+
+    # What callers do.
+
+    def put(self, wanted: Schedule) -> tuple[Schedule, bool]:
+        """Make it, or put it in the place of what has its id; and whether it is new.
+
+        Raises BadRequestError when the job would not take it.
+        """
+        self._draft(wanted)
+        for _ in range(ATTEMPTS):
+            before = self._table.get(wanted.id)
+            if before is None:
+                if self._table.put_if_absent(wanted):
+                    return self._arm(wanted), True
+                continue
+            written = self._table.replace(before, rules.edited(before, wanted, self._now()))
+            if written is not None:
+                return self._arm(written), False
+        raise UnavailableError("the schedule is changing too fast", retry_after_seconds=1)
+
+    def get(self, schedule_id: str) -> Schedule:
+        """The schedule as it is now. Raises NotFoundError."""
+        found = self._table.get(schedule_id)
+        if found is None:
+            raise NotFoundError("no such schedule")
+        return found
+
+    def page(self, limit: int, after: str | None) -> SchedulesPage:
+        """Schedules by id."""
+        return self._table.page(limit, after)
+
+    def delete(self, schedule_id: str) -> None:
+        """Take it away; what it asked for runs on. Raises NotFoundError."""
+        self.get(schedule_id)
+        self._table.delete(schedule_id)
+        self._clock.forget(_wake_name(schedule_id))
+
+    def pause(self, schedule_id: str) -> Schedule:
+        """Plan nothing until it is resumed. Raises NotFoundError."""
+        return self._change(schedule_id, rules.paused)
+
+    def resume(self, schedule_id: str) -> Schedule:
+        """Plan again from now on. Raises NotFoundError."""
+        return self._arm(self._change(schedule_id, rules.resumed))
+
+    def run_now(self, schedule_id: str, caller: Caller, idempotency_key: str | None) -> Invocation:
+        """Run it once besides its times, paused or not. Raises NotFoundError, BadRequestError.
+
+        The same key again gives the same run.
+        """
+        draft = self._draft(self.get(schedule_id))
+        if idempotency_key is not None:
+            scope = f"schedule/{schedule_id}"
+            draft = replace(draft, id=repeated_id(caller.key_scope, scope, idempotency_key))
+        return self._invocations.accept(replace(draft, owner=caller.owner))
+
+    # What time does.
+
+    def fire(self, message: Fire) -> None:
+        """A schedule may be due. Messages may come late, early, twice, or for what has changed."""
+        now = self._now()
+        if 0 < message.planned_at - now <= MAX_SKEW_SECONDS:
+            now = message.planned_at
+        self._fire(message.schedule_id, now)
+
+    def look(self) -> "SchedulesLook":
+        """What a crash or a lost message left undone; see `chalicelib.tasks.reconciler.Room`."""
+        now = self._now()
+        seen = [(schedule, rules.attention(schedule, now)) for schedule in self._table.all()]
+        return SchedulesLook(self, [(s, found) for s, found in seen if found is not None])
+
+    def attend(self, schedule: Schedule, found: Attention) -> None:
+        """Do what the sweep found to do."""
+        match found:
+            case Attention.ARM:
+                self._arm(schedule)
+            case Attention.CARRY_OUT | Attention.FIRE:
+                self._fire(schedule.id, self._now())
+
+    def _fire(self, schedule_id: str, now: float) -> None:
+        for _ in range(ATTEMPTS):
+            seen = self._table.get(schedule_id)
+            if seen is None:
+                return
+            if seen.pending is not None:
+                self._carry_out(seen)
+                continue
+            decision = rules.plan_firing(seen, now, self._is_live(seen.last_invocation))
+            if decision is None:
+                self._arm(seen)
+                return
+            run_id = planned_id(seen.id, decision.run_at or 0)
+            decided = self._table.replace(seen, rules.decided(seen, decision, run_id, now))
+            if decided is not None:
+                self._carry_out(decided)
+                return
+        raise UnavailableError("the schedule is changing too fast", retry_after_seconds=1)
+
+    def _is_live(self, invocation_id: str | None) -> bool:
+        found = None if invocation_id is None else self._invocations.get_record(invocation_id)
+        return found is not None and not found.has_ended
+
+    def _carry_out(self, schedule: Schedule) -> None:
+        """Do what was decided, all of which may be done twice, and note that it is done."""
+        pending, trouble = schedule.pending, None
+        if pending is None:
+            return
+        try:
+            for skipped in pending.skipped:
+                draft = self._draft(schedule, skipped.planned_at)
+                self._invocations.skip(draft, skipped.why)
+            if pending.run_at is not None:
+                draft = self._draft(schedule, pending.run_at)
+                if pending.kill is not None:
+                    self._kill(pending.kill, draft.id)
+                self._invocations.accept(draft)
+        except BadRequestError as error:  # the job is gone, or takes other parameters by now
+            trouble = str(error)
+            _log.warning("schedule %s cannot run: %s", schedule.id, error)
+        done = rules.carried_out(schedule, trouble, self._now())
+        self._table.replace(schedule, self._woken(done))  # lost, somebody else did it as well
+
+    def _kill(self, invocation_id: str, by: str) -> None:
+        try:
+            self._invocations.kill(invocation_id, f"its schedule's next run, {by}, takes its place")
+        except NotFoundError:
+            _log.info("invocation %s is forgotten already", invocation_id)
+
+    def _draft(self, schedule: Schedule, planned_at: float | None = None) -> Invocation:
+        return self._invocations.draft(
+            job=schedule.job,
+            owner=schedule.owner,
+            parameters=schedule.parameters,
+            callback_base_url=self._config.callback_base_url or schedule.callback_base_url,
+            invocation_id=None if planned_at is None else planned_id(schedule.id, planned_at),
+            priority=schedule.priority,
+            schedule_id=schedule.id,
+            planned_at=planned_at,
+        )
+
+    def _arm(self, schedule: Schedule) -> Schedule:
+        """Have it fired when it is due next, and note for when; harmless when it is."""
+        armed = schedule if schedule.pending is not None else self._woken(schedule)
+        if armed is schedule:
+            return schedule
+        # Lost, it is armed by whoever changed it.
+        return self._table.replace(schedule, armed) or schedule
+
+    def _woken(self, schedule: Schedule) -> Schedule:
+        """The schedule with a message under way for its next instant, if there can be one."""
+        at = rules.next_planned(schedule)
+        if at is None or at == schedule.armed_for:
+            return schedule
+        message = message_of(schedule.id, at)
+        if not self._clock.wake_at(at, message, self._queue, _wake_name(schedule.id)):
+            return schedule
+        return replace(schedule, armed_for=at)
+
+    def _change(self, schedule_id: str, decide: Callable[[Schedule, float], Schedule]) -> Schedule:
+        now = self._now()
+        changed = change(
+            lambda: self._table.get(schedule_id),
+            lambda before: decide(before, now),
+            self._table.replace,
+        )
+        if changed is None:
+            raise NotFoundError("no such schedule")
+        return changed[1]
+
+
+class SchedulesLook:
+    """What was seen of the schedules; see `chalicelib.tasks.reconciler.Look`."""
+
+    def __init__(self, schedules: Schedules, found: list[tuple[Schedule, Attention]]) -> None:
+        self._schedules = schedules
+        self._found = found
+
+    @property
+    def task_arns(self) -> list[str]:
+        """Schedules have no tasks."""
+        return []
+
+    def steps(self, tasks: Mapping[str, TaskChange], taken: Counter[str]) -> Iterator[Step]:  # noqa: ARG002 - as all rooms are asked
+        """What to do about each that wants it."""
+        for schedule, found in self._found:
+            yield f"Schedule_{found}", partial(self._schedules.attend, schedule, found)
+
+
+def _wake_name(schedule_id: str) -> str:
+    return f"schedule-{schedule_id}"

@@ -1,0 +1,69 @@
+"""Schedules in the table of jobs. Every write is conditional; a lost condition is a result."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from chalicelib.dynamodb.table import Table
+from chalicelib.dynamodb.wire import wire
+from chalicelib.schedules.items import ALL, from_item, schedule_key, to_item
+from chalicelib.schedules.model import Schedule
+
+INDEX, KEY = "schedules", "schedules"
+
+
+@dataclass(frozen=True)
+class SchedulesPage:
+    """Schedules by id, and the last id of this page if there are more."""
+
+    schedules: tuple[Schedule, ...]
+    after: str | None
+
+
+class SchedulesTable:
+    """The schedules, through a boto3 DynamoDB client."""
+
+    def __init__(self, dynamodb: Any, name: str) -> None:
+        self._items = Table(dynamodb, name)
+
+    def get(self, schedule_id: str) -> Schedule | None:
+        """The record as it is now (a consistent read)."""
+        item = self._items.get(schedule_key(schedule_id))
+        return from_item(item) if item else None
+
+    def put_if_absent(self, schedule: Schedule) -> bool:
+        """Write a new one; False where there is one of this id."""
+        return self._items.put(to_item(schedule), None)
+
+    def replace(self, before: Schedule, after: Schedule) -> Schedule | None:
+        """Write `after` where the record is still `before`, and return it one version on; None
+        when it has moved on, or is gone.
+        """
+        written = replace(after, version=before.version + 1)
+        return written if self._items.put(to_item(written), before.version) else None
+
+    def delete(self, schedule_id: str) -> None:
+        """Take it away, if it is there."""
+        self._items.delete(schedule_key(schedule_id))
+
+    def page(self, limit: int, after: str | None) -> SchedulesPage:
+        """At most `limit` of them, by id, after one."""
+        more: dict[str, Any] = {"Limit": limit}
+        if after is not None:
+            more["ExclusiveStartKey"] = wire({KEY: ALL, "id": schedule_key(after)})
+        answer = self._items.page(INDEX, KEY, ALL, **more)
+        ids = [item["id"]["S"] for item in answer["Items"]]
+        items = self._items.get_all(ids)
+        found = tuple(from_item(items[item_id]) for item_id in ids if item_id in items)
+        is_last = "LastEvaluatedKey" not in answer or not found
+        return SchedulesPage(found, None if is_last else found[-1].id)
+
+    def all(self) -> Iterator[Schedule]:
+        """All of them, page by page."""
+        after: str | None = None
+        while True:
+            page = self.page(100, after)
+            yield from page.schedules
+            if page.after is None:
+                return
+            after = page.after

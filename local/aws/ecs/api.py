@@ -1,0 +1,64 @@
+"""The ECS API over the engine: parameters in, the reply's JSON out, errors as boto3 knows them.
+
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Operations.html
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from local.aws.ecs.buckets import Buckets, Limits
+from local.aws.ecs.clusters import Clusters
+from local.aws.ecs.definition_actions import DefinitionActions
+from local.aws.ecs.engine import Engine
+from local.aws.ecs.errors import EcsApiError, throttled
+from local.aws.ecs.instance_actions import InstanceActions
+from local.aws.ecs.tag_actions import TagActions
+from local.aws.ecs.task_actions import TaskActions
+from local.aws.ecs.task_definitions import TaskDefinitions
+
+__all__ = ["EcsApi", "EcsApiError", "Limits"]
+
+
+class EcsApi:
+    """Thread-safe. `limits` are the request rates; `monotonic` is the clock they go by."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        limits: Limits | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._lock = threading.Lock()
+        self._monotonic = monotonic
+        self._buckets = Buckets(limits or Limits(), monotonic())
+        definitions = TaskDefinitions(engine.arns, engine.health_interval_floor_seconds)
+        clusters = Clusters(engine)
+        self._actions = {
+            **clusters.actions,
+            **DefinitionActions(definitions, engine.clock).actions,
+            **TaskActions(engine, clusters, definitions).actions,
+            **InstanceActions(engine, clusters).actions,
+            **TagActions(engine, clusters, definitions).actions,
+        }
+
+    @property
+    def actions(self) -> frozenset[str]:
+        """The names of the actions it knows."""
+        return frozenset(self._actions)
+
+    def call(self, action: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Answer one request. Raises EcsApiError; its `body()` is the error reply."""
+        perform = self._actions.get(action)
+        if perform is None:
+            known = ", ".join(sorted(self._actions))
+            raise EcsApiError(
+                "UnknownOperationException",
+                f"The local engine does not know {action}; it knows {known}.",
+            )
+        with self._lock:
+            if not self._buckets.admit(action, self._monotonic()):
+                raise throttled()
+            return perform(parameters)

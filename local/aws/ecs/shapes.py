@@ -1,0 +1,134 @@
+"""What the API replies and events show of tasks, containers and instances.
+
+Shapes: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Task.html and
+API_ContainerInstance.html. Instants are seconds since the epoch, as the JSON protocol has them.
+"""
+
+from typing import Any
+
+from local.aws.ecs.model import Container, Task
+from local.aws.ecs.placement import Instance
+from local.hosts.base import PortMapping
+
+AGENT_VERSION = "local"
+
+
+def show_task(task: Task, *, with_tags: bool = False) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "attachments": [],
+        "attributes": [],
+        "availabilityZone": task.availability_zone,
+        "capacityProviderName": task.capacity_provider,
+        "clusterArn": task.cluster_arn,
+        "connectivity": "CONNECTED",
+        "connectivityAt": task.created_at,
+        "containerInstanceArn": task.instance_arn,
+        "containers": [_show_container(container, task) for container in task.containers],
+        "cpu": task.cpu,
+        "createdAt": task.created_at,
+        "desiredStatus": task.desired_status.value,
+        "enableExecuteCommand": task.enable_execute_command,
+        "executionStoppedAt": task.execution_stopped_at,
+        "group": task.group,
+        "healthStatus": task.health.value,
+        "lastStatus": task.last_status.value,
+        "launchType": None if task.capacity_provider else "EC2",
+        "memory": task.memory,
+        "overrides": task.overrides,
+        "pullStartedAt": task.pull_started_at,
+        "pullStoppedAt": task.pull_stopped_at,
+        "startedAt": task.started_at,
+        "startedBy": task.started_by,
+        "stopCode": task.stop_code.value if task.stop_code else None,
+        "stoppedAt": task.stopped_at,
+        "stoppedReason": task.stopped_reason,
+        "stoppingAt": task.stopping_at,
+        "tags": show_tags(task.tags) if with_tags else [],
+        "taskArn": task.arn,
+        "taskDefinitionArn": task.definition_arn,
+        "version": task.version,
+    }
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+def _show_container(container: Container, task: Task) -> dict[str, Any]:
+    started = container.runtime_id is not None
+    shown: dict[str, Any] = {
+        "containerArn": container.arn,
+        "taskArn": task.arn,
+        "name": container.name,
+        "image": container.image,
+        "runtimeId": container.runtime_id,
+        "lastStatus": container.last_status.value,
+        "exitCode": container.exit_code,
+        "reason": container.reason,
+        "networkBindings": [_show_binding(port) for port in container.ports if started],
+        "networkInterfaces": [],
+        "healthStatus": container.health.value,
+        "cpu": str(container.cpu),
+        "memory": None if container.memory is None else str(container.memory),
+        "memoryReservation": (
+            None if container.memory_reservation is None else str(container.memory_reservation)
+        ),
+    }
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+def _show_binding(port: PortMapping) -> dict[str, Any]:
+    return {
+        "bindIP": "0.0.0.0",
+        "containerPort": port.container_port,
+        "hostPort": port.host_port,
+        "protocol": port.protocol,
+    }
+
+
+def show_instance(instance: Instance, *, with_tags: bool = False) -> dict[str, Any]:
+    registered = (instance.cpu, instance.memory, ())
+    remaining = (instance.free_cpu, instance.free_memory, sorted(instance.used_ports))
+    return {
+        "containerInstanceArn": instance.arn,
+        "ec2InstanceId": instance.ec2_instance_id,
+        "version": instance.version,
+        "versionInfo": {"agentVersion": AGENT_VERSION},
+        "remainingResources": _show_resources(*remaining),
+        "registeredResources": _show_resources(*registered),
+        "status": instance.status,
+        "agentConnected": instance.agent_connected,
+        "runningTasksCount": instance.running_tasks,
+        "pendingTasksCount": instance.pending_tasks,
+        "attributes": [
+            {"name": name, "value": value} for name, value in instance.attributes.items()
+        ],
+        "registeredAt": instance.registered_at,
+        "attachments": [],
+        "tags": show_tags(instance.tags) if with_tags else [],
+    }
+
+
+def _show_resources(cpu: int, memory: int, ports: Any) -> list[dict[str, Any]]:
+    """PORTS and PORTS_UDP list what is taken; the first five are those every instance keeps."""
+    kept = ["22", "2375", "2376", "51678", "51679"]
+    tcp = kept + [str(port) for port, protocol in ports if protocol == "tcp"]
+    udp = [str(port) for port, protocol in ports if protocol == "udp"]
+    return [
+        _show_integer("CPU", cpu),
+        _show_integer("MEMORY", memory),
+        {"name": "PORTS", "type": "STRINGSET", **_NUMBERS, "stringSetValue": tcp},
+        {"name": "PORTS_UDP", "type": "STRINGSET", **_NUMBERS, "stringSetValue": udp},
+    ]
+
+
+_NUMBERS = {"doubleValue": 0.0, "longValue": 0, "integerValue": 0}
+
+
+def _show_integer(name: str, value: int) -> dict[str, Any]:
+    return {"name": name, "type": "INTEGER", **_NUMBERS, "integerValue": value}
+
+
+def show_tags(tags: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
+    return [{"key": key, "value": value} for key, value in tags]
+
+
+def read_tags(tags: list[dict[str, str]] | None) -> tuple[tuple[str, str], ...]:
+    return tuple((tag.get("key", ""), tag.get("value", "")) for tag in tags or [])

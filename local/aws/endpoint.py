@@ -1,0 +1,209 @@
+"""The AWS endpoint: one loopback port for all services, `/_local/*`, and what tasks are told.
+
+ECS, Kinesis and a few more go to this project's own, EC2's DescribeInstances to the hosts, all else
+to moto. Connections are kept alive, each answer leaves in one segment.
+"""
+
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Protocol
+from urllib.parse import parse_qs
+
+from local.aws.ec2 import describe_instances
+from local.aws.ecs.errors import EcsApiError
+from local.aws.ecs.metadata import PATH
+from local.aws.faults import Faults, Kind
+from local.aws.kinesis.api import KinesisApi
+from local.aws.kinesis.errors import KinesisError
+from local.aws.kinesis.switches import Switches
+from local.aws.moto.calls import Moto
+from local.aws.provision import ACCOUNT
+from local.aws.wire import (
+    Answer,
+    Call,
+    Request,
+    error_answer,
+    identify,
+    json_answer,
+)
+from local.functions.triggers.events import put_events
+
+OBSERVER = "usher-observer"
+"""In the User-Agent of clients that stand for AWS's own insides or watch a test: their calls are
+neither counted nor hit by faults."""
+
+log = logging.getLogger(__name__)
+
+Service = Callable[[Call, Request], Answer | None]
+"""Answers the calls of one service; None = not this one, moto may know it."""
+
+
+class Ecs(Protocol):
+    """What this endpoint needs of the ECS API; implemented by `local.aws.ecs.api.EcsApi`."""
+
+    def call(self, action: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Carry out one action. Raises EcsApiError."""
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """What this endpoint needs to know of the engine's hosts and tasks."""
+
+    instance_address: Callable[[str], str | None]
+    """EC2 instance id to public IP; None for an instance that is no host."""
+    task_role: Callable[[str], str | None]
+    """Task id to the ARN of its role; None for a task that does not live or has no role."""
+    metadata: Callable[[Sequence[str]], dict[str, Any] | None]
+    """The words behind /v4/ to what a container is told of its task; None = there is none."""
+
+
+class Endpoint:
+    """Answers requests; knows nothing of sockets. Thread-safe."""
+
+    def __init__(
+        self,
+        *,
+        moto: Moto,
+        ecs: Ecs,
+        hosts: Hosts,
+        faults: Faults,
+        control: Callable[[Request], Answer],
+        publish: Callable[[Mapping[str, Any]], None],
+        region: str,
+        kinesis: KinesisApi | None = None,
+        services: Mapping[str, Service] | None = None,
+    ) -> None:
+        """`services` are further ones of this project's own, by boto3's names."""
+        self._moto = moto
+        self._ecs = ecs
+        self._kinesis = kinesis or KinesisApi(region, ACCOUNT, Switches())
+        self._services: dict[str, Service] = {
+            "ecs": self._ecs_answer,
+            "kinesis": self._kinesis_answer,
+            **(services or {}),
+        }
+        self._hosts = hosts
+        self._faults = faults
+        self._control = control
+        self._publish = publish
+        self._region = region
+        self._calls: Counter[str] = Counter()
+        self._lock = Lock()
+
+    @property
+    def calls(self) -> dict[str, int]:
+        """How often each AWS call was made, observers apart."""
+        with self._lock:
+            return dict(self._calls)
+
+    def answer(self, request: Request) -> Answer | None:
+        """The answer; None = cut the connection without one.
+
+        What a web page sent is refused: a page that a developer happens to have open must not
+        reach the cloud on the same machine.
+        """
+        if "origin" in request.headers or "sec-fetch-site" in request.headers:
+            return json_answer({"message": "not for web pages"}, 403)
+        beside = self._beside_aws(request)
+        if beside is not None:
+            return beside
+        call = identify(request)
+        if OBSERVER in request.headers.get("user-agent", ""):
+            return self._carry_out(call, request)
+        with self._lock:
+            self._calls[str(call)] += 1
+        faults = {fault.kind: fault for fault in self._faults.for_call(str(call))}
+        if delay := faults.get(Kind.DELAY):
+            time.sleep(delay.seconds)
+        if failure := faults.get(Kind.FAIL_BEFORE):
+            return error_answer(call, failure.error, "injected by a fault switch", failure.status)
+        answer = self._carry_out(call, request)
+        return None if Kind.LOSE_REPLY in faults else answer
+
+    def _beside_aws(self, request: Request) -> Answer | None:
+        """The answer to what is no call of AWS's API; None for one that is."""
+        if request.path.startswith("/_local/"):
+            return self._control(request)
+        if request.path.startswith("/v2/credentials/"):
+            return self._credentials(request.path.removeprefix("/v2/credentials/"))
+        if request.path.startswith(PATH):
+            return self._metadata(request.path.removeprefix(PATH))
+        return None
+
+    def _carry_out(self, call: Call, request: Request) -> Answer:
+        try:
+            own = self._services.get(call.service)
+            answer = own(call, request) if own is not None else None
+            if answer is not None:
+                return answer
+            if call.service == "ec2" and call.action == "DescribeInstances":
+                found = describe_instances(
+                    parse_qs(request.body.decode()), self._hosts.instance_address, self._region
+                )
+                if found is not None:
+                    return found
+            answer = self._moto.call(call, request)
+            if call.service == "events" and call.action == "PutEvents" and answer.status == 200:
+                for event in put_events(request.body, answer.body, self._region, ACCOUNT):
+                    self._publish(event)
+            return answer
+        except NotImplementedError as error:
+            return error_answer(call, "NotImplemented", f"{call}: {error}", 501)
+        except Exception as error:  # a bug behind this endpoint is an answer, as it is on AWS
+            log.exception("%s failed", call)
+            return error_answer(call, "InternalFailure", f"{call}: {error!r}", 500)
+
+    def _kinesis_answer(self, call: Call, request: Request) -> Answer:
+        if "json" not in request.headers.get("content-type", ""):
+            return error_answer(call, "UnsupportedProtocol", "Kinesis speaks JSON here", 415)
+        try:
+            parameters = json.loads(request.body or b"{}")
+        except ValueError:
+            return error_answer(call, "SerializationException", "the body is not JSON", 400)
+        is_observer = OBSERVER in request.headers.get("user-agent", "")
+        try:
+            return json_answer(self._kinesis.call(call.action, parameters, is_observer=is_observer))
+        except KinesisError as error:
+            return error_answer(call, error.code, error.message, error.status)
+
+    def _ecs_answer(self, call: Call, request: Request) -> Answer:
+        if not request.target:
+            return error_answer(call, "UnsupportedProtocol", "ECS speaks AWS JSON 1.1 here", 415)
+        try:
+            parameters = json.loads(request.body or b"{}")
+        except ValueError:
+            return error_answer(call, "SerializationException", "the body is not JSON", 400)
+        try:
+            return json_answer(self._ecs.call(call.action, parameters))
+        except EcsApiError as error:
+            return error_answer(call, error.code, error.message, error.status)
+
+    def _metadata(self, path: str) -> Answer:
+        """What the ECS agent answers to a container; see ECS_CONTAINER_METADATA_URI_V4."""
+        found = self._hosts.metadata(path.strip("/").split("/"))
+        if found is None:
+            return json_answer({"message": "no task has this id"}, 404, "application/json")
+        return json_answer(found, content_type="application/json")
+
+    def _credentials(self, task_id: str) -> Answer:
+        """What the ECS agent answers to a task; see AWS_CONTAINER_CREDENTIALS_FULL_URI."""
+        role = self._hosts.task_role(task_id)
+        if role is None:
+            message = "no live task with a role has this id"
+            return json_answer({"code": "NoIdInRequest", "message": message}, 400)
+        expires = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 6 * 3600))
+        return json_answer(
+            {
+                "RoleArn": role,
+                "AccessKeyId": f"ASIA{task_id.upper().replace('-', '')[:16]:0<16}",
+                "SecretAccessKey": f"local-{task_id}",
+                "Token": f"local-{task_id}",
+                "Expiration": expires,
+            },
+            content_type="application/json",
+        )

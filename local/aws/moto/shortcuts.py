@@ -1,0 +1,109 @@
+"""Shortcuts through moto, through the seams that it offers. They change no answer.
+
+- `method_names_from_class` inspects a handler class anew for each call; here once for each class.
+- DynamoDB's answers are nested `{"S": "…"}`, of a shape with ten members. moto makes plain values
+  of its own ones first and then looks for each of the ten under up to eight aliases, which takes
+  three quarters of a GetItem. Here an item is written at once as it goes over the wire, and the
+  serializer lets that pass.
+- SQS waits inside moto for up to 20 seconds, so no lock may be held around it. Here the queues
+  wait on the very lock that guards them, which lets go of it meanwhile.
+- Tables: see `local.aws.dynamodb.tables`.
+"""
+
+import base64
+from functools import cache, partial
+from threading import Condition, RLock
+from typing import Any
+
+from moto.core import responses
+from moto.core.serialize import SERVICE_SPECIFIC_SERIALIZERS, JSONSerializer
+from moto.dynamodb import responses as dynamodb
+from moto.dynamodb.models.dynamo_type import DynamoType, LimitedSizeDict
+from moto.dynamodb.models.utilities import dynamo_to_dict
+from moto.sqs import models as sqs
+
+from local.aws.dynamodb import tables as moto_tables
+
+QUEUE_LOCK = RLock()
+"""To be held for each call of SQS; let go of while the call waits for messages."""
+
+_SHAPE = "AttributeValue"
+
+
+class Written(dict[str, Any]):
+    """A value, or the attributes of an item, as they go over the wire."""
+
+
+class AttributeValues(JSONSerializer):  # type: ignore[misc]
+    """Writes DynamoDB's answers.
+
+    A plain dict whose keys all are members of its shape cannot hold anything under an alias.
+    """
+
+    def _serialize_type_map(self, serialized: Any, value: Any, shape: Any, key: str) -> None:
+        if type(value) is Written:
+            self._default_serialize(serialized, value, shape, key)
+        else:
+            super()._serialize_type_map(serialized, value, shape, key)
+
+    def _serialize_type_structure(self, serialized: Any, value: Any, shape: Any, key: str) -> None:
+        if type(value) is Written:
+            self._default_serialize(serialized, value, shape, key)
+            return
+        if not (shape.name == _SHAPE and key and type(value) is dict):
+            super()._serialize_type_structure(serialized, value, shape, key)
+            return
+        members = shape.members
+        if not value.keys() <= members.keys():
+            super()._serialize_type_structure(serialized, value, shape, key)
+            return
+        wrapper = self.MAP_TYPE()
+        for name, content in value.items():
+            if content is not None:
+                self._serialize(wrapper, content, members[name], name)
+        self._default_serialize(serialized, wrapper, shape, key)
+
+
+def write_values(result: Any) -> Any:
+    """The result with each of moto's own values as it goes over the wire."""
+    kind = type(result)
+    if kind is dict:
+        return {name: write_values(value) for name, value in result.items()}
+    if kind is list:
+        return [write_values(value) for value in result]
+    if kind is DynamoType:
+        return Written(_write(result))
+    if kind is LimitedSizeDict and all(type(value) is DynamoType for value in result.values()):
+        return Written({name: _write(value) for name, value in result.items()})
+    return dynamo_to_dict(result)
+
+
+def _write(typed: DynamoType) -> dict[str, Any]:
+    value = typed.value
+    match typed.type:
+        case "L":
+            value = [_write(inner) for inner in value]
+        case "M":
+            value = {name: _write(inner) for name, inner in value.items()}
+        case "B":
+            value = _binary(value)
+        case "BS":
+            value = [_binary(inner) for inner in value]
+    return {typed.type: value}
+
+
+def _binary(value: str | bytes) -> str:
+    """As base64: moto holds it so after a request, and as bytes after a projection."""
+    plain = base64.b64decode(value) if isinstance(value, str) else value
+    return base64.b64encode(plain).decode()
+
+
+def take() -> None:
+    """Take the shortcuts from now on, in the whole process. Idempotent."""
+    if dynamodb.dynamo_to_dict is write_values:
+        return
+    responses.method_names_from_class = cache(responses.method_names_from_class)
+    SERVICE_SPECIFIC_SERIALIZERS.setdefault("dynamodb", {})["json"] = AttributeValues
+    dynamodb.dynamo_to_dict = write_values
+    sqs.Condition = partial(Condition, QUEUE_LOCK)
+    moto_tables.take()

@@ -1,0 +1,68 @@
+"""What a run of the local cloud was asked for, and the ports it listens on."""
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.hosts.images import ImageSource
+from local.hosts.machines import LOOPBACK, Size
+
+ROOT = Path(__file__).parents[2]
+STAGE = "local"
+
+DEFAULT_SIZE = Size(hosts=2, cpu_units=4096, memory_mib=8192)
+"""Room for 64 sessions of the default app."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `local up` was asked for."""
+
+    port: int = 8000
+    aws_port: int = 5000
+    runtime: str = "auto"
+    pool: int | None = None
+    feed: str = "demo"
+    rate: float | None = None
+    feed_engine: str = "auto"
+    apps: Path | None = None
+    images: tuple[ImageSource, ...] = ()
+    size: Size = DEFAULT_SIZE
+    start_delay_seconds: float = 0.0
+    throttling: bool = True
+    restart: bool = True
+    logs: Path | None = None
+    project_dir: Path = ROOT
+    template: Path = ROOT / "infra" / "template.yaml"
+    region: str = "us-east-1"
+    access_log: bool = False
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """The listening sockets of a run, bound before anything starts: no port can be lost later."""
+
+    dispatcher: socket.socket
+    invoke: socket.socket
+    aws: socket.socket
+
+    @classmethod
+    def bind(cls, options: Options) -> "Listeners":
+        """Raises OSError with the port in its `filename`."""
+        return cls(_listen(options.port), _listen(0), _listen(options.aws_port))
+
+    def close(self) -> None:
+        """Close all."""
+        for listener in (self.dispatcher, self.invoke, self.aws):
+            listener.close()
+
+
+def _listen(port: int) -> socket.socket:
+    try:
+        return socket.create_server((LOOPBACK, port), backlog=1024)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(port)) from error
+
+
+def port_of(listener: socket.socket) -> int:
+    return int(listener.getsockname()[1])

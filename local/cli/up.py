@@ -1,0 +1,331 @@
+"""`python -m local up`: a whole AWS for this project on one machine, until Ctrl-C.
+
+stdout carries one line, `READY {…}`, when everything answers; all else goes to stderr.
+"""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from local.hosts.images import ImageSource
+from local.leftovers import RunFolder, remove_dead_runs, runs_folder
+from local.stopping import HeardSignals
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_FORCED = 130
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line of `up`."""
+    add = parser.add_argument
+    add(
+        "--port",
+        type=int,
+        default=8000,
+        metavar="P",
+        help="the dispatcher's (default: 8000; 0 = any free one)",
+    )
+    add(
+        "--aws-port",
+        type=int,
+        default=5000,
+        metavar="P",
+        help="that of all AWS services (default: 5000)",
+    )
+    add(
+        "--runtime",
+        choices=("auto", "docker", "process"),
+        default="auto",
+        help="what containers are (default: Docker's where an Engine answers, else processes)",
+    )
+    add(
+        "--pool",
+        type=int,
+        metavar="N",
+        help="keep at least N containers of the default app warm; READY waits up to 20 s for them. "
+        "What has a rate, as what fills pools has, runs once at the start, then at its rate",
+    )
+    add(
+        "--feed",
+        type=feed_source,
+        default="demo",
+        metavar="WHAT",
+        help="what flows through the stream: demo (default), none, or a file of JSON lines",
+    )
+    add(
+        "--rate",
+        type=float,
+        metavar="R",
+        help="records a second of --feed (default: 20 for demo, no limit for a file)",
+    )
+    add(
+        "--feed-engine",
+        choices=("auto", "redis", "direct"),
+        default="auto",
+        help="how records get to sessions: through a Redis of this run's own, or each session "
+        "reads the stream by itself (default: redis where it is installed)",
+    )
+    add("--apps", type=Path, metavar="FILE", help="apps file (default: chalicelib/apps.toml)")
+    add(
+        "--image",
+        action="append",
+        default=[],
+        type=image_source,
+        metavar="NAME=DIR",
+        help="build image NAME from DIR/Dockerfile; may be repeated",
+    )
+    add("--hosts", type=positive, default=2, metavar="N", help="how many hosts (default: 2)")
+    add(
+        "--host-cpu",
+        type=positive,
+        default=4096,
+        metavar="UNITS",
+        help="of each host, 1024 = one core (default: 4096)",
+    )
+    add(
+        "--host-memory",
+        type=positive,
+        default=8192,
+        metavar="MIB",
+        help="of each host (default: 8192)",
+    )
+    add(
+        "--start-delay",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="let each task wait before it starts, as on a real host",
+    )
+    add("--no-throttling", action="store_true", help="ECS and Kinesis without their rates")
+    add("--no-restart", action="store_true", help="do not replace a dispatcher that died")
+    add("--access-log", action="store_true", help="log the dispatcher's requests")
+    add("--logs", type=Path, metavar="DIR", help="keep the logs there")
+    add(
+        "--project-dir",
+        type=Path,
+        metavar="DIR",
+        help="another Chalice project, with its infra/template.yaml",
+    )
+    add("--json", action="store_true", help="progress as JSON lines instead of text")
+
+
+def image_source(text: str) -> ImageSource:
+    """The value of --image."""
+    name, equals, folder = text.partition("=")
+    context = Path(folder).resolve()
+    if not name or not equals or not (context / "Dockerfile").is_file():
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=DIR with a Dockerfile in DIR")
+    return ImageSource(name=name, dockerfile=context / "Dockerfile", context=context)
+
+
+def feed_source(text: str) -> str:
+    """The value of --feed."""
+    if text not in {"demo", "none"} and not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"{text!r} is neither demo, none nor a file")
+    return text
+
+
+def positive(text: str) -> int:
+    """A whole number of at least one; ValueError otherwise."""
+    if int(text) < 1:
+        raise ValueError(text)
+    return int(text)
+
+
+class Signals:
+    """SIGINT, SIGTERM and SIGHUP: the first asks for the end, the second insists on it.
+
+    The first only sets `stop`, which the start looks at between its steps: an exception out of
+    nowhere could leave a process behind that nobody knows of yet.
+    """
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+
+    def install(self) -> None:
+        """Take the signals from now on."""
+        HeardSignals((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), self._on_signal)
+
+    def _on_signal(self, _number: int) -> None:
+        if self.stop.is_set():
+            print("forced to stop: the next start removes what is left", file=sys.stderr)
+            sys.stderr.flush()
+            os._exit(EXIT_FORCED)
+        self.stop.set()
+
+
+class Say:
+    """Progress for people, on stderr."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._started = time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        seconds = time.monotonic() - self._started
+        if self._as_json:
+            line = json.dumps({"seconds": round(seconds, 3), "message": text})
+        else:
+            line = f"{seconds:6.2f}  {text}"
+        print(line, file=sys.stderr, flush=True)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run until a signal. 0: ended on request, 1: could not start, 2: wrong usage."""
+    say = Say(as_json=arguments.json)
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="        %(message)s")
+    signals = Signals()
+    signals.install()
+    # Importing takes longer than anything else, and Ctrl-C should be heard meanwhile.
+    from local.cli.options import Listeners
+    from local.cloud import Cloud, StopRequestedError
+    from local.hosts.programs import RUN_VARIABLE
+
+    options = _options(arguments)
+    try:
+        listeners = Listeners.bind(options)
+    except OSError as error:
+        print(
+            f"port {error.filename} is in use or not allowed ({error.strerror}); "
+            "choose others with --port and --aws-port, 0 means any free one",
+            file=sys.stderr,
+        )
+        return EXIT_USAGE
+    base = runs_folder()
+    removed = remove_dead_runs(base, _REMOVERS)
+    if removed:
+        say(removed)
+    folder = RunFolder.create(base)
+    if options.logs:
+        options.logs.mkdir(parents=True, exist_ok=True)
+    os.environ[RUN_VARIABLE] = folder.run_id  # whatever is started from here can be found again
+    cloud = Cloud(options, folder, listeners, say, signals.stop)
+    given_up = False
+    try:
+        return _up(cloud, signals.stop, say)
+    except StopRequestedError:
+        given_up = True
+        return 0
+    finally:
+        cloud.close()
+        if given_up:  # what the start was at was not waited for
+            for remove in _REMOVERS.values():
+                remove({"run": folder.run_id, "runtime": options.runtime})
+        folder.remove()
+        say("everything is stopped")
+
+
+def _up(cloud: Any, stop: threading.Event, say: Say) -> int:
+    from chalicelib.errors import ConfigurationError
+    from local.aws.template import TemplateError
+    from local.cloud import NotHealthyError
+    from local.feed.engine import RelayError
+    from local.feed.redis_server import NoRedisError
+    from local.functions.dispatcher_process import DispatcherDiedError
+    from local.hosts.machines import NoRuntimeError
+
+    try:
+        cloud.start()
+    except (
+        ConfigurationError,
+        NoRedisError,
+        NoRuntimeError,
+        TemplateError,
+        NotHealthyError,
+        RelayError,
+    ) as error:
+        print(f"cannot start: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except DispatcherDiedError as error:
+        print(f"the dispatcher did not start; its last words:\n{error}", file=sys.stderr)
+        return EXIT_FAILED
+    cloud.run.tell(**cloud.ready)
+    say(f"logs: {cloud.logs}")
+    print("READY", json.dumps(cloud.ready), flush=True)
+    say(f"open {cloud.ready['page']} in a browser; Ctrl-C stops everything")
+    feeding = _start_feed(cloud, stop)
+    stop.wait()
+    say("stopping; Ctrl-C again to force")
+    if feeding:
+        feeding.join(2.0)
+    return 0
+
+
+def _start_feed(cloud: Any, stop: threading.Event) -> threading.Thread | None:
+    options = cloud.options
+    if options.feed == "none":
+        return None
+    from local.feed.command import DEMO_RATE, feed_lines
+    from local.feed.input import DEMO, open_lines
+    from local.feed.sink import FeedError
+
+    rate = options.rate or (DEMO_RATE if options.feed == DEMO else 0.0)
+
+    def feed() -> None:
+        try:
+            with open_lines(options.feed, stop) as lines:
+                feed_lines(lines, stream=cloud.stream, endpoint=cloud.aws_url, rate=rate, stop=stop)
+        except (FeedError, OSError) as error:
+            if not stop.is_set():
+                log.warning("feed %s: %s", options.feed, error)
+
+    thread = threading.Thread(target=feed, name="feed", daemon=True)
+    thread.start()
+    return thread
+
+
+def _options(arguments: argparse.Namespace) -> Any:
+    from local.cli.options import ROOT, Options
+    from local.hosts.machines import Size
+
+    project_dir = (arguments.project_dir or ROOT).resolve()
+    return Options(
+        port=arguments.port,
+        aws_port=arguments.aws_port,
+        runtime=arguments.runtime,
+        pool=arguments.pool,
+        feed=arguments.feed,
+        rate=arguments.rate,
+        feed_engine=arguments.feed_engine,
+        apps=arguments.apps,
+        images=tuple(arguments.image),
+        size=Size(arguments.hosts, arguments.host_cpu, arguments.host_memory),
+        start_delay_seconds=arguments.start_delay,
+        throttling=not arguments.no_throttling,
+        restart=not arguments.no_restart,
+        logs=arguments.logs and arguments.logs.resolve(),
+        project_dir=project_dir,
+        template=project_dir / "infra" / "template.yaml",
+        region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+        access_log=arguments.access_log,
+    )
+
+
+def _remove_processes(facts: Mapping[str, Any]) -> int:
+    from local.hosts.process import remove_leftovers
+
+    return remove_leftovers([facts["run"]])
+
+
+def _remove_containers(facts: Mapping[str, Any]) -> int | None:
+    if facts.get("runtime") == "process":
+        return 0
+    from local.hosts.docker import docker_available, remove_leftovers
+
+    if docker_available():
+        return None if facts.get("runtime") == "docker" else 0
+    return len(remove_leftovers(lambda run_id: run_id == facts["run"]))
+
+
+_REMOVERS = {"processes": _remove_processes, "sets of containers": _remove_containers}

@@ -1,0 +1,131 @@
+"""How the records of the stream get to the sessions of a run: through a Redis of the run's own
+that the relay writes to, or by every session's own reading of the stream.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from local.aws.provision import ACCOUNT
+from local.cli.options import ROOT, Options
+from local.feed.redis_server import NoRedisError, RedisServer, find_program
+from local.functions.triggers.delivery import Invoker
+from local.functions.triggers.schedules import scheduled_event
+from local.hosts.machines import LOOPBACK
+
+KEEP_FEED_WHOLE = "keep_feed_whole"
+"""The function of chalicelib/api/feed.py that begins a feed, and refills it."""
+
+
+class FeedEngine(StrEnum):
+    """The two ways."""
+
+    REDIS = "redis"
+    DIRECT = "direct"
+
+
+class RelayError(Exception):
+    """The relay does not do its work; the message is its own."""
+
+
+def choose_engine(options: Options) -> FeedEngine:
+    """What `--feed-engine` comes to on this machine. Raises NoRedisError where Redis was asked
+    for and cannot be had.
+    """
+    if options.feed_engine == FeedEngine.DIRECT:
+        return FeedEngine.DIRECT
+    problem = _problem(options)
+    if problem is None:
+        return FeedEngine.REDIS
+    if options.feed_engine == FeedEngine.REDIS:
+        raise NoRedisError(problem)
+    return FeedEngine.DIRECT
+
+
+def _problem(options: Options) -> str | None:
+    if options.project_dir != ROOT:
+        return "another project than this one has no relay"
+    if find_program() is None:
+        return "neither valkey-server nor redis-server is installed"
+    if find_spec("redis") is None:
+        return "the Python package redis is missing: install requirements.txt"
+    return None
+
+
+class Feed:
+    """The feed of one run. `start` once, then `close` once."""
+
+    def __init__(self, options: Options, stream: str, logs: Path, run_id: str) -> None:
+        self._options = options
+        self._stream = stream
+        self._logs = logs
+        self._run_id = run_id
+        self._redis: RedisServer | None = None
+
+    def start(self) -> None:
+        """Start what it needs. Raises NoRedisError."""
+        if choose_engine(self._options) is FeedEngine.REDIS:
+            self._redis = RedisServer(self._logs, {"USHER_LOCAL_RUN": self._run_id})
+            self._redis.start()
+
+    @property
+    def engine(self) -> FeedEngine:
+        """Which one it is, once it was started."""
+        return FeedEngine.REDIS if self._redis else FeedEngine.DIRECT
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Ports on loopback that containers must reach for it."""
+        return (self._redis.port,) if self._redis else ()
+
+    def url(self, addresses: Mapping[int, str]) -> str:
+        """FEED_URL; `addresses` as `local.hosts.machines.Machines` has them."""
+        if self._redis is None:
+            return f"kinesis://{self._stream}"
+        return self._redis.url(addresses[self._redis.port], self._stream)
+
+    @property
+    def relay_url(self) -> str:
+        """FEED_RELAY_URL: the relay is no container, and need not find a way back to loopback."""
+        if self._redis is None:
+            return ""
+        return self._redis.url(f"{LOOPBACK}:{self._redis.port}", self._stream)
+
+    def begin(self, invoker: Invoker, region: str) -> None:
+        """Let the relay begin now, not with the first record: what is wrong shows here.
+
+        Raises RelayError, UnreachableError.
+        """
+        if self._redis is None:
+            return
+        event = scheduled_event(KEEP_FEED_WHOLE, datetime.now(UTC), region, ACCOUNT)
+        outcome = invoker.invoke(KEEP_FEED_WHOLE, event)
+        if outcome.error:
+            raise RelayError(f"the relay does not work: {outcome.payload}")
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """For `GET /_local/state`."""
+        if self._redis is None:
+            return {"engine": self.engine}
+        return {
+            "engine": self.engine,
+            "redis": {"pid": self._redis.pid, "restarts": self._redis.restarts},
+        }
+
+    def kill_redis(self) -> None:
+        """Kill Redis as a crash would, with all its data; another one takes its place.
+
+        Raises KeyError when there is none.
+        """
+        if self._redis is None:
+            raise KeyError("redis")
+        self._redis.kill()
+
+    def close(self) -> None:
+        """End what was started. Idempotent."""
+        if self._redis:
+            self._redis.stop()

@@ -1,0 +1,176 @@
+"""The dispatcher's process: `python -m local.functions.dispatcher`.
+
+Serves app.py as `chalice local` does, and next to it, on a port of its own, Lambda's Invoke API
+for everything else that app.py registered: schedules, queues, events, stream records. Both ports
+are listening sockets inherited from `local up`, which keeps them open: a dispatcher that dies is
+replaced on the same ports, and who knocks meanwhile waits a moment and is not turned away.
+
+Ends on SIGTERM after the requests in hand, and at once when its standard input ends, which is
+when the process that started it is gone.
+"""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from http.server import HTTPServer
+from pathlib import Path
+from typing import Any
+
+from chalice.app import Chalice
+from chalice.cli.factory import CLIFactory
+from chalice.config import Config
+from chalice.deploy.validate import validate_routes
+from chalice.local import (
+    ChaliceRequestHandler,
+    CustomLocalChalice,
+    LocalChalice,
+    LocalDevServer,
+    ThreadedHTTPServer,
+)
+
+from local.aws.http_server import HttpServer
+from local.functions.invoke_api import InvokeApi
+from local.functions.registry import find_functions
+from local.stopping import HeardSignals
+
+DRAIN_SECONDS = 3.0
+"""How long the requests in hand may take after SIGTERM."""
+
+IDLE_SECONDS = 65
+"""A kept-alive connection that is silent for so long is closed."""
+
+
+class InHand:
+    """Counts the requests being answered, so that the end can wait for them."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._count = 0
+
+    def __enter__(self) -> None:
+        with self._condition:
+            self._count += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._condition:
+            self._count -= 1
+            self._condition.notify_all()
+
+    def wait_for_none(self, seconds: float) -> None:
+        """Return when there are none, or the time is up."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._count == 0, seconds)
+
+
+IN_HAND = InHand()
+
+
+class Handler(ChaliceRequestHandler):  # type: ignore[misc]
+    """Chalice's handler; header and body leave in one segment, without waiting for an ACK."""
+
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    timeout = IDLE_SECONDS
+    access_log = False
+
+    def _generic_handle(self) -> None:
+        with IN_HAND:
+            super()._generic_handle()
+            self.wfile.flush()
+
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _generic_handle  # noqa: N815
+    do_PATCH = do_OPTIONS = _generic_handle  # noqa: N815
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the base class says so
+        if self.access_log:
+            super().log_message(format, *args)
+
+
+def server_on(listener: socket.socket) -> type[HTTPServer]:
+    """A server class for an already listening socket, as LocalDevServer wants a class."""
+
+    class InheritedServer(ThreadedHTTPServer):  # type: ignore[misc]
+        def __init__(self, address: tuple[str, int], handler: Any) -> None:
+            super().__init__(address, handler, bind_and_activate=False)
+            self.server_close()  # the socket that the base class made
+            self.socket = listener
+            self.server_address = listener.getsockname()
+            self.server_name, self.server_port = self.server_address[:2]
+
+    return InheritedServer
+
+
+def load_app(project_dir: Path, stage: str) -> tuple[Chalice, Config]:
+    """Load app.py the way Chalice's own `local` command does.
+
+    One thing differs: the environment this process was given wins over the stage's defaults in
+    .chalice/config.json, as `local up` knows more about this run than a file can.
+    """
+    factory = CLIFactory(str(project_dir), environ={})
+    config = factory.create_config_obj(chalice_stage_name=stage)
+    for name, value in config.environment_variables.items():
+        os.environ.setdefault(name, value)
+    app = config.chalice_app
+    validate_routes(app.routes)
+    # What chalice.local.create_local_server does: requests of several threads at once.
+    CustomLocalChalice.__bases__ = (LocalChalice, app.__class__)
+    app.__class__ = CustomLocalChalice
+    return app, config
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m local.functions.dispatcher", description=__doc__
+    )
+    parser.add_argument("--project-dir", type=Path, default=Path.cwd())
+    parser.add_argument("--stage", default="local")
+    parser.add_argument("--http-fd", type=int, required=True, help="listening socket of the API")
+    parser.add_argument("--invoke-fd", type=int, required=True, help="the same of the Invoke API")
+    parser.add_argument("--access-log", action="store_true")
+    options = parser.parse_args(arguments)
+
+    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
+    logging.getLogger("botocore").setLevel(logging.WARNING)
+    threading.Thread(target=_die_with_parent, name="parent", daemon=True).start()
+    Handler.access_log = options.access_log
+
+    app, config = load_app(options.project_dir, options.stage)
+    listener = socket.socket(fileno=options.http_fd)
+    host, port = listener.getsockname()[:2]
+    api = LocalDevServer(app, config, host, port, Handler, server_on(listener))
+    invoke = HttpServer(
+        socket.socket(fileno=options.invoke_fd),
+        InvokeApi(find_functions(app), config.lambda_timeout, config.lambda_memory_size).answer,
+    )
+
+    stopping = threading.Event()
+    HeardSignals([signal.SIGTERM], lambda _: stopping.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches `local up`, which then says when
+    invoke.start()
+    serving = threading.Thread(target=api.serve_forever, name="api", daemon=True)
+    serving.start()
+    stopping.wait()
+    api.shutdown()
+    invoke.close()
+    IN_HAND.wait_for_none(DRAIN_SECONDS)
+    return 0
+
+
+def _die_with_parent() -> None:
+    """Wait for the end of standard input: nobody writes to it, the parent only holds it open."""
+    while os.read(0, 1024):
+        pass
+    print(json.dumps({"message": "the local cloud is gone, so is this dispatcher"}), flush=True)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    os._exit(code)  # threads of idle connections must not hold up the end

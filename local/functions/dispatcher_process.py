@@ -1,0 +1,241 @@
+"""Keeps one dispatcher process running: starts it, replaces it when it dies, ends it.
+
+Also the way to its functions: `invoke` is what AWS's event sources do with a Lambda function.
+"""
+
+import http.client
+import json
+import logging
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local.functions.invoke_api import BASE
+
+FIRST_BACKOFF_SECONDS = 0.1
+MAX_BACKOFF_SECONDS = 5.0
+STEADY_SECONDS = 10.0
+"""A dispatcher that lived for so long is replaced at once; a younger one after a growing pause."""
+
+STOP_SECONDS = 4.0
+"""From SIGTERM to SIGKILL."""
+
+log = logging.getLogger(__name__)
+
+
+class DispatcherDiedError(Exception):
+    """The dispatcher ended before it was ready; the message has its last words."""
+
+
+class UnreachableError(Exception):
+    """The function was not carried out, or nobody knows: the dispatcher died meanwhile."""
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """What came of an invocation: `payload` is the result, or the error when `error` says so."""
+
+    payload: Any
+    error: str | None = None
+
+
+class DispatcherProcess:
+    """One supervised `python -m local.functions.dispatcher`. Thread-safe."""
+
+    def __init__(
+        self,
+        *,
+        project_dir: Path,
+        api: socket.socket,
+        invoke: socket.socket,
+        environment: Mapping[str, str],
+        log_file: Path,
+        options: Sequence[str] = (),
+        restart: bool = True,
+    ) -> None:
+        self._sockets = (api, invoke)
+        self._invoke_address: tuple[str, int] = invoke.getsockname()[:2]
+        self._environment = dict(environment)
+        self._log_file = log_file
+        self._command = [sys.executable, "-m", "local.functions.dispatcher"]
+        self._command += ["--project-dir", str(project_dir), *options]
+        self._command += ["--http-fd", str(api.fileno()), "--invoke-fd", str(invoke.fileno())]
+        self._restart = restart
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._watcher = threading.Thread(target=self._watch, name="dispatcher", daemon=True)
+        self._invocations: dict[str, Counter[str]] = {}
+        self._idle: list[http.client.HTTPConnection] = []
+        self.restarts = 0
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the dispatcher that runs now."""
+        process = self._process
+        return process.pid if process and process.poll() is None else None
+
+    @property
+    def invocations(self) -> dict[str, dict[str, int]]:
+        """For each function how often it was invoked, and how that ended."""
+        with self._lock:
+            return {name: dict(counts) for name, counts in self._invocations.items()}
+
+    def start(self) -> None:
+        """Start the process, and from now on another one whenever it dies."""
+        self._process = self._spawn()
+        self._watcher.start()
+
+    def wait_ready(self, seconds: float) -> list[dict[str, Any]]:
+        """Wait until it answers, and return its functions. Raises DispatcherDiedError."""
+        deadline = time.monotonic() + seconds
+        answers: list[list[dict[str, Any]]] = []
+
+        def ask() -> None:
+            try:
+                _, body = self._request("GET", BASE, b"", seconds)
+                answers.append(json.loads(body)["functions"])
+            except (OSError, http.client.HTTPException):
+                return  # it died under the question, which `poll` below sees as well
+
+        asking = threading.Thread(target=ask, name="ready", daemon=True)
+        asking.start()
+        while asking.is_alive() and time.monotonic() < deadline:
+            asking.join(0.05)
+            if self._process and self._process.poll() is not None:
+                break
+        if not answers:
+            raise DispatcherDiedError(self.last_words())
+        return answers[0]
+
+    def last_words(self) -> str:
+        """The end of its log."""
+        try:
+            lines = self._log_file.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError as error:
+            return f"no log: {error}"
+        return "\n".join(lines[-15:])
+
+    def invoke(self, function: str, event: Any, timeout_seconds: float = 900.0) -> Invocation:
+        """Run a function with this event and wait for its end. Raises UnreachableError."""
+        path = f"{BASE}/{function}/invocations"
+        try:
+            response, body = self._request(
+                "POST", path, json.dumps(event).encode(), timeout_seconds
+            )
+        except (OSError, http.client.HTTPException) as error:
+            self._count(function, "unreachable")
+            raise UnreachableError(f"{function}: {error!r}") from error
+        error_kind = response.getheader("X-Amz-Function-Error")
+        if response.status != 200:
+            error_kind = "NotInvoked"
+        self._count(function, "failed" if error_kind else "succeeded")
+        return Invocation(json.loads(body), error_kind)
+
+    def _count(self, function: str, outcome: str) -> None:
+        with self._lock:
+            self._invocations.setdefault(function, Counter())[outcome] += 1
+
+    def _request(
+        self, method: str, path: str, body: bytes, timeout: float
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        connection = self._take_connection(timeout)
+        try:
+            connection.request(method, path, body, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            answer = response.read()
+        except BaseException:
+            connection.close()
+            raise
+        with self._lock:
+            self._idle.append(connection)
+        return response, answer
+
+    def _take_connection(self, timeout: float) -> http.client.HTTPConnection:
+        """One that is open and idle, else a new one: a new one costs a thread over there."""
+        while True:
+            with self._lock:
+                connection = self._idle.pop() if self._idle else None
+            if connection is None:
+                return http.client.HTTPConnection(*self._invoke_address, timeout=timeout)
+            if connection.sock and not _has_input(connection.sock):
+                connection.sock.settimeout(timeout)
+                return connection
+            connection.close()
+
+    def kill(self) -> None:
+        """Kill it as a crash would; another one takes its place."""
+        process = self._process
+        if process:
+            process.kill()
+
+    def stop(self) -> None:
+        """End it: SIGTERM, then SIGKILL after STOP_SECONDS. Idempotent."""
+        self._stopping.set()
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+        if self._watcher.is_alive():
+            self._watcher.join(MAX_BACKOFF_SECONDS)
+        process = self._process
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdin:
+            process.stdin.close()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        with self._log_file.open("ab") as log_file:
+            return subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,  # its end tells the dispatcher that this process is gone
+                stdout=log_file,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                cwd=Path(__file__).parents[2],
+                pass_fds=[listener.fileno() for listener in self._sockets],
+                start_new_session=True,  # Ctrl-C is for this process, which ends things in order
+            )
+
+    def _watch(self) -> None:
+        backoff = FIRST_BACKOFF_SECONDS
+        while True:
+            started = time.monotonic()
+            while self._process and self._process.poll() is None:
+                if self._stopping.wait(0.05):
+                    return
+            code = self._process.returncode if self._process else None
+            if not self._restart:
+                log.error("the dispatcher ended (%s) and is not replaced", code)
+                return
+            if time.monotonic() - started > STEADY_SECONDS:
+                backoff = FIRST_BACKOFF_SECONDS
+            log.warning("the dispatcher ended (%s); another one in %.1f s", code, backoff)
+            if self._stopping.wait(backoff):
+                return
+            backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
+            old, self._process = self._process, self._spawn()
+            if old and old.stdin:
+                old.stdin.close()
+            self.restarts += 1
+
+
+def _has_input(connection: socket.socket) -> bool:
+    """Whether there is something to read, where nothing is awaited: its end, that is."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(0))

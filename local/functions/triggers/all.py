@@ -1,0 +1,90 @@
+"""All triggers of a run together: which function is reached by what, and starting and ending."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from functools import partial
+from typing import Any, Protocol
+
+from local.aws.faults import Faults
+from local.functions.registry import Source
+from local.functions.triggers.delivery import Deliveries, Invoker
+from local.functions.triggers.events import EventBus, rule_for
+from local.functions.triggers.expiry import Expiry
+from local.functions.triggers.queues import QueuePollers
+from local.functions.triggers.schedules import Schedules, scheduled_event
+from local.functions.triggers.streams import StreamReaders
+
+Settings = Mapping[str, Any]
+
+
+class Poller(Protocol):
+    """A source that is asked again and again."""
+
+    def start(self) -> None:
+        """Ask from now on."""
+
+    def close(self) -> None:
+        """Ask no more."""
+
+
+class Triggers:
+    """Events, schedules, queues, streams, and what expires."""
+
+    def __init__(
+        self,
+        invoker: Invoker,
+        client: Callable[[str], Any],
+        faults: Faults,
+        region: str,
+        account: str,
+    ) -> None:
+        """`client(service)` gives a boto3 client."""
+        self._invoker = invoker
+        self._client = client
+        self._region = region
+        self._account = account
+        self.deliveries = Deliveries(invoker)
+        self.bus = EventBus(self.deliveries.add, faults.deliveries)
+        self._schedules = Schedules(self._fire)
+        self._pollers: list[Poller] = []
+
+    def start(self, functions: Iterable[Mapping[str, Any]]) -> None:
+        """Trigger these functions from now on, as `local.functions.registry` describes them.
+
+        Raises ExpressionError and ValueError for schedules and patterns that AWS would refuse.
+        """
+        by_source: dict[str, dict[str, Settings]] = {source: {} for source in Source}
+        for function in functions:
+            by_source[function["source"]][function["name"]] = function["settings"]
+        events = by_source[Source.EVENT].items()
+        self.bus.set_rules([rule_for(name, settings["pattern"]) for name, settings in events])
+        self._pollers = [Expiry(partial(self._client, "dynamodb"))]
+        for name, settings in by_source[Source.QUEUE].items():
+            sqs = partial(self._client, "sqs")
+            self._pollers.append(QueuePollers(sqs, self._invoker, name, settings))
+        for name, settings in by_source[Source.STREAM].items():
+            kinesis = partial(self._client, "kinesis")
+            self._pollers.append(StreamReaders(kinesis, self._invoker, name, settings))
+        self.deliveries.start()
+        for poller in self._pollers:
+            poller.start()
+        schedules = by_source[Source.SCHEDULE].items()
+        self._schedules.start({name: settings["expression"] for name, settings in schedules})
+
+    def fire_rates(self) -> None:
+        """Fire once now whatever has a rate: nobody wants to wait for the first period."""
+        self._schedules.fire_rates()
+
+    def stop_new(self) -> None:
+        """Take nothing more from schedules, queues and streams; events still arrive."""
+        self._schedules.close()
+        for poller in self._pollers:
+            poller.close()
+
+    def close(self) -> None:
+        """Trigger nothing more."""
+        self.stop_new()
+        self.deliveries.close()
+
+    def _fire(self, function: str, now: datetime) -> None:
+        self.deliveries.add(function, scheduled_event(function, now, self._region, self._account))

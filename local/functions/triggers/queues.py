@@ -1,0 +1,131 @@
+"""Lambda's event source for SQS: polls a queue and hands batches to its function.
+
+A batch whose function ends well is deleted; any other comes back when its visibility timeout is
+over, and goes where the queue's redrive policy says after too many tries.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local.functions.dispatcher_process import UnreachableError
+from local.functions.triggers.delivery import Invoker
+
+LONG_POLL_SECONDS = 20
+"""As AWS does. Nobody waits for the end of a poll when the local cloud ends."""
+
+POLLERS = 5
+"""Lambda starts with five for each queue."""
+
+PAUSE_SECONDS = 1.0
+"""After an error of the queue itself."""
+
+log = logging.getLogger(__name__)
+
+
+def queue_event(messages: Sequence[Mapping[str, Any]], queue_arn: str) -> dict[str, Any]:
+    """The event of one batch, as Lambda's SQS event source writes it."""
+    region = queue_arn.split(":")[3]
+    return {
+        "Records": [
+            {
+                "messageId": message["MessageId"],
+                "receiptHandle": message["ReceiptHandle"],
+                "body": message["Body"],
+                "attributes": message.get("Attributes", {}),
+                "messageAttributes": {
+                    name: _attribute(value)
+                    for name, value in message.get("MessageAttributes", {}).items()
+                },
+                "md5OfBody": message["MD5OfBody"],
+                "eventSource": "aws:sqs",
+                "eventSourceARN": queue_arn,
+                "awsRegion": region,
+            }
+            for message in messages
+        ]
+    }
+
+
+def _attribute(value: Mapping[str, Any]) -> dict[str, Any]:
+    names = {"StringValue": "stringValue", "BinaryValue": "binaryValue", "DataType": "dataType"}
+    return {names[key]: inner for key, inner in value.items() if key in names}
+
+
+class QueuePollers:
+    """The pollers of one queue."""
+
+    def __init__(
+        self,
+        sqs: Callable[[], Any],
+        invoker: Invoker,
+        function: str,
+        settings: Mapping[str, Any],
+    ) -> None:
+        """`sqs()` gives a boto3 client; `settings`: see `local.functions.registry`."""
+        self._sqs = sqs
+        self._invoker = invoker
+        self._function = function
+        self._queue: str = settings["queue"]
+        self._batch: int = min(settings["batch_size"], 10)  # what one ReceiveMessage gives at most
+        self._closed = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"queue-{self._queue}-{n}", daemon=True)
+            for n in range(min(settings.get("maximum_concurrency") or POLLERS, POLLERS))
+        ]
+
+    def start(self) -> None:
+        """Poll from now on."""
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Poll no more."""
+        self._closed.set()
+
+    def _run(self) -> None:
+        sqs = self._sqs()
+        where: tuple[str, str] | None = None
+        while not self._closed.is_set():
+            try:
+                where = where or self._find(sqs)
+                self._poll(sqs, *where)
+            except (BotoCoreError, ClientError) as error:
+                if not self._closed.is_set():
+                    log.warning("queue %s: %s", self._queue, error)
+                self._closed.wait(PAUSE_SECONDS)
+
+    def _find(self, sqs: Any) -> tuple[str, str]:
+        url = sqs.get_queue_url(QueueName=self._queue)["QueueUrl"]
+        names = ["QueueArn"]
+        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+        return url, attributes["QueueArn"]
+
+    def _poll(self, sqs: Any, url: str, arn: str) -> None:
+        answer = sqs.receive_message(
+            QueueUrl=url,
+            MaxNumberOfMessages=self._batch,
+            WaitTimeSeconds=LONG_POLL_SECONDS,
+            MessageSystemAttributeNames=["All"],
+            MessageAttributeNames=["All"],
+        )
+        messages = answer.get("Messages", [])
+        if not messages or self._closed.is_set():
+            return
+        try:
+            outcome = self._invoker.invoke(self._function, queue_event(messages, arn))
+        except UnreachableError as error:
+            log.warning("%s; the batch comes back after its visibility timeout", error)
+            return
+        if outcome.error is not None:
+            return
+        sqs.delete_message_batch(
+            QueueUrl=url,
+            Entries=[
+                {"Id": str(n), "ReceiptHandle": message["ReceiptHandle"]}
+                for n, message in enumerate(messages)
+            ],
+        )

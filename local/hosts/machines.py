@@ -1,0 +1,128 @@
+"""The machines that the ECS engine runs tasks on: which runtime, how many, and how they see us."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.aws.ecs.model import HostSlot
+from local.hosts.base import CannotPullImageError, Host, HostDownError
+from local.hosts.images import ImageSource
+
+LOOPBACK = "127.0.0.1"
+
+
+class NoRuntimeError(Exception):
+    """The runtime that was asked for cannot be had; the message says why."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many hosts there are, and what each declares to have."""
+
+    hosts: int
+    cpu_units: int
+    memory_mib: int
+
+
+@dataclass(frozen=True)
+class Machines:
+    """All hosts of a run."""
+
+    runtime: str
+    slots: list[HostSlot]
+    addresses: Mapping[int, str]
+    """Port of a server on our loopback to host:port under which containers reach it."""
+    close: Callable[[], None]
+    """Takes away what the hosts have in common. The hosts themselves are closed before."""
+
+    @property
+    def isolation(self) -> str:
+        """For people: what keeps tasks apart."""
+        return self.slots[0].host.isolation
+
+
+@dataclass(frozen=True)
+class Site:
+    """What machines are made for."""
+
+    run_id: str
+    sources: Sequence[ImageSource]
+    size: Size
+    region: str
+    logs: Path
+    streams: Path
+    """Where log streams are kept, see `local.aws.logs.streams`."""
+    ports: Sequence[int]
+    """Ports on loopback that containers must reach."""
+    tell: Callable[[str], None]
+    """Called with the runtime before anything is made in it, to be found if this run is killed."""
+
+
+def make_machines(wanted: str, site: Site, say: Callable[[str], None]) -> Machines:
+    """Make hosts of the wanted runtime, `process`, `docker` or `auto`. Raises NoRuntimeError.
+
+    `auto` is Docker where its Engine answers and the images can be had, else processes.
+    """
+    if wanted != "process":
+        try:
+            return _docker(site, say)
+        except NoRuntimeError as error:
+            if wanted == "docker":
+                raise
+            say(f"containers are processes, not Docker's: {error}")
+    return _processes(site)
+
+
+def _docker(site: Site, say: Callable[[str], None]) -> Machines:
+    from local.hosts.docker import DockerHost, DockerRuntime, docker_available
+
+    problem = docker_available()
+    if problem:
+        raise NoRuntimeError(problem)
+    site.tell("docker")
+    with ExitStack() as undo:
+        try:
+            runtime = DockerRuntime(
+                site.run_id, site.sources, logs=site.logs, streams=site.streams, on_progress=say
+            )
+            undo.callback(runtime.close)
+            for source in site.sources:
+                runtime.images.image(source.name)
+            addresses = {port: f"{runtime.expose(port)}:{port}" for port in site.ports}
+        except (HostDownError, CannotPullImageError, OSError) as error:
+            raise NoRuntimeError(str(error)) from error
+        slots = _slots(lambda name: DockerHost(runtime, name), site)
+        undo.pop_all()
+        return Machines("docker", slots, addresses, runtime.close)
+
+
+def _processes(site: Site) -> Machines:
+    from local.hosts.process import ProcessHost
+
+    def host(name: str) -> ProcessHost:
+        logs = site.logs / name
+        logs.mkdir(exist_ok=True)
+        return ProcessHost(
+            name, run_id=site.run_id, images=site.sources, logs=logs, streams=site.streams
+        )
+
+    site.tell("process")
+    slots = _slots(host, site)
+    addresses = {port: f"{LOOPBACK}:{port}" for port in site.ports}
+    return Machines("process", slots, addresses, close=lambda: None)
+
+
+def _slots(make: Callable[[str], Host], site: Site) -> list[HostSlot]:
+    return [
+        HostSlot(
+            name=f"host-{n}",
+            host=make(f"host-{n}"),
+            address=LOOPBACK,
+            cpu_units=site.size.cpu_units,
+            memory_mib=site.size.memory_mib,
+            ec2_instance_id=f"i-{n:017x}",
+            availability_zone=f"{site.region}{'abc'[(n - 1) % 3]}",
+        )
+        for n in range(1, site.size.hosts + 1)
+    ]
