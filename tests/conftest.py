@@ -1,13 +1,13 @@
-"""Fixtures shared by all tests, and how hypothesis searches."""
+"""Hooks shared by all tests."""
 
 import pytest
-from hypothesis import settings
 
-settings.register_profile("gate", deadline=None, derandomize=True)
-"""Same examples in every run, and no example fails for being slow on a busy machine."""
-settings.load_profile("gate")
+from tests.machines import register_profiles
+from tests.needs import check_needs
+
+register_profiles()
 
 
-@pytest.fixture
-def required_part_is_missing() -> None:
-    pytest.fail("REQUIRE_ALL=1, and a part this test needs is missing (see tests/needs.py)")
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    check_needs(item)
