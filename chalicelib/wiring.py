@@ -1,7 +1,7 @@
-"""Clients, tables and services, built once a process and only when first needed.
+"""The services of this process, built once and only when first needed.
 
-boto3 is imported here and nowhere earlier: importing app.py stays cheap, which is what a
-cold start pays for.
+The composition root: it knows every room, and no room knows it. Rooms are imported when they are
+built, so that importing app.py stays cheap for a cold start.
 """
 
 import random
@@ -11,10 +11,11 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from chalicelib import logs
+from chalicelib.clients import Clients, clients_for
 from chalicelib.config import Config, load_config
 from chalicelib.errors import UnavailableError
 from chalicelib.metrics import EmbeddedMetrics, Metrics, ProcessMetrics
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from chalicelib.ecs.launcher import Launcher
     from chalicelib.ecs.task_changes import TaskChange
     from chalicelib.jobs.wiring import Jobs
+    from chalicelib.schedules.service import Schedules
     from chalicelib.sessions.creation import Chance
     from chalicelib.sessions.launching import Launches
     from chalicelib.sessions.service import Sessions
@@ -33,22 +35,6 @@ if TYPE_CHECKING:
     from chalicelib.tasks.deployed import Revisions
     from chalicelib.tasks.reconciler import Sweep
     from chalicelib.tasks.start_rate import StartRate
-
-CONNECT_TIMEOUT_SECONDS = 2
-READ_TIMEOUT_SECONDS = 5
-"""Below API Gateway's 29 seconds even when everything is tried again."""
-
-
-@dataclass(frozen=True)
-class Clients:
-    """The boto3 clients that services share."""
-
-    dynamodb: Any
-    sqs: Any
-    ecs: Any
-    ec2: Any
-    rare: Callable[[str], Any]
-    """Gives the client of a service that few calls need, made when it is first needed."""
 
 
 class SystemChance:
@@ -115,11 +101,18 @@ class Services:
         )
 
     @cached_property
+    def schedules(self) -> "Schedules":
+        """The service of schedules."""
+        from chalicelib.schedules.wiring import build_schedules
+
+        return build_schedules(self.config, self.clients, self.jobs, self.outside.now)
+
+    @cached_property
     def sweep(self) -> "Sweep":
         """The sweep of everything that has tasks."""
         from chalicelib.tasks.reconciler import Sweep
 
-        return Sweep(self.launcher, [self.room, self.jobs.room, self.jobs.schedules])
+        return Sweep(self.launcher, [self.room, self.jobs.room, self.schedules])
 
     def on_task_change(self, change: "TaskChange") -> None:
         """ECS says something of a task: whose it is, `started_by` says."""
@@ -151,28 +144,6 @@ def services() -> Services:
                 logs.set_up()
                 _services = build(load_config())
     return _services
-
-
-def clients_for(config: Config) -> Clients:
-    """boto3's clients with the settings of this deployment. Opens no connection yet."""
-    import boto3
-    from botocore.config import Config as ClientConfig
-
-    settings = ClientConfig(
-        connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        read_timeout=READ_TIMEOUT_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": 3},
-        max_pool_connections=64,
-        parameter_validation=False,
-        user_agent="usher",  # botocore composes its own anew for each call, a tenth of its time
-    )
-    session = boto3.session.Session(region_name=config.region)
-
-    @cache
-    def client(service: str) -> Any:
-        return session.client(service, config=settings)
-
-    return Clients(client("dynamodb"), client("sqs"), client("ecs"), client("ec2"), rare=client)
 
 
 def build(

@@ -3,19 +3,43 @@
 Where FEED_URL names none, nothing is registered here: no function, and no reader of the stream.
 """
 
-from typing import Any
+import threading
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from chalice.app import Blueprint, KinesisEvent, Rate
 
-from chalicelib.config import feed_url, stage, updates_stream
+from chalicelib.config import feed_url, load_config, stage, updates_stream
 from chalicelib.contract.fanout import is_fanout
 from chalicelib.feed.records import arrivals_of_event
-from chalicelib.feed.wiring import relay
+from chalicelib.metrics import EmbeddedMetrics
+from chalicelib.wiring import services
+
+if TYPE_CHECKING:
+    from chalicelib.feed.relay import Relay
 
 BATCH_SIZE = 1_000
 """At most so many records an invocation. Lambda does not wait for them: whatever is there goes."""
 
 routes = Blueprint(__name__)
+
+_building = threading.Lock()
+
+
+def relay() -> "Relay":
+    """The relay of this process, built when one of these functions first runs."""
+    with _building:
+        return _built_relay()
+
+
+@cache
+def _built_relay() -> "Relay":
+    from chalicelib.feed.wiring import build
+
+    config = load_config()
+    # On a laptop all functions share one process, whose metrics are shown together.
+    metrics = services().metrics if config.metrics_here else EmbeddedMetrics(config.stage)
+    return build(config, metrics)
 
 
 def relay_records(event: KinesisEvent) -> None:

@@ -113,7 +113,7 @@ def _render(schedule: Schedule, status: int = 200) -> Response:
 
 
 def _schedules() -> "Schedules":
-    return services().jobs.schedules
+    return services().schedules
 
 
 def _operator() -> Caller:

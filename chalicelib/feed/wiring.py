@@ -1,15 +1,12 @@
-"""What the relay's functions need, built when one of them first runs, and by no other function:
-redis-py is imported here and nowhere earlier.
-"""
+"""Builds the relay. redis-py is imported here and nowhere earlier: no other function needs it."""
 
-import threading
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.config import Config, load_config
+from chalicelib.config import Config
 from chalicelib.contract.fanout import FanoutUrl
-from chalicelib.metrics import EmbeddedMetrics
+from chalicelib.metrics import Metrics
 
 if TYPE_CHECKING:
     from chalicelib.feed.relay import Relay
@@ -19,20 +16,8 @@ TIMEOUT_SECONDS = 5.0
 
 RETRIES = 2
 
-_lock = threading.Lock()
-_relay: "Relay | None" = None
 
-
-def relay() -> "Relay":
-    """The relay of this process."""
-    global _relay  # noqa: PLW0603 - one per process is what a Lambda environment is
-    with _lock:
-        if _relay is None:
-            _relay = build(load_config())
-    return _relay
-
-
-def build(config: Config) -> "Relay":
+def build(config: Config, metrics: Metrics) -> "Relay":
     """Build the relay for `config`, whose FEED_URL is a fan-out feed's. Opens no connection yet.
 
     Raises FanoutError, and botocore's errors when there is a secret and it cannot be had.
@@ -43,7 +28,6 @@ def build(config: Config) -> "Relay":
     from chalicelib.feed.history import History
     from chalicelib.feed.relay import Relay
     from chalicelib.feed.stream import RedisStream
-    from chalicelib.wiring import services
 
     url = FanoutUrl.parse(config.feed_relay_url or config.feed_url)
     session = boto3.session.Session(region_name=config.region)
@@ -57,7 +41,7 @@ def build(config: Config) -> "Relay":
             config.feed_max_records,
         ),
         history=History(kinesis, config.stream),
-        metrics=services().metrics if config.metrics_here else EmbeddedMetrics(config.stage),
+        metrics=metrics,
         backfill_seconds=config.feed_backfill_seconds,
         random_id=lambda: str(uuid.uuid4()),
         now=time.time,

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from chalicelib.clients import Clients
 from chalicelib.config import Config, jobs_queue
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.jobs.catalog import Catalog
@@ -19,13 +20,8 @@ from chalicelib.jobs.sweep import JobsRoom
 from chalicelib.jobs.table import InvocationsTable
 from chalicelib.jobs.turn import Turn
 from chalicelib.metrics import Metrics
-from chalicelib.schedules.service import Schedules
-from chalicelib.schedules.table import SchedulesTable
 from chalicelib.tasks.deployed import Revisions
 from chalicelib.tasks.start_rate import StartRate
-
-if TYPE_CHECKING:
-    from chalicelib.wiring import Clients
 
 
 @dataclass(frozen=True)
@@ -37,13 +33,13 @@ class Jobs:
     invocations: Invocations
     rounds: Rounds
     room: JobsRoom
-    schedules: Schedules
+    clock: Clock
     logs: JobLogs
 
 
 def build_jobs(
     config: Config,
-    clients: "Clients",
+    clients: Clients,
     *,
     launcher: Launcher,
     revisions: Revisions,
@@ -88,12 +84,5 @@ def build_jobs(
         config=config,
         **shared,
     )
-    schedules = Schedules(
-        table=SchedulesTable(clients.dynamodb, config.jobs_table),
-        invocations=invocations,
-        clock=clock,
-        config=config,
-        now=now,
-    )
     logs = JobLogs(partial(clients.rare, "logs"), config.jobs_log_group)
-    return Jobs(table, catalog, invocations, rounds, room, schedules, logs)
+    return Jobs(table, catalog, invocations, rounds, room, clock, logs)

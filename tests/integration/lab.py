@@ -30,6 +30,7 @@ from moto.moto_api._internal import mock_random
 from chalicelib.api.tasks import HOST_CHANGES, TASK_CHANGES
 from chalicelib.apps import parse_apps
 from chalicelib.callers import Caller
+from chalicelib.clients import Clients, clients_for
 from chalicelib.config import load_config
 from chalicelib.contract import Bye, Callback
 from chalicelib.ecs.hosts import is_leaving
@@ -41,7 +42,7 @@ from chalicelib.sessions.launch_queue import LaunchAgain, Tend, read_message
 from chalicelib.sessions.model import Session, State, session_id_of
 from chalicelib.sessions.requests import DispatchRequest
 from chalicelib.tasks.reconciler import Sweep
-from chalicelib.wiring import Clients, Outside, Services, build, clients_for
+from chalicelib.wiring import Outside, Services, build
 from local.aws.ecs.api import EcsApi
 from local.aws.ecs.buckets import UNLIMITED
 from local.aws.ecs.engine import Engine, HostSlot

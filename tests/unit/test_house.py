@@ -56,11 +56,19 @@ PURE_ALL_THE_SAME = {
     "signal.Signals",  # names
 }  # fmt: skip
 IMPURE_CALLS = {"now", "utcnow", "today", "uuid1", "uuid4", "open", "getenv", "read_text"}
-FORBIDDEN = {
-    "chalicelib/sessions": {"chalicelib.jobs", "chalicelib.graders", "chalicelib.admin"},
-    "chalicelib/jobs": {"chalicelib.sessions", "chalicelib.graders", "chalicelib.admin"},
-    "chalicelib/ecs": {"chalicelib.sessions", "chalicelib.jobs", "chalicelib.graders"},
-}
+FLOORS = [
+    {"contract"},
+    {"errors", "callers", "apps", "config", "logs", "metrics", "clients"},
+    {"dynamodb", "ecs"},
+    {"feed", "tasks"},
+    {"sessions", "jobs"},
+    {"schedules"},
+    {"wiring"},
+    {"api"},
+]
+"""`chalicelib/` from the ground up: a module imports from its own floor or below."""
+BESIDE = [{"sessions", "jobs"}, {"sessions", "schedules"}]
+"""Rooms that know nothing of each other."""
 
 
 def modules_below(*places: str) -> list[Path]:
@@ -141,14 +149,40 @@ def test_containers_know_only_the_contract(path: Path) -> None:
     assert not {name for name in imported if within(name, {"boto3", "app"})}
 
 
-@pytest.mark.parametrize(
-    ("path", "forbidden"),
-    [(path, names) for room, names in FORBIDDEN.items() for path in modules_below(room)],
-    ids=lambda value: name_of(value) if isinstance(value, Path) else "",
-)
-def test_rooms_keep_to_their_side(path: Path, forbidden: set[str]) -> None:
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT / "chalicelib").parts[0].removesuffix(".py")
+
+
+def floor_of(room: str) -> int:
+    return next(level for level, rooms in enumerate(FLOORS) if room in rooms)
+
+
+ROOMS = [path for path in modules_below("chalicelib") if room_of(path) not in {"__init__", "demo"}]
+
+
+@pytest.mark.parametrize("path", ROOMS, ids=name_of)
+def test_nothing_imports_upwards(path: Path) -> None:
+    room = room_of(path)
     imported = imports_of(ast.parse(path.read_text(encoding="utf-8")))
-    assert not {name for name in imported if within(name, forbidden)}
+    rooms = {name.split(".")[1] for name in imported if name.startswith("chalicelib.")}
+    assert not {other for other in rooms if floor_of(other) > floor_of(room)}
+    assert not {other for other in rooms - {room} for pair in BESIDE if {room, other} == pair}
+
+
+def test_every_room_stands_on_a_floor_and_every_floor_has_its_rooms() -> None:
+    assert {room_of(path) for path in ROOMS} == set.union(*FLOORS)
+
+
+def test_only_entry_points_touch_chalice() -> None:
+    touching = {
+        room_of(path)
+        for path in ROOMS
+        if any(
+            within(name, {"chalice"})
+            for name in imports_of(ast.parse(path.read_text(encoding="utf-8")))
+        )
+    }
+    assert touching == {"api"}
 
 
 def test_only_config_reads_the_environment() -> None:

@@ -1,0 +1,22 @@
+"""The service of schedules, built when it is first needed."""
+
+from collections.abc import Callable
+
+from chalicelib.clients import Clients
+from chalicelib.config import Config
+from chalicelib.jobs.wiring import Jobs
+from chalicelib.schedules.service import Schedules
+from chalicelib.schedules.table import SchedulesTable
+
+
+def build_schedules(
+    config: Config, clients: Clients, jobs: Jobs, now: Callable[[], float]
+) -> Schedules:
+    """Build the service on that of `jobs`. Opens no connection."""
+    return Schedules(
+        table=SchedulesTable(clients.dynamodb, config.jobs_table),
+        invocations=jobs.invocations,
+        clock=jobs.clock,
+        config=config,
+        now=now,
+    )
