@@ -1,7 +1,6 @@
 """The ECS API as boto3 sees it: every reply is read by botocore's own parser and compared with
 botocore's own model, so that nothing is misspelt, missing or of the wrong type."""
 
-import datetime
 import json
 import threading
 from collections.abc import Iterator
@@ -16,15 +15,7 @@ from botocore.exceptions import ClientError
 from local.aws.ecs.errors import EcsApiError
 from local.hosts.base import Exit
 from tests.unit.local.fakes import World
-
-TYPES: dict[str, tuple[type, ...]] = {
-    "string": (str,),
-    "integer": (int,),
-    "long": (int,),
-    "double": (float,),
-    "boolean": (bool,),
-    "timestamp": (datetime.datetime,),
-}
+from tests.unit.local.strict_ecs import check
 
 
 class Served:
@@ -81,32 +72,16 @@ def served() -> Iterator[Served]:
         served.close()
 
 
-def check(shape: Any, value: Any, where: str) -> None:
-    """Every key is in the model and every value has its type."""
-    if shape.type_name == "structure":
-        assert isinstance(value, dict), where
-        for name, inner in value.items():
-            assert name in shape.members, f"{where}.{name} is not in the model"
-            check(shape.members[name], inner, f"{where}.{name}")
-    elif shape.type_name == "list":
-        assert isinstance(value, list), where
-        for inner in value:
-            check(shape.member, inner, f"{where}[]")
-    elif shape.type_name == "map":
-        assert isinstance(value, dict), where
-    elif shape.type_name == "timestamp":
-        assert isinstance(value, (int, float)), where
-    else:
-        assert type(value) in TYPES[shape.type_name], f"{where} is {type(value)}"
-        allowed = getattr(shape, "enum", None)
-        assert not allowed or value in allowed, f"{where} is {value}"
-
-
 def test_every_reply_fits_botocores_model(served: Served) -> None:
     ecs, world = served.client, served.world
     ecs.create_cluster(clusterName="other", tags=[{"key": "k", "value": "v"}])
     ecs.describe_clusters(clusters=["default", "other", "nowhere"])
     ecs.list_clusters()
+    ecs.describe_capacity_providers()
+    ecs.put_cluster_capacity_providers(
+        cluster="other", capacityProviders=["FARGATE"], defaultCapacityProviderStrategy=[]
+    )
+    ecs.describe_clusters(clusters=["other"], include=["STATISTICS"])
     check_command = {"command": ["CMD-SHELL", "true"], "interval": 10}
     main = {
         "name": "main",
@@ -140,7 +115,7 @@ def test_every_reply_fits_botocores_model(served: Served) -> None:
     ecs.describe_container_instances(containerInstances=[*instances, "nothing"])
     ecs.start_task(taskDefinition="f", containerInstances=[instances[0], "nothing"])
     ecs.describe_tasks(tasks=[first, "nothing"], include=["TAGS"])
-    ecs.list_tasks(family="f", startedBy="me", desiredStatus="RUNNING", maxResults=1)
+    ecs.list_tasks(family="f", desiredStatus="RUNNING", maxResults=1)
     ecs.stop_task(task=first, reason="enough")
     world.exit_main(second, Exit(137, "OutOfMemoryError: Container killed"))
     world.wait_status(first, "STOPPED")
@@ -187,7 +162,7 @@ def test_errors_are_the_exceptions_boto3_knows(served: Served) -> None:
     with pytest.raises(ecs.exceptions.InvalidParameterException):
         ecs.stop_task(task="nothing")
     with pytest.raises(ecs.exceptions.UnsupportedFeatureException):
-        ecs.run_task(taskDefinition="family", launchType="FARGATE")
+        ecs.run_task(taskDefinition="family", launchType="EXTERNAL")
     with pytest.raises(ClientError, match="does not know CreateService") as unknown:
         ecs.create_service(serviceName="s")
     assert unknown.value.response["Error"]["Code"] == "UnknownOperationException"

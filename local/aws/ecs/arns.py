@@ -29,6 +29,13 @@ class Arns:
         path = f"{cluster}/{instance_id}"
         return f"arn:aws:ecs:{self.region}:{self.account}:container-instance/{path}"
 
+    def capacity_provider(self, name: str) -> str:
+        return f"arn:aws:ecs:{self.region}:{self.account}:capacity-provider/{name}"
+
+    def auto_scaling_group(self, name: str) -> str:
+        head = f"arn:aws:autoscaling:{self.region}:{self.account}:autoScalingGroup"
+        return f"{head}:00000000-0000-0000-0000-000000000000:autoScalingGroupName/{name}"
+
     def task_definition(self, family: str, revision: int) -> str:
         return f"arn:aws:ecs:{self.region}:{self.account}:task-definition/{family}:{revision}"
 

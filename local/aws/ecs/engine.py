@@ -1,4 +1,4 @@
-"""The ECS engine: tasks of one cluster on a fixed set of hosts."""
+"""The ECS engine: tasks of one cluster on hosts that are there, or that providers bring."""
 
 import random
 import threading
@@ -6,21 +6,25 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from local.aws.ecs import metadata
 from local.aws.ecs.arns import Arns
-from local.aws.ecs.errors import EcsApiError, invalid_parameter
+from local.aws.ecs.errors import EcsApiError, client_error, invalid_parameter, unsupported
 from local.aws.ecs.lifecycle import Lifecycle
-from local.aws.ecs.model import HostSlot, Task
+from local.aws.ecs.model import HostSlot, Interface, Task
 from local.aws.ecs.placement import Instance, Refusal
 from local.aws.ecs.plans import TaskPlan
 from local.aws.ecs.ports import Ports
+from local.aws.ecs.providers import CapacityProvider, Waiting
 from local.aws.ecs.publisher import Publisher
 from local.aws.ecs.requests import TaskRequest
-from local.aws.ecs.store import Store
+from local.aws.ecs.store import Record, Store
 
 __all__ = ["Engine", "HostSlot"]
+
+WATCH_WAITING_SECONDS = 0.25
 
 
 class Engine:
@@ -43,15 +47,32 @@ class Engine:
         cluster: str = "default",
         agent_endpoint: str | None = None,
         health_interval_floor_seconds: int = 5,
+        providers: Sequence[CapacityProvider] = (),
+        waiting: Waiting | None = None,
+        fargate: HostSlot | None = None,
+        read_lag_seconds: float = 0.0,
         clock: Callable[[], float] = time.time,
         ports: Ports | None = None,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
-        """`new_id` makes the ids of tasks and hosts: 32 hexadecimal digits."""
+        """`new_id` makes the ids of tasks and hosts: 32 hexadecimal digits.
+
+        The hosts belong to the first of `providers`. `fargate` runs the tasks of Fargate, each with
+        an address of its own; its CPU units are the account's quota of vCPUs. For
+        `read_lag_seconds` ListTasks and DescribeTasks do not know of a new task, as they are
+        eventually consistent on ECS.
+        """
         self.arns = Arns(region, account)
         self.cluster = cluster
         self.health_interval_floor_seconds = health_interval_floor_seconds
         self.clock = clock
+        self.read_lag_seconds = read_lag_seconds
+        self.fargate = fargate
+        self.providers = {provider.name: provider for provider in providers}
+        self._waiting = waiting or Waiting()
+        self._scaling: set[str] = set()
+        self._interfaces: dict[str, Interface] = {}
+        self._start_delay_seconds = start_delay_seconds
         self._slots = list(hosts)
         self._store = Store(
             arns=self.arns,
@@ -69,9 +90,12 @@ class Engine:
         )
         self._lock = self._lifecycle.lock
         self._closed = threading.Event()
+        self._lifecycle.on_room = self._place_waiting
+        first = next(iter(self.providers), None)
         for slot in self._slots:
-            self._publisher.instance(self._store.add_slot(slot, clock()))
+            self._publisher.instance(self._store.add_slot(slot, clock(), first))
         self._lifecycle.watch(self._slots)
+        self._watch_waiting()
 
     @property
     def agent_endpoint(self) -> str | None:
@@ -101,20 +125,121 @@ class Engine:
                 if known is not None:
                     records = self._store.records
                     return [records[task_id].task for task_id in known if task_id in records], []
-            placed, refusals = self._store.admit(
-                request, plan, targets=targets, now=now, choose=random.choice
-            )
+            placed, refusals = self._admit(request, plan, targets, now)
             if token is not None and placed:
                 started = [(record.task.id, record.task.arn) for record in placed]
                 self._store.tokens.remember(token, request.fingerprint, started, now)
             for record in placed:
                 self._publisher.task(record.task)
-            for arn in {record.task.instance_arn for record in placed}:
+            for arn in {r.task.instance_arn for r in placed if r.task.instance_arn is not None}:
                 self._publisher.instance(self._store.instances[arn])
             tasks = [record.task for record in placed]
-        for record in placed:
-            self._lifecycle.begin(record)
+            for record in placed:
+                if record.slot is not None:
+                    self._lifecycle.begin(record)
+            self._place_waiting()
         return tasks, refusals
+
+    def _admit(
+        self, request: TaskRequest, plan: TaskPlan, targets: Sequence[str] | None, now: float
+    ) -> tuple[list[Record], list[Refusal]]:
+        if request.launch_type == "FARGATE":
+            return self._admit_to_fargate(request, plan, now)
+        provider = self.providers.get(request.capacity_provider or "")
+        if provider is not None and provider.managed_scaling and targets is None:
+            waiting = sum(record.task.is_waiting for record in self._store.live())
+            if waiting + request.count > self._waiting.quota:
+                raise client_error("Tasks provisioning capacity limit exceeded.")
+            records = [self._store.enqueue(request, plan, now) for _ in range(request.count)]
+            for record in records:
+                record.task = replace(record.task, shows_no_host_yet=True)
+            return records, []
+        records, refusals = self._store.admit(
+            request, plan, targets=targets, now=now, choose=random.choice
+        )
+        for record in records:
+            later = self._start_delay_seconds > 0
+            record.task = replace(record.task, shows_no_host_yet=later)
+        return records, refusals
+
+    def _admit_to_fargate(
+        self, request: TaskRequest, plan: TaskPlan, now: float
+    ) -> tuple[list[Record], list[Refusal]]:
+        if self.fargate is None:
+            raise unsupported("This engine was made without Fargate.")
+        records: list[Record] = []
+        for _ in range(request.count):
+            used = sum(r.need.cpu for r in self._store.live() if r.task.launch_type == "FARGATE")
+            if used + plan.need.cpu > self.fargate.cpu_units:
+                words = "You’ve reached the limit on the number of vCPUs you can run concurrently"
+                return records, [Refusal("", words)]
+            record = self._store.enqueue(request, plan, now)
+            interface = self._new_interface(request)
+            self._interfaces[interface.interface_id] = interface
+            self._store.put_on_fargate(record, self.fargate, interface)
+            records.append(record)
+        return records, []
+
+    def _new_interface(self, request: TaskRequest) -> Interface:
+        number = len(self._interfaces) + 1
+        last = f"{number // 250 % 250}.{number % 250 + 1}"
+        return Interface(
+            attachment_id=str(uuid.uuid4()),
+            interface_id=f"eni-{number:017x}",
+            subnet=request.subnets[0],
+            private_ip=f"10.0.{last}",
+            public_ip=f"198.18.{last}" if request.assigns_public_ip else None,
+            mac="02:00:" + ":".join(f"{number:08x}"[i : i + 2] for i in range(0, 8, 2)),
+        )
+
+    def find_interface(self, interface_id: str) -> Interface | None:
+        """The network interface of a task, for EC2's DescribeNetworkInterfaces."""
+        with self._lock:
+            return self._interfaces.get(interface_id)
+
+    def add_host(self, slot: HostSlot, provider: str | None = None) -> None:
+        """A host of a provider registers; those that wait are placed on it."""
+        with self._lock:
+            if self._lifecycle.closing:
+                return
+            self._slots.append(slot)
+            self._publisher.instance(self._store.add_slot(slot, self.clock(), provider))
+            self._place_waiting()
+
+    def _place_waiting(self) -> None:
+        """Under the lock."""
+        if self._lifecycle.closing:
+            return
+        for record in self._store.place_waiting(random.choice):
+            if record.task.instance_arn is not None:
+                self._publisher.instance(self._store.instances[record.task.instance_arn])
+            self._lifecycle.begin(record)
+        wanted = {record.request.capacity_provider for record in self._store.waiting()}
+        for provider in self.providers.values():
+            if provider.name in wanted and provider.name not in self._scaling:
+                self._scaling.add(provider.name)
+                self._lifecycle.after(provider.host_seconds, partial(self._scale_out, provider))
+
+    def _scale_out(self, provider: CapacityProvider) -> None:
+        """The Auto Scaling group has its next host, or still none."""
+        slot = provider.bring()
+        with self._lock:
+            self._scaling.discard(provider.name)
+            if slot is None:
+                self._place_waiting()
+        if slot is not None:
+            self.add_host(slot, provider.name)
+
+    def _watch_waiting(self) -> None:
+        self._give_up_waiting()
+        self._lifecycle.after(WATCH_WAITING_SECONDS, self._watch_waiting)
+
+    def _give_up_waiting(self) -> None:
+        """End those that have waited for too long, as ECS does."""
+        with self._lock:
+            for record in self._store.waiting():
+                if self.clock() - record.task.created_at > self._waiting.timeout_seconds:
+                    self._lifecycle.give_up(record, self._store.refusal_of(record))
 
     def stop(self, task_id: str, reason: str) -> Task:
         """Ask a task to stop; harmless when it has stopped. Raises InvalidParameterException."""
@@ -126,9 +251,15 @@ class Engine:
 
     def tasks(self) -> list[Task]:
         """All tasks that are remembered, those stopped within the last hour among them."""
+        self._give_up_waiting()
         with self._lock:
             self._store.forget_old(self.clock())
             return [record.task for record in self._store.records.values()]
+
+    def seen_tasks(self) -> list[Task]:
+        """Those that ListTasks and DescribeTasks know of already."""
+        newest = self.clock() - self.read_lag_seconds
+        return [task for task in self.tasks() if task.created_at <= newest]
 
     def find_task(self, task_id: str) -> Task | None:
         with self._lock:

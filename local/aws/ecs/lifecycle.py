@@ -43,6 +43,8 @@ class Lifecycle:
         self.lock = threading.RLock()
         self.closing = False
         self.agent_endpoint = agent_endpoint
+        self.on_room: Callable[[], None] = lambda: None
+        """Called under the lock when room was made for tasks that wait."""
         self._store = store
         self._publisher = publisher
         self._clock = clock
@@ -54,7 +56,7 @@ class Lifecycle:
 
     def watch(self, slots: Sequence[HostSlot]) -> None:
         """Look from now on whether the hosts are alive."""
-        for slot in slots:
+        for slot in list(slots):
             if not slot.host.alive:
                 self.host_lost(slot)
         self._timers.after(WATCH_HOSTS_SECONDS, partial(self.watch, slots))
@@ -81,8 +83,12 @@ class Lifecycle:
 
     # Starting.
 
+    def after(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call it in so many seconds, never after the end."""
+        self._timers.after(seconds, call)
+
     def begin(self, record: Record) -> None:
-        """Start the task's containers soon, in another thread."""
+        """Start the containers of a task that has a host soon, in another thread."""
         if self._start_delay_seconds:
             self._timers.after(self._start_delay_seconds, partial(self._submit_start, record))
         else:
@@ -95,8 +101,8 @@ class Lifecycle:
 
     def _start(self, record: Record) -> None:
         with self.lock:
-            if record.phase is not Phase.WAITING or record.task.is_stopped:
-                return
+            if record.phase is not Phase.WAITING or not record.task.is_wanted:
+                return  # stopped before its host had begun
             record.phase = Phase.STARTING
             self._set(record, model.pulling(record.task, self._clock()))
         for container in record.plan.containers:
@@ -109,6 +115,8 @@ class Lifecycle:
 
     def _start_container(self, record: Record, container: ContainerPlan) -> None:
         name = container.name
+        if record.slot is None:
+            raise ValueError(f"{record.task.arn} has no host")
         spec = spec_of(
             container,
             record.plan,
@@ -199,6 +207,8 @@ class Lifecycle:
             container = record.task.container(name)
             if self.closing or not container.is_running or container.runtime_id is None:
                 return
+            if record.slot is None:
+                raise ValueError(f"{record.task.arn} has no host")
             self._stops.submit(self._send, record.slot, container.runtime_id, signal_name)
 
     def _send(self, slot: HostSlot, runtime_id: str, signal_name: str) -> None:
@@ -214,7 +224,14 @@ class Lifecycle:
             self._set(record, model.deprovisioning(record.task, now))
         self._store.release(record, now)
         self._set(record, model.stopped(record.task, now))
-        self._publisher.instance(self._store.instances[record.task.instance_arn])
+        if record.task.instance_arn is not None:
+            self._publisher.instance(self._store.instances[record.task.instance_arn])
+            self.on_room()
+
+    def give_up(self, record: Record, reason: str) -> None:
+        """End a task that got no host in time. Under the lock."""
+        self._request_stop(record, StopCode.TASK_FAILED_TO_START, reason)
+        self._proceed_to_stop(record)
 
     def host_lost(self, slot: HostSlot) -> None:
         """The machine is gone: its tasks have stopped, its capacity is no more."""
@@ -235,6 +252,8 @@ class Lifecycle:
         after = replace(before, version=before.version + 1, **changes)
         self._store.put_instance(after)
         self._publisher.instance(after)
+        if after.status == "ACTIVE" and not self.closing:
+            self.on_room()
         return after
 
     # Health.
@@ -252,6 +271,8 @@ class Lifecycle:
     def _check(
         self, record: Record, name: str, runtime_id: str, check: HealthCheck, checks: Checks
     ) -> None:
+        if record.slot is None:
+            raise ValueError(f"{record.task.arn} has no host")
         try:
             healthy = record.slot.host.healthy(runtime_id, check.command, check.timeout_seconds)
         except HostDownError:

@@ -47,7 +47,7 @@ def show_task(task: Task, definition: Mapping[str, Any]) -> dict[str, Any]:
         "PullStartedAt": _instant(task.pull_started_at),
         "PullStoppedAt": _instant(task.pull_stopped_at),
         "AvailabilityZone": task.availability_zone,
-        "LaunchType": "EC2",
+        "LaunchType": task.launch_type,
         "Containers": [show_container(c, task, definition) for c in task.containers],
     }
     if task.cpu or task.memory:

@@ -55,6 +55,18 @@ class HostSlot:
 
 
 @dataclass(frozen=True)
+class Interface:
+    """A task's own network interface."""
+
+    attachment_id: str
+    interface_id: str
+    subnet: str
+    private_ip: str
+    public_ip: str | None
+    mac: str
+
+
+@dataclass(frozen=True)
 class Container:
     """One container of a task as DescribeTasks shows it."""
 
@@ -93,8 +105,9 @@ class Task:
     sequence: int
     definition_arn: str
     family: str
-    instance_arn: str
-    availability_zone: str
+    instance_arn: str | None
+    """None while it waits for a host, and on Fargate."""
+    availability_zone: str | None
     group: str
     started_by: str | None
     cpu: str | None
@@ -104,6 +117,11 @@ class Task:
     created_at: float
     tags: tuple[tuple[str, str], ...] = ()
     capacity_provider: str | None = None
+    launch_type: str = "EC2"
+    shows_no_host_yet: bool = False
+    """While PROVISIONING its container instance is not shown: it is placed later on ECS."""
+    interface: "Interface | None" = None
+    """The network interface of its own, with awsvpc."""
     enable_execute_command: bool = False
     last_status: Status = Status.PROVISIONING
     desired_status: Status = Status.RUNNING
@@ -121,6 +139,16 @@ class Task:
     @property
     def is_stopped(self) -> bool:
         return self.last_status is Status.STOPPED
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it counts against the quota of tasks in PROVISIONING."""
+        return (
+            self.last_status is Status.PROVISIONING
+            and self.is_wanted
+            and self.capacity_provider is not None
+            and self.launch_type == "EC2"
+        )
 
     @property
     def is_wanted(self) -> bool:

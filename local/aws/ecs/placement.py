@@ -44,6 +44,7 @@ class Instance:
     agent_connected: bool = True
     version: int = 1
     tags: tuple[tuple[str, str], ...] = ()
+    capacity_provider: str | None = None
 
     @property
     def free_cpu(self) -> int:

@@ -8,13 +8,19 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from chalicelib.ecs import fargate
 from local.aws.ecs.errors import client_error, invalid_parameter, unsupported
 from local.aws.ecs.expressions import parse_expression
 from local.aws.ecs.placement import Constraints, Strategy
+from local.aws.ecs.providers import FARGATE
 from local.aws.ecs.shapes import read_tags
 from local.aws.ecs.task_definitions import TaskDefinition
 
-_STARTED_BY = re.compile(r"[A-Za-z0-9_/-]{1,128}")
+MAX_STARTED_BY = 128
+"""The reference allows letters, digits, hyphens, slashes and underscores; ECS enforces the length
+alone: `abc:def` is used in boto3's issue 877, and the message on too long ones is that of
+amazon-ecs-cli's issue 97. So blanks, as tools that pass on a person's name send them, are taken.
+"""
 _SPREAD = re.compile(r"(instanceId|host|attribute:[\w.\-/]+)")
 
 
@@ -33,6 +39,9 @@ class TaskRequest:
     fingerprint: str
     capacity_provider: str | None
     enable_execute_command: bool
+    launch_type: str = "EC2"
+    subnets: tuple[str, ...] = ()
+    assigns_public_ip: bool = False
 
 
 def read_request(parameters: dict[str, Any], definition: TaskDefinition) -> TaskRequest:
@@ -44,15 +53,15 @@ def read_request(parameters: dict[str, Any], definition: TaskDefinition) -> Task
     if len(json.dumps(overrides, separators=(",", ":"), ensure_ascii=False)) > 8192:
         raise invalid_parameter("Overrides length must be at most 8192.")
     started_by = parameters.get("startedBy")
-    if started_by is not None and not _STARTED_BY.fullmatch(started_by):
-        raise invalid_parameter(
-            "startedBy must be 1 to 128 letters, numbers, hyphens, slashes or underscores."
-        )
-    _check_launch(parameters, definition)
+    if started_by is not None and len(started_by) > MAX_STARTED_BY:
+        raise invalid_parameter(f"startedBy longer than {MAX_STARTED_BY}.")
+    launch_type = _launch_type(parameters)
+    _check_launch(parameters, definition, launch_type, overrides)
     tags = read_tags(parameters.get("tags"))
     if parameters.get("propagateTags") == "TASK_DEFINITION":
         tags = tuple((dict(definition.tags) | dict(tags)).items())
     providers = parameters.get("capacityProviderStrategy") or []
+    network = (parameters.get("networkConfiguration") or {}).get("awsvpcConfiguration", {})
     return TaskRequest(
         count=count,
         overrides={"containerOverrides": [], "inferenceAcceleratorOverrides": []} | overrides,
@@ -70,6 +79,9 @@ def read_request(parameters: dict[str, Any], definition: TaskDefinition) -> Task
         fingerprint=_fingerprint(parameters),
         capacity_provider=providers[0]["capacityProvider"] if providers else None,
         enable_execute_command=bool(parameters.get("enableExecuteCommand")),
+        launch_type=launch_type,
+        subnets=tuple(network.get("subnets", ())),
+        assigns_public_ip=network.get("assignPublicIp") == "ENABLED",
     )
 
 
@@ -78,24 +90,49 @@ def _fingerprint(parameters: dict[str, Any]) -> str:
     return json.dumps(rest, sort_keys=True)
 
 
-def _check_launch(parameters: dict[str, Any], definition: TaskDefinition) -> None:
-    if parameters.get("launchType") and parameters.get("capacityProviderStrategy"):
+def _launch_type(parameters: dict[str, Any]) -> str:
+    providers = parameters.get("capacityProviderStrategy") or []
+    if parameters.get("launchType") and providers:
         raise invalid_parameter(
             "Specifying both a launch type and capacity provider strategy is not supported. "
             "Remove one and try again."
         )
-    if parameters.get("launchType", "EC2") != "EC2":
-        raise unsupported("The local engine has EC2 container instances only.")
-    if definition.content["networkMode"] == "awsvpc":
-        if not parameters.get("networkConfiguration"):
+    if providers:
+        return "FARGATE" if providers[0]["capacityProvider"] in FARGATE else "EC2"
+    launch_type: str = parameters.get("launchType", "EC2")
+    if launch_type not in ("EC2", "FARGATE"):
+        raise unsupported(f"The local engine has no launch type {launch_type}.")
+    return launch_type
+
+
+def _check_launch(
+    parameters: dict[str, Any],
+    definition: TaskDefinition,
+    launch_type: str,
+    overrides: dict[str, Any],
+) -> None:
+    network = parameters.get("networkConfiguration")
+    if launch_type == "FARGATE":
+        if "FARGATE" not in definition.content["compatibilities"]:
+            raise invalid_parameter("Task definition does not support launch_type FARGATE.")
+        size = {name: overrides.get(name) or definition.content[name] for name in ("cpu", "memory")}
+        if not fargate.exists(int(size["cpu"]), int(size["memory"])):
+            raise client_error(fargate.REFUSAL)
+    if definition.content["networkMode"] != "awsvpc":
+        if network:
             raise invalid_parameter(
-                "Network Configuration must be provided when networkMode 'awsvpc' is specified."
+                "Network Configuration is not valid for the given networkMode of this task "
+                "definition."
             )
-        raise unsupported("The local engine has no network interfaces of their own for tasks.")
-    if parameters.get("networkConfiguration"):
+        return
+    if not network:
         raise invalid_parameter(
-            "Network Configuration is not valid for the given networkMode of this task definition."
+            "Network Configuration must be provided when networkMode 'awsvpc' is specified."
         )
+    if not network.get("awsvpcConfiguration", {}).get("subnets"):
+        raise invalid_parameter("subnets can not be empty.")
+    if launch_type != "FARGATE":
+        raise unsupported("The local engine has awsvpc on Fargate only.")
 
 
 def _read_constraints(constraints: list[dict[str, Any]]) -> Constraints:

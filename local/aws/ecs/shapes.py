@@ -6,7 +6,7 @@ API_ContainerInstance.html. Instants are seconds since the epoch, as the JSON pr
 
 from typing import Any
 
-from local.aws.ecs.model import Container, Task
+from local.aws.ecs.model import Container, Status, Task
 from local.aws.ecs.placement import Instance
 from local.hosts.base import PortMapping
 
@@ -14,15 +14,16 @@ AGENT_VERSION = "local"
 
 
 def show_task(task: Task, *, with_tags: bool = False) -> dict[str, Any]:
+    hidden = task.shows_no_host_yet and task.last_status is Status.PROVISIONING
     shown: dict[str, Any] = {
-        "attachments": [],
+        "attachments": [_show_interface(task)] if task.interface else [],
         "attributes": [],
-        "availabilityZone": task.availability_zone,
+        "availabilityZone": None if hidden else task.availability_zone,
         "capacityProviderName": task.capacity_provider,
         "clusterArn": task.cluster_arn,
         "connectivity": "CONNECTED",
         "connectivityAt": task.created_at,
-        "containerInstanceArn": task.instance_arn,
+        "containerInstanceArn": None if hidden else task.instance_arn,
         "containers": [_show_container(container, task) for container in task.containers],
         "cpu": task.cpu,
         "createdAt": task.created_at,
@@ -32,7 +33,7 @@ def show_task(task: Task, *, with_tags: bool = False) -> dict[str, Any]:
         "group": task.group,
         "healthStatus": task.health.value,
         "lastStatus": task.last_status.value,
-        "launchType": None if task.capacity_provider else "EC2",
+        "launchType": task.launch_type,
         "memory": task.memory,
         "overrides": task.overrides,
         "pullStartedAt": task.pull_started_at,
@@ -51,6 +52,30 @@ def show_task(task: Task, *, with_tags: bool = False) -> dict[str, Any]:
     return {name: value for name, value in shown.items() if value is not None}
 
 
+def _show_interface(task: Task) -> dict[str, Any]:
+    """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Attachment.html"""
+    if task.interface is None:
+        raise ValueError(f"{task.arn} has no network interface")
+    gone = "DELETED" if task.is_stopped else "ATTACHED"
+    pending = task.last_status is Status.PROVISIONING
+    details = {
+        "subnetId": task.interface.subnet,
+        "networkInterfaceId": task.interface.interface_id,
+        "macAddress": task.interface.mac,
+        "privateIPv4Address": task.interface.private_ip,
+    }
+    return {
+        "id": task.interface.attachment_id,
+        "type": "ElasticNetworkInterface",
+        "status": "PRECREATED" if pending else gone,
+        "details": [
+            {"name": name, "value": value}
+            for name, value in details.items()
+            if name == "subnetId" or not pending
+        ],
+    }
+
+
 def _show_container(container: Container, task: Task) -> dict[str, Any]:
     started = container.runtime_id is not None
     shown: dict[str, Any] = {
@@ -62,8 +87,17 @@ def _show_container(container: Container, task: Task) -> dict[str, Any]:
         "lastStatus": container.last_status.value,
         "exitCode": container.exit_code,
         "reason": container.reason,
-        "networkBindings": [_show_binding(port) for port in container.ports if started],
-        "networkInterfaces": [],
+        "networkBindings": [
+            _show_binding(port) for port in container.ports if started and not task.interface
+        ],
+        "networkInterfaces": [
+            {
+                "attachmentId": task.interface.attachment_id,
+                "privateIpv4Address": task.interface.private_ip,
+            }
+        ]
+        if task.interface
+        else [],
         "healthStatus": container.health.value,
         "cpu": str(container.cpu),
         "memory": None if container.memory is None else str(container.memory),
@@ -103,6 +137,11 @@ def show_instance(instance: Instance, *, with_tags: bool = False) -> dict[str, A
         "registeredAt": instance.registered_at,
         "attachments": [],
         "tags": show_tags(instance.tags) if with_tags else [],
+        **(
+            {"capacityProviderName": instance.capacity_provider}
+            if instance.capacity_provider
+            else {}
+        ),
     }
 
 

@@ -6,9 +6,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
+from itertools import islice
 
 from local.aws.ecs.arns import Arns
-from local.aws.ecs.model import Container, HostSlot, Task
+from local.aws.ecs.model import Container, HostSlot, Interface, Task
 from local.aws.ecs.placement import Instance, Need, Refusal, place
 from local.aws.ecs.plans import TaskPlan
 from local.aws.ecs.ports import NoPortError, Ports
@@ -35,7 +36,9 @@ class Record:
     task: Task
     plan: TaskPlan
     need: Need
-    slot: HostSlot
+    request: TaskRequest
+    slot: HostSlot | None
+    """None while it waits in PROVISIONING for a host."""
     phase: Phase = Phase.WAITING
     counted_running: bool = False
     early_exits: dict[str, Exit] = field(default_factory=dict)
@@ -59,7 +62,9 @@ class Store:
         self._stopped: deque[tuple[float, str]] = deque()
         self._sequence = 0
 
-    def add_slot(self, slot: HostSlot, now: float) -> Instance:
+    def add_slot(
+        self, slot: HostSlot, now: float, capacity_provider: str | None = None
+    ) -> Instance:
         instance = Instance(
             arn=self.arns.container_instance(self.cluster, self._new_id()),
             name=slot.name,
@@ -72,6 +77,7 @@ class Store:
             cpu=slot.cpu_units,
             memory=slot.memory_mib,
             registered_at=now,
+            capacity_provider=capacity_provider,
         )
         self.instances[instance.arn] = instance
         self._slots[instance.arn] = slot
@@ -110,7 +116,7 @@ class Store:
         for _ in range(request.count):
             chosen = place(
                 plan.need,
-                self.instances.values(),
+                self._of_provider(request.capacity_provider),
                 constraints=request.constraints,
                 strategies=request.strategies,
                 tasks_of_group=self._tasks_of_group(request.group),
@@ -140,16 +146,15 @@ class Store:
     ) -> Record | list[Refusal]:
         if not isinstance(instance, Instance):
             return instance
-        try:
-            ports = self._take_ports(plan)
-        except NoPortError:
+        record = self.enqueue(request, plan, now)
+        if not self._put_on(record, instance):
+            del self.records[record.task.id]
             return [Refusal(instance.arn, "RESOURCE:PORTS")]
+        return record
+
+    def enqueue(self, request: TaskRequest, plan: TaskPlan, now: float) -> Record:
+        """A task in PROVISIONING that has no host yet."""
         task_id = self._new_id()
-        need = replace(
-            plan.need,
-            ports=frozenset((p.host_port, p.protocol) for taken in ports for p in taken),
-        )
-        self.put_instance(instance.reserve(need))
         self._sequence += 1
         definition = plan.definition
         task = Task(
@@ -160,8 +165,8 @@ class Store:
             sequence=self._sequence,
             definition_arn=definition.arn,
             family=definition.family,
-            instance_arn=instance.arn,
-            availability_zone=instance.attributes["ecs.availability-zone"],
+            instance_arn=None,
+            availability_zone=None,
             group=request.group,
             started_by=request.started_by,
             cpu=plan.cpu or str(plan.need.cpu),
@@ -176,20 +181,90 @@ class Store:
                     cpu=container.cpu,
                     memory=container.memory,
                     memory_reservation=container.memory_reservation,
-                    ports=taken,
+                    ports=container.ports,
                     checks_health=container.health_check is not None,
                 )
-                for container, taken in zip(plan.containers, ports, strict=True)
+                for container in plan.containers
             ),
             created_at=now,
             updated_at=now,
             tags=request.tags,
             capacity_provider=request.capacity_provider,
+            launch_type=request.launch_type,
             enable_execute_command=request.enable_execute_command,
         )
-        record = Record(task=task, plan=plan, need=need, slot=self._slots[instance.arn])
+        record = Record(task=task, plan=plan, need=plan.need, request=request, slot=None)
         self.records[task_id] = record
         return record
+
+    def place_waiting(self, choose: Callable[[Sequence[Instance]], Instance]) -> list[Record]:
+        """Give hosts to the tasks that wait for one, the oldest first; those that got one."""
+        return [record for record in self.waiting() if self._place(record, choose)]
+
+    def _place(self, record: Record, choose: Callable[[Sequence[Instance]], Instance]) -> bool:
+        request = record.request
+        instances = self._active_of(request.capacity_provider)
+        if not instances:
+            return False
+        chosen = place(
+            record.plan.need,
+            instances,
+            constraints=request.constraints,
+            strategies=request.strategies,
+            tasks_of_group=self._tasks_of_group(request.group),
+            choose=choose,
+        )
+        return isinstance(chosen, Instance) and self._put_on(record, chosen)
+
+    def _of_provider(self, name: str | None) -> list[Instance]:
+        """The instances that a task of this provider may run on; all without one."""
+        return [i for i in self.instances.values() if name is None or i.capacity_provider == name]
+
+    def _active_of(self, provider: str | None) -> list[Instance]:
+        return [i for i in self._of_provider(provider) if i.status == "ACTIVE"]
+
+    def _put_on(self, record: Record, instance: Instance) -> bool:
+        """Reserve room and ports; False when a port is taken."""
+        try:
+            ports = self._take_ports(record.plan)
+        except NoPortError:
+            return False
+        record.need = replace(
+            record.plan.need,
+            ports=frozenset((p.host_port, p.protocol) for taken in ports for p in taken),
+        )
+        self.put_instance(instance.reserve(record.need))
+        record.slot = self._slots[instance.arn]
+        record.task = replace(
+            record.task,
+            instance_arn=instance.arn,
+            availability_zone=instance.attributes["ecs.availability-zone"],
+            containers=tuple(
+                replace(container, ports=taken)
+                for container, taken in zip(record.task.containers, ports, strict=True)
+            ),
+        )
+        return True
+
+    def put_on_fargate(self, record: Record, slot: HostSlot, interface: Interface) -> None:
+        """A task on Fargate has the machine to itself: all its ports, its own address."""
+        record.slot = slot
+        record.task = replace(
+            record.task, availability_zone=slot.availability_zone, interface=interface
+        )
+
+    def waiting(self) -> list[Record]:
+        """Tasks in PROVISIONING without a host, the oldest first."""
+        return [r for r in self.records.values() if r.slot is None and r.task.is_wanted]
+
+    def refusal_of(self, record: Record) -> str:
+        """Why a task that waits got no host, in ECS's words."""
+        instances = self._active_of(record.request.capacity_provider)
+        if not instances:
+            return "EMPTY CAPACITY PROVIDER"
+        return next(
+            islice((w for i in instances if (w := i.lacks(record.need))), 1), "RESOURCE:CPU"
+        )
 
     def _take_ports(self, plan: TaskPlan) -> list[tuple[PortMapping, ...]]:
         taken: list[tuple[PortMapping, ...]] = []
@@ -209,15 +284,17 @@ class Store:
         return taken
 
     def mark_running(self, record: Record) -> None:
-        record.counted_running = True
-        self.put_instance(self.instances[record.task.instance_arn].started())
+        if record.task.instance_arn is not None:
+            record.counted_running = True
+            self.put_instance(self.instances[record.task.instance_arn].started())
 
     def release(self, record: Record, now: float) -> None:
         """Give back what the task held; it stays visible for an hour."""
-        instance = self.instances[record.task.instance_arn]
-        self.put_instance(instance.release(record.need, was_running=record.counted_running))
-        for port, protocol in record.need.ports:
-            self._ports.give_back(port, protocol)
+        if record.task.instance_arn is not None:
+            instance = self.instances[record.task.instance_arn]
+            self.put_instance(instance.release(record.need, was_running=record.counted_running))
+            for port, protocol in record.need.ports:
+                self._ports.give_back(port, protocol)
         self._stopped.append((now, record.task.id))
         self.forget_old(now)
 
@@ -238,4 +315,8 @@ class Store:
         return [r for r in self.records.values() if not r.task.is_stopped]
 
     def _tasks_of_group(self, group: str) -> Counter[str]:
-        return Counter(r.task.instance_arn for r in self.live() if r.task.group == group)
+        return Counter(
+            r.task.instance_arn
+            for r in self.live()
+            if r.task.group == group and r.task.instance_arn is not None
+        )

@@ -31,7 +31,9 @@ class TaskActions:
         }
 
     def _run(self, parameters: JsonObject) -> JsonObject:
-        if self._clusters.name(parameters) != self._engine.cluster:
+        name = self._clusters.name(parameters)
+        parameters = self._clusters.with_provider(name, parameters)
+        if name != self._engine.cluster:
             raise invalid_parameter("No Container Instances were found in your cluster.")
         return self._begin(parameters, None)
 
@@ -76,9 +78,10 @@ class TaskActions:
             raise invalid_parameter("Tasks length must be at most 100.")
         with_tags = "TAGS" in (parameters.get("include") or ())
         shown, failures = [], []
+        seen = {task.id: task for task in self._engine.seen_tasks()}
         for identifier in identifiers:
             task_id = id_in_cluster(identifier, cluster)
-            task = self._engine.find_task(task_id)
+            task = seen.get(task_id)
             if task is None or task.cluster != cluster:
                 arn = self._engine.arns.task(cluster, task_id)
                 failures.append({"arn": arn, "reason": "MISSING"})
@@ -88,12 +91,13 @@ class TaskActions:
 
     def _list(self, parameters: JsonObject) -> JsonObject:
         cluster = self._clusters.name(parameters)
+        _check_filters(parameters)
         if parameters.get("serviceName"):
             raise EcsApiError("ServiceNotFoundException", "Service not found.")
         desired = parameters.get("desiredStatus") or "RUNNING"
         if desired not in ("RUNNING", "PENDING", "STOPPED"):
             raise invalid_parameter(f"Invalid desiredStatus: {desired}")
-        tasks = self._engine.tasks() if cluster == self._engine.cluster else []
+        tasks = self._engine.seen_tasks() if cluster == self._engine.cluster else []
         found, token = page(
             (task for task in tasks if self._selects(parameters, task, cluster, desired)),
             lambda task: f"{task.sequence:012}",
@@ -111,9 +115,23 @@ class TaskActions:
             task.desired_status is Status(desired)
             and (not family or task.family == family)
             and (not started_by or task.started_by == started_by)
-            and (not instance or name_of(task.instance_arn) == id_in_cluster(instance, cluster))
-            and parameters.get("launchType") in (None, "EC2")
+            and (
+                not instance or name_of(task.instance_arn or "") == id_in_cluster(instance, cluster)
+            )
+            and parameters.get("launchType") in (None, task.launch_type)
         )
+
+
+def _check_filters(parameters: JsonObject) -> None:
+    """`startedBy`, and `serviceName` too, go with none of the other filters.
+
+    The reference says so of startedBy; the words are those of aws-sdk-go-v2's issue 1893 and
+    boto3's issue 874. `desiredStatus` goes with it: Airflow's operator asks so.
+    """
+    others = ("family", "containerInstance", "launchType", "serviceName", "startedBy")
+    for name in ("startedBy", "serviceName"):
+        if parameters.get(name) and any(parameters.get(o) for o in others if o != name):
+            raise invalid_parameter(f"cannot specify {name} with other arguments")
 
 
 def _show_refusal(refusal: Refusal) -> JsonObject:

@@ -5,9 +5,11 @@ https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RegisterTaskDefini
 
 import copy
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from chalicelib.ecs import fargate
 from local.aws.ecs.arns import Arns, name_of
 from local.aws.ecs.errors import EcsApiError, client_error, invalid_parameter
 from local.aws.ecs.shapes import read_tags
@@ -167,6 +169,8 @@ def completed(parameters: dict[str, Any], health_interval_floor_seconds: int) ->
     for name in ("cpu", "memory"):
         if name in content and not re.fullmatch(r"\d+", str(content[name])):
             raise client_error(f"Invalid '{name}' setting for task: {content[name]}")
+    if "FARGATE" in wants:
+        _check_fargate(content, parameters.get("containerDefinitions") or ())
     containers = parameters.get("containerDefinitions")
     if not isinstance(containers, list) or not containers:
         raise client_error("Container list cannot be empty.")
@@ -180,6 +184,28 @@ def completed(parameters: dict[str, Any], health_interval_floor_seconds: int) ->
     if not any(container["essential"] for container in content["containerDefinitions"]):
         raise client_error("Tasks must have at least one essential container.")
     return content
+
+
+def _check_fargate(content: dict[str, Any], containers: Iterable[dict[str, Any]]) -> None:
+    """https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html"""
+    if content["networkMode"] != "awsvpc":
+        raise client_error("Fargate only supports network mode ‘awsvpc’.")
+    for name in ("cpu", "memory"):
+        if name not in content:
+            raise client_error(f"Fargate requires that '{name}' be defined at the task level.")
+    if not fargate.exists(int(content["cpu"]), int(content["memory"])):
+        raise client_error(fargate.REFUSAL)
+    for container in containers:
+        linux = container.get("linuxParameters") or {}
+        unsupported = [name for name in ("tmpfs", "devices", "sharedMemorySize") if linux.get(name)]
+        if container.get("privileged"):
+            unsupported.append("privileged")
+        if container.get("dockerSecurityOptions"):
+            unsupported.append("dockerSecurityOptions")
+        if unsupported:
+            raise client_error(
+                f"Fargate compatible task definitions do not support {unsupported[0]}"
+            )
 
 
 def _completed_container(

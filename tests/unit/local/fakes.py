@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from local.aws.ecs.api import EcsApi
 from local.aws.ecs.buckets import UNLIMITED, Limits
 from local.aws.ecs.engine import Engine, HostSlot
 from local.aws.ecs.ports import Ports
 from local.hosts.base import ContainerSpec, Exit, HostDownError
+from tests.unit.local.strict_ecs import StrictEcsApi
 
 
 class FakeHost:
@@ -93,20 +93,10 @@ class World:
         clock: Callable[[], float] = time.time,
         **options: Any,
     ) -> None:
-        self.hosts = [FakeHost() for _ in range(hosts)]
+        self.hosts: list[FakeHost] = []
         self.events: list[dict[str, Any]] = []
-        slots = [
-            HostSlot(
-                name=f"host-{place}",
-                host=host,
-                address=f"192.0.2.{place + 1}",
-                cpu_units=cpu,
-                memory_mib=memory,
-                ec2_instance_id=f"i-{place:017x}",
-                availability_zone=f"us-east-1{'abc'[place % 3]}",
-            )
-            for place, host in enumerate(self.hosts)
-        ]
+        self._size = (cpu, memory)
+        slots = [self.new_slot() for _ in range(hosts)]
         self.engine = Engine(
             region="us-east-1",
             account="123456789012",
@@ -116,13 +106,27 @@ class World:
             clock=clock,
             **options,
         )
-        self.api = EcsApi(self.engine, limits=limits)
+        self.api = StrictEcsApi(self.engine, limits=limits)
 
     def __enter__(self) -> "World":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.engine.close()
+
+    def new_slot(self) -> HostSlot:
+        """One more host, for the engine to be given."""
+        place, host = len(self.hosts), FakeHost()
+        self.hosts.append(host)
+        return HostSlot(
+            name=f"host-{place}",
+            host=host,
+            address=f"192.0.2.{place + 1}",
+            cpu_units=self._size[0],
+            memory_mib=self._size[1],
+            ec2_instance_id=f"i-{place:017x}",
+            availability_zone=f"us-east-1{'abc'[place % 3]}",
+        )
 
     def register(self, family: str = "family", **parameters: Any) -> str:
         container = {"name": "main", "image": "image", "cpu": 256, "memory": 256}

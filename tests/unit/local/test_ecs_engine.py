@@ -398,7 +398,7 @@ def test_health_checks_more_often_than_every_five_seconds_are_refused() -> None:
         {"count": 0},
         {"count": 11},
         {"startedBy": "x" * 129},
-        {"startedBy": "no spaces"},
+        {"launchType": "EXTERNAL"},
         {"overrides": {"containerOverrides": [{"name": "other"}]}},
         {"overrides": {"containerOverrides": [{"name": "main", "command": ["x" * 8192]}]}},
         {"placementStrategy": [{"type": "binpack", "field": "disk"}]},
