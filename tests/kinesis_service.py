@@ -22,8 +22,8 @@ class Clock:
         self.ahead = 0.0
         self._still = None
 
-    def stop(self):
-        self._still = time.time()
+    def stop(self, instant=None):
+        self._still = instant or time.time()
 
     def __call__(self):
         return (self._still or time.time()) + self.ahead

@@ -21,9 +21,15 @@ from local.aws.template import load_template
 
 ROOT = Path(__file__).parents[2]
 
+ASSUMED_REGION = "us-east-1"
+"""For a plan that is only shown, where neither the stage nor the environment names a region."""
 
-def load_settings(stage: str) -> Settings:
-    """Read `infra/stages/<stage>.toml`. Raises SettingsError."""
+
+def load_settings(stage: str, region: str | None) -> Settings:
+    """Read `infra/stages/<stage>.toml`; `region` is used unless the file names one.
+
+    Raises SettingsError.
+    """
     file = ROOT / "infra" / "stages" / f"{stage}.toml"
     template = load_template((ROOT / "infra" / "template.yaml").read_text("utf-8"))
     try:
@@ -31,7 +37,7 @@ def load_settings(stage: str) -> Settings:
         return parse_settings(
             document,
             stage=stage,
-            region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
+            region=region,
             declared=template["Parameters"],
         )
     except FileNotFoundError as error:
@@ -72,13 +78,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="print every command, run none")
     parser.add_argument("--yes", action="store_true", help="destroy without asking")
     options = parser.parse_args(arguments)
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    assumed = ASSUMED_REGION if options.dry_run and not region else None
     try:
-        settings = load_settings(options.stage)
+        settings = load_settings(options.stage, region or assumed)
         steps = plan(options.verb, settings)
     except SettingsError as error:
         print(f"stage {options.stage}: {error}", file=sys.stderr)
         return 2
     if options.dry_run:
+        if assumed and settings.region == assumed:
+            print(f"AWS_REGION is not set: this plan assumes {assumed}", file=sys.stderr)
         show(steps)
         return 0
     if options.verb == "destroy" and not options.yes and not _confirmed(settings):

@@ -222,6 +222,40 @@ def test_every_command_can_be_shown_and_none_is_run():
         assert words in shown.stdout
 
 
+def run_deploy(*words, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "infra.deploy", *words],
+        cwd=ROOT,
+        env={"PATH": "/nowhere", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("verb", ["deploy", "diff", "destroy"])
+def test_a_plan_is_shown_without_region_or_account(verb, tmp_path):
+    shown = run_deploy(verb, "--stage", "dev", "--dry-run", HOME=str(tmp_path))
+    assert shown.returncode == 0
+    assert shown.stderr == "AWS_REGION is not set: this plan assumes us-east-1\n"
+    assert shown.stdout.startswith("# 1. ")
+    named = run_deploy(verb, "--stage", "dev", "--dry-run", AWS_DEFAULT_REGION="eu-west-1")
+    assert (named.returncode, named.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("verb", ["deploy", "diff", "destroy"])
+def test_without_a_region_nothing_but_a_plan_is_possible(verb):
+    refused = run_deploy(verb, "--stage", "dev", "--yes")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "AWS_REGION is not set" in refused.stderr
+
+
+def test_the_help_needs_nothing():
+    shown = run_deploy("--help")
+    assert shown.returncode == 0
+    assert "--dry-run" in shown.stdout
+
+
 def test_what_is_called_in_a_sessions_whole_life_is_what_the_source_was_read_to_call(cloud):
     """The other half of tests/unit/infra/test_policies.py: the derivation misses nothing."""
     session = dispatch(cloud)

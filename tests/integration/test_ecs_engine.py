@@ -146,7 +146,7 @@ def test_health_is_what_a_command_in_the_task_says(cloud: Cloud) -> None:
 
 def test_sigterm_ignored_is_sigkill_after_the_stop_timeout(cloud: Cloud) -> None:
     (arn,) = cloud.run("ignores_sigterm.py", stopTimeout=1)
-    cloud.wait(arn, "RUNNING")
+    cloud.wait_printed(arn, "ready")  # a plain process that does not ignore it yet ends of it
     cloud.call("StopTask", {"task": arn})
     task = cloud.wait(arn, "STOPPED")
     assert task["containers"][0]["exitCode"] == 137

@@ -2,7 +2,7 @@
 
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -274,6 +274,36 @@ def test_what_is_older_than_the_retention_is_gone_and_closed_shards_with_it(serv
     put(kinesis, b"kept", ExplicitHashKey="0")
     service.clock.ahead += 47 * 3600
     assert read(kinesis, put(kinesis, ExplicitHashKey="0")["ShardId"])[0] == b"kept"
+
+
+@pytest.mark.parametrize("micros", [0, 1, 499, 999])
+def test_instants_are_compared_to_the_millisecond(service, kinesis, micros):
+    """As on AWS: what is put in the very millisecond of the instant asked for is found."""
+    before = datetime.fromtimestamp(service.clock() + 10, UTC).replace(microsecond=394_999)
+    service.clock.stop(before.timestamp())
+    shard_id = put(kinesis, b"before")["ShardId"]
+    instant = before.replace(microsecond=395_000 + micros)
+    service.clock.stop(instant.timestamp())
+    put(kinesis, b"then")
+    assert read(kinesis, shard_id, "AT_TIMESTAMP", Timestamp=instant) == [b"then"]
+    (arrived,) = kinesis.get_records(
+        ShardIterator=iterator(kinesis, shard_id, "AT_TIMESTAMP", Timestamp=instant)
+    )["Records"]
+    arrived_at = arrived["ApproximateArrivalTimestamp"]
+    assert read(kinesis, shard_id, "AT_TIMESTAMP", Timestamp=arrived_at) == [b"then"]
+    later = instant + timedelta(milliseconds=1)
+    service.clock.stop(later.timestamp())
+    assert read(kinesis, shard_id, "AT_TIMESTAMP", Timestamp=later) == []
+
+
+def test_a_shard_that_was_closed_in_the_millisecond_asked_for_is_listed(service, kinesis):
+    instant = datetime.fromtimestamp(service.clock(), UTC).replace(microsecond=395_400)
+    service.clock.stop(instant.timestamp() + 1)
+    split(kinesis, shards(kinesis)[0])
+    asked = instant + timedelta(seconds=1, microseconds=300)
+    for kind in ("FROM_TIMESTAMP", "AT_TIMESTAMP"):
+        listed = shards(kinesis, ShardFilter={"Type": kind, "Timestamp": asked})
+        assert len(listed) == len(shards(kinesis))
 
 
 def test_listing_is_paged_and_filtered(service, kinesis):

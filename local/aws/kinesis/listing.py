@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from local.aws.kinesis.errors import KinesisError, invalid
-from local.aws.kinesis.model import Shard, Stream
+from local.aws.kinesis.model import Shard, Stream, millis_of
 
 Parameters = Mapping[str, Any]
 
@@ -81,16 +81,18 @@ def read_token(token: str) -> tuple[str, str, Any]:
 def _filter(rule: Parameters | None) -> Callable[[Shard], bool]:
     if not rule:
         return lambda _: True
-    instant = rule.get("Timestamp", 0.0)
+    instant = millis_of(rule.get("Timestamp", 0.0))
+
+    def ends_later(shard: Shard) -> bool:
+        return shard.closed_at is None or millis_of(shard.closed_at) >= instant
+
     filters: dict[str, Callable[[Shard], bool]] = {
         "AFTER_SHARD_ID": lambda s: s.shard_id > rule.get("ShardId", ""),
         "AT_TRIM_HORIZON": lambda s: not s.parents,
         "FROM_TRIM_HORIZON": lambda _: True,
         "AT_LATEST": lambda s: s.is_open,
-        "AT_TIMESTAMP": lambda s: (
-            s.created_at <= instant and (s.closed_at is None or s.closed_at >= instant)
-        ),
-        "FROM_TIMESTAMP": lambda s: s.closed_at is None or s.closed_at >= instant,
+        "AT_TIMESTAMP": lambda s: millis_of(s.created_at) <= instant and ends_later(s),
+        "FROM_TIMESTAMP": ends_later,
     }
     if rule.get("Type") not in filters:
         raise invalid(f"ShardFilter {rule} is not one of {', '.join(filters)}.")

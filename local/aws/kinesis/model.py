@@ -18,6 +18,15 @@ _FIRST_SEQUENCE = 1 << 184
 _MILLIS_SHIFT, _COUNT_SHIFT, _SHARD_BITS = 64, 4, 4
 
 
+def millis_of(instant: float) -> int:
+    """The millisecond that an instant lies in: Kinesis keeps and compares instants to that.
+
+    Source: GetShardIterator, "Timestamp" ("with precision in milliseconds"). By way of
+    microseconds, as N / 1000 * 1000 may lie just below N.
+    """
+    return round(instant * 1_000_000) // 1000
+
+
 @dataclass(frozen=True)
 class Record:
     """One record. `data` in base64, as it came and as it will be given out."""
@@ -71,8 +80,10 @@ class Shard:
         return self.trimmed + bisect_left(self.records, sequence, key=lambda r: r.sequence)
 
     def index_of_instant(self, instant: float) -> int:
-        """The index of the first record that arrived then or later."""
-        return self.trimmed + bisect_left(self.records, instant, key=lambda r: r.arrived_at)
+        """The index of the first record that arrived in that millisecond or later."""
+        return self.trimmed + bisect_left(
+            self.records, millis_of(instant), key=lambda r: millis_of(r.arrived_at)
+        )
 
     def read(self, index: int, limit: int, max_bytes: int) -> list[Record]:
         """Records from `index` on, at least one if there is one, at most so many and so large."""
@@ -227,7 +238,7 @@ class Stream:
         """Larger than all before it in this stream, children's than their parents' included;
         56 digits, time in the upper ones, as Kinesis's own are.
         """
-        self._millis = max(self._millis, int(now * 1000))
+        self._millis = max(self._millis, millis_of(now))
         self._count += 1
         return (
             _FIRST_SEQUENCE

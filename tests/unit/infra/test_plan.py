@@ -103,14 +103,13 @@ def test_every_step_can_be_said_in_the_words_of_a_shell(plan):
         assert all(command.strip() for command in each.commands())
 
 
-def test_stage_files_are_read(monkeypatch):
-    monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    settings = load_settings("dev")
+def test_stage_files_are_read():
+    settings = load_settings("dev", "eu-west-1")
     assert (settings.stage, settings.region) == ("dev", "eu-west-1")
     with pytest.raises(SettingsError, match="base_image: this stage wants a digest"):
-        load_settings("prod")
+        load_settings("prod", "eu-west-1")
     with pytest.raises(SettingsError, match="no such file"):
-        load_settings("nowhere")
+        load_settings("nowhere", "eu-west-1")
 
 
 def test_all_mistakes_of_a_stage_file_are_named_at_once():
