@@ -118,7 +118,9 @@ def hardened_container(
         "privileged": False,
         "readonlyRootFilesystem": True,
         "dockerSecurityOptions": ["no-new-privileges"] if launch_type == "EC2" else [],
-        "linuxParameters": {"capabilities": {"drop": ["ALL"]}, "initProcessEnabled": False},
+        # The kernel drops a SIGTERM for process 1 until that handles it. Behind an init process it
+        # ends the program from its first moment on, however long that takes to start.
+        "linuxParameters": {"capabilities": {"drop": ["ALL"]}, "initProcessEnabled": True},
         "ulimits": [
             {"name": "nofile", "softLimit": 1024, "hardLimit": 1024},
             {"name": "core", "softLimit": 0, "hardLimit": 0},

@@ -50,6 +50,10 @@ class Child:
         """Of the program, or of the helper that makes its namespaces; leads a process group."""
         self.depth: int = order["depth"]
         """How many processes stand between it and the program."""
+        self.needs_init: bool = order.get("init", False)
+        """Whether a signal that it does not handle ends it although it is process 1."""
+        self.ended_by: int | None = None
+        """The signal that ended it in place of an init process."""
         self.most_bytes: int | None = order.get("most_bytes")
         """The memory limit."""
         self.next_look = time.monotonic() + _CLOSE_LOOK_SECONDS
@@ -105,7 +109,11 @@ class Child:
         program = self.program() if self.pending else None
         if program is not None:
             for number in self.pending:
-                _kill(program, number)
+                if self.needs_init and not _is_handled(program, number):
+                    self.ended_by = number
+                    self.kill()
+                else:
+                    _kill(program, number)
             self.pending.clear()
 
     def kill(self) -> None:
@@ -136,6 +144,8 @@ class Child:
         """
         grew = self.most_bytes is not None and peak_bytes > self.most_bytes and code != 0
         out_of_memory = self.over_memory or grew
+        if self.ended_by is not None and code == 128 + signal.SIGKILL:
+            code = 128 + self.ended_by
         killed = 128 + signal.SIGKILL if out_of_memory else code
         return {"exit": self.number, "code": killed, "oom": out_of_memory}
 
@@ -355,6 +365,15 @@ def _own_bytes(pid: int) -> int:
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024
     return _resident_bytes(pid)
+
+
+def _is_handled(pid: int, number: int) -> bool:
+    """Whether the process catches, ignores or blocks the signal, so that it does not end it."""
+    masks = dict(line.split(":", 1) for line in _read(f"/proc/{pid}/status").splitlines())
+    handled = 0
+    for name in ("SigCgt", "SigIgn", "SigBlk"):
+        handled |= int(masks.get(name, "0"), 16)
+    return bool(handled >> (number - 1) & 1)
 
 
 def _kill(pid: int, number: int) -> None:

@@ -5,7 +5,8 @@ there is no image to see instead. Hidden from them are /run (with the sockets of
 session bus) and the places where people keep keys.
 
 With namespaces a program is process 1 of its own, as in Docker: it gets SIGTERM only if it handles
-it, unless the task definition says `initProcessEnabled` (which only bubblewrap can do).
+it, unless the task definition says `initProcessEnabled`. Then bubblewrap adds an init process, and
+with plain namespaces the agent ends a program that does not handle the signal.
 """
 
 import subprocess
@@ -117,6 +118,11 @@ def depth(kind: Kind, *, init_process: bool) -> int:
             return 1
         case Kind.NONE:
             return 0
+
+
+def lacks_init(kind: Kind) -> bool:
+    """Whether its programs are process 1 even where an init process is wanted."""
+    return kind is Kind.UNSHARE
 
 
 def _unshare(sandbox: Sandbox) -> list[str]:

@@ -44,6 +44,7 @@ class Prepared:
             "cwd": str(self.sandbox.working_directory),
             "log": str(log),
             "limits": self.limits,
+            "init": self.sandbox.init_process and isolation.lacks_init(kind),
             "depth": isolation.depth(kind, init_process=self.sandbox.init_process),
         }
 

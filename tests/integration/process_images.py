@@ -19,7 +19,11 @@ def end(*_):
 signal.signal(signal.SIGTERM, end)
 print("ready", flush=True)
 while True:
-    time.sleep(60)
+    time.sleep(0.05)  # a signal just before a sleep is handled after it
+""",
+    "slow_to_start.py": """
+import signal, sys, time
+time.sleep(60)  # and handles nothing yet
 """,
     "ignores_sigterm.py": """
 import signal, time

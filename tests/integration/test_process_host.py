@@ -135,6 +135,26 @@ def test_sigterm_reaches_the_program_behind_an_init_process(place: Place) -> Non
     assert started.exit() == Exit(0)
 
 
+@pytest.mark.parametrize("moments", [0, 1, 20, 100])
+def test_behind_an_init_process_sigterm_ends_what_does_not_handle_it_yet(
+    place: Place, moments: int
+) -> None:
+    """From the moment of its start on, also while the helpers make its namespaces."""
+    started = place.start("slow_to_start.py", init_process=True)
+    for _ in range(moments):
+        started.host.healthy(started.id, ["CMD", "true"], 5)  # some time passes
+    place.host.signal(started.id, "SIGTERM")
+    assert started.exit() == Exit(143)
+
+
+def test_behind_an_init_process_sigterm_can_be_ignored(place: Place) -> None:
+    started = place.start("ignores_sigterm.py", init_process=True).printed("ready")
+    place.host.signal(started.id, "SIGTERM")
+    assert started.host.healthy(started.id, ["CMD", "true"], 5)
+    place.host.signal(started.id, "SIGKILL")
+    assert started.exit() == Exit(137)
+
+
 def test_sigkill_ends_what_ignores_sigterm(place: Place) -> None:
     started = place.start("ignores_sigterm.py").printed("ready")
     place.host.signal(started.id, "SIGTERM")

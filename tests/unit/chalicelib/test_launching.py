@@ -241,6 +241,7 @@ def test_task_definitions_are_hardened():
     (container,) = definition["containerDefinitions"]
     assert definition["family"] == family_of("chat", "test")
     assert container["readonlyRootFilesystem"] is True
+    assert container["linuxParameters"]["initProcessEnabled"] is True
     assert container["privileged"] is False
     assert container["user"] not in {"0", "root", ""}
     assert container["linuxParameters"]["capabilities"]["drop"] == ["ALL"]
