@@ -211,6 +211,19 @@ def test_what_goes_wrong_ends_with_the_right_reason_and_the_next_get_works(own_c
     no_tasks(own_cloud)
 
 
+@pytest.mark.parametrize("looks", [0, 1, 2, 4, 8, 16, 32])
+def test_a_session_deleted_while_its_container_starts_ends_at_once(cloud, looks):
+    """A SIGTERM that is lost shows: after the stop timeout of 10 s a SIGKILL follows."""
+    status, session = cloud.http("GET", "/session?wait=0")
+    assert status == 202
+    wait_until(lambda: any(t["lastStatus"] == "RUNNING" for t in cloud.tasks()), every=0.001)
+    for _ in range(looks):
+        look(cloud, session["id"])
+    cloud.http("DELETE", f"/sessions/{session['id']}")
+    wait_until(lambda: cloud.tasks() == [], 5, "the end of the task")
+    assert wait_for(cloud, session["id"], "ENDED")["reason"] == "stopped"
+
+
 def test_a_broken_image_trips_the_breaker(own_cloud):
     codes = []
     # A failure is counted just after its own request was answered: the sixth may slip through.
