@@ -64,13 +64,13 @@ class Child:
         self.over_memory = False
         self.output = output
         """Where what it prints comes out, if that goes to a log stream."""
-        self.kept = None if output is None else KeptOutput(order["stream"])
         self.keeps = True
         """False once it could not be kept, as on a full disk: then it is read and dropped."""
+        self.kept = self._new_kept(order)
 
     def read_output(self) -> bool:
         """Keep the next piece of what it printed; whether there was one."""
-        if self.output is None or self.kept is None:
+        if self.output is None:
             return False
         try:
             data = os.read(self.output, _CHUNK_BYTES)
@@ -86,14 +86,26 @@ class Child:
             self._keep(lambda kept: kept.close())
         self.output = self.kept = None
 
+    def _new_kept(self, order: Order) -> KeptOutput | None:
+        if self.output is None:
+            return None
+        try:
+            return KeptOutput(order["stream"])
+        except OSError as error:
+            self._lose_output(error)
+            return None
+
+    def _lose_output(self, error: OSError) -> None:
+        self.keeps = False
+        sys.stderr.write(f"the output of a container is lost from here on: {error}\n")
+
     def _keep(self, action: Callable[[KeptOutput], None]) -> None:
         if self.kept is None or not self.keeps:
             return
         try:
             action(self.kept)
         except OSError as error:
-            self.keeps = False
-            sys.stderr.write(f"the output of a container is lost from here on: {error}\n")
+            self._lose_output(error)
 
     def program(self) -> int | None:
         pid = self.pid

@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 import docker
 
 from local.hosts.base import ContainerSpec, Exit
-from local.hosts.docker_engine import docker_available, engine_trouble, remove_leftovers
+from local.hosts.docker_engine import ENGINE_TROUBLE, docker_available, remove_leftovers
 from local.hosts.docker_requests import check_command
 from local.hosts.docker_runtime import DockerRuntime
+
+log = logging.getLogger(__name__)
 
 __all__ = ["DockerHost", "DockerRuntime", "docker_available", "remove_leftovers"]
 
@@ -40,8 +43,11 @@ class DockerHost:
         return self._runtime.start(self.name, spec, on_exit)
 
     def signal(self, runtime_id: str, signal_name: str) -> None:
-        with engine_trouble():
+        try:
             self._runtime.signal(runtime_id, signal_name)
+        except docker.errors.APIError as error:
+            # Of this one container; the host works.
+            log.warning("container %s gets no %s: %s", runtime_id[:12], signal_name, error)
 
     def healthy(self, runtime_id: str, command: Sequence[str], timeout_seconds: float) -> bool:
         """Run the check inside; one that takes too long goes on there, and counts as failed."""
@@ -51,8 +57,10 @@ class DockerHost:
             stream = client.exec_start(created["Id"], socket=True)
             ended = _read_to_end(stream, timeout_seconds)
             return ended and client.exec_inspect(created["Id"])["ExitCode"] == 0
-        except docker.errors.APIError:
-            return False  # the container has ended, or there is no such program
+        except ENGINE_TROUBLE as error:
+            # The container has ended, there is no such program, or the Engine is being restarted.
+            log.debug("a health check of container %s failed: %s", runtime_id[:12], error)
+            return False
 
     def kill(self) -> None:
         self._runtime.take_down(self.name, silently=True)

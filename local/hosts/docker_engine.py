@@ -1,11 +1,15 @@
 """The local Docker Engine: is it there, what belongs to which run, and taking that away."""
 
 import contextlib
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from ipaddress import IPv4Network
+from typing import TypeVar
 
 import docker
 import requests
+import urllib3
 
 from local.hosts.base import HostDownError
 from local.hosts.docker_requests import Label
@@ -15,6 +19,17 @@ ENGINE_SECONDS = 120
 
 ENGINE_TROUBLE = (docker.errors.DockerException, requests.exceptions.RequestException, OSError)
 """What a call raises when the Engine is gone or refuses."""
+
+
+UNREACHABLE = (requests.exceptions.ConnectionError, urllib3.exceptions.HTTPError, ConnectionError)
+"""What a call raises when no Engine takes it, or the Engine ended meanwhile: not an answer."""
+
+RESTART_SECONDS = 30.0
+"""How long an Engine may take to be back, as after an upgrade, before its hosts count as gone."""
+
+_RETRY_SECONDS = 0.2
+
+T = TypeVar("T")
 
 
 def docker_available() -> str | None:
@@ -50,6 +65,24 @@ def engine_trouble() -> Iterator[None]:
         yield
     except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
         raise HostDownError(f"the Docker Engine does not do it: {error}") from error
+
+
+def through_restarts(call: Callable[[], T], seconds: float, given_up: Callable[[], bool]) -> T:
+    """Call, and call again while the Engine cannot be reached: for calls that may be repeated.
+
+    Raises HostDownError when it stays away for so many seconds, or `given_up()` says so. What the
+    Engine itself refuses is raised as it is.
+    """
+    deadline = None
+    while True:
+        try:
+            return call()
+        except UNREACHABLE as error:
+            now = time.monotonic()
+            deadline = deadline or now + seconds
+            if now >= deadline or given_up():
+                raise HostDownError(f"the Docker Engine cannot be reached: {error}") from error
+            threading.Event().wait(_RETRY_SECONDS)
 
 
 def make_network(client: docker.APIClient, run_id: str) -> tuple[str, str, IPv4Network]:

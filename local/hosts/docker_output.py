@@ -3,34 +3,37 @@
 import logging
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import docker
 from docker.utils.socket import frames_iter
 
-from local.hosts.docker_engine import ENGINE_TROUBLE
 from local.hosts.kept_output import KeptOutput
 
 log = logging.getLogger(__name__)
 
 END_SECONDS = 5.0
 """How long the last of the output may take to come once a container has ended."""
+LINE_BYTES = 16_384
+"""A longer part of a line is passed on before its newline comes, as Docker's log drivers do."""
 
 
 class DockerOutput:
     """Attached to a container before it starts, so that nothing is missed.
 
-    The Engine makes a container wait that prints faster than its output is kept.
+    The Engine makes a container wait that prints faster than its output is kept. Nothing that goes
+    wrong here is an error of the container: `close` and `abandon` never raise.
     """
 
     def __init__(self, client: docker.APIClient, container_id: str, path: Path) -> None:
         """`path` as for `KeptOutput`. Raises what `engine_trouble` understands."""
         parameters = {"stdout": 1, "stderr": 1, "stream": 1}
         self._stream = client.attach_socket(container_id, parameters)
-        self._kept = KeptOutput(str(path))
+        # Held on its own: a stream that was closed has forgotten its socket.
+        self._socket = getattr(self._stream, "_sock", self._stream)
+        self._path = path
         self._name = container_id[:12]
         self._thread = threading.Thread(
             target=self._follow, name=f"output-{self._name}", daemon=True
@@ -46,22 +49,57 @@ class DockerOutput:
     def abandon(self) -> None:
         """Stop to listen at once: the container never ran, or something holds on to its output."""
         try:
-            _socket_of(self._stream).shutdown(socket.SHUT_RDWR)
+            self._socket.shutdown(socket.SHUT_RDWR)
         except OSError as error:
             log.debug("container %s has hung up already: %s", self._name, error)
 
     def _follow(self) -> None:
-        with closing(self._stream), closing(self._kept):
-            try:
-                for part in self._parts():
-                    self._kept.write(part)
-            except ENGINE_TROUBLE as error:
-                log.warning("the output of container %s breaks off: %s", self._name, error)
+        try:
+            with closing(self._stream), closing(KeptOutput(str(self._path))) as kept:
+                self._keep(kept)
+        except Exception as error:  # noqa: BLE001 - whatever it is, only the output suffers
+            log.warning("the output of container %s breaks off: %r", self._name, error)
 
-    def _parts(self) -> Iterator[bytes]:
-        for _, part in frames_iter(self._stream, tty=False):
-            yield part
+    def _keep(self, kept: KeptOutput) -> None:
+        lines = LineMerger(kept.write)
+        try:
+            # 1 for stdout or 2 for stderr, and bytes
+            for stream, part in frames_iter(self._stream, tty=False):
+                lines.add(stream, part)
+        finally:
+            lines.close()
 
 
-def _socket_of(stream: Any) -> Any:
-    return getattr(stream, "_sock", stream)
+class LineMerger:
+    """Merges stdout and stderr by whole lines: what one prints is no part of the other's line.
+
+    Of an unfinished line at most LINE_BYTES are held back, until its end or `close`.
+    """
+
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        self._write = write
+        self._held: dict[int, bytes] = {}
+        self._unfinished: int | None = None
+        """The stream that wrote last, if it stands in the middle of a line."""
+
+    def add(self, stream: int, data: bytes) -> None:
+        """Take what `stream` printed."""
+        data = self._held.pop(stream, b"") + data
+        cut = data.rfind(b"\n") + 1
+        if len(data) - cut > LINE_BYTES:
+            cut = len(data)
+        self._pass_on(stream, data[:cut])
+        self._held[stream] = data[cut:]
+
+    def close(self) -> None:
+        """Pass on what was held back: its newline will not come."""
+        for stream in sorted(self._held):
+            self._pass_on(stream, self._held.pop(stream))
+
+    def _pass_on(self, stream: int, data: bytes) -> None:
+        if not data:
+            return
+        if self._unfinished not in {None, stream}:
+            self._write(b"\n")
+        self._write(data)
+        self._unfinished = None if data.endswith(b"\n") else stream

@@ -8,22 +8,27 @@ import logging
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import docker
+import requests
 
 from local.aws.logs.streams import new_stream
 from local.hosts.base import CannotStartError, ContainerSpec, Exit, HostDownError
 from local.hosts.base_image import Progress
 from local.hosts.docker_engine import (
     ENGINE_TROUBLE,
+    RESTART_SECONDS,
     connect,
     engine_trouble,
     make_network,
     remove_runs,
+    through_restarts,
 )
 from local.hosts.docker_output import DockerOutput
 from local.hosts.docker_requests import (
@@ -39,6 +44,8 @@ from local.hosts.image_builder import ImageBuilder
 from local.hosts.images import ImageSource, cannot_pull
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 STALL_SECONDS = 20.0
 """A removal of containers that makes no headway for so long is seen to once more, then left."""
@@ -82,14 +89,17 @@ class DockerRuntime:
         streams: Path | None = None,
         base_image: str | None = None,
         on_progress: Progress = log.info,
+        restart_seconds: float = RESTART_SECONDS,
     ) -> None:
         """Connect, and make the run's network.
 
         `logs` is a folder for the output of ended containers, one file for each task; none are
         kept without it. `streams` is one for log streams, see `local.aws.logs.streams`; without
-        it there are none. Raises HostDownError if the Engine refuses.
+        it there are none. An Engine that cannot be reached is waited for `restart_seconds` before
+        its hosts count as down. Raises HostDownError if the Engine refuses.
         """
         self.run_id = run_id
+        self._restart_seconds = restart_seconds
         self._logs = logs
         self._streams = streams
         self._lock = threading.Lock()
@@ -103,7 +113,7 @@ class DockerRuntime:
             self.client = connect()
             self.images = ImageBuilder(self.client, sources, on_progress, base_image)
             self._network, self.gateway, subnet = make_network(self.client, run_id)
-            self.exits = ExitWatch(self.client, run_id, self._ended)
+            self.exits = ExitWatch(self.client, run_id, self._ended, self._running)
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="docker-ends")
         # Apart from the others: whoever has hosts killed may hold what `on_exit` waits for.
         self._killers = ThreadPoolExecutor(WORKERS, thread_name_prefix="docker-kills")
@@ -151,9 +161,8 @@ class DockerRuntime:
             self._check_up(host)
             self._starting[host] += 1
         try:
-            with engine_trouble():
-                container = self._create(host, spec, on_exit)
-                self._start(container)
+            container = self._create(host, spec, on_exit)
+            self._start(container)
         finally:
             with self._lock:
                 self._starting[host] -= 1
@@ -168,26 +177,32 @@ class DockerRuntime:
         try:
             with self._start_slots:
                 self._check_up(container.host)
-                self._listen(container)
-                self.client.start(container.id)
+                self._reach(lambda: self._listen_and_start(container))
             with self._lock:
                 self._check_up(container.host)
                 container.started = True
-        except docker.errors.APIError as error:
+        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
             self._discard(container)
             raise CannotStartError(
-                f"CannotStartContainerError: Error response from daemon: {error.explanation}"
+                f"CannotStartContainerError: Error response from daemon: {_words(error)}"
             ) from error
         except Exception:
             self._discard(container)
             raise
         self._see_to(container)
 
-    def _listen(self, container: _Container) -> None:
+    def _listen_and_start(self, container: _Container) -> None:
+        """May be repeated: a container that runs is started by that no second time."""
+        if container.output is not None:
+            container.output.abandon()
         stream = container.spec.log_stream
         if stream is not None and self._streams is not None:
             path = new_stream(self._streams, *stream)
             container.output = DockerOutput(self.client, container.id, path)
+        self.client.start(container.id)
+
+    def _reach(self, call: Callable[[], T]) -> T:
+        return through_restarts(call, self._restart_seconds, lambda: self._closed)
 
     def _create(
         self, host: str, spec: ContainerSpec, on_exit: Callable[[Exit], None]
@@ -197,30 +212,46 @@ class DockerRuntime:
             Label.HOST: host,
             Label.TASK: spec.task_id,
         }
-        image = self.images.image(spec.image)
-        self._check_up(host)  # a build takes its time
-        request = create_request(spec, image, self._network, labels)
         try:
-            created = self.client.create_container_from_config(request)
+            created = self._create_from(spec, host, labels)
         except docker.errors.ImageNotFound as error:
-            self.images.forget(spec.image)
-            raise cannot_pull(spec.image, str(error.explanation)) from error
-        except docker.errors.APIError as error:
+            raise cannot_pull(spec.image, _words(error)) from error
+        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
             raise CannotStartError(
-                f"CannotCreateContainerError: Error response from daemon: {error.explanation}"
+                f"CannotCreateContainerError: Error response from daemon: {_words(error)}"
             ) from error
         container = _Container(created["Id"], spec, host, on_exit)
         with self._lock:
             self._containers[container.id] = container
         return container
 
+    def _create_from(
+        self, spec: ContainerSpec, host: str, labels: Mapping[str, str]
+    ) -> Mapping[str, str]:
+        """The Engine's answer. An image that was removed behind our back is made once more."""
+        for last_try in (False, True):
+            image = self._reach(lambda: self.images.image(spec.image))
+            self._check_up(host)  # a build takes its time
+            request = create_request(spec, image, self._network, labels)
+            try:
+                answer: Mapping[str, str] = self._reach(
+                    partial(self.client.create_container_from_config, request)
+                )
+            except docker.errors.ImageNotFound:
+                self.images.forget(spec.image)
+                if last_try:
+                    raise
+            else:
+                return answer
+        raise AssertionError("the last try returns or raises")
+
     def _discard(self, container: _Container) -> None:
         """Take away a container that did not start; its end is not reported."""
         with self._lock:
             container.taken = True
+        self._workers.submit(self._remove_container, container)
         if container.output is not None:
             container.output.abandon()
-        self._workers.submit(self._remove_container, container)
 
     def _ended(self, container_id: str, code: int | None, out_of_memory: bool) -> None:
         with self._lock:
@@ -229,6 +260,11 @@ class DockerRuntime:
                 return
             container.end = (code, out_of_memory)
         self._see_to(container)
+
+    def _running(self) -> set[str]:
+        """Ids of the containers whose end is still to come."""
+        with self._lock:
+            return {c.id for c in self._containers.values() if c.started and c.end is None}
 
     def _see_to(self, container: _Container) -> None:
         """Have the end reported once the container has both started and ended."""
@@ -241,7 +277,7 @@ class DockerRuntime:
     def _finish(self, container: _Container, code: int | None, out_of_memory: bool) -> None:
         try:
             if code is None or (code == KILLED and not out_of_memory):
-                code, out_of_memory = self._inspect_end(container)
+                code, out_of_memory = self._inspect_end(container, code)
             if container.output is not None:
                 container.output.close()
             if not container.silent:
@@ -252,13 +288,13 @@ class DockerRuntime:
             self._keep_log(container)
             self._remove_container(container)
 
-    def _inspect_end(self, container: _Container) -> tuple[int | None, bool]:
-        """Exit code and whether memory ran out, from the container itself."""
+    def _inspect_end(self, container: _Container, code: int | None) -> tuple[int | None, bool]:
+        """Exit code and whether memory ran out, from the container itself; else `code` it is."""
         try:
-            state = self.client.inspect_container(container.id)["State"]
-        except ENGINE_TROUBLE as error:
+            state = self._reach(lambda: self.client.inspect_container(container.id))["State"]
+        except (*ENGINE_TROUBLE, HostDownError) as error:
             log.warning("how container %s ended is not known: %s", container.id[:12], error)
-            return None, False
+            return code, False
         return int(state["ExitCode"]), bool(state["OOMKilled"])
 
     def _keep_log(self, container: _Container) -> None:
@@ -273,10 +309,10 @@ class DockerRuntime:
 
     def _remove_container(self, container: _Container) -> None:
         try:
-            self.client.remove_container(container.id, force=True, v=True)
+            self._reach(lambda: self.client.remove_container(container.id, force=True, v=True))
         except docker.errors.NotFound:
             log.debug("container %s was removed by somebody else", container.id[:12])
-        except ENGINE_TROUBLE as error:
+        except (*ENGINE_TROUBLE, HostDownError) as error:
             log.warning("container %s stays: %s", container.id[:12], error)
         finally:
             with self._lock:
@@ -299,14 +335,14 @@ class DockerRuntime:
     def _kill_one(self, container: _Container) -> None:
         try:
             self.signal(container.id, "SIGKILL")
-        except ENGINE_TROUBLE as error:
+        except (*ENGINE_TROUBLE, HostDownError) as error:
             log.warning("container %s cannot be killed: %s", container.id[:12], error)
             self._discard(container)
 
     def signal(self, container_id: str, signal_name: str) -> None:
-        """As `Host.signal`. Raises what `engine_trouble` understands."""
+        """As `Host.signal`. Raises APIError where the Engine refuses, and HostDownError."""
         try:
-            self.client.kill(container_id, signal_name)
+            self._reach(lambda: self.client.kill(container_id, signal_name))
         except docker.errors.APIError as error:
             # 404: removed; 409 (500 with old Engines): not running any more.
             if error.status_code not in {404, 409} and "is not running" not in str(error):
@@ -335,3 +371,8 @@ class DockerRuntime:
     def _of(self, host: str | None) -> list[_Container]:
         containers = self._containers.values()
         return [container for container in containers if host in {None, container.host}]
+
+
+def _words(error: Exception) -> str:
+    """What the Engine said."""
+    return str(getattr(error, "explanation", None) or error)

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import docker
@@ -21,7 +21,8 @@ class ExitWatch:
 
     `on_end(container_id, exit_code, out_of_memory)` may come more than once for a container, and
     for containers that never really started: the caller knows which ones it waits for. After the
-    stream broke, what was missed is made up for by listing the run's containers.
+    stream broke, what was missed is made up for by listing the run's containers; one that is not
+    there any more has ended, nobody knows how.
     """
 
     def __init__(
@@ -29,10 +30,13 @@ class ExitWatch:
         client: docker.APIClient,
         run_id: str,
         on_end: Callable[[str, int | None, bool], None],
+        running: Callable[[], Collection[str]],
     ) -> None:
+        """`running()` are the ids of the containers whose end is waited for."""
         self._client = client
         self._filters = {"label": [f"{Label.RUN}={run_id}"]}
         self._on_end = on_end
+        self._running = running
         self._closed = threading.Event()
         self._out_of_memory: set[str] = set()
         self._lock = threading.Lock()
@@ -95,6 +99,8 @@ class ExitWatch:
         self._on_end(container_id, None if code is None else int(code), out_of_memory)
 
     def _make_up(self) -> None:
-        ended = {**self._filters, "status": ["exited", "dead"]}
-        for container in self._client.containers(all=True, filters=ended):
-            self._on_end(container["Id"], None, False)
+        expected = set(self._running())  # before the listing: a later start is none of its business
+        listed = self._client.containers(all=True, filters=self._filters)
+        ended = {each["Id"] for each in listed if each["State"] in {"exited", "dead"}}
+        for container_id in ended | (expected - {each["Id"] for each in listed}):
+            self._on_end(container_id, None, False)

@@ -29,7 +29,6 @@ from local.hosts.base_image import (
     locked,
     pull,
 )
-from local.hosts.docker_engine import engine_trouble
 from local.hosts.dockerfile import DockerfileError, read_dockerfile
 from local.hosts.images import ImageSource, cannot_pull, find_source, full_name
 
@@ -74,23 +73,31 @@ class ImageBuilder:
     def image(self, name: str) -> str:
         """What to call the image towards Docker: built or pulled where it has to be.
 
-        Raises CannotPullImageError, HostDownError.
+        Raises CannotPullImageError, and what `through_restarts` understands.
         """
         wanted = full_name(name)
         source = find_source(wanted, self._sources)
         signature = signature_of(source) if source and source.changes else ()
         if (ready := self._ready.get(wanted)) and ready[0] == signature:
             return ready[1]
-        with self._locks[wanted], engine_trouble():
+        with self._locks[wanted]:
             ready = self._ready.get(wanted)
             if ready is None or ready[0] != signature:
-                ready = signature, self._build(source) if source else self._fetch(wanted)
+                ready = signature, self._make(wanted, source)
                 self._ready[wanted] = ready
             return ready[1]
 
     def forget(self, name: str) -> None:
         """Look at the image anew next time, as it is no longer where it was."""
         self._ready.pop(full_name(name), None)
+
+    def _make(self, name: str, source: ImageSource | None) -> str:
+        try:
+            return self._build(source) if source else self._fetch(name)
+        except docker.errors.DockerException as error:
+            # The Engine is there, and refuses: an impossible name, no space, a race with a prune.
+            words = getattr(error, "explanation", None) or error
+            raise cannot_pull(name, str(words)) from error
 
     def _fetch(self, name: str) -> str:
         if not has_image(self._client, name):

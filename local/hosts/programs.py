@@ -3,6 +3,8 @@
 All of it is decided here; the agent only forks what it is told.
 """
 
+import os
+import platform
 import resource
 import shutil
 import sys
@@ -20,6 +22,9 @@ from local.hosts.isolation import USER_INSIDE, Kind, Sandbox
 RUN_VARIABLE = "USHER_LOCAL_RUN"
 HOST_VARIABLE = "USHER_LOCAL_HOST"
 _MIB = 1024 * 1024
+_ELF_MACHINES = {"x86_64": {62, 3}, "aarch64": {183, 40}}
+"""e_machine of what a kernel runs; a 64-bit kernel mostly runs its 32-bit kin, too.
+https://man7.org/linux/man-pages/man5/elf.5.html"""
 _REFUSED = (
     "CannotStartContainerError: Error response from daemon: failed to create task for container: "
     "unable to start container process: exec: "
@@ -121,13 +126,46 @@ def find_program(word: str, directory: Path, path: str) -> Path:
         found = shutil.which(word, path=path)
         if found is None:
             raise CannotStartError(f'{_REFUSED}"{word}": executable file not found in $PATH')
-        return Path(found)
+        return _runnable(Path(found), word)
     file = directory / word
     if not file.exists():
         raise CannotStartError(f'{_REFUSED}"{word}": stat {word}: no such file or directory')
     if shutil.which(str(file)) is None:
         raise CannotStartError(f'{_REFUSED}"{word}": permission denied')
+    return _runnable(file, word)
+
+
+def _runnable(file: Path, word: str) -> Path:
+    """The file, if Linux would run it. Raises CannotStartError.
+
+    In a sandbox the one that fails to run it is the sandbox's own program, whose end would pass for
+    the container's; and where it is a shell script without `#!`, that would run it all the same.
+    https://man7.org/linux/man-pages/man2/execve.2.html
+    """
+    if sys.platform != "linux":
+        return file
+    trouble = _format_trouble(file)
+    if trouble:
+        raise CannotStartError(f'{_REFUSED}"{word}": {trouble}')
     return file
+
+
+def _format_trouble(file: Path) -> str | None:
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(256)
+    except OSError:
+        return None  # what may be run and not read: the kernel decides
+    if head.startswith(b"#!"):
+        words = head[2:].split(b"\n")[0].split()
+        interpreter = os.fsdecode(words[0]) if words else ""
+        found = shutil.which(interpreter) if interpreter.startswith("/") else None
+        return None if found else f"no such file or directory: its interpreter is {interpreter!r}"
+    if not head.startswith(b"\x7fELF") or len(head) < 20:
+        return "exec format error"
+    machine = int.from_bytes(head[18:20], "little" if head[5] == 1 else "big")
+    fits = machine in _ELF_MACHINES.get(platform.machine(), {machine})
+    return None if fits else f"exec format error: it is for another machine ({machine})"
 
 
 def _without_repeats(*paths: Path) -> tuple[Path, ...]:

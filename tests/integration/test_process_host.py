@@ -118,6 +118,31 @@ def test_a_full_disk_costs_output_and_nothing_else(place: Place) -> None:
     assert place.start("exits.py", "7").exit() == Exit(7)
 
 
+def test_a_disk_too_full_for_a_log_stream_ends_no_host(place: Place) -> None:
+    path = new_stream(place.streams, "/g", "s/1")
+    path.with_name("s%2F1.0").mkdir()
+    assert place.start("exits.py", "3", log_stream=("/g", "s/1")).exit() == Exit(3)
+    assert place.start("prints.py", "300", log_stream=("/g", "s/1")).exit() == Exit(0)
+    assert place.host.alive
+
+
+def test_output_is_kept_whatever_bytes_it_has(place: Place) -> None:
+    code = (
+        "import os\n"
+        "os.write(1, b'\\xff\\xfe not \\xc3( UTF-8\\n')\n"
+        "for _ in range(1600): os.write(1, b'x' * 65536)\n"
+        "os.write(1, b'\\nthe end')\n"
+    )
+    changes = {"entry_point": ["python3", "-c", code], "log_stream": ("/g", "s/1")}
+    assert place.start(**changes).exit() == Exit(0)
+    stream, at, lines = Stream(place.streams, "/g", "s/1"), 0, []
+    while (page := stream.forward(at)).events:
+        lines += [event.message for event in page.events]
+        at = page.end
+    assert (lines[0], lines[-1]) == ("\ufffd\ufffd not \ufffd( UTF-8", "the end")
+    assert sum(map(len, lines)) < 16 * 1024 * 1024
+
+
 def test_a_crash_is_128_and_its_signal(place: Place) -> None:
     assert place.start("crashes.py").exit() == Exit(128 + signal.SIGSEGV)
 

@@ -4,6 +4,7 @@ One lock guards all state; hosts are never called under it. A bounded pool of th
 containers, so that a burst starts in parallel and a flood does not make a flood of threads.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,8 @@ from local.aws.ecs.publisher import Publisher
 from local.aws.ecs.store import Phase, Record, Store
 from local.aws.ecs.timers import Timers
 from local.hosts.base import CannotPullImageError, CannotStartError, Exit, HostDownError
+
+log = logging.getLogger(__name__)
 
 START_THREADS = 32
 STOP_THREADS = 8
@@ -127,13 +130,14 @@ class Lifecycle:
         try:
             runtime_id = record.slot.host.start(spec, partial(self._on_exit, record, name))
         except (CannotPullImageError, CannotStartError) as error:
-            with self.lock:
-                if not record.task.is_stopped:
-                    failed = model.container_failed(record.task, name, str(error), self._clock())
-                    self._set(record, failed)
+            self._start_failed(record, name, str(error))
             return
         except HostDownError:
             self.host_lost(record.slot)
+            return
+        except Exception as error:
+            log.exception("a host failed to start container %s of %s", name, record.task.id)
+            self._start_failed(record, name, f"CannotStartContainerError: {error!r}")
             return
         with self.lock:
             if record.task.is_stopped:
@@ -147,6 +151,12 @@ class Lifecycle:
                 self._exited(record, name, early)
         if container.health_check is not None:
             self._check_later(record, name, runtime_id, container.health_check, Checks())
+
+    def _start_failed(self, record: Record, name: str, reason: str) -> None:
+        with self.lock:
+            if not record.task.is_stopped:
+                failed = model.container_failed(record.task, name, reason, self._clock())
+                self._set(record, failed)
 
     def _added_environment(self, record: Record, container: ContainerPlan) -> dict[str, str]:
         """A task without a role gets no credentials at all, as on ECS."""

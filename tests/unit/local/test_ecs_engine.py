@@ -527,3 +527,13 @@ def take(world: World, step: str, number: int) -> None:
                 host.exit(runtime_id, Exit(number))
     elif step == "kill host" and number < 5:
         world.engine.kill_host(f"host-{number % 2}")
+
+
+def test_whatever_a_host_raises_the_task_has_failed_to_start() -> None:
+    with World() as world:
+        world.register()
+        world.hosts[0].refuses = AttributeError("'NoneType' object has no attribute 'shutdown'")
+        arn = world.run_one()
+        ended = world.wait_status(arn, "STOPPED")
+        assert ended["stopCode"] == "TaskFailedToStart"
+        assert "CannotStartContainerError: AttributeError" in ended["containers"][0]["reason"]

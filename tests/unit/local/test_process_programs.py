@@ -51,6 +51,44 @@ def test_a_relative_program_is_found_in_the_working_directory(image: ImageSource
     assert prepared(image, entry_point=["./tool"]).argv == (str(tool),)
 
 
+def tool(image: ImageSource, content: bytes, mode: int = 0o755) -> str:
+    file = image.context / "tool"
+    file.write_bytes(content)
+    file.chmod(mode)
+    return "./tool"
+
+
+ELF = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"#!/no/such/interpreter -x\n", "no such file or directory: .*/no/such/interpreter"),
+        (b"#!\n", "no such file or directory"),
+        (b"#! python3\n", "no such file or directory"),
+        (b"echo a script without its first line\n", "exec format error"),
+        (b"", "exec format error"),
+        (ELF[:18], "exec format error"),
+        (ELF + (8).to_bytes(2, "little") + bytes(44), r"another machine \(8\)"),
+        (b"MZ\x90\x00", "exec format error"),
+    ],
+)
+def test_what_linux_would_not_run_is_refused(
+    image: ImageSource, content: bytes, words: str
+) -> None:
+    with pytest.raises(CannotStartError, match=f"^CannotStartContainerError: .*{words}"):
+        prepared(image, entry_point=[tool(image, content)])
+
+
+def test_what_linux_would_run_is_not_refused(image: ImageSource) -> None:
+    assert prepared(image, entry_point=[tool(image, b"#!/bin/sh\n")])
+    assert prepared(image, entry_point=[tool(image, b"#! /usr/bin/env python3\n")])
+    assert prepared(image, entry_point=["/bin/sh"])
+    with pytest.raises(CannotStartError, match="permission denied"):
+        prepared(image, entry_point=[tool(image, b"#!/bin/sh\n", 0o644)])
+
+
 def test_a_tmpfs_needs_a_folder_to_cover(image: ImageSource) -> None:
     with pytest.raises(CannotStartError, match="/no/such/folder"):
         prepared(image, tmpfs={"/no/such/folder": 1})
