@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from local.aws.logs.streams import Stream
 from local.hosts.base import (
     CannotPullImageError,
     CannotStartError,
@@ -22,7 +23,6 @@ from local.hosts.base import (
 from local.hosts.docker import DockerHost, DockerRuntime
 from local.hosts.docker_engine import connect
 from local.hosts.images import ImageSource
-from local.aws.logs.streams import Stream
 from tests.integration.test_docker_host import DOCKERFILE, SERVER, Exits, eventually, free_port, get
 from tests.integration.test_docker_host import spec as plain_spec
 from tests.needs import needs_docker
