@@ -9,7 +9,6 @@ from typing import TypeVar
 
 import docker
 import requests
-import urllib3
 
 from local.hosts.base import HostDownError
 from local.hosts.docker_requests import Label
@@ -21,7 +20,11 @@ ENGINE_TROUBLE = (docker.errors.DockerException, requests.exceptions.RequestExce
 """What a call raises when the Engine is gone or refuses."""
 
 
-UNREACHABLE = (requests.exceptions.ConnectionError, urllib3.exceptions.HTTPError, ConnectionError)
+UNREACHABLE = (
+    requests.exceptions.ConnectionError,
+    requests.exceptions.ChunkedEncodingError,
+    ConnectionError,
+)
 """What a call raises when no Engine takes it, or the Engine ended meanwhile: not an answer."""
 
 RESTART_SECONDS = 30.0
