@@ -42,6 +42,8 @@ VARIABLES: Mapping[str, str] = {
     "TASK_SUBNETS": "for Fargate apps: subnets of their tasks, comma separated",
     "TASK_SECURITY_GROUPS": "for Fargate apps: security groups of their tasks, comma separated",
     "JOBS_CAPACITY": "how many jobs may run at once; 0 = as many as the hosts take",
+    "WAITING_SESSIONS": "how many tasks of sessions may wait in ECS's PROVISIONING for hosts",
+    "WAITING_JOBS": "the same for jobs",
     "JOBS_KEPT_FOR_CRITICAL": "how many of these places only critical invocations get",
     "JOBS_LAUNCH_TYPE": "EC2 or FARGATE, for jobs that do not say",
     "EXECUTION_ROLE_ARN": "role that pulls the images of jobs and writes their logs",
@@ -80,6 +82,10 @@ class Config:
     """None = EC2 tasks go to the hosts there are, and no host is added for them."""
     task_subnets: tuple[str, ...] = ()
     task_security_groups: tuple[str, ...] = ()
+    waiting_sessions: int = 300
+    """So many tasks of sessions may wait in ECS's PROVISIONING for hosts; ECS's quota is 500."""
+    waiting_jobs: int = 100
+    """The same for jobs."""
     jobs_capacity: int = 200
     jobs_kept_for_critical: int = 10
     jobs_launch_type: str = "EC2"
@@ -200,6 +206,8 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         capacity_provider=environ.get("CAPACITY_PROVIDER") or None,
         task_subnets=_list(environ, "TASK_SUBNETS"),
         task_security_groups=_list(environ, "TASK_SECURITY_GROUPS"),
+        waiting_sessions=_whole(environ, "WAITING_SESSIONS", 300),
+        waiting_jobs=_whole(environ, "WAITING_JOBS", 100),
         jobs_capacity=_whole(environ, "JOBS_CAPACITY", 200, low=0),
         jobs_kept_for_critical=_whole(environ, "JOBS_KEPT_FOR_CRITICAL", 10, low=0),
         jobs_launch_type=_one_of(environ, "JOBS_LAUNCH_TYPE", "EC2", "FARGATE"),

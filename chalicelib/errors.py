@@ -35,6 +35,12 @@ class UnknownJobError(BadRequestError):
     code = "unknown_job"
 
 
+class ImpossibleTaskError(BadRequestError):
+    """ECS has no task of the kind that the app or job asks for; the message has its words."""
+
+    code = "impossible_task"
+
+
 class InvalidParametersError(BadRequestError):
     """The parameters do not fit the job's schema; nothing was queued."""
 

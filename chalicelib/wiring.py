@@ -163,6 +163,7 @@ def build(
     from chalicelib.sessions.table import SessionsTable
     from chalicelib.sessions.tending import Tending
     from chalicelib.tasks.deployed import Revisions
+    from chalicelib.tasks.hosts_wanted import HostsWanted
     from chalicelib.tasks.start_rate import StartRate
 
     aws, outside = clients or clients_for(config), outside or Outside()
@@ -173,10 +174,12 @@ def build(
     launcher = Launcher(aws.ecs, config.cluster)
     revisions = Revisions(launcher, outside.now)
     rate = StartRate(table.items, outside.now)
+    hosts_wanted = HostsWanted(table.items)
     outcomes = Outcomes(
         table=table,
         queue=queue,
         revisions=revisions,
+        hosts_wanted=hosts_wanted,
         config=config,
         metrics=metrics,
         now=outside.now,
@@ -190,6 +193,7 @@ def build(
         queue=queue,
         revisions=revisions,
         rate=rate,
+        hosts_wanted=hosts_wanted,
         config=config,
         metrics=metrics,
         now=outside.now,
@@ -235,6 +239,7 @@ def build(
         sessions=sessions,
         tending=tending,
         queue=queue,
+        hosts_wanted=hosts_wanted,
         config=config,
         metrics=metrics,
         probe=outside.probe,

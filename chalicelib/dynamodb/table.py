@@ -126,6 +126,16 @@ class Table:
             raise
         return True
 
+    def added(self, key: str, amount: int) -> int:
+        """Add to a counter that has no bounds; what it stands at then."""
+        answer = self._dynamodb.update_item(
+            TableName=self.name,
+            Key={"id": {"S": key}},
+            ReturnValues="UPDATED_NEW",
+            **expressions(add_values={"n": amount}),
+        )
+        return int(answer["Attributes"]["n"]["N"])
+
     def counted(self, key: str) -> int:
         """What a counter stands at."""
         item = self.get(key)

@@ -1,10 +1,19 @@
 """Why a launch did not happen, told apart by what to do about it. Pure.
 
-RunTask says no in three ways: an error code, `failures[]` inside an HTTP 200, and silence.
-Sources: the ECS API reference on RunTask, and "API failure reasons" in the developer guide.
+RunTask says no in three ways: an error code, `failures[]` inside an HTTP 200, and silence; and a
+task that waited for a host in vain says so when it stops. `TABLE` has all that is documented, each
+with its source:
+
+- api: API_RunTask.html, API_StopTask.html, API_RegisterTaskDefinition.html and CommonErrors.html of
+  https://docs.aws.amazon.com/AmazonECS/latest/APIReference/, and botocore's model of them
+- reasons: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_messages.html
+- events: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-event-messages-list.html
+- stopped: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html
+- seen: not documented, and reported by those who met it
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -13,13 +22,19 @@ class LaunchFailure(StrEnum):
     """What kind of no it was."""
 
     CAPACITY = "capacity"
-    """Nothing has room now: wait and try again as a new attempt."""
+    """Nothing has room now, and nothing started: wait and try again as a new attempt."""
     THROTTLED = "throttled"
-    """Too many calls: wait and try again."""
+    """Too many calls, nothing started: wait and try again."""
     UNCERTAIN = "uncertain"
     """No answer, or a server error: it may run. Repeat the very same request."""
     REFUSED = "refused"
-    """ECS will never take this request: it is wrong, or the task definition is."""
+    """ECS will never take this request, as the deployment is set up wrongly."""
+    INVALID = "invalid"
+    """ECS will never take this request, as what its caller deployed cannot exist."""
+
+
+FINAL = frozenset({LaunchFailure.REFUSED, LaunchFailure.INVALID})
+"""The same request again has the same answer."""
 
 
 class LaunchError(Exception):
@@ -34,40 +49,128 @@ class StopError(Exception):
     """ECS did not take a StopTask: throttled, or silent. Asking again is harmless."""
 
 
-_THROTTLING = {
-    "ThrottlingException",
-    "Throttling",
-    "RequestLimitExceeded",
-    "TooManyRequestsException",
-}
-_UNCERTAIN = {
-    "ServerException",
-    "InternalFailure",
-    "ServiceUnavailable",
-    "ServiceUnavailableException",
-}
-_CAPACITY = {"CapacityProviderException", "NoContainerInstancesException"}
+@dataclass(frozen=True)
+class Row:
+    """One documented no. `words` begin a failure's reason, or are somewhere in a message."""
+
+    failure: LaunchFailure
+    source: str
+    code: str = ""
+    """The error's code; empty for a reason of `failures[]` or of a task that stopped."""
+    words: str = ""
+
+
+_LATER, _SLOWER = LaunchFailure.CAPACITY, LaunchFailure.THROTTLED
+_UNKNOWN, _NEVER, _CALLER = LaunchFailure.UNCERTAIN, LaunchFailure.REFUSED, LaunchFailure.INVALID
+
+TABLE: tuple[Row, ...] = (
+    # Reasons of failures[], and of tasks that no host took.
+    Row(_LATER, "reasons", words="RESOURCE:"),  # CPU, MEMORY, PORTS, ENI, GPU, …
+    Row(_LATER, "reasons", words="AGENT"),
+    Row(_LATER, "reasons", words="DRAINING"),
+    Row(_LATER, "reasons", words="INACTIVE"),
+    Row(_LATER, "reasons", words="NO ACTIVE INSTANCES"),
+    Row(_LATER, "reasons", words="EMPTY CAPACITY PROVIDER"),
+    Row(_LATER, "events", words="No Container Instances were found"),
+    Row(_LATER, "events", words="Capacity is unavailable at this time"),
+    Row(_LATER, "events", words="Spot Capacity is unavailable"),
+    Row(_LATER, "events", words="You've reached the limit on the number of"),  # vCPUs, tasks
+    Row(_LATER, "events", words="Internal error"),
+    Row(_LATER, "seen", words="You have reached the maximum number of"),
+    Row(_LATER, "seen", words="Host was draining"),
+    Row(_LATER, "seen", words="The subnet does not have enough free addresses"),
+    Row(_LATER, "stopped", words="Timeout waiting for network interface provisioning"),
+    Row(_LATER, "stopped", words="Timeout waiting for EPHEMERAL_STORAGE provisioning"),
+    Row(_LATER, "stopped", words="InsufficientFreeAddressesInSubnet"),
+    Row(_LATER, "stopped", words="Unexpected EC2 error while attempting to"),
+    Row(_LATER, "seen", words="Rate limit exceeded while preparing network interface"),
+    Row(_NEVER, "reasons", words="ATTRIBUTE"),
+    Row(_NEVER, "reasons", words="LOCATION"),
+    Row(_NEVER, "reasons", words="MISSING"),
+    Row(_NEVER, "reasons", words="MemberOf placement constraint unsatisfied"),
+    Row(_LATER, "reasons", words="DistinctInstance placement constraint unsatisfied"),
+    Row(_NEVER, "events", words="The requested CPU configuration is above your limit"),
+    Row(_NEVER, "events", words="The requested MEMORY configuration is above your limit"),
+    Row(_NEVER, "reasons", words="ACCOUNT_BLOCKED"),
+    # Codes with words of their own; these go before the codes alone.
+    Row(_LATER, "seen", "ClientException", "Tasks provisioning capacity limit exceeded"),
+    Row(_LATER, "seen", "ClientException", "You've reached the limit on the number of"),
+    Row(_LATER, "seen", "ClientException", "Capacity is unavailable at this time"),
+    Row(_LATER, "seen", "ClientException", "Too many concurrent attempts to create a new revision"),
+    Row(_CALLER, "seen", "ClientException", "No Fargate configuration exists"),
+    Row(_CALLER, "seen", "ClientException", "Invalid 'cpu' setting for task"),
+    Row(_CALLER, "seen", "ClientException", "Invalid 'memory' setting for task"),
+    Row(_CALLER, "seen", "ClientException", "Fargate requires that"),
+    Row(_CALLER, "seen", "ClientException", "Fargate only supports"),
+    Row(_CALLER, "seen", "ClientException", "Fargate compatible task definitions do not"),
+    Row(_LATER, "seen", "InvalidParameterException", "No Container Instances were found"),
+    Row(_LATER, "seen", "InvalidParameterException", "InsufficientFreeAddresses"),
+    Row(_CALLER, "seen", "InvalidParameterException", "capacity provider"),
+    Row(_CALLER, "seen", "InvalidParameterException", "Task definition does not support"),
+    # Codes.
+    Row(_SLOWER, "api", "ThrottlingException"),
+    Row(_SLOWER, "api", "Throttling"),
+    Row(_SLOWER, "api", "RequestLimitExceeded"),
+    Row(_SLOWER, "api", "TooManyRequestsException"),
+    Row(_SLOWER, "api", "LimitExceededException"),
+    Row(_UNKNOWN, "api", "ServerException"),
+    Row(_UNKNOWN, "api", "InternalFailure"),
+    Row(_UNKNOWN, "api", "ServiceUnavailable"),
+    Row(_UNKNOWN, "api", "ServiceUnavailableException"),
+    Row(_SLOWER, "api", "RequestExpired"),  # a clock that is off, or a function that was frozen
+    Row(_LATER, "seen", "CapacityProviderException"),
+    Row(_LATER, "seen", "NoContainerInstancesException"),
+    Row(_NEVER, "api", "ClientException"),
+    Row(_NEVER, "api", "InvalidParameterException"),
+    Row(_NEVER, "api", "ClusterNotFoundException"),
+    Row(_NEVER, "api", "AccessDeniedException"),
+    Row(_NEVER, "api", "BlockedException"),
+    Row(_NEVER, "api", "UnsupportedFeatureException"),
+    Row(_CALLER, "api", "PlatformUnknownException"),
+    Row(_CALLER, "api", "PlatformTaskDefinitionIncompatibilityException"),
+    Row(_UNKNOWN, "api", "ConflictException"),  # the launcher looks for the task that it names
+    Row(_NEVER, "api", "UnrecognizedClientException"),
+    Row(_NEVER, "api", "ExpiredTokenException"),
+    Row(_NEVER, "api", "IncompleteSignature"),
+    Row(_NEVER, "api", "InvalidClientTokenId"),
+    Row(_NEVER, "api", "MissingAuthenticationToken"),
+    Row(_NEVER, "api", "NotAuthorized"),
+    Row(_NEVER, "api", "OptInRequired"),
+    Row(_NEVER, "api", "ValidationError"),
+    Row(_NEVER, "api", "ValidationException"),
+)
+
+STOPPED_PREFIX = "TaskFailedToStart: "
+"""Some tools and pages show the stop code in front of the reason."""
+
+
+def failure_of_reason(reason: str) -> LaunchFailure | None:
+    """What a reason of `failures[]` or of a stopped task means; None for an unknown one."""
+    told = _plain(reason).removeprefix(STOPPED_PREFIX)
+    return next((r.failure for r in TABLE if not r.code and told.startswith(r.words)), None)
 
 
 def classify_failures(failures: Iterable[Mapping[str, Any]]) -> LaunchError:
-    """Read `failures[]` of an HTTP 200: RESOURCE:*, AGENT, ATTRIBUTE, MISSING, …"""
+    """Read `failures[]` of an HTTP 200. What waits for one and not for another is refused."""
     reasons = sorted({str(failure.get("reason", "unknown")) for failure in failures})
-    waitable = all(
-        reason.startswith(("RESOURCE", "AGENT", "Capacity is unavailable", "DRAINING"))
-        for reason in reasons
-    )
-    kind = LaunchFailure.CAPACITY if waitable else LaunchFailure.REFUSED
+    kinds = {failure_of_reason(reason) or LaunchFailure.REFUSED for reason in reasons}
+    # Each host has its reason: one that may have room later is enough.
+    kind = LaunchFailure.CAPACITY if LaunchFailure.CAPACITY in kinds else LaunchFailure.REFUSED
     return LaunchError(kind, ", ".join(reasons))
 
 
 def classify_error(code: str, message: str, status: int) -> LaunchError:
     """Read an error answer: its code, its message and its HTTP status."""
-    if code in _THROTTLING:
-        return LaunchError(LaunchFailure.THROTTLED, message)
-    if code in _UNCERTAIN or status >= 500:
+    words = _plain(message)
+    for row in TABLE:
+        if row.code == code and row.words.lower() in words.lower():
+            shown = message if row.failure not in FINAL else f"{code}: {message}"
+            return LaunchError(row.failure, shown)
+    if status >= 500:
         return LaunchError(LaunchFailure.UNCERTAIN, message)
-    if code in _CAPACITY or (
-        code == "InvalidParameterException" and "No Container Instances" in message
-    ):
-        return LaunchError(LaunchFailure.CAPACITY, message)
     return LaunchError(LaunchFailure.REFUSED, f"{code}: {message}")
+
+
+def _plain(words: str) -> str:
+    """ECS writes apostrophes in two ways."""
+    return words.replace("’", "'")

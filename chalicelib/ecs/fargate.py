@@ -13,6 +13,7 @@ SIZES: Mapping[int, tuple[int, ...]] = {
     4096: tuple(range(8192, 30_720 + 1, 1024)),
     8192: tuple(range(16_384, 61_440 + 1, 4096)),
     16_384: tuple(range(32_768, 122_880 + 1, 8192)),
+    32_768: (61_440, 122_880, 249_856),
 }
 """CPU units to the sizes of memory in MiB that a task with so many may have."""
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-RUNNING, STOPPED = "RUNNING", "STOPPED"
+from chalicelib.ecs.failures import LaunchFailure, failure_of_reason
+
+PROVISIONING, RUNNING, STOPPED = "PROVISIONING", "RUNNING", "STOPPED"
 OURS = frozenset({"session", "job"})
 """Names of the one container of a task that is ours; AWS may add others beside it."""
 
@@ -33,11 +35,33 @@ class TaskChange:
     stopped_reason: str | None = None
     container_reason: str | None = None
     created_at: float | None = None
+    pull_started_at: float | None = None
+    """When its host had begun with it, where ECS says so."""
 
     @property
     def is_stopped(self) -> bool:
         """Whether nothing of the task runs any more."""
         return self.last_status == STOPPED
+
+    @property
+    def waits_for_host(self) -> bool:
+        """Whether ECS has accepted it and no host has: it waits for room, or for its network."""
+        return (
+            self.last_status == PROVISIONING
+            and self.desired_status != STOPPED
+            and self.container_instance_arn is None
+        )
+
+    @property
+    def found_no_host(self) -> bool:
+        """Whether ECS gave it up because there was no room: it ran nothing, another one may."""
+        return (
+            self.is_stopped
+            and self.stop_code == "TaskFailedToStart"
+            and self.exit_code is None
+            and self.stopped_reason is not None
+            and failure_of_reason(self.stopped_reason) is LaunchFailure.CAPACITY
+        )
 
     @property
     def is_running(self) -> bool:
@@ -74,6 +98,7 @@ def parse_task(task: Mapping[str, Any]) -> TaskChange:
         stopped_reason=task.get("stoppedReason"),
         container_reason=of_container.get("reason"),
         created_at=_instant(task.get("createdAt")),
+        pull_started_at=_instant(task.get("pullStartedAt")),
     )
 
 

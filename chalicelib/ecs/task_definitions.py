@@ -10,6 +10,8 @@ from typing import Any
 from chalicelib.apps import App
 from chalicelib.contract import Env
 from chalicelib.contract.fanout import is_fanout
+from chalicelib.ecs import fargate
+from chalicelib.errors import ConfigurationError
 
 CONTAINER = "session"
 """Name of the one container of a session's task."""
@@ -48,7 +50,8 @@ def task_definition_for(
 
     `image` is what the app's image is called in the registry, if not what the apps file calls it.
     A task role is given only to apps whose feed needs AWS. `feed_url` is the deployment's: sessions
-    of a fan-out feed have no rights on AWS at all.
+    of a fan-out feed have no rights on AWS at all. Raises ConfigurationError for a size that
+    Fargate does not have.
     """
     container = hardened_container(
         CONTAINER,
@@ -87,6 +90,9 @@ def task_definition_for(
     if app.needs_aws and task_role_arn and not is_fanout(app.feed_url or feed_url):
         request["taskRoleArn"] = task_role_arn
     if app.launch_type == "FARGATE":
+        problem = fargate.problem_with(app.cpu, app.memory)
+        if problem:
+            raise ConfigurationError(f"apps.{app.name}: {problem}")
         request |= {"cpu": str(app.cpu), "memory": str(app.memory)}
     if app.certificates:
         _mount_certificates(request, container, app.certificates)

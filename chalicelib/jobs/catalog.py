@@ -8,8 +8,14 @@ from typing import Any
 
 from chalicelib.config import Config
 from chalicelib.contract.jobs import DESCRIPTION_LABEL
+from chalicelib.ecs import fargate
 from chalicelib.ecs.task_definitions import Deployment
-from chalicelib.errors import BadRequestError, StartFailedError, UnknownJobError
+from chalicelib.errors import (
+    BadRequestError,
+    ImpossibleTaskError,
+    StartFailedError,
+    UnknownJobError,
+)
 from chalicelib.jobs.description import NAME, DeployedJob, JobDescription, parse_description
 from chalicelib.jobs.schemas import check_schema
 from chalicelib.jobs.task_definitions import (
@@ -128,6 +134,10 @@ class Catalog:
 
     def _request(self, description: JobDescription, image: str) -> dict[str, Any]:
         config = self._config
+        if (description.launch_type or config.jobs_launch_type) == "FARGATE":
+            problem = fargate.problem_with(description.cpu, description.memory)
+            if problem:
+                raise ImpossibleTaskError(problem)
         deployment = config.execution_role_arn and Deployment(
             region=config.region,
             log_group=config.jobs_log_group,

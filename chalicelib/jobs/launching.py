@@ -8,7 +8,7 @@ from itertools import chain
 
 from chalicelib.config import Config
 from chalicelib.contract.jobs import JobEnv
-from chalicelib.ecs.failures import LaunchError, LaunchFailure, StopError
+from chalicelib.ecs.failures import FINAL, LaunchError, LaunchFailure, StopError
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.requests import TaskRequest, run_task_for
 from chalicelib.errors import UnavailableError, UnknownJobError
@@ -22,6 +22,7 @@ from chalicelib.jobs.table import CAPACITY_KEY, InvocationsTable, NoRoom
 from chalicelib.jobs.task_definitions import CONTAINER
 from chalicelib.jobs.turn import Turn
 from chalicelib.metrics import Metrics
+from chalicelib.tasks.hosts_wanted import JOBS, HostsWanted
 from chalicelib.tasks.revisions import Open, RevisionState, choose_revision
 from chalicelib.tasks.start_rate import StartRate
 
@@ -29,6 +30,8 @@ STARTS_PER_SECOND = 20
 """ECS takes 40 a second of everything; users who wait for a session go first."""
 STARTS_A_ROUND = 10
 AGAIN_KEPT_SECONDS = 3_600
+WAITING_FULL_SECONDS = 10
+"""How long until it is looked again whether one more may wait for a host."""
 INDEX_LAG_SECONDS = 2
 """An index shows what was written a moment later, mostly within a second."""
 _log = logging.getLogger("usher.jobs")
@@ -82,6 +85,7 @@ class Rounds:
         catalog: Catalog,
         queues: JobQueues,
         rate: StartRate,
+        hosts_wanted: HostsWanted,
         turn: Turn,
         config: Config,
         metrics: Metrics,
@@ -93,6 +97,7 @@ class Rounds:
         self._catalog = catalog
         self._queues = queues
         self._rate = rate
+        self._hosts_wanted = hosts_wanted
         self._turn = turn
         self._config = config
         self._metrics = metrics
@@ -143,6 +148,8 @@ class Rounds:
         except LaunchError as error:
             return self._refused(invocation, error)
         now = self._now()
+        if task.waits_for_host:
+            self._hosts_wanted.raised(JOBS)
         after = self._change(
             invocation, lambda before: lifecycle.fold_launch(before, attempt, task, now)
         )
@@ -185,10 +192,30 @@ class Rounds:
             self._tell_why(invocation, f"the breaker of its revision is open: {job.reason}")
             self._again(job.retry_after_seconds)
             return Outcome.PASSED
-        if not self._rate.may_start(STARTS_PER_SECOND):
-            self._again(1)
+        if (wait_seconds := self._must_wait(invocation, job)) is not None:
+            self._again(wait_seconds)
             return Outcome.STOP
         return self._claim_and_launch(invocation, job)
+
+    def _must_wait(self, invocation: Invocation, job: DeployedJob) -> int | None:
+        """For how many seconds nothing may be started; None where it may."""
+        if not self._may_wait_at_ecs(invocation, job):
+            self._tell_why(invocation, "as many wait for hosts as may, they go first")
+            return WAITING_FULL_SECONDS
+        return None if self._rate.may_start(STARTS_PER_SECOND) else 1
+
+    def _may_wait_at_ecs(self, invocation: Invocation, job: DeployedJob) -> bool:
+        """Whether ECS is to have one more that may have to wait for a host.
+
+        ECS takes them in no order of ours, so few wait there; places are kept for critical ones.
+        """
+        config = self._config
+        launch_type = job.description.launch_type or config.jobs_launch_type
+        if config.capacity_provider is None or launch_type != "EC2":
+            return True
+        kept = min(config.jobs_kept_for_critical, config.waiting_jobs // 2)
+        most = config.waiting_jobs - (0 if invocation.priority is Priority.CRITICAL else kept)
+        return self._hosts_wanted.count(JOBS) < most
 
     def _job_for(
         self, invocation: Invocation, revisions: dict[str, RevisionState]
@@ -228,7 +255,7 @@ class Rounds:
         after = self._change(
             invocation, lambda before: lifecycle.fold_refusal(before, attempt, error, now)
         )
-        if error.failure in {LaunchFailure.REFUSED, LaunchFailure.UNCERTAIN}:
+        if error.failure in {*FINAL, LaunchFailure.UNCERTAIN}:
             return Outcome.PASSED
         self._again((after.next_try_at or now) - now)
         return Outcome.STOP if policy.stops_the_round(after) else Outcome.PASSED

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chalicelib.contract.jobs import EXIT_NOT_RUN, EXIT_TIMED_OUT, Outcome
-from chalicelib.ecs.failures import LaunchError, LaunchFailure
+from chalicelib.ecs.failures import FINAL, LaunchError, LaunchFailure
 from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.jobs.model import (
     UNFENCED,
@@ -107,6 +107,8 @@ def fold_launch(invocation: Invocation, attempt: int, change: TaskChange, now: f
         now,
         "RunTask accepted",
         task_arn=change.task_arn,
+        waits_for_host=change.waits_for_host,
+        detail="waiting for a host" if change.waits_for_host else invocation.detail,
         refusals=0,
         next_try_at=None,
     )
@@ -123,7 +125,7 @@ def fold_refusal(
         return finish(invocation, Reason.KILLED, "killed before it started", now)
     if invocation.state is not State.LAUNCHING:
         return invocation
-    if error.failure is LaunchFailure.REFUSED:
+    if error.failure in FINAL:
         return finish(invocation, Reason.START_FAILED, str(error), now)
     backoff = min(2**invocation.refusals, MAX_BACKOFF_SECONDS)
     return requeue(
@@ -151,6 +153,7 @@ def requeue(invocation: Invocation, why: str, now: float) -> Invocation:
         attempt=invocation.attempt + 1,
         task_arn=None,
         task_version=0,
+        waits_for_host=False,
         request=None,
         claimed_at=None,
         holds=(),
@@ -182,6 +185,7 @@ def grant(
         fence=Fence(arn, process, now),
         started_at=now,
         detail=None,
+        waits_for_host=False,
         refusals=0,
         next_try_at=None,
     )
@@ -299,7 +303,15 @@ def _ended(
     if invocation.has_ended:
         return invocation
     return invocation.moved(
-        state, now, detail, reason=reason, detail=detail, finished_at=now, holds=(), request=None
+        state,
+        now,
+        detail,
+        reason=reason,
+        detail=detail,
+        finished_at=now,
+        holds=(),
+        request=None,
+        waits_for_host=False,
     )
 
 
@@ -311,6 +323,8 @@ def _fold_stop(invocation: Invocation, change: TaskChange, now: float) -> Invoca
         return finish(invocation, invocation.reason or Reason.KILLED, words, now)
     if words.startswith(HOST_GONE):
         return requeue(invocation, words, now)
+    if change.found_no_host:
+        return requeue(invocation, f"no host in time: {words}", now)
     if change.exit_code == EXIT_NOT_RUN:
         words = f"it was given no leave to start, or could not ask for it: {words}"
     return _failed_start(invocation, words, now)

@@ -166,6 +166,8 @@ class Invocation:
     claimed_at: float | None = None
     task_arn: str | None = None
     task_version: int = 0
+    waits_for_host: bool = False
+    """RunTask accepted it, and no host had it yet."""
     fence: Fence | None = None
     progress: Progress | None = None
     result: Any = None

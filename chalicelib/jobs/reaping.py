@@ -15,7 +15,9 @@ SETTLE_SECONDS = 15
 LEASE_SECONDS = 60
 """A claim that did not become a task by then was forgotten by a crash: the same request again."""
 START_DEADLINE_SECONDS = 600
-"""A task that has not asked for leave by then never will; pulling a large image takes minutes."""
+"""A task that has not asked for leave so long after a host got it never will; pulling a large image
+takes minutes. Waiting for a host is not counted.
+"""
 MARGIN_SECONDS = 30
 """Containers end by themselves at their deadlines; the sweep comes after them."""
 STOP_SECONDS = 30
@@ -51,7 +53,7 @@ class Send:
 
 @dataclass(frozen=True)
 class Expire:
-    """One that waited for too long, or whose launch was forgotten until it was too late."""
+    """One that waited for too long, here or at ECS for a host, or whose launch was forgotten."""
 
     invocation: Invocation
 
@@ -150,7 +152,7 @@ def _overdue(invocation: Invocation, task: TaskChange | None, now: float) -> Act
         return _without_task(invocation, since, now)
     if task.is_stopped:
         return None  # observed
-    return _with_task(invocation, since, now)
+    return _with_task(invocation, task, since, now)
 
 
 def _without_task(invocation: Invocation, since: float, now: float) -> Action | None:
@@ -163,9 +165,17 @@ def _without_task(invocation: Invocation, since: float, now: float) -> Action | 
     return Forget(invocation) if invocation.state is State.KILL_INITIATED else None
 
 
-def _with_task(invocation: Invocation, since: float, now: float) -> Action | None:
-    if invocation.state in UNFENCED and since > START_DEADLINE_SECONDS:
-        return NeverAsked(invocation)
+def _since_host(task: TaskChange, now: float) -> float:
+    """For how long a host has had the task, as far as ECS says so."""
+    return float("inf") if task.pull_started_at is None else now - task.pull_started_at
+
+
+def _with_task(invocation: Invocation, task: TaskChange, since: float, now: float) -> Action | None:
+    if invocation.state in UNFENCED:
+        if task.waits_for_host:
+            return Expire(invocation) if now >= invocation.not_after else None
+        late = min(since, _since_host(task, now)) > START_DEADLINE_SECONDS
+        return NeverAsked(invocation) if late else None
     if invocation.state is State.KILL_INITIATED and since > STOP_SECONDS:
         return StopTask(invocation)
     if invocation.state is State.STARTED and invocation.timeout_seconds is not None:

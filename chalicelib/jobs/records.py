@@ -10,6 +10,7 @@ from chalicelib.jobs.queues import JobQueues, Knock
 from chalicelib.jobs.table import InvocationsTable
 from chalicelib.metrics import Metrics
 from chalicelib.tasks.deployed import Revisions
+from chalicelib.tasks.hosts_wanted import JOBS, HostsWanted
 from chalicelib.tasks.revisions import fold_failure, fold_success
 
 _log = logging.getLogger("usher.jobs")
@@ -23,12 +24,14 @@ class JobRecords:
         *,
         table: InvocationsTable,
         queues: JobQueues,
+        hosts_wanted: HostsWanted,
         revisions: Revisions,
         metrics: Metrics,
         now: Callable[[], float],
     ) -> None:
         self._table = table
         self._queues = queues
+        self._hosts_wanted = hosts_wanted
         self._revisions = revisions
         self._metrics = metrics
         self._now = now
@@ -57,6 +60,8 @@ class JobRecords:
         elif after.start_failures > before.start_failures:
             self._did_not_come_up(after)
         self._measure(before, after)
+        if before.waits_for_host and not after.waits_for_host:
+            self._hosts_wanted.lowered(JOBS)
         made_room = before.task_arn is not None if after.is_waiting else after.has_ended
         if made_room and before.claimed_at is not None:
             self._queues.send(Priority.CRITICAL, Knock(room_was_made=True))

@@ -10,11 +10,12 @@ from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.jobs import lifecycle, reaping
 from chalicelib.jobs.launching import Rounds
-from chalicelib.jobs.model import Invocation, Priority, Reason, State
+from chalicelib.jobs.model import Invocation, Priority, Reason, State, mark_of
 from chalicelib.jobs.records import JobRecords
 from chalicelib.jobs.service import Invocations
 from chalicelib.jobs.table import InvocationsTable
 from chalicelib.metrics import Metrics
+from chalicelib.tasks.hosts_wanted import JOBS, HostsWanted
 from chalicelib.tasks.reconciler import Step
 
 
@@ -29,6 +30,7 @@ class JobsRoom:
         invocations: Invocations,
         rounds: Rounds,
         launcher: Launcher,
+        hosts_wanted: HostsWanted,
         config: Config,
         metrics: Metrics,
         now: Callable[[], float],
@@ -38,6 +40,7 @@ class JobsRoom:
         self._invocations = invocations
         self._rounds = rounds
         self._launcher = launcher
+        self._hosts_wanted = hosts_wanted
         self._config = config
         self._metrics = metrics
         self._now = now
@@ -57,7 +60,10 @@ class JobsRoom:
             yield type(action).__name__, partial(self._act, action)
         if any(i.is_waiting or i.state is State.SCHEDULED for i in invocations):
             yield "Round", self._rounds.run
-        yield "Measure", partial(self._measure, invocations, taken.copy())
+        waiting = sum(
+            task.waits_for_host and mark_of(task.started_by) is not None for task in tasks.values()
+        )
+        yield "Measure", partial(self._measure, invocations, waiting, taken.copy())
 
     def _act(self, action: reaping.Action) -> None:
         match action:
@@ -68,7 +74,7 @@ class JobsRoom:
             case reaping.Send(invocation):
                 self._invocations.send(invocation)
             case reaping.Expire(invocation):
-                self._fold(invocation, lifecycle.expire)
+                self._expire(invocation)
             case reaping.LaunchAgain(invocation):
                 self._rounds.launch(invocation)
             case reaping.Forget(invocation):
@@ -82,6 +88,12 @@ class JobsRoom:
                 self._stop(invocation, "it did not stop by itself")
             case _:
                 assert_never(action)
+
+    def _expire(self, seen: Invocation) -> None:
+        """Take the permit away first: its task may get a host at this very moment."""
+        after = self._fold(seen, lifecycle.expire)
+        if after is not None and after.has_ended:
+            self._stop(seen, "no host in time")
 
     def _give_up_start(self, seen: Invocation) -> None:
         """Close the fence to it first: it may be about to ask."""
@@ -104,7 +116,11 @@ class JobsRoom:
 
         return self._records.change(seen.id, decide)
 
-    def _measure(self, invocations: Sequence[Invocation], taken: Counter[str]) -> None:
+    def _measure(
+        self, invocations: Sequence[Invocation], waiting: int, taken: Counter[str]
+    ) -> None:
+        if self._config.capacity_provider is not None:
+            self._hosts_wanted.correct(JOBS, waiting)
         states = Counter((i.state, i.priority) for i in invocations)
         for state in (State.SCHEDULED, State.QUEUED, State.LAUNCHED, State.STARTED):
             for priority in Priority:
@@ -112,8 +128,8 @@ class JobsRoom:
                 self._metrics.gauge(
                     "invocations", amount, state=state.value, priority=priority.value
                 )
-        waiting = [i for i in invocations if i.is_waiting]
-        oldest = min((max(i.created_at, i.at or 0) for i in waiting), default=None)
+        queued = [i for i in invocations if i.is_waiting]
+        oldest = min((max(i.created_at, i.at or 0) for i in queued), default=None)
         age = 0.0 if oldest is None else self._now() - oldest
         self._metrics.gauge("job_queue_age_seconds", age)
         if self._config.jobs_capacity:

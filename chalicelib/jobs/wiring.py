@@ -21,6 +21,7 @@ from chalicelib.jobs.table import InvocationsTable
 from chalicelib.jobs.turn import Turn
 from chalicelib.metrics import Metrics
 from chalicelib.tasks.deployed import Revisions
+from chalicelib.tasks.hosts_wanted import HostsWanted
 from chalicelib.tasks.start_rate import StartRate
 
 
@@ -53,7 +54,8 @@ def build_jobs(
     names = {priority: jobs_queue(config.stage, priority) for priority in Priority}
     queues = JobQueues(clients.sqs, names)
     shared: dict[str, Any] = {"metrics": metrics, "now": now, "table": table}
-    records = JobRecords(queues=queues, revisions=revisions, **shared)
+    hosts_wanted = HostsWanted(table.items)
+    records = JobRecords(queues=queues, hosts_wanted=hosts_wanted, revisions=revisions, **shared)
     catalog = Catalog(clients.ecs, revisions, config)
     rounds = Rounds(
         records=records,
@@ -61,6 +63,7 @@ def build_jobs(
         catalog=catalog,
         queues=queues,
         rate=rate,
+        hosts_wanted=hosts_wanted,
         turn=Turn(clients.dynamodb, config.jobs_table, now),
         config=config,
         **shared,
@@ -81,6 +84,7 @@ def build_jobs(
         invocations=invocations,
         rounds=rounds,
         launcher=launcher,
+        hosts_wanted=hosts_wanted,
         config=config,
         **shared,
     )

@@ -1,13 +1,14 @@
 """From a QUEUED record to a task that ECS accepted, or to the queue of those that wait."""
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from chalicelib.apps import App
 from chalicelib.config import Config
 from chalicelib.contract import Env
-from chalicelib.ecs.failures import LaunchError, LaunchFailure, StopError
+from chalicelib.ecs.failures import FINAL, LaunchError, LaunchFailure, StopError
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.requests import TaskRequest, run_task_for
 from chalicelib.ecs.task_definitions import CONTAINER, family_of
@@ -19,9 +20,14 @@ from chalicelib.sessions.model import Reason, Session, State
 from chalicelib.sessions.records import Records
 from chalicelib.sessions.table import SessionsTable
 from chalicelib.tasks.deployed import Revisions
+from chalicelib.tasks.hosts_wanted import SESSIONS, HostsWanted
 from chalicelib.tasks.start_rate import StartRate
 
 MAX_DELAY_SECONDS = 30
+MAX_MESSAGE_DELAY_SECONDS = 900
+"""Of SQS."""
+POOL_PART = 4
+"""Pools may have this part of the places of those that wait at ECS."""
 STARTS_PER_SECOND = 30
 """Of what can wait; ECS takes 40 a second of everything."""
 _log = logging.getLogger("usher.sessions")
@@ -53,8 +59,10 @@ def decide_after_failure(
     repeated, and its token finds the task that may be running already. A session that nobody
     waits for does not queue for room.
     """
-    if error.failure is LaunchFailure.REFUSED:
-        return GiveUp(lifecycle.end(session, Reason.FAILED_TO_START, str(error), now=now))
+    if error.failure in FINAL:
+        impossible = error.failure is LaunchFailure.INVALID
+        refused = replace(session, is_impossible=impossible, detail=None)
+        return GiveUp(lifecycle.end(refused, Reason.FAILED_TO_START, str(error), now=now))
     certain = error.failure is LaunchFailure.CAPACITY
     if certain and session.owner is None:
         return GiveUp(lifecycle.end(session, Reason.QUEUE_TIMEOUT, str(error), now=now))
@@ -130,6 +138,7 @@ class Launches:
         queue: LaunchQueue,
         revisions: Revisions,
         rate: StartRate,
+        hosts_wanted: HostsWanted,
         config: Config,
         metrics: Metrics,
         now: Callable[[], float],
@@ -140,6 +149,7 @@ class Launches:
         self._queue = queue
         self._revisions = revisions
         self._rate = rate
+        self._hosts_wanted = hosts_wanted
         self._config = config
         self._metrics = metrics
         self._now = now
@@ -149,13 +159,13 @@ class Launches:
         if session.state is not State.QUEUED or session.task_arn is not None:
             return session
         if self._now() >= session.not_after:
-            words = session.detail or "no capacity in time"
-            return self._end(session, Reason.QUEUE_TIMEOUT, words)
+            return self.expire(session)
         app = self._config.apps.get(session.app)
         if app is None:
             words = f"app {session.app} is no longer offered"
             return self._end(session, Reason.FAILED_TO_START, words)
         try:
+            self._check_waiting(session, app)
             task = self._launcher.run(
                 run_task_for(task_request_for(session, app, self._config), self._config.cluster)
             )
@@ -164,10 +174,52 @@ class Launches:
             if moved is not None:
                 return self.launch(moved, tries)
             return self._wait_or_give_up(session, error, tries)
-        launched = self._change(session, lambda s: lifecycle.fold_launch(s, task, self._now()))
+        waiting = self._hosts_wanted.raised(SESSIONS) if task.waits_for_host else 0
+
+        def accepted(before: Session) -> Session:
+            after = lifecycle.fold_launch(before, task, self._now())
+            place = before.queue_position or max(1, waiting)
+            return replace(after, queue_position=place) if after.waits_for_host else after
+
+        launched = self._change(session, accepted)
+        if launched.waits_for_host and launched.task_arn == task.task_arn:
+            self._look_again(launched, tries)
         if not launched.has_claim_to(task.task_arn):
             self._stop_unclaimed(task.task_arn)
         return launched
+
+    def _check_waiting(self, session: Session, app: App) -> None:
+        """Raises LaunchError, CAPACITY, where as many wait at ECS as may.
+
+        More wait here, in order. A pool may have a part of the places only.
+        """
+        if self._config.capacity_provider is None or app.launch_type != "EC2":
+            return
+        most = self._config.waiting_sessions
+        if session.owner is None:
+            most = min(most // POOL_PART, most)
+        if self._hosts_wanted.count(SESSIONS) >= most:
+            raise LaunchError(LaunchFailure.CAPACITY, f"{most} tasks wait for hosts already")
+
+    def _look_again(self, session: Session, tries: int) -> None:
+        """Have a message come at the deadline of a session that waits at ECS."""
+        left = max(1, math.ceil(session.not_after - self._now()))
+        self._queue.launch(session.id, tries, min(left, MAX_MESSAGE_DELAY_SECONDS))
+
+    def expire(self, session: Session) -> Session:
+        """End a session that waits for a host, if its deadline has come, and stop its task."""
+        now = self._now()
+        after = self._change(session, lambda before: lifecycle.expire(before, now))
+        if after.state is State.STOPPING and after.task_arn and after.ready_at is None:
+            try:
+                self._launcher.stop(after.task_arn, "no host in time")
+            except StopError as error:  # it is STOPPING all the same, and the sweep asks again
+                _log.warning("not stopped yet: %s", error, extra={"session": session.id})
+        return after
+
+    def try_again(self, session: Session) -> None:
+        """ECS gave its task up for want of room: the next attempt."""
+        self._queue.launch(session.id, 1, session.retry_after_seconds or 1)
 
     def _stop_unclaimed(self, task_arn: str) -> None:
         try:
@@ -182,7 +234,7 @@ class Launches:
 
         A no for certain may be followed by another request; None where there is none to make.
         """
-        if error.failure is not LaunchFailure.REFUSED:
+        if error.failure not in FINAL:
             return None
         try:
             newest = self._revisions.newest(family_of(app.name, self._config.stage), look=True)
@@ -215,7 +267,12 @@ class Launches:
 
     def _launch_waiting(self, session: Session, tries: int) -> bool:
         """Launch it if it still waits; False when this second has no room for it."""
-        if session.state is State.QUEUED:
+        if session.waits_for_host:
+            if self._now() >= session.not_after:
+                self.expire(session)
+            else:
+                self._look_again(session, tries)
+        elif session.state is State.QUEUED:
             if self._now() < session.not_after and not self.may_start():
                 return False
             self.launch(session, tries)
@@ -233,7 +290,7 @@ class Launches:
         )
         self._metrics.count("launch_failures", app=session.app, failure=error.failure.value)
         now, decided = self._now(), False
-        waiting = self._queue.waiting() if tries == 1 else 0
+        waiting = self._queue.waiting() if tries == 1 else 0  # with those that wait at ECS
 
         def decide(before: Session) -> Session:
             nonlocal decided

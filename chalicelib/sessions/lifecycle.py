@@ -14,6 +14,7 @@ from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.sessions.model import Reason, Session, State
 
 HEALTHY = "HEALTHY"
+WAITS = "waiting for a host"
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,53 @@ _REASON_OF_BYE = {
 
 
 def fold_launch(session: Session, change: TaskChange, now: float) -> Session:
-    """RunTask accepted the session's request: it is STARTING, if nothing overtook the answer."""
+    """RunTask accepted the session's request, if nothing overtook the answer.
+
+    With a host it is STARTING. Without one it goes on waiting, and is QUEUED: at ECS now.
+    """
     if session.task_arn is not None or session.state is not State.QUEUED:
         return session
     started = replace(
         session,
         task_arn=change.task_arn,
         task_definition=change.task_definition_arn or session.task_definition,
+        tried_at=now,
     )
-    return started.moved(State.STARTING, now, "RunTask accepted")
+    if change.waits_for_host:
+        return replace(started, detail=WAITS, retry_after_seconds=None)
+    return _with_host(started, "RunTask accepted", now)
+
+
+def _with_host(session: Session, cause: str, now: float) -> Session:
+    started = replace(session, detail=None, queue_position=None, retry_after_seconds=None)
+    return started.moved(State.STARTING, now, cause)
+
+
+def wait_again(session: Session, why: str, now: float) -> Session:
+    """ECS gave its task up, as there was no room: it ran nothing, so another attempt may."""
+    return replace(
+        session,
+        attempt=session.attempt + 1,
+        task_arn=None,
+        task_version=0,
+        tried_at=now,
+        retry_after_seconds=1,
+        detail=f"waiting, no host in time: {why}",
+    )
+
+
+def _may_wait_again(session: Session, change: TaskChange, now: float) -> bool:
+    waits = session.state is State.QUEUED and session.owner is not None
+    return waits and change.found_no_host and now < session.not_after
+
+
+def expire(session: Session, now: float) -> Session:
+    """Its time to wait for a host is over. Its task, which has none, is to be stopped."""
+    if session.state is not State.QUEUED or now < session.not_after:
+        return session
+    if session.task_arn is None:
+        return end(session, Reason.QUEUE_TIMEOUT, session.detail or "no capacity in time", now=now)
+    return _leaving(session, Reason.QUEUE_TIMEOUT, "no host in time", now)
 
 
 def fold_task(
@@ -61,7 +100,8 @@ def fold_task(
     known = change.version == session.task_version and not found_address
     if known or change.version < session.task_version:
         return session
-    session = fold_launch(session, change, now)
+    if session.task_arn is None and not change.is_stopped:
+        session = fold_launch(session, change, now)
     session = replace(
         session,
         task_arn=change.task_arn,
@@ -71,7 +111,11 @@ def fold_task(
         ip=ip or session.ip,
     )
     if change.is_stopped:
+        if _may_wait_again(session, change, now):
+            return wait_again(session, change.why_stopped, now)
         return end(session, *_why_ended(session, change), now=now)
+    if session.state is State.QUEUED and not change.waits_for_host:
+        session = _with_host(session, "a host has it", now)
     if change.health_status == HEALTHY and session.ready_at is None:
         session = replace(session, ready_at=now)
     return settle(session, app, now)
@@ -85,6 +129,8 @@ def fold_callback(
         return Refused("the session has ended")
     match callback:
         case Callback.READY:
+            if session.waits_for_host:  # ECS's news of its host is still on its way
+                session = _with_host(session, "the container called", now)
             ready_at = session.ready_at or now
             return settle(_with(session, ready_at=ready_at), app, now)
         case Callback.CONNECTED:
@@ -109,7 +155,7 @@ def fold_stop(session: Session, reason: Reason, cause: str, now: float) -> Sessi
     """Somebody wants it stopped. One that never reached ECS ends at once."""
     if not session.is_live:
         return session
-    if session.state is State.QUEUED:
+    if session.state is State.QUEUED and session.task_arn is None:
         return end(session, reason, cause, now=now)
     return _leaving(session, reason, cause, now)
 
@@ -159,16 +205,17 @@ def _connected(session: Session, now: float) -> Session | Refused:
 def _leaving(session: Session, reason: Reason, cause: str, now: float) -> Session:
     if session.state is State.STOPPING:
         return session
-    if session.state is State.QUEUED:  # the container spoke before RunTask's answer was written
+    if session.state is State.QUEUED and session.task_arn is None:
+        # The container spoke before RunTask's answer was written.
         session = session.moved(State.STARTING, now, "the container called")
     return replace(session.moved(State.STOPPING, now, cause), reason=reason, connect_by=None)
 
 
 def _why_ended(session: Session, change: TaskChange) -> tuple[Reason, str | None]:
     words = change.why_stopped
-    if words.startswith("Host EC2"):
-        return Reason.LOST, words
     asked = change.stop_code == "UserInitiated"
+    if words.startswith("Host EC2") or change.found_no_host:
+        return (Reason.QUEUE_TIMEOUT if change.found_no_host else Reason.LOST), words
     if session.state in {State.QUEUED, State.STARTING}:
         return (Reason.STOPPED if asked else Reason.FAILED_TO_START), words
     if "health check" in words.lower():

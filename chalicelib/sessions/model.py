@@ -11,9 +11,9 @@ class State(StrEnum):
     """Where a session is in its life."""
 
     QUEUED = "QUEUED"
-    """Recorded, and not (yet) accepted by ECS."""
+    """Recorded, and no host has it: not accepted by ECS, or waiting there in PROVISIONING."""
     STARTING = "STARTING"
-    """RunTask accepted."""
+    """RunTask accepted, and a host has it."""
     WARM = "WARM"
     """Ready, nobody's."""
     RESERVED = "RESERVED"
@@ -96,7 +96,7 @@ class Session:
     retry_after_seconds: int | None = None
     """When the next try comes, from the last."""
     tried_at: float | None = None
-    """When RunTask last said no."""
+    """When RunTask last answered."""
     task_definition: str | None = None
     task_arn: str | None = None
     task_version: int = 0
@@ -111,6 +111,8 @@ class Session:
     counters: tuple[str, ...] = ()
     """What was raised when it got its owner, and is lowered when it ends."""
     reason: Reason | None = None
+    is_impossible: bool = False
+    """ECS refused what its app asks for: no task of this kind can exist."""
     detail: str | None = None
     """For people: what ECS or the container said."""
     history: tuple[Change, ...] = ()
@@ -124,6 +126,11 @@ class Session:
     def is_reachable(self) -> bool:
         """Whether its address is known."""
         return self.ip is not None and self.port is not None
+
+    @property
+    def waits_for_host(self) -> bool:
+        """Whether its task waits in ECS's PROVISIONING for a host."""
+        return self.state is State.QUEUED and self.task_arn is not None
 
     @property
     def is_nobodys(self) -> bool:

@@ -10,6 +10,7 @@ from chalicelib.sessions.launch_queue import LaunchQueue
 from chalicelib.sessions.model import COMING, Reason, Session, State
 from chalicelib.sessions.table import SessionsTable
 from chalicelib.tasks.deployed import Revisions
+from chalicelib.tasks.hosts_wanted import SESSIONS, HostsWanted
 from chalicelib.tasks.revisions import fold_failure, fold_success
 
 READY = frozenset({State.WARM, State.RESERVED})
@@ -25,6 +26,7 @@ class Outcomes:
         table: SessionsTable,
         queue: LaunchQueue,
         revisions: Revisions,
+        hosts_wanted: HostsWanted,
         config: Config,
         metrics: Metrics,
         now: Callable[[], float],
@@ -32,6 +34,7 @@ class Outcomes:
         self._table = table
         self._queue = queue
         self._revisions = revisions
+        self._hosts_wanted = hosts_wanted
         self._config = config
         self._metrics = metrics
         self._now = now
@@ -43,8 +46,14 @@ class Outcomes:
         self._measure(before, after)
         if before.state in COMING and after.state in READY:
             self._succeeded(after)
-        elif after.state is State.ENDED and after.reason is Reason.FAILED_TO_START:
+        elif (
+            after.state is State.ENDED
+            and after.reason is Reason.FAILED_TO_START
+            and not after.is_impossible
+        ):
             self._failed(after)
+        if before.waits_for_host and not after.waits_for_host:
+            self._hosts_wanted.lowered(SESSIONS)
         self._mind_the_pool(before, after)
 
     def _succeeded(self, session: Session) -> None:

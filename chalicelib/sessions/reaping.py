@@ -16,7 +16,10 @@ SETTLE_SECONDS = 15
 RELAUNCH_SECONDS = 45
 """A QUEUED session whose next try is overdue by this much was forgotten by a crash."""
 START_DEADLINE_SECONDS = 300
-"""A container that is not ready by then never will be; Fargate needs 30 to 70 seconds."""
+"""From the host's beginning: a container that is not ready by then never will be.
+
+Fargate needs 30 to 70 seconds. Waiting for a host is not counted.
+"""
 MARGIN_SECONDS = 10
 """Containers end by themselves at their deadlines; the sweep comes after them."""
 UNASKED_SECONDS = 300
@@ -57,6 +60,13 @@ class AskWhetherConnected:
 
 
 @dataclass(frozen=True)
+class Expire:
+    """A session whose task has waited for a host until its deadline."""
+
+    session: Session
+
+
+@dataclass(frozen=True)
 class Relaunch:
     """A session that was recorded and never launched."""
 
@@ -70,7 +80,7 @@ class EndLost:
     session: Session
 
 
-Action = Observe | StopOrphan | Stop | AskWhetherConnected | Relaunch | EndLost
+Action = Observe | StopOrphan | Stop | AskWhetherConnected | Expire | Relaunch | EndLost
 
 
 def plan_reaping(
@@ -96,9 +106,13 @@ def plan_reaping(
                 yield StopOrphan(task)
         elif _is_news(task, session):
             yield Observe(task)
-    claimed = {session_id_of(task.started_by) for task in tasks.values()}
+    seen = {session_id_of(task.started_by): task for task in tasks.values()}
     for session in by_id.values():
-        action = _overdue(session, session.id in claimed, apps.get(session.app), now)
+        own = seen.get(session.id)
+        if own is None:
+            action = _without_task(session, now)
+        else:
+            action = _overdue(session, own, apps.get(session.app), now)
         if isinstance(action, AskWhetherConnected) and not can_ask:
             action = _without_asking(session, now)
         if action is not None:
@@ -111,16 +125,16 @@ def _is_news(task: TaskChange, session: Session) -> bool:
     return session.state is State.STARTING and task.is_running and not session.is_reachable
 
 
-def _overdue(session: Session, has_task: bool, app: App | None, now: float) -> Action | None:
-    if not has_task:
-        return _without_task(session, now)
+def _overdue(session: Session, task: TaskChange, app: App | None, now: float) -> Action | None:
     since = now - session.changed_at
     lifetime = app.max_session_seconds if app else 0
     if app and session.pooled:
         lifetime += app.pool.max_age_seconds
     stop_timeout = app.stop_timeout_seconds if app else 30
     match session.state:
-        case State.STARTING if since > START_DEADLINE_SECONDS:
+        case State.QUEUED if now >= session.not_after and task.waits_for_host:
+            return Expire(session)
+        case State.STARTING if min(since, _since_host(task, now)) > START_DEADLINE_SECONDS:
             return Stop(session, Reason.FAILED_TO_START, "not ready in time")
         case State.RESERVED if now > (session.connect_by or now) + MARGIN_SECONDS:
             return AskWhetherConnected(session)
@@ -133,6 +147,13 @@ def _overdue(session: Session, has_task: bool, app: App | None, now: float) -> A
     return None
 
 
+def _since_host(task: TaskChange, now: float) -> float:
+    """For how long a host has had the task, as far as ECS says so."""
+    if task.waits_for_host:
+        return 0.0
+    return float("inf") if task.pull_started_at is None else now - task.pull_started_at
+
+
 def _without_asking(session: Session, now: float) -> Action | None:
     if now <= (session.connect_by or now) + UNASKED_SECONDS:
         return None
@@ -142,7 +163,7 @@ def _without_asking(session: Session, now: float) -> Action | None:
 
 def _without_task(session: Session, now: float) -> Action | None:
     if session.task_arn is not None:
-        young = now - session.changed_at < SETTLE_SECONDS
+        young = now - max(session.changed_at, session.tried_at or 0) < SETTLE_SECONDS
         return None if young else EndLost(session)
     if session.state is State.QUEUED and (
         now > session.next_try_at + RELAUNCH_SECONDS or now > session.not_after

@@ -34,7 +34,7 @@ class Records:
         if changed is None:
             return None
         before, after = changed
-        if before.state is not after.state:
+        if before.state is not after.state or before.waits_for_host is not after.waits_for_host:
             self._arrivals.announce(session_id)
             self._learner.learn(before, after)
         return after

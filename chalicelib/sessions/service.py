@@ -14,6 +14,7 @@ from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.errors import (
     ConflictError,
+    ImpossibleTaskError,
     NoRouteError,
     NotFoundError,
     StartFailedError,
@@ -83,6 +84,8 @@ class Sessions:
             session = self._bring(session, started + request.wait_seconds)
         else:
             self._metrics.observe("time_to_claim_seconds", self._now() - started, app=session.app)
+        if session.is_impossible:
+            raise ImpossibleTaskError(session.detail or "ECS has no task of this kind")
         if not session.is_live:
             words = f"{session.reason}: {session.detail}"
             raise StartFailedError(f"the container did not start, {words}", retry_after_seconds=1)
@@ -166,8 +169,12 @@ class Sessions:
         after = self._records.change(
             session_id, lambda s: lifecycle.fold_task(s, change, ip, app, now), session
         )
-        if after is not None and not after.has_claim_to(change.task_arn):
+        if after is None:
+            return
+        if not after.has_claim_to(change.task_arn):
             self._stop_orphan(change)
+        elif after.state is State.QUEUED and after.attempt > session.attempt:
+            self._launches.try_again(after)
 
     def on_host_leaving(self, container_instance_arn: str) -> int:
         """A host drains or is gone: what waits warm on it is drained, whoever is served stays."""

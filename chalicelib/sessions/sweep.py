@@ -11,11 +11,12 @@ from chalicelib.metrics import Metrics
 from chalicelib.sessions import lifecycle, reaping
 from chalicelib.sessions.launch_queue import LaunchQueue
 from chalicelib.sessions.launching import Launches
-from chalicelib.sessions.model import Reason, Session, State
+from chalicelib.sessions.model import Reason, Session, State, session_id_of
 from chalicelib.sessions.records import Records
 from chalicelib.sessions.service import Sessions
 from chalicelib.sessions.table import SessionsTable
 from chalicelib.sessions.tending import Tending
+from chalicelib.tasks.hosts_wanted import SESSIONS, HostsWanted
 from chalicelib.tasks.reconciler import Step
 
 
@@ -31,6 +32,7 @@ class SessionsRoom:
         sessions: Sessions,
         tending: Tending,
         queue: LaunchQueue,
+        hosts_wanted: HostsWanted,
         config: Config,
         metrics: Metrics,
         probe: Callable[[str], bool],
@@ -42,6 +44,7 @@ class SessionsRoom:
         self._sessions = sessions
         self._tending = tending
         self._queue = queue
+        self._hosts_wanted = hosts_wanted
         self._config = config
         self._metrics = metrics
         self._probe = probe
@@ -68,9 +71,16 @@ class SessionsRoom:
         for app in self._config.apps.by_name.values():
             if app.pool.maximum:
                 yield "Tend", partial(self._tending.tend, app)
-        yield "Measure", partial(self._measure, sessions, taken.copy())
+        waiting = sum(
+            task.waits_for_host and session_id_of(task.started_by) is not None
+            for task in tasks.values()
+        )
+        yield "Measure", partial(self._measure, sessions, waiting, taken.copy())
 
-    def _measure(self, sessions: Sequence[Session], taken: Counter[str]) -> None:
+    def _measure(self, sessions: Sequence[Session], waiting: int, taken: Counter[str]) -> None:
+        if self._config.capacity_provider is not None:
+            self._hosts_wanted.correct(SESSIONS, waiting)
+        self._metrics.gauge("waiting_for_hosts", waiting)
         self._metrics.gauge("queue_waiting", self._queue.waiting())
         for app in self._config.apps.by_name:
             states = Counter(session.state for session in sessions if session.app == app)
@@ -88,6 +98,8 @@ class SessionsRoom:
                 self._sessions.stop(session.id, reason, cause, only=session.state)
             case reaping.AskWhetherConnected(session):
                 self._ask(session)
+            case reaping.Expire(session):
+                self._launches.expire(session)
             case reaping.Relaunch(session):
                 self._launches.relaunch(session.id)
             case reaping.EndLost(session):

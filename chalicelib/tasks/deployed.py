@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from chalicelib.ecs.failures import LaunchError, LaunchFailure
+from chalicelib.ecs.failures import FINAL, LaunchError
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.errors import StartFailedError, UnavailableError
 
@@ -38,7 +38,7 @@ class Revisions:
         try:
             definition = self._launcher.newest_definition(family)
         except LaunchError as error:
-            if error.failure is LaunchFailure.REFUSED:
+            if error.failure in FINAL:
                 self._cache.pop(family, None)
                 raise StartFailedError(f"{family} is not deployed: {error}") from error
             if cached is None:

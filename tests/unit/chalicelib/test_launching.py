@@ -97,7 +97,7 @@ def test_a_deployed_task_definition_has_a_log_that_never_blocks_and_a_role_to_st
 
 
 def test_fargate_is_told_the_architecture():
-    app = replace(APP, launch_type="FARGATE", network_mode="awsvpc")
+    app = replace(APP, launch_type="FARGATE", network_mode="awsvpc", cpu=256, memory=512)
     request = task_definition_for(app, stage="dev", deployment=DEPLOYED)
     assert request["runtimePlatform"]["cpuArchitecture"] == "ARM64"
     assert request["containerDefinitions"][0]["portMappings"][0]["hostPort"] == app.port
@@ -141,7 +141,7 @@ def test_optional_settings_reach_the_container_only_when_set():
     [
         (["RESOURCE:MEMORY"], LaunchFailure.CAPACITY),
         (["RESOURCE:CPU", "AGENT"], LaunchFailure.CAPACITY),
-        (["RESOURCE:PORTS", "ATTRIBUTE"], LaunchFailure.REFUSED),
+        (["RESOURCE:PORTS", "ATTRIBUTE"], LaunchFailure.CAPACITY),
         (["MISSING"], LaunchFailure.REFUSED),
     ],
 )

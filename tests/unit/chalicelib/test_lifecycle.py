@@ -35,7 +35,8 @@ def task(version: int = 1, **facts) -> TaskChange:
     return TaskChange(task_arn=ARN, version=version, started_by=queued().started_by, **facts)
 
 
-ACCEPTED = task(1, last_status="PROVISIONING")
+ACCEPTED = task(1, last_status="PROVISIONING", container_instance_arn="ci")
+WAITS = task(1, last_status="PROVISIONING")
 RUNNING = task(3, host_port=49153, container_instance_arn="ci")
 
 
@@ -196,3 +197,55 @@ def test_the_containers_own_words_survive_to_the_end():
     gone = task(9, last_status="STOPPED", exit_code=1)
     ended = lifecycle.fold_task(session, gone, None, APP, 1003.0)
     assert (ended.reason, ended.detail) == (Reason.FAILED_TO_START, "stream x does not exist")
+
+
+def waiting(owner: str | None = "somebody") -> Session:
+    return lifecycle.fold_launch(queued(owner), WAITS, 1001.0)
+
+
+NO_HOST = task(
+    4, last_status="STOPPED", stop_code="TaskFailedToStart", stopped_reason="RESOURCE:MEMORY"
+)
+
+
+def test_a_task_without_a_host_leaves_the_session_queued():
+    session = waiting()
+    assert (session.state, session.task_arn) == (State.QUEUED, ARN)
+    assert session.detail == lifecycle.WAITS
+    placed = lifecycle.fold_task(session, task(2, last_status="PENDING"), None, APP, 1500.0)
+    assert (placed.state, placed.changed_at, placed.detail) == (State.STARTING, 1500.0, None)
+
+
+def test_a_container_that_calls_first_has_a_host():
+    called = lifecycle.fold_callback(waiting(), Callback.READY, APP, 1500.0)
+    assert called.state is State.STARTING
+    reached = lifecycle.fold_task(called, RUNNING, "192.0.2.1", APP, 1501.0)
+    assert reached.state is State.RESERVED
+
+
+def test_at_the_deadline_the_task_that_waits_is_to_be_stopped():
+    assert lifecycle.expire(waiting(), 1119.9) == waiting()
+    leaving = lifecycle.expire(waiting(), 1120.0)
+    assert (leaving.state, leaving.reason) == (State.STOPPING, Reason.QUEUE_TIMEOUT)
+    stopped = task(5, last_status="STOPPED", stop_code="UserInitiated", stopped_reason="no host")
+    ended = lifecycle.fold_task(leaving, stopped, None, APP, 1121.0)
+    assert (ended.state, ended.reason) == (State.ENDED, Reason.QUEUE_TIMEOUT)
+
+
+def test_a_host_at_the_deadline_wins_if_it_was_seen_first():
+    placed = lifecycle.fold_task(waiting(), task(2, last_status="PENDING"), None, APP, 1120.0)
+    assert lifecycle.expire(placed, 1120.0) == placed
+
+
+def test_a_task_that_ecs_gave_up_for_want_of_room_is_tried_again_until_the_deadline():
+    again = lifecycle.fold_task(waiting(), NO_HOST, None, APP, 1119.0)
+    assert (again.state, again.task_arn, again.attempt) == (State.QUEUED, None, 2)
+    late = lifecycle.fold_task(waiting(), NO_HOST, None, APP, 1120.0)
+    assert (late.state, late.reason) == (State.ENDED, Reason.QUEUE_TIMEOUT)
+    pooled = lifecycle.fold_task(waiting(None), NO_HOST, None, APP, 1002.0)
+    assert (pooled.state, pooled.reason) == (State.ENDED, Reason.QUEUE_TIMEOUT)
+
+
+def test_the_owner_may_leave_while_waiting():
+    leaving = lifecycle.fold_stop(waiting(), Reason.STOPPED, "asked", 1002.0)
+    assert (leaving.state, leaving.task_arn) == (State.STOPPING, ARN)

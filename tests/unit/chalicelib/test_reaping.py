@@ -14,6 +14,7 @@ from tests.unit.chalicelib.test_lifecycle import (
     ARN,
     RUNNING,
     START,
+    WAITS,
     connected,
     disconnected,
     launched,
@@ -145,7 +146,17 @@ def test_the_sweep_asks_only_containers_that_it_can_reach(addresses, asks):
     assert session.connect_by is not None
     config = load_config({"STAGE": "test", "ADDRESSES": addresses})
     nothing = dict.fromkeys(
-        ("table", "records", "launches", "sessions", "tending", "queue", "metrics", "probe")
+        (
+            "table",
+            "records",
+            "launches",
+            "sessions",
+            "tending",
+            "queue",
+            "hosts_wanted",
+            "metrics",
+            "probe",
+        )
     )
     room = SessionsRoom(**nothing, config=config, now=lambda: session.connect_by + 60)
     seen = {RUNNING.task_arn: replace(RUNNING, version=session.task_version)}
@@ -156,3 +167,27 @@ def test_the_sweep_asks_only_containers_that_it_can_reach(addresses, asks):
 def test_an_app_that_was_taken_away_does_not_kill_its_sessions():
     session = replace(until(*START, connected), app="gone")
     assert plan(session, tasks=[RUNNING]) == []
+
+
+WAITING = lifecycle.fold_launch(queued(), WAITS, 1001.0)
+
+
+def test_waiting_for_a_host_is_no_start_and_ends_at_its_deadline_only():
+    waiting = replace(WAITING, not_after=9_000.0)
+    assert plan(waiting, tasks=[replace(WAITS, version=0)], now=8_999.0) == []
+    (late,) = plan(waiting, tasks=[replace(WAITS, version=0)], now=9_000.0)
+    assert late == reaping.Expire(waiting)
+
+
+def test_the_start_deadline_counts_from_the_hosts_beginning():
+    starting = until(launched)
+    pulling = replace(RUNNING, version=0, last_status="PENDING", pull_started_at=9_000.0)
+    assert plan(starting, tasks=[pulling], now=9_300.0) == []
+    (late,) = plan(starting, tasks=[pulling], now=9_301.0)
+    assert late.reason is Reason.FAILED_TO_START
+
+
+def test_a_session_that_ecs_accepted_a_moment_ago_is_not_lost():
+    waiting = replace(WAITING, tried_at=9_000.0, not_after=20_000.0)
+    assert plan(waiting, now=9_014.0) == []
+    assert plan(waiting, now=9_016.0) == [reaping.EndLost(waiting)]
