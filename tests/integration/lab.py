@@ -481,7 +481,11 @@ class Lab:
         with self._lock:
             return all(self._published.get(h.arn) == h.version for h in hosts) and all(
                 self._published.get(task.arn) == task.version
-                and (task.is_stopped or (task.is_wanted and task.last_status.value == "RUNNING"))
+                and (
+                    task.is_stopped
+                    or (task.is_wanted and task.last_status.value == "RUNNING")
+                    or (task.is_wanted and task.instance_arn is None)  # waits for a host
+                )
                 for task in tasks
             )
 
@@ -605,6 +609,20 @@ class Lab:
         instances = self.aws.ecs.list_container_instances(cluster=self.config.cluster)
         arns = instances["containerInstanceArns"]
         self._set_status(arns[number : number + 1], "DRAINING")
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of this story."""
+        assert self._engine is not None
+        return self._engine
+
+    def add_host(self, provider: str) -> None:
+        """The Auto Scaling group of a provider has brought a host."""
+        host, number = self._new_host(), len(self._hosts)
+        self._hosts.append(host)
+        name, instance = f"host-{number}", f"i-{number:017x}"
+        slot = HostSlot(name, host, "192.0.2.1", 4096, 8192, instance, f"{REGION}a")
+        self.engine.add_host(slot, provider)
 
     def kill_host(self, number: int) -> None:
         """A host dies."""
