@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     )
     from usher.job import Job
 
+VERSION = "0.1.0"
+"""Of this package; the same stands in pyproject.toml."""
+
 __all__ = [
     "AnswerError",
     "Client",

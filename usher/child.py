@@ -2,14 +2,16 @@
 and `run` is called. The parent hears of it over a pipe.
 """
 
+import fcntl
 import io
 import os
 import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from chalicelib.contract.jobs import EXIT_INVALID, Outcome
 from usher.said import (
@@ -25,6 +27,8 @@ from usher.signals import become_a_job
 OOM_SCORE = "500"
 """Where memory runs out the kernel shall end this process, and not the one that can tell of it."""
 
+HIGH_DESCRIPTOR = 512
+
 _writing = threading.Lock()
 
 
@@ -34,8 +38,25 @@ class InvalidParametersError(Exception):
 
 def be_the_job(
     name: str, parameters: Any, project: Path, pipe: int, prepare: Callable[[], None] | None = None
+) -> NoReturn:
+    """All of the child's life: the process exits here. `prepare` comes first.
+
+    It exits at once when `run` is over: without waiting for threads, and without atexit handlers,
+    either of which may never end. What it printed is written before.
+    """
+    code = 1
+    try:
+        code = _prepare_and_run(name, parameters, project, pipe, prepare)
+    except BaseException:  # noqa: BLE001 - of ours; the parent gets the exit code
+        traceback.print_exc()
+    finally:
+        _flush()
+        os._exit(code)
+
+
+def _prepare_and_run(
+    name: str, parameters: Any, project: Path, pipe: int, prepare: Callable[[], None] | None
 ) -> int:
-    """All of the child's life; the process exits with what it returns. `prepare` comes first."""
     os.setpgid(0, 0)
     become_a_job()
     _mark_for_the_kernel()
@@ -48,10 +69,11 @@ def be_the_job(
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)
-    return _run(name, parameters, project, pipe)
+    return _run(name, parameters, project, Pipe(pipe))
 
 
-def _run(name: str, parameters: Any, project: Path, pipe: int) -> int:
+def _run(name: str, parameters: Any, project: Path, pipe: "Pipe") -> int:
+    ours = os.getpid()
     try:
         end = End(Outcome.SUCCEEDED, result=_call(name, parameters, project, pipe))
         code = 0
@@ -66,17 +88,23 @@ def _run(name: str, parameters: Any, project: Path, pipe: int) -> int:
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is how the run ended
         _show(error)
         end, code = End(Outcome.FAILED, _summary(error)), 1
-    _write(pipe, end_line(end))
+    if os.getpid() != ours:
+        return code  # a process that the job forked came out of `run`: it is not the run
+    if not pipe.write(end_line(end)):
+        sys.stderr.write("how it ended cannot be told: the job closed the pipe to its parent\n")
+        return code or 1
     return code
 
 
-def _call(name: str, parameters: Any, project: Path, pipe: int) -> Any:
+def _call(name: str, parameters: Any, project: Path, pipe: "Pipe") -> Any:
     from usher.discovery import find_job
 
     job = find_job(project, name)()
-    job._tell = lambda fraction, message: _write(
-        pipe, progress_line(progress_of(fraction, message))
-    )
+
+    def tell(fraction: float | None, message: str) -> None:
+        pipe.write(progress_line(progress_of(fraction, message)))
+
+    job._tell = tell
     result = job.run(_checked(job.Parameters, parameters))
     if hasattr(result, "model_dump"):
         result = result.model_dump(mode="json")
@@ -106,26 +134,63 @@ def _what_is_wrong(errors: list[Any]) -> str:
     return "; ".join(words)
 
 
-def _write(pipe: int, data: bytes) -> None:
-    """A line at a time; threads of the job may write at once.
+class Pipe:
+    """The writing end of the pipe to the parent, as long as the job leaves it alone."""
 
-    A parent that is gone is not our affair: it takes this process with it.
-    """
-    with _writing:
-        while data:
-            try:
-                data = data[os.write(pipe, data) :]
-            except OSError:
-                return
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = _out_of_the_way(descriptor)
+        self._identity = _identity(self._descriptor)
+
+    def write(self, data: bytes) -> bool:
+        """Write a line, and say whether it went out; threads of the job may write at once.
+
+        A job may have closed our descriptor, and have a file of its own by that number now.
+        """
+        with _writing:
+            while data:
+                if _identity(self._descriptor) != self._identity:
+                    return False
+                try:
+                    data = data[os.write(self._descriptor, data) :]
+                except OSError:
+                    return False
+        return True
+
+
+def _out_of_the_way(descriptor: int) -> int:
+    """The same pipe by a high number: programs like to close the low ones."""
+    try:
+        high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, HIGH_DESCRIPTOR)
+    except (OSError, ValueError):
+        return descriptor  # the limit of this process is below that
+    os.close(descriptor)
+    return high
+
+
+def _identity(descriptor: int) -> tuple[int, int] | None:
+    try:
+        found = os.fstat(descriptor)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # the job may have closed it
+            stream.flush()
 
 
 def _exit_code(left: SystemExit) -> int:
-    """As the interpreter would exit."""
+    """As the interpreter would exit; but never 0 for another code, such as 256."""
     if left.code is None:
         return 0
     if isinstance(left.code, int):
-        return left.code & 0xFF
-    sys.stderr.write(f"{left.code}\n")
+        return (left.code & 0xFF) or (1 if left.code else 0)
+    try:
+        sys.stderr.write(f"{left.code}\n")
+    except Exception as error:  # noqa: BLE001 - of the job's own __str__
+        sys.stderr.write(f"it exited with something that cannot be shown: {error!r}\n")
     return 1
 
 

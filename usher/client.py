@@ -182,13 +182,17 @@ class Client:
         while True:
             page = self.log_page(invocation_id, token)
             yield from page.lines
-            if page.ended or (page.next is None and not follow):
+            # A page may be empty in the middle: there is no more where the token stays.
+            leads_on = page.next not in {None, token}
+            if page.ended or not (leads_on or follow):
                 return
-            if not page.lines:
-                if not follow or self._is_over_without_a_task(invocation_id):
-                    return
+            if leads_on:
+                pause = FIRST_LOOK_SECONDS
+            elif self._is_over_without_a_task(invocation_id):
+                return
+            else:
                 time.sleep(pause)
-            pause = FIRST_LOOK_SECONDS if page.lines else min(pause * 1.5, LONGEST_LOOK_SECONDS)
+                pause = min(pause * 1.5, LONGEST_LOOK_SECONDS)
             token = page.next or token
 
     def _is_over_without_a_task(self, invocation_id: str) -> bool:
@@ -203,7 +207,16 @@ class Client:
         return read_schedule(self._http.call("PUT", path, dict(schedule)))
 
     def schedules(self) -> list[Schedule]:
-        return [read_schedule(each) for each in self._http.call("GET", "/schedules")["schedules"]]
+        """All of them, by id."""
+        found: list[Schedule] = []
+        token: str | None = None
+        while True:
+            query = f"?{urlencode({'next': token})}" if token else ""
+            page = self._http.call("GET", f"/schedules{query}")
+            found += map(read_schedule, page["schedules"])
+            token = page.get("next")
+            if token is None:
+                return found
 
     def schedule(self, schedule_id: str) -> Schedule:
         return read_schedule(self._http.call("GET", f"/schedules/{_path(schedule_id)}"))

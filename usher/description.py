@@ -12,11 +12,11 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
 
+from chalicelib.contract.jobs import JOB_NAME, JOB_NAME_RULE
 from usher.errors import DescriptionError
 from usher.job import Job, name_of
 
 VERSION = 1
-NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 BOUNDS = {
     "cpu": (16, 16_384),
     "memory": (16, 122_880),
@@ -51,10 +51,10 @@ def _wrong(job: type[Job], field: str, what: str) -> DescriptionError:
 
 def _name(job: type[Job]) -> str:
     name = name_of(job)
-    if not NAME.fullmatch(name):
+    if not JOB_NAME.fullmatch(name):
         raise DescriptionError(
-            f"{job.__module__}.{job.__qualname__}: its name would be {name!r}; a job's name has "
-            "1 to 40 of a-z, 0-9 and _, and begins with a letter"
+            f"{job.__module__}.{job.__qualname__}: its name would be {name!r}; a job's name "
+            f"has {JOB_NAME_RULE}"
         )
     return name
 

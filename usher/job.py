@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from chalicelib.contract.jobs import DEFAULT_TIMEOUT_SECONDS
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
@@ -19,7 +21,7 @@ class Job:
     """ECS units it is given: 1024 is one core."""
     memory: ClassVar[int] = 256
     """MiB it is given. A job that needs more is killed."""
-    timeout_seconds: ClassVar[int] = 900
+    timeout_seconds: ClassVar[int] = DEFAULT_TIMEOUT_SECONDS
     """How long it may run. Then it gets SIGTERM, and SIGKILL 8 s later."""
     priority: ClassVar[str] = "normal"
     """`critical`, `normal` or `low`, unless an invocation says otherwise."""

@@ -1,14 +1,18 @@
 """Writes the files of a new project, or of one more job in a project; never over others."""
 
+import keyword
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from chalicelib.contract.jobs import JOB_NAME, JOB_NAME_RULE
 from usher.discovery import FOLDER
 from usher.errors import ProjectError
+from usher.job import snake_case
 
 HERE = Path(__file__).parent
-NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+TAKEN = frozenset({"Job", "BaseModel", "Field"})
+"""What the template itself imports: a class of that name would hide it."""
 
 
 def write_project(name: str, folder: Path) -> list[Path]:
@@ -16,10 +20,7 @@ def write_project(name: str, folder: Path) -> list[Path]:
 
     Raises ProjectError when the job's own files are there already.
     """
-    if not NAME.fullmatch(name):
-        raise ProjectError(
-            f"{name!r} is no name for a job: 1 to 40 of a-z, 0-9 and _, beginning with a letter"
-        )
+    _check_name(name)
     own = dict(_of_the_job(name))
     there = [str(folder / path) for path in own if (folder / path).exists()]
     if there:
@@ -34,11 +35,36 @@ def write_project(name: str, folder: Path) -> list[Path]:
     return made
 
 
+def _check_name(name: str) -> None:
+    """Raises ProjectError unless a class can be written that is called like this as a job."""
+    if not JOB_NAME.fullmatch(name):
+        better = snake_case(re.sub(r"[^A-Za-z0-9_]+", "_", name)).strip("_")
+        hint = f"; {better} would be one" if JOB_NAME.fullmatch(better) else ""
+        raise ProjectError(f"{name!r} is no name for a job: {JOB_NAME_RULE}{hint}")
+    title = class_name(name)
+    if keyword.iskeyword(name) or keyword.iskeyword(title) or title in TAKEN:
+        raise ProjectError(
+            f"{name!r} is no name for a job: Python or the job's own module means something else "
+            f"by it; {name}_job would be one"
+        )
+    if snake_case(title) != name:
+        raise ProjectError(
+            f"{name!r} is no name for a job: no class has it, as {title} is the job "
+            f"{snake_case(title)}; single _ between words make one"
+        )
+
+
+def class_name(name: str) -> str:
+    """The class whose job has that name: PriceAlert for price_alert, Top_10 for top_10."""
+    words = [word.capitalize() for word in name.split("_") if word]
+    return "".join(("_" if word[0].isdecimal() else "") + word for word in words)
+
+
 def _of_the_job(name: str) -> Iterator[tuple[str, str]]:
     words = name.strip("_").split("_")
     values = {
         "name": name,
-        "class": "".join(word.capitalize() for word in words),
+        "class": class_name(name),
         "title": " ".join(words).capitalize(),
     }
     yield f"{FOLDER}/{name}.py", _filled("job.py", values)

@@ -41,8 +41,8 @@ class Place:
 def run_job(announcement: str, superior: Superior, place: Place, limits: Limits) -> int:
     """Run one job, and return what the process has to exit with, at once.
 
-    It returns twice: in the parent, and in the child that it forks. So nothing that needs to be
-    tidied up may be open around it, and no thread may run.
+    It forks, and the child never returns: nothing that the child would have to tidy up may be open
+    around it, and no thread may run.
     """
     signals = Signals()
     say(announcement)
@@ -83,7 +83,7 @@ def _fork_and_watch(
         from usher.child import be_the_job
 
         os.close(read)
-        return be_the_job(leave.job, leave.parameters, place.project, write, place.prepare)
+        be_the_job(leave.job, leave.parameters, place.project, write, place.prepare)
     with suppress(OSError):  # the child does it too: whoever is first
         os.setpgid(pid, pid)
     os.close(write)

@@ -4,6 +4,7 @@ Standard library only. docs/contracts.md describes each name for people who writ
 in other languages.
 """
 
+import re
 from enum import StrEnum
 
 
@@ -49,3 +50,10 @@ MAX_RESULT_BYTES = 131_072
 """Of the result as JSON in UTF-8."""
 MAX_MESSAGE_CHARACTERS = 500
 """Of a progress message, and of the detail of an end."""
+
+JOB_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+"""What a job may be called."""
+JOB_NAME_RULE = "1 to 40 of a-z, 0-9 and _, beginning with a letter"
+"""The same for people."""
+DEFAULT_TIMEOUT_SECONDS = 900
+"""How long a job may run that does not say."""

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from chalicelib.config import Config
-from chalicelib.contract.jobs import DESCRIPTION_LABEL
+from chalicelib.contract.jobs import DESCRIPTION_LABEL, JOB_NAME
 from chalicelib.ecs import fargate
 from chalicelib.ecs.task_definitions import Deployment
 from chalicelib.errors import (
@@ -16,7 +16,7 @@ from chalicelib.errors import (
     StartFailedError,
     UnknownJobError,
 )
-from chalicelib.jobs.description import NAME, DeployedJob, JobDescription, parse_description
+from chalicelib.jobs.description import DeployedJob, JobDescription, parse_description
 from chalicelib.jobs.schemas import check_schema
 from chalicelib.jobs.task_definitions import (
     DIGEST_LABEL,
@@ -42,7 +42,7 @@ class Catalog:
 
     def get(self, name: str, *, look: bool = False) -> DeployedJob:
         """The newest revision of a job. Raises UnknownJobError, UnavailableError."""
-        if not NAME.fullmatch(name):
+        if not JOB_NAME.fullmatch(name):
             raise UnknownJobError(f"no job is called {name!r}")
         try:
             family = family_of(name, self._config.stage)

@@ -4,15 +4,14 @@ The developer's tool derives it from the job's class; it is registered as a labe
 definition, so that a revision and its description cannot part.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from chalicelib.contract.jobs import DEFAULT_TIMEOUT_SECONDS, JOB_NAME, JOB_NAME_RULE
 from chalicelib.errors import BadRequestError
 from chalicelib.jobs.model import Priority
 
-NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 MAX_SCHEMA_BYTES = 16_384
 LAUNCH_TYPES = ("EC2", "FARGATE")
 _BOUNDS = {
@@ -21,7 +20,12 @@ _BOUNDS = {
     "timeoutSeconds": (1, 604_800),
     "queueSeconds": (1, 1_209_600),
 }
-_DEFAULTS = {"cpu": 256, "memory": 256, "timeoutSeconds": 3_600, "queueSeconds": 86_400}
+_DEFAULTS = {
+    "cpu": 256,
+    "memory": 256,
+    "timeoutSeconds": DEFAULT_TIMEOUT_SECONDS,
+    "queueSeconds": 86_400,
+}
 _KNOWN = {
     *_BOUNDS,
     "version",
@@ -42,7 +46,7 @@ class JobDescription:
     summary: str = ""
     cpu: int = 256
     memory: int = 256
-    timeout_seconds: int = 3_600
+    timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS
     queue_seconds: int = 86_400
     """How long an invocation may wait before it is EXPIRED, unless its caller says."""
     priority: Priority = Priority.NORMAL
@@ -109,8 +113,8 @@ def parse_description(document: Any) -> JobDescription:
 def _problems(document: Mapping[str, Any]) -> list[str]:
     problems = []
     name = document.get("name")
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        problems.append(f"name: {NAME.pattern}")
+    if not isinstance(name, str) or not JOB_NAME.fullmatch(name):
+        problems.append(f"name: {JOB_NAME_RULE}")
     if document.get("version", 1) != 1:
         problems.append("version: 1")
     for key, (low, high) in _BOUNDS.items():

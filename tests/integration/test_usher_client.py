@@ -147,6 +147,35 @@ def test_pages_are_fetched_as_they_are_needed(api):
     assert len(list(usher.Client().invocations(limit=1))) == 1
 
 
+def test_all_schedules_are_listed_however_many_pages_they_are(api):
+    def schedules(start, stop):
+        names = [f"s{n:03}" for n in range(start, stop)]
+        return [{"id": name, "job": "echo", "expression": "rate(1 day)"} for name in names]
+
+    api.on("GET /schedules", (200, {"schedules": schedules(0, 100), "next": "s099"}))
+    api.on("GET /schedules?next=s099", (200, {"schedules": [], "next": "s100"}))
+    api.on("GET /schedules?next=s100", (200, {"schedules": schedules(100, 150), "next": None}))
+    assert len({each.id for each in usher.Client().schedules()}) == 150
+
+
+@pytest.mark.parametrize("follow", [False, True])
+def test_an_empty_page_in_the_middle_of_a_log_is_no_end(api, follow):
+    path = f"GET /invocations/{ID}/logs"
+    api.on(path, page("a", token="1"))
+    api.on(f"{path}?next=1", page(token="2"))
+    api.on(f"{path}?next=2", page(token="3"))
+    api.on(f"{path}?next=3", page("b", token="4"))
+    api.on(f"{path}?next=4", page(token="4", ended=True))
+    assert [line.text for line in usher.logs(ID, follow=follow)] == ["a", "b"]
+
+
+def test_a_log_that_goes_on_is_read_as_far_as_it_is(api):
+    path = f"GET /invocations/{ID}/logs"
+    api.on(path, page("a", token="1"))
+    api.on(f"{path}?next=1", page(token="1"))
+    assert [line.text for line in usher.logs(ID)] == ["a"]
+
+
 def page(*texts: str, token: str | None = None, ended: bool = False) -> Any:
     lines = [{"at": "2026-01-31T09:00:00.000Z", "text": text} for text in texts]
     return 200, {"lines": lines, "next": token, "ended": ended}

@@ -104,6 +104,14 @@ def test_told_to_stop_while_it_asks_it_runs_nothing(fake, tmp_path):
         ("exits", 3, 3, "failed", "exited with 3"),
         ("exits", 75, 1, "failed", "which is kept for jobs that were not run"),
         ("exits", 300, 44, "failed", "exited with 44"),
+        ("exits", 256, 1, "failed", "exited with 1"),
+        ("exits", -1, 255, "failed", "exited with 255"),
+        ("exits", 2**31, 1, "failed", "exited with 1"),
+        ("exits", 256 + 75, 1, "failed", "which is kept for jobs that were not run"),
+        ("exits_as_a_float", 0, 1, "failed", "exited with 1"),
+        ("exits_as_a_subclass", 512, 1, "failed", "exited with 1"),
+        ("exits_unshowable", 0, 1, "failed", "exited with 1"),
+        ("exits_with_none", 0, 0, "succeeded", "without a result"),
         ("exits_with_words", 0, 1, "failed", "exited with 1"),
         ("exits_hard", 7, 7, "failed", "exited with 7"),
         ("raises", 0, 1, "failed", "LookupError: nobody"),
@@ -121,6 +129,33 @@ def test_every_end_has_its_exit_code_and_words(fake, how, code, exits, outcome, 
     assert told["outcome"] == outcome
     assert detail in told["detail"]
     assert f"outcome={outcome} exit={exits} " in done.log[-1]
+
+
+@pytest.mark.parametrize(
+    "leaves", ["thread", "atexit", "pool", "processes", "loop", "fork", "printer"]
+)
+@pytest.mark.parametrize(
+    ("then", "code", "outcome"),
+    [("returns", 0, "succeeded"), ("raises", 1, "failed"), ("exits", 3, "failed")],
+)
+def test_it_ends_when_run_is_over_whatever_it_left(fake, leaves, then, code, outcome):
+    done, told = run(fake, "lingers", {"leaves": leaves, "then": then})
+    assert (done.code, told["outcome"], told["exitCode"]) == (code, outcome, code)
+    assert told["result"] == ("returned" if then == "returns" else None)
+    assert "last words" in done.out
+
+
+def test_a_job_that_closes_low_descriptors_keeps_its_result(fake):
+    done, told = run(fake, "closes", {"most": 64})
+    assert (done.code, told["outcome"], told["result"]) == (0, "succeeded", "a result")
+
+
+def test_a_job_that_closes_all_descriptors_has_not_succeeded(fake, tmp_path):
+    file = tmp_path / "own"
+    done, told = run(fake, "closes", {"most": 4096, "file": str(file)})
+    assert (done.code, told["outcome"], told["exitCode"]) == (1, "failed", 1)
+    assert "the job closed the pipe to its parent" in "\n".join(done.log)
+    assert file.read_bytes() == b"", "its end is told to nobody else"
 
 
 def test_an_exception_shows_the_jobs_own_frames(fake):
@@ -152,7 +187,9 @@ def test_a_job_without_a_schema_takes_nothing(fake):
 def test_a_job_that_is_not_in_the_image_fails_with_what_there_is(fake):
     done, told = run(fake, "missing")
     assert (done.code, told["outcome"]) == (1, "failed")
-    assert "has no job 'missing'; there is: bomb, chatters, confined, echo," in told["detail"]
+    assert (
+        "has no job 'missing'; there is: bomb, chatters, closes, confined, echo," in told["detail"]
+    )
 
 
 def test_the_job_sees_its_names_and_no_key(fake):

@@ -8,7 +8,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from usher import VERSION
 from usher.cli import deploy, invocations, project, schedules
+from usher.cli.parser import CommandParser
 from usher.cli.words import UsageError
 from usher.errors import ProjectError, UsherError
 
@@ -20,7 +22,8 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="`usher COMMAND --help` says more; docs/jobs.md leads from the first job to a "
         "scheduled one.",
     )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    parser.add_argument("--version", action="version", version=f"usher {VERSION}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=CommandParser)
     for part in (project, deploy, invocations, schedules):
         part.add_commands(commands)
     return parser

@@ -2,12 +2,15 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from usher.cli.main import main
 from usher.docker import BuildOptions, build_command, build_context, local_tag
 from usher.docker_run import run_command
 from usher.errors import ProjectError
-from usher.new_project import write_project
+from usher.job import snake_case
+from usher.new_project import _check_name, class_name, write_project
 
 ROOT = Path(__file__).parents[3]
 
@@ -111,3 +114,45 @@ def test_docker_commands():
         "--env JOB_NAME=echo",
     ):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    "name", ["top_10", "a", "x2_y", "a_1_b_2", "list", "json", "open_ai_job", "v_2"]
+)
+def test_a_new_job_is_called_as_asked(tmp_path, name):
+    write_project(name, tmp_path)
+    text = (tmp_path / "jobs" / f"{name}.py").read_text()
+    assert snake_case(re.search(r"class (\w+)\(Job\)", text)[1]) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("class", "class_job would be one"),
+        ("none", "none_job would be one"),
+        ("job", "job_job would be one"),
+        ("field", "field_job would be one"),
+        ("base_model", "base_model_job would be one"),
+        ("a__b", "single _ between words"),
+        ("a_", "single _ between words"),
+        ("PriceAlert", "price_alert would be one"),
+        ("price-alert", "price_alert would be one"),
+        ("größe", "is no name for a job"),
+        ("", "is no name for a job"),
+        ("1a", "is no name for a job"),
+        ("x" * 41, "1 to 40"),
+    ],
+)
+def test_a_name_that_cannot_be_had_is_refused_with_words(tmp_path, name, words):
+    with pytest.raises(ProjectError, match=words):
+        write_project(name, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(st.from_regex(r"[a-z][a-z0-9_]{0,12}", fullmatch=True))
+def test_a_name_is_kept_or_refused(name):
+    try:
+        _check_name(name)
+    except ProjectError:
+        return
+    assert snake_case(class_name(name)) == name

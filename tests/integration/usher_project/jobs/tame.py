@@ -70,6 +70,25 @@ class Ends(Job):
     def _exits_with_words(self, code):
         sys.exit("no more")
 
+    def _exits_as_a_float(self, code):
+        raise SystemExit(0.5)
+
+    def _exits_as_a_subclass(self, code):
+        class Leave(SystemExit):
+            pass
+
+        raise Leave(code)
+
+    def _exits_unshowable(self, code):
+        class Odd:
+            def __str__(self):
+                raise ValueError("no words")
+
+        raise SystemExit(Odd())
+
+    def _exits_with_none(self, code):
+        sys.exit(None)
+
     def _exits_hard(self, code):
         os._exit(code)
 

@@ -1,9 +1,14 @@
 """Jobs that do not end, or take what is not theirs."""
 
+import asyncio
+import atexit
+import concurrent.futures
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -97,3 +102,67 @@ class Confined(Job):
                     if (group / name).exists():
                         quotas.append((group / name).read_text().split()[0])
         return {"quotas": quotas, "cores": len(os.sched_getaffinity(0)), "nice": os.nice(0)}
+
+
+class Lingers(Job):
+    """Leaves something running that would never end, then ends in some way."""
+
+    timeout_seconds = 20
+
+    class Parameters(BaseModel):
+        leaves: str = "thread"
+        then: str = "returns"
+
+    def run(self, parameters):
+        getattr(self, f"_{parameters.leaves}")()
+        print("last words", end="")
+        match parameters.then:
+            case "raises":
+                raise LookupError("nobody")
+            case "exits":
+                sys.exit(3)
+        return "returned"
+
+    def _thread(self):
+        threading.Thread(target=threading.Event().wait).start()
+
+    def _atexit(self):
+        atexit.register(threading.Event().wait)
+
+    def _pool(self):
+        pool = concurrent.futures.ThreadPoolExecutor()
+        pool.submit(threading.Event().wait)
+
+    def _processes(self):
+        multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,)).start()
+
+    def _loop(self):
+        loop = asyncio.new_event_loop()
+        threading.Thread(target=loop.run_forever).start()
+
+    def _fork(self):
+        if os.fork() == 0:
+            return  # and comes out of `run`, too
+        os.wait()
+
+    def _printer(self):
+        def shout():
+            while True:
+                print("x")
+
+        threading.Thread(target=shout, daemon=True).start()
+
+
+class Closes(Job):
+    """Closes descriptors that are not its own, and may open a file in their place."""
+
+    class Parameters(BaseModel):
+        most: int
+        file: str = ""
+
+    def run(self, parameters):
+        os.closerange(3, parameters.most)
+        if parameters.file:
+            for _ in range(600):
+                os.open(parameters.file, os.O_WRONLY | os.O_CREAT)
+        return "a result"

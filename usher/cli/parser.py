@@ -1,0 +1,46 @@
+"""Options and positional words of a command in any order.
+
+argparse gives a list of words like `PARAMETERS …` what stands in one piece, and refuses the rest:
+`invoke JOB --follow name=Ada` would be an error.
+"""
+
+import argparse
+import re
+from collections.abc import Sequence
+from typing import Any
+
+_NUMBER = re.compile(r"-[0-9.].*")
+
+
+class CommandParser(argparse.ArgumentParser):
+    """The parser of one command whose options take one value or none."""
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """As argparse does, after the options were put before the other words."""
+        words = list(args or ())
+        leads_on = self._subparsers is not None  # then the rest is the next command's
+        return super().parse_known_args(words if leads_on else self._in_order(words), namespace)
+
+    def _in_order(self, words: list[str]) -> list[str]:
+        """A word after `--`, `-` alone and a negative number are no options."""
+        options: list[str] = []
+        others: list[str] = []
+        waiting = iter(words)
+        for word in waiting:
+            if word == "--":
+                others += waiting
+            elif not word.startswith("-") or word == "-" or _NUMBER.fullmatch(word):
+                others.append(word)
+            else:
+                options.append(word)
+                if self._takes_the_next_word(word):
+                    options += [value for value in [next(waiting, None)] if value is not None]
+        return [*options, "--", *others] if others else options
+
+    def _takes_the_next_word(self, word: str) -> bool:
+        name, has_value, _ = word.partition("=")
+        known = self._option_string_actions
+        meant = [known[name]] if name in known else [known[n] for n in known if n.startswith(name)]
+        return not has_value and bool(meant) and meant[0].nargs != 0
