@@ -127,10 +127,14 @@ class Catalog:
             return None
 
     def _check_image(self, image: str) -> None:
-        if not image or len(image) > 255 or " " in image:
-            raise BadRequestError("image: the name of an image")
-        if image.startswith("dir:") and self._config.stage != "local":
-            raise BadRequestError("image: only the local cloud builds from a folder; push an image")
+        if image.startswith("dir:"):
+            # A path, which may have blanks and whatever else folders are called.
+            if self._config.stage != "local":
+                raise BadRequestError(
+                    "image: only the local cloud builds from a folder; push an image"
+                )
+        elif not image or len(image) > 255 or any(char.isspace() for char in image):
+            raise BadRequestError("image: the name of an image, at most 255 characters, no blanks")
 
     def _request(self, description: JobDescription, image: str) -> dict[str, Any]:
         config = self._config

@@ -86,7 +86,8 @@ def story(
     folder = tmp_path_factory.mktemp("endings")
     cloud, runs = launch(folder, hosts=2, host_cpu=16_384, host_memory=16_384), Runs()
     try:
-        image = make_project(folder / "project")
+        # Whatever a folder is called, a job comes from it.
+        image = make_project(folder / " -pro jekt 'für\" alle")
         for name, facts in JOBS.items():
             register(cloud, name, image, facts)
         register(cloud, "light", make_light_job(folder / "light"), DESCRIPTION)

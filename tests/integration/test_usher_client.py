@@ -276,8 +276,10 @@ def test_schedules(api):
     api.on("POST /schedules/weekly/run", MADE)
     words = ["weekly", "market_report", "cron(0 7 ? * MON *)", "weeks=4"]
     done = command("schedule", "put", *words, "--timezone", "Australia/Melbourne")
-    assert done.stdout.splitlines()[-1] == "  2026-02-01 20:00:00Z"
-    assert api.calls[0].body["parameters"] == {"weeks": 4}
+    assert done.stdout.splitlines()[-1].startswith(
+        "  2026-02-01 20:00:00Z  Mon 07:00 in Australia/Melbourne"
+    )
+    assert api.calls[1].body["parameters"] == {"weeks": 4}
     assert "2026-02-01 20:00:00Z" in command("schedule", "list").stdout
     assert command("schedule", "run", "weekly").stdout == f"{ID}\n"
 
@@ -380,3 +382,33 @@ def test_deploy_that_is_refused_says_what_to_do(api):
     done = command("deploy", "market_report")
     assert done.returncode == 1
     assert "market_report was not registered: who are you? (set USHER_API_KEY)" in done.stderr
+
+
+def shown_schedule(**more: Any) -> dict[str, Any]:
+    run = "2026-07-06T07:00:00.000+00:00"
+    plain = {"id": "monday", "job": "echo", "expression": "cron(0 9 ? * MON *)", "nextRuns": [run]}
+    return {**plain, "timezone": "Europe/Berlin", **more}
+
+
+@pytest.mark.parametrize(
+    ("before", "paused"),
+    [
+        ((404, {"error": {"code": "not_found", "message": "no such schedule"}}), False),
+        ((200, shown_schedule(paused=False)), False),
+        ((200, shown_schedule(paused=True)), True),
+    ],
+)
+def test_a_schedule_that_is_put_again_stays_paused_and_shows_its_hours(api, before, paused):
+    api.on("GET /schedules/monday", before)
+    api.on("PUT /schedules/monday", (200, shown_schedule(paused=paused)))
+    command = ["schedule", "put", "monday", "echo", "cron(0 9 ? * MON *)"]
+    done = subprocess.run(
+        [sys.executable, "-m", "usher", *command, "--timezone", "Europe/Berlin"],
+        env=environment(USHER_URL=api.url, TZ="America/New_York"),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert api.calls[-1].body["paused"] is paused
+    assert ("it stays paused" in done.stderr) is paused
+    assert "  2026-07-06 07:00:00Z  Mon 09:00 in Europe/Berlin  Mon 03:00 here" in done.stdout

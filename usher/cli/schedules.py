@@ -2,10 +2,13 @@
 
 import argparse
 from collections.abc import Callable
+from datetime import datetime
 
-from usher.cli.common import add_parameters, add_url, client_of, out, read_parameters
+from usher.cli.common import add_parameters, add_url, client_of, note, out, read_parameters
 from usher.cli.project import Commands
 from usher.cli.words import SCHEDULE_COLUMNS, schedule_lines, schedule_row, table
+from usher.client import Client
+from usher.errors import AnswerError
 
 
 def add_commands(commands: Commands) -> None:
@@ -88,8 +91,27 @@ def _put(arguments: argparse.Namespace) -> int:
         "paused": arguments.paused,
     }
     body = {name: value for name, value in body.items() if value is not None}
-    out(*schedule_lines(client_of(arguments).put_schedule(arguments.id, body)))
+    client = client_of(arguments)
+    if not arguments.paused and _is_paused(client, arguments.id):
+        body["paused"] = True
+        note(f"usher: it stays paused: `usher schedule resume {arguments.id}` lets it run")
+    out(*schedule_lines(client.put_schedule(arguments.id, body), here=_here))
     return 0
+
+
+def _is_paused(client: Client, schedule_id: str) -> bool:
+    """Whether there is such a schedule, and it is paused."""
+    try:
+        return client.schedule(schedule_id).paused
+    except AnswerError as error:
+        if error.status == 404:
+            return False
+        raise
+
+
+def _here(at: datetime) -> datetime:
+    """The instant in the time zone of this machine."""
+    return at.astimezone()
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -99,7 +121,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    out(*schedule_lines(client_of(arguments).schedule(arguments.id)))
+    out(*schedule_lines(client_of(arguments).schedule(arguments.id), here=_here))
     return 0
 
 
@@ -110,7 +132,7 @@ def _pause(arguments: argparse.Namespace) -> int:
 
 
 def _resume(arguments: argparse.Namespace) -> int:
-    out(*schedule_lines(client_of(arguments).resume_schedule(arguments.id)))
+    out(*schedule_lines(client_of(arguments).resume_schedule(arguments.id), here=_here))
     return 0
 
 

@@ -5,9 +5,10 @@ Raises UsageError for what was typed wrongly.
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from usher.answers import Invocation, Schedule
 from usher.errors import UsherError
@@ -149,8 +150,10 @@ def schedule_row(schedule: Schedule) -> tuple[str, ...]:
     return schedule.id, schedule.job, schedule.expression, schedule.timezone, words
 
 
-def schedule_lines(schedule: Schedule) -> list[str]:
-    """All that is known of it, for people."""
+def schedule_lines(
+    schedule: Schedule, here: Callable[[datetime], datetime] | None = None
+) -> list[str]:
+    """All that is known of it, for people. `here` leads an instant to the reader's time zone."""
     facts = [
         ("schedule", schedule.id),
         ("job", schedule.job),
@@ -165,7 +168,26 @@ def schedule_lines(schedule: Schedule) -> list[str]:
         ("", schedule.last_invocation or ""),
     ]
     lines = [f"{name + ':' if name else '':<12} {value}" for name, value in facts if value]
-    return [*lines, "next runs:", *(f"  {when(run)}" for run in schedule.next_runs)]
+    return [
+        *lines,
+        "next runs:",
+        *(f"  {_run(run, schedule.timezone, here)}" for run in schedule.next_runs),
+    ]
+
+
+def _run(at: datetime, timezone: str, here: Callable[[datetime], datetime] | None) -> str:
+    """An instant in UTC, in the schedule's time zone, and where the reader is if that differs."""
+    words = [when(at)]
+    try:
+        there = at.astimezone(ZoneInfo(timezone))
+    except (ZoneInfoNotFoundError, ValueError):
+        there = at  # a machine without this zone: UTC has to do
+    if there.utcoffset():
+        words.append(f"{there:%a %H:%M} in {timezone}")
+    ours = at if here is None else here(at)
+    if ours.utcoffset() not in {at.utcoffset(), there.utcoffset()}:
+        words.append(f"{ours:%a %H:%M} here")
+    return "  ".join(words)
 
 
 def _with_revision(invocation: Invocation) -> str:
