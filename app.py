@@ -10,9 +10,10 @@ import chalicelib.api.logs
 import chalicelib.api.schedules
 import chalicelib.api.sessions
 import chalicelib.api.tasks
-from chalicelib.api.http import unify_errors
+from chalicelib.api.http import restrict_cors, unify_errors
 
 app = Chalice(app_name="usher")
+app.register_middleware(restrict_cors, "http")
 app.register_middleware(unify_errors, "http")
 app.register_blueprint(chalicelib.api.sessions.routes)
 app.register_blueprint(chalicelib.api.tasks.routes)

@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from chalicelib.apps import Apps, parse_apps
@@ -161,6 +162,17 @@ def authorization(environ: Mapping[str, str] = os.environ) -> tuple[AuthMode, li
     if mode is AuthMode.JWT and not user_pools:
         raise ConfigurationError("AUTH_MODE jwt needs USER_POOL_ARNS")
     return mode, user_pools
+
+
+@cache
+def _origins(text: str) -> frozenset[str] | None:
+    origins = frozenset(filter(None, (origin.strip().lower() for origin in text.split(","))))
+    return None if "*" in origins else origins
+
+
+def allowed_origins(environ: Mapping[str, str] = os.environ) -> frozenset[str] | None:
+    """ALLOWED_ORIGINS in lower case; None = every origin."""
+    return _origins(environ.get("ALLOWED_ORIGINS", "*"))
 
 
 def load_config(environ: Mapping[str, str] = os.environ) -> Config:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from local.access import AccessRule, hosts_at, origins_of
 from local.aws.clients import Clients
 from local.aws.control import Control
 from local.aws.ecs.api import EcsApi, Limits
@@ -167,6 +168,11 @@ class Cloud:
 
     def _start_dispatcher(self, machines: Machines) -> DispatcherProcess:
         options = ["--stage", STAGE] + (["--access-log"] if self.options.access_log else [])
+        seen_by_containers = machines.addresses[port_of(self.listeners.dispatcher)]
+        for name in (seen_by_containers, *self.options.allowed_hosts):
+            options += ["--allowed-host", name]
+        for origin in self.options.allowed_origins:
+            options += ["--allowed-origin", origin]
         dispatcher = DispatcherProcess(
             project_dir=self.options.project_dir,
             api=self.listeners.dispatcher,
@@ -196,7 +202,7 @@ class Cloud:
             "CONTAINER_AWS_ENDPOINT_URL": self._seen_by_containers(machines),
             "FEED_URL": self._feed.url(machines.addresses),
             "FEED_RELAY_URL": self._feed.relay_url,
-            "ALLOWED_ORIGINS": f"http://127.0.0.1:{port},http://localhost:{port}",
+            "ALLOWED_ORIGINS": ",".join(self._allowed_origins()),
             "USHER_LOCAL_RUN": self.run.run_id,
             "PYTHONUNBUFFERED": "1",
         }
@@ -205,6 +211,11 @@ class Cloud:
         if self.options.pool is not None:
             environment["POOL_MIN"] = str(self.options.pool)
         return environment
+
+    def _allowed_origins(self) -> list[str]:
+        """Of the pages that may ask for a session and connect to it."""
+        hosts = hosts_at(port_of(self.listeners.dispatcher), self.options.allowed_hosts)
+        return sorted({*origins_of(hosts), *self.options.allowed_origins})
 
     def _seen_by_containers(self, machines: Machines) -> str:
         return f"http://{machines.addresses[port_of(self.listeners.aws)]}"
@@ -246,7 +257,9 @@ class Cloud:
             region=options.region,
         )
         self._parts = Parts(machines, dispatcher, triggers, engine, endpoint)
-        self._server = HttpServer(self.listeners.aws, endpoint.answer)
+        port = port_of(self.listeners.aws)
+        rule = AccessRule(hosts_at(port, [machines.addresses[port]]))
+        self._server = HttpServer(self.listeners.aws, endpoint.answer, rule)
         self._server.start()
         return triggers
 

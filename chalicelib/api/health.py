@@ -2,7 +2,7 @@
 
 from chalice.app import Blueprint, Response
 
-from chalicelib.api.http import CORS, answer, answering
+from chalicelib.api.http import answer, answering
 from chalicelib.errors import NotFoundError
 from chalicelib.metrics import ProcessMetrics
 from chalicelib.wiring import services
@@ -10,7 +10,7 @@ from chalicelib.wiring import services
 routes = Blueprint(__name__)
 
 
-@routes.route("/health", methods=["GET"], cors=CORS)
+@routes.route("/health", methods=["GET"])
 @answering
 def health() -> Response:
     """200 when the table of sessions answers; 503 when not."""

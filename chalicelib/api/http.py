@@ -15,7 +15,7 @@ from chalice.app import (
 )
 
 from chalicelib.callers import AuthMode, Caller, identify
-from chalicelib.config import Config
+from chalicelib.config import Config, allowed_origins
 from chalicelib.errors import (
     BadRequestError,
     BusyError,
@@ -30,7 +30,9 @@ CORS = CORSConfig(
     expose_headers=["Location", "Retry-After"],
     max_age=600,
 )
-"""The API carries no cookies: an origin gains nothing here that a command line has not."""
+"""For what a session's page calls, and for nothing else. What API Gateway answers to a preflight
+is fixed when the API is deployed; `restrict_cors` narrows the answers to ALLOWED_ORIGINS.
+"""
 
 MAX_BODY_BYTES = 16_384
 _THROTTLING = {
@@ -104,7 +106,24 @@ def unify_errors(event: Any, get_response: Callable[[Any], Response]) -> Respons
         code = _snake(str(body["Code"]).removesuffix("Error"))
         response.body = {"error": {"code": code, "message": body.get("Message", "")}}
         response.headers.setdefault("Cache-Control", "no-store")
-        response.headers.setdefault("Access-Control-Allow-Origin", "*")
+    return response
+
+
+def restrict_cors(event: Any, get_response: Callable[[Any], Response]) -> Response:
+    """Middleware: where CORS allows every origin, allow those of ALLOWED_ORIGINS instead.
+
+    No answer depends on cookies, and keys are in headers that a foreign page does not know.
+    """
+    response = get_response(event)
+    allowed = allowed_origins()
+    if allowed is None or "Access-Control-Allow-Origin" not in response.headers:
+        return response
+    origin = event.headers.get("origin", "")
+    if origin.lower() in allowed:
+        response.headers["Access-Control-Allow-Origin"] = origin
+    else:
+        del response.headers["Access-Control-Allow-Origin"]
+    response.headers["Vary"] = "Origin"
     return response
 
 

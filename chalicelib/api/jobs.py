@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 from chalice.app import Blueprint, Response, SQSEvent
 
 from chalicelib.api.http import (
-    CORS,
     answer,
     answering,
     authorizer_for,
@@ -46,7 +45,7 @@ _AROUND = 4_096
 """What a body may have besides its large part."""
 
 
-@routes.route("/jobs", methods=["GET"], cors=CORS, authorizer=AUTHORIZER)
+@routes.route("/jobs", methods=["GET"], authorizer=AUTHORIZER)
 @answering
 def list_jobs() -> Response:
     """All jobs that are deployed."""
@@ -54,7 +53,7 @@ def list_jobs() -> Response:
     return answer({"jobs": [show_job(job) for job in _jobs().catalog.all()]})
 
 
-@routes.route("/jobs/{job}", methods=["GET"], cors=CORS, authorizer=AUTHORIZER)
+@routes.route("/jobs/{job}", methods=["GET"], authorizer=AUTHORIZER)
 @answering
 def get_job(job: str) -> Response:
     """The newest revision of a job."""
@@ -62,7 +61,7 @@ def get_job(job: str) -> Response:
     return answer(show_job(_jobs().catalog.get(job)))
 
 
-@routes.route("/jobs/{job}", methods=["PUT"], cors=CORS, authorizer=AUTHORIZER)
+@routes.route("/jobs/{job}", methods=["PUT"], authorizer=AUTHORIZER)
 @answering
 def put_job(job: str) -> Response:
     """Register a revision of a job; what uses an old one finishes on it."""
@@ -74,7 +73,7 @@ def put_job(job: str) -> Response:
     return answer(show_job(deployed) | {"taskDefinition": deployed.task_definition})
 
 
-@routes.route("/jobs/{job}", methods=["DELETE"], cors=CORS, authorizer=AUTHORIZER)
+@routes.route("/jobs/{job}", methods=["DELETE"], authorizer=AUTHORIZER)
 @answering
 def delete_job(job: str) -> Response:
     """Take a job out of the catalog."""
@@ -83,7 +82,7 @@ def delete_job(job: str) -> Response:
     return answer({})
 
 
-@routes.route("/jobs/{job}/invocations", methods=["POST"], cors=CORS, authorizer=AUTHORIZER)
+@routes.route("/jobs/{job}/invocations", methods=["POST"], authorizer=AUTHORIZER)
 @answering
 def invoke(job: str) -> Response:
     """Have a job run: at once, or at an instant."""
@@ -110,7 +109,7 @@ def invoke(job: str) -> Response:
     return _render(found)
 
 
-@routes.route("/invocations", methods=["GET"], cors=CORS, authorizer=AUTHORIZER)
+@routes.route("/invocations", methods=["GET"], authorizer=AUTHORIZER)
 @answering
 def list_invocations() -> Response:
     """One page of invocations, newest first."""
@@ -121,16 +120,14 @@ def list_invocations() -> Response:
     return answer({"invocations": rows, "next": show_place(page.after)})
 
 
-@routes.route("/invocations/{invocation_id}", methods=["GET"], cors=CORS, authorizer=AUTHORIZER)
+@routes.route("/invocations/{invocation_id}", methods=["GET"], authorizer=AUTHORIZER)
 @answering
 def get_invocation(invocation_id: str) -> Response:
     """An invocation as it is now; of one that waits, why."""
     return _render(_found(invocation_id))
 
 
-@routes.route(
-    "/invocations/{invocation_id}/kill", methods=["POST"], cors=CORS, authorizer=AUTHORIZER
-)
+@routes.route("/invocations/{invocation_id}/kill", methods=["POST"], authorizer=AUTHORIZER)
 @answering
 def kill_invocation(invocation_id: str) -> Response:
     """End it, wherever it is."""
@@ -139,9 +136,7 @@ def kill_invocation(invocation_id: str) -> Response:
     return _render(after, 200 if after.has_ended else 202)
 
 
-@routes.route(
-    "/invocations/{invocation_id}/rerun", methods=["POST"], cors=CORS, authorizer=AUTHORIZER
-)
+@routes.route("/invocations/{invocation_id}/rerun", methods=["POST"], authorizer=AUTHORIZER)
 @answering
 def rerun_invocation(invocation_id: str) -> Response:
     """The same again, as a new invocation."""

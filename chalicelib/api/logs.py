@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from chalice.app import Blueprint, Response
 
-from chalicelib.api.http import CORS, answer, answering, authorizer_for, caller_of
+from chalicelib.api.http import answer, answering, authorizer_for, caller_of
 from chalicelib.config import authorization
 from chalicelib.errors import BadRequestError
 from chalicelib.jobs.answers import instant
@@ -23,9 +23,7 @@ LOCAL_LAG_SECONDS = 1
 """and so long to the local cloud's files."""
 
 
-@routes.route(
-    "/invocations/{invocation_id}/logs", methods=["GET"], cors=CORS, authorizer=AUTHORIZER
-)
+@routes.route("/invocations/{invocation_id}/logs", methods=["GET"], authorizer=AUTHORIZER)
 @answering
 def get_logs(invocation_id: str) -> Response:
     """One page of what an invocation's current attempt printed."""

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from chalice.app import Blueprint, Response, SQSEvent
 
-from chalicelib.api.http import CORS, answer, answering, authorizer_for, caller_of, json_body
+from chalicelib.api.http import answer, answering, authorizer_for, caller_of, json_body
 from chalicelib.api.jobs import base_url, require_operator
 from chalicelib.callers import Caller
 from chalicelib.config import authorization, schedules_queue, stage
@@ -31,7 +31,7 @@ _AROUND = 4_096
 """What a body may have besides the parameters."""
 
 
-@routes.route("/schedules", methods=["GET"], cors=CORS, authorizer=AUTHORIZER)
+@routes.route("/schedules", methods=["GET"], authorizer=AUTHORIZER)
 @answering
 def list_schedules() -> Response:
     """Schedules by id, page by page."""
@@ -42,7 +42,7 @@ def list_schedules() -> Response:
     return answer({"schedules": shown, "next": page.after})
 
 
-@routes.route("/schedules/{schedule_id}", methods=["GET"], cors=CORS, authorizer=AUTHORIZER)
+@routes.route("/schedules/{schedule_id}", methods=["GET"], authorizer=AUTHORIZER)
 @answering
 def get_schedule(schedule_id: str) -> Response:
     """A schedule as it is now."""
@@ -50,7 +50,7 @@ def get_schedule(schedule_id: str) -> Response:
     return _render(_schedules().get(parse_schedule_id(schedule_id)))
 
 
-@routes.route("/schedules/{schedule_id}", methods=["PUT"], cors=CORS, authorizer=AUTHORIZER)
+@routes.route("/schedules/{schedule_id}", methods=["PUT"], authorizer=AUTHORIZER)
 @answering
 def put_schedule(schedule_id: str) -> Response:
     """Make a schedule, or put it in the place of one."""
@@ -66,7 +66,7 @@ def put_schedule(schedule_id: str) -> Response:
     return _render(written, 201 if is_new else 200)
 
 
-@routes.route("/schedules/{schedule_id}", methods=["DELETE"], cors=CORS, authorizer=AUTHORIZER)
+@routes.route("/schedules/{schedule_id}", methods=["DELETE"], authorizer=AUTHORIZER)
 @answering
 def delete_schedule(schedule_id: str) -> Response:
     """Take a schedule away; what it asked for runs on."""
@@ -75,7 +75,7 @@ def delete_schedule(schedule_id: str) -> Response:
     return answer({})
 
 
-@routes.route("/schedules/{schedule_id}/pause", methods=["POST"], cors=CORS, authorizer=AUTHORIZER)
+@routes.route("/schedules/{schedule_id}/pause", methods=["POST"], authorizer=AUTHORIZER)
 @answering
 def pause_schedule(schedule_id: str) -> Response:
     """Plan nothing until it is resumed."""
@@ -83,7 +83,7 @@ def pause_schedule(schedule_id: str) -> Response:
     return _render(_schedules().pause(parse_schedule_id(schedule_id)))
 
 
-@routes.route("/schedules/{schedule_id}/resume", methods=["POST"], cors=CORS, authorizer=AUTHORIZER)
+@routes.route("/schedules/{schedule_id}/resume", methods=["POST"], authorizer=AUTHORIZER)
 @answering
 def resume_schedule(schedule_id: str) -> Response:
     """Plan again, from now on."""
@@ -91,7 +91,7 @@ def resume_schedule(schedule_id: str) -> Response:
     return _render(_schedules().resume(parse_schedule_id(schedule_id)))
 
 
-@routes.route("/schedules/{schedule_id}/run", methods=["POST"], cors=CORS, authorizer=AUTHORIZER)
+@routes.route("/schedules/{schedule_id}/run", methods=["POST"], authorizer=AUTHORIZER)
 @answering
 def run_schedule(schedule_id: str) -> Response:
     """Run it once now, besides its times."""

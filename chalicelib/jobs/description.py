@@ -14,6 +14,16 @@ from chalicelib.jobs.model import Priority
 
 MAX_SCHEMA_BYTES = 16_384
 LAUNCH_TYPES = ("EC2", "FARGATE")
+RUNS_CODE = re.compile(
+    r"(PYTHON|LD_|DYLD_|NODE_|NPM_CONFIG_|PERL|RUBY|BUNDLE_|LUA_|JAVA_|JDK_|_JAVA_|CLASSPATH|DOTNET_|"
+    r"CORECLR_|PHP|GIT_|GCONV_|GLIBC_|OPENSSL_|BASH_|SHELLOPTS|PROMPT_COMMAND|IFS|PS4)\w*"
+    r"|ENV|PATH|BROWSER|EDITOR|VISUAL|PAGER|SHELL",
+    re.IGNORECASE,
+)
+"""Variables that make an interpreter, a shell or the loader run other code than the image's. An
+image may set them itself: who wrote it decides what it runs.
+"""
+
 _BOUNDS = {
     "cpu": (16, 16_384),
     "memory": (16, 122_880),
@@ -128,6 +138,11 @@ def _problems(document: Mapping[str, Any]) -> list[str]:
         problems.append(f"launchType: one of {', '.join(LAUNCH_TYPES)}, or null")
     if not _are_pairs(document.get("environment") or {}):
         problems.append("environment: an object of strings")
+    problems += [
+        f"environment: {key} changes what code runs; set it in the image"
+        for key in document.get("environment") or {}
+        if isinstance(key, str) and RUNS_CODE.fullmatch(key)
+    ]
     schema = document.get("parameters")
     if schema is not None and not isinstance(schema, Mapping):
         problems.append("parameters: a JSON Schema, or null")

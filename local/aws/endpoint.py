@@ -104,11 +104,8 @@ class Endpoint:
     def answer(self, request: Request) -> Answer | None:
         """The answer; None = cut the connection without one.
 
-        What a web page sent is refused: a page that a developer happens to have open must not
-        reach the cloud on the same machine.
+        Whom to answer at all is the server's to decide, see `local.access`.
         """
-        if "origin" in request.headers or "sec-fetch-site" in request.headers:
-            return json_answer({"message": "not for web pages"}, 403)
         beside = self._beside_aws(request)
         if beside is not None:
             return beside

@@ -12,6 +12,7 @@ from contextlib import suppress
 from threading import Thread
 from typing import Any
 
+from local.access import AccessRule, hosts_at
 from local.aws.wire import Answer, BadRequestError, Request, json_answer, read_request, render
 
 IDLE_SECONDS = 300
@@ -39,6 +40,12 @@ class _Connection(socketserver.StreamRequestHandler):
         request = read_request(self.rfile, self.wfile)
         if request is None:
             return False
+        refusal = self.server.rule.refusal(
+            request.method, request.raw_target, list(request.headers.items())
+        )
+        if refusal is not None:
+            self.wfile.write(render(json_answer({"message": refusal}, 403), keep_alive=False))
+            return False
         answer = self.server.answer(request)
         if answer is None:
             return False
@@ -53,8 +60,15 @@ class HttpServer(socketserver.ThreadingMixIn, socketserver.BaseServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, listener: socket.socket, answer: Callable[[Request], Answer | None]) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        answer: Callable[[Request], Answer | None],
+        rule: AccessRule | None = None,
+    ) -> None:
+        """`rule` says whom to answer: by default loopback names, and no web page."""
         super().__init__(listener.getsockname(), _Connection)
+        self.rule = rule or AccessRule(hosts_at(listener.getsockname()[1]))
         self._listener = listener
         self.answer = answer
         self._thread = Thread(target=self.serve_forever, args=(0.1,), name="http", daemon=True)

@@ -17,6 +17,8 @@ from xml.sax.saxutils import escape
 MAX_LINE_BYTES = 65_536
 MAX_HEADERS = 100
 MAX_BODY_BYTES = 64 * 1024 * 1024
+ONCE = frozenset({"host", "origin", "content-length", "transfer-encoding", "sec-fetch-site"})
+"""Headers that decide something: two of one are refused, as each reader would choose its own."""
 
 
 class BadRequestError(Exception):
@@ -122,7 +124,10 @@ def _read_headers(stream: BufferedIOBase) -> dict[str, str]:
         name, colon, value = line.decode("latin-1").partition(":")
         if not colon:
             raise BadRequestError(400, "a header without a colon")
-        headers[name.lower()] = value.strip()
+        name = name.lower()
+        if name in ONCE and name in headers:
+            raise BadRequestError(400, f"more than one {name}")
+        headers[name] = value.strip()
     raise BadRequestError(431, "too many headers")
 
 

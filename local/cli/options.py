@@ -36,6 +36,10 @@ class Options:
     template: Path = ROOT / "infra" / "template.yaml"
     region: str = "us-east-1"
     access_log: bool = False
+    allowed_hosts: tuple[str, ...] = ()
+    """Further names of the dispatcher, NAME or NAME:PORT."""
+    allowed_origins: tuple[str, ...] = ()
+    """Further origins whose pages may use dispatcher and sessions."""
 
 
 @dataclass(frozen=True)

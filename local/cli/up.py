@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from local.access import hosts_at, origin_of
 from local.hosts.images import ImageSource
 from local.leftovers import RunFolder, remove_dead_runs, runs_folder
 from local.stopping import HeardSignals
@@ -76,6 +77,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how records get to sessions: through a Redis of this run's own, or each session "
         "reads the stream by itself (default: redis where it is installed)",
     )
+    add(
+        "--allowed-origin",
+        action="append",
+        default=[],
+        type=origin,
+        metavar="ORIGIN",
+        help="let pages of this origin, as http://localhost:3000, ask for sessions and connect to "
+        "them; may be repeated",
+    )
+    add(
+        "--allowed-host",
+        action="append",
+        default=[],
+        type=host,
+        metavar="NAME",
+        help="answer requests for NAME or NAME:PORT too, as a tunnel or a proxy sends them; "
+        "may be repeated",
+    )
     add("--apps", type=Path, metavar="FILE", help="apps file (default: chalicelib/apps.toml)")
     add(
         "--image",
@@ -127,6 +146,23 @@ def image_source(text: str) -> ImageSource:
     if not name or not equals or not (context / "Dockerfile").is_file():
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=DIR with a Dockerfile in DIR")
     return ImageSource(name=name, dockerfile=context / "Dockerfile", context=context)
+
+
+def origin(text: str) -> str:
+    """A value of --allowed-origin."""
+    try:
+        return origin_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def host(text: str) -> str:
+    """A value of --allowed-host."""
+    try:
+        hosts_at(0, [text])
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def feed_source(text: str) -> str:
@@ -309,6 +345,8 @@ def _options(arguments: argparse.Namespace) -> Any:
         template=project_dir / "infra" / "template.yaml",
         region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
         access_log=arguments.access_log,
+        allowed_hosts=tuple(arguments.allowed_host),
+        allowed_origins=tuple(arguments.allowed_origin),
     )
 
 

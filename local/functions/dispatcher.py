@@ -34,6 +34,7 @@ from chalice.local import (
     ThreadedHTTPServer,
 )
 
+from local.access import AccessRule, hosts_at, origin_of
 from local.aws.http_server import HttpServer
 from local.functions.invoke_api import InvokeApi
 from local.functions.registry import find_functions
@@ -78,11 +79,24 @@ class Handler(ChaliceRequestHandler):  # type: ignore[misc]
     wbufsize = -1
     timeout = IDLE_SECONDS
     access_log = False
+    rule = AccessRule(frozenset())
+    """Whom to answer; `main` sets it."""
 
     def _generic_handle(self) -> None:
         with IN_HAND:
-            super()._generic_handle()
+            refusal = self.rule.refusal(self.command, self.path, self.headers.items())
+            if refusal is None:
+                super()._generic_handle()
+            else:
+                self._refuse(refusal)
             self.wfile.flush()
+
+    def _refuse(self, message: str) -> None:
+        """Answer without reading the body, and close."""
+        self.close_connection = True
+        error = {"error": {"code": "forbidden", "message": message}}
+        headers = {"Cache-Control": "no-store", "Connection": "close"}
+        self._send_http_response(403, headers, json.dumps(error))
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _generic_handle  # noqa: N815
     do_PATCH = do_OPTIONS = _generic_handle  # noqa: N815
@@ -132,6 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--stage", default="local")
     parser.add_argument("--http-fd", type=int, required=True, help="listening socket of the API")
     parser.add_argument("--invoke-fd", type=int, required=True, help="the same of the Invoke API")
+    parser.add_argument("--allowed-host", action="append", default=[], help="a further name")
+    parser.add_argument("--allowed-origin", action="append", default=[], help="of other pages")
     parser.add_argument("--access-log", action="store_true")
     options = parser.parse_args(arguments)
 
@@ -143,6 +159,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     app, config = load_app(options.project_dir, options.stage)
     listener = socket.socket(fileno=options.http_fd)
     host, port = listener.getsockname()[:2]
+    Handler.rule = AccessRule(
+        hosts_at(port, options.allowed_host),
+        pages=True,
+        origins=frozenset(map(origin_of, options.allowed_origin)),
+    )
     api = LocalDevServer(app, config, host, port, Handler, server_on(listener))
     invoke = HttpServer(
         socket.socket(fileno=options.invoke_fd),

@@ -64,12 +64,15 @@ def test_what_is_not_ready_in_time_is_accepted_and_found_again(cloud):
 
 
 def test_a_202_says_where_and_when_to_look(cloud):
-    with urllib.request.urlopen(f"{cloud.dispatcher}/session?wait=0") as answer:
+    asked = urllib.request.Request(
+        f"{cloud.dispatcher}/session?wait=0", headers={"Origin": cloud.dispatcher}
+    )
+    with urllib.request.urlopen(asked) as answer:
         headers = answer.headers
     assert re.fullmatch(r"/sessions/[0-9a-f-]{36}", headers["Location"])
     assert int(headers["Retry-After"]) >= 1
     assert headers["Cache-Control"] == "no-store"
-    assert headers["Access-Control-Allow-Origin"] == "*"
+    assert headers["Access-Control-Allow-Origin"] == cloud.dispatcher
     cloud.http("DELETE", headers["Location"])
 
 

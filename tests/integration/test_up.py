@@ -54,7 +54,10 @@ def test_ends_cleanly_on_a_signal(start_fixture_cloud, number):
 def test_a_request_in_hand_is_answered_before_the_end(start_fixture_cloud):
     running = start_fixture_cloud()
     with socket.create_connection(_address(running.dispatcher)) as connection:
-        connection.sendall(b"GET /slow?seconds=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        connection.sendall(
+            b"GET /slow?seconds=1 HTTP/1.1\r\nHost: localhost:%d\r\nConnection: close\r\n\r\n"
+            % _address(running.dispatcher)[1]
+        )
         wait_until(lambda: running.client("dynamodb").scan(TableName="notes")["Items"])
         running.process.send_signal(signal.SIGTERM)
         answer = b"".join(iter(lambda: connection.recv(4096), b""))

@@ -1,0 +1,107 @@
+"""Who may talk to a port of the local cloud. Pure.
+
+The ports have no authentication: being on this machine is the credential. A browser is on this
+machine too, and runs what any web page says. So each request must name this server (Host, against
+DNS rebinding), and what a browser sent must come from an allowed page. Programs that are no browser
+send none of the headers below: pages cannot leave them out nor change them.
+
+https://fetch.spec.whatwg.org/#forbidden-request-header
+https://www.w3.org/TR/fetch-metadata/
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]", "host.docker.internal")
+"""Names that only this machine's own configuration resolves: no page can have one of them."""
+
+SET_BY_BROWSERS = ("sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest")
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
+
+
+@dataclass(frozen=True)
+class AccessRule:
+    """Whom one port answers. Hosts are `name:port` in lower case, as `host_of` gives them."""
+
+    hosts: frozenset[str]
+    pages: bool = False
+    """Whether the pages of this server itself may use it."""
+    origins: frozenset[str] = frozenset()
+    """Further origins whose pages may use it; meant for ports with `pages`."""
+
+    def refusal(self, method: str, target: str, headers: Sequence[tuple[str, str]]) -> str | None:
+        """Why a request is not answered, for people; None when it is.
+
+        `headers` as they came, names in any case: a repeated one counts, too.
+        """
+        hosts = [value for name, value in headers if name.lower() == "host"]
+        host = host_of(hosts[0]) if len(hosts) == 1 else None
+        if host is None or not self._knows(host):
+            return (
+                "this Host is not allowed here: use 127.0.0.1 or localhost with the port, "
+                "or start with --allowed-host"
+            )
+        if not (target.startswith("/") or (method == "OPTIONS" and target == "*")):
+            return "the request target must be a path"
+        return self._refusal_of_page(host, headers)
+
+    def _knows(self, host: str) -> bool:
+        """`*.localhost` never leaves the machine: SDKs put a bucket's name there (RFC 6761)."""
+        name, _, port = host.rpartition(":")
+        return host in self.hosts or (
+            name.endswith(".localhost") and f"localhost:{port}" in self.hosts
+        )
+
+    def _refusal_of_page(self, host: str, headers: Sequence[tuple[str, str]]) -> str | None:
+        origins = [value for name, value in headers if name.lower() == "origin"]
+        fetch = {name.lower(): value for name, value in headers if name.lower() in SET_BY_BROWSERS}
+        if not origins and not fetch:
+            return None
+        if not self.pages:
+            return "this port is not for web pages"
+        if origins:
+            allowed = self.origins | origins_of([host])
+            if len(origins) == 1 and origins[0].lower() in allowed:
+                return None
+            return "this Origin is not allowed here: start with --allowed-origin"
+        if fetch.get("sec-fetch-site") in ("same-origin", "none"):
+            return None
+        return "requests of other pages are not allowed here: start with --allowed-origin"
+
+
+def host_of(header: str) -> str | None:
+    """A Host header as `name:port` in lower case, port 80 where it says none; None if malformed."""
+    found = _HOST.fullmatch(header.strip().lower())
+    return f"{found[1]}:{int(found[2] or 80)}" if found else None
+
+
+def hosts_at(port: int, names: Iterable[str] = ()) -> frozenset[str]:
+    """The loopback names with `port`, and `names`: NAME:PORT, or NAME with `port` and, as a proxy
+    in front of it has them, without one. Raises ValueError.
+    """
+    found = {f"{name}:{port}" for name in LOOPBACK_NAMES}
+    for name in names:
+        host = host_of(name)
+        if host is None:
+            raise ValueError(f"{name!r} is no host name")
+        found.add(host)
+        if not re.search(r":[0-9]+$", name):
+            found.add(f"{name.strip().lower()}:{port}")
+    return frozenset(found)
+
+
+def origin_of(text: str) -> str:
+    """An origin as browsers write it. Raises ValueError."""
+    found = re.fullmatch(r"(https?)://([^/?#@\s]+)/?", text.strip().lower())
+    if found is None or host_of(found[2]) is None:
+        raise ValueError(f"{text!r} is no origin: http://HOST:PORT")
+    default = {"http": ":80", "https": ":443"}[found[1]]
+    return f"{found[1]}://{found[2].removesuffix(default)}"
+
+
+def origins_of(hosts: Iterable[str]) -> frozenset[str]:
+    """The origins of the pages that a server with these hosts serves, by itself or behind TLS."""
+    return frozenset(
+        f"{scheme}://{host.removesuffix(':80')}" for host in hosts for scheme in ("http", "https")
+    )
