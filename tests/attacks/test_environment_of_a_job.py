@@ -6,10 +6,29 @@ from chalicelib.errors import BadRequestError
 from chalicelib.jobs.description import parse_description
 
 RUN_CODE = [
-    "PYTHONSTARTUP", "PYTHONPATH", "PYTHONHOME", "PYTHONINSPECT", "PYTHONWARNINGS", "LD_PRELOAD", "LD_AUDIT",
-    "LD_LIBRARY_PATH", "NODE_OPTIONS", "NODE_PATH", "BROWSER", "PERL5OPT", "RUBYOPT", "JAVA_TOOL_OPTIONS",
-    "_JAVA_OPTIONS", "BASH_ENV", "ENV", "PATH", "GCONV_PATH", "OPENSSL_CONF", "GIT_SSH_COMMAND", "pythonpath",
-]  # fmt: skip
+    "PYTHONSTARTUP",
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "PYTHONINSPECT",
+    "PYTHONWARNINGS",
+    "LD_PRELOAD",
+    "LD_AUDIT",
+    "LD_LIBRARY_PATH",
+    "NODE_OPTIONS",
+    "NODE_PATH",
+    "BROWSER",
+    "PERL5OPT",
+    "RUBYOPT",
+    "JAVA_TOOL_OPTIONS",
+    "_JAVA_OPTIONS",
+    "BASH_ENV",
+    "ENV",
+    "PATH",
+    "GCONV_PATH",
+    "OPENSSL_CONF",
+    "GIT_SSH_COMMAND",
+    "pythonpath",
+]
 
 
 @pytest.mark.parametrize("name", RUN_CODE)
