@@ -4,6 +4,7 @@ The developer's tool derives it from the job's class; it is registered as a labe
 definition, so that a revision and its description cannot part.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
