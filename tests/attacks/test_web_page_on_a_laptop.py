@@ -17,8 +17,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from playwright.sync_api import Browser
 
-from tests.browser.conftest import browser, page  # noqa: F401 - fixtures
+from tests.browser.conftest import page, running_browser  # noqa: F401 - a fixture
 from tests.integration.conftest import RunningCloud, finish, launch, processes_of
 from tests.needs import chromium_path, needs_chromium, needs_docker, needs_redis
 
@@ -45,6 +46,13 @@ class _Page(BaseHTTPRequestHandler):
 
     def log_message(self, *args: object) -> None:
         """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Ends with this file: a fixture of package scope would outlive it, as it is defined elsewhere."""
+    with running_browser() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -338,7 +346,7 @@ def test_a_form_and_a_frame_of_a_foreign_page_are_refused(page, cloud, other_pag
 
 
 @needs_chromium
-def test_a_rebound_name_in_chromium_is_refused(cloud, browser):  # noqa: F811
+def test_a_rebound_name_in_chromium_is_refused(cloud, browser):
     """The attacker's name resolves to loopback: to the browser the attack is same-origin."""
     rebound = browser.browser_type.launch(
         executable_path=chromium_path(),

@@ -1,6 +1,7 @@
 """One browser for the tests of this room, and a fresh page, dispatcher and container for each."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -23,14 +24,20 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
-    """Ends with this room: while it runs, no other test could run an event loop."""
+@contextmanager
+def running_browser() -> Iterator[Browser]:
+    """A Chromium. Until it has ended, no other test of this process can run an event loop."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path(), args=ARGUMENTS)
         expect.set_options(timeout=TIMEOUT_MS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    with running_browser() as browser:
+        yield browser
 
 
 @pytest.fixture
