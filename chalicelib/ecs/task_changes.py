@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from chalicelib.contract.text import readable
 from chalicelib.ecs.failures import LaunchFailure, failure_of_reason
 
 PROVISIONING, RUNNING, STOPPED = "PROVISIONING", "RUNNING", "STOPPED"
@@ -72,7 +73,7 @@ class TaskChange:
     def why_stopped(self) -> str:
         """ECS's most telling words about the end, for people."""
         words = [self.container_reason, self.stopped_reason, self.stop_code]
-        told = next((word for word in words if word), "stopped without a reason")
+        told = readable(next((word for word in words if word), "stopped without a reason"), 1_000)
         return told if self.exit_code is None else f"{told} (exit code {self.exit_code})"
 
 

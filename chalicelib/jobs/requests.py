@@ -14,6 +14,7 @@ from chalicelib.contract.jobs import (
     MAX_RESULT_BYTES,
     Outcome,
 )
+from chalicelib.contract.text import readable
 from chalicelib.errors import BadRequestError, NotFoundError
 from chalicelib.jobs.model import Place, Priority, State, Usage
 
@@ -208,7 +209,7 @@ def _words(document: Mapping[str, Any], name: str) -> str:
     words = document.get(name) or ""
     if not isinstance(words, str):
         raise BadRequestError(f"{name}: a string")
-    return words[:MAX_MESSAGE_CHARACTERS]
+    return readable(words, MAX_MESSAGE_CHARACTERS)
 
 
 def _usage(document: Any) -> Usage | None:

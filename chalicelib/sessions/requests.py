@@ -10,6 +10,7 @@ from typing import Any
 from chalicelib.apps import App, Apps
 from chalicelib.callers import Caller
 from chalicelib.contract import Callback
+from chalicelib.contract.text import readable
 from chalicelib.errors import BadRequestError, NotFoundError, UnknownAppError
 
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
@@ -74,7 +75,7 @@ def parse_callback(body: Any) -> tuple[Callback, str]:
     words = body.get("reason", body.get("detail", ""))
     if not isinstance(words, str):
         raise BadRequestError("reason and detail must be strings")
-    return Callback(kind), words[:_MAX_WORDS]
+    return Callback(kind), readable(words, _MAX_WORDS)
 
 
 def _wait(text: str | None, default: float, maximum: float) -> float:

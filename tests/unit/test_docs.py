@@ -59,7 +59,7 @@ def test_stage_files_name_parameters_that_exist(file):
 
 def test_tests_that_are_named_as_proof_exist():
     text = (DOCS / "security.md").read_text("utf-8")
-    named = re.findall(r"`((?:unit|integration|browser)/[\w/]+\.py)`", text)
+    named = re.findall(r"`((?:unit|integration|browser|attacks)/[\w/]+\.py)`", text)
     assert len(named) > 10
     for name in named:
         assert (ROOT / "tests" / name).is_file(), name

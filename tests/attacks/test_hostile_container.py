@@ -1,0 +1,103 @@
+"""A session's container, taken over, attacks the dispatcher that asks it for its health.
+
+Goal: hold up the sweep, or make the dispatcher's function send requests to addresses of the
+attacker's choice. Reach: what it answers on its own port, and the texts of its callbacks.
+"""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+
+from chalicelib.sessions import probe
+from chalicelib.sessions.requests import parse_callback
+
+Answer = Callable[[socket.socket], None]
+
+
+@pytest.fixture
+def hostile() -> Iterator[Callable[[Answer], str]]:
+    """Start a server that answers as told: `hostile(answer)` is its URL."""
+    servers = []
+
+    def start(answer: Answer) -> str:
+        server = socket.create_server(("127.0.0.1", 0))
+        servers.append(server)
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    with connection, suppress(OSError):
+                        connection.recv(4096)
+                        answer(connection)
+
+        threading.Thread(target=serve, daemon=True).start()
+        return f"http://127.0.0.1:{server.getsockname()[1]}/healthz"
+
+    yield start
+    for server in servers:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+
+
+def whole(body: bytes, head: bytes = b"HTTP/1.1 200 OK") -> Answer:
+    length = f"\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    return lambda connection: connection.sendall(head + length + body)
+
+
+CONNECTED = json.dumps({"connected": True}).encode()
+
+
+def test_an_honest_answer_counts(hostile):
+    assert probe.probe_connected(hostile(whole(CONNECTED)))
+    assert not probe.probe_connected(hostile(whole(b'{"connected": false}')))
+
+
+def test_an_answer_byte_by_byte_ends_at_the_deadline(hostile, monkeypatch):
+    monkeypatch.setattr(probe, "TIMEOUT_SECONDS", 0.3)
+    sent = []
+
+    def drip(connection: socket.socket) -> None:
+        for byte in b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000:
+            connection.sendall(bytes([byte]))
+            sent.append(byte)
+            threading.Event().wait(0.05)
+
+    assert not probe.probe_connected(hostile(drip))
+    assert len(sent) < 1000  # an answer that is read to its end has 600,000
+
+
+def test_a_redirect_is_not_followed(hostile):
+    asked = []
+
+    def target(connection: socket.socket) -> None:
+        asked.append(time.monotonic())
+        whole(CONNECTED)(connection)
+
+    url = hostile(target)
+    for status in (301, 302, 303, 307, 308):
+        head = f"HTTP/1.1 {status} Found\r\nLocation: {url}".encode()
+        assert not probe.probe_connected(hostile(whole(CONNECTED, head)))
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"\x00" * 100, b"HTTP/1.1 200 OK\r\n\r\n[" * 3, b"x" * 200_000,
+               b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n{}",
+               b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 50_000],
+    ids=["nothing", "zeros", "half", "long", "negative", "deep"],
+)  # fmt: skip
+def test_nonsense_is_no(hostile, answer):
+    assert not probe.probe_connected(hostile(lambda connection: connection.sendall(answer)))
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\0b", "\x1b[2J", "\udfff\ud800"])
+def test_a_text_that_cannot_be_stored_is_replaced(text):
+    _, words = parse_callback({"type": "failed", "detail": text})
+    assert "\ufffd" in words
+    assert words.encode()
