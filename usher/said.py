@@ -9,7 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.contract.jobs import MAX_RESULT_BYTES, Outcome
+from chalicelib.contract.jobs import MAX_MESSAGE_CHARACTERS, MAX_RESULT_BYTES, Outcome
+from chalicelib.contract.text import readable
 from usher.protocol import read_object, shortened
 
 MAX_LINE_BYTES = MAX_RESULT_BYTES + 16_384
@@ -46,7 +47,7 @@ def progress_of(fraction: float | None, message: str) -> Progress:
             fraction = None
     if fraction is not None:
         fraction = None if math.isnan(fraction) else min(1.0, max(0.0, fraction))
-    return Progress(fraction, shortened(str(message)))
+    return Progress(fraction, readable(shortened(str(message)), MAX_MESSAGE_CHARACTERS))
 
 
 def progress_line(progress: Progress) -> bytes:
