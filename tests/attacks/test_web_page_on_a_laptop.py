@@ -50,7 +50,7 @@ class _Page(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Ends with this file: a fixture of package scope would outlive it, as it is defined elsewhere."""
+    """Ends with this file: a fixture of package scope would outlive it."""
     with running_browser() as browser:
         yield browser
 
