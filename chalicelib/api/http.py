@@ -1,7 +1,6 @@
 """How answers leave the dispatcher: JSON, never cached, errors in one shape."""
 
 import functools
-import json
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from chalice.app import (
 
 from chalicelib.callers import AuthMode, Caller, identify
 from chalicelib.config import Config, allowed_origins
+from chalicelib.contract import json_text
 from chalicelib.errors import (
     BadRequestError,
     BusyError,
@@ -35,6 +35,12 @@ is fixed when the API is deployed; `restrict_cors` narrows the answers to ALLOWE
 """
 
 MAX_BODY_BYTES = 16_384
+MAX_DEPTH = 100
+"""Levels of lists and objects in a body. Python's own reader and writer of JSON, and what checks
+schemas, recurse: what they cannot follow must not get as far as a record."""
+ESCAPED = 6
+"""A character may be written as `\\u0061`: this many bytes for one of UTF-8, at most."""
+_TOO_DEEP = f"the body is nested more than {MAX_DEPTH} levels deep"
 _THROTTLING = {
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
@@ -132,9 +138,14 @@ def json_body(raw: bytes | str | None, most_bytes: int = MAX_BODY_BYTES) -> Any:
     if not raw or len(raw) > most_bytes:
         raise BadRequestError(f"the body must be JSON of at most {most_bytes} bytes")
     try:
-        return json.loads(raw)
-    except (ValueError, RecursionError) as error:
+        body = json_text.parse(raw.decode() if isinstance(raw, bytes) else raw)
+    except RecursionError as error:
+        raise BadRequestError(_TOO_DEEP) from error
+    except ValueError as error:
         raise BadRequestError(f"the body is not JSON: {error}") from error
+    if json_text.is_deeper(body, MAX_DEPTH):
+        raise BadRequestError(_TOO_DEEP)
+    return body
 
 
 def bearer(request: Any) -> str:

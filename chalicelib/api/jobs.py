@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from chalice.app import Blueprint, Response, SQSEvent
 
 from chalicelib.api.http import (
+    ESCAPED,
     answer,
     answering,
     authorizer_for,
@@ -22,6 +23,7 @@ from chalicelib.jobs.model import Invocation, Priority, repeated_id
 from chalicelib.jobs.queues import read_knock
 from chalicelib.jobs.requests import (
     Invoke,
+    check_instants,
     parse_finish,
     parse_idempotency_key,
     parse_invocation_id,
@@ -88,25 +90,27 @@ def invoke(job: str) -> Response:
     """Have a job run: at once, or at an instant."""
     request, caller = routes.current_request, _caller()
     now = services().outside.now()
-    body = json_body(request.raw_body or b"{}", MAX_PARAMETERS_BYTES + _AROUND)
-    wanted = parse_invoke(body, request.headers, now)
+    body = json_body(request.raw_body or b"{}", ESCAPED * MAX_PARAMETERS_BYTES + _AROUND)
+    wanted = parse_invoke(body, request.headers)
     key = wanted.idempotency_key
+    repeated = key and repeated_id(caller.key_scope, job, key)
+    found = _jobs().invocations.get_record(repeated) if repeated else None
+    if found is not None:  # whatever became of the job since, and of its schema
+        return _again(found, wanted)
+    check_instants(wanted, now)
     draft = _jobs().invocations.draft(
         job=job,
         owner=caller.owner,
         parameters=wanted.parameters,
         callback_base_url=base_url(request),
-        invocation_id=key and repeated_id(caller.key_scope, job, key),
+        invocation_id=repeated,
         priority=wanted.priority,
         at=wanted.at,
         not_after=wanted.not_after,
+        request_digest=wanted.digest if key else None,
     )
-    found = _jobs().invocations.accept(draft)
-    if found.key == draft.key:
-        return _created(found)
-    if not _asks_for_the_same(found, draft, wanted):
-        raise ConflictError("this Idempotency-Key was sent with another request")
-    return _render(found)
+    written = _jobs().invocations.accept(draft)
+    return _created(written) if written.key == draft.key else _again(written, wanted)
 
 
 @routes.route("/invocations", methods=["GET"], authorizer=AUTHORIZER)
@@ -142,12 +146,16 @@ def rerun_invocation(invocation_id: str) -> Response:
     """The same again, as a new invocation."""
     seen, caller, request = _found(invocation_id), _caller(), routes.current_request
     key = parse_idempotency_key(request.headers)
+    repeated = key and repeated_id(caller.key_scope, f"rerun/{seen.id}", key)
+    found = _jobs().invocations.get_record(repeated) if repeated else None
+    if found is not None:
+        return _render(found)
     draft = _jobs().invocations.draft(
         job=seen.job,
         owner=caller.owner,
         parameters=seen.parameters,
         callback_base_url=base_url(request),
-        invocation_id=key and repeated_id(caller.key_scope, f"rerun/{seen.id}", key),
+        invocation_id=repeated,
         priority=seen.priority,
         rerun_of=seen.id,
     )
@@ -186,7 +194,7 @@ def hear_progress(invocation_id: str) -> Response:
 def finish_invocation(invocation_id: str) -> Response:
     """A container says how the run went."""
     request = routes.current_request
-    told = parse_finish(json_body(request.raw_body, MAX_RESULT_BYTES + _AROUND))
+    told = parse_finish(json_body(request.raw_body, ESCAPED * MAX_RESULT_BYTES + _AROUND))
     _jobs().invocations.finish(
         parse_invocation_id(invocation_id),
         bearer(request),
@@ -252,11 +260,11 @@ def _answer_knocks(event: SQSEvent) -> None:
         _jobs().rounds.run(knock.invocation_id, room_was_made=knock.room_was_made)
 
 
-def _asks_for_the_same(found: Invocation, draft: Invocation, wanted: Invoke) -> bool:
-    same = (found.parameters, found.priority) == (draft.parameters, draft.priority)
-    in_time = wanted.not_after in {None, found.not_after}
-    # The instant may have passed since: then the draft is for now.
-    return same and in_time and found.at in {draft.at, wanted.at}
+def _again(found: Invocation, wanted: Invoke) -> Response:
+    """What a repeated request is answered. Raises ConflictError where it asks for another thing."""
+    if found.request_digest not in {None, wanted.digest}:
+        raise ConflictError("this Idempotency-Key was sent with another request")
+    return _render(found)
 
 
 def _found(invocation_id: str) -> Invocation:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from chalice.app import Blueprint, Response, SQSEvent
 
-from chalicelib.api.http import answer, answering, authorizer_for, caller_of, json_body
+from chalicelib.api.http import ESCAPED, answer, answering, authorizer_for, caller_of, json_body
 from chalicelib.api.jobs import base_url, require_operator
 from chalicelib.callers import Caller
 from chalicelib.config import authorization, schedules_queue, stage
@@ -57,7 +57,7 @@ def put_schedule(schedule_id: str) -> Response:
     request, caller = routes.current_request, _operator()
     wanted = parse_schedule(
         schedule_id,
-        json_body(request.raw_body, MAX_PARAMETERS_BYTES + _AROUND),
+        json_body(request.raw_body, ESCAPED * MAX_PARAMETERS_BYTES + _AROUND),
         owner=caller.owner,
         callback_base_url=base_url(request),
         now=services().outside.now(),
@@ -96,9 +96,10 @@ def resume_schedule(schedule_id: str) -> Response:
 def run_schedule(schedule_id: str) -> Response:
     """Run it once now, besides its times."""
     caller, key = _operator(), parse_idempotency_key(routes.current_request.headers)
-    run = _schedules().run_now(parse_schedule_id(schedule_id), caller, key)
+    run, is_new = _schedules().run_now(parse_schedule_id(schedule_id), caller, key)
     waiting = services().jobs.invocations.why_it_waits(run)
-    return answer(show_invocation(run, waiting), 201, {"Location": f"/invocations/{run.id}"})
+    headers = {"Location": f"/invocations/{run.id}"} if is_new else {}
+    return answer(show_invocation(run, waiting), 201 if is_new else 200, headers)
 
 
 @routes.on_sqs_message(queue=schedules_queue(stage()), batch_size=1, name="fire_schedules")

@@ -26,6 +26,21 @@ def parse(text: str) -> Any:
     return _decoder.decode(text)
 
 
+def is_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects are nested in more than so many levels. Does not recurse."""
+    containers = [value] if isinstance(value, dict | list) else []
+    for _ in range(levels):
+        containers = [
+            part
+            for outer in containers
+            for part in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(part, dict | list)
+        ]
+        if not containers:
+            return False
+    return bool(containers)
+
+
 def is_json(raw: bytes) -> bool:
     try:
         parse(raw.decode())

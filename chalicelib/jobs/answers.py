@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.jobs.description import DeployedJob
-from chalicelib.jobs.model import Invocation, State
+from chalicelib.jobs.model import Invocation, State, UnreadableJson
 
 
 def show_job(job: DeployedJob) -> dict[str, Any]:
@@ -43,14 +43,21 @@ def show_row(invocation: Invocation) -> dict[str, Any]:
 def show_invocation(invocation: Invocation, waiting: Mapping[str, Any] | None) -> dict[str, Any]:
     """All of an invocation. `waiting`: why it is not launched, of one that waits."""
     return show_row(invocation) | {
-        "parameters": invocation.parameters,
-        "result": invocation.result,
+        "parameters": shown_json(invocation.parameters),
+        "result": shown_json(invocation.result),
         "waiting": waiting,
         "history": [
             {"at": instant(change.at), "state": change.state.value, "cause": change.cause}
             for change in invocation.history
         ],
     }
+
+
+def shown_json(value: Any) -> Any:
+    """A stored value, or a note in the place of one that cannot be shown."""
+    if isinstance(value, UnreadableJson):
+        return {"unreadable": f"{len(value.text)} characters of JSON, nested too deeply"}
+    return value
 
 
 def why_it_waits(

@@ -6,6 +6,7 @@ from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from chalicelib.contract import json_text
 from chalicelib.dynamodb.wire import unwire, wire
 from chalicelib.jobs.model import (
     Change,
@@ -15,6 +16,7 @@ from chalicelib.jobs.model import (
     Progress,
     Reason,
     State,
+    UnreadableJson,
     Usage,
 )
 from chalicelib.tasks.revisions import Failing, RevisionState
@@ -24,6 +26,8 @@ LIVE_BUCKETS = 8
 KEPT_SECONDS = 90 * 86_400
 """How long an ended invocation is remembered; ECS forgets after about an hour."""
 
+READABLE_DEPTH = 200
+"""Stored JSON that is nested deeper is not taken apart: bodies have been bounded to less since."""
 _AS_TEXT = ("parameters", "request", "result")
 """JSON of any shape: kept as text, so that it comes back exactly as it was."""
 _PARTS = {"fence": Fence, "progress": Progress, "usage": Usage}
@@ -39,7 +43,7 @@ def job_id(job: str) -> str:
 def to_item(invocation: Invocation) -> dict[str, Any]:
     """An invocation; index attributes only where the index is to have it."""
     item: dict[str, Any] = {name: getattr(invocation, name) for name in _FIELDS}
-    item |= {n: _text(item[n]) for n in _AS_TEXT if item[n] is not None}
+    item |= {n: to_text(item[n]) for n in _AS_TEXT if item[n] is not None}
     item |= {n: asdict(item[n]) for n in _PARTS if item[n] is not None}
     item["history"] = [[change.at, change.state, change.cause] for change in invocation.history]
     item["day"] = day_of(invocation.created_at)
@@ -53,16 +57,27 @@ def to_item(invocation: Invocation) -> dict[str, Any]:
     return wire(item)
 
 
-def _text(value: Any) -> str:
+def to_text(value: Any) -> str:
     """JSON as callers are measured by: escapes would make three times the bytes of it."""
-    return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, UnreadableJson):
+        return value.text
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def read_json(text: str) -> Any:
+    """Stored JSON; what no body may have any more is kept as it is, so that it harms no listing."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return UnreadableJson(text)
+    return UnreadableJson(text) if json_text.is_deeper(value, READABLE_DEPTH) else value
 
 
 def from_item(item: Mapping[str, Any]) -> Invocation:
     """The inverse of `to_item`."""
     read = unwire(item)
     values = {name: read[name] for name in _FIELDS if name in read}
-    values |= {n: json.loads(values[n]) for n in _AS_TEXT if n in values}
+    values |= {n: read_json(values[n]) for n in _AS_TEXT if n in values}
     values |= {
         name: kind(**{"fraction": None} | values[name] if name == "progress" else values[name])
         for name, kind in _PARTS.items()

@@ -95,6 +95,13 @@ KEPT_CHANGES = 64
 
 
 @dataclass(frozen=True)
+class UnreadableJson:
+    """Stored JSON that cannot be read or shown, as its text: nested too deeply."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Change:
     """One step of the history: when, to which state, and what caused it."""
 
@@ -152,6 +159,8 @@ class Invocation:
     planned_at: float | None = None
     """The instant a schedule planned it for."""
     rerun_of: str | None = None
+    request_digest: str | None = None
+    """Of the request with an Idempotency-Key: who repeats it must ask for the same."""
     state: State = State.ACCEPTED
     version: int = 1
     """Of the record: every write expects the version it read."""

@@ -1,5 +1,6 @@
 """What callers and containers may send, read and checked. Pure."""
 
+import hashlib
 import json
 import re
 import uuid
@@ -39,6 +40,28 @@ class Invoke:
     not_after: float | None
     idempotency_key: str | None
 
+    @property
+    def digest(self) -> str:
+        """The same for requests that ask for the same, in whatever way it is written.
+
+        True is not 1; but 1.0 is 1, as JSON Schema has it (draft 2020-12, 4.2.2).
+        """
+        told = [self.parameters, self.at, self.priority, self.not_after]
+        text = json.dumps(_with_whole_numbers(told), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case Mapping():
+            return {name: _with_whole_numbers(part) for name, part in value.items()}
+        case list():
+            return [_with_whole_numbers(part) for part in value]
+        case _:
+            return value
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -63,17 +86,26 @@ class Finish:
     usage: Usage | None
 
 
-def parse_invoke(body: Any, headers: Mapping[str, str], now: float) -> Invoke:
-    """Read the request for an invocation. Raises BadRequestError."""
+def parse_invoke(body: Any, headers: Mapping[str, str]) -> Invoke:
+    """Read the request for an invocation. Raises BadRequestError.
+
+    Whether its instants are still to come is no matter of a request that is repeated: see
+    `check_instants`.
+    """
     document = _document(body, {"parameters", "at", "priority", "notAfter"})
     at, not_after = parse_instant(document, "at"), parse_instant(document, "notAfter")
+    key = parse_idempotency_key(headers)
+    parameters = check_size(document.get("parameters"), MAX_PARAMETERS_BYTES, "parameters")
+    return Invoke(parameters, at, parse_priority(document), not_after, key)
+
+
+def check_instants(wanted: Invoke, now: float) -> None:
+    """Raise BadRequestError unless a new invocation may have these instants."""
+    at, not_after = wanted.at, wanted.not_after
     if at is not None and at > now + MAX_AHEAD_SECONDS:
         raise BadRequestError("at: at most a year ahead")
     if not_after is not None and not_after <= max(now, at or 0):
         raise BadRequestError("notAfter: later than now, and than at")
-    key = parse_idempotency_key(headers)
-    parameters = check_size(document.get("parameters"), MAX_PARAMETERS_BYTES, "parameters")
-    return Invoke(parameters, at, parse_priority(document), not_after, key)
 
 
 def parse_idempotency_key(headers: Mapping[str, str]) -> str | None:
@@ -179,9 +211,12 @@ def parse_instant(document: Mapping[str, Any], name: str) -> float | None:
 
 
 def check_size(value: Any, most_bytes: int, name: str) -> Any:
-    """The value, if its JSON has at most so many bytes. Raises BadRequestError."""
+    """The value, if its JSON has at most so many bytes of UTF-8, without blanks and needless
+    escapes, however it was written. Raises BadRequestError.
+    """
     try:
-        size = len(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
+        compact = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        size = len(compact.encode())
     except (ValueError, UnicodeEncodeError) as error:
         raise BadRequestError(f"{name}: {error}") from error
     if size > most_bytes:

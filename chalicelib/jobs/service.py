@@ -11,12 +11,27 @@ from chalicelib.contract.jobs import Outcome
 from chalicelib.ecs.failures import StopError
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.task_changes import TaskChange
-from chalicelib.errors import ConflictError, NotFoundError, UnauthorizedError, UnavailableError
+from chalicelib.errors import (
+    ConflictError,
+    InvalidParametersError,
+    NotFoundError,
+    UnauthorizedError,
+    UnavailableError,
+)
 from chalicelib.jobs import lifecycle, policy
 from chalicelib.jobs.answers import why_it_waits
 from chalicelib.jobs.catalog import Catalog
 from chalicelib.jobs.items import KEPT_SECONDS
-from chalicelib.jobs.model import Change, Invocation, Priority, Reason, State, Usage, mark_of
+from chalicelib.jobs.model import (
+    Change,
+    Invocation,
+    Priority,
+    Reason,
+    State,
+    UnreadableJson,
+    Usage,
+    mark_of,
+)
 from chalicelib.jobs.queues import JobQueues, Knock, message_of
 from chalicelib.jobs.records import JobRecords
 from chalicelib.jobs.requests import Listing
@@ -89,12 +104,15 @@ class Invocations:
         schedule_id: str | None = None,
         planned_at: float | None = None,
         rerun_of: str | None = None,
+        request_digest: str | None = None,
     ) -> Invocation:
         """A record that was not written yet; the job and its parameters are checked.
 
         Raises UnknownJobError, InvalidParametersError, UnavailableError.
         """
         description = self._catalog.get(job).description
+        if isinstance(parameters, UnreadableJson):
+            raise InvalidParametersError("the parameters are nested too deeply to be read")
         check_parameters(description.parameters, parameters)
         now = self._now()
         later = at if at is not None and at > now else None
@@ -113,6 +131,7 @@ class Invocations:
             schedule_id=schedule_id,
             planned_at=planned_at,
             rerun_of=rerun_of,
+            request_digest=request_digest,
             state=state,
             history=(Change(now, state, f"asked for by {owner}"),),
         )
@@ -214,6 +233,8 @@ class Invocations:
     ) -> Mapping[str, Any]:
         """A container asks for leave to run. Raises ConflictError where there is none for it."""
         seen, now = self._known(invocation_id, key), self._now()
+        if isinstance(seen.parameters, UnreadableJson):
+            raise ConflictError("its parameters are nested too deeply to be read")
         after = self._hear(
             seen, lambda before: lifecycle.grant(before, attempt, task_arn, process, now)
         )

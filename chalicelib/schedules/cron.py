@@ -228,7 +228,7 @@ def _cron(words: list[str]) -> Cron:
         minutes=tuple(sorted(_numbers(minutes, 0, 59))),
         hours=tuple(sorted(_numbers(hours, 0, 23))),
         months=_numbers(months, 1, 12, _MONTHS),
-        years=tuple(sorted(_numbers(years, FIRST_YEAR, LAST_YEAR))),
+        years=tuple(sorted(_numbers(years, FIRST_YEAR, LAST_YEAR, wraps=False))),
         days=days,
         weekdays=weekdays,
         text=f"cron({' '.join(words)})",
@@ -239,8 +239,19 @@ def _cron(words: list[str]) -> Cron:
     return cron
 
 
-def _numbers(text: str, low: int, high: int, names: dict[str, int] | None = None) -> frozenset[int]:
-    """The numbers that a list of `*`, n, n-m, each with or without /step, stands for."""
+def _numbers(
+    text: str,
+    low: int,
+    high: int,
+    names: dict[str, int] | None = None,
+    *,
+    wraps: bool = True,
+) -> frozenset[int]:
+    """The numbers that a list of `*`, n, n-m, each with or without /step, stands for.
+
+    A range that ends before it starts goes over the end where the field `wraps`, like FRI-MON and
+    22-2; years do not come again (Quartz: "Start year must be less than stop year").
+    """
     found: set[int] = set()
     for part in text.split(","):
         span, slash, step = part.partition("/")
@@ -254,6 +265,8 @@ def _numbers(text: str, low: int, high: int, names: dict[str, int] | None = None
             raise ExpressionError(f"{part!r} has no step")
         if not low <= start <= high or not low <= end <= high:
             raise ExpressionError(f"{part!r} is not from {low} to {high}")
+        if start > end and not wraps:
+            raise ExpressionError(f"{part!r} ends before it starts")
         span_numbers = (
             range(start, end + 1)
             if start <= end

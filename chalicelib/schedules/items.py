@@ -3,12 +3,12 @@
 They share the table with invocations; no attribute of theirs may put them into an index of those.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
 from chalicelib.dynamodb.wire import unwire, wire
+from chalicelib.jobs.items import read_json, to_text
 from chalicelib.jobs.model import Priority
 from chalicelib.schedules.cron import Gap
 from chalicelib.schedules.model import Decision, Overlap, Schedule, Skipped
@@ -32,7 +32,7 @@ def to_item(schedule: Schedule) -> dict[str, Any]:
     """A schedule."""
     item = {_ALIASES.get(name, name): getattr(schedule, name) for name in _FIELDS}
     item |= {"id": schedule_key(schedule.id), "schedules": ALL}
-    item["parameters"] = json.dumps(schedule.parameters)
+    item["parameters"] = to_text(schedule.parameters)
     item["pending"] = None if schedule.pending is None else asdict(schedule.pending)
     return wire(item)
 
@@ -43,7 +43,7 @@ def from_item(item: Mapping[str, Any]) -> Schedule:
     aliases = {_ALIASES.get(name, name): name for name in _FIELDS}
     values = {name: read[alias] for alias, name in aliases.items() if alias in read}
     values["id"] = str(values["id"]).removeprefix(_PREFIX)
-    values["parameters"] = json.loads(values["parameters"])
+    values["parameters"] = read_json(values["parameters"])
     values |= {name: kind(values[name]) for name, kind in _NAMES.items() if name in values}
     if "pending" in values:
         told = {"run_at": None, "kill": None} | values["pending"]

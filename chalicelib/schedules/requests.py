@@ -10,7 +10,7 @@ from typing import Any
 
 from chalicelib.contract.jobs import MAX_PARAMETERS_BYTES
 from chalicelib.errors import BadRequestError, NotFoundError
-from chalicelib.jobs.answers import instant
+from chalicelib.jobs.answers import instant, shown_json
 from chalicelib.jobs.model import Priority
 from chalicelib.jobs.requests import check_size, parse_priority
 from chalicelib.schedules.cron import ExpressionError, Gap, next_run, parse_expression, parse_zone
@@ -116,7 +116,7 @@ def show_schedule(schedule: Schedule, now: float) -> dict[str, Any]:
         "job": schedule.job,
         "expression": schedule.expression,
         "timezone": schedule.timezone,
-        "parameters": schedule.parameters,
+        "parameters": shown_json(schedule.parameters),
         "priority": None if schedule.priority is None else Priority(schedule.priority).value,
         "overlap": schedule.overlap.value,
         "gap": schedule.gap.value,

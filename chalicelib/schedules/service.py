@@ -134,16 +134,24 @@ class Schedules:
         """Plan again from now on. Raises NotFoundError."""
         return self._arm(self._change(schedule_id, rules.resumed))
 
-    def run_now(self, schedule_id: str, caller: Caller, idempotency_key: str | None) -> Invocation:
-        """Run it once besides its times, paused or not. Raises NotFoundError, BadRequestError.
+    def run_now(
+        self, schedule_id: str, caller: Caller, idempotency_key: str | None
+    ) -> tuple[Invocation, bool]:
+        """Run it once besides its times, paused or not; and whether the run is new.
 
-        The same key again gives the same run.
+        The same key again gives the same run, whatever became of the schedule and its job.
+        Raises NotFoundError, BadRequestError.
         """
-        draft = self._draft(self.get(schedule_id))
+        repeated = None
         if idempotency_key is not None:
-            scope = f"schedule/{schedule_id}"
-            draft = replace(draft, id=repeated_id(caller.key_scope, scope, idempotency_key))
-        return self._invocations.accept(replace(draft, owner=caller.owner))
+            repeated = repeated_id(caller.key_scope, f"schedule/{schedule_id}", idempotency_key)
+            found = self._invocations.get_record(repeated)
+            if found is not None:
+                return found, False
+        draft = replace(self._draft(self.get(schedule_id)), owner=caller.owner)
+        draft = draft if repeated is None else replace(draft, id=repeated)
+        written = self._invocations.accept(draft)
+        return written, written.key == draft.key
 
     # What time does.
 

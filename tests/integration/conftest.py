@@ -164,8 +164,8 @@ def request(
     headers: dict[str, str] | None = None,
     timeout: float = 60,
 ) -> tuple[int, Any]:
-    """One HTTP request with a JSON body; status and parsed answer, whatever the status."""
-    data = None if body is None else json.dumps(body).encode()
+    """One HTTP request with a JSON body, or bytes as they are; status and parsed answer."""
+    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     given = {"Content-Type": "application/json"} | (headers or {})
     outgoing = urllib.request.Request(url, data, given, method=method)
     try:

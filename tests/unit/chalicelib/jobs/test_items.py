@@ -3,10 +3,12 @@
 import json
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.contract.jobs import MAX_PARAMETERS_BYTES, MAX_RESULT_BYTES
+from chalicelib.jobs.answers import show_invocation
 from chalicelib.jobs.items import (
     KEPT_SECONDS,
     day_of,
@@ -139,3 +141,23 @@ def test_what_is_remembered_of_revisions_comes_back():
 def test_days_are_those_of_utc():
     assert day_of(1_700_006_399.9) == "2023-11-14"
     assert day_of(1_700_006_400.0) == "2023-11-15"
+
+
+@pytest.mark.parametrize("depth", [201, 960, 5_000])
+@pytest.mark.parametrize(("opens", "closes"), [("[", "]"), ('{"a":', "}")])
+def test_stored_json_that_is_nested_too_deeply_harms_nobody(opens, closes, depth):
+    """It was written before bodies were bounded: kept as it is, and shown as a note."""
+    text = opens * depth + "1" + closes * depth
+    item = to_item(queued()) | {"parameters": {"S": text}, "result": {"S": text}}
+    read = from_item(item)
+    assert to_item(read)["parameters"] == {"S": text}
+    shown = show_invocation(read, None)
+    assert "nested too deeply" in json.dumps([shown["parameters"], shown["result"]])
+
+
+@pytest.mark.parametrize("depth", [0, 1, 100, 200])
+def test_stored_json_of_fewer_levels_comes_back(depth):
+    value = 1
+    for _ in range(depth):
+        value = [value]
+    assert from_item(to_item(replace(queued(), parameters=value))).parameters == value

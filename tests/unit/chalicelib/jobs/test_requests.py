@@ -19,6 +19,7 @@ from chalicelib.jobs.queues import Knock, message_of, read_knock
 from chalicelib.jobs.requests import (
     MAX_LIMIT,
     Invoke,
+    check_instants,
     parse_finish,
     parse_invocation_id,
     parse_invoke,
@@ -64,7 +65,7 @@ names = st.sampled_from(
 
 
 def test_an_empty_request_asks_for_a_run_at_once():
-    assert parse_invoke({}, {}, NOW) == Invoke(None, None, None, None, None)
+    assert parse_invoke({}, {}) == Invoke(None, None, None, None, None)
 
 
 def test_a_full_request_is_read():
@@ -74,7 +75,7 @@ def test_a_full_request_is_read():
         "priority": "critical",
         "notAfter": "2027-01-15T09:00:00Z",
     }
-    wanted = parse_invoke(body, {"idempotency-key": "a-key"}, NOW)
+    wanted = parse_invoke(body, {"idempotency-key": "a-key"})
     eight = 1_800_000_000.0
     assert wanted == Invoke({"rows": 3}, eight, Priority.CRITICAL, eight + 3_600, "a-key")
 
@@ -135,13 +136,13 @@ def test_knocks_come_as_they_were_sent(due, room, invocation_id):
 )
 def test_requests_that_are_refused(body):
     with pytest.raises(BadRequestError):
-        parse_invoke(body, {}, NOW)
+        check_instants(parse_invoke(body, {}), NOW)
 
 
 @pytest.mark.parametrize("key", ["", "two words", "é", "k" * 129, "tab\t"])
 def test_keys_that_are_refused(key):
     with pytest.raises(BadRequestError):
-        parse_invoke({}, {"idempotency-key": key}, NOW)
+        parse_invoke({}, {"idempotency-key": key})
 
 
 @pytest.mark.parametrize(
@@ -211,7 +212,7 @@ def test_garbage_in_a_body_is_a_bad_request(body):
         with suppress(BadRequestError):
             parse(body)
     with suppress(BadRequestError):
-        parse_invoke(body, {}, NOW)
+        check_instants(parse_invoke(body, {}), NOW)
 
 
 @given(
@@ -256,3 +257,30 @@ def test_ids_that_follow_from_their_parts():
 )
 def test_whose_a_task_is(started_by, mark):
     assert mark_of(started_by) == mark
+
+
+# Requests that are repeated.
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"parameters": {"a": 1, "b": 2}}, {"parameters": {"b": 2, "a": 1}}, True),
+        ({"parameters": {"a": 1}}, {"parameters": {"a": 1.0}}, True),
+        ({"parameters": {"a": 1}}, {"parameters": {"a": True}}, False),
+        ({"parameters": [0]}, {"parameters": [False]}, False),
+        ({"parameters": {"a": None}}, {"parameters": {}}, False),
+        ({"priority": "low"}, {}, False),
+        ({"at": "2027-01-15T10:00:00+02:00"}, {"at": "2027-01-15T08:00:00Z"}, True),
+        ({"at": "2027-01-15T10:00:00Z"}, {"at": "2027-01-15T10:00:01Z"}, False),
+    ],
+)
+def test_requests_are_the_same_when_they_ask_for_the_same(one, other, same):
+    assert (parse_invoke(one, {}).digest == parse_invoke(other, {}).digest) is same
+
+
+@given(json_values)
+def test_what_is_accepted_has_a_digest(parameters):
+    with suppress(BadRequestError):
+        body = {"parameters": parameters}
+        assert parse_invoke(body, {}).digest == parse_invoke(body, {}).digest

@@ -105,6 +105,7 @@ def test_what_cannot_be_understood_is_explained(expression, why):
         "rate(999999999 days)", "cron(* * * * *)", "cron(* * * * * *)", "cron(* * ? * ? *)",
         "cron(60 * * * ? *)", "cron(* 24 * * ? *)", "cron(* * 32 * ? *)", "cron(* * ? * 8 *)",
         "cron(* * ? * FUN *)", "cron(*/0 * * * ? *)", "cron(* * 0 * ? *)", "every(5 minutes)",
+        "cron(0 0 1 1 ? 2026-2024)", "cron(0 0 1 1 ? 2030,2028-2027/2)",
         "cron(a * * * ? *)", "cron(* * 32W * ? *)", "cron(* * ? * MON#6 *)", "cron(* * ? * 2-3L *)",
         "cron(* * * * ? 2200)", "cron(² * * * ? *)", "cron(0 0 9 ? * MON *)", "0 0 9 ? * MON",
         "cron(0 9 ? * MON *) x", "rate (5 minutes)",

@@ -231,9 +231,10 @@ def test_run_now_is_besides_the_times_and_repeatable(world):
     world.put()
     caller = Caller("me", key_scope="me")
     runs = [world.service.run_now("s", caller, "key") for _ in range(2)]
-    assert runs[0] == runs[1]
-    assert (runs[0].schedule_id, runs[0].planned_at, runs[0].owner) == ("s", None, "me")
-    assert world.service.run_now("s", caller, None).id != runs[0].id
+    run = runs[0][0]
+    assert runs == [(run, True), (run, False)]
+    assert (run.schedule_id, run.planned_at, run.owner) == ("s", None, "me")
+    assert world.service.run_now("s", caller, None)[0].id != run.id
     with pytest.raises(NotFoundError):
         world.service.run_now("none", caller, None)
 
