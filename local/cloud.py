@@ -30,7 +30,7 @@ from local.aws.scheduler.api import Scheduler, sender
 from local.background import InBackground, within
 from local.cli.options import ROOT, STAGE, Listeners, Options, port_of
 from local.feed.engine import Feed
-from local.functions.dispatcher_process import DispatcherProcess, Invocation
+from local.functions.dispatcher_process import DispatcherProcess, Invocation, UnreachableError
 from local.functions.triggers.all import Triggers
 from local.functions.triggers.schedules import scheduled_event
 from local.functions.warm import count_warm, pools_of, wait_until_warm
@@ -168,6 +168,11 @@ class Cloud:
 
     def _start_dispatcher(self, machines: Machines) -> DispatcherProcess:
         options = ["--stage", STAGE] + (["--access-log"] if self.options.access_log else [])
+        options += ["--functions", self.options.functions]
+        if self.options.function_concurrency is not None:
+            options += ["--concurrency", str(self.options.function_concurrency)]
+        if self.options.function_idle_seconds is not None:
+            options += ["--idle-seconds", str(self.options.function_idle_seconds)]
         seen_by_containers = machines.addresses[port_of(self.listeners.dispatcher)]
         for name in (seen_by_containers, *self.options.allowed_hosts):
             options += ["--allowed-host", name]
@@ -341,6 +346,7 @@ class Cloud:
                 for slot in parts.machines.slots
             ],
             "dispatcher": {"pid": parts.dispatcher.pid, "restarts": parts.dispatcher.restarts},
+            "environments": _environments(parts.dispatcher),
             "feed": self._feed.state,
             "functions": list(self._functions.values()),
             "invocations": parts.dispatcher.invocations,
@@ -393,6 +399,13 @@ class StopRequestedError(Exception):
 
 class NotHealthyError(Exception):
     """Everything runs, and the dispatcher says that it is not well."""
+
+
+def _environments(dispatcher: DispatcherProcess) -> dict[str, Any]:
+    try:
+        return dispatcher.environments()
+    except UnreachableError:
+        return {}  # it has just died, and its processes with it
 
 
 def _task_role(engine: Engine, ecs: EcsApi, task_id: str) -> str | None:

@@ -53,13 +53,17 @@ def keep_feed_whole(_event: Any) -> None:
 
 
 if is_fanout(feed_url()):
+    # Lambda calls the attributes of this module that bear the functions' names: they must be the
+    # registered handlers, which take event and context.
     # LATEST may pass over what comes while the event source is being set up: the feed is filled
     # from the stream's recent past when it begins.
-    routes.on_kinesis_record(
+    relay_records = routes.on_kinesis_record(
         stream=updates_stream(stage()),
         batch_size=BATCH_SIZE,
         starting_position="LATEST",
         name="relay_records",
         maximum_batching_window_in_seconds=0,
     )(relay_records)
-    routes.schedule(Rate(1, unit=Rate.MINUTES), name="keep_feed_whole")(keep_feed_whole)
+    keep_feed_whole = routes.schedule(Rate(1, unit=Rate.MINUTES), name="keep_feed_whole")(
+        keep_feed_whole
+    )

@@ -36,6 +36,10 @@ class Options:
     template: Path = ROOT / "infra" / "template.yaml"
     region: str = "us-east-1"
     access_log: bool = False
+    functions: str = "shared"
+    """`shared`: all in the dispatcher's process; `lambda`: each in its own, as in Lambda."""
+    function_concurrency: int | None = None
+    function_idle_seconds: float | None = None
     allowed_hosts: tuple[str, ...] = ()
     """Further names of the dispatcher, NAME or NAME:PORT."""
     allowed_origins: tuple[str, ...] = ()

@@ -128,6 +128,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--no-throttling", action="store_true", help="ECS and Kinesis without their rates")
     add("--no-restart", action="store_true", help="do not replace a dispatcher that died")
+    add(
+        "--functions",
+        choices=("shared", "lambda"),
+        default="shared",
+        help="shared: all functions run in one warm process (default); lambda: each in processes "
+        "of its own, one request at a time, frozen between two, with the deployed limits",
+    )
+    add(
+        "--function-concurrency",
+        type=positive,
+        metavar="N",
+        help="with --functions lambda: processes of each function at most (default: 100)",
+    )
+    add(
+        "--function-idle-seconds",
+        type=float,
+        metavar="S",
+        help="with --functions lambda: an idle process is ended after so long (default: 300)",
+    )
     add("--access-log", action="store_true", help="log the dispatcher's requests")
     add("--logs", type=Path, metavar="DIR", help="keep the logs there")
     add(
@@ -345,6 +364,9 @@ def _options(arguments: argparse.Namespace) -> Any:
         template=project_dir / "infra" / "template.yaml",
         region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
         access_log=arguments.access_log,
+        functions=arguments.functions,
+        function_concurrency=arguments.function_concurrency,
+        function_idle_seconds=arguments.function_idle_seconds,
         allowed_hosts=tuple(arguments.allowed_host),
         allowed_origins=tuple(arguments.allowed_origin),
     )

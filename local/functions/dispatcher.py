@@ -1,9 +1,11 @@
 """The dispatcher's process: `python -m local.functions.dispatcher`.
 
-Serves app.py as `chalice local` does, and next to it, on a port of its own, Lambda's Invoke API
-for everything else that app.py registered: schedules, queues, events, stream records. Both ports
-are listening sockets inherited from `local up`, which keeps them open: a dispatcher that dies is
-replaced on the same ports, and who knocks meanwhile waits a moment and is not turned away.
+Serves app.py as `chalice local` does, by default all of it in this process; with `--functions
+lambda` it is API Gateway alone, and each function runs in processes of its own. Next to it, on a
+port of its own, it serves Lambda's Invoke API for everything else that app.py registered:
+schedules, queues, events, stream records. Both ports are listening sockets inherited from `local
+up`, which keeps them open: a dispatcher that dies is replaced on the same ports, and requests that
+arrive meanwhile wait for the next one.
 
 Ends on SIGTERM after the requests in hand, and at once when its standard input ends, which is
 when the process that started it is gone.
@@ -36,8 +38,18 @@ from chalice.local import (
 
 from local.access import AccessRule, hosts_at, origin_of
 from local.aws.http_server import HttpServer
-from local.functions.invoke_api import InvokeApi
+from local.functions.gateway import RemoteApp
+from local.functions.invoke_api import InThisProcess, InvokeApi
+from local.functions.pool import IDLE_SECONDS as KEPT_SECONDS
+from local.functions.pool import Pools
 from local.functions.registry import find_functions
+from local.functions.settings import (
+    API_HANDLER,
+    DEFAULT_CONCURRENCY,
+    environ_of,
+    read_settings,
+    resources_of,
+)
 from local.stopping import HeardSignals
 
 DRAIN_SECONDS = 3.0
@@ -149,6 +161,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--allowed-host", action="append", default=[], help="a further name")
     parser.add_argument("--allowed-origin", action="append", default=[], help="of other pages")
     parser.add_argument("--access-log", action="store_true")
+    parser.add_argument("--functions", choices=("shared", "lambda"), default="shared")
+    parser.add_argument("--concurrency", type=int, default=DEFAULT_CONCURRENCY)
+    parser.add_argument("--idle-seconds", type=float, default=KEPT_SECONDS)
     options = parser.parse_args(arguments)
 
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
@@ -164,11 +179,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pages=True,
         origins=frozenset(map(origin_of, options.allowed_origin)),
     )
-    api = LocalDevServer(app, config, host, port, Handler, server_on(listener))
-    invoke = HttpServer(
-        socket.socket(fileno=options.invoke_fd),
-        InvokeApi(find_functions(app), config.lambda_timeout, config.lambda_memory_size).answer,
-    )
+    functions = find_functions(app)
+    pools: Pools | None = None
+    if options.functions == "lambda":
+        handlers = {name: function.lambda_handler for name, function in functions.items()}
+        pools = Pools(
+            read_settings(
+                options.project_dir,
+                {API_HANDLER: "app.app", **handlers},
+                resources_of(options.project_dir),
+                options.concurrency,
+            ),
+            options.project_dir,
+            environ_of,
+            options.idle_seconds,
+        )
+        served: Any = RemoteApp(app, pools, API_HANDLER)
+        invoke_api = InvokeApi(functions, pools.invoke, pools.describe)
+    else:
+        served = app
+        run = InThisProcess(functions, config.lambda_timeout, config.lambda_memory_size)
+        invoke_api = InvokeApi(functions, run)
+    api = LocalDevServer(served, config, host, port, Handler, server_on(listener))
+    invoke = HttpServer(socket.socket(fileno=options.invoke_fd), invoke_api.answer)
 
     stopping = threading.Event()
     HeardSignals([signal.SIGTERM], lambda _: stopping.set())
@@ -180,6 +213,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     api.shutdown()
     invoke.close()
     IN_HAND.wait_for_none(DRAIN_SECONDS)
+    if pools is not None:
+        pools.close()
     return 0
 
 

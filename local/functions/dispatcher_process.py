@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from local.functions.invoke_api import BASE
+from local.functions.invoke_api import BASE, ENVIRONMENTS
 
 FIRST_BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 5.0
@@ -37,6 +37,10 @@ class DispatcherDiedError(Exception):
 
 class UnreachableError(Exception):
     """The function was not carried out, or nobody knows: the dispatcher died meanwhile."""
+
+
+class ThrottledError(UnreachableError):
+    """The function was not run: as many of its processes are busy as it may have."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,9 @@ class DispatcherProcess:
         return "\n".join(lines[-15:])
 
     def invoke(self, function: str, event: Any, timeout_seconds: float = 900.0) -> Invocation:
-        """Run a function with this event and wait for its end. Raises UnreachableError."""
+        """Run a function with this event and wait for its end. Raises UnreachableError,
+        ThrottledError.
+        """
         path = f"{BASE}/{function}/invocations"
         try:
             response, body = self._request(
@@ -134,11 +140,23 @@ class DispatcherProcess:
         except (OSError, http.client.HTTPException) as error:
             self._count(function, "unreachable")
             raise UnreachableError(f"{function}: {error!r}") from error
+        if response.status == 429:
+            self._count(function, "throttled")
+            raise ThrottledError(f"{function}: {body.decode('utf-8', 'replace')}")
         error_kind = response.getheader("X-Amz-Function-Error")
         if response.status != 200:
             error_kind = "NotInvoked"
         self._count(function, "failed" if error_kind else "succeeded")
         return Invocation(json.loads(body), error_kind)
+
+    def environments(self) -> dict[str, Any]:
+        """The processes of each function; empty where they share one. Raises UnreachableError."""
+        try:
+            _, body = self._request("GET", ENVIRONMENTS, b"", STOP_SECONDS)
+        except (OSError, http.client.HTTPException) as error:
+            raise UnreachableError(f"the dispatcher: {error!r}") from error
+        found: dict[str, Any] = json.loads(body)
+        return found
 
     def _count(self, function: str, outcome: str) -> None:
         with self._lock:

@@ -36,6 +36,8 @@ class Function:
     source: Source
     settings: Mapping[str, Any]
     handler: Callable[[Any, Any], Any]
+    lambda_handler: str
+    """What Lambda calls, MODULE.ATTRIBUTE: for a blueprint's function no `app` at all."""
 
     def describe(self) -> dict[str, Any]:
         """The function for others to read."""
@@ -48,10 +50,12 @@ def find_functions(app: Chalice) -> dict[str, Function]:
     for config in app.event_sources:
         source, settings = _source_of(config)
         functions[config.name] = Function(
-            config.name, source, settings, app.handler_map[config.name]
+            config.name, source, settings, app.handler_map[config.name], config.handler_string
         )
     for pure in app.pure_lambda_functions:
-        functions[pure.name] = Function(pure.name, Source.NONE, {}, app.handler_map[pure.name])
+        functions[pure.name] = Function(
+            pure.name, Source.NONE, {}, app.handler_map[pure.name], pure.handler_string
+        )
     return functions
 
 

@@ -189,7 +189,8 @@ class UpFailedError(Exception):
 
 def up_command(**options: Any) -> list[str]:
     """The command line of `local up`, on free ports; `host_cpu=64` is `--host-cpu 64`."""
-    given = {"port": 0, "aws_port": 0, "runtime": "process", "feed": "none", **options}
+    given = {"port": 0, "aws_port": 0, "runtime": "process", "feed": "none"}
+    given |= {"functions": os.environ.get("FUNCTIONS", "shared")} | options
     command = [sys.executable, "-m", "local", "up"]
     for name, value in given.items():
         flag = f"--{name.replace('_', '-')}"

@@ -178,6 +178,7 @@ def test_the_sources_are_those_of_the_app(fixture_cloud):
     assert {name: f["source"] for name, f in functions.items()} == {
         "on_event": "event", "on_task": "event", "on_message": "queue", "on_record": "stream",
         "on_schedule": "schedule", "add": "none",
+        "keep_ticking": "none", "count_calls": "none", "misbehave": "none",
     }  # fmt: skip
     assert functions["on_schedule"]["settings"] == {"expression": "rate(1 minute)"}
 

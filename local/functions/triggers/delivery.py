@@ -6,6 +6,7 @@ here after seconds and not minutes), and many times more when the dispatcher die
 
 import heapq
 import itertools
+import json
 import logging
 import threading
 import time
@@ -13,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from local.functions.dispatcher_process import Invocation, UnreachableError
+from local.functions.dispatcher_process import Invocation, ThrottledError, UnreachableError
+from local.functions.payloads import MAX_ASYNCHRONOUS_BYTES
 
 WORKERS = 8
 MAX_PENDING = 10_000
@@ -24,6 +26,10 @@ RETRY_SECONDS = (1.0, 2.0)
 
 UNREACHABLE_SECONDS = 0.2
 """Before the next try when the dispatcher died under the event."""
+
+THROTTLED_SECONDS = 0.5
+"""Before the next try when all processes of the function were busy: Lambda begins with one second
+and ends with five minutes, for up to six hours, and does not count it as a failure."""
 
 MAX_UNREACHABLE = 50
 """So often may it die under one event: the event itself may be what kills it."""
@@ -85,7 +91,13 @@ class Deliveries:
             thread.start()
 
     def add(self, function: str, event: Any, after_seconds: float = 0.0) -> None:
-        """Deliver an event to a function, `after_seconds` from now at the earliest."""
+        """Deliver an event to a function, `after_seconds` from now at the earliest.
+
+        One larger than Lambda takes asynchronously is refused, and counted as given up.
+        """
+        if len(json.dumps(event)) > MAX_ASYNCHRONOUS_BYTES:
+            self._give_up(Delivery(function, event), "takes no asynchronous event over 1 MiB")
+            return
         self._put(Delivery(function, event), after_seconds)
 
     def close(self) -> None:
@@ -132,6 +144,9 @@ class Deliveries:
     def _deliver(self, delivery: Delivery) -> None:
         try:
             outcome = self._invoker.invoke(delivery.function, delivery.event)
+        except ThrottledError:
+            self._put(delivery, THROTTLED_SECONDS)
+            return
         except UnreachableError:
             if delivery.unreachable < MAX_UNREACHABLE:
                 again = replace(delivery, unreachable=delivery.unreachable + 1)

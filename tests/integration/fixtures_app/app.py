@@ -1,5 +1,6 @@
 """A Chalice app with one of each event source; it notes what reached it in a table of its own."""
 
+import itertools
 import json
 import os
 import threading
@@ -38,6 +39,20 @@ def health():
     return {"stage": os.environ["STAGE"], "fixture": os.environ["FIXTURE"], "pid": os.getpid()}
 
 
+@app.route("/fail/{how}")
+def fail(how):
+    if how == "exit":
+        os._exit(3)
+    if how == "answer":
+        return {"long": "x" * (7 * 1024 * 1024)}
+    return {"how": how}
+
+
+@app.route("/echo", methods=["POST"], content_types=["text/plain"])
+def echo():
+    return {"length": len(app.current_request.raw_body)}
+
+
 @app.route("/slow")
 def slow():
     note("http", "slow")
@@ -48,6 +63,8 @@ def slow():
 @app.on_cw_event({"source": ["test.events"], "detail": {"kind": ["wanted"]}})
 def on_event(event):
     note("event", event.detail["text"])
+    if event.detail.get("crash"):
+        os.kill(os.getpid(), 9)
     if event.detail.get("fail"):
         raise RuntimeError("asked to fail")
 
@@ -92,3 +109,54 @@ def on_schedule(event):
 @app.lambda_function()
 def add(event, context):
     return {"sum": event["a"] + event["b"], "name": context.function_name}
+
+
+ticks = []
+calls = itertools.count(1)
+
+
+def tick():
+    while True:
+        ticks.append(time.monotonic())
+        time.sleep(0.002)
+
+
+@app.lambda_function()
+def keep_ticking(event, context):
+    """Starts a thread that goes on after the answer; says how long it stood still at most."""
+    if not ticks:
+        threading.Thread(target=tick, daemon=True).start()
+        time.sleep(0.05)
+    seen = list(ticks)
+    pauses = [later - earlier for earlier, later in itertools.pairwise(seen)]
+    return {"pid": os.getpid(), "longest_pause": max(pauses, default=0.0)}
+
+
+@app.lambda_function()
+def count_calls(event, context):
+    number = next(calls)
+    time.sleep(event.get("seconds", 0))
+    return {
+        "pid": os.getpid(),
+        "calls": number,
+        "remaining": context.get_remaining_time_in_millis(),
+        "memory": context.memory_limit_in_mb,
+    }
+
+
+@app.lambda_function()
+def misbehave(event, context):
+    match event["how"]:
+        case "sleep":
+            time.sleep(60)
+        case "memory":
+            taken = bytearray(b"x" * (400 * 1024 * 1024))
+            time.sleep(60)
+            return len(taken)
+        case "exit":
+            os._exit(3)
+        case "answer":
+            return "x" * (7 * 1024 * 1024)
+        case "raise":
+            raise LookupError("asked to fail")
+    return {"pid": os.getpid()}
