@@ -3,6 +3,7 @@
 Exit codes: 0 the session ended as sessions do, 1 it failed, 2 the environment is wrong.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -11,6 +12,21 @@ from types import FrameType
 
 def _exit_at_once(_number: int, _frame: FrameType | None) -> None:
     os._exit(0)
+
+
+def finish_output() -> None:
+    """Flush the standard streams. A log that nobody can take (a full disk, a closed pipe) is
+    dropped: the interpreter would otherwise end with 120, whatever became of the session.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if stream is None:
+            continue  # closed before we started
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            sink = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(sink, stream.fileno())
+            os.close(sink)
 
 
 def main() -> int:
@@ -31,9 +47,13 @@ def main() -> int:
     try:
         settings = parse(os.environ)
     except SettingsError as exc:
-        for problem in exc.problems:
-            sys.stderr.write(f"session_handler: {problem}\n")
+        if sys.stderr is not None:
+            with contextlib.suppress(OSError):
+                sys.stderr.writelines(f"session_handler: {p}\n" for p in exc.problems)
         return 2
+
+    # A log that cannot be written breaks no session, and is not reported where it would go.
+    logging.raiseExceptions = False
 
     logging.basicConfig(
         level=logging.INFO,
@@ -55,4 +75,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    finish_output()
+    sys.exit(exit_code)

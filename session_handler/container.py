@@ -10,11 +10,13 @@ from websockets.asyncio.server import Server, ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from chalicelib.contract import Bye
-from session_handler import messages, server
+from session_handler import client_watch, messages, server
 from session_handler.app import AppError, AppSession, SessionApp, load_app
 from session_handler.callbacks import Callbacks
+from session_handler.client_watch import ClientWatch, SilentClientError, SlowClientError
 from session_handler.cursor import Cursor
-from session_handler.delivery import AppFailedError, Delivery, SlowClientError
+from session_handler.delivery import AppFailedError, Delivery
+from session_handler.faults import innermost, reason_of
 from session_handler.feeds import open_feed
 from session_handler.feeds.feed import Feed, FeedError
 from session_handler.gate import Gate
@@ -31,8 +33,9 @@ from session_handler.protocol import (
 )
 from session_handler.settings import Settings
 
-SLOW_CLOSE_SECONDS = 30.0
-"""A slow client's bye stands behind what it has not read yet: give it the time to come there."""
+SLOW_CLOSE_SECONDS = 60.0
+"""A slow client's bye stands behind what it has not read yet: it may take no byte for so long. A
+window that opens by half of a buffer of 64 KiB at a time does so every 32 s at 1 KiB/s."""
 
 APP_STOP_SECONDS = 2.0
 """How long `on_stop` of a session app may take."""
@@ -58,7 +61,9 @@ class Container:
         self._feed: Feed | None = None
         self._app = SessionApp()
         self._app_was_started = False
-        self._websocket: ServerConnection | None = None
+        self._websocket: server.Connection | None = None
+        self._watch: ClientWatch | None = None
+        self._is_replaced = False
         self._delivery: Delivery | None = None
         self._streaming: asyncio.Task[None] | None = None
         self._start_cursor: str | None = None
@@ -110,20 +115,60 @@ class Container:
             "feed": self._feed.health(self._loop.time()) if self._feed else None,
         }
 
-    async def serve_client(self, websocket: ServerConnection, cursor: Cursor | None) -> None:
-        """Take the seat until the websocket is closed."""
+    async def serve_client(self, websocket: server.Connection, cursor: Cursor | None) -> None:
+        """Serve this client until the websocket is closed."""
         self._websocket = websocket
+        self._watch = watch = ClientWatch(
+            websocket,
+            ping_interval_seconds=self._settings.ping_interval_seconds,
+            ping_timeout_seconds=self._settings.ping_timeout_seconds,
+        )
+        self._is_replaced = False
         self._start_cursor = str(cursor) if cursor else None
         self._feed_has_started = False
         self._greeted.clear()
         self._do(self._session.client_arrived(cursor))
         # Not the end of receiving ends the client's stay: an app may never return.
         receiving = self._loop.create_task(self._receive(websocket))
+        watching = self._loop.create_task(self._watch_client(websocket, watch))
         try:
             await websocket.wait_closed()
         finally:
             receiving.cancel()
-            self._do(self._session.client_left(self._loop.time()))
+            watching.cancel()
+            watch.stop()
+            now = self._loop.time()
+            left = self._session.client_replaced if self._is_replaced else self._session.client_left
+            self._do(left(now))
+
+    async def client_answers(self) -> bool:
+        """Whether the client that is there is alive."""
+        if self._watch is None or self._session.phase is not Phase.CONNECTED:
+            return True  # in its handshake, or about to be gone
+        return await self._watch.answers()
+
+    def replace_client(self) -> None:
+        """Give up the client that is there: another one takes its place."""
+        log.warning("the client does not answer, and another one came with its path")
+        self._is_replaced = True
+        if self._websocket is not None:
+            client_watch.close_at_once(self._websocket)
+
+    async def _watch_client(self, websocket: server.Connection, watch: ClientWatch) -> None:
+        try:
+            await watch.run()
+        except SlowClientError as exc:
+            self._client_is_slow(exc)
+        except SilentClientError:
+            log.warning("the client does not answer pings")
+            code, reason = messages.CLOSE_INTERNAL_ERROR, "no pong in time"
+            await client_watch.close(
+                websocket, watch, code, reason, patience_seconds=server.CLOSE_SECONDS
+            )
+
+    def _client_is_slow(self, exc: BaseException) -> None:
+        log.warning("the client is too slow: it %s", reason_of(exc))
+        self._do(self._session.end(Bye.SLOW_CLIENT))
 
     async def _receive(self, websocket: ServerConnection) -> None:
         try:
@@ -213,13 +258,20 @@ class Container:
 
     async def _stream(self, stream: Stream) -> None:
         """Greet the client and feed it. Ends by cancellation or with the session."""
-        websocket = self._websocket
-        if websocket is None:
+        websocket, watch = self._websocket, self._watch
+        if websocket is None or watch is None:
             return
-        delivery = Delivery(websocket, self._app)
+        cursor = stream.cursor
+        if cursor is None and stream.resumes and self._delivery is not None:
+            # The feed is at what was sent last, which the client need not have got.
+            delivered = self._delivery.delivered_cursor()
+            cursor = Cursor.parse(delivered) if delivered else None
+        self._delivery = delivery = Delivery(
+            websocket, self._app, watch, delivered=str(cursor) if cursor else None
+        )
         try:
-            gone = await self._start_feed(stream)
-            await delivery.send(self._hello())
+            gone = await self._start_feed(cursor)
+            await delivery.begin(self._hello(), self._cursor())
             await self._start_app()
             self._greeted.set()
             if self._feed is not None:
@@ -227,26 +279,23 @@ class Container:
         except* ConnectionClosed:
             log.debug("the client went while it was sent something")
         except* FeedError as group:
-            detail = str(group.exceptions[0])
+            detail = reason_of(group)
             log.error("the feed failed: %s", detail)  # noqa: TRY400 - no fault of this code
             self._do(self._session.end(Bye.FEED_FAILED, detail))
         except* AppFailedError as group:
-            self._app_failed(group.exceptions[0])
-        except* SlowClientError:
-            log.warning("the client is too slow")
-            self._do(self._session.end(Bye.SLOW_CLIENT))
-        except* Exception:
+            self._app_failed(group)
+        except* SlowClientError as group:
+            self._client_is_slow(group)
+        except* Exception as group:
             log.exception("streaming failed")
-            self._do(self._session.end(Bye.FEED_FAILED, "internal error"))
+            detail = f"internal error: {type(innermost(group)).__name__}"
+            self._do(self._session.end(Bye.FEED_FAILED, detail))
 
-    async def _start_feed(self, stream: Stream) -> tuple[str, ...]:
+    async def _start_feed(self, cursor: Cursor | None) -> tuple[str, ...]:
         """Returns the shards of which history is gone."""
         if self._feed is None:
             return ()
-        if stream.cursor is None and stream.resumes:
-            start = await self._feed.resume()
-        else:
-            start = await self._feed.start(stream.cursor)
+        start = await self._feed.start(cursor)
         self._feed_has_started = True
         return start.gone
 
@@ -256,9 +305,7 @@ class Container:
 
         if gone:
             await tell_gap(gone)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(feed.run(delivery.deliver, tell_gap))
-            group.create_task(delivery.watch(feed.lag_seconds))
+        await feed.run(delivery.deliver, tell_gap)
 
     def _cursor(self) -> str | None:
         """Where another session would go on."""
@@ -300,7 +347,7 @@ class Container:
 
     def _app_failed(self, exc: BaseException) -> None:
         log.error("the session app failed", exc_info=exc)
-        self._do(self._session.end(Bye.APP_FAILED, str(exc)))
+        self._do(self._session.end(Bye.APP_FAILED, reason_of(exc)))
 
     async def _stop_app(self) -> None:
         if not self._app_was_started:
@@ -318,14 +365,17 @@ class Container:
             self._streaming = None
 
     async def _say_goodbye(self, goodbye: Goodbye) -> None:
-        websocket = self._websocket
-        if websocket is None:
+        websocket, watch = self._websocket, self._watch
+        if websocket is None or watch is None:
             return
-        if goodbye.reason is Bye.SLOW_CLIENT:
-            websocket.close_timeout = SLOW_CLOSE_SECONDS
-        bye = messages.bye(goodbye.reason, cursor=self._cursor(), detail=goodbye.detail)
-        # Sending waits until a slow client has room; closing must not wait for that.
-        sending = self._loop.create_task(websocket.send(bye))
-        await asyncio.sleep(0)
-        await websocket.close(goodbye.code, goodbye.reason.value)
-        await asyncio.gather(sending, return_exceptions=True)
+        is_slow = goodbye.reason is Bye.SLOW_CLIENT
+        await client_watch.close(
+            websocket,
+            watch,
+            goodbye.code,
+            goodbye.reason.value,
+            bye=messages.bye(goodbye.reason, cursor=self._cursor(), detail=goodbye.detail),
+            patience_seconds=SLOW_CLOSE_SECONDS if is_slow else server.CLOSE_SECONDS,
+            waits_for_reader=is_slow,
+            ends_at=self._session.ends_at if is_slow else None,
+        )

@@ -1,86 +1,128 @@
 """Brings the feed to one client: through the session app, in batches, no faster than it reads."""
 
 import asyncio
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-
-from websockets.asyncio.server import ServerConnection
 
 from session_handler import messages
 from session_handler.app import SessionApp
+from session_handler.client_watch import ClientWatch, SlowClientError
 from session_handler.feeds.records import Record
-from session_handler.slowness import Slowness
+from session_handler.outflow import measure
+from session_handler.server import Connection
+from session_handler.slowness import FallingBehind
 
 BATCH_CHARACTERS = 64 * 1024
-"""A message is sent when it has grown beyond; one larger record goes alone."""
+"""A message has at most so much, but for one record that is larger: it goes alone."""
+
+SMALLEST_BATCH_CHARACTERS = 4 * 1024
+BATCH_SECONDS = 2.0
+"""A message to a slow client has about as much as it takes in so long: messages are what a
+resumption repeats."""
 
 QUIET_SECONDS = 10.0
 """While the app keeps all records to itself, the client hears so often how far the cursor is."""
-
-WATCH_INTERVAL_SECONDS = 1.0
 
 
 class AppFailedError(Exception):
     """The session app raised; `__cause__` is what."""
 
 
-class SlowClientError(Exception):
-    """The client is too slow to go on with."""
-
-
 class Delivery:
     """One client's connection, from hello to its end."""
 
-    def __init__(self, websocket: ServerConnection, app: SessionApp) -> None:
+    def __init__(
+        self,
+        websocket: Connection,
+        app: SessionApp,
+        watch: ClientWatch,
+        *,
+        delivered: str | None,
+    ) -> None:
+        """`delivered` is the cursor that the client came with."""
         self._websocket = websocket
         self._app = app
-        self._turn = asyncio.Lock()
+        self._watch = watch
+        self._lock = asyncio.Lock()
         self._now = asyncio.get_running_loop().time
-        self._slowness = Slowness(self._now())
-        self._told_at = self._now()
+        self._falling = FallingBehind(self._now())
+        self._sent_at = self._now()
+        self._delivered = delivered
+        self._undelivered: deque[tuple[int, str]] = deque()
+        """Cursors of messages that the client has to take, with what it has taken by then."""
+
+    def delivered_cursor(self) -> str | None:
+        """The cursor of the last message of which the client took everything, once the connection
+        is closed; None where it had no cursor and got none.
+        """
+        self._settle(self._websocket.taken)
+        return self._delivered
 
     async def send(self, message: str) -> None:
         """Send a whole message after those before it, and wait until there is room for more."""
-        async with self._turn:
+        async with self._lock:
             await self._send(message)
 
+    async def begin(self, hello: str, cursor: str | None) -> None:
+        """Send hello, with which everything up to `cursor` counts as delivered."""
+        self._delivered = cursor
+        await self.send(hello)
+
     async def deliver(self, records: Iterator[Record], passed: Callable[[Record], str]) -> None:
-        """Send a page of one shard. Raises AppFailedError, and ConnectionClosed."""
-        async with self._turn:
+        """Send a page of one shard. Raises AppFailedError, SlowClientError and ConnectionClosed."""
+        async with self._lock:
             forwards = self._app.forwards_everything
             batch: list[str] = []
             size = 0
-            record = None
+            last: Record | None = None
             for record in records:
                 encoded = record.to_json() if forwards else await self._through_app(record)
-                if encoded is None:
-                    continue
-                batch.append(encoded)
-                size += len(encoded)
-                if size >= BATCH_CHARACTERS:
-                    await self._send(messages.records(batch, passed(record)))
-                    batch, size = [], 0
-            if record is None:
+                if encoded is not None:
+                    if last and batch and size + len(encoded) > self._batch_characters():
+                        await self._send_records(batch, last, passed)
+                        batch, size = [], 0
+                    batch.append(encoded)
+                    size += len(encoded)
+                last = record
+            if last is None:
                 return
-            cursor = passed(record)
-            if batch or self._now() - self._told_at >= QUIET_SECONDS:
-                await self._send(messages.records(batch, cursor))
+            if batch or self._now() - self._sent_at >= QUIET_SECONDS:
+                await self._send_records(batch, last, passed)
+            else:
+                passed(last)
 
     async def tell_gap(self, shards: Iterable[str], cursor: str) -> None:
         await self.send(messages.gap(shards, cursor))
 
-    async def watch(self, lag_seconds: Callable[[float], float]) -> None:
-        """Raises SlowClientError once waiting for the client has become hopeless."""
-        while True:
-            await asyncio.sleep(WATCH_INTERVAL_SECONDS)
-            now = self._now()
-            if self._slowness.is_hopeless(now, lag_seconds(now)):
-                raise SlowClientError
+    def _batch_characters(self) -> float:
+        speed = self._watch.bytes_per_second
+        if speed is None:
+            return BATCH_CHARACTERS
+        return max(SMALLEST_BATCH_CHARACTERS, min(BATCH_CHARACTERS, speed * BATCH_SECONDS))
 
-    async def _send(self, message: str) -> None:
-        self._slowness.began(self._now())
+    async def _send_records(
+        self, batch: list[str], last: Record, passed: Callable[[Record], str]
+    ) -> None:
+        began = self._now()
+        cursor = passed(last)
+        await self._send(messages.records(batch, cursor), cursor)
+        age_seconds = time.time() - last.arrived_at / 1000
+        if self._falling.sent(began, self._now(), age_seconds):
+            raise SlowClientError("falls ever further behind the feed")
+
+    async def _send(self, message: str, cursor: str | None = None) -> None:
         await self._websocket.send(message)
-        self._told_at = self._now()
-        self._slowness.done(self._told_at)
+        self._sent_at = self._now()
+        if cursor is not None:
+            outflow = measure(self._websocket.transport)
+            # Where nobody knows what was taken, what was sent has to do.
+            self._undelivered.append((outflow.written if outflow.taken else 0, cursor))
+            self._settle(outflow.taken)
+
+    def _settle(self, taken: int) -> None:
+        while self._undelivered and self._undelivered[0][0] <= taken:
+            self._delivered = self._undelivered.popleft()[1]
 
     async def _through_app(self, record: Record) -> str | None:
         try:

@@ -52,6 +52,8 @@ class Admit(NamedTuple):
     cursor: Cursor | None
 
 
+Decision = Answer | Health | Script | Admit
+
 NOT_FOUND = Answer(404, TEXT, "Not found\n")
 METHOD_NOT_ALLOWED = Answer(405, TEXT, "Only GET is understood\n", {"Allow": "GET"})
 HEAD_TOO_LARGE = Answer(431, TEXT, "Request header fields too large\n")
@@ -69,9 +71,7 @@ class Gate:
         self._script_path = f"/{uuid}/client.js".encode()
         self._allowed_origins = allowed_origins
 
-    def decide(
-        self, request: Request, *, is_occupied: bool, is_over: bool
-    ) -> Answer | Health | Script | Admit:
+    def decide(self, request: Request, *, is_occupied: bool, is_over: bool) -> Decision:
         """What to answer. An Admit still has to be a valid websocket handshake."""
         path, _, query = request.target.partition("?")
         raw_path = path.encode("utf-8", "surrogateescape")

@@ -33,7 +33,7 @@ class Report(NamedTuple):
 
 class Stream(NamedTuple):
     """Greet the client and read the feed for it: from `cursor`; without one from now, or, with
-    `resumes`, from where the same session stopped.
+    `resumes`, after what the client before it got.
     """
 
     cursor: Cursor | None
@@ -69,6 +69,9 @@ CLOSE_CODES = {
 }
 """A client that hears 1001 or 1013 does well to ask for another session."""
 
+HANDOVER_SECONDS = 5.0
+"""How long a session without a client waits for the one that takes the place of another."""
+
 FAILURES = frozenset({Bye.APP_FAILED, Bye.FEED_FAILED})
 
 
@@ -102,6 +105,11 @@ class Session:
             return None
         instants = [at for at in (self._ends_at, self._phase_ends_at) if at is not None]
         return min(instants, default=None)
+
+    @property
+    def ends_at(self) -> float | None:
+        """When its lifetime is over; None without a limit."""
+        return self._ends_at
 
     @property
     def takes_clients(self) -> bool:
@@ -150,6 +158,18 @@ class Session:
             self._phase_ends_at = now + self._limits.reconnect_grace_seconds
             return [Pause()]
         return self._end_disconnected()
+
+    def client_replaced(self, now: float) -> list[Action]:
+        """The client does not answer and another one wants its place: call instead of
+        `client_left`. The session goes on, whatever its grace, for as long as a handshake takes.
+        """
+        if self.phase is not Phase.CONNECTED:
+            return []
+        self.stream = None
+        self.phase = Phase.GRACE
+        grace = max(self._limits.reconnect_grace_seconds, HANDOVER_SECONDS)
+        self._phase_ends_at = now + grace
+        return [Pause()]
 
     def client_misbehaved(self, error: messages.BadMessageError) -> list[Action]:
         """The client broke the contract: it is sent away for good."""

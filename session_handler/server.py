@@ -14,6 +14,7 @@ from websockets.http11 import Request, Response
 from session_handler import gate
 from session_handler.certificates import server_context
 from session_handler.messages import MAX_CLIENT_MESSAGE_BYTES
+from session_handler.outflow import measure
 from session_handler.settings import Settings
 
 MAX_HEAD_BYTES = 16 * 1024
@@ -45,7 +46,15 @@ class Seat(Protocol):
 
     def health(self) -> tuple[int, dict[str, Any]]: ...
 
-    async def serve_client(self, websocket: ServerConnection, cursor: Any) -> None: ...
+    async def serve_client(self, websocket: "Connection", cursor: Any) -> None: ...
+
+    async def client_answers(self) -> bool:
+        """Whether the client that is there is alive: asks it, for a few seconds."""
+        ...
+
+    def replace_client(self) -> None:
+        """Give up the client that is there: another one takes its place."""
+        ...
 
 
 class Connection(ServerConnection):
@@ -55,6 +64,8 @@ class Connection(ServerConnection):
 
     head: bytearray | None
     cursor: Any = None
+    taken = 0
+    """Bytes that the peer had taken when the connection ended."""
 
     def __init__(self, *args: Any, door: "Door", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -86,6 +97,7 @@ class Connection(ServerConnection):
             super().data_received(whole)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.taken = measure(self.transport).taken  # the socket is closed after this call
         self._door.disconnected(self)
         super().connection_lost(exc)
 
@@ -154,15 +166,9 @@ class Door:
     ) -> Response | None:
         """What `websockets` asks once a whole request has come. None lets the handshake go on."""
         assert isinstance(connection, Connection)  # noqa: S101 - made by this very module
-        decision = self._rules.decide(
-            gate.Request(
-                request.path,
-                request.headers.get_all("Origin"),
-                wants_websocket=bool(request.headers.get_all("Upgrade")),
-            ),
-            is_occupied=self._seated is not None or not self._seat.takes_clients,
-            is_over=self._seat.is_over,
-        )
+        decision = self._decide(request)
+        if decision is gate.OCCUPIED and await self._hand_over():
+            decision = self._decide(request)
         match decision:
             case gate.Answer():
                 return _response(decision)
@@ -177,6 +183,32 @@ class Door:
                 self._seated = connection
                 connection.cursor = cursor
                 return None
+
+    def _decide(self, request: Request) -> gate.Decision:
+        return self._rules.decide(
+            gate.Request(
+                request.path,
+                request.headers.get_all("Origin"),
+                wants_websocket=bool(request.headers.get_all("Upgrade")),
+            ),
+            is_occupied=self._seated is not None or not self._seat.takes_clients,
+            is_over=self._seat.is_over,
+        )
+
+    async def _hand_over(self) -> bool:
+        """Whoever knows the path and finds the place taken may be the same user, whose old
+        connection died unnoticed. Returns whether the place may be free now.
+        """
+        old = self._seated
+        if old is None or await self._seat.client_answers():
+            return False
+        if self._seated is old:
+            self._seat.replace_client()
+            await old.wait_closed()
+            # `handle` of the old connection runs first: it tells the session that its client left.
+            while self._seated is old:
+                await asyncio.sleep(0)
+        return True
 
     async def handle(self, connection: ServerConnection) -> None:
         """A websocket is open."""
@@ -213,8 +245,7 @@ async def listen(rules: gate.Gate, seat: Seat, settings: Settings) -> Server:
         compression="deflate" if settings.compresses else None,
         server_header=None,
         open_timeout=HANDSHAKE_SECONDS,
-        ping_interval=settings.ping_interval_seconds or None,
-        ping_timeout=settings.ping_timeout_seconds or None,
+        ping_interval=None,  # see client_watch
         close_timeout=CLOSE_SECONDS,
         max_size=MAX_CLIENT_MESSAGE_BYTES,
         write_limit=WRITE_BUFFER_BYTES,

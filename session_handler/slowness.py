@@ -1,48 +1,112 @@
-"""When a client is too slow to be worth waiting for. Pure; instants and durations in seconds.
+"""When a client is too slow to be waited for, and when it is gone. Pure; instants and durations
+in seconds.
 
-Nothing is buffered for a slow client beyond its socket: the feed simply is not read while a
-message waits, because the stream keeps the records. That costs no memory, but it must end:
-a client that takes nothing, or falls ever further behind, is told to come back later.
+Nothing is buffered for a slow client beyond its socket: the feed is not read while a message
+waits, because the stream keeps the records. A client that takes bytes, at whatever speed, is
+waited for; one that takes none is not.
 """
 
-STALL_SECONDS = 10.0
-"""A message may wait this long to be taken."""
+from session_handler.outflow import Outflow
 
-FALL_BEHIND_SECONDS = 30.0
-"""How much further than at its best a client may be behind the stream."""
+STALL_SECONDS = 10.0
+"""So long a client with unsent bytes may take none."""
+
+SPEED_SECONDS = 1.0
+"""A shorter wait says nothing about the speed of a client."""
+
+CLIENT_BUFFER_BYTES = 256 * 1024
+"""What the kernel of a client may hold that its program has not read: a usual receive buffer."""
+
+LONGEST_ALLOWANCE_SECONDS = 300.0
+
+WINDOW_SECONDS = 60.0
+"""How far apart the instants are at which lags are compared."""
+
+FALLING_WINDOWS = 3
+FALL_BEHIND_SECONDS = 600.0
+"""A client is hopelessly behind when it fell behind in so many windows in a row, and by so much."""
 
 HOLD_UP_SHARE = 0.5
 """Only a client that made the feed wait most of the time is to blame for being behind."""
 
 
 class Slowness:
-    """Follows the messages of one client."""
+    """Follows what one client takes: `observe` it every second or so."""
 
     def __init__(self, now: float) -> None:
-        self._sending_since: float | None = None
-        self._looked_at = now
+        self._at = now
+        self._outflow = Outflow(0, 0)
+        self._progress_at = now
+        self._busy_since: float | None = None
+        self._busy_taken = 0
+        self._all_taken_at = now
+        self.bytes_per_second: float | None = None
+        """The speed of the client while it was waited for last; None where it never was."""
+
+    def observe(self, now: float, outflow: Outflow) -> None:
+        last, self._outflow = self._outflow, outflow
+        if outflow.waiting == 0 or outflow.taken > last.taken or outflow.waiting < last.waiting:
+            self._progress_at = now
+        if outflow.waiting == 0:
+            self._all_taken_at = now
+            self._busy_since = None
+        elif self._busy_since is None:
+            self._busy_since, self._busy_taken = now, outflow.taken
+        elif now - self._busy_since >= SPEED_SECONDS:
+            taken = outflow.taken - self._busy_taken
+            self.bytes_per_second = max(1.0, taken / (now - self._busy_since))
+
+    def is_stalled(self, now: float) -> bool:
+        """Whether bytes wait, and none was taken for STALL_SECONDS."""
+        return self.idle_seconds(now) >= STALL_SECONDS
+
+    def idle_seconds(self, now: float) -> float:
+        """For how long bytes have waited and none was taken."""
+        return now - self._progress_at if self._outflow.waiting else 0.0
+
+    def everything_was_taken_since(self, instant: float) -> bool:
+        return self._all_taken_at >= instant
+
+    @property
+    def allowance_seconds(self) -> float:
+        """How much longer than others a slow client needs to come to a ping in its own buffer."""
+        if self.bytes_per_second is None:
+            return 0.0
+        return min(LONGEST_ALLOWANCE_SECONDS, CLIENT_BUFFER_BYTES / self.bytes_per_second)
+
+    def caught_up(self) -> None:
+        """The client answered all that was sent: it has nothing left to read."""
+        self.bytes_per_second = None
+
+
+class FallingBehind:
+    """Follows the age of what one client gets, message by message.
+
+    History is always old, and a burst makes a client late for a while. A client is hopeless only
+    if it made the feed wait most of the time, was later after each of FALLING_WINDOWS windows than
+    before it, and FALL_BEHIND_SECONDS later than at its best. It is asked between messages alone:
+    whoever is sent away has got something, so that each resumption makes progress.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._window_from = now
         self._held_up_seconds = 0.0
-        self._least_lag_seconds = float("inf")
+        self._windows = 0
+        self._age_before: float | None = None
+        self._least_age: float = float("inf")
 
-    def began(self, now: float) -> None:
-        """A message is being sent."""
-        self._sending_since = now
-
-    def done(self, now: float) -> None:
-        """It was taken."""
-        if self._sending_since is not None:
-            self._held_up_seconds += now - max(self._sending_since, self._looked_at)
-        self._sending_since = None
-
-    def is_hopeless(self, now: float, lag_seconds: float) -> bool:
-        """Ask regularly. A client that catches up with history is behind, but ever less so."""
-        since = self._sending_since
-        if since is not None:
-            self._held_up_seconds += now - max(since, self._looked_at)
-            if now - since >= STALL_SECONDS:
-                return True
-        passed, held_up = now - self._looked_at, self._held_up_seconds
-        self._looked_at, self._held_up_seconds = now, 0.0
-        self._least_lag_seconds = min(self._least_lag_seconds, lag_seconds)
-        is_held_up = passed > 0 and held_up / passed >= HOLD_UP_SHARE
-        return is_held_up and lag_seconds - self._least_lag_seconds >= FALL_BEHIND_SECONDS
+    def sent(self, began: float, now: float, age_seconds: float) -> bool:
+        """A message was taken, of which the last record is so old. True: hopeless."""
+        self._held_up_seconds += now - began
+        self._least_age = min(self._least_age, age_seconds)
+        if self._age_before is None:
+            self._age_before = age_seconds
+        passed = now - self._window_from
+        if passed < WINDOW_SECONDS:
+            return False
+        is_held_up = self._held_up_seconds / passed >= HOLD_UP_SHARE
+        is_falling = is_held_up and age_seconds > self._age_before
+        self._windows = self._windows + 1 if is_falling else 0
+        self._window_from, self._held_up_seconds, self._age_before = now, 0.0, age_seconds
+        fell_behind = age_seconds - self._least_age
+        return self._windows >= FALLING_WINDOWS and fell_behind >= FALL_BEHIND_SECONDS

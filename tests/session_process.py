@@ -73,25 +73,8 @@ class SessionProcess:
     """`python -m session_handler` with a small environment of its own."""
 
     def __init__(self, kinesis=None, callbacks=None, command=None, **environment):
-        self.uuid = str(uuid.uuid4())
-        env = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
-            "SESSION_ID": "the-id",
-            "SESSION_UUID": self.uuid,
-            "SESSION_PORT": "0",
-            "SESSION_APP_NAME": "listings",
-            "SESSION_REVISION": "listings:7",
-        }
-        if kinesis is not None:
-            env |= {
-                "FEED_URL": f"kinesis://{kinesis.stream}",
-                "AWS_ENDPOINT_URL": kinesis.url,
-                "AWS_ACCESS_KEY_ID": "local",
-                "AWS_SECRET_ACCESS_KEY": "local",
-            }
-        if callbacks is not None:
-            env |= {"CALLBACK_URL": callbacks.url, "SESSION_KEY": "the-key"}
+        env = self.environment(kinesis, callbacks)
+        self.uuid = env["SESSION_UUID"]
         env |= {name: str(value) for name, value in environment.items()}
         self.lines = []
         self._port = None
@@ -105,6 +88,29 @@ class SessionProcess:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+
+    @staticmethod
+    def environment(kinesis=None, callbacks=None):
+        """The variables of a session on these."""
+        env = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "SESSION_ID": "the-id",
+            "SESSION_UUID": str(uuid.uuid4()),
+            "SESSION_PORT": "0",
+            "SESSION_APP_NAME": "listings",
+            "SESSION_REVISION": "listings:7",
+        }
+        if kinesis is not None:
+            env |= {
+                "FEED_URL": f"kinesis://{kinesis.stream}",
+                "AWS_ENDPOINT_URL": kinesis.url,
+                "AWS_ACCESS_KEY_ID": "local",
+                "AWS_SECRET_ACCESS_KEY": "local",
+            }
+        if callbacks is not None:
+            env |= {"CALLBACK_URL": callbacks.url, "SESSION_KEY": "the-key"}
+        return env
 
     def _read(self):
         for line in self.process.stderr:

@@ -124,7 +124,9 @@ def fold_task(
 def fold_callback(
     session: Session, callback: Callback, app: App, now: float, words: str = ""
 ) -> Session | Refused:
-    """Take in what the container says of itself. `words`: the reason or detail it gave."""
+    """Take in what the container says of itself. `words`: the reason or detail it gave, or
+    `reason: detail`.
+    """
     if session.state is State.ENDED:
         return Refused("the session has ended")
     match callback:
@@ -138,9 +140,10 @@ def fold_callback(
         case Callback.DISCONNECTED:
             return _leaving(session, Reason.DISCONNECTED, "the client disconnected", now)
         case Callback.STOPPING:
-            known = words in set(Bye)
-            reason = _REASON_OF_BYE[Bye(words)] if known else Reason.STOPPED
-            return _leaving(session, reason, f"the container is stopping: {words}", now)
+            bye, _, detail = words.partition(": ")
+            reason = _REASON_OF_BYE[Bye(bye)] if bye in set(Bye) else Reason.STOPPED
+            leaving = _leaving(session, reason, f"the container is stopping: {words}", now)
+            return _with(leaving, detail=detail) if detail else leaving
         case Callback.FAILED:
             return _with(session, detail=words or "the container failed")
 

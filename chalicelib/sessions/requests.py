@@ -66,16 +66,18 @@ def parse_session_id(text: str) -> str:
 
 
 def parse_callback(body: Any) -> tuple[Callback, str]:
-    """Read a container's callback: its type and the words with it. Raises BadRequestError."""
+    """Read a container's callback: its type, and the reason or detail with it; `reason: detail`
+    where it has both. Raises BadRequestError.
+    """
     if not isinstance(body, dict):
         raise BadRequestError('the body must be a JSON object like {"type": "ready"}')
     kind = body.get("type")
     if not isinstance(kind, str) or kind not in set(Callback):
         raise BadRequestError(f"type must be one of {', '.join(Callback)}")
-    words = body.get("reason", body.get("detail", ""))
-    if not isinstance(words, str):
+    parts = [body[name] for name in ("reason", "detail") if body.get(name, "") != ""]
+    if not all(isinstance(part, str) for part in parts):
         raise BadRequestError("reason and detail must be strings")
-    return Callback(kind), readable(words, _MAX_WORDS)
+    return Callback(kind), readable(": ".join(parts), _MAX_WORDS)
 
 
 def _wait(text: str | None, default: float, maximum: float) -> float:

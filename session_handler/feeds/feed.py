@@ -13,8 +13,9 @@ PATIENCE_SECONDS = 1.0
 """How long a new client's hello waits for the source to say what "now" is."""
 
 Deliver = Callable[[Iterator[Record], Callable[[Record], str]], Awaitable[None]]
-"""Given a page of records and what turns a record into the cursor just after it. It may take its
-time: nothing is read meanwhile that would have to be kept.
+"""Given a page of records and what turns a record into the cursor just after it, to be called with
+records in their order, and with any of those that were taken from the page. It may take its time:
+nothing is read meanwhile that would have to be kept.
 """
 
 TellGap = Callable[[tuple[str, ...]], Awaitable[None]]
@@ -44,12 +45,6 @@ class Feed(Protocol):
         """Just after all that was delivered."""
         ...
 
-    def lag_seconds(self, now: float) -> float:
-        """How far the client is behind the stream, as far as reading goes; 0 before it came.
-        `now` is the event loop's.
-        """
-        ...
-
     def health(self, now: float) -> dict[str, Any]:
         """What `/healthz` tells of the feed."""
         ...
@@ -62,10 +57,6 @@ class Feed(Protocol):
 
     async def start(self, cursor: Cursor | None) -> Start:
         """Set the place to read from: after `cursor`, or now. Raises FeedError."""
-        ...
-
-    async def resume(self) -> Start:
-        """Set the place to read from to where reading stopped. Raises FeedError."""
         ...
 
     async def run(self, deliver: Deliver, tell_gap: TellGap) -> None:

@@ -118,10 +118,6 @@ class KinesisFeed:
             self._lineage.begin_children()
         return Start(self._cursor_or_fail(), gone)
 
-    async def resume(self) -> Start:
-        """Set the place to read from to where reading stopped. Raises FeedError."""
-        return await self.start(Cursor.parse(self._lineage.cursor))
-
     async def run(self, deliver: Deliver, tell_gap: TellGap) -> None:
         """Read all shards until cancelled. Raises a group of FeedErrors, and of what `deliver`
         and `tell_gap` raise.

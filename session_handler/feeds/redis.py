@@ -8,6 +8,7 @@ filled it again.
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -112,9 +113,6 @@ class RedisFeed:
             except (TimeoutError, RedisError) as exc:
                 log.warning("the end of the feed %s: %s", self._stream, exc or "no answer yet")
             self._progress = Progress.from_now(int(self._now() * 1000), snapshot)
-        return await self.resume()
-
-    async def resume(self) -> Start:
         self._progress.forget_ahead()
         self._read_at = asyncio.get_running_loop().time()
         self._behind_seconds = 0.0
@@ -232,20 +230,25 @@ class RedisFeed:
         await self._deliver_all(wanted, deliver)
 
     async def _deliver_all(self, items: list[Item], deliver: Deliver) -> None:
-        pending: dict[str, Item] = {}
+        pending: deque[tuple[Record, Item]] = deque()
 
         def records() -> Iterator[Record]:
             for item in items:
-                entry = item[1]
-                pending.pop(entry.shard_id, None)  # the newest entry goes last
-                pending[entry.shard_id] = item
-                yield decode_record(entry)
+                record = decode_record(item[1])
+                pending.append((record, item))
+                yield record
 
-        def passed(_: Record) -> str:
-            """All up to this record, the last one taken from `records`, was delivered."""
-            for entry_id, entry in pending.values():
+        def passed(last: Record) -> str:
+            """All up to this record was delivered."""
+            newest: dict[str, Item] = {}
+            while pending:
+                record, item = pending.popleft()
+                newest.pop(item[1].shard_id, None)  # the newest entry goes last
+                newest[item[1].shard_id] = item
+                if record is last:
+                    break
+            for entry_id, entry in newest.values():
                 self._progress.delivered(entry_id, entry)
-            pending.clear()
             return self._progress.cursor
 
         if items:

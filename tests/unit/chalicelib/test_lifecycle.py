@@ -189,6 +189,16 @@ def test_a_reason_known_before_the_end_explains_the_exit_code():
     assert reason_after(leaving, exit_code=137) is Reason.DISCONNECTED
 
 
+def test_why_the_feed_failed_is_in_the_record():
+    active = until(*START, connected)
+    words = "feed_failed: stream updates: ResourceNotFoundException"
+    leaving = lifecycle.fold_callback(active, Callback.STOPPING, APP, 1009.0, words)
+    assert isinstance(leaving, Session)
+    gone = task(9, last_status="STOPPED", exit_code=1)
+    ended = lifecycle.fold_task(leaving, gone, None, APP, 1010.0)
+    assert (ended.reason, ended.detail) == (Reason.UNHEALTHY, words.partition(": ")[2])
+
+
 def test_the_containers_own_words_survive_to_the_end():
     session = lifecycle.fold_callback(
         until(launched), Callback.FAILED, APP, 1002.0, "stream x does not exist"

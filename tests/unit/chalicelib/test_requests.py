@@ -82,6 +82,8 @@ def test_callbacks_are_read():
         "expired",
     )
     assert len(parse_callback({"type": "failed", "detail": "x" * 9999})[1]) == 500
+    body = {"type": "stopping", "reason": "feed_failed", "detail": "the stream is gone"}
+    assert parse_callback(body)[1] == "feed_failed: the stream is gone"
 
 
 @pytest.mark.parametrize("body", [None, [], "ready", {}, {"type": 1}, {"type": "explode"}])

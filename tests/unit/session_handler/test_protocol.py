@@ -7,6 +7,7 @@ from chalicelib.contract import Bye, Callback
 from session_handler.cursor import Cursor, Horizon
 from session_handler.messages import BadMessageError
 from session_handler.protocol import (
+    HANDOVER_SECONDS,
     Exit,
     Goodbye,
     Limits,
@@ -150,6 +151,24 @@ def test_a_client_that_breaks_the_contract_gets_no_grace():
     assert actions[-1] == Exit(0)
 
 
+def test_a_replaced_client_leaves_its_place_to_another_whatever_the_grace():
+    s = session(grace=0.0)
+    s.ready(0)
+    s.client_arrived(None)
+    assert s.client_replaced(10) == [Pause()]
+    assert s.takes_clients
+    assert s.client_arrived(CURSOR) == [Stream(CURSOR, resumes=True)]
+
+
+def test_without_the_other_one_the_session_ends_all_the_same():
+    s = session(grace=0.0)
+    s.ready(0)
+    s.client_arrived(None)
+    s.client_replaced(10)
+    assert s.next_deadline == 10 + HANDOVER_SECONDS
+    assert Exit(0) in s.deadline_reached(10 + HANDOVER_SECONDS)
+
+
 class Life(RuleBasedStateMachine):
     """Any events in any order: one exit, after which nothing happens, and callbacks in order."""
 
@@ -201,6 +220,11 @@ class Life(RuleBasedStateMachine):
     def client_leaves(self):
         self.client_is_there = False
         self.note(self.session.client_left(self.now))
+
+    @rule()
+    def client_is_replaced(self):
+        self.client_is_there = False
+        self.note(self.session.client_replaced(self.now))
 
     @rule()
     def client_misbehaves(self):

@@ -1,0 +1,163 @@
+"""Watches one client's connection: whether it takes what it is sent, and whether it answers."""
+
+import asyncio
+import logging
+from contextlib import suppress
+
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
+
+from session_handler.outflow import Outflow, measure
+from session_handler.slowness import Slowness
+
+INTERVAL_SECONDS = 1.0
+
+PROBE_SECONDS = 3.0
+"""How long a client may take to answer when another one wants its place."""
+
+log = logging.getLogger(__name__)
+
+
+class SlowClientError(Exception):
+    """The client is too slow to go on with; the message says how."""
+
+
+class SilentClientError(Exception):
+    """The client does not answer."""
+
+
+class ClientWatch:
+    """One connection, from its handshake to its end. `ping_interval_seconds` of 0 never pings."""
+
+    def __init__(
+        self,
+        websocket: ServerConnection,
+        *,
+        ping_interval_seconds: float,
+        ping_timeout_seconds: float,
+    ) -> None:
+        self._websocket = websocket
+        self._interval = ping_interval_seconds
+        self._timeout = ping_timeout_seconds
+        self._now = asyncio.get_running_loop().time
+        self._slowness = Slowness(self._now())
+        self._pinged_at = self._now()
+        self._ping_taken_at: float | None = None
+        self._pong: asyncio.Task[None] | None = None
+        self._probe: asyncio.Task[bool] | None = None
+
+    @property
+    def bytes_per_second(self) -> float | None:
+        """The speed of a client that is being waited for; None for one that keeps up."""
+        return self._slowness.bytes_per_second
+
+    async def run(self) -> None:
+        """Raises SlowClientError or SilentClientError when it is time to give the client up."""
+        while True:
+            await asyncio.sleep(INTERVAL_SECONDS)
+            now = self._now()
+            outflow = self._observe(now)
+            # Behind a full buffer stands a message of the feed: the client is slow, or away.
+            if self._websocket.paused:
+                if self._slowness.is_stalled(now):
+                    raise SlowClientError("takes nothing")
+            elif self._interval:
+                self._keep_alive(now, outflow)
+
+    def _keep_alive(self, now: float, outflow: Outflow) -> None:
+        if self._timeout and self._slowness.idle_seconds(now) >= self._timeout:
+            raise SilentClientError
+        if self._pong is None or self._pong.done():
+            # Behind unread bytes a ping tells nothing that these do not.
+            if outflow.waiting == 0 and now - self._pinged_at >= self._interval:
+                self._pinged_at, self._ping_taken_at = now, None
+                self._pong = asyncio.create_task(self._ping())
+            return
+        if self._ping_taken_at is None:
+            if outflow.waiting == 0:
+                self._ping_taken_at = now
+            return
+        patience = self._timeout + self._slowness.allowance_seconds
+        if self._timeout and now - self._ping_taken_at >= patience:
+            raise SilentClientError
+
+    async def answers(self) -> bool:
+        """Whether the client is there: asks it at once, for all who want to know."""
+        if self._probe is None or self._probe.done():
+            self._probe = asyncio.create_task(self._ask())
+        return await asyncio.shield(self._probe)
+
+    def is_reading(self) -> bool:
+        """Whether the client has yet to take bytes, and took some just now."""
+        now = self._now()
+        outflow = self._observe(now)
+        return outflow.waiting > 0 and self._slowness.idle_seconds(now) < 2 * INTERVAL_SECONDS
+
+    def stop(self) -> None:
+        """The connection is closed."""
+        if self._pong is not None:
+            self._pong.cancel()
+
+    def _observe(self, now: float) -> Outflow:
+        outflow = measure(self._websocket.transport)
+        self._slowness.observe(now, outflow)
+        return outflow
+
+    async def _ping(self) -> None:
+        with suppress(ConnectionClosed):
+            await (await self._websocket.ping())
+            self._slowness.caught_up()
+
+    async def _ask(self) -> bool:
+        pong = asyncio.create_task(self._ping())
+        done, _ = await asyncio.wait({pong}, timeout=PROBE_SECONDS)
+        if done:
+            return self._websocket.close_code is None
+        pong.cancel()
+        if self._observe(self._now()).waiting and self.bytes_per_second is not None:
+            # The ping stands behind what the client has not read: does it read?
+            return self._slowness.idle_seconds(self._now()) < PROBE_SECONDS
+        return self._slowness.allowance_seconds > PROBE_SECONDS
+
+
+async def close(
+    websocket: ServerConnection,
+    watch: ClientWatch,
+    code: int,
+    reason: str,
+    *,
+    bye: str | None = None,
+    patience_seconds: float,
+    waits_for_reader: bool = False,
+    ends_at: float | None = None,
+) -> None:
+    """Say `bye` behind all that was sent, and close: within `patience_seconds`, or, with
+    `waits_for_reader`, within that time of the last byte the client took, but before `ends_at`.
+    """
+    loop = asyncio.get_running_loop()
+    websocket.close_timeout = None  # this function sees to it
+    # Sending waits until a slow client has room; closing must not wait for that.
+    tasks = [loop.create_task(websocket.send(bye))] if bye else []
+    await asyncio.sleep(0)
+    closing = loop.create_task(websocket.close(code, reason))
+    progress_at = loop.time()
+    while True:
+        wait = min(INTERVAL_SECONDS, patience_seconds)
+        done, _ = await asyncio.wait({closing}, timeout=wait)
+        now = loop.time()
+        if waits_for_reader and watch.is_reading():
+            progress_at = now
+        is_late = ends_at is not None and now >= ends_at
+        if done or is_late or now - progress_at >= patience_seconds:
+            break
+    websocket.transport.abort()
+    await asyncio.gather(closing, *tasks, return_exceptions=True)
+
+
+def close_at_once(websocket: ServerConnection) -> None:
+    """Close with 1001 whatever becomes of it: the client is believed to be gone."""
+    with suppress(Exception):
+        websocket.protocol.send_close(CloseCode.GOING_AWAY, "replaced")
+        websocket.send_data()
+    websocket.transport.abort()
