@@ -219,11 +219,16 @@ def test_a_session_deleted_while_its_container_starts_ends_at_once(cloud, looks)
     """A SIGTERM that is lost shows: after the stop timeout of 10 s a SIGKILL follows."""
     status, session = cloud.http("GET", "/session?wait=0")
     assert status == 202
-    wait_until(lambda: any(t["lastStatus"] == "RUNNING" for t in cloud.tasks()), every=0.001)
+    started_by = f"session/{session['id']}"
+
+    def statuses() -> list[str]:  # those of other tests may still be ending
+        return [t["lastStatus"] for t in cloud.tasks() if t["startedBy"] == started_by]
+
+    wait_until(lambda: statuses() == ["RUNNING"], every=0.001)
     for _ in range(looks):
         look(cloud, session["id"])
     cloud.http("DELETE", f"/sessions/{session['id']}")
-    wait_until(lambda: cloud.tasks() == [], 5, "the end of the task")
+    wait_until(lambda: statuses() == [], 5, "the end of the task")
     assert wait_for(cloud, session["id"], "ENDED")["reason"] == "stopped"
 
 
