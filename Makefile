@@ -11,7 +11,7 @@ MACHINES ?= tests/integration/test_jobs_machine.py tests/integration/test_lifecy
 	tests/integration/test_jobs_waiting.py tests/unit/session_handler/test_protocol.py \
 	tests/unit/chalicelib/test_relay.py
 
-.PHONY: help run test search check deploy diff destroy bench clean
+.PHONY: help run test search check emulators deploy diff destroy bench clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -45,6 +45,11 @@ search: $(VENV)/.can-dev ## Long random searches of all state machines; SEED=n r
 	@echo "search: SEED=$(SEED)"
 	$(BIN)/pytest --hypothesis-profile=search --hypothesis-seed=$(SEED) $(MACHINES)
 
+emulators: ## Install emulators of AWS by others, for the tests that compare with them (needs npm)
+	npm ci --prefix tests/emulators --no-audit --no-fund --loglevel=error
+	$(PYTHON) -m venv tests/emulators/.venv
+	tests/emulators/.venv/bin/python -m pip install --quiet --disable-pip-version-check -r tests/emulators/requirements.txt
+
 deploy: $(VENV)/.can-dev ## To AWS: STAGE=dev; ARGS="--dry-run" shows every command and runs none
 	$(BIN)/python -m infra.deploy deploy --stage $(STAGE) $(ARGS)
 
@@ -58,5 +63,5 @@ bench: $(VENV)/.can-dev ## Measure against bare processes and containers; see do
 	$(BIN)/python -m benchmarks
 
 clean: ## Remove what was set up and built here
-	rm -rf $(VENV) build usher.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .chalice/deployments
+	rm -rf $(VENV) tests/emulators/.venv tests/emulators/node_modules build usher.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .chalice/deployments
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from local.dynamodb.expressions import EXPRESSIONS, references_of
+from local.aws.dynamodb.expressions import EXPRESSIONS, references_of
 
 
 class BareNameError(BaseException):

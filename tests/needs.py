@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from local.feed.redis_server import find_program
+from tests import emulators
 
 
 class Need:
@@ -62,8 +63,22 @@ def docker_missing() -> str:
     return "" if answer.returncode == 0 else "no Docker Engine answers"
 
 
+def npm_missing(package: str) -> str:
+    if not shutil.which("node"):
+        return "no Node.js"
+    is_there = (emulators.FOLDER / "node_modules" / package).is_dir()
+    return "" if is_there else f"no {package}: run `make emulators`"
+
+
+def ministack_missing() -> str:
+    return "" if emulators.MINISTACK.is_file() else "no ministack: run `make emulators`"
+
+
 needs_docker = Need(docker_missing, pytest.mark.docker)
 needs_node = Need(lambda: "" if shutil.which("node") else "no Node.js", pytest.mark.node)
 needs_chromium = Need(lambda: "" if chromium_path() else "no Chromium", pytest.mark.browser)
 needs_redis = Need(lambda: "" if find_program() else "no redis-server or valkey-server")
 needs_nginx = Need(lambda: "" if nginx_path() else "no nginx")
+needs_dynalite = Need(lambda: npm_missing("dynalite"))
+needs_kinesalite = Need(lambda: npm_missing("kinesalite"))
+needs_ministack = Need(ministack_missing)

@@ -20,6 +20,9 @@ IN_PROJECTS = {"jobs"}
 COME_WITH = {"botocore": "boto3"}
 """Modules that are the other's lower half, released together with it."""
 
+OTHERS = {"peers", "node_modules", ".venv"}
+"""Folders whose code is not ours."""
+
 
 def test_every_package_that_is_imported_is_named():
     named = set()

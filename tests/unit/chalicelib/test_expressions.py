@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.dynamodb.expressions import Attr, Key, expressions
-from local.dynamodb.expressions import references_of
+from local.aws.dynamodb.expressions import references_of
 from tests.expressions import BareNameError, check_expressions, expressions_in
 
 names = st.sampled_from(["pool", "day", "state", "owner", "n", "lease_until", "timestamp"])

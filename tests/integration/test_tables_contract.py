@@ -1,0 +1,290 @@
+"""The tables' code on three DynamoDBs: the embedded one, and two that others wrote.
+
+The tables are those of infra/template.yaml. dynalite has no transactions and no TTL.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from chalicelib.config import load_config
+from chalicelib.jobs import lifecycle as job_lifecycle
+from chalicelib.jobs.model import Place, Priority, Reason
+from chalicelib.jobs.table import InvocationsTable, NoRoom, Search
+from chalicelib.jobs.turn import Turn
+from chalicelib.schedules.model import Schedule
+from chalicelib.schedules.table import SchedulesTable
+from chalicelib.sessions.items import request_key
+from chalicelib.sessions.limits import Limit, counters_of
+from chalicelib.sessions.model import Session, State
+from chalicelib.sessions.table import Answered, Full, Lost, SessionsTable
+from local.aws.provision import read_plan
+from tests.embedded_tables import EmbeddedTables
+from tests.emulators import client, serve_ministack, serve_npm
+from tests.expressions import ExpressionWatch
+from tests.integration.conftest import wait_until
+from tests.needs import needs_dynalite, needs_ministack
+from tests.unit.chalicelib.jobs.examples import claimed, waiting
+from tests.unit.chalicelib.test_lifecycle import START, asked_to_stop, launched
+from tests.unit.chalicelib.test_lifecycle import queued as queued_session
+
+CONFIG = load_config({"STAGE": "test"})
+TEMPLATE = Path(__file__).parents[2] / "infra" / "template.yaml"
+PLAN = [
+    call
+    for call in read_plan(TEMPLATE, {"Stage": "test"}, "us-east-1", "test")
+    if call.service == "dynamodb"
+]
+EMBEDDED = "embedded"
+MINISTACK = needs_ministack.parameter("ministack")
+
+
+@pytest.fixture(scope="module")
+def server(request):
+    """A client of the server, and the calls that build the tables there."""
+    if request.param == EMBEDDED:
+        tables = EmbeddedTables()
+        tables.reset()
+        yield tables.client(), PLAN
+    elif request.param == "dynalite":
+        without_ttl = [call for call in PLAN if call.operation == "create_table"]
+        with serve_npm("dynalite") as url:
+            yield client("dynamodb", url), without_ttl
+    else:
+        with serve_ministack("dynamodb") as url:
+            yield client("dynamodb", url), PLAN
+
+
+@pytest.fixture
+def dynamodb(server):
+    """Empty tables, behind a client whose expressions are checked."""
+    dynamodb, plan = server
+    for name in dynamodb.list_tables()["TableNames"]:
+        dynamodb.delete_table(TableName=name)
+        wait_until(lambda name=name: name not in dynamodb.list_tables()["TableNames"])
+    for call in plan:
+        getattr(dynamodb, call.operation)(**call.arguments)
+    for name in dynamodb.list_tables()["TableNames"]:
+        wait_until(lambda name=name: is_active(dynamodb.describe_table(TableName=name)["Table"]))
+    watch = ExpressionWatch()
+    watch.attach(dynamodb)
+    yield dynamodb
+    assert watch.seen
+
+
+def is_active(table):
+    indexes = table.get("GlobalSecondaryIndexes", ())
+    states = {table["TableStatus"], *(index["IndexStatus"] for index in indexes)}
+    return states == {"ACTIVE"}
+
+
+any_server = pytest.mark.parametrize(
+    "server", [EMBEDDED, needs_dynalite.parameter("dynalite"), MINISTACK], indirect=True
+)
+with_transactions = pytest.mark.parametrize("server", [EMBEDDED, MINISTACK], indirect=True)
+
+
+@pytest.fixture
+def sessions(dynamodb):
+    return SessionsTable(dynamodb, CONFIG.sessions_table)
+
+
+@pytest.fixture
+def jobs(dynamodb):
+    return InvocationsTable(dynamodb, CONFIG.jobs_table)
+
+
+@pytest.fixture
+def schedules(dynamodb):
+    return SchedulesTable(dynamodb, CONFIG.jobs_table)
+
+
+def soon(seen, expected):
+    """An index shows it in the end."""
+    wait_until(lambda: seen() == expected, what=f"{expected}")
+
+
+def warm(number):
+    session = replace(queued_session(owner=None), id=f"{number:08x}-0000-4000-8000-000000000000")
+    for fold in START:
+        session = fold(session, 1001.0)
+    return replace(session, created_at=1000.0 + number)
+
+
+# Sessions.
+
+
+@any_server
+def test_a_session_is_put_once_and_a_write_expects_what_it_read(sessions):
+    assert sessions.enter(queued_session()) == queued_session()
+    assert sessions.enter(queued_session()) is Lost.SESSION
+    quicker = sessions.replace(queued_session(), launched(queued_session(), 1001.0))
+    assert sessions.replace(queued_session(), asked_to_stop(queued_session(), 1001.0)) is None
+    assert sessions.get(queued_session().id) == quicker
+    assert sessions.get("another") is None
+
+
+@any_server
+def test_a_pool_is_read_ready_ones_first(sessions):
+    starting = replace(queued_session(owner=None), created_at=1.0, app="chat")
+    for session in (warm(2), starting, warm(1)):
+        sessions.enter(session)
+    expected = [warm(1).id, warm(2).id, starting.id]
+    soon(lambda: [session.id for session in sessions.look("chat")[1]], expected)
+    sessions.change_app("chat", lambda state: replace(state, proven="arn:1"))
+    soon(lambda: [sessions.look("chat")[0].proven], ["arn:1"])
+    assert [session.id for session in sessions.look_through("chat")[1]] == expected
+    assert sorted(session.id for session in sessions.live()) == sorted(expected)
+
+
+@any_server
+def test_counters_stop_at_their_maximum(sessions):
+    assert [sessions.items.count("rate#1", 2, 9) for _ in range(3)] == [True, True, False]
+    assert sessions.items.counted("rate#1") == 2
+    assert sessions.items.count("free", None, 9)
+    assert sessions.items.counted("nothing") == 0
+
+
+@any_server
+def test_many_items_are_read_at_once(sessions):
+    numbers = range(230)
+    for number in numbers:
+        sessions.enter(warm(number))
+    wanted = [warm(number).id for number in numbers]
+    assert sorted(sessions.items.get_all([*wanted, "another"])) == sorted(wanted)
+
+
+@with_transactions
+def test_a_request_is_answered_once(sessions):
+    key = request_key("somebody", "abc")
+    first = queued_session()
+    second = replace(first, id="11111111-2222-4333-8444-555555555555")
+    assert sessions.enter(first, answers=Answered(key)) == first
+    assert sessions.enter(second, answers=Answered(key)) is Lost.REQUEST
+    assert (sessions.answered(key), sessions.get(second.id)) == (first.id, None)
+    assert sessions.enter(second, answers=Answered(key, replaces=first.id)) == second
+    assert sessions.answered(key) == second.id
+
+
+@with_transactions
+def test_a_claim_raises_counters_and_an_end_lowers_them(sessions):
+    (counter,) = counters_of(Limit("total", 1, 9))
+    sessions.enter(warm(1))
+    sessions.enter(warm(2))
+    mine = replace(warm(1), owner="me", counters=(counter.key,))
+    won = sessions.enter(mine, before=warm(1), counters=[counter])
+    assert isinstance(won, Session)
+    assert sessions.enter(mine, before=warm(1)) is Lost.SESSION
+    yours = replace(warm(2), owner="you", counters=(counter.key,))
+    assert sessions.enter(yours, before=warm(2), counters=[counter]) == Full((counter,))
+    assert sessions.items.counted(counter.key) == 1
+    ended = sessions.replace(won, replace(won, state=State.ENDED, ended_at=1002.0))
+    assert ended is not None
+    assert sessions.items.counted(counter.key) == 0
+    assert isinstance(sessions.enter(yours, before=warm(2), counters=[counter]), Session)
+    soon(lambda: sessions.look("chat")[1], [])
+
+
+# Jobs.
+
+
+def everything(limit, after=None, between=(0.0, 9_999_999.0)):
+    return Search(between=between, limit=limit, after=after, wanted=lambda _: True)
+
+
+def pages_of(read, limit):
+    after, found = None, []
+    for _ in range(20):
+        page = read(everything(limit, after))
+        found += [invocation.id for invocation in page.invocations]
+        after = page.after
+        if after is None:
+            break
+    return found
+
+
+@any_server
+def test_an_invocation_is_put_once_and_found_by_all_its_indexes(jobs):
+    invocations = [waiting(number) for number in range(7)]
+    for invocation in invocations:
+        assert jobs.put_if_absent(invocation) == invocation
+    assert jobs.put_if_absent(invocations[0]) is None
+    oldest_first = [invocation.id for invocation in invocations]
+    soon(lambda: [i.id for i in jobs.waiting(Priority.NORMAL)], oldest_first)
+    assert jobs.count_waiting(Priority.NORMAL) == 7
+    assert jobs.count_waiting(Priority.NORMAL, before=invocations[2].created_at) == 3
+    assert sorted(i.id for i in jobs.live()) == oldest_first
+    newest_first = oldest_first[::-1]
+    for limit in (2, 3, 7, 50):
+        soon(lambda limit=limit: pages_of(lambda s: jobs.of_job("report", s), limit), newest_first)
+        soon(lambda limit=limit: pages_of(jobs.of_all, limit), newest_first)
+
+
+@any_server
+def test_a_listing_goes_on_after_a_place(jobs):
+    for number in range(4):
+        jobs.put_if_absent(waiting(number))
+    last = Place(waiting(2).created_at, waiting(2).id)
+    soon(
+        lambda: [i.id for i in jobs.of_job("report", everything(9, last)).invocations],
+        [waiting(1).id, waiting(0).id],
+    )
+
+
+@with_transactions
+def test_places_are_taken_and_returned(jobs):
+    first, second = waiting(1), waiting(2)
+    jobs.put_if_absent(first)
+    jobs.put_if_absent(second)
+    won = jobs.claim(first, claimed(first), 1, 1_000.0)
+    assert won.version == first.version + 1
+    assert jobs.claim(first, claimed(first), 5, 1_000.0) is None
+    assert isinstance(jobs.claim(second, claimed(second), 1, 1_000.0), NoRoom)
+    assert jobs.running() == 1
+    ended = job_lifecycle.finish(won, Reason.KILLED, "asked", 1_001.0)
+    assert jobs.replace(won, replace(ended, holds=())) is not None
+    assert jobs.running() == 0
+
+
+@any_server
+def test_the_start_permit_is_held_by_one(dynamodb):
+    now = [1_000.0]
+    one, other = (Turn(dynamodb, CONFIG.jobs_table, lambda: now[0]) for _ in range(2))
+    holder = one.take()
+    assert holder is not None
+    assert other.take() is None
+    assert one.give_back(holder) is False
+    assert one.give_back(holder) is True
+    again = other.take()
+    now[0] += 60
+    assert one.take() is not None
+    other.let_go(again)
+
+
+@any_server
+def test_what_is_remembered_of_revisions(jobs):
+    jobs.change_revisions("report", lambda state: replace(state, proven="arn:1"))
+    assert jobs.revisions_of("report").proven == "arn:1"
+
+
+# Schedules.
+
+
+@any_server
+def test_schedules_are_listed_by_id_page_by_page(schedules):
+    made = [
+        Schedule(f"s{n:03}", "report", "ann", "rate(1 hour)", "UTC", 1.0, 1.0, 1.0)
+        for n in range(5)
+    ]
+    for schedule in made:
+        assert schedules.put_if_absent(schedule)
+    assert not schedules.put_if_absent(made[0])
+    soon(lambda: list(schedules.all()), made)
+    page = schedules.page(2, "s001")
+    assert ([s.id for s in page.schedules], page.after) == (["s002", "s003"], "s003")
+    changed = schedules.replace(made[0], replace(made[0], paused=True))
+    assert schedules.get("s000") == changed
+    assert schedules.replace(made[0], made[0]) is None
+    schedules.delete("s000")
+    soon(lambda: list(schedules.all()), made[1:])
