@@ -97,7 +97,7 @@ class Config:
     @property
     def cluster(self) -> str:
         """Name of the ECS cluster."""
-        return f"usher-{self.stage}"
+        return cluster_name(self.stage)
 
     @property
     def sessions_table(self) -> str:
@@ -123,6 +123,11 @@ class Config:
     def stream(self) -> str:
         """Name of the Kinesis stream of updates."""
         return updates_stream(self.stage)
+
+
+def cluster_name(stage: str) -> str:
+    """Name of the ECS cluster; Chalice needs it while app.py is being imported."""
+    return f"usher-{stage}"
 
 
 def launches_queue(stage: str) -> str:

@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from chalice.app import (
@@ -168,11 +168,32 @@ def caller_of(request: Any, config: Config) -> Caller:
 
 
 def own_url(request: Any) -> str:
-    """The API's URL as API Gateway says it, for containers to call back."""
+    """The API's base URL as the caller reached it, for containers to call back."""
     context = request.context
     if "domainName" not in context:  # chalice local
         return f"http://{request.headers['host']}"
-    return f"https://{context['domainName']}/{context['stage']}"
+    return f"https://{context['domainName']}{base_path(context)}"
+
+
+def own_path(request: Any, path: str) -> str:
+    """`path` of this API as a link for the caller: after the stage, or a domain's base path."""
+    return f"{base_path(request.context)}{path}"
+
+
+def base_path(context: Mapping[str, Any]) -> str:
+    """What stands before the API's own paths, such as `/api` or `/v1`; often nothing. Pure.
+
+    `path` of API Gateway's request context is the path as the caller sent it: it begins with the
+    stage, or with the base path that a custom domain is mapped by. `resourcePath` is the route,
+    with as many segments as its part of `path` has.
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-mapping-template-reference.html
+    """
+    route, sent = (_segments(context.get(name, "")) for name in ("resourcePath", "path"))
+    return "".join(f"/{segment}" for segment in sent[: len(sent) - len(route)])
+
+
+def _segments(path: str) -> list[str]:
+    return [segment for segment in path.split("/") if segment]
 
 
 def _snake(name: str) -> str:

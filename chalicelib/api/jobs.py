@@ -12,6 +12,7 @@ from chalicelib.api.http import (
     bearer,
     caller_of,
     json_body,
+    own_path,
     own_url,
 )
 from chalicelib.callers import Caller
@@ -273,7 +274,7 @@ def _found(invocation_id: str) -> Invocation:
 
 def _created(invocation: Invocation) -> Response:
     """A new one. Why it waits is not looked up: it has hardly begun to."""
-    headers = {"Location": f"/invocations/{invocation.id}"}
+    headers = {"Location": own_path(routes.current_request, f"/invocations/{invocation.id}")}
     return answer(show_invocation(invocation, None), 201, headers)
 
 

@@ -4,7 +4,15 @@ from typing import TYPE_CHECKING
 
 from chalice.app import Blueprint, Response, SQSEvent
 
-from chalicelib.api.http import ESCAPED, answer, answering, authorizer_for, caller_of, json_body
+from chalicelib.api.http import (
+    ESCAPED,
+    answer,
+    answering,
+    authorizer_for,
+    caller_of,
+    json_body,
+    own_path,
+)
 from chalicelib.api.jobs import base_url, require_operator
 from chalicelib.callers import Caller
 from chalicelib.config import authorization, schedules_queue, stage
@@ -98,7 +106,8 @@ def run_schedule(schedule_id: str) -> Response:
     caller, key = _operator(), parse_idempotency_key(routes.current_request.headers)
     run, is_new = _schedules().run_now(parse_schedule_id(schedule_id), caller, key)
     waiting = services().jobs.invocations.why_it_waits(run)
-    headers = {"Location": f"/invocations/{run.id}"} if is_new else {}
+    location = own_path(routes.current_request, f"/invocations/{run.id}")
+    headers = {"Location": location} if is_new else {}
     return answer(show_invocation(run, waiting), 201 if is_new else 200, headers)
 
 

@@ -14,6 +14,7 @@ from chalicelib.api.http import (
     bearer,
     caller_of,
     json_body,
+    own_path,
     own_url,
 )
 from chalicelib.callers import Caller
@@ -109,7 +110,7 @@ def _render(session: Session) -> Response:
     headers = {}
     if status == 202:
         headers = {
-            "Location": f"/sessions/{session.id}",
+            "Location": own_path(routes.current_request, f"/sessions/{session.id}"),
             "Retry-After": str(retry_after(session)),
         }
     return answer(body_of(session, services().config.session_url_template), status, headers)

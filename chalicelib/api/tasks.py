@@ -4,16 +4,20 @@ from typing import Any
 
 from chalice.app import Blueprint, CloudWatchEvent, Rate
 
+from chalicelib.config import cluster_name, stage
 from chalicelib.ecs.hosts import is_leaving
-from chalicelib.ecs.task_changes import parse_task
+from chalicelib.ecs.task_changes import is_in_cluster, parse_task
 from chalicelib.wiring import services
 
 routes = Blueprint(__name__)
 
+OWN_CLUSTER: list[dict[str, str]] = [{"suffix": f":cluster/{cluster_name(stage())}"}]
+"""A rule gets the events of every cluster of its account and region: others are filtered out."""
+
 TASK_CHANGES: dict[str, Any] = {
     "source": ["aws.ecs"],
     "detail-type": ["ECS Task State Change"],
-    "detail": {"lastStatus": ["RUNNING", "STOPPED"]},
+    "detail": {"clusterArn": OWN_CLUSTER, "lastStatus": ["RUNNING", "STOPPED"]},
 }
 """Only what can change a session: the steps between are nobody's news."""
 
@@ -21,25 +25,34 @@ TASK_CHANGES: dict[str, Any] = {
 HOST_CHANGES: dict[str, Any] = {
     "source": ["aws.ecs"],
     "detail-type": ["ECS Container Instance State Change"],
-    "detail": {"$or": [{"status": [{"anything-but": "ACTIVE"}]}, {"agentConnected": [False]}]},
+    "detail": {
+        "clusterArn": OWN_CLUSTER,
+        "$or": [{"status": [{"anything-but": "ACTIVE"}]}, {"agentConnected": [False]}],
+    },
 }
 """Hosts that leave. Each start and end of a task changes its host too, and is nobody's news."""
 
 
 @routes.on_cw_event(HOST_CHANGES, name="host_changed")
 def host_changed(event: CloudWatchEvent) -> None:
-    """A host joined, drains, lost its agent, or is gone."""
-    if is_leaving(event.detail):
+    """A host of this stage drains, lost its agent, or is gone."""
+    if _is_own(event) and is_leaving(event.detail):
         services().sessions.on_host_leaving(event.detail["containerInstanceArn"])
 
 
 @routes.on_cw_event(TASK_CHANGES, name="task_changed")
 def task_changed(event: CloudWatchEvent) -> None:
-    """A task runs, became healthy, or stopped."""
-    services().on_task_change(parse_task(event.detail))
+    """A task of this stage runs, became healthy, or stopped."""
+    if _is_own(event):
+        services().on_task_change(parse_task(event.detail))
 
 
 @routes.schedule(Rate(1, unit=Rate.MINUTES), name="sweep")
 def sweep(_event: Any) -> dict[str, int]:
     """Compare all records with all tasks, and repair."""
     return services().sweep.run()
+
+
+def _is_own(event: CloudWatchEvent) -> bool:
+    """Whether the event is about this stage's cluster, whatever the rule let through."""
+    return is_in_cluster(event.detail, services().config.cluster)

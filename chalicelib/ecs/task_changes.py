@@ -77,6 +77,14 @@ class TaskChange:
         return told if self.exit_code is None else f"{told} (exit code {self.exit_code})"
 
 
+def is_in_cluster(detail: Mapping[str, Any], cluster: str) -> bool:
+    """Whether the `detail` of an event of ECS is about the cluster of this name.
+
+    Events of tasks and of container instances carry `clusterArn`; one without it is not ours.
+    """
+    return str(detail.get("clusterArn", "")).endswith(f":cluster/{cluster}")
+
+
 def parse_task(task: Mapping[str, Any]) -> TaskChange:
     """Read `detail` of a Task State Change event, or one task of DescribeTasks."""
     of_container: Mapping[str, Any] = next(

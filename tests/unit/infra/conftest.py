@@ -5,8 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import boto3
 import pytest
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
 
+from infra.deploy.finish import finish
 from local.aws.template import load_template
 
 ROOT = Path(__file__).parents[3]
@@ -39,3 +43,12 @@ def merged(tmp_path_factory):
 @pytest.fixture(scope="session")
 def templates(merged):
     return {feed: load_template(path.read_text("utf-8")) for feed, path in merged.items()}
+
+
+@pytest.fixture(scope="session")
+def translated(templates):
+    """The template of a direct feed after SAM's transform, which AWS publishes as a library."""
+    finished = finish(templates["kinesis"], code="s3://bucket/code", architecture="x86_64")
+    values = {name: str(p.get("Default", "x")) for name, p in finished["Parameters"].items()}
+    session = boto3.session.Session(region_name="eu-west-1")
+    return Translator({}, Parser(), None, session).translate(finished, values)

@@ -43,9 +43,12 @@ def test_every_function_that_starts_sessions_ahead_knows_where_containers_call_b
     functions = of_type(templates["kinesis"], FUNCTION)
     stage = CHALICE["stages"]["dev"]["api_gateway_stage"]
     for name in ("LaunchQueued", "Sweep", "TaskChanged", "HostChanged"):
-        url = functions[name]["Environment"]["Variables"]["CALLBACK_BASE_URL"]["Fn::Sub"]
-        assert url.startswith("https://${RestAPI}.")
-        assert url.endswith(f"/{stage}")
+        by_parameter, given, own = functions[name]["Environment"]["Variables"]["CALLBACK_BASE_URL"][
+            "Fn::If"
+        ]
+        assert (by_parameter, given) == ("HasApiUrl", {"Ref": "ApiUrl"})
+        assert own["Fn::Sub"].startswith("https://${RestAPI}.")
+        assert own["Fn::Sub"].endswith(f"/{stage}")
     # The API's own function is part of RestAPI: naming it there would close a circle.
     assert "RestAPI" not in json.dumps(functions["APIHandler"])
 
@@ -136,3 +139,25 @@ def test_alarms_look_at_metrics_that_exist(templates):
             if isinstance(query.get("Expression"), dict):
                 name = query["Expression"]["Fn::Sub"].split("(")[1].split(")")[0]
                 assert f"`{name}`" in documented
+
+
+def test_sam_adds_no_stage_and_every_stage_is_limited_and_logged(translated):
+    deployments = of_type(translated, "AWS::ApiGateway::Deployment")
+    assert deployments
+    assert not [d for d in deployments.values() if "StageName" in d]
+    (stage,) = of_type(translated, "AWS::ApiGateway::Stage").values()
+    (settings,) = stage["MethodSettings"]
+    assert (settings["HttpMethod"], settings["ResourcePath"]) == ("*", "/*")
+    assert {"ThrottlingRateLimit", "ThrottlingBurstLimit"} <= set(settings)
+    assert stage["AccessLogSetting"]["DestinationArn"]
+
+
+def test_rules_let_only_events_of_this_stages_cluster_through(translated):
+    patterns = [
+        rule["EventPattern"]
+        for rule in of_type(translated, "AWS::Events::Rule").values()
+        if "EventPattern" in rule
+    ]
+    assert len(patterns) == 2
+    for pattern in patterns:
+        assert pattern["detail"]["clusterArn"] == [{"suffix": ":cluster/usher-dev"}]

@@ -89,7 +89,8 @@ def test_what_is_ruled_out_at_once_would_not_have_matched(pattern, event):
 )
 def test_only_hosts_that_leave_are_news(detail, wanted):
     event = {"source": "aws.ecs", "detail-type": "ECS Container Instance State Change"}
-    assert rule_for("f", HOST_CHANGES).matches(event | {"detail": detail}) is wanted
+    own = {"clusterArn": "arn:aws:ecs:us-east-1:123456789012:cluster/usher-local"}
+    assert rule_for("f", HOST_CHANGES).matches(event | {"detail": detail | own}) is wanted
     assert is_leaving(detail) is wanted
 
 
