@@ -11,7 +11,7 @@ FILES = [
     ROOT / "session_handler" / "requirements.txt",
     ROOT / "usher" / "requirements.txt",
 ]
-MODULES = {"pyyaml": "yaml", "google-re2": "re2"}
+MODULES = {"pyyaml": "yaml", "google-re2": "re2", "aws-sam-translator": "samtranslator"}
 """Packages whose module has another name."""
 
 IN_PROJECTS = {"jobs"}
