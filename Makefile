@@ -15,7 +15,7 @@ MACHINES ?= tests/integration/test_jobs_machine.py tests/integration/test_lifecy
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -39,6 +39,12 @@ check: $(VENV)/.can-dev ## Lint, format and types
 test: check ## All checks and all tests; PYTEST="tests/unit -k pool" picks some
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not alone" $(PYTEST) || [ $$? -eq 5 ]
 	$(BIN)/pytest -m alone $(PYTEST) || [ $$? -eq 5 ]
+
+test-fast: check ## The checks and the tests without processes and network, for the inner loop
+	$(BIN)/pytest --numprocesses 2 --dist loadfile tests/unit
+
+coverage: $(VENV)/.can-dev ## The lines of the product that the fast tests do not run
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --cov=chalicelib --cov=session_handler --cov=usher --cov-report=term-missing:skip-covered tests/unit
 
 # `make test` tries the same examples each time; this tries many others. SEED=n repeats a search.
 search: $(VENV)/.can-dev ## Long random searches of all state machines; SEED=n repeats one
@@ -64,4 +70,5 @@ bench: $(VENV)/.can-dev ## Measure against bare processes and containers; see do
 
 clean: ## Remove what was set up and built here
 	rm -rf $(VENV) tests/emulators/.venv tests/emulators/node_modules build usher.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .chalice/deployments
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .chalice/deployments
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
