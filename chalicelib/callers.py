@@ -7,7 +7,9 @@ says who it is; a request without is refused, so that a route without its author
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -45,29 +47,69 @@ def identify(
     headers: Mapping[str, str],
     context: Mapping[str, Any],
     *,
-    api_keys: Mapping[str, str],
+    api_keys: Sequence[tuple[str, str]],
     operators: frozenset[str],
 ) -> Caller:
     """Say who is asking. Raises UnauthorizedError.
 
-    `headers` are lower case; `context` is API Gateway's request context; `api_keys` maps names
-    to the SHA-256 of their keys, in hex.
+    `headers` are lower case; `context` is API Gateway's request context; `api_keys` has a
+    name and the SHA-256 of a key, in hex, for each key: a name may have several.
     """
     identity = context.get("identity") or {}
+    is_operator = False
     match mode:
         case AuthMode.NONE:
-            owner = f"ip:{identity.get('sourceIp', 'unknown')}"
+            owner = f"ip:{subscriber_of(str(identity.get('sourceIp') or 'unknown'))}"
             return Caller(owner, key_scope="anybody", knows_who=False)
         case AuthMode.API_KEY:
             name = _name_of(headers.get("x-api-key", ""), api_keys)
         case AuthMode.IAM:
-            name = identity.get("userArn") or identity.get("caller")
+            whole = str(identity.get("userArn") or identity.get("caller") or "")
+            name = principal_of(whole)
+            is_operator = not operators.isdisjoint({name, whole})
         case AuthMode.JWT:
             name = ((context.get("authorizer") or {}).get("claims") or {}).get("sub")
     if not name:
         raise UnauthorizedError(_HOW[mode])
     owner = f"{mode}:{name}"
-    return Caller(owner, key_scope=owner, is_operator=name in operators)
+    return Caller(owner, key_scope=owner, is_operator=is_operator or name in operators)
+
+
+def principal_of(caller: str) -> str:
+    """Who an IAM caller is, without what it chose itself when it took its credentials.
+
+    AssumeRole and GetFederationToken let a caller choose the session's name, so that a name would
+    make as many owners as it likes. Sessions of one role are one owner, and so are the federated
+    users of one account.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html#principaltable
+    """
+    if found := re.fullmatch(r"(arn:[\w-]+):sts::([0-9]*):assumed-role/([^/]+)/.*", caller):
+        return f"{found[1]}:iam::{found[2]}:role/{found[3]}"
+    if found := re.fullmatch(r"(arn:[\w-]+:sts::[0-9]*:federated-user)/.*", caller):
+        return found[1]
+    return caller if caller.startswith("arn:") else caller.partition(":")[0]
+
+
+def subscriber_of(address: str) -> str:
+    """What counts as one address: IPv4 as it is, also inside IPv6; of IPv6 the /64.
+
+    One subscriber has a /64 at least, and may take any of its addresses for each request.
+    https://www.rfc-editor.org/rfc/rfc6177
+    """
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    inside = found.ipv4_mapped or (
+        ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF) if found in _NAT64 else None
+    )
+    return str(inside or ipaddress.ip_network((found, 64), strict=False))
+
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+"""IPv4 clients as a translator shows them: https://www.rfc-editor.org/rfc/rfc6052#section-2.1"""
 
 
 _HOW = {
@@ -77,10 +119,10 @@ _HOW = {
 }
 
 
-def _name_of(key: str, api_keys: Mapping[str, str]) -> str | None:
-    digest = hashlib.sha256(key.encode()).hexdigest()
+def _name_of(key: str, api_keys: Sequence[tuple[str, str]]) -> str | None:
+    digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
     found = None
-    for name, expected in api_keys.items():  # all of them, however early one fits
+    for name, expected in api_keys:  # all of them, however early one fits
         if hmac.compare_digest(digest, expected):
             found = name
     return found

@@ -38,7 +38,7 @@ VARIABLES: Mapping[str, str] = {
     "API_KEYS": "for api_key: NAME:SHA256HEX of each key, comma separated",
     "OPERATORS": "names that may manage every session, comma separated",
     "ADDRESSES": "which addresses containers are told by: public, or private behind a router",
-    "ROUTER_KEY": "SHA-256 in hex of the key that a router asks with; default: there is none",
+    "ROUTER_KEY": "SHA-256 in hex of each key of routers, comma separated; default: none",
     "CAPACITY_PROVIDER": "ECS capacity provider of EC2 apps; default: whatever hosts there are",
     "TASK_SUBNETS": "for Fargate apps: subnets of their tasks, comma separated",
     "TASK_SECURITY_GROUPS": "for Fargate apps: security groups of their tasks, comma separated",
@@ -68,7 +68,8 @@ class Config:
     metrics_here: bool
     """Whether `GET /metrics` tells this process's metrics, instead of CloudWatch."""
     auth_mode: AuthMode
-    api_keys: Mapping[str, str]
+    api_keys: tuple[tuple[str, str], ...]
+    """Name and SHA-256 in hex of each key; while a key is replaced its name has two."""
     operators: frozenset[str]
     feed_relay_url: str | None = None
     """The fan-out feed as the relay reaches it, if not as containers do."""
@@ -77,8 +78,8 @@ class Config:
     feed_max_records: int = 100_000
     feed_backfill_seconds: int = 600
     private_addresses: bool = False
-    router_key: str | None = None
-    """SHA-256 in hex; None = nobody may ask where a session is."""
+    router_keys: tuple[str, ...] = ()
+    """SHA-256 in hex of each; none = nobody may ask where a session is."""
     capacity_provider: str | None = None
     """None = EC2 tasks go to the hosts there are, and no host is added for them."""
     task_subnets: tuple[str, ...] = ()
@@ -219,7 +220,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         feed_max_records=_whole(environ, "FEED_MAX_RECORDS", 100_000),
         feed_backfill_seconds=_whole(environ, "FEED_BACKFILL_SECONDS", 600),
         private_addresses=_one_of(environ, "ADDRESSES", "public", "private") == "private",
-        router_key=_digest(environ, "ROUTER_KEY"),
+        router_keys=_digests(environ, "ROUTER_KEY"),
         capacity_provider=environ.get("CAPACITY_PROVIDER") or None,
         task_subnets=_list(environ, "TASK_SUBNETS"),
         task_security_groups=_list(environ, "TASK_SECURITY_GROUPS"),
@@ -240,11 +241,11 @@ def _one_of(environ: Mapping[str, str], name: str, *choices: str) -> str:
     return value
 
 
-def _digest(environ: Mapping[str, str], name: str) -> str | None:
-    value = environ.get(name) or None
-    if value is not None and not re.fullmatch(r"[0-9a-f]{64}", value):
-        raise ConfigurationError(f"{name}: SHA-256 in hex")
-    return value
+def _digests(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
+    values = tuple(value.strip() for value in _list(environ, name))
+    if not all(re.fullmatch(r"[0-9a-f]{64}", value) for value in values):
+        raise ConfigurationError(f"{name}: SHA-256 in hex, comma separated")
+    return values
 
 
 def _list(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
@@ -264,14 +265,14 @@ def _auth_mode(name: str) -> AuthMode:
     return AuthMode(name)
 
 
-def _api_keys(text: str) -> dict[str, str]:
-    keys = {}
-    for entry in filter(None, text.split(",")):
+def _api_keys(text: str) -> tuple[tuple[str, str], ...]:
+    keys = []
+    for entry in filter(None, (entry.strip() for entry in text.split(","))):
         name, _, digest = entry.partition(":")
         if not name or not re.fullmatch(r"[0-9a-f]{64}", digest):
             raise ConfigurationError("API_KEYS: NAME:SHA256HEX, comma separated")
-        keys[name] = digest
-    return keys
+        keys.append((name, digest))
+    return tuple(keys)
 
 
 def load_apps(path: Path | None = None) -> Apps:

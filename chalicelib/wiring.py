@@ -4,6 +4,7 @@ The composition root: it knows every room, and no room knows it. Rooms are impor
 built, so that importing app.py stays cheap for a cold start.
 """
 
+import logging
 import random
 import secrets
 import threading
@@ -116,6 +117,9 @@ class Services:
 
     def on_task_change(self, change: "TaskChange") -> None:
         """ECS says something of a task: whose it is, `started_by` says."""
+        if change.is_stopped:  # the record has what clients may see of this
+            told = {"task": change.task_arn}
+            _log_tasks.info("stopped: %s", change.stop_texts, extra=told)
         if (change.started_by or "").startswith("job/"):
             self.jobs.invocations.on_task_change(change)
         else:
@@ -128,9 +132,12 @@ class Services:
         try:
             self.table.answered("health")
         except (BotoCoreError, ClientError) as error:
-            raise UnavailableError(f"the table of sessions does not answer: {error}") from error
+            _log.warning("the table of sessions does not answer: %s", error)
+            raise UnavailableError("the table of sessions does not answer") from error
 
 
+_log = logging.getLogger("usher.health")
+_log_tasks = logging.getLogger("usher.tasks")
 _lock = threading.Lock()
 _services: Services | None = None
 

@@ -5,6 +5,7 @@ gets the same 404, and paths are compared in constant time.
 """
 
 import hmac
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import parse_qs
@@ -16,15 +17,18 @@ JSON = "application/json"
 SCRIPT = "text/javascript; charset=utf-8"
 
 MAX_CURSOR_PARAMETERS = 4
+WEBSOCKET_VERSION = "13"
 
 
 class Request(NamedTuple):
     """What counts of a GET request. Header values come as often as the client sent them."""
 
     target: str
-    """Path and query, as sent."""
+    """As sent: path and query, or in absolute form a URL (RFC 9112, 3.2.2)."""
     origins: Sequence[str]
     wants_websocket: bool
+    websocket_versions: Sequence[str] = (WEBSOCKET_VERSION,)
+    http_version: str = "HTTP/1.1"
 
 
 class Answer(NamedTuple):
@@ -60,6 +64,18 @@ HEAD_TOO_LARGE = Answer(431, TEXT, "Request header fields too large\n")
 BAD_REQUEST = Answer(400, TEXT, "Not a GET request alone\n")
 BAD_ORIGIN = Answer(403, TEXT, "This origin may not connect\n")
 OCCUPIED = Answer(409, TEXT, "This session has its client\n")
+WRONG_VERSION = Answer(
+    426,
+    TEXT,
+    "Only version 13 of the websocket protocol is understood\n",
+    {
+        "Sec-WebSocket-Version": WEBSOCKET_VERSION,
+        "Upgrade": "websocket",
+        "Connection": "Upgrade, close",
+    },
+)
+"""RFC 6455, 4.2.2 and 4.4; RFC 9110, 15.5.22."""
+HTTP_VERSION = Answer(505, TEXT, "Only HTTP/1.1 is understood here\n")
 OVER = Answer(410, TEXT, "This session is over\n")
 
 
@@ -73,7 +89,7 @@ class Gate:
 
     def decide(self, request: Request, *, is_occupied: bool, is_over: bool) -> Decision:
         """What to answer. An Admit still has to be a valid websocket handshake."""
-        path, _, query = request.target.partition("?")
+        path, _, query = origin_form(request.target).partition("?")
         raw_path = path.encode("utf-8", "surrogateescape")
         # Both are always compared, so that the time tells nothing about either.
         is_websocket = hmac.compare_digest(raw_path, self._websocket_path)
@@ -95,6 +111,10 @@ class Gate:
             cursor = cursor_of(query)
         except CursorError as exc:
             return Answer(400, TEXT, f"Bad cursor: {exc}\n")
+        if request.wants_websocket and request.http_version != "HTTP/1.1":
+            return HTTP_VERSION
+        if request.wants_websocket and list(request.websocket_versions) != [WEBSOCKET_VERSION]:
+            return WRONG_VERSION
         if request.wants_websocket and (is_over or is_occupied):
             return OVER if is_over else OCCUPIED
         return Admit(cursor)
@@ -113,6 +133,16 @@ class Gate:
         if request.origins and self._lets_in(request.origins):
             headers["Access-Control-Allow-Origin"] = request.origins[0]
         return headers
+
+
+def origin_form(target: str) -> str:
+    """Path and query of a request target; of one in absolute form without scheme and authority."""
+    scheme, separator, rest = target.partition("://")
+    if not separator or scheme.lower() not in {"http", "https", "ws", "wss"}:
+        return target
+    found = re.search(r"[/?]", rest)
+    place = rest[found.start() :] if found else ""
+    return place if place.startswith("/") else f"/{place}"
 
 
 def cursor_of(query: str) -> Cursor | None:

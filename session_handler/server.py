@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import socket
 from functools import partial
 from typing import Any, Protocol, cast
@@ -116,7 +117,15 @@ def refuse_head(head: bytes) -> gate.Answer | None:
         return gate.HEAD_TOO_LARGE
     if 0 <= end < len(head) - 4:
         return gate.BAD_REQUEST  # a body, or frames that did not wait for the handshake
-    return None
+    return _refuse_request_line(head[: head.find(b"\r\n")]) if end >= 0 else None
+
+
+def _refuse_request_line(line: bytes) -> gate.Answer | None:
+    """`websockets` closes the connection without an answer to what is refused here."""
+    found = re.fullmatch(rb"GET [\x21-\x7e]+ HTTP/([0-9]\.[0-9])", line)
+    if found is None:
+        return gate.BAD_REQUEST
+    return None if found[1] in {b"1.0", b"1.1"} else gate.HTTP_VERSION
 
 
 def _headers(answer: gate.Answer) -> Headers:
@@ -190,6 +199,8 @@ class Door:
                 request.path,
                 request.headers.get_all("Origin"),
                 wants_websocket=bool(request.headers.get_all("Upgrade")),
+                websocket_versions=request.headers.get_all("Sec-WebSocket-Version"),
+                http_version=getattr(request, "protocol", "HTTP/1.1"),  # from websockets 16
             ),
             is_occupied=self._seated is not None or not self._seat.takes_clients,
             is_over=self._seat.is_over,

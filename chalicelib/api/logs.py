@@ -6,9 +6,13 @@ from chalice.app import Blueprint, Response
 
 from chalicelib.api.http import answer, answering, authorizer_for, caller_of
 from chalicelib.config import authorization
-from chalicelib.errors import BadRequestError
 from chalicelib.jobs.answers import instant
-from chalicelib.jobs.requests import DEFAULT_LOG_LINES, MAX_LOG_LINES, parse_invocation_id
+from chalicelib.jobs.requests import (
+    DEFAULT_LOG_LINES,
+    MAX_LOG_LINES,
+    parse_invocation_id,
+    parse_limit,
+)
 from chalicelib.wiring import services
 
 if TYPE_CHECKING:
@@ -29,13 +33,11 @@ def get_logs(invocation_id: str) -> Response:
     """One page of what an invocation's current attempt printed."""
     request = routes.current_request
     query = request.query_params or {}
-    limit = query.get("limit", str(DEFAULT_LOG_LINES))
-    if not limit.isdecimal() or not 1 <= int(limit) <= MAX_LOG_LINES:
-        raise BadRequestError(f"limit: a whole number from 1 to {MAX_LOG_LINES}")
+    limit = parse_limit(query, DEFAULT_LOG_LINES, MAX_LOG_LINES)
     config = services().config
     caller = caller_of(request, config)
     found = _jobs().invocations.get(parse_invocation_id(invocation_id), caller)
-    page = _jobs().logs.page(found.job, found.task_arn, query.get("next"), int(limit))
+    page = _jobs().logs.page(found.job, found.task_arn, query.get("next"), limit)
     lag = LOCAL_LAG_SECONDS if config.metrics_here else LAG_SECONDS
     settled = services().outside.now() >= (found.finished_at or 0) + lag
     return answer(

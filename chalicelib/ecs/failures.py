@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from chalicelib.ecs.public_text import for_clients
+
 
 class LaunchFailure(StrEnum):
     """What kind of no it was."""
@@ -43,6 +45,8 @@ class LaunchError(Exception):
     def __init__(self, failure: LaunchFailure, message: str) -> None:
         super().__init__(message)
         self.failure = failure
+        self.public_message = for_clients(message)
+        """What records and answers say; the whole message is for logs."""
 
 
 class StopError(Exception):

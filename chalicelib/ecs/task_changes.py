@@ -11,6 +11,7 @@ from typing import Any
 
 from chalicelib.contract.text import readable
 from chalicelib.ecs.failures import LaunchFailure, failure_of_reason
+from chalicelib.ecs.public_text import for_clients
 
 PROVISIONING, RUNNING, STOPPED = "PROVISIONING", "RUNNING", "STOPPED"
 OURS = frozenset({"session", "job"})
@@ -70,10 +71,18 @@ class TaskChange:
         return self.last_status == RUNNING
 
     @property
+    def stop_texts(self) -> str:
+        """Everything that ECS says about the end, for logs."""
+        words = (self.container_reason, self.stopped_reason, self.stop_code)
+        told = readable("; ".join(word for word in words if word), 1_000)
+        return told if self.exit_code is None else f"{told} (exit code {self.exit_code})"
+
+    @property
     def why_stopped(self) -> str:
-        """ECS's most telling words about the end, for people."""
+        """ECS's most specific text about the end, as clients may see it."""
         words = [self.container_reason, self.stopped_reason, self.stop_code]
-        told = readable(next((word for word in words if word), "stopped without a reason"), 1_000)
+        found = next((word for word in words if word), "stopped without a reason")
+        told = readable(for_clients(found), 1_000)
         return told if self.exit_code is None else f"{told} (exit code {self.exit_code})"
 
 

@@ -55,18 +55,20 @@ class Catalog:
         try:
             return self.read(self._revisions.definition(task_definition))
         except StartFailedError as error:
-            raise UnknownJobError(f"no such revision: {task_definition}") from error
+            name = task_definition.rpartition("/")[2]
+            raise UnknownJobError(f"no such revision: {name}") from error
 
     def read(self, definition: Mapping[str, Any]) -> DeployedJob:
         """A registered job. Raises UnknownJobError for what is none."""
         label = labels_of(definition).get(DESCRIPTION_LABEL)
         arn = str(definition["taskDefinitionArn"])
+        revision = arn.rpartition("/")[2]
         if label is None:
-            raise UnknownJobError(f"{arn} is no job")
+            raise UnknownJobError(f"{revision} is no job")
         try:
             description = parse_description(json.loads(label))
         except (ValueError, BadRequestError) as error:  # nobody else is to wait for this one
-            raise UnknownJobError(f"{arn} is described in other words: {error}") from error
+            raise UnknownJobError(f"{revision} is described in other words: {error}") from error
         return DeployedJob(description, arn, image_of(definition))
 
     def all(self) -> list[DeployedJob]:

@@ -126,11 +126,11 @@ def fold_refusal(
     if invocation.state is not State.LAUNCHING:
         return invocation
     if error.failure in FINAL:
-        return finish(invocation, Reason.START_FAILED, str(error), now)
+        return finish(invocation, Reason.START_FAILED, error.public_message, now)
     backoff = min(2**invocation.refusals, MAX_BACKOFF_SECONDS)
     return requeue(
         replace(invocation, refusals=invocation.refusals + 1, next_try_at=now + backoff),
-        f"{error.failure}: {error}",
+        f"{error.failure}: {error.public_message}",
         now,
     )
 

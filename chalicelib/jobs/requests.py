@@ -26,6 +26,7 @@ DEFAULT_LIMIT = 20
 MAX_LOG_LINES = 1_000
 DEFAULT_LOG_LINES = 500
 MAX_NUMBER = 1e12
+MAX_ATTEMPT = 1_000_000
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
 _PROCESS = re.compile(r"[0-9A-Za-z_-]{8,64}")
 
@@ -121,18 +122,24 @@ def parse_listing(query: Mapping[str, str], now: float) -> Listing:
     state = query.get("status") or query.get("state")
     if state is not None and state not in set(State):
         raise BadRequestError(f"status: one of {', '.join(State)}")
-    limit = query.get("limit", str(DEFAULT_LIMIT))
-    if not re.fullmatch(r"[0-9]{1,9}", limit) or not 1 <= int(limit) <= MAX_LIMIT:
-        raise BadRequestError(f"limit: a whole number from 1 to {MAX_LIMIT}")
+    limit = parse_limit(query, DEFAULT_LIMIT, MAX_LIMIT)
     start = parse_instant(query, "from")
     end = parse_instant(query, "to")
     return Listing(
         job=query.get("job"),
         state=None if state is None else State(state),
         between=(start or 0.0, now if end is None else end),
-        limit=int(limit),
+        limit=limit,
         after=_place(query.get("next")),
     )
+
+
+def parse_limit(query: Mapping[str, str], default: int, most: int) -> int:
+    """How many a page is to have. Raises BadRequestError."""
+    limit = query.get("limit", str(default))
+    if not re.fullmatch(r"[0-9]{1,9}", limit) or not 1 <= int(limit) <= most:
+        raise BadRequestError(f"limit: a whole number from 1 to {most}")
+    return int(limit)
 
 
 def parse_invocation_id(text: str) -> str:
@@ -149,7 +156,7 @@ def parse_start(body: Any) -> tuple[int, str | None, str]:
     """Read a container's request for leave: attempt, task ARN, process."""
     document = _document(body, {"attempt", "taskArn", "process"})
     attempt, task_arn = document.get("attempt"), document.get("taskArn")
-    if not isinstance(attempt, int) or isinstance(attempt, bool) or attempt < 1:
+    if not isinstance(attempt, int) or isinstance(attempt, bool) or not 1 <= attempt <= MAX_ATTEMPT:
         raise BadRequestError("attempt: a whole number from 1")
     if task_arn is not None and not isinstance(task_arn, str):
         raise BadRequestError("taskArn: a string, or null")

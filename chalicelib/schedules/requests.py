@@ -12,7 +12,7 @@ from chalicelib.contract.jobs import MAX_PARAMETERS_BYTES
 from chalicelib.errors import BadRequestError, NotFoundError
 from chalicelib.jobs.answers import instant, shown_json
 from chalicelib.jobs.model import Priority
-from chalicelib.jobs.requests import check_size, parse_priority
+from chalicelib.jobs.requests import check_size, parse_limit, parse_priority
 from chalicelib.schedules.cron import ExpressionError, Gap, next_run, parse_expression, parse_zone
 from chalicelib.schedules.model import Overlap, Schedule, planned_after
 
@@ -84,13 +84,11 @@ def parse_schedule(
 
 def parse_page(query: Mapping[str, str]) -> tuple[int, str | None]:
     """The query of GET /schedules: how many, after which. Raises BadRequestError."""
-    limit = query.get("limit", str(MAX_LIMIT))
-    if not limit.isdecimal() or not 1 <= int(limit) <= MAX_LIMIT:
-        raise BadRequestError(f"limit: a whole number from 1 to {MAX_LIMIT}")
+    limit = parse_limit(query, MAX_LIMIT, MAX_LIMIT)
     after = query.get("next")
     if after is not None and not _ID.fullmatch(after):
         raise BadRequestError("next: as the page before said")
-    return int(limit), after
+    return limit, after
 
 
 def message_of(schedule_id: str, planned_at: float) -> dict[str, Any]:

@@ -59,18 +59,19 @@ def decide_after_failure(
     repeated, and its token finds the task that may be running already. A session that nobody
     waits for does not queue for room.
     """
+    words = error.public_message
     if error.failure in FINAL:
         impossible = error.failure is LaunchFailure.INVALID
         refused = replace(session, is_impossible=impossible, detail=None)
-        return GiveUp(lifecycle.end(refused, Reason.FAILED_TO_START, str(error), now=now))
+        return GiveUp(lifecycle.end(refused, Reason.FAILED_TO_START, words, now=now))
     certain = error.failure is LaunchFailure.CAPACITY
     if certain and session.owner is None:
-        return GiveUp(lifecycle.end(session, Reason.QUEUE_TIMEOUT, str(error), now=now))
+        return GiveUp(lifecycle.end(session, Reason.QUEUE_TIMEOUT, words, now=now))
     delay_seconds = min(2 ** (tries - 1), MAX_DELAY_SECONDS)
     queued = replace(
         session,
         attempt=session.attempt + 1 if certain else session.attempt,
-        detail=f"waiting, {error.failure}: {error}",
+        detail=f"waiting, {error.failure}: {words}",
         queue_position=session.queue_position or waiting + 1,
         retry_after_seconds=delay_seconds,
         tried_at=now,

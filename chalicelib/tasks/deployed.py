@@ -40,9 +40,11 @@ class Revisions:
         except LaunchError as error:
             if error.failure in FINAL:
                 self._cache.pop(family, None)
-                raise StartFailedError(f"{family} is not deployed: {error}") from error
+                raise StartFailedError(
+                    f"{family} is not deployed: {error.public_message}"
+                ) from error
             if cached is None:
-                raise UnavailableError(str(error), retry_after_seconds=1) from error
+                raise UnavailableError(error.public_message, retry_after_seconds=1) from error
             _log.warning("the newest revision of %s is not known: %s", family, error)
             definition = cached[0]
         self._cache[family] = (definition, self._now() + CACHE_SECONDS)

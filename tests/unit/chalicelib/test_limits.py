@@ -55,7 +55,8 @@ def test_rates_are_not_given_back_at_the_end():
     assert lowered_at_end(counters) == ("limit#total#0",)
 
 
-KEYS = {"ann": hashlib.sha256(b"open sesame").hexdigest(), "bob": "0" * 64}
+ANN = hashlib.sha256(b"open sesame").hexdigest()
+KEYS = (("ann", ANN), ("bob", "0" * 64))
 
 
 def who(mode, headers=None, context=None, operators=()):
@@ -77,7 +78,7 @@ def test_an_api_key_names_its_owner():
     assert ann.owner == "api_key:ann"
     assert not ann.may_manage("api_key:bob")
     assert ann.may_manage("api_key:ann")
-    for headers in ({}, {"x-api-key": ""}, {"x-api-key": "wrong"}, {"x-api-key": KEYS["ann"]}):
+    for headers in ({}, {"x-api-key": ""}, {"x-api-key": "wrong"}, {"x-api-key": ANN}):
         with pytest.raises(UnauthorizedError, match="X-Api-Key"):
             who(AuthMode.API_KEY, headers)
 

@@ -1,0 +1,75 @@
+"""Secrets are replaced as docs/operations.md says: no step refuses what a sender sends then.
+
+A deployment replaces functions one by one, so in each step both the configuration before and the
+one after it answer, and senders have the old secret, the new one, or both.
+"""
+
+import hashlib
+from collections.abc import Iterable
+
+import pytest
+
+from chalicelib.api.sessions import is_routers
+from chalicelib.callers import identify
+from chalicelib.config import Config, load_config
+from chalicelib.errors import ConfigurationError, UnauthorizedError
+
+OLD, NEW = "the old one", "the new one"
+
+
+def digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def of_keys(*keys: str) -> Config:
+    entries = ",".join(f"ann:{digest(key)}" for key in keys)
+    return load_config({"AUTH_MODE": "api_key", "API_KEYS": entries + f",bob:{'0' * 64}"})
+
+
+def of_router(*keys: str) -> Config:
+    return load_config({"ROUTER_KEY": ",".join(map(digest, keys))})
+
+
+def owner(config: Config, key: str) -> str:
+    return identify(
+        config.auth_mode, {"x-api-key": key}, {}, api_keys=config.api_keys, operators=frozenset()
+    ).owner
+
+
+STEPS: Iterable[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = (
+    # before the deployment, after it, what senders use meanwhile
+    ((OLD,), (OLD, NEW), (OLD,)),
+    ((OLD, NEW), (OLD, NEW), (OLD, NEW)),
+    ((OLD, NEW), (NEW,), (NEW,)),
+)
+
+
+@pytest.mark.parametrize(("before", "after", "sent"), STEPS)
+def test_an_api_key_is_replaced_without_a_refusal(before, after, sent):
+    for config in (of_keys(*before), of_keys(*after)):
+        assert {owner(config, key) for key in sent} == {"api_key:ann"}
+
+
+@pytest.mark.parametrize(("before", "after", "sent"), STEPS)
+def test_a_routers_key_is_replaced_without_a_refusal(before, after, sent):
+    for config in (of_router(*before), of_router(*after)):
+        assert all(is_routers(key, config.router_keys) for key in sent)
+
+
+def test_afterwards_the_old_one_is_good_for_nothing():
+    with pytest.raises(UnauthorizedError):
+        owner(of_keys(NEW), OLD)
+    assert not is_routers(OLD, of_router(NEW).router_keys)
+
+
+def test_the_hash_itself_is_no_key_and_without_hashes_nothing_is():
+    assert not is_routers(digest(OLD), of_router(OLD, NEW).router_keys)
+    assert not is_routers("", load_config({"ROUTER_KEY": ""}).router_keys)
+
+
+@pytest.mark.parametrize("value", ["x", f"{'0' * 64};{'1' * 64}", "0" * 63, f"{'0' * 64},x"])
+def test_a_list_with_something_else_in_it_is_refused(value):
+    with pytest.raises(ConfigurationError, match="ROUTER_KEY"):
+        load_config({"ROUTER_KEY": value})
+    with pytest.raises(ConfigurationError, match="API_KEYS"):
+        load_config({"API_KEYS": f"ann:{value}"})
