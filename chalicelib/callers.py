@@ -37,9 +37,14 @@ class Caller:
     knows_who: bool = True
     """False where nobody is asked: there the session's id is all it takes to manage it."""
 
+    @property
+    def is_unrestricted(self) -> bool:
+        """Whether this caller may see and change what belongs to others."""
+        return self.is_operator or not self.knows_who
+
     def may_manage(self, owner: str | None) -> bool:
         """Whether this caller may look at and stop a session of `owner`."""
-        return self.is_operator or not self.knows_who or self.owner == owner
+        return self.is_unrestricted or self.owner == owner
 
 
 def identify(

@@ -37,6 +37,7 @@ VARIABLES: Mapping[str, str] = {
     "USER_POOL_ARNS": "for jwt: ARNs of the Cognito user pools, comma separated",
     "API_KEYS": "for api_key: NAME:SHA256HEX of each key, comma separated",
     "OPERATORS": "names that may manage every session, comma separated",
+    "CRITICAL_OWNERS": "owners besides operators that may ask for the priority critical",
     "ADDRESSES": "which addresses containers are told by: public, or private behind a router",
     "ROUTER_KEY": "SHA-256 in hex of each key of routers, comma separated; default: none",
     "CAPACITY_PROVIDER": "ECS capacity provider of EC2 apps; default: whatever hosts there are",
@@ -71,6 +72,7 @@ class Config:
     api_keys: tuple[tuple[str, str], ...]
     """Name and SHA-256 in hex of each key; while a key is replaced its name has two."""
     operators: frozenset[str]
+    critical_owners: frozenset[str]
     feed_relay_url: str | None = None
     """The fan-out feed as the relay reaches it, if not as containers do."""
     feed_password_secret: str | None = None
@@ -215,6 +217,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         auth_mode=authorization(environ)[0],
         api_keys=_api_keys(environ.get("API_KEYS", "")),
         operators=frozenset(_list(environ, "OPERATORS")),
+        critical_owners=frozenset(_list(environ, "CRITICAL_OWNERS")),
         feed_relay_url=environ.get("FEED_RELAY_URL") or None,
         feed_password_secret=environ.get("FEED_PASSWORD_SECRET") or None,
         feed_max_records=_whole(environ, "FEED_MAX_RECORDS", 100_000),

@@ -52,16 +52,16 @@ _AROUND = 4_096
 @answering
 def list_jobs() -> Response:
     """All jobs that are deployed."""
-    _caller()
-    return answer({"jobs": [show_job(job) for job in _jobs().catalog.all()]})
+    values = _caller().is_unrestricted
+    return answer({"jobs": [show_job(job, values=values) for job in _jobs().catalog.all()]})
 
 
 @routes.route("/jobs/{job}", methods=["GET"], authorizer=AUTHORIZER)
 @answering
 def get_job(job: str) -> Response:
     """The newest revision of a job."""
-    _caller()
-    return answer(show_job(_jobs().catalog.get(job)))
+    values = _caller().is_unrestricted
+    return answer(show_job(_jobs().catalog.get(job), values=values))
 
 
 @routes.route("/jobs/{job}", methods=["PUT"], authorizer=AUTHORIZER)
@@ -73,7 +73,7 @@ def put_job(job: str) -> Response:
     if not isinstance(body, dict) or not isinstance(body.get("image"), str):
         raise BadRequestError('the body must be a JSON object: {"image", "description"}')
     deployed = _jobs().catalog.register(job, body["image"], body.get("description"))
-    return answer(show_job(deployed) | {"taskDefinition": deployed.task_definition})
+    return answer(show_job(deployed, values=True) | {"taskDefinition": deployed.task_definition})
 
 
 @routes.route("/jobs/{job}", methods=["DELETE"], authorizer=AUTHORIZER)
@@ -99,6 +99,7 @@ def invoke(job: str) -> Response:
     if found is not None:  # whatever became of the job since, and of its schema
         return _again(found, wanted)
     check_instants(wanted, now)
+    _check_priority(caller, wanted.priority)
     draft = _jobs().invocations.draft(
         job=job,
         owner=caller.owner,
@@ -259,6 +260,14 @@ def _answer_knocks(event: SQSEvent) -> None:
         if knock.invocation_id is not None and knock.comes_due:
             _jobs().invocations.came_due(knock.invocation_id)
         _jobs().rounds.run(knock.invocation_id, room_was_made=knock.room_was_made)
+
+
+def _check_priority(caller: Caller, priority: Priority | None) -> None:
+    """Raise ForbiddenError unless the caller may ask for it. A job's own default needs no right."""
+    if priority is not Priority.CRITICAL or caller.is_unrestricted:
+        return
+    if caller.owner not in services().config.critical_owners:
+        raise ForbiddenError("critical: for operators, and for the owners in CRITICAL_OWNERS")
 
 
 def _again(found: Invocation, wanted: Invoke) -> Response:

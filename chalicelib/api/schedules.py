@@ -17,6 +17,7 @@ from chalicelib.api.jobs import base_url, require_operator
 from chalicelib.callers import Caller
 from chalicelib.config import authorization, schedules_queue, stage
 from chalicelib.contract.jobs import MAX_PARAMETERS_BYTES
+from chalicelib.errors import NotFoundError
 from chalicelib.jobs.answers import show_invocation
 from chalicelib.jobs.requests import parse_idempotency_key
 from chalicelib.schedules.model import Schedule
@@ -42,11 +43,11 @@ _AROUND = 4_096
 @routes.route("/schedules", methods=["GET"], authorizer=AUTHORIZER)
 @answering
 def list_schedules() -> Response:
-    """Schedules by id, page by page."""
-    _caller()
+    """The caller's schedules by id, of operators all; a page may be empty and not the last."""
+    caller = _caller()
     page = _schedules().page(*parse_page(routes.current_request.query_params or {}))
     now = services().outside.now()
-    shown = [show_schedule(schedule, now) for schedule in page.schedules]
+    shown = [show_schedule(s, now) for s in page.schedules if caller.may_manage(s.owner)]
     return answer({"schedules": shown, "next": page.after})
 
 
@@ -54,8 +55,10 @@ def list_schedules() -> Response:
 @answering
 def get_schedule(schedule_id: str) -> Response:
     """A schedule as it is now."""
-    _caller()
-    return _render(_schedules().get(parse_schedule_id(schedule_id)))
+    caller, schedule = _caller(), _schedules().get(parse_schedule_id(schedule_id))
+    if not caller.may_manage(schedule.owner):
+        raise NotFoundError("no such schedule")
+    return _render(schedule)
 
 
 @routes.route("/schedules/{schedule_id}", methods=["PUT"], authorizer=AUTHORIZER)

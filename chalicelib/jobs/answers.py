@@ -7,10 +7,19 @@ from typing import Any
 from chalicelib.jobs.description import DeployedJob
 from chalicelib.jobs.model import Invocation, State, UnreadableJson
 
+HIDDEN = "***"
+"""In the place of a value that only operators see."""
 
-def show_job(job: DeployedJob) -> dict[str, Any]:
-    """A deployed job: its description, revision and image."""
-    return job.description.to_json() | {"revision": job.revision, "image": job.image}
+
+def show_job(job: DeployedJob, *, values: bool) -> dict[str, Any]:
+    """A deployed job: its description, revision and image.
+
+    `values`: with the values of its environment, which may be secrets; else with their names only.
+    """
+    shown = job.description.to_json() | {"revision": job.revision, "image": job.image}
+    if not values and shown.get("environment"):
+        shown["environment"] = dict.fromkeys(shown["environment"], HIDDEN)
+    return shown
 
 
 def show_row(invocation: Invocation) -> dict[str, Any]:

@@ -51,6 +51,9 @@ def test_jobs_are_the_operators_and_invocations_their_owners(keyed_cloud):
         assert ask("PUT", path, body, headers=opal)[0] in {200, 201}
     assert ask("DELETE", "/jobs/tally", headers=ann)[0] == 403
     assert ask("POST", "/schedules/weekly/run", headers=ann)[0] == 403
+    assert look_as(keyed_cloud, "/schedules/weekly", ann) == 404
+    assert ask("GET", "/schedules", headers=ann)[1]["schedules"] == []
+    assert [s["id"] for s in ask("GET", "/schedules", headers=opal)[1]["schedules"]] == ["weekly"]
     later = {"at": (datetime.now(UTC) + timedelta(days=1)).isoformat()}
     made = {}
     for name, who in (("ann", ann), ("bob", bob)):

@@ -1,0 +1,54 @@
+"""A caller with a key reads and takes what is not theirs.
+
+Attacker: anybody with a valid key and no rights besides. Goal: read secrets in the parameters of
+schedules and in the environment of jobs; go before everybody else. Reach: the dispatcher's API.
+"""
+
+import hashlib
+import json
+
+import pytest
+
+from tests.integration.conftest import start_cloud  # noqa: F401 - a fixture
+
+SECRET = "correct-horse-battery-staple"
+KEYS = {"ann": "ann's key", "vera": "vera's key", "opal": "opal's key"}
+
+
+@pytest.fixture
+def cloud(start_cloud):  # noqa: F811
+    hashed = ",".join(f"{n}:{hashlib.sha256(k.encode()).hexdigest()}" for n, k in KEYS.items())
+    cloud = start_cloud(
+        environment={
+            "AUTH_MODE": "api_key",
+            "API_KEYS": hashed,
+            "OPERATORS": "opal",
+            "CRITICAL_OWNERS": "api_key:vera",
+        }
+    )
+    operator = {"X-Api-Key": KEYS["opal"]}
+    description = {"name": "tally", "parameters": {}, "environment": {"PASSWORD": SECRET}}
+    job = {"image": "any", "description": description}
+    schedule = {"job": "tally", "expression": "rate(7 days)", "parameters": {"token": SECRET}}
+    assert cloud.http("PUT", "/jobs/tally", job, headers=operator)[0] == 200
+    assert cloud.http("PUT", "/schedules/weekly", schedule, headers=operator)[0] == 201
+    return cloud
+
+
+@pytest.mark.parametrize("path", ["/jobs", "/jobs/tally", "/schedules", "/schedules/weekly"])
+def test_no_secret_of_a_job_or_schedule_is_shown_to_other_callers(cloud, path):
+    _, seen = cloud.http("GET", path, headers={"X-Api-Key": KEYS["ann"]})
+    assert SECRET not in json.dumps(seen)
+    _, seen = cloud.http("GET", path, headers={"X-Api-Key": KEYS["opal"]})
+    assert SECRET in json.dumps(seen)
+
+
+def test_nobody_goes_before_others_without_the_right_to(cloud):
+    def invoke(name, priority):
+        path, body = "/jobs/tally/invocations", {"priority": priority}
+        status, answer = cloud.http("POST", path, body, headers={"X-Api-Key": KEYS[name]})
+        return status, answer.get("error", {}).get("code")
+
+    assert invoke("ann", "critical") == (403, "forbidden")
+    assert [invoke("ann", p) for p in ("normal", "low")] == [(201, None)] * 2
+    assert invoke("vera", "critical") == invoke("opal", "critical") == (201, None)
