@@ -47,6 +47,8 @@ VARIABLES: Mapping[str, str] = {
     "WAITING_SESSIONS": "how many tasks of sessions may wait in ECS's PROVISIONING for hosts",
     "WAITING_JOBS": "the same for jobs",
     "JOBS_KEPT_FOR_CRITICAL": "how many of these places only critical invocations get",
+    "JOBS_PER_OWNER": "how many invocations of one owner may wait or run; 0 = any number",
+    "JOBS_PER_OWNER_A_DAY": "how many invocations a day (UTC) accepts of one owner; 0 = any number",
     "JOBS_LAUNCH_TYPE": "EC2 or FARGATE, for jobs that do not say",
     "EXECUTION_ROLE_ARN": "role that pulls the images of jobs and writes their logs",
     "ARCHITECTURE": "of the hosts: x86_64 or arm64",
@@ -92,6 +94,8 @@ class Config:
     """The same for jobs."""
     jobs_capacity: int = 200
     jobs_kept_for_critical: int = 10
+    jobs_per_owner: int = 1_000
+    jobs_per_owner_a_day: int = 10_000
     jobs_launch_type: str = "EC2"
     execution_role_arn: str | None = None
     """None = there is none, as locally."""
@@ -231,6 +235,8 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         waiting_jobs=_whole(environ, "WAITING_JOBS", 100),
         jobs_capacity=_whole(environ, "JOBS_CAPACITY", 200, low=0),
         jobs_kept_for_critical=_whole(environ, "JOBS_KEPT_FOR_CRITICAL", 10, low=0),
+        jobs_per_owner=_whole(environ, "JOBS_PER_OWNER", 1_000, low=0),
+        jobs_per_owner_a_day=_whole(environ, "JOBS_PER_OWNER_A_DAY", 10_000, low=0),
         jobs_launch_type=_one_of(environ, "JOBS_LAUNCH_TYPE", "EC2", "FARGATE"),
         execution_role_arn=environ.get("EXECUTION_ROLE_ARN") or None,
         architecture=_one_of(environ, "ARCHITECTURE", "x86_64", "arm64"),

@@ -111,7 +111,7 @@ def invoke(job: str) -> Response:
         not_after=wanted.not_after,
         request_digest=wanted.digest if key else None,
     )
-    written = _jobs().invocations.accept(draft)
+    written = _jobs().invocations.accept(draft, by=caller)
     return _created(written) if written.key == draft.key else _again(written, wanted)
 
 
@@ -161,7 +161,7 @@ def rerun_invocation(invocation_id: str) -> Response:
         priority=seen.priority,
         rerun_of=seen.id,
     )
-    found = _jobs().invocations.accept(draft)
+    found = _jobs().invocations.accept(draft, by=caller)
     return _created(found) if found.key == draft.key else _render(found)
 
 

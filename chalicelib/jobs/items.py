@@ -87,7 +87,7 @@ def from_item(item: Mapping[str, Any]) -> Invocation:
     values["history"] = tuple(
         Change(at, State(state), cause) for at, state, cause in values.get("history", ())
     )
-    values["holds"] = tuple(values.get("holds", ()))
+    values |= {name: tuple(values.get(name, ())) for name in ("holds", "counters")}
     return Invocation(**values)
 
 

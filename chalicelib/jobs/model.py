@@ -194,6 +194,8 @@ class Invocation:
     next_try_at: float | None = None
     holds: tuple[str, ...] = ()
     """Counters raised with the claim, lowered when the attempt ends."""
+    counters: tuple[str, ...] = ()
+    """Counters of quotas raised when it was recorded, lowered when it ends."""
     history: tuple[Change, ...] = field(default=())
 
     @property

@@ -14,6 +14,7 @@ from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.errors import (
     ConflictError,
     InvalidParametersError,
+    LimitError,
     NotFoundError,
     UnauthorizedError,
     UnavailableError,
@@ -33,6 +34,7 @@ from chalicelib.jobs.model import (
     mark_of,
 )
 from chalicelib.jobs.queues import JobQueues, Knock, message_of
+from chalicelib.jobs.quotas import Quota, quotas_for
 from chalicelib.jobs.records import JobRecords
 from chalicelib.jobs.requests import Listing
 from chalicelib.jobs.schemas import check_parameters
@@ -136,9 +138,12 @@ class Invocations:
             history=(Change(now, state, f"asked for by {owner}"),),
         )
 
-    def accept(self, draft: Invocation) -> Invocation:
-        """Record it, if there is none of this id, and have it launched. Returns what there is."""
-        written = self._table.put_if_absent(draft)
+    def accept(self, draft: Invocation, *, by: Caller | None = None) -> Invocation:
+        """Record it, if there is none of this id, and have it launched. Returns what there is.
+
+        `by`: the caller whose quotas it counts against. Raises LimitError, UnavailableError.
+        """
+        written = self._record(draft, by)
         if written is None:
             found = self._table.get(draft.id)
             if found is None:  # another transaction held the place
@@ -152,6 +157,21 @@ class Invocations:
             )
             return written
         return self.send(written)
+
+    def _record(self, draft: Invocation, by: Caller | None) -> Invocation | None:
+        if by is None or by.is_unrestricted:
+            return self._table.put_if_absent(draft)
+        live, a_day = self._config.jobs_per_owner, self._config.jobs_per_owner_a_day
+        quotas = quotas_for(by.owner, live=live, a_day=a_day, now=self._now())
+        if not quotas:
+            return self._table.put_if_absent(draft)
+        recorded = self._table.accept(draft, quotas)
+        if isinstance(recorded, Quota):
+            raise LimitError(
+                f"the limit of {recorded.maximum} for {recorded.words} is reached",
+                retry_after_seconds=recorded.retry_after_seconds,
+            )
+        return recorded
 
     def skip(self, draft: Invocation, why: str) -> Invocation:
         """Record a planned run that is left out, if there is none of this id."""

@@ -22,6 +22,7 @@ from chalicelib.jobs.items import (
     to_item,
 )
 from chalicelib.jobs.model import Invocation, Place, Priority
+from chalicelib.jobs.quotas import Quota
 from chalicelib.tasks.revisions import RevisionState
 
 CAPACITY_KEY = "capacity#jobs"
@@ -31,6 +32,8 @@ PAGE = 50
 MAX_PAGES = 10
 """So many looks at an index one page of a filtered listing takes."""
 DAY_SECONDS = 86_400
+ACCEPT_TRIES = 12
+"""Every new invocation of an owner writes the owner's counters."""
 CLAIM_TRIES = 3
 """Every claim and every end writes the one count, so that they meet there."""
 
@@ -77,6 +80,27 @@ class InvocationsTable:
         """Write a new record; None where there is one of this id already."""
         return invocation if self.items.put(to_item(invocation), None) else None
 
+    def accept(self, invocation: Invocation, quotas: Sequence[Quota]) -> Invocation | Quota | None:
+        """Write a new record and raise its owner's counters, or neither.
+
+        Returns the record; the quota that is exhausted; or None where there is a record of this id
+        already, or other transactions hold the counters.
+        """
+        held = tuple(quota.key for quota in quotas if quota.is_lowered)
+        written = replace(invocation, counters=held)
+        name, item = self.items.name, to_item(written)
+        writes = [{"Put": put(name, item, None)}]
+        writes += [{"Update": raised(name, q.key, q.maximum, q.expire_at)} for q in quotas]
+        for _ in range(ACCEPT_TRIES):
+            refusal = self.items.transact(writes)
+            if refusal is None or self.items.is_written(item, refusal):
+                return written
+            if refusal.reasons[0] == FAILED:
+                return None
+            if FAILED in refusal.reasons:
+                return quotas[refusal.reasons.index(FAILED) - 1]
+        return None
+
     def replace(self, before: Invocation, after: Invocation) -> Invocation | None:
         """Write `after` where the record is still `before`; None when it has moved on.
 
@@ -84,6 +108,8 @@ class InvocationsTable:
         """
         written = replace(after, version=before.version + 1)
         returned = [key for key in before.holds if key not in after.holds]
+        if after.has_ended and not before.has_ended:
+            returned += before.counters
         name, item = self.items.name, to_item(written)
         writes = [
             {"Put": put(name, item, before.version)},
@@ -94,7 +120,7 @@ class InvocationsTable:
             return written
         if returned and refusal.reasons[0] != FAILED and FAILED in refusal.reasons[1:]:
             # Somebody deleted the counter. Nothing may be kept from its end by that.
-            return self.replace(replace(before, holds=()), after)
+            return self.replace(replace(before, holds=(), counters=()), after)
         return None
 
     def claim(
