@@ -1,15 +1,16 @@
-"""What happens in the forked process: the job's module is imported, its parameters are checked,
-and `run` is called. The parent hears of it over a pipe.
+"""The job's program: its module is imported, its parameters are checked, and `run` is called. The
+parent hears of it over a pipe. `usher.program` starts it.
 """
 
 import fcntl
 import io
+import json
 import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -36,17 +37,18 @@ class InvalidParametersError(Exception):
     """The parameters do not fit the job's schema."""
 
 
-def be_the_job(
-    name: str, parameters: Any, project: Path, pipe: int, prepare: Callable[[], None] | None = None
-) -> NoReturn:
-    """All of the child's life: the process exits here. `prepare` comes first.
+def main() -> NoReturn:
+    """All of the program: the process exits here. sys.argv has the descriptors of order and pipe.
 
     It exits at once when `run` is over: without waiting for threads, and without atexit handlers,
     either of which may never end. What it printed is written before.
     """
     code = 1
     try:
-        code = _prepare_and_run(name, parameters, project, pipe, prepare)
+        order, pipe = int(sys.argv[1]), int(sys.argv[2])
+        sys.argv[:] = ["usher"]
+        os.set_inheritable(pipe, False)
+        code = _prepare_and_run(read_order(order), pipe)
     except BaseException:  # noqa: BLE001 - of ours; the parent gets the exit code
         traceback.print_exc()
     finally:
@@ -54,28 +56,39 @@ def be_the_job(
         os._exit(code)
 
 
-def _prepare_and_run(
-    name: str, parameters: Any, project: Path, pipe: int, prepare: Callable[[], None] | None
-) -> int:
-    os.setpgid(0, 0)
+@dataclass(frozen=True)
+class Order:
+    """What is to run."""
+
+    job: str
+    parameters: Any
+    project: Path
+
+
+def read_order(descriptor: int) -> Order:
+    """Read the file that `usher.program.child_order` made, and close it."""
+    with open(descriptor, encoding="utf-8") as file:
+        document = json.load(file)
+    return Order(document["job"], document["parameters"], Path(document["project"]))
+
+
+def _prepare_and_run(order: Order, pipe: int) -> int:
     become_a_job()
     _mark_for_the_kernel()
     devnull = os.open(os.devnull, os.O_RDONLY)
     os.dup2(devnull, 0)
     os.close(devnull)
-    if prepare is not None:
-        prepare()
     # One whole line at a time, for whoever reads along.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)
-    return _run(name, parameters, project, Pipe(pipe))
+    return _run(order, Pipe(pipe))
 
 
-def _run(name: str, parameters: Any, project: Path, pipe: "Pipe") -> int:
+def _run(order: Order, pipe: "Pipe") -> int:
     ours = os.getpid()
     try:
-        end = End(Outcome.SUCCEEDED, result=_call(name, parameters, project, pipe))
+        end = End(Outcome.SUCCEEDED, result=_call(order, pipe))
         code = 0
     except InvalidParametersError as error:
         end, code = End(Outcome.INVALID, str(error)), EXIT_INVALID
@@ -96,16 +109,16 @@ def _run(name: str, parameters: Any, project: Path, pipe: "Pipe") -> int:
     return code
 
 
-def _call(name: str, parameters: Any, project: Path, pipe: "Pipe") -> Any:
+def _call(order: Order, pipe: "Pipe") -> Any:
     from usher.discovery import find_job
 
-    job = find_job(project, name)()
+    job = find_job(order.project, order.job)()
 
     def tell(fraction: float | None, message: str) -> None:
         pipe.write(progress_line(progress_of(fraction, message)))
 
     job._tell = tell
-    result = job.run(_checked(job.Parameters, parameters))
+    result = job.run(_checked(job.Parameters, order.parameters))
     if hasattr(result, "model_dump"):
         result = result.model_dump(mode="json")
     check_result(result)

@@ -10,6 +10,7 @@ import sys
 import time
 
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
 END_SECONDS = 5.0
 HAS_PROC = os.path.exists("/proc/self/stat")
@@ -24,6 +25,14 @@ def adopt_orphans() -> None:
 def end_with_parent() -> None:
     """Get SIGKILL when our parent is gone. In a container the kernel ends us all anyway."""
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def hide_memory() -> None:
+    """Let no process without CAP_SYS_PTRACE read our memory and environment; makes no core dumps.
+
+    https://man7.org/linux/man-pages/man2/PR_SET_DUMPABLE.2const.html: exec undoes it in a child.
+    """
+    _prctl(PR_SET_DUMPABLE, 0)
 
 
 def _prctl(option: int, value: int) -> None:

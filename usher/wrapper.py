@@ -1,4 +1,4 @@
-"""The main process of a job's container: leave, fork, watch, tell.
+"""The main process of a job's container: ask to start, start the job's program, watch, report.
 
 `python -m usher.entry` runs it for a dispatcher, `usher run` for a developer; what happens to the
 job is the same.
@@ -16,6 +16,7 @@ from usher.dispatcher import NoLeaveError, Superior
 from usher.ending import EXIT_KILLED, decide_ending
 from usher.log import say
 from usher.processes import adopt_orphans
+from usher.program import become_the_child, child_order
 from usher.protocol import Ending, Leave, Limits, Usage, farewell
 from usher.reporter import Reporter
 from usher.signals import Signals, StopAskedError, hold, release
@@ -35,14 +36,14 @@ class Place:
     memory_mib: int | None = None
     """Set where no container limits its memory."""
     prepare: Callable[[], None] | None = None
-    """Called in the child, before anything of the job."""
+    """Called in the forked child, before it becomes the job's program."""
 
 
 def run_job(announcement: str, superior: Superior, place: Place, limits: Limits) -> int:
     """Run one job, and return what the process has to exit with, at once.
 
-    It forks, and the child never returns: nothing that the child would have to tidy up may be open
-    around it, and no thread may run.
+    It forks, and the child becomes another program at once: nothing of this process's memory, such
+    as the invocation's key, is in the job's. No thread may run.
     """
     signals = Signals()
     say(announcement)
@@ -77,13 +78,12 @@ def _fork_and_watch(
 ) -> int:
     adopt_orphans()
     read, write = os.pipe()
+    order = child_order(leave.job, leave.parameters, place.project)
     hold()
     pid = os.fork()
     if pid == 0:
-        from usher.child import be_the_job
-
-        os.close(read)
-        be_the_job(leave.job, leave.parameters, place.project, write, place.prepare)
+        become_the_child(order, write, place.prepare)
+    os.close(order)
     with suppress(OSError):  # the child does it too: whoever is first
         os.setpgid(pid, pid)
     os.close(write)
