@@ -17,10 +17,20 @@ from local.aws.control import Control
 from local.aws.ecs.api import EcsApi, Limits
 from local.aws.ecs.buckets import UNLIMITED
 from local.aws.ecs.engine import Engine
+from local.aws.ecs.model import Task
 from local.aws.ecs.shapes import show_task
 from local.aws.endpoint import Endpoint, Hosts
 from local.aws.faults import Faults
 from local.aws.http_server import HttpServer
+from local.aws.iam.authorizer import Authorizer
+from local.aws.iam.principals import (
+    ALL_FUNCTIONS_KEY,
+    Principals,
+    host_role_of,
+    read_functions,
+    read_roles,
+    task_key,
+)
 from local.aws.kinesis.api import KinesisApi
 from local.aws.kinesis.switches import Switches
 from local.aws.logs.api import LogsApi
@@ -200,7 +210,7 @@ class Cloud:
             "AWS_ENDPOINT_URL": self.aws_url,
             "AWS_REGION": self.options.region,
             "AWS_DEFAULT_REGION": self.options.region,
-            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_ACCESS_KEY_ID": ALL_FUNCTIONS_KEY,
             "AWS_SECRET_ACCESS_KEY": "local",
             "AWS_EC2_METADATA_DISABLED": "true",
             "CALLBACK_BASE_URL": f"http://{machines.addresses[port]}",
@@ -260,6 +270,7 @@ class Cloud:
             control=Control(self.faults, self).answer,
             publish=triggers.bus.publish,
             region=options.region,
+            authorizer=self._authorizer(engine, ecs) if options.iam else None,
         )
         self._parts = Parts(machines, dispatcher, triggers, engine, endpoint)
         port = port_of(self.listeners.aws)
@@ -267,6 +278,16 @@ class Cloud:
         self._server = HttpServer(self.listeners.aws, endpoint.answer, rule)
         self._server.start()
         return triggers
+
+    def _authorizer(self, engine: Engine, ecs: EcsApi) -> Authorizer:
+        roles = read_roles(self.options.template, STAGE, self.options.region)
+        principals = Principals(
+            functions=read_functions(self.options.project_dir, STAGE),
+            roles=roles,
+            host_role=host_role_of(roles),
+            role_of_task=_roles_by_key(engine, ecs),
+        )
+        return Authorizer(principals, ecs.task_definition, self.options.region)
 
     def _wait_healthy(self, last_words: Callable[[], str]) -> None:
         deadline = time.monotonic() + HEALTHY_SECONDS
@@ -353,6 +374,7 @@ class Cloud:
             "pending": parts.triggers.deliveries.pending,
             "given_up": parts.triggers.deliveries.given_up,
             "calls": parts.endpoint.calls,
+            "rights": parts.endpoint.rights,
             "faults": dict(self.faults.document),
             "injected": self.faults.injected,
         }
@@ -412,6 +434,22 @@ def _task_role(engine: Engine, ecs: EcsApi, task_id: str) -> str | None:
     task = engine.find_task(task_id)
     if task is None or task.is_stopped:
         return None
-    definition = ecs.call("DescribeTaskDefinition", {"taskDefinition": task.definition_arn})
-    role = task.overrides.get("taskRoleArn") or definition["taskDefinition"].get("taskRoleArn")
+    return _role_of(ecs, task)
+
+
+def _role_of(ecs: EcsApi, task: Task) -> str | None:
+    definition = ecs.task_definition(task.definition_arn) or {}
+    role = task.overrides.get("taskRoleArn") or definition.get("taskRoleArn")
     return str(role) if role else None
+
+
+def _roles_by_key(engine: Engine, ecs: EcsApi) -> Callable[[str], str | None]:
+    """The role of the task that was given an access key; credentials outlive their task."""
+    known: dict[str, str | None] = {}
+
+    def role_of(key: str) -> str | None:
+        if key not in known:
+            known.update({task_key(task.id): _role_of(ecs, task) for task in engine.tasks()})
+        return known.get(key)
+
+    return role_of

@@ -4,6 +4,7 @@ import threading
 from typing import Any
 
 from local.aws.endpoint import OBSERVER
+from local.aws.iam.principals import DEVELOPER_KEY
 
 
 class Clients:
@@ -13,23 +14,21 @@ class Clients:
         self._endpoint = endpoint
         self._region = region
         self._lock = threading.Lock()
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, str], Any] = {}
         self._session: Any = None
 
-    def get(self, service: str) -> Any:
-        """The client of a service."""
+    def get(self, service: str, key: str = DEVELOPER_KEY) -> Any:
+        """The client of a service, of whoever has this access key."""
         import boto3
         from botocore.config import Config
 
         with self._lock:
-            if service not in self._clients:
-                self._session = self._session or boto3.session.Session(
-                    aws_access_key_id="local",
-                    aws_secret_access_key="local",
-                    region_name=self._region,
-                )
-                self._clients[service] = self._session.client(
+            if (service, key) not in self._clients:
+                self._session = self._session or boto3.session.Session(region_name=self._region)
+                self._clients[service, key] = self._session.client(
                     service,
+                    aws_access_key_id=key,
+                    aws_secret_access_key=key,
                     endpoint_url=self._endpoint,
                     config=Config(
                         user_agent=OBSERVER,
@@ -38,4 +37,4 @@ class Clients:
                         retries={"mode": "standard", "max_attempts": 3},
                     ),
                 )
-            return self._clients[service]
+            return self._clients[service, key]

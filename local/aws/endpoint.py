@@ -18,6 +18,8 @@ from local.aws.ec2 import describe_instances
 from local.aws.ecs.errors import EcsApiError
 from local.aws.ecs.metadata import PATH
 from local.aws.faults import Faults, Kind
+from local.aws.iam.authorizer import Authorizer
+from local.aws.iam.principals import task_key
 from local.aws.kinesis.api import KinesisApi
 from local.aws.kinesis.errors import KinesisError
 from local.aws.kinesis.switches import Switches
@@ -77,8 +79,12 @@ class Endpoint:
         region: str,
         kinesis: KinesisApi | None = None,
         services: Mapping[str, Service] | None = None,
+        authorizer: Authorizer | None = None,
     ) -> None:
-        """`services` are further ones of this project's own, by boto3's names."""
+        """`services` are further ones of this project's own, by boto3's names. Without an
+        authorizer everybody may do everything.
+        """
+        self._authorizer = authorizer
         self._moto = moto
         self._ecs = ecs
         self._kinesis = kinesis or KinesisApi(region, ACCOUNT, Switches())
@@ -100,6 +106,11 @@ class Endpoint:
         """How often each AWS call was made, observers apart."""
         with self._lock:
             return dict(self._calls)
+
+    @property
+    def rights(self) -> dict[str, Any]:
+        """What was refused, and which statements were needed; empty where nothing is checked."""
+        return self._authorizer.describe() if self._authorizer else {}
 
     def answer(self, request: Request) -> Answer | None:
         """The answer; None = cut the connection without one.
@@ -134,6 +145,10 @@ class Endpoint:
 
     def _carry_out(self, call: Call, request: Request) -> Answer:
         try:
+            refusal = self._authorizer.refusal(call, request) if self._authorizer else None
+            if refusal is not None:
+                log.warning("%s refused: %s", call, refusal.body.decode("utf-8", "replace"))
+                return refusal
             own = self._services.get(call.service)
             answer = own(call, request) if own is not None else None
             if answer is not None:
@@ -197,7 +212,7 @@ class Endpoint:
         return json_answer(
             {
                 "RoleArn": role,
-                "AccessKeyId": f"ASIA{task_id.upper().replace('-', '')[:16]:0<16}",
+                "AccessKeyId": task_key(task_id),
                 "SecretAccessKey": f"local-{task_id}",
                 "Token": f"local-{task_id}",
                 "Expiration": expires,

@@ -38,6 +38,8 @@ class Options:
     access_log: bool = False
     functions: str = "shared"
     """`shared`: all in the dispatcher's process; `lambda`: each in its own, as in Lambda."""
+    iam: bool = True
+    """Whether calls are checked against the policies of who makes them."""
     function_concurrency: int | None = None
     function_idle_seconds: float | None = None
     allowed_hosts: tuple[str, ...] = ()

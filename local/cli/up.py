@@ -126,6 +126,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="let each task wait before it starts, as on a real host",
     )
+    add("--no-iam", action="store_true", help="check no call against the policies of who makes it")
     add("--no-throttling", action="store_true", help="ECS and Kinesis without their rates")
     add("--no-restart", action="store_true", help="do not replace a dispatcher that died")
     add(
@@ -357,6 +358,7 @@ def _options(arguments: argparse.Namespace) -> Any:
         images=tuple(arguments.image),
         size=Size(arguments.hosts, arguments.host_cpu, arguments.host_memory),
         start_delay_seconds=arguments.start_delay,
+        iam=not arguments.no_iam,
         throttling=not arguments.no_throttling,
         restart=not arguments.no_restart,
         logs=arguments.logs and arguments.logs.resolve(),

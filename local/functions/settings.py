@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from local.aws.iam.principals import FUNCTION_KEY
 from local.aws.template import load_template
 from local.functions.environment import FunctionSettings
 
@@ -91,6 +92,7 @@ def environ_of(settings: FunctionSettings) -> dict[str, str]:
     https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
     """
     return os.environ | {
+        "AWS_ACCESS_KEY_ID": FUNCTION_KEY + settings.name,
         "AWS_LAMBDA_FUNCTION_NAME": settings.name,
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(settings.memory_mib),
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",

@@ -49,6 +49,18 @@ class EcsApi:
         """The names of the actions it knows."""
         return frozenset(self._actions)
 
+    def task_definition(self, name: str) -> dict[str, Any] | None:
+        """A registered definition by family, revision or ARN, for others of this cloud: it counts
+        towards no rate. None = there is none.
+        """
+        with self._lock:
+            try:
+                answer = self._actions["DescribeTaskDefinition"]({"taskDefinition": name})
+            except EcsApiError:
+                return None
+        found: dict[str, Any] = answer["taskDefinition"]
+        return found
+
     def call(self, action: str, parameters: dict[str, Any]) -> dict[str, Any]:
         """Answer one request. Raises EcsApiError; its `body()` is the error reply."""
         perform = self._actions.get(action)

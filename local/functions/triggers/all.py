@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from local.aws.faults import Faults
+from local.aws.iam.principals import FUNCTION_KEY
 from local.functions.registry import Source
 from local.functions.triggers.delivery import Deliveries, Invoker
 from local.functions.triggers.events import EventBus, rule_for
@@ -33,12 +34,15 @@ class Triggers:
     def __init__(
         self,
         invoker: Invoker,
-        client: Callable[[str], Any],
+        client: Callable[..., Any],
         faults: Faults,
         region: str,
         account: str,
     ) -> None:
-        """`client(service)` gives a boto3 client."""
+        """`client(service, key)` gives a boto3 client with an access key, by default the
+        developer's. Event sources read with the rights of their function, as in Lambda:
+        https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventsourcemapping.html
+        """
         self._invoker = invoker
         self._client = client
         self._region = region
@@ -60,10 +64,11 @@ class Triggers:
         self.bus.set_rules([rule_for(name, settings["pattern"]) for name, settings in events])
         self._pollers = [Expiry(partial(self._client, "dynamodb"))]
         for name, settings in by_source[Source.QUEUE].items():
-            sqs = partial(self._client, "sqs")
-            self._pollers.append(QueuePollers(sqs, self._invoker, name, settings))
+            sqs = partial(self._client, "sqs", FUNCTION_KEY + name)
+            lookup = partial(self._client, "sqs")
+            self._pollers.append(QueuePollers(sqs, self._invoker, name, settings, lookup))
         for name, settings in by_source[Source.STREAM].items():
-            kinesis = partial(self._client, "kinesis")
+            kinesis = partial(self._client, "kinesis", FUNCTION_KEY + name)
             self._pollers.append(StreamReaders(kinesis, self._invoker, name, settings))
         self.deliveries.start()
         for poller in self._pollers:

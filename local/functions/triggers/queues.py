@@ -64,9 +64,14 @@ class QueuePollers:
         invoker: Invoker,
         function: str,
         settings: Mapping[str, Any],
+        lookup: Callable[[], Any] | None = None,
     ) -> None:
-        """`sqs()` gives a boto3 client; `settings`: see `local.functions.registry`."""
+        """`sqs()` gives a boto3 client with the function's rights, `lookup()` one that may find the
+        queue's URL: on AWS whoever made the event source knew it. `settings`: see
+        `local.functions.registry`.
+        """
         self._sqs = sqs
+        self._lookup = lookup or sqs
         self._invoker = invoker
         self._function = function
         self._queue: str = settings["queue"]
@@ -99,7 +104,7 @@ class QueuePollers:
                 self._closed.wait(PAUSE_SECONDS)
 
     def _find(self, sqs: Any) -> tuple[str, str]:
-        url = sqs.get_queue_url(QueueName=self._queue)["QueueUrl"]
+        url = self._lookup().get_queue_url(QueueName=self._queue)["QueueUrl"]
         names = ["QueueArn"]
         attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
         return url, attributes["QueueArn"]

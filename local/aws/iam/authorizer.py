@@ -1,0 +1,112 @@
+"""Refuses the calls that their principal's policies do not allow, in AWS's words."""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from local.aws.iam.accesses import Access, Asked, accesses
+from local.aws.iam.policy import Decision, Verdict, decide
+from local.aws.iam.principals import FUNCTION_KEY, HOST_KEY, Principal, Principals
+from local.aws.provision import ACCOUNT
+from local.aws.wire import Answer, Call, Protocol, Request, error_answer
+
+_FORBIDDEN = {"scheduler", "sqs", "ec2"}
+"""Services whose refusals have the status 403; those of JSON with a target have 400."""
+_NAMED_KEYS = (FUNCTION_KEY, HOST_KEY)
+"""Of principals that there is a bounded number of."""
+
+
+class Authorizer:
+    """Checks calls. Thread-safe."""
+
+    def __init__(
+        self,
+        principals: Principals,
+        task_definition: Callable[[str], Mapping[str, Any] | None],
+        region: str,
+    ) -> None:
+        self._principals = principals
+        self._task_definition = task_definition
+        self._region = region
+        self._lock = threading.Lock()
+        self._refused: Counter[str] = Counter()
+        self._needed: dict[str, set[int]] = {}
+
+    def refusal(self, call: Call, request: Request) -> Answer | None:
+        """The answer to a call that is not allowed; None for one that is."""
+        key = access_key_of(request)
+        if key is None:
+            message = "Request is missing Authentication Token"
+            return error_answer(call, "MissingAuthenticationTokenException", message, 403)
+        principal = self._principals.find(key)
+        if principal is None:
+            message = "The security token included in the request is invalid."
+            return error_answer(call, "UnrecognizedClientException", message, 403)
+        asked = Asked(
+            call.action, parameters_of(request), self._region, ACCOUNT, self._task_definition
+        )
+        for access in accesses(call.service, asked):
+            verdict = decide(principal.statements, access.action, access.resource, access.context)
+            self._record(key, access, verdict)
+            if verdict.decision is not Decision.ALLOWED:
+                return _refused(call, principal, access, verdict.decision)
+        return None
+
+    def _record(self, key: str, access: Access, verdict: Verdict) -> None:
+        with self._lock:
+            if verdict.decision is not Decision.ALLOWED:
+                self._refused[f"{key} {access.action}"] += 1
+            elif len(verdict.by) == 1 and key.startswith(_NAMED_KEYS):
+                self._needed.setdefault(key, set()).add(verdict.by[0])
+
+    def describe(self) -> dict[str, Any]:
+        """How often which principal was refused what, and the statements that were needed: by
+        index, those of each function that alone allowed some call.
+        """
+        with self._lock:
+            needed = {key: sorted(indexes) for key, indexes in self._needed.items()}
+            return {"refused": dict(self._refused), "needed": needed}
+
+
+def access_key_of(request: Request) -> str | None:
+    """The access key id of a signature, SigV4 in the header; None without one."""
+    _, found, rest = request.headers.get("authorization", "").partition("Credential=")
+    return rest.partition("/")[0] if found else None
+
+
+def parameters_of(request: Request) -> Mapping[str, Any]:
+    """The parameters of a call, of whatever protocol; nothing of a body that is no object."""
+    if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        return dict(parse_qsl(request.body.decode("latin-1")))
+    try:
+        body = json.loads(request.body or b"{}")
+    except ValueError:
+        return {}  # the service itself refuses it
+    parameters = body if isinstance(body, dict) else {}
+    words = request.path.strip("/").split("/")
+    if words[0] == "schedules" and len(words) == 2:  # the scheduler has names in its paths
+        query = dict(parse_qsl(request.query))
+        group = {"GroupName": query["groupName"]} if "groupName" in query else {}
+        return {**parameters, **group, "Name": words[1]}
+    return parameters
+
+
+def _refused(call: Call, principal: Principal, access: Access, decision: Decision) -> Answer:
+    """https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html"""
+    why = (
+        "with an explicit deny in an identity-based policy"
+        if decision is Decision.EXPLICIT_DENY
+        else f"because no identity-based policy allows the {access.action} action"
+    )
+    message = (
+        f"User: {principal.arn} is not authorized to perform: {access.action} "
+        f"on resource: {access.resource} {why}"
+    )
+    if call.protocol is Protocol.EC2:
+        message = f"You are not authorized to perform this operation. {message}"
+        return error_answer(call, "UnauthorizedOperation", message, 403)
+    status = 403 if call.service in _FORBIDDEN else 400
+    return error_answer(call, "AccessDeniedException", message, status)

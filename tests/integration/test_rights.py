@@ -1,0 +1,199 @@
+"""Every call of a function is checked against its own policy, and each statement is needed.
+
+The flows run where each function has a process and an access key of its own. The cloud records for
+each call the statements that allow it: one that alone allowed a call is one without which this call
+is refused. The last test takes some away for real.
+"""
+
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import ROOT, finish, launch, wait_until
+from tests.integration.light_job import DESCRIPTION, Runs, make_light_job
+from tests.integration.sessions import client_of, dispatch, kill_container, wait_for
+
+pytestmark = pytest.mark.alone
+
+LOGS = {"logs:CreateLogStream, logs:PutLogEvents"}
+"""For the runtime, which writes the function's log; the embedded Lambda keeps it in a file."""
+
+NO_ROLE = {"iam:PassRole"}
+"""Jobs have no role here: there is no execution role, as images are no registry's."""
+
+REPAIR = {
+    "ecs:DescribeTasks",
+    "ecs:StopTask",
+    "ecs:DescribeContainerInstances",
+    "ec2:DescribeInstances, ec2:DescribeNetworkInterfaces",
+    "scheduler:CreateSchedule, scheduler:UpdateSchedule",
+    "sqs:GetQueueAttributes",
+    "sqs:GetQueueUrl, sqs:SendMessage",
+    "sqs:GetQueueUrl, sqs:SendMessage, sqs:GetQueueAttributes",
+    "sqs:SendMessage",
+}
+"""After crashes, lost replies and events, and for what waits: not on the way of these flows.
+`tests/unit/infra/test_policies.py` derives these calls from the source."""
+
+MAY_BE_UNNEEDED = {
+    "api_handler": LOGS | {"ecs:DescribeTasks", "sqs:GetQueueAttributes"},
+    "sweep": LOGS | NO_ROLE | REPAIR,
+    "task_changed": LOGS | REPAIR,
+    "launch_queued": LOGS | REPAIR,
+    "run_critical_jobs": LOGS | NO_ROLE | REPAIR,
+    "run_normal_jobs": LOGS | NO_ROLE | REPAIR,
+    "run_low_jobs": LOGS | NO_ROLE | REPAIR,
+    "fire_schedules": LOGS | NO_ROLE | REPAIR,
+}
+"""By function: the actions of statements that these flows need not need."""
+
+
+def statements_of(function: str) -> list[dict]:
+    name = f"policy-dev-{function.replace('_', '-')}.json"
+    return json.loads((ROOT / ".chalice" / name).read_text("utf-8"))["Statement"]
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory):
+    running = launch(
+        tmp_path_factory.mktemp("runs"), functions="lambda", pool=1, feed_engine="direct"
+    )
+    yield running
+    finish(running)
+
+
+def sessions_flow(cloud) -> None:
+    """Warm, cold, deleted, lost, waiting for a place; and a sweep over all of it."""
+    with client_of(dispatch(cloud)):
+        lost = dispatch(cloud, "?wait=25")
+        with client_of(lost):
+            wait_for(cloud, lost["id"], "ACTIVE")
+            kill_container(lost["id"])
+            wait_for(cloud, lost["id"], "ENDED")
+    status, waiting = cloud.http("POST", "/session?wait=0")
+    assert status in {200, 202}
+    cloud.http("DELETE", f"/sessions/{waiting['id']}")
+    wait_for(cloud, waiting["id"], "ENDED")
+    assert cloud.fire("sweep")["error"] is None
+
+
+def job_end(cloud, invocation_id: str) -> dict:
+    def ended():
+        _, found = cloud.http("GET", f"/invocations/{invocation_id}")
+        return found if found["finishedAt"] else None
+
+    return wait_until(ended, 90, "the end of the invocation", every=0.2)
+
+
+def jobs_flow(cloud, runs: Runs, folder: Path) -> None:
+    """Deployed, run at each priority, killed, deferred, read back, on a schedule, taken away."""
+    body = {"image": make_light_job(folder / "light"), "description": DESCRIPTION}
+    assert cloud.http("PUT", "/jobs/light", body)[0] == 200
+    parameters = {"port": runs.port, "seconds": 0.1}
+    path = "/jobs/light/invocations"
+    for priority in ("critical", "normal", "low"):
+        status, made = cloud.http("POST", path, {"parameters": parameters, "priority": priority})
+        assert status == 201, made
+        assert job_end(cloud, made["id"])["reason"] == "succeeded"
+    assert cloud.http("GET", f"/invocations/{made['id']}/logs")[0] == 200
+    slow = {"parameters": {**parameters, "seconds": 60}}
+    _, killed = cloud.http("POST", path, slow)
+    wait_until(lambda: task_running(cloud, killed["id"]), 60, "its task", every=0.1)
+    cloud.http("DELETE", f"/invocations/{killed['id']}")
+    cloud.http("POST", f"/invocations/{killed['id']}/kill")
+    job_end(cloud, killed["id"])
+    at = (datetime.now(UTC) + timedelta(hours=2)).isoformat()
+    status, later = cloud.http("POST", path, {"parameters": parameters, "at": at})
+    assert status == 201, later
+    cloud.http("POST", f"/invocations/{later['id']}/kill")
+    schedule = {"job": "light", "expression": "cron(0 0 1 1 ? *)", "parameters": parameters}
+    status, told = cloud.http("PUT", "/schedules/yearly", schedule)
+    assert status in {200, 201}, told
+    assert cloud.http("POST", "/schedules/yearly/run", {})[0] in {200, 201, 202}
+    assert cloud.http("GET", "/schedules")[0] == 200
+    fire_late(cloud, "yearly")
+    assert cloud.http("DELETE", "/schedules/yearly")[0] in {200, 204}
+    assert cloud.http("GET", "/invocations")[0] == 200
+    assert cloud.http("GET", "/jobs")[0] == 200
+    assert cloud.fire("sweep")["error"] is None
+    assert cloud.http("DELETE", "/jobs/light")[0] in {200, 204}
+
+
+def fire_late(cloud, schedule_id: str) -> None:
+    """Let a schedule have decided last long ago, and wake its function."""
+    long_ago = {"N": "1600000000"}
+    cloud.client("dynamodb").update_item(
+        TableName="usher-local-jobs",
+        Key={"id": {"S": f"schedule#{schedule_id}"}},
+        UpdateExpression="SET decided_until = :at, changed_at = :at",
+        ExpressionAttributeValues={":at": long_ago},
+    )
+    sqs = cloud.client("sqs")
+    queue = sqs.get_queue_url(QueueName="usher-local-schedules")["QueueUrl"]
+    due = {"schedule": schedule_id, "planned": "2026-01-01T00:00:00+00:00"}
+    sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(due))
+    wait_until(lambda: cloud.state()["invocations"].get("fire_schedules"), 60, "it", every=0.2)
+
+
+def task_running(cloud, invocation_id: str) -> bool:
+    return any(
+        task["lastStatus"] == "RUNNING" and invocation_id in task.get("startedBy", "")
+        for task in cloud.tasks()
+    )
+
+
+@pytest.fixture(scope="module")
+def rights(cloud, tmp_path_factory):
+    """What the flows needed of the policies."""
+    runs = Runs()
+    try:
+        sessions_flow(cloud)
+        jobs_flow(cloud, runs, tmp_path_factory.mktemp("job"))
+    finally:
+        runs.close()
+    return cloud.state()["rights"]
+
+
+def test_no_call_of_the_flows_is_refused(rights):
+    assert rights["refused"] == {}
+
+
+@pytest.mark.parametrize("function", MAY_BE_UNNEEDED)
+def test_without_any_one_statement_some_call_is_refused(rights, function):
+    needed = rights["needed"][f"function-{function}"]
+    unneeded = {
+        ", ".join(statement["Action"])
+        for index, statement in enumerate(statements_of(function))
+        if index not in needed
+    }
+    assert unneeded <= MAY_BE_UNNEEDED[function]
+    assert len(needed) >= 3
+
+
+@pytest.mark.parametrize("missing", ["ecs:RunTask", "iam:PassRole", "dynamodb:Query"])
+def test_a_right_that_is_taken_away_is_missed(start_cloud, tmp_path, missing):
+    project = project_without(tmp_path / "project", "api_handler", missing)
+    cloud = start_cloud(functions="lambda", project_dir=project)
+    status, told = cloud.http("POST", "/session?wait=1")
+    assert status in {202, 503}, told
+    refused = cloud.state()["rights"]["refused"]
+    assert refused[f"function-api_handler {missing}"] >= 1
+    assert "refused: " in "".join(cloud.errors)
+
+
+def project_without(folder: Path, function: str, action: str) -> Path:
+    """This project, with a policy that lacks each statement that names an action."""
+    (folder / ".chalice").mkdir(parents=True)
+    for name in ("app.py", "chalicelib", "infra"):
+        (folder / name).symlink_to(ROOT / name)
+    for path in (ROOT / ".chalice").glob("*.json"):
+        shutil.copy(path, folder / ".chalice")
+    policy = folder / ".chalice" / f"policy-dev-{function.replace('_', '-')}.json"
+    document = json.loads(policy.read_text("utf-8"))
+    kept = [one for one in document["Statement"] if action not in one["Action"]]
+    assert len(kept) < len(document["Statement"])
+    policy.write_text(json.dumps({**document, "Statement": kept}), "utf-8")
+    return folder
