@@ -12,7 +12,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from http.client import HTTPMessage
+from typing import IO, Any
+from urllib.parse import urlsplit
 
 from usher.errors import AnswerError, UnreachableError, UsherError
 from usher.repeating import Verdict, judge, pause_seconds
@@ -71,11 +73,13 @@ class Transport:
     def _send(self, request: urllib.request.Request) -> dict[str, Any]:
         seconds = self._patience.request_seconds
         try:
-            with urllib.request.urlopen(request, timeout=seconds) as answer:  # noqa: S310
+            with _OPENER.open(request, timeout=seconds) as answer:
                 return _read_object(answer.read())
         except urllib.error.HTTPError as refused:
             with refused:
                 error = _error(refused.code, refused.read())
+            if 300 <= refused.code < 400:  # the same again would be redirected again
+                raise error from None
             if judge(refused.code) is Verdict.REPEAT:
                 raise _WorthRepeatingError(error, refused.headers.get("Retry-After")) from None
             raise error from None
@@ -83,6 +87,34 @@ class Transport:
             reason = getattr(lost, "reason", None) or lost
             unreachable = UnreachableError(f"{self.url} does not answer: {reason}")
             raise _WorthRepeatingError(unreachable, None) from lost
+
+
+class _SameOriginRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect to another origin: the request carries the API key. Nor one of a request
+    that changes something, which would be sent on as a GET.
+    """
+
+    def redirect_request(  # noqa: PLR0917 - as urllib calls it
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        if req.get_method() != "GET" or _origin(newurl) != _origin(req.full_url):
+            return None  # urllib makes an HTTPError of it
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    default = {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, parts.hostname, parts.port or default
+
+
+_OPENER = urllib.request.build_opener(_SameOriginRedirects)
 
 
 class _WorthRepeatingError(Exception):

@@ -80,7 +80,8 @@ class EndLost:
     session: Session
 
 
-Action = Observe | StopOrphan | Stop | AskWhetherConnected | Expire | Relaunch | EndLost
+Repair = Observe | StopOrphan | Stop | Expire | Relaunch | EndLost
+Action = Repair | AskWhetherConnected
 
 
 def plan_reaping(
@@ -93,7 +94,9 @@ def plan_reaping(
 ) -> Iterator[Action]:
     """All actions for what was seen: live sessions, and tasks by ARN (running, and of sessions).
 
-    Unless it `can_ask`, the containers have addresses that are not reached from here.
+    Unless it `can_ask`, the containers have addresses that are not reached from here. Only a
+    container at the address that ECS says of its task now is asked: at the record's address there
+    may be another one by now.
     """
     by_id = {session.id: session for session in sessions}
     for task in tasks.values():
@@ -113,10 +116,21 @@ def plan_reaping(
             action = _without_task(session, now)
         else:
             action = _overdue(session, own, apps.get(session.app), now)
-        if isinstance(action, AskWhetherConnected) and not can_ask:
+        if isinstance(action, AskWhetherConnected) and not (can_ask and _is_at(session, own)):
             action = _without_asking(session, now)
         if action is not None:
             yield action
+
+
+def _is_at(session: Session, task: TaskChange | None) -> bool:
+    """Whether the task runs where the record says. A port is ECS's word only in bridge mode."""
+    return (
+        task is not None
+        and task.is_running
+        and session.is_reachable
+        and task.host_port in {None, session.port}
+        and task.container_instance_arn in {None, session.container_instance}
+    )
 
 
 def _is_news(task: TaskChange, session: Session) -> bool:

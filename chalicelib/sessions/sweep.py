@@ -12,6 +12,7 @@ from chalicelib.sessions import lifecycle, reaping
 from chalicelib.sessions.launch_queue import LaunchQueue
 from chalicelib.sessions.launching import Launches
 from chalicelib.sessions.model import Reason, Session, State, session_id_of
+from chalicelib.sessions.probes import ask_all
 from chalicelib.sessions.records import Records
 from chalicelib.sessions.service import Sessions
 from chalicelib.sessions.table import SessionsTable
@@ -66,8 +67,17 @@ class SessionsRoom:
             # The sweep runs outside of the network in which private addresses mean something.
             can_ask=not self._config.private_addresses,
         )
+        to_ask = []
         for action in plan:
-            yield type(action).__name__, partial(self._act, action)
+            if isinstance(action, reaping.AskWhetherConnected):
+                to_ask.append(action.session)
+            else:
+                yield type(action).__name__, partial(self._act, action)
+        answers = ask_all(self._probe, [self._health_url(session) for session in to_ask])
+        for session in to_ask:
+            answer = answers.get(self._health_url(session))
+            name = reaping.AskWhetherConnected.__name__ if answer is not None else "NotAsked"
+            yield name, partial(self._on_answer, session, answer)
         for app in self._config.apps.by_name.values():
             if app.pool.maximum:
                 yield "Tend", partial(self._tending.tend, app)
@@ -90,14 +100,12 @@ class SessionsRoom:
         for name, amount in taken.items():
             self._metrics.count("sweep_actions", amount, action=name)
 
-    def _act(self, action: reaping.Action) -> None:
+    def _act(self, action: reaping.Repair) -> None:
         match action:
             case reaping.Observe(task) | reaping.StopOrphan(task):
                 self._sessions.on_task_change(task)
             case reaping.Stop(session, reason, cause):
                 self._sessions.stop(session.id, reason, cause, only=session.state)
-            case reaping.AskWhetherConnected(session):
-                self._ask(session)
             case reaping.Expire(session):
                 self._launches.expire(session)
             case reaping.Relaunch(session):
@@ -117,10 +125,17 @@ class SessionsRoom:
 
         self._records.change(seen.id, decide)
 
-    def _ask(self, session: Session) -> None:
+    def _health_url(self, session: Session) -> str:
         app = self._config.apps.get(session.app)
         scheme = "https" if app is not None and app.serves_tls else "http"
-        if self._probe(f"{scheme}://{session.ip}:{session.port}/healthz"):
+        ip = f"[{session.ip}]" if ":" in (session.ip or "") else session.ip
+        return f"{scheme}://{ip}:{session.port}/healthz"
+
+    def _on_answer(self, session: Session, answer: bool | None) -> None:
+        """`answer` is whether its client is there; None where there was no time to ask."""
+        if answer is None:
+            return
+        if answer:
             now = self._now()
             self._records.change(session.id, lambda s: lifecycle.found_connected(s, now))
             return

@@ -10,11 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
-from chalicelib.sessions import probe
+from chalicelib.sessions import probe, probes, reaping
+from chalicelib.sessions.probes import ask_all
 from chalicelib.sessions.requests import parse_callback
+from tests.unit.chalicelib.test_lifecycle import APP, RUNNING, START, until
 
 Answer = Callable[[socket.socket], None]
 
@@ -101,3 +104,43 @@ def test_a_text_that_cannot_be_stored_is_replaced(text):
     _, words = parse_callback({"type": "failed", "detail": text})
     assert "\ufffd" in words
     assert words.encode()
+
+
+def test_many_bad_containers_cost_one_deadline_together(hostile, monkeypatch):
+    monkeypatch.setattr(probe, "TIMEOUT_SECONDS", 0.5)
+    urls = [hostile(lambda connection: connection.recv(1)) for _ in range(12)]
+    good = hostile(whole(CONNECTED))
+    begun = time.monotonic()
+    answers = ask_all(probe.probe_connected, [*urls, good])
+    assert time.monotonic() - begun < 12 * 0.5 / 2
+    assert answers == dict.fromkeys(urls, False) | {good: True}
+
+
+def test_beyond_the_bound_of_a_sweep_nobody_is_asked_nor_stopped_for_it(monkeypatch):
+    monkeypatch.setattr(probes, "PROBES_SECONDS", 0.1)
+    over = threading.Event()
+    answers = ask_all(lambda url: over.wait(20) or url == "never", ["a", "b", *map(str, range(50))])
+    over.set()
+    assert answers == {}
+
+
+def test_a_container_is_asked_once_however_often_its_address_comes():
+    asked = []
+    assert ask_all(lambda url: asked.append(url) is None, ["a", "a", "b"]) == {"a": True, "b": True}
+    assert sorted(asked) == ["a", "b"]
+
+
+@pytest.mark.parametrize("elsewhere", [{"host_port": 49_154}, {"container_instance_arn": "other"},
+                                       {"last_status": "DEPROVISIONING"}])  # fmt: skip
+def test_what_runs_at_another_address_than_the_tasks_own_is_not_asked(elsewhere):
+    """There may be somebody else's container by now, which would keep the session alive."""
+    session = until(*START)
+    assert session.connect_by is not None
+    task = replace(RUNNING, version=session.task_version, **elsewhere)
+
+    def plan(now: float) -> list[object]:
+        return list(reaping.plan_reaping([session], {task.task_arn: task}, {"chat": APP}, now))
+
+    assert plan(session.connect_by + 60) == []
+    (stop,) = plan(session.connect_by + reaping.UNASKED_SECONDS + 1)
+    assert isinstance(stop, reaping.Stop)

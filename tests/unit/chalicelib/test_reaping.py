@@ -155,13 +155,16 @@ def test_the_sweep_asks_only_containers_that_it_can_reach(addresses, asks):
             "queue",
             "hosts_wanted",
             "metrics",
-            "probe",
         )
     )
-    room = SessionsRoom(**nothing, config=config, now=lambda: session.connect_by + 60)
+    asked = []
+    room = SessionsRoom(
+        **nothing, config=config, probe=asked.append, now=lambda: session.connect_by + 60
+    )
     seen = {RUNNING.task_arn: replace(RUNNING, version=session.task_version)}
     names = [name for name, _ in room.steps([session], seen, Counter())]
-    assert ("AskWhetherConnected" in names) is asks
+    assert names == (["NotAsked", "Measure"] if asks else ["Measure"])
+    assert asked == (["http://192.0.2.7:49153/healthz"] if asks else [])
 
 
 def test_an_app_that_was_taken_away_does_not_kill_its_sessions():
