@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chalicelib.contract import SESSION_PORT, Env
+from chalicelib.contract.secrets import problems_of
 from chalicelib.errors import ConfigurationError
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
@@ -62,6 +63,8 @@ class App:
     entry_point: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Variables whose values ECS fetches: name to reference, see `chalicelib.contract.secrets`."""
     user: str = "65534:65534"
     health_check: tuple[str, ...] = ()
     """For images that do not call back: ready means that ECS says HEALTHY."""
@@ -136,6 +139,10 @@ def _pairs(value: Any) -> str | None:
     return None if pairs else "a table of strings"
 
 
+def _references(value: Any) -> str | None:
+    return "; ".join(problems_of(value, {})) or None
+
+
 def _flag(value: Any) -> str | None:
     return None if isinstance(value, bool) else "true or false"
 
@@ -150,6 +157,7 @@ _APP: dict[str, Check] = {
     "entry_point": _strings,
     "command": _strings,
     "environment": _pairs,
+    "secrets": _references,
     "user": _text(),
     "health_check": _strings,
     "network_mode": _text("bridge|awsvpc", "bridge or awsvpc"),

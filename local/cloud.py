@@ -37,6 +37,7 @@ from local.aws.logs.api import LogsApi
 from local.aws.moto.calls import Moto
 from local.aws.provision import ACCOUNT, execute, read_plan, task_definition_calls
 from local.aws.scheduler.api import Scheduler, sender
+from local.aws.secrets import secrets_through
 from local.background import InBackground, within
 from local.cli.options import ROOT, STAGE, Listeners, Options, port_of
 from local.feed.engine import Feed
@@ -249,6 +250,7 @@ class Cloud:
             start_delay_seconds=options.start_delay_seconds,
             cluster=f"usher-{STAGE}",
             agent_endpoint=self._seen_by_containers(machines),
+            secret_value=secrets_through(self._clients.get),
         )
         self._undo.callback(within, CLOSE_SECONDS, "the tasks", engine.close)
         self._undo.callback(triggers.stop_new)

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
 
 from chalicelib.contract.jobs import JOB_NAME, JOB_NAME_RULE
+from chalicelib.contract.secrets import problems_of
 from usher.errors import DescriptionError
 from usher.job import Job, name_of
 
@@ -30,7 +31,8 @@ MAX_SUMMARY_CHARACTERS = 200
 
 def describe(job: type[Job]) -> dict[str, Any]:
     """The description of a job class. Raises DescriptionError."""
-    return {
+    secrets = _secrets(job)
+    return ({"secrets": secrets} if secrets else {}) | {
         "version": VERSION,
         "name": _name(job),
         "summary": _summary(job),
@@ -91,6 +93,16 @@ def _environment(job: type[Job]) -> dict[str, str]:
         if not isinstance(text, str):
             raise _wrong(job, "environment", f"has {name} = {text!r}, which is no string")
     return dict(value)
+
+
+def _secrets(job: type[Job]) -> dict[str, str]:
+    if not isinstance(job.secrets, Mapping):
+        raise _wrong(job, "secrets", f"must map names to references, not be {job.secrets!r}")
+    secrets = dict(job.secrets)
+    problems = problems_of(secrets, dict(_environment(job)))
+    if problems:
+        raise _wrong(job, "secrets", f"is wrong: {'; '.join(problems)}")
+    return secrets
 
 
 def _schema(job: type[Job]) -> dict[str, Any] | None:

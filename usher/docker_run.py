@@ -36,6 +36,8 @@ def run_command(tag: str, description: Mapping[str, Any]) -> list[str]:
         *("--read-only", "--tmpfs", f"/tmp:rw,nosuid,nodev,size={TMP_MIB}m"),  # noqa: S108 - its own
         *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
         *(word for pair in environment.items() for word in ("--env", "=".join(pair))),
+        # Docker takes the value from its own environment: it is on no command line.
+        *(word for name in description.get("secrets", ()) for word in ("--env", name)),
         *(tag, "--local", description["name"]),
     ]
 

@@ -29,6 +29,11 @@ class Job:
     """How long it may wait to be launched, unless an invocation says otherwise."""
     environment: ClassVar[Mapping[str, str]] = {}
     """Environment variables of its container. No secrets: whoever may see the job can read them."""
+    secrets: ClassVar[Mapping[str, str]] = {}
+    """Variables whose values are fetched when it starts: name to the ARN of a secret in Secrets
+    Manager, or to the ARN or name of a parameter of the Parameter Store. `usher run` takes them
+    from its own environment.
+    """
     launch_type: ClassVar[str | None] = None
     """`EC2` or `FARGATE`; None leaves it to the deployment."""
     Parameters: ClassVar["type[BaseModel] | None"] = None

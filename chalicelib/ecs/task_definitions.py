@@ -59,6 +59,7 @@ def task_definition_for(
         cpu=app.cpu,
         memory=app.memory,
         environment=app.environment,
+        secrets=app.secrets,
         user=app.user,
         stop_timeout_seconds=app.stop_timeout_seconds,
         launch_type=app.launch_type,
@@ -108,6 +109,7 @@ def hardened_container(
     cpu: int,
     memory: int,
     environment: Mapping[str, str],
+    secrets: Mapping[str, str],
     user: str,
     stop_timeout_seconds: int,
     launch_type: str,
@@ -120,6 +122,7 @@ def hardened_container(
         "cpu": cpu,
         "memory": memory,
         "environment": [{"name": k, "value": v} for k, v in sorted(environment.items())],
+        **_references(secrets),
         "user": user,
         "privileged": False,
         "readonlyRootFilesystem": True,
@@ -133,6 +136,12 @@ def hardened_container(
         ],
         "stopTimeout": stop_timeout_seconds,
     }
+
+
+def _references(secrets: Mapping[str, str]) -> dict[str, Any]:
+    if not secrets:
+        return {}
+    return {"secrets": [{"name": k, "valueFrom": v} for k, v in sorted(secrets.items())]}
 
 
 def _mount_certificates(request: dict[str, Any], container: dict[str, Any], place: str) -> None:

@@ -17,8 +17,9 @@ def show_job(job: DeployedJob, *, values: bool) -> dict[str, Any]:
     `values`: with the values of its environment, which may be secrets; else with their names only.
     """
     shown = job.description.to_json() | {"revision": job.revision, "image": job.image}
-    if not values and shown.get("environment"):
-        shown["environment"] = dict.fromkeys(shown["environment"], HIDDEN)
+    if not values:
+        hidden = [name for name in ("environment", "secrets") if shown.get(name)]
+        shown |= {name: dict.fromkeys(shown[name], HIDDEN) for name in hidden}
     return shown
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chalicelib.contract.jobs import DEFAULT_TIMEOUT_SECONDS, JOB_NAME, JOB_NAME_RULE
+from chalicelib.contract.secrets import problems_of
 from chalicelib.errors import BadRequestError
 from chalicelib.jobs.model import Priority
 
@@ -44,6 +45,7 @@ _KNOWN = {
     "summary",
     "priority",
     "environment",
+    "secrets",
     "launchType",
     "parameters",
 }
@@ -64,12 +66,15 @@ class JobDescription:
     launch_type: str | None = None
     """EC2 or FARGATE; None = what the deployment has."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Variables whose values ECS fetches: name to reference, see `chalicelib.contract.secrets`."""
     parameters: Mapping[str, Any] | None = None
     """JSON Schema; None = it takes no parameters."""
 
     def to_json(self) -> dict[str, Any]:
         """The document that `parse_description` reads."""
-        return {
+        secrets = {"secrets": dict(self.secrets)} if self.secrets else {}
+        return secrets | {
             "version": 1,
             "name": self.name,
             "summary": self.summary,
@@ -117,6 +122,7 @@ def parse_description(document: Any) -> JobDescription:
         priority=Priority(document.get("priority") or Priority.NORMAL),
         launch_type=document.get("launchType"),
         environment=dict(document.get("environment") or {}),
+        secrets=dict(document.get("secrets") or {}),
         parameters=document.get("parameters"),
     )
 
@@ -141,9 +147,11 @@ def _problems(document: Mapping[str, Any]) -> list[str]:
         problems.append("environment: an object of strings")
     problems += [
         f"environment: {key} changes what code runs; set it in the image"
-        for key in document.get("environment") or {}
+        for key in [*(document.get("environment") or {}), *(document.get("secrets") or {})]
         if isinstance(key, str) and RUNS_CODE.fullmatch(key)
     ]
+    wrong = problems_of(document.get("secrets") or {}, document.get("environment"))
+    problems += [f"secrets: {problem}" for problem in wrong]
     schema = document.get("parameters")
     if schema is not None and not isinstance(schema, Mapping):
         problems.append("parameters: a JSON Schema, or null")

@@ -51,6 +51,7 @@ def job_task_definition(
         cpu=description.cpu,
         memory=description.memory,
         environment={"PYTHONUNBUFFERED": "1"} | dict(description.environment),
+        secrets=description.secrets,
         user="65534:65534",
         stop_timeout_seconds=STOP_TIMEOUT_SECONDS,
         launch_type=launch_type,

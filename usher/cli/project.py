@@ -12,7 +12,7 @@ from usher.describe_apart import describe_apart
 from usher.discovery import FOLDER, find_job, find_jobs, find_project
 from usher.docker import BuildOptions, build, docker_answers, has_image, local_tag
 from usher.docker_run import run_in_docker
-from usher.errors import DescriptionError
+from usher.errors import DescriptionError, ProjectError
 from usher.new_project import write_project
 from usher.process_run import run_as_process
 from usher.protocol import Limits
@@ -124,6 +124,12 @@ def _run(arguments: argparse.Namespace) -> int:
     parameters = read_parameters(arguments.parameters)
     project = find_project(arguments.project)
     description = describe_apart(project, arguments.job)
+    missing = [name for name in description.get("secrets", ()) if name not in os.environ]
+    if missing:
+        raise ProjectError(
+            f"{arguments.job} has secrets, which here come from the environment; set "
+            + ", ".join(missing)
+        )
     result_file = None if arguments.result is None else arguments.result.resolve()
 
     def on_result(result: Any) -> None:

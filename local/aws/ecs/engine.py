@@ -21,6 +21,7 @@ from local.aws.ecs.providers import CapacityProvider, Waiting
 from local.aws.ecs.publisher import Publisher
 from local.aws.ecs.requests import TaskRequest
 from local.aws.ecs.store import Record, Store
+from local.aws.secrets import no_secrets
 
 __all__ = ["Engine", "HostSlot"]
 
@@ -51,6 +52,7 @@ class Engine:
         waiting: Waiting | None = None,
         fargate: HostSlot | None = None,
         read_lag_seconds: float = 0.0,
+        secret_value: Callable[[str], str] = no_secrets,
         clock: Callable[[], float] = time.time,
         ports: Ports | None = None,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
@@ -60,7 +62,8 @@ class Engine:
         The hosts belong to the first of `providers`. `fargate` runs the tasks of Fargate, each with
         an address of its own; its CPU units are the account's quota of vCPUs. For
         `read_lag_seconds` ListTasks and DescribeTasks do not know of a new task, as they are
-        eventually consistent on ECS.
+        eventually consistent on ECS. `secret_value` fetches what a task definition refers to, and
+        raises SecretError.
         """
         self.arns = Arns(region, account)
         self.cluster = cluster
@@ -87,6 +90,7 @@ class Engine:
             clock=clock,
             start_delay_seconds=start_delay_seconds,
             agent_endpoint=agent_endpoint,
+            secret_value=secret_value,
         )
         self._lock = self._lifecycle.lock
         self._closed = threading.Event()

@@ -20,6 +20,7 @@ from local.aws.ecs.plans import ContainerPlan, HealthCheck, spec_of
 from local.aws.ecs.publisher import Publisher
 from local.aws.ecs.store import Phase, Record, Store
 from local.aws.ecs.timers import Timers
+from local.aws.secrets import SecretError
 from local.hosts.base import CannotPullImageError, CannotStartError, Exit, HostDownError
 
 log = logging.getLogger(__name__)
@@ -42,10 +43,12 @@ class Lifecycle:
         clock: Callable[[], float],
         start_delay_seconds: float,
         agent_endpoint: str | None,
+        secret_value: Callable[[str], str],
     ) -> None:
         self.lock = threading.RLock()
         self.closing = False
         self.agent_endpoint = agent_endpoint
+        self.secret_value = secret_value
         self.on_room: Callable[[], None] = lambda: None
         """Called under the lock when room was made for tasks that wait."""
         self._store = store
@@ -120,12 +123,18 @@ class Lifecycle:
         name = container.name
         if record.slot is None:
             raise ValueError(f"{record.task.arn} has no host")
+        try:
+            fetched = {v: self.secret_value(ref) for v, ref in container.secrets.items()}
+        except SecretError as error:
+            reason = "unable to pull secrets or registry auth"
+            self._start_failed(record, name, f"ResourceInitializationError: {reason}: {error}")
+            return
         spec = spec_of(
             container,
             record.plan,
             task_id=record.task.id,
             ports=record.task.container(name).ports,
-            environment=self._added_environment(record, container),
+            environment=self._added_environment(record, container) | fetched,
         )
         try:
             runtime_id = record.slot.host.start(spec, partial(self._on_exit, record, name))

@@ -30,6 +30,8 @@ class ContainerPlan:
 
     definition: Mapping[str, Any]
     environment: Mapping[str, str]
+    secrets: Mapping[str, str]
+    """Variables whose values are fetched when the container starts: name to reference."""
     command: tuple[str, ...] | None
     cpu: int
     memory: int | None
@@ -145,10 +147,12 @@ def _plan_container(definition: Mapping[str, Any], override: Mapping[str, Any]) 
     environment |= {
         pair["name"]: pair.get("value", "") for pair in override.get("environment") or []
     }
+    secrets = {pair["name"]: pair["valueFrom"] for pair in definition.get("secrets") or []}
     command = override.get("command") or definition.get("command")
     return ContainerPlan(
         definition=definition,
         environment=environment,
+        secrets=secrets,
         command=tuple(command) if command else None,
         cpu=override.get("cpu") or definition["cpu"],
         memory=override.get("memory") or definition.get("memory"),

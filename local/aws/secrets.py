@@ -1,0 +1,51 @@
+"""The values that task definitions refer to, as ECS fetches them when a task starts.
+
+Source: "Pass sensitive data to an Amazon ECS container", Amazon ECS Developer Guide: a secret's ARN
+may be followed by a JSON key, a version stage and a version id; a parameter may be named without
+its ARN where it is in the task's region.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+
+class SecretError(Exception):
+    """The value cannot be fetched; the message says why, without it."""
+
+
+def no_secrets(reference: str) -> str:
+    """For engines without a Secrets Manager."""
+    raise SecretError(f"no secrets are served here: {reference}")
+
+
+def secrets_through(client: Callable[[str], Any]) -> Callable[[str], str]:
+    """A function from reference to value; `client(service)` gives a boto3 client."""
+
+    def value_of(reference: str) -> str:
+        try:
+            if ":secretsmanager:" in reference:
+                return _secret(client("secretsmanager"), reference)
+            name = reference.rpartition(":parameter")[2]
+            found = client("ssm").get_parameter(Name=name, WithDecryption=True)
+            return str(found["Parameter"]["Value"])
+        except (BotoCoreError, ClientError) as error:
+            raise SecretError(f"{reference}: {error}") from error
+
+    return value_of
+
+
+def _secret(client: Any, reference: str) -> str:
+    parts = reference.split(":")
+    arn, (key, stage, version) = ":".join(parts[:7]), [*parts[7:], "", "", ""][:3]
+    which = {"VersionStage": stage} if stage else {}
+    which |= {"VersionId": version} if version else {}
+    text = str(client.get_secret_value(SecretId=arn, **which)["SecretString"])
+    if not key:
+        return text
+    try:
+        return str(json.loads(text)[key])
+    except (ValueError, KeyError, TypeError) as error:
+        raise SecretError(f"{arn} has no JSON key {key}") from error
