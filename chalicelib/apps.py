@@ -34,6 +34,11 @@ class Limits:
     per_owner: int = 0
     per_second: int = 0
 
+    @property
+    def are_complete(self) -> bool:
+        """Whether each of them limits something."""
+        return min(self.total, self.per_owner, self.per_second) > 0
+
 
 @dataclass(frozen=True)
 class Placement:

@@ -1,8 +1,10 @@
 """Who is asking. Pure.
 
-`none`: nobody is asked; limits count by IP address. `api_key`: the dispatcher checks the header
-X-Api-Key itself, against hashes. `iam` and `jwt`: API Gateway checked, and the request context
-says who it is; a request without is refused, so that a route without its authorizer is no hole.
+`none`: nobody is asked; limits count by IP address. At stage `local` the one caller there is an
+operator; anywhere else it is anonymous and may use sessions alone. `api_key`: the dispatcher checks
+the header X-Api-Key itself, against hashes. `iam` and `jwt`: API Gateway checked, and the request
+context says who it is; a request without is refused, so that a route without its authorizer is no
+hole.
 """
 
 import hashlib
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from chalicelib.errors import UnauthorizedError
+from chalicelib.errors import ForbiddenError, UnauthorizedError
 
 
 class AuthMode(StrEnum):
@@ -34,28 +36,42 @@ class Caller:
     key_scope: str
     """Idempotency keys are told apart by this; addresses change, so `none` has one for all."""
     is_operator: bool = False
-    knows_who: bool = True
-    """False where nobody is asked: there the session's id is all it takes to manage it."""
-
-    @property
-    def is_unrestricted(self) -> bool:
-        """Whether this caller may see and change what belongs to others."""
-        return self.is_operator or not self.knows_who
+    is_anonymous: bool = False
+    """Whether nobody was asked. An address is no proof: it owns nothing but its sessions' count."""
 
     def may_manage(self, owner: str | None) -> bool:
-        """Whether this caller may look at and stop a session of `owner`."""
-        return self.is_unrestricted or self.owner == owner
+        """Whether this caller may look at and stop what belongs to `owner`."""
+        return self.is_operator or (not self.is_anonymous and self.owner == owner)
+
+    def may_manage_session(self, owner: str | None) -> bool:
+        """The same for a session, whose id is all that an anonymous caller has to know."""
+        return self.is_anonymous or self.may_manage(owner)
+
+    def require_identity(self) -> None:
+        """Raise ForbiddenError for an anonymous caller."""
+        if self.is_anonymous:
+            raise ForbiddenError(
+                "with AUTH_MODE none this deployment offers sessions alone; jobs and schedules "
+                "need AUTH_MODE api_key, iam or jwt (parameter AuthMode)"
+            )
+
+    def require_operator(self) -> None:
+        """Raise ForbiddenError unless the caller is an operator."""
+        self.require_identity()
+        if not self.is_operator:
+            raise ForbiddenError("only operators may, see OPERATORS (parameter Operators)")
 
 
 def identify(
-    mode: AuthMode,
+    mode: AuthMode | None,
     headers: Mapping[str, str],
     context: Mapping[str, Any],
     *,
     api_keys: Sequence[tuple[str, str]],
     operators: frozenset[str],
+    is_local: bool = False,
 ) -> Caller:
-    """Say who is asking. Raises UnauthorizedError.
+    """Say who is asking. Raises UnauthorizedError; ForbiddenError where no mode was decided on.
 
     `headers` are lower case; `context` is API Gateway's request context; `api_keys` has a
     name and the SHA-256 of a key, in hex, for each key: a name may have several.
@@ -65,7 +81,11 @@ def identify(
     match mode:
         case AuthMode.NONE:
             owner = f"ip:{subscriber_of(str(identity.get('sourceIp') or 'unknown'))}"
-            return Caller(owner, key_scope="anybody", knows_who=False)
+            return Caller(
+                owner, key_scope="anybody", is_operator=is_local, is_anonymous=not is_local
+            )
+        case None:
+            raise ForbiddenError(UNDECIDED)
         case AuthMode.API_KEY:
             name = _name_of(headers.get("x-api-key", ""), api_keys)
         case AuthMode.IAM:
@@ -78,6 +98,12 @@ def identify(
         raise UnauthorizedError(_HOW[mode])
     owner = f"{mode}:{name}"
     return Caller(owner, key_scope=owner, is_operator=is_operator or name in operators)
+
+
+UNDECIDED = (
+    "AUTH_MODE is not set: decide who may ask, by api_key, iam or jwt; none lets everybody have "
+    "sessions, within limits, and nothing else"
+)
 
 
 def principal_of(caller: str) -> str:

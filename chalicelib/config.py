@@ -7,13 +7,16 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from chalicelib.apps import Apps, parse_apps
+from chalicelib.apps import Apps, Limits, parse_apps
 from chalicelib.callers import AuthMode
 from chalicelib.errors import ConfigurationError
+
+LOCAL = "local"
+"""The stage of a laptop: its callers may do everything without saying who they are."""
 
 MAX_WAIT_SECONDS = 25
 """API Gateway gives up after 29 seconds; what is left is for everything but the waiting."""
@@ -33,7 +36,10 @@ VARIABLES: Mapping[str, str] = {
     "SESSION_URL_TEMPLATE": "what a browser opens; {id} {ip} {dashed_ip} {port} {path}",
     "DEFAULT_WAIT_SECONDS": "how long GET /session waits for a cold start unless told",
     "POOL_MIN": "minimum of the default app's warm pool, over what the apps file says",
-    "AUTH_MODE": "how callers are known: none, api_key, iam or jwt",
+    "MAX_SESSIONS": "sessions that live at once, over what the apps file says; 0 = no limit",
+    "MAX_SESSIONS_PER_OWNER": "the same of one owner",
+    "MAX_REQUESTS_PER_SECOND": "requests for sessions a second, over what the apps file says",
+    "AUTH_MODE": "how callers are known: none, api_key, iam or jwt; default: none, at stage local",
     "USER_POOL_ARNS": "for jwt: ARNs of the Cognito user pools, comma separated",
     "API_KEYS": "for api_key: NAME:SHA256HEX of each key, comma separated",
     "OPERATORS": "names that may manage every session, comma separated",
@@ -70,7 +76,8 @@ class Config:
     default_wait_seconds: float
     metrics_here: bool
     """Whether `GET /metrics` tells this process's metrics, instead of CloudWatch."""
-    auth_mode: AuthMode
+    auth_mode: AuthMode | None
+    """None = nobody decided on one, and no caller is served."""
     api_keys: tuple[tuple[str, str], ...]
     """Name and SHA-256 in hex of each key; while a key is replaced its name has two."""
     operators: frozenset[str]
@@ -100,6 +107,11 @@ class Config:
     execution_role_arn: str | None = None
     """None = there is none, as locally."""
     architecture: str = "x86_64"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this runs on a laptop, for whoever started it."""
+        return self.stage == LOCAL
 
     @property
     def cluster(self) -> str:
@@ -164,12 +176,16 @@ def feed_url(environ: Mapping[str, str] = os.environ) -> str:
 
 def stage(environ: Mapping[str, str] = os.environ) -> str:
     """The deployment stage, `local` unless STAGE says otherwise."""
-    return environ.get("STAGE", "local")
+    return environ.get("STAGE", LOCAL)
 
 
-def authorization(environ: Mapping[str, str] = os.environ) -> tuple[AuthMode, list[str]]:
-    """AUTH_MODE and USER_POOL_ARNS; Chalice needs both while app.py is being imported."""
-    mode = _auth_mode(environ.get("AUTH_MODE", AuthMode.NONE))
+def authorization(environ: Mapping[str, str] = os.environ) -> tuple[AuthMode | None, list[str]]:
+    """AUTH_MODE and USER_POOL_ARNS; Chalice needs both while app.py is being imported.
+
+    Outside stage `local` there is no default: None is a deployment that serves no caller.
+    """
+    name = environ.get("AUTH_MODE") or ("none" if stage(environ) == LOCAL else None)
+    mode = None if name is None else _auth_mode(name)
     user_pools = list(filter(None, environ.get("USER_POOL_ARNS", "").split(",")))
     if mode is AuthMode.JWT and not user_pools:
         raise ConfigurationError("AUTH_MODE jwt needs USER_POOL_ARNS")
@@ -207,6 +223,12 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         if not pool_minimum.isdigit():
             raise ConfigurationError(f"POOL_MIN: a whole number, not {pool_minimum!r}")
         apps = apps.with_pool_minimum(int(pool_minimum))
+    auth_mode = authorization(environ)[0]
+    apps = replace(apps, limits=_limits(environ, apps.limits))
+    if auth_mode is AuthMode.NONE and stage_name != LOCAL and not apps.limits.are_complete:
+        raise ConfigurationError(
+            "AUTH_MODE none needs MAX_SESSIONS, MAX_SESSIONS_PER_OWNER and MAX_REQUESTS_PER_SECOND"
+        )
     return Config(
         stage=stage_name,
         region=environ.get("AWS_REGION", "us-east-1"),
@@ -217,8 +239,8 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         allowed_origins=environ.get("ALLOWED_ORIGINS", "*"),
         session_url_template=template,
         default_wait_seconds=int(wait),
-        metrics_here=stage_name == "local",
-        auth_mode=authorization(environ)[0],
+        metrics_here=stage_name == LOCAL,
+        auth_mode=auth_mode,
         api_keys=_api_keys(environ.get("API_KEYS", "")),
         operators=frozenset(_list(environ, "OPERATORS")),
         critical_owners=frozenset(_list(environ, "CRITICAL_OWNERS")),
@@ -240,6 +262,14 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         jobs_launch_type=_one_of(environ, "JOBS_LAUNCH_TYPE", "EC2", "FARGATE"),
         execution_role_arn=environ.get("EXECUTION_ROLE_ARN") or None,
         architecture=_one_of(environ, "ARCHITECTURE", "x86_64", "arm64"),
+    )
+
+
+def _limits(environ: Mapping[str, str], of_file: Limits) -> Limits:
+    return Limits(
+        total=_whole(environ, "MAX_SESSIONS", of_file.total, low=0),
+        per_owner=_whole(environ, "MAX_SESSIONS_PER_OWNER", of_file.per_owner, low=0),
+        per_second=_whole(environ, "MAX_REQUESTS_PER_SECOND", of_file.per_second, low=0),
     )
 
 

@@ -49,7 +49,7 @@ _THROTTLING = {
 _log = logging.getLogger("usher.http")
 
 
-def authorizer_for(mode: AuthMode, user_pools: Sequence[str]) -> Authorizer | None:
+def authorizer_for(mode: AuthMode | None, user_pools: Sequence[str]) -> Authorizer | None:
     """What API Gateway checks before a request gets here; None where it checks nothing."""
     match mode:
         case AuthMode.IAM:
@@ -156,14 +156,22 @@ def bearer(request: Any) -> str:
     return str(key)
 
 
+def known_caller_of(request: Any, config: Config) -> Caller:
+    """Who is asking, for everything but sessions. Raises UnauthorizedError, ForbiddenError."""
+    caller = caller_of(request, config)
+    caller.require_identity()
+    return caller
+
+
 def caller_of(request: Any, config: Config) -> Caller:
-    """Who is asking. Raises UnauthorizedError."""
+    """Who is asking for a session. Raises UnauthorizedError, ForbiddenError."""
     return identify(
         config.auth_mode,
         request.headers,
         request.context,
         api_keys=config.api_keys,
         operators=config.operators,
+        is_local=config.is_local,
     )
 
 

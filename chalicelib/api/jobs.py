@@ -10,8 +10,8 @@ from chalicelib.api.http import (
     answering,
     authorizer_for,
     bearer,
-    caller_of,
     json_body,
+    known_caller_of,
     own_path,
     own_url,
 )
@@ -52,7 +52,7 @@ _AROUND = 4_096
 @answering
 def list_jobs() -> Response:
     """All jobs that are deployed."""
-    values = _caller().is_unrestricted
+    values = _caller().is_operator
     return answer({"jobs": [show_job(job, values=values) for job in _jobs().catalog.all()]})
 
 
@@ -60,7 +60,7 @@ def list_jobs() -> Response:
 @answering
 def get_job(job: str) -> Response:
     """The newest revision of a job."""
-    values = _caller().is_unrestricted
+    values = _caller().is_operator
     return answer(show_job(_jobs().catalog.get(job), values=values))
 
 
@@ -68,7 +68,7 @@ def get_job(job: str) -> Response:
 @answering
 def put_job(job: str) -> Response:
     """Register a revision of a job; what uses an old one finishes on it."""
-    require_operator(_caller())
+    _caller().require_operator()
     body = json_body(routes.current_request.raw_body, MAX_PARAMETERS_BYTES)
     if not isinstance(body, dict) or not isinstance(body.get("image"), str):
         raise BadRequestError('the body must be a JSON object: {"image", "description"}')
@@ -80,7 +80,7 @@ def put_job(job: str) -> Response:
 @answering
 def delete_job(job: str) -> Response:
     """Take a job out of the catalog."""
-    require_operator(_caller())
+    _caller().require_operator()
     _jobs().catalog.remove(job)
     return answer({})
 
@@ -243,12 +243,6 @@ def run_low_jobs(event: SQSEvent) -> None:
     _answer_knocks(event)
 
 
-def require_operator(caller: Caller) -> None:
-    """Jobs and schedules are changed by operators, where callers are known at all."""
-    if caller.knows_who and not caller.is_operator:
-        raise ForbiddenError("only operators may")
-
-
 def base_url(request: Any) -> str:
     """The API as containers reach it."""
     return services().config.callback_base_url or own_url(request)
@@ -264,7 +258,7 @@ def _answer_knocks(event: SQSEvent) -> None:
 
 def _check_priority(caller: Caller, priority: Priority | None) -> None:
     """Raise ForbiddenError unless the caller may ask for it. A job's own default needs no right."""
-    if priority is not Priority.CRITICAL or caller.is_unrestricted:
+    if priority is not Priority.CRITICAL or caller.is_operator:
         return
     if caller.owner not in services().config.critical_owners:
         raise ForbiddenError("critical: for operators, and for the owners in CRITICAL_OWNERS")
@@ -297,4 +291,4 @@ def _jobs() -> "Jobs":
 
 
 def _caller() -> Caller:
-    return caller_of(routes.current_request, services().config)
+    return known_caller_of(routes.current_request, services().config)

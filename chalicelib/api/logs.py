@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from chalice.app import Blueprint, Response
 
-from chalicelib.api.http import answer, answering, authorizer_for, caller_of
+from chalicelib.api.http import answer, answering, authorizer_for, known_caller_of
 from chalicelib.config import authorization
 from chalicelib.jobs.answers import instant
 from chalicelib.jobs.requests import (
@@ -35,7 +35,7 @@ def get_logs(invocation_id: str) -> Response:
     query = request.query_params or {}
     limit = parse_limit(query, DEFAULT_LOG_LINES, MAX_LOG_LINES)
     config = services().config
-    caller = caller_of(request, config)
+    caller = known_caller_of(request, config)
     found = _jobs().invocations.get(parse_invocation_id(invocation_id), caller)
     page = _jobs().logs.page(found.job, found.task_arn, query.get("next"), limit)
     lag = LOCAL_LAG_SECONDS if config.metrics_here else LAG_SECONDS

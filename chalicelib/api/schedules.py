@@ -9,11 +9,11 @@ from chalicelib.api.http import (
     answer,
     answering,
     authorizer_for,
-    caller_of,
     json_body,
+    known_caller_of,
     own_path,
 )
-from chalicelib.api.jobs import base_url, require_operator
+from chalicelib.api.jobs import base_url
 from chalicelib.callers import Caller
 from chalicelib.config import authorization, schedules_queue, stage
 from chalicelib.contract.jobs import MAX_PARAMETERS_BYTES
@@ -131,9 +131,9 @@ def _schedules() -> "Schedules":
 
 def _operator() -> Caller:
     caller = _caller()
-    require_operator(caller)
+    caller.require_operator()
     return caller
 
 
 def _caller() -> Caller:
-    return caller_of(routes.current_request, services().config)
+    return known_caller_of(routes.current_request, services().config)

@@ -7,10 +7,12 @@ import time
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.errors import ConfigurationError
+from infra.deploy.access import describe_access
 from infra.deploy.context import build_context, content_hash
 from infra.deploy.execute import Executor, Outside
 from infra.deploy.plan import plan_deploy, plan_destroy, plan_diff
@@ -31,19 +33,24 @@ def load_settings(stage: str, region: str | None) -> Settings:
     Raises SettingsError.
     """
     file = ROOT / "infra" / "stages" / f"{stage}.toml"
-    template = load_template((ROOT / "infra" / "template.yaml").read_text("utf-8"))
     try:
         document = tomllib.loads(file.read_text("utf-8"))
         return parse_settings(
             document,
             stage=stage,
             region=region,
-            declared=template["Parameters"],
+            declared=declared_parameters(),
         )
     except FileNotFoundError as error:
         raise SettingsError("no such file; copy that of dev, and its part of .chalice") from error
     except (tomllib.TOMLDecodeError, SettingsError) as error:
         raise SettingsError(f"{file.relative_to(ROOT)}: {error}") from error
+
+
+def declared_parameters() -> dict[str, Any]:
+    """The Parameters of the template."""
+    template = load_template((ROOT / "infra" / "template.yaml").read_text("utf-8"))
+    return dict(template["Parameters"])
 
 
 def plan(verb: str, settings: Settings) -> tuple[Step, ...]:
@@ -90,17 +97,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if assumed and settings.region == assumed:
             print(f"AWS_REGION is not set: this plan assumes {assumed}", file=sys.stderr)
         show(steps)
+        if options.verb == "deploy":
+            print(f"# Who may use stage {settings.stage}")
+            for line in describe_access(settings.parameters, declared_parameters()):
+                print(f"#   {line}")
         return 0
     if options.verb == "destroy" and not options.yes and not _confirmed(settings):
         return 3
-    return _carry_out(steps, settings)
+    return _carry_out(options.verb, steps, settings)
 
 
-def _carry_out(steps: Sequence[Step], settings: Settings) -> int:
+def _carry_out(verb: str, steps: Sequence[Step], settings: Settings) -> int:
     import boto3
 
     session = boto3.session.Session(region_name=settings.region)
     outside = Outside(client=session.client, say=say())
+    if verb == "deploy":
+        for line in describe_access(settings.parameters, declared_parameters()):
+            outside.say(f"  {line}")
     try:
         Executor(outside, settings.region).execute(steps)
     except (DeployError, ConfigurationError) as error:

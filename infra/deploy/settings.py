@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from infra.deploy.access import access_problems
+
 ARCHITECTURES = {"x86_64": "linux/amd64", "arm64": "linux/arm64"}
 """Words of Lambda and ECS, and Docker's for the same."""
 
@@ -64,6 +66,8 @@ def parse_settings(
     problems = [f"{key}: unknown key" for key in sorted(set(document) - _KEYS)]
     parameters = document.get("parameters", {})
     problems += _parameter_problems(parameters, declared)
+    texts = {name: _text(value) for name, value in parameters.items()}
+    problems += access_problems(texts, declared)
     region = document.get("region", region)
     if not region:
         problems.append("region: not here, and AWS_REGION is not set either")
@@ -84,7 +88,7 @@ def parse_settings(
         architecture=architecture,
         base_image=base_image,
         images=dict(document.get("images", {})),
-        parameters={name: _text(value) for name, value in parameters.items()},
+        parameters=texts,
     )
 
 
@@ -95,6 +99,10 @@ def _parameter_problems(parameters: Mapping[str, Any], declared: Mapping[str, An
             problems.append(f"parameters.{name}: is found out by the deployment")
         elif name not in declared:
             problems.append(f"parameters.{name}: the template has no such parameter")
+        elif (wanted := declared[name].get("AllowedPattern")) and not re.fullmatch(
+            wanted, _text(value)
+        ):
+            problems.append(f"parameters.{name}: must match {wanted}")
         elif (allowed := declared[name].get("AllowedValues")) and value not in allowed:
             problems.append(f"parameters.{name}: one of {', '.join(map(str, allowed))}")
     return problems

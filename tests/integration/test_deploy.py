@@ -113,6 +113,8 @@ class Deployer:
         place = {
             "VpcId": ec2.describe_vpcs()["Vpcs"][0]["VpcId"],
             "SubnetIds": ",".join(subnets[:2]),
+            "AuthMode": "none",
+            "SessionUrlTemplate": "ws://{ip}:{port}{path}",
         }
         return Settings(STAGE, "us-east-1", parameters={"MinHosts": "0", **place, **parameters})
 

@@ -70,7 +70,9 @@ def test_where_nobody_is_asked_addresses_count_and_ids_are_enough():
     other = who(AuthMode.NONE, context={"identity": {"sourceIp": "192.0.2.2"}})
     assert caller.owner == "ip:192.0.2.1"
     assert caller.key_scope == other.key_scope
-    assert caller.may_manage(other.owner)
+    assert caller.may_manage_session(other.owner)
+    assert not caller.may_manage(other.owner)
+    assert not caller.may_manage(caller.owner)  # an address is no proof
 
 
 def test_an_api_key_names_its_owner():

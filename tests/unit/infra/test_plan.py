@@ -105,6 +105,7 @@ def test_every_step_can_be_said_in_the_words_of_a_shell(plan):
 
 def test_stage_files_are_read():
     settings = load_settings("dev", "eu-west-1")
+    assert settings.parameters["AuthMode"] == "none"
     assert (settings.stage, settings.region) == ("dev", "eu-west-1")
     with pytest.raises(SettingsError, match="base_image: this stage wants a digest"):
         load_settings("prod", "eu-west-1")

@@ -1,0 +1,81 @@
+"""Who may use a deployment, and by which kind of connection: decided in the stage file. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+LIMITS = ("MaxSessions", "MaxSessionsPerOwner", "MaxRequestsPerSecond")
+NEEDS = {"api_key": "ApiKeys", "jwt": "UserPoolArns"}
+"""The parameter without which a mode accepts nobody."""
+
+CHOICES = {
+    "AuthMode": (
+        "decide who may ask: api_key (with ApiKeys), iam or jwt (with UserPoolArns); none lets "
+        "everybody have sessions at your expense, within the limits, and closes jobs and schedules"
+    ),
+    "SessionUrlTemplate": (
+        "decide how browsers connect: wss://… with a certificate, see "
+        "docs/getting-started-on-aws.md, or ws://{ip}:{port}{path}, in clear text"
+    ),
+}
+PLACEHOLDER = "example.org"
+
+
+def access_problems(parameters: Mapping[str, str], declared: Mapping[str, Any]) -> list[str]:
+    """What is not decided, or contradicts itself; one entry a problem.
+
+    `declared` are the template's Parameters: what has no default there has to be in `parameters`.
+    """
+    problems = [
+        f"parameters.{name}: {CHOICES.get(name, 'is required')}"
+        for name, declaration in declared.items()
+        if _is_missing(name, declaration, parameters)
+    ]
+    mode = parameters.get("AuthMode", "")
+    needed = NEEDS.get(mode)
+    if needed and not parameters.get(needed):
+        problems.append(f"parameters.{needed}: AuthMode {mode} accepts nobody without it")
+    if mode == "none":
+        problems += [
+            f"parameters.{name}: 0 is no limit, which AuthMode none needs"
+            for name in LIMITS
+            if parameters.get(name) == "0"
+        ]
+    if PLACEHOLDER in parameters.get("SessionUrlTemplate", ""):
+        problems.append(f"parameters.SessionUrlTemplate: {PLACEHOLDER} stands for your own domain")
+    return problems
+
+
+def _is_missing(name: str, declaration: Mapping[str, Any], parameters: Mapping[str, str]) -> bool:
+    return name in CHOICES and "Default" not in declaration and not parameters.get(name)
+
+
+def describe_access(parameters: Mapping[str, str], declared: Mapping[str, Any]) -> list[str]:
+    """Who may do what in this deployment, a line each, for whoever deploys it."""
+
+    def value(name: str) -> str:
+        return parameters.get(name) or str(declared.get(name, {}).get("Default", ""))
+
+    limits = (
+        f"{value('MaxSessions')} sessions, {value('MaxSessionsPerOwner')} of one owner, "
+        f"{value('MaxRequestsPerSecond')} requests a second"
+    )
+    callers = {
+        "none": "everybody on the internet",
+        "api_key": "whoever has one of the keys in ApiKeys",
+        "iam": "every IAM principal that may call this API",
+        "jwt": f"every user of {value('UserPoolArns')}",
+    }[value("AuthMode")]
+    lines = [f"sessions: {callers}, up to {limits} (0 = no limit)"]
+    if value("AuthMode") == "none":
+        lines.append("jobs and schedules: nobody, as AuthMode is none")
+    else:
+        operators = value("Operators") or "nobody: set Operators"
+        lines.append(f"invoke jobs, see and stop their own runs: {callers}")
+        lines.append(f"register jobs, change schedules, see and stop everything: {operators}")
+    if value("SessionUrlTemplate").startswith("ws:"):
+        lines.append("connections of sessions: ws, in CLEAR TEXT, paths and data included")
+    else:
+        lines.append("connections of sessions: wss")
+    where = "the router" if value("Access") == "router" else "containers"
+    lines.append(f"ports of {where}: open to {value('ClientCidr')}")
+    return lines
