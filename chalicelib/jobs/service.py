@@ -159,7 +159,7 @@ class Invocations:
         return self.send(written)
 
     def _record(self, draft: Invocation, by: Caller | None) -> Invocation | None:
-        if by is None or by.is_unrestricted:
+        if by is None or by.is_operator:
             return self._table.put_if_absent(draft)
         live, a_day = self._config.jobs_per_owner, self._config.jobs_per_owner_a_day
         quotas = quotas_for(by.owner, live=live, a_day=a_day, now=self._now())
