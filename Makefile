@@ -11,7 +11,7 @@ MACHINES ?= tests/integration/test_jobs_machine.py tests/integration/test_lifecy
 	tests/integration/test_jobs_waiting.py tests/unit/session_handler/test_protocol.py \
 	tests/unit/chalicelib/test_relay.py
 
-.PHONY: help run test search check emulators deploy diff destroy bench clean
+.PHONY: help run test search check emulators deploy diff destroy conformance bench clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -64,6 +64,9 @@ diff: $(VENV)/.can-dev ## What deploying STAGE would change
 
 destroy: $(VENV)/.can-dev ## End STAGE and all that is in it, after asking
 	$(BIN)/python -m infra.deploy destroy --stage $(STAGE) $(ARGS)
+
+conformance: $(VENV)/.can-dev ## Check from outside what is promised; TARGET=aws on a throw-away stage
+	$(BIN)/python -m conformance --target $(or $(TARGET),local) $(ARGS)
 
 bench: $(VENV)/.can-dev ## Measure against bare processes and containers; see docs/performance.md
 	$(BIN)/python -m benchmarks

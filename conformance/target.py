@@ -1,0 +1,115 @@
+"""What the suite needs of a place to run in: a URL, AWS's own calls, and a few that differ."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+class NotHereError(Exception):
+    """The place cannot show the promise; the message says why."""
+
+
+class BrokenPromiseError(Exception):
+    """The place did something else than what is promised; the message says what."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """One answer over HTTP."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long things may take at a place, in seconds."""
+
+    cold: float
+    """From a request to an address, where a host has room."""
+    end: float
+    """From a client's leaving, or a host's death, to the record's end."""
+    host: float
+    """Until another host has joined."""
+
+
+class Target(Protocol):
+    """A place; implemented by `conformance.local_target` and `conformance.aws_target`."""
+
+    name: str
+    stage: str
+    url: str
+    limits: Limits
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of this place."""
+
+    def deploy_job(self) -> None:
+        """Have the job `probe` registered."""
+
+    def kill_a_host(self, task_arn: str) -> None:
+        """End the host of a task, as by a power cut. Raises NotHereError."""
+
+    def has_fargate(self) -> None:
+        """Raises NotHereError."""
+
+    def has_fan_out(self) -> None:
+        """Raises NotHereError."""
+
+    def has_tls(self) -> None:
+        """Raises NotHereError."""
+
+    def has_alarms(self) -> None:
+        """Raises NotHereError."""
+
+
+@dataclass
+class Session:
+    """What the checks work with: a target, and what they have seen there."""
+
+    target: Target
+    sleep: Callable[[float], None] = time.sleep
+    now: Callable[[], float] = time.monotonic
+    facts: dict[str, str] = field(default_factory=dict)
+    """Measured on the way, for the table."""
+
+    def http(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """One request; an answer whatever its status."""
+        data = None if body is None else json.dumps(body).encode()
+        given = {"Content-Type": "application/json", **(headers or {})}
+        request = urllib.request.Request(self.target.url + path, data, given, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=40) as found:
+                return Response(found.status, _parsed(found.read()), dict(found.headers))
+        except urllib.error.HTTPError as error:
+            with error:
+                return Response(error.code, _parsed(error.read()), dict(error.headers))
+
+    def wait(self, what: str, seconds: float, look: Callable[[], Any], every: float = 0.5) -> Any:
+        """Look until there is something, and return it. Raises BrokenPromiseError."""
+        deadline = self.now() + seconds
+        while not (found := look()):
+            if self.now() > deadline:
+                raise BrokenPromiseError(f"{what}: not within {seconds:.0f} s")
+            self.sleep(every)
+        return found
+
+
+def require(holds: object, what: str) -> None:
+    """Raises BrokenPromiseError unless it holds."""
+    if not holds:
+        raise BrokenPromiseError(what)
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return body.decode("utf-8", "replace")
