@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from conformance.local_target import ROOT, apps_file, instance_of, job_project, usher
+from conformance.local_target import ROOT, apps_file, instance_of, job_project
 from conformance.target import BrokenPromiseError, Limits, NotHereError
 from infra.policies import rename
 
@@ -53,13 +53,15 @@ class Plan:
         """The command that ends it."""
         return [self.python, "-m", "infra.deploy", "destroy", "--stage", self.stage, "--yes"]
 
-    def push_job(self, repository: str, tag: str) -> list[list[str]]:
-        """The commands that have the job's image built, pushed and registered."""
-        image = f"{repository}:{tag}"
-        registry = repository.partition("/")[0]
+    def push_job(self, repository: str, job: str, url: str) -> list[list[str]]:
+        """The commands that have the job's image built, pushed and registered. The first takes the
+        registry's password on its stdin.
+        """
+        registry, image = repository.partition("/")[0], f"{repository}:conformance"
+        usher = [self.python, "-m", "usher", "deploy", "--project", job, "--url", url]
         return [
             ["docker", "login", "--username", "AWS", "--password-stdin", registry],
-            [self.python, "-m", "usher", "deploy", "--image", image, "--push"],
+            [*usher, "--image", image, "--push"],
         ]
 
 
@@ -156,11 +158,10 @@ class AwsTarget:
         repository = self._output(f"usher-{self.stage}-foundation", "JobsRepositoryUri")
         (data,) = self.client("ecr").get_authorization_token()["authorizationData"]
         password = base64.b64decode(data["authorizationToken"]).decode().partition(":")[2]
-        login, _ = self._plan.push_job(repository, "conformance")
+        job = str(job_project(self._folder))
+        login, deploy = self._plan.push_job(repository, job, self.url)
         self._command(login, stdin=password)
-        image = f"{repository}:conformance"
-        project = str(job_project(self._folder))
-        usher("deploy", "--project", project, "--image", image, "--push", url=self.url)
+        self._command(deploy)
 
     def kill_a_host(self, task_arn: str) -> None:
         """Terminate the instance: the group brings another one."""
@@ -232,6 +233,6 @@ def dry_run(parameters: Mapping[str, str], show: Callable[[str], None], stage: s
             for line in done.stdout.splitlines():
                 show(f"    {line}")
             if command == plan.deploy():
-                login, push = plan.push_job("${JobsRepositoryUri}", "conformance")
+                login, push = plan.push_job("${JobsRepositoryUri}", "JOB", "${EndpointURL}")
                 show(f"$ {shlex.join(login)}")
                 show(f"$ {shlex.join(['python', *push[1:]])}")

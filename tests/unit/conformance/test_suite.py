@@ -1,5 +1,6 @@
 """The conformance suite itself: complete, cheap, and honest about what it did not see."""
 
+import base64
 import json
 import re
 import subprocess
@@ -164,7 +165,7 @@ def test_a_dry_run_shows_the_cost_every_command_and_every_check(capsys):
     assert "US dollars" in shown
     deploy = shown.index("python -m infra.deploy deploy --stage trial")
     destroy = shown.index("python -m infra.deploy destroy --stage trial --yes")
-    assert deploy < shown.index("MaxHosts=2") < shown.index("docker login") < destroy
+    assert deploy < shown.index("MaxHosts=2") < shown.index("usher deploy") < destroy
     assert "aws cloudformation delete-stack --stack-name usher-trial\n" in shown
     assert all(f"check {one.name}: " in shown for one in PROMISES)
 
@@ -193,6 +194,10 @@ class Account:
         shown = [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
         return {"Stacks": [{"Outputs": shown}]}
 
+    def get_authorization_token(self):
+        token = base64.b64encode(b"AWS:secret").decode()
+        return {"authorizationData": [{"authorizationToken": token}]}
+
     def terminate_instances(self, **asked):
         self.terminated = asked["InstanceIds"]
 
@@ -205,14 +210,16 @@ class Account:
 
 
 class Runner:
-    """Notes the commands, and fails those with a word."""
+    """Records the commands, and fails those with a word."""
 
     def __init__(self, failing=""):
         self.verbs = []
+        self.commands = []
         self.failing = failing
 
-    def __call__(self, words, **_):
+    def __call__(self, words, **options):
         self.verbs.append(words[3])
+        self.commands.append((words, options["input"]))
         code = 1 if self.failing and self.failing in words else 0
         return subprocess.CompletedProcess(words, code)
 
@@ -257,6 +264,21 @@ def test_a_stage_that_is_kept_says_how_to_end_it(tmp_path, monkeypatch):
         place._plan.project.mkdir()
     assert runner.verbs == ["deploy"]
     assert "infra.deploy destroy --stage trial" in said[-1]
+
+
+def test_the_jobs_image_is_pushed_to_the_stages_repository_and_registered_there():
+    runner = Runner()
+    made, _ = target(runner)
+    with made as place:
+        place.deploy_job()
+        (login, password), (deploy, _) = runner.commands[1:3]
+        assert (login[:2], login[-1], password) == (["docker", "login"], "r.example", "secret")
+        job = Path(deploy[deploy.index("--project") + 1])
+        assert (job / "Dockerfile").is_file()
+        assert (job / "jobs" / "probe.py").is_file()
+        assert deploy[-5:] == [
+            "--url", "https://api.example/api", "--image", "r.example/jobs:conformance", "--push",
+        ]  # fmt: skip
 
 
 def test_a_host_is_killed_by_ending_its_instance():
