@@ -5,8 +5,10 @@ of its own, which nobody wants to commit. `infra.deploy` of the copy deploys and
 """
 
 import base64
+import hashlib
 import json
 import os
+import secrets
 import shlex
 import shutil
 import subprocess
@@ -23,6 +25,9 @@ from conformance.target import BrokenPromiseError, Limits, NotHereError
 from infra.policies import rename
 
 STAGE = "trial"
+CALLER = "conformance"
+"""Who the suite is to the stage: an operator, with an API key made for this run."""
+
 COPIED = (
     "app.py", "chalicelib", "session_handler", "usher", "infra", "local", ".chalice",
     "requirements.txt", "requirements-run.txt", "pyproject.toml",
@@ -33,6 +38,9 @@ PARAMETERS: Mapping[str, str] = {
     "InstanceType": "t3.large",
     "Feed": "valkey",
     "LogRetentionDays": "1",
+    "SessionUrlTemplate": "ws://{ip}:{port}{path}",
+    "AuthMode": "api_key",
+    "Operators": CALLER,
 }
 """Of infra/template.yaml. One host at a time: its two cores are what `full_cluster` fills."""
 
@@ -125,7 +133,9 @@ class AwsTarget:
         self._say = say
         self._keep = keep
         self._tls = tls
-        self._parameters = {**PARAMETERS, **(parameters or {})}
+        key = secrets.token_urlsafe(32)
+        self.headers: Mapping[str, str] = {"X-Api-Key": key}
+        self._parameters = {**PARAMETERS, "ApiKeys": hash_of(key), **(parameters or {})}
         self._run = run
         self._session = session
         self._undo = ExitStack()
@@ -203,10 +213,20 @@ class AwsTarget:
     def _command(self, command: list[str], stdin: str | None = None) -> None:
         self._say(shlex.join(command))
         done = self._run(
-            command, cwd=self._plan.project, env=_environment(), input=stdin, text=True, check=False
+            command,
+            cwd=self._plan.project,
+            env={**_environment(), "USHER_API_KEY": self.headers["X-Api-Key"]},
+            input=stdin,
+            text=True,
+            check=False,
         )
         if done.returncode:
             raise BrokenPromiseError(f"{shlex.join(command)} ended with {done.returncode}")
+
+
+def hash_of(key: str) -> str:
+    """The parameter ApiKeys for the suite's key."""
+    return f"{CALLER}:{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def _environment() -> dict[str, str]:
@@ -220,7 +240,8 @@ def dry_run(parameters: Mapping[str, str], show: Callable[[str], None], stage: s
     Raises BrokenPromiseError.
     """
     with tempfile.TemporaryDirectory(prefix="usher-") as folder:
-        project = prepare(Path(folder), stage, {**PARAMETERS, **parameters})
+        settings = {**PARAMETERS, "ApiKeys": hash_of("made for each run"), **parameters}
+        project = prepare(Path(folder), stage, settings)
         plan = Plan(project, stage)
         for command in (plan.deploy(), plan.destroy()):
             show(f"$ {shlex.join(['python', *command[1:]])}")

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 import urllib.request
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ class LocalTarget:
         self._functions = functions
         self._undo = ExitStack()
         self.url = ""
+        self.headers: Mapping[str, str] = {}
 
     def __enter__(self) -> "LocalTarget":
         self._folder = Path(self._undo.enter_context(tempfile.TemporaryDirectory(prefix="usher-")))

@@ -44,6 +44,8 @@ class Target(Protocol):
     name: str
     stage: str
     url: str
+    headers: Mapping[str, str]
+    """What says who asks, with every request."""
     limits: Limits
 
     def client(self, service: str) -> Any:
@@ -83,7 +85,7 @@ class Session:
     ) -> Response:
         """One request; an answer whatever its status."""
         data = None if body is None else json.dumps(body).encode()
-        given = {"Content-Type": "application/json", **(headers or {})}
+        given = {"Content-Type": "application/json", **self.target.headers, **(headers or {})}
         request = urllib.request.Request(self.target.url + path, data, given, method=method)
         try:
             with urllib.request.urlopen(request, timeout=40) as found:

@@ -1,6 +1,7 @@
 """The conformance suite itself: complete, cheap, and honest about what it did not see."""
 
 import base64
+import hashlib
 import json
 import re
 import subprocess
@@ -51,7 +52,7 @@ def test_a_run_costs_at_most_a_dollar_and_says_so_item_by_item():
 
 
 class Place:
-    name, stage, url = "nowhere", "local", "http://127.0.0.1:1"
+    name, stage, url, headers = "nowhere", "local", "http://127.0.0.1:1", {}
 
 
 def promise(name, check):
@@ -220,6 +221,7 @@ class Runner:
     def __call__(self, words, **options):
         self.verbs.append(words[3])
         self.commands.append((words, options["input"]))
+        self.key = options["env"]["USHER_API_KEY"]
         code = 1 if self.failing and self.failing in words else 0
         return subprocess.CompletedProcess(words, code)
 
@@ -279,6 +281,20 @@ def test_the_jobs_image_is_pushed_to_the_stages_repository_and_registered_there(
         assert deploy[-5:] == [
             "--url", "https://api.example/api", "--image", "r.example/jobs:conformance", "--push",
         ]  # fmt: skip
+
+
+def test_each_run_has_a_key_of_its_own_whose_hash_the_stage_is_given():
+    runner = Runner()
+    (first, _), (second, _) = target(runner), target(runner)
+    assert first.headers != second.headers
+    with first as place:
+        key = place.headers["X-Api-Key"]
+        stage = place._plan.project / "infra" / "stages" / "trial.toml"
+        parameters = tomllib.loads(stage.read_text("utf-8"))["parameters"]
+        assert parameters["ApiKeys"] == f"conformance:{hashlib.sha256(key.encode()).hexdigest()}"
+        assert parameters["Operators"] == "conformance"
+        assert runner.key == key
+    assert key not in str(runner.commands)
 
 
 def test_a_host_is_killed_by_ending_its_instance():
