@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from chalicelib.contract import SESSION_PORT, Env
@@ -44,6 +44,7 @@ class Settings:
     callback_url: str | None
     session_key: str | None
     feed_url: str | None
+    feed_password: str | None = field(repr=False)
     aws_region: str
     aws_endpoint_url: str | None
     connect_deadline_seconds: float
@@ -157,6 +158,7 @@ def parse(environ: Mapping[str, str]) -> Settings:
         callback_url=read.url(Env.CALLBACK_URL),
         session_key=read.matching(Env.SESSION_KEY, re.compile(r"[!-~]+"), "printable characters"),
         feed_url=read.text(Env.FEED_URL),
+        feed_password=read.text(Env.FEED_PASSWORD),
         aws_region=read.text(Env.AWS_REGION) or DEFAULT_REGION,
         aws_endpoint_url=read.url(Env.AWS_ENDPOINT_URL),
         connect_deadline_seconds=read.seconds(

@@ -91,6 +91,36 @@ def keys_of(stream: str) -> Keys:
     return Keys(*(f"usher:{{{stream}}}:{name}" for name in Keys._fields))
 
 
+SESSION_USER = "session"
+"""The server's user that sessions connect as,"""
+RELAY_USER = "relay"
+"""and the relay."""
+
+
+def session_rules(stream: str) -> str:
+    """The access string of SESSION_USER: the commands that a session sends, on what it reads.
+
+    https://valkey.io/topics/acl/ - the same words in ElastiCache's AccessString.
+    """
+    records, last, origin, _ = keys_of(stream)
+    return (
+        f"on ~{records} ~{last} ~{origin} "
+        "-@all +get +hgetall +xrange +xrevrange +xread +multi +exec +time"
+    )
+
+
+def relay_rules(stream: str) -> str:
+    """The access string of RELAY_USER: its scripts and what they call, on the stream's keys.
+
+    The scripts ask INFO for the server's run id.
+    """
+    return (
+        f"on ~usher:{{{stream}}}:* "
+        "-@all +evalsha +script|load +get +set +del +hget +hmget +hset +hdel +hexists +hgetall "
+        "+xadd +time +info +ping"
+    )
+
+
 class Position(NamedTuple):
     """Where in its shard a record is. Ordered as records are within their shard."""
 

@@ -44,14 +44,16 @@ def task_definition_for(
     image: str | None = None,
     task_role_arn: str | None = None,
     feed_url: str = "",
+    feed_password: str = "",
     deployment: Deployment | None = None,
 ) -> dict[str, Any]:
     """Build the RegisterTaskDefinition request of `app`.
 
     `image` is what the app's image is called in the registry, if not what the apps file calls it.
     A task role is given only to apps whose feed needs AWS. `feed_url` is the deployment's: sessions
-    of a fan-out feed have no rights on AWS at all. Raises ConfigurationError for a size that
-    Fargate does not have.
+    of a fan-out feed have no rights on AWS at all. `feed_password` is the ARN of the secret with
+    the password for it, which ECS puts into the container's environment.
+    Raises ConfigurationError for a size that Fargate does not have.
     """
     container = hardened_container(
         CONTAINER,
@@ -59,7 +61,7 @@ def task_definition_for(
         cpu=app.cpu,
         memory=app.memory,
         environment=app.environment,
-        secrets=app.secrets,
+        secrets=_secrets(app, feed_password),
         user=app.user,
         stop_timeout_seconds=app.stop_timeout_seconds,
         launch_type=app.launch_type,
@@ -100,6 +102,12 @@ def task_definition_for(
     if deployment:
         deploy(request, app.name, deployment)
     return request
+
+
+def _secrets(app: App, feed_password: str) -> Mapping[str, str]:
+    if not feed_password or app.feed_url:
+        return app.secrets
+    return {**app.secrets, str(Env.FEED_PASSWORD): feed_password}
 
 
 def hardened_container(

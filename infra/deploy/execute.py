@@ -221,6 +221,7 @@ class Executor:
             roles={name: self._value(v) for name, v in step.roles.items()},
             log_group=self._value(step.log_group),
             feed_url=step.feed_url,
+            feed_password=self._value(step.feed_password),
         )
         for arn in changed or ["nothing to change"]:
             self._outside.say(f"  {arn}")

@@ -4,6 +4,8 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from chalicelib.contract.fanout import RELAY_USER, SESSION_USER
+
 FUNCTION = "AWS::Serverless::Function"
 INSIDE_THE_VPC = ("RelayRecords", "KeepFeedWhole")
 """Functions that talk to Valkey, which has no address outside."""
@@ -13,7 +15,6 @@ def finish(template: Mapping[str, Any], *, code: str, architecture: str) -> dict
     """The template to deploy. `code` is the s3:// URL of the package."""
     finished = copy.deepcopy(dict(template))
     resources = finished["Resources"]
-    feed_url = resources["APIHandler"]["Properties"]["Environment"]["Variables"]["FEED_URL"]
     for name, resource in resources.items():
         properties = resource.get("Properties", {})
         if resource["Type"] == FUNCTION:
@@ -21,7 +22,7 @@ def finish(template: Mapping[str, Any], *, code: str, architecture: str) -> dict
             properties["Architectures"] = [architecture]
             if name in INSIDE_THE_VPC:
                 properties["VpcConfig"] = _inside(resources)
-                properties["Environment"]["Variables"]["FEED_URL"] = feed_url
+                properties["Environment"]["Variables"] |= _relay_settings()
         elif resource["Type"] == "AWS::IAM::Role":
             properties["Policies"] = _here_only(properties.get("Policies", []))
     return finished
@@ -31,6 +32,16 @@ def _inside(resources: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "SecurityGroupIds": [{"Fn::GetAtt": ["RelaySecurityGroup", "GroupId"]}],
         "SubnetIds": resources["ValkeySubnets"]["Properties"]["SubnetIds"],
+    }
+
+
+def _relay_settings() -> dict[str, Any]:
+    """The relay's address; its password is asked for at run time and stands in no configuration."""
+    place = "${Valkey.PrimaryEndPoint.Address}:6379/usher-${Stage}-updates"
+    return {
+        "FEED_URL": {"Fn::Sub": f"rediss://{SESSION_USER}@{place}"},
+        "FEED_RELAY_URL": {"Fn::Sub": f"rediss://{RELAY_USER}@{place}"},
+        "FEED_PASSWORD_SECRET": {"Ref": "FeedRelayPassword"},
     }
 
 

@@ -56,6 +56,7 @@ def plan_deploy(settings: Settings, content: str) -> tuple[Step, ...]:
                 "session": Later(f"{main}.SessionRoleArn"),
             },
             feed_url=FAN_OUT if settings.uses_fan_out else "",
+            feed_password=Later(f"{main}.FeedSessionPassword") if settings.uses_fan_out else "",
             log_group=Later(f"{main}.SessionLogs"),
         ),
         WaitForHosts("hosts and pools", settings.stage, _hosts(settings)),

@@ -26,6 +26,7 @@ def register(
     roles: Mapping[str, str],
     log_group: str,
     feed_url: str,
+    feed_password: str = "",
 ) -> list[str]:
     """ARNs of the new revisions. Raises DeployError for an app whose image no registry has."""
     deployment = Deployment(region, log_group, roles["execution"], architecture)
@@ -37,6 +38,7 @@ def register(
             image=_image(app, images),
             task_role_arn=roles["session"],
             feed_url=feed_url,
+            feed_password=feed_password,
             deployment=deployment,
         )
         content = content_of(request)

@@ -123,6 +123,8 @@ class RegisterTaskDefinitions:
     log_group: Value = ""
     feed_url: str = ""
     """The deployment's, as far as its kind counts."""
+    feed_password: Value = ""
+    """ARN of the secret with the password of sessions, where the feed asks for one."""
 
     def commands(self) -> list[str]:
         return [

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from chalicelib.contract.fanout import RELAY_USER, SESSION_USER, relay_rules, session_rules
 from local.aws.provision import ACCOUNT
 from local.cli.options import ROOT, Options
 from local.feed.redis_server import NoRedisError, RedisServer, find_program
@@ -68,7 +69,12 @@ class Feed:
     def start(self) -> None:
         """Start what it needs. Raises NoRedisError."""
         if choose_engine(self._options) is FeedEngine.REDIS:
-            self._redis = RedisServer(self._logs, {"USHER_LOCAL_RUN": self._run_id})
+            users = {
+                SESSION_USER: session_rules(self._stream),
+                RELAY_USER: relay_rules(self._stream),
+            }
+            environment = {"USHER_LOCAL_RUN": self._run_id}
+            self._redis = RedisServer(self._logs, environment, users=users)
             self._redis.start()
 
     @property
@@ -85,14 +91,14 @@ class Feed:
         """FEED_URL; `addresses` as `local.hosts.machines.Machines` has them."""
         if self._redis is None:
             return f"kinesis://{self._stream}"
-        return self._redis.url(addresses[self._redis.port], self._stream)
+        return self._redis.url(addresses[self._redis.port], self._stream, SESSION_USER)
 
     @property
     def relay_url(self) -> str:
         """FEED_RELAY_URL: the relay is no container, and need not find a way back to loopback."""
         if self._redis is None:
             return ""
-        return self._redis.url(f"{LOOPBACK}:{self._redis.port}", self._stream)
+        return self._redis.url(f"{LOOPBACK}:{self._redis.port}", self._stream, RELAY_USER)
 
     def begin(self, invoker: Invoker, region: str) -> None:
         """Let the relay begin now, not with the first record: what is wrong shows here.

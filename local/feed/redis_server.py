@@ -48,13 +48,20 @@ class RedisServer:
         environment: Mapping[str, str],
         *,
         password: str | None = None,
+        users: Mapping[str, str] | None = None,
         settings: str = "",
     ) -> None:
-        """`folder` takes its log; `settings` are further lines for the server."""
+        """`folder` takes its log; `settings` are further lines for the server.
+
+        `users` maps names to access strings; each gets a password of its own. `password` is the
+        default user's, who may do everything.
+        """
         self._folder = folder
         self._environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", **environment}
         self._settings = settings
         self.password = password or secrets.token_urlsafe(24)
+        self._users = dict(users or {})
+        self._passwords = {name: secrets.token_urlsafe(24) for name in self._users}
         self.port = 0
         self.restarts = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -76,9 +83,10 @@ class RedisServer:
         if self._failed:
             raise self._failed
 
-    def url(self, address: str, stream: str) -> str:
-        """The FEED_URL of a stream, for those who see the server at `address` (host:port)."""
-        return f"redis://default:{self.password}@{address}/{stream}"
+    def url(self, address: str, stream: str, user: str = "default") -> str:
+        """The FEED_URL of a stream for `user`, who sees the server at `address` (host:port)."""
+        password = self.password if user == "default" else self._passwords[user]
+        return f"redis://{user}:{password}@{address}/{stream}"
 
     def kill(self) -> None:
         """Kill it as a crash would: all its data is gone. Another one takes its place."""
@@ -161,6 +169,10 @@ class RedisServer:
                 f'dir "{self._folder}"',
                 "set-proc-title no",  # its environment says whose it is, and stays readable
                 "maxclients 4064",
+                *(
+                    f"user {name} {rules} >{self._passwords[name]}"
+                    for name, rules in self._users.items()
+                ),
                 self._settings,
                 "",
             )

@@ -2,6 +2,7 @@
 
 import re
 import time
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from chalicelib.contract.fanout import FanoutError, FanoutUrl, is_fanout
@@ -19,16 +20,18 @@ def open_feed(settings: Settings) -> Feed | None:
     if settings.feed_url is None:
         return None
     if is_fanout(settings.feed_url):
-        return _open_redis(settings.feed_url)
+        return _open_redis(settings.feed_url, settings.feed_password)
     return _open_kinesis(settings, settings.feed_url)
 
 
-def _open_redis(feed_url: str) -> Feed:
+def _open_redis(feed_url: str, password: str | None) -> Feed:
     from session_handler.feeds.redis import RedisFeed
     from session_handler.redis_client import RedisClient
 
     try:
         url = FanoutUrl.parse(feed_url)
+        if url.password is None:
+            url = replace(url, password=password)
     except FanoutError as exc:
         raise FeedError(str(exc)) from exc
     return RedisFeed(url.stream, RedisClient(url), now=time.time)

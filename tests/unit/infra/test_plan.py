@@ -2,11 +2,14 @@
 
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from chalicelib.contract.fanout import is_fanout
+from chalicelib.config import load_apps
+from chalicelib.contract.fanout import is_fanout, relay_rules, session_rules
+from chalicelib.ecs.task_definitions import task_definition_for
 from infra.deploy.__main__ import load_settings
 from infra.deploy.context import build_context, content_hash
 from infra.deploy.finish import finish
@@ -23,6 +26,7 @@ from infra.deploy.steps import (
     WaitForHosts,
 )
 
+APP = load_apps().get(None)
 SETTINGS = Settings("dev", "eu-west-1", parameters={"MinHosts": "3"})
 DECLARED = {"MinHosts": {}, "Feed": {"AllowedValues": ["kinesis", "valkey"]}}
 DIGEST = "python:3.12-slim@sha256:" + "0" * 64
@@ -76,6 +80,31 @@ def test_the_kind_of_feed_decides_who_gets_a_role():
     assert is_fanout(step(fan_out, RegisterTaskDefinitions).feed_url)
     assert step(fan_out, Package).environment["FEED_URL"].startswith("rediss://")
     assert "FEED_URL" not in step(direct, Package).environment
+
+
+def test_sessions_get_the_password_of_a_fan_out_feed_as_a_secret_of_their_task():
+    fan_out = step(
+        plan_deploy(Settings("dev", "r", parameters={"Feed": "valkey"}), "abc"),
+        RegisterTaskDefinitions,
+    )
+    assert fan_out.feed_password == Later("usher-dev.FeedSessionPassword")
+    request = task_definition_for(
+        APP, stage="dev", feed_url=fan_out.feed_url, feed_password="arn:x"
+    )
+    (container,) = request["containerDefinitions"]
+    assert container["secrets"] == [{"name": "FEED_PASSWORD", "valueFrom": "arn:x"}]
+    own = replace(APP, feed_url="redis://elsewhere/updates")
+    request = task_definition_for(own, stage="dev", feed_password="arn:x")
+    assert "secrets" not in request["containerDefinitions"][0]
+
+
+def test_both_users_of_the_feed_have_the_rules_that_a_real_server_was_tested_with(templates):
+    resources = templates["valkey"]["Resources"]
+    for name, rules in (("FeedRelayUser", relay_rules), ("FeedSessionUser", session_rules)):
+        written = resources[name]["Properties"]["AccessString"]["Fn::Sub"]
+        assert written == rules("usher-${Stage}-updates")
+    assert resources["FeedDefaultUser"]["Properties"]["AccessString"].startswith("off ")
+    assert "AuthToken" not in resources["Valkey"]["Properties"]
 
 
 def test_what_shapes_the_api_is_known_while_it_is_packaged():
@@ -159,7 +188,12 @@ def test_what_chalice_left_open_is_closed(templates):
     assert relay["CodeUri"] == "s3://bucket/code"
     assert relay["Architectures"] == ["arm64"]
     assert relay["VpcConfig"]["SecurityGroupIds"]
-    assert "Valkey.PrimaryEndPoint" in str(relay["Environment"]["Variables"]["FEED_URL"])
+    environment = relay["Environment"]["Variables"]
+    assert environment["FEED_RELAY_URL"]["Fn::Sub"].startswith("rediss://relay@${Valkey.PrimaryEnd")
+    assert environment["FEED_PASSWORD_SECRET"] == {"Ref": "FeedRelayPassword"}
+    for function in resources.values():  # no function's configuration has a password
+        if function["Type"] == "AWS::Serverless::Function":
+            assert "resolve:secretsmanager" not in str(function["Properties"]["Environment"])
     assert "VpcConfig" not in resources["APIHandler"]["Properties"]
     policies = str([r for r in resources.values() if r["Type"] == "AWS::IAM::Role"])
     assert ":*:*:" not in policies
