@@ -71,7 +71,7 @@ def test_a_body_with_a_number_of_5000_digits_is_refused():
         json_body(f'{{"fraction": {DIGITS}}}'.encode())
     for text in ("1e999", "-1e999", "NaN", "Infinity"):
         with pytest.raises(BadRequestError):
-            parse_invoke(json_body(f'{{"parameters": {text}}}'.encode()), {}, 0.0)
+            parse_invoke(json_body(f'{{"parameters": {text}}}'.encode()), {})
 
 
 @pytest.mark.parametrize("text", [
