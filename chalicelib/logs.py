@@ -7,7 +7,20 @@ import json
 import logging
 import sys
 
-FIELDS = ("session", "app", "state", "reason", "task", "failure")
+FIELDS = (
+    "session",
+    "app",
+    "invocation",
+    "job",
+    "image",
+    "revision",
+    "attempt",
+    "owner",
+    "state",
+    "reason",
+    "task",
+    "failure",
+)
 _ROOT = "usher"
 
 

@@ -94,7 +94,8 @@ class Catalog:
         if before and labels_of(before).get(DIGEST_LABEL) == digest:
             return self.read(before)
         answer = self._ecs.register_task_definition(**request)
-        _log.info("registered", extra={"job": name, "image": image})
+        revision = str(answer["taskDefinition"]["taskDefinitionArn"])
+        _log.info("registered", extra={"job": name, "image": image, "revision": revision})
         self._revisions.definition(request["family"], look=True)
         return self.read(answer["taskDefinition"])
 

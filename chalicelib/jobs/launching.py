@@ -248,7 +248,7 @@ class Rounds:
         return Outcome.PASSED if written is None else self.launch(written)
 
     def _refused(self, invocation: Invocation, error: LaunchError) -> Outcome:
-        told = {"invocation": invocation.id, "job": invocation.job, "failure": error.failure}
+        told = invocation.log_fields | {"failure": error.failure}
         _log.warning("not launched: %s", error, extra=told)
         self._metrics.count("job_launch_failures", job=invocation.job, failure=error.failure.value)
         attempt, now = invocation.attempt, self._now()

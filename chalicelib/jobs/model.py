@@ -219,6 +219,18 @@ class Invocation:
         return self.history[-1].at if self.history else self.created_at
 
     @property
+    def log_fields(self) -> dict[str, Any]:
+        """What each log line about it says, in fields of their own."""
+        return {
+            "invocation": self.id,
+            "job": self.job,
+            "revision": self.task_definition,
+            "attempt": self.attempt,
+            "owner": self.owner,
+            "task": self.task_arn,
+        }
+
+    @property
     def revision(self) -> int | None:
         """Revision of the task definition it was launched on."""
         if self.task_definition is None:

@@ -53,7 +53,7 @@ class JobRecords:
 
     def _learn(self, before: Invocation, after: Invocation) -> None:
         """Take in one move. It was written, so a crash here loses a count and nothing else."""
-        told = {"invocation": after.id, "job": after.job, "reason": after.reason}
+        told = after.log_fields | {"state": after.state, "reason": after.reason}
         _log.info("%s to %s", before.state, after.state, extra=told)
         if after.state is State.STARTED:
             self._came_up(after)

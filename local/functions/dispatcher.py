@@ -97,18 +97,21 @@ class Handler(ChaliceRequestHandler):  # type: ignore[misc]
     def _generic_handle(self) -> None:
         with IN_HAND:
             refusal = self.rule.refusal(self.command, self.path, self.headers.items())
-            if refusal is None:
-                super()._generic_handle()
+            if refusal is not None:
+                self._refuse(403, "forbidden", refusal)
+            elif not self.headers.get("Authorization", "").isascii():
+                # Chalice encodes it as ASCII when it answers an unknown route, and fails.
+                self._refuse(400, "bad_request", "the header Authorization must be ASCII")
             else:
-                self._refuse(refusal)
+                super()._generic_handle()
             self.wfile.flush()
 
-    def _refuse(self, message: str) -> None:
+    def _refuse(self, status: int, code: str, message: str) -> None:
         """Answer without reading the body, and close."""
         self.close_connection = True
-        error = {"error": {"code": "forbidden", "message": message}}
+        error = {"error": {"code": code, "message": message}}
         headers = {"Cache-Control": "no-store", "Connection": "close"}
-        self._send_http_response(403, headers, json.dumps(error))
+        self._send_http_response(status, headers, json.dumps(error))
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _generic_handle  # noqa: N815
     do_PATCH = do_OPTIONS = _generic_handle  # noqa: N815

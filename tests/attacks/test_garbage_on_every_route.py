@@ -1,0 +1,283 @@
+"""Anybody sends garbage to every route.
+
+Goal: a 5xx, which is an error nobody foresaw, and may be a record that is half written. Reach: any
+method, path, headers, query and body, also as a caller whose session and run are real, and as the
+container of both. Routes are those of app.py; the dispatcher is a real one.
+"""
+
+import http.client
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app import app
+from chalicelib.jobs.model import Priority
+from chalicelib.jobs.model import State as JobState
+from tests.integration.conftest import RunningCloud, finish, launch
+
+METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
+ROUTES = sorted((path, method) for path, methods in app.routes.items() for method in methods)
+KNOWN = (
+    "type",
+    "reason",
+    "detail",
+    "parameters",
+    "at",
+    "priority",
+    "notAfter",
+    "attempt",
+    "taskArn",
+    "process",
+    "fraction",
+    "message",
+    "outcome",
+    "exitCode",
+    "result",
+    "usage",
+    "cpuSeconds",
+    "image",
+    "description",
+    "name",
+    "cpu",
+    "memory",
+    "environment",
+    "version",
+    "timeoutSeconds",
+    "launchType",
+    "job",
+    "expression",
+    "timezone",
+    "overlap",
+    "gap",
+    "misfireSeconds",
+    "paused",
+    "summary",
+)
+QUERIES = ("wait", "limit", "next", "from", "to", "status", "state", "job", "who", "target", "x")
+HEADERS = (
+    "Idempotency-Key",
+    "Authorization",
+    "Content-Type",
+    "X-Session-Id",
+    "X-Session-Path",
+    "X-Api-Key",
+    "X-Forwarded-For",
+    "Accept",
+    "Origin-Agent-Cluster",
+    "Cookie",
+)
+WORDS = st.sampled_from(
+    [
+        "ready",
+        "connected",
+        "disconnected",
+        "stopping",
+        "failed",
+        "succeeded",
+        "rate(1 day)",
+        "critical",
+        "cron(0 0 * * ? *)",
+        "cron(0 0 31 2 ? *)",
+        "tally",
+        "UTC",
+        "Europe/Paris",
+        "../../etc/passwd",
+        "0",
+        "1",
+        "-1",
+        "25",
+        "1e308",
+        "1e999",
+        "nan",
+        "inf",
+        "9" * 5_000,
+        "2027-01-31T09:00:00Z",
+        "9999-12-31T23:59:59Z",
+        "0001-01-01T00:00:00+14:00",
+        "12345678",
+        "application/json",
+        "\ud800",
+        "a\0b",
+        "true",
+        "",
+        "Bearer x",
+        "1_2",
+        *Priority,
+        *JobState,
+    ]
+)
+TEXTS = WORDS | st.text(max_size=40) | st.text(st.characters(), max_size=8)
+NUMBERS = st.integers() | st.floats() | st.sampled_from([10**30, 10**400, -(10**30), 2**53 + 1])
+VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXTS,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(KNOWN) | TEXTS, inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+DOCUMENTS = st.dictionaries(st.sampled_from(KNOWN), VALUES, max_size=8) | VALUES
+CALLBACKS = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from(["ready", "connected", "failed"]) | TEXTS,
+        "detail": VALUES,
+        "reason": VALUES,
+        "attempt": st.just(1) | VALUES,
+        "process": st.just("12345678") | VALUES,
+        "taskArn": st.none() | VALUES,
+        "fraction": st.just(0.5) | VALUES,
+        "message": VALUES,
+        "outcome": st.sampled_from(["failed", "succeeded"]) | VALUES,
+        "exitCode": st.just(1) | VALUES,
+        "result": VALUES,
+        "usage": st.none() | VALUES,
+    },
+)
+BODIES = (
+    st.binary(max_size=60)
+    | (DOCUMENTS | CALLBACKS).map(lambda value: json.dumps(value).encode())
+    | st.sampled_from(
+        [
+            b"",
+            b"[" * 10_000,
+            b"{" * 2_000,
+            b"1" * 5_000,
+            b"\xff\xfe",
+            b'{"a":1e999}',
+            b"x" * 200_000,
+        ]
+    )
+)
+
+
+ENDS = ("/kill", "/events", "/finish")
+"""What ends a session or a run is not sent for the real ones: the others would find nothing."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A real session and a real run, with the keys of their containers. `ids` by path parameter."""
+
+    ids: Mapping[str, str]
+    keys: tuple[str, ...]
+
+
+@pytest.fixture(scope="module")
+def dispatcher() -> Iterator[RunningCloud]:
+    with tempfile.TemporaryDirectory() as folder:
+        running = launch(Path(folder))
+        yield running
+        finish(running)
+
+
+@pytest.fixture(scope="module")
+def known(dispatcher) -> Known:
+    status, session = dispatcher.http("GET", "/session?wait=20")
+    assert status == 200
+    job = {"image": "any", "description": {"name": "tally", "parameters": None}}
+    assert dispatcher.http("PUT", "/jobs/tally", job)[0] == 200
+    later = {"at": (datetime.now(UTC) + timedelta(days=1)).isoformat()}
+    status, run = dispatcher.http("POST", "/jobs/tally/invocations", later)
+    assert status == 201
+    weekly = {"job": "tally", "expression": "rate(7 days)"}
+    assert dispatcher.http("PUT", "/schedules/weekly", weekly)[0] == 201
+    keys = (key_of(dispatcher, "sessions", session["id"]), key_of(dispatcher, "jobs", run["id"]))
+    ids = {
+        "{session_id}": session["id"],
+        "{invocation_id}": run["id"],
+        "{job}": "tally",
+        "{schedule_id}": "weekly",
+        "{name}": "page.js",
+    }
+    return Known(ids, keys)
+
+
+def key_of(dispatcher: RunningCloud, table: str, item_id: str) -> str:
+    answer = dispatcher.client("dynamodb").get_item(
+        TableName=f"usher-local-{table}", Key={"id": {"S": item_id}}
+    )
+    return str(answer["Item"]["key"]["S"])
+
+
+def quoted(value: str | bytes) -> str:
+    return quote(value if isinstance(value, bytes) else value.encode("utf-8", "surrogatepass"), "")
+
+
+@st.composite
+def requests(draw: Any, known: Known) -> tuple[str, str, dict[str, bytes], bytes]:
+    path, method = draw(st.sampled_from(ROUTES))
+    ends = method == "DELETE" or path.endswith(ENDS)
+    parts = []
+    for part in path.split("/"):
+        if "{" not in part:
+            parts.append(part)
+        elif not ends and draw(st.integers(0, 4)):
+            parts.append(known.ids.get(part, "x"))
+        else:
+            parts.append(quoted(draw(TEXTS | st.binary(max_size=8))))
+    values = WORDS | TEXTS | st.binary(max_size=6)
+    query = draw(st.dictionaries(st.sampled_from(QUERIES), values, max_size=4))
+    pairs = [f"{name}={quoted(value)}" for name, value in query.items()]
+    if path == "/session":  # otherwise each would start a container
+        pairs.append("app=" + quoted(draw(TEXTS) + "?"))
+    headers = {
+        name: value.encode("utf-8", "surrogatepass").translate(None, b"\r\n\0")
+        for name, value in draw(
+            st.dictionaries(st.sampled_from(HEADERS), TEXTS, max_size=4)
+        ).items()
+    }
+    if draw(st.booleans()):
+        headers["Authorization"] = b"Bearer " + draw(st.sampled_from(known.keys)).encode()
+    if draw(st.booleans()):
+        headers["Content-Type"] = b"application/json"
+    if draw(st.integers(0, 9)) == 0 and not ends:
+        method = draw(st.sampled_from(METHODS))
+        method = "GET" if method == "DELETE" else method
+    return method, "/".join(parts) + ("?" + "&".join(pairs) if pairs else ""), headers, draw(BODIES)
+
+
+def status_of(url: str, request: tuple[str, str, dict[str, bytes], bytes]) -> tuple[int, bytes]:
+    method, target, headers, body = request
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+    try:
+        connection.putrequest(method, target)
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def test_the_container_of_a_session_may_send_any_text(dispatcher):
+    """Lone surrogates and control characters are replaced, not refused: the callback counts."""
+    status, session = dispatcher.http("GET", "/session?wait=20")
+    assert status == 200
+    key = key_of(dispatcher, "sessions", session["id"])
+    headers = {"Authorization": f"Bearer {key}".encode(), "Content-Type": b"application/json"}
+    path = f"/sessions/{session['id']}/events"
+    for text in ("\ud800", "a\0b", "\udfff\ud800", "\x1b[2J"):
+        body = json.dumps({"type": "failed", "detail": text}).encode()
+        assert status_of(dispatcher.dispatcher, ("POST", path, headers, body))[0] == 200
+    dispatcher.http("DELETE", f"/sessions/{session['id']}")
+
+
+@settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_no_garbage_is_an_error_nobody_foresaw(dispatcher, known, data):
+    request = data.draw(requests(known))
+    status, body = status_of(dispatcher.dispatcher, request)
+    assert status < 500, (request, body[:300])
