@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from chalicelib.jobs.model import Invocation, Priority
 
 ORDER = (Priority.CRITICAL, Priority.NORMAL, Priority.LOW)
+MAX_REST_SECONDS = 35
+"""The longest backoff, and what clocks differ by."""
 HEAD_TRIES = 5
 """So often in a row the head may find no room before others may pass it: about half a minute."""
 
@@ -31,7 +33,10 @@ def candidates(
     `room_was_made`: something ended, so the head need not wait for its next try.
     """
     for invocation in waiting:
-        rests = invocation.next_try_at is not None and now < invocation.next_try_at
+        # A rest longer than there is any was written by a clock that was wrong.
+        rests = invocation.next_try_at is not None and (
+            now < invocation.next_try_at <= now + MAX_REST_SECONDS
+        )
         if not rests or (room_was_made and invocation.refusals):
             yield invocation
         elif 0 < invocation.refusals < HEAD_TRIES:

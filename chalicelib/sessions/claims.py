@@ -40,6 +40,14 @@ class _Attempt:
     """Sessions that others claimed; the index may show them as warm for a while yet."""
 
 
+@dataclass(frozen=True)
+class Entered:
+    """The session of a request, and whether an earlier request was answered with it already."""
+
+    session: Session
+    is_repeated: bool
+
+
 class Claims:
     """Finds every request its session."""
 
@@ -60,7 +68,7 @@ class Claims:
         self._now = now
         self._sleep = sleep
 
-    def enter(self, request: DispatchRequest) -> Session:
+    def enter(self, request: DispatchRequest) -> Entered:
         """The session of this request: reused, claimed or new (QUEUED, not launched yet).
 
         Raises LimitError, RevisionFailingError, ConflictError, BusyError.
@@ -75,11 +83,11 @@ class Claims:
             existing = self._answered(request, attempt) if attempt.answers else None
             if existing is None:
                 raise
-            return existing
+            return Entered(existing, is_repeated=True)
 
     def _enter(
         self, request: DispatchRequest, attempt: _Attempt, state: AppState, newest: str
-    ) -> Session:
+    ) -> Entered:
         for tried in range(ATTEMPTS):
             placement = decide_placement(attempt.candidates, self._chance.part())
             before = placement.session if isinstance(placement, Claim) else None
@@ -89,7 +97,7 @@ class Claims:
             outcome = self._try(session, before, attempt)
             match outcome:
                 case Session():
-                    return outcome
+                    return Entered(outcome, is_repeated=False)
                 case Full(counters):
                     attempt.full |= {counter.key for counter in counters}
                 case Lost.SESSION:
@@ -97,7 +105,7 @@ class Claims:
                 case Lost.REQUEST:
                     answered = self._answered(request, attempt)
                     if answered is not None:
-                        return answered
+                        return Entered(answered, is_repeated=True)
                 case Lost.CONFLICT:
                     self._sleep(0.005 * (tried + 1) * self._chance.part())
         raise BusyError("too many requests at once", retry_after_seconds=1)

@@ -15,6 +15,8 @@ SETTLE_SECONDS = 15
 """ListTasks lags behind RunTask; a launch is no loss before this."""
 RELAUNCH_SECONDS = 45
 """A QUEUED session whose next try is overdue by this much was forgotten by a crash."""
+FURTHEST_TRY_SECONDS = 60
+"""No next try is further ahead, unless it was written by a clock that was wrong."""
 START_DEADLINE_SECONDS = 300
 """From the host's beginning: a container that is not ready by then never will be.
 
@@ -180,7 +182,8 @@ def _without_task(session: Session, now: float) -> Action | None:
         young = now - max(session.changed_at, session.tried_at or 0) < SETTLE_SECONDS
         return None if young else EndLost(session)
     if session.state is State.QUEUED and (
-        now > session.next_try_at + RELAUNCH_SECONDS or now > session.not_after
+        not now - RELAUNCH_SECONDS <= session.next_try_at <= now + FURTHEST_TRY_SECONDS
+        or now > session.not_after
     ):
         return Relaunch(session)
     if session.state is State.STOPPING and now - session.changed_at > SETTLE_SECONDS:

@@ -36,6 +36,12 @@ POLL_GROWTH = 0.15
 """The record is polled at intervals of so much of the time waited: never later than that,
 and some forty reads in the longest wait there is."""
 
+WAITS_SECONDS = 30
+"""Longer than any request waits, so that at most twice the bounds wait at a time."""
+WAITS_OF_AN_OWNER = 3
+WAITS_IN_TOTAL = 100
+KEPT_SECONDS = 3_600
+
 _log = logging.getLogger("usher.sessions")
 
 
@@ -76,12 +82,15 @@ class Sessions:
         """
         started = self._now()
         try:
-            session = self._claims.enter(request)
+            entered = self._claims.enter(request)
         except UsherError as refusal:
             self._metrics.count("refused", app=request.app.name, code=refusal.code)
             raise
+        session = entered.session
+        until, is_new = started + request.wait_seconds, not entered.is_repeated
         if session.state in COMING:
-            session = self._bring(session, started + request.wait_seconds)
+            if is_new or (request.wait_seconds and self._may_wait(session)):
+                session = self._wait(session, until, launches=is_new)
         else:
             self._metrics.observe("time_to_claim_seconds", self._now() - started, app=session.app)
         if session.is_impossible:
@@ -198,11 +207,30 @@ class Sessions:
             self._metrics.observe("orphan_seconds", self._now() - change.created_at)
         self._launcher.stop(change.task_arn, "no live session has any claim to this task")
 
-    def _bring(self, session: Session, until: float) -> Session:
-        """Launch the session and wait for it: for the news of it here, or for the next poll."""
+    def _may_wait(self, session: Session) -> bool:
+        """Whether one more repeated request may hold a function while its session comes.
+
+        Who asked first waits for its own launch, and is bounded by the limits of sessions. Repeated
+        ones are counted for each `WAITS_SECONDS`, of an owner and in total, so that nothing has to
+        be counted back when a function dies.
+        """
+        now = self._now()
+        period, expire_at = int(now // WAITS_SECONDS), int(now) + KEPT_SECONDS
+        count = self._table.items.count
+        own = f"waits#{period}#{session.owner}"
+        return count(own, WAITS_OF_AN_OWNER, expire_at) and count(
+            f"waits#{period}", WAITS_IN_TOTAL, expire_at
+        )
+
+    def _wait(self, session: Session, until: float, *, launches: bool) -> Session:
+        """Wait for a session: for the news of it here, or for the next poll.
+
+        Only who created it launches it; after that the queue and the sweep do.
+        """
         with self._arrivals.expecting(session.id) as arrival:
             started = self._now()
-            session = self._launches.launch(session)
+            if launches:
+                session = self._launches.launch(session)
             while session.state in COMING and (now := self._now()) < until:
                 pause = max(FIRST_POLL_SECONDS, (now - started) * POLL_GROWTH)
                 arrival.wait(min(pause, until - now))

@@ -11,6 +11,8 @@ from typing import TypeVar
 FAILURES_TO_OPEN = 5
 OPEN_SECONDS = 60
 """How long an open breaker refuses; then one start may try again."""
+CLOCKS_DIFFER_SECONDS = 5
+"""Clocks of functions agree within this."""
 KEPT_REVISIONS = 5
 
 
@@ -47,12 +49,15 @@ class Open:
 
 
 def is_open(state: RevisionState, revision: str, now: float) -> bool:
-    """Whether the breaker of `revision` refuses now."""
+    """Whether the breaker of `revision` refuses now.
+
+    A failure of the future was written by a clock that was wrong, and keeps nobody waiting.
+    """
     failing = state.failing.get(revision)
     return (
         failing is not None
         and failing.count >= FAILURES_TO_OPEN
-        and now < failing.last_at + OPEN_SECONDS
+        and failing.last_at - CLOCKS_DIFFER_SECONDS <= now < failing.last_at + OPEN_SECONDS
     )
 
 

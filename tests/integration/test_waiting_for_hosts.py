@@ -121,3 +121,12 @@ def test_what_ecs_gives_up_is_asked_for_again(lab: Lab) -> None:
     lab.deliver_events(services)
     lab.all_speak(services)
     assert lab.sessions()[session.id].state is State.RESERVED
+
+
+def test_a_repeated_key_asks_ecs_once(lab: Lab) -> None:
+    services = lab.process()
+    request = replace(lab.request("chat", "user", "key"), wait_seconds=0)
+    first = services.sessions.dispatch(request)
+    with_calls = [services.sessions.dispatch(request).id for _ in range(50)]
+    assert set(with_calls) == {first.id}
+    assert lab.wire.calls.count("ecs.RunTask") == 1

@@ -1,0 +1,40 @@
+"""A clock that was an hour ahead wrote instants that cannot be: nobody waits for them."""
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib.jobs import policy
+from chalicelib.sessions import reaping
+from chalicelib.tasks.revisions import OPEN_SECONDS, Failing, RevisionState, is_open
+from tests.unit.chalicelib.jobs.examples import accepted
+from tests.unit.chalicelib.test_lifecycle import queued
+
+NOW = 1_000_000.0
+AHEAD = st.floats(100, 10_000_000)
+"""Seconds by which a clock was wrong, beyond every bound there is."""
+
+
+@given(AHEAD)
+def test_a_breaker_of_the_future_is_closed(ahead):
+    failing = {"arn:1": Failing(5, "no", NOW + ahead)}
+    assert not is_open(RevisionState("chat", failing=failing), "arn:1", NOW)
+
+
+@given(st.floats(0, OPEN_SECONDS - 1))
+def test_a_breaker_of_a_moment_ago_is_open(since):
+    failing = {"arn:1": Failing(5, "no", NOW - since)}
+    assert is_open(RevisionState("chat", failing=failing), "arn:1", NOW)
+
+
+@given(AHEAD)
+def test_a_rest_until_the_future_is_over(ahead):
+    resting = replace(accepted(), next_try_at=NOW + ahead, refusals=1)
+    assert list(policy.candidates([resting], NOW, room_was_made=False)) == [resting]
+
+
+@given(AHEAD)
+def test_a_try_of_the_future_is_made_by_the_sweep(ahead):
+    session = replace(queued(), tried_at=NOW + ahead, not_after=NOW + ahead + 1e9)
+    assert list(reaping.plan_reaping([session], {}, {}, NOW)) == [reaping.Relaunch(session)]
