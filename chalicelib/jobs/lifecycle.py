@@ -234,6 +234,11 @@ def fold_finish(
     return finish(told, reason, detail or _words(reason, exit_code), now)
 
 
+def found_host(invocation: Invocation, change: TaskChange) -> bool:
+    """Whether the task of an invocation that waits for a host has one by now."""
+    return invocation.waits_for_host and not change.waits_for_host and not change.is_stopped
+
+
 def fold_task(invocation: Invocation, attempt: int, change: TaskChange, now: float) -> Invocation:
     """Take in what ECS says of the task of `attempt`. Old and repeated news changes nothing."""
     if (
@@ -242,10 +247,12 @@ def fold_task(invocation: Invocation, attempt: int, change: TaskChange, now: flo
         or invocation.is_waiting
         or invocation.task_arn not in {None, change.task_arn}
         or change.version <= invocation.task_version
-        or (invocation.task_arn is not None and not change.is_stopped)
+        or not (change.is_stopped or invocation.task_arn is None or found_host(invocation, change))
     ):
-        return invocation  # of a known task only the end is news
+        return invocation  # of a known task only its host and its end are news
     invocation = fold_launch(invocation, attempt, change, now)
+    if found_host(invocation, change):
+        invocation = replace(invocation, waits_for_host=False, detail=None)
     seen = replace(invocation, task_arn=change.task_arn, task_version=change.version)
     return _fold_stop(seen, change, now) if change.is_stopped else seen
 

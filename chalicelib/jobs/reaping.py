@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from chalicelib.ecs.task_changes import TaskChange
+from chalicelib.jobs.lifecycle import found_host
 from chalicelib.jobs.model import UNFENCED, Invocation, State, mark_of
 
 SETTLE_SECONDS = 15
@@ -123,7 +124,7 @@ def plan_reaping(
                 yield StopOrphan(task)
             continue
         seen[invocation.id] = task
-        if invocation.task_arn is None or task.is_stopped:
+        if invocation.task_arn is None or task.is_stopped or found_host(invocation, task):
             yield Observe(task)
     for invocation in by_id.values():
         action = _overdue(invocation, seen.get(invocation.id), now)

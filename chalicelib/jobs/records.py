@@ -47,6 +47,8 @@ class JobRecords:
         if changed is None:
             return None
         before, after = changed
+        if before.waits_for_host and not after.waits_for_host:
+            self._hosts_wanted.lowered(JOBS)
         if before.state is not after.state:
             self._learn(before, after)
         return after
@@ -60,8 +62,6 @@ class JobRecords:
         elif after.start_failures > before.start_failures:
             self._did_not_come_up(after)
         self._measure(before, after)
-        if before.waits_for_host and not after.waits_for_host:
-            self._hosts_wanted.lowered(JOBS)
         made_room = before.task_arn is not None if after.is_waiting else after.has_ended
         if made_room and before.claimed_at is not None:
             self._queues.send(Priority.CRITICAL, Knock(room_was_made=True))

@@ -10,7 +10,7 @@ from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.jobs import lifecycle, reaping
 from chalicelib.jobs.launching import Rounds
-from chalicelib.jobs.model import Invocation, Priority, Reason, State, mark_of
+from chalicelib.jobs.model import Invocation, Priority, Reason, State
 from chalicelib.jobs.records import JobRecords
 from chalicelib.jobs.service import Invocations
 from chalicelib.jobs.table import InvocationsTable
@@ -55,15 +55,16 @@ class JobsRoom:
         tasks: Mapping[str, TaskChange],
         taken: Counter[str],
     ) -> Iterator[Step]:
-        """What to do about these, then a round for those that wait, then the figures."""
+        """The count of what waits for hosts, what to do about these, a round, then the figures."""
+        if self._config.capacity_provider is not None:
+            # Before the actions, each of which lowers the count where it ends such a wait.
+            waiting = sum(invocation.waits_for_host for invocation in invocations)
+            yield "CountWaiting", partial(self._hosts_wanted.correct, JOBS, waiting)
         for action in reaping.plan_reaping(invocations, tasks, self._now()):
             yield type(action).__name__, partial(self._act, action)
         if any(i.is_waiting or i.state is State.SCHEDULED for i in invocations):
             yield "Round", self._rounds.run
-        waiting = sum(
-            task.waits_for_host and mark_of(task.started_by) is not None for task in tasks.values()
-        )
-        yield "Measure", partial(self._measure, invocations, waiting, taken.copy())
+        yield "Measure", partial(self._measure, invocations, taken.copy())
 
     def _act(self, action: reaping.Action) -> None:
         match action:
@@ -116,11 +117,7 @@ class JobsRoom:
 
         return self._records.change(seen.id, decide)
 
-    def _measure(
-        self, invocations: Sequence[Invocation], waiting: int, taken: Counter[str]
-    ) -> None:
-        if self._config.capacity_provider is not None:
-            self._hosts_wanted.correct(JOBS, waiting)
+    def _measure(self, invocations: Sequence[Invocation], taken: Counter[str]) -> None:
         states = Counter((i.state, i.priority) for i in invocations)
         for state in (State.SCHEDULED, State.QUEUED, State.LAUNCHED, State.STARTED):
             for priority in Priority:

@@ -58,7 +58,11 @@ class SessionsRoom:
     def steps(
         self, sessions: Sequence[Session], tasks: Mapping[str, TaskChange], taken: Counter[str]
     ) -> Iterator[Step]:
-        """What to do about these sessions, then the pools, then the figures."""
+        """The count of what waits for hosts, what to do about these, the pools, the figures."""
+        if self._config.capacity_provider is not None:
+            # Before the actions, each of which lowers the count where it ends such a wait.
+            recorded = sum(session.waits_for_host for session in sessions)
+            yield "CountWaiting", partial(self._hosts_wanted.correct, SESSIONS, recorded)
         plan = reaping.plan_reaping(
             sessions,
             tasks,
@@ -88,8 +92,6 @@ class SessionsRoom:
         yield "Measure", partial(self._measure, sessions, waiting, taken.copy())
 
     def _measure(self, sessions: Sequence[Session], waiting: int, taken: Counter[str]) -> None:
-        if self._config.capacity_provider is not None:
-            self._hosts_wanted.correct(SESSIONS, waiting)
         self._metrics.gauge("waiting_for_hosts", waiting)
         self._metrics.gauge("queue_waiting", self._queue.waiting())
         for app in self._config.apps.by_name:

@@ -2,8 +2,9 @@
 
 ECS lets 500 wait in a cluster and refuses more. The counts are kept so that a bounded number waits
 there and the rest here, in order. They are raised when RunTask answers, lowered when a task is seen
-to have a host or to have ended, and corrected by each sweep, which sees all tasks: a crash between
-is an error of one, for a minute. Calls that are under way are not counted, so bounds leave room.
+to have a host or to have ended, and corrected by each sweep, which sees all records: a crash
+between is an error of one, for a minute. Calls that are under way are not counted, so bounds leave
+room.
 """
 
 from chalicelib.dynamodb.table import Table
@@ -31,7 +32,7 @@ class HostsWanted:
         self._table.added(_key(kind), -1)
 
     def correct(self, kind: str, seen: int) -> None:
-        """The sweep has seen so many."""
+        """The sweep has seen so many records of tasks that wait for a host."""
         difference = seen - self._table.counted(_key(kind))
         if difference:
             self._table.added(_key(kind), difference)

@@ -27,6 +27,7 @@ from chalicelib.jobs.model import Invocation, Priority, Reason, State
 from chalicelib.jobs.queues import Knock, read_knock
 from chalicelib.jobs.table import CAPACITY_KEY
 from chalicelib.jobs.task_definitions import job_task_definition
+from chalicelib.tasks.hosts_wanted import JOBS
 from chalicelib.tasks.reconciler import Sweep
 from chalicelib.wiring import Services
 from local.hosts.base import ContainerSpec, Exit
@@ -120,12 +121,25 @@ class JobHost(LabHost):
 class JobLab(Lab):
     """One region of AWS with a job called `report`, made anew by `begin`."""
 
-    def begin(self, *, capacity: int = 4, kept: int = 1, others: tuple[str, ...] = ()) -> None:
-        """Empty tables, two hosts, no task. `others` are jobs besides."""
+    def begin(
+        self,
+        *,
+        capacity: int = 4,
+        kept: int = 1,
+        others: tuple[str, ...] = (),
+        is_full: bool = False,
+    ) -> None:
+        """Empty tables, two hosts, no task. `others` are jobs besides.
+
+        `is_full`: tasks go to a capacity provider that has no host until `add_host` brings one.
+        """
         self.runs: Counter[str] = Counter()
         """How often user code of an invocation ran."""
         self.fresh('[apps.unused]\nimage = "any"\n')
         self.config = replace(self.config, jobs_capacity=capacity, jobs_kept_for_critical=kept)
+        self.is_full = is_full
+        if is_full:
+            self.use_provider()
         self._aside = self.other_process()
         self.deploy_job("report")
         for name in others:
@@ -336,6 +350,11 @@ class JobLab(Lab):
         """All records of invocations, by id."""
         found = [from_item(item) for item in self.job_items() if "#" not in item["id"]["S"]]
         return {invocation.id: invocation for invocation in found}
+
+    def waiting_count(self) -> int:
+        """How many tasks of jobs wait for a host, by the dispatcher's count."""
+        counts = [i for i in self.job_items() if i["id"]["S"] == f"waiting#{JOBS}"]
+        return int(counts[0]["n"]["N"]) if counts else 0
 
     def places_taken(self) -> int:
         """What the count of the capacity stands at."""

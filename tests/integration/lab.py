@@ -48,6 +48,7 @@ from local.aws.ecs.buckets import UNLIMITED
 from local.aws.ecs.engine import Engine, HostSlot
 from local.aws.ecs.model import Task
 from local.aws.ecs.ports import Ports
+from local.aws.ecs.providers import CapacityProvider
 from local.aws.endpoint import OBSERVER, Endpoint, Hosts
 from local.aws.faults import Faults
 from local.aws.moto.calls import Moto
@@ -63,6 +64,9 @@ REGION = "us-east-1"
 ATTEMPTS = 3
 """How often boto3 tries a call; see `clients_for`."""
 BACKENDS = ("dynamodb", "sqs")
+PROVIDER = "hosts"
+NEVER_SECONDS = 1_000_000
+"""How long a group takes that brings hosts only when a test adds them."""
 START = 1_700_000_000.123_456_7
 """Finer than what is stored, as every real instant is."""
 _CONFIG = load_config(
@@ -616,7 +620,17 @@ class Lab:
         assert self._engine is not None
         return self._engine
 
-    def add_host(self, provider: str) -> None:
+    def use_provider(self, name: str = PROVIDER) -> None:
+        """Tasks go to a capacity provider whose group has no host and brings none by itself."""
+        self.config = replace(self.config, capacity_provider=name)
+        self.engine.providers[name] = CapacityProvider(name, host_seconds=NEVER_SECONDS)
+        self.aws.ecs.put_cluster_capacity_providers(
+            cluster=self.config.cluster,
+            capacityProviders=[name],
+            defaultCapacityProviderStrategy=[],
+        )
+
+    def add_host(self, provider: str = PROVIDER) -> None:
         """The Auto Scaling group of a provider has brought a host."""
         host, number = self._new_host(), len(self._hosts)
         self._hosts.append(host)

@@ -55,6 +55,10 @@ PASSING = {Fate.REPLY_LOST_ONCE}
 PAUSES = (0, 61, 61, 61, 640, 61, 61)
 """Seconds before each sweep: past every deadline there is, but for the job's own."""
 
+HOSTS_AT_FIRST = 2
+HOST_COMES_AT = 3
+"""Before this sweep a full cluster gets a host."""
+
 
 def fates_of(call: str, number: int) -> tuple[Fate, ...]:
     service, _, name = call.partition(".")
@@ -79,7 +83,11 @@ class Story:
 
     def __post_init__(self) -> None:
         self.services = self.lab.process()
+        if self.lab.is_full:
+            self.lab.add_host()
         self.bystander = self.lab.put(State.STARTED)
+        if self.lab.is_full:  # and the cluster is full with it
+            self.lab.drain_host(HOSTS_AT_FIRST)
 
     @property
     def all(self) -> Any:
@@ -166,8 +174,10 @@ class Story:
 
     def goes_on(self, *, noise: bool) -> None:
         """Time passes and the sweep comes, until all but the bystander have ended."""
-        for pause in PAUSES:
+        for number, pause in enumerate(PAUSES):
             self.lab.now.move(pause)
+            if self.lab.is_full and number == HOST_COMES_AT:
+                self.lab.add_host()
             self.services = self.lab.process()
             self._jobs_go_on()
             self._news(noise=noise)
@@ -612,6 +622,55 @@ def is_in_disorder(story: Story) -> None:
     exits(story, 1, started=False)
     story.claimed()
 
+
+# A full cluster: tasks wait in ECS's PROVISIONING for a host.
+
+
+def waits_for_host(story: Story, **facts: Any) -> None:
+    story.queued(**facts)
+    story.round()
+    assert story.record().waits_for_host
+
+
+def host_was_found(story: Story) -> None:
+    waits_for_host(story)
+    story.lab.add_host()
+
+
+def ecs_gave_up(story: Story) -> None:
+    waits_for_host(story)
+    story.lab.now.move(1_300)
+    story.lab.tasks()
+
+
+@operation(lambda story: story.queued(), is_full=True)
+def launches_on_a_full_cluster(story: Story) -> None:
+    story.round()
+
+
+@operation(host_was_found, is_full=True)
+def learns_that_a_host_was_found(story: Story) -> None:
+    story.hears("RUNNING")
+
+
+@operation(ecs_gave_up, is_full=True)
+def learns_that_no_host_was_found(story: Story) -> None:
+    story.hears("STOPPED")
+
+
+@operation(waits_for_host, Reason.KILLED, afterwards=asks_for_the_end_again, is_full=True)
+def kills_what_waits_for_a_host(story: Story) -> None:
+    story.kill()
+
+
+def waits_too_long_for_host(story: Story) -> None:
+    waits_for_host(story, not_after=story.lab.now() + 100)
+    story.lab.now.move(101)
+
+
+swept(waits_too_long_for_host, "what_waits_too_long_for_a_host", end=Reason.EXPIRED, is_full=True)
+swept(ecs_gave_up, "what_no_host_was_found_for", 1, is_full=True)
+swept(host_was_found, "what_a_host_was_found_for", 1, is_full=True)
 
 swept(is_not_sent, "what_was_not_sent", 16)
 swept(is_due, "what_nobody_knocked_for", 1)

@@ -7,7 +7,6 @@ import pytest
 
 from chalicelib.sessions.model import Reason, Session, State
 from chalicelib.wiring import Services
-from local.aws.ecs.providers import CapacityProvider
 from tests.integration.lab import Lab, check_at_rest
 
 APPS = """
@@ -17,7 +16,6 @@ cpu = 256
 memory = 256
 queue_seconds = 300
 """
-NEVER = CapacityProvider("hosts", host_seconds=3600)
 
 
 @pytest.fixture
@@ -25,12 +23,8 @@ def lab() -> Iterator[Lab]:
     """No host at all, and a provider that brings none by itself."""
     lab = Lab()
     lab.fresh(APPS)
-    lab.config = replace(lab.config, capacity_provider="hosts", waiting_sessions=3)
-    engine = lab.engine
-    engine.providers["hosts"] = NEVER
-    lab.aws.ecs.put_cluster_capacity_providers(
-        cluster=lab.config.cluster, capacityProviders=["hosts"], defaultCapacityProviderStrategy=[]
-    )
+    lab.use_provider()
+    lab.config = replace(lab.config, waiting_sessions=3)
     yield lab
     lab.close()
 
@@ -51,7 +45,7 @@ def test_six_requests_on_a_full_cluster_wait_and_get_their_sessions(lab: Lab) ->
     lab.now.move(200)
     lab.sweep(services)
     assert {session.state for session in lab.sessions().values()} == {State.QUEUED}
-    lab.add_host("hosts")
+    lab.add_host()
     for _ in range(6):
         lab.now.move(20)
         lab.deliver_events(services)
@@ -82,7 +76,7 @@ def test_an_owner_who_leaves_while_waiting_leaves_nothing(lab: Lab) -> None:
     lab.deliver_events(services)
     (ended,) = lab.sessions().values()
     assert (ended.state, ended.reason) == (State.ENDED, Reason.STOPPED)
-    lab.add_host("hosts")
+    lab.add_host()
     assert lab.running() == {}
     check_at_rest(lab)
 
@@ -91,7 +85,7 @@ def test_a_host_that_comes_with_the_deadline_is_one_way_or_the_other(lab: Lab) -
     services = lab.process()
     ask(lab, services, 1)
     lab.now.move(300)
-    lab.add_host("hosts")
+    lab.add_host()
     lab.take_messages(services)
     lab.deliver_events(services)
     lab.all_speak(services)
@@ -117,7 +111,7 @@ def test_what_ecs_gives_up_is_asked_for_again(lab: Lab) -> None:
     assert (again.state, again.attempt, again.task_arn) == (State.QUEUED, 2, None)
     lab.take_messages(services)
     assert lab.sessions()[session.id].waits_for_host
-    lab.add_host("hosts")
+    lab.add_host()
     lab.deliver_events(services)
     lab.all_speak(services)
     assert lab.sessions()[session.id].state is State.RESERVED
