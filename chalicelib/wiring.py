@@ -66,6 +66,8 @@ class Outside:
     chance: "Chance" = field(default_factory=SystemChance)
     starters: int = 8
     """How many containers of a pool are started at a time."""
+    wait: Callable[[threading.Event, float], object] = threading.Event.wait
+    """Waits so many seconds for an event at most."""
 
 
 @dataclass(frozen=True)
@@ -226,6 +228,7 @@ def build(
         metrics=metrics,
         arrivals=arrivals,
         now=outside.now,
+        wait=outside.wait,
     )
     tending = Tending(
         table=table,

@@ -2,6 +2,7 @@
 
 import hmac
 import logging
+import threading
 from collections.abc import Callable
 
 from chalicelib.apps import App
@@ -61,6 +62,7 @@ class Sessions:
         metrics: Metrics,
         arrivals: Arrivals,
         now: Callable[[], float],
+        wait: Callable[[threading.Event, float], object] = threading.Event.wait,
     ) -> None:
         self._table = table
         self._records = records
@@ -72,6 +74,7 @@ class Sessions:
         self._metrics = metrics
         self._arrivals = arrivals
         self._now = now
+        self._wait_for = wait
 
     def dispatch(self, request: DispatchRequest) -> Session:
         """Give this request a session: a warm one, a new one, or the one it had before.
@@ -233,7 +236,7 @@ class Sessions:
                 session = self._launches.launch(session)
             while session.state in COMING and (now := self._now()) < until:
                 pause = max(FIRST_POLL_SECONDS, (now - started) * POLL_GROWTH)
-                arrival.wait(min(pause, until - now))
+                self._wait_for(arrival, min(pause, until - now))
                 arrival.clear()
                 session = self._table.get(session.id) or session
         return session

@@ -452,8 +452,15 @@ class Lab:
         """The sweep, without the rooms of others."""
         return Sweep(services.launcher, [services.room]).run()
 
+    def _wait(self, event: threading.Event, seconds: float) -> None:
+        """What is waited for is set already, or the time is over at once."""
+        if not event.is_set():
+            self.now.move(seconds)
+
     def _build(self, clients: Clients) -> Services:
-        outside = Outside(self.now, self.now.move, self.probe, self._chance, starters=1)
+        outside = Outside(
+            self.now, self.now.move, self.probe, self._chance, starters=1, wait=self._wait
+        )
         return build(self.config, clients, outside)
 
     # What the dispatcher is told.
@@ -610,9 +617,9 @@ class Lab:
 
     def drain_host(self, number: int) -> None:
         """A host is to be taken away: it takes no more tasks."""
-        instances = self.aws.ecs.list_container_instances(cluster=self.config.cluster)
-        arns = instances["containerInstanceArns"]
-        self._set_status(arns[number : number + 1], "DRAINING")
+        name = f"host-{number}"
+        arns = [instance.arn for instance in self.engine.instances() if instance.name == name]
+        self._set_status(arns, "DRAINING")
 
     @property
     def engine(self) -> Engine:

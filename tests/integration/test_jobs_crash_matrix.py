@@ -629,7 +629,10 @@ def is_in_disorder(story: Story) -> None:
 def waits_for_host(story: Story, **facts: Any) -> None:
     story.queued(**facts)
     story.round()
+    story.lab.settle()
     assert story.record().waits_for_host
+    (task,) = [t for t in story.lab.tasks() if t.started_by == story.record().started_by]
+    assert task.instance_arn is None, "the cluster is full"
 
 
 def host_was_found(story: Story) -> None:

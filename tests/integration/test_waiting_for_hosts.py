@@ -5,7 +5,10 @@ from dataclasses import replace
 
 import pytest
 
+from chalicelib.sessions import service
 from chalicelib.sessions.model import Reason, Session, State
+from chalicelib.sessions.requests import DispatchRequest
+from chalicelib.sessions.service import WAITS_OF_AN_OWNER, WAITS_SECONDS
 from chalicelib.wiring import Services
 from tests.integration.lab import Lab, check_at_rest
 
@@ -124,3 +127,50 @@ def test_a_repeated_key_asks_ecs_once(lab: Lab) -> None:
     with_calls = [services.sessions.dispatch(request).id for _ in range(50)]
     assert set(with_calls) == {first.id}
     assert lab.wire.calls.count("ecs.RunTask") == 1
+
+
+def waited(lab: Lab, services: Services, request: DispatchRequest) -> float:
+    """For how long a request was held, by the clock of the lab."""
+    before = lab.now()
+    assert services.sessions.dispatch(request).state is State.QUEUED
+    return lab.now() - before
+
+
+@pytest.fixture
+def at_a_period(lab: Lab) -> Lab:
+    """Waiting requests are counted for each period; a new one has just begun."""
+    lab.now.move(WAITS_SECONDS - lab.now() % WAITS_SECONDS)
+    return lab
+
+
+def test_so_many_repeated_requests_of_an_owner_wait_and_the_rest_is_answered_at_once(
+    at_a_period: Lab,
+) -> None:
+    lab, services = at_a_period, at_a_period.process()
+    request = replace(lab.request("chat", "user", "key"), wait_seconds=2)
+    held = [round(waited(lab, services, request), 3) for _ in range(WAITS_OF_AN_OWNER + 3)]
+    assert held == [2.0] * (1 + WAITS_OF_AN_OWNER) + [0.0] * 2, "its creator waits as well"
+    lab.now.move(WAITS_SECONDS)
+    assert round(waited(lab, services, request), 3) == 2.0, "counted anew in the next period"
+
+
+def test_so_many_repeated_requests_wait_in_total(
+    at_a_period: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab, services = at_a_period, at_a_period.process()
+    monkeypatch.setattr(service, "WAITS_IN_TOTAL", 4)
+    requests = [replace(lab.request("chat", f"user-{n}", "key"), wait_seconds=0) for n in range(6)]
+    for request in requests:
+        waited(lab, services, request)
+    held = [
+        round(waited(lab, services, replace(request, wait_seconds=1)), 3) for request in requests
+    ]
+    assert held == [1.0] * 4 + [0.0] * 2
+
+
+def test_one_that_does_not_wait_uses_up_no_place(at_a_period: Lab) -> None:
+    lab, services = at_a_period, at_a_period.process()
+    request = replace(lab.request("chat", "user", "key"), wait_seconds=0)
+    for _ in range(20):
+        waited(lab, services, request)
+    assert round(waited(lab, services, replace(request, wait_seconds=2)), 3) == 2.0
