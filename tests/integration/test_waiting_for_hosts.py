@@ -174,3 +174,15 @@ def test_one_that_does_not_wait_uses_up_no_place(at_a_period: Lab) -> None:
     for _ in range(20):
         waited(lab, services, request)
     assert round(waited(lab, services, replace(request, wait_seconds=2)), 3) == 2.0
+
+
+def test_who_repeats_a_key_and_waits_does_not_launch(at_a_period: Lab) -> None:
+    """Without a provider a full cluster refuses; only the queue and the sweep try again."""
+    lab = at_a_period
+    lab.config = replace(lab.config, capacity_provider=None)
+    services = lab.process()
+    request = replace(lab.request("chat", "user", "key"), wait_seconds=2)
+    with lab.without_room():
+        for _ in range(WAITS_OF_AN_OWNER + 1):
+            assert round(waited(lab, services, request), 3) == 2.0
+    assert lab.wire.calls.count("ecs.RunTask") == 1
