@@ -45,6 +45,7 @@ VARIABLES: Mapping[str, str] = {
     "OPERATORS": "names that may manage every session, comma separated",
     "CRITICAL_OWNERS": "owners besides operators that may ask for the priority critical",
     "ADDRESSES": "which addresses containers are told by: public, or private behind a router",
+    "PROBES": "on, or off where functions reach no container although addresses are public",
     "ROUTER_KEY": "SHA-256 in hex of each key of routers, comma separated; default: none",
     "CAPACITY_PROVIDER": "ECS capacity provider of EC2 apps; default: whatever hosts there are",
     "TASK_SUBNETS": "for Fargate apps: subnets of their tasks, comma separated",
@@ -89,6 +90,8 @@ class Config:
     feed_max_records: int = 100_000
     feed_backfill_seconds: int = 600
     private_addresses: bool = False
+    probes: bool = True
+    """Whether the sweep reaches containers at their public addresses."""
     router_keys: tuple[str, ...] = ()
     """SHA-256 in hex of each; none = nobody may ask where a session is."""
     capacity_provider: str | None = None
@@ -249,6 +252,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         feed_max_records=_whole(environ, "FEED_MAX_RECORDS", 100_000),
         feed_backfill_seconds=_whole(environ, "FEED_BACKFILL_SECONDS", 600),
         private_addresses=_one_of(environ, "ADDRESSES", "public", "private") == "private",
+        probes=_one_of(environ, "PROBES", "on", "off") == "on",
         router_keys=_digests(environ, "ROUTER_KEY"),
         capacity_provider=environ.get("CAPACITY_PROVIDER") or None,
         task_subnets=_list(environ, "TASK_SUBNETS"),

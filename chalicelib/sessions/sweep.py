@@ -69,7 +69,7 @@ class SessionsRoom:
             self._config.apps.by_name,
             self._now(),
             # The sweep runs outside of the network in which private addresses mean something.
-            can_ask=not self._config.private_addresses,
+            can_ask=self._config.probes and not self._config.private_addresses,
         )
         to_ask = []
         for action in plan:

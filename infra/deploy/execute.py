@@ -290,8 +290,9 @@ class Executor:
         if bucket is None:
             return
         client = self._outside.client("s3")
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
-            keys = [{"Key": entry["Key"]} for entry in page.get("Contents", ())]
+        for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket):
+            entries = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
+            keys = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in entries]
             if keys:
                 client.delete_objects(Bucket=bucket, Delete={"Objects": keys})
         client.delete_bucket(Bucket=bucket)

@@ -25,7 +25,25 @@ def finish(template: Mapping[str, Any], *, code: str, architecture: str) -> dict
                 properties["Environment"]["Variables"] |= _relay_settings()
         elif resource["Type"] == "AWS::IAM::Role":
             properties["Policies"] = _here_only(properties.get("Policies", []))
+    if INSIDE_THE_VPC[0] in resources:
+        resources["RelayErrorsAlarm"] = _relay_alarm(resources["FunctionErrorsAlarm"])
     return finished
+
+
+def _relay_alarm(of_others: Mapping[str, Any]) -> dict[str, Any]:
+    """The alarm on errors, for the functions that a fan-out feed alone has."""
+    alarm: dict[str, Any] = copy.deepcopy(dict(of_others))
+    properties = alarm["Properties"]
+    properties["AlarmName"] = {"Fn::Sub": "usher-${Stage}-relay-errors"}
+    properties["AlarmDescription"] = "A function of the fan-out feed fails."
+    sums, one = [], properties["Metrics"][1]
+    for number, name in enumerate(INSIDE_THE_VPC):
+        metric = copy.deepcopy(one) | {"Id": f"relay{number}"}
+        metric["MetricStat"]["Metric"]["Dimensions"][0]["Value"] = {"Ref": name}
+        sums.append(metric)
+    total = {"Id": "errors", "Expression": " + ".join(f"FILL({m['Id']}, 0)" for m in sums)}
+    properties["Metrics"] = [total, *sums]
+    return alarm
 
 
 def _inside(resources: Mapping[str, Any]) -> dict[str, Any]:

@@ -140,11 +140,18 @@ def test_a_reserved_session_that_cannot_be_asked_has_more_time():
     assert (type(stop), stop.reason) == (reaping.Stop, Reason.NEVER_CONNECTED)
 
 
-@pytest.mark.parametrize(("addresses", "asks"), [("public", True), ("private", False)])
-def test_the_sweep_asks_only_containers_that_it_can_reach(addresses, asks):
+@pytest.mark.parametrize(
+    ("reach", "asks"),
+    [
+        ({"ADDRESSES": "public"}, True),
+        ({"ADDRESSES": "private"}, False),
+        ({"ADDRESSES": "public", "PROBES": "off"}, False),  # a closed ClientCidr
+    ],
+)
+def test_the_sweep_asks_only_containers_that_it_can_reach(reach, asks):
     session = until(*START)
     assert session.connect_by is not None
-    config = load_config({"STAGE": "test", "ADDRESSES": addresses})
+    config = load_config({"STAGE": "test"} | reach)
     nothing = dict.fromkeys(
         (
             "table",

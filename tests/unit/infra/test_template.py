@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from chalicelib.config import VARIABLES
+from infra.deploy.finish import finish
+from local.aws.template import load_template
 
 ROOT = Path(__file__).parents[3]
 CHALICE = json.loads((ROOT / ".chalice" / "config.json").read_text("utf-8"))
@@ -161,3 +163,37 @@ def test_rules_let_only_events_of_this_stages_cluster_through(translated):
     assert len(patterns) == 2
     for pattern in patterns:
         assert pattern["detail"]["clusterArn"] == [{"suffix": ":cluster/usher-dev"}]
+
+
+@pytest.mark.parametrize("feed", ["kinesis", "valkey"])
+def test_an_error_of_any_function_rings_whether_or_not_the_others_were_called(templates, feed):
+    finished = finish(templates[feed], code="s3://bucket/code", architecture="x86_64")
+    resources, watched = finished["Resources"], set()
+    for name in ("FunctionErrorsAlarm", "RelayErrorsAlarm"):
+        if name not in resources:
+            continue
+        total, *metrics = resources[name]["Properties"]["Metrics"]
+        assert len(metrics) <= 10  # CloudWatch takes no more
+        summed = [f"FILL({metric['Id']}, 0)" for metric in metrics]
+        assert total["Expression"].split(" + ") == summed
+        watched |= {m["MetricStat"]["Metric"]["Dimensions"][0]["Value"]["Ref"] for m in metrics}
+    functions = {n for n, r in resources.items() if r["Type"] == "AWS::Serverless::Function"}
+    assert watched == functions
+
+
+def test_packages_are_kept_for_a_rollback_of_any_age():
+    foundation = load_template((ROOT / "infra" / "foundation.yaml").read_text("utf-8"))
+    bucket = foundation["Resources"]["Artifacts"]["Properties"]
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    for rule in bucket["LifecycleConfiguration"]["Rules"]:
+        assert not {"ExpirationInDays", "ExpirationDate"} & set(rule)
+
+
+def test_a_host_is_closed_again_after_each_start_of_docker(templates):
+    template = templates["kinesis"]["Resources"]["HostTemplate"]["Properties"]["LaunchTemplateData"]
+    script = template["UserData"]["Fn::Base64"]["Fn::Sub"][0]
+    before, unit = script.split("systemctl enable --now usher-packet-filter.service")[0], script
+    for line in ("PartOf=docker.service", "WantedBy=docker.service", "Before=ecs.service",
+                 "After=docker.service", "--dport 51678:51680"):  # fmt: skip
+        assert line in before  # with SessionImage or without
+    assert unit.index("systemctl enable --now") < unit.index('if [ -n "$image" ]')
