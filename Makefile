@@ -6,7 +6,7 @@ PYTEST ?= tests
 WORKERS ?= 3
 STAGE  ?= dev
 
-SEED   ?= $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+SEED   := $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
 MACHINES ?= tests/integration/test_jobs_machine.py tests/integration/test_lifecycle_machine.py \
 	tests/integration/test_jobs_waiting.py tests/unit/session_handler/test_protocol.py \
 	tests/unit/chalicelib/test_relay.py

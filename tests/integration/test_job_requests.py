@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from chalicelib.api.http import MAX_DEPTH
 from chalicelib.contract.jobs import MAX_PARAMETERS_BYTES
-from chalicelib.http import MAX_DEPTH
 
 ANYTHING = {"type": "object"}
 
