@@ -39,7 +39,7 @@ and some forty reads in the longest wait there is."""
 
 WAITS_SECONDS = 30
 """Longer than any request waits, so that at most twice the bounds wait at a time."""
-WAITS_OF_AN_OWNER = 3
+WAITS_OF_AN_OWNER = 10
 WAITS_IN_TOTAL = 100
 KEPT_SECONDS = 3_600
 

@@ -4,6 +4,8 @@ Goal: the account, its resources, registries and addresses inside the network. R
 and sessions and runs that fail to start.
 """
 
+import logging
+
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
@@ -81,7 +83,10 @@ def test_texts_of_ecs_enter_records_filtered_and_logs_whole(text):
     ClientError({"Error": {"Code": "AccessDenied", "Message": TEXTS[0]}}, "GetItem"),
     EndpointConnectionError(endpoint_url="http://10.0.0.12:5000"),
 ])  # fmt: skip
-def test_health_tells_strangers_that_it_fails_and_not_why(error, caplog):
+def test_health_tells_strangers_that_it_fails_and_not_why(error, caplog, monkeypatch):
+    # Structured logging, once it is set up in this process, keeps lines from the root logger.
+    monkeypatch.setattr(logging.getLogger("usher"), "propagate", True)
+
     class Table:
         def answered(self, key: str) -> None:
             raise error
