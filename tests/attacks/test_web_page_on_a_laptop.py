@@ -5,11 +5,12 @@ the attacker's control (DNS rebinding). Goal: run a command, start containers, r
 every port that listens on loopback, through fetch, forms, websockets and navigation.
 """
 
+import contextlib
 import http.client
 import json
-import re
+import os
 import socket
-import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +24,13 @@ from tests.browser.conftest import page, running_browser  # noqa: F401 - a fixtu
 from tests.integration.conftest import RunningCloud, finish, launch, processes_of
 from tests.needs import chromium_path, needs_chromium, needs_docker, needs_redis
 
+LISTENING = "0A"
+"""TCP_LISTEN in /proc/net/tcp."""
+LOOPBACK = "127.0.0.1"
+LOOPBACK_HEX = f"{int.from_bytes(socket.inet_aton(LOOPBACK), sys.byteorder):08X}"
+    "127.0.0.1",
+    f"{int.from_bytes(socket.inet_aton('127.0.0.1'), sys.byteorder):08X}",
+)
 FOREIGN = "http://attacker.example"
 CALLERS_OF_PAGES = [
     {"Origin": FOREIGN},
@@ -109,17 +117,19 @@ def port_of(url: str) -> int:
 
 
 def ports_of(cloud: RunningCloud) -> dict[int, str]:
-    """Every TCP port that a process of the run listens on, with its local address, by `ss`."""
-    pids = {*processes_of(cloud.run_id), cloud.process.pid}
-    lines = subprocess.run(
-        ["ss", "-H", "-ltnp"], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
+    """Every TCP port that a process of the run listens on, with its local address."""
+    sockets = set()
+    for pid in {*processes_of(cloud.run_id), cloud.process.pid}:
+        for descriptor in Path(f"/proc/{pid}/fd").glob("*"):
+            with contextlib.suppress(OSError):  # closed meanwhile
+                sockets.add(os.readlink(descriptor))
     found = {}
-    for line in lines:
-        owners = {int(pid) for pid in re.findall(r"pid=(\d+)", line)}
-        if owners & pids:
-            address, _, port = line.split()[3].rpartition(":")
-            found[int(port)] = address
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            words = line.split()
+            if words[3] == LISTENING and f"socket:[{words[9]}]" in sockets:
+                address, _, port = words[1].partition(":")
+                found[int(port, 16)] = LOOPBACK if address == LOOPBACK_HEX else address
     return found
 
 
