@@ -28,9 +28,6 @@ LISTENING = "0A"
 """TCP_LISTEN in /proc/net/tcp."""
 LOOPBACK = "127.0.0.1"
 LOOPBACK_HEX = f"{int.from_bytes(socket.inet_aton(LOOPBACK), sys.byteorder):08X}"
-    "127.0.0.1",
-    f"{int.from_bytes(socket.inet_aton('127.0.0.1'), sys.byteorder):08X}",
-)
 FOREIGN = "http://attacker.example"
 CALLERS_OF_PAGES = [
     {"Origin": FOREIGN},
