@@ -79,13 +79,22 @@ def test_texts_of_ecs_enter_records_filtered_and_logs_whole(text):
         assert text in str(error)
 
 
+LOGGER = "usher.health"
+
+
 @pytest.mark.parametrize("error", [
     ClientError({"Error": {"Code": "AccessDenied", "Message": TEXTS[0]}}, "GetItem"),
     EndpointConnectionError(endpoint_url="http://10.0.0.12:5000"),
 ])  # fmt: skip
 def test_health_tells_strangers_that_it_fails_and_not_why(error, caplog, monkeypatch):
-    # Structured logging, once it is set up in this process, keeps lines from the root logger.
-    monkeypatch.setattr(logging.getLogger("usher"), "propagate", True)
+    # Other tests of this process may have set logging up in their way.
+    for name in ("usher", LOGGER):
+        logger = logging.getLogger(name)
+        monkeypatch.setattr(logger, "propagate", True)
+        monkeypatch.setattr(logger, "disabled", False)
+        monkeypatch.setattr(logger, "level", logging.INFO)
+    monkeypatch.setattr(logging.root.manager, "disable", 0)
+    logging.getLogger(LOGGER).addHandler(caplog.handler)
 
     class Table:
         def answered(self, key: str) -> None:
@@ -95,6 +104,7 @@ def test_health_tells_strangers_that_it_fails_and_not_why(error, caplog, monkeyp
     with pytest.raises(UnavailableError) as told:
         services.check()
     assert str(told.value) == "the table of sessions does not answer"
+    logging.getLogger(LOGGER).removeHandler(caplog.handler)
     assert str(error) in caplog.text
 
 
