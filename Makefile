@@ -72,6 +72,5 @@ bench: $(VENV)/.can-dev ## Measure against bare processes and containers; see do
 	$(BIN)/python -m benchmarks
 
 clean: ## Remove what was set up and built here
-	rm -rf $(VENV) tests/emulators/.venv tests/emulators/node_modules build usher.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .chalice/deployments
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .chalice/deployments
+	rm -rf $(VENV) tests/emulators/.venv tests/emulators/node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .chalice/deployments
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

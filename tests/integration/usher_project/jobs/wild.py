@@ -31,8 +31,8 @@ class Endless(Job):
             os.setsid() if os.getpgid(0) != os.getpid() else os.setpgid(0, os.getpgid(os.getppid()))
         child = subprocess.Popen(["sleep", "61.5"])
         note = Path(parameters.file)
-        note.write_text(f"started {child.pid}")
         try:
+            note.write_text(f"started {child.pid}")
             while True:
                 time.sleep(60)
         finally:
