@@ -43,7 +43,10 @@ class Looks(Job):
 
     def run(self, parameters):
         known = Path("/proc/self/environ").read_bytes()
-        parents = Path(f"/proc/{os.getppid()}/environ").read_bytes()
+        try:
+            parents = Path(f"/proc/{os.getppid()}/environ").read_bytes()
+        except PermissionError:  # the parent cannot be traced, so only root may read it
+            parents = b""
         return {
             "parameters": parameters,
             "environment": dict(os.environ),
