@@ -67,20 +67,21 @@ def _of_the_job(name: str) -> Iterator[tuple[str, str]]:
         "class": class_name(name),
         "title": " ".join(words).capitalize(),
     }
-    yield f"{FOLDER}/{name}.py", _filled("job.py", values)
-    yield f"parameters/{name}.json", _filled("parameters.json", values)
-    yield f"tests/test_{name}.py", _filled("test.py", values)
+    yield f"{FOLDER}/{name}.py", filled("job.py", values)
+    yield f"parameters/{name}.json", filled("parameters.json", values)
+    yield f"tests/test_{name}.py", filled("test.py", values)
 
 
 def _of_the_project() -> Iterator[tuple[str, str]]:
     yield f"{FOLDER}/__init__.py", ""
-    yield "conftest.py", _filled("conftest.py", {})
-    yield "requirements.txt", _filled("requirements.txt", {})
-    yield ".dockerignore", _filled("dockerignore", {})
+    yield "conftest.py", filled("conftest.py", {})
+    yield "requirements.txt", filled("requirements.txt", {})
+    yield ".dockerignore", filled("dockerignore", {})
     yield "Dockerfile", (HERE / "Dockerfile").read_text(encoding="utf-8")
 
 
-def _filled(template: str, values: dict[str, str]) -> str:
+def filled(template: str, values: dict[str, str]) -> str:
+    """The text of a template, with its {{names}} replaced."""
     text = (HERE / "template" / f"{template}.txt").read_text(encoding="utf-8")
     for name, value in values.items():
         text = text.replace("{{" + name + "}}", value)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from local.access import hosts_at, origin_of
-from local.hosts.images import ImageSource
+from local.hosts.images import ImageSource, named_image
 from local.leftovers import RunFolder, remove_dead_runs, runs_folder
 from local.stopping import HeardSignals
 
@@ -165,7 +165,7 @@ def image_source(text: str) -> ImageSource:
     context = Path(folder).resolve()
     if not name or not equals or not (context / "Dockerfile").is_file():
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=DIR with a Dockerfile in DIR")
-    return ImageSource(name=name, dockerfile=context / "Dockerfile", context=context)
+    return named_image(name, context)
 
 
 def origin(text: str) -> str:

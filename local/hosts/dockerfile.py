@@ -1,9 +1,9 @@
 """Reads a Dockerfile for what a container of its image would run, without building it.
 
 Follows https://docs.docker.com/reference/dockerfile/ for ARG, FROM, ENV, WORKDIR, USER, SHELL,
-ENTRYPOINT and CMD; the other instructions are recognised and change nothing here. What a base
-image from a registry would bring is not known: of a stage that starts from an earlier one, that
-one's settings are inherited.
+COPY, ENTRYPOINT and CMD; the other instructions are recognised and change nothing here. A stage
+inherits the settings of the earlier stage it starts from, or of a base image that the caller knows;
+what a base image from a registry would bring is not known.
 """
 
 import json
@@ -19,7 +19,9 @@ REGISTRY_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """PATH of the images people start from; `ENV PATH=/x:$PATH` refers to it."""
 
 WITH_HEREDOC = frozenset({"RUN", "COPY", "ADD"})
-WITHOUT_EFFECT = WITH_HEREDOC | {
+WITHOUT_EFFECT = {
+    "ADD",
+    "RUN",
     "EXPOSE",
     "HEALTHCHECK",
     "LABEL",
@@ -44,6 +46,14 @@ class ImageConfig:
     user: str | None = None
     build_arguments: Mapping[str, str] = field(default_factory=dict)
     """ARGs before the first FROM and their defaults."""
+    base: str | None = None
+    """The image that the last stage is built on, through the earlier stages it starts from."""
+    copied: tuple[tuple[str, str], ...] = ()
+    """What the last stage copies from the build context: source, and absolute destination."""
+
+
+BaseConfig = Callable[[str], ImageConfig | None]
+"""The configuration of a base image by its name; None when it is not known."""
 
 
 class DockerfileError(Exception):
@@ -52,26 +62,40 @@ class DockerfileError(Exception):
 
 @dataclass(frozen=True)
 class _Instruction:
+    """Stands in the lines `line` to `last_line`, counted from 1."""
+
     line: int
+    last_line: int
     keyword: str
     rest: str
 
 
-def read_dockerfile(path: Path) -> ImageConfig:
+def _no_base(image: str) -> ImageConfig | None:
+    del image
+    return None
+
+
+def read_dockerfile(path: Path, base_config: BaseConfig = _no_base) -> ImageConfig:
     """Read the Dockerfile at `path`. Raises DockerfileError, also when there is none."""
+    return parse_dockerfile(read_text(path), str(path), base_config)
+
+
+def read_text(path: Path) -> str:
+    """The text of the Dockerfile at `path`. Raises DockerfileError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DockerfileError(f"{path}:0: cannot be read: {error}") from error
-    return parse_dockerfile(text, str(path))
 
 
-def parse_dockerfile(text: str, name: str = "Dockerfile") -> ImageConfig:
+def parse_dockerfile(
+    text: str, name: str = "Dockerfile", base_config: BaseConfig = _no_base
+) -> ImageConfig:
     """The configuration of the last stage of `text`.
 
     Raises DockerfileError, whose message names the file as `name`.
     """
-    build = _Build()
+    build = _Build(base_config)
     line = 1
     try:
         for instruction in _instructions(text):
@@ -82,6 +106,40 @@ def parse_dockerfile(text: str, name: str = "Dockerfile") -> ImageConfig:
     if build.stage is None:
         raise DockerfileError(f"{name}:{line}: no FROM, so there is no image")
     return replace(build.stage, build_arguments=build.build_arguments)
+
+
+def replace_bases(text: str, replacements: Mapping[str, str]) -> str:
+    """The Dockerfile with other base images: wherever a FROM names a key of `replacements`, as a
+    word or through an ARG, its value stands instead. Line numbers stay as they are.
+
+    `text` is one that `parse_dockerfile` accepts.
+    """
+    build = _Build(_no_base)
+    lines = text.splitlines()
+    for instruction in _instructions(text):
+        build.apply(instruction)
+        image = build.stage_base if instruction.keyword == "FROM" else None
+        if image is not None and image in replacements:
+            words = instruction.rest.split()
+            at = next(i for i, word in enumerate(words) if not word.startswith("--"))
+            words[at] = replacements[image]
+            rest = [""] * (instruction.last_line - instruction.line)
+            lines[instruction.line - 1 : instruction.last_line] = [f"FROM {' '.join(words)}", *rest]
+    return "\n".join(lines) + "\n"
+
+
+def bases_of(text: str) -> frozenset[str]:
+    """The images that the stages of a Dockerfile start from, other stages left out.
+
+    `text` is one that `parse_dockerfile` accepts.
+    """
+    build = _Build(_no_base)
+    bases = set()
+    for instruction in _instructions(text):
+        build.apply(instruction)
+        if instruction.keyword == "FROM" and build.stage_base is not None:
+            bases.add(build.stage_base)
+    return frozenset(bases)
 
 
 def _instructions(text: str) -> Iterator[_Instruction]:
@@ -104,12 +162,13 @@ def _instructions(text: str) -> Iterator[_Instruction]:
                 parts.append(current)
                 break
             parts.append(stripped[:-1])
+        last_line = at
         keyword, _, rest = "".join(parts).strip().partition(" ")
         keyword, tab, more = keyword.partition("\t")
         rest = (more + tab + rest).strip()
         if keyword.upper() in WITH_HEREDOC:
             at = _skip_heredocs(lines, at, rest)
-        yield _Instruction(start + 1, keyword.upper(), rest)
+        yield _Instruction(start + 1, last_line, keyword.upper(), rest)
 
 
 def _is_content(line: str) -> bool:
@@ -143,9 +202,12 @@ def _skip_heredocs(lines: list[str], at: int, rest: str) -> int:
 class _Build:
     """What the instructions so far amount to."""
 
-    def __init__(self) -> None:
+    def __init__(self, base_config: BaseConfig) -> None:
         self.stage: ImageConfig | None = None
+        self.stage_base: str | None = None
+        """The image that the stage starts from; None where that is another stage."""
         self.build_arguments: dict[str, str] = {}
+        self._base_config = base_config
         self._stages: dict[str, ImageConfig] = {}
         self._name: str | None = None
         self._arguments: dict[str, str] = {}
@@ -158,6 +220,7 @@ class _Build:
             "SHELL": self._set_shell,
             "ENTRYPOINT": self._entry_point,
             "CMD": self._command,
+            "COPY": self._copy,
         }
 
     def apply(self, instruction: _Instruction) -> None:
@@ -189,8 +252,12 @@ class _Build:
         words = [word for word in split_words(rest, self.build_arguments) if word[:2] != "--"]
         if len(words) not in {1, 3} or (len(words) == 3 and words[1].upper() != "AS"):
             raise BadLineError("FROM takes an image, and AS with a name")
-        inherited = self._stages.get(words[0].lower())
-        self.stage = inherited or ImageConfig(environment={"PATH": REGISTRY_PATH})
+        self.stage = self._stages.get(words[0].lower())
+        self.stage_base = None
+        if self.stage is None:
+            self.stage_base = words[0]
+            known = self._base_config(words[0]) or ImageConfig(environment={"PATH": REGISTRY_PATH})
+            self.stage = replace(known, base=words[0], copied=(), build_arguments={})
         self._name = words[2].lower() if len(words) == 3 else None
         self._arguments = {}
         self._shell = ("/bin/sh", "-c")
@@ -238,6 +305,18 @@ class _Build:
 
     def _user(self, stage: ImageConfig, rest: str) -> ImageConfig:
         return replace(stage, user=as_one_word(rest, self._variables()))
+
+    def _copy(self, stage: ImageConfig, rest: str) -> ImageConfig:
+        words = _exec_form(rest) or split_words(rest, self._variables())
+        options = [word for word in words if word.startswith("--")]
+        paths = [word for word in words if not word.startswith("--")]
+        if any(word.startswith("--from=") for word in options) or any("<<" in p for p in paths):
+            return stage
+        if len(paths) < 2:
+            raise BadLineError("COPY takes a source and a destination")
+        target = posixpath.normpath(posixpath.join(stage.working_directory, paths[-1]))
+        added = tuple((posixpath.normpath(source), target) for source in paths[:-1])
+        return replace(stage, copied=stage.copied + added)
 
     def _set_shell(self, stage: ImageConfig, rest: str) -> ImageConfig:
         shell = _exec_form(rest)

@@ -29,8 +29,15 @@ from local.hosts.base_image import (
     locked,
     pull,
 )
-from local.hosts.dockerfile import DockerfileError, read_dockerfile
-from local.hosts.images import ImageSource, cannot_pull, find_source, full_name
+from local.hosts.dockerfile import DockerfileError, bases_of, read_text, replace_bases
+from local.hosts.images import (
+    ImageSource,
+    cannot_pull,
+    find_source,
+    full_name,
+    known_base,
+    read_config,
+)
 
 log = logging.getLogger(__name__)
 
@@ -108,19 +115,34 @@ class ImageBuilder:
 
     def _build(self, source: ImageSource) -> str:
         try:
-            config = read_dockerfile(source.dockerfile)
+            config = read_config(source, self._sources)
             base = self._base(config.build_arguments)
+            built_on = self._known_bases(source)
         except (DockerfileError, NoBaseImageError) as error:
             raise cannot_pull(source.name, str(error)) from error
-        files = context_files(source)
-        base_config = self._client.inspect_image(base) if base else {}
-        tag = f"{_repository(source.name)}:{content_hash(files, str(base_config.get('Id')))}"
-        with locked(tag.replace("/", "-").replace(":", "-")):
-            if not has_image(self._client, tag):
-                self._on_progress(f"building {tag}" + (f" from {base}" if base else ""))
-                self._build_as(tag, source, files, base, base_config)
-                self._remove_old(_repository(source.name), but=tag)
+        with tempfile.TemporaryDirectory(prefix="usher-dockerfile-") as folder:
+            files = context_files(source)
+            if built_on:
+                dockerfile = Path(folder) / "Dockerfile"
+                text = replace_bases(read_text(source.dockerfile), built_on)
+                dockerfile.write_text(text, encoding="utf-8")
+                files[dockerfile_name(source)] = dockerfile
+            below = base or next(iter(built_on.values()), None)
+            base_config = self._client.inspect_image(below) if below else {}
+            tag = f"{_repository(source.name)}:{content_hash(files, str(base_config.get('Id')))}"
+            with locked(tag.replace("/", "-").replace(":", "-")):
+                if not has_image(self._client, tag):
+                    self._on_progress(f"building {tag}" + (f" from {below}" if below else ""))
+                    self._build_as(tag, source, files, base, base_config)
+                    self._remove_old(_repository(source.name), but=tag)
         return tag
+
+    def _known_bases(self, source: ImageSource) -> dict[str, str]:
+        """Images that the Dockerfile builds on and that have a source here: what each is called
+        once it is built. Raises CannotPullImageError.
+        """
+        bases = bases_of(read_text(source.dockerfile))
+        return {b: self.image(b) for b in sorted(bases) if known_base(b, self._sources)}
 
     def _base(self, build_arguments: Mapping[str, str]) -> str | None:
         if BASE_ARGUMENT not in build_arguments:

@@ -8,12 +8,20 @@ import hashlib
 import posixpath
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from local.hosts.base import CannotPullImageError, CannotStartError
-from local.hosts.dockerfile import DockerfileError, ImageConfig, read_dockerfile
+from local.hosts.dockerfile import (
+    DockerfileError,
+    ImageConfig,
+    bases_of,
+    parse_dockerfile,
+    read_dockerfile,
+    read_text,
+)
 
 __all__ = [
     "DockerfileError",
@@ -23,7 +31,10 @@ __all__ = [
     "cannot_pull",
     "find_source",
     "full_name",
+    "known_base",
+    "named_image",
     "program_of",
+    "read_config",
     "read_dockerfile",
     "resolve",
     "session_image",
@@ -68,6 +79,8 @@ class Program:
     environment: Mapping[str, str]
     working_directory: Path
     user: str | None
+    python_path: tuple[Path, ...] = ()
+    """Folders below which Python looks for modules; they are in PYTHONPATH already."""
 
 
 def session_image(root: Path) -> ImageSource:
@@ -78,6 +91,23 @@ def session_image(root: Path) -> ImageSource:
         context=root,
         include=("session_handler", "chalicelib/__init__.py", "chalicelib/contract"),
         requirements=(root / "session_handler" / "requirements.txt",),
+    )
+
+
+def named_image(name: str, folder: Path, *, changes: bool = False) -> ImageSource:
+    """The source of an image called `name`, made by the Dockerfile in `folder`.
+
+    One that is built on the session image finds the wheels of its requirements.txt in `wheels/`.
+    """
+    dockerfile, requirements = folder / "Dockerfile", folder / "requirements.txt"
+    wheels: tuple[Path, ...] | None = None
+    with suppress(DockerfileError):  # told when it is built or started
+        text = read_text(dockerfile)
+        parse_dockerfile(text)
+        if any(full_name(base) == full_name(SESSION_IMAGE) for base in bases_of(text)):
+            wheels = (requirements,) if requirements.is_file() else ()
+    return ImageSource(
+        name=name, dockerfile=dockerfile, context=folder, requirements=wheels, changes=changes
     )
 
 
@@ -140,6 +170,33 @@ def find_source(image: str, sources: Iterable[ImageSource]) -> ImageSource | Non
     return next((source for source in sources if full_name(source.name) == wanted), None)
 
 
+def known_base(image: str, sources: Iterable[ImageSource]) -> ImageSource | None:
+    """The source of an image that a Dockerfile's FROM names; None for one from a registry."""
+    wanted = full_name(image)
+    return next((source for source in sources if full_name(source.name) == wanted), None)
+
+
+def read_config(source: ImageSource, sources: Iterable[ImageSource]) -> ImageConfig:
+    """What the image made from `source` says about its containers, known bases included.
+
+    Raises DockerfileError, also for images that are built on each other.
+    """
+    known = tuple(sources)
+
+    def read(source: ImageSource, above: tuple[str, ...]) -> ImageConfig:
+        if source.name in above:
+            circle = " from ".join([*above, source.name])
+            raise DockerfileError(f"{source.dockerfile}:0: {circle}: built on itself")
+
+        def base_config(image: str) -> ImageConfig | None:
+            base = known_base(image, known)
+            return read(base, (*above, source.name)) if base else None
+
+        return read_dockerfile(source.dockerfile, base_config)
+
+    return read(source, ())
+
+
 def resolve(
     image: str,
     sources: Iterable[ImageSource],
@@ -147,17 +204,20 @@ def resolve(
     entry_point: Sequence[str] | None = None,
     command: Sequence[str] | None = None,
     working_directory: str | None = None,
+    packages: Path | None = None,
 ) -> Program:
     """What a container of `image` runs, with a container definition's own settings on top.
 
+    `packages` is a folder with what the image's requirements.txt names, if that was installed.
     Raises CannotPullImageError for an image without a readable source, CannotStartError for one
     without a program.
     """
+    sources = tuple(sources)
     source = find_source(image, sources)
     if source is None:
         raise cannot_pull(image)
     try:
-        config = read_dockerfile(source.dockerfile)
+        config = read_config(source, sources)
     except DockerfileError as error:
         raise cannot_pull(image, str(error)) from error
     program = program_of(
@@ -167,10 +227,32 @@ def resolve(
         command=command,
         working_directory=working_directory,
     )
-    if source.python_path is None:
+    folders = tuple(dict.fromkeys(_python_folders(source, config, sources, packages)))
+    if not folders:
         return program
-    path = filter(None, (program.environment.get("PYTHONPATH"), str(source.python_path)))
-    return replace(program, environment={**program.environment, "PYTHONPATH": ":".join(path)})
+    path = filter(None, (program.environment.get("PYTHONPATH"), *map(str, folders)))
+    environment = {**program.environment, "PYTHONPATH": ":".join(path)}
+    return replace(program, environment=environment, python_path=folders)
+
+
+def _python_folders(
+    source: ImageSource, config: ImageConfig, sources: Sequence[ImageSource], packages: Path | None
+) -> Iterator[Path]:
+    """Where the modules are that the image has in its working directory."""
+    for copied, target in config.copied:
+        path = source.context / copied
+        folder = path if path.is_dir() else path.parent
+        below = folder.resolve().is_relative_to(source.context.resolve())
+        if target == config.working_directory and below and folder != source.context:
+            yield folder
+    if packages is not None:
+        yield packages
+    if source.python_path is not None:
+        yield source.python_path
+    base = config.base
+    while base is not None and (below_it := known_base(base, sources)) is not None:
+        yield below_it.context
+        base = read_config(below_it, sources).base
 
 
 def program_of(

@@ -71,7 +71,7 @@ def make_machines(wanted: str, site: Site, say: Callable[[str], None]) -> Machin
             if wanted == "docker":
                 raise
             say(f"containers are processes, not Docker's: {error}")
-    return _processes(site)
+    return _processes(site, say)
 
 
 def _docker(site: Site, say: Callable[[str], None]) -> Machines:
@@ -97,14 +97,22 @@ def _docker(site: Site, say: Callable[[str], None]) -> Machines:
         return Machines("docker", slots, addresses, runtime.close)
 
 
-def _processes(site: Site) -> Machines:
+def _processes(site: Site, say: Callable[[str], None]) -> Machines:
+    from local.hosts.packages import Packages
     from local.hosts.process import ProcessHost
+
+    packages = Packages(say)
 
     def host(name: str) -> ProcessHost:
         logs = site.logs / name
         logs.mkdir(exist_ok=True)
         return ProcessHost(
-            name, run_id=site.run_id, images=site.sources, logs=logs, streams=site.streams
+            name,
+            run_id=site.run_id,
+            images=site.sources,
+            logs=logs,
+            streams=site.streams,
+            packages=packages,
         )
 
     site.tell("process")

@@ -11,6 +11,7 @@ The image of a task is the machine itself, so its root is always read-only where
 """
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -26,13 +27,16 @@ from typing import Any
 
 from local.aws.logs.streams import new_stream
 from local.hosts.base import CannotStartError, ContainerSpec, Exit, HostDownError
-from local.hosts.images import ImageSource
+from local.hosts.images import ImageSource, find_source
 from local.hosts.isolation import Kind, detect, hidden_paths
+from local.hosts.packages import Packages
 from local.hosts.programs import HOST_VARIABLE, RUN_VARIABLE, Prepared, prepare
 
 __all__ = ["ProcessHost", "remove_leftovers"]
 
 OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
+log = logging.getLogger(__name__)
+
 _ROOT = Path(__file__).resolve().parents[2]
 _END_SECONDS = 10.0
 
@@ -57,6 +61,7 @@ class ProcessHost:
         logs: Path,
         streams: Path | None = None,
         kind: Kind | None = None,
+        packages: Packages | None = None,
     ) -> None:
         """`logs` is an existing folder for what containers print, one file each; `streams` one
         for log streams, see `local.aws.logs.streams`; without it there are only files in `logs`.
@@ -66,6 +71,7 @@ class ProcessHost:
         self.name = name
         self._run_id = run_id
         self._images = tuple(images)
+        self._packages = packages or Packages(log.info)
         self._logs = logs
         self._streams = streams
         self.kind = detect() if kind is None else kind
@@ -102,8 +108,14 @@ class ProcessHost:
         return self._agent.pid
 
     def start(self, spec: ContainerSpec, on_exit: Callable[[Exit], None]) -> str:
+        source = find_source(spec.image, self._images)
         prepared = prepare(
-            spec, self._images, path=self._path, marks=self._marks, hidden=self._hidden
+            spec,
+            self._images,
+            packages=self._packages.folder_for(source) if source else None,
+            path=self._path,
+            marks=self._marks,
+            hidden=self._hidden,
         )
         number, answer = self._expect(_Running(prepared, on_exit))
         log = self._logs / f"{spec.task_id}-{spec.name}.log"

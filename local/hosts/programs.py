@@ -8,7 +8,7 @@ import platform
 import resource
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,13 +56,15 @@ class Prepared:
 
 def prepare(
     spec: ContainerSpec,
-    images: Iterable[ImageSource],
+    images: Sequence[ImageSource],
     *,
+    packages: Path | None,
     path: str,
     marks: Mapping[str, str],
     hidden: tuple[Path, ...],
 ) -> Prepared:
-    """`path` is the search path, `marks` are variables by which processes are found again.
+    """`path` is the search path, `marks` are variables by which processes are found again,
+    `packages` is what `local.hosts.packages` installed for the image.
 
     Raises CannotPullImageError and CannotStartError.
     """
@@ -71,10 +73,11 @@ def prepare(
         raise cannot_pull(spec.image)
     program = resolve(
         spec.image,
-        [source],
+        images,
         entry_point=spec.entry_point,
         command=spec.command,
         working_directory=spec.working_directory,
+        packages=packages,
     )
     environment = {
         "PATH": path,
@@ -97,7 +100,7 @@ def prepare(
         working_directory=directory,
         visible=_without_repeats(
             source.context,
-            *([source.python_path] if source.python_path else []),
+            *program.python_path,
             directory,
             Path(sys.prefix),
             Path(sys.base_prefix),

@@ -14,6 +14,7 @@ from usher.docker import BuildOptions, build, docker_answers, has_image, local_t
 from usher.docker_run import run_in_docker
 from usher.errors import DescriptionError, ProjectError
 from usher.new_project import write_project
+from usher.new_session import write_session_app
 from usher.process_run import run_as_process
 from usher.protocol import Limits
 
@@ -25,12 +26,16 @@ def add_commands(commands: Commands) -> None:
     """Describe the command lines."""
     new = commands.add_parser(
         "new",
-        help="write a new job, with a project around it",
+        help="write a new job, with a project around it, or a new session app",
         description="Write a job that works, its parameters and its test: in a new folder NAME, "
-        "or in the project that this folder is in. Files that are there stay as they are.",
+        "or in the project that this folder is in. With --session, a session app that works, its "
+        "test, image and page: in a new folder NAME. Files that are there stay as they are.",
     )
-    new.add_argument("name", metavar="NAME", help="of the job, in snake case: price_alert")
-    new.add_argument("--into", type=Path, metavar="DIR", help="the project's folder")
+    new.add_argument(
+        "name", metavar="NAME", help="of the job, as price_alert, or of the app, as price-alert"
+    )
+    new.add_argument("--session", action="store_true", help="write a session app, not a job")
+    new.add_argument("--into", type=Path, metavar="DIR", help="the folder to write into")
     new.set_defaults(run=_new)
 
     listing = commands.add_parser("list", help="the jobs of this project, and what is wrong in it")
@@ -80,6 +85,8 @@ def build_options(arguments: argparse.Namespace) -> BuildOptions:
 
 
 def _new(arguments: argparse.Namespace) -> int:
+    if arguments.session:
+        return _new_session(arguments.name, arguments.into or Path(arguments.name))
     folder = arguments.into
     if folder is None:
         here = Path()
@@ -88,6 +95,12 @@ def _new(arguments: argparse.Namespace) -> int:
     out(*(f"wrote {path}" for path in made))
     go = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
     out(f"try it: {go}usher run {arguments.name} parameters/{arguments.name}.json")
+    return 0
+
+
+def _new_session(name: str, folder: Path) -> int:
+    out(*(f"wrote {path}" for path in write_session_app(name, folder)))
+    out(f"test it: cd {folder} && python -m pytest", "see it: usher dev")
     return 0
 
 

@@ -20,6 +20,7 @@ def prepared(image: ImageSource, *command: str, **changes):
     return prepare(
         spec_of(*command, **changes),
         [image],
+        packages=None,
         path="/usr/bin:/bin",
         marks={"MARK": "1"},
         hidden=(),

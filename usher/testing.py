@@ -1,0 +1,140 @@
+"""Tests of session apps without a container: `open_session` runs an app as a container does.
+
+    with open_session(Counter()) as session:
+        session.put({"city": "Oslo"})
+        assert session.records() == [{"city": "Oslo"}]
+
+Everything happens in the caller's thread, on an event loop that runs while a method of the session
+waits for the app; what the app does later, as by a timer, goes on with the next call.
+"""
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from session_handler.app import AppSession, SessionApp
+from session_handler.feeds.records import Record
+from session_handler.messages import app as app_message
+
+PARTITION_KEY = "test"
+WAIT_SECONDS = 5.0
+_POLL_SECONDS = 0.005
+
+
+class OpenSession:
+    """A session of one app. Made by `open_session`.
+
+    What the app raises is raised by the call that led to it; in a container it ends the session.
+    """
+
+    def __init__(self, app: SessionApp, name: str) -> None:
+        self.app = app
+        self.session_id = str(uuid.uuid4())
+        self._name = name
+        self._runner = asyncio.Runner()
+        self._messages: list[dict[str, Any]] = []
+        self._records: list[Any] = []
+        self._sequence = 0
+
+    def put(self, *data: Any, partition_key: str = PARTITION_KEY) -> None:
+        """Let records come by the feed, each with one value that JSON can express as its data."""
+        for value in data:
+            self._sequence += 1
+            record = Record(
+                json.loads(json.dumps(value)),
+                None,
+                partition_key=partition_key,
+                sequence_number=str(self._sequence),
+                subsequence=0,
+                arrived_at=round(time.time() * 1000),
+            )
+            answer = self._run(self.app.on_record(record))
+            if answer is not None:
+                self._records.append(json.loads(answer.to_json())["data"])
+
+    def put_file(self, path: str | Path) -> int:
+        """Put each line of a file of JSON lines, and return how many there were.
+
+        Raises ValueError with the number of a line that is not JSON.
+        """
+        count = 0
+        with Path(path).open(encoding="utf-8") as lines:
+            for count, line in enumerate(lines, 1):
+                try:
+                    value = json.loads(line)
+                except ValueError as error:
+                    raise ValueError(f"{path}:{count}: {error}") from error
+                self.put(value)
+        return count
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Let the client send a message, which gets the type `app` on its way and loses it again.
+
+        Raises TypeError or ValueError for what JSON cannot express.
+        """
+        told = json.loads(json.dumps(message, allow_nan=False))
+        told.pop("type", None)
+        self._run(self.app.on_message(told))
+
+    def records(self) -> list[Any]:
+        """The data of the records that the client got since the last call."""
+        found, self._records = self._records, []
+        return found
+
+    def messages(self) -> list[dict[str, Any]]:
+        """The app's messages that the client got since the last call, without their `type`."""
+        found, self._messages = self._messages, []
+        return found
+
+    def wait_for_message(self, seconds: float = WAIT_SECONDS) -> dict[str, Any]:
+        """The app's next message that was not looked at yet, which may take a while to come.
+
+        Raises TimeoutError.
+        """
+
+        async def wait() -> None:
+            async with asyncio.timeout(seconds):
+                while not self._messages:
+                    await asyncio.sleep(_POLL_SECONDS)
+
+        if not self._messages:
+            self._run(wait())
+        return self._messages.pop(0)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let the app's timers and tasks go on for so long."""
+        self._run(asyncio.sleep(seconds))
+
+    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self._runner.run(work)
+
+    def _start(self) -> None:
+        async def send(message: dict[str, Any]) -> None:
+            told = json.loads(app_message(message))
+            del told["type"]
+            self._messages.append(told)
+
+        session = AppSession(self.session_id, self._name, "1", send)
+        self._run(self.app.on_start(session))
+
+    def _stop(self, reason: str) -> None:
+        self._run(self.app.on_stop(reason))
+
+
+@contextmanager
+def open_session(
+    app: SessionApp, *, name: str = "test", stop_reason: str = "disconnected"
+) -> Iterator[OpenSession]:
+    """Start the app, and stop it at the end for `stop_reason`, as after a client that left."""
+    session = OpenSession(app, name)
+    with session._runner:
+        session._start()
+        try:
+            yield session
+        finally:
+            session._stop(stop_reason)
