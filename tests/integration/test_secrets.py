@@ -67,8 +67,7 @@ def test_values_reach_the_job_and_nothing_else(cloud, folder):
         return [line["text"] for line in cloud.http("GET", f"{path}/logs")[1].get("lines", ())]
 
     # The image asks for no start permit, so it would be tried again: it is killed instead.
-    wait_until(lambda: len(printed()) == 3, 60)
-    log = printed()
+    log = wait_until(lambda: lines if len(lines := printed()) == 3 else None, 60)
     run = cloud.http("POST", f"{path}/kill")[1]
     assert log == [f"{name} {VALUE[::-1]}" for name in secrets]
 
