@@ -21,6 +21,7 @@ from local.aws.ecs.model import Task
 from local.aws.ecs.shapes import show_task
 from local.aws.endpoint import Endpoint, Hosts
 from local.aws.faults import Faults
+from local.aws.forwarding import Forwarder
 from local.aws.http_server import HttpServer
 from local.aws.iam.authorizer import Authorizer
 from local.aws.iam.principals import (
@@ -107,9 +108,11 @@ class Cloud:
         """Start everything; returns when the dispatcher's health check answers.
 
         Raises NoRedisError, NoRuntimeError, TemplateError, ConfigurationError,
-        DispatcherDiedError, RelayError, NotHealthyError, StopRequestedError.
+        DispatcherDiedError, RelayError, NotHealthyError, StopRequestedError,
+        UnreachableServiceError.
         """
         options = self.options
+        forwarders = self._forwarders()
         calls = read_plan(options.template, {"Stage": STAGE}, options.region, STAGE)
         moto = InBackground(lambda: Moto(port_of(self.listeners.aws)))
         with self._step("feed"):
@@ -121,7 +124,7 @@ class Cloud:
         with self._step("dispatcher process"):
             dispatcher = self._start_dispatcher(machines)
         with self._step("AWS endpoint"):
-            triggers = self._start_engine(machines, dispatcher, moto.result())
+            triggers = self._start_engine(machines, dispatcher, moto.result(), forwarders)
         with self._step("tables, queues, stream, cluster, task definitions"):
             execute(calls, self._clients.get)
         with self._step("dispatcher"):
@@ -148,6 +151,14 @@ class Cloud:
     def _check_wanted(self) -> None:
         if self.stop.is_set():
             raise StopRequestedError
+
+    def _forwarders(self) -> Mapping[str, Forwarder]:
+        """Of the services that others serve, by name. Raises UnreachableServiceError."""
+        options = self.options
+        found = {each.name: Forwarder(each, options.region) for each in options.aws_services}
+        for forwarder in found.values():
+            forwarder.check()
+        return found
 
     def _make_machines(self) -> Machines:
         session = session_image(ROOT)
@@ -237,7 +248,11 @@ class Cloud:
         return f"http://{machines.addresses[port_of(self.listeners.aws)]}"
 
     def _start_engine(
-        self, machines: Machines, dispatcher: DispatcherProcess, moto: Moto
+        self,
+        machines: Machines,
+        dispatcher: DispatcherProcess,
+        moto: Moto,
+        forwarders: Mapping[str, Forwarder],
     ) -> Triggers:
         options = self.options
         triggers = Triggers(dispatcher, self._clients.get, self.faults, options.region, ACCOUNT)
@@ -262,6 +277,7 @@ class Cloud:
             services={
                 "logs": LogsApi(self.streams, options.region, ACCOUNT).answer,
                 "scheduler": self._scheduler.answer,
+                **{name: forwarder.answer for name, forwarder in forwarders.items()},
             },
             hosts=Hosts(
                 engine.instance_address,

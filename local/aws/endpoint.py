@@ -81,8 +81,8 @@ class Endpoint:
         services: Mapping[str, Service] | None = None,
         authorizer: Authorizer | None = None,
     ) -> None:
-        """`services` are further ones of this project's own, by boto3's names. Without an
-        authorizer everybody may do everything.
+        """`services` are further ones, of this project or forwarded to other emulators, by boto3's
+        names. Without an authorizer everybody may do everything.
         """
         self._authorizer = authorizer
         self._moto = moto
@@ -149,17 +149,7 @@ class Endpoint:
             if refusal is not None:
                 log.warning("%s refused: %s", call, refusal.body.decode("utf-8", "replace"))
                 return refusal
-            own = self._services.get(call.service)
-            answer = own(call, request) if own is not None else None
-            if answer is not None:
-                return answer
-            if call.service == "ec2" and call.action == "DescribeInstances":
-                found = describe_instances(
-                    parse_qs(request.body.decode()), self._hosts.instance_address, self._region
-                )
-                if found is not None:
-                    return found
-            answer = self._moto.call(call, request)
+            answer = self._answer_of_service(call, request)
             if call.service == "events" and call.action == "PutEvents" and answer.status == 200:
                 for event in put_events(request.body, answer.body, self._region, ACCOUNT):
                     self._publish(event)
@@ -169,6 +159,14 @@ class Endpoint:
         except Exception as error:  # a bug behind this endpoint is an answer, as it is on AWS
             log.exception("%s failed", call)
             return error_answer(call, "InternalFailure", f"{call}: {error!r}", 500)
+
+    def _answer_of_service(self, call: Call, request: Request) -> Answer:
+        own = self._services.get(call.service)
+        answer = own(call, request) if own is not None else None
+        if answer is None and call.service == "ec2" and call.action == "DescribeInstances":
+            parameters = parse_qs(request.body.decode())
+            answer = describe_instances(parameters, self._hosts.instance_address, self._region)
+        return self._moto.call(call, request) if answer is None else answer
 
     def _kinesis_answer(self, call: Call, request: Request) -> Answer:
         if "json" not in request.headers.get("content-type", ""):

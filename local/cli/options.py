@@ -4,6 +4,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from local.aws.forwarding import OtherService
 from local.hosts.images import ImageSource
 from local.hosts.machines import LOOPBACK, Size
 
@@ -46,6 +47,8 @@ class Options:
     """Further names of the dispatcher, NAME or NAME:PORT."""
     allowed_origins: tuple[str, ...] = ()
     """Further origins whose pages may use dispatcher and sessions."""
+    aws_services: tuple[OtherService, ...] = ()
+    """Services that other emulators serve."""
 
 
 @dataclass(frozen=True)

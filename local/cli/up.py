@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from local.access import hosts_at, origin_of
+from local.aws.forwarding import SERVICES, OtherService, parse_service
 from local.hosts.images import ImageSource, named_image
 from local.leftovers import RunFolder, remove_dead_runs, runs_folder
 from local.stopping import HeardSignals
@@ -94,6 +95,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="answer requests for NAME or NAME:PORT too, as a tunnel or a proxy sends them; "
         "may be repeated",
+    )
+    add(
+        "--aws-service",
+        action="append",
+        default=[],
+        type=aws_service,
+        metavar="NAME=URL",
+        help="serve this AWS service from another emulator, as sqs=http://127.0.0.1:4566: its "
+        f"calls are sent there; may be repeated; NAME is one of {', '.join(SERVICES)}",
     )
     add("--apps", type=Path, metavar="FILE", help="apps file (default: chalicelib/apps.toml)")
     add(
@@ -183,6 +193,14 @@ def host(text: str) -> str:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return text
+
+
+def aws_service(text: str) -> OtherService:
+    """A value of --aws-service."""
+    try:
+        return parse_service(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def feed_source(text: str) -> str:
@@ -284,6 +302,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _up(cloud: Any, stop: threading.Event, say: Say) -> int:
     from chalicelib.errors import ConfigurationError
+    from local.aws.forwarding import UnreachableServiceError
     from local.aws.template import TemplateError
     from local.cloud import NotHealthyError
     from local.feed.engine import RelayError
@@ -300,6 +319,7 @@ def _up(cloud: Any, stop: threading.Event, say: Say) -> int:
         TemplateError,
         NotHealthyError,
         RelayError,
+        UnreachableServiceError,
     ) as error:
         print(f"cannot start: {error}", file=sys.stderr)
         return EXIT_FAILED
@@ -371,6 +391,7 @@ def _options(arguments: argparse.Namespace) -> Any:
         function_idle_seconds=arguments.function_idle_seconds,
         allowed_hosts=tuple(arguments.allowed_host),
         allowed_origins=tuple(arguments.allowed_origin),
+        aws_services=tuple(arguments.aws_service),
     )
 
 

@@ -165,6 +165,22 @@ def test_a_feed_file_that_is_not_there_is_said_before_anything_starts(tmp_path):
         launch(tmp_path, feed=tmp_path / "missing.jsonl")
 
 
+def test_a_service_that_nobody_can_serve_is_said_with_those_that_can_be(tmp_path):
+    with pytest.raises(UpFailedError, match="'s4' cannot be served from elsewhere: dynamodb,"):
+        launch(tmp_path, aws_service="s4=http://127.0.0.1:1")
+
+
+def test_a_service_that_does_not_answer_is_said_before_anything_starts(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(UpFailedError) as failed:
+        launch(tmp_path, aws_service=f"sqs={url}")
+    assert f"cannot start: sqs is served from {url}: no answer" in str(failed.value)
+    assert "exit 1" in str(failed.value)
+    assert "started" not in str(failed.value)
+    assert not (tmp_path / "usher").exists()
+
+
 def test_a_second_run_leaves_the_first_alone(start_fixture_cloud):
     first = start_fixture_cloud()
     second = start_fixture_cloud()
