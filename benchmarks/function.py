@@ -7,6 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.first_claim import measure_first_claim
 from benchmarks.run import ROOT, Run, SkipError
 
 GROUP = "function"
@@ -39,6 +40,8 @@ def measure_function(run: Run) -> None:
                 values[what].append(milliseconds)
     for what, (_, floor) in STARTS.items():
         run.report.add(GROUP, what, "ms", values[what], floor)
+    run.say("function: first claim")
+    measure_first_claim(run)
     run.say("function: packaging")
     run.report.add(GROUP, "deployment package", "KiB", [_package() / 1024])
 

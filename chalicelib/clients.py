@@ -1,9 +1,11 @@
-"""The boto3 clients of this process, with the settings of this deployment.
+"""The AWS clients of this process, with the settings of this deployment.
 
-boto3 is imported when they are built and nowhere earlier: importing app.py stays cheap, which is
-what a cold start pays for.
+Each is built when it is first used, and botocore is imported then and nowhere earlier: a function's
+cold start pays for what its first event needs. A client costs 15 to 60 ms; boto3, whose clients are
+these, another 20.
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +20,7 @@ READ_TIMEOUT_SECONDS = 5
 
 @dataclass(frozen=True)
 class Clients:
-    """The boto3 clients that services share."""
+    """The clients that services share."""
 
     dynamodb: Any
     sqs: Any
@@ -28,23 +30,47 @@ class Clients:
     """Gives the client of a service that few calls need, made when it is first needed."""
 
 
-def clients_for(config: Config) -> Clients:
-    """boto3's clients with the settings of this deployment. Opens no connection yet."""
-    import boto3
-    from botocore.config import Config as ClientConfig
+class LazyClient:
+    """A client that is built when one of its attributes is first read. Thread-safe."""
 
-    settings = ClientConfig(
-        connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        read_timeout=READ_TIMEOUT_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": 3},
-        max_pool_connections=64,
-        parameter_validation=False,
-        user_agent="usher",  # botocore composes its own anew for each call, a tenth of its time
-    )
-    session = boto3.session.Session(region_name=config.region)
+    def __init__(self, build: Callable[[], Any]) -> None:
+        self._build = build
+        self._lock = threading.Lock()
+        self._client: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self._client is None:
+            with self._lock:
+                self._client = self._client or self._build()
+        return getattr(self._client, name)
+
+
+def clients_for(config: Config) -> Clients:
+    """The clients with the settings of this deployment. Builds none and opens no connection."""
+    building = threading.Lock()  # a session builds one client at a time
+
+    @cache
+    def session() -> Any:
+        import botocore.session
+
+        return botocore.session.get_session()
+
+    def build(service: str) -> Any:
+        from botocore.config import Config as ClientConfig
+
+        settings = ClientConfig(
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            read_timeout=READ_TIMEOUT_SECONDS,
+            retries={"mode": "standard", "total_max_attempts": 3},
+            max_pool_connections=64,
+            parameter_validation=False,
+            user_agent="usher",  # botocore composes its own anew for each call, a tenth of its time
+        )
+        with building:
+            return session().create_client(service, region_name=config.region, config=settings)
 
     @cache
     def client(service: str) -> Any:
-        return session.client(service, config=settings)
+        return LazyClient(lambda: build(service))
 
     return Clients(client("dynamodb"), client("sqs"), client("ecs"), client("ec2"), rare=client)

@@ -28,12 +28,15 @@ if TYPE_CHECKING:
     from chalicelib.jobs.wiring import Jobs
     from chalicelib.schedules.service import Schedules
     from chalicelib.sessions.creation import Chance
+    from chalicelib.sessions.launch_queue import LaunchQueue
     from chalicelib.sessions.launching import Launches
+    from chalicelib.sessions.records import Records
     from chalicelib.sessions.service import Sessions
     from chalicelib.sessions.sweep import SessionsRoom
     from chalicelib.sessions.table import SessionsTable
     from chalicelib.sessions.tending import Tending
     from chalicelib.tasks.deployed import Revisions
+    from chalicelib.tasks.hosts_wanted import HostsWanted
     from chalicelib.tasks.reconciler import Sweep
     from chalicelib.tasks.start_rate import StartRate
 
@@ -80,12 +83,50 @@ class Services:
     table: "SessionsTable"
     launches: "Launches"
     sessions: "Sessions"
-    tending: "Tending"
+    records: "Records"
+    queue: "LaunchQueue"
     launcher: "Launcher"
     revisions: "Revisions"
     rate: "StartRate"
-    room: "SessionsRoom"
+    hosts_wanted: "HostsWanted"
     metrics: Metrics
+
+    @cached_property
+    def tending(self) -> "Tending":
+        """What keeps the pools at their sizes; no request for a session needs it."""
+        from chalicelib.sessions.tending import Tending
+
+        return Tending(
+            table=self.table,
+            launches=self.launches,
+            sessions=self.sessions,
+            revisions=self.revisions,
+            queue=self.queue,
+            config=self.config,
+            metrics=self.metrics,
+            chance=self.outside.chance,
+            starters=self.outside.starters,
+            now=self.outside.now,
+        )
+
+    @cached_property
+    def room(self) -> "SessionsRoom":
+        """The sessions' part of the sweep."""
+        from chalicelib.sessions.sweep import SessionsRoom
+
+        return SessionsRoom(
+            table=self.table,
+            records=self.records,
+            launches=self.launches,
+            sessions=self.sessions,
+            tending=self.tending,
+            queue=self.queue,
+            hosts_wanted=self.hosts_wanted,
+            config=self.config,
+            metrics=self.metrics,
+            probe=self.outside.probe,
+            now=self.outside.now,
+        )
 
     @cached_property
     def jobs(self) -> "Jobs":
@@ -168,9 +209,7 @@ def build(
     from chalicelib.sessions.outcomes import Outcomes
     from chalicelib.sessions.records import Records
     from chalicelib.sessions.service import Sessions
-    from chalicelib.sessions.sweep import SessionsRoom
     from chalicelib.sessions.table import SessionsTable
-    from chalicelib.sessions.tending import Tending
     from chalicelib.tasks.deployed import Revisions
     from chalicelib.tasks.hosts_wanted import HostsWanted
     from chalicelib.tasks.start_rate import StartRate
@@ -230,31 +269,6 @@ def build(
         now=outside.now,
         wait=outside.wait,
     )
-    tending = Tending(
-        table=table,
-        launches=launches,
-        sessions=sessions,
-        revisions=revisions,
-        queue=queue,
-        config=config,
-        metrics=metrics,
-        chance=chance,
-        starters=outside.starters,
-        now=outside.now,
-    )
-    room = SessionsRoom(
-        table=table,
-        records=records,
-        launches=launches,
-        sessions=sessions,
-        tending=tending,
-        queue=queue,
-        hosts_wanted=hosts_wanted,
-        config=config,
-        metrics=metrics,
-        probe=outside.probe,
-        now=outside.now,
-    )
     return Services(
         config=config,
         clients=aws,
@@ -262,10 +276,11 @@ def build(
         table=table,
         launches=launches,
         sessions=sessions,
-        tending=tending,
+        records=records,
+        queue=queue,
         launcher=launcher,
         revisions=revisions,
         rate=rate,
-        room=room,
+        hosts_wanted=hosts_wanted,
         metrics=metrics,
     )

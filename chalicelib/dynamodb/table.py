@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from chalicelib.dynamodb.expressions import ConditionBase, Key, expressions
+from chalicelib.dynamodb.expressions import Attr, Condition, expressions
 from chalicelib.dynamodb.wire import unwire
 from chalicelib.dynamodb.writes import Write, put, raised
 from chalicelib.errors import UnavailableError
@@ -73,16 +73,16 @@ class Table:
 
         `between` bounds the sort key, called `order`; both ends are included.
         """
-        key: ConditionBase = Key(attribute).eq(value)
+        key: Condition = Attr(attribute).eq(value)
         if between is not None:
-            key &= Key(order).between(*between)
+            key &= Attr(order).between(*between)
         page: dict[str, Any] = self._dynamodb.query(**self._query(index, key), **more)
         return page
 
     def query(self, index: str, attribute: str, value: Any) -> Iterator[Item]:
         """All items of an index under one partition key (eventually consistent)."""
         pages = self._dynamodb.get_paginator("query")
-        for page in pages.paginate(**self._query(index, Key(attribute).eq(value))):
+        for page in pages.paginate(**self._query(index, Attr(attribute).eq(value))):
             yield from page["Items"]
 
     def put(self, item: Item, expected: int | None) -> bool:
@@ -141,7 +141,7 @@ class Table:
         item = self.get(key)
         return int(item["n"]["N"]) if item else 0
 
-    def _query(self, index: str, key: ConditionBase) -> dict[str, Any]:
+    def _query(self, index: str, key: Condition) -> dict[str, Any]:
         return {"TableName": self.name, "IndexName": index} | expressions(key=key)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from chalicelib.dynamodb.expressions import Attr, ConditionBase, expressions
+from chalicelib.dynamodb.expressions import Attr, Condition, expressions
 
 LEASE_SECONDS = 15
 KEY = "turn#jobs"
@@ -52,7 +52,7 @@ class Turn:
         """Give it back, whatever is noted: who looked came to grief."""
         self._update({"lease_until": 0}, HOLDER.eq(holder))
 
-    def _update(self, values: dict[str, Any], condition: ConditionBase) -> bool:
+    def _update(self, values: dict[str, Any], condition: Condition) -> bool:
         """Set these attributes on condition; False where it does not hold."""
         try:
             self._dynamodb.update_item(

@@ -67,6 +67,8 @@ class Claims:
         self._chance = chance
         self._now = now
         self._sleep = sleep
+        self._trusted: set[str] = set()
+        """Apps whose proven revision was taken for the newest, once."""
 
     def enter(self, request: DispatchRequest) -> Entered:
         """The session of this request: reused, claimed or new (QUEUED, not launched yet).
@@ -74,7 +76,7 @@ class Claims:
         Raises LimitError, RevisionFailingError, ConflictError, BusyError.
         """
         state, members = self._table.look(request.app.name)
-        newest = self._revisions.newest(family_of(request.app.name, self._config.stage))
+        newest = self._newest_for_claim(request.app.name, state, members)
         attempt = self._prepare(request, state, members, newest)
         try:
             return self._enter(request, attempt, state, newest)
@@ -91,9 +93,7 @@ class Claims:
         for tried in range(ATTEMPTS):
             placement = decide_placement(attempt.candidates, self._chance.part())
             before = placement.session if isinstance(placement, Claim) else None
-            session = (
-                self._claimed(before, request) if before else self._new(request, state, newest)
-            )
+            session = self._claimed(before, request) if before else self._new(request, state)
             outcome = self._try(session, before, attempt)
             match outcome:
                 case Session():
@@ -109,6 +109,23 @@ class Claims:
                 case Lost.CONFLICT:
                     self._sleep(0.005 * (tried + 1) * self._chance.part())
         raise BusyError("too many requests at once", retry_after_seconds=1)
+
+    def _newest(self, app: str) -> str:
+        return self._revisions.newest(family_of(app, self._config.stage))
+
+    def _newest_for_claim(self, app: str, state: AppState, members: list[Session]) -> str:
+        """The newest revision; for the first claim of a process the proven one, where it waits.
+
+        So the first claim makes two calls and needs no client of ECS. A revision that was taken
+        back may be claimed so until the next look at the pool drains it, by a process's first
+        request alone.
+        """
+        if app in self._trusted or state.proven is None:
+            return self._newest(app)
+        self._trusted.add(app)
+        if any(s.state is State.WARM and s.task_definition == state.proven for s in members):
+            return state.proven
+        return self._newest(app)
 
     def _lose(
         self, request: DispatchRequest, attempt: _Attempt, lost: Session | None, newest: str
@@ -181,8 +198,8 @@ class Claims:
         owned = replace(warm, owner=request.caller.owner)
         return lifecycle.reserve(owned, request.app, self._now(), "claimed")
 
-    def _new(self, request: DispatchRequest, state: AppState, newest: str) -> Session:
-        now = self._now()
+    def _new(self, request: DispatchRequest, state: AppState) -> Session:
+        now, newest = self._now(), self._newest(request.app.name)
         pooled = request.app.pool.minimum > 0
         chosen = choose_revision(state, newest, now, by_pool=pooled)
         if isinstance(chosen, Open):

@@ -63,6 +63,40 @@ def test_a_warm_dispatch_is_two_round_trips_and_none_to_ecs(lab: Lab, key: str |
     assert lab.wire.calls == ["dynamodb.Query", "dynamodb.TransactWriteItems"]
 
 
+CLAIM = ["dynamodb.Query", "dynamodb.TransactWriteItems"]
+
+
+def test_the_first_claim_of_a_new_process_asks_ecs_nothing_the_second_does(lab: Lab) -> None:
+    fill(lab, lab.process())
+    services = lab.process()
+    lab.wire.reset(None)
+    assert dispatch(lab, services, owner="first").pooled
+    assert lab.wire.calls == CLAIM
+    lab.wire.reset(None)
+    assert dispatch(lab, services, owner="second").pooled
+    assert sorted(lab.wire.calls) == [*CLAIM, "ecs.DescribeTaskDefinition"]
+
+
+def test_a_new_process_whose_claim_is_lost_starts_on_what_ecs_says_is_newest(lab: Lab) -> None:
+    first = lab.process()
+    fill(lab, first)
+    newest = lab.deploy("chat")
+    for _ in range(2):  # the newest is proven, then the one before is drained
+        lab.now.move(11)
+        fill(lab, first)
+    assert {s.revision for s in lab.sessions().values() if s.state is State.WARM} == {2}
+    lab.aws.ecs.deregister_task_definition(taskDefinition=newest)
+    services, taken = lab.process(), []
+
+    def others_take_all() -> None:
+        taken.extend(dispatch(lab, lab.other_process(), owner=f"o{n}") for n in range(2))
+
+    lab.wire.meanwhile = (2, others_take_all)
+    session = dispatch(lab, services)
+    assert [other.revision for other in taken] == [2, 2], "warm ones that the sweep has to drain"
+    assert (session.pooled, session.revision) == (False, 1)
+
+
 def test_a_key_finds_its_session_whatever_is_refused_to_new_ones(lab: Lab) -> None:
     services = lab.process()
     first = dispatch(lab, services, key="key")

@@ -50,8 +50,6 @@ IMPURE_MODULES = {
     "threading", "time", "urllib.request", "websockets",
 }  # fmt: skip
 PURE_ALL_THE_SAME = {
-    "boto3.dynamodb.conditions.Attr", "boto3.dynamodb.conditions.ConditionBase",
-    "boto3.dynamodb.conditions.ConditionExpressionBuilder", "boto3.dynamodb.conditions.Key",
     "random.Random",  # with a seed passed in
     "signal.Signals",  # names
 }  # fmt: skip

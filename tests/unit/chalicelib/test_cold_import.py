@@ -1,16 +1,86 @@
-"""What a cold start pays for: importing app.py brings no client of AWS, nor of Redis."""
+"""What a cold start pays for: neither importing app.py nor building the services brings a client of
+AWS or of Redis; each client is built when it is first used."""
 
+import os
 import subprocess
 import sys
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import pytest
+
+from chalicelib.clients import READ_TIMEOUT_SECONDS, LazyClient, clients_for
+from chalicelib.config import load_config
 
 ROOT = Path(__file__).parents[3]
 
 
-def test_importing_the_app_brings_no_client_with_it():
-    script = "import sys, app; print(*sorted(sys.modules))"
+def modules_after(script):
+    """What a process has imported that ran `script`."""
     told = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split()
+        [sys.executable, "-c", f"{script}; import sys; print(*sorted(sys.modules))"],
+        cwd=ROOT,
+        env=os.environ | {"STAGE": "local", "AWS_REGION": "us-east-1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(told.stdout.split())
+
+
+def test_importing_the_app_brings_no_client_with_it():
     heavy = {"boto3", "botocore.client", "redis", "urllib3", "ssl"}
-    assert heavy.isdisjoint(told)
+    assert heavy.isdisjoint(modules_after("import app"))
+
+
+def test_building_the_services_makes_no_client_and_imports_no_room_but_the_sessions():
+    found = modules_after("import app; from chalicelib.wiring import services; services()")
+    assert "chalicelib.sessions.service" in found
+    unneeded = {"boto3", "botocore.client", "redis", "urllib3", "ssl"}
+    unneeded |= {"chalicelib.jobs.service", "chalicelib.schedules.service"}
+    unneeded |= {"chalicelib.sessions.tending", "chalicelib.sessions.sweep"}
+    assert unneeded.isdisjoint(found)
+
+
+def test_a_client_is_built_once_by_whoever_uses_it_first():
+    built = []
+
+    def build():
+        built.append(1)
+        return Counter(a=1)
+
+    client = LazyClient(build)
+    assert built == []
+    start = threading.Barrier(8)
+
+    def use(_):
+        start.wait()
+        return client.most_common()
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(use, range(8))) == [[("a", 1)]] * 8
+    assert built == [1]
+
+
+def test_a_client_that_could_not_be_built_is_tried_again():
+    answers = iter([OSError("no region"), Counter()])
+
+    def build():
+        answer = next(answers)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    client = LazyClient(build)
+    with pytest.raises(OSError, match="no region"):
+        client.total()
+    assert client.total() == 0
+
+
+def test_the_clients_have_this_deployments_settings():
+    clients = clients_for(load_config({"STAGE": "local", "AWS_REGION": "ap-south-1"}))
+    assert clients.sqs.meta.region_name == "ap-south-1"
+    assert clients.rare("logs").meta.config.read_timeout == READ_TIMEOUT_SECONDS
+    assert clients.rare("sqs") is clients.sqs

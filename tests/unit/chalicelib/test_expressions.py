@@ -3,10 +3,12 @@
 import string
 
 import pytest
+from boto3.dynamodb import conditions as boto3s
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.dynamodb.expressions import Attr, Key, expressions
+from chalicelib.dynamodb.expressions import Attr, expressions
+from chalicelib.dynamodb.wire import wire
 from local.aws.dynamodb.expressions import references_of
 from tests.expressions import BareNameError, check_expressions, expressions_in
 
@@ -17,7 +19,7 @@ values = st.integers() | st.text(min_size=1)
 @given(key=names, other=names, value=values, sets=st.dictionaries(names, values, max_size=3))
 def test_no_name_is_written_out_and_each_placeholder_is_used(key, other, value, sets):
     arguments = expressions(
-        key=Key(key).eq(value) & Key(other).between(1, 2),
+        key=Attr(key).eq(value) & Attr(other).between(1, 2),
         condition=Attr(other).not_exists() | ~Attr(key).lt(value),
         set_values=sets,
         add_values={"counter": 1},
@@ -32,6 +34,46 @@ def test_no_name_is_written_out_and_each_placeholder_is_used(key, other, value, 
     assert used == set(arguments["ExpressionAttributeNames"]) | set(
         arguments["ExpressionAttributeValues"]
     )
+
+
+def comparisons(attribute):
+    """Conditions on one attribute, by this project's and by boto3's builder."""
+    of = st.tuples(st.sampled_from(["eq", "lt", "gt", "gte"]), values)
+    return st.one_of(
+        of.map(lambda drawn: (drawn[0], (drawn[1],))),
+        st.tuples(values, values).map(lambda ends: ("between", ends)),
+        st.just(("not_exists", ())),
+    ).map(
+        lambda call: tuple(
+            getattr(builder(attribute), call[0])(*call[1]) for builder in (Attr, boto3s.Attr)
+        )
+    )
+
+
+both_builders = st.recursive(
+    names.flatmap(comparisons),
+    lambda parts: st.one_of(
+        st.tuples(parts, parts).map(lambda p: (p[0][0] & p[1][0], p[0][1] & p[1][1])),
+        st.tuples(parts, parts).map(lambda p: (p[0][0] | p[1][0], p[0][1] | p[1][1])),
+        parts.map(lambda p: (~p[0], ~p[1])),
+    ),
+    max_leaves=6,
+)
+
+
+@given(both_builders)
+def test_a_condition_is_the_one_that_boto3_builds(built):
+    own, boto3_condition = built
+    arguments = expressions(condition=own)
+    expected = boto3s.ConditionExpressionBuilder().build_expression(boto3_condition)
+    text = arguments["ConditionExpression"].replace("#a", "#n").replace(":a", ":v")
+    assert text == expected.condition_expression
+    assert list(arguments["ExpressionAttributeNames"].values()) == list(
+        expected.attribute_name_placeholders.values()
+    )
+    assert [*arguments.get("ExpressionAttributeValues", {}).values()] == [
+        wire({"value": value})["value"] for value in expected.attribute_value_placeholders.values()
+    ]
 
 
 def test_each_clause_of_an_update():
