@@ -91,7 +91,7 @@ class Config:
     feed_backfill_seconds: int = 600
     private_addresses: bool = False
     probes: bool = True
-    """Whether the sweep reaches containers at their public addresses."""
+    """Whether functions reach containers at their public addresses."""
     router_keys: tuple[str, ...] = ()
     """SHA-256 in hex of each; none = nobody may ask where a session is."""
     capacity_provider: str | None = None
@@ -120,6 +120,13 @@ class Config:
     def cluster(self) -> str:
         """Name of the ECS cluster."""
         return cluster_name(self.stage)
+
+    @property
+    def reaches_containers(self) -> bool:
+        """Whether functions reach containers: they run outside of the network in which private
+        addresses mean something.
+        """
+        return self.probes and not self.private_addresses
 
     @property
     def sessions_table(self) -> str:

@@ -83,10 +83,23 @@ class ConflictError(UsherError):
 
 
 class LimitError(UsherError):
-    """A limit on sessions or requests is reached; it is worth coming back."""
+    """A limit on sessions or requests is reached; it is worth coming back.
+
+    `counters` are the keys of the counters that are full.
+    """
 
     status = 429
     code = "limit_reached"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_seconds: int | None = None,
+        counters: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds)
+        self.counters = counters
 
 
 class BusyError(UsherError):

@@ -20,7 +20,7 @@ from chalicelib.clients import Clients, clients_for
 from chalicelib.config import Config, load_config
 from chalicelib.errors import UnavailableError
 from chalicelib.metrics import EmbeddedMetrics, Metrics, ProcessMetrics
-from chalicelib.sessions.probe import probe_connected
+from chalicelib.sessions.probe import Found, probe
 
 if TYPE_CHECKING:
     from chalicelib.ecs.launcher import Launcher
@@ -64,8 +64,8 @@ class Outside:
     now: Callable[[], float] = time.time
     """Seconds since 1970."""
     sleep: Callable[[float], None] = time.sleep
-    probe: Callable[[str], bool] = probe_connected
-    """Whether the container at a URL says that its client is there."""
+    probe: Callable[[str], Found] = probe
+    """Asks the container at a URL; see `chalicelib.sessions.probe`."""
     chance: "Chance" = field(default_factory=SystemChance)
     starters: int = 8
     """How many containers of a pool are started at a time."""
@@ -266,6 +266,7 @@ def build(
         config=config,
         metrics=metrics,
         arrivals=arrivals,
+        probe=outside.probe,
         now=outside.now,
         wait=outside.wait,
     )

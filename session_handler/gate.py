@@ -43,6 +43,9 @@ class Answer(NamedTuple):
 class Health(NamedTuple):
     """Answer with the health of the session."""
 
+    pings_client: bool = False
+    """Whether the client is to be asked first if it is there."""
+
 
 class Script(NamedTuple):
     """Answer with client.js."""
@@ -95,7 +98,7 @@ class Gate:
         is_websocket = hmac.compare_digest(raw_path, self._websocket_path)
         is_script = hmac.compare_digest(raw_path, self._script_path)
         if path == "/healthz":
-            return Health()
+            return Health(pings_client="ping" in query.split("&"))
         if is_script:
             return Script(self._script_headers(request))
         if not is_websocket:

@@ -181,8 +181,8 @@ class Door:
         match decision:
             case gate.Answer():
                 return _response(decision)
-            case gate.Health():
-                status, health = self._seat.health()
+            case gate.Health(pings_client):
+                status, health = await self._health(pings_client)
                 return _response(gate.Answer(status, gate.JSON, json.dumps(health) + "\n"))
             case gate.Script(headers):
                 return _response(gate.Answer(200, gate.SCRIPT, read_script(), headers))
@@ -205,6 +205,16 @@ class Door:
             is_occupied=self._seated is not None or not self._seat.takes_clients,
             is_over=self._seat.is_over,
         )
+
+    async def _health(self, pings_client: bool) -> tuple[int, dict[str, Any]]:
+        """Status and body of `/healthz`. A client that was asked and did not answer, or one that
+        went meanwhile, is not connected; one in its handshake is.
+        """
+        answers = not pings_client or self._seated is None or await self._seat.client_answers()
+        status, health = self._seat.health()
+        if pings_client:
+            health["connected"] = answers and self._seated is not None
+        return status, health
 
     async def _hand_over(self) -> bool:
         """Whoever knows the path and finds the place taken may be the same user, whose old

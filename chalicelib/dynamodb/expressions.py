@@ -66,13 +66,15 @@ def expressions(
     condition: Condition | None = None,
     set_values: Mapping[str, Any] | None = None,
     add_values: Mapping[str, Any] | None = None,
+    delete_values: Mapping[str, Any] | None = None,
     remove: Sequence[str] = (),
     projection: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The arguments of one request: its expressions, and the names and values they refer to.
 
-    `key` is a query's key condition, `condition` that of a write; `set_values`, `add_values` and
-    `remove` are the three clauses of an update; `projection` are the attributes to be returned.
+    `key` is a query's key condition, `condition` that of a write; `set_values`, `add_values`,
+    `delete_values` (of sets) and `remove` are the four clauses of an update; `projection` are the
+    attributes to be returned.
     """
     found: dict[str, Any] = {}
     names: dict[str, str] = {}
@@ -93,7 +95,9 @@ def expressions(
             found[argument] = wanted.write(alias, hold)
     assignments = [f"{alias(name)} = {hold(value)}" for name, value in (set_values or {}).items()]
     additions = [f"{alias(name)} {hold(value)}" for name, value in (add_values or {}).items()]
-    clauses = {"SET": assignments, "ADD": additions, "REMOVE": [alias(name) for name in remove]}
+    deletions = [f"{alias(name)} {hold(value)}" for name, value in (delete_values or {}).items()]
+    removals = [alias(name) for name in remove]
+    clauses = {"SET": assignments, "ADD": additions, "DELETE": deletions, "REMOVE": removals}
     update = " ".join(f"{verb} {', '.join(parts)}" for verb, parts in clauses.items() if parts)
     if update:
         found["UpdateExpression"] = update

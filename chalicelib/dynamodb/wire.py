@@ -10,7 +10,7 @@ def wire(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _to_wire(value) for name, value in values.items() if value is not None}
 
 
-def _to_wire(value: Any) -> dict[str, Any]:
+def _to_wire(value: Any) -> dict[str, Any]:  # noqa: PLR0911 - one for each type
     match value:
         case bool():
             return {"BOOL": value}
@@ -22,6 +22,8 @@ def _to_wire(value: Any) -> dict[str, Any]:
             return {"N": format(Decimal(str(round(value, 6))), "f")}
         case Mapping():
             return {"M": wire(value)}
+        case frozenset():
+            return {"SS": sorted(value)}
         case list() | tuple():
             return {"L": [_to_wire(part) for part in value]}
         case _:

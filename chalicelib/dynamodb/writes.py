@@ -20,16 +20,27 @@ def put(table: str, item: dict[str, Any], expected: int | None) -> Write:
     return {"TableName": table, "Item": item} | expressions(condition=condition)
 
 
-def raised(table: str, key: str, maximum: int | None, expire_at: int) -> Write:
-    """Raise a counter by one, unless it stands at `maximum` (None = there is none)."""
+def raised(
+    table: str, key: str, maximum: int | None, expire_at: int, member: str | None = None
+) -> Write:
+    """Raise a counter by one, unless it stands at `maximum` (None = there is none).
+
+    `member`: what is counted, added to the set of `members` that the counter keeps.
+    """
     not_full = None if maximum is None else Attr("n").not_exists() | Attr("n").lt(maximum)
     return {"TableName": table, "Key": {"id": {"S": key}}} | expressions(
-        condition=not_full, add_values={"n": 1}, set_values={"expire_at": expire_at}
+        condition=not_full,
+        add_values={"n": 1} | _members(member),
+        set_values={"expire_at": expire_at},
     )
 
 
-def lowered(table: str, key: str) -> Write:
-    """Lower a counter by one; it is never negative."""
+def lowered(table: str, key: str, member: str | None = None) -> Write:
+    """Lower a counter by one; it is never negative. `member` is counted no more."""
     return {"TableName": table, "Key": {"id": {"S": key}}} | expressions(
-        condition=Attr("n").gt(0), add_values={"n": -1}
+        condition=Attr("n").gt(0), add_values={"n": -1}, delete_values=_members(member)
     )
+
+
+def _members(member: str | None) -> dict[str, Any]:
+    return {} if member is None else {"members": frozenset({member})}

@@ -13,7 +13,14 @@ from chalicelib.errors import BusyError, ConflictError, LimitError, RevisionFail
 from chalicelib.sessions import lifecycle
 from chalicelib.sessions.creation import Chance, new_session
 from chalicelib.sessions.items import request_key
-from chalicelib.sessions.limits import Counter, Limit, choose, limits_for, lowered_at_end
+from chalicelib.sessions.limits import (
+    Counter,
+    Limit,
+    choose,
+    counters_of,
+    limits_for,
+    lowered_at_end,
+)
 from chalicelib.sessions.model import Session, State
 from chalicelib.sessions.placement import Claim, decide_placement
 from chalicelib.sessions.pool import AppState
@@ -178,6 +185,7 @@ class Claims:
             raise LimitError(
                 f"the limit of {limit.maximum} for {limit.words} is reached",
                 retry_after_seconds=wait,
+                counters=tuple(counter.key for counter in counters_of(limit)),
             )
         return counter
 

@@ -11,7 +11,7 @@ from typing import Any
 from chalicelib.apps import App
 from chalicelib.contract import Bye, Callback
 from chalicelib.ecs.task_changes import TaskChange
-from chalicelib.sessions.model import Reason, Session, State
+from chalicelib.sessions.model import HANDED_OUT, Reason, Session, State
 
 HEALTHY = "HEALTHY"
 WAITS = "waiting for a host"
@@ -161,6 +161,15 @@ def fold_stop(session: Session, reason: Reason, cause: str, now: float) -> Sessi
     if session.state is State.QUEUED and session.task_arn is None:
         return end(session, reason, cause, now=now)
     return _leaving(session, reason, cause, now)
+
+
+def abandon(session: Session, reason: Reason, cause: str, now: float) -> Session:
+    """Its container or its client is gone, and its owner asks for another one: it is stopped, and
+    counted against no limit from now on, however long the container takes to end.
+    """
+    if session.state not in HANDED_OUT:
+        return session
+    return replace(_leaving(session, reason, cause, now), counters=())
 
 
 def end(session: Session, reason: Reason, detail: str | None, *, now: float) -> Session:

@@ -47,6 +47,11 @@ class Counter:
     limit: Limit
 
 
+def lists_sessions(key: str) -> bool:
+    """Whether the counter with this key has the ids of the sessions it counts: an owner's."""
+    return key.startswith("limit#owner/")
+
+
 def limits_for(
     limits: Limits, *, app: str, app_maximum: int, owner: str, now: float
 ) -> list[Limit]:

@@ -1,29 +1,65 @@
-"""Asking a container whether its client is there."""
+"""Asking a container whether it is there, and whether its client is."""
 
 import io
 import json
 import socket
 import time
+from enum import Enum, auto
 from urllib.parse import urlsplit
+
+from chalicelib.apps import App
+from chalicelib.sessions.model import Session
 
 TIMEOUT_SECONDS = 2.0
 """Connecting, TLS and the whole answer together."""
+PING_TIMEOUT_SECONDS = 4.0
+"""The same where the container asks its client first, which may take three seconds."""
 MAX_ANSWER_BYTES = 65_536
 
 
-def probe_connected(url: str) -> bool:
-    """Whether the container at `url` says that its client is there; no answer means no.
+class Found(Enum):
+    """What asking a container found."""
 
-    Takes at most TIMEOUT_SECONDS, however slowly the container answers, reads at most
-    MAX_ANSWER_BYTES, and follows no redirect: nothing but the address in `url` is asked.
+    CONNECTED = auto()
+    """It says that its client is there."""
+    ALONE = auto()
+    """It serves, and does not say that a client is there."""
+    OVER = auto()
+    """It answers 503: its session is over."""
+    REFUSED = auto()
+    """Nothing listens at its address any more."""
+    SILENT = auto()
+    """No answer in time, or none that can be read: it may live all the same."""
 
-    A certificate names no address, and all that a false answer could do is to let a session
-    live until its own deadlines end it: so it is not checked.
+    @property
+    def is_gone(self) -> bool:
+        """Whether this container serves nobody any more, for certain."""
+        return self in {Found.OVER, Found.REFUSED}
+
+
+def health_url(session: Session, app: App | None, *, pings_client: bool = False) -> str:
+    """Where a container is asked; with `pings_client` it asks its client before it answers."""
+    scheme = "https" if app is not None and app.serves_tls else "http"
+    ip = f"[{session.ip}]" if ":" in (session.ip or "") else session.ip
+    return f"{scheme}://{ip}:{session.port}/healthz{'?ping' if pings_client else ''}"
+
+
+def probe(url: str) -> Found:
+    """Ask the container at `url`, see `health_url`.
+
+    Takes at most TIMEOUT_SECONDS (PING_TIMEOUT_SECONDS), however slowly the container answers,
+    reads at most MAX_ANSWER_BYTES, and follows no redirect: nothing but the address in `url` is
+    asked.
+
+    A certificate names no address, and the request has no secret in it: so it is not checked.
     """
+    seconds = PING_TIMEOUT_SECONDS if urlsplit(url).query else TIMEOUT_SECONDS
     try:
-        return _says_connected(_ask(url, time.monotonic() + TIMEOUT_SECONDS))
+        return _read(_ask(url, time.monotonic() + seconds))
+    except ConnectionRefusedError:
+        return Found.REFUSED
     except (OSError, ValueError, RecursionError):
-        return False
+        return Found.SILENT
 
 
 def _ask(url: str, deadline: float) -> bytes:
@@ -31,7 +67,7 @@ def _ask(url: str, deadline: float) -> bytes:
     parts = urlsplit(url)
     tls = parts.scheme == "https"
     address = (parts.hostname or "", parts.port or (443 if tls else 80))
-    connection = socket.create_connection(address, timeout=TIMEOUT_SECONDS)
+    connection = socket.create_connection(address, timeout=_left(deadline))
     try:
         if tls:
             import ssl  # for the sweep alone: a cold start does not pay for it
@@ -40,7 +76,8 @@ def _ask(url: str, deadline: float) -> bytes:
             context = ssl._create_unverified_context()  # noqa: S323
             connection = context.wrap_socket(connection)
         connection.settimeout(_left(deadline))
-        head = f"GET {parts.path or '/'} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n"
+        target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+        head = f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n"
         connection.sendall(f"{head}\r\n".encode())
         return _receive(connection, deadline)
     finally:
@@ -79,14 +116,18 @@ class _Received(socket.socket):
         return io.BytesIO(self._data)
 
 
-def _says_connected(answer: bytes) -> bool:
+def _read(answer: bytes) -> Found:
     """Raises ValueError for what is no JSON."""
     from http.client import HTTPException, HTTPResponse
 
     response = HTTPResponse(_Received(answer))
     try:
         response.begin()
-        body = json.loads(response.read()) if response.status == 200 else None
+        if response.status != 200:
+            return Found.OVER if response.status == 503 else Found.SILENT
+        body = json.loads(response.read())
     except HTTPException:
-        return False
-    return isinstance(body, dict) and body.get("connected") is True
+        return Found.SILENT
+    if not isinstance(body, dict):
+        return Found.SILENT
+    return Found.CONNECTED if body.get("connected") is True else Found.ALONE

@@ -6,13 +6,16 @@ and after PROBES_SECONDS the rest goes unasked until the next sweep.
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+Answer = TypeVar("Answer")
 
 PROBES_SECONDS = 6.0
 """For all containers of one sweep together."""
 AT_ONCE = 32
 
 
-def ask_all(probe: Callable[[str], bool], urls: Sequence[str]) -> dict[str, bool]:
+def ask_all(probe: Callable[[str], Answer], urls: Sequence[str]) -> dict[str, Answer]:
     """What each container answered, by URL; without those that there was no time to ask.
 
     `probe` must return within a bounded time by itself: a thread cannot be ended.
@@ -21,7 +24,7 @@ def ask_all(probe: Callable[[str], bool], urls: Sequence[str]) -> dict[str, bool
     if len(asked) < 2:
         return {url: probe(url) for url in asked}
     pool = ThreadPoolExecutor(min(AT_ONCE, len(asked)), thread_name_prefix="probe")
-    futures: dict[Future[bool], str] = {pool.submit(probe, url): url for url in asked}
+    futures: dict[Future[Answer], str] = {pool.submit(probe, url): url for url in asked}
     done, _ = wait(futures, PROBES_SECONDS)
     pool.shutdown(wait=False, cancel_futures=True)
     return {futures[each]: each.result() for each in done if not each.cancelled()}

@@ -3,7 +3,7 @@
 import hmac
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from chalicelib.apps import App
 from chalicelib.callers import Caller
@@ -16,6 +16,7 @@ from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.errors import (
     ConflictError,
     ImpossibleTaskError,
+    LimitError,
     NoRouteError,
     NotFoundError,
     StartFailedError,
@@ -25,9 +26,11 @@ from chalicelib.errors import (
 from chalicelib.metrics import Metrics
 from chalicelib.sessions import lifecycle
 from chalicelib.sessions.arrivals import Arrivals
-from chalicelib.sessions.claims import Claims
+from chalicelib.sessions.claims import Claims, Entered
 from chalicelib.sessions.launching import Launches
 from chalicelib.sessions.model import COMING, HANDED_OUT, Reason, Session, State, session_id_of
+from chalicelib.sessions.probe import Found, health_url
+from chalicelib.sessions.probes import ask_all
 from chalicelib.sessions.records import Records
 from chalicelib.sessions.requests import DispatchRequest
 from chalicelib.sessions.table import SessionsTable
@@ -42,6 +45,8 @@ WAITS_SECONDS = 30
 WAITS_OF_AN_OWNER = 10
 WAITS_IN_TOTAL = 100
 KEPT_SECONDS = 3_600
+MOST_ASKED = 16
+"""How many sessions of an owner at the limit are asked for their clients, the oldest ones first."""
 
 _log = logging.getLogger("usher.sessions")
 
@@ -61,6 +66,7 @@ class Sessions:
         config: Config,
         metrics: Metrics,
         arrivals: Arrivals,
+        probe: Callable[[str], Found],
         now: Callable[[], float],
         wait: Callable[[threading.Event, float], object] = threading.Event.wait,
     ) -> None:
@@ -73,6 +79,7 @@ class Sessions:
         self._config = config
         self._metrics = metrics
         self._arrivals = arrivals
+        self._probe = probe
         self._now = now
         self._wait_for = wait
 
@@ -85,14 +92,14 @@ class Sessions:
         """
         started = self._now()
         try:
-            entered = self._claims.enter(request)
+            entered = self._enter(request)
         except UsherError as refusal:
             self._metrics.count("refused", app=request.app.name, code=refusal.code)
             raise
         session = entered.session
         until, is_new = started + request.wait_seconds, not entered.is_repeated
         if session.state in COMING:
-            if is_new or (request.wait_seconds and self._may_wait(session)):
+            if is_new or (request.wait_seconds and self._may_wait(session.owner or "")):
                 session = self._wait(session, until, launches=is_new)
         else:
             self._metrics.observe("time_to_claim_seconds", self._now() - started, app=session.app)
@@ -104,6 +111,69 @@ class Sessions:
         kind = "warm" if session.pooled else "cold"
         self._metrics.count("dispatched", app=session.app, kind=kind)
         return session
+
+    def _enter(self, request: DispatchRequest) -> Entered:
+        """As `Claims.enter`, but who comes back is not kept out by the session they lost.
+
+        One of an owner at their limit whose client is gone makes room, and a repeated request is
+        not answered with a container that is gone. Both look at containers, for a bounded time.
+        """
+        try:
+            entered = self._claims.enter(request)
+        except LimitError as refusal:
+            if not self._make_room(refusal.counters, request.caller.owner):
+                raise
+            return self._claims.enter(request)
+        if entered.is_repeated and self._is_gone(entered.session):
+            cause = "nothing answers at its address"
+            self._abandon(entered.session, Reason.LOST, cause)
+            return self._claims.enter(request)
+        return entered
+
+    def _make_room(self, counters: Sequence[str], owner: str) -> bool:
+        """End one session that these counters count and whose client is gone; False without one."""
+        if not self._config.reaches_containers:
+            return False
+        active = [s for s in self._table.counted_by(counters) if s.state is State.ACTIVE]
+        if not active or not self._may_wait(owner):
+            return False
+        urls = {
+            session.id: health_url(session, self._app_of(session), pings_client=True)
+            for session in active[:MOST_ASKED]
+        }
+        found = ask_all(self._probe, list(urls.values()))
+        for session in active[:MOST_ASKED]:
+            answer = found.get(urls[session.id], Found.SILENT)
+            if answer is Found.ALONE or answer.is_gone:
+                cause = "its client is gone, and its owner came back for another one"
+                if self._abandon(session, Reason.DISCONNECTED, cause):
+                    return True
+        return False
+
+    def _is_gone(self, session: Session) -> bool:
+        """Whether the container of a session that was handed out is there no more. One that was
+        never connected to and is silent counts as gone: who repeats the request did not get there.
+        """
+        if session.state not in HANDED_OUT or not self._config.reaches_containers:
+            return False
+        if not self._may_wait(session.owner or ""):
+            return False
+        found = self._probe(health_url(session, self._app_of(session)))
+        return found.is_gone or (found is Found.SILENT and session.state is State.RESERVED)
+
+    def _abandon(self, seen: Session, reason: Reason, cause: str) -> bool:
+        """Stop a session whose record is still as it was seen; whether it was."""
+        now, is_own = self._now(), False
+
+        def decide(before: Session) -> Session:
+            nonlocal is_own
+            is_own = before.state is seen.state
+            return lifecycle.abandon(before, reason, cause, now) if is_own else before
+
+        session = self._records.change(seen.id, decide)
+        if is_own and session is not None:
+            self._stop_task(session, cause)
+        return is_own
 
     def get(self, session_id: str, caller: Caller) -> Session:
         """The session with this id. Raises NotFoundError, also for somebody else's."""
@@ -143,12 +213,17 @@ class Sessions:
         session = self._records.change(session_id, decide)
         if session is None:
             raise NotFoundError("no such session")
-        if session.state is State.STOPPING and session.task_arn:
-            try:
-                self._launcher.stop(session.task_arn, cause)
-            except StopError as error:  # it is STOPPING all the same, and the sweep asks again
-                _log.warning("not stopped yet: %s", error, extra={"session": session.id})
+        if session.state is State.STOPPING:
+            self._stop_task(session, cause)
         return session
+
+    def _stop_task(self, session: Session, cause: str) -> None:
+        if session.task_arn is None:
+            return
+        try:
+            self._launcher.stop(session.task_arn, cause)
+        except StopError as error:  # it is STOPPING all the same, and the sweep asks again
+            _log.warning("not stopped yet: %s", error, extra={"session": session.id})
 
     def hear(self, session_id: str, key: str, callback: Callback, words: str) -> Session:
         """A container calls. Raises NotFoundError, UnauthorizedError, ConflictError."""
@@ -210,17 +285,18 @@ class Sessions:
             self._metrics.observe("orphan_seconds", self._now() - change.created_at)
         self._launcher.stop(change.task_arn, "no live session has any claim to this task")
 
-    def _may_wait(self, session: Session) -> bool:
-        """Whether one more repeated request may hold a function while its session comes.
+    def _may_wait(self, owner: str) -> bool:
+        """Whether one more request may hold a function: while its session comes, or a container
+        is asked.
 
-        Who asked first waits for its own launch, and is bounded by the limits of sessions. Repeated
-        ones are counted for each `WAITS_SECONDS`, of an owner and in total, so that nothing has to
+        Who asked first waits for its own launch, and is bounded by the limits of sessions. Others
+        are counted for each `WAITS_SECONDS`, of an owner and in total, so that nothing has to
         be counted back when a function dies.
         """
         now = self._now()
         period, expire_at = int(now // WAITS_SECONDS), int(now) + KEPT_SECONDS
         count = self._table.items.count
-        own = f"waits#{period}#{session.owner}"
+        own = f"waits#{period}#{owner}"
         return count(own, WAITS_OF_AN_OWNER, expire_at) and count(
             f"waits#{period}", WAITS_IN_TOTAL, expire_at
         )

@@ -12,6 +12,7 @@ from chalicelib.sessions import lifecycle, reaping
 from chalicelib.sessions.launch_queue import LaunchQueue
 from chalicelib.sessions.launching import Launches
 from chalicelib.sessions.model import Reason, Session, State, session_id_of
+from chalicelib.sessions.probe import Found, health_url
 from chalicelib.sessions.probes import ask_all
 from chalicelib.sessions.records import Records
 from chalicelib.sessions.service import Sessions
@@ -36,7 +37,7 @@ class SessionsRoom:
         hosts_wanted: HostsWanted,
         config: Config,
         metrics: Metrics,
-        probe: Callable[[str], bool],
+        probe: Callable[[str], Found],
         now: Callable[[], float],
     ) -> None:
         self._table = table
@@ -68,8 +69,7 @@ class SessionsRoom:
             tasks,
             self._config.apps.by_name,
             self._now(),
-            # The sweep runs outside of the network in which private addresses mean something.
-            can_ask=self._config.probes and not self._config.private_addresses,
+            can_ask=self._config.reaches_containers,
         )
         to_ask = []
         for action in plan:
@@ -128,16 +128,13 @@ class SessionsRoom:
         self._records.change(seen.id, decide)
 
     def _health_url(self, session: Session) -> str:
-        app = self._config.apps.get(session.app)
-        scheme = "https" if app is not None and app.serves_tls else "http"
-        ip = f"[{session.ip}]" if ":" in (session.ip or "") else session.ip
-        return f"{scheme}://{ip}:{session.port}/healthz"
+        return health_url(session, self._config.apps.get(session.app))
 
-    def _on_answer(self, session: Session, answer: bool | None) -> None:
-        """`answer` is whether its client is there; None where there was no time to ask."""
+    def _on_answer(self, session: Session, answer: Found | None) -> None:
+        """`answer` is what its container says; None where there was no time to ask."""
         if answer is None:
             return
-        if answer:
+        if answer is Found.CONNECTED:
             now = self._now()
             self._records.change(session.id, lambda s: lifecycle.found_connected(s, now))
             return

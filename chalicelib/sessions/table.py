@@ -12,6 +12,7 @@ from enum import Enum, auto
 from typing import Any
 
 from chalicelib.dynamodb.table import FAILED, Table, change
+from chalicelib.dynamodb.wire import unwire
 from chalicelib.dynamodb.writes import Write, lowered, put, raised
 from chalicelib.sessions.items import (
     LIVE_BUCKETS,
@@ -21,7 +22,7 @@ from chalicelib.sessions.items import (
     from_item,
     to_item,
 )
-from chalicelib.sessions.limits import Counter
+from chalicelib.sessions.limits import Counter, lists_sessions
 from chalicelib.sessions.model import Session, State
 from chalicelib.sessions.pool import AppState
 from chalicelib.sessions.writes import remember
@@ -98,7 +99,7 @@ class SessionsTable:
                 self.items.name, answers.key, session.id, session.created_at, answers.replaces
             )
             writes.append(({"Put": remembered}, Lost.REQUEST))
-        writes += [({"Update": self._raised(counter)}, counter) for counter in counters]
+        writes += [({"Update": self._raised(counter, session)}, counter) for counter in counters]
         refusal = self.items.transact([write for write, _ in writes])
         if refusal is None or self.items.is_written(to_item(written), refusal):
             return written
@@ -107,14 +108,15 @@ class SessionsTable:
     def replace(self, before: Session, after: Session) -> Session | None:
         """Write `after` where the record is still `before`; None when it has moved on.
 
-        An end gives back what the session's counters hold, in the same transaction. Returns the
-        record as written, one version on.
+        An end gives back what the session's counters hold, in the same transaction, and so does
+        whatever takes counters out of the record. Returns the record as written, one version on.
         """
         written = replace(after, version=before.version + 1)
         ended = {"Put": put(self.items.name, to_item(written), before.version)}
-        held = after.counters if after.state is State.ENDED else ()
+        kept = () if after.state is State.ENDED else after.counters
+        held = tuple(key for key in before.counters if key not in kept)
         refusal = self.items.transact(
-            [ended, *({"Update": lowered(self.items.name, key)} for key in held)]
+            [ended, *({"Update": self._lowered(key, before)} for key in held)]
         )
         if refusal is None or self.items.is_written(to_item(written), refusal):
             return written
@@ -123,8 +125,8 @@ class SessionsTable:
             return None
         # Somebody deleted a counter. No session may be kept from its end by that.
         _log.error("counters that should count a session do not: %s", gone)
-        kept = tuple(key for key in held if key not in gone)
-        return self.replace(before, replace(after, counters=kept))
+        counted = tuple(key for key in before.counters if key not in gone)
+        return self.replace(replace(before, counters=counted), after)
 
     def change(
         self,
@@ -167,8 +169,20 @@ class SessionsTable:
         changed = change(load, decide, put_state)
         return changed[1] if changed else AppState(app)
 
-    def _raised(self, counter: Counter) -> Write:
-        return raised(self.items.name, counter.key, counter.maximum, counter.limit.expire_at)
+    def counted_by(self, keys: Sequence[str]) -> list[Session]:
+        """The sessions that these counters count, where they list them; the oldest ones first."""
+        counters = self.items.get_all([key for key in keys if lists_sessions(key)])
+        ids = [id_ for item in counters.values() for id_ in unwire(item).get("members", ())]
+        found = [from_item(item) for item in self.items.get_all(ids).values()]
+        return sorted(found, key=lambda session: session.created_at)
+
+    def _raised(self, counter: Counter, session: Session) -> Write:
+        member = session.id if lists_sessions(counter.key) else None
+        expire_at = counter.limit.expire_at
+        return raised(self.items.name, counter.key, counter.maximum, expire_at, member)
+
+    def _lowered(self, key: str, session: Session) -> Write:
+        return lowered(self.items.name, key, session.id if lists_sessions(key) else None)
 
 
 def _what_was_lost(subjects: list[Any], reasons: list[str]) -> Lost | Full:

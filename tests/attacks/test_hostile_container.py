@@ -15,6 +15,7 @@ from dataclasses import replace
 import pytest
 
 from chalicelib.sessions import probe, probes, reaping
+from chalicelib.sessions.probe import Found
 from chalicelib.sessions.probes import ask_all
 from chalicelib.sessions.requests import parse_callback
 from tests.unit.chalicelib.test_lifecycle import APP, RUNNING, START, until
@@ -57,8 +58,17 @@ CONNECTED = json.dumps({"connected": True}).encode()
 
 
 def test_an_honest_answer_counts(hostile):
-    assert probe.probe_connected(hostile(whole(CONNECTED)))
-    assert not probe.probe_connected(hostile(whole(b'{"connected": false}')))
+    assert probe.probe(hostile(whole(CONNECTED))) is Found.CONNECTED
+    assert probe.probe(hostile(whole(b'{"connected": false}'))) is Found.ALONE
+    assert probe.probe(hostile(whole(b"{}"))) is Found.ALONE
+    over = whole(b"{}", b"HTTP/1.1 503 Over")
+    assert probe.probe(hostile(over)) is Found.OVER
+
+
+def test_a_port_that_nobody_listens_on_is_refused():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    assert probe.probe(f"http://127.0.0.1:{port}/healthz") is Found.REFUSED
 
 
 def test_an_answer_byte_by_byte_ends_at_the_deadline(hostile, monkeypatch):
@@ -71,7 +81,7 @@ def test_an_answer_byte_by_byte_ends_at_the_deadline(hostile, monkeypatch):
             sent.append(byte)
             threading.Event().wait(0.05)
 
-    assert not probe.probe_connected(hostile(drip))
+    assert probe.probe(hostile(drip)) is Found.SILENT
     assert len(sent) < 1000  # an answer that is read to its end has 600,000
 
 
@@ -85,7 +95,7 @@ def test_a_redirect_is_not_followed(hostile):
     url = hostile(target)
     for status in (301, 302, 303, 307, 308):
         head = f"HTTP/1.1 {status} Found\r\nLocation: {url}".encode()
-        assert not probe.probe_connected(hostile(whole(CONNECTED, head)))
+        assert probe.probe(hostile(whole(CONNECTED, head))) is Found.SILENT
     assert asked == []
 
 
@@ -96,7 +106,9 @@ def test_a_redirect_is_not_followed(hostile):
     ids=["nothing", "zeros", "half", "long", "negative", "deep"],
 )  # fmt: skip
 def test_nonsense_is_no(hostile, answer):
-    assert not probe.probe_connected(hostile(lambda connection: connection.sendall(answer)))
+    found = probe.probe(hostile(lambda connection: connection.sendall(answer)))
+    assert found is not Found.CONNECTED
+    assert not found.is_gone
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\0b", "\x1b[2J", "\udfff\ud800"])
@@ -111,9 +123,9 @@ def test_many_bad_containers_cost_one_deadline_together(hostile, monkeypatch):
     urls = [hostile(lambda connection: connection.recv(1)) for _ in range(12)]
     good = hostile(whole(CONNECTED))
     begun = time.monotonic()
-    answers = ask_all(probe.probe_connected, [*urls, good])
+    answers = ask_all(probe.probe, [*urls, good])
     assert time.monotonic() - begun < 12 * 0.5 / 2
-    assert answers == dict.fromkeys(urls, False) | {good: True}
+    assert answers == dict.fromkeys(urls, Found.SILENT) | {good: Found.CONNECTED}
 
 
 def test_beyond_the_bound_of_a_sweep_nobody_is_asked_nor_stopped_for_it(monkeypatch):

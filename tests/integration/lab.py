@@ -40,6 +40,7 @@ from chalicelib.errors import ConflictError, NotFoundError, UnauthorizedError, U
 from chalicelib.sessions.items import from_item
 from chalicelib.sessions.launch_queue import LaunchAgain, Tend, read_message
 from chalicelib.sessions.model import Session, State, session_id_of
+from chalicelib.sessions.probe import Found
 from chalicelib.sessions.requests import DispatchRequest
 from chalicelib.tasks.reconciler import Sweep
 from chalicelib.wiring import Outside, Services, build
@@ -569,9 +570,12 @@ class Lab:
         assert len(found) == 1, f"{session_id} has {len(found)} containers"
         return found[0]
 
-    def probe(self, url: str) -> bool:
+    def probe(self, url: str) -> Found:
         """What GET /healthz of a container says."""
-        return any(c.connected for c in self.containers if c.url == url)
+        at = [container for container in self.containers if container.url == url.partition("?")[0]]
+        if not at:
+            return Found.REFUSED
+        return Found.CONNECTED if at[0].connected else Found.ALONE
 
     def speak(self, services: Services, container: Container) -> None:
         """The container says what is next; it forgets what was acknowledged or refused for good."""
@@ -737,7 +741,7 @@ def check_invariants(lab: Lab) -> None:
     owned = Counter(s.task_arn for s in sessions.values() if s.task_arn)
     assert not [arn for arn, times in owned.items() if times > 1], "one task, one session"
     for session in sessions.values():
-        if session.owner is not None and session.state is not State.ENDED:
+        if session.owner is not None and session.is_live:
             assert session.counters, "whoever is served is counted"
 
 

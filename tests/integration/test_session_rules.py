@@ -7,6 +7,7 @@ import pytest
 
 from chalicelib.errors import LimitError, RevisionFailingError
 from chalicelib.sessions.model import Reason, Session, State
+from chalicelib.sessions.probe import Found
 from chalicelib.tasks.revisions import FAILURES_TO_OPEN
 from chalicelib.wiring import Services
 from tests.integration.lab import Fate, Lab, Point, check_invariants
@@ -114,6 +115,82 @@ def test_a_key_finds_its_session_whatever_is_refused_to_new_ones(lab: Lab) -> No
         dispatch(lab, services, key="third")
     assert dispatch(lab, services, key="other").id == second.id
     check_invariants(lab)
+
+
+def connected(lab: Lab, services: Services, **asked: str) -> Session:
+    session = dispatch(lab, services, **asked)
+    news(lab, services)
+    lab.connect(session.id)
+    news(lab, services)
+    assert lab.sessions()[session.id].state is State.ACTIVE
+    return session
+
+
+def test_an_owner_at_the_limit_gets_the_place_of_one_session_whose_client_is_gone(lab: Lab) -> None:
+    services = lab.process()
+    first, second = connected(lab, services), connected(lab, services)
+    with pytest.raises(LimitError):
+        dispatch(lab, services)
+    with pytest.raises(LimitError):  # of a container that is silent nobody knows anything
+        dispatch(lab, services_that_find(lab, Found.SILENT))
+    for session in (first, second):
+        lab.container_of(session.id).connected = False
+    third = dispatch(lab, services)
+    check_invariants(lab)
+    states = [lab.sessions()[s.id].state for s in (first, second, third)]
+    assert states[0] is State.STOPPING
+    assert states[1] is State.ACTIVE
+    lab.settle()
+    lab.deliver_events(services)
+    assert lab.sessions()[first.id].reason is Reason.DISCONNECTED
+    check_invariants(lab)
+
+
+def services_that_find(lab: Lab, found: Found) -> Services:
+    services = lab.process()
+    services.sessions._probe = lambda _: found
+    return services
+
+
+@pytest.mark.parametrize(
+    ("state", "found", "is_replaced"),
+    [
+        (State.RESERVED, Found.ALONE, False),
+        (State.RESERVED, Found.SILENT, True),
+        (State.RESERVED, Found.REFUSED, True),
+        (State.RESERVED, Found.OVER, True),
+        (State.ACTIVE, Found.CONNECTED, False),
+        (State.ACTIVE, Found.SILENT, False),
+        (State.ACTIVE, Found.REFUSED, True),
+    ],
+)
+def test_a_repeated_key_is_answered_with_a_container_that_is_there(
+    lab: Lab, state: State, found: Found, is_replaced: bool
+) -> None:
+    services = services_that_find(lab, found)
+    if state is State.ACTIVE:
+        first = connected(lab, services, key="key")
+    else:
+        first = dispatch(lab, services, key="key")
+        news(lab, services)
+    assert lab.sessions()[first.id].state is state
+    again = dispatch(lab, services, key="key")
+    assert (again.id != first.id) is is_replaced
+    check_invariants(lab)
+    if is_replaced:
+        assert lab.sessions()[first.id].reason is Reason.LOST
+        news(lab, services)
+        assert dispatch(lab, services_that_find(lab, Found.ALONE), key="key").id == again.id
+
+
+def test_where_containers_are_not_reached_none_is_asked(lab: Lab) -> None:
+    lab.config = replace(lab.config, private_addresses=True)
+    services = services_that_find(lab, Found.REFUSED)
+    first, _ = dispatch(lab, services, key="key"), connected(lab, services)
+    news(lab, services)
+    assert dispatch(lab, services, key="key").id == first.id
+    with pytest.raises(LimitError):
+        dispatch(lab, services)
 
 
 def test_a_warm_one_past_its_age_is_handed_to_nobody(lab: Lab) -> None:

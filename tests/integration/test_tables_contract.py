@@ -186,6 +186,25 @@ def test_a_claim_raises_counters_and_an_end_lowers_them(sessions):
     soon(lambda: sessions.look("chat")[1], [])
 
 
+@with_transactions
+def test_an_owners_counter_lists_what_it_counts_until_it_is_given_back(sessions):
+    (counter,) = counters_of(Limit("owner/x", 3, 9))
+    written = []
+    for number in (1, 2):
+        sessions.enter(warm(number))
+        mine = replace(warm(number), owner="me", counters=(counter.key,))
+        written.append(sessions.enter(mine, before=warm(number), counters=[counter]))
+    assert sessions.counted_by([counter.key, "limit#total#0"]) == written
+    leaving = replace(written[0], state=State.STOPPING, counters=())
+    stopping = sessions.replace(written[0], leaving)
+    assert stopping is not None
+    assert sessions.counted_by([counter.key]) == written[1:]
+    sessions.replace(stopping, replace(stopping, state=State.ENDED, ended_at=1002.0))
+    assert sessions.items.counted(counter.key) == 1
+    sessions.replace(written[1], replace(written[1], state=State.ENDED, ended_at=1002.0))
+    assert (sessions.items.counted(counter.key), sessions.counted_by([counter.key])) == (0, [])
+
+
 # Jobs.
 
 
