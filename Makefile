@@ -11,7 +11,7 @@ MACHINES ?= tests/integration/test_jobs_machine.py tests/integration/test_lifecy
 	tests/integration/test_jobs_waiting.py tests/unit/session_handler/test_protocol.py \
 	tests/unit/chalicelib/test_relay.py
 
-.PHONY: help run test search check emulators deploy diff destroy conformance bench clean
+.PHONY: help run test search check locks locked sbom audit emulators deploy diff destroy conformance bench clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -50,6 +50,20 @@ coverage: $(VENV)/.can-dev ## The lines of the product that the fast tests do no
 search: $(VENV)/.can-dev ## Long random searches of all state machines; SEED=n repeats one
 	@echo "search: SEED=$(SEED)"
 	$(BIN)/pytest --hypothesis-profile=search --hypothesis-seed=$(SEED) $(MACHINES)
+
+locks: $(VENV)/.can-dev ## Renew the lock files: newest versions within the ranges, with hashes
+	$(BIN)/python -m infra.supply.locks
+
+locked: | $(BIN)/python ## Install exactly what requirements-dev.lock says, every hash checked
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(VENV)/.can-run $(VENV)/.can-dev
+
+sbom: $(VENV)/.can-dev ## Bills of materials of what is deployed, from the locks, to build/sbom
+	$(BIN)/python -m infra.supply.bills
+
+audit: $(VENV)/.can-dev ## Known vulnerabilities of what is locked, where a database of them answers
+	$(BIN)/python -m infra.supply.audit
 
 emulators: ## Install emulators of AWS by others, for the tests that compare with them (needs npm)
 	npm ci --prefix tests/emulators --no-audit --no-fund --loglevel=error

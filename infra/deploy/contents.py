@@ -6,6 +6,8 @@ and knows of no other module here.
 
 import importlib.metadata
 import json
+import platform
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,22 @@ from typing import Any
 DPKG = Path("/var/lib/dpkg/status")
 
 
-def bill(python: dict[str, str], debian: dict[str, str]) -> dict[str, Any]:
+PYTHON = "usher:python"
+"""Property of a bill: the version of Python that its packages are installed for."""
+
+
+def bill(
+    python: dict[str, str], debian: dict[str, str], python_version: str = ""
+) -> dict[str, Any]:
     """The document for packages of Python and of Debian, each name to version."""
+    properties = [{"name": PYTHON, "value": python_version}] if python_version else []
     found = [("pypi", name, version) for name, version in python.items()]
     found += [("deb/debian", name, version) for name, version in debian.items()]
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
         "version": 1,
+        **({"metadata": {"properties": properties}} if properties else {}),
         "components": [
             {
                 "type": "library",
@@ -36,7 +46,8 @@ def bill(python: dict[str, str], debian: dict[str, str]) -> dict[str, Any]:
 def installed_python(folders: list[str]) -> dict[str, str]:
     """Distributions on these folders of sys.path."""
     found = importlib.metadata.distributions(path=folders)
-    return {each.metadata["Name"].lower(): each.version for each in found}
+    # Names as the package index compares them.
+    return {re.sub(r"[-_.]+", "-", each.metadata["Name"]).lower(): each.version for each in found}
 
 
 def installed_debian(status: str) -> dict[str, str]:
@@ -53,7 +64,7 @@ def main() -> None:
     """Print the bill of this very file system."""
     debian = installed_debian(DPKG.read_text("utf-8")) if DPKG.exists() else {}
     python = installed_python([*sys.path, "/app"])
-    sys.stdout.write(json.dumps(bill(python, debian), indent=1) + "\n")
+    sys.stdout.write(json.dumps(bill(python, debian, platform.python_version()), indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -21,9 +21,11 @@ from chalicelib.sessions.table import SessionsTable
 from infra.deploy import contents, steps
 from infra.deploy.context import build_context
 from infra.deploy.finish import finish
+from infra.deploy.functions import copy_project, install_command
 from infra.deploy.revisions import register
 from infra.deploy.smoke import smoke
 from infra.deploy.stacks import DeployError, Stacks
+from infra.supply import bills
 from local.aws.template import load_template
 
 ROOT = Path(__file__).parents[2]
@@ -164,6 +166,8 @@ class Executor:
             stdin=Path(contents.__file__).read_bytes(),
             output=bill,
         )
+        if problems := bills.compare("session_handler/requirements.lock", bill):
+            raise DeployError(f"{name} is not what its lock says: {'; '.join(problems)}")
         self._outside.say(f"  what is in it: {bill}")
 
     def _digest(self, repository: str, tag: str) -> str | None:
@@ -188,10 +192,19 @@ class Executor:
 
     def _package(self, step: steps.Package) -> None:
         folder = self._outside.folder / "package"
-        chalice = str(Path(sys.executable).with_name("chalice"))
-        template = ["--merge-template", "infra/template.yaml", "--template-format", "yaml"]
+        project = self._outside.folder / "project"
+        copy_project(project)
+        self._outside.run(install_command(project, step.architecture))
+        bill = self._outside.folder / "functions.cdx.json"
+        bills.write_bill_of_folder(project / "vendor", bill)
+        if problems := bills.compare("requirements.lock", bill):
+            raise DeployError(f"the functions' package is not the lock: {'; '.join(problems)}")
+        program = str(Path(sys.executable).with_name("chalice"))
+        chalice = [program, "--project-dir", str(project.resolve()), "package"]
+        template = ["--merge-template", str(ROOT / "infra" / "template.yaml")]
+        template += ["--template-format", "yaml"]
         self._outside.run(
-            [chalice, "package", "--stage", step.stage, *template, str(folder)],
+            [*chalice, "--stage", step.stage, *template, str(folder.resolve())],
             environment={"AWS_DEFAULT_REGION": self._region, **step.environment},
         )
         bucket = self._value(step.bucket)

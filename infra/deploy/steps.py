@@ -103,8 +103,11 @@ class Package:
     def commands(self) -> list[str]:
         given = "".join(f"{name}={shlex.quote(v)} " for name, v in self.environment.items())
         return [
-            f"{given}chalice package --stage {self.stage} --merge-template infra/template.yaml "
-            "--template-format yaml build/package",
+            "python -m infra.deploy.functions build/project   # a copy without requirements.txt",
+            "pip install --require-hashes --only-binary :all: --requirement requirements.lock "
+            f"--target build/project/vendor …   # for Lambda on {self.architecture}",
+            f"{given}chalice --project-dir build/project package --stage {self.stage} "
+            "--merge-template infra/template.yaml --template-format yaml build/package",
             f"aws s3 cp build/package/deployment.zip s3://{self.bucket}/",
             f"aws s3 cp build/package/template.json s3://{self.bucket}/",
         ]

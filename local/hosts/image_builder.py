@@ -51,7 +51,9 @@ LABEL = "usher.local.image"
 """Label of images built here: their name without the tag."""
 
 PIP_SECONDS = 90.0
-"""Limit for fetching the wheels of one image."""
+"""Limit for one of the calls that fetch the wheels of an image."""
+
+PIP_LOCK = Path(__file__).with_name("requirements-pip.lock")
 
 _WHEEL_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
@@ -312,9 +314,15 @@ def download_wheels(
 
     Returns None, or why they did not come; then `folder` stays empty.
     """
-    command = [sys.executable, *pip_arguments(requirements, base, folder)]
     try:
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=PIP_SECONDS)
+        for arguments in pip_arguments(requirements, base, folder):
+            subprocess.run(
+                [sys.executable, *arguments],
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=PIP_SECONDS,
+            )
     except subprocess.TimeoutExpired:
         trouble = f"pip took longer than {PIP_SECONDS:.0f} s"
     except subprocess.CalledProcessError as error:
@@ -326,19 +334,32 @@ def download_wheels(
     return trouble
 
 
-def pip_arguments(requirements: Sequence[Path], base: Mapping[str, Any], folder: Path) -> list[str]:
-    """`pip download` for the Python version and the machine of the base."""
+def pip_arguments(
+    requirements: Sequence[Path], base: Mapping[str, Any], folder: Path
+) -> list[list[str]]:
+    """Calls of `pip download` for the Python version and the machine of the base.
+
+    The first fetches what locks name and pip itself, and checks the hashes; the second, if there
+    are requirements without a lock, fetches those.
+    """
     environment = (base.get("Config") or {}).get("Env") or []
     variables = dict(variable.partition("=")[::2] for variable in environment)
     version = variables.get("PYTHON_VERSION", platform.python_version())
     machine = _WHEEL_MACHINES.get(str(base.get("Architecture")), platform.machine())
     # Oldest C library first: Debian 12, on which bases are made here, has 2.36.
     tags = [f"manylinux2014_{machine}", f"manylinux_2_28_{machine}", f"manylinux_2_34_{machine}"]
-    return [
+    common = [
         *("-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
         *("--retries", "1", "--timeout", "10", "--only-binary", ":all:"),
         *("--implementation", "cp", "--python-version", ".".join(version.split(".")[:2])),
         *(word for tag in tags for word in ("--platform", tag)),
-        *("--dest", str(folder), "pip"),
-        *(word for file in requirements for word in ("--requirement", str(file))),
+        *("--dest", str(folder)),
     ]
+    locks = [PIP_LOCK, *(file for file in requirements if file.suffix == ".lock")]
+    others = [file for file in requirements if file.suffix != ".lock"]
+    calls = [[*common, "--require-hashes", *_named(locks)]]
+    return [*calls, [*common, *_named(others)]] if others else calls
+
+
+def _named(files: Iterable[Path]) -> list[str]:
+    return [word for file in files for word in ("--requirement", str(file))]

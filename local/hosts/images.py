@@ -59,9 +59,9 @@ class ImageSource:
     include: tuple[str, ...] = ()
     """Paths below `context` that the build needs; empty means all that .dockerignore leaves."""
     requirements: tuple[Path, ...] | None = None
-    """Requirements files whose wheels the build finds in `wheels/` of its context, so that it
-    works where no package index can be reached. `wheels/` is empty when they are not to be had, and
-    there is no such folder with None."""
+    """Requirements files, or locks (`.lock`: exact versions and hashes), whose wheels the build
+    finds in `wheels/` of its context, so that it works where no package index can be reached.
+    `wheels/` is empty when they are not to be had, and there is no such folder with None."""
     beside: Mapping[str, Path] = field(default_factory=dict)
     """What the build finds in its context besides, unless the context has it itself: path in it to
     a file or folder."""
@@ -90,7 +90,7 @@ def session_image(root: Path) -> ImageSource:
         dockerfile=root / "session_handler" / "Dockerfile",
         context=root,
         include=("session_handler", "chalicelib/__init__.py", "chalicelib/contract"),
-        requirements=(root / "session_handler" / "requirements.txt",),
+        requirements=(root / "session_handler" / "requirements.lock",),
     )
 
 
@@ -115,8 +115,8 @@ def folder_image(image: str) -> ImageSource | None:
     """The source of an image `dir:/absolute/path`; None for any other image.
 
     Its build finds this checkout's `usher` and `chalicelib.contract` in the context, as it would
-    in the root of the project, and the wheels of usher and of the folder's requirements.txt in
-    `wheels/`.
+    in the root of the project, and in `wheels/` the wheels of usher and of the folder's
+    requirements.lock, or requirements.txt.
     Raises CannotPullImageError for a folder that is none.
     """
     if not image.startswith(FOLDER):
@@ -124,7 +124,9 @@ def folder_image(image: str) -> ImageSource | None:
     folder = Path(image.removeprefix(FOLDER))
     if not folder.is_absolute() or not folder.is_dir():
         raise cannot_pull(image, "no such folder; the path must be absolute")
-    requirements = (_ROOT / "usher" / "requirements.txt", folder / "requirements.txt")
+    lock = folder / "requirements.lock"
+    theirs = lock if lock.is_file() else folder / "requirements.txt"
+    requirements = (_ROOT / "usher" / "requirements.lock", theirs)
     besides = ("usher", "chalicelib/__init__.py", "chalicelib/contract")
     return ImageSource(
         name=_name_of(folder),

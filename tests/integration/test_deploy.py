@@ -7,6 +7,7 @@ to in here, so what it was asked for is recorded, and the registry is told of th
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -16,12 +17,15 @@ from typing import Any
 
 import pytest
 
+from infra.deploy.contents import bill, installed_python
 from infra.deploy.execute import Executor, Outside, run_command
+from infra.deploy.functions import copy_project, install_command
 from infra.deploy.plan import plan_deploy, plan_destroy, plan_diff
 from infra.deploy.settings import Settings
 from infra.deploy.smoke import smoke
 from infra.deploy.stacks import DeployError
 from infra.deploy.steps import RegisterTaskDefinitions
+from infra.supply.bills import packages_of
 from tests.integration.conftest import ROOT, RunningCloud
 from tests.integration.sessions import client_of, dispatch, wait_for
 from tests.unit.infra.code_calls import actions_of, read_code
@@ -44,6 +48,8 @@ class Registry:
 
     cloud: RunningCloud
     commands: list[str] = field(default_factory=list)
+    others: dict[str, str] = field(default_factory=dict)
+    """Packages of the image that the lock does not say."""
 
     def run(
         self,
@@ -56,6 +62,9 @@ class Registry:
             run_command(argv, stdin, environment)
             return
         self.commands.append(" ".join(argv[:2]))
+        if argv[:2] == ["docker", "run"]:  # what the lock says, unless a test says otherwise
+            packages = packages_of("session_handler/requirements.lock", "3.12.1") | self.others
+            output.write_text(json.dumps(bill(packages, {}, "3.12.1")), "utf-8")
         if argv[1] == "push":
             name, _, tag = argv[2].partition("/")[2].rpartition(":")
             self.cloud.client("ecr").put_image(
@@ -82,7 +91,8 @@ class Untransformed:
         if request["StackName"].endswith("-foundation"):  # EmptyOnDelete is not known either
             ecr, name = self._cloud.client("ecr"), "usher-dev/usher-session"
             images = ecr.list_images(repositoryName=name)["imageIds"]
-            ecr.batch_delete_image(repositoryName=name, imageIds=images)
+            if images:
+                ecr.batch_delete_image(repositoryName=name, imageIds=images)
         self._client.delete_stack(**request)
 
     def _without_functions(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -206,6 +216,26 @@ def test_a_failure_says_what_to_do(cloud, tmp_path):
     deployer.execute(plan_destroy(deployer.settings()))
 
 
+def test_an_image_that_is_not_what_its_lock_says_is_not_pushed(cloud, tmp_path):
+    deployer = Deployer(cloud, tmp_path)
+    deployer.registry.others["websockets"] = "1.0"
+    with pytest.raises(DeployError, match=r"websockets is 1\.0, not \d"):
+        deployer.execute(plan_deploy(deployer.settings(), "content3"))
+    assert "docker push" not in deployer.registry.commands
+    deployer.execute(plan_destroy(deployer.settings()))
+
+
+def test_the_functions_package_has_what_the_lock_names_and_nothing_else(tmp_path):
+    project = tmp_path / "project"
+    copy_project(project)
+    run_command(install_command(project, "arm64"))
+    locked = packages_of("requirements.lock", platform.python_version())
+    assert installed_python([str(project / "vendor")]) == locked
+    libraries = [path.name for path in (project / "vendor").rglob("*.so")]
+    assert libraries
+    assert all("aarch64" in name for name in libraries if ".cpython-" in name)
+
+
 def test_the_smoke_test_tells_a_dispatcher_that_is_not_there():
     with pytest.raises(DeployError, match="does not answer"):
         smoke("http://127.0.0.1:9", lambda line: None)
@@ -220,7 +250,8 @@ def test_every_command_can_be_shown_and_none_is_run():
         text=True,
         check=True,
     )
-    for words in ("docker build", "docker push", "chalice package", "aws cloudformation deploy"):
+    wanted = ("docker build", "docker push", "--require-hashes", "build/project package")
+    for words in (*wanted, "aws cloudformation deploy"):
         assert words in shown.stdout
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import ssl
+import subprocess
 import tempfile
 import threading
 from contextlib import suppress
@@ -11,8 +12,13 @@ from pathlib import Path
 
 import docker
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 from websockets.sync.client import connect
 
+import infra.deploy.contents
+from infra.deploy.steps import CONTENTS
+from infra.supply.bills import DEPLOYED, packages_of, python_packages
 from local.hosts.base_image import Recipe, ensure_base, make_base
 from local.hosts.docker_engine import connect as connect_engine
 from local.hosts.image_builder import (
@@ -99,6 +105,26 @@ def test_the_same_content_makes_the_same_layers_of_the_session_image(engine, bui
     assert first["RootFS"]["Layers"] == second["RootFS"]["Layers"]
     below = engine.inspect_image(base)["RootFS"]["Layers"]
     assert len(first["RootFS"]["Layers"]) == len(below) + 1, "one layer, shared by nothing else"
+
+
+@needs_docker
+@pytest.mark.parametrize("what", ["session", "jobs"])
+def test_an_image_has_the_python_packages_of_its_bill_and_no_others(engine, what):
+    base = ensure_base(engine, "python:3.12-slim", print)
+    builder = ImageBuilder(engine, [session_image(ROOT)], print, base_image=base)
+    image = builder.image({"session": "usher-session", "jobs": f"dir:{ROOT}/examples/jobs"}[what])
+
+    def contents(name):
+        command = ["docker", *CONTENTS[1:], name, "-"]
+        script = Path(infra.deploy.contents.__file__).read_bytes()
+        return json.loads(subprocess.run(command, input=script, stdout=-1, check=True).stdout)
+
+    version = contents(image)["metadata"]["properties"][0]["value"]
+    expected = packages_of(DEPLOYED[what], version)
+    of_the_base = python_packages(contents(base))
+    assert python_packages(contents(image)) == of_the_base | expected
+    validator = JsonStrictValidator(SchemaVersion.V1_5)
+    assert validator.validate_str(json.dumps(contents(image))) is None
 
 
 @pytest.fixture(scope="module")

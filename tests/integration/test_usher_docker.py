@@ -30,7 +30,7 @@ def project(tmp_path_factory):
     client = docker.from_env().api
     base = ensure_base(client, "python:3.12-slim", print)
     wheels = tmp_path_factory.mktemp("wheels")
-    requirements = [ROOT / "usher" / "requirements.txt"]
+    requirements = [ROOT / "usher" / "requirements.lock"]
     assert download_wheels(requirements, client.inspect_image(base), wheels) is None
     yield folder, ["--docker", "--base", base, "--wheels", str(wheels)]
     for image in client.images(local_tag(folder)):

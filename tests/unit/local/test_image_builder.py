@@ -119,9 +119,18 @@ def test_a_context_is_the_same_for_everyone(project):
 
 def test_wheels_are_those_of_the_base(tmp_path):
     base = {"Config": {"Env": ["PATH=/bin", "PYTHON_VERSION=3.12.4"]}, "Architecture": "arm64"}
-    arguments = pip_arguments([tmp_path / "requirements.txt"], base, tmp_path)
-    assert arguments[arguments.index("--python-version") + 1] == "3.12"
-    assert "manylinux2014_aarch64" in arguments
+    lock, ranges = tmp_path / "requirements.lock", tmp_path / "requirements.txt"
+    calls = pip_arguments([lock, ranges], base, tmp_path)
+    for arguments in calls:
+        assert arguments[arguments.index("--python-version") + 1] == "3.12"
+        assert "manylinux2014_aarch64" in arguments
+    hashed, free = calls
+    assert "--require-hashes" in hashed
+    assert str(lock) in hashed
+    assert str(ranges) not in hashed
+    assert "--require-hashes" not in free
+    assert str(ranges) in free
+    assert len(pip_arguments([lock], base, tmp_path)) == 1
 
 
 def test_a_base_is_packed_without_set_id_bits_devices_and_documentation():

@@ -1,0 +1,61 @@
+"""The project as Chalice packages it: a copy with the locked packages in `vendor/`.
+
+Chalice resolves requirements.txt itself and checks no hashes. So it gets a copy whose
+requirements.txt is empty; pip puts what requirements.lock names into its `vendor/`, which Chalice
+adds to the package as it is.
+
+`python -m infra.deploy.functions FOLDER` makes the copy.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("app.py", "chalicelib", ".chalice")
+MACHINES = {"x86_64": "x86_64", "arm64": "aarch64"}
+"""Lambda's architecture to the machine in the name of a wheel."""
+
+OLDEST_GLIBC = 17
+"""Minor version of glibc 2 that manylinux2014 stands for."""
+
+
+def copy_project(folder: Path, root: Path = ROOT) -> None:
+    """Make `folder` anew: what Chalice needs of the project, and an empty requirements.txt."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    ignore = shutil.ignore_patterns("__pycache__", "deployments", "deployed")
+    for part in PARTS:
+        source = root / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=ignore)
+        else:
+            shutil.copy(source, folder / part)
+    (folder / "requirements.txt").write_text("# vendor/ has the packages.\n", "utf-8")
+    (folder / "vendor").mkdir()
+
+
+def install_command(folder: Path, architecture: str) -> list[str]:
+    """The command that fills the copy's `vendor/` for Lambda, from wheels with known hashes.
+
+    It is for the Python version that runs: Chalice takes it for the functions' runtime, and pip
+    evaluates markers for no other.
+    """
+    minor = sys.version_info.minor
+    # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html: Amazon Linux 2 up to
+    # Python 3.11 (glibc 2.26), then Amazon Linux 2023 (2.34).
+    newest = 34 if minor >= 12 else 26
+    machine = MACHINES[architecture]
+    platforms = [f"manylinux_2_{n}_{machine}" for n in range(newest, OLDEST_GLIBC - 1, -1)]
+    platforms.append(f"manylinux2014_{machine}")
+    return [
+        *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
+        *("--require-hashes", "--only-binary", ":all:", "--no-compile"),
+        *("--implementation", "cp", "--python-version", f"3.{minor}"),
+        *(word for each in platforms for word in ("--platform", each)),
+        *("--requirement", str(ROOT / "requirements.lock"), "--target", str(folder / "vendor")),
+    ]
+
+
+if __name__ == "__main__":
+    copy_project(Path(sys.argv[1]))
