@@ -30,7 +30,7 @@ CALLER = "conformance"
 
 COPIED = (
     "app.py", "chalicelib", "session_handler", "usher", "infra", "local", ".chalice",
-    "requirements.txt", "requirements-run.txt", "pyproject.toml",
+    "requirements.txt", "requirements.lock", "requirements-run.txt", "pyproject.toml",
 )  # fmt: skip
 PARAMETERS: Mapping[str, str] = {
     "MinHosts": "1",
