@@ -23,7 +23,7 @@ def wheel(tmp_path_factory):
         pytest.skip("no setuptools and wheel to build with, without a network")
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     ignore = shutil.ignore_patterns("__pycache__")
-    for name in ("usher", "chalicelib"):
+    for name in ("usher", "chalicelib", "session_handler"):
         shutil.copytree(ROOT / name, source / name, ignore=ignore)
     for name in ("pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, source / name)
@@ -45,6 +45,11 @@ def test_the_wheel_has_what_it_needs_and_nothing_else(wheel):
         for folder in ("usher", "chalicelib/contract")
         for path in (ROOT / folder).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
+    }
+    wanted |= {
+        path.relative_to(ROOT).as_posix()
+        for pattern in ("*.py", "feeds/*.py", "client.js", "requirements.*")
+        for path in (ROOT / "session_handler").glob(pattern)
     }
     assert names == wanted
     assert told.get_all("Requires-Dist") == ["pydantic<3,>=2.10"]

@@ -11,7 +11,12 @@ FILES = [
     ROOT / "session_handler" / "requirements.txt",
     ROOT / "usher" / "requirements.txt",
 ]
-MODULES = {"pyyaml": "yaml", "google-re2": "re2", "aws-sam-translator": "samtranslator"}
+MODULES = {
+    "pyyaml": "yaml",
+    "google-re2": "re2",
+    "aws-sam-translator": "samtranslator",
+    "cyclonedx-python-lib": "cyclonedx",
+}
 """Packages whose module has another name."""
 
 IN_PROJECTS = {"jobs"}
