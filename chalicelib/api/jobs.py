@@ -20,6 +20,7 @@ from chalicelib.config import authorization, jobs_queue, stage
 from chalicelib.contract.jobs import MAX_PARAMETERS_BYTES, MAX_RESULT_BYTES
 from chalicelib.errors import BadRequestError, ConflictError, ForbiddenError
 from chalicelib.jobs.answers import show_invocation, show_job, show_row
+from chalicelib.jobs.listings import parse_listing, show_place
 from chalicelib.jobs.model import Invocation, Priority, repeated_id
 from chalicelib.jobs.queues import read_knock
 from chalicelib.jobs.requests import (
@@ -29,10 +30,8 @@ from chalicelib.jobs.requests import (
     parse_idempotency_key,
     parse_invocation_id,
     parse_invoke,
-    parse_listing,
     parse_progress,
     parse_start,
-    show_place,
 )
 from chalicelib.wiring import services
 
@@ -123,7 +122,7 @@ def list_invocations() -> Response:
     listing = parse_listing(routes.current_request.query_params or {}, now)
     page = _jobs().invocations.search(listing, _caller())
     rows = [show_row(invocation) for invocation in page.invocations]
-    return answer({"invocations": rows, "next": show_place(page.after)})
+    return answer({"invocations": rows, "next": show_place(page.after, listing.digest)})
 
 
 @routes.route("/invocations/{invocation_id}", methods=["GET"], authorizer=AUTHORIZER)

@@ -64,6 +64,7 @@ def expressions(
     *,
     key: Condition | None = None,
     condition: Condition | None = None,
+    only: Condition | None = None,
     set_values: Mapping[str, Any] | None = None,
     add_values: Mapping[str, Any] | None = None,
     delete_values: Mapping[str, Any] | None = None,
@@ -72,9 +73,9 @@ def expressions(
 ) -> dict[str, Any]:
     """The arguments of one request: its expressions, and the names and values they refer to.
 
-    `key` is a query's key condition, `condition` that of a write; `set_values`, `add_values`,
-    `delete_values` (of sets) and `remove` are the four clauses of an update; `projection` are the
-    attributes to be returned.
+    `key` is a query's key condition, `only` its filter, `condition` that of a write; `set_values`,
+    `add_values`, `delete_values` (of sets) and `remove` are the four clauses of an update;
+    `projection` are the attributes to be returned.
     """
     found: dict[str, Any] = {}
     names: dict[str, str] = {}
@@ -90,7 +91,12 @@ def expressions(
         values[placeholder] = value
         return placeholder
 
-    for argument, wanted in (("KeyConditionExpression", key), ("ConditionExpression", condition)):
+    conditions = {
+        "KeyConditionExpression": key,
+        "FilterExpression": only,
+        "ConditionExpression": condition,
+    }
+    for argument, wanted in conditions.items():
         if wanted is not None:
             found[argument] = wanted.write(alias, hold)
     assignments = [f"{alias(name)} = {hold(value)}" for name, value in (set_values or {}).items()]

@@ -1,5 +1,7 @@
 """A table of items with conditional writes. A lost condition is a result, no exception."""
 
+import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,6 +18,11 @@ WRITE_ATTEMPTS = 12
 """Few ever write to one record at a time: the request, an event, a callback, the sweep."""
 BATCH = 100
 """BatchGetItem takes at most this many keys."""
+GET_ATTEMPTS = 6
+FIRST_PAUSE_SECONDS = 0.05
+"""Exponential backoff with jitter for unprocessed keys, as BatchGetItem's reference advises:
+https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
+"""
 
 Item = dict[str, Any]
 """An item in DynamoDB's JSON."""
@@ -34,9 +41,12 @@ class Refusal:
 class Table:
     """One table, keyed by `id`, through a boto3 DynamoDB client."""
 
-    def __init__(self, dynamodb: Any, name: str) -> None:
+    def __init__(
+        self, dynamodb: Any, name: str, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self._dynamodb = dynamodb
         self.name = name
+        self._sleep = sleep
 
     def get(self, item_id: str) -> Item | None:
         """The item as it is now (a consistent read)."""
@@ -47,16 +57,26 @@ class Table:
         return item
 
     def get_all(self, item_ids: Sequence[str]) -> dict[str, Item]:
-        """The items that exist of these, by id, as they are now."""
+        """The items that exist of these, by id, as they are now.
+
+        What DynamoDB leaves unprocessed is asked for again, later each time. Raises
+        UnavailableError after GET_ATTEMPTS answers without any of it.
+        """
         found: dict[str, Item] = {}
         for start in range(0, len(item_ids), BATCH):
             keys = [{"id": {"S": item_id}} for item_id in item_ids[start : start + BATCH]]
             wanted = {self.name: {"Keys": keys, "ConsistentRead": True}}
+            empty_answers = 0
             while wanted:
                 answer = self._dynamodb.batch_get_item(RequestItems=wanted)
                 items = answer["Responses"].get(self.name, ())
                 found |= {item["id"]["S"]: item for item in items}
                 wanted = answer.get("UnprocessedKeys") or {}
+                empty_answers = 0 if items else empty_answers + 1
+                if wanted and empty_answers == GET_ATTEMPTS:
+                    raise UnavailableError("reading is throttled", retry_after_seconds=1)
+                if wanted:
+                    self._sleep(FIRST_PAUSE_SECONDS * 2**empty_answers * random.random())  # noqa: S311 - spreads retries only
         return found
 
     def page(
@@ -67,16 +87,18 @@ class Table:
         *,
         order: str = "",
         between: tuple[float, float] | None = None,
+        only: Condition | None = None,
         **more: Any,
     ) -> dict[str, Any]:
         """One Query of an index by its partition key. `more` as DynamoDB's Query takes it.
 
-        `between` bounds the sort key, called `order`; both ends are included.
+        `between` bounds the sort key, called `order`; both ends are included. `only` filters what
+        the index has, after `Limit` counted it.
         """
         key: Condition = Attr(attribute).eq(value)
         if between is not None:
             key &= Attr(order).between(*between)
-        page: dict[str, Any] = self._dynamodb.query(**self._query(index, key), **more)
+        page: dict[str, Any] = self._dynamodb.query(**self._query(index, key, only), **more)
         return page
 
     def query(self, index: str, attribute: str, value: Any) -> Iterator[Item]:
@@ -141,8 +163,8 @@ class Table:
         item = self.get(key)
         return int(item["n"]["N"]) if item else 0
 
-    def _query(self, index: str, key: Condition) -> dict[str, Any]:
-        return {"TableName": self.name, "IndexName": index} | expressions(key=key)
+    def _query(self, index: str, key: Condition, only: Condition | None = None) -> dict[str, Any]:
+        return {"TableName": self.name, "IndexName": index} | expressions(key=key, only=only)
 
 
 def change(

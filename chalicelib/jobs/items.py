@@ -47,6 +47,7 @@ def to_item(invocation: Invocation) -> dict[str, Any]:
     item |= {n: asdict(item[n]) for n in _PARTS if item[n] is not None}
     item["history"] = [[change.at, change.state, change.cause] for change in invocation.history]
     item["day"] = day_of(invocation.created_at)
+    item["invoked_by"] = invocation.owner  # `owner` would list schedules, which have one too
     if invocation.has_ended:
         item["expire_at"] = int(invocation.finished_at or invocation.created_at) + KEPT_SECONDS
     else:

@@ -249,10 +249,12 @@ class Invocation:
 
 @dataclass(frozen=True)
 class Place:
-    """A place in a listing, newest first: just behind this invocation."""
+    """A place in a listing, newest first: just behind this invocation, or, without one, in front
+    of the day that ends then.
+    """
 
     created_at: float
-    invocation_id: str
+    invocation_id: str | None
 
 
 PREFIX = "job/"

@@ -17,12 +17,10 @@ from chalicelib.contract.jobs import (
 )
 from chalicelib.contract.text import readable
 from chalicelib.errors import BadRequestError, NotFoundError
-from chalicelib.jobs.model import Place, Priority, State, Usage
+from chalicelib.jobs.model import Priority, Usage
 
 MAX_AHEAD_SECONDS = 366 * 86_400
 """How far ahead an invocation may be planned."""
-MAX_LIMIT = 100
-DEFAULT_LIMIT = 20
 MAX_LOG_LINES = 1_000
 DEFAULT_LOG_LINES = 500
 MAX_NUMBER = 1e12
@@ -65,17 +63,6 @@ def _with_whole_numbers(value: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Listing:
-    """One GET /invocations. `between`: the first and last instant of creation wanted."""
-
-    job: str | None
-    state: State | None
-    between: tuple[float, float]
-    limit: int
-    after: Place | None
-
-
-@dataclass(frozen=True)
 class Finish:
     """How a run went, by its container's word."""
 
@@ -115,23 +102,6 @@ def parse_idempotency_key(headers: Mapping[str, str]) -> str | None:
     if key is not None and not _KEY.fullmatch(key):
         raise BadRequestError("Idempotency-Key: 1 to 128 printable ASCII characters, no spaces")
     return key
-
-
-def parse_listing(query: Mapping[str, str], now: float) -> Listing:
-    """Read the query of GET /invocations. Raises BadRequestError."""
-    state = query.get("status") or query.get("state")
-    if state is not None and state not in set(State):
-        raise BadRequestError(f"status: one of {', '.join(State)}")
-    limit = parse_limit(query, DEFAULT_LIMIT, MAX_LIMIT)
-    start = parse_instant(query, "from")
-    end = parse_instant(query, "to")
-    return Listing(
-        job=query.get("job"),
-        state=None if state is None else State(state),
-        between=(start or 0.0, now if end is None else end),
-        limit=limit,
-        after=_place(query.get("next")),
-    )
 
 
 def parse_limit(query: Mapping[str, str], default: int, most: int) -> int:
@@ -269,21 +239,3 @@ def _number(document: Mapping[str, Any], name: str) -> float:
     if not number or not 0 <= value < MAX_NUMBER:
         raise BadRequestError(f"{name}: a number from 0")
     return float(value)
-
-
-def _place(text: str | None) -> Place | None:
-    if text is None:
-        return None
-    at, _, invocation_id = text.partition("_")
-    try:
-        created_at, known = float(at), parse_invocation_id(invocation_id)
-    except (ValueError, NotFoundError) as error:
-        raise BadRequestError("next: as the page before said") from error
-    if not 0 <= created_at < MAX_NUMBER:
-        raise BadRequestError("next: as the page before said")
-    return Place(created_at, known)
-
-
-def show_place(place: Place | None) -> str | None:
-    """Where the next page begins, for who asked for this one."""
-    return None if place is None else f"{place.created_at}_{place.invocation_id}"

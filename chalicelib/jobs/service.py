@@ -13,6 +13,7 @@ from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.errors import (
     ConflictError,
+    ForbiddenError,
     InvalidParametersError,
     LimitError,
     NotFoundError,
@@ -22,7 +23,7 @@ from chalicelib.errors import (
 from chalicelib.jobs import lifecycle, policy
 from chalicelib.jobs.answers import why_it_waits
 from chalicelib.jobs.catalog import Catalog
-from chalicelib.jobs.items import KEPT_SECONDS
+from chalicelib.jobs.listings import Listing, Page, plan_search
 from chalicelib.jobs.model import (
     Change,
     Invocation,
@@ -36,9 +37,8 @@ from chalicelib.jobs.model import (
 from chalicelib.jobs.queues import JobQueues, Knock, message_of
 from chalicelib.jobs.quotas import Quota, quotas_for
 from chalicelib.jobs.records import JobRecords
-from chalicelib.jobs.requests import Listing
 from chalicelib.jobs.schemas import check_parameters
-from chalicelib.jobs.table import InvocationsTable, Page, Search
+from chalicelib.jobs.table import InvocationsTable
 from chalicelib.metrics import Metrics
 
 EXIT_SECONDS = 30
@@ -206,18 +206,13 @@ class Invocations:
         return invocation
 
     def search(self, listing: Listing, caller: Caller) -> Page:
-        """One page of the caller's invocations, newest first; of all for an operator."""
-
-        def wanted(invocation: Invocation) -> bool:
-            fits = listing.state is None or invocation.state is listing.state
-            return fits and caller.may_manage(invocation.owner)
-
-        (earliest, latest), now = listing.between, self._now()
-        between = (max(earliest, now - KEPT_SECONDS), min(latest, now))
-        search = Search(between, listing.limit, listing.after, wanted)
-        if listing.job is not None:
-            return self._table.of_job(listing.job, search)
-        return self._table.of_all(search)
+        """One page of the caller's invocations, newest first; of all, or of the owner that the
+        listing names, for an operator. Raises ForbiddenError.
+        """
+        if listing.owner is not None and not caller.may_manage(listing.owner):
+            raise ForbiddenError("owner: only operators may see what belongs to others")
+        owner = listing.owner if caller.is_operator else caller.owner
+        return self._table.search(plan_search(listing, owner, self._now()))
 
     def why_it_waits(self, invocation: Invocation) -> dict[str, Any] | None:
         """What keeps it from being launched; None for one that does not wait."""

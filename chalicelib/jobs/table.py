@@ -1,26 +1,27 @@
 """Invocations in DynamoDB. Every write is conditional; a lost condition is a result.
 
 One table holds invocations by id, `job#…` what is remembered of a job's revisions, `capacity#…` and
-`again#…` counters, and the schedules. The indexes hold keys only: an index says which, the record
-itself is then read as it is now.
+`again#…` counters, and the schedules. The indexes hold keys and what never changes: an index says
+which, the record itself is then read as it is now.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from chalicelib.dynamodb.table import FAILED, Refusal, Table, change
+from chalicelib.dynamodb.expressions import Attr
+from chalicelib.dynamodb.table import BATCH, FAILED, Refusal, Table, change
 from chalicelib.dynamodb.wire import wire
 from chalicelib.dynamodb.writes import lowered, put, raised
 from chalicelib.jobs.items import (
     LIVE_BUCKETS,
-    day_of,
     from_item,
     job_id,
     state_from_item,
     state_to_item,
     to_item,
 )
+from chalicelib.jobs.listings import Page, Partition, Search, plan_partitions
 from chalicelib.jobs.model import Invocation, Place, Priority
 from chalicelib.jobs.quotas import Quota
 from chalicelib.tasks.revisions import RevisionState
@@ -29,9 +30,10 @@ CAPACITY_KEY = "capacity#jobs"
 CAPACITY_KEPT_SECONDS = 400 * 86_400
 PAGE = 50
 """How many of a queue one page has."""
-MAX_PAGES = 10
-"""So many looks at an index one page of a filtered listing takes."""
-DAY_SECONDS = 86_400
+MAX_QUERIES = 20
+"""So many queries one page of a listing costs at most; documented in docs/contracts.md."""
+FILTERED_ROWS = 1_000
+"""How many rows of an index DynamoDB looks at where it filters them itself."""
 ACCEPT_TRIES = 12
 """Every new invocation of an owner writes the owner's counters."""
 CLAIM_TRIES = 3
@@ -40,29 +42,6 @@ CLAIM_TRIES = 3
 
 class NoRoom:
     """The claim was not written: as many run as may."""
-
-
-@dataclass(frozen=True)
-class Page:
-    """One page of a listing, and where the next begins; None = there is none."""
-
-    invocations: tuple[Invocation, ...]
-    after: Place | None
-
-
-@dataclass(frozen=True)
-class Search:
-    """What a listing is to show."""
-
-    between: tuple[float, float]
-    """The first and last instant of creation."""
-    limit: int
-    after: Place | None
-    wanted: Callable[[Invocation], bool]
-
-    def missing(self, found: int) -> "Search":
-        """The same for what is still missing from the page."""
-        return replace(self, limit=self.limit - found)
 
 
 class InvocationsTable:
@@ -181,50 +160,58 @@ class InvocationsTable:
         )
         return int(page["Count"])
 
-    def of_job(self, job: str, search: "Search") -> Page:
-        """One page of a job's invocations, newest first."""
-        return self._search("by_job", job, search)
-
-    def of_all(self, search: "Search") -> Page:
-        """One page of all invocations, newest first."""
-        earliest, latest = search.between
-        if search.after is not None:
-            latest = min(latest, search.after.created_at)
+    def search(self, search: Search) -> Page:
+        """One page, newest first. Costs at most MAX_QUERIES queries, each with at most one
+        BatchGetItem; where that is not enough the page is short, or empty, and leads on.
+        """
         found: list[Invocation] = []
-        day = latest
-        while day_of(day) >= day_of(earliest):
-            page = self._search("by_day", day_of(day), search.missing(len(found)))
-            found += page.invocations
-            if page.after is not None or len(found) >= search.limit:
-                return Page(tuple(found), page.after or _place_of(found[-1]))
-            day -= DAY_SECONDS
+        queries = 0
+        start = search.after
+        if start and (start.invocation_id is None or start.created_at > search.between[1]):
+            start = None  # DynamoDB refuses a start key outside of the range
+        for partition in plan_partitions(search):
+            place = start or partition.begin
+            while True:
+                if queries == MAX_QUERIES:
+                    return Page(tuple(found), place)
+                queries += 1
+                records, place = self._rows(partition, search, start)
+                for record in filter(search.wants, records):
+                    found.append(record)
+                    if len(found) == search.limit:
+                        return Page(tuple(found), _place_of(record))
+                if place is None:
+                    break
+                start = place
+            start = None
         return Page(tuple(found), None)
 
-    def _search(self, index: str, value: str, search: "Search") -> Page:
-        attribute = index.removeprefix("by_")
-        found: list[Invocation] = []
-        start = {} if search.after is None else _key(search.after, attribute, value)
-        for _ in range(MAX_PAGES):
-            page = self.items.page(
-                index,
-                attribute,
-                value,
-                order="created_at",
-                between=search.between,
-                ScanIndexForward=False,
-                Limit=search.limit,
-                **({"ExclusiveStartKey": start} if start else {}),
-            )
-            records = self._records([item["id"]["S"] for item in page["Items"]])
-            for record in filter(search.wanted, records):
-                found.append(record)
-                if len(found) == search.limit:
-                    return Page(tuple(found), _place_of(record))
-            start = page.get("LastEvaluatedKey", {})
-            if not start:
-                return Page(tuple(found), None)
-        left_at = Place(float(start["created_at"]["N"]), start["id"]["S"])
-        return Page(tuple(found), left_at)
+    def _rows(
+        self, partition: Partition, search: Search, start: Place | None
+    ) -> tuple[list[Invocation], Place | None]:
+        """The records of one query, and where the next of this partition goes on."""
+        of_owner_and_job = partition.index == "by_owner" and search.job is not None
+        is_filtered = of_owner_and_job or search.state is not None
+        arguments: dict[str, Any] = {}
+        if start is not None:
+            arguments["ExclusiveStartKey"] = _key(start, partition)
+        answer = self.items.page(
+            partition.index,
+            partition.attribute,
+            partition.value,
+            order="created_at",
+            between=search.between,
+            only=Attr("job").eq(search.job) if of_owner_and_job else None,
+            ScanIndexForward=False,
+            Limit=FILTERED_ROWS if of_owner_and_job else BATCH if is_filtered else search.limit,
+            **arguments,
+        )
+        rows = [Place(float(row["created_at"]["N"]), row["id"]["S"]) for row in answer["Items"]]
+        records = self._records([row.invocation_id for row in rows[:BATCH] if row.invocation_id])
+        if len(rows) > BATCH:
+            return records, rows[BATCH - 1]
+        last = answer.get("LastEvaluatedKey")
+        return records, Place(float(last["created_at"]["N"]), last["id"]["S"]) if last else None
 
     def running(self) -> int:
         """How many hold a place of the capacity."""
@@ -262,5 +249,11 @@ def _place_of(invocation: Invocation) -> Place:
     return Place(invocation.created_at, invocation.id)
 
 
-def _key(place: Place, attribute: str, value: str) -> dict[str, Any]:
-    return wire({"id": place.invocation_id, attribute: value, "created_at": place.created_at})
+def _key(place: Place, partition: Partition) -> dict[str, Any]:
+    return wire(
+        {
+            "id": place.invocation_id,
+            partition.attribute: partition.value,
+            "created_at": place.created_at,
+        }
+    )

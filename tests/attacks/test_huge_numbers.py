@@ -11,11 +11,11 @@ import pytest
 from chalicelib.api.http import json_body
 from chalicelib.errors import BadRequestError, UsherError
 from chalicelib.jobs.description import parse_description
+from chalicelib.jobs.listings import parse_listing
 from chalicelib.jobs.requests import (
     parse_finish,
     parse_invoke,
     parse_limit,
-    parse_listing,
     parse_progress,
     parse_start,
 )

@@ -10,8 +10,10 @@ import pytest
 
 from chalicelib.config import load_config
 from chalicelib.jobs import lifecycle as job_lifecycle
+from chalicelib.jobs.listings import Search
 from chalicelib.jobs.model import Place, Priority, Reason
-from chalicelib.jobs.table import InvocationsTable, NoRoom, Search
+from chalicelib.jobs.model import State as JobState
+from chalicelib.jobs.table import MAX_QUERIES, InvocationsTable, NoRoom
 from chalicelib.jobs.turn import Turn
 from chalicelib.schedules.model import Schedule
 from chalicelib.schedules.table import SchedulesTable
@@ -209,7 +211,7 @@ def test_an_owners_counter_lists_what_it_counts_until_it_is_given_back(sessions)
 
 
 def everything(limit, after=None, between=(0.0, 9_999_999.0)):
-    return Search(between=between, limit=limit, after=after, wanted=lambda _: True)
+    return Search(between=between, limit=limit, after=after)
 
 
 def pages_of(read, limit):
@@ -236,8 +238,13 @@ def test_an_invocation_is_put_once_and_found_by_all_its_indexes(jobs):
     assert sorted(i.id for i in jobs.live()) == oldest_first
     newest_first = oldest_first[::-1]
     for limit in (2, 3, 7, 50):
-        soon(lambda limit=limit: pages_of(lambda s: jobs.of_job("report", s), limit), newest_first)
-        soon(lambda limit=limit: pages_of(jobs.of_all, limit), newest_first)
+        for whose in ({}, {"job": "report"}, {"owner": "ann"}, {"owner": "ann", "job": "report"}):
+            soon(
+                lambda limit=limit, whose=whose: pages_of(
+                    lambda search: jobs.search(replace(search, **whose)), limit
+                ),
+                newest_first,
+            )
 
 
 @any_server
@@ -246,9 +253,68 @@ def test_a_listing_goes_on_after_a_place(jobs):
         jobs.put_if_absent(waiting(number))
     last = Place(waiting(2).created_at, waiting(2).id)
     soon(
-        lambda: [i.id for i in jobs.of_job("report", everything(9, last)).invocations],
+        lambda: [i.id for i in jobs.search(replace(everything(9, last), job="report")).invocations],
         [waiting(1).id, waiting(0).id],
     )
+
+
+@any_server
+def test_an_owner_with_few_does_not_pay_for_one_with_many(jobs, dynamodb):
+    """B's three are older than all of A's: each has its place in a partition of B's own."""
+    queries = []
+    dynamodb.meta.events.register("before-call.dynamodb.Query", lambda **_: queries.append(1))
+    mine = [waiting(n, owner="bob", job="report" if n % 2 else "export") for n in range(3)]
+    for record in [*mine, *(waiting(n, owner="ann") for n in range(3, 150))]:
+        jobs.put_if_absent(record)
+
+    def listed(**filters):
+        queries.clear()
+        page = jobs.search(replace(everything(20), **filters))
+        return [i.id for i in page.invocations], page.after, len(queries)
+
+    ids = [record.id for record in mine[::-1]]
+    soon(lambda: listed(owner="bob"), (ids, None, 1))
+    soon(lambda: listed(owner="bob", job="report"), ([mine[1].id], None, 1))
+    soon(lambda: listed(owner="bob", state=JobState.QUEUED), (ids, None, 1))
+    assert listed(owner="bob", state=JobState.STARTED) == ([], None, 1)
+    assert listed(owner="carl") == ([], None, 1)
+    between = (mine[1].created_at, mine[1].created_at)
+    assert listed(owner="bob", between=between) == ([mine[1].id], None, 1)
+
+
+@any_server
+def test_a_page_stops_at_its_bound_and_the_next_goes_on(jobs, dynamodb):
+    queries = []
+    dynamodb.meta.events.register("before-call.dynamodb.Query", lambda **_: queries.append(1))
+    year = (0.0, 366 * 86_400.0)
+    oldest = waiting(1)
+    jobs.put_if_absent(oldest)
+    soon(lambda: len(jobs.search(replace(everything(1), job="report")).invocations), 1)
+    after, found, pages = None, [], 0
+    while True:
+        queries.clear()
+        page = jobs.search(Search(between=year, limit=5, after=after))
+        assert len(queries) <= MAX_QUERIES
+        found += page.invocations
+        pages += 1
+        after = page.after
+        if after is None:
+            break
+        assert page.invocations == ()
+    assert [i.id for i in found] == [oldest.id]
+    assert pages == -(-367 // MAX_QUERIES)
+
+
+@any_server
+def test_a_start_key_outside_of_the_range_is_not_sent(jobs):
+    """A row may be younger than `now` by the clock that answers the next page."""
+    for number in range(3):
+        jobs.put_if_absent(waiting(number))
+    ahead = Place(waiting(2).created_at, waiting(2).id)
+    search = Search((0.0, waiting(1).created_at), 9, ahead, owner="ann")
+    soon(lambda: [i.id for i in jobs.search(search).invocations], [waiting(1).id, waiting(0).id])
+    behind = Search((waiting(1).created_at, 9e6), 9, Place(1.0, waiting(0).id), owner="ann")
+    assert jobs.search(behind).invocations == ()
 
 
 @with_transactions

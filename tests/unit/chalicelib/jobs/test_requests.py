@@ -14,19 +14,16 @@ from chalicelib.contract.jobs import (
     Outcome,
 )
 from chalicelib.errors import BadRequestError, NotFoundError
-from chalicelib.jobs.model import Place, Priority, State, Usage, mark_of, planned_id, repeated_id
+from chalicelib.jobs.model import Priority, Usage, mark_of, planned_id, repeated_id
 from chalicelib.jobs.queues import Knock, message_of, read_knock
 from chalicelib.jobs.requests import (
-    MAX_LIMIT,
     Invoke,
     check_instants,
     parse_finish,
     parse_invocation_id,
     parse_invoke,
-    parse_listing,
     parse_progress,
     parse_start,
-    show_place,
 )
 from tests.unit.chalicelib.jobs.examples import ID
 
@@ -91,20 +88,6 @@ def test_reports_of_containers_are_read():
     assert (finish.result, len(finish.detail)) == ([1], MAX_MESSAGE_CHARACTERS)
 
 
-def test_a_listing_has_its_defaults_and_bounds():
-    listing = parse_listing({}, NOW)
-    assert (listing.job, listing.state, listing.after) == (None, None, None)
-    assert listing.between == (0.0, NOW)
-    found = parse_listing({"status": "STARTED", "limit": str(MAX_LIMIT)}, NOW)
-    assert (found.state, found.limit) == (State.STARTED, MAX_LIMIT)
-
-
-def test_where_a_page_ended_is_where_the_next_begins():
-    place = Place(1_700_000_000.123456, ID)
-    assert parse_listing({"next": show_place(place)}, NOW).after == place
-    assert show_place(None) is None
-
-
 @given(st.booleans(), st.booleans(), st.none() | st.just(ID))
 def test_knocks_come_as_they_were_sent(due, room, invocation_id):
     knock = Knock(invocation_id, comes_due=due, room_was_made=room)
@@ -143,30 +126,6 @@ def test_requests_that_are_refused(body):
 def test_keys_that_are_refused(key):
     with pytest.raises(BadRequestError):
         parse_invoke({}, {"idempotency-key": key})
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        {"limit": "0"},
-        {"limit": str(MAX_LIMIT + 1)},
-        {"limit": "-1"},
-        {"limit": "1" * 5_000},
-        {"limit": "²"},
-        {"status": "RUNNING"},
-        {"from": "yesterday"},
-        {"to": "9999-12-31T23:59:59-01:00"},
-        {"next": "garbage"},
-        {"next": f"nan_{ID}"},
-        {"next": f"inf_{ID}"},
-        {"next": f"-1e300_{ID}"},
-        {"next": f"1e400_{ID}"},
-        {"next": "1.5_not-an-id"},
-    ],
-)
-def test_listings_that_are_refused(query):
-    with pytest.raises(BadRequestError):
-        parse_listing(query, NOW)
 
 
 @pytest.mark.parametrize("text", ["", "x", ID.upper(), f"{{{ID}}}", ID.replace("-", ""), f"{ID} "])
@@ -213,14 +172,6 @@ def test_garbage_in_a_body_is_a_bad_request(body):
             parse(body)
     with suppress(BadRequestError):
         check_instants(parse_invoke(body, {}), NOW)
-
-
-@given(
-    st.dictionaries(st.sampled_from(["job", "status", "from", "to", "limit", "next"]), st.text())
-)
-def test_garbage_in_a_query_is_a_bad_request(query):
-    with suppress(BadRequestError):
-        parse_listing(query, NOW)
 
 
 @given(st.text() | json_values.map(json.dumps))

@@ -1,0 +1,181 @@
+"""Pages of `GET /invocations`: filters, cursors, and which indexes a page is read from. Pure.
+
+A cursor carries a digest of the filters it was made for, so that it is refused with others.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from chalicelib.errors import BadRequestError, NotFoundError
+from chalicelib.jobs.items import KEPT_SECONDS, day_of
+from chalicelib.jobs.model import Invocation, Place, State
+from chalicelib.jobs.requests import (
+    MAX_AHEAD_SECONDS,
+    MAX_NUMBER,
+    parse_instant,
+    parse_invocation_id,
+    parse_limit,
+)
+
+MAX_LIMIT = 100
+DEFAULT_LIMIT = 20
+LISTED_SECONDS = MAX_AHEAD_SECONDS + KEPT_SECONDS
+"""No record is older: it is planned a year ahead at most, and kept for 90 days after its end."""
+DAY_SECONDS = 86_400
+_DIGEST_CHARACTERS = 16
+_FILTERS = ("job", "status", "state", "owner", "from", "to")
+_ANOTHER_QUERY = "next: of another query; ask without next for the first page of this one"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One GET /invocations. `between`: the first and last instant of creation wanted."""
+
+    job: str | None
+    state: State | None
+    owner: str | None
+    between: tuple[float, float]
+    limit: int
+    after: Place | None
+    digest: str
+    """Of the filters."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a listing, and where the next begins; None = there is none.
+
+    A page may be empty and lead on: it stopped at its bound of queries.
+    """
+
+    invocations: tuple[Invocation, ...]
+    after: Place | None
+
+
+@dataclass(frozen=True)
+class Search:
+    """What one page of a listing is to show. `owner` None: everybody's."""
+
+    between: tuple[float, float]
+    """The first and last instant of creation."""
+    limit: int
+    after: Place | None = None
+    owner: str | None = None
+    job: str | None = None
+    state: State | None = None
+
+    def wants(self, invocation: Invocation) -> bool:
+        """Whether the record, as it is now, is one of those asked for."""
+        return (
+            self.state in {None, invocation.state}
+            and self.owner in {None, invocation.owner}
+            and self.job in {None, invocation.job}
+        )
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One partition of an index, whose sort key is `created_at`."""
+
+    index: str
+    attribute: str
+    value: str
+    begin: Place | None = None
+    """Where its rows are all still to come: what a cursor says in front of it."""
+
+
+def parse_listing(query: Mapping[str, str], now: float) -> Listing:
+    """Read the query of GET /invocations. Raises BadRequestError."""
+    state = query.get("status") or query.get("state")
+    if state is not None and state not in set(State):
+        raise BadRequestError(f"status: one of {', '.join(State)}")
+    start, end = parse_instant(query, "from"), parse_instant(query, "to")
+    if start is not None and end is not None and start > end:
+        raise BadRequestError("from: not later than to")
+    digest = _digest(query)
+    return Listing(
+        job=query.get("job"),
+        state=None if state is None else State(state),
+        owner=query.get("owner"),
+        between=(start or 0.0, now if end is None else end),
+        limit=parse_limit(query, DEFAULT_LIMIT, MAX_LIMIT),
+        after=_place(query.get("next"), digest),
+        digest=digest,
+    )
+
+
+def show_place(place: Place | None, digest: str) -> str | None:
+    """The cursor of the next page; `digest` of the listing that it belongs to."""
+    if place is None:
+        return None
+    return f"{digest}_{place.created_at}_{place.invocation_id or ''}"
+
+
+def plan_search(listing: Listing, owner: str | None, now: float) -> Search:
+    """The search that answers a listing. `owner`: whose alone are shown; None = everybody's."""
+    earliest, latest = listing.between
+    return Search(
+        between=(max(earliest, now - LISTED_SECONDS), min(latest, now)),
+        limit=listing.limit,
+        after=listing.after,
+        owner=owner,
+        job=listing.job,
+        state=listing.state,
+    )
+
+
+def plan_partitions(search: Search) -> Iterator[Partition]:
+    """Where the rest of a search is, in the order to be read; none where nothing is left.
+
+    An owner's own are in one partition, those of a job in one, all in one for each day.
+    """
+    earliest, latest = search.between
+    if search.after is not None:
+        latest = min(latest, search.after.created_at)
+    if latest < earliest:
+        return
+    if search.owner is not None:
+        yield Partition("by_owner", "invoked_by", search.owner)
+    elif search.job is not None:
+        yield Partition("by_job", "job", search.job)
+    else:
+        midnight = _midnight(latest)
+        if search.after == Place(latest, None):
+            midnight -= DAY_SECONDS
+        while midnight + DAY_SECONDS > earliest:
+            begin = Place(float(midnight + DAY_SECONDS), None)
+            yield Partition("by_day", "day", day_of(midnight), begin)
+            midnight -= DAY_SECONDS
+
+
+def _midnight(instant: float) -> int:
+    """The first second of its day in UTC."""
+    return math.floor(instant / DAY_SECONDS) * DAY_SECONDS
+
+
+def _digest(query: Mapping[str, str]) -> str:
+    filters = json.dumps([query.get(name) for name in _FILTERS])
+    return hashlib.sha256(filters.encode()).hexdigest()[:_DIGEST_CHARACTERS]
+
+
+def _place(text: str | None, digest: str) -> Place | None:
+    """Where a cursor leads to. Raises BadRequestError for what was not made for these filters."""
+    if text is None:
+        return None
+    made_for, _, rest = text.partition("_")
+    at, separator, invocation_id = rest.partition("_")
+    try:
+        created_at = float(at)
+        known = parse_invocation_id(invocation_id) if invocation_id else None
+    except (ValueError, NotFoundError) as error:
+        raise BadRequestError("next: as the page before said") from error
+    if not separator or not 0 <= created_at < MAX_NUMBER:
+        raise BadRequestError("next: as the page before said")
+    if known is None and created_at % DAY_SECONDS:
+        raise BadRequestError("next: as the page before said")
+    if made_for != digest:
+        raise BadRequestError(_ANOTHER_QUERY)
+    return Place(created_at, known)
