@@ -14,6 +14,7 @@ from typing import Any
 from local.access import AccessRule, hosts_at, origins_of
 from local.aws.clients import Clients
 from local.aws.control import Control
+from local.aws.dynamodb.index_lag import LAG
 from local.aws.ecs.api import EcsApi, Limits
 from local.aws.ecs.buckets import UNLIMITED
 from local.aws.ecs.engine import Engine
@@ -113,6 +114,7 @@ class Cloud:
         """
         options = self.options
         forwarders = self._forwarders()
+        LAG.set(options.index_lag_seconds)
         calls = read_plan(options.template, {"Stage": STAGE}, options.region, STAGE)
         moto = InBackground(lambda: Moto(port_of(self.listeners.aws)))
         with self._step("feed"):

@@ -31,6 +31,8 @@ class Options:
     size: Size = DEFAULT_SIZE
     start_delay_seconds: float = 0.0
     throttling: bool = True
+    index_lag_seconds: float = 0.0
+    """Reads of DynamoDB's indexes show a write after up to so long; 0 = at once."""
     restart: bool = True
     logs: Path | None = None
     project_dir: Path = ROOT

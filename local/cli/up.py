@@ -138,6 +138,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--no-iam", action="store_true", help="check no call against the policies of who makes it")
     add("--no-throttling", action="store_true", help="ECS and Kinesis without their rates")
+    add(
+        "--index-lag",
+        type=not_negative,
+        default=0.0,
+        metavar="SECONDS",
+        help="DynamoDB's indexes show a write after a random time of up to so long, as on AWS "
+        "(default: 0 = at once)",
+    )
     add("--no-restart", action="store_true", help="do not replace a dispatcher that died")
     add(
         "--functions",
@@ -215,6 +223,14 @@ def positive(text: str) -> int:
     if int(text) < 1:
         raise ValueError(text)
     return int(text)
+
+
+def not_negative(text: str) -> float:
+    """A finite number of at least zero; ValueError otherwise."""
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise ValueError(text)
+    return number
 
 
 class Signals:
@@ -380,6 +396,7 @@ def _options(arguments: argparse.Namespace) -> Any:
         start_delay_seconds=arguments.start_delay,
         iam=not arguments.no_iam,
         throttling=not arguments.no_throttling,
+        index_lag_seconds=arguments.index_lag,
         restart=not arguments.no_restart,
         logs=arguments.logs and arguments.logs.resolve(),
         project_dir=project_dir,

@@ -196,8 +196,7 @@ class JobLab(Lab):
             super()._empty_backends()
             return
         for table in tables.values():
-            table.items.clear()
-            table._noted.clear()
+            table.clear()
         for queue in queues.values():
             _drain(queue)
 

@@ -44,6 +44,7 @@ from chalicelib.sessions.probe import Found
 from chalicelib.sessions.requests import DispatchRequest
 from chalicelib.tasks.reconciler import Sweep
 from chalicelib.wiring import Outside, Services, build
+from local.aws.dynamodb.index_lag import DEFAULT_SECONDS, LAG
 from local.aws.ecs.api import EcsApi
 from local.aws.ecs.buckets import UNLIMITED
 from local.aws.ecs.engine import Engine, HostSlot
@@ -322,6 +323,9 @@ class Lab:
         os.environ |= {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
         os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
         self.config = _CONFIG
+        self.index_lag_seconds = DEFAULT_SECONDS
+        """By how much indexes lag at most, from the next `fresh` on, by the clock that stands still:
+        an index shows a write only after time was moved."""
         self.wire, own_wire = Wire(self._answer), Wire(self._answer_unseen)
         self._clients, self.aws = self._attached(self.wire), self._attached(own_wire)
         """The test's own clients: nothing happens to their calls."""
@@ -370,6 +374,7 @@ class Lab:
         self.now = Clock()
         self._chance = SeededChance()
         mock_random.seed(1)
+        LAG.set(self.index_lag_seconds, seed=1, now=self.now)
         self.faults = Faults()
         self._hosts = [self._new_host() for _ in range(2)]
         self._events: list[tuple[Place, str, dict[str, Any]]] = []
@@ -403,6 +408,7 @@ class Lab:
 
     def close(self) -> None:
         """End the engine's threads."""
+        LAG.set(0.0)
         if self._engine is not None:
             self._engine.close()
             self._engine = None

@@ -93,9 +93,10 @@ class Story:
         return session_id
 
     def warm(self, number: int = 1) -> list[str]:
-        """Fill the pool; the ids of what is warm."""
+        """Fill the pool; the ids of what is warm, and what its index shows by now."""
         self.lab.sweep(self.services)
         self.news()
+        self.lab.now.move(self.lab.index_lag_seconds)
         warm = [s.id for s in self.lab.sessions().values() if s.state is State.WARM]
         assert len(warm) == number
         return warm

@@ -1,4 +1,6 @@
-"""DynamoDB in moto without the work that grows with the table. It changes no answer.
+"""DynamoDB in moto without the work that grows with the table, and with indexes that lag.
+
+The shortcuts change no answer:
 
 - A transaction copies every table it touches, all items of it, to put the copy back if it fails.
   Here moto carries it out on an excerpt: copies of the items it names and nothing else, which
@@ -12,6 +14,9 @@
   and again.
 
 An excerpt has moto's own code and the table's own settings; only its items are others.
+
+One thing is added: reads of an index lag behind writes, see `local.aws.dynamodb.index_lag`. With
+a lag of zero no answer is changed.
 """
 
 import copy
@@ -26,6 +31,8 @@ from moto.dynamodb.comparisons import ConditionExpressionParser
 from moto.dynamodb.models import DynamoDBBackend, dynamodb_backends
 from moto.dynamodb.models.dynamo_type import DynamoType, Item, LimitedSizeDict
 from moto.dynamodb.models.table import Table
+
+from local.aws.dynamodb.index_lag import LAG, Behind
 
 _KEY_TYPES = frozenset({"S", "N", "B"})
 _SURELY_SMALL_BYTES = 400_000
@@ -44,11 +51,23 @@ class QuickTable(Table):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self._noted: dict[str, defaultdict[DynamoType, dict[Key, None]]] = {}
+        self._behind: Behind[Key, Item] = Behind(LAG)
 
-    def put_item(self, *arguments: Any, **settings: Any) -> Item:
-        item = super().put_item(*arguments, **settings)
+    def put_item(self, item_attrs: dict[str, Any], *arguments: Any, **settings: Any) -> Item:
+        self.lag(self.key_of(item_attrs))
+        item = super().put_item(item_attrs, *arguments, **settings)
         self.note(item)
         return item
+
+    def delete_item(self, hash_key: DynamoType, range_key: DynamoType | None) -> Item | None:
+        self.lag((hash_key, range_key))
+        removed: Item | None = super().delete_item(hash_key, range_key)
+        return removed
+
+    def lag(self, key: Key | None) -> None:
+        """A write of this item may follow: the indexes go on showing it as it is now."""
+        if key is not None and self._behind.is_on:
+            self._behind.hold(key, copy.deepcopy(self.find(key)))
 
     def note(self, item: Item) -> None:
         """Remember where an item that was written is to be found."""
@@ -77,6 +96,7 @@ class QuickTable(Table):  # type: ignore[misc]
         if item is None:
             self.delete_item(hash_key, range_key)
             return
+        self.lag(key)
         if range_key is None:
             self.items[hash_key] = item
         else:
@@ -94,9 +114,36 @@ class QuickTable(Table):  # type: ignore[misc]
     def query(self, *arguments: Any, **settings: Any) -> Any:
         asked = _QUERY.bind(self, *arguments, **settings).arguments
         candidates = self._candidates(asked)
+        if asked.get("index_name") is not None:
+            candidates = self._as_indexed(asked["index_name"], candidates)
         if candidates is None:
             return super().query(*arguments, **settings)
         return Excerpt.of(self, candidates).query(*arguments, **settings)
+
+    def has_idx_items(self, index_name: str) -> list[Item]:
+        items = self._as_indexed(index_name, None)
+        if items is None:
+            return list(super().has_idx_items(index_name))
+        names = {key["AttributeName"] for key in self.get_index(index_name).schema}
+        return [item for item in items if names <= item.attrs.keys()]
+
+    def clear(self) -> None:
+        """Take away all items, from the indexes too."""
+        self.items.clear()
+        self._noted.clear()
+        self._behind = Behind(LAG)
+
+    def _as_indexed(self, index: str, candidates: list[Item] | None) -> list[Item] | None:
+        """The same as this index shows them; None = all items, and it lags behind none.
+
+        A local secondary index is written with its table.
+        """
+        shown = self._behind.shown()
+        if not shown or not any(one.name == index for one in self.global_indexes):
+            return candidates
+        current = self.all_items() if candidates is None else candidates
+        newest = [item for item in current if (item.hash_key, item.range_key) not in shown]
+        return newest + [item for item in shown.values() if item is not None]
 
     def _candidates(self, asked: Mapping[str, Any]) -> list[Item] | None:
         """All items that such a query can give, and maybe others; None = not known."""
@@ -162,6 +209,9 @@ class Draft(QuickTable):
         draft._noted = {}
         return draft
 
+    def lag(self, key: Key | None) -> None:
+        """No index reads a draft."""
+
     def __deepcopy__(self, memo: dict[int, Any]) -> "Draft":
         """Moto makes a backup, which is not needed: a draft of what fails is thrown away."""
         return self
@@ -173,13 +223,15 @@ class QuickBackend(DynamoDBBackend):  # type: ignore[misc]
     __module__ = DynamoDBBackend.__module__  # by which moto finds the URLs of a service
 
     def update_item(self, table_name: str, key: dict[str, Any], *rest: Any, **more: Any) -> Item:
+        table = self.get_table(table_name)
+        primary = table.key_of(key) if isinstance(table, QuickTable) else None
+        if primary:
+            table.lag(primary)
         try:
             return super().update_item(table_name, key, *rest, **more)
         finally:  # one that fails may have written the half of it
-            table = self.get_table(table_name)
-            if isinstance(table, QuickTable):
-                primary = table.key_of(key)
-                item = primary and table.find(primary)
+            if primary:
+                item = table.find(primary)
                 if item:
                     table.note(item)
 
