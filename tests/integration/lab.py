@@ -324,7 +324,7 @@ class Lab:
         os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
         self.config = _CONFIG
         self.index_lag_seconds = DEFAULT_SECONDS
-        """By how much indexes lag at most, from the next `fresh` on, by the clock that stands still:
+        """By how much indexes lag at most, from the next `fresh` on, by the standing clock:
         an index shows a write only after time was moved."""
         self.wire, own_wire = Wire(self._answer), Wire(self._answer_unseen)
         self._clients, self.aws = self._attached(self.wire), self._attached(own_wire)
