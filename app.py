@@ -2,6 +2,7 @@
 
 from chalice.app import Chalice
 
+import chalicelib.api.audit
 import chalicelib.api.demo
 import chalicelib.api.feed
 import chalicelib.api.health
@@ -10,16 +11,19 @@ import chalicelib.api.logs
 import chalicelib.api.schedules
 import chalicelib.api.sessions
 import chalicelib.api.tasks
+from chalicelib.api.audit import record_refusals
 from chalicelib.api.http import restrict_cors, unify_errors
 
 app = Chalice(app_name="usher")
 app.register_middleware(restrict_cors, "http")
 app.register_middleware(unify_errors, "http")
+app.register_middleware(record_refusals, "http")
 app.register_blueprint(chalicelib.api.sessions.routes)
 app.register_blueprint(chalicelib.api.tasks.routes)
 app.register_blueprint(chalicelib.api.feed.routes)
 app.register_blueprint(chalicelib.api.jobs.routes)
 app.register_blueprint(chalicelib.api.schedules.routes)
 app.register_blueprint(chalicelib.api.logs.routes)
+app.register_blueprint(chalicelib.api.audit.routes)
 app.register_blueprint(chalicelib.api.health.routes)
 app.register_blueprint(chalicelib.api.demo.routes)

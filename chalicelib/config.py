@@ -56,6 +56,7 @@ VARIABLES: Mapping[str, str] = {
     "JOBS_KEPT_FOR_CRITICAL": "how many of these places only critical invocations get",
     "JOBS_PER_OWNER": "how many invocations of one owner may wait or run; 0 = any number",
     "JOBS_PER_OWNER_A_DAY": "how many invocations a day (UTC) accepts of one owner; 0 = any number",
+    "AUDIT_DAYS": "how many days audit records are kept",
     "JOBS_LAUNCH_TYPE": "EC2 or FARGATE, for jobs that do not say",
     "EXECUTION_ROLE_ARN": "role that pulls the images of jobs and writes their logs",
     "ARCHITECTURE": "of the hosts: x86_64 or arm64",
@@ -106,6 +107,7 @@ class Config:
     jobs_kept_for_critical: int = 10
     jobs_per_owner: int = 1_000
     jobs_per_owner_a_day: int = 10_000
+    audit_days: int = 90
     jobs_launch_type: str = "EC2"
     execution_role_arn: str | None = None
     """None = there is none, as locally."""
@@ -137,6 +139,11 @@ class Config:
     def jobs_table(self) -> str:
         """Name of the DynamoDB table of invocations and schedules."""
         return f"usher-{self.stage}-jobs"
+
+    @property
+    def audit_table(self) -> str:
+        """Name of the DynamoDB table of audit records."""
+        return f"usher-{self.stage}-audit"
 
     @property
     def jobs_log_group(self) -> str:
@@ -270,6 +277,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         jobs_kept_for_critical=_whole(environ, "JOBS_KEPT_FOR_CRITICAL", 10, low=0),
         jobs_per_owner=_whole(environ, "JOBS_PER_OWNER", 1_000, low=0),
         jobs_per_owner_a_day=_whole(environ, "JOBS_PER_OWNER_A_DAY", 10_000, low=0),
+        audit_days=_whole(environ, "AUDIT_DAYS", 90),
         jobs_launch_type=_one_of(environ, "JOBS_LAUNCH_TYPE", "EC2", "FARGATE"),
         execution_role_arn=environ.get("EXECUTION_ROLE_ARN") or None,
         architecture=_one_of(environ, "ARCHITECTURE", "x86_64", "arm64"),

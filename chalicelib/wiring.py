@@ -23,6 +23,7 @@ from chalicelib.metrics import EmbeddedMetrics, Metrics, ProcessMetrics
 from chalicelib.sessions.probe import Found, probe
 
 if TYPE_CHECKING:
+    from chalicelib.audit.table import Audit
     from chalicelib.ecs.launcher import Launcher
     from chalicelib.ecs.task_changes import TaskChange
     from chalicelib.jobs.wiring import Jobs
@@ -150,6 +151,14 @@ class Services:
         from chalicelib.schedules.wiring import build_schedules
 
         return build_schedules(self.config, self.clients, self.jobs, self.outside.now)
+
+    @cached_property
+    def audit(self) -> "Audit":
+        """The audit records."""
+        from chalicelib.audit.table import Audit
+
+        config = self.config
+        return Audit(self.clients.dynamodb, config.audit_table, config.audit_days)
 
     @cached_property
     def sweep(self) -> "Sweep":

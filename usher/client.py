@@ -199,6 +199,43 @@ class Client:
         invocation = self.invocation(invocation_id)
         return invocation.has_ended and invocation.task_arn is None
 
+    # Audit records
+
+    def audit(
+        self,
+        *,
+        who: str | None = None,
+        action: str | None = None,
+        resource: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Audit records as docs/contracts.md has them, newest first, at most `limit`.
+
+        Operators only. Pages are fetched as they are needed.
+        """
+        query = {
+            "who": who,
+            "action": action,
+            "resource": resource,
+            "from": _instant(since, "since"),
+            "to": _instant(until, "until"),
+            "limit": PAGE if limit is None else max(1, min(limit, PAGE)),
+        }
+        given = 0
+        token: str | None = None
+        while limit is None or given < limit:
+            wanted = {**query, "next": token}
+            words = urlencode({name: value for name, value in wanted.items() if value is not None})
+            page = self._http.call("GET", f"/audit?{words}")
+            records = page["records"][: None if limit is None else limit - given]
+            given += len(records)
+            yield from records
+            token = page.get("next")
+            if token is None:
+                return
+
     # Schedules
 
     def put_schedule(self, schedule_id: str, schedule: Mapping[str, Any]) -> Schedule:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from chalice.app import Blueprint, Response, SQSEvent
 
+from chalicelib.api.audit import record_of
 from chalicelib.api.http import (
     ESCAPED,
     answer,
@@ -15,11 +16,13 @@ from chalicelib.api.http import (
     own_path,
     own_url,
 )
+from chalicelib.audit.model import Action, AuditRecord
 from chalicelib.callers import Caller
 from chalicelib.config import authorization, jobs_queue, stage
 from chalicelib.contract.jobs import MAX_PARAMETERS_BYTES, MAX_RESULT_BYTES
-from chalicelib.errors import BadRequestError, ConflictError, ForbiddenError
-from chalicelib.jobs.answers import show_invocation, show_job, show_row
+from chalicelib.errors import BadRequestError, ConflictError, ForbiddenError, UnknownJobError
+from chalicelib.jobs.answers import job_facts, show_invocation, show_job, show_row
+from chalicelib.jobs.description import DeployedJob
 from chalicelib.jobs.listings import parse_listing, show_place
 from chalicelib.jobs.model import Invocation, Priority, repeated_id
 from chalicelib.jobs.queues import read_knock
@@ -36,6 +39,7 @@ from chalicelib.jobs.requests import (
 from chalicelib.wiring import services
 
 if TYPE_CHECKING:
+    from chalicelib.audit.table import AuditEntry
     from chalicelib.jobs.wiring import Jobs
 
 routes = Blueprint(__name__)
@@ -71,7 +75,13 @@ def put_job(job: str) -> Response:
     body = json_body(routes.current_request.raw_body, MAX_PARAMETERS_BYTES)
     if not isinstance(body, dict) or not isinstance(body.get("image"), str):
         raise BadRequestError('the body must be a JSON object: {"image", "description"}')
-    deployed = _jobs().catalog.register(job, body["image"], body.get("description"))
+    image, description = body["image"], body.get("description")
+    deployed = services().audit.around(
+        _audit_record(Action.JOB_REGISTER, f"jobs/{job}"),
+        job_facts(_deployed(job)),
+        lambda: _jobs().catalog.register(job, image, description),
+        job_facts,
+    )
     return answer(show_job(deployed, values=True) | {"taskDefinition": deployed.task_definition})
 
 
@@ -80,7 +90,12 @@ def put_job(job: str) -> Response:
 def delete_job(job: str) -> Response:
     """Take a job out of the catalog."""
     _caller().require_operator()
-    _jobs().catalog.remove(job)
+    services().audit.around(
+        _audit_record(Action.JOB_DEREGISTER, f"jobs/{job}"),
+        job_facts(_jobs().catalog.get(job, look=True)),
+        lambda: _jobs().catalog.remove(job),
+        lambda _: None,
+    )
     return answer({})
 
 
@@ -110,7 +125,8 @@ def invoke(job: str) -> Response:
         not_after=wanted.not_after,
         request_digest=wanted.digest if key else None,
     )
-    written = _jobs().invocations.accept(draft, by=caller)
+    audit = audit_entry(Action.INVOKE, f"invocations/{draft.id}")
+    written = _jobs().invocations.accept(draft, by=caller, audit=audit)
     return _created(written) if written.key == draft.key else _again(written, wanted)
 
 
@@ -137,7 +153,8 @@ def get_invocation(invocation_id: str) -> Response:
 def kill_invocation(invocation_id: str) -> Response:
     """End it, wherever it is."""
     seen, caller = _found(invocation_id), _caller()
-    after = _jobs().invocations.kill(seen.id, f"{caller.owner} asked")
+    audit = audit_entry(Action.KILL, f"invocations/{seen.id}")
+    after = _jobs().invocations.kill(seen.id, f"{caller.owner} asked", audit=audit)
     return _render(after, 200 if after.has_ended else 202)
 
 
@@ -160,7 +177,8 @@ def rerun_invocation(invocation_id: str) -> Response:
         priority=seen.priority,
         rerun_of=seen.id,
     )
-    found = _jobs().invocations.accept(draft, by=caller)
+    audit = audit_entry(Action.RERUN, f"invocations/{draft.id}")
+    found = _jobs().invocations.accept(draft, by=caller, audit=audit)
     return _created(found) if found.key == draft.key else _render(found)
 
 
@@ -283,6 +301,22 @@ def _created(invocation: Invocation) -> Response:
 def _render(invocation: Invocation, status: int = 200) -> Response:
     waiting = _jobs().invocations.why_it_waits(invocation)
     return answer(show_invocation(invocation, waiting), status)
+
+
+def audit_entry(action: Action, resource: str) -> "AuditEntry":
+    """The record of the current request's change, to be written with it."""
+    return services().audit.entry(_audit_record(action, resource))
+
+
+def _audit_record(action: Action, resource: str) -> AuditRecord:
+    return record_of(routes.current_request, _caller(), action, resource)
+
+
+def _deployed(job: str) -> DeployedJob | None:
+    try:
+        return _jobs().catalog.get(job, look=True)
+    except UnknownJobError:
+        return None
 
 
 def _jobs() -> "Jobs":

@@ -13,7 +13,8 @@ from chalicelib.api.http import (
     known_caller_of,
     own_path,
 )
-from chalicelib.api.jobs import base_url
+from chalicelib.api.jobs import audit_entry, base_url
+from chalicelib.audit.model import Action
 from chalicelib.callers import Caller
 from chalicelib.config import authorization, schedules_queue, stage
 from chalicelib.contract.jobs import MAX_PARAMETERS_BYTES
@@ -31,6 +32,7 @@ from chalicelib.schedules.requests import (
 from chalicelib.wiring import services
 
 if TYPE_CHECKING:
+    from chalicelib.audit.table import AuditEntry
     from chalicelib.schedules.service import Schedules
 
 routes = Blueprint(__name__)
@@ -73,7 +75,7 @@ def put_schedule(schedule_id: str) -> Response:
         callback_base_url=base_url(request),
         now=services().outside.now(),
     )
-    written, is_new = _schedules().put(wanted)
+    written, is_new = _schedules().put(wanted, _audit(Action.SCHEDULE_PUT, wanted.id))
     return _render(written, 201 if is_new else 200)
 
 
@@ -82,7 +84,8 @@ def put_schedule(schedule_id: str) -> Response:
 def delete_schedule(schedule_id: str) -> Response:
     """Take a schedule away; what it asked for runs on."""
     _operator()
-    _schedules().delete(parse_schedule_id(schedule_id))
+    known = parse_schedule_id(schedule_id)
+    _schedules().delete(known, _audit(Action.SCHEDULE_DELETE, known))
     return answer({})
 
 
@@ -91,7 +94,8 @@ def delete_schedule(schedule_id: str) -> Response:
 def pause_schedule(schedule_id: str) -> Response:
     """Plan nothing until it is resumed."""
     _operator()
-    return _render(_schedules().pause(parse_schedule_id(schedule_id)))
+    known = parse_schedule_id(schedule_id)
+    return _render(_schedules().pause(known, _audit(Action.SCHEDULE_PAUSE, known)))
 
 
 @routes.route("/schedules/{schedule_id}/resume", methods=["POST"], authorizer=AUTHORIZER)
@@ -99,7 +103,8 @@ def pause_schedule(schedule_id: str) -> Response:
 def resume_schedule(schedule_id: str) -> Response:
     """Plan again, from now on."""
     _operator()
-    return _render(_schedules().resume(parse_schedule_id(schedule_id)))
+    known = parse_schedule_id(schedule_id)
+    return _render(_schedules().resume(known, _audit(Action.SCHEDULE_RESUME, known)))
 
 
 @routes.route("/schedules/{schedule_id}/run", methods=["POST"], authorizer=AUTHORIZER)
@@ -107,7 +112,12 @@ def resume_schedule(schedule_id: str) -> Response:
 def run_schedule(schedule_id: str) -> Response:
     """Run it once now, besides its times."""
     caller, key = _operator(), parse_idempotency_key(routes.current_request.headers)
-    run, is_new = _schedules().run_now(parse_schedule_id(schedule_id), caller, key)
+    run, is_new = _schedules().run_now(
+        parse_schedule_id(schedule_id),
+        caller,
+        key,
+        lambda run_id: audit_entry(Action.SCHEDULE_RUN, f"invocations/{run_id}"),
+    )
     waiting = services().jobs.invocations.why_it_waits(run)
     location = own_path(routes.current_request, f"/invocations/{run.id}")
     headers = {"Location": location} if is_new else {}
@@ -127,6 +137,10 @@ def _render(schedule: Schedule, status: int = 200) -> Response:
 
 def _schedules() -> "Schedules":
     return services().schedules
+
+
+def _audit(action: Action, schedule_id: str) -> "AuditEntry":
+    return audit_entry(action, f"schedules/{schedule_id}")
 
 
 def _operator() -> Caller:

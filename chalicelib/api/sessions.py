@@ -4,9 +4,11 @@ import hashlib
 import hmac
 import time
 from collections.abc import Iterable
+from typing import Any
 
 from chalice.app import Blueprint, Response, SQSEvent
 
+from chalicelib.api.audit import record_of
 from chalicelib.api.http import (
     CORS,
     answer,
@@ -18,12 +20,13 @@ from chalicelib.api.http import (
     own_path,
     own_url,
 )
+from chalicelib.audit.model import Action
 from chalicelib.callers import Caller
 from chalicelib.config import MAX_WAIT_SECONDS, authorization, launches_queue, stage
 from chalicelib.errors import NoRouteError
 from chalicelib.sessions.answers import body_of, retry_after, status_of
 from chalicelib.sessions.launch_queue import LaunchAgain, Tend, read_message
-from chalicelib.sessions.model import Reason, Session
+from chalicelib.sessions.model import Reason, Session, State
 from chalicelib.sessions.requests import parse_callback, parse_dispatch, parse_session_id
 from chalicelib.wiring import services
 
@@ -61,8 +64,18 @@ def get_session(session_id: str) -> Response:
 @answering
 def stop_session(session_id: str) -> Response:
     """Stop the session."""
-    session = services().sessions.get(parse_session_id(session_id), _caller())
-    return _render(services().sessions.stop(session.id, Reason.STOPPED, "its owner asked"))
+    caller = _caller()
+    session = services().sessions.get(parse_session_id(session_id), caller)
+    if session.state in {State.STOPPING, State.ENDED}:  # nothing to change, and to record
+        return _render(session)
+    resource = f"sessions/{session.id}"
+    stopped = services().audit.around(
+        record_of(routes.current_request, caller, Action.SESSION_STOP, resource),
+        _facts_of(session),
+        lambda: services().sessions.stop(session.id, Reason.STOPPED, "its owner asked"),
+        _facts_of,
+    )
+    return _render(stopped)
 
 
 @routes.route("/sessions/{session_id}/events", methods=["POST"])
@@ -108,6 +121,12 @@ def is_routers(key: str, digests: Iterable[str]) -> bool:
     """Whether a key is a router's: its SHA-256 is one of `digests`, all of which are compared."""
     digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
     return any([hmac.compare_digest(digest, each) for each in digests])  # noqa: C419
+
+
+def _facts_of(session: Session) -> dict[str, Any]:
+    """What an audit record has of a session."""
+    facts = {"app": session.app, "owner": session.owner, "state": session.state.value}
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def _render(session: Session) -> Response:

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from chalicelib.dynamodb.expressions import Attr, Condition, expressions
 from chalicelib.dynamodb.wire import unwire
-from chalicelib.dynamodb.writes import Write, put, raised
+from chalicelib.dynamodb.writes import Write, deleted, put, raised
 from chalicelib.errors import UnavailableError
 
 FAILED = "ConditionalCheckFailed"
@@ -107,14 +107,29 @@ class Table:
         for page in pages.paginate(**self._query(index, Attr(attribute).eq(value))):
             yield from page["Items"]
 
-    def put(self, item: Item, expected: int | None) -> bool:
-        """Put an item where its version is `expected`, or where there is none yet (None)."""
-        refusal = self.transact([{"Put": put(self.name, item, expected)}])
+    def put(self, item: Item, expected: int | None, *more: Write) -> bool:
+        """Put an item where its version is `expected`, or where there is none yet (None).
+
+        `more` is written in the same transaction.
+        """
+        refusal = self.transact([{"Put": put(self.name, item, expected)}, *more])
         return refusal is None or self.is_written(item, refusal)
 
-    def delete(self, item_id: str) -> None:
-        """Take an item away, if it is there, whatever its version."""
-        self._dynamodb.delete_item(TableName=self.name, Key={"id": {"S": item_id}})
+    def delete(self, item_id: str, *more: Write) -> bool:
+        """Delete an item, whatever its version; False where there is none.
+
+        `more` is written in the same transaction, where there was one.
+        """
+        delete = deleted(self.name, item_id)
+        if more:
+            return self.transact([{"Delete": delete}, *more]) is None
+        try:
+            self._dynamodb.delete_item(**delete)
+        except ClientError as error:
+            if _reasons(error) is None:
+                raise
+            return False
+        return True
 
     def transact(self, writes: Sequence[Write]) -> Refusal | None:
         """Write all or nothing. None when written."""

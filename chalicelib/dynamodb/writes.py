@@ -20,6 +20,11 @@ def put(table: str, item: dict[str, Any], expected: int | None) -> Write:
     return {"TableName": table, "Item": item} | expressions(condition=condition)
 
 
+def deleted(table: str, item_id: str) -> Write:
+    """Delete an item that is there."""
+    return {"TableName": table, "Key": {"id": {"S": item_id}}} | expressions(condition=~UNUSED)
+
+
 def raised(
     table: str, key: str, maximum: int | None, expire_at: int, member: str | None = None
 ) -> Write:

@@ -63,6 +63,33 @@ def show_invocation(invocation: Invocation, waiting: Mapping[str, Any] | None) -
     }
 
 
+def facts_of(invocation: Invocation) -> dict[str, Any]:
+    """What an audit record has of an invocation: no parameters, no result."""
+    facts = {
+        "job": invocation.job,
+        "owner": invocation.owner,
+        "priority": invocation.priority.value,
+        "state": invocation.state.value,
+        "at": instant(invocation.at),
+        "schedule": invocation.schedule_id,
+        "rerunOf": invocation.rerun_of,
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def job_facts(job: DeployedJob | None) -> dict[str, Any] | None:
+    """What an audit record has of a job: of environment and secrets the names alone."""
+    if job is None:
+        return None
+    described = job.description.to_json()
+    return {
+        "revision": job.revision,
+        "image": job.image,
+        "environment": sorted(described.get("environment") or ()),
+        "secrets": sorted(described.get("secrets") or ()),
+    }
+
+
 def shown_json(value: Any) -> Any:
     """A stored value, or a note in the place of one that cannot be shown."""
     if isinstance(value, UnreadableJson):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from chalicelib.errors import StartFailedError, UnavailableError
 from chalicelib.jobs.model import Invocation, Priority, State
 from chalicelib.jobs.queues import JobQueues, Knock
-from chalicelib.jobs.table import InvocationsTable
+from chalicelib.jobs.table import InvocationsTable, WritesWith
 from chalicelib.metrics import Metrics
 from chalicelib.tasks.deployed import Revisions
 from chalicelib.tasks.hosts_wanted import JOBS, HostsWanted
@@ -41,9 +41,13 @@ class JobRecords:
         invocation_id: str,
         decide: Callable[[Invocation], Invocation],
         seen: Invocation | None = None,
+        writes_with: WritesWith | None = None,
     ) -> Invocation | None:
-        """Load, decide, write on condition; None without a record."""
-        changed = self._table.change(invocation_id, decide, seen)
+        """Load, decide, write on condition; None without a record.
+
+        `writes_with`: see `InvocationsTable.change`.
+        """
+        changed = self._table.change(invocation_id, decide, seen, writes_with)
         if changed is None:
             return None
         before, after = changed

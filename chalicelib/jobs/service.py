@@ -3,11 +3,14 @@
 import hmac
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
+from chalicelib.audit.table import AuditEntry
 from chalicelib.callers import Caller
 from chalicelib.config import Config, jobs_queue
 from chalicelib.contract.jobs import Outcome
+from chalicelib.dynamodb.writes import Write
 from chalicelib.ecs.failures import StopError
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.task_changes import TaskChange
@@ -21,7 +24,7 @@ from chalicelib.errors import (
     UnavailableError,
 )
 from chalicelib.jobs import lifecycle, policy
-from chalicelib.jobs.answers import why_it_waits
+from chalicelib.jobs.answers import facts_of, why_it_waits
 from chalicelib.jobs.catalog import Catalog
 from chalicelib.jobs.listings import Listing, Page, plan_search
 from chalicelib.jobs.model import (
@@ -138,12 +141,15 @@ class Invocations:
             history=(Change(now, state, f"asked for by {owner}"),),
         )
 
-    def accept(self, draft: Invocation, *, by: Caller | None = None) -> Invocation:
+    def accept(
+        self, draft: Invocation, *, by: Caller | None = None, audit: AuditEntry | None = None
+    ) -> Invocation:
         """Record it, if there is none of this id, and have it launched. Returns what there is.
 
-        `by`: the caller whose quotas it counts against. Raises LimitError, UnavailableError.
+        `by`: the caller whose quotas it counts against; `audit` is recorded with it.
+        Raises LimitError, UnavailableError.
         """
-        written = self._record(draft, by)
+        written = self._record(draft, by, audit)
         if written is None:
             found = self._table.get(draft.id)
             if found is None:  # another transaction held the place
@@ -158,14 +164,17 @@ class Invocations:
             return written
         return self.send(written)
 
-    def _record(self, draft: Invocation, by: Caller | None) -> Invocation | None:
+    def _record(
+        self, draft: Invocation, by: Caller | None, audit: AuditEntry | None
+    ) -> Invocation | None:
+        more = () if audit is None else (audit.write(None, facts_of(draft)),)
         if by is None or by.is_operator:
-            return self._table.put_if_absent(draft)
+            return self._table.put_if_absent(draft, *more)
         live, a_day = self._config.jobs_per_owner, self._config.jobs_per_owner_a_day
         quotas = quotas_for(by.owner, live=live, a_day=a_day, now=self._now())
         if not quotas:
-            return self._table.put_if_absent(draft)
-        recorded = self._table.accept(draft, quotas)
+            return self._table.put_if_absent(draft, *more)
+        recorded = self._table.accept(draft, quotas, *more)
         if isinstance(recorded, Quota):
             raise LimitError(
                 f"the limit of {recorded.maximum} for {recorded.words} is reached",
@@ -231,11 +240,22 @@ class Invocations:
             most=most,
         )
 
-    def kill(self, invocation_id: str, cause: str, reason: Reason | None = None) -> Invocation:
-        """End it, wherever it is; harmless for one that has ended. Raises NotFoundError."""
+    def kill(
+        self,
+        invocation_id: str,
+        cause: str,
+        reason: Reason | None = None,
+        audit: AuditEntry | None = None,
+    ) -> Invocation:
+        """End it, wherever it is; harmless for one that has ended. Raises NotFoundError.
+
+        `audit` is recorded with the change, if there is one.
+        """
         now = self._now()
         after = self._records.change(
-            invocation_id, lambda before: lifecycle.ask_for_end(before, cause, now, reason)
+            invocation_id,
+            lambda before: lifecycle.ask_for_end(before, cause, now, reason),
+            writes_with=None if audit is None else partial(_audited, audit),
         )
         if after is None:
             raise NotFoundError("no such invocation")
@@ -351,3 +371,7 @@ class Invocations:
 
     def _change(self, seen: Invocation, decide: Callable[[Invocation], Invocation]) -> Invocation:
         return self._records.change(seen.id, decide, seen) or seen
+
+
+def _audited(audit: AuditEntry, before: Invocation, after: Invocation) -> Write:
+    return audit.write(facts_of(before), facts_of(after))

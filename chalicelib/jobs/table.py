@@ -12,7 +12,7 @@ from typing import Any
 from chalicelib.dynamodb.expressions import Attr
 from chalicelib.dynamodb.table import BATCH, FAILED, Refusal, Table, change
 from chalicelib.dynamodb.wire import wire
-from chalicelib.dynamodb.writes import lowered, put, raised
+from chalicelib.dynamodb.writes import Write, lowered, put, raised
 from chalicelib.jobs.items import (
     LIVE_BUCKETS,
     from_item,
@@ -34,6 +34,8 @@ MAX_QUERIES = 20
 """So many queries one page of a listing costs at most; documented in docs/contracts.md."""
 FILTERED_ROWS = 1_000
 """How many rows of an index DynamoDB looks at where it filters them itself."""
+WritesWith = Callable[[Invocation, Invocation], Write]
+
 ACCEPT_TRIES = 12
 """Every new invocation of an owner writes the owner's counters."""
 CLAIM_TRIES = 3
@@ -55,12 +57,14 @@ class InvocationsTable:
         item = self.items.get(invocation_id)
         return from_item(item) if item else None
 
-    def put_if_absent(self, invocation: Invocation) -> Invocation | None:
-        """Write a new record; None where there is one of this id already."""
-        return invocation if self.items.put(to_item(invocation), None) else None
+    def put_if_absent(self, invocation: Invocation, *more: Write) -> Invocation | None:
+        """Write a new record, and `more` with it; None where there is one of this id already."""
+        return invocation if self.items.put(to_item(invocation), None, *more) else None
 
-    def accept(self, invocation: Invocation, quotas: Sequence[Quota]) -> Invocation | Quota | None:
-        """Write a new record and raise its owner's counters, or neither.
+    def accept(
+        self, invocation: Invocation, quotas: Sequence[Quota], *more: Write
+    ) -> Invocation | Quota | None:
+        """Write a new record, raise its owner's counters and write `more`, or none of these.
 
         Returns the record; the quota that is exhausted; or None where there is a record of this id
         already, or other transactions hold the counters.
@@ -70,6 +74,7 @@ class InvocationsTable:
         name, item = self.items.name, to_item(written)
         writes = [{"Put": put(name, item, None)}]
         writes += [{"Update": raised(name, q.key, q.maximum, q.expire_at)} for q in quotas]
+        writes += more
         for _ in range(ACCEPT_TRIES):
             refusal = self.items.transact(writes)
             if refusal is None or self.items.is_written(item, refusal):
@@ -80,10 +85,10 @@ class InvocationsTable:
                 return quotas[refusal.reasons.index(FAILED) - 1]
         return None
 
-    def replace(self, before: Invocation, after: Invocation) -> Invocation | None:
+    def replace(self, before: Invocation, after: Invocation, *more: Write) -> Invocation | None:
         """Write `after` where the record is still `before`; None when it has moved on.
 
-        Counters that it holds no more are lowered in the same transaction.
+        Counters that it holds no more are lowered, and `more` written, in the same transaction.
         """
         written = replace(after, version=before.version + 1)
         returned = [key for key in before.holds if key not in after.holds]
@@ -93,13 +98,14 @@ class InvocationsTable:
         writes = [
             {"Put": put(name, item, before.version)},
             *({"Update": lowered(name, key)} for key in returned),
+            *more,
         ]
         refusal = self.items.transact(writes)
         if refusal is None or self.items.is_written(item, refusal):
             return written
         if returned and refusal.reasons[0] != FAILED and FAILED in refusal.reasons[1:]:
             # Somebody deleted the counter. Nothing may be kept from its end by that.
-            return self.replace(replace(before, holds=(), counters=()), after)
+            return self.replace(replace(before, holds=(), counters=()), after, *more)
         return None
 
     def claim(
@@ -130,9 +136,18 @@ class InvocationsTable:
         invocation_id: str,
         decide: Callable[[Invocation], Invocation],
         seen: Invocation | None = None,
+        writes_with: WritesWith | None = None,
     ) -> tuple[Invocation, Invocation] | None:
-        """See `chalicelib.dynamodb.table.change`."""
-        return change(lambda: self.get(invocation_id), decide, self.replace, seen)
+        """See `chalicelib.dynamodb.table.change`.
+
+        What `writes_with` returns for the record before and after is a part of the transaction.
+        """
+
+        def write(before: Invocation, after: Invocation) -> Invocation | None:
+            more = () if writes_with is None else (writes_with(before, after),)
+            return self.replace(before, after, *more)
+
+        return change(lambda: self.get(invocation_id), decide, write, seen)
 
     def live(self) -> Iterator[Invocation]:
         """All that have not ended."""

@@ -129,6 +129,22 @@ def show_schedule(schedule: Schedule, now: float) -> dict[str, Any]:
     }
 
 
+def facts_of(schedule: Schedule) -> dict[str, Any]:
+    """What an audit record has of a schedule: no parameters."""
+    facts = {
+        "job": schedule.job,
+        "owner": schedule.owner,
+        "expression": schedule.expression,
+        "timezone": schedule.timezone,
+        "priority": None if schedule.priority is None else Priority(schedule.priority).value,
+        "overlap": schedule.overlap.value,
+        "gap": schedule.gap.value,
+        "misfireSeconds": schedule.misfire_seconds,
+        "paused": schedule.paused,
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
 def _expression(text: str, timezone: str, gap: Gap, now: float) -> str:
     try:
         understood, zone = parse_expression(text), parse_zone(timezone)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
+from chalicelib.audit.table import AuditEntry
 from chalicelib.callers import Caller
 from chalicelib.config import Config, schedules_queue
 from chalicelib.dynamodb.table import change
@@ -18,7 +19,7 @@ from chalicelib.errors import BadRequestError, NotFoundError, UnavailableError
 from chalicelib.jobs.model import Invocation, Priority, planned_id, repeated_id
 from chalicelib.schedules import model as rules
 from chalicelib.schedules.model import Attention, Schedule
-from chalicelib.schedules.requests import Fire, message_of
+from chalicelib.schedules.requests import Fire, facts_of, message_of
 from chalicelib.schedules.table import SchedulesPage, SchedulesTable
 from chalicelib.tasks.reconciler import Step
 
@@ -46,7 +47,7 @@ class Runs(Protocol):
     ) -> Invocation:
         """A record that was not written yet. Raises BadRequestError for what does not fit."""
 
-    def accept(self, draft: Invocation) -> Invocation:
+    def accept(self, draft: Invocation, *, audit: AuditEntry | None = None) -> Invocation:
         """Record it, if there is none of this id, and have it launched."""
 
     def skip(self, draft: Invocation, why: str) -> Invocation:
@@ -92,19 +93,21 @@ class Schedules:
 
     # What callers do.
 
-    def put(self, wanted: Schedule) -> tuple[Schedule, bool]:
+    def put(self, wanted: Schedule, audit: AuditEntry) -> tuple[Schedule, bool]:
         """Make it, or put it in the place of what has its id; and whether it is new.
 
-        Raises BadRequestError when the job would not take it.
+        `audit` is recorded with the change. Raises BadRequestError when the job would not take it.
         """
         self._draft(wanted)
         for _ in range(ATTEMPTS):
             before = self._table.get(wanted.id)
             if before is None:
-                if self._table.put_if_absent(wanted):
+                if self._table.put_if_absent(wanted, audit.write(None, facts_of(wanted))):
                     return self._arm(wanted), True
                 continue
-            written = self._table.replace(before, rules.edited(before, wanted, self._now()))
+            after = rules.edited(before, wanted, self._now())
+            record = audit.write(facts_of(before), facts_of(after))
+            written = self._table.replace(before, after, record)
             if written is not None:
                 return self._arm(written), False
         raise UnavailableError("the schedule is changing too fast", retry_after_seconds=1)
@@ -120,26 +123,32 @@ class Schedules:
         """Schedules by id."""
         return self._table.page(limit, after)
 
-    def delete(self, schedule_id: str) -> None:
+    def delete(self, schedule_id: str, audit: AuditEntry) -> None:
         """Take it away; what it asked for runs on. Raises NotFoundError."""
-        self.get(schedule_id)
-        self._table.delete(schedule_id)
+        before = self.get(schedule_id)
+        if not self._table.delete(schedule_id, audit.write(facts_of(before), None)):
+            raise NotFoundError("no such schedule")
         self._clock.forget(_wake_name(schedule_id))
 
-    def pause(self, schedule_id: str) -> Schedule:
+    def pause(self, schedule_id: str, audit: AuditEntry) -> Schedule:
         """Plan nothing until it is resumed. Raises NotFoundError."""
-        return self._change(schedule_id, rules.paused)
+        return self._change(schedule_id, rules.paused, audit)
 
-    def resume(self, schedule_id: str) -> Schedule:
+    def resume(self, schedule_id: str, audit: AuditEntry) -> Schedule:
         """Plan again from now on. Raises NotFoundError."""
-        return self._arm(self._change(schedule_id, rules.resumed))
+        return self._arm(self._change(schedule_id, rules.resumed, audit))
 
     def run_now(
-        self, schedule_id: str, caller: Caller, idempotency_key: str | None
+        self,
+        schedule_id: str,
+        caller: Caller,
+        idempotency_key: str | None,
+        audit: Callable[[str], AuditEntry],
     ) -> tuple[Invocation, bool]:
         """Run it once besides its times, paused or not; and whether the run is new.
 
         The same key again gives the same run, whatever became of the schedule and its job.
+        `audit` gives the entry that is recorded with a new run, by the run's id.
         Raises NotFoundError, BadRequestError.
         """
         repeated = None
@@ -150,7 +159,7 @@ class Schedules:
                 return found, False
         draft = replace(self._draft(self.get(schedule_id)), owner=caller.owner)
         draft = draft if repeated is None else replace(draft, id=repeated)
-        written = self._invocations.accept(draft)
+        written = self._invocations.accept(draft, audit=audit(draft.id))
         return written, written.key == draft.key
 
     # What time does.
@@ -255,12 +264,19 @@ class Schedules:
             return schedule
         return replace(schedule, armed_for=at)
 
-    def _change(self, schedule_id: str, decide: Callable[[Schedule, float], Schedule]) -> Schedule:
+    def _change(
+        self,
+        schedule_id: str,
+        decide: Callable[[Schedule, float], Schedule],
+        audit: AuditEntry,
+    ) -> Schedule:
         now = self._now()
         changed = change(
             lambda: self._table.get(schedule_id),
             lambda before: decide(before, now),
-            self._table.replace,
+            lambda before, after: self._table.replace(
+                before, after, audit.write(facts_of(before), facts_of(after))
+            ),
         )
         if changed is None:
             raise NotFoundError("no such schedule")

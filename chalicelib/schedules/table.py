@@ -6,6 +6,7 @@ from typing import Any
 
 from chalicelib.dynamodb.table import Table
 from chalicelib.dynamodb.wire import wire
+from chalicelib.dynamodb.writes import Write
 from chalicelib.schedules.items import ALL, from_item, schedule_key, to_item
 from chalicelib.schedules.model import Schedule
 
@@ -31,20 +32,21 @@ class SchedulesTable:
         item = self._items.get(schedule_key(schedule_id))
         return from_item(item) if item else None
 
-    def put_if_absent(self, schedule: Schedule) -> bool:
-        """Write a new one; False where there is one of this id."""
-        return self._items.put(to_item(schedule), None)
+    def put_if_absent(self, schedule: Schedule, *more: Write) -> bool:
+        """Write a new one, and `more` with it; False where there is one of this id."""
+        return self._items.put(to_item(schedule), None, *more)
 
-    def replace(self, before: Schedule, after: Schedule) -> Schedule | None:
-        """Write `after` where the record is still `before`, and return it one version on; None
-        when it has moved on, or is gone.
+    def replace(self, before: Schedule, after: Schedule, *more: Write) -> Schedule | None:
+        """Write `after` where the record is still `before`, and `more` with it.
+
+        Returns it one version on; None when it has moved on, or is gone.
         """
         written = replace(after, version=before.version + 1)
-        return written if self._items.put(to_item(written), before.version) else None
+        return written if self._items.put(to_item(written), before.version, *more) else None
 
-    def delete(self, schedule_id: str) -> None:
-        """Take it away, if it is there."""
-        self._items.delete(schedule_key(schedule_id))
+    def delete(self, schedule_id: str, *more: Write) -> bool:
+        """Delete it, and write `more` with that; False where there is none."""
+        return self._items.delete(schedule_key(schedule_id), *more)
 
     def page(self, limit: int, after: str | None) -> SchedulesPage:
         """At most `limit` of them, by id, after one."""

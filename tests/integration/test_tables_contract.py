@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from chalicelib.audit.model import Action, Actor, AuditRecord, Kind, Outcome
+from chalicelib.audit.model import Search as AuditSearch
+from chalicelib.audit.table import Audit
 from chalicelib.config import load_config
 from chalicelib.jobs import lifecycle as job_lifecycle
 from chalicelib.jobs.listings import Search
@@ -373,3 +376,81 @@ def test_schedules_are_listed_by_id_page_by_page(schedules):
     assert schedules.replace(made[0], made[0]) is None
     schedules.delete("s000")
     soon(lambda: list(schedules.all()), made[1:])
+
+
+# Audit records.
+
+
+def audited(number, at=1_800_000_000.0, who="api_key:ann"):
+    actor = Actor(who, Kind.OPERATOR, "192.0.2.1", f"request-{number}")
+    identity = f"{number:08x}-0000-4000-8000-000000000000"
+    return AuditRecord(identity, at, actor, Action.INVOKE, f"invocations/{number}", Outcome.DONE)
+
+
+def all_pages(audit, search):
+    """The records of each page, to the end."""
+    pages = []
+    while True:
+        page = audit.page(search)
+        pages.append(list(page.records))
+        if page.after is None:
+            return pages
+        search = replace(search, after=page.after)
+
+
+@any_server
+def test_audit_records_are_listed_newest_first_over_days_and_partitions(dynamodb):
+    audit, now = Audit(dynamodb, CONFIG.audit_table, 90), 1_800_000_000.0
+    made = [audited(n, now - n * 3_600.5, ("ann", "bob")[n % 2]) for n in range(60)]
+    for record in made:
+        audit.around(record, None, lambda: None, lambda _: {"state": "x"})
+    span = (now - 10 * 86_400, now)
+    pages = all_pages(audit, AuditSearch(span, 7))
+    assert [r.id for page in pages for r in page] == [r.id for r in made]
+    assert max(map(len, pages)) == 7
+    of_bob = all_pages(audit, AuditSearch(span, 100, None, {"who": "bob"}))
+    assert [r.id for page in of_bob for r in page] == [r.id for r in made[1::2]]
+    narrow = audit.page(AuditSearch((made[20].at, made[10].at), 100))
+    assert [r.id for r in narrow.records] == [r.id for r in made[10:21]]
+
+
+@any_server
+def test_more_records_of_one_instant_than_a_read_has_are_all_listed(dynamodb):
+    audit = Audit(dynamodb, CONFIG.audit_table, 90)
+    made = [audited(n, 1_800_000_000.0 + n % 2) for n in range(450)]
+    for record in made:
+        audit.around(record, None, lambda: None, lambda _: None)
+    pages = all_pages(audit, AuditSearch((1_799_999_000.0, 1_800_000_001.0), 100))
+    ids = [r.id for page in pages for r in page]
+    assert sorted(ids) == sorted(r.id for r in made)
+    assert len(set(ids)) == len(ids)
+
+
+@any_server
+def test_a_refusal_is_written_once_a_minute(dynamodb):
+    one, other = (Audit(dynamodb, CONFIG.audit_table, 90) for _ in range(2))
+    record = replace(audited(1), action=Action.REFUSED, outcome=Outcome.REFUSED)
+    assert [one.refused(record), other.refused(record)] == [True, False]
+    assert len(one.page(AuditSearch((record.at, record.at), 10)).records) == 1
+
+
+@with_transactions
+def test_a_record_is_written_with_its_change_or_neither_is(dynamodb, jobs, schedules):
+    audit = Audit(dynamodb, CONFIG.audit_table, 90)
+    first = waiting(1)
+
+    def write(number):
+        return audit.entry(audited(number)).write(None, {"state": "ACCEPTED"})
+
+    assert jobs.put_if_absent(first, write(1)) == first
+    assert jobs.put_if_absent(first, write(2)) is None
+    killed = job_lifecycle.ask_for_end(first, "asked", 1_001.0)
+    assert jobs.replace(first, killed, write(3)) is not None
+    assert jobs.replace(first, killed, write(4)) is None
+    schedule = Schedule("s", "job", "me", "rate(1 hour)", "UTC", 1.0, 1.0, 1.0)
+    assert schedules.put_if_absent(schedule, write(5))
+    assert not schedules.put_if_absent(schedule, write(6))
+    assert schedules.delete("s", write(7))
+    assert not schedules.delete("s", write(8))
+    found = audit.page(AuditSearch((0.0, 1_800_000_001.0), 100)).records
+    assert sorted(r.resource for r in found) == [f"invocations/{n}" for n in (1, 3, 5, 7)]

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from usher import VERSION
-from usher.cli import deploy, invocations, project, schedules
+from usher.cli import audit, deploy, invocations, project, schedules
 from usher.cli.parser import CommandParser
 from usher.cli.words import UsageError
 from usher.errors import ProjectError, UsherError
@@ -24,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"usher {VERSION}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=CommandParser)
-    for part in (project, deploy, invocations, schedules):
+    for part in (project, deploy, invocations, schedules, audit):
         part.add_commands(commands)
     return parser
 

@@ -5,7 +5,7 @@ Raises UsageError for what was typed wrongly.
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -140,6 +140,7 @@ def invocation_row(invocation: Invocation) -> tuple[str, ...]:
 
 
 INVOCATION_COLUMNS = ("INVOCATION", "JOB", "STATE", "CREATED", "DETAIL")
+AUDIT_COLUMNS = ("AT", "WHO", "ADDRESS", "ACTION", "RESOURCE", "OUTCOME", "CHANGES")
 SCHEDULE_COLUMNS = ("SCHEDULE", "JOB", "EXPRESSION", "TIME ZONE", "NEXT RUN")
 
 
@@ -148,6 +149,27 @@ def schedule_row(schedule: Schedule) -> tuple[str, ...]:
     next_run = when(schedule.next_runs[0]) if schedule.next_runs else "never"
     words = "paused" if schedule.paused else next_run
     return schedule.id, schedule.job, schedule.expression, schedule.timezone, words
+
+
+def audit_row(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """One line of a list, below AUDIT_COLUMNS. Control characters of callers are not written."""
+    names = ("who", "address", "action", "resource", "outcome")
+    cells = [str(record.get(name) or "") for name in names]
+    at = when(datetime.fromisoformat(record["at"]))
+    return at, *(_printable(cell) for cell in cells), _printable(_changes(record))
+
+
+def _changes(record: Mapping[str, Any]) -> str:
+    """The fields that differ: `state: QUEUED to FINISHED`."""
+    before, after = record.get("before") or {}, record.get("after") or {}
+    if not before or not after:
+        return str(record.get("reason") or "")
+    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return ", ".join(f"{name}: {before.get(name)} to {after.get(name)}" for name in changed)
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def schedule_lines(

@@ -29,6 +29,8 @@ GIVEN_BY = {"services": "Services", "relay": "Relay", "_jobs": "Jobs", "_schedul
 ROOMS = ("SessionsRoom", "JobsRoom", "Schedules", "SchedulesLook")
 """What the sweep goes through."""
 
+DELETE = ("chalicelib.dynamodb.writes", "deleted")
+
 Node = tuple[str, str]
 """Class or module, and the function in it."""
 
@@ -71,6 +73,8 @@ def actions_of(code: Code, function: str) -> set[str]:
         if node in seen or node not in code.functions:
             continue
         seen.add(node)
+        if node == DELETE:  # a part of a transaction, whose actions are those of its parts
+            found.add("dynamodb:DeleteItem")
         for step in _steps(code, node):
             if step[0] in CLIENTS:
                 found |= _actions(*step)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from usher.cli.main import build_parser, main
-from usher.cli.words import UsageError, are_pairs, parse_instant, parse_pairs, table
+from usher.cli.words import UsageError, are_pairs, audit_row, parse_instant, parse_pairs, table
 
 NOW = datetime(2026, 1, 31, 9, tzinfo=UTC)
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
@@ -112,3 +112,14 @@ def test_outside_of_a_project_it_says_what_makes_one(tmp_path, monkeypatch, caps
     monkeypatch.chdir(tmp_path)
     assert main(["list"]) == 2
     assert "`usher new NAME` makes one" in capsys.readouterr().err
+
+
+def test_a_line_of_the_audit_has_no_control_characters_of_callers():
+    record = {
+        "at": "2027-01-15T08:00:00.000Z", "who": "api_key:ann\x1b[2J", "address": "192.0.2.7",
+        "action": "invocation.kill", "resource": "invocations/1\n2", "outcome": "done",
+        "before": {"job": "x", "state": "QUEUED"}, "after": {"job": "x", "state": "FINISHED"},
+    }  # fmt: skip
+    at, who, *_, resource, outcome, changes = audit_row(record)
+    assert (at, who, resource) == ("2027-01-15 08:00:00Z", "api_key:ann?[2J", "invocations/1?2")
+    assert (outcome, changes) == ("done", "state: QUEUED to FINISHED")

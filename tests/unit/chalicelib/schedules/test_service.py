@@ -7,6 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.audit.items import from_item
+from chalicelib.audit.model import Action, Actor, AuditRecord, Kind, Outcome
+from chalicelib.audit.table import AuditEntry
 from chalicelib.callers import Caller
 from chalicelib.errors import BadRequestError, NotFoundError, UnavailableError
 from chalicelib.jobs.model import Change, Invocation, Priority, Reason, State, planned_id
@@ -16,6 +19,12 @@ from chalicelib.schedules.table import SchedulesPage
 
 NOON = 1_767_268_800.0
 HOUR = 3600
+
+
+def entry(action=Action.SCHEDULE_PUT):
+    actor = Actor("o", Kind.OPERATOR, "192.0.2.1", "request-1")
+    record = AuditRecord("record-1", NOON, actor, action, "schedules/s", Outcome.DONE)
+    return AuditEntry(record, "usher-local-audit", 90)
 
 
 class CrashError(Exception):
@@ -35,6 +44,7 @@ class World:
         self.refusal = None
         self.crash_at = None
         self.steps = 0
+        self.audited = []
         config = type("Config", (), {"stage": "local", "callback_base_url": None})()
         self.service = Schedules(
             table=self, invocations=self, clock=self, config=config, now=lambda: self.now
@@ -51,20 +61,25 @@ class World:
     def get(self, schedule_id):
         return self.schedules.get(schedule_id)
 
-    def put_if_absent(self, schedule):
+    def put_if_absent(self, schedule, *more):
         self.step()
-        return self.schedules.setdefault(schedule.id, schedule) is schedule
+        is_new = self.schedules.setdefault(schedule.id, schedule) is schedule
+        self.audited += more if is_new else ()
+        return is_new
 
-    def replace(self, before, after):
+    def replace(self, before, after, *more):
         self.step()
         found = self.schedules.get(before.id)
         if found is None or found.version != before.version:
             return None
+        self.audited += more
         self.schedules[before.id] = replace(after, version=before.version + 1)
         return self.schedules[before.id]
 
-    def delete(self, schedule_id):
-        self.schedules.pop(schedule_id, None)
+    def delete(self, schedule_id, *more):
+        found = self.schedules.pop(schedule_id, None)
+        self.audited += more if found else ()
+        return found is not None
 
     def page(self, limit, after):
         return SchedulesPage(tuple(self.schedules.values()), None)
@@ -84,9 +99,10 @@ class World:
             history=(Change(self.now, State.ACCEPTED, ""),), **facts,
         )  # fmt: skip
 
-    def accept(self, draft):
+    def accept(self, draft, *, audit=None):
         self.step()
         if draft.id not in self.records:
+            self.audited += [] if audit is None else [audit.write(None, {"job": draft.job})]
             self.ran.append(draft.planned_at)
         return self.records.setdefault(draft.id, draft)
 
@@ -123,7 +139,7 @@ class World:
     def put(self, expression="cron(0 * * * ? *)", **settings):
         body = {"job": "report", "expression": expression, **settings}
         wanted = parse_schedule("s", body, owner="o", callback_base_url="http://x", now=self.now)
-        return self.service.put(wanted)
+        return self.service.put(wanted, entry())
 
     def fire(self, planned=None):
         self.service.fire(Fire("s", planned or self.now))
@@ -185,7 +201,7 @@ def test_a_message_that_is_far_too_early_or_for_what_is_gone_does_nothing(world)
     world.put()
     world.fire(NOON + HOUR)
     assert world.ran == []
-    world.service.delete("s")
+    world.service.delete("s", entry())
     world.now = NOON + HOUR
     world.fire()
     assert (world.ran, world.forgotten) == ([], ["schedule-s"])
@@ -216,11 +232,11 @@ def test_overlap(world, overlap, second, first):
 
 def test_a_paused_schedule_is_silent_until_it_is_resumed(world):
     world.put()
-    world.service.pause("s")
+    world.service.pause("s", entry())
     world.now = NOON + 3 * HOUR
     world.fire()
     assert (world.sweep(), world.ran) == ([], [])
-    world.service.resume("s")
+    world.service.resume("s", entry())
     assert world.wakes[-1] == (NOON + 4 * HOUR, "schedule-s")
     world.now = NOON + 4 * HOUR
     world.fire()
@@ -230,13 +246,50 @@ def test_a_paused_schedule_is_silent_until_it_is_resumed(world):
 def test_run_now_is_besides_the_times_and_repeatable(world):
     world.put()
     caller = Caller("me", key_scope="me")
-    runs = [world.service.run_now("s", caller, "key") for _ in range(2)]
+    runs = [world.service.run_now("s", caller, "key", lambda _: entry()) for _ in range(2)]
     run = runs[0][0]
     assert runs == [(run, True), (run, False)]
     assert (run.schedule_id, run.planned_at, run.owner) == ("s", None, "me")
-    assert world.service.run_now("s", caller, None)[0].id != run.id
+    assert world.service.run_now("s", caller, None, lambda _: entry())[0].id != run.id
     with pytest.raises(NotFoundError):
-        world.service.run_now("none", caller, None)
+        world.service.run_now("none", caller, None, lambda _: entry())
+
+
+def test_every_change_by_a_caller_has_its_record_in_the_same_write_and_time_has_none(world):
+    world.put(parameters={"password": "secret"})
+    world.put("rate(2 hours)", parameters={"password": "secret"})
+    for _ in range(2):  # the second changes nothing
+        world.service.pause("s", entry(Action.SCHEDULE_PAUSE))
+    world.service.resume("s", entry(Action.SCHEDULE_RESUME))
+    for _ in range(2):
+        world.service.run_now("s", Caller("me", "me"), "key", lambda _: entry(Action.SCHEDULE_RUN))
+    world.now = NOON + 2 * HOUR
+    world.fire()
+    world.service.delete("s", entry(Action.SCHEDULE_DELETE))
+    with pytest.raises(NotFoundError):
+        world.service.delete("s", entry(Action.SCHEDULE_DELETE))
+    records = [from_item(write["Put"]["Item"]) for write in world.audited]
+    changed = [
+        (r.before and r.before["expression"], r.after and r.after.get("expression"))
+        for r in records
+    ]
+    hourly, rate = "cron(0 * * * ? *)", "rate(2 hours)"
+    assert [record.action.value.partition(".")[2] for record in records] == [
+        "put", "put", "pause", "resume", "run", "delete",
+    ]  # fmt: skip
+    assert changed == [
+        (None, hourly),
+        (hourly, rate),
+        (rate, rate),
+        (rate, rate),
+        (None, None),
+        (rate, None),
+    ]
+    assert [(r.before["paused"], r.after["paused"]) for r in records[2:4]] == [
+        (False, True),
+        (True, False),
+    ]
+    assert "secret" not in str(world.audited)
 
 
 def test_a_job_that_is_gone_is_told_and_does_not_hold_up_the_schedule(world):

@@ -1,0 +1,161 @@
+"""Audit records: who changed what, from where, when, and how it ended. Pure.
+
+A record carries names and states, and never parameters, results, keys or values of environment
+variables: who builds `before` and `after` chooses the fields that may be read by operators.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+DAY_SECONDS = 86_400
+MINUTE_SECONDS = 60
+BUCKETS = 4
+"""A day's records are spread over so many partitions: one takes 1,000 writes a second."""
+REFUSALS_A_MINUTE = 32
+"""So many refused requests a minute are recorded at most, whoever sends them and how many."""
+MAX_TEXT = 512
+
+Facts = Mapping[str, Any]
+
+
+class Kind(StrEnum):
+    """What the deployment knew of the caller."""
+
+    OPERATOR = "operator"
+    OWNER = "owner"
+    ANONYMOUS = "anonymous"
+    UNKNOWN = "unknown"
+    """No caller could be identified."""
+
+
+class Action(StrEnum):
+    """What was asked for."""
+
+    JOB_REGISTER = "job.register"
+    JOB_DEREGISTER = "job.deregister"
+    INVOKE = "invocation.invoke"
+    KILL = "invocation.kill"
+    RERUN = "invocation.rerun"
+    SCHEDULE_PUT = "schedule.put"
+    SCHEDULE_PAUSE = "schedule.pause"
+    SCHEDULE_RESUME = "schedule.resume"
+    SCHEDULE_DELETE = "schedule.delete"
+    SCHEDULE_RUN = "schedule.run"
+    SESSION_STOP = "session.stop"
+    REFUSED = "refused"
+    """A request that was answered 403 `forbidden`; the resource is its method and path."""
+
+
+class Outcome(StrEnum):
+    """How it ended."""
+
+    DONE = "done"
+    UNCHANGED = "unchanged"
+    ATTEMPTED = "attempted"
+    """Recorded before the change; the dispatcher ended before it recorded the outcome."""
+    FAILED = "failed"
+    """Nothing, or only a part of it, was changed; see `reason`."""
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who sent the request, and from where."""
+
+    who: str
+    """The caller's owner name."""
+    kind: Kind
+    address: str
+    request_id: str
+    principal: str | None = None
+    """With IAM, the whole ARN, including the session's name."""
+
+
+@dataclass(frozen=True)
+class AuditRecord:
+    """One change, or one refused attempt. `at` is in seconds since 1970."""
+
+    id: str
+    at: float
+    actor: Actor
+    action: Action
+    resource: str
+    """Like `jobs/NAME`, `invocations/ID`, `schedules/ID`, `sessions/ID`."""
+    outcome: Outcome
+    before: Facts | None = None
+    """None where there was nothing."""
+    after: Facts | None = None
+    reason: str | None = None
+    """The error's code, of what failed or was refused."""
+
+    @property
+    def place(self) -> str:
+        """Sort key of the record: instants in order, unique."""
+        return f"{instant_key(self.at)}#{self.id}"
+
+    @property
+    def partition(self) -> str:
+        """Partition key: its day in UTC, and one of its buckets."""
+        bucket = int(hashlib.sha256(self.id.encode()).hexdigest()[:8], 16) % BUCKETS
+        return partition_key(self.at, bucket)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Where the record of a refused request goes: one of a bounded number of places a minute."""
+
+    partition: str
+    place: str
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a listing of records shows. Both ends of `between` are included."""
+
+    between: tuple[float, float]
+    limit: int
+    after: str | None = None
+    """The place of the last record seen; older ones follow."""
+    filters: Mapping[str, str] = field(default_factory=dict)
+    """Exact values of `who`, `action`, `resource`."""
+
+    def wants(self, record: AuditRecord) -> bool:
+        """Whether the listing shows it."""
+        values = {
+            "who": record.actor.who,
+            "action": record.action.value,
+            "resource": record.resource,
+        }
+        earliest, latest = self.between
+        fits = all(values[name] == wanted for name, wanted in self.filters.items())
+        return fits and earliest <= record.at <= latest
+
+
+def refusal_place(actor: Actor, action: str, at: float) -> Refusal:
+    """The place of a refusal: the same for one caller's requests of one kind in one minute."""
+    digest = hashlib.sha256(json.dumps([actor.who, actor.address, action]).encode()).digest()
+    slot = digest[0] % REFUSALS_A_MINUTE
+    minute = at // MINUTE_SECONDS * MINUTE_SECONDS
+    return Refusal(
+        partition_key(minute, slot % BUCKETS), f"{instant_key(minute)}#refused-{slot:02d}"
+    )
+
+
+def instant_key(at: float) -> str:
+    """An instant as text that sorts as instants do."""
+    return f"{max(0.0, at):017.6f}"
+
+
+def partition_key(at: float, bucket: int) -> str:
+    """Partition of a day (UTC) and a bucket, like `2026-11-28#3`."""
+    return f"{datetime.fromtimestamp(at, UTC).date().isoformat()}#{bucket}"
+
+
+def day_start(at: float) -> float:
+    """The first instant of the day (UTC) of `at`."""
+    return at // DAY_SECONDS * DAY_SECONDS

@@ -1,0 +1,179 @@
+"""The table of audit records. Records are added, and read by operators; no code deletes one.
+
+A change that DynamoDB can make together with its record is one transaction with it: `AuditEntry`
+gives the write. A change made elsewhere is bracketed by `Audit.around`.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.audit.items import from_item, to_item
+from chalicelib.audit.model import (
+    BUCKETS,
+    MINUTE_SECONDS,
+    AuditRecord,
+    Facts,
+    Outcome,
+    Refusal,
+    Search,
+    day_start,
+    instant_key,
+    partition_key,
+    refusal_place,
+)
+from chalicelib.dynamodb.expressions import Attr, expressions
+from chalicelib.dynamodb.writes import Write
+from chalicelib.errors import UsherError
+
+PAGE = 100
+MAX_DAYS_A_PAGE = 16
+"""So many reads of all buckets one page takes at most; then it is short, or empty, with `next`."""
+REMEMBERED_PLACES = 256
+
+Result = TypeVar("Result")
+_log = logging.getLogger("usher.audit")
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """The record of a change that is about to be made, without what the change is."""
+
+    record: AuditRecord
+    table: str
+    days: int
+
+    def write(self, before: Facts | None, after: Facts | None) -> Write:
+        """The record as a part of the transaction that makes the change."""
+        record = replace(self.record, before=before, after=after)
+        return {"Put": {"TableName": self.table, "Item": to_item(record, self.days)}}
+
+
+@dataclass(frozen=True)
+class AuditPage:
+    """Records, newest first, and the place where the next page begins; None = there is none."""
+
+    records: tuple[AuditRecord, ...]
+    after: str | None
+
+
+class Audit:
+    """Writes and reads audit records, through a boto3 DynamoDB client."""
+
+    def __init__(self, dynamodb: Any, name: str, days: int) -> None:
+        self._dynamodb = dynamodb
+        self._name = name
+        self._days = days
+        self._taken: set[str] = set()
+
+    def entry(self, record: AuditRecord) -> AuditEntry:
+        """For a change that is written in one transaction with its record."""
+        return AuditEntry(record, self._name, self._days)
+
+    def around(
+        self,
+        record: AuditRecord,
+        before: Facts | None,
+        change: Callable[[], Result],
+        facts_of: Callable[[Result], Facts | None],
+    ) -> Result:
+        """Record that a change is attempted, make it, and record its outcome in the same item.
+
+        What `change` raises is recorded and raised. If the first write fails nothing is changed;
+        if the second fails the record stays `attempted`.
+        """
+        attempted = replace(record, before=before, outcome=Outcome.ATTEMPTED)
+        self._put(attempted)
+        try:
+            result = change()
+        except Exception as error:
+            reason = error.code if isinstance(error, UsherError) else "internal"
+            self._conclude(replace(attempted, outcome=Outcome.FAILED, reason=reason))
+            raise
+        after = facts_of(result)
+        outcome = Outcome.UNCHANGED if after == before else Outcome.DONE
+        self._conclude(replace(attempted, after=after, outcome=outcome))
+        return result
+
+    def refused(self, record: AuditRecord) -> bool:
+        """Record a refused request, unless its place of this minute is taken; whether it was.
+
+        A process asks DynamoDB at most once about each place.
+        """
+        refusal = refusal_place(record.actor, record.resource.partition(" ")[0], record.at)
+        if refusal.place in self._taken:
+            return False
+        if len(self._taken) >= REMEMBERED_PLACES:
+            self._taken.clear()
+        self._taken.add(refusal.place)
+        return self._put_refusal(record, refusal)
+
+    def page(self, search: Search) -> AuditPage:
+        """One page of records, newest first. It may be empty and not the last."""
+        earliest, latest = search.between
+        low = instant_key(earliest // MINUTE_SECONDS * MINUTE_SECONDS)
+        upper, day = search.after or instant_key(latest + 0.000001), latest
+        if search.after is not None:
+            day = min(day, float(search.after.partition("#")[0]))
+        found: list[AuditRecord] = []
+        for _ in range(MAX_DAYS_A_PAGE):
+            records, is_whole = self._newest(day, low, upper)
+            for place, record in records:
+                upper = place
+                if search.wants(record):
+                    found.append(record)
+                if len(found) == search.limit:
+                    return AuditPage(tuple(found), upper)
+            if not is_whole:
+                continue
+            if day_start(day) <= earliest:
+                return AuditPage(tuple(found), None)
+            upper = instant_key(day_start(day))
+            day = day_start(day) - 1
+        return AuditPage(tuple(found), upper)
+
+    def _newest(
+        self, day: float, low: str, upper: str
+    ) -> tuple[list[tuple[str, AuditRecord]], bool]:
+        """The newest of a day below `upper`, in order; and whether these are all of the day."""
+        items: list[dict[str, Any]] = []
+        cut = ""
+        for bucket in range(BUCKETS):
+            key = Attr("day_bucket").eq(partition_key(day, bucket))
+            key &= Attr("place").between(low, max(low, upper))
+            answer = self._dynamodb.query(
+                TableName=self._name, Limit=PAGE, ScanIndexForward=False, **expressions(key=key)
+            )
+            items += answer["Items"]
+            if "LastEvaluatedKey" in answer:
+                cut = max(cut, answer["LastEvaluatedKey"]["place"]["S"])
+        places = {item["place"]["S"]: item for item in items}
+        chosen = sorted((p for p in places if cut <= p < upper), reverse=True)
+        return [(place, from_item(places[place])) for place in chosen], not cut
+
+    def _put(self, record: AuditRecord) -> None:
+        self._dynamodb.put_item(TableName=self._name, Item=to_item(record, self._days))
+
+    def _put_refusal(self, record: AuditRecord, refusal: Refusal) -> bool:
+        item = to_item(record, self._days, refusal)
+        try:
+            self._dynamodb.put_item(
+                TableName=self._name,
+                Item=item,
+                **expressions(condition=Attr("place").not_exists()),
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
+
+    def _conclude(self, record: AuditRecord) -> None:
+        """The change is made or has failed: what is said of it is no reason to fail its request."""
+        try:
+            self._put(record)
+        except (BotoCoreError, ClientError):
+            _log.exception("%s of %s stays attempted", record.action, record.resource)
