@@ -19,6 +19,7 @@ from local.aws.ecs.api import EcsApi, Limits
 from local.aws.ecs.buckets import UNLIMITED
 from local.aws.ecs.engine import Engine
 from local.aws.ecs.model import Task
+from local.aws.ecs.providers import CapacityProvider
 from local.aws.ecs.shapes import show_task
 from local.aws.endpoint import Endpoint, Hosts
 from local.aws.faults import Faults
@@ -186,7 +187,7 @@ class Cloud:
             self._check_wanted()
         machines: Machines = making.result()
         self._undo.callback(machines.close)
-        for slot in machines.slots:
+        for slot in (*machines.slots, machines.fargate):
             self._undo.callback(slot.host.close)
         return machines
 
@@ -232,11 +233,16 @@ class Cloud:
             "FEED_URL": self._feed.url(machines.addresses),
             "FEED_RELAY_URL": self._feed.relay_url,
             "ALLOWED_ORIGINS": ",".join(self._allowed_origins()),
+            "TASK_SUBNETS": "subnet-local",
+            "TASK_SECURITY_GROUPS": "sg-local",
+            "JOBS_LAUNCH_TYPE": self.options.launch_type.upper(),
             "USHER_LOCAL_RUN": self.run.run_id,
             "PYTHONUNBUFFERED": "1",
         }
         if self.options.apps:
             environment["APPS_FILE"] = str(self.options.apps.resolve())
+        if self.options.capacity_provider:
+            environment["CAPACITY_PROVIDER"] = self.options.capacity_provider
         if self.options.pool is not None:
             environment["POOL_MIN"] = str(self.options.pool)
         return environment
@@ -267,6 +273,10 @@ class Cloud:
             start_delay_seconds=options.start_delay_seconds,
             cluster=f"usher-{STAGE}",
             agent_endpoint=self._seen_by_containers(machines),
+            providers=[CapacityProvider(options.capacity_provider)]
+            if options.capacity_provider
+            else [],
+            fargate=machines.fargate,
             secret_value=secrets_through(self._clients.get),
         )
         self._undo.callback(within, CLOSE_SECONDS, "the tasks", engine.close)
@@ -285,6 +295,7 @@ class Cloud:
                 engine.instance_address,
                 lambda task: _task_role(engine, ecs, task),
                 engine.metadata,
+                engine.find_interface,
             ),
             faults=self.faults,
             control=Control(self.faults, self).answer,

@@ -14,9 +14,10 @@ from threading import Lock
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
-from local.aws.ec2 import describe_instances
+from local.aws.ec2 import describe_instances, describe_network_interfaces
 from local.aws.ecs.errors import EcsApiError
 from local.aws.ecs.metadata import PATH
+from local.aws.ecs.model import Interface
 from local.aws.faults import Faults, Kind
 from local.aws.iam.authorizer import Authorizer
 from local.aws.iam.principals import task_key
@@ -62,6 +63,8 @@ class Hosts:
     """Task id to the ARN of its role; None for a task that does not live or has no role."""
     metadata: Callable[[Sequence[str]], dict[str, Any] | None]
     """The words behind /v4/ to what a container is told of its task; None = there is none."""
+    network_interface: Callable[[str], Interface | None] = lambda _: None
+    """Network interface of a task by its id; None for an id that is none."""
 
 
 class Endpoint:
@@ -163,10 +166,17 @@ class Endpoint:
     def _answer_of_service(self, call: Call, request: Request) -> Answer:
         own = self._services.get(call.service)
         answer = own(call, request) if own is not None else None
-        if answer is None and call.service == "ec2" and call.action == "DescribeInstances":
-            parameters = parse_qs(request.body.decode())
-            answer = describe_instances(parameters, self._hosts.instance_address, self._region)
+        if answer is None and call.service == "ec2":
+            answer = self._ec2_answer(call, parse_qs(request.body.decode()))
         return self._moto.call(call, request) if answer is None else answer
+
+    def _ec2_answer(self, call: Call, form: dict[str, list[str]]) -> Answer | None:
+        if call.action == "DescribeInstances":
+            return describe_instances(form, self._hosts.instance_address, self._region)
+        if call.action == "DescribeNetworkInterfaces":
+            find = self._hosts.network_interface
+            return describe_network_interfaces(form, find, self._region)
+        return None
 
     def _kinesis_answer(self, call: Call, request: Request) -> Answer:
         if "json" not in request.headers.get("content-type", ""):

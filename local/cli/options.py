@@ -30,6 +30,10 @@ class Options:
     images: tuple[ImageSource, ...] = ()
     size: Size = DEFAULT_SIZE
     start_delay_seconds: float = 0.0
+    launch_type: str = "ec2"
+    """Of jobs that do not say; apps say theirs in the apps file."""
+    capacity_provider: str | None = None
+    """The name of one with managed scaling, which has the hosts and gets no more of them."""
     throttling: bool = True
     index_lag_seconds: float = 0.0
     """Reads of DynamoDB's indexes show a write after up to so long; 0 = at once."""

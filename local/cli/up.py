@@ -136,6 +136,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="let each task wait before it starts, as on a real host",
     )
+    add(
+        "--launch-type",
+        choices=("ec2", "fargate"),
+        default="ec2",
+        help="of jobs that do not say (default: ec2); apps say theirs in the apps file",
+    )
+    add(
+        "--capacity-provider",
+        metavar="NAME",
+        help="the hosts are those of a capacity provider with managed scaling, whose group is at "
+        "its maximum size: where they are full, tasks wait in PROVISIONING",
+    )
     add("--no-iam", action="store_true", help="check no call against the policies of who makes it")
     add("--no-throttling", action="store_true", help="ECS and Kinesis without their rates")
     add(
@@ -394,6 +406,8 @@ def _options(arguments: argparse.Namespace) -> Any:
         images=tuple(arguments.image),
         size=Size(arguments.hosts, arguments.host_cpu, arguments.host_memory),
         start_delay_seconds=arguments.start_delay,
+        launch_type=arguments.launch_type,
+        capacity_provider=arguments.capacity_provider,
         iam=not arguments.no_iam,
         throttling=not arguments.no_throttling,
         index_lag_seconds=arguments.index_lag,

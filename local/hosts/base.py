@@ -39,6 +39,13 @@ class ContainerSpec:
     no_new_privileges: bool = True
     init_process: bool = False
     network_mode: str = "bridge"
+    address: str = "127.0.0.1"
+    """Of this machine, at which its ports are published; a task on Fargate has one of its own."""
+    volumes: Sequence[str] = ()
+    """Mount points of empty volumes. They belong to root (0755), unless the image declares the very
+    path with VOLUME: then owner, mode and content are the image's.
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/bind-mounts.html
+    """
     tmpfs: Mapping[str, int] = field(default_factory=dict)
     """Mount point to size in MiB."""
     ulimits: Mapping[str, tuple[int, int]] = field(default_factory=dict)

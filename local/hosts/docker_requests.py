@@ -5,7 +5,7 @@ follow what the ECS agent makes of a task definition.
 """
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from local.hosts.base import ContainerSpec, Exit
@@ -32,9 +32,13 @@ class Label(enum.StrEnum):
 
 
 def create_request(
-    spec: ContainerSpec, image: str, network: str, labels: Mapping[str, str]
+    spec: ContainerSpec,
+    image: str,
+    network: str,
+    labels: Mapping[str, str],
+    declared_volumes: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Body of `POST /containers/create`."""
+    """Body of `POST /containers/create`. `declared_volumes`: what the image has VOLUMEs for."""
     ports = () if spec.network_mode in {"host", "none"} else spec.ports
     body: dict[str, Any] = {
         "Image": image,
@@ -43,7 +47,7 @@ def create_request(
         "ExposedPorts": {f"{port.container_port}/{port.protocol}": {} for port in ports},
         # The engine runs the health checks; an image's own would only cost time.
         "Healthcheck": {"Test": ["NONE"]},
-        "HostConfig": _host_config(spec, network),
+        "HostConfig": _host_config(spec, network, declared_volumes),
     }
     optional = {
         "Entrypoint": list(spec.entry_point) if spec.entry_point else None,
@@ -55,14 +59,16 @@ def create_request(
     return body
 
 
-def _host_config(spec: ContainerSpec, network: str) -> dict[str, Any]:
+def _host_config(
+    spec: ContainerSpec, network: str, declared_volumes: Collection[str]
+) -> dict[str, Any]:
     memory = (spec.memory_mib or 0) * 1024 * 1024
     in_network = spec.network_mode not in {"host", "none"}
     return {
         "NetworkMode": network if in_network else spec.network_mode,
         "PortBindings": {
             f"{port.container_port}/{port.protocol}": [
-                {"HostIp": "127.0.0.1", "HostPort": str(port.host_port)}
+                {"HostIp": spec.address, "HostPort": str(port.host_port)}
             ]
             for port in (spec.ports if in_network else ())
         },
@@ -78,6 +84,15 @@ def _host_config(spec: ContainerSpec, network: str) -> dict[str, Any]:
         "Tmpfs": {
             mount: f"rw,nosuid,nodev,size={size_mib}m" for mount, size_mib in spec.tmpfs.items()
         },
+        # Docker fills an empty volume from the image, owner included, unless it is told not to.
+        "Mounts": [
+            {
+                "Type": "volume",
+                "Target": path,
+                "VolumeOptions": {"NoCopy": path not in declared_volumes},
+            }
+            for path in spec.volumes
+        ],
         "Ulimits": [
             {"Name": name, "Soft": soft, "Hard": hard}
             for name, (soft, hard) in spec.ulimits.items()

@@ -232,8 +232,9 @@ class DockerRuntime:
         for last_try in (False, True):
             image = self._reach(lambda: self.images.image(spec.image))
             self._check_up(host)  # a build takes its time
-            request = create_request(spec, image, self._network, labels)
             try:
+                declared = self._declared_volumes(image) if spec.volumes else frozenset()
+                request = create_request(spec, image, self._network, labels, declared)
                 answer: Mapping[str, str] = self._reach(
                     partial(self.client.create_container_from_config, request)
                 )
@@ -244,6 +245,11 @@ class DockerRuntime:
             else:
                 return answer
         raise AssertionError("the last try returns or raises")
+
+    def _declared_volumes(self, image: str) -> frozenset[str]:
+        """The paths that the image's VOLUME instructions name."""
+        inspected = self._reach(partial(self.client.inspect_image, image))
+        return frozenset((inspected.get("Config") or {}).get("Volumes") or ())
 
     def _discard(self, container: _Container) -> None:
         """Take away a container that did not start; its end is not reported."""

@@ -28,7 +28,6 @@ WITHOUT_EFFECT = {
     "MAINTAINER",
     "ONBUILD",
     "STOPSIGNAL",
-    "VOLUME",
 }
 
 _DIRECTIVE = re.compile(r"^#\s*(syntax|escape|check)\s*=\s*(.*?)\s*$", re.IGNORECASE)
@@ -50,6 +49,8 @@ class ImageConfig:
     """The image that the last stage is built on, through the earlier stages it starts from."""
     copied: tuple[tuple[str, str], ...] = ()
     """What the last stage copies from the build context: source, and absolute destination."""
+    volumes: frozenset[str] = frozenset()
+    """The paths that VOLUME names."""
 
 
 BaseConfig = Callable[[str], ImageConfig | None]
@@ -221,6 +222,7 @@ class _Build:
             "ENTRYPOINT": self._entry_point,
             "CMD": self._command,
             "COPY": self._copy,
+            "VOLUME": self._volume,
         }
 
     def apply(self, instruction: _Instruction) -> None:
@@ -317,6 +319,10 @@ class _Build:
         target = posixpath.normpath(posixpath.join(stage.working_directory, paths[-1]))
         added = tuple((posixpath.normpath(source), target) for source in paths[:-1])
         return replace(stage, copied=stage.copied + added)
+
+    def _volume(self, stage: ImageConfig, rest: str) -> ImageConfig:
+        paths = _exec_form(rest) or split_words(rest, self._variables())
+        return replace(stage, volumes=stage.volumes | frozenset(paths))
 
     def _set_shell(self, stage: ImageConfig, rest: str) -> ImageConfig:
         shell = _exec_form(rest)

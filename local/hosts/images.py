@@ -81,6 +81,8 @@ class Program:
     user: str | None
     python_path: tuple[Path, ...] = ()
     """Folders below which Python looks for modules; they are in PYTHONPATH already."""
+    volumes: frozenset[str] = frozenset()
+    """The paths that the image declares with VOLUME."""
 
 
 def session_image(root: Path) -> ImageSource:
@@ -229,6 +231,7 @@ def resolve(
         command=command,
         working_directory=working_directory,
     )
+    program = replace(program, volumes=config.volumes)
     folders = tuple(dict.fromkeys(_python_folders(source, config, sources, packages)))
     if not folders:
         return program

@@ -10,6 +10,9 @@ from local.hosts.base import CannotPullImageError, Host, HostDownError
 from local.hosts.images import ImageSource
 
 LOOPBACK = "127.0.0.1"
+FARGATE = "fargate"
+FARGATE_CPU_UNITS = 64 * 1024
+"""The quota of vCPUs that the embedded account has on Fargate."""
 
 
 class NoRuntimeError(Exception):
@@ -31,6 +34,8 @@ class Machines:
 
     runtime: str
     slots: list[HostSlot]
+    fargate: HostSlot
+    """What runs the tasks of Fargate."""
     addresses: Mapping[int, str]
     """Port of a server on our loopback to host:port under which containers reach it."""
     close: Callable[[], None]
@@ -93,8 +98,9 @@ def _docker(site: Site, say: Callable[[str], None]) -> Machines:
         except (HostDownError, CannotPullImageError, OSError) as error:
             raise NoRuntimeError(str(error)) from error
         slots = _slots(lambda name: DockerHost(runtime, name), site)
+        fargate = _fargate(DockerHost(runtime, FARGATE), site)
         undo.pop_all()
-        return Machines("docker", slots, addresses, runtime.close)
+        return Machines("docker", slots, fargate, addresses, runtime.close)
 
 
 def _processes(site: Site, say: Callable[[str], None]) -> Machines:
@@ -118,7 +124,8 @@ def _processes(site: Site, say: Callable[[str], None]) -> Machines:
     site.tell("process")
     slots = _slots(host, site)
     addresses = {port: f"{LOOPBACK}:{port}" for port in site.ports}
-    return Machines("process", slots, addresses, close=lambda: None)
+    fargate = _fargate(host(FARGATE), site)
+    return Machines("process", slots, fargate, addresses, close=lambda: None)
 
 
 def _slots(make: Callable[[str], Host], site: Site) -> list[HostSlot]:
@@ -134,3 +141,15 @@ def _slots(make: Callable[[str], Host], site: Site) -> list[HostSlot]:
         )
         for n in range(1, site.size.hosts + 1)
     ]
+
+
+def _fargate(host: Host, site: Site) -> HostSlot:
+    return HostSlot(
+        name=FARGATE,
+        host=host,
+        address=LOOPBACK,
+        cpu_units=FARGATE_CPU_UNITS,
+        memory_mib=4 * FARGATE_CPU_UNITS,
+        ec2_instance_id="",
+        availability_zone=f"{site.region}a",
+    )

@@ -16,12 +16,14 @@ from typing import Any
 from chalicelib.contract import Env
 from local.hosts import isolation
 from local.hosts.base import CannotStartError, ContainerSpec
-from local.hosts.images import ImageSource, cannot_pull, find_source, resolve
+from local.hosts.images import ImageSource, Program, cannot_pull, find_source, resolve
 from local.hosts.isolation import USER_INSIDE, Kind, Sandbox
 
 RUN_VARIABLE = "USHER_LOCAL_RUN"
 HOST_VARIABLE = "USHER_LOCAL_HOST"
 _MIB = 1024 * 1024
+VOLUME_MIB = 1024
+"""Of an empty volume, which is memory here; on Fargate it is part of 20 GiB of storage."""
 _ELF_MACHINES = {"x86_64": {62, 3}, "aarch64": {183, 40}}
 """e_machine of what a kernel runs; a 64-bit kernel mostly runs its 32-bit kin, too.
 https://man7.org/linux/man-pages/man5/elf.5.html"""
@@ -90,7 +92,7 @@ def prepare(
     if spec.ports:
         # There is no network of its own in which the container's port would be free.
         environment[Env.SESSION_PORT] = str(spec.ports[0].host_port)
-        environment.setdefault(Env.SESSION_HOST, "127.0.0.1")
+        environment.setdefault(Env.SESSION_HOST, spec.address)
     directory = program.working_directory
     if not directory.is_dir():
         raise CannotStartError(f"{_REFUSED}chdir to cwd ({directory}): no such file or directory")
@@ -111,7 +113,7 @@ def prepare(
         user=int(user.partition(":")[0]) if user.partition(":")[0].isdecimal() else USER_INSIDE,
         init_process=spec.init_process,
         read_only_tmp=spec.read_only_root,
-        tmpfs=dict(spec.tmpfs),
+        tmpfs={**spec.tmpfs, **_writable_volumes(spec, program)},
     )
     _check_mount_points(sandbox)
     return Prepared(
@@ -173,6 +175,11 @@ def _format_trouble(file: Path) -> str | None:
 
 def _without_repeats(*paths: Path) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(paths))
+
+
+def _writable_volumes(spec: ContainerSpec, program: Program) -> dict[str, int]:
+    """Empty volumes that the image declares, with its own ownership; others only root may write."""
+    return {path: VOLUME_MIB for path in spec.volumes if path in program.volumes}
 
 
 def _check_mount_points(sandbox: Sandbox) -> None:

@@ -26,6 +26,17 @@ from local.aws.secrets import no_secrets
 __all__ = ["Engine", "HostSlot"]
 
 WATCH_WAITING_SECONDS = 0.25
+LOOPBACK_ADDRESSES = 64 * 250 * 250
+
+
+def loopback_address(number: int) -> str:
+    """One of the addresses 127.64.0.1 to 127.127.249.250; each has all ports to itself.
+
+    Linux has all of 127.0.0.0/8 on its loopback interface; macOS has 127.0.0.1 alone.
+    """
+    rest, last = divmod(number % LOOPBACK_ADDRESSES, 250)
+    second, third = divmod(rest, 250)
+    return f"127.{64 + second}.{third}.{last + 1}"
 
 
 class Engine:
@@ -60,7 +71,7 @@ class Engine:
         """`new_id` makes the ids of tasks and hosts: 32 hexadecimal digits.
 
         The hosts belong to the first of `providers`. `fargate` runs the tasks of Fargate, each with
-        an address of its own; its CPU units are the account's quota of vCPUs. For
+        an address of its own on loopback; its CPU units are the account's quota of vCPUs. For
         `read_lag_seconds` ListTasks and DescribeTasks do not know of a new task, as they are
         eventually consistent on ECS. `secret_value` fetches what a task definition refers to, and
         raises SecretError.
@@ -75,6 +86,7 @@ class Engine:
         self._waiting = waiting or Waiting()
         self._scaling: set[str] = set()
         self._interfaces: dict[str, Interface] = {}
+        self._first_address = random.randrange(LOOPBACK_ADDRESSES)
         self._start_delay_seconds = start_delay_seconds
         self._slots = list(hosts)
         self._store = Store(
@@ -186,13 +198,13 @@ class Engine:
 
     def _new_interface(self, request: TaskRequest) -> Interface:
         number = len(self._interfaces) + 1
-        last = f"{number // 250 % 250}.{number % 250 + 1}"
+        address = loopback_address(self._first_address + number)
         return Interface(
             attachment_id=str(uuid.uuid4()),
             interface_id=f"eni-{number:017x}",
             subnet=request.subnets[0],
-            private_ip=f"10.0.{last}",
-            public_ip=f"198.18.{last}" if request.assigns_public_ip else None,
+            private_ip=address,
+            public_ip=address if request.assigns_public_ip else None,
             mac="02:00:" + ":".join(f"{number:08x}"[i : i + 2] for i in range(0, 8, 2)),
         )
 
@@ -321,7 +333,7 @@ class Engine:
             self._lifecycle.closing = True
         if first:
             try:
-                self._lifecycle.shut_down(self._slots)
+                self._lifecycle.shut_down([*self._slots, *([self.fargate] if self.fargate else [])])
             finally:
                 self._publisher.close()
                 self._closed.set()

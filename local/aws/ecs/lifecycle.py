@@ -25,6 +25,7 @@ from local.hosts.base import CannotPullImageError, CannotStartError, Exit, HostD
 
 log = logging.getLogger(__name__)
 
+LOOPBACK = "127.0.0.1"
 START_THREADS = 32
 STOP_THREADS = 8
 HEALTH_THREADS = 8
@@ -135,6 +136,7 @@ class Lifecycle:
             task_id=record.task.id,
             ports=record.task.container(name).ports,
             environment=self._added_environment(record, container) | fetched,
+            address=record.task.interface.private_ip if record.task.interface else LOOPBACK,
         )
         try:
             runtime_id = record.slot.host.start(spec, partial(self._on_exit, record, name))
@@ -256,14 +258,16 @@ class Lifecycle:
         """The machine is gone: its tasks have stopped, its capacity is no more."""
         with self.lock:
             instance = self._store.instance_of(slot)
-            if self.closing or not instance.agent_connected:
+            if self.closing or (instance is not None and not instance.agent_connected):
                 return
-            self.change_instance(instance.arn, agent_connected=False)
+            if instance is not None:
+                self.change_instance(instance.arn, agent_connected=False)
             now = self._clock()
             for record in self._store.live_on(slot):
                 self._store.release(record, now)
                 self._set(record, model.host_terminated(record.task, slot.ec2_instance_id, now))
-            self.change_instance(instance.arn, status="INACTIVE")
+            if instance is not None:
+                self.change_instance(instance.arn, status="INACTIVE")
 
     def change_instance(self, arn: str, **changes: Any) -> Instance:
         """Set fields of an instance and say so. Under the lock."""

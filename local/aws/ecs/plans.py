@@ -184,8 +184,12 @@ def spec_of(
     task_id: str,
     ports: Sequence[PortMapping],
     environment: Mapping[str, str],
+    address: str,
 ) -> ContainerSpec:
-    """What a host needs to know; `environment` is added by ECS and gives way to the container's."""
+    """What a host needs to know; `environment` is added by ECS and gives way to the container's.
+
+    `address` is where the ports are published.
+    """
     definition = container.definition
     linux = definition.get("linuxParameters", {})
     memory = container.memory
@@ -207,6 +211,8 @@ def spec_of(
         no_new_privileges="no-new-privileges" in definition.get("dockerSecurityOptions", ()),
         init_process=linux.get("initProcessEnabled", False),
         network_mode=str(task.definition.content["networkMode"]),
+        address=address,
+        volumes=_empty_volumes(task.definition.content, definition),
         tmpfs={mount["containerPath"]: mount["size"] for mount in linux.get("tmpfs", ())},
         ulimits={
             limit["name"]: (limit["softLimit"], limit["hardLimit"])
@@ -216,3 +222,15 @@ def spec_of(
         log_stream=container.log_stream(task_id),
         health_check=definition.get("healthCheck", {}).get("command"),
     )
+
+
+def _empty_volumes(task: Mapping[str, Any], container: Mapping[str, Any]) -> tuple[str, ...]:
+    """Where the container mounts volumes that neither a host nor a file system fills."""
+    empty = {
+        volume["name"]
+        for volume in task.get("volumes") or ()
+        if not (volume.get("host") or {}).get("sourcePath")
+        and not volume.get("efsVolumeConfiguration")
+    }
+    mounts = container.get("mountPoints") or ()
+    return tuple(m["containerPath"] for m in mounts if m.get("sourceVolume") in empty)

@@ -83,8 +83,9 @@ class Store:
         self._slots[instance.arn] = slot
         return instance
 
-    def instance_of(self, slot: HostSlot) -> Instance:
-        return next(i for i in self.instances.values() if i.name == slot.name)
+    def instance_of(self, slot: HostSlot) -> Instance | None:
+        """None for what runs the tasks of Fargate."""
+        return next((i for i in self.instances.values() if i.name == slot.name), None)
 
     def put_instance(self, instance: Instance) -> Instance:
         self.instances[instance.arn] = instance

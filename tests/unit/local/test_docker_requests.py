@@ -77,3 +77,12 @@ def test_health_checks():
 def test_ends():
     assert exit_of(3, out_of_memory=False) == Exit(3, None)
     assert exit_of(137, out_of_memory=True).reason.startswith("OutOfMemoryError: Container killed")
+
+
+def test_an_empty_volume_is_filled_from_the_image_only_where_that_declares_it():
+    spec = dataclasses.replace(PLAIN, volumes=("/tmp", "/data"), address="127.64.0.9")
+    request = create_request(spec, "i:1", "net", {}, frozenset({"/tmp"}))
+    assert request["HostConfig"]["Mounts"] == [
+        {"Type": "volume", "Target": "/tmp", "VolumeOptions": {"NoCopy": False}},
+        {"Type": "volume", "Target": "/data", "VolumeOptions": {"NoCopy": True}},
+    ]
