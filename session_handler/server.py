@@ -24,7 +24,10 @@ MAX_HEAD_BYTES = 16 * 1024
 MAX_PENDING_CONNECTIONS = 32
 """Beyond, the one that has been longest without a whole request makes room."""
 
-HANDSHAKE_SECONDS = 5.0
+HANDSHAKE_SECONDS = 5
+"""How long a whole request may take to come, in seconds in which this process runs: on a busy
+machine a request that came in time may lie unread for longer than that.
+"""
 CLOSE_SECONDS = 3.0
 
 WRITE_BUFFER_BYTES = 256 * 1024
@@ -72,10 +75,23 @@ class Connection(ServerConnection):
         super().__init__(*args, **kwargs)
         self.head = bytearray()
         self._door = door
+        self._patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._door.connected(self)
+        self._wait_for_head(HANDSHAKE_SECONDS)
+
+    def _wait_for_head(self, seconds: int) -> None:
+        """Give up after so many seconds. They are counted one by one, each when the one before was
+        over and what had come by then was read: a process that stands still counts one at most.
+        """
+        if self.head is None:
+            return
+        if seconds == 0:
+            self.transport.abort()
+            return
+        self._patience = self.loop.call_later(1.0, self._wait_for_head, seconds - 1)
 
     def data_received(self, data: bytes) -> None:
         if self.head is None:
@@ -99,6 +115,8 @@ class Connection(ServerConnection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.taken = measure(self.transport).taken  # the socket is closed after this call
+        if self._patience is not None:
+            self._patience.cancel()
         self._door.disconnected(self)
         super().connection_lost(exc)
 
@@ -265,7 +283,7 @@ async def listen(rules: gate.Gate, seat: Seat, settings: Settings) -> Server:
         create_connection=cast("type[ServerConnection]", partial(Connection, door=door)),
         compression="deflate" if settings.compresses else None,
         server_header=None,
-        open_timeout=HANDSHAKE_SECONDS,
+        open_timeout=None,  # see Connection
         ping_interval=None,  # see client_watch
         close_timeout=CLOSE_SECONDS,
         max_size=MAX_CLIENT_MESSAGE_BYTES,

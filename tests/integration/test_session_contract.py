@@ -1,14 +1,19 @@
 """What any session container keeps, whatever its language; and the client library with both."""
 
 import json
+import signal
+import socket
 import ssl
 import subprocess
+import threading
 import urllib.request
+from contextlib import suppress
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from session_handler import server
 from tests.certificates import Authority
 from tests.needs import needs_node
 from tests.session_process import ROOT, CallbackServer, SessionProcess, until
@@ -156,3 +161,43 @@ def test_wss_with_a_certificate_of_its_own(tmp_path, callbacks):
         with connect(session.url.replace("ws:", "wss:"), ssl=context) as websocket:
             assert receive(websocket)["type"] == "hello"
         assert session.exit_code() == 0
+
+
+HANDSHAKE = (
+    "GET /{uuid} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+def test_a_request_that_came_in_time_is_answered_however_late_the_container_runs(tmp_path):
+    """On a busy machine a container may stand still for longer than a handshake may take."""
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue(tmp_path)
+    tls = ssl.create_default_context(cafile=authority.file)
+    with (
+        SessionProcess(TLS_CERT_FILE=certificate, TLS_KEY_FILE=key) as session,
+        socket.create_connection(("127.0.0.1", session.port)) as line,
+        tls.wrap_socket(line, server_hostname="127.0.0.1") as encrypted,
+    ):
+        with (
+            socket.create_connection(("127.0.0.1", session.port)) as later,
+            tls.wrap_socket(later, server_hostname="127.0.0.1") as answered,
+        ):
+            answered.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
+            assert answered.recv(8) == b"HTTP/1.1"  # so the first one was accepted
+        session.process.send_signal(signal.SIGSTOP)
+        encrypted.sendall(HANDSHAKE.format(uuid=session.uuid).encode())
+        threading.Event().wait(server.HANDSHAKE_SECONDS + 0.5)
+        session.process.send_signal(signal.SIGCONT)
+        encrypted.settimeout(20)
+        assert encrypted.recv(12) == b"HTTP/1.1 101"
+
+
+def test_who_sends_half_a_request_is_not_waited_for(callbacks):
+    with SessionProcess(callbacks=callbacks) as session:
+        with socket.create_connection(("127.0.0.1", session.port)) as line:
+            line.sendall(b"GET /heal")
+            line.settimeout(20)
+            with suppress(ConnectionResetError):
+                assert line.recv(1) == b""
+        assert session.until_ready().health()[0] == 200

@@ -10,6 +10,7 @@ The shortcuts change no answer:
   never taken back: a query checks its candidates anyway, and forgets those that do not match.
 - moto measures an item once for each of its attributes while it is made, and remembers all items
   ever made or copied.
+- moto keeps the name of each attribute once for each item.
 - moto compiles seven patterns for each word of a condition, and reads the same conditions again
   and again.
 
@@ -24,6 +25,7 @@ import inspect
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
+from sys import intern
 from typing import Any
 
 from moto.dynamodb import models
@@ -302,7 +304,7 @@ def _make_item_as(by_moto: Callable[..., None]) -> Callable[..., None]:
         self.range_key = range_key
         self.attrs = LimitedSizeDict()
         for name, value in attrs.items():
-            dict.__setitem__(self.attrs, name, DynamoType(value))
+            dict.__setitem__(self.attrs, intern(name), DynamoType(value))
         if _size_of_item(self) > _SURELY_SMALL_BYTES:
             by_moto(self, hash_key, range_key, attrs)
 

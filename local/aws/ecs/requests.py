@@ -3,6 +3,7 @@
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html
 """
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ def read_request(parameters: dict[str, Any], definition: TaskDefinition) -> Task
 
 def _fingerprint(parameters: dict[str, Any]) -> str:
     rest = {name: value for name, value in parameters.items() if name != "clientToken"}
-    return json.dumps(rest, sort_keys=True)
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _launch_type(parameters: dict[str, Any]) -> str:

@@ -18,7 +18,8 @@ from local.aws.ecs.tokens import ClientTokens
 from local.hosts.base import Exit, PortMapping
 
 STOPPED_KEPT_SECONDS = 3600.0
-STOPPED_KEPT_COUNT = 10_000
+STOPPED_KEPT_COUNT = 1_000
+"""ECS has no such bound; each costs this process some KiB."""
 
 
 class Phase(Enum):

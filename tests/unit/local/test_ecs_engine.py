@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from local.aws.ecs.errors import EcsApiError
 from local.aws.ecs.model import ORDER, Status
+from local.aws.ecs.store import STOPPED_KEPT_COUNT
 from local.hosts.base import CannotPullImageError, CannotStartError, Exit
 from tests.unit.local.fakes import Clock, World, until
 
@@ -537,3 +538,24 @@ def test_whatever_a_host_raises_the_task_has_failed_to_start() -> None:
         ended = world.wait_status(arn, "STOPPED")
         assert ended["stopCode"] == "TaskFailedToStart"
         assert "CannotStartContainerError: AttributeError" in ended["containers"][0]["reason"]
+
+
+def test_tasks_that_ended_cost_a_bounded_amount() -> None:
+    """Beyond `STOPPED_KEPT_COUNT` the oldest are forgotten, with all that was kept for them."""
+    with World() as world:
+        world.register(container=PORT)
+        batches = STOPPED_KEPT_COUNT // 10 + 10
+        for number in range(batches):
+            answer = world.run(count=10, clientToken=f"batch-{number}")
+            arns = [task["taskArn"] for task in answer["tasks"]]
+            for arn in arns:
+                world.wait_status(arn, "RUNNING")
+                world.exit_main(arn, Exit(0))
+            for arn in arns:
+                world.wait_status(arn, "STOPPED")
+        store = world.engine._store
+        assert len(store.records) == len(store._stopped) == STOPPED_KEPT_COUNT
+        assert len(store.tokens._uses) == STOPPED_KEPT_COUNT // 10
+        assert len(store.tokens._token_of) == STOPPED_KEPT_COUNT
+        assert {len(use.fingerprint) for use in store.tokens._uses.values()} == {64}
+        assert store._ports._taken == set()
