@@ -63,6 +63,25 @@ def docker_missing() -> str:
     return "" if answer.returncode == 0 else "no Docker Engine answers"
 
 
+@cache
+def namespaces_missing() -> str:
+    """Network namespaces with a bridge that the packet filter sees, and programs to make them."""
+    missing = [name for name in ("ip", "iptables", "dockerd", "nsenter") if not shutil.which(name)]
+    if missing:
+        return f"no {', '.join(missing)}"
+    if os.geteuid() != 0:
+        return "only root may make network namespaces"
+    probe = "iptables -S > /dev/null && ip link add name br0 type bridge && ls /proc/sys/net/bridge"
+    done = subprocess.run(
+        ["unshare", "--net", "sh", "-c", probe],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    return "" if done.returncode == 0 else f"no network namespaces: {done.stderr.strip()}"
+
+
 def npm_missing(package: str) -> str:
     if not shutil.which("node"):
         return "no Node.js"
@@ -75,6 +94,7 @@ def ministack_missing() -> str:
 
 
 needs_docker = Need(docker_missing, pytest.mark.docker)
+needs_namespaces = Need(namespaces_missing)
 needs_node = Need(lambda: "" if shutil.which("node") else "no Node.js", pytest.mark.node)
 needs_chromium = Need(lambda: "" if chromium_path() else "no Chromium", pytest.mark.browser)
 needs_redis = Need(lambda: "" if find_program() else "no redis-server or valkey-server")
