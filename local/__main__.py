@@ -4,13 +4,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from local.cli import ps, up
+from local.cli import dev, ps, up
 from local.feed import command as feed
 
 EXAMPLES = """examples:
   python -m local up                          everything, and a page that shows it
   python -m local up --port 0 --aws-port 0    on free ports; the READY line says which
   python -m local up --feed none              without the demo's records
+  python -m local dev my-app                  the session apps of a folder, with their page
   python -m local feed FILE.jsonl --rate 50   your own records into the running cloud
   python -m local ps                          the tasks that run in it
 """
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module, summary in (
         ("up", up, "start everything, until Ctrl-C"),
+        ("dev", dev, "start everything for the session apps of a folder, and follow its changes"),
         ("feed", feed, "put lines of JSON into the stream"),
         ("ps", ps, "show the tasks of the running cloud"),
     ):

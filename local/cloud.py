@@ -423,6 +423,21 @@ class Cloud:
         self._kinesis.switches = self._kinesis.switches.with_changes(document)
         return asdict(self._kinesis.switches)
 
+    def deploy_apps(self, *, restart: bool) -> list[str]:
+        """Register the next revision of each app of the apps file; `restart` lets the dispatcher
+        read that file anew. Returns FAMILY:REVISION of each.
+
+        Raises ConfigurationError, and botocore's errors.
+        """
+        feed_url = self._feed.url(self.parts.machines.addresses)
+        calls = task_definition_calls(STAGE, self.options.apps, feed_url)
+        ecs = self._clients.get("ecs")
+        answers = [ecs.register_task_definition(**call.arguments) for call in calls]
+        if restart:
+            self.parts.dispatcher.kill()
+        arns = [str(answer["taskDefinition"]["taskDefinitionArn"]) for answer in answers]
+        return [arn.rpartition("/")[2] for arn in arns]
+
     def kill_redis(self) -> None:
         """Kill the feed's Redis, with all its data. Raises KeyError in a run without one."""
         self._feed.kill_redis()

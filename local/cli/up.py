@@ -11,7 +11,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=image_source,
         metavar="NAME=DIR",
-        help="build image NAME from DIR/Dockerfile; may be repeated",
+        help="build image NAME from DIR/Dockerfile, anew when a file there changed; repeatable",
     )
     add("--hosts", type=positive, default=2, metavar="N", help="how many hosts (default: 2)")
     add(
@@ -195,7 +196,7 @@ def image_source(text: str) -> ImageSource:
     context = Path(folder).resolve()
     if not name or not equals or not (context / "Dockerfile").is_file():
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=DIR with a Dockerfile in DIR")
-    return named_image(name, context)
+    return named_image(name, context, changes=True)
 
 
 def origin(text: str) -> str:
@@ -283,7 +284,15 @@ class Say:
         print(line, file=sys.stderr, flush=True)
 
 
-def run(arguments: argparse.Namespace) -> int:
+Beside = Callable[[Any, threading.Event, Say], AbstractContextManager[None]]
+"""What runs while the cloud does: called with cloud, the event that ends it, and progress."""
+
+
+def _nothing(_cloud: Any, _stop: threading.Event, _say: Say) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+def run(arguments: argparse.Namespace, beside: Beside = _nothing) -> int:
     """Run until a signal. 0: ended on request, 1: could not start, 2: wrong usage."""
     say = Say(as_json=arguments.json)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="        %(message)s")
@@ -315,7 +324,7 @@ def run(arguments: argparse.Namespace) -> int:
     cloud = Cloud(options, folder, listeners, say, signals.stop)
     given_up = False
     try:
-        return _up(cloud, signals.stop, say)
+        return _up(cloud, signals.stop, say, beside)
     except StopRequestedError:
         given_up = True
         return 0
@@ -328,7 +337,7 @@ def run(arguments: argparse.Namespace) -> int:
         say("everything is stopped")
 
 
-def _up(cloud: Any, stop: threading.Event, say: Say) -> int:
+def _up(cloud: Any, stop: threading.Event, say: Say, beside: Beside) -> int:
     from chalicelib.errors import ConfigurationError
     from local.aws.forwarding import UnreachableServiceError
     from local.aws.template import TemplateError
@@ -359,7 +368,8 @@ def _up(cloud: Any, stop: threading.Event, say: Say) -> int:
     print("READY", json.dumps(cloud.ready), flush=True)
     say(f"open {cloud.ready['page']} in a browser; Ctrl-C stops everything")
     feeding = _start_feed(cloud, stop)
-    stop.wait()
+    with beside(cloud, stop, say):
+        stop.wait()
     say("stopping; Ctrl-C again to force")
     if feeding:
         feeding.join(2.0)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from usher import VERSION
-from usher.cli import audit, deploy, invocations, project, schedules
+from usher.cli import audit, deploy, dev, invocations, project, schedules
 from usher.cli.parser import CommandParser
 from usher.cli.words import UsageError
 from usher.errors import ProjectError, UsherError
@@ -18,19 +18,22 @@ from usher.errors import ProjectError, UsherError
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="usher",
-        description="Write jobs, run them here, deploy them, call them.",
+        description="Write jobs and session apps, run them here; deploy jobs and call them.",
         epilog="`usher COMMAND --help` says more; docs/jobs.md leads from the first job to a "
         "scheduled one.",
     )
     parser.add_argument("--version", action="version", version=f"usher {VERSION}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=CommandParser)
-    for part in (project, deploy, invocations, schedules, audit):
+    for part in (project, dev, deploy, invocations, schedules, audit):
         part.add_commands(commands)
     return parser
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Returns the exit code; after `usher run` in the child that ran the job, too."""
+    words = sys.argv[1:] if words is None else words
+    if words[:1] == [dev.NAME]:
+        return _dev(words[1:])
     arguments = build_parser().parse_args(words)
     try:
         code: int = arguments.run(arguments)
@@ -44,6 +47,14 @@ def main(words: Sequence[str] | None = None) -> int:
         sys.stdout = None
         return 0
     return code
+
+
+def _dev(words: Sequence[str]) -> int:
+    try:
+        dev.run(words)
+    except UsherError as error:
+        sys.stderr.write(f"usher: {error}\n")
+    return 2
 
 
 if __name__ == "__main__":

@@ -1,0 +1,155 @@
+"""`python -m local dev DIR`: the embedded cloud with the session apps of a folder and their page.
+
+When a file changes, the next session gets the new code, as after a deployment; open sessions keep
+theirs. stdout carries the READY line of `local up`, all else goes to stderr.
+"""
+
+import argparse
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from local.cli import up
+
+if TYPE_CHECKING:
+    from local.dev.changes import Files
+
+APPS_FILE = "apps.toml"
+PAGE_FOLDER = "page"
+LOOK_SECONDS = 0.3
+
+
+class DevError(Exception):
+    """The folder holds no session apps that can be run; the message is for people."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command line of `dev`."""
+    add = parser.add_argument
+    add("folder", type=Path, nargs="?", default=Path(), metavar="DIR", help="default: this one")
+    add("--page-port", type=int, default=8080, metavar="P", help="the page's (default: 8080)")
+    add("--port", default="8000", metavar="P", help="the dispatcher's (default: 8000)")
+    add("--aws-port", default="5000", metavar="P", help="that of AWS (default: 5000)")
+    add("--runtime", choices=("auto", "docker", "process"), default="auto", help="see local up")
+    add("--feed", default="demo", metavar="WHAT", help="demo, none, or a file of JSON lines")
+    add("--rate", metavar="R", help="records a second of --feed")
+    add("--logs", metavar="DIR", help="keep the logs there")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run until a signal. 0: ended on request, 1: could not start, 2: wrong usage."""
+    folder = arguments.folder.resolve()
+    try:
+        images = images_of(folder)
+        listener = socket.create_server(("127.0.0.1", arguments.page_port))
+    except DevError as error:
+        print(f"usher dev: {error}", file=sys.stderr)
+        return up.EXIT_USAGE
+    except OSError as error:
+        print(
+            f"usher dev: port {arguments.page_port} is in use or not allowed ({error.strerror}); "
+            "choose another one with --page-port, 0 means any free one",
+            file=sys.stderr,
+        )
+        return up.EXIT_USAGE
+    port = listener.getsockname()[1]
+    parser = argparse.ArgumentParser(prog="usher dev")
+    up.add_arguments(parser)
+    words = ["--apps", str(folder / APPS_FILE)]
+    for name in images:
+        words += ["--image", f"{name}={folder}"]
+    for host in ("127.0.0.1", "localhost"):
+        words += ["--allowed-origin", f"http://{host}:{port}"]
+    for name in ("port", "aws_port", "runtime", "feed", "rate", "logs"):
+        if (value := getattr(arguments, name)) is not None:
+            words += [f"--{name.replace('_', '-')}", value]
+    with listener:
+        return up.run(parser.parse_args(words), beside=_Beside(folder, listener))
+
+
+def images_of(folder: Path) -> list[str]:
+    """Names of the images that the apps of the folder need and its Dockerfile makes, sorted.
+
+    Raises DevError.
+    """
+    from chalicelib.config import load_apps
+    from chalicelib.errors import ConfigurationError
+    from local.hosts.images import SESSION_IMAGE
+
+    if not (folder / APPS_FILE).is_file():
+        raise DevError(f"{folder} has no {APPS_FILE} (`usher new --session NAME` makes a folder)")
+    try:
+        apps = load_apps(folder / APPS_FILE)
+    except ConfigurationError as error:
+        raise DevError(str(error)) from error
+    images = {app.image for app in apps.by_name.values()} - {SESSION_IMAGE}
+    if images and not (folder / "Dockerfile").is_file():
+        raise DevError(f"{folder} has no Dockerfile, and {', '.join(sorted(images))} needs one")
+    return sorted(images)
+
+
+class _Beside:
+    """What runs beside the cloud: the page, the watch over files, the containers' output."""
+
+    def __init__(self, folder: Path, listener: socket.socket) -> None:
+        self._folder = folder
+        self._listener = listener
+
+    @contextmanager
+    def __call__(self, cloud: Any, stop: threading.Event, say: up.Say) -> Iterator[None]:
+        from local.dev.changes import look_at
+        from local.dev.page import start_page_server
+
+        before = look_at(self._folder)
+        page = self._folder / PAGE_FOLDER
+        server = start_page_server(self._listener, page, lambda: cloud.dispatcher_url)
+        port = self._listener.getsockname()[1]
+        say(f"open http://127.0.0.1:{port}/ in a browser: it is {page / 'index.html'}")
+        say(f"watching {self._folder}: the next session gets what you change")
+        watching = threading.Thread(
+            target=self._watch, args=(cloud, stop, say, before), name="dev", daemon=True
+        )
+        watching.start()
+        try:
+            yield
+        finally:
+            server.close()
+            watching.join(2.0)
+
+    def _watch(self, cloud: Any, stop: threading.Event, say: up.Say, before: "Files") -> None:
+        from local.dev.changes import changed, look_at
+        from local.dev.output import ContainerOutput, show_lines
+
+        output = ContainerOutput(cloud.logs)
+        while not stop.wait(LOOK_SECONDS):
+            show_lines(output.new_lines(), say)
+            after = look_at(self._folder)
+            names = [n for n in changed(before, after) if not n.startswith(f"{PAGE_FOLDER}/")]
+            before = after
+            if names:
+                self._deploy(cloud, names, say)
+        show_lines(output.new_lines(), say)
+
+    def _deploy(self, cloud: Any, names: list[str], say: up.Say) -> None:
+        """Make the changed files the apps' next revision. What is wrong with them is said."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        from local.dev.changes import syntax_errors
+
+        for problem in (problems := syntax_errors(self._folder, names)):
+            say(f"not deployed: {problem}")
+        if problems:
+            return
+        try:
+            images_of(self._folder)
+            revisions = cloud.deploy_apps(restart=APPS_FILE in names)
+        except DevError as error:
+            say(f"not deployed: {error}")
+        except (BotoCoreError, ClientError) as error:
+            say(f"not deployed: {error}; the next change is tried again")
+        else:
+            say(f"{', '.join(names[:5])} changed; deployed {', '.join(revisions)}")

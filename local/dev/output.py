@@ -1,0 +1,49 @@
+"""What the containers of session apps print, on the developer's terminal."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+READ_BYTES = 256 * 1024
+"""So much of each file at a time: one container that prints without end holds up no other."""
+
+_FILE = re.compile(r"(?P<task>[0-9a-f]{32})-.+\.log")
+_ROUTINE = re.compile(r"\S+ \S+ (INFO|DEBUG) session=\S+ ")
+_LOGGED = re.compile(r"\S+ \S+ (?P<level>[A-Z]+) session=(?P<session>\S+) (?P<text>.*)")
+
+
+class ContainerOutput:
+    """The files of a run, each read on where the last look ended."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._places: dict[Path, int] = {}
+
+    def new_lines(self) -> Iterator[str]:
+        """Whole lines that came since the last call, each with the beginning of its task's id."""
+        for path in sorted(self._folder.rglob("*.log")):
+            found = _FILE.fullmatch(path.name)
+            if found is not None:
+                for line in self._lines_of(path):
+                    yield f"[{found['task'][:8]}] {line}"
+
+    def _lines_of(self, path: Path) -> Iterator[str]:
+        place = self._places.get(path, 0)
+        with path.open("rb") as file:
+            file.seek(place)
+            data = file.read(READ_BYTES)
+        whole = data.rfind(b"\n") + 1
+        if not whole and len(data) == READ_BYTES:
+            whole = len(data)  # a line that is longer comes in pieces
+        self._places[path] = place + whole
+        yield from data[:whole].decode("utf-8", "replace").splitlines()
+
+
+def show_lines(lines: Iterator[str], show: Callable[[str], None]) -> None:
+    """Show what the app printed, and warnings and errors of its container; not its routine."""
+    for line in lines:
+        task, _, text = line.partition(" ")
+        if _ROUTINE.match(text):
+            continue
+        logged = _LOGGED.fullmatch(text)
+        show(f"{task} {logged['level'].lower()}: {logged['text']}" if logged else line)
