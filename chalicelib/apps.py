@@ -15,6 +15,8 @@ from chalicelib.errors import ConfigurationError
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 JOBS_BEGIN_WITH = "job-"
+NO_FEED = "none"
+"""`feed_url` of an app that streams nothing: a terminal, a game."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class App:
     memory: int = 128
     port: int = SESSION_PORT
     feed_url: str | None = None
-    """What its containers stream, if not what the deployment streams."""
+    """What its containers stream, if not what the deployment streams; NO_FEED for nothing."""
     session_app: str | None = None
     """`module:Class` inside the image; None = the image's own default, which forwards the feed."""
     entry_point: tuple[str, ...] = ()
@@ -89,6 +91,11 @@ class App:
     """How long a request may wait for capacity before it ends as queue_timeout."""
     pool: PoolSize = PoolSize()
     placement: Placement = Placement()
+
+    def feed_url_or(self, deployments: str) -> str:
+        """What its containers stream; an empty string where they stream nothing."""
+        url = self.feed_url or deployments
+        return "" if url == NO_FEED else url
 
     @property
     def serves_tls(self) -> bool:
@@ -157,7 +164,10 @@ _APP: dict[str, Check] = {
     "cpu": _whole(0, 196_608),
     "memory": _whole(6, 1_048_576),
     "port": _whole(1, 65_535),
-    "feed_url": _text(r"(kinesis|rediss?)://.+", "kinesis://STREAM or redis://HOST:PORT/STREAM"),
+    "feed_url": _text(
+        rf"(kinesis|rediss?)://.+|{NO_FEED}",
+        f"kinesis://STREAM, redis://HOST:PORT/STREAM or {NO_FEED}",
+    ),
     "session_app": _text(r"[\w.]+:\w+", "module:Class"),
     "entry_point": _strings,
     "command": _strings,

@@ -1,47 +1,127 @@
 """The per-user part: subclass SessionApp and name it in SESSION_APP as `module:Class`."""
 
+import asyncio
 import importlib
-from collections.abc import Awaitable, Callable
-from typing import Any
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from session_handler.feeds.records import Record
 
 DEFAULT_APP = "session_handler.apps:Filter"
+MAX_TIMERS = 100
+
+T = TypeVar("T")
 
 
 class AppError(Exception):
     """SESSION_APP names no usable class; the message is for people."""
 
 
+class TooManyTimersError(Exception):
+    """A session app has as many timers as it may have."""
+
+
 class AppSession:
-    """What a session app may know of its session, and do to its client."""
+    """What a session app may know of its session, and do to its client.
+
+    The app calls `send`, `close`, `every`, `after`, `run_blocking` and `log`, on the event loop's
+    thread; `log` on any.
+    """
 
     def __init__(
         self,
         session_id: str,
         app_name: str,
         revision: str,
+        *,
         send: Callable[[dict[str, Any]], Awaitable[None]],
+        close: Callable[[str], None],
+        fail: Callable[[BaseException], None],
     ) -> None:
+        """`send`, `close` and `fail` are the container's: `fail` takes what a timer raised."""
         self.session_id = session_id
         self.app_name = app_name
         self.revision = revision
+        self.log = logging.getLogger("app")
+        """Its lines carry the session's id."""
         self._send = send
+        self._close = close
+        self._fail = fail
+        self._timers: set[asyncio.Task[None]] = set()
 
     async def send(self, message: dict[str, Any]) -> None:
         """Send the client `{"type": "app", **message}`; nothing happens while it is away.
 
-        Raises ValueError or TypeError for what JSON cannot express.
+        Waits while the client is behind with reading. Raises ValueError or TypeError for what JSON
+        cannot express.
         """
         await self._send(message)
+
+    def close(self, reason: str = "") -> None:
+        """End the session: the client gets a bye for `disconnected` with the reason as its detail,
+        then `on_stop` is called. Returns at once.
+        """
+        self._close(reason)
+
+    def every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        """Call `work` every so many seconds until the session ends, or the task is cancelled.
+
+        Turns do not overlap; one that takes longer delays the next. What `work` raises ends the
+        session like an exception of `on_record`. Raises TooManyTimersError.
+        """
+
+        async def repeat() -> None:
+            while True:
+                await asyncio.sleep(seconds)
+                await work()
+
+        return self._start(repeat())
+
+    def after(self, seconds: float, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        """Call `work` once, after so many seconds; otherwise as `every`."""
+
+        async def once() -> None:
+            await asyncio.sleep(seconds)
+            await work()
+
+        return self._start(once())
+
+    async def run_blocking(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Run what blocks (a computation, a library without async) in a thread, and await it.
+
+        While it runs the client is served. A session that ends does not wait for it.
+        """
+        return await asyncio.to_thread(function, *arguments)
+
+    def cancel_timers(self) -> None:
+        """For the container: the session is over."""
+        for timer in self._timers:
+            timer.cancel()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        if len(self._timers) >= MAX_TIMERS:
+            work.close()
+            raise TooManyTimersError(f"a session has at most {MAX_TIMERS} timers")
+        timer = asyncio.get_running_loop().create_task(work)
+        self._timers.add(timer)
+        timer.add_done_callback(self._timer_ended)
+        return timer
+
+    def _timer_ended(self, timer: asyncio.Task[None]) -> None:
+        self._timers.discard(timer)
+        if not timer.cancelled() and (error := timer.exception()) is not None:
+            self._fail(error)
 
 
 class SessionApp:
     """Forwards every record. Override what your users need.
 
-    One instance lives as long as its session. Its methods are never called at the same time,
-    but for `on_message`, which may run between two records. An exception ends the session:
-    the client hears `app_failed`, and no other session is touched.
+    One instance lives as long as its session, also while a client that lost its line is waited
+    for: what is in `self` is there when it comes back. The methods run on one event loop, and one
+    of them never runs twice at the same time; while one awaits, another one may run. They must not
+    block: see `AppSession.run_blocking`. An exception ends the session: the client hears
+    `app_failed`, and no other session is touched.
     """
 
     @property

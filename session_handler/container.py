@@ -20,6 +20,7 @@ from session_handler.faults import innermost, reason_of
 from session_handler.feeds import open_feed
 from session_handler.feeds.feed import Feed, FeedError
 from session_handler.gate import Gate
+from session_handler.loop_watch import watch_loop
 from session_handler.protocol import (
     Action,
     Exit,
@@ -60,7 +61,7 @@ class Container:
         self._timer: asyncio.TimerHandle | None = None
         self._feed: Feed | None = None
         self._app = SessionApp()
-        self._app_was_started = False
+        self._app_session: AppSession | None = None
         self._websocket: server.Connection | None = None
         self._watch: ClientWatch | None = None
         self._is_replaced = False
@@ -87,17 +88,20 @@ class Container:
             self._loop.add_signal_handler(number, self._stop)
         listening: Server | None = None
         preparing: asyncio.Task[None] | None = None
+        watching: asyncio.Task[None] | None = None
         try:
             listening = await self._listen()
             preparing = self._loop.create_task(self._prepare())
             self._set_timer()
+            if self._settings.app_class is not None:
+                watching = self._loop.create_task(watch_loop())
         except OSError as exc:
             self._do(self._session.failed_to_start(f"cannot listen: {exc}"))
         try:
             return await self._carry_out()
         finally:
-            if preparing is not None:
-                preparing.cancel()
+            for task in filter(None, (preparing, watching)):
+                task.cancel()
             if listening is not None:
                 listening.close()
             if self._feed is not None:
@@ -325,15 +329,19 @@ class Container:
         )
 
     async def _start_app(self) -> None:
-        if self._app_was_started:
+        if self._app_session is not None:
             return
-        self._app_was_started = True
         settings = self._settings
-        session = AppSession(
-            settings.session_id, settings.app_name, settings.revision, self._send_app_message
+        self._app_session = AppSession(
+            settings.session_id,
+            settings.app_name,
+            settings.revision,
+            send=self._send_app_message,
+            close=lambda reason: self._do(self._session.end(Bye.DISCONNECTED, reason)),
+            fail=self._timer_failed,
         )
         try:
-            await self._app.on_start(session)
+            await self._app.on_start(self._app_session)
         except Exception as exc:
             raise AppFailedError("on_start failed") from exc
 
@@ -345,13 +353,19 @@ class Container:
             except ConnectionClosed:
                 log.debug("the client went before the app's message")
 
+    def _timer_failed(self, exc: BaseException) -> None:
+        failure = AppFailedError("a timer failed")
+        failure.__cause__ = exc
+        self._app_failed(failure)
+
     def _app_failed(self, exc: BaseException) -> None:
         log.error("the session app failed", exc_info=exc)
         self._do(self._session.end(Bye.APP_FAILED, reason_of(exc)))
 
     async def _stop_app(self) -> None:
-        if not self._app_was_started:
+        if self._app_session is None:
             return
+        self._app_session.cancel_timers()
         try:
             async with asyncio.timeout(APP_STOP_SECONDS):
                 await self._app.on_stop(self._stop_reason)

@@ -40,6 +40,9 @@ class OpenSession:
         self._messages: list[dict[str, Any]] = []
         self._records: list[Any] = []
         self._sequence = 0
+        self._failure: BaseException | None = None
+        self.closed_for: str | None = None
+        """The reason for which the app closed the session; None while it did not."""
 
     def put(self, *data: Any, partition_key: str = PARTITION_KEY) -> None:
         """Let records come by the feed, each with one value that JSON can express as its data."""
@@ -111,7 +114,11 @@ class OpenSession:
         self._run(asyncio.sleep(seconds))
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return self._runner.run(work)
+        answer = self._runner.run(work)
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        return answer
 
     def _start(self) -> None:
         async def send(message: dict[str, Any]) -> None:
@@ -119,11 +126,21 @@ class OpenSession:
             del told["type"]
             self._messages.append(told)
 
-        session = AppSession(self.session_id, self._name, "1", send)
-        self._run(self.app.on_start(session))
+        self._app_session = AppSession(
+            self.session_id, self._name, "1", send=send, close=self._close, fail=self._fail
+        )
+        self._run(self.app.on_start(self._app_session))
 
     def _stop(self, reason: str) -> None:
+        self._app_session.cancel_timers()
         self._run(self.app.on_stop(reason))
+
+    def _close(self, reason: str) -> None:
+        if self.closed_for is None:
+            self.closed_for = reason
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = self._failure or error
 
 
 @contextmanager

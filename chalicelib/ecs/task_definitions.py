@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.apps import App
+from chalicelib.apps import NO_FEED, App
 from chalicelib.contract import Env
 from chalicelib.contract.fanout import is_fanout
 from chalicelib.ecs import fargate
@@ -90,7 +90,9 @@ def task_definition_for(
         "requiresCompatibilities": [app.launch_type],
         "containerDefinitions": [container],
     }
-    if app.needs_aws and task_role_arn and not is_fanout(app.feed_url or feed_url):
+    streams = app.feed_url_or(feed_url)
+    reads_aws = not is_fanout(streams) and app.feed_url != NO_FEED
+    if app.needs_aws and task_role_arn and reads_aws:
         request["taskRoleArn"] = task_role_arn
     if app.launch_type == "FARGATE":
         problem = fargate.problem_with(app.cpu, app.memory)

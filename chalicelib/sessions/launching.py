@@ -93,7 +93,7 @@ def environment_for(session: Session, app: App, config: Config) -> dict[str, str
         Env.SESSION_APP_NAME: session.app,
         Env.SESSION_REVISION: str(session.revision),
         Env.CALLBACK_URL: session.callback_url,
-        Env.FEED_URL: app.feed_url or config.feed_url,
+        Env.FEED_URL: app.feed_url_or(config.feed_url),
         Env.AWS_REGION: config.region,
         Env.CONNECT_DEADLINE_SECONDS: str(idle_seconds + app.connect_deadline_seconds),
         Env.RECONNECT_GRACE_SECONDS: str(app.reconnect_grace_seconds),

@@ -1,8 +1,6 @@
 """The images as they go out: the same content makes the same layers, and what is in them works."""
 
-import json
 import re
-import shutil
 import ssl
 import subprocess
 import tempfile
@@ -33,15 +31,12 @@ from tests.certificates import Authority
 from tests.integration.sessions import dispatch, wait_for
 from tests.integration.test_certificates import serial
 from tests.integration.test_router import status_of
-from tests.kinesis_server import FakeKinesis
 from tests.needs import needs_docker
 from tests.router import KEY_HASH, ContainerRouter, free_port
-from tests.session_process import ROOT, SessionProcess, until
+from tests.session_process import ROOT, until
 
 WITH_NGINX = Recipe(packages=("ca-certificates", "nginx"))
 """For the router: no package mirror can be reached from within a build here."""
-
-EXAMPLES = ROOT / "session_handler" / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -170,44 +165,3 @@ def readable(files: tuple[Path, Path]) -> tuple[Path, Path]:
         file.chmod(0o644)
     files[0].parent.chmod(0o755)
     return files
-
-
-@needs_docker
-def test_the_examples_dockerfile_makes_an_image_with_an_app_of_ones_own(engine, built):
-    session = ImageBuilder(engine, [session_image(ROOT)], print).image("usher-session")
-    source = ImageSource("suburbs", EXAMPLES / "Dockerfile", EXAMPLES)
-    with tempfile.TemporaryFile() as context:
-        write_context(context, context_files(source), None)
-        image = built(context, dockerfile_name(source), SESSION_IMAGE=session)
-    with FakeKinesis() as kinesis, container(image["Id"], kinesis) as running:
-        with connect(running.until_ready().url) as websocket:
-            assert json.loads(websocket.recv(20))["type"] == "hello"
-            kinesis.put({"suburb": "Fernbank", "price": 700_000, "status": "Sold"})
-            heard = [json.loads(websocket.recv(20)) for _ in range(2)]
-            assert {
-                "type": "app",
-                "suburbs": {"Fernbank": {"updates": 1, "sold": 1, "meanPrice": 700_000}},
-            } in heard
-        assert running.exit_code() == 0
-
-
-def container(image: str, kinesis: FakeKinesis) -> SessionProcess:
-    """A session in a hardened container on the host's network, where the stream is."""
-    names = (
-        "SESSION_ID",
-        "SESSION_UUID",
-        "SESSION_PORT",
-        "SESSION_HOST",
-        "FEED_URL",
-        "AWS_ENDPOINT_URL",
-        "AWS_ACCESS_KEY_ID",
-        "AWS_SECRET_ACCESS_KEY",
-        "AWS_REGION",
-    )
-    command = [
-        *(shutil.which("docker"), "run", "--rm", "--network", "host", "--read-only"),
-        *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
-        *(word for name in names for word in ("--env", name)),
-        image,
-    ]
-    return SessionProcess(kinesis, command=command)

@@ -7,12 +7,12 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.integration.sessions import client_of, dispatch
 from tests.kinesis_server import FakeKinesis
-from tests.session_process import ROOT, CallbackServer, SessionProcess
+from tests.session_process import ROOT, CallbackServer, SessionProcess, until
 
 APPS = '''
 import asyncio
+import time
 
 from session_handler.app import SessionApp
 
@@ -60,6 +60,36 @@ class FailsOnMessage(SessionApp):
 class NeverReturns(SessionApp):
     async def on_message(self, message):
         await asyncio.Event().wait()
+
+
+class Ticks(SessionApp):
+    async def on_start(self, session):
+        self.session = session
+        self.count = 0
+        session.every(0.05, self.tick)
+        session.after(0.01, self.once)
+
+    async def tick(self):
+        self.count += 1
+        await self.session.send({"tick": self.count})
+
+    async def once(self):
+        self.session.log.warning("once")
+
+    async def on_message(self, message):
+        if "close" in message:
+            self.session.close(message["close"])
+        elif "fail" in message:
+            self.session.after(0, self.fail)
+        elif "block" in message:
+            await self.session.run_blocking(time.sleep, 1.8)
+            time.sleep(1.8)
+        else:
+            for _ in range(200):
+                self.session.every(60, self.tick)
+
+    async def fail(self):
+        raise LookupError("no tick")
 
 
 class FailsToStop(SessionApp):
@@ -152,6 +182,49 @@ def test_an_app_that_fails_to_stop_does_not_keep_the_session(start):
         assert "no stop" in session.log
 
 
+def until_bye(websocket):
+    while (message := receive(websocket))["type"] != "bye":
+        pass
+    return message
+
+
+def test_an_app_has_timers_until_it_closes_its_session(start):
+    with start("Ticks") as session:
+        with connect(session.until_ready().url) as websocket:
+            assert receive(websocket)["type"] == "hello"
+            ticks = [receive(websocket)["tick"] for _ in range(3)]
+            assert ticks == [1, 2, 3]
+            websocket.send('{"type":"app","close":"enough"}')
+            bye = until_bye(websocket)
+            assert (bye["reason"], bye["detail"]) == ("disconnected", "enough")
+            with pytest.raises(ConnectionClosed) as closed:
+                receive(websocket)
+            assert closed.value.rcvd.code == 1000
+        assert session.exit_code() == 0
+        assert "WARNING session=the-id once" in session.log
+
+
+@pytest.mark.parametrize(("message", "says"), [("fail", "no tick"), ("many", "at most 100 timers")])
+def test_what_a_timer_raises_ends_its_session(start, message, says):
+    with start("Ticks") as session:
+        with connect(session.until_ready().url) as websocket:
+            websocket.send(json.dumps({"type": "app", message: 1}))
+            bye = until_bye(websocket)
+        assert bye["reason"] == "app_failed"
+        assert session.exit_code() == 1
+        assert says in session.log
+        assert says not in bye["detail"]  # what an exception says is for the author
+
+
+def test_an_app_that_blocks_is_named_in_the_log(start):
+    with start("Ticks") as session:
+        with connect(session.until_ready().url, max_queue=None) as websocket:
+            websocket.send('{"type":"app","block":1}')
+            until(lambda: "blocked the event loop" in session.log, "the warning")
+        assert session.log.count("blocked the event loop") == 1  # not for what ran in a thread
+        assert session.exit_code() == 0
+
+
 def test_without_an_app_the_client_may_filter(kinesis):
     with SessionProcess(kinesis) as session, connect(session.until_ready().url) as websocket:
         assert receive(websocket)["type"] == "hello"
@@ -178,42 +251,3 @@ def test_without_an_app_the_client_may_filter(kinesis):
         assert receive(websocket) == {"type": "app", "filter": None}
         kinesis.put({"n": 1})
         assert receive(websocket)["records"][0]["data"] == {"n": 1}
-
-
-APPS_WITH_EXAMPLE = """
-default = "suburbs"
-
-[apps.suburbs]
-image = "usher-session"
-session_app = "session_handler.examples.suburbs:Suburbs"
-"""
-
-
-def test_the_example_counts_in_a_container_of_its_own(start_cloud, tmp_path):
-    apps = tmp_path / "apps.toml"
-    apps.write_text(APPS_WITH_EXAMPLE)
-    cloud = start_cloud(apps=apps)
-    with client_of(dispatch(cloud)) as (websocket, hello):
-        assert hello["app"] == "suburbs"
-        listings = [
-            {"suburb": "Fernbank", "status": "for sale", "price": 400_000},
-            {"suburb": "Fernbank", "status": "sold", "price": 500_000},
-            {"suburb": "Tui Rise", "status": "sold prior"},
-            {"suburb": ["no", "name"]},
-        ]
-        for listing in listings:
-            cloud.client("kinesis").put_record(
-                StreamName=cloud.stream, PartitionKey="key", Data=json.dumps(listing).encode()
-            )
-        forwarded, suburbs = [], {}
-        while len(forwarded) < 4 or len(suburbs) < 2 or suburbs["Fernbank"]["updates"] < 2:
-            message = receive(websocket)
-            forwarded += [record["data"] for record in message.get("records", ())]
-            suburbs |= message.get("suburbs", {})
-        assert forwarded == listings
-        assert suburbs == {
-            "Fernbank": {"updates": 2, "sold": 1, "meanPrice": 450_000},
-            "Tui Rise": {"updates": 1, "sold": 1, "meanPrice": None},
-        }
-        websocket.send('{"type":"app","report":true}')
-        assert receive(websocket) == {"type": "app", "suburbs": suburbs}

@@ -56,6 +56,8 @@ def test_numbers_are_checked(name, value):
         ("redis://h:1/s", "kinesis://s", False),
         ("kinesis://s", "rediss://h:1/s", True),
         (None, "", True),
+        ("none", "kinesis://s", False),
+        ("none", "redis://h:1/s", False),
     ],
 )
 def test_sessions_of_a_fan_out_feed_have_no_rights_on_aws(own, deployments, has_role):

@@ -1,17 +1,20 @@
-"""The example project's own tests, run as whoever copies it runs them: in its folder."""
+"""The example projects' own tests, run as whoever copies it runs them: in its folder."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[3]
 
 
-def test_the_examples_pass_their_own_tests():
+@pytest.mark.parametrize("folder", ["jobs", "sessions/listing-map", "sessions/python-repl"])
+def test_the_examples_pass_their_own_tests(folder):
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "."],
-        cwd=ROOT / "examples" / "jobs",
+        cwd=ROOT / "examples" / folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

@@ -1,0 +1,27 @@
+"""Notices when a session app keeps the event loop from running."""
+
+import asyncio
+import logging
+
+LOOK_SECONDS = 1.0
+LATE_SECONDS = 0.5
+
+log = logging.getLogger(__name__)
+
+
+async def watch_loop() -> None:
+    """Log a warning whenever the loop stood still for more than LATE_SECONDS; runs until cancelled.
+
+    Meanwhile the client got nothing, and neither its messages nor its pongs were read.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        began = loop.time()
+        await asyncio.sleep(LOOK_SECONDS)
+        late = loop.time() - began - LOOK_SECONDS
+        if late > LATE_SECONDS:
+            log.warning(
+                "nothing ran for %.1f s: the session app blocked the event loop "
+                "(await, or use session.run_blocking)",
+                late,
+            )
