@@ -1,5 +1,6 @@
 """The images as they go out: the same content makes the same layers, and what is in them works."""
 
+import json
 import re
 import ssl
 import subprocess
