@@ -270,7 +270,7 @@ def _answer_knocks(event: SQSEvent) -> None:
         knock = read_knock(record.body)
         if knock.invocation_id is not None and knock.comes_due:
             _jobs().invocations.came_due(knock.invocation_id)
-        _jobs().rounds.run(knock.invocation_id, room_was_made=knock.room_was_made)
+        _jobs().launcher.run(knock.invocation_id, room_was_made=knock.room_was_made)
 
 
 def _check_priority(caller: Caller, priority: Priority | None) -> None:

@@ -28,7 +28,8 @@ from chalicelib.tasks.start_rate import StartRate
 
 STARTS_PER_SECOND = 20
 """ECS takes 40 a second of everything; users who wait for a session go first."""
-STARTS_A_ROUND = 10
+STARTS_AT_ONCE = 10
+"""As many are launched before a message has the next ones launched."""
 AGAIN_KEPT_SECONDS = 3_600
 WAITING_FULL_SECONDS = 10
 """How long until it is looked again whether one more may wait for a host."""
@@ -43,13 +44,20 @@ class Outcome(Enum):
     LAUNCHED = auto()
     PASSED = auto()
     """Not this one, perhaps the next."""
+    BLOCKED = auto()
+    """Nor those behind it with its launch type."""
     STOP = auto()
     """Nobody behind it either."""
 
 
+def launch_type_of(job: DeployedJob, config: Config) -> str:
+    """EC2 or FARGATE: what the job says, or what the deployment has. Pure."""
+    return job.description.launch_type or config.jobs_launch_type
+
+
 def task_request_for(invocation: Invocation, job: DeployedJob, config: Config) -> TaskRequest:
     """The task of the current attempt; the same record always asks for the same task. Pure."""
-    launch_type = job.description.launch_type or config.jobs_launch_type
+    launch_type = launch_type_of(job, config)
     url = f"{invocation.callback_base_url}/invocations/{invocation.id}"
     environment = {
         JobEnv.INVOCATION_ID: invocation.id,
@@ -73,8 +81,8 @@ def task_request_for(invocation: Invocation, job: DeployedJob, config: Config) -
     )
 
 
-class Rounds:
-    """Launches those whose turn it is; safe at once from several places."""
+class JobLauncher:
+    """Launches waiting invocations in order; safe at once from several places."""
 
     def __init__(
         self,
@@ -116,7 +124,7 @@ class Rounds:
         launched = 0
         try:
             while True:
-                launched += self._round(newcomer, room_was_made=room_was_made)
+                launched += self._launch_waiting(newcomer, room_was_made=room_was_made)
                 if self._turn.give_back(holder):
                     return launched
                 room_was_made = True  # it may be what the note was left for
@@ -124,17 +132,26 @@ class Rounds:
             self._turn.let_go(holder)
             raise
 
-    def _round(self, newcomer: str | None, *, room_was_made: bool) -> int:
+    def _launch_waiting(self, newcomer: str | None, *, room_was_made: bool) -> int:
         launched = 0
         revisions: dict[str, RevisionState] = {}
-        waiting = self._waiting(newcomer)
-        for invocation in policy.candidates(waiting, self._now(), room_was_made=room_was_made):
-            if launched == STARTS_A_ROUND:
+        blocked: set[str] = set()
+        candidates = policy.candidates(
+            self._waiting(newcomer),
+            self._now(),
+            room_was_made=room_was_made,
+            launch_type_of=self._launch_type_of,
+            blocked=blocked,
+        )
+        for invocation in candidates:
+            if launched == STARTS_AT_ONCE:
                 self._queues.send(Priority.CRITICAL, Knock())
                 break
             outcome = self._try(invocation, revisions)
             if outcome is Outcome.STOP:
                 break
+            if outcome is Outcome.BLOCKED:
+                blocked.add(self._launch_type_of(invocation))
             launched += outcome is Outcome.LAUNCHED
         return launched
 
@@ -148,7 +165,7 @@ class Rounds:
         except LaunchError as error:
             return self._refused(invocation, error)
         now = self._now()
-        if task.waits_for_host:
+        if task.waits_for_host and not invocation.is_on_fargate:
             self._hosts_wanted.raised(JOBS)
         after = self._change(
             invocation, lambda before: lifecycle.fold_launch(before, attempt, task, now)
@@ -192,17 +209,24 @@ class Rounds:
             self._tell_why(invocation, f"the breaker of its revision is open: {job.reason}")
             self._again(job.retry_after_seconds)
             return Outcome.PASSED
-        if (wait_seconds := self._must_wait(invocation, job)) is not None:
-            self._again(wait_seconds)
+        return self._start(invocation, job)
+
+    def _start(self, invocation: Invocation, job: DeployedJob) -> Outcome:
+        if not self._may_wait_at_ecs(invocation, job):
+            self._tell_why(invocation, "as many wait for hosts as may, they go first")
+            self._again(WAITING_FULL_SECONDS)
+            return Outcome.BLOCKED
+        if not self._rate.may_start(STARTS_PER_SECOND):
+            self._again(1)
             return Outcome.STOP
         return self._claim_and_launch(invocation, job)
 
-    def _must_wait(self, invocation: Invocation, job: DeployedJob) -> int | None:
-        """For how many seconds nothing may be started; None where it may."""
-        if not self._may_wait_at_ecs(invocation, job):
-            self._tell_why(invocation, "as many wait for hosts as may, they go first")
-            return WAITING_FULL_SECONDS
-        return None if self._rate.may_start(STARTS_PER_SECOND) else 1
+    def _launch_type_of(self, invocation: Invocation) -> str:
+        """That of the newest revision of its job; of one that is not to be had, the default."""
+        try:
+            return launch_type_of(self._catalog.get(invocation.job), self._config)
+        except (UnknownJobError, UnavailableError):
+            return self._config.jobs_launch_type
 
     def _may_wait_at_ecs(self, invocation: Invocation, job: DeployedJob) -> bool:
         """Whether ECS is to have one more that may have to wait for a host.
@@ -210,8 +234,7 @@ class Rounds:
         ECS takes them in no order of ours, so few wait there; places are kept for critical ones.
         """
         config = self._config
-        launch_type = job.description.launch_type or config.jobs_launch_type
-        if config.capacity_provider is None or launch_type != "EC2":
+        if config.capacity_provider is None or launch_type_of(job, config) != "EC2":
             return True
         kept = min(config.jobs_kept_for_critical, config.waiting_jobs // 2)
         most = config.waiting_jobs - (0 if invocation.priority is Priority.CRITICAL else kept)
@@ -258,7 +281,9 @@ class Rounds:
         if error.failure in {*FINAL, LaunchFailure.UNCERTAIN}:
             return Outcome.PASSED
         self._again((after.next_try_at or now) - now)
-        return Outcome.STOP if policy.stops_the_round(after) else Outcome.PASSED
+        if error.failure is LaunchFailure.THROTTLED:
+            return Outcome.STOP  # the rate of RunTask is one for all
+        return Outcome.BLOCKED if policy.blocks_its_launch_type(after) else Outcome.PASSED
 
     def _give_up(self, invocation: Invocation, words: str) -> None:
         now = self._now()

@@ -209,6 +209,16 @@ class Invocation:
         return self.state in WAITING
 
     @property
+    def is_on_fargate(self) -> bool:
+        """Whether its current attempt was asked for on Fargate, which has no hosts to wait for."""
+        return self.request is not None and self.request.get("launchType") == "FARGATE"
+
+    @property
+    def waits_for_instance(self) -> bool:
+        """Whether it counts against the number of tasks that may wait for hosts at ECS."""
+        return self.waits_for_host and not self.is_on_fargate
+
+    @property
     def started_by(self) -> str:
         """What its task is marked with: at most 128 characters."""
         return f"{PREFIX}{self.id}/{self.attempt}"

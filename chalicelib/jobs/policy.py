@@ -2,16 +2,20 @@
 
 Invocations wait in the order of their priority, then of their age. Who finds no room keeps its
 place at the head for some tries, so that a large one is not passed over by small ones for ever;
-after that, others may go past it, so that one that never fits holds up nobody else.
+after that, others may go past it, so that one that never fits holds up nobody else. All this holds
+for each launch type by itself: hosts that are full hold up nobody who is to run on Fargate.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from chalicelib.jobs.model import Invocation, Priority
 
 ORDER = (Priority.CRITICAL, Priority.NORMAL, Priority.LOW)
 MAX_REST_SECONDS = 35
 """The longest backoff, and what clocks differ by."""
+LAUNCH_TYPES = frozenset({"EC2", "FARGATE"})
+MAX_PASSED_OVER = 500
+"""Invocations of a launch type without room that are read to find one of another launch type."""
 HEAD_TRIES = 5
 """So often in a row the head may find no room before others may pass it: about half a minute."""
 
@@ -26,13 +30,27 @@ def slots_for(priority: Priority, capacity: int, kept_for_critical: int) -> int 
 
 
 def candidates(
-    waiting: Iterable[Invocation], now: float, *, room_was_made: bool
+    waiting: Iterable[Invocation],
+    now: float,
+    *,
+    room_was_made: bool,
+    launch_type_of: Callable[[Invocation], str],
+    blocked: set[str],
 ) -> Iterator[Invocation]:
     """Those to launch now, in order; `waiting` comes in the order of their places.
 
-    `room_was_made`: something ended, so the head need not wait for its next try.
+    `room_was_made`: something ended, so the head need not wait for its next try. `blocked` are the
+    launch types whose head found no room: those behind it wait as well, those of another launch
+    type do not. The caller adds to it between two candidates. At most MAX_PASSED_OVER are passed
+    over.
     """
+    passed_over = 0
     for invocation in waiting:
+        if blocked and launch_type_of(invocation) in blocked:
+            passed_over += 1
+            if passed_over == MAX_PASSED_OVER or blocked >= LAUNCH_TYPES:
+                return
+            continue
         # A rest longer than there is any was written by a clock that was wrong.
         rests = invocation.next_try_at is not None and (
             now < invocation.next_try_at <= now + MAX_REST_SECONDS
@@ -40,9 +58,9 @@ def candidates(
         if not rests or (room_was_made and invocation.refusals):
             yield invocation
         elif 0 < invocation.refusals < HEAD_TRIES:
-            return  # there was no room for it a moment ago: those behind it wait as well
+            blocked.add(launch_type_of(invocation))  # there was no room for it a moment ago
 
 
-def stops_the_round(invocation: Invocation) -> bool:
-    """Whether nobody behind this one, for which there was no room, is tried in this round."""
+def blocks_its_launch_type(invocation: Invocation) -> bool:
+    """Whether nobody behind this one, for which there was no room, is tried for now."""
     return invocation.refusals <= HEAD_TRIES

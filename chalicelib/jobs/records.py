@@ -51,7 +51,7 @@ class JobRecords:
         if changed is None:
             return None
         before, after = changed
-        if before.waits_for_host and not after.waits_for_host:
+        if before.waits_for_instance and not after.waits_for_instance:
             self._hosts_wanted.lowered(JOBS)
         if before.state is not after.state:
             self._learn(before, after)

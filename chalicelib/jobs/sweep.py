@@ -9,7 +9,7 @@ from chalicelib.config import Config
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.jobs import lifecycle, reaping
-from chalicelib.jobs.launching import Rounds
+from chalicelib.jobs.launching import JobLauncher
 from chalicelib.jobs.model import Invocation, Priority, Reason, State
 from chalicelib.jobs.records import JobRecords
 from chalicelib.jobs.service import Invocations
@@ -28,7 +28,7 @@ class JobsRoom:
         table: InvocationsTable,
         records: JobRecords,
         invocations: Invocations,
-        rounds: Rounds,
+        job_launcher: JobLauncher,
         launcher: Launcher,
         hosts_wanted: HostsWanted,
         config: Config,
@@ -38,7 +38,7 @@ class JobsRoom:
         self._table = table
         self._records = records
         self._invocations = invocations
-        self._rounds = rounds
+        self._job_launcher = job_launcher
         self._launcher = launcher
         self._hosts_wanted = hosts_wanted
         self._config = config
@@ -55,15 +55,15 @@ class JobsRoom:
         tasks: Mapping[str, TaskChange],
         taken: Counter[str],
     ) -> Iterator[Step]:
-        """The count of what waits for hosts, what to do about these, a round, then the figures."""
+        """The count of what waits for hosts, what to do about these, launches, then the figures."""
         if self._config.capacity_provider is not None:
             # Before the actions, each of which lowers the count where it ends such a wait.
-            waiting = sum(invocation.waits_for_host for invocation in invocations)
+            waiting = sum(invocation.waits_for_instance for invocation in invocations)
             yield "CountWaiting", partial(self._hosts_wanted.correct, JOBS, waiting)
         for action in reaping.plan_reaping(invocations, tasks, self._now()):
             yield type(action).__name__, partial(self._act, action)
         if any(i.is_waiting or i.state is State.SCHEDULED for i in invocations):
-            yield "Round", self._rounds.run
+            yield "LaunchWaiting", self._job_launcher.run
         yield "Measure", partial(self._measure, invocations, taken.copy())
 
     def _act(self, action: reaping.Action) -> None:
@@ -77,7 +77,7 @@ class JobsRoom:
             case reaping.Expire(invocation):
                 self._expire(invocation)
             case reaping.LaunchAgain(invocation):
-                self._rounds.launch(invocation)
+                self._job_launcher.launch(invocation)
             case reaping.Forget(invocation):
                 self._fold(invocation, lifecycle.forgotten)
             case reaping.TimeUp(invocation):

@@ -10,7 +10,7 @@ from chalicelib.config import Config, jobs_queue
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.jobs.catalog import Catalog
 from chalicelib.jobs.clock import Clock
-from chalicelib.jobs.launching import Rounds
+from chalicelib.jobs.launching import JobLauncher
 from chalicelib.jobs.logs import JobLogs
 from chalicelib.jobs.model import Priority
 from chalicelib.jobs.queues import JobQueues
@@ -32,7 +32,7 @@ class Jobs:
     table: InvocationsTable
     catalog: Catalog
     invocations: Invocations
-    rounds: Rounds
+    launcher: JobLauncher
     room: JobsRoom
     clock: Clock
     logs: JobLogs
@@ -57,7 +57,7 @@ def build_jobs(
     hosts_wanted = HostsWanted(table.items)
     records = JobRecords(queues=queues, hosts_wanted=hosts_wanted, revisions=revisions, **shared)
     catalog = Catalog(clients.ecs, revisions, config)
-    rounds = Rounds(
+    job_launcher = JobLauncher(
         records=records,
         launcher=launcher,
         catalog=catalog,
@@ -82,11 +82,11 @@ def build_jobs(
     room = JobsRoom(
         records=records,
         invocations=invocations,
-        rounds=rounds,
+        job_launcher=job_launcher,
         launcher=launcher,
         hosts_wanted=hosts_wanted,
         config=config,
         **shared,
     )
     logs = JobLogs(partial(clients.rare, "logs"), config.jobs_log_group)
-    return Jobs(table, catalog, invocations, rounds, room, clock, logs)
+    return Jobs(table, catalog, invocations, job_launcher, room, clock, logs)

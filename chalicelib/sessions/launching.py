@@ -175,7 +175,8 @@ class Launches:
             if moved is not None:
                 return self.launch(moved, tries)
             return self._wait_or_give_up(session, error, tries)
-        waiting = self._hosts_wanted.raised(SESSIONS) if task.waits_for_host else 0
+        waits_for_instance = task.waits_for_host and app.launch_type == "EC2"
+        waiting = self._hosts_wanted.raised(SESSIONS) if waits_for_instance else 0
 
         def accepted(before: Session) -> Session:
             after = lifecycle.fold_launch(before, task, self._now())

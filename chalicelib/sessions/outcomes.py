@@ -52,7 +52,9 @@ class Outcomes:
             and not after.is_impossible
         ):
             self._failed(after)
-        if before.waits_for_host and not after.waits_for_host:
+        app = self._config.apps.get(before.app)
+        on_hosts = app is None or app.launch_type == "EC2"
+        if on_hosts and before.waits_for_host and not after.waits_for_host:
             self._hosts_wanted.lowered(SESSIONS)
         self._mind_the_pool(before, after)
 

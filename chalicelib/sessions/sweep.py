@@ -62,7 +62,10 @@ class SessionsRoom:
         """The count of what waits for hosts, what to do about these, the pools, the figures."""
         if self._config.capacity_provider is not None:
             # Before the actions, each of which lowers the count where it ends such a wait.
-            recorded = sum(session.waits_for_host for session in sessions)
+            on_hosts = {
+                name for name, app in self._config.apps.by_name.items() if app.launch_type == "EC2"
+            }
+            recorded = sum(s.waits_for_host and s.app in on_hosts for s in sessions)
             yield "CountWaiting", partial(self._hosts_wanted.correct, SESSIONS, recorded)
         plan = reaping.plan_reaping(
             sessions,

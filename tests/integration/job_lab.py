@@ -155,7 +155,7 @@ class JobLab(Lab):
             stage=self.config.stage,
             region=REGION,
             log_group=self.config.jobs_log_group,
-            launch_type="EC2",
+            launch_type=self.config.jobs_launch_type,
         )
         answer = self.aws.ecs.register_task_definition(**request)
         return str(answer["taskDefinition"]["taskDefinitionArn"])
@@ -228,7 +228,7 @@ class JobLab(Lab):
         """What the handlers of chalicelib/api/jobs.py do."""
         if knock.invocation_id is not None and knock.comes_due:
             services.jobs.invocations.came_due(knock.invocation_id)
-        services.jobs.rounds.run(knock.invocation_id, room_was_made=knock.room_was_made)
+        services.jobs.launcher.run(knock.invocation_id, room_was_made=knock.room_was_made)
 
     def sweep(self, services: Services) -> dict[str, int]:
         """The sweep, without the rooms of others."""

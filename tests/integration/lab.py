@@ -655,6 +655,17 @@ class Lab:
         slot = HostSlot(name, host, "192.0.2.1", 4096, 8192, instance, f"{REGION}a")
         self.engine.add_host(slot, provider)
 
+    def give_fargate(self, cpu_units: int = 4096) -> None:
+        """Tasks of Fargate can run, as many as there are CPU units for."""
+        host = self._new_host()
+        self._hosts.append(host)
+        self.engine.fargate = HostSlot(
+            "fargate", host, "192.0.2.1", cpu_units, 4 * cpu_units, "", f"{REGION}a"
+        )
+        self.config = replace(
+            self.config, task_subnets=("subnet-1",), task_security_groups=("sg-1",)
+        )
+
     def kill_host(self, number: int) -> None:
         """A host dies."""
         assert self._engine is not None

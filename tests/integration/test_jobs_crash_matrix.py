@@ -130,7 +130,7 @@ class Story:
 
     def round(self) -> None:
         """Somebody knocked."""
-        self.services.jobs.rounds.run()
+        self.services.jobs.launcher.run()
 
     def sweep(self) -> None:
         """A minute is over."""

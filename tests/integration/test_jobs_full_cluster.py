@@ -31,15 +31,43 @@ def lab(only_lab: JobLab) -> JobLab:
 
 
 def invoke(services: Services, priority: Priority = Priority.NORMAL, **facts: Any) -> Invocation:
+    fields = {"job": "report", "owner": "me", "parameters": None} | facts
     draft = services.jobs.invocations.draft(
-        job="report",
-        owner="me",
-        parameters=None,
-        callback_base_url="http://dispatcher",
-        priority=priority,
-        **facts,
+        callback_base_url="http://dispatcher", priority=priority, **fields
     )
     return services.jobs.invocations.accept(draft)
+
+
+@pytest.mark.parametrize("priority", list(Priority))
+def test_full_hosts_hold_up_nobody_on_fargate(lab: JobLab, priority: Priority) -> None:
+    lab.give_fargate()
+    lab.deploy_job("far", launchType="FARGATE", cpu=256, memory=512)
+    services = lab.process()
+    near = [invoke(services) for _ in range(WAITING_JOBS + 2)]
+    far = [invoke(services, priority, job="far") for _ in range(2)]
+    services.jobs.launcher.run()
+    assert {record(lab, one).state for one in far} == {State.LAUNCHED}
+    assert sum(record(lab, one).state is State.QUEUED for one in near) == 3, "these wait in order"
+    assert lab.waiting_count() == WAITING_JOBS - 1, "Fargate has no host to wait for"
+    lab.add_host()
+    finish_all(lab, services)
+    assert {i.reason for i in lab.invocations().values()} == {Reason.SUCCEEDED}
+    check_rest(lab, kills=set())
+
+
+def test_fargate_without_room_holds_up_nobody_on_hosts(lab: JobLab) -> None:
+    lab.give_fargate(cpu_units=256)
+    lab.deploy_job("far", launchType="FARGATE", cpu=256, memory=512)
+    services = lab.process()
+    far = [invoke(services, job="far") for _ in range(2)]
+    near = invoke(services)
+    services.jobs.launcher.run()
+    assert [record(lab, one).state for one in far] == [State.LAUNCHED, State.QUEUED]
+    assert record(lab, near).state is State.LAUNCHED
+    lab.add_host()
+    finish_all(lab, services)
+    assert {i.reason for i in lab.invocations().values()} == {Reason.SUCCEEDED}
+    check_rest(lab, kills=set())
 
 
 def record(lab: JobLab, invocation: Invocation) -> Invocation:
@@ -62,7 +90,7 @@ def finish_all(lab: JobLab, services: Services, rounds: int = 6) -> None:
 def test_an_invocation_waits_for_a_host_and_says_so(lab: JobLab) -> None:
     services = lab.process()
     made = invoke(services)
-    services.jobs.rounds.run()
+    services.jobs.launcher.run()
     waiting = record(lab, made)
     assert (waiting.state, waiting.waits_for_host) == (State.LAUNCHED, True)
     assert show_invocation(waiting, None)["detail"] == "waiting for a host"
@@ -87,15 +115,15 @@ def test_an_invocation_waits_for_a_host_and_says_so(lab: JobLab) -> None:
 def test_a_bounded_number_waits_at_ecs_and_critical_ones_have_a_place(lab: JobLab) -> None:
     services = lab.process()
     low = [invoke(services, Priority.LOW) for _ in range(6)]
-    services.jobs.rounds.run()
+    services.jobs.launcher.run()
     assert len(waits_at_ecs(lab)) == WAITING_JOBS - 1
     details = [record(lab, one).detail for one in low if record(lab, one).state is State.QUEUED]
     assert "as many wait for hosts as may, they go first" in details, "the head says why"
     critical = invoke(services, Priority.CRITICAL)
-    services.jobs.rounds.run()
+    services.jobs.launcher.run()
     assert record(lab, critical).state is State.LAUNCHED, "not held behind what is less important"
     another = invoke(services, Priority.CRITICAL)
-    services.jobs.rounds.run()
+    services.jobs.launcher.run()
     assert record(lab, another).state is State.QUEUED
     assert lab.places_taken() == len(waits_at_ecs(lab)) == WAITING_JOBS
     assert lab.waiting_count() == WAITING_JOBS
@@ -110,16 +138,16 @@ def test_a_bounded_number_waits_at_ecs_and_critical_ones_have_a_place(lab: JobLa
 def test_the_head_of_the_line_goes_first_when_one_may_wait_again(lab: JobLab) -> None:
     services = lab.process()
     first = [invoke(services) for _ in range(WAITING_JOBS - 1)]
-    services.jobs.rounds.run()
+    services.jobs.launcher.run()
     lab.now.move(1)
     head = invoke(services)
     lab.now.move(1)
     lower = invoke(services, Priority.LOW)
-    services.jobs.rounds.run()
+    services.jobs.launcher.run()
     assert [record(lab, one).state for one in (head, lower)] == [State.QUEUED] * 2
     services.jobs.invocations.kill(first[0].id, "asked to")
     lab.deliver_events(services)
-    services.jobs.rounds.run(room_was_made=True)
+    services.jobs.launcher.run(room_was_made=True)
     assert record(lab, head).state is State.LAUNCHED
     assert record(lab, lower).state is State.QUEUED
 
@@ -127,7 +155,7 @@ def test_the_head_of_the_line_goes_first_when_one_may_wait_again(lab: JobLab) ->
 def test_at_not_after_it_expires_and_its_task_is_stopped(lab: JobLab) -> None:
     services = lab.process()
     made = invoke(services, not_after=lab.now() + 300)
-    services.jobs.rounds.run()
+    services.jobs.launcher.run()
     assert lab.running()
     lab.now.move(299)
     lab.sweep(services)
@@ -147,7 +175,7 @@ def test_a_host_at_the_deadline_finds_no_permit(lab: JobLab) -> None:
     """The record expires first; a container that a late host starts meanwhile is refused."""
     services = lab.process()
     made = invoke(services, not_after=lab.now() + 300)
-    services.jobs.rounds.run()
+    services.jobs.launcher.run()
     lab.now.move(301)
     lab.faults.set({"calls": {"ecs.StopTask": {"fail_before": {}}}})
     lab.sweep(services)
@@ -165,7 +193,7 @@ def test_a_host_at_the_deadline_finds_no_permit(lab: JobLab) -> None:
 def test_one_killed_while_it_waits_leaves_nothing(lab: JobLab) -> None:
     services = lab.process()
     made = invoke(services)
-    services.jobs.rounds.run()
+    services.jobs.launcher.run()
     services.jobs.invocations.kill(made.id, "asked to")
     lab.deliver_events(services)
     assert record(lab, made).reason is Reason.KILLED
@@ -177,7 +205,7 @@ def test_one_killed_while_it_waits_leaves_nothing(lab: JobLab) -> None:
 def test_what_ecs_gives_up_is_queued_again_without_a_failed_start(lab: JobLab) -> None:
     services = lab.process()
     made = invoke(services)
-    services.jobs.rounds.run()
+    services.jobs.launcher.run()
     lab.now.move(ECS_GIVES_UP_SECONDS)
     lab.tasks()
     lab.deliver_events(services)
@@ -185,7 +213,7 @@ def test_what_ecs_gives_up_is_queued_again_without_a_failed_start(lab: JobLab) -
     assert (again.state, again.attempt, again.start_failures) == (State.QUEUED, 2, 0)
     assert lab.places_taken() == 0
     assert lab.waiting_count() == 0
-    services.jobs.rounds.run()
+    services.jobs.launcher.run()
     assert record(lab, made).waits_for_host
     lab.add_host()
     finish_all(lab, services, 2)
@@ -197,7 +225,7 @@ def test_the_count_of_what_waits_is_corrected_by_the_sweep(lab: JobLab) -> None:
     services = lab.process()
     for _ in range(2):
         invoke(services)
-    services.jobs.rounds.run()
+    services.jobs.launcher.run()
     services.jobs.table.items.added("waiting#jobs", 7)
     lab.now.move(61)
     lab.sweep(services)

@@ -246,7 +246,7 @@ class Lifecycle(RuleBasedStateMachine):
             _stories[f"meanwhile {what}"] += 1
             match what:
                 case "round":
-                    other.jobs.rounds.run()
+                    other.jobs.launcher.run()
                 case "sweep":
                     self.lab.sweep(other)
                 case "kill":

@@ -73,10 +73,10 @@ def test_a_knock_comes_after_the_rest_of_everybody_who_rests(lab: JobLab) -> Non
     services = lab.process()
     with lab.without_room():
         invoke(services)
-        services.jobs.rounds.run()
+        services.jobs.launcher.run()
         lab.now.move(0.5)
         invoke(services, Priority.CRITICAL)
-        services.jobs.rounds.run()
+        services.jobs.launcher.run()
     resting = [i.next_try_at for i in lab.invocations().values() if i.next_try_at]
     assert len(resting) == 2
     for until in resting:
@@ -88,14 +88,14 @@ def test_the_critical_go_first_and_places_are_kept_for_them(lab: JobLab) -> None
     made = [invoke(services, p) for p in (Priority.LOW, Priority.NORMAL, Priority.NORMAL)]
     lab.now.move(1)
     made += [invoke(services, Priority.NORMAL), invoke(services, Priority.CRITICAL)]
-    services.jobs.rounds.run()
+    services.jobs.launcher.run()
     launched = {i.id for i in lab.invocations().values() if i.state is State.LAUNCHED}
     assert launched == {made[n].id for n in (1, 2, 4)}, "the fourth place is kept"
     check_jobs(lab)
     for ends, follows in ((4, 3), (1, 0)):
         finishes(lab, services, made[ends].id)
         assert lab.invocations()[made[follows].id].is_waiting
-        services.jobs.rounds.run()
+        services.jobs.launcher.run()
         assert lab.invocations()[made[follows].id].state is State.LAUNCHED
 
 
@@ -103,10 +103,10 @@ def test_where_all_places_are_kept_nobody_else_gets_one(only_lab: JobLab) -> Non
     only_lab.begin(capacity=1, kept=5)
     services = only_lab.process()
     invoke(services)
-    services.jobs.rounds.run()
+    services.jobs.launcher.run()
     assert states(only_lab) == [State.QUEUED]
     invoke(services, Priority.CRITICAL)
-    services.jobs.rounds.run()
+    services.jobs.launcher.run()
     assert sorted(states(only_lab)) == [State.LAUNCHED, State.QUEUED]
 
 
@@ -114,13 +114,13 @@ def test_a_claim_that_meets_another_transaction_is_tried_again(lab: JobLab) -> N
     services = lab.process()
     invoke(services)
     lab.wire.reset(None)
-    services.jobs.rounds.run()
+    services.jobs.launcher.run()
     claim = lab.wire.calls.index("dynamodb.TransactWriteItems") + 1
     lab.begin()
     services = lab.process()
     invoke(services)
     lab.wire.reset(Point(claim, Fate.CONFLICTS))
-    services.jobs.rounds.run()
+    services.jobs.launcher.run()
     assert lab.wire.struck
     assert states(lab) == [State.LAUNCHED]
 
@@ -129,14 +129,14 @@ def test_one_that_failed_to_start_does_not_hold_up_the_line(lab: JobLab) -> None
     services = lab.process()
     with lab.without_room():
         first = invoke(services)
-        services.jobs.rounds.run()
+        services.jobs.launcher.run()
     lab.now.move(2)
-    services.jobs.rounds.run()
+    services.jobs.launcher.run()
     lab.leave(lab.job_of(first.id), 1)
     lab.deliver_events(services)
     assert lab.invocations()[first.id].next_try_at
     second = invoke(services)
-    services.jobs.rounds.run()
+    services.jobs.launcher.run()
     assert lab.invocations()[second.id].state is State.LAUNCHED
 
 
@@ -151,7 +151,7 @@ def test_a_job_that_nobody_can_read_stops_no_other(only_lab: JobLab) -> None:
         container["dockerLabels"] = {"usher.job": label}
         only_lab.aws.ecs.register_task_definition(family=family, containerDefinitions=[container])
     good, services = invoke(services), only_lab.process()
-    services.jobs.rounds.run()
+    services.jobs.launcher.run()
     found = only_lab.invocations()
     assert found[odd.id].reason is Reason.START_FAILED
     assert found[good.id].state is State.LAUNCHED
@@ -232,7 +232,7 @@ def is_killed(lab: JobLab, other: Services, invocation_id: str) -> None:
 
 
 def is_launched(lab: JobLab, other: Services, invocation_id: str) -> None:
-    other.jobs.rounds.run()
+    other.jobs.launcher.run()
 
 
 def is_swept(lab: JobLab, other: Services, invocation_id: str) -> None:
@@ -254,14 +254,14 @@ def was_started(lab: JobLab, services: Services) -> str:
 def claim_was_forgotten(lab: JobLab, services: Services) -> str:
     made = invoke(services).id
     lab.faults.set({"calls": {"ecs.RunTask": {"lose_reply": {}}}})
-    services.jobs.rounds.run()
+    services.jobs.launcher.run()
     lab.faults.set({})
     lab.forget_tokens()
     return made
 
 
 def has_a_round(lab: JobLab, services: Services, _: str) -> None:
-    services.jobs.rounds.run()
+    services.jobs.launcher.run()
 
 
 def has_a_sweep(lab: JobLab, services: Services, _: str) -> None:
@@ -360,7 +360,7 @@ def test_two_tasks_of_one_attempt_run_it_once(lab: JobLab) -> None:
         made = claim_was_forgotten(lab, services)
         lab.now.move(61)
         seen = lab.invocations()[made]
-        services.jobs.rounds.launch(replace(seen))
+        services.jobs.launcher.launch(replace(seen))
         lab.settle()
         two = lab.jobs_of(made)
         assert len(two) == 2
@@ -390,7 +390,7 @@ def test_a_container_that_outlived_its_attempt_runs_nothing(
         task = services.launcher.describe([str(lab.invocations()[made].task_arn)]).popitem()[1]
         gone = replace(task, last_status="STOPPED", version=99, stopped_reason=words)
         services.on_task_change(gone)
-        services.jobs.rounds.run()
+        services.jobs.launcher.run()
         lab.settle()
     new = lab.jobs_of(made)[-1]
     assert (old.attempt, new.attempt, new.running) == (1, 2, True)

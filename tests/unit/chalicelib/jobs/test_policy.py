@@ -13,8 +13,16 @@ from tests.unit.chalicelib.jobs.examples import CREATED, waiting
 NOW = CREATED + 100
 
 
-def turn(line, *, room_was_made=False):
-    return [i.id for i in policy.candidates(line, NOW, room_was_made=room_was_made)]
+def turn(line, *, room_was_made=False, on_fargate=(), blocked=()):
+    """The ids of those that may be launched; `on_fargate` are ids, all others are of EC2."""
+    candidates = policy.candidates(
+        line,
+        NOW,
+        room_was_made=room_was_made,
+        launch_type_of=lambda i: "FARGATE" if i.id in on_fargate else "EC2",
+        blocked=set(blocked),
+    )
+    return [i.id for i in candidates]
 
 
 def resting(number, refusals, seconds=5.0):
@@ -41,7 +49,7 @@ def test_one_that_never_fits_is_passed_after_some_tries():
     last = resting(0, refusals=policy.HEAD_TRIES)
     assert turn([last, waiting(1)]) == [waiting(1).id]
     tries = range(1, 2 * policy.HEAD_TRIES)
-    stops = [policy.stops_the_round(waiting(0, refusals=n)) for n in tries]
+    stops = [policy.blocks_its_launch_type(waiting(0, refusals=n)) for n in tries]
     assert stops == [n <= policy.HEAD_TRIES for n in tries]
 
 
@@ -75,3 +83,19 @@ def test_candidates_keep_their_order_and_whoever_rests_is_no_candidate(line, roo
         if invocation.id in chosen and invocation.next_try_at > NOW:
             assert room_was_made
             assert invocation.refusals
+
+
+def test_a_launch_type_without_room_holds_up_nobody_of_another():
+    head, behind, far, last = resting(0, refusals=1), waiting(1), waiting(2), waiting(3)
+    assert turn([head, behind, far, last], on_fargate={far.id}) == [far.id]
+    far_head = resting(2, refusals=1)
+    line = [head, far_head, behind, last]
+    assert turn(line, on_fargate={far_head.id}) == []
+    assert turn([behind, far], on_fargate={far.id}, blocked={"EC2"}) == [far.id]
+
+
+def test_a_bounded_number_is_passed_over():
+    passed = [waiting(n) for n in range(policy.MAX_PASSED_OVER)]
+    far = waiting(9_999)
+    assert turn([*passed[:-1], far], on_fargate={far.id}, blocked={"EC2"}) == [far.id]
+    assert turn([*passed, far], on_fargate={far.id}, blocked={"EC2"}) == []
