@@ -3,18 +3,18 @@ parent hears of it over a pipe. `usher.program` starts it.
 """
 
 import fcntl
-import io
 import json
 import os
 import sys
 import threading
 import traceback
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from chalicelib.contract.jobs import EXIT_INVALID, Outcome
+from usher.log import say
+from usher.log_file import finish_log, log_stream
 from usher.said import (
     End,
     UnfitResultError,
@@ -78,10 +78,7 @@ def _prepare_and_run(order: Order, pipe: int) -> int:
     devnull = os.open(os.devnull, os.O_RDONLY)
     os.dup2(devnull, 0)
     os.close(devnull)
-    # One whole line at a time, for whoever reads along.
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(line_buffering=True)
+    sys.stdout, sys.stderr = log_stream(sys.stdout), log_stream(sys.stderr)
     return _run(order, Pipe(pipe))
 
 
@@ -189,9 +186,10 @@ def _identity(descriptor: int) -> tuple[int, int] | None:
 
 
 def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # the job may have closed it
-            stream.flush()
+    lost = finish_log(sys.stdout)
+    if lost is not None:
+        say(f"usher: some of what the job printed is lost: {lost}")
+    finish_log(sys.stderr)
 
 
 def _exit_code(left: SystemExit) -> int:

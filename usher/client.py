@@ -7,7 +7,7 @@ those that start a run carry an Idempotency-Key, the others are of that kind.
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -120,12 +120,28 @@ class Client:
 
         They come without parameters, result and history. `status` is a state.
         """
+        documents = self.invocation_documents(
+            job=job, status=status, since=since, until=until, limit=limit
+        )
+        yield from map(read_invocation, documents)
+
+    def invocation_documents(
+        self,
+        *,
+        job: str | None = None,
+        status: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+        on_page: Callable[[], None] = lambda: None,
+    ) -> Iterator[dict[str, Any]]:
+        """The same, as the dispatcher says them. `on_page` is called before each further page."""
         query = {
             "job": job,
             "status": status,
             "from": _instant(since, "since"),
             "to": _instant(until, "until"),
-            "limit": None if limit is None else min(limit, PAGE),
+            "limit": PAGE if limit is None else min(limit, PAGE),
         }
         given = 0
         token: str | None = None
@@ -137,19 +153,30 @@ class Client:
                 if limit is not None and given >= limit:
                     return
                 given += 1
-                yield read_invocation(document)
+                yield document
             token = page.get("next")
             if token is None or (limit is not None and given >= limit):
                 return
+            on_page()
 
-    def wait(self, invocation_id: str, timeout_seconds: float | None = None) -> Invocation:
-        """Wait until it has ended, however it ended. Raises WaitTimeoutError."""
+    def wait(
+        self,
+        invocation_id: str,
+        timeout_seconds: float | None = None,
+        *,
+        on_look: Callable[[Invocation], None] = lambda _: None,
+    ) -> Invocation:
+        """Wait until it has ended, however it ended; `on_look` gets what is seen meanwhile.
+
+        Raises WaitTimeoutError.
+        """
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         pause = FIRST_LOOK_SECONDS
         while True:
             invocation = self.invocation(invocation_id)
             if invocation.has_ended:
                 return invocation
+            on_look(invocation)
             if deadline is not None:
                 left = deadline - time.monotonic()
                 if left <= 0:
@@ -175,8 +202,17 @@ class Client:
         path = f"/invocations/{_path(invocation_id)}/logs{query}"
         return read_log_page(self._http.call("GET", path))
 
-    def logs(self, invocation_id: str, *, follow: bool = False) -> Iterator[LogLine]:
-        """The lines there are; with `follow` also those that come, until the task is over."""
+    def logs(
+        self,
+        invocation_id: str,
+        *,
+        follow: bool = False,
+        on_look: Callable[[Invocation], None] = lambda _: None,
+    ) -> Iterator[LogLine]:
+        """The lines there are; with `follow` also those that come, until the task is over.
+
+        `on_look` gets the invocation each time that there was no line.
+        """
         token: str | None = None
         pause = FIRST_LOOK_SECONDS
         while True:
@@ -188,16 +224,14 @@ class Client:
                 return
             if leads_on:
                 pause = FIRST_LOOK_SECONDS
-            elif self._is_over_without_a_task(invocation_id):
-                return
             else:
+                invocation = self.invocation(invocation_id)
+                if invocation.has_ended and invocation.task_arn is None:
+                    return
+                on_look(invocation)
                 time.sleep(pause)
                 pause = min(pause * 1.5, LONGEST_LOOK_SECONDS)
             token = page.next or token
-
-    def _is_over_without_a_task(self, invocation_id: str) -> bool:
-        invocation = self.invocation(invocation_id)
-        return invocation.has_ended and invocation.task_arn is None
 
     # Audit records
 
@@ -245,15 +279,18 @@ class Client:
 
     def schedules(self) -> list[Schedule]:
         """All of them, by id."""
-        found: list[Schedule] = []
+        return list(map(read_schedule, self.schedule_documents()))
+
+    def schedule_documents(self) -> Iterator[dict[str, Any]]:
+        """The same, as the dispatcher says them."""
         token: str | None = None
         while True:
             query = f"?{urlencode({'next': token})}" if token else ""
             page = self._http.call("GET", f"/schedules{query}")
-            found += map(read_schedule, page["schedules"])
+            yield from page["schedules"]
             token = page.get("next")
             if token is None:
-                return found
+                return
 
     def schedule(self, schedule_id: str) -> Schedule:
         return read_schedule(self._http.call("GET", f"/schedules/{_path(schedule_id)}"))

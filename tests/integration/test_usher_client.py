@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import deque
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 import usher
+from tests.integration.conftest import wait_until
 from tests.integration.usher_fake import LOSE, ROOT, Call, environment, serve
 from usher.transport import Patience
 
@@ -139,9 +141,12 @@ def test_a_wait_is_bounded(api):
 
 
 def test_pages_are_fetched_as_they_are_needed(api):
-    api.on("GET /invocations?job=echo", (200, {"invocations": [invocation()] * 2, "next": "p2"}))
+    api.on(
+        "GET /invocations?job=echo&limit=100",
+        (200, {"invocations": [invocation()] * 2, "next": "p2"}),
+    )
     last = {"invocations": [invocation()], "next": None}
-    api.on("GET /invocations?job=echo&next=p2", (200, last))
+    api.on("GET /invocations?job=echo&limit=100&next=p2", (200, last))
     assert len(list(usher.Client().invocations(job="echo"))) == 3
     api.on("GET /invocations?limit=1", (200, {"invocations": [invocation()], "next": "p2"}))
     assert len(list(usher.Client().invocations(limit=1))) == 1
@@ -257,6 +262,64 @@ def test_a_no_is_said_in_one_line(api):
     assert (done.returncode, done.stderr) == (1, f"usher: no /invocations/{ID}/kill\n")
 
 
+def test_a_listing_as_json_and_with_empty_pages(api):
+    query = "GET /invocations?status=QUEUED&limit=2"
+    api.on(query, (200, {"invocations": [], "next": "p2"}))
+    api.on(f"{query}&next=p2", (200, {"invocations": [], "next": "p3"}))
+    api.on(f"{query}&next=p3", (200, {"invocations": [invocation("QUEUED")], "next": None}))
+    words = ("invocations", "--status", "QUEUED", "--limit", "2")
+    done = command(*words, "--json")
+    assert json.loads(done.stdout) == [invocation("QUEUED")]
+    assert done.stderr == "usher: searching further back; Ctrl-C ends it\n"
+    assert ID in command(*words).stdout
+
+
+def test_waiting_says_what_for_once_each(api):
+    waiting = {"because": "no room in the cluster", "ahead": 2, "nextTryAt": None}
+    api.on(
+        f"GET /invocations/{ID}",
+        (200, invocation("QUEUED", waiting=waiting)),
+        (200, invocation("QUEUED", waiting=waiting)),
+        (200, invocation("LAUNCHED")),
+        (200, invocation("STARTED")),
+        (200, invocation("FINISHED", reason="succeeded")),
+    )
+    assert command("wait", ID).stderr.splitlines() == [
+        "usher: QUEUED: no room in the cluster, 2 before it",
+        "usher: its container is being started; an image that is not there yet is built or pulled",
+        "usher: echo succeeded",
+    ]
+
+
+def test_ctrl_c_while_following_leaves_the_run_alone(api):
+    api.on("POST /jobs/echo/invocations", MADE)
+    api.on(f"GET /invocations/{ID}", (200, invocation("STARTED")))
+    api.on(f"GET /invocations/{ID}/logs", page())
+    words = ["invoke", "echo", "--follow"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "usher", *words],
+        env=environment(USHER_URL=os.environ["USHER_URL"]),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == f"{ID}\n"
+    wait_until(lambda: any(call.path.endswith("/logs") for call in api.calls), what="the log")
+    process.send_signal(signal.SIGINT)
+    _, log = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert log == f"usher: interrupted; the run goes on: usher kill {ID} ends it\n"
+
+
+@pytest.mark.parametrize(("kind", "sent"), [("string", "12"), ("integer", 12)])
+def test_a_parameter_is_what_the_registered_schema_takes(api, kind, sent):
+    schema = {"properties": {"name": {"type": kind}}}
+    api.on("GET /jobs/echo", (200, {"name": "echo", "parameters": schema}))
+    api.on("POST /jobs/echo/invocations", MADE)
+    assert command("invoke", "echo", "name=12").returncode == 0
+    assert api.calls[-1].body["parameters"] == {"name": sent}
+
+
 def test_schedules(api):
     schedule = {
         "id": "weekly",
@@ -279,8 +342,13 @@ def test_schedules(api):
     assert done.stdout.splitlines()[-1].startswith(
         "  2026-02-01 20:00:00Z  Mon 07:00 in Australia/Melbourne"
     )
-    assert api.calls[1].body["parameters"] == {"weeks": 4}
-    assert "2026-02-01 20:00:00Z" in command("schedule", "list").stdout
+    (put,) = [call for call in api.calls if call.method == "PUT"]
+    assert put.body["parameters"] == {"weeks": 4}
+    listed = command("schedule", "list").stdout
+    assert "2026-02-01 20:00:00Z  Mon 07:00 in Australia/Melbourne" in listed
+    assert json.loads(command("schedule", "list", "--json").stdout) == [schedule]
+    api.on("GET /schedules/weekly", (200, schedule))
+    assert json.loads(command("schedule", "show", "weekly", "--json").stdout) == schedule
     assert command("schedule", "run", "weekly").stdout == f"{ID}\n"
 
 

@@ -73,6 +73,34 @@ def test_exit_codes_are_those_on_ecs(words, code, says):
     assert any(says in line for line in done.log)
 
 
+def test_a_log_that_cannot_be_written_does_not_change_the_end(tmp_path):
+    result = tmp_path / "result.json"
+    words = ["--process", "echo", "text=a", "--result", str(result)]
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "usher", "run", "--project", str(PROJECT), *words],
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert process.returncode == 0, process.stderr
+    assert json.loads(result.read_text()) == {"text": "a"}
+    assert "some of what the job printed is lost" in process.stderr
+
+
+def test_empty_lines_and_a_last_line_without_its_end_are_lines():
+    done = run("recites", "text=one\n\n\ntwo")
+    assert done.out == "one\n \n \ntwo\n"
+
+
+@pytest.mark.parametrize("text", ["12", "true", "[1]", "1e3"])
+def test_a_parameter_that_takes_text_is_given_as_typed(text):
+    done = run("echo", f"text={text}", "times=2")
+    assert (done.code, done.out.splitlines()[0]) == (0, f"echoing {text}")
+
+
 def test_wrong_use_is_said_in_one_line():
     assert len(run("echo", "a=1", "nonsense").log) == 1
 

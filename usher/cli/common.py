@@ -1,13 +1,15 @@
 """What several commands share: their client, their parameters, and where output goes."""
 
 import argparse
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from usher.cli.words import UsageError, are_pairs, parse_json, parse_pairs
 from usher.client import DEFAULT_URL, KEY_VARIABLE, URL_VARIABLE, Client
+from usher.errors import AnswerError
 
 PARAMETERS_HELP = (
     "pairs: suburb=Richmond limit=5 (a value that is JSON counts as that), or a file of JSON, or - "
@@ -49,16 +51,45 @@ def add_project(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def schema_of(client: Client, job: str) -> Callable[[], Mapping[str, Any] | None]:
+    """For `read_parameters`: the schema of a registered job; None where it cannot be had."""
+
+    def ask() -> Mapping[str, Any] | None:
+        try:
+            return client.job(job).description.get("parameters")
+        except AnswerError:
+            return None  # the request for the run will be refused, and say why
+
+    return ask
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="as the dispatcher says it")
+
+
+def out_json(document: Any) -> None:
+    out(json.dumps(document, ensure_ascii=False, indent=2))
+
+
 def client_of(arguments: argparse.Namespace) -> Client:
     return Client(arguments.url)
 
 
-def read_parameters(words: Sequence[str]) -> Any:
-    """The parameters as typed; None when none were. Raises UsageError."""
+def read_parameters(
+    words: Sequence[str], schema: Callable[[], Mapping[str, Any] | None] = lambda: None
+) -> Any:
+    """The parameters as typed; None when none were. Raises UsageError.
+
+    `schema` returns the JSON Schema of the parameters, if it is known; asked only where a pair's
+    value could be a string or something else.
+    """
     if not words:
         return None
     if are_pairs(words):
-        return parse_pairs(words)
+        parameters = parse_pairs(words)
+        if all(isinstance(value, str) for value in parameters.values()):
+            return parameters
+        return parse_pairs(words, schema())
     if words[0].startswith("{"):
         return parse_json(words[0], "parameters")
     if words[0] == "-":

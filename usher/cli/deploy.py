@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from usher.cli.common import add_project, add_url, client_of, out
+from usher.cli.common import add_project, add_url, client_of, note, out
 from usher.cli.project import Commands, add_build_options, build_options
 from usher.cli.words import UsageError
 from usher.discovery import find_jobs, find_project
@@ -59,6 +59,8 @@ def _deploy(arguments: argparse.Namespace) -> int:
         except AnswerError as error:
             raise UsherError(_explained(name, error)) from error
         out(f"registered {name}, revision {answer['revision']}")
+    if is_local:
+        note("usher: the local cloud builds the image when the first run of it starts")
     return 0
 
 

@@ -1,11 +1,22 @@
 """`usher invoke`, `wait`, `show`, `invocations`, `kill`, `rerun` and `logs`."""
 
 import argparse
-import json
+from collections.abc import Callable
 from datetime import UTC, datetime
+from urllib.parse import quote
 
-from usher.answers import Invocation
-from usher.cli.common import add_parameters, add_url, client_of, note, out, read_parameters
+from usher.answers import Invocation, read_invocation
+from usher.cli.common import (
+    add_json,
+    add_parameters,
+    add_url,
+    client_of,
+    note,
+    out,
+    out_json,
+    read_parameters,
+    schema_of,
+)
 from usher.cli.project import Commands
 from usher.cli.words import (
     INVOCATION_COLUMNS,
@@ -15,11 +26,13 @@ from usher.cli.words import (
     outcome,
     parse_instant,
     table,
+    waits_for,
 )
 from usher.client import Client
 from usher.errors import WaitTimeoutError
 
 EXIT_STILL_RUNNING = 124
+EXIT_INTERRUPTED = 130
 
 
 def add_commands(commands: Commands) -> None:
@@ -49,7 +62,7 @@ def add_commands(commands: Commands) -> None:
     wait.set_defaults(run=_wait)
 
     show = _with_id(commands, "show", "all that is known of an invocation")
-    show.add_argument("--json", action="store_true", help="as the dispatcher says it")
+    add_json(show)
     show.set_defaults(run=_show)
 
     listing = commands.add_parser("invocations", help="the invocations, the newest first")
@@ -59,6 +72,7 @@ def add_commands(commands: Commands) -> None:
     listing.add_argument("--until", metavar="INSTANT")
     listing.add_argument("--limit", type=int, default=20, metavar="N", help="default: 20")
     add_url(listing)
+    add_json(listing)
     listing.set_defaults(run=_list)
 
     _with_id(commands, "kill", "end an invocation, in whatever state it is").set_defaults(run=_kill)
@@ -82,25 +96,44 @@ def _invoke(arguments: argparse.Namespace) -> int:
     now = datetime.now(UTC)
     at, not_after = arguments.at, arguments.not_after
     client = client_of(arguments)
+    schema = schema_of(client, arguments.job)
     invocation_id = client.invoke(
         arguments.job,
-        read_parameters(arguments.parameters),
+        read_parameters(arguments.parameters, schema),
         at=parse_instant(at, now) if at else None,
         not_after=parse_instant(not_after, now) if not_after else None,
         priority=arguments.priority,
         idempotency_key=arguments.key,
     )
     out(invocation_id)
-    if arguments.follow:
-        _print_log(client, invocation_id, follow=True, times=False)
-    if arguments.wait or arguments.follow:
-        return _report(client.wait(invocation_id))
-    return 0
+    if not (arguments.wait or arguments.follow):
+        return 0
+    try:
+        if arguments.follow:
+            _print_log(client, invocation_id, follow=True, times=False)
+        return _report(client.wait(invocation_id, on_look=Waits()))
+    except KeyboardInterrupt:
+        note(f"usher: interrupted; the run goes on: usher kill {invocation_id} ends it")
+        return EXIT_INTERRUPTED
+
+
+class Waits:
+    """Says on stderr what an invocation waits for, each time that it is something else."""
+
+    def __init__(self) -> None:
+        self._said = ""
+
+    def __call__(self, invocation: Invocation) -> None:
+        line = waits_for(invocation)
+        if line and line != self._said:
+            note(f"usher: {line}")
+        self._said = line
 
 
 def _wait(arguments: argparse.Namespace) -> int:
     try:
-        return _report(client_of(arguments).wait(arguments.id, arguments.timeout))
+        client = client_of(arguments)
+        return _report(client.wait(arguments.id, arguments.timeout, on_look=Waits()))
     except WaitTimeoutError as error:
         note(f"usher: {error}")
         return EXIT_STILL_RUNNING
@@ -110,15 +143,14 @@ def _report(invocation: Invocation) -> int:
     words = f": {detail(invocation)}" if detail(invocation) else ""
     note(f"usher: {invocation.job} {outcome(invocation)}{words}")
     if invocation.result is not None:
-        out(json.dumps(invocation.result, ensure_ascii=False, indent=2))
+        out_json(invocation.result)
     return 0 if invocation.succeeded else 1
 
 
 def _show(arguments: argparse.Namespace) -> int:
     client = client_of(arguments)
     if arguments.json:
-        document = client.document(f"/invocations/{arguments.id}")
-        out(json.dumps(document, ensure_ascii=False, indent=2))
+        out_json(client.document(f"/invocations/{quote(arguments.id, safe='')}"))
     else:
         out(*invocation_lines(client.invocation(arguments.id)))
     return 0
@@ -126,15 +158,25 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _list(arguments: argparse.Namespace) -> int:
     now = datetime.now(UTC)
-    found = client_of(arguments).invocations(
+    found = client_of(arguments).invocation_documents(
         job=arguments.job,
         status=arguments.status,
         since=parse_instant(arguments.since, now) if arguments.since else None,
         until=parse_instant(arguments.until, now) if arguments.until else None,
         limit=arguments.limit,
+        on_page=_say_once("usher: searching further back; Ctrl-C ends it"),
     )
-    out(*table([INVOCATION_COLUMNS, *map(invocation_row, found)]))
+    if arguments.json:
+        out_json(list(found))
+        return 0
+    rows = (invocation_row(read_invocation(document)) for document in found)
+    out(*table([INVOCATION_COLUMNS, *rows]))
     return 0
+
+
+def _say_once(line: str) -> Callable[[], None]:
+    lines = [line]
+    return lambda: note(lines.pop()) if lines else None
 
 
 def _kill(arguments: argparse.Namespace) -> int:
@@ -155,6 +197,6 @@ def _logs(arguments: argparse.Namespace) -> int:
 
 
 def _print_log(client: Client, invocation_id: str, *, follow: bool, times: bool) -> None:
-    for line in client.logs(invocation_id, follow=follow):
+    for line in client.logs(invocation_id, follow=follow, on_look=Waits()):
         at = f"{line.at.isoformat(timespec='milliseconds')} " if times and line.at else ""
         out(at + line.text)

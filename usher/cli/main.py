@@ -10,17 +10,37 @@ from collections.abc import Sequence
 
 from usher import VERSION
 from usher.cli import audit, deploy, dev, invocations, project, schedules
+from usher.cli.invocations import EXIT_INTERRUPTED
 from usher.cli.parser import CommandParser
 from usher.cli.words import UsageError
 from usher.errors import ProjectError, UsherError
+
+EPILOG = """\
+examples:
+  usher new price_alert && cd price_alert
+  usher run price_alert name=Ada times=2
+  usher deploy
+  usher invoke price_alert name=Ada --follow
+  usher schedule put every-monday price_alert "cron(0 7 ? * MON *)" name=Ada
+
+exit codes:
+  0    done; with --wait, --follow and of `wait`: the run succeeded
+  1    it did not work, and a line on stderr says why; the run did not succeed
+  2    wrong use, or something is wrong in the project
+  124  `wait --timeout`: the run goes on; of `run`: its time was up
+  130  interrupted by Ctrl-C
+  `usher run` exits with the job's own code.
+
+`usher COMMAND --help` says more; docs/jobs.md leads from the first job to a scheduled one.
+"""
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="usher",
         description="Write jobs and session apps, run them here; deploy jobs and call them.",
-        epilog="`usher COMMAND --help` says more; docs/jobs.md leads from the first job to a "
-        "scheduled one.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"usher {VERSION}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=CommandParser)
@@ -41,7 +61,8 @@ def main(words: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"usher: {error}\n")
         return 2 if isinstance(error, UsageError | ProjectError) else 1
     except KeyboardInterrupt:
-        return 130
+        sys.stderr.write("usher: interrupted\n")
+        return EXIT_INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has enough. Nothing more is written, not even at exit.
         sys.stdout = None

@@ -134,9 +134,9 @@ def _describe(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     """Returns in the child too; see `usher.wrapper`."""
-    parameters = read_parameters(arguments.parameters)
     project = find_project(arguments.project)
     description = describe_apart(project, arguments.job)
+    parameters = read_parameters(arguments.parameters, lambda: description.get("parameters"))
     missing = [name for name in description.get("secrets", ()) if name not in os.environ]
     if missing:
         raise ProjectError(

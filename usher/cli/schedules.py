@@ -3,8 +3,20 @@
 import argparse
 from collections.abc import Callable
 from datetime import datetime
+from urllib.parse import quote
 
-from usher.cli.common import add_parameters, add_url, client_of, note, out, read_parameters
+from usher.answers import read_schedule
+from usher.cli.common import (
+    add_json,
+    add_parameters,
+    add_url,
+    client_of,
+    note,
+    out,
+    out_json,
+    read_parameters,
+    schema_of,
+)
 from usher.cli.project import Commands
 from usher.cli.words import SCHEDULE_COLUMNS, schedule_lines, schedule_row, table
 from usher.client import Client
@@ -54,8 +66,9 @@ def add_commands(commands: Commands) -> None:
 
     listing = verbs.add_parser("list", help="all schedules and their next runs")
     add_url(listing)
+    add_json(listing)
     listing.set_defaults(run=_list)
-    _verb(verbs, "show", "a schedule with its next ten runs", _show)
+    add_json(_verb(verbs, "show", "a schedule with its next ten runs", _show))
     _verb(verbs, "pause", "no runs until it is resumed", _pause)
     _verb(verbs, "resume", "runs again, from the next planned instant on", _resume)
     _verb(verbs, "run", "run its job now, besides its plan; prints the invocation's id", _run)
@@ -79,11 +92,12 @@ def _verb(
 
 
 def _put(arguments: argparse.Namespace) -> int:
+    client = client_of(arguments)
     body = {
         "job": arguments.job,
         "expression": arguments.expression,
         "timezone": arguments.timezone,
-        "parameters": read_parameters(arguments.parameters),
+        "parameters": read_parameters(arguments.parameters, schema_of(client, arguments.job)),
         "priority": arguments.priority,
         "overlap": arguments.overlap,
         "gap": arguments.gap,
@@ -91,7 +105,6 @@ def _put(arguments: argparse.Namespace) -> int:
         "paused": arguments.paused,
     }
     body = {name: value for name, value in body.items() if value is not None}
-    client = client_of(arguments)
     if not arguments.paused and _is_paused(client, arguments.id):
         body["paused"] = True
         note(f"usher: it stays paused: `usher schedule resume {arguments.id}` lets it run")
@@ -115,13 +128,21 @@ def _here(at: datetime) -> datetime:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    rows = map(schedule_row, client_of(arguments).schedules())
+    documents = client_of(arguments).schedule_documents()
+    if arguments.json:
+        out_json(list(documents))
+        return 0
+    rows = (schedule_row(read_schedule(document), here=_here) for document in documents)
     out(*table([SCHEDULE_COLUMNS, *rows]))
     return 0
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    out(*schedule_lines(client_of(arguments).schedule(arguments.id), here=_here))
+    client = client_of(arguments)
+    if arguments.json:
+        out_json(client.document(f"/schedules/{quote(arguments.id, safe='')}"))
+    else:
+        out(*schedule_lines(client.schedule(arguments.id), here=_here))
     return 0
 
 

@@ -22,8 +22,11 @@ class UsageError(UsherError):
     """The command line makes no sense; exit code 2."""
 
 
-def parse_pairs(words: Sequence[str]) -> dict[str, Any]:
-    """`name=value` each; a value that is JSON is taken as that, any other as a string."""
+def parse_pairs(words: Sequence[str], schema: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """`name=value` each; a value that is JSON is taken as that, any other as a string.
+
+    `schema`: the JSON Schema of the parameters; where it takes strings alone, the value is one.
+    """
     parameters: dict[str, Any] = {}
     for word in words:
         match = _PAIR.fullmatch(word)
@@ -31,8 +34,32 @@ def parse_pairs(words: Sequence[str]) -> dict[str, Any]:
             raise UsageError(f"{word!r} is not name=value; a file or - must come alone")
         if match[1] in parameters:
             raise UsageError(f"{match[1]} is given twice")
-        parameters[match[1]] = _value(match[2])
+        value = _value(match[2])
+        kinds = _kinds(schema or {}, match[1])
+        takes_null = value is None and "null" in kinds
+        if not isinstance(value, str) and not takes_null and kinds - {"null"} == {"string"}:
+            value = match[2]
+        parameters[match[1]] = value
     return parameters
+
+
+def _kinds(schema: Mapping[str, Any], name: str) -> set[str]:
+    """The types that a schema has for a parameter; empty where it does not say."""
+    properties = schema.get("properties")
+    found = properties.get(name) if isinstance(properties, Mapping) else None
+    return _types(found, schema.get("$defs"), depth=4)
+
+
+def _types(schema: Any, definitions: Any, depth: int) -> set[str]:
+    if not isinstance(schema, Mapping) or depth == 0:
+        return set()
+    if isinstance(reference := schema.get("$ref"), str) and isinstance(definitions, Mapping):
+        return _types(definitions.get(reference.removeprefix("#/$defs/")), definitions, depth - 1)
+    if isinstance(choices := schema.get("anyOf"), list):
+        kinds = [_types(choice, definitions, depth - 1) for choice in choices]
+        return set().union(*kinds) if all(kinds) else set()
+    told = schema.get("type")
+    return {told} if isinstance(told, str) else set(told) if isinstance(told, list) else set()
 
 
 def are_pairs(words: Sequence[str]) -> bool:
@@ -95,6 +122,14 @@ def outcome(invocation: Invocation) -> str:
     return f"{invocation.reason or invocation.state}" + (f" (exit {code})" if code else "")
 
 
+def waits_for(invocation: Invocation) -> str:
+    """What keeps it from running; empty for one that runs."""
+    if invocation.state in {"LAUNCHING", "LAUNCHED"}:
+        return "its container is being started; an image that is not there yet is built or pulled"
+    waiting = _waiting(invocation)
+    return f"{invocation.state}: {waiting}" if waiting else ""
+
+
 def detail(invocation: Invocation) -> str:
     """What there is to say besides the reason."""
     return "" if invocation.detail in (None, invocation.reason) else str(invocation.detail)
@@ -144,9 +179,12 @@ AUDIT_COLUMNS = ("AT", "WHO", "ADDRESS", "ACTION", "RESOURCE", "OUTCOME", "CHANG
 SCHEDULE_COLUMNS = ("SCHEDULE", "JOB", "EXPRESSION", "TIME ZONE", "NEXT RUN")
 
 
-def schedule_row(schedule: Schedule) -> tuple[str, ...]:
-    """One line of a list, below SCHEDULE_COLUMNS."""
-    next_run = when(schedule.next_runs[0]) if schedule.next_runs else "never"
+def schedule_row(
+    schedule: Schedule, here: Callable[[datetime], datetime] | None = None
+) -> tuple[str, ...]:
+    """One line of a list, below SCHEDULE_COLUMNS. `here` as for `schedule_lines`."""
+    runs = schedule.next_runs
+    next_run = _run(runs[0], schedule.timezone, here) if runs else "never"
     words = "paused" if schedule.paused else next_run
     return schedule.id, schedule.job, schedule.expression, schedule.timezone, words
 

@@ -1,6 +1,8 @@
 import argparse
 import json
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -44,6 +46,33 @@ def test_any_other_value_is_a_string(name, text):
 )
 def test_pairs(word, value):
     assert parse_pairs([word]) == {"a": value}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"type": "string"}, "12"),
+        ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "12"),
+        ({"$ref": "#/$defs/Name"}, "12"),
+        ({"type": ["string", "null"]}, "12"),
+        ({"type": "integer"}, 12),
+        ({"anyOf": [{"type": "string"}, {"type": "integer"}]}, 12),
+        ({"anyOf": [{"type": "string"}, {}]}, 12),
+        ({"$ref": "#/$defs/Loop"}, 12),
+        ({}, 12),
+        (True, 12),
+    ],
+)
+def test_a_value_is_a_string_where_the_schema_takes_no_other(schema, value):
+    definitions = {"Name": {"type": "string"}, "Loop": {"$ref": "#/$defs/Loop"}}
+    whole = {"properties": {"name": schema}, "$defs": definitions}
+    assert parse_pairs(["name=12"], whole) == {"name": value}
+    assert parse_pairs(['name="12"', "other=1"], whole) == {"name": "12", "other": 1}
+
+
+def test_null_stays_null_where_the_schema_takes_it():
+    kinds = {"a": {"type": ["string", "null"]}, "b": {"type": "string"}}
+    assert parse_pairs(["a=null", "b=null"], {"properties": kinds}) == {"a": None, "b": "null"}
 
 
 @pytest.mark.parametrize("words", [["a=1", "a=2"], ["a=1", "file.json"], ["=1", "b=2"]])
@@ -106,6 +135,23 @@ def test_wrong_use_exits_with_2(words, capsys):
     with pytest.raises(SystemExit) as left:
         main(words)
     assert left.value.code == 2
+
+
+def test_ctrl_c_is_one_line_and_130(monkeypatch, capsys, tmp_path):
+    def interrupted(_path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("usher.cli.project.find_project", interrupted)
+    assert main(["list"]) == 130
+    assert capsys.readouterr().err == "usher: interrupted\n"
+
+
+def test_the_exit_codes_of_the_help_are_those_of_the_guide():
+    help_text = build_parser().format_help()
+    guide = (Path(__file__).parents[3] / "docs" / "jobs.md").read_text(encoding="utf-8")
+    section = guide.partition("### Exit codes of the command")[2].partition("\n## ")[0]
+    told = set(re.findall(r"^\| (\d+) \|", section, re.MULTILINE))
+    assert told == set(re.findall(r"^  (\d+)  ", help_text, re.MULTILINE)) != set()
 
 
 def test_outside_of_a_project_it_says_what_makes_one(tmp_path, monkeypatch, capsys):

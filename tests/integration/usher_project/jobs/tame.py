@@ -27,6 +27,16 @@ class Echo(Job):
         return {"text": parameters.text * parameters.times}
 
 
+class Recites(Job):
+    """Prints what it got, and no newline after it."""
+
+    class Parameters(BaseModel):
+        text: str
+
+    def run(self, parameters):
+        sys.stdout.write(parameters.text)
+
+
 class Marks(Job):
     """Leaves a line for every run in a file: what at most once is measured by."""
 
