@@ -4,7 +4,7 @@ import http.client
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -301,7 +301,7 @@ class Cloud:
             control=Control(self.faults, self).answer,
             publish=triggers.bus.publish,
             region=options.region,
-            authorizer=self._authorizer(engine, ecs) if options.iam else None,
+            authorizer=self._authorizer(engine, ecs, forwarders) if options.iam else None,
         )
         self._parts = Parts(machines, dispatcher, triggers, engine, endpoint)
         port = port_of(self.listeners.aws)
@@ -310,7 +310,7 @@ class Cloud:
         self._server.start()
         return triggers
 
-    def _authorizer(self, engine: Engine, ecs: EcsApi) -> Authorizer:
+    def _authorizer(self, engine: Engine, ecs: EcsApi, forwarded: Collection[str]) -> Authorizer:
         roles = read_roles(self.options.template, STAGE, self.options.region)
         principals = Principals(
             functions=read_functions(self.options.project_dir, STAGE),
@@ -318,7 +318,8 @@ class Cloud:
             host_role=host_role_of(roles),
             role_of_task=_roles_by_key(engine, ecs),
         )
-        return Authorizer(principals, ecs.task_definition, self.options.region)
+        region = self.options.region
+        return Authorizer(principals, ecs.task_definition, region, forwarded)
 
     def _wait_healthy(self, last_words: Callable[[], str]) -> None:
         deadline = time.monotonic() + HEALTHY_SECONDS

@@ -223,6 +223,19 @@ def authorizer():
     return Authorizer(principals, lambda _: DEFINITION, "us-east-1")
 
 
+def test_what_a_token_of_another_emulator_names_was_checked_when_it_was_given_out(authorizer):
+    key = task_key("aaaa-bbbb")
+    foreign = {"ShardIterator": "not ours"}
+    assert refusal(authorizer, key, "kinesis", "GetRecords", **foreign)[0] == 400
+    forwarding = Authorizer(
+        authorizer._principals, lambda _: DEFINITION, "us-east-1", {"kinesis": "its URL"}
+    )
+    assert refusal(forwarding, key, "kinesis", "GetRecords", **foreign) is None
+    named = {"StreamName": "usher-other-updates", "NextToken": "not ours"}
+    assert refusal(forwarding, key, "kinesis", "ListShards", **named)[0] == 400
+    assert refusal(forwarding, "nobody", "kinesis", "GetRecords", **foreign)[0] == 403
+
+
 def refusal(authorizer, key, service, action, **parameters):
     signed = f"AWS4-HMAC-SHA256 Credential={key}/20260101/us-east-1/{service}/aws4_request"
     headers = {"authorization": signed} if key else {}
