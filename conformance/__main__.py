@@ -103,10 +103,11 @@ def _confirmed() -> bool:
 
 
 def _report(target: str, results: Sequence[Result], output: Path) -> None:
-    here, there = report.read_columns(output.read_text("utf-8") if output.exists() else "")
+    before = output.read_text("utf-8") if output.exists() else ""
+    here, there = report.read_columns(before)
     made = report.column(f"{datetime.now(UTC):%Y-%m-%d}, {_versions(target)}", results)
     here, there = (here, made) if target == "aws" else (made, there)
-    output.write_text(report.document(PROMISES, here, there), "utf-8")
+    output.write_text(report.document(PROMISES, here, there, report.read_by_hand(before)), "utf-8")
     print(report.table(PROMISES, here, there))
 
 

@@ -32,8 +32,8 @@ def _cell(result: Result) -> str:
     return f"{words}: {detail or 'nothing was said'}"
 
 
-def document(promises: Sequence[Promise], here: Column, there: Column) -> str:
-    """All of docs/verified.md."""
+def document(promises: Sequence[Promise], here: Column, there: Column, by_hand: str = "") -> str:
+    """All of docs/verified.md; `by_hand` is what people wrote behind the table."""
     rows = [
         f"| {promise.words} (`{promise.name}`) | {here.cells.get(promise.name, NOT_YET)} "
         f"| {there.cells.get(promise.name, NOT_YET)} |"
@@ -55,7 +55,13 @@ def document(promises: Sequence[Promise], here: Column, there: Column) -> str:
             *rows,
             "",
         ]
-    )
+    ) + (f"\n{by_hand}" if by_hand else "")
+
+
+def read_by_hand(text: str) -> str:
+    """What stands behind the table: everything from the first heading of a section on."""
+    _, found, rest = text.partition("\n## ")
+    return f"## {rest}" if found else ""
 
 
 def read_columns(text: str) -> tuple[Column, Column]:

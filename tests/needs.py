@@ -93,6 +93,10 @@ def ministack_missing() -> str:
     return "" if emulators.MINISTACK.is_file() else "no ministack: run `make emulators`"
 
 
+def awscli_missing() -> str:
+    return "" if emulators.AWS_CLI.is_file() else "no aws CLI: run `make emulators`"
+
+
 needs_docker = Need(docker_missing, pytest.mark.docker)
 needs_namespaces = Need(namespaces_missing)
 needs_node = Need(lambda: "" if shutil.which("node") else "no Node.js", pytest.mark.node)
@@ -102,3 +106,4 @@ needs_nginx = Need(lambda: "" if nginx_path() else "no nginx")
 needs_dynalite = Need(lambda: npm_missing("dynalite"))
 needs_kinesalite = Need(lambda: npm_missing("kinesalite"))
 needs_ministack = Need(ministack_missing)
+needs_awscli = Need(awscli_missing)

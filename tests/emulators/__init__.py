@@ -22,6 +22,8 @@ from botocore.config import Config
 
 FOLDER = Path(__file__).parent
 MINISTACK = FOLDER / ".venv" / "bin" / "ministack"
+AWS_CLI = FOLDER / ".venv" / "bin" / "aws"
+"""A client of AWS that is not boto3's own, in the environment of ministack."""
 START_SECONDS = 30
 SERVER = """
 const [make, options] = [require(process.argv[1]), JSON.parse(process.argv[2])];

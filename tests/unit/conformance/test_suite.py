@@ -19,7 +19,16 @@ from conformance.answers import ELSEWHERE, REFUSALS, UNSEEN
 from conformance.aws_target import AwsTarget, prepare
 from conformance.local_target import apps_file
 from conformance.promises import PROMISES, Outcome, Promise, Result, run
-from conformance.report import EMPTY, NOT_YET, Column, column, document, read_columns, table
+from conformance.report import (
+    EMPTY,
+    NOT_YET,
+    Column,
+    column,
+    document,
+    read_by_hand,
+    read_columns,
+    table,
+)
 from conformance.sessions import _with_label
 from conformance.target import BrokenPromiseError, NotHereError, Session, require
 
@@ -111,6 +120,13 @@ def test_the_document_is_read_back_and_one_place_leaves_the_others_column_alone(
     assert all(one.name in table(PROMISES, back, there) for one in PROMISES)
 
 
+def test_what_people_wrote_behind_the_table_is_kept():
+    written = document(PROMISES, EMPTY, EMPTY, "## More\n\n| a | b |\n\n## And more\n")
+    again = document(PROMISES, *read_columns(written), read_by_hand(written))
+    assert again == written
+    assert read_by_hand(document(PROMISES, EMPTY, EMPTY)) == ""
+
+
 def test_what_nobody_ran_says_so():
     text = document(PROMISES, EMPTY, EMPTY)
     assert text.count(NOT_YET) == 2 * len(PROMISES) + 2
@@ -119,7 +135,7 @@ def test_what_nobody_ran_says_so():
 def test_the_document_in_docs_has_a_row_for_each_promise_and_only_what_was_run():
     text = (ROOT / "docs" / "verified.md").read_text("utf-8")
     here, there = read_columns(text)
-    assert document(PROMISES, here, there) == text
+    assert document(PROMISES, here, there, read_by_hand(text)) == text
     assert set(here.cells) == {one.name for one in PROMISES}
     assert there.head == NOT_YET or set(there.cells) == {one.name for one in PROMISES}
 
