@@ -22,6 +22,8 @@ Command = Sequence[bytes | str | int]
 
 TOO_LARGE = "ReplyTooLarge"
 UNREACHABLE = "Unreachable"
+MOVED = "MOVED"
+MAX_REDIRECTIONS = 3
 
 REFUSALS = frozenset({"ERR", "NOAUTH", "NOPERM", "WRONGPASS", "WRONGTYPE"})
 
@@ -40,10 +42,16 @@ class RedisError(Exception):
 
 
 class RedisClient:
-    """One server. Connects when something is asked, and again after the connection was lost."""
+    """One server, or the node of a cluster that has the keys: MOVED is followed.
+
+    Connects when something is asked, and again after the connection was lost, then to the server of
+    its URL. https://valkey.io/topics/cluster-spec/#moved-redirection
+    """
 
     def __init__(self, url: FanoutUrl) -> None:
         self._url = url
+        self._node: tuple[str, int] | None = None
+        """Where the cluster says that the keys are; None = at the server of the URL."""
         self._connection: _Connection | None = None
         self._context: ssl.SSLContext | None = None
 
@@ -53,6 +61,24 @@ class RedisClient:
         One call at a time; a cancelled one costs the connection. Raises RedisError, also when
         the server refuses one of the commands.
         """
+        for _ in range(MAX_REDIRECTIONS):
+            try:
+                return await self._exchange(commands, wait_seconds)
+            except RedisError as exc:
+                if exc.code != MOVED:
+                    self._node = None
+                    raise
+                self._node = self._moved_to(exc)
+        return await self._exchange(commands, wait_seconds)
+
+    def _moved_to(self, moved: RedisError) -> tuple[str, int]:
+        """The address in `MOVED: SLOT HOST:PORT`; without a host it is the one that answered."""
+        host, _, port = str(moved).rpartition(" ")[2].rpartition(":")
+        if not port.isdecimal():
+            raise moved
+        return host or (self._node or (self._url.host,))[0], int(port)
+
+    async def _exchange(self, commands: Sequence[Command], wait_seconds: float) -> list[Any]:
         connection = self._connection or await self._connect()
         self._connection = None
         try:
@@ -76,7 +102,7 @@ class RedisClient:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 _, connection = await asyncio.get_running_loop().create_connection(
-                    _Connection, url.host, url.port, ssl=self._context
+                    _Connection, *(self._node or (url.host, url.port)), ssl=self._context
                 )
         except TimeoutError:
             raise RedisError(UNREACHABLE, f"no connection in {CONNECT_SECONDS:g} s") from None

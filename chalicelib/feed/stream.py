@@ -1,12 +1,13 @@
 """The fan-out feed's stream in Redis or Valkey, as the relay sees it: a few atomic steps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from chalicelib.contract.fanout import Entry, Position, keys_of
 
+MAX_REDIRECTIONS = 3
 _SCRIPTS = Path(__file__).with_name("scripts")
 
 
@@ -32,16 +33,52 @@ class RedisStream:
     each may be repeated then, whether it was carried out or not.
     """
 
-    def __init__(self, client: Any, stream: str, max_records: int) -> None:
-        """`client` is redis-py's; about `max_records` entries are kept."""
-        self._client = client
+    def __init__(
+        self,
+        client: Any,
+        stream: str,
+        max_records: int,
+        client_at: Callable[[str, int], Any] | None = None,
+    ) -> None:
+        """`client` is redis-py's; about `max_records` entries are kept.
+
+        `client_at` makes the client of another node of a cluster, which MOVED names.
+        """
+        self._first = client
+        self._client_at = client_at
         self._keys = keys_of(stream)
         self._max_records = max_records
         server = (_SCRIPTS / "server.lua").read_text(encoding="utf-8")
-        self._append, self._begin, self._end = (
-            client.register_script(server + (_SCRIPTS / name).read_text(encoding="utf-8"))
-            for name in ("append.lua", "begin.lua", "end.lua")
-        )
+        self._texts = {
+            name: server + (_SCRIPTS / f"{name}.lua").read_text(encoding="utf-8")
+            for name in ("append", "begin", "end")
+        }
+        self._use(client)
+
+    def _use(self, client: Any) -> None:
+        self._client = client
+        self._scripts = {name: client.register_script(text) for name, text in self._texts.items()}
+
+    def _call(self, call: Callable[[], Any]) -> Any:
+        """Carry it out at the node that has the keys; https://valkey.io/topics/cluster-spec/"""
+        from redis.exceptions import ConnectionError as Unreachable
+        from redis.exceptions import MovedError
+
+        for _ in range(MAX_REDIRECTIONS):
+            try:
+                return call()
+            except MovedError as moved:
+                if self._client_at is None:
+                    raise
+                self._use(self._client_at(moved.host, moved.port))
+            except Unreachable:
+                if self._client is not self._first:
+                    self._use(self._first)  # the node is gone; the first one knows who follows
+                raise
+        return call()
+
+    def _run(self, script: str, args: list[str | int | bytes]) -> Any:
+        return self._call(lambda: self._scripts[script](keys=self._keys, args=args))
 
     def append(self, entries: Sequence[Entry], origin: str = "") -> int | None:
         """Append those that are newer than their shard's last, all or none; how many these were.
@@ -53,7 +90,7 @@ class RedisStream:
         for entry in entries:
             arguments += (entry.shard_id, entry.sequence, entry.subsequence)
             arguments += (entry.partition_key, entry.arrived_at, entry.data_field, entry.data)
-        appended = int(self._append(keys=self._keys, args=arguments))
+        appended = int(self._run("append", arguments))
         return None if appended < 0 else appended
 
     def begin(self, origin: str, since: int, holder: str, hold_seconds: float) -> Begun:
@@ -61,17 +98,15 @@ class RedisStream:
         fill them, and has `hold_seconds` for it. Without an origin, or with one that another
         server wrote, `origin` becomes the new one, to be filled from `since` on.
         """
-        found = self._begin(
-            keys=self._keys, args=[origin, since, holder, round(hold_seconds * 1000)]
-        )
+        found = self._run("begin", [origin, since, holder, round(hold_seconds * 1000)])
         state, current, start = (word.decode() for word in found)
         return Begun(Filling(state), current, int(start))
 
     def end(self, origin: str, holder: str, *, is_whole: bool) -> bool:
         """`holder` fills no longer; False when `origin` has been replaced meanwhile."""
-        return bool(self._end(keys=self._keys, args=[origin, holder, int(is_whole)]))
+        return bool(self._run("end", [origin, holder, int(is_whole)]))
 
     def last(self) -> dict[str, Position]:
         """The position of the newest entry of each shard."""
-        found = self._client.hgetall(self._keys.last)
+        found = self._call(lambda: self._client.hgetall(self._keys.last))
         return {shard.decode(): Position.parse(position) for shard, position in found.items()}

@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.config import Config
@@ -34,11 +35,15 @@ def build(config: Config, metrics: Metrics) -> "Relay":
     kinesis = session.client(
         "kinesis", config=ClientConfig(retries={"mode": "standard", "total_max_attempts": 6})
     )
+    password = _password(session, config.feed_password_secret)
     return Relay(
         stream=RedisStream(
-            redis_client(url, _password(session, config.feed_password_secret)),
+            redis_client(url, password),
             url.stream,
             config.feed_max_records,
+            lambda host, port: redis_client(
+                replace(url, host=host or url.host, port=port), password
+            ),
         ),
         history=History(kinesis, config.stream),
         metrics=metrics,
