@@ -88,9 +88,12 @@ class Outcomes:
         app = self._config.apps.get(after.app)
         if app is None or not app.pool.maximum:
             return
+        starts = before.state is State.QUEUED and after.state is State.STARTING
+        found_nothing_warm = starts and after.owner is not None
+        was_waiting = after.state is State.ENDED and before.owner is None
         if after.state is State.ACTIVE:
             self._queue.tend(app.name, claimed=True)
-        elif after.state is State.ENDED and before.owner is None:
+        elif found_nothing_warm or was_waiting:
             self._queue.tend(app.name, claimed=False)
 
     def _measure(self, before: Session, after: Session) -> None:

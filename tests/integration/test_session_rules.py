@@ -41,6 +41,7 @@ def lab(only_lab: Lab) -> Lab:
 
 
 def dispatch(lab: Lab, services: Services, owner: str = "me", key: str | None = None) -> Session:
+    lab.now.move(lab.index_lag_seconds)  # indexes show by now what was written
     return services.sessions.dispatch(lab.request("chat", owner, key))
 
 
@@ -115,6 +116,23 @@ def test_a_key_finds_its_session_whatever_is_refused_to_new_ones(lab: Lab) -> No
         dispatch(lab, services, key="third")
     assert dispatch(lab, services, key="other").id == second.id
     check_invariants(lab)
+
+
+def test_a_pool_emptied_by_clients_that_never_connect_is_filled_when_a_request_misses(
+    lab: Lab,
+) -> None:
+    services = lab.process()
+    fill(lab, services)
+    assert [dispatch(lab, services, owner=f"o{n}").pooled for n in range(2)] == [True, True]
+    lab.take_messages(services)
+    lab.now.move(lab.index_lag_seconds)
+    assert services.table.look("chat")[1] == []
+    assert not dispatch(lab, services, owner="late").pooled
+    lab.take_messages(services)
+    news(lab, services)
+    lab.now.move(lab.index_lag_seconds)
+    assert [s.state for s in services.table.look("chat")[1]] == [State.WARM, State.WARM]
+    assert dispatch(lab, services, owner="next").pooled
 
 
 def connected(lab: Lab, services: Services, **asked: str) -> Session:
