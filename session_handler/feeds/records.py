@@ -15,12 +15,20 @@ from chalicelib.contract.json_text import parse
 from chalicelib.contract.kpl import MAGIC, take_apart
 from session_handler.cursor import After, Position
 
+MAX_RECORD_BYTES = 4 * 1024 * 1024
+"""Kinesis takes up to 10 MiB where a stream allows it. On its way to the client a record is held
+about eleven times, so 10 MiB would take more than the memory of a small container, in every session
+at once, and again after each resume.
+https://docs.aws.amazon.com/streams/latest/dev/large-records.html
+"""
 _UNREAD = object()
 _quote = json.encoder.encode_basestring_ascii
 
 
 class Record:
-    """One record. `data` is a JSON value, or `{"base64": …}` for bytes that are none."""
+    """One record. `data` is a JSON value, `{"base64": …}` for bytes that are none, or
+    `{"tooLarge": BYTES}` in place of more than MAX_RECORD_BYTES.
+    """
 
     __slots__ = ("_data", "_json", "arrived_at", "partition_key", "sequence_number", "subsequence")
 
@@ -80,6 +88,8 @@ class Record:
 
 def decode_data(raw: bytes) -> tuple[Any, str]:
     """The value of a record's bytes, and its JSON."""
+    if len(raw) > MAX_RECORD_BYTES:
+        return {"tooLarge": len(raw)}, f'{{"tooLarge":{len(raw)}}}'
     try:
         text = raw.decode()
         return parse(text), text
@@ -119,7 +129,7 @@ def decode_record(entry: Entry) -> Record:
     """The record of an entry of the fan-out feed."""
     data: Any
     data, text = _UNREAD, ""
-    if entry.is_json:
+    if entry.is_json and len(entry.data) <= MAX_RECORD_BYTES:
         text = entry.data.decode("utf-8", "replace")  # JSON is UTF-8: nothing to replace
     else:
         data, text = decode_data(entry.data)
