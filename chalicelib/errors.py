@@ -130,5 +130,22 @@ class UnavailableError(UsherError):
     code = "unavailable"
 
 
+class UnreadableRecordError(UsherError):
+    """The record is there and is none of this version: a newer one wrote it, or it is damaged.
+
+    503, so that containers repeat their calls and clients come back: the record is kept, and can
+    be read again once the version that wrote it is deployed.
+    """
+
+    status = 503
+    code = "unreadable_record"
+
+    def __init__(self, record_id: str, *, has_ended: bool) -> None:
+        super().__init__("the record cannot be read by this version", retry_after_seconds=60)
+        self.record_id = record_id
+        self.has_ended = has_ended
+        """Whether it is that of something that has ended."""
+
+
 class ConfigurationError(Exception):
     """The deployment is set up wrongly; every problem found is in the message."""

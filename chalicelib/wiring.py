@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from chalicelib.tasks.hosts_wanted import HostsWanted
     from chalicelib.tasks.reconciler import Sweep
     from chalicelib.tasks.start_rate import StartRate
+    from chalicelib.tasks.unreadable import UnreadableRecords
 
 
 class SystemChance:
@@ -90,6 +91,7 @@ class Services:
     revisions: "Revisions"
     rate: "StartRate"
     hosts_wanted: "HostsWanted"
+    unreadable: "UnreadableRecords"
     metrics: Metrics
 
     @cached_property
@@ -125,6 +127,7 @@ class Services:
             hosts_wanted=self.hosts_wanted,
             config=self.config,
             metrics=self.metrics,
+            unreadable=self.unreadable,
             probe=self.outside.probe,
             now=self.outside.now,
         )
@@ -150,7 +153,7 @@ class Services:
         """The service of schedules."""
         from chalicelib.schedules.wiring import build_schedules
 
-        return build_schedules(self.config, self.clients, self.jobs, self.outside.now)
+        return build_schedules(self.config, self.clients, self.jobs, self.metrics, self.outside.now)
 
     @cached_property
     def audit(self) -> "Audit":
@@ -213,6 +216,7 @@ def build(
     from chalicelib.ecs.launcher import Launcher
     from chalicelib.sessions.arrivals import Arrivals
     from chalicelib.sessions.claims import Claims
+    from chalicelib.sessions.items import KEPT_SECONDS
     from chalicelib.sessions.launch_queue import LaunchQueue
     from chalicelib.sessions.launching import Launches
     from chalicelib.sessions.outcomes import Outcomes
@@ -222,6 +226,7 @@ def build(
     from chalicelib.tasks.deployed import Revisions
     from chalicelib.tasks.hosts_wanted import HostsWanted
     from chalicelib.tasks.start_rate import StartRate
+    from chalicelib.tasks.unreadable import UnreadableRecords
 
     aws, outside = clients or clients_for(config), outside or Outside()
     metrics = ProcessMetrics() if config.metrics_here else EmbeddedMetrics(config.stage)
@@ -242,6 +247,9 @@ def build(
         now=outside.now,
     )
     arrivals = Arrivals()
+    unreadable = UnreadableRecords(
+        table.items, "session", kept_seconds=KEPT_SECONDS, metrics=metrics, now=outside.now
+    )
     records = Records(table, outcomes, arrivals)
     launches = Launches(
         table=table,
@@ -275,6 +283,7 @@ def build(
         config=config,
         metrics=metrics,
         arrivals=arrivals,
+        unreadable=unreadable,
         probe=outside.probe,
         now=outside.now,
         wait=outside.wait,
@@ -292,5 +301,6 @@ def build(
         revisions=revisions,
         rate=rate,
         hosts_wanted=hosts_wanted,
+        unreadable=unreadable,
         metrics=metrics,
     )

@@ -131,6 +131,23 @@ class Table:
             return False
         return True
 
+    def overwrite(self, item: Item) -> None:
+        """Put an item in the place of one that cannot be read, whatever its version."""
+        self._dynamodb.put_item(TableName=self.name, Item=item)
+
+    def set_expiry(self, item_id: str, expire_at: int) -> None:
+        """Have an item expire that does not yet, if it is there, whatever its version."""
+        condition = ~Attr("id").not_exists() & Attr("expire_at").not_exists()
+        try:
+            self._dynamodb.update_item(
+                TableName=self.name,
+                Key={"id": {"S": item_id}},
+                **expressions(condition=condition, set_values={"expire_at": expire_at}),
+            )
+        except ClientError as error:
+            if _code(error) != "ConditionalCheckFailedException":
+                raise
+
     def transact(self, writes: Sequence[Write]) -> Refusal | None:
         """Write all or nothing. None when written."""
         try:

@@ -1,25 +1,15 @@
 """Records of jobs as DynamoDB's JSON, and back. Pure."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.contract import json_text
+from chalicelib.dynamodb.records import Item, build, extra_attributes
 from chalicelib.dynamodb.wire import unwire, wire
-from chalicelib.jobs.model import (
-    Change,
-    Fence,
-    Invocation,
-    Priority,
-    Progress,
-    Reason,
-    State,
-    UnreadableJson,
-    Usage,
-)
-from chalicelib.tasks.revisions import Failing, RevisionState
+from chalicelib.jobs.model import Invocation, UnreadableJson
+from chalicelib.tasks.revisions import RevisionState
 
 LIVE_BUCKETS = 8
 """The index of live ones is spread over so many partitions: one takes 1,000 writes a second."""
@@ -30,9 +20,13 @@ READABLE_DEPTH = 200
 """Stored JSON that is nested deeper is not taken apart: bodies have been bounded to less since."""
 _AS_TEXT = ("parameters", "request", "result")
 """JSON of any shape: kept as text, so that it comes back exactly as it was."""
-_PARTS = {"fence": Fence, "progress": Progress, "usage": Usage}
-_NAMES = {"state": State, "reason": Reason, "priority": Priority}
-_FIELDS = [field.name for field in fields(Invocation)]
+_PARTS = ("fence", "progress", "usage")
+_FIELDS = [field.name for field in fields(Invocation) if field.name != "extra"]
+_ALWAYS = ("state", "version", "attempt", "task_version", "start_failures", "history")
+"""Every stored invocation has them: their defaults are those of a new one."""
+_INDEXED = {"day", "expire_at", "invoked_by", "live_bucket", "waiting", "waiting_order"}
+_KNOWN = frozenset({*_FIELDS, *_INDEXED})
+_KNOWN_OF_JOB = frozenset({"id", *(field.name for field in fields(RevisionState))})
 
 
 def job_id(job: str) -> str:
@@ -55,7 +49,7 @@ def to_item(invocation: Invocation) -> dict[str, Any]:
     if invocation.is_waiting:
         item["waiting"] = invocation.priority
         item["waiting_order"] = max(invocation.created_at, invocation.at or 0)
-    return wire(item)
+    return {**invocation.extra, **wire(item)}
 
 
 def to_text(value: Any) -> str:
@@ -66,7 +60,12 @@ def to_text(value: Any) -> str:
 
 
 def read_json(text: str) -> Any:
-    """Stored JSON; what no body may have any more is kept as it is, so that it harms no listing."""
+    """Stored JSON; what no body may have any more is kept as it is, so that it harms no listing.
+
+    Raises TypeError where it is no text.
+    """
+    if not isinstance(text, str):  # bytes would be read as well
+        raise TypeError("not a text")
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -74,35 +73,24 @@ def read_json(text: str) -> Any:
     return UnreadableJson(text) if json_text.is_deeper(value, READABLE_DEPTH) else value
 
 
-def from_item(item: Mapping[str, Any]) -> Invocation:
-    """The inverse of `to_item`."""
-    read = unwire(item)
-    values = {name: read[name] for name in _FIELDS if name in read}
+def from_item(item: Item) -> Invocation:
+    """The inverse of `to_item`. Raises ValueError; see `chalicelib.dynamodb.records`."""
+    values = unwire({name: item[name] for name in _FIELDS if name in item})
     values |= {n: read_json(values[n]) for n in _AS_TEXT if n in values}
-    values |= {
-        name: kind(**{"fraction": None} | values[name] if name == "progress" else values[name])
-        for name, kind in _PARTS.items()
-        if name in values
-    }
-    values |= {name: kind(values[name]) for name, kind in _NAMES.items() if name in values}
-    values["history"] = tuple(
-        Change(at, State(state), cause) for at, state, cause in values.get("history", ())
-    )
-    values |= {name: tuple(values.get(name, ())) for name in ("holds", "counters")}
-    return Invocation(**values)
+    return build(Invocation, values | {"extra": extra_attributes(item, _KNOWN)}, always=_ALWAYS)
 
 
 def state_to_item(state: RevisionState) -> dict[str, Any]:
     """What is remembered of a job's revisions."""
-    return wire(asdict(state) | {"id": job_id(state.name)})
+    item = asdict(replace(state, extra={})) | {"id": job_id(state.name)}
+    del item["extra"]
+    return {**state.extra, **wire(item)}
 
 
-def state_from_item(item: Mapping[str, Any]) -> RevisionState:
-    """The inverse of `state_to_item`."""
-    read = unwire(item)
-    failing = {arn: Failing(**told) for arn, told in read.get("failing", {}).items()}
-    values = {f.name: read[f.name] for f in fields(RevisionState) if f.name in read}
-    return replace(RevisionState(**values), failing=failing)
+def state_from_item(item: Item) -> RevisionState:
+    """The inverse of `state_to_item`. Raises ValueError."""
+    extra = extra_attributes(item, _KNOWN_OF_JOB)
+    return build(RevisionState, unwire(item) | {"extra": extra}, always=("version",))
 
 
 def day_of(instant: float) -> str:

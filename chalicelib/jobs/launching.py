@@ -183,8 +183,8 @@ class JobLauncher:
             yield invocation
         if newcomer is None or newcomer in seen:
             return
-        found = self._table.get(newcomer)
-        if found is not None and found.is_waiting:
+        found = self._table.find(newcomer)
+        if isinstance(found, Invocation) and found.is_waiting:
             yield found
 
     def _try(self, invocation: Invocation, revisions: dict[str, RevisionState]) -> Outcome:

@@ -197,6 +197,8 @@ class Invocation:
     counters: tuple[str, ...] = ()
     """Counters of quotas raised when it was recorded, lowered when it ends."""
     history: tuple[Change, ...] = field(default=())
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Attributes that another version stored with it, in DynamoDB's JSON: kept as they are."""
 
     @property
     def has_ended(self) -> bool:
@@ -243,9 +245,8 @@ class Invocation:
     @property
     def revision(self) -> int | None:
         """Revision of the task definition it was launched on."""
-        if self.task_definition is None:
-            return None
-        return int(self.task_definition.rsplit(":", 1)[1])
+        number = (self.task_definition or "").rpartition(":")[2]
+        return int(number) if number.isdecimal() else None
 
     def moved(self, state: State, now: float, cause: str, **facts: Any) -> "Invocation":
         """The same invocation one state on. Raises ValueError where `NEXT` has no such step."""
@@ -276,6 +277,12 @@ def mark_of(started_by: str | None) -> tuple[str, int] | None:
         return None
     invocation_id, _, attempt = started_by.removeprefix(PREFIX).partition("/")
     return (invocation_id, int(attempt)) if attempt.isdecimal() else None
+
+
+def invocation_id_of(started_by: str | None) -> str | None:
+    """The invocation a task belongs to, or None when it is no job's."""
+    mark = mark_of(started_by)
+    return None if mark is None else mark[0]
 
 
 def planned_id(schedule_id: str, planned_at: float) -> str:

@@ -10,6 +10,7 @@ from chalicelib.audit.table import AuditEntry
 from chalicelib.callers import Caller
 from chalicelib.config import Config, jobs_queue
 from chalicelib.contract.jobs import Outcome
+from chalicelib.dynamodb.records import Unreadable
 from chalicelib.dynamodb.writes import Write
 from chalicelib.ecs.failures import StopError
 from chalicelib.ecs.launcher import Launcher
@@ -43,6 +44,7 @@ from chalicelib.jobs.records import JobRecords
 from chalicelib.jobs.schemas import check_parameters
 from chalicelib.jobs.table import InvocationsTable
 from chalicelib.metrics import Metrics
+from chalicelib.tasks.unreadable import UnreadableRecords
 
 EXIT_SECONDS = 30
 """How long after its report a container may take to exit before its task is an orphan."""
@@ -80,6 +82,7 @@ class Invocations:
         queues: JobQueues,
         clock: Clock,
         chance: Secrets,
+        unreadable: UnreadableRecords,
         config: Config,
         metrics: Metrics,
         now: Callable[[], float],
@@ -91,6 +94,7 @@ class Invocations:
         self._queues = queues
         self._clock = clock
         self._chance = chance
+        self._unreadable = unreadable
         self._config = config
         self._metrics = metrics
         self._now = now
@@ -187,7 +191,8 @@ class Invocations:
         written = self._table.put_if_absent(lifecycle.skipped(draft, why, self._now()))
         if written is not None:
             self._metrics.count("jobs_ended", job=draft.job, reason=Reason.SKIPPED.value)
-        return written or self._table.get(draft.id) or draft
+        found = written or self._table.find(draft.id)
+        return found if isinstance(found, Invocation) else draft
 
     def send(self, invocation: Invocation) -> Invocation:
         """Bring an accepted one into its queue."""
@@ -198,9 +203,11 @@ class Invocations:
 
     def came_due(self, invocation_id: str) -> None:
         """A deferred one may have come due: then it waits for its turn."""
-        now = self._now()
-        after = self._records.change(invocation_id, lambda before: lifecycle.came_due(before, now))
-        if after is not None and after.state is State.ACCEPTED:
+        now, seen = self._now(), self._table.find(invocation_id)
+        if seen is None or isinstance(seen, Unreadable):  # the sweep does it, once it can be read
+            return
+        after = self._change(seen, lambda before: lifecycle.came_due(before, now))
+        if after.state is State.ACCEPTED:
             self._change(after, lambda before: lifecycle.fold_sent(before, now))
 
     def get_record(self, invocation_id: str) -> Invocation | None:
@@ -322,7 +329,10 @@ class Invocations:
         if mark is None:
             return
         invocation_id, attempt = mark
-        seen = self._table.get(invocation_id)
+        seen = self._table.find(invocation_id)
+        if isinstance(seen, Unreadable):
+            self._unreadable.skip_task_change(seen)
+            return
         if seen is None:
             self._stop_orphan(change)
             return

@@ -6,17 +6,19 @@ from functools import partial
 from typing import assert_never
 
 from chalicelib.config import Config
+from chalicelib.dynamodb.records import Unreadable, only_readable
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.jobs import lifecycle, reaping
 from chalicelib.jobs.launching import JobLauncher
-from chalicelib.jobs.model import Invocation, Priority, Reason, State
+from chalicelib.jobs.model import Invocation, Priority, Reason, State, invocation_id_of
 from chalicelib.jobs.records import JobRecords
 from chalicelib.jobs.service import Invocations
 from chalicelib.jobs.table import InvocationsTable
 from chalicelib.metrics import Metrics
 from chalicelib.tasks.hosts_wanted import JOBS, HostsWanted
 from chalicelib.tasks.reconciler import Step
+from chalicelib.tasks.unreadable import UnreadableRecords, without_theirs
 
 
 class JobsRoom:
@@ -31,6 +33,7 @@ class JobsRoom:
         job_launcher: JobLauncher,
         launcher: Launcher,
         hosts_wanted: HostsWanted,
+        unreadable: UnreadableRecords,
         config: Config,
         metrics: Metrics,
         now: Callable[[], float],
@@ -41,6 +44,7 @@ class JobsRoom:
         self._job_launcher = job_launcher
         self._launcher = launcher
         self._hosts_wanted = hosts_wanted
+        self._unreadable = unreadable
         self._config = config
         self._metrics = metrics
         self._now = now
@@ -51,20 +55,25 @@ class JobsRoom:
 
     def steps(
         self,
-        invocations: Sequence[Invocation],
+        found: Sequence[Invocation | Unreadable],
         tasks: Mapping[str, TaskChange],
         taken: Counter[str],
     ) -> Iterator[Step]:
         """The count of what waits for hosts, what to do about these, launches, then the figures."""
+        invocations = only_readable(found)
+        unreadable = [record for record in found if isinstance(record, Unreadable)]
         if self._config.capacity_provider is not None:
             # Before the actions, each of which lowers the count where it ends such a wait.
             waiting = sum(invocation.waits_for_instance for invocation in invocations)
             yield "CountWaiting", partial(self._hosts_wanted.correct, JOBS, waiting)
-        for action in reaping.plan_reaping(invocations, tasks, self._now()):
+        if unreadable:
+            yield from self._unreadable.marks(unreadable)
+        own = without_theirs(tasks, unreadable, invocation_id_of)
+        for action in reaping.plan_reaping(invocations, own, self._now()):
             yield type(action).__name__, partial(self._act, action)
         if any(i.is_waiting or i.state is State.SCHEDULED for i in invocations):
             yield "LaunchWaiting", self._job_launcher.run
-        yield "Measure", partial(self._measure, invocations, taken.copy())
+        yield "Measure", partial(self._measure, found, taken.copy())
 
     def _act(self, action: reaping.Action) -> None:
         match action:
@@ -117,7 +126,9 @@ class JobsRoom:
 
         return self._records.change(seen.id, decide)
 
-    def _measure(self, invocations: Sequence[Invocation], taken: Counter[str]) -> None:
+    def _measure(self, found: Sequence[Invocation | Unreadable], taken: Counter[str]) -> None:
+        invocations = only_readable(found)
+        self._unreadable.report([record for record in found if isinstance(record, Unreadable)])
         states = Counter((i.state, i.priority) for i in invocations)
         for state in (State.SCHEDULED, State.QUEUED, State.LAUNCHED, State.STARTED):
             for priority in Priority:
@@ -138,7 +149,7 @@ class JobsRoom:
 class JobsLook:
     """What was seen of the invocations; see `chalicelib.tasks.reconciler.Look`."""
 
-    def __init__(self, room: JobsRoom, invocations: Sequence[Invocation]) -> None:
+    def __init__(self, room: JobsRoom, invocations: Sequence[Invocation | Unreadable]) -> None:
         self._room = room
         self._invocations = invocations
 

@@ -5,11 +5,13 @@ One table holds invocations by id, `job#…` what is remembered of a job's revis
 which, the record itself is then read as it is now.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from chalicelib.dynamodb.expressions import Attr
+from chalicelib.dynamodb.records import Unreadable, only_readable, read_record, readable
 from chalicelib.dynamodb.table import BATCH, FAILED, Refusal, Table, change
 from chalicelib.dynamodb.wire import wire
 from chalicelib.dynamodb.writes import Write, lowered, put, raised
@@ -40,6 +42,10 @@ ACCEPT_TRIES = 12
 """Every new invocation of an owner writes the owner's counters."""
 CLAIM_TRIES = 3
 """Every claim and every end writes the one count, so that they meet there."""
+UNREADABLE = -1
+"""The version of what is remembered of a job, where that cannot be read."""
+
+_log = logging.getLogger("usher.jobs")
 
 
 class NoRoom:
@@ -53,9 +59,13 @@ class InvocationsTable:
         self.items = Table(dynamodb, name)
 
     def get(self, invocation_id: str) -> Invocation | None:
-        """The record as it is now (a consistent read)."""
+        """The record as it is now (a consistent read). Raises UnreadableRecordError."""
+        return readable(self.find(invocation_id))
+
+    def find(self, invocation_id: str) -> Invocation | Unreadable | None:
+        """As `get`, for callers that have to go on without an unreadable record."""
         item = self.items.get(invocation_id)
-        return from_item(item) if item else None
+        return read_record(item, from_item) if item else None
 
     def put_if_absent(self, invocation: Invocation, *more: Write) -> Invocation | None:
         """Write a new record, and `more` with it; None where there is one of this id already."""
@@ -149,19 +159,21 @@ class InvocationsTable:
 
         return change(lambda: self.get(invocation_id), decide, write, seen)
 
-    def live(self) -> Iterator[Invocation]:
+    def live(self) -> Iterator[Invocation | Unreadable]:
         """All that have not ended."""
         ids: list[str] = []
         for bucket in range(LIVE_BUCKETS):
             ids += [item["id"]["S"] for item in self.items.query("live", "live_bucket", bucket)]
-        yield from (record for record in self._records(ids) if not record.has_ended)
+        for record in self._records(ids):
+            if isinstance(record, Unreadable) or not record.has_ended:
+                yield record
 
     def waiting(self, priority: Priority) -> Iterator[Invocation]:
         """One queue in order, as the records are now, page by page."""
         more: dict[str, Any] = {}
         while True:
             page = self.items.page("waiting", "waiting", priority, Limit=PAGE, **more)
-            records = self._records([item["id"]["S"] for item in page["Items"]])
+            records = only_readable(self._records([item["id"]["S"] for item in page["Items"]]))
             yield from (record for record in records if record.is_waiting)
             if "LastEvaluatedKey" not in page:
                 return
@@ -222,7 +234,8 @@ class InvocationsTable:
             **arguments,
         )
         rows = [Place(float(row["created_at"]["N"]), row["id"]["S"]) for row in answer["Items"]]
-        records = self._records([row.invocation_id for row in rows[:BATCH] if row.invocation_id])
+        ids = [row.invocation_id for row in rows[:BATCH] if row.invocation_id]
+        records = only_readable(self._records(ids))
         if len(rows) > BATCH:
             return records, rows[BATCH - 1]
         last = answer.get("LastEvaluatedKey")
@@ -235,7 +248,11 @@ class InvocationsTable:
     def revisions_of(self, job: str) -> RevisionState:
         """What is remembered of a job's revisions."""
         item = self.items.get(job_id(job))
-        return state_from_item(item) if item else RevisionState(job)
+        state = read_record(item, state_from_item) if item else RevisionState(job)
+        if isinstance(state, Unreadable):  # nothing that has to be kept
+            _log.error("what is remembered of job %s is forgotten: %s", job, state.why)
+            return RevisionState(job, version=UNREADABLE)
+        return state
 
     def change_revisions(
         self, job: str, decide: Callable[[RevisionState], RevisionState]
@@ -243,17 +260,21 @@ class InvocationsTable:
         """As `change`, for the state of a job's revisions, made when it is first needed."""
 
         def put_state(before: RevisionState, after: RevisionState) -> RevisionState | None:
-            written = replace(after, version=before.version + 1)
+            written = replace(after, version=max(0, before.version) + 1)
             item = state_to_item(written)
+            if before.version == UNREADABLE:
+                self.items.overwrite(item)
+                return written
             return written if self.items.put(item, before.version or None) else None
 
         changed = change(lambda: self.revisions_of(job), decide, put_state)
         return changed[1] if changed else RevisionState(job)
 
-    def _records(self, ids: Sequence[str]) -> list[Invocation]:
+    def _records(self, ids: Sequence[str]) -> list[Invocation | Unreadable]:
         """The records of these ids, in their order."""
         items = self.items.get_all(ids)
-        return [from_item(items[invocation_id]) for invocation_id in ids if invocation_id in items]
+        found = (items[invocation_id] for invocation_id in ids if invocation_id in items)
+        return [read_record(item, from_item) for item in found]
 
 
 def _is_full(refusal: Refusal) -> bool:

@@ -10,6 +10,7 @@ from chalicelib.config import Config, jobs_queue
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.jobs.catalog import Catalog
 from chalicelib.jobs.clock import Clock
+from chalicelib.jobs.items import KEPT_SECONDS
 from chalicelib.jobs.launching import JobLauncher
 from chalicelib.jobs.logs import JobLogs
 from chalicelib.jobs.model import Priority
@@ -23,6 +24,7 @@ from chalicelib.metrics import Metrics
 from chalicelib.tasks.deployed import Revisions
 from chalicelib.tasks.hosts_wanted import HostsWanted
 from chalicelib.tasks.start_rate import StartRate
+from chalicelib.tasks.unreadable import UnreadableRecords
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,9 @@ def build_jobs(
         config=config,
         **shared,
     )
+    unreadable = UnreadableRecords(
+        table.items, "invocation", kept_seconds=KEPT_SECONDS, metrics=metrics, now=now
+    )
     clock = Clock(clients.sqs, partial(clients.rare, "scheduler"), config.stage, now)
     invocations = Invocations(
         records=records,
@@ -76,6 +81,7 @@ def build_jobs(
         queues=queues,
         clock=clock,
         chance=chance,
+        unreadable=unreadable,
         config=config,
         **shared,
     )
@@ -85,6 +91,7 @@ def build_jobs(
         job_launcher=job_launcher,
         launcher=launcher,
         hosts_wanted=hosts_wanted,
+        unreadable=unreadable,
         config=config,
         **shared,
     )

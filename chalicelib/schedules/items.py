@@ -3,15 +3,14 @@
 They share the table with invocations; no attribute of theirs may put them into an index of those.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
+from chalicelib.dynamodb.records import Item, build, extra_attributes
 from chalicelib.dynamodb.wire import unwire, wire
 from chalicelib.jobs.items import read_json, to_text
-from chalicelib.jobs.model import Priority
-from chalicelib.schedules.cron import Gap
-from chalicelib.schedules.model import Decision, Overlap, Schedule, Skipped
+from chalicelib.schedules.cron import parse_zone
+from chalicelib.schedules.model import Schedule, understood
 
 ALL = "all"
 """The one key of the index of schedules."""
@@ -19,13 +18,20 @@ ALL = "all"
 _PREFIX = "schedule#"
 _ALIASES = {"job": "runs"}
 """`job` is the key of an index of invocations."""
-_NAMES = {"priority": Priority, "overlap": Overlap, "gap": Gap}
-_FIELDS = [field.name for field in fields(Schedule)]
+_FIELDS = [field.name for field in fields(Schedule) if field.name != "extra"]
+_ALWAYS = ("version", "paused", "changed_at")
+"""Every stored schedule has them: their defaults are those of a new one."""
+_KNOWN = frozenset({*(_ALIASES.get(name, name) for name in _FIELDS), "schedules"})
 
 
 def schedule_key(schedule_id: str) -> str:
     """The id of a schedule's item."""
     return f"{_PREFIX}{schedule_id}"
+
+
+def schedule_id_of(key: str) -> str:
+    """The id of the schedule whose item has this id."""
+    return key.removeprefix(_PREFIX)
 
 
 def to_item(schedule: Schedule) -> dict[str, Any]:
@@ -34,19 +40,21 @@ def to_item(schedule: Schedule) -> dict[str, Any]:
     item |= {"id": schedule_key(schedule.id), "schedules": ALL}
     item["parameters"] = to_text(schedule.parameters)
     item["pending"] = None if schedule.pending is None else asdict(schedule.pending)
-    return wire(item)
+    return {**schedule.extra, **wire(item)}
 
 
-def from_item(item: Mapping[str, Any]) -> Schedule:
-    """The inverse of `to_item`."""
-    read = unwire(item)
+def from_item(item: Item) -> Schedule:
+    """The inverse of `to_item`. Raises ValueError; see `chalicelib.dynamodb.records`.
+
+    Its times are understood as well: nothing can be planned by an expression that is none.
+    """
+    read = unwire({name: item[name] for name in _KNOWN if name in item})
     aliases = {_ALIASES.get(name, name): name for name in _FIELDS}
     values = {name: read[alias] for alias, name in aliases.items() if alias in read}
-    values["id"] = str(values["id"]).removeprefix(_PREFIX)
+    values["id"] = schedule_id_of(values["id"])
     values["parameters"] = read_json(values["parameters"])
-    values |= {name: kind(values[name]) for name, kind in _NAMES.items() if name in values}
-    if "pending" in values:
-        told = {"run_at": None, "kill": None} | values["pending"]
-        told["skipped"] = tuple(Skipped(**skipped) for skipped in told["skipped"])
-        values["pending"] = Decision(**told)
-    return Schedule(**values)
+    values["extra"] = extra_attributes(item, _KNOWN)
+    schedule = build(Schedule, values, always=_ALWAYS)
+    understood(schedule.expression)
+    parse_zone(schedule.timezone)
+    return schedule

@@ -7,7 +7,7 @@ it is done: so it is made once, whoever fires and however often, and what a cras
 found there as `pending` and done by whoever comes next. All of it may be done twice.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -95,6 +95,8 @@ class Schedule:
     """Why the last run could not be asked for."""
     skipped: int = field(default=0)
     """How many planned runs were left out so far."""
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Attributes that another version stored with it, in DynamoDB's JSON: kept as they are."""
 
 
 def next_planned(schedule: Schedule) -> float | None:
@@ -106,7 +108,7 @@ def next_planned(schedule: Schedule) -> float | None:
 
 def planned_after(schedule: Schedule, after: float) -> Iterator[float]:
     """All its instants after one, in order."""
-    expression, zone = _understood(schedule.expression), parse_zone(schedule.timezone)
+    expression, zone = understood(schedule.expression), parse_zone(schedule.timezone)
     if isinstance(expression, Rate):
         period = expression.period.total_seconds()
         turns = max(0, int((after - schedule.counts_from) // period))
@@ -119,7 +121,8 @@ def planned_after(schedule: Schedule, after: float) -> Iterator[float]:
 
 
 @lru_cache(maxsize=1024)
-def _understood(text: str) -> Expression:
+def understood(text: str) -> Expression:
+    """The times that an expression means. Raises ExpressionError."""
     return parse_expression(text)
 
 
@@ -199,6 +202,7 @@ def edited(before: Schedule, wanted: Schedule, now: float) -> Schedule:
         version=before.version,
         changed_at=now,
         pending=before.pending,
+        extra=before.extra,
         armed_for=before.armed_for,
         last_planned_at=before.last_planned_at,
         last_invocation=before.last_invocation,

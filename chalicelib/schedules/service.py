@@ -13,15 +13,22 @@ from typing import Any, Protocol
 from chalicelib.audit.table import AuditEntry
 from chalicelib.callers import Caller
 from chalicelib.config import Config, schedules_queue
+from chalicelib.dynamodb.records import Unreadable, only_readable
 from chalicelib.dynamodb.table import change
 from chalicelib.ecs.task_changes import TaskChange
-from chalicelib.errors import BadRequestError, NotFoundError, UnavailableError
+from chalicelib.errors import (
+    BadRequestError,
+    NotFoundError,
+    UnavailableError,
+    UnreadableRecordError,
+)
 from chalicelib.jobs.model import Invocation, Priority, planned_id, repeated_id
 from chalicelib.schedules import model as rules
 from chalicelib.schedules.model import Attention, Schedule
 from chalicelib.schedules.requests import Fire, facts_of, message_of
 from chalicelib.schedules.table import SchedulesPage, SchedulesTable
 from chalicelib.tasks.reconciler import Step
+from chalicelib.tasks.unreadable import UnreadableRecords, log_unreadable
 
 MAX_SKEW_SECONDS = 5
 """A message that comes so little before its time comes from a clock that is ahead of this one."""
@@ -81,12 +88,14 @@ class Schedules:
         table: SchedulesTable,
         invocations: Runs,
         clock: Wakes,
+        unreadable: UnreadableRecords,
         config: Config,
         now: Callable[[], float],
     ) -> None:
         self._table = table
         self._invocations = invocations
         self._clock = clock
+        self._unreadable = unreadable
         self._config = config
         self._queue = schedules_queue(config.stage)
         self._now = now
@@ -125,8 +134,11 @@ class Schedules:
 
     def delete(self, schedule_id: str, audit: AuditEntry) -> None:
         """Take it away; what it asked for runs on. Raises NotFoundError."""
-        before = self.get(schedule_id)
-        if not self._table.delete(schedule_id, audit.write(facts_of(before), None)):
+        before = self._table.find(schedule_id)
+        if before is None:
+            raise NotFoundError("no such schedule")
+        facts = None if isinstance(before, Unreadable) else facts_of(before)
+        if not self._table.delete(schedule_id, audit.write(facts, None)):
             raise NotFoundError("no such schedule")
         self._clock.forget(_wake_name(schedule_id))
 
@@ -173,9 +185,10 @@ class Schedules:
 
     def look(self) -> "SchedulesLook":
         """What a crash or a lost message left undone; see `chalicelib.tasks.reconciler.Room`."""
-        now = self._now()
-        seen = [(schedule, rules.attention(schedule, now)) for schedule in self._table.all()]
-        return SchedulesLook(self, [(s, found) for s, found in seen if found is not None])
+        now, found = self._now(), list(self._table.all())
+        seen = [(schedule, rules.attention(schedule, now)) for schedule in only_readable(found)]
+        self._unreadable.report([record for record in found if isinstance(record, Unreadable)])
+        return SchedulesLook(self, [(s, a) for s, a in seen if a is not None])
 
     def attend(self, schedule: Schedule, found: Attention) -> None:
         """Do what the sweep found to do."""
@@ -187,8 +200,11 @@ class Schedules:
 
     def _fire(self, schedule_id: str, now: float) -> None:
         for _ in range(ATTEMPTS):
-            seen = self._table.get(schedule_id)
+            seen = self._table.find(schedule_id)
             if seen is None:
+                return
+            if isinstance(seen, Unreadable):  # the sweep fires it, once it can be read
+                log_unreadable(seen, "schedule")
                 return
             if seen.pending is not None:
                 self._carry_out(seen)
@@ -205,7 +221,10 @@ class Schedules:
         raise UnavailableError("the schedule is changing too fast", retry_after_seconds=1)
 
     def _is_live(self, invocation_id: str | None) -> bool:
-        found = None if invocation_id is None else self._invocations.get_record(invocation_id)
+        try:
+            found = None if invocation_id is None else self._invocations.get_record(invocation_id)
+        except UnreadableRecordError as error:
+            return not error.has_ended
         return found is not None and not found.has_ended
 
     def _carry_out(self, schedule: Schedule) -> None:
@@ -222,6 +241,9 @@ class Schedules:
                 if pending.kill is not None:
                     self._kill(pending.kill, draft.id)
                 self._invocations.accept(draft)
+        except UnreadableRecordError as error:  # that run, or the one in whose place it comes
+            trouble = str(error)
+            _log.warning("schedule %s: record %s: %s", schedule.id, error.record_id, error)
         except BadRequestError as error:  # the job is gone, or takes other parameters by now
             trouble = str(error)
             _log.warning("schedule %s cannot run: %s", schedule.id, error)

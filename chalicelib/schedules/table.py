@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from chalicelib.dynamodb.records import Unreadable, only_readable, read_record, readable
 from chalicelib.dynamodb.table import Table
 from chalicelib.dynamodb.wire import wire
 from chalicelib.dynamodb.writes import Write
-from chalicelib.schedules.items import ALL, from_item, schedule_key, to_item
+from chalicelib.schedules.items import ALL, from_item, schedule_id_of, schedule_key, to_item
 from chalicelib.schedules.model import Schedule
 
 INDEX, KEY = "schedules", "schedules"
@@ -28,9 +29,13 @@ class SchedulesTable:
         self._items = Table(dynamodb, name)
 
     def get(self, schedule_id: str) -> Schedule | None:
-        """The record as it is now (a consistent read)."""
+        """The record as it is now (a consistent read). Raises UnreadableRecordError."""
+        return readable(self.find(schedule_id))
+
+    def find(self, schedule_id: str) -> Schedule | Unreadable | None:
+        """As `get`, for callers that have to go on without an unreadable record."""
         item = self._items.get(schedule_key(schedule_id))
-        return from_item(item) if item else None
+        return read_record(item, from_item) if item else None
 
     def put_if_absent(self, schedule: Schedule, *more: Write) -> bool:
         """Write a new one, and `more` with it; False where there is one of this id."""
@@ -49,23 +54,29 @@ class SchedulesTable:
         return self._items.delete(schedule_key(schedule_id), *more)
 
     def page(self, limit: int, after: str | None) -> SchedulesPage:
-        """At most `limit` of them, by id, after one."""
+        """At most `limit` of them, by id, after one; without those that cannot be read."""
+        found, last = self._page(limit, after)
+        return SchedulesPage(tuple(only_readable(found)), last)
+
+    def all(self) -> Iterator[Schedule | Unreadable]:
+        """All of them, page by page."""
+        after: str | None = None
+        while True:
+            found, after = self._page(100, after)
+            yield from found
+            if after is None:
+                return
+
+    def _page(
+        self, limit: int, after: str | None
+    ) -> tuple[list[Schedule | Unreadable], str | None]:
+        """One page, and the last id that was looked at if there may be more."""
         more: dict[str, Any] = {"Limit": limit}
         if after is not None:
             more["ExclusiveStartKey"] = wire({KEY: ALL, "id": schedule_key(after)})
         answer = self._items.page(INDEX, KEY, ALL, **more)
         ids = [item["id"]["S"] for item in answer["Items"]]
         items = self._items.get_all(ids)
-        found = tuple(from_item(items[item_id]) for item_id in ids if item_id in items)
-        is_last = "LastEvaluatedKey" not in answer or not found
-        return SchedulesPage(found, None if is_last else found[-1].id)
-
-    def all(self) -> Iterator[Schedule]:
-        """All of them, page by page."""
-        after: str | None = None
-        while True:
-            page = self.page(100, after)
-            yield from page.schedules
-            if page.after is None:
-                return
-            after = page.after
+        found = [read_record(items[item_id], from_item) for item_id in ids if item_id in items]
+        is_last = "LastEvaluatedKey" not in answer or not ids
+        return found, None if is_last else schedule_id_of(ids[-1])

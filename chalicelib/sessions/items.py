@@ -1,14 +1,13 @@
 """Records as DynamoDB's JSON, and back. Pure."""
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
+from chalicelib.dynamodb.records import Item, Unreadable, build, extra_attributes
 from chalicelib.dynamodb.wire import unwire, wire
-from chalicelib.sessions.model import Change, Reason, Session, State
+from chalicelib.sessions.model import Session, State
 from chalicelib.sessions.pool import AppState
-from chalicelib.tasks.revisions import Failing
 
 LIVE_BUCKETS = 8
 """The index of live ones is spread over so many partitions: one takes 1,000 writes a second."""
@@ -20,7 +19,12 @@ APP_ORDER = 0
 NOT_READY_ORDER = 10**10
 """and those that are not ready yet after all that are: their instants are shifted by this."""
 
-_FIELDS = [field.name for field in fields(Session)]
+_FIELDS = [field.name for field in fields(Session) if field.name != "extra"]
+_ALWAYS = ("state", "version", "attempt", "pooled", "task_version", "history")
+"""Every stored session has them: their defaults are those of a new one."""
+_INDEXED = {"expire_at", "live_bucket", "pool", "pool_order"}
+_KNOWN = frozenset({*_FIELDS, *_INDEXED})
+_KNOWN_OF_APP = frozenset({"id", "pool", "pool_order", *(field.name for field in fields(AppState))})
 
 
 def request_key(owner: str, idempotency_key: str) -> str:
@@ -46,32 +50,29 @@ def to_item(session: Session) -> dict[str, Any]:
         ready = session.state is State.WARM
         item["pool"] = session.app
         item["pool_order"] = session.created_at + (0 if ready else NOT_READY_ORDER)
-    return wire(item)
+    return {**session.extra, **wire(item)}
 
 
-def from_item(item: Mapping[str, Any]) -> Session:
-    """The inverse of `to_item`."""
-    read = unwire(item)
-    values = {"owner": None} | {name: read[name] for name in _FIELDS if name in read}
-    values["state"] = State(values["state"])
-    if "reason" in values:
-        values["reason"] = Reason(values["reason"])
-    values["history"] = tuple(
-        Change(at, State(state), cause) for at, state, cause in values.get("history", ())
-    )
-    values["counters"] = tuple(values.get("counters", ()))
-    return Session(**values)
+def from_item(item: Item) -> Session:
+    """The inverse of `to_item`. Raises ValueError; see `chalicelib.dynamodb.records`."""
+    values = unwire({name: item[name] for name in _FIELDS if name in item})
+    return build(Session, values | {"extra": extra_attributes(item, _KNOWN)}, always=_ALWAYS)
+
+
+def pooled_at(record: Unreadable) -> float | None:
+    """When a session was created that waits in a pool and cannot be read, by its place there."""
+    order = record.number("pool_order")
+    return None if order is None else order % NOT_READY_ORDER
 
 
 def app_to_item(state: AppState) -> dict[str, Any]:
     """The state of an app, which the pool index has in front of the app's sessions."""
-    item = asdict(state) | {"id": app_id(state.name)}
-    return wire(item | {"pool": state.name, "pool_order": APP_ORDER})
+    item = asdict(replace(state, extra={})) | {"id": app_id(state.name)}
+    del item["extra"]
+    return {**state.extra, **wire(item | {"pool": state.name, "pool_order": APP_ORDER})}
 
 
-def app_from_item(item: Mapping[str, Any]) -> AppState:
-    """The inverse of `app_to_item`."""
-    read = unwire(item)
-    failing = {arn: Failing(**told) for arn, told in read.get("failing", {}).items()}
-    values = {field.name: read[field.name] for field in fields(AppState) if field.name in read}
-    return AppState(**(values | {"failing": failing}))
+def app_from_item(item: Item) -> AppState:
+    """The inverse of `app_to_item`. Raises ValueError."""
+    extra = extra_attributes(item, _KNOWN_OF_APP)
+    return build(AppState, unwire(item) | {"extra": extra}, always=("version",))

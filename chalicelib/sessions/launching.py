@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from chalicelib.apps import App
 from chalicelib.config import Config
 from chalicelib.contract import Env
+from chalicelib.dynamodb.records import Unreadable
 from chalicelib.ecs.failures import FINAL, LaunchError, LaunchFailure, StopError
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.requests import TaskRequest, run_task_for
@@ -22,6 +23,7 @@ from chalicelib.sessions.table import SessionsTable
 from chalicelib.tasks.deployed import Revisions
 from chalicelib.tasks.hosts_wanted import SESSIONS, HostsWanted
 from chalicelib.tasks.start_rate import StartRate
+from chalicelib.tasks.unreadable import log_unreadable
 
 MAX_DELAY_SECONDS = 30
 MAX_MESSAGE_DELAY_SECONDS = 900
@@ -254,8 +256,10 @@ class Launches:
 
     def launch_later(self, session_id: str, tries: int) -> None:
         """A message of the queue: the next try of a session, if it still waits."""
-        session = self._table.get(session_id)
-        if session is not None and not self._launch_waiting(session, tries):
+        session = self._table.find(session_id)
+        if isinstance(session, Unreadable):  # the sweep launches it, once it can be read
+            log_unreadable(session, "session")
+        elif session is not None and not self._launch_waiting(session, tries):
             self._queue.launch(session_id, tries, delay_seconds=1 + session.version % 3)
 
     def relaunch(self, session_id: str) -> None:

@@ -3,8 +3,10 @@
 States move forward only; `NEXT` is the one table of transitions. The end carries a reason.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 
 class State(StrEnum):
@@ -116,6 +118,8 @@ class Session:
     detail: str | None = None
     """For people: what ECS or the container said."""
     history: tuple[Change, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Attributes that another version stored with it, in DynamoDB's JSON: kept as they are."""
 
     @property
     def is_live(self) -> bool:
@@ -157,9 +161,8 @@ class Session:
     @property
     def revision(self) -> int | None:
         """Revision of the task definition it runs on."""
-        if self.task_definition is None:
-            return None
-        return int(self.task_definition.rsplit(":", 1)[1])
+        number = (self.task_definition or "").rpartition(":")[2]
+        return int(number) if number.isdecimal() else None
 
     def has_claim_to(self, task_arn: str) -> bool:
         """Whether this task is the session's own, or the first that could become it."""

@@ -42,8 +42,11 @@ def plan_pool(
     starts_on: str,
     claims_per_second: float,
     now: float,
+    unreadable: int = 0,
 ) -> PoolPlan:
     """Compare what waits with what should. `members`: sessions without an owner that live.
+
+    `unreadable` members may serve once their records can be read again: each has a place.
 
     `starts_on` is the revision that new ones start on: the newest, or the one before while that
     keeps failing.
@@ -59,8 +62,8 @@ def plan_pool(
     # newest fills while they still serve.
     current = [session for session in good if session.task_definition == starts_on]
     surplus = sorted(current, key=_least_useful)[: max(0, len(current) - wanted)]
-    room = max(0, size.maximum - len(current))
-    start = min(max(0, wanted - len(current)), room)
+    present = len(current) + unreadable
+    start = max(0, min(wanted, size.maximum) - present)
     return PoolPlan(start=start, drain=(*drain, *surplus))
 
 

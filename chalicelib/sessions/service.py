@@ -9,6 +9,7 @@ from chalicelib.apps import App
 from chalicelib.callers import Caller
 from chalicelib.config import Config
 from chalicelib.contract import Callback
+from chalicelib.dynamodb.records import Unreadable, only_readable
 from chalicelib.ecs.addresses import Addresses
 from chalicelib.ecs.failures import StopError
 from chalicelib.ecs.launcher import Launcher
@@ -34,6 +35,7 @@ from chalicelib.sessions.probes import ask_all
 from chalicelib.sessions.records import Records
 from chalicelib.sessions.requests import DispatchRequest
 from chalicelib.sessions.table import SessionsTable
+from chalicelib.tasks.unreadable import UnreadableRecords
 
 FIRST_POLL_SECONDS = 0.1
 POLL_GROWTH = 0.15
@@ -67,6 +69,7 @@ class Sessions:
         metrics: Metrics,
         arrivals: Arrivals,
         probe: Callable[[str], Found],
+        unreadable: UnreadableRecords,
         now: Callable[[], float],
         wait: Callable[[threading.Event, float], object] = threading.Event.wait,
     ) -> None:
@@ -80,6 +83,7 @@ class Sessions:
         self._metrics = metrics
         self._arrivals = arrivals
         self._probe = probe
+        self._unreadable = unreadable
         self._now = now
         self._wait_for = wait
 
@@ -247,7 +251,10 @@ class Sessions:
         session_id = session_id_of(change.started_by)
         if session_id is None:
             return
-        session = self._table.get(session_id)
+        session = self._table.find(session_id)
+        if isinstance(session, Unreadable):
+            self._unreadable.skip_task_change(session)
+            return
         if session is None or not session.has_claim_to(change.task_arn):
             self._stop_orphan(change)
             return
@@ -270,7 +277,7 @@ class Sessions:
             if not app.pool.maximum:
                 continue
             _, members = self._table.look_through(app.name)
-            for session in members:
+            for session in only_readable(members):
                 if session.container_instance == container_instance_arn:
                     self.stop(session.id, Reason.DRAINED, "its host leaves", only=session.state)
                     stopped += 1

@@ -6,6 +6,7 @@ from functools import partial
 from typing import assert_never
 
 from chalicelib.config import Config
+from chalicelib.dynamodb.records import Unreadable, only_readable
 from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.metrics import Metrics
 from chalicelib.sessions import lifecycle, reaping
@@ -20,6 +21,7 @@ from chalicelib.sessions.table import SessionsTable
 from chalicelib.sessions.tending import Tending
 from chalicelib.tasks.hosts_wanted import SESSIONS, HostsWanted
 from chalicelib.tasks.reconciler import Step
+from chalicelib.tasks.unreadable import UnreadableRecords, without_theirs
 
 
 class SessionsRoom:
@@ -37,6 +39,7 @@ class SessionsRoom:
         hosts_wanted: HostsWanted,
         config: Config,
         metrics: Metrics,
+        unreadable: UnreadableRecords,
         probe: Callable[[str], Found],
         now: Callable[[], float],
     ) -> None:
@@ -49,6 +52,7 @@ class SessionsRoom:
         self._hosts_wanted = hosts_wanted
         self._config = config
         self._metrics = metrics
+        self._unreadable = unreadable
         self._probe = probe
         self._now = now
 
@@ -57,9 +61,14 @@ class SessionsRoom:
         return SessionsLook(self, list(self._table.live()))
 
     def steps(
-        self, sessions: Sequence[Session], tasks: Mapping[str, TaskChange], taken: Counter[str]
+        self,
+        found: Sequence[Session | Unreadable],
+        tasks: Mapping[str, TaskChange],
+        taken: Counter[str],
     ) -> Iterator[Step]:
         """The count of what waits for hosts, what to do about these, the pools, the figures."""
+        sessions = only_readable(found)
+        unreadable = [record for record in found if isinstance(record, Unreadable)]
         if self._config.capacity_provider is not None:
             # Before the actions, each of which lowers the count where it ends such a wait.
             on_hosts = {
@@ -67,9 +76,11 @@ class SessionsRoom:
             }
             recorded = sum(s.waits_for_host and s.app in on_hosts for s in sessions)
             yield "CountWaiting", partial(self._hosts_wanted.correct, SESSIONS, recorded)
+        if unreadable:
+            yield from self._unreadable.marks(unreadable)
         plan = reaping.plan_reaping(
             sessions,
-            tasks,
+            without_theirs(tasks, unreadable, session_id_of),
             self._config.apps.by_name,
             self._now(),
             can_ask=self._config.reaches_containers,
@@ -92,9 +103,13 @@ class SessionsRoom:
             task.waits_for_host and session_id_of(task.started_by) is not None
             for task in tasks.values()
         )
-        yield "Measure", partial(self._measure, sessions, waiting, taken.copy())
+        yield "Measure", partial(self._measure, found, waiting, taken.copy())
 
-    def _measure(self, sessions: Sequence[Session], waiting: int, taken: Counter[str]) -> None:
+    def _measure(
+        self, found: Sequence[Session | Unreadable], waiting: int, taken: Counter[str]
+    ) -> None:
+        sessions = only_readable(found)
+        self._unreadable.report([record for record in found if isinstance(record, Unreadable)])
         self._metrics.gauge("waiting_for_hosts", waiting)
         self._metrics.gauge("queue_waiting", self._queue.waiting())
         for app in self._config.apps.by_name:
@@ -148,7 +163,7 @@ class SessionsRoom:
 class SessionsLook:
     """What was seen of the sessions; see `chalicelib.tasks.reconciler.Look`."""
 
-    def __init__(self, room: SessionsRoom, sessions: Sequence[Session]) -> None:
+    def __init__(self, room: SessionsRoom, sessions: Sequence[Session | Unreadable]) -> None:
         self._room = room
         self._sessions = sessions
 

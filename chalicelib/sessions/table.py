@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any
 
+from chalicelib.dynamodb.records import Unreadable, only_readable, read_record, readable
 from chalicelib.dynamodb.table import FAILED, Table, change
 from chalicelib.dynamodb.wire import unwire
 from chalicelib.dynamodb.writes import Write, lowered, put, raised
@@ -30,6 +31,9 @@ from chalicelib.sessions.writes import remember
 LIVE_INDEX, POOL_INDEX = "live", "pool"
 POOL_PAGE = 60
 """How many pool members one look takes in: a burst spreads over so many candidates."""
+
+UNREADABLE = -1
+"""The version of the state of an app that cannot be read."""
 
 _log = logging.getLogger("usher.sessions")
 
@@ -67,9 +71,13 @@ class SessionsTable:
         self.items = Table(dynamodb, name)
 
     def get(self, session_id: str) -> Session | None:
-        """The record as it is now (a consistent read)."""
+        """The record as it is now (a consistent read). Raises UnreadableRecordError."""
+        return readable(self.find(session_id))
+
+    def find(self, session_id: str) -> Session | Unreadable | None:
+        """As `get`, for callers that have to go on without an unreadable record."""
         item = self.items.get(session_id)
-        return from_item(item) if item else None
+        return read_record(item, from_item) if item else None
 
     def answered(self, key: str) -> str | None:
         """The id of the session that the request `key` was last answered with."""
@@ -137,10 +145,11 @@ class SessionsTable:
         """See `chalicelib.dynamodb.table.change`."""
         return change(lambda: self.get(session_id), decide, self.replace, seen)
 
-    def live(self) -> Iterator[Session]:
+    def live(self) -> Iterator[Session | Unreadable]:
         """All sessions that have not ended, page by page (eventually consistent)."""
         for bucket in range(LIVE_BUCKETS):
-            yield from map(from_item, self.items.query(LIVE_INDEX, "live_bucket", bucket))
+            for item in self.items.query(LIVE_INDEX, "live_bucket", bucket):
+                yield read_record(item, from_item)
 
     def look(self, app: str) -> tuple[AppState, list[Session]]:
         """The state of an app and what waits in its pool, ready ones first: one round trip.
@@ -148,10 +157,11 @@ class SessionsTable:
         Eventually consistent, so whatever is done about it is written on condition.
         """
         page = self.items.page(POOL_INDEX, "pool", app, ScanIndexForward=True, Limit=POOL_PAGE)
-        return _app_and_members(app, page["Items"])
+        state, members = _app_and_members(app, page["Items"])
+        return state, only_readable(members)
 
-    def look_through(self, app: str) -> tuple[AppState, list[Session]]:
-        """As `look`, but to the last page."""
+    def look_through(self, app: str) -> tuple[AppState, list[Session | Unreadable]]:
+        """As `look`, but to the last page, and with records that cannot be read."""
         return _app_and_members(app, list(self.items.query(POOL_INDEX, "pool", app)))
 
     def change_app(self, app: str, decide: Callable[[AppState], AppState]) -> AppState:
@@ -159,11 +169,18 @@ class SessionsTable:
 
         def load() -> AppState:
             item = self.items.get(app_id(app))
-            return app_from_item(item) if item else AppState(app)
+            state = read_record(item, app_from_item) if item else AppState(app)
+            if isinstance(state, Unreadable):  # nothing that has to be kept
+                _log.error("what is remembered of app %s is forgotten: %s", app, state.why)
+                return AppState(app, version=UNREADABLE)
+            return state
 
         def put_state(before: AppState, after: AppState) -> AppState | None:
-            written = replace(after, version=before.version + 1)
+            written = replace(after, version=max(0, before.version) + 1)
             item = app_to_item(written)
+            if before.version == UNREADABLE:
+                self.items.overwrite(item)
+                return written
             return written if self.items.put(item, before.version or None) else None
 
         changed = change(load, decide, put_state)
@@ -198,12 +215,14 @@ def _what_was_lost(subjects: list[Any], reasons: list[str]) -> Lost | Full:
     return Lost.CONFLICT
 
 
-def _app_and_members(app: str, items: list[dict[str, Any]]) -> tuple[AppState, list[Session]]:
+def _app_and_members(
+    app: str, items: list[dict[str, Any]]
+) -> tuple[AppState, list[Session | Unreadable]]:
     state = AppState(app)
-    members = []
+    members: list[Session | Unreadable] = []
     for item in items:
         if item["id"]["S"] == app_id(app):
-            state = app_from_item(item)
+            (state,) = only_readable([read_record(item, app_from_item)]) or [state]
         else:
-            members.append(from_item(item))
+            members.append(read_record(item, from_item))
     return state, members

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 
 from chalicelib.apps import App
 from chalicelib.config import Config
+from chalicelib.dynamodb.records import Unreadable, only_readable
 from chalicelib.ecs.task_definitions import family_of
 from chalicelib.errors import ConfigurationError
 from chalicelib.metrics import Metrics
 from chalicelib.sessions.creation import Chance, new_session
+from chalicelib.sessions.items import pooled_at
 from chalicelib.sessions.launch_queue import LaunchQueue, Tend
 from chalicelib.sessions.launching import Launches
 from chalicelib.sessions.model import Reason, Session, State
@@ -115,7 +117,11 @@ class Tending:
 
     def _tend(self, app: App) -> Tended:
         now = self._now()
-        state, members = self._table.look_through(app.name)
+        state, found = self._table.look_through(app.name)
+        members = only_readable(found)
+        unreadable = sum(
+            isinstance(record, Unreadable) and _may_serve(record, app, now) for record in found
+        )
         newest = self._revisions.newest(family_of(app.name, self._config.stage))
         chosen = choose_revision(state, newest, now)
         plan = plan_pool(
@@ -126,13 +132,15 @@ class Tending:
             starts_on=newest if isinstance(chosen, Open) else chosen,
             claims_per_second=self._claims_per_second(app, now),
             now=now,
+            unreadable=unreadable,
         )
         for session in plan.drain:
             self._drain(session)
         started = 0 if isinstance(chosen, Open) else self._start(app, plan, chosen)
         warm = sum(1 for session in members if session.state is State.WARM)
         self._metrics.gauge("pool_warm", warm, app=app.name)
-        self._metrics.gauge("pool_members", len(members) + started, app=app.name)
+        known = len(members) + unreadable + started
+        self._metrics.gauge("pool_members", known, app=app.name)
         if started or plan.drain:
             _log.info("pool of %s: %d started, %d drained", app.name, started, len(plan.drain))
         return Tended(started, len(plan.drain))
@@ -174,6 +182,12 @@ class Tending:
         this_minute = self._table.items.counted(_claims_key(app.name, now))
         last_minute = self._table.items.counted(_claims_key(app.name, now - 60))
         return (this_minute + last_minute) / (60 + now % 60)
+
+
+def _may_serve(record: Unreadable, app: App, now: float) -> bool:
+    """Whether its container may still wait: it ends by itself when it is too old."""
+    created_at = pooled_at(record)
+    return created_at is None or now - created_at <= app.pool.max_age_seconds
 
 
 def _claims_key(app: str, at: float) -> str:

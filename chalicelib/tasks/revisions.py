@@ -6,7 +6,7 @@ for a while (a circuit breaker); until it is proven, the proven one before it se
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 FAILURES_TO_OPEN = 5
 OPEN_SECONDS = 60
@@ -35,6 +35,8 @@ class RevisionState:
     """ARN of the newest task definition that a task came up on."""
     failing: Mapping[str, Failing] = field(default_factory=dict)
     """By task definition ARN."""
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Attributes that another version stored with it, in DynamoDB's JSON: kept as they are."""
 
 
 S = TypeVar("S", bound=RevisionState)

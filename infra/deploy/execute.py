@@ -16,6 +16,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from chalicelib.config import load_config
+from chalicelib.dynamodb.records import only_readable
 from chalicelib.sessions.model import State
 from chalicelib.sessions.table import SessionsTable
 from infra.deploy import contents, steps
@@ -246,7 +247,7 @@ class Executor:
             missing = self._missing_hosts(config.cluster, step.minimum)
             for app in config.apps.by_name.values() if not missing else ():
                 if app.pool.minimum:
-                    members = table.look_through(app.name)[1]
+                    members = only_readable(table.look_through(app.name)[1])
                     warm = sum(session.state is State.WARM for session in members)
                     if warm < app.pool.minimum:
                         missing = f"pool of {app.name}: {warm} of {app.pool.minimum} are warm"

@@ -24,12 +24,13 @@ def pools_of(environment: Mapping[str, str]) -> dict[str, int]:
 def count_warm(environment: Mapping[str, str], dynamodb: Any, app: str) -> int:
     """How many containers of an app are ready and nobody's. `dynamodb` is a boto3 client."""
     from chalicelib.config import load_config
+    from chalicelib.dynamodb.records import only_readable
     from chalicelib.sessions.model import State
     from chalicelib.sessions.table import SessionsTable
 
     table = SessionsTable(dynamodb, load_config(environment).sessions_table)
     _, members = table.look_through(app)
-    return sum(member.state is State.WARM for member in members)
+    return sum(member.state is State.WARM for member in only_readable(members))
 
 
 def wait_until_warm(

@@ -162,6 +162,7 @@ def test_the_sweep_asks_only_containers_that_it_can_reach(reach, asks):
             "queue",
             "hosts_wanted",
             "metrics",
+            "unreadable",
         )
     )
     asked = []

@@ -13,9 +13,11 @@ from chalicelib.audit.table import AuditEntry
 from chalicelib.callers import Caller
 from chalicelib.errors import BadRequestError, NotFoundError, UnavailableError
 from chalicelib.jobs.model import Change, Invocation, Priority, Reason, State, planned_id
+from chalicelib.metrics import ProcessMetrics
 from chalicelib.schedules.requests import Fire, parse_schedule
 from chalicelib.schedules.service import Schedules
 from chalicelib.schedules.table import SchedulesPage
+from chalicelib.tasks.unreadable import UnreadableRecords
 
 NOON = 1_767_268_800.0
 HOUR = 3600
@@ -47,7 +49,14 @@ class World:
         self.audited = []
         config = type("Config", (), {"stage": "local", "callback_base_url": None})()
         self.service = Schedules(
-            table=self, invocations=self, clock=self, config=config, now=lambda: self.now
+            table=self,
+            invocations=self,
+            clock=self,
+            unreadable=UnreadableRecords(
+                self, "schedule", kept_seconds=1, metrics=ProcessMetrics(), now=lambda: self.now
+            ),
+            config=config,
+            now=lambda: self.now,
         )
 
     def step(self):
@@ -60,6 +69,8 @@ class World:
 
     def get(self, schedule_id):
         return self.schedules.get(schedule_id)
+
+    find = get
 
     def put_if_absent(self, schedule, *more):
         self.step()
