@@ -23,7 +23,7 @@ from usher.answers import (
     read_log_page,
     read_schedule,
 )
-from usher.errors import WaitTimeoutError
+from usher.errors import UsherError, WaitTimeoutError
 from usher.transport import Patience, Transport
 
 URL_VARIABLE = "USHER_URL"
@@ -47,11 +47,15 @@ class Client:
         api_key: str | None = None,
         *,
         patience: Patience | None = None,
+        on_retry: Callable[[UsherError], None] = lambda _: None,
     ) -> None:
-        """Without `url` and `api_key`, USHER_URL and USHER_API_KEY of the environment count."""
+        """Without `url` and `api_key`, USHER_URL and USHER_API_KEY of the environment count.
+
+        `on_retry` is called each time that a request failed and is about to be repeated.
+        """
         self.url = (url or os.environ.get(URL_VARIABLE) or DEFAULT_URL).rstrip("/")
         key = api_key or os.environ.get(KEY_VARIABLE)
-        self._http = Transport(self.url, key, patience or Patience())
+        self._http = Transport(self.url, key, patience or Patience(), on_retry)
 
     def document(self, path: str) -> dict[str, Any]:
         """The JSON that the dispatcher answers a GET with, as it is."""

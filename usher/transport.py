@@ -10,7 +10,7 @@ import random
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPMessage
 from typing import IO, Any
@@ -34,7 +34,14 @@ class Patience:
 class Transport:
     """Requests below one URL. Thread-safe."""
 
-    def __init__(self, url: str, api_key: str | None, patience: Patience) -> None:
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None,
+        patience: Patience,
+        on_retry: Callable[[UsherError], None] = lambda _: None,
+    ) -> None:
+        """`on_retry` is called before each pause with what the last try failed of."""
         if not url.startswith(("http://", "https://")):
             raise UsherError(
                 f"{url!r} is no URL of a dispatcher: it begins with http:// or https://"
@@ -42,6 +49,7 @@ class Transport:
         self.url = url.rstrip("/")
         self._api_key = api_key
         self._patience = patience
+        self._on_retry = on_retry
 
     def call(
         self,
@@ -68,6 +76,7 @@ class Transport:
                 failures += 1
                 if failures >= self._patience.tries:
                     raise trouble.error from None
+                self._on_retry(trouble.error)
                 time.sleep(_pause(failures, trouble.retry_after))
 
     def _send(self, request: urllib.request.Request) -> dict[str, Any]:

@@ -320,6 +320,31 @@ def test_a_parameter_is_what_the_registered_schema_takes(api, kind, sent):
     assert api.calls[-1].body["parameters"] == {"name": sent}
 
 
+def test_a_dispatcher_that_is_not_there_is_said_at_once_and_what_starts_one(api):
+    done = command("kill", "--url", "http://127.0.0.1:9", ID)
+    first, last = done.stderr.splitlines()
+    assert first.endswith(
+        "does not answer: [Errno 111] Connection refused; trying again for a while"
+    )
+    assert last.endswith(
+        "(`make run` starts a local cloud; --url or USHER_URL name another dispatcher)"
+    )
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "advice"),
+    [
+        (401, "unauthorized", " (USHER_API_KEY is sent as X-Api-Key)"),
+        (400, "unknown_job", " (`usher deploy` registers the jobs of a project)"),
+        (403, "forbidden", ""),
+    ],
+)
+def test_a_refusal_says_what_may_help(api, status, code, advice):
+    api.on("POST /jobs/echo/invocations", (status, {"error": {"code": code, "message": "no"}}))
+    assert command("invoke", "echo").stderr == f"usher: no{advice}\n"
+
+
 def test_schedules(api):
     schedule = {
         "id": "weekly",

@@ -9,7 +9,7 @@ from typing import Any
 
 from usher.cli.words import UsageError, are_pairs, parse_json, parse_pairs
 from usher.client import DEFAULT_URL, KEY_VARIABLE, URL_VARIABLE, Client
-from usher.errors import AnswerError
+from usher.errors import AnswerError, UsherError
 
 PARAMETERS_HELP = (
     "pairs: suburb=Richmond limit=5 (a value that is JSON counts as that), or a file of JSON, or - "
@@ -38,7 +38,9 @@ def add_url(parser: argparse.ArgumentParser) -> None:
 
 
 def add_parameters(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("parameters", nargs="*", metavar="PARAMETERS", help=PARAMETERS_HELP)
+    parser.add_argument(
+        "parameters", nargs="*", default=[], metavar="PARAMETERS", help=PARAMETERS_HELP
+    )
 
 
 def add_project(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +74,23 @@ def out_json(document: Any) -> None:
 
 
 def client_of(arguments: argparse.Namespace) -> Client:
-    return Client(arguments.url)
+    """A client that says on stderr once when it has to repeat a request."""
+    said: list[UsherError] = []
+
+    def on_retry(error: UsherError) -> None:
+        if not said:
+            note(f"usher: {error}; trying again for a while")
+        said.append(error)
+
+    return Client(arguments.url, on_retry=on_retry)
+
+
+def positive(text: str) -> int:
+    """For argparse: a whole number from 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("a whole number from 1")
+    return number
 
 
 def read_parameters(

@@ -30,7 +30,7 @@ def add_commands(commands: Commands) -> None:
         "cloud builds it. Else the image is built as --image, pushed with --push, and registered "
         "by its digest. What runs stays on the revision it was started with.",
     )
-    deploy.add_argument("jobs", nargs="*", metavar="JOB")
+    deploy.add_argument("jobs", nargs="*", default=[], metavar="JOB")
     deploy.add_argument("--image", metavar="REPOSITORY:TAG", help="what to call the image")
     deploy.add_argument("--push", action="store_true", help="push it to its registry")
     deploy.add_argument("--dry-run", action="store_true", help="say what would be done")

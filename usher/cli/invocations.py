@@ -14,6 +14,7 @@ from usher.cli.common import (
     note,
     out,
     out_json,
+    positive,
     read_parameters,
     schema_of,
 )
@@ -70,7 +71,7 @@ def add_commands(commands: Commands) -> None:
     listing.add_argument("--status", metavar="STATE", help="FINISHED, QUEUED, STARTED, …")
     listing.add_argument("--since", metavar="INSTANT")
     listing.add_argument("--until", metavar="INSTANT")
-    listing.add_argument("--limit", type=int, default=20, metavar="N", help="default: 20")
+    listing.add_argument("--limit", type=positive, default=20, metavar="N", help="default: 20")
     add_url(listing)
     add_json(listing)
     listing.set_defaults(run=_list)

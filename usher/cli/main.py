@@ -13,7 +13,7 @@ from usher.cli import audit, deploy, dev, invocations, project, schedules
 from usher.cli.invocations import EXIT_INTERRUPTED
 from usher.cli.parser import CommandParser
 from usher.cli.words import UsageError
-from usher.errors import ProjectError, UsherError
+from usher.errors import AnswerError, ProjectError, UnreachableError, UsherError
 
 EPILOG = """\
 examples:
@@ -58,7 +58,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         code: int = arguments.run(arguments)
     except UsherError as error:
-        sys.stderr.write(f"usher: {error}\n")
+        sys.stderr.write(f"usher: {error}{_advice(error)}\n")
         return 2 if isinstance(error, UsageError | ProjectError) else 1
     except KeyboardInterrupt:
         sys.stderr.write("usher: interrupted\n")
@@ -76,6 +76,19 @@ def _dev(words: Sequence[str]) -> int:
     except UsherError as error:
         sys.stderr.write(f"usher: {error}\n")
     return 2
+
+
+def _advice(error: UsherError) -> str:
+    """What may help, besides what the error says."""
+    match error:
+        case UnreachableError():
+            return " (`make run` starts a local cloud; --url or USHER_URL name another dispatcher)"
+        case AnswerError(status=401):
+            return " (USHER_API_KEY is sent as X-Api-Key)"
+        case AnswerError(code="unknown_job"):
+            return " (`usher deploy` registers the jobs of a project)"
+        case _:
+            return ""
 
 
 if __name__ == "__main__":

@@ -137,6 +137,19 @@ def test_wrong_use_exits_with_2(words, capsys):
     assert left.value.code == 2
 
 
+def test_what_may_be_left_out_is_not_asked_for(capsys):
+    with pytest.raises(SystemExit):
+        main(["invoke"])
+    assert capsys.readouterr().err.endswith("the following arguments are required: JOB\n")
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "x"])
+def test_a_limit_is_a_whole_number_from_1(limit, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["invocations", "--limit", limit])
+    assert left.value.code == 2
+
+
 def test_ctrl_c_is_one_line_and_130(monkeypatch, capsys, tmp_path):
     def interrupted(_path):
         raise KeyboardInterrupt
