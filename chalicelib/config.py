@@ -56,6 +56,7 @@ VARIABLES: Mapping[str, str] = {
     "JOBS_KEPT_FOR_CRITICAL": "how many of these places only critical invocations get",
     "JOBS_PER_OWNER": "how many invocations of one owner may wait or run; 0 = any number",
     "JOBS_PER_OWNER_A_DAY": "how many invocations a day (UTC) accepts of one owner; 0 = any number",
+    "JOBS_RUNNING_PER_OWNER": "how many of one owner may run at once; 0 = any number",
     "AUDIT_DAYS": "how many days audit records are kept",
     "JOBS_LAUNCH_TYPE": "EC2 or FARGATE, for jobs that do not say",
     "EXECUTION_ROLE_ARN": "role that pulls the images of jobs and writes their logs",
@@ -107,6 +108,7 @@ class Config:
     jobs_kept_for_critical: int = 10
     jobs_per_owner: int = 1_000
     jobs_per_owner_a_day: int = 10_000
+    jobs_running_per_owner: int = 100
     audit_days: int = 90
     jobs_launch_type: str = "EC2"
     execution_role_arn: str | None = None
@@ -277,11 +279,19 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         jobs_kept_for_critical=_whole(environ, "JOBS_KEPT_FOR_CRITICAL", 10, low=0),
         jobs_per_owner=_whole(environ, "JOBS_PER_OWNER", 1_000, low=0),
         jobs_per_owner_a_day=_whole(environ, "JOBS_PER_OWNER_A_DAY", 10_000, low=0),
+        jobs_running_per_owner=_running_per_owner(environ),
         audit_days=_whole(environ, "AUDIT_DAYS", 90),
         jobs_launch_type=_one_of(environ, "JOBS_LAUNCH_TYPE", "EC2", "FARGATE"),
         execution_role_arn=environ.get("EXECUTION_ROLE_ARN") or None,
         architecture=_one_of(environ, "ARCHITECTURE", "x86_64", "arm64"),
     )
+
+
+def _running_per_owner(environ: Mapping[str, str]) -> int:
+    """Half of the capacity unless it is set, so that no owner alone takes all of it."""
+    capacity = _whole(environ, "JOBS_CAPACITY", 200, low=0)
+    half = (capacity + 1) // 2 if capacity else 100
+    return _whole(environ, "JOBS_RUNNING_PER_OWNER", half, low=0)
 
 
 def _limits(environ: Mapping[str, str], of_file: Limits) -> Limits:

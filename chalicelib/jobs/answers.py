@@ -98,13 +98,23 @@ def shown_json(value: Any) -> Any:
 
 
 def why_it_waits(
-    invocation: Invocation, *, ahead: int, running: int, most: int | None
+    invocation: Invocation,
+    *,
+    ahead: int,
+    running: int,
+    most: int | None,
+    owner_running: int = 0,
+    owner_most: int | None = None,
 ) -> dict[str, Any] | None:
-    """Why an invocation is not launched: `ahead` go first, `running` of `most` places are taken."""
+    """Why an invocation is not launched: `ahead` go first, `running` of `most` places are taken,
+    `owner_running` of its owner's `owner_most`.
+    """
     if invocation.state is State.SCHEDULED:
         because = f"its time comes at {instant(invocation.at)}"
     elif not invocation.is_waiting:
         return None
+    elif owner_most is not None and owner_running >= owner_most:
+        because = f"{owner_running} of its owner run, and no more than {owner_most} may at once"
     elif invocation.detail is not None:
         because = invocation.detail
     elif most is not None and running >= most:

@@ -16,9 +16,11 @@ from chalicelib.jobs import lifecycle, policy
 from chalicelib.jobs.catalog import Catalog
 from chalicelib.jobs.description import DeployedJob
 from chalicelib.jobs.model import Invocation, Priority, Reason, State
+from chalicelib.jobs.owners import OwnersRunning
 from chalicelib.jobs.queues import JobQueues, Knock
+from chalicelib.jobs.quotas import running_quota
 from chalicelib.jobs.records import JobRecords
-from chalicelib.jobs.table import CAPACITY_KEY, InvocationsTable, NoRoom
+from chalicelib.jobs.table import CAPACITY_KEY, InvocationsTable, NoRoom, OwnerFull
 from chalicelib.jobs.task_definitions import CONTAINER
 from chalicelib.jobs.turn import Turn
 from chalicelib.metrics import Metrics
@@ -46,6 +48,8 @@ class Outcome(Enum):
     """Not this one, perhaps the next."""
     BLOCKED = auto()
     """Nor those behind it with its launch type."""
+    OWNER_FULL = auto()
+    """Not this one, and none of its owner."""
     STOP = auto()
     """Nobody behind it either."""
 
@@ -136,12 +140,16 @@ class JobLauncher:
         launched = 0
         revisions: dict[str, RevisionState] = {}
         blocked: set[str] = set()
+        owners = OwnersRunning(
+            self._table.items.counted, self._config.jobs_running_per_owner, self._now()
+        )
         candidates = policy.candidates(
             self._waiting(newcomer),
             self._now(),
             room_was_made=room_was_made,
             launch_type_of=self._launch_type_of,
             blocked=blocked,
+            owner_is_full=owners.is_full,
         )
         for invocation in candidates:
             if launched == STARTS_AT_ONCE:
@@ -152,7 +160,11 @@ class JobLauncher:
                 break
             if outcome is Outcome.BLOCKED:
                 blocked.add(self._launch_type_of(invocation))
-            launched += outcome is Outcome.LAUNCHED
+            if outcome is Outcome.OWNER_FULL:
+                owners.found_full(invocation)
+            elif outcome is Outcome.LAUNCHED:
+                owners.launched(invocation)
+                launched += 1
         return launched
 
     def launch(self, invocation: Invocation) -> Outcome:
@@ -171,9 +183,9 @@ class JobLauncher:
             invocation, lambda before: lifecycle.fold_launch(before, attempt, task, now)
         )
         if after.attempt != attempt or after.task_arn != task.task_arn:
-            self._stop(task.task_arn, "its attempt was over when it was launched")
+            self._stop(after, task.task_arn, "its attempt was over when it was launched")
         elif after.state is State.KILL_INITIATED:
-            self._stop(task.task_arn, "it was killed while it was launched")
+            self._stop(after, task.task_arn, "it was killed while it was launched")
         return Outcome.LAUNCHED
 
     def _waiting(self, newcomer: str | None) -> Iterator[Invocation]:
@@ -202,7 +214,9 @@ class JobLauncher:
             self._give_up(invocation, words)
             return Outcome.PASSED
         except UnavailableError as error:
-            _log.warning("nothing is launched for the moment: %s", error)
+            _log.warning(
+                "nothing is launched for the moment: %s", error, extra=invocation.log_fields
+            )
             self._again(1)
             return Outcome.STOP
         if isinstance(job, Open):
@@ -257,17 +271,22 @@ class JobLauncher:
             invocation.priority, config.jobs_capacity, config.jobs_kept_for_critical
         )
         request = run_task_for(task_request_for(invocation, job, config), config.cluster)
+        quota = running_quota(invocation, config.jobs_running_per_owner, now)
+        holds = () if most is None else (CAPACITY_KEY,)
         claimed = lifecycle.claim(
             invocation,
             task_definition=job.task_definition,
+            image=job.image,
             timeout_seconds=job.description.timeout_seconds,
             request=request,
-            holds=() if most is None else (CAPACITY_KEY,),
+            holds=holds if quota is None else (*holds, quota.key),
             now=now,
         )
-        written = self._table.claim(invocation, claimed, most, now)
+        written = self._table.claim(invocation, claimed, most, now, quota)
         if isinstance(written, NoRoom):
             return Outcome.STOP  # an end makes room, and knocks
+        if isinstance(written, OwnerFull):
+            return Outcome.OWNER_FULL
         return Outcome.PASSED if written is None else self.launch(written)
 
     def _refused(self, invocation: Invocation, error: LaunchError) -> Outcome:
@@ -308,11 +327,12 @@ class JobLauncher:
         if self._table.items.count(f"again#{second}", 1, second + AGAIN_KEPT_SECONDS):
             self._queues.send(Priority.CRITICAL, Knock(), min(math.ceil(second - now), 900))
 
-    def _stop(self, task_arn: str, why: str) -> None:
+    def _stop(self, invocation: Invocation, task_arn: str, why: str) -> None:
         try:
             self._launcher.stop(task_arn, why)
         except StopError as error:  # its first event says so again, and the sweep
-            _log.warning("an orphan is not stopped yet: %s", error, extra={"task": task_arn})
+            told = invocation.log_fields | {"task": task_arn}
+            _log.warning("an orphan is not stopped yet: %s", error, extra=told)
 
     def _change(
         self, invocation: Invocation, decide: Callable[[Invocation], Invocation]

@@ -196,6 +196,10 @@ class Invocation:
     """Counters raised with the claim, lowered when the attempt ends."""
     counters: tuple[str, ...] = ()
     """Counters of quotas raised when it was recorded, lowered when it ends."""
+    is_limited: bool = False
+    """Whether its owner's quotas hold for it: operators' and schedules' runs have none."""
+    image: str | None = None
+    """Of the revision it was accepted for, then of that it was launched on."""
     history: tuple[Change, ...] = field(default=())
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Attributes that another version stored with it, in DynamoDB's JSON: kept as they are."""
@@ -236,6 +240,7 @@ class Invocation:
         return {
             "invocation": self.id,
             "job": self.job,
+            "image": self.image,
             "revision": self.task_definition,
             "attempt": self.attempt,
             "owner": self.owner,

@@ -36,6 +36,7 @@ def candidates(
     room_was_made: bool,
     launch_type_of: Callable[[Invocation], str],
     blocked: set[str],
+    owner_is_full: Callable[[Invocation], bool] = lambda _: False,
 ) -> Iterator[Invocation]:
     """Those to launch now, in order; `waiting` comes in the order of their places.
 
@@ -43,6 +44,9 @@ def candidates(
     launch types whose head found no room: those behind it wait as well, those of another launch
     type do not. The caller adds to it between two candidates. At most MAX_PASSED_OVER are passed
     over.
+
+    `owner_is_full`: whether as many of an invocation's owner run as may. Such a one keeps its
+    place, and holds up nobody behind it; it is asked anew for each, as launches change it.
     """
     passed_over = 0
     for invocation in waiting:
@@ -50,6 +54,8 @@ def candidates(
             passed_over += 1
             if passed_over == MAX_PASSED_OVER or blocked >= LAUNCH_TYPES:
                 return
+            continue
+        if now < invocation.not_after and owner_is_full(invocation):
             continue
         # A rest longer than there is any was written by a clock that was wrong.
         rests = invocation.next_try_at is not None and (

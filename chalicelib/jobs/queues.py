@@ -43,7 +43,12 @@ class JobQueues:
             url = self._url(priority)
             self._sqs.send_message(QueueUrl=url, MessageBody=body, DelaySeconds=delay_seconds)
         except (BotoCoreError, ClientError) as error:
-            _log.warning("left to the sweep: %s could not be queued: %s", body, error)
+            _log.warning(
+                "left to the sweep: %s could not be queued: %s",
+                body,
+                error,
+                extra={"invocation": knock.invocation_id},
+            )
             return False
         return True
 

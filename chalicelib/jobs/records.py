@@ -80,7 +80,12 @@ class JobRecords:
         try:
             newest = self._revisions.newest(revision.rpartition("/")[2].rpartition(":")[0])
         except (StartFailedError, UnavailableError) as error:
-            _log.warning("nobody knows whether revision %s is the newest: %s", revision, error)
+            _log.warning(
+                "nobody knows whether revision %s is the newest: %s",
+                revision,
+                error,
+                extra=invocation.log_fields,
+            )
             return
         self._table.change_revisions(
             invocation.job, lambda state: fold_success(state, revision, newest)
@@ -95,7 +100,13 @@ class JobRecords:
         )
         in_a_row = state.failing[revision].count
         self._metrics.gauge("job_breaker_failures", in_a_row, job=invocation.job)
-        _log.warning("%s failed to start, %s in a row: %s", revision, in_a_row, words)
+        _log.warning(
+            "%s failed to start, %s in a row: %s",
+            revision,
+            in_a_row,
+            words,
+            extra=invocation.log_fields,
+        )
 
     def _measure(self, before: Invocation, after: Invocation) -> None:
         job = after.job

@@ -3,6 +3,7 @@
 import hmac
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -39,7 +40,7 @@ from chalicelib.jobs.model import (
     mark_of,
 )
 from chalicelib.jobs.queues import JobQueues, Knock, message_of
-from chalicelib.jobs.quotas import Quota, quotas_for
+from chalicelib.jobs.quotas import Quota, quotas_for, running_quota
 from chalicelib.jobs.records import JobRecords
 from chalicelib.jobs.schemas import check_parameters
 from chalicelib.jobs.table import InvocationsTable
@@ -119,7 +120,8 @@ class Invocations:
 
         Raises UnknownJobError, InvalidParametersError, UnavailableError.
         """
-        description = self._catalog.get(job).description
+        deployed = self._catalog.get(job)
+        description = deployed.description
         if isinstance(parameters, UnreadableJson):
             raise InvalidParametersError("the parameters are nested too deeply to be read")
         check_parameters(description.parameters, parameters)
@@ -141,6 +143,7 @@ class Invocations:
             planned_at=planned_at,
             rerun_of=rerun_of,
             request_digest=request_digest,
+            image=deployed.image,
             state=state,
             history=(Change(now, state, f"asked for by {owner}"),),
         )
@@ -174,6 +177,7 @@ class Invocations:
         more = () if audit is None else (audit.write(None, facts_of(draft)),)
         if by is None or by.is_operator:
             return self._table.put_if_absent(draft, *more)
+        draft = replace(draft, is_limited=True)
         live, a_day = self._config.jobs_per_owner, self._config.jobs_per_owner_a_day
         quotas = quotas_for(by.owner, live=live, a_day=a_day, now=self._now())
         if not quotas:
@@ -240,8 +244,11 @@ class Invocations:
         more = policy.ORDER[: policy.ORDER.index(priority)]
         ahead = sum(map(self._table.count_waiting, more))
         ahead += self._table.count_waiting(priority, before=place)
+        quota = running_quota(invocation, config.jobs_running_per_owner, self._now())
         return why_it_waits(
             invocation,
+            owner_running=0 if quota is None else self._table.items.counted(quota.key),
+            owner_most=None if quota is None else quota.maximum,
             ahead=max(0, ahead - invocation.is_waiting),
             running=self._table.running() if most is not None else 0,
             most=most,
@@ -267,7 +274,7 @@ class Invocations:
         if after is None:
             raise NotFoundError("no such invocation")
         if after.state is State.KILL_INITIATED and after.task_arn:
-            self._stop(after.task_arn, cause)
+            self._stop(after.task_arn, cause, after.log_fields)
         return after
 
     def start(
@@ -334,16 +341,16 @@ class Invocations:
             self._unreadable.skip_task_change(seen)
             return
         if seen is None:
-            self._stop_orphan(change)
+            self._stop_orphan(change, {"invocation": invocation_id})
             return
         now = self._now()
         after = self._change(seen, lambda before: lifecycle.fold_task(before, attempt, change, now))
         if after.has_ended and after.task_arn == change.task_arn:
             if now < (after.finished_at or now) + EXIT_SECONDS:
                 return  # it has reported, and is about to exit
-            self._stop_orphan(change)
+            self._stop_orphan(change, after.log_fields)
         elif attempt != after.attempt or after.task_arn != change.task_arn:
-            self._stop_orphan(change)
+            self._stop_orphan(change, after.log_fields)
 
     def _known(self, invocation_id: str, key: str) -> Invocation:
         invocation = self._table.get(invocation_id)
@@ -366,18 +373,18 @@ class Invocations:
 
         return self._change(seen, decide)
 
-    def _stop_orphan(self, change: TaskChange) -> None:
+    def _stop_orphan(self, change: TaskChange, told: Mapping[str, Any]) -> None:
         if change.desired_status == "STOPPED" or change.is_stopped:
             return
-        _log.warning("stopping an orphan", extra={"task": change.task_arn})
+        _log.warning("stopping an orphan", extra={**told, "task": change.task_arn})
         self._metrics.count("orphans_stopped")
-        self._stop(change.task_arn, "no live invocation has any claim to this task")
+        self._stop(change.task_arn, "no live invocation has any claim to this task", told)
 
-    def _stop(self, task_arn: str, why: str) -> None:
+    def _stop(self, task_arn: str, why: str, told: Mapping[str, Any]) -> None:
         try:
             self._launcher.stop(task_arn, why)
         except StopError as error:  # the sweep asks again
-            _log.warning("not stopped yet: %s", error, extra={"task": task_arn})
+            _log.warning("not stopped yet: %s", error, extra={**told, "task": task_arn})
 
     def _change(self, seen: Invocation, decide: Callable[[Invocation], Invocation]) -> Invocation:
         return self._records.change(seen.id, decide, seen) or seen

@@ -48,6 +48,10 @@ UNREADABLE = -1
 _log = logging.getLogger("usher.jobs")
 
 
+class OwnerFull:
+    """The claim was not written: as many of its owner run as may."""
+
+
 class NoRoom:
     """The claim was not written: as many run as may."""
 
@@ -119,11 +123,17 @@ class InvocationsTable:
         return None
 
     def claim(
-        self, before: Invocation, after: Invocation, most: int | None, now: float
-    ) -> Invocation | NoRoom | None:
+        self,
+        before: Invocation,
+        after: Invocation,
+        most: int | None,
+        now: float,
+        quota: Quota | None = None,
+    ) -> Invocation | NoRoom | OwnerFull | None:
         """Write a claim, and raise the count of what runs unless it stands at `most`.
 
-        None when the record has moved on, or other transactions hold the count: look again.
+        The same for the counter of its owner's `quota`, if it has one. None when the record has
+        moved on, or other transactions hold the count: look again.
         """
         if most is not None and most < 1:
             return NoRoom()
@@ -133,12 +143,14 @@ class InvocationsTable:
         if most is not None:
             expire_at = int(now) + CAPACITY_KEPT_SECONDS
             writes.append({"Update": raised(name, CAPACITY_KEY, most, expire_at)})
+        if quota is not None:
+            writes.append({"Update": raised(name, quota.key, quota.maximum, quota.expire_at)})
         for _ in range(CLAIM_TRIES):
             refusal = self.items.transact(writes)
             if refusal is None or self.items.is_written(item, refusal):
                 return written
             if FAILED in refusal.reasons:
-                return NoRoom() if _is_full(refusal) else None
+                return _not_claimed(refusal, has_capacity=most is not None)
         return None
 
     def change(
@@ -277,8 +289,11 @@ class InvocationsTable:
         return [read_record(item, from_item) for item in found]
 
 
-def _is_full(refusal: Refusal) -> bool:
-    return refusal.reasons[0] != FAILED and FAILED in refusal.reasons[1:]
+def _not_claimed(refusal: Refusal, *, has_capacity: bool) -> NoRoom | OwnerFull | None:
+    """Which of the writes of a claim lost its condition: the record's, the count's, the owner's."""
+    if refusal.reasons[0] == FAILED:
+        return None
+    return NoRoom() if has_capacity and refusal.reasons[1] == FAILED else OwnerFull()
 
 
 def _place_of(invocation: Invocation) -> Place:

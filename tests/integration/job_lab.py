@@ -171,6 +171,7 @@ class JobLab(Lab):
         claimed = lifecycle.claim(
             lifecycle.fold_sent(draft, now),
             task_definition=job.task_definition,
+            image="any",
             timeout_seconds=job.description.timeout_seconds,
             request=request,
             holds=(CAPACITY_KEY,),

@@ -51,6 +51,7 @@ def claimed(before: Invocation | None = None, now: float = CREATED) -> Invocatio
     return lifecycle.claim(
         before or queued(),
         task_definition=DEFINITION,
+        image="any",
         timeout_seconds=600,
         request=REQUEST,
         holds=("capacity#jobs",),

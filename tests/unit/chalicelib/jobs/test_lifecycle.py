@@ -459,6 +459,7 @@ def a_claim(story: Story) -> Invocation:
     return lifecycle.claim(
         story.invocation,
         task_definition=DEFINITION,
+        image="any",
         timeout_seconds=5,
         request=REQUEST,
         holds=("capacity#jobs",),

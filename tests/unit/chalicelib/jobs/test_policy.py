@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from chalicelib.jobs import policy
 from chalicelib.jobs.model import Priority
-from tests.unit.chalicelib.jobs.examples import CREATED, waiting
+from chalicelib.jobs.owners import OwnersRunning
+from chalicelib.jobs.quotas import running_quota
+from tests.unit.chalicelib.jobs.examples import CREATED, accepted, waiting
 
 NOW = CREATED + 100
 
@@ -58,6 +60,80 @@ def test_one_that_fails_to_start_rests_and_holds_up_nobody():
     assert turn([failing, waiting(1)]) == [waiting(1).id]
     assert turn([failing, waiting(1)], room_was_made=True) == [waiting(1).id]
     assert turn([replace(failing, next_try_at=NOW), waiting(1)]) == [failing.id, waiting(1).id]
+
+
+OWNERS = st.sampled_from("abc")
+
+
+@given(
+    st.lists(st.tuples(OWNERS, st.booleans(), st.integers(0, 3)), max_size=20),
+    st.dictionaries(OWNERS, st.integers(0, 4)),
+    st.integers(0, 3),
+    st.booleans(),
+)
+def test_no_owner_runs_more_than_its_quota_and_nobody_waits_for_another_owners(
+    line, running, most, room_was_made
+):
+    everybody = [
+        waiting(n, owner=owner, is_limited=limited, refusals=refusals,
+                next_try_at=NOW + 5 if refusals else None)
+        for n, (owner, limited, refusals) in enumerate(line)
+    ]  # fmt: skip
+
+    def launched(of_these):
+        reads = []
+        keys = {running_quota(accepted(owner=o, is_limited=True), 9, NOW).key: o for o in "abc"}
+
+        def read(key):
+            reads.append(key)
+            return running.get(keys[key], 0)
+
+        owners = OwnersRunning(read, most, NOW)
+        chosen = []
+        for one in policy.candidates(
+            of_these,
+            NOW,
+            room_was_made=room_was_made,
+            launch_type_of=lambda _: "EC2",
+            blocked=set(),
+            owner_is_full=owners.is_full,
+        ):
+            chosen.append(one)
+            owners.launched(one)
+        assert len(reads) == len(set(reads)), "each counter is read once a round"
+        return chosen
+
+    chosen = launched(everybody)
+    assert chosen == [one for one in everybody if one in chosen], "the order is kept"
+    for owner in "abc":
+        limited = sum(one.owner == owner and one.is_limited for one in chosen)
+        assert not most or not limited or running.get(owner, 0) + limited <= most
+    for owner in "abc":
+        if most and running.get(owner, 0) >= most:  # its limited ones are as if they were not there
+            others = [one for one in everybody if one.owner != owner or not one.is_limited]
+            assert launched(others) == chosen
+    if not most:
+        plain = policy.candidates(
+            everybody,
+            NOW,
+            room_was_made=room_was_made,
+            launch_type_of=lambda _: "EC2",
+            blocked=set(),
+        )
+        assert chosen == list(plain)
+
+
+def test_one_whose_time_is_over_is_a_candidate_for_its_end_whoever_is_full():
+    late = waiting(0, not_after=NOW)
+    found = policy.candidates(
+        [late],
+        NOW,
+        room_was_made=False,
+        launch_type_of=lambda _: "EC2",
+        blocked=set(),
+        owner_is_full=lambda _: True,
+    )
+    assert list(found) == [late]
 
 
 @pytest.mark.parametrize(
