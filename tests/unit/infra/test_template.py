@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chalicelib.config import VARIABLES
-from infra.deploy.finish import finish
+from infra.deploy.finish import CALLBACK_PATHS, finish
 from local.aws.template import load_template
 
 ROOT = Path(__file__).parents[3]
@@ -179,6 +179,59 @@ def test_an_error_of_any_function_rings_whether_or_not_the_others_were_called(te
         watched |= {m["MetricStat"]["Metric"]["Dimensions"][0]["Value"]["Ref"] for m in metrics}
     functions = {n for n, r in resources.items() if r["Type"] == "AWS::Serverless::Function"}
     assert watched == functions
+
+
+def reserved(template, value):
+    """The executions that functions reserve where ReservedConcurrency is `value`."""
+    assert template["Conditions"]["ReservesConcurrency"] == {
+        "Fn::Not": [{"Fn::Equals": [{"Ref": "ReservedConcurrency"}, 0]}]
+    }
+    found = {}
+    for name, properties in of_type(template, FUNCTION).items():
+        said = properties.get("ReservedConcurrentExecutions")
+        if said is None:
+            continue
+        condition, on, off = said["Fn::If"]
+        assert condition == "ReservesConcurrency"
+        chosen = on if value else off
+        if chosen != {"Ref": "AWS::NoValue"}:
+            found[name] = value if chosen == {"Ref": "ReservedConcurrency"} else chosen
+    return found
+
+
+def test_a_flood_of_requests_starves_neither_callbacks_nor_repair(templates):
+    template = finish(templates["kinesis"], code="s3://bucket/code", architecture="x86_64")
+    assert template["Parameters"]["ReservedConcurrency"]["Default"] == 0
+    assert reserved(template, 0) == {}
+    kept = {"Callbacks": 50, "TaskChanged": 50, "LaunchQueued": 50, "Sweep": 2}
+    assert reserved(template, 50) == kept
+
+
+def test_what_containers_and_routers_call_has_a_function_of_its_own(templates):
+    template = finish(templates["kinesis"], code="s3://bucket/code", architecture="x86_64")
+    resources = template["Resources"]
+    paths = resources["RestAPI"]["Properties"]["DefinitionBody"]["paths"]
+    served = {
+        path: {
+            method["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"].split("${")[-1]
+            for method in methods.values()
+            if "uri" in method["x-amazon-apigateway-integration"]
+        }
+        for path, methods in paths.items()
+    }
+    by_callbacks = {path for path, by in served.items() if by == {"Callbacks.Arn}/invocations"}}
+    assert by_callbacks == set(CALLBACK_PATHS)
+    assert all(
+        served[path] == {"APIHandler.Arn}/invocations"} for path in served.keys() - by_callbacks
+    )
+    own, api = (resources[name]["Properties"] for name in ("Callbacks", "APIHandler"))
+    assert own["Role"] == api["Role"]
+    differs = {key for key in own.keys() | api.keys() if own.get(key) != api.get(key)}
+    assert differs == {"ReservedConcurrentExecutions"}
+    permission = resources["CallbacksInvokePermission"]["Properties"]
+    assert permission["FunctionName"] == {"Ref": "Callbacks"}
+    logs = resources["CallbacksLogGroup"]["Properties"]["LogGroupName"]
+    assert logs == {"Fn::Sub": "/aws/lambda/${Callbacks}"}
 
 
 def test_packages_are_kept_for_a_rollback_of_any_age():
