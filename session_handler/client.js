@@ -115,7 +115,8 @@ export function connect(url, options = {}) {
 //               "joining"     connecting to one
 //               "live"        the container said hello
 //               "waiting"     for `seconds` before the next try (429, 503, no answer, a drop)
-//               "offline"     this device is, until it says otherwise
+//               "offline"     this device is, until it says otherwise; or the page was left, and is
+//                             kept by the browser for the way back
 //               "ended"       after close(), a refusal or a final bye; always the last
 //
 // Returns {send(object), close(), retry(), cursor, phase, session}. `retry` ends a wait. App messages
@@ -131,6 +132,7 @@ const ASK_TIMEOUT_MS = 32000;
 const HELLO_TIMEOUT_MS = 15000;
 const STEADY_MS = 5000; // a connection that lasted so long was a good one
 const LOOK_MS = 5000;
+const FROZEN_MS = 40000; // by then a container has given up a client that answers no pings
 const ASLEEP_MS = 120000; // browsers let a hidden tab look once a minute: longer means sleep
 const TEMPORARY = new Set([408, 425, 429, 500, 502, 503, 504]);
 const FINAL = new Set(["stopped", "expired", "disconnected", "app_failed"]);
@@ -148,6 +150,7 @@ class Following {
   #droppedAt = null; // since when the container that we had is tried again
   #wake = null; // ends a pause
   #asking = null;
+  #isAway = false; // the page is kept for the way back to it, and nobody looks at it
   #unlisten = () => {};
 
   constructor(dispatcher, options) {
@@ -356,7 +359,7 @@ class Following {
   }
 
   async #untilOnline() {
-    if (globalThis.navigator?.onLine !== false) return;
+    if (!this.#isAway && globalThis.navigator?.onLine !== false) return;
     this.#tell("offline");
     await this.#sleep(LONGEST_PAUSE_MS);
   }
@@ -367,6 +370,25 @@ class Following {
     const wake = () => this.#wake?.();
     const offline = () => this.#drop();
     const shown = () => globalThis.document?.visibilityState === "visible" && wake();
+    const left = (event) => {
+      if (!event.persisted) return; // it is gone for good, and the browser closes the connection
+      this.#isAway = true;
+      this.#drop();
+    };
+    const returned = () => {
+      this.#isAway = false;
+      wake();
+    };
+    // A page that was frozen for long has a connection that may look open and be dead.
+    let frozenAt = null;
+    const freeze = () => {
+      frozenAt = Date.now();
+    };
+    const resume = () => {
+      if (frozenAt !== null && Date.now() - frozenAt > FROZEN_MS) this.#drop();
+      frozenAt = null;
+      wake();
+    };
     let looked = Date.now();
     const clock = setInterval(() => {
       const slept = Date.now() - looked > ASLEEP_MS;
@@ -374,15 +396,21 @@ class Following {
       if (slept) this.#drop(); // the container has given us up meanwhile
     }, LOOK_MS);
     globalThis.addEventListener("online", wake);
-    globalThis.addEventListener("pageshow", wake);
+    globalThis.addEventListener("pageshow", returned);
+    globalThis.addEventListener("pagehide", left);
     globalThis.addEventListener("offline", offline);
     globalThis.document?.addEventListener("visibilitychange", shown);
+    globalThis.document?.addEventListener("freeze", freeze);
+    globalThis.document?.addEventListener("resume", resume);
     this.#unlisten = () => {
       clearInterval(clock);
       globalThis.removeEventListener("online", wake);
-      globalThis.removeEventListener("pageshow", wake);
+      globalThis.removeEventListener("pageshow", returned);
+      globalThis.removeEventListener("pagehide", left);
       globalThis.removeEventListener("offline", offline);
       globalThis.document?.removeEventListener("visibilitychange", shown);
+      globalThis.document?.removeEventListener("freeze", freeze);
+      globalThis.document?.removeEventListener("resume", resume);
     };
   }
 

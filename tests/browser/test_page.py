@@ -225,6 +225,44 @@ def test_a_short_drop_keeps_the_container(page, dispatcher, container):
     assert len(dispatcher.asked) == 1
 
 
+@pytest.mark.parametrize(("seconds", "connections"), [(20, 1), (60, 2)])
+@needs_chromium
+def test_a_page_that_was_frozen_for_long_opens_its_connection_again(
+    page, dispatcher, container, seconds, connections
+):
+    """For less, the container has not given it up: what was sent meanwhile is there."""
+    container.grace = True
+    open_live(page, dispatcher, container)
+    container.send_records(updates(5))
+    expect(page.locator("#figure-records")).to_have_text("5")
+    page.evaluate("document.dispatchEvent(new Event('freeze'))")
+    page.evaluate(
+        "seconds => { const now = Date.now; Date.now = () => now() + seconds * 1000; }", seconds
+    )
+    page.evaluate("document.dispatchEvent(new Event('resume'))")
+    if connections > 1:
+        expect(page.locator("#notice-title")).to_have_text("You are connected again.")
+    container.send_records(updates(8)[5:])
+    expect(page.locator("#figure-records")).to_have_text("8")
+    assert container.cursors == [None, "at-5"][:connections]
+    assert len(dispatcher.asked) == 1
+
+
+@needs_chromium
+def test_a_page_that_is_left_leaves_its_container_and_comes_back_to_it(page, dispatcher, container):
+    container.grace = True
+    open_live(page, dispatcher, container)
+    container.send_records(updates(5))
+    expect(page.locator("#figure-records")).to_have_text("5")
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', {persisted: true}))")
+    expect(page.locator("#pill-text")).not_to_have_text("Live")
+    assert container.cursors == [None]
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
+    expect(page.locator("#notice-title")).to_have_text("You are connected again.")
+    assert container.cursors == [None, "at-5"]
+    assert len(dispatcher.asked) == 1
+
+
 @pytest.mark.parametrize(
     ("reason", "code", "words"),
     [

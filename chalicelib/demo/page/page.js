@@ -117,7 +117,8 @@ dark.addEventListener("change", () => {
 });
 byId("map").addEventListener("pointermove", ({ offsetX, offsetY }) => tip.show(map.at(offsetX, offsetY)));
 byId("map").addEventListener("pointerleave", () => tip.show(null));
-addEventListener("pagehide", () => visit?.leave());
+// A page that the browser keeps comes back: client.js closes its connection meanwhile.
+addEventListener("pagehide", (event) => event.persisted || visit?.leave());
 
 requestAnimationFrame(frame);
 setInterval(everyHalfSecond, 500);
