@@ -56,7 +56,7 @@ class Table:
         item: Item | None = answer.get("Item")
         return item
 
-    def get_all(self, item_ids: Sequence[str]) -> dict[str, Item]:
+    def get_all(self, item_ids: Sequence[str], projection: Sequence[str] = ()) -> dict[str, Item]:
         """The items that exist of these, by id, as they are now.
 
         What DynamoDB leaves unprocessed is asked for again, later each time. Raises
@@ -65,7 +65,8 @@ class Table:
         found: dict[str, Item] = {}
         for start in range(0, len(item_ids), BATCH):
             keys = [{"id": {"S": item_id}} for item_id in item_ids[start : start + BATCH]]
-            wanted = {self.name: {"Keys": keys, "ConsistentRead": True}}
+            asked = {"Keys": keys, "ConsistentRead": True} | expressions(projection=projection)
+            wanted: dict[str, Any] = {self.name: asked}
             empty_answers = 0
             while wanted:
                 answer = self._dynamodb.batch_get_item(RequestItems=wanted)

@@ -82,11 +82,11 @@ class JobsRoom:
             case reaping.ComeDue(invocation):
                 self._invocations.came_due(invocation.id)
             case reaping.Send(invocation):
-                self._invocations.send(invocation)
+                self._with_all_of(invocation, self._invocations.send)
             case reaping.Expire(invocation):
                 self._expire(invocation)
             case reaping.LaunchAgain(invocation):
-                self._job_launcher.launch(invocation)
+                self._with_all_of(invocation, self._job_launcher.launch)
             case reaping.Forget(invocation):
                 self._fold(invocation, lifecycle.forgotten)
             case reaping.TimeUp(invocation):
@@ -98,6 +98,12 @@ class JobsRoom:
                 self._stop(invocation, "it did not stop by itself")
             case _:
                 assert_never(action)
+
+    def _with_all_of(self, seen: Invocation, act: Callable[[Invocation], object]) -> None:
+        """Act on the whole record, as it is now: the sweep compares without its parameters."""
+        whole = self._table.get(seen.id)
+        if whole is not None:
+            act(whole)
 
     def _expire(self, seen: Invocation) -> None:
         """Take the permit away first: its task may get a host at this very moment."""

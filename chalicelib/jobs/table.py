@@ -8,6 +8,7 @@ which, the record itself is then read as it is now.
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from chalicelib.dynamodb.expressions import Attr
@@ -16,6 +17,7 @@ from chalicelib.dynamodb.table import BATCH, FAILED, Refusal, Table, change
 from chalicelib.dynamodb.wire import wire
 from chalicelib.dynamodb.writes import Write, lowered, put, raised
 from chalicelib.jobs.items import (
+    COMPARED,
     LIVE_BUCKETS,
     from_item,
     job_id,
@@ -172,13 +174,16 @@ class InvocationsTable:
         return change(lambda: self.get(invocation_id), decide, write, seen)
 
     def live(self) -> Iterator[Invocation | Unreadable]:
-        """All that have not ended."""
-        ids: list[str] = []
+        """All that have not ended, without parameters, request and result, batch by batch.
+
+        They are to be looked at, and not to be written.
+        """
         for bucket in range(LIVE_BUCKETS):
-            ids += [item["id"]["S"] for item in self.items.query("live", "live_bucket", bucket)]
-        for record in self._records(ids):
-            if isinstance(record, Unreadable) or not record.has_ended:
-                yield record
+            rows = self.items.query("live", "live_bucket", bucket)
+            while batch := [item["id"]["S"] for item in islice(rows, BATCH)]:
+                for record in self._records(batch, COMPARED):
+                    if isinstance(record, Unreadable) or not record.has_ended:
+                        yield record
 
     def waiting(self, priority: Priority) -> Iterator[Invocation]:
         """One queue in order, as the records are now, page by page."""
@@ -282,9 +287,11 @@ class InvocationsTable:
         changed = change(lambda: self.revisions_of(job), decide, put_state)
         return changed[1] if changed else RevisionState(job)
 
-    def _records(self, ids: Sequence[str]) -> list[Invocation | Unreadable]:
+    def _records(
+        self, ids: Sequence[str], projection: Sequence[str] = ()
+    ) -> list[Invocation | Unreadable]:
         """The records of these ids, in their order."""
-        items = self.items.get_all(ids)
+        items = self.items.get_all(ids, projection)
         found = (items[invocation_id] for invocation_id in ids if invocation_id in items)
         return [read_record(item, from_item) for item in found]
 

@@ -190,7 +190,9 @@ class SessionsTable:
         """The sessions that these counters count, where they list them; the oldest ones first."""
         counters = self.items.get_all([key for key in keys if lists_sessions(key)])
         ids = [id_ for item in counters.values() for id_ in unwire(item).get("members", ())]
-        found = [from_item(item) for item in self.items.get_all(ids).values()]
+        found = only_readable(
+            read_record(item, from_item) for item in self.items.get_all(ids).values()
+        )
         return sorted(found, key=lambda session: session.created_at)
 
     def _raised(self, counter: Counter, session: Session) -> Write:

@@ -4,6 +4,9 @@ import pytest
 
 from chalicelib.dynamodb.table import GET_ATTEMPTS, Table
 from chalicelib.errors import UnavailableError
+from chalicelib.jobs.items import to_item
+from chalicelib.jobs.table import InvocationsTable
+from tests.unit.chalicelib.jobs.examples import waiting
 
 
 class Throttled:
@@ -35,3 +38,36 @@ def test_it_gives_up_where_nothing_is_answered():
     with pytest.raises(UnavailableError):
         Table(dynamodb, "jobs", lambda _: None).get_all(["1"])
     assert len(dynamodb.asked) == GET_ATTEMPTS
+
+
+def test_the_sweep_reads_invocations_batch_by_batch_without_what_may_be_large():
+    """400 with parameters of 49 KB took 558 MiB."""
+    asked = []
+    numbers = iter(range(250))
+
+    class Pages:
+        def paginate(self, **_):
+            return [{"Items": [to_item(waiting(n)) for n in numbers]}]
+
+    class DynamoDb:
+        def get_paginator(self, _):
+            return Pages()
+
+        def batch_get_item(self, *, RequestItems):  # noqa: N803 - as boto3 names it
+            (request,) = RequestItems.values()
+            asked.append(request)
+            names = request["ExpressionAttributeNames"]
+            wanted = {names[part] for part in request["ProjectionExpression"].split(", ")}
+            whole = [to_item(waiting(int(key["id"]["S"][:8], 16))) for key in request["Keys"]]
+            items = [{name: i[name] for name in i if name in wanted} for i in whole]
+            return {"Responses": {"jobs": items}}
+
+    live = InvocationsTable(DynamoDb(), "jobs").live()
+    assert next(live) == waiting(0)
+    assert [len(request["Keys"]) for request in asked] == [100], "nobody waits for all of them"
+    assert [record.id for record in live] == [waiting(n).id for n in range(1, 250)]
+    assert [len(request["Keys"]) for request in asked] == [100, 100, 50]
+    for request in asked:
+        assert not {"parameters", "request", "result"} & set(
+            request["ExpressionAttributeNames"].values()
+        )
