@@ -179,6 +179,7 @@ class Cloud:
                 port_of(self.listeners.aws),
                 *self._feed.ports,
             ),
+            allow_unprotected=self.options.allow_unprotected,
             tell=lambda runtime: self.run.tell(runtime=runtime),
         )
         # Images may have to be built first; who wants the end meanwhile does not wait for that.

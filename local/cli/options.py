@@ -45,6 +45,8 @@ class Options:
     access_log: bool = False
     functions: str = "shared"
     """`shared`: all in the dispatcher's process; `lambda`: each in its own, as in Lambda."""
+    allow_unprotected: bool = False
+    """Whether processes start images of others where isolation protects no files."""
     iam: bool = True
     """Whether calls are checked against the policies of who makes them."""
     function_concurrency: int | None = None

@@ -149,6 +149,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the hosts are those of a capacity provider with managed scaling, whose group is at "
         "its maximum size: where they are full, tasks wait in PROVISIONING",
     )
+    add(
+        "--allow-unprotected",
+        action="store_true",
+        help="start processes of images in other users' folders although the isolation that works "
+        "here (see `isolation` of READY) does not protect your files from them",
+    )
     add("--no-iam", action="store_true", help="check no call against the policies of who makes it")
     add("--no-throttling", action="store_true", help="ECS and Kinesis without their rates")
     add(
@@ -418,6 +424,7 @@ def _options(arguments: argparse.Namespace) -> Any:
         start_delay_seconds=arguments.start_delay,
         launch_type=arguments.launch_type,
         capacity_provider=arguments.capacity_provider,
+        allow_unprotected=arguments.allow_unprotected,
         iam=not arguments.no_iam,
         throttling=not arguments.no_throttling,
         index_lag_seconds=arguments.index_lag,

@@ -60,6 +60,8 @@ class Site:
     """Where log streams are kept, see `local.aws.logs.streams`."""
     ports: Sequence[int]
     """Ports on loopback that containers must reach."""
+    allow_unprotected: bool
+    """Whether processes start images of others where isolation protects no files."""
     tell: Callable[[str], None]
     """Called with the runtime before anything is made in it, to be found if this run is killed."""
 
@@ -119,6 +121,7 @@ def _processes(site: Site, say: Callable[[str], None]) -> Machines:
             logs=logs,
             streams=site.streams,
             packages=packages,
+            allow_unprotected=site.allow_unprotected,
         )
 
     site.tell("process")

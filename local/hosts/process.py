@@ -28,7 +28,7 @@ from typing import Any
 from local.aws.logs.streams import new_stream
 from local.hosts.base import CannotStartError, ContainerSpec, Exit, HostDownError
 from local.hosts.images import ImageSource, find_source
-from local.hosts.isolation import Kind, detect, hidden_paths
+from local.hosts.isolation import Folder, Kind, decide_trust, detect, hidden_paths
 from local.hosts.packages import Packages
 from local.hosts.programs import HOST_VARIABLE, RUN_VARIABLE, Prepared, prepare
 
@@ -62,11 +62,14 @@ class ProcessHost:
         streams: Path | None = None,
         kind: Kind | None = None,
         packages: Packages | None = None,
+        allow_unprotected: bool = False,
+        user: int | None = None,
     ) -> None:
         """`logs` is an existing folder for what containers print, one file each; `streams` one
         for log streams, see `local.aws.logs.streams`; without it there are only files in `logs`.
 
-        `kind` is the isolation; None means the best that works here.
+        `kind` is the isolation; None means the best that works here. Where that protects no files,
+        only images of folders of `user` (default: who runs this) start, unless `allow_unprotected`.
         """
         self.name = name
         self._run_id = run_id
@@ -75,6 +78,8 @@ class ProcessHost:
         self._logs = logs
         self._streams = streams
         self.kind = detect() if kind is None else kind
+        self._allow_unprotected = allow_unprotected
+        self._user = os.getuid() if user is None else user
         self._marks = {RUN_VARIABLE: run_id, HOST_VARIABLE: f"{run_id}/{name}"}
         self._path = os.environ.get("PATH", os.defpath)
         self._hidden = hidden_paths(Path.home())
@@ -109,6 +114,7 @@ class ProcessHost:
 
     def start(self, spec: ContainerSpec, on_exit: Callable[[Exit], None]) -> str:
         source = find_source(spec.image, self._images)
+        self._check_trust(source)
         prepared = prepare(
             spec,
             self._images,
@@ -129,6 +135,18 @@ class ProcessHost:
                 self._running.pop(number, None)
             raise CannotStartError(f"CannotStartContainerError: {prepared.argv[0]}: {error}")
         return f"{self.name}-{number}"
+
+    def _check_trust(self, source: ImageSource | None) -> None:
+        if source is None or self._allow_unprotected:
+            return
+        if source.context.resolve().is_relative_to(_ROOT):
+            return  # of the checkout that this very program is from
+        try:
+            folder = Folder.read(source.context)
+        except OSError as error:
+            raise CannotStartError(f"CannotStartContainerError: {error}") from error
+        if why := decide_trust(self.kind, folder, self._user):
+            raise CannotStartError(f"CannotStartContainerError: {why}")
 
     def signal(self, runtime_id: str, signal_name: str) -> None:
         self._send({"op": "signal", "id": _number(runtime_id), "signal": signal_name})
