@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -99,6 +100,7 @@ def awscli_missing() -> str:
 
 needs_docker = Need(docker_missing, pytest.mark.docker)
 needs_namespaces = Need(namespaces_missing)
+needs_atheris = Need(lambda: "" if find_spec("atheris") else "no atheris for this Python")
 needs_node = Need(lambda: "" if shutil.which("node") else "no Node.js", pytest.mark.node)
 needs_chromium = Need(lambda: "" if chromium_path() else "no Chromium", pytest.mark.browser)
 needs_redis = Need(lambda: "" if find_program() else "no redis-server or valkey-server")

@@ -65,7 +65,27 @@ def test_tests_that_are_named_as_proof_exist():
         assert (ROOT / "tests" / name).is_file(), name
 
 
-@pytest.mark.parametrize("document", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+def test_the_index_sorts_every_document():
+    text = (DOCS / "README.md").read_text("utf-8")
+    documents = {path.name for path in DOCS.glob("*.md")} - {"README.md"}
+    assert {name for name in documents if f"]({name})" not in text} == set()
+
+
+def test_every_decision_is_dated_and_listed_and_has_its_three_parts():
+    records = sorted((DOCS / "decisions").glob("[0-9]*.md"))
+    index = (DOCS / "decisions" / "README.md").read_text("utf-8")
+    assert [f"{number:04}" for number in range(1, len(records) + 1)] == [
+        record.name[:4] for record in records
+    ]
+    for record in records:
+        text = record.read_text("utf-8")
+        assert f"]({record.name})" in index
+        assert re.search(r"^Recorded \d{4}-\d{2}-\d{2}\.", text, flags=re.M), record.name
+        headings = re.findall(r"^## (.+)$", text, flags=re.M)
+        assert headings == ["Context", "Decision", "Consequences"], record.name
+
+
+@pytest.mark.parametrize("document", sorted(DOCS.rglob("*.md")), ids=lambda path: path.name)
 def test_links_between_documents_lead_somewhere(document):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text("utf-8")):
         assert (document.parent / target).exists(), target

@@ -1,0 +1,59 @@
+"""Every parser of input from strangers on its corpus, and on some thousand inputs like it.
+
+`make fuzz` searches longer, guided by coverage. What it finds joins the corpus with the fix.
+"""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz.targets import TARGETS
+
+CORPUS = Path(__file__).parents[1] / "fuzz" / "corpus"
+MUTATIONS = 200
+WORDS = [b"0", b"9" * 40, b"-1", b"\\ud800", b"null", b"1e999", b"\xff", b"\0"]
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_parser_understands_or_refuses_its_corpus(name):
+    files = sorted((CORPUS / name).iterdir())
+    assert files
+    for file in files:
+        TARGETS[name](file.read_bytes())
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_parser_understands_or_refuses_what_is_like_its_corpus(name):
+    seeds = [file.read_bytes() for file in sorted((CORPUS / name).iterdir())]
+    chance = random.Random(name)
+    for _ in range(MUTATIONS):
+        data = mutated(chance.choice(seeds), chance.choice(seeds), chance)
+        try:
+            TARGETS[name](data)
+        except Exception as error:
+            raise AssertionError(f"{name} on {data!r}") from error
+
+
+def mutated(data: bytes, other: bytes, chance: random.Random) -> bytes:
+    """One to four changes: a byte, a cut, a repetition, a part of another input."""
+    for _ in range(chance.randint(1, 4)):
+        at = chance.randint(0, len(data))
+        end = chance.randint(at, len(data))
+        middle = chance.choice(
+            [
+                chance.randbytes(chance.randint(0, 4)),
+                data[at:end] * 3,
+                other[: chance.randint(0, len(other))],
+                chance.choice(
+                    [b"0", b"9" * 40, b"-1", b"\\ud800", b"null", b"1e999", b"\xff", b"\0"]
+                ),
+            ]
+        )
+        data = data[:at] + middle + data[end:]
+    return data[:2048]
+
+
+def test_every_corpus_belongs_to_a_target_and_is_small():
+    assert {folder.name for folder in CORPUS.iterdir()} == set(TARGETS)
+    assert sum(file.stat().st_size for file in CORPUS.rglob("*") if file.is_file()) < 500_000
