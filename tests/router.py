@@ -24,7 +24,12 @@ class Router:
     """Runs while the `with` lasts. `log` is what nginx wrote."""
 
     def __init__(
-        self, folder: Path, dispatcher: str, files: tuple[Path, Path], port: int | None = None
+        self,
+        folder: Path,
+        dispatcher: str,
+        files: tuple[Path, Path],
+        port: int | None = None,
+        **environment: str,
     ) -> None:
         self.port = port or free_port()
         self.log: list[str] = []
@@ -40,6 +45,7 @@ class Router:
             "AUTHORITIES": str(certificate),
             "ROUTER_FOLDER": str(folder / "router"),
             "RENEWAL_SECONDS": "0.1",
+            **environment,
         }
 
     def _command(self) -> list[str]:

@@ -9,6 +9,8 @@
 #   RESOLVER         DNS server; Amazon's in every VPC without it
 #   AUTHORITIES      whom to believe that the dispatcher is it; the system's without it
 #   ROUTER_FOLDER    a folder of its own to write to; /tmp/router without it
+#   PROXY_PROTOCOL_FROM  networks of a balancer that sends the PROXY protocol, comma separated: what it says of the
+#                    client's address is believed, of nobody else; off without it, and then a header is an error
 #   RENEWAL_SECONDS  how often to look at the certificate; 60 without it
 set -eu
 
@@ -27,6 +29,14 @@ fill() { # NAME VALUE: into sed's words, with its special characters made plain
     fill RESOLVER "${RESOLVER:-169.254.169.253}"
     fill DISPATCHER "${DISPATCHER_URL:?}"
     fill ROUTER_KEY "${ROUTER_KEY:?}"
+    if [ -n "${PROXY_PROTOCOL_FROM:-}" ]; then
+        fill PROXY_PROTOCOL " proxy_protocol"
+        trusted=$(printf '%s' "$PROXY_PROTOCOL_FROM" | sed 's/[^,][^,]*/set_real_ip_from &;/g; s/,/ /g')
+        fill REAL_IP "$trusted real_ip_header proxy_protocol;"
+    else
+        fill PROXY_PROTOCOL ""
+        fill REAL_IP ""
+    fi
     fill AUTHORITIES "${AUTHORITIES:-/etc/ssl/certs/ca-certificates.crt}"
 } > "$folder/fill.sed"
 umask 077 # the key is in it
