@@ -8,10 +8,9 @@ import logging
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +20,8 @@ import requests
 from local.aws.logs.streams import new_stream
 from local.hosts.base import CannotStartError, ContainerSpec, Exit, HostDownError
 from local.hosts.base_image import Progress
+from local.hosts.docker_creation import ContainerCreation, words_of
+from local.hosts.docker_ends import ContainerEnds
 from local.hosts.docker_engine import (
     ENGINE_TROUBLE,
     RESTART_SECONDS,
@@ -31,17 +32,11 @@ from local.hosts.docker_engine import (
     through_restarts,
 )
 from local.hosts.docker_output import DockerOutput
-from local.hosts.docker_requests import (
-    KILLED,
-    LOG_BYTES,
-    Label,
-    create_request,
-    exit_of,
-)
+from local.hosts.docker_requests import KILLED, Label, exit_of
 from local.hosts.docker_watch import ExitWatch
 from local.hosts.forwarder import Forwarder
 from local.hosts.image_builder import ImageBuilder
-from local.hosts.images import ImageSource, cannot_pull
+from local.hosts.images import ImageSource
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +95,6 @@ class DockerRuntime:
         """
         self.run_id = run_id
         self._restart_seconds = restart_seconds
-        self._logs = logs
         self._streams = streams
         self._lock = threading.Lock()
         self._gone = threading.Condition(self._lock)
@@ -113,6 +107,8 @@ class DockerRuntime:
             self.client = connect()
             self.images = ImageBuilder(self.client, sources, on_progress, base_image)
             self._network, self.gateway, subnet = make_network(self.client, run_id)
+            self._creation = ContainerCreation(self.client, self.images, self._network, self._reach)
+            self._ends = ContainerEnds(self.client, self._reach, logs)
             self.exits = ExitWatch(self.client, run_id, self._ended, self._running)
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="docker-ends")
         # Apart from the others: whoever has hosts killed may hold what `on_exit` waits for.
@@ -184,7 +180,7 @@ class DockerRuntime:
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
             self._discard(container)
             raise CannotStartError(
-                f"CannotStartContainerError: Error response from daemon: {_words(error)}"
+                f"CannotStartContainerError: Error response from daemon: {words_of(error)}"
             ) from error
         except Exception:
             self._discard(container)
@@ -212,44 +208,11 @@ class DockerRuntime:
             Label.HOST: host,
             Label.TASK: spec.task_id,
         }
-        try:
-            created = self._create_from(spec, host, labels)
-        except docker.errors.ImageNotFound as error:
-            raise cannot_pull(spec.image, _words(error)) from error
-        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-            raise CannotStartError(
-                f"CannotCreateContainerError: Error response from daemon: {_words(error)}"
-            ) from error
-        container = _Container(created["Id"], spec, host, on_exit)
+        container_id = self._creation.create(spec, labels, lambda: self._check_up(host))
+        container = _Container(container_id, spec, host, on_exit)
         with self._lock:
             self._containers[container.id] = container
         return container
-
-    def _create_from(
-        self, spec: ContainerSpec, host: str, labels: Mapping[str, str]
-    ) -> Mapping[str, str]:
-        """The Engine's answer. An image that was removed behind our back is made once more."""
-        for last_try in (False, True):
-            image = self._reach(lambda: self.images.image(spec.image))
-            self._check_up(host)  # a build takes its time
-            try:
-                declared = self._declared_volumes(image) if spec.volumes else frozenset()
-                request = create_request(spec, image, self._network, labels, declared)
-                answer: Mapping[str, str] = self._reach(
-                    partial(self.client.create_container_from_config, request)
-                )
-            except docker.errors.ImageNotFound:
-                self.images.forget(spec.image)
-                if last_try:
-                    raise
-            else:
-                return answer
-        raise AssertionError("the last try returns or raises")
-
-    def _declared_volumes(self, image: str) -> frozenset[str]:
-        """The paths that the image's VOLUME instructions name."""
-        inspected = self._reach(partial(self.client.inspect_image, image))
-        return frozenset((inspected.get("Config") or {}).get("Volumes") or ())
 
     def _discard(self, container: _Container) -> None:
         """Take away a container that did not start; its end is not reported."""
@@ -283,7 +246,7 @@ class DockerRuntime:
     def _finish(self, container: _Container, code: int | None, out_of_memory: bool) -> None:
         try:
             if code is None or (code == KILLED and not out_of_memory):
-                code, out_of_memory = self._inspect_end(container, code)
+                code, out_of_memory = self._ends.inspect(container.id, code)
             if container.output is not None:
                 container.output.close()
             if not container.silent:
@@ -291,35 +254,13 @@ class DockerRuntime:
         except Exception:
             log.exception("the end of container %s could not be reported", container.id[:12])
         finally:
-            self._keep_log(container)
+            if container.output is None:
+                self._ends.keep_log(container.id, container.spec.task_id)
             self._remove_container(container)
-
-    def _inspect_end(self, container: _Container, code: int | None) -> tuple[int | None, bool]:
-        """Exit code and whether memory ran out, from the container itself; else `code` it is."""
-        try:
-            state = self._reach(lambda: self.client.inspect_container(container.id))["State"]
-        except (*ENGINE_TROUBLE, HostDownError) as error:
-            log.warning("how container %s ended is not known: %s", container.id[:12], error)
-            return code, False
-        return int(state["ExitCode"]), bool(state["OOMKilled"])
-
-    def _keep_log(self, container: _Container) -> None:
-        if self._logs is None or container.output is not None:
-            return
-        try:
-            output = self.client.logs(container.id, stdout=True, stderr=True)
-            with (self._logs / f"{container.spec.task_id}.log").open("ab") as file:
-                file.write(output[-LOG_BYTES:])
-        except ENGINE_TROUBLE as error:
-            log.warning("the output of container %s is lost: %s", container.id[:12], error)
 
     def _remove_container(self, container: _Container) -> None:
         try:
-            self._reach(lambda: self.client.remove_container(container.id, force=True, v=True))
-        except docker.errors.NotFound:
-            log.debug("container %s was removed by somebody else", container.id[:12])
-        except (*ENGINE_TROUBLE, HostDownError) as error:
-            log.warning("container %s stays: %s", container.id[:12], error)
+            self._ends.remove(container.id)
         finally:
             with self._lock:
                 self._containers.pop(container.id, None)
@@ -377,8 +318,3 @@ class DockerRuntime:
     def _of(self, host: str | None) -> list[_Container]:
         containers = self._containers.values()
         return [container for container in containers if host in {None, container.host}]
-
-
-def _words(error: Exception) -> str:
-    """What the Engine said."""
-    return str(getattr(error, "explanation", None) or error)
