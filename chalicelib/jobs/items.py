@@ -9,6 +9,7 @@ from chalicelib.contract import json_text
 from chalicelib.dynamodb.records import Item, build, extra_attributes
 from chalicelib.dynamodb.wire import unwire, wire
 from chalicelib.jobs.model import Invocation, UnreadableJson
+from chalicelib.jobs.policy import place_of
 from chalicelib.tasks.revisions import RevisionState
 
 LIVE_BUCKETS = 8
@@ -53,7 +54,7 @@ def to_item(invocation: Invocation) -> dict[str, Any]:
         item["live_bucket"] = int(invocation.id[:8], 16) % LIVE_BUCKETS
     if invocation.is_waiting:
         item["waiting"] = invocation.priority
-        item["waiting_order"] = max(invocation.created_at, invocation.at or 0)
+        item["waiting_order"] = place_of(invocation)[1]
     return {**invocation.extra, **wire(item)}
 
 

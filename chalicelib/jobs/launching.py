@@ -189,15 +189,12 @@ class JobLauncher:
         return Outcome.LAUNCHED
 
     def _waiting(self, newcomer: str | None) -> Iterator[Invocation]:
-        seen = set()
-        for invocation in chain.from_iterable(map(self._table.waiting, policy.ORDER)):
-            seen.add(invocation.id)
-            yield invocation
-        if newcomer is None or newcomer in seen:
-            return
-        found = self._table.find(newcomer)
-        if isinstance(found, Invocation) and found.is_waiting:
-            yield found
+        """All that wait, in order; the newcomer in its place, whether the index shows it or not."""
+        found = self._table.find(newcomer) if newcomer is not None else None
+        waiting = chain.from_iterable(map(self._table.waiting, policy.ORDER))
+        if not isinstance(found, Invocation) or not found.is_waiting:
+            return waiting
+        return policy.in_its_place(found, waiting)
 
     def _try(self, invocation: Invocation, revisions: dict[str, RevisionState]) -> Outcome:
         now = self._now()

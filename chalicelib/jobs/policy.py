@@ -67,6 +67,28 @@ def candidates(
             blocked.add(launch_type_of(invocation))  # there was no room for it a moment ago
 
 
+def in_its_place(newcomer: Invocation, waiting: Iterable[Invocation]) -> Iterator[Invocation]:
+    """`waiting` in its order, with the newcomer in its place and once."""
+    is_in = False
+    for invocation in waiting:
+        if invocation.id == newcomer.id:
+            if is_in:
+                continue
+            is_in = True
+        elif not is_in and place_of(newcomer) < place_of(invocation):
+            is_in = True
+            yield newcomer
+        yield invocation
+    if not is_in:
+        yield newcomer
+
+
+def place_of(invocation: Invocation) -> tuple[int, float]:
+    """What those that wait are ordered by: priority, then the instant since which it may start."""
+    since = max(invocation.created_at, invocation.at or 0)
+    return ORDER.index(invocation.priority), since
+
+
 def blocks_its_launch_type(invocation: Invocation) -> bool:
     """Whether nobody behind this one, for which there was no room, is tried for now."""
     return invocation.refusals <= HEAD_TRIES

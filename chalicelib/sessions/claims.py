@@ -142,7 +142,8 @@ class Claims:
         if len(attempt.lost) % LOSSES_PER_LOOK == 0 or not attempt.candidates:
             state, members = self._table.look(request.app.name)
             warm = self._candidates(request, state, members, newest)
-            attempt.candidates = [s for s in warm if s.id not in attempt.lost]
+            # The index may show as warm, for a while yet, what others have claimed or has ended.
+            attempt.candidates = self._table.warm_now([s for s in warm if s.id not in attempt.lost])
 
     def _candidates(
         self, request: DispatchRequest, state: AppState, members: list[Session], newest: str

@@ -23,6 +23,8 @@ class AppState(RevisionState):
     """Somebody fills the pool, and says until when to believe that."""
     tend_again: bool = False
     """Somebody else came in the meantime."""
+    unseen: tuple[str, ...] = ()
+    """Ids of members that were started and that the pool index has not shown yet."""
 
 
 @dataclass(frozen=True)

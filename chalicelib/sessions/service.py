@@ -9,7 +9,7 @@ from chalicelib.apps import App
 from chalicelib.callers import Caller
 from chalicelib.config import Config
 from chalicelib.contract import Callback
-from chalicelib.dynamodb.records import Unreadable, only_readable
+from chalicelib.dynamodb.records import Unreadable
 from chalicelib.ecs.addresses import Addresses
 from chalicelib.ecs.failures import StopError
 from chalicelib.ecs.launcher import Launcher
@@ -276,8 +276,8 @@ class Sessions:
         for app in self._config.apps.by_name.values():
             if not app.pool.maximum:
                 continue
-            _, members = self._table.look_through(app.name)
-            for session in only_readable(members):
+            found = self._table.members_now(self._table.app_now(app.name))
+            for session in found.sessions:
                 if session.container_instance == container_instance_arn:
                     self.stop(session.id, Reason.DRAINED, "its host leaves", only=session.state)
                     stopped += 1

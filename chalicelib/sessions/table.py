@@ -64,6 +64,16 @@ class Answered:
     replaces: str | None = None
 
 
+@dataclass(frozen=True)
+class Members:
+    """A pool as it is now."""
+
+    sessions: list[Session]
+    unreadable: list[Unreadable]
+    unseen: tuple[str, ...]
+    """The ids of those that the pool index does not show yet."""
+
+
 class SessionsTable:
     """The table of sessions through a boto3 DynamoDB client."""
 
@@ -164,16 +174,37 @@ class SessionsTable:
         """As `look`, but to the last page, and with records that cannot be read."""
         return _app_and_members(app, list(self.items.query(POOL_INDEX, "pool", app)))
 
+    def members_now(self, state: AppState) -> "Members":
+        """All members of an app's pool as they are now, those that its index lacks yet too.
+
+        The index, to its last page, and `state.unseen` say which; the records are then read
+        consistently, so that a member that was claimed or has ended counts no more.
+        """
+        shown = {record.id for record in self.look_through(state.name)[1]}
+        ids = [*shown, *(session_id for session_id in state.unseen if session_id not in shown)]
+        found = [read_record(item, from_item) for item in self.items.get_all(ids).values()]
+        sessions = [session for session in only_readable(found) if session.is_nobodys]
+        unseen = tuple(sorted(session.id for session in sessions if session.id not in shown))
+        unreadable = [record for record in found if isinstance(record, Unreadable)]
+        return Members(sessions, unreadable, unseen)
+
+    def warm_now(self, sessions: Sequence[Session]) -> list[Session]:
+        """Those of these that are warm and nobody's now (a consistent read), in their order."""
+        found = self.items.get_all([session.id for session in sessions])
+        current = [read_record(found[s.id], from_item) for s in sessions if s.id in found]
+        return [s for s in only_readable(current) if s.is_nobodys and s.state is State.WARM]
+
+    def app_now(self, app: str) -> AppState:
+        """The state of an app as it is now (a consistent read)."""
+        item = self.items.get(app_id(app))
+        state = read_record(item, app_from_item) if item else AppState(app)
+        if isinstance(state, Unreadable):  # nothing that has to be kept
+            _log.error("what is remembered of app %s is forgotten: %s", app, state.why)
+            return AppState(app, version=UNREADABLE)
+        return state
+
     def change_app(self, app: str, decide: Callable[[AppState], AppState]) -> AppState:
         """As `change`, for the state of an app, which is made when it is first needed."""
-
-        def load() -> AppState:
-            item = self.items.get(app_id(app))
-            state = read_record(item, app_from_item) if item else AppState(app)
-            if isinstance(state, Unreadable):  # nothing that has to be kept
-                _log.error("what is remembered of app %s is forgotten: %s", app, state.why)
-                return AppState(app, version=UNREADABLE)
-            return state
 
         def put_state(before: AppState, after: AppState) -> AppState | None:
             written = replace(after, version=max(0, before.version) + 1)
@@ -183,7 +214,7 @@ class SessionsTable:
                 return written
             return written if self.items.put(item, before.version or None) else None
 
-        changed = change(load, decide, put_state)
+        changed = change(lambda: self.app_now(app), decide, put_state)
         return changed[1] if changed else AppState(app)
 
     def counted_by(self, keys: Sequence[str]) -> list[Session]:

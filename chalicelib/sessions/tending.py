@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from chalicelib.apps import App
 from chalicelib.config import Config
-from chalicelib.dynamodb.records import Unreadable, only_readable
+from chalicelib.dynamodb.records import Unreadable
 from chalicelib.ecs.task_definitions import family_of
 from chalicelib.errors import ConfigurationError
 from chalicelib.metrics import Metrics
@@ -25,7 +25,7 @@ from chalicelib.tasks.revisions import Open, choose_revision
 LEASE_SECONDS = 30
 """For how long a tender is believed to be at work; a crashed one is waited out."""
 HOLD_SECONDS = 1
-"""How long after a tending the next one waits: the index has to show what was started."""
+"""How long after a tending the next one waits: claims of one second are answered by one."""
 STARTS_AT_ONCE = 20
 
 _log = logging.getLogger("usher.sessions")
@@ -85,10 +85,11 @@ class Tending:
         the pool is looked at again: a claim during a tending is never forgotten.
         """
         lease = round(self._now() + LEASE_SECONDS, 3)  # as it is read back
-        if not self._take_turn(app, again, lease):
+        state = self._take_turn(app, again, lease)
+        if state is None:
             return None
         try:
-            return self._tend(app)
+            return self._tend(app, state)
         finally:
             until = self._now() + HOLD_SECONDS
 
@@ -98,7 +99,7 @@ class Tending:
 
             self._table.change_app(app.name, give_back)
 
-    def _take_turn(self, app: App, again: bool, lease: float) -> bool:
+    def _take_turn(self, app: App, again: bool, lease: float) -> AppState | None:
         now, won, first = self._now(), False, False
 
         def decide(state: AppState) -> AppState:
@@ -110,18 +111,16 @@ class Tending:
                 return replace(state, tended_until=lease, tend_again=False)
             return replace(state, tend_again=True) if first else state
 
-        self._table.change_app(app.name, decide)
+        state = self._table.change_app(app.name, decide)
         if not won and (first or again):
             self._queue.tend(app.name, again=True, delay_seconds=HOLD_SECONDS)
-        return won
+        return state if won else None
 
-    def _tend(self, app: App) -> Tended:
+    def _tend(self, app: App, state: AppState) -> Tended:
         now = self._now()
-        state, found = self._table.look_through(app.name)
-        members = only_readable(found)
-        unreadable = sum(
-            isinstance(record, Unreadable) and _may_serve(record, app, now) for record in found
-        )
+        found = self._table.members_now(state)
+        members = found.sessions
+        unreadable = sum(_may_serve(record, app, now) for record in found.unreadable)
         newest = self._revisions.newest(family_of(app.name, self._config.stage))
         chosen = choose_revision(state, newest, now)
         plan = plan_pool(
@@ -136,7 +135,9 @@ class Tending:
         )
         for session in plan.drain:
             self._drain(session)
-        started = 0 if isinstance(chosen, Open) else self._start(app, plan, chosen)
+        drafts = [] if isinstance(chosen, Open) else self._drafts(app, plan, chosen)
+        self._note_unseen(state, (*found.unseen, *(draft.id for draft in drafts)))
+        started = self._start(app, plan, drafts)
         warm = sum(1 for session in members if session.state is State.WARM)
         self._metrics.gauge("pool_warm", warm, app=app.name)
         known = len(members) + unreadable + started
@@ -145,34 +146,44 @@ class Tending:
             _log.info("pool of %s: %d started, %d drained", app.name, started, len(plan.drain))
         return Tended(started, len(plan.drain))
 
-    def _start(self, app: App, plan: PoolPlan, revision: str) -> int:
+    def _drafts(self, app: App, plan: PoolPlan, revision: str) -> list[Session]:
+        """What is to be started now, as far as the start rate allows; nothing is written."""
         if not plan.start:
-            return 0
+            return []
         base_url = self._config.callback_base_url
         if base_url is None:
             raise ConfigurationError("a pool needs CALLBACK_BASE_URL: no request tells it")
         wanted = min(plan.start, STARTS_AT_ONCE)
         allowed = sum(1 for _ in range(wanted) if self._launches.may_start())
-        with ThreadPoolExecutor(max_workers=self._starters) as starters:
-            sessions = list(
-                starters.map(lambda _: self._start_one(app, revision, base_url), range(allowed))
+        return [
+            new_session(
+                self._chance,
+                app_name=app.name,
+                owner=None,
+                callback_base_url=base_url,
+                task_definition=revision,
+                now=self._now(),
+                queue_seconds=app.queue_seconds,
             )
-        if allowed < plan.start and all(session.is_live for session in sessions):
+            for _ in range(allowed)
+        ]
+
+    def _note_unseen(self, state: AppState, unseen: tuple[str, ...]) -> None:
+        """Before the starts: who tends next counts them, whatever the index shows by then."""
+        if unseen != state.unseen:
+            self._table.change_app(state.name, lambda before: replace(before, unseen=unseen))
+
+    def _start(self, app: App, plan: PoolPlan, drafts: list[Session]) -> int:
+        """Start all; how many of them live."""
+        with ThreadPoolExecutor(max_workers=self._starters) as starters:
+            sessions = list(starters.map(self._start_one, drafts))
+        if len(drafts) < plan.start and all(session.is_live for session in sessions):
             self._queue.tend(app.name, delay_seconds=HOLD_SECONDS)
         return sum(1 for session in sessions if session.is_live)
 
-    def _start_one(self, app: App, revision: str, base_url: str) -> Session:
-        session = new_session(
-            self._chance,
-            app_name=app.name,
-            owner=None,
-            callback_base_url=base_url,
-            task_definition=revision,
-            now=self._now(),
-            queue_seconds=app.queue_seconds,
-        )
-        self._table.enter(session)
-        return self._launches.launch(session)
+    def _start_one(self, draft: Session) -> Session:
+        self._table.enter(draft)
+        return self._launches.launch(draft)
 
     def _drain(self, session: Session) -> None:
         cause = "too old, too many, or of a revision that no longer serves"

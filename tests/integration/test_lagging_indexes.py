@@ -1,0 +1,219 @@
+"""What is promised while the indexes of DynamoDB show every write ten seconds late."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from chalicelib.errors import LimitError
+from chalicelib.jobs.model import Invocation, Priority
+from chalicelib.jobs.model import State as JobState
+from chalicelib.jobs.queues import Knock
+from chalicelib.sessions.launch_queue import Tend
+from chalicelib.sessions.model import State
+from chalicelib.wiring import Services
+from tests.integration.job_lab import JobLab
+from tests.integration.lab import Lab, check_invariants
+
+LAG_SECONDS = 10.0
+POOL = 40
+POOLED = f"""
+[limits]
+total = 99
+[apps.chat]
+image = "any"
+cpu = 8
+memory = 8
+pool = {{minimum = {POOL}, maximum = 60}}
+"""
+LIMITED = '[limits]\ntotal = 3\nper_owner = 1\n[apps.chat]\nimage = "any"\n'
+
+
+class FixedLag:
+    """Every write is late by as much as it may be."""
+
+    def uniform(self, _: float, longest: float) -> float:
+        return longest
+
+
+@pytest.fixture(scope="module")
+def only_lab() -> Iterator[Lab]:
+    made = Lab()
+    made.index_lag_seconds = LAG_SECONDS
+    yield made
+    made.close()
+
+
+def begin(lab: Lab, apps: str) -> Lab:
+    lab.fresh(apps)
+    use_fixed_lag()
+    return lab
+
+
+def use_fixed_lag() -> None:
+    from local.aws.dynamodb.index_lag import LAG
+
+    LAG._random = FixedLag()  # type: ignore[assignment]
+
+
+def nobodys(lab: Lab) -> list[str]:
+    return [session.id for session in lab.sessions().values() if session.is_nobodys]
+
+
+def fill(lab: Lab) -> Services:
+    """A full pool of warm ones that the index shows as such."""
+    services = lab.process()
+    for _ in range(2):  # so many at a time
+        lab.sweep(services)
+        lab.all_speak(services)
+        lab.deliver_events(services)
+        lab.now.move(LAG_SECONDS + 1)
+    assert [session.state for session in lab.sessions().values()] == [State.WARM] * POOL
+    return services
+
+
+def test_a_pool_is_not_filled_twice_before_its_index_shows_it(only_lab: Lab) -> None:
+    lab = begin(only_lab, POOLED)
+    for started in (20, 40, 40, 40, 40):  # so many at a time
+        lab.sweep(lab.process())
+        assert len(nobodys(lab)) == started
+        lab.now.move(1.5)
+
+
+def test_each_claimed_one_is_replaced_once(only_lab: Lab) -> None:
+    lab = begin(only_lab, POOLED)
+    services = fill(lab)
+    services.sessions.dispatch(lab.request("chat", "me"))
+    for _ in range(5):
+        services.tending.on_message(Tend("chat"))
+        assert len(nobodys(lab)) == POOL
+        lab.now.move(1.5)
+
+
+def test_all_warm_ones_find_their_users_though_the_index_shows_the_claimed_ones_yet(
+    only_lab: Lab,
+) -> None:
+    lab = begin(only_lab, POOLED)
+    services = fill(lab)
+    given = [services.sessions.dispatch(lab.request("chat", f"user-{n}")) for n in range(POOL)]
+    assert len({session.id for session in given}) == POOL
+    assert {session.state for session in given} == {State.RESERVED}
+    cold = services.sessions.dispatch(lab.request("chat", "late"))
+    assert not cold.pooled
+    check_invariants(lab)
+
+
+def test_a_claim_of_the_last_warm_one_makes_few_calls(only_lab: Lab) -> None:
+    lab = begin(only_lab, POOLED)
+    services = fill(lab)
+    for n in range(POOL - 1):
+        services.sessions.dispatch(lab.request("chat", f"user-{n}"))
+    lab.wire.reset(None)
+    assert services.sessions.dispatch(lab.request("chat", "last")).state is State.RESERVED
+    assert lab.wire.calls.count("dynamodb.TransactWriteItems") <= 4
+
+
+def test_one_that_died_warm_is_handed_to_nobody(only_lab: Lab) -> None:
+    lab = begin(only_lab, POOLED)
+    services = fill(lab)
+    for container in lab.containers[: POOL - 1]:
+        lab.exit(container, code=1)
+    lab.deliver_events(services)
+    (alive,) = [s.id for s in lab.sessions().values() if s.state is State.WARM]
+    assert services.sessions.dispatch(lab.request("chat", "me")).id == alive
+
+
+def test_a_host_that_leaves_takes_along_what_the_index_does_not_show_on_it(only_lab: Lab) -> None:
+    lab = begin(only_lab, POOLED)
+    services = lab.process()
+    lab.sweep(services)
+    lab.all_speak(services)
+    lab.deliver_events(services)
+    (instance, *_) = [session.container_instance for session in lab.sessions().values()]
+    services.sessions.on_host_leaving(str(instance))
+    assert instance not in {s.container_instance for s in lab.sessions().values() if s.is_nobodys}
+
+
+def test_a_repeated_key_gets_its_session(only_lab: Lab) -> None:
+    lab = begin(only_lab, POOLED)
+    services = fill(lab)
+    first, again = (services.sessions.dispatch(lab.request("chat", "me", "key")) for _ in "12")
+    assert first.id == again.id
+
+
+def test_limits_of_owners_and_in_total_are_exact(only_lab: Lab) -> None:
+    lab = begin(only_lab, LIMITED)
+    services = lab.process()
+    services.sessions.dispatch(lab.request("chat", "me"))
+    for _ in range(2):
+        with pytest.raises(LimitError):
+            services.sessions.dispatch(lab.request("chat", "me"))
+    for owner in ("you", "they"):
+        services.sessions.dispatch(lab.request("chat", owner))
+    with pytest.raises(LimitError):
+        services.sessions.dispatch(lab.request("chat", "another"))
+
+
+def test_a_sweep_stops_nothing_that_no_index_shows(only_lab: Lab) -> None:
+    lab = begin(only_lab, LIMITED)
+    services = lab.process()
+    session = services.sessions.dispatch(lab.request("chat", "me"))
+    for _ in range(3):
+        lab.sweep(lab.process())
+        lab.all_speak(services)
+    assert lab.sessions()[session.id].state is State.RESERVED
+    assert len(lab.running()) == 1
+
+
+# Jobs.
+
+
+@pytest.fixture(scope="module")
+def only_job_lab() -> Iterator[JobLab]:
+    made = JobLab()
+    made.index_lag_seconds = LAG_SECONDS
+    yield made
+    made.close()
+
+
+def invoke(lab: JobLab, services: Services, priority: Priority = Priority.NORMAL) -> Invocation:
+    draft = services.jobs.invocations.draft(
+        job="report",
+        owner="me",
+        parameters=None,
+        callback_base_url="http://d",
+        priority=priority,
+    )
+    return services.jobs.invocations.accept(draft)
+
+
+def test_a_critical_newcomer_goes_before_a_normal_one_that_the_index_shows(
+    only_job_lab: JobLab,
+) -> None:
+    lab = only_job_lab
+    lab.begin(capacity=1, kept=0)
+    use_fixed_lag()
+    services = lab.process()
+    normal = invoke(lab, services)
+    lab.now.move(LAG_SECONDS + 1)
+    critical = invoke(lab, services, Priority.CRITICAL)
+    lab.knocks()
+    lab.answer_knock(services, Knock(critical.id))
+    states = {i.id: i.state for i in lab.invocations().values()}
+    assert states == {normal.id: JobState.QUEUED, critical.id: JobState.LAUNCHED}
+
+
+def test_an_invocation_is_launched_once_while_the_index_shows_it_as_waiting(
+    only_job_lab: JobLab,
+) -> None:
+    lab = only_job_lab
+    lab.begin(capacity=4, kept=0)
+    use_fixed_lag()
+    services = lab.process()
+    invocation = invoke(lab, services)
+    lab.now.move(LAG_SECONDS + 1)
+    for _ in range(3):
+        lab.answer_knock(lab.process(), Knock(invocation.id))
+        lab.sweep(lab.process())
+        lab.now.move(1)
+    assert len(lab.jobs_of(invocation.id)) == 1
+    assert lab.places_taken() == 1
