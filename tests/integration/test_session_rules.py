@@ -48,6 +48,7 @@ def dispatch(lab: Lab, services: Services, owner: str = "me", key: str | None = 
 def fill(lab: Lab, services: Services) -> None:
     services.sweep.run()
     news(lab, services)
+    lab.now.move(lab.index_lag_seconds)
 
 
 def news(lab: Lab, services: Services) -> None:
