@@ -27,9 +27,7 @@ _ALWAYS = ("state", "version", "attempt", "task_version", "start_failures", "his
 """Every stored invocation has them: their defaults are those of a new one."""
 _INDEXED = {"day", "expire_at", "invoked_by", "live_bucket", "waiting", "waiting_order"}
 _KNOWN = frozenset({*_FIELDS, *_INDEXED})
-COMPARED = tuple(
-    sorted({*_FIELDS, "expire_at", "live_bucket"} - {"parameters", "request", "result"})
-)
+COMPARED = tuple(sorted({*_FIELDS, "expire_at", "live_bucket"} - {"parameters", "result"}))
 """What the sweep reads of an invocation. What may be large stays in the table: a record that was
 read so must not be written."""
 _KNOWN_OF_JOB = frozenset({"id", *(field.name for field in fields(RevisionState))})

@@ -174,7 +174,7 @@ class InvocationsTable:
         return change(lambda: self.get(invocation_id), decide, write, seen)
 
     def live(self) -> Iterator[Invocation | Unreadable]:
-        """All that have not ended, without parameters, request and result, batch by batch.
+        """All that have not ended, without parameters and result, batch by batch.
 
         They are to be looked at, and not to be written.
         """
