@@ -153,3 +153,15 @@ def test_a_folder_that_cannot_be_run_is_refused(folder, missing, says):
     assert (done.returncode, done.stdout) == (2, "")
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_it_has_help():
+    done = subprocess.run(
+        [sys.executable, "-m", "usher", "dev", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "--page-port" in done.stdout

@@ -19,8 +19,8 @@ MODULES = {
 }
 """Packages whose module has another name."""
 
-IN_PROJECTS = {"jobs"}
-"""Modules of a project of jobs, as examples/jobs is one."""
+IN_PROJECTS = {"jobs", "listing_map", "python_repl"}
+"""Modules of the projects in examples/."""
 
 COME_WITH = {"botocore": "boto3"}
 """Modules that are the other's lower half, released together with it."""
