@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
+from local.aws.dynamodb.rules import RuleError
 from local.aws.ec2 import describe_instances, describe_network_interfaces
 from local.aws.ecs.errors import EcsApiError
 from local.aws.ecs.metadata import PATH
@@ -94,6 +95,7 @@ class Endpoint:
         self._services: dict[str, Service] = {
             "ecs": self._ecs_answer,
             "kinesis": self._kinesis_answer,
+            "dynamodb": self._dynamodb_refusal,
             **(services or {}),
         }
         self._hosts = hosts
@@ -190,6 +192,18 @@ class Endpoint:
             return json_answer(self._kinesis.call(call.action, parameters, is_observer=is_observer))
         except KinesisError as error:
             return error_answer(call, error.code, error.message, error.status)
+
+    def _dynamodb_refusal(self, call: Call, request: Request) -> Answer | None:
+        """The refusal of what breaks a rule of DynamoDB; None = moto answers."""
+        try:
+            parameters = json.loads(request.body or b"{}")
+        except ValueError:
+            return error_answer(call, "SerializationException", "the body is not JSON", 400)
+        try:
+            self._moto.check_dynamodb(call.action, parameters, self._region)
+        except RuleError as error:
+            return error_answer(call, "ValidationException", str(error), 400)
+        return None
 
     def _ecs_answer(self, call: Call, request: Request) -> Answer:
         if not request.target:

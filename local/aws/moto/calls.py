@@ -13,12 +13,13 @@ Three things are done from outside, without changing moto:
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from io import BytesIO
 from threading import Lock, RLock
 from typing import Any
 
+from local.aws.dynamodb.rules import Keys, check
 from local.aws.wire import Answer, Call, Request
 
 # Read when moto is imported: CORS headers are for browsers, and a browser has no business here.
@@ -59,6 +60,28 @@ class Moto:
             status, headers, body = handler(self._request(environ), url, None)
         content = body.encode() if isinstance(body, str) else bytes(body)
         return Answer(int(status), {k: str(v) for k, v in headers.items()}, content)
+
+    def check_dynamodb(self, action: str, parameters: Mapping[str, Any], region: str) -> None:
+        """Raise RuleError for a request that breaks a rule of DynamoDB, by the tables there are."""
+        from moto.core import DEFAULT_ACCOUNT_ID
+        from moto.dynamodb.models import dynamodb_backends
+        from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
+
+        tables = dynamodb_backends[DEFAULT_ACCOUNT_ID][region].tables
+
+        def schema(table: str, index: str | None) -> Keys | None:
+            found = tables.get(table)
+            if found is None:
+                return None
+            types = {one["AttributeName"]: one["AttributeType"] for one in found.attr}
+            indexes = {one.name: one.schema for one in found.all_indexes()}
+            keys = found.schema if index is None else indexes.get(index)
+            if keys is None:
+                return None
+            ordered = sorted(keys, key=lambda key: str(key["KeyType"]))  # HASH before RANGE
+            return {key["AttributeName"]: types[key["AttributeName"]] for key in ordered}
+
+        check(action, parameters, schema, frozenset(ReservedKeywords.get_reserved_keywords()))
 
     def _lock_of(self, service: str) -> AbstractContextManager[Any]:
         lock = self._locks.get(service)
