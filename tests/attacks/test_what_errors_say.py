@@ -5,6 +5,7 @@ and sessions and runs that fail to start.
 """
 
 import logging
+from dataclasses import fields
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
@@ -108,5 +109,4 @@ def test_health_tells_strangers_that_it_fails_and_not_why(error, caplog, monkeyp
     assert str(error) in caplog.text
 
 
-REST = ("config", "clients", "outside", "launches", "sessions", "tending", "launcher",
-        "revisions", "rate", "room", "metrics")  # fmt: skip
+REST = tuple(field.name for field in fields(Services) if field.name != "table")
