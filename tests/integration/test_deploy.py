@@ -102,7 +102,8 @@ class Untransformed:
         found = self._cloud.client("s3").get_object(Bucket=bucket.partition(".")[0], Key=key)
         template = json.loads(found["Body"].read())
         del template["Outputs"]["APIHandlerArn"]
-        del template["Resources"]["APIHandlerInvokePermission"]
+        for function in ("APIHandler", "Callbacks"):
+            del template["Resources"][f"{function}InvokePermission"]
         return request | {"TemplateBody": json.dumps(template)}
 
 
