@@ -59,6 +59,7 @@ UNSEEN = {
     (403, "forbidden"): "callers are known only where AUTH_MODE says so; the stage has `none`",
     (429, "busy"): "needs more requests at once than the suite may pay for",
     (503, "unavailable"): "needs an AWS that does not answer",
+    (503, "unreadable_record"): "needs a record that another version wrote",
     (500, "internal"): "a fault of ours that is not known",
 }
 """Documented answers that no request of this suite gets, and why."""

@@ -302,6 +302,8 @@ def test_ctrl_c_while_following_leaves_the_run_alone(api):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell that runs tests in its background lets them ignore SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stdout.readline() == f"{ID}\n"
     wait_until(lambda: any(call.path.endswith("/logs") for call in api.calls), what="the log")

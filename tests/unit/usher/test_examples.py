@@ -15,9 +15,14 @@ def test_the_examples_pass_their_own_tests(folder):
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "."],
         cwd=ROOT / "examples" / folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**without_pytest(os.environ), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+def without_pytest(environment):
+    """Without what this run of pytest was told."""
+    return {name: value for name, value in environment.items() if not name.startswith("PYTEST_")}
