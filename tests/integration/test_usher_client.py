@@ -291,19 +291,26 @@ def test_waiting_says_what_for_once_each(api):
     ]
 
 
+HEARS_SIGINT = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from usher.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+"""The command where SIGINT is heard: a shell lets what it runs in its background ignore it."""
+
+
 def test_ctrl_c_while_following_leaves_the_run_alone(api):
     api.on("POST /jobs/echo/invocations", MADE)
     api.on(f"GET /invocations/{ID}", (200, invocation("STARTED")))
     api.on(f"GET /invocations/{ID}/logs", page())
     words = ["invoke", "echo", "--follow"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "usher", *words],
+        [sys.executable, "-c", HEARS_SIGINT, *words],
         env=environment(USHER_URL=os.environ["USHER_URL"]),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell that runs tests in its background lets them ignore SIGINT.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stdout.readline() == f"{ID}\n"
     wait_until(lambda: any(call.path.endswith("/logs") for call in api.calls), what="the log")
