@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -11,6 +12,9 @@ from local.hosts.docker_engine import ENGINE_TROUBLE
 from local.hosts.docker_requests import Label
 
 log = logging.getLogger(__name__)
+
+OVERLAP_SECONDS = 5.0
+"""Events of so long ago come again when the stream is opened again."""
 
 RETRY_SECONDS = 0.5
 """Pause before a broken event stream is opened again."""
@@ -62,10 +66,13 @@ class ExitWatch:
             if self._stream is not None:
                 self._stream.close()
 
-    def _open(self) -> Any:
-        return self._client.events(
-            filters={**self._filters, "type": ["container"], "event": ["die", "oom"]}, decode=True
-        )
+    def _open(self, since: int | None = None) -> Any:
+        """The Engine's events from now on, or from `since` (epoch seconds), as far as it has them.
+
+        The Engine answers before it subscribes, so what happens in between would be missed.
+        """
+        filters = {**self._filters, "type": ["container"], "event": ["die", "oom"]}
+        return self._client.events(since=since, filters=filters, decode=True)
 
     def _watch(self) -> None:
         while not self._closed.is_set():
@@ -82,7 +89,8 @@ class ExitWatch:
             if self._closed.is_set():
                 return
             reopened = self._stream is None
-            stream = self._stream = self._stream or self._open()
+            since = int(time.time() - OVERLAP_SECONDS)
+            stream = self._stream = self._stream or self._open(since)
         if reopened:
             self._make_up()
         for event in stream:

@@ -124,6 +124,7 @@ class FakeContainer:
         self._say: queue.Queue[Callable[[ServerConnection], None]] = queue.Queue()
         self._sequence = 0
         self._refusals = 0
+        self._latest: ServerConnection
         self._server = serve(
             self._talk, "127.0.0.1", 0, process_request=self._answer, close_timeout=1
         )
@@ -220,6 +221,7 @@ class FakeContainer:
         }
         hello["graceSeconds"] = 30 if self.grace else 0
         gone = threading.Event()
+        self._latest = connection
         try:
             connection.send(json.dumps({"type": "hello", **hello, "cursor": "at-0"}))
             self.connected.set()
@@ -229,7 +231,7 @@ class FakeContainer:
                     say = self._say.get(timeout=0.05)
                 except queue.Empty:
                     continue
-                say(connection)
+                say(self._latest)  # this one may be given up already
         except (ConnectionClosed, OSError):
             gone.set()
         if not self.grace:
