@@ -1,5 +1,7 @@
 """The interpreter keeps its variables, can be interrupted, and comes back when it ended."""
 
+import signal
+
 from python_repl import PythonRepl
 
 from usher.testing import open_session
@@ -31,6 +33,8 @@ def test_variables_and_files_stay_and_errors_are_shown():
 
 
 def test_an_endless_loop_is_interrupted():
+    # As in a container: a shell lets what it runs in its background ignore SIGINT, children too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with open_session(PythonRepl()) as session:
         session.send({"run": "print('begins')\n"})
         output_until(session, "begins\n")
