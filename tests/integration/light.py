@@ -37,7 +37,19 @@ def tell(callback):
 
 server = socket.create_server(("0.0.0.0", int(os.environ["SESSION_PORT"])))
 tell(b"ready")
-client, _ = server.accept()
+HEALTH = b'{"status": "waiting", "ready": true, "connected": false}'
+while True:
+    client, _ = server.accept()
+    # Who asks for the health says so at once; a client waits for its ticks.
+    if not select.select([client], [], [], 0.3)[0]:
+        break
+    if not client.recv(64, socket.MSG_PEEK).startswith(b"GET /healthz"):
+        break
+    client.recv(4096)
+    size = f"Content-Length: {len(HEALTH)}"
+    head = f"HTTP/1.1 200 OK\\r\\nConnection: close\\r\\n{size}\\r\\n\\r\\n"
+    client.sendall(head.encode() + HEALTH)
+    client.close()
 tell(b"connected")
 while not select.select([client], [], [], 0.25)[0]:
     client.sendall(b"tick ")
