@@ -6,7 +6,6 @@ container; with CAP_SYS_PTRACE or CAP_PERFMON the kernel lets it read its parent
 """
 
 import os
-import shutil
 import subprocess
 import sys
 
@@ -14,6 +13,7 @@ import pytest
 
 from chalicelib.contract.jobs import JobEnv
 from tests.integration.usher_fake import KEY, PROJECT, FakeDispatcher, environment, serve
+from tests.needs import needs_setpriv
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 WITHOUT_CAPABILITIES = (
@@ -54,7 +54,7 @@ def test_it_is_nowhere_in_the_job_itself(fake):
     assert found["parent cmdline"] is False
 
 
-@pytest.mark.skipif(shutil.which("setpriv") is None, reason="no setpriv")
+@needs_setpriv
 def test_the_parent_shows_neither_its_environment_nor_its_memory(fake):
     found = run(fake, *WITHOUT_CAPABILITIES)
     assert found["parent environ"] == "PermissionError"
