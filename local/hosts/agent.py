@@ -108,13 +108,20 @@ class Child:
             self._lose_output(error)
 
     def program(self) -> int | None:
+        """The process of the program; None while the helpers that make its namespaces still run.
+
+        The last helper executes the program in its own process. Before that it has the helper's
+        name, and it may block signals that it unblocks for the program: as process 1 of its
+        namespace it would lose them then.
+        """
         pid = self.pid
         for _ in range(self.depth):
             below = _children(pid)
             if not below:
                 return None
             pid = below[0]
-        return pid
+        is_helper = pid != self.pid and _name(pid) == _name(self.pid)
+        return None if is_helper else pid
 
     def deliver(self) -> None:
         """Send the pending signals to the program, if it is there."""
@@ -364,6 +371,11 @@ def _descendants(pid: int) -> list[int]:
     for child in found:
         found += _children(child)
     return found
+
+
+def _name(pid: int) -> str:
+    """Of the file that the process executes: readable also where its links are not."""
+    return _read(f"/proc/{pid}/comm")
 
 
 def _resident_bytes(pid: int) -> int:
