@@ -146,6 +146,21 @@ class RunningCloud:
         log = self.folder / self.run_id / "logs" / "dispatcher.log"
         return log.read_text(encoding="utf-8") if log.exists() else ""
 
+    def why_containers_failed(self) -> str:
+        """The last lines of what each container printed that ended with another code than 0."""
+        logs = self.folder / self.run_id / "logs"
+        failed = [
+            task["taskArn"].rpartition("/")[2]
+            for task in self.tasks(stopped=True)
+            if any(container.get("exitCode") for container in task["containers"])
+        ]
+        ends = [
+            f"{path.name}:\n{path.read_text(encoding='utf-8', errors='replace')[-2000:]}"
+            for path in sorted(logs.rglob("*"))
+            if path.is_file() and any(task in str(path.relative_to(logs)) for task in failed)
+        ]
+        return "\n".join(ends) or f"{len(failed)} containers failed; no log of them"
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask for the end and wait for it."""
         self.process.send_signal(number)

@@ -16,7 +16,7 @@ from tests.integration.conftest import RunningCloud, wait_until
 def dispatch(cloud: RunningCloud, query: str = "", **headers: str) -> dict[str, Any]:
     """GET /session, and expect an address."""
     status, body = cloud.http("GET", f"/session{query}", headers=headers)
-    assert status == 200, body
+    assert status == 200, f"{body}\n{cloud.why_containers_failed()}"
     return body
 
 

@@ -277,8 +277,9 @@ def test_a_draining_host_keeps_its_job_and_gets_no_other(cloud: RunningCloud) ->
 
     def started(run: dict) -> dict:
         def task() -> dict | None:
-            found = [t for t in cloud.tasks() if t.get("startedBy", "").startswith(mark)]
-            return found[0] if found and found[0]["lastStatus"] == "RUNNING" else None
+            tasks = cloud.tasks(stopped=True)  # a short one may have ended while others start
+            found = [t for t in tasks if t.get("startedBy", "").startswith(mark)]
+            return found[0] if found and found[0]["lastStatus"] in {"RUNNING", "STOPPED"} else None
 
         mark = f"job/{run['id']}/"
         return wait_until(task, 20, "the task of the invocation", every=0.05)
