@@ -67,34 +67,6 @@ _WORDS = {
 
 
 @dataclass(frozen=True)
-class Folder:
-    """Who may have written the programs of a folder."""
-
-    owner: int
-    is_writable_by_all: bool
-
-    @classmethod
-    def read(cls, path: Path) -> "Folder":
-        """As the file system has it. Raises OSError."""
-        found = path.stat()
-        return cls(found.st_uid, bool(found.st_mode & 0o002))
-
-
-def decide_trust(kind: Kind, folder: Folder, user: int) -> str | None:
-    """Why a program of `folder` is not started for `user`; None where it may be.
-
-    Without protection of files a program can do what the user can: only the user's own are started.
-    """
-    if kind.protects_files or (folder.owner == user and not folder.is_writable_by_all):
-        return None
-    whose = "everybody" if folder.is_writable_by_all else f"user {folder.owner}"
-    return (
-        f"{whose} may write its folder, and this isolation ({kind.value}) does not protect your "
-        "files from it: install bubblewrap, use Docker, or say --allow-unprotected"
-    )
-
-
-@dataclass(frozen=True)
 class Sandbox:
     """How one program is to be kept. Paths are absolute; sizes in MiB."""
 

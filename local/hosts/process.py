@@ -28,9 +28,10 @@ from typing import Any
 from local.aws.logs.streams import new_stream
 from local.hosts.base import CannotStartError, ContainerSpec, Exit, HostDownError
 from local.hosts.images import ImageSource, find_source
-from local.hosts.isolation import Folder, Kind, decide_trust, detect, hidden_paths
+from local.hosts.isolation import Kind, detect, hidden_paths
 from local.hosts.packages import Packages
 from local.hosts.programs import HOST_VARIABLE, RUN_VARIABLE, Prepared, prepare
+from local.hosts.trust import decide_trust, read_entries
 
 __all__ = ["ProcessHost", "remove_leftovers"]
 
@@ -69,7 +70,8 @@ class ProcessHost:
         for log streams, see `local.aws.logs.streams`; without it there are only files in `logs`.
 
         `kind` is the isolation; None means the best that works here. Where that protects no files,
-        only images of folders of `user` (default: who runs this) start, unless `allow_unprotected`.
+        only images of folders that nobody but `user` (default: who runs this) can change start,
+        unless `allow_unprotected`.
         """
         self.name = name
         self._run_id = run_id
@@ -142,10 +144,10 @@ class ProcessHost:
         if source.context.resolve().is_relative_to(_ROOT):
             return  # of the checkout that this very program is from
         try:
-            folder = Folder.read(source.context)
+            why = decide_trust(self.kind, read_entries(source.context, self._user), self._user)
         except OSError as error:
             raise CannotStartError(f"CannotStartContainerError: {error}") from error
-        if why := decide_trust(self.kind, folder, self._user):
+        if why is not None:
             raise CannotStartError(f"CannotStartContainerError: {why}")
 
     def signal(self, runtime_id: str, signal_name: str) -> None:
