@@ -42,6 +42,7 @@ def main() -> int:
     import gc
     import logging
 
+    from session_handler.log_lines import LineFormatter
     from session_handler.settings import SettingsError, parse
 
     try:
@@ -55,11 +56,10 @@ def main() -> int:
     # A log that cannot be written breaks no session, and is not reported where it would go.
     logging.raiseExceptions = False
 
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format=f"%(asctime)s %(levelname)s session={settings.session_id} %(message)s",
-    )
+    shown = logging.StreamHandler(sys.stderr)
+    line = f"%(asctime)s %(levelname)s session={settings.session_id} %(message)s"
+    shown.setFormatter(LineFormatter(line))
+    logging.basicConfig(level=logging.INFO, handlers=[shown])
     # What strangers send to an open port is no news.
     logging.getLogger("websockets").setLevel(logging.CRITICAL)
 
