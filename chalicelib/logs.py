@@ -6,12 +6,15 @@
 import json
 import logging
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 FIELDS = (
     "session",
     "app",
     "invocation",
     "job",
+    "schedule",
     "image",
     "revision",
     "attempt",
@@ -22,6 +25,11 @@ FIELDS = (
     "failure",
 )
 _ROOT = "usher"
+
+
+def fields_in(message: Mapping[str, Any]) -> dict[str, Any]:
+    """`extra` for a line about a message of a queue: what it names of the fields."""
+    return {name: message[name] for name in FIELDS if message.get(name) is not None}
 
 
 class JsonFormatter(logging.Formatter):

@@ -80,7 +80,8 @@ def _write_refusal(record: AuditRecord) -> None:
     try:
         services().audit.refused(record)
     except (BotoCoreError, ClientError):
-        _log.exception("not recorded: %s refused to %s", record.resource, record.actor.who)
+        told = {"owner": record.actor.who}
+        _log.exception("not recorded: %s was refused", record.resource, extra=told)
 
 
 def _actor(request: Any, who: str, kind: Kind) -> Actor:

@@ -46,6 +46,13 @@ _THROTTLING = {
     "RequestLimitExceeded",
     "ThrottlingException",
 }
+_FIELD_OF = {
+    "session_id": "session",
+    "invocation_id": "invocation",
+    "job": "job",
+    "schedule_id": "schedule",
+}
+"""A path's parameter to the field of log lines."""
 _log = logging.getLogger("usher.http")
 
 
@@ -87,7 +94,8 @@ def answering(view: Callable[..., Response]) -> Callable[..., Response]:
         except UsherError as error:
             return error_answer(error)
         except Exception as error:  # noqa: BLE001 - the outermost frame: log it whole, tell nothing
-            _log.exception("unforeseen error in %s", view.__name__)
+            told = {_FIELD_OF[name]: value for name, value in kwargs.items() if name in _FIELD_OF}
+            _log.exception("unforeseen error in %s", view.__name__, extra=told)
             return error_answer(_of_aws(error) or UsherError("something went wrong here"))
 
     return wrapped

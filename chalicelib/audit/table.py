@@ -176,4 +176,5 @@ class Audit:
         try:
             self._put(record)
         except (BotoCoreError, ClientError):
-            _log.exception("%s of %s stays attempted", record.action, record.resource)
+            told = {"owner": record.actor.who}
+            _log.exception("%s of %s stays attempted", record.action, record.resource, extra=told)

@@ -126,7 +126,7 @@ class Catalog:
         try:
             return self.read(self._revisions.definition(family))
         except (StartFailedError, UnknownJobError) as error:  # removed a moment ago, or no job
-            _log.info("left out of the catalog: %s", error)
+            _log.info("left out of the catalog: %s", error, extra={"revision": family})
             return None
 
     def _check_image(self, image: str) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib.logs import fields_in
+
 MOST_DELAY_SECONDS = 900
 """Of SQS's DelaySeconds."""
 
@@ -55,7 +57,8 @@ class Clock:
             else:
                 self._put(self._one_time(name, at, body, arn))
         except (BotoCoreError, ClientError) as error:
-            _log.warning("left to the sweep: %s cannot be sent at %s: %s", body, at, error)
+            told = fields_in(message)
+            _log.warning("left to the sweep: %s, due at %s: %s", body, at, error, extra=told)
             return False
         return True
 

@@ -267,7 +267,7 @@ class InvocationsTable:
         item = self.items.get(job_id(job))
         state = read_record(item, state_from_item) if item else RevisionState(job)
         if isinstance(state, Unreadable):  # nothing that has to be kept
-            _log.error("what is remembered of job %s is forgotten: %s", job, state.why)
+            _log.error("what is remembered of it is forgotten: %s", state.why, extra={"job": job})
             return RevisionState(job, version=UNREADABLE)
         return state
 

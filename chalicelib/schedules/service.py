@@ -232,6 +232,7 @@ class Schedules:
         pending, trouble = schedule.pending, None
         if pending is None:
             return
+        told = {"schedule": schedule.id, "job": schedule.job, "owner": schedule.owner}
         try:
             for skipped in pending.skipped:
                 draft = self._draft(schedule, skipped.planned_at)
@@ -243,10 +244,10 @@ class Schedules:
                 self._invocations.accept(draft)
         except UnreadableRecordError as error:  # that run, or the one in whose place it comes
             trouble = str(error)
-            _log.warning("schedule %s: record %s: %s", schedule.id, error.record_id, error)
+            _log.warning("record %s: %s", error.record_id, error, extra=told)
         except BadRequestError as error:  # the job is gone, or takes other parameters by now
             trouble = str(error)
-            _log.warning("schedule %s cannot run: %s", schedule.id, error)
+            _log.warning("this schedule cannot run: %s", error, extra=told)
         done = rules.carried_out(schedule, trouble, self._now())
         self._table.replace(schedule, self._woken(done))  # lost, somebody else did it as well
 
@@ -254,7 +255,7 @@ class Schedules:
         try:
             self._invocations.kill(invocation_id, f"its schedule's next run, {by}, takes its place")
         except NotFoundError:
-            _log.info("invocation %s is forgotten already", invocation_id)
+            _log.info("it is forgotten already", extra={"invocation": invocation_id})
 
     def _draft(self, schedule: Schedule, planned_at: float | None = None) -> Invocation:
         return self._invocations.draft(

@@ -7,6 +7,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chalicelib.logs import fields_in
+
 _log = logging.getLogger("usher.sessions")
 
 
@@ -65,7 +67,8 @@ class LaunchQueue:
             url = self._own_url()
             self._sqs.send_message(QueueUrl=url, MessageBody=body, DelaySeconds=delay_seconds)
         except (BotoCoreError, ClientError) as error:
-            _log.warning("left to the sweep: %s could not be queued: %s", body, error)
+            told = fields_in({"app": message.get("tend"), **message})
+            _log.warning("left to the sweep: %s could not be queued: %s", body, error, extra=told)
 
     def _own_url(self) -> str:
         if self._url is None:

@@ -142,7 +142,8 @@ class SessionsTable:
         if not gone or refusal.reasons[0] == FAILED:
             return None
         # Somebody deleted a counter. No session may be kept from its end by that.
-        _log.error("counters that should count a session do not: %s", gone)
+        told = {"session": before.id, "app": before.app, "owner": before.owner}
+        _log.error("counters that should count a session do not: %s", gone, extra=told)
         counted = tuple(key for key in before.counters if key not in gone)
         return self.replace(replace(before, counters=counted), after)
 
@@ -199,7 +200,7 @@ class SessionsTable:
         item = self.items.get(app_id(app))
         state = read_record(item, app_from_item) if item else AppState(app)
         if isinstance(state, Unreadable):  # nothing that has to be kept
-            _log.error("what is remembered of app %s is forgotten: %s", app, state.why)
+            _log.error("what is remembered of it is forgotten: %s", state.why, extra={"app": app})
             return AppState(app, version=UNREADABLE)
         return state
 

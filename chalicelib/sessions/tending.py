@@ -143,7 +143,8 @@ class Tending:
         known = len(members) + unreadable + started
         self._metrics.gauge("pool_members", known, app=app.name)
         if started or plan.drain:
-            _log.info("pool of %s: %d started, %d drained", app.name, started, len(plan.drain))
+            told = {"app": app.name}
+            _log.info("pool: %d started, %d drained", started, len(plan.drain), extra=told)
         return Tended(started, len(plan.drain))
 
     def _drafts(self, app: App, plan: PoolPlan, revision: str) -> list[Session]:

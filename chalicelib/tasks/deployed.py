@@ -45,7 +45,8 @@ class Revisions:
                 ) from error
             if cached is None:
                 raise UnavailableError(error.public_message, retry_after_seconds=1) from error
-            _log.warning("the newest revision of %s is not known: %s", family, error)
+            told = {"revision": family}
+            _log.warning("the newest revision of %s is not known: %s", family, error, extra=told)
             definition = cached[0]
         self._cache[family] = (definition, self._now() + CACHE_SECONDS)
         return definition

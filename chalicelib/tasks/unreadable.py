@@ -65,7 +65,7 @@ class UnreadableRecords:
 
 def log_unreadable(record: Unreadable, kind: str) -> None:
     """One line with the id."""
-    _log.warning("%s %s cannot be read: %s", kind, record.id, record.why)
+    _log.warning("%s %s cannot be read: %s", kind, record.id, record.why, extra={kind: record.id})
 
 
 def expires_at(record: Unreadable, now: float, kept_seconds: int) -> int:
