@@ -216,7 +216,7 @@ def parse_apps(document: Mapping[str, Any]) -> Apps:
     for name, table in tables.items():
         problems += _app_mistakes(f"apps.{name}", name, table)
     default = document.get("default", next(iter(tables)))
-    if default not in tables:
+    if not isinstance(default, str) or default not in tables:
         problems.append(f"default: no app is called {default!r}")
     if problems:
         raise ConfigurationError("; ".join(problems))

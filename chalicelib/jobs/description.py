@@ -143,21 +143,27 @@ def _problems(document: Mapping[str, Any]) -> list[str]:
         problems.append(f"priority: one of {', '.join(Priority)}")
     if document.get("launchType") not in (None, *LAUNCH_TYPES):
         problems.append(f"launchType: one of {', '.join(LAUNCH_TYPES)}, or null")
-    if not _are_pairs(document.get("environment") or {}):
-        problems.append("environment: an object of strings")
-    problems += [
-        f"environment: {key} changes what code runs; set it in the image"
-        for key in [*(document.get("environment") or {}), *(document.get("secrets") or {})]
-        if isinstance(key, str) and RUNS_CODE.fullmatch(key)
-    ]
-    wrong = problems_of(document.get("secrets") or {}, document.get("environment"))
-    problems += [f"secrets: {problem}" for problem in wrong]
+    problems += _problems_of_variables(document)
     schema = document.get("parameters")
     if schema is not None and not isinstance(schema, Mapping):
         problems.append("parameters: a JSON Schema, or null")
     elif len(repr(schema)) > MAX_SCHEMA_BYTES:
         problems.append(f"parameters: a schema of at most {MAX_SCHEMA_BYTES} bytes")
     return problems
+
+
+def _problems_of_variables(document: Mapping[str, Any]) -> list[str]:
+    environment, secrets = document.get("environment") or {}, document.get("secrets") or {}
+    problems = [] if _are_pairs(environment) else ["environment: an object of strings"]
+    problems += [
+        f"environment: {key} changes what code runs; set it in the image"
+        for names in (environment, secrets)
+        if isinstance(names, Mapping)
+        for key in names
+        if RUNS_CODE.fullmatch(key)
+    ]
+    wrong = problems_of(secrets, environment)
+    return problems + [f"secrets: {problem}" for problem in wrong]
 
 
 def _are_pairs(value: Any) -> bool:

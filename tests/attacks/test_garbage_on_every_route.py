@@ -30,40 +30,44 @@ from tests.integration.conftest import RunningCloud, finish, launch
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
 ROUTES = sorted((path, method) for path, methods in app.routes.items() for method in methods)
 KNOWN = (
-    "type",
-    "reason",
-    "detail",
-    "parameters",
     "at",
-    "priority",
-    "notAfter",
     "attempt",
-    "taskArn",
-    "process",
-    "fraction",
-    "message",
-    "outcome",
-    "exitCode",
-    "result",
-    "usage",
-    "cpuSeconds",
-    "image",
-    "description",
-    "name",
+    "connected",
     "cpu",
-    "memory",
+    "cpuSeconds",
+    "description",
+    "detail",
     "environment",
-    "version",
-    "timeoutSeconds",
-    "launchType",
-    "job",
+    "error",
+    "exitCode",
     "expression",
-    "timezone",
-    "overlap",
+    "fraction",
     "gap",
+    "image",
+    "job",
+    "launchType",
+    "memory",
+    "message",
     "misfireSeconds",
+    "name",
+    "notAfter",
+    "outcome",
+    "overlap",
+    "parameters",
     "paused",
+    "priority",
+    "process",
+    "queueSeconds",
+    "reason",
+    "result",
+    "secrets",
     "summary",
+    "taskArn",
+    "timeoutSeconds",
+    "timezone",
+    "type",
+    "usage",
+    "version",
 )
 QUERIES = (
     "action",
@@ -327,6 +331,14 @@ def test_every_route_is_reached(dispatcher, known, caller):
         status, body = status_of(dispatcher.dispatcher, request)
         assert status < 500
         assert b"MissingAuthenticationToken" not in body, request
+
+
+def test_every_key_of_a_body_that_the_code_reads_is_sent():
+    files = [*Path("chalicelib", "jobs").glob("*.py"), *Path("chalicelib").glob("*/requests.py")]
+    code = "\n".join(path.read_text("utf-8") for path in files)
+    read = set(re.findall(r"""(?:body|document)(?:\.get\(|\[)"(\w+)\"""", code))
+    assert len(read) > 15
+    assert read <= set(KNOWN)
 
 
 def test_every_parameter_of_a_query_that_the_code_reads_is_sent():

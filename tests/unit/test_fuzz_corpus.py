@@ -4,11 +4,14 @@
 """
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.fuzz.targets import TARGETS
+from tests.needs import needs_atheris
 
 CORPUS = Path(__file__).parents[1] / "fuzz" / "corpus"
 MUTATIONS = 200
@@ -57,3 +60,20 @@ def mutated(data: bytes, other: bytes, chance: random.Random) -> bytes:
 def test_every_corpus_belongs_to_a_target_and_is_small():
     assert {folder.name for folder in CORPUS.iterdir()} == set(TARGETS)
     assert sum(file.stat().st_size for file in CORPUS.rglob("*") if file.is_file()) < 500_000
+
+
+@needs_atheris
+def test_the_search_guided_by_coverage_works_and_leaves_the_corpus_as_it_is(tmp_path):
+    name, found = "resume_cursor", tmp_path / "found"
+    found.mkdir()
+    before = sorted((CORPUS / name).iterdir())
+    flags = ["-runs=2000", "-seed=1", "-max_len=256", f"-artifact_prefix={tmp_path}/"]
+    folders = [str(found), str(CORPUS / name)]
+    command = [sys.executable, "-m", "tests.fuzz", "--inside", name, *flags, *folders]
+    done = subprocess.run(
+        command, cwd=CORPUS.parents[2], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "Done 2000 runs" in done.stderr
+    assert list(found.iterdir()), "nothing reached new code: is it instrumented?"
+    assert sorted((CORPUS / name).iterdir()) == before

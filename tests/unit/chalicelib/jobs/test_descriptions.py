@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chalicelib.contract.jobs import DESCRIPTION_LABEL, JobEnv
@@ -127,7 +127,12 @@ junk = st.recursive(
 )
 
 
-@given(junk | st.dictionaries(st.sampled_from(sorted(JobDescription("x").to_json())), junk))
+names = sorted({*JobDescription("x").to_json(), "secrets", "version"})
+
+
+@given(junk | st.dictionaries(st.sampled_from(names), junk))
+@example({"name": "x", "environment": 4})
+@example({"name": "x", "secrets": [["LD_PRELOAD"]]})
 def test_garbage_is_a_bad_request(document):
     with suppress(BadRequestError):
         parse_description(document)
