@@ -2,6 +2,7 @@
 
 from chalice.app import Chalice
 
+import chalicelib.api.apps
 import chalicelib.api.audit
 import chalicelib.api.demo
 import chalicelib.api.feed
@@ -21,6 +22,7 @@ app.register_middleware(record_refusals, "http")
 app.register_blueprint(chalicelib.api.sessions.routes)
 app.register_blueprint(chalicelib.api.tasks.routes)
 app.register_blueprint(chalicelib.api.feed.routes)
+app.register_blueprint(chalicelib.api.apps.routes)
 app.register_blueprint(chalicelib.api.jobs.routes)
 app.register_blueprint(chalicelib.api.schedules.routes)
 app.register_blueprint(chalicelib.api.logs.routes)

@@ -15,6 +15,8 @@ from chalicelib.errors import ConfigurationError
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 JOBS_BEGIN_WITH = "job-"
+REGISTERED_BEGIN_WITH = "app-"
+"""Of the task definition families of apps that were registered over HTTP."""
 NO_FEED = "none"
 """`feed_url` of an app that streams nothing: a terminal, a game."""
 
@@ -91,6 +93,13 @@ class App:
     """How long a request may wait for capacity before it ends as queue_timeout."""
     pool: PoolSize = PoolSize()
     placement: Placement = Placement()
+    is_registered: bool = False
+    """Whether it was registered over HTTP (`usher deploy`), and is not in the apps file."""
+
+    @property
+    def family_name(self) -> str:
+        """What its task definition family is called within the stage."""
+        return f"{REGISTERED_BEGIN_WITH}{self.name}" if self.is_registered else self.name
 
     def feed_url_or(self, deployments: str) -> str:
         """What its containers stream; an empty string where they stream nothing."""
@@ -110,6 +119,11 @@ class Apps:
     default: str
     by_name: Mapping[str, App]
     limits: Limits = Limits()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all apps, as the file has them."""
+        return tuple(self.by_name)
 
     def get(self, name: str | None) -> App | None:
         """The app called `name`, or the default one for None; None when there is no such app."""
@@ -224,6 +238,13 @@ def parse_apps(document: Mapping[str, Any]) -> Apps:
     return Apps(default=default, by_name=apps, limits=Limits(**limits))
 
 
+def parse_app(name: str, table: Any) -> App:
+    """One `[apps.NAME]` table by itself. Raises ConfigurationError naming every problem."""
+    if problems := _app_mistakes(f"apps.{name}", name, table):
+        raise ConfigurationError("; ".join(problems))
+    return _app(name, table)
+
+
 def _app(name: str, table: Mapping[str, Any]) -> App:
     values = _tuples({k: v for k, v in table.items() if k not in {"pool", "placement"}})
     pool = dict(table.get("pool", {}))
@@ -239,8 +260,11 @@ def _tuples(table: Mapping[str, Any]) -> dict[str, Any]:
 def _app_mistakes(where: str, name: str, table: Any) -> list[str]:
     if not NAME.fullmatch(name):
         return [f"{where}: a name is {NAME.pattern}"]
-    if name.startswith(JOBS_BEGIN_WITH):
-        return [f"{where}: names of jobs' task definitions begin with {JOBS_BEGIN_WITH}"]
+    if name.startswith((JOBS_BEGIN_WITH, REGISTERED_BEGIN_WITH)):
+        return [
+            f"{where}: task definitions of jobs begin with {JOBS_BEGIN_WITH}, those of registered "
+            f"apps with {REGISTERED_BEGIN_WITH}"
+        ]
     if not isinstance(table, Mapping):
         return [f"{where}: not a table"]
     own = {key: value for key, value in table.items() if key not in {"pool", "placement"}}

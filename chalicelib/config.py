@@ -60,8 +60,22 @@ VARIABLES: Mapping[str, str] = {
     "AUDIT_DAYS": "how many days audit records are kept",
     "JOBS_LAUNCH_TYPE": "EC2 or FARGATE, for jobs that do not say",
     "EXECUTION_ROLE_ARN": "role that pulls the images of jobs and writes their logs",
+    "SESSION_ROLE_ARN": "task role of registered apps that read the direct feed",
+    "SESSION_FEED_PASSWORD": "ARN of the secret with the feed's password, for registered apps",
+    "APPS_MAX_CPU": "the most CPU units a registered app may ask for",
+    "APPS_MAX_MEMORY": "the most MiB a registered app may ask for",
+    "APPS_MAX_POOL": "the largest warm pool a registered app may ask for",
     "ARCHITECTURE": "of the hosts: x86_64 or arm64",
 }
+
+
+@dataclass(frozen=True)
+class AppBounds:
+    """The most that an app which is registered over HTTP may ask for: CPU units, MiB, pool."""
+
+    cpu: int = 4_096
+    memory: int = 8_192
+    pool: int = 20
 
 
 @dataclass(frozen=True)
@@ -113,6 +127,11 @@ class Config:
     jobs_launch_type: str = "EC2"
     execution_role_arn: str | None = None
     """None = there is none, as locally."""
+    session_role_arn: str | None = None
+    """None = containers have no rights of a role, as locally without IAM."""
+    sessions_feed_password: str | None = None
+    """ARN of a secret; None = the feed asks for no password."""
+    app_bounds: AppBounds = AppBounds()
     architecture: str = "x86_64"
 
     @property
@@ -151,6 +170,11 @@ class Config:
     def jobs_log_group(self) -> str:
         """Name of the log group that jobs write to."""
         return f"/usher/{self.stage}/jobs"
+
+    @property
+    def sessions_log_group(self) -> str:
+        """Name of the log group that sessions write to."""
+        return f"/usher/{self.stage}/sessions"
 
     @property
     def launches_queue(self) -> str:
@@ -283,6 +307,13 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         audit_days=_whole(environ, "AUDIT_DAYS", 90),
         jobs_launch_type=_one_of(environ, "JOBS_LAUNCH_TYPE", "EC2", "FARGATE"),
         execution_role_arn=environ.get("EXECUTION_ROLE_ARN") or None,
+        session_role_arn=environ.get("SESSION_ROLE_ARN") or None,
+        sessions_feed_password=environ.get("SESSION_FEED_PASSWORD") or None,
+        app_bounds=AppBounds(
+            cpu=_whole(environ, "APPS_MAX_CPU", AppBounds.cpu),
+            memory=_whole(environ, "APPS_MAX_MEMORY", AppBounds.memory),
+            pool=_whole(environ, "APPS_MAX_POOL", AppBounds.pool, low=0),
+        ),
         architecture=_one_of(environ, "ARCHITECTURE", "x86_64", "arm64"),
     )
 

@@ -28,10 +28,12 @@ if TYPE_CHECKING:
     from chalicelib.ecs.task_changes import TaskChange
     from chalicelib.jobs.wiring import Jobs
     from chalicelib.schedules.service import Schedules
+    from chalicelib.sessions.catalog import AppCatalog
     from chalicelib.sessions.creation import Chance
     from chalicelib.sessions.launch_queue import LaunchQueue
     from chalicelib.sessions.launching import Launches
     from chalicelib.sessions.records import Records
+    from chalicelib.sessions.registry import AppRegistry
     from chalicelib.sessions.service import Sessions
     from chalicelib.sessions.sweep import SessionsRoom
     from chalicelib.sessions.table import SessionsTable
@@ -89,6 +91,7 @@ class Services:
     queue: "LaunchQueue"
     launcher: "Launcher"
     revisions: "Revisions"
+    apps: "AppCatalog"
     rate: "StartRate"
     hosts_wanted: "HostsWanted"
     unreadable: "UnreadableRecords"
@@ -105,6 +108,7 @@ class Services:
             sessions=self.sessions,
             revisions=self.revisions,
             queue=self.queue,
+            apps=self.apps,
             config=self.config,
             metrics=self.metrics,
             chance=self.outside.chance,
@@ -125,11 +129,26 @@ class Services:
             tending=self.tending,
             queue=self.queue,
             hosts_wanted=self.hosts_wanted,
+            apps=self.apps,
             config=self.config,
             metrics=self.metrics,
             unreadable=self.unreadable,
             probe=self.outside.probe,
             now=self.outside.now,
+        )
+
+    @cached_property
+    def app_registry(self) -> "AppRegistry":
+        """What registers apps."""
+        from chalicelib.sessions.registry import AppRegistry
+
+        return AppRegistry(
+            self.clients.ecs,
+            revisions=self.revisions,
+            catalog=self.apps,
+            table=self.table,
+            queue=self.queue,
+            config=self.config,
         )
 
     @cached_property
@@ -215,6 +234,7 @@ def build(
     from chalicelib.ecs.addresses import Addresses
     from chalicelib.ecs.launcher import Launcher
     from chalicelib.sessions.arrivals import Arrivals
+    from chalicelib.sessions.catalog import AppCatalog
     from chalicelib.sessions.claims import Claims
     from chalicelib.sessions.items import KEPT_SECONDS
     from chalicelib.sessions.launch_queue import LaunchQueue
@@ -235,6 +255,7 @@ def build(
     queue = LaunchQueue(aws.sqs, config.launches_queue)
     launcher = Launcher(aws.ecs, config.cluster)
     revisions = Revisions(launcher, outside.now)
+    apps = AppCatalog(aws.ecs, revisions, config, outside.now)
     rate = StartRate(table.items, outside.now)
     hosts_wanted = HostsWanted(table.items)
     outcomes = Outcomes(
@@ -242,6 +263,7 @@ def build(
         queue=queue,
         revisions=revisions,
         hosts_wanted=hosts_wanted,
+        apps=apps,
         config=config,
         metrics=metrics,
         now=outside.now,
@@ -259,6 +281,7 @@ def build(
         revisions=revisions,
         rate=rate,
         hosts_wanted=hosts_wanted,
+        apps=apps,
         config=config,
         metrics=metrics,
         now=outside.now,
@@ -284,6 +307,7 @@ def build(
         metrics=metrics,
         arrivals=arrivals,
         unreadable=unreadable,
+        apps=apps,
         probe=outside.probe,
         now=outside.now,
         wait=outside.wait,
@@ -299,6 +323,7 @@ def build(
         queue=queue,
         launcher=launcher,
         revisions=revisions,
+        apps=apps,
         rate=rate,
         hosts_wanted=hosts_wanted,
         unreadable=unreadable,

@@ -236,6 +236,7 @@ class Cloud:
             "ALLOWED_ORIGINS": ",".join(self._allowed_origins()),
             "TASK_SUBNETS": "subnet-local",
             "TASK_SECURITY_GROUPS": "sg-local",
+            "SESSION_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/usher-{STAGE}-session",
             "JOBS_LAUNCH_TYPE": self.options.launch_type.upper(),
             "USHER_LOCAL_RUN": self.run.run_id,
             "PYTHONUNBUFFERED": "1",

@@ -79,6 +79,36 @@ class Client:
         """Deregister it. What runs goes on."""
         self._http.call("DELETE", f"/jobs/{_path(name)}")
 
+    # Session apps
+
+    def register_app(self, name: str, image: str, description: Mapping[str, Any]) -> dict[str, Any]:
+        """Register a session app: {"name", "revision", "pool", …}. Unchanged = the same revision.
+
+        `description` has the keys of an [apps.NAME] table without the image.
+        """
+        body = {"image": image, "description": dict(description)}
+        return self._http.call("PUT", f"/apps/{_path(name)}", body)
+
+    def apps(self) -> list[dict[str, Any]]:
+        """All session apps, each with name, origin, revision and state."""
+        found: list[dict[str, Any]] = self._http.call("GET", "/apps")["apps"]
+        return found
+
+    def app(self, name: str) -> dict[str, Any]:
+        """One session app."""
+        return self._http.call("GET", f"/apps/{_path(name)}")
+
+    def roll_back_app(self, name: str, revision: int) -> dict[str, Any]:
+        """Take `revision`, the newest one, back; the answer describes the one before it.
+
+        A repeated call cannot take back a second one: it is answered 409.
+        """
+        return self._http.call("POST", f"/apps/{_path(name)}/rollback", {"revision": revision})
+
+    def remove_app(self, name: str) -> None:
+        """Deregister it. Sessions that run go on."""
+        self._http.call("DELETE", f"/apps/{_path(name)}")
+
     # Invocations
 
     def invoke(

@@ -28,9 +28,11 @@ class BuildOptions:
     """What a build may be told."""
 
     base: str | None = None
-    """Replaces the Dockerfile's BASE_IMAGE."""
+    """Replaces the image that the Dockerfile is built on."""
     wheels: Path | None = None
     """A folder to install packages from, instead of the package index."""
+    argument: str = "BASE_IMAGE"
+    """The build argument of the Dockerfile that names the image it is built on."""
 
 
 def docker_answers() -> bool:
@@ -59,7 +61,7 @@ def _ask(*words: str) -> str | None:
 
 
 def build_command(tag: str, context: str, options: BuildOptions) -> list[str]:
-    arguments = ["--build-arg", f"BASE_IMAGE={options.base}"] if options.base else []
+    arguments = ["--build-arg", f"{options.argument}={options.base}"] if options.base else []
     return ["docker", "build", "--tag", tag, *arguments, context]
 
 

@@ -44,7 +44,7 @@ def dispatch_session() -> Response:
     dispatch = parse_dispatch(
         request.query_params or {},
         request.headers,
-        apps=config.apps,
+        apps=services().apps,
         caller=caller_of(request, config),
         callback_base_url=config.callback_base_url or own_url(request),
         default_wait_seconds=config.default_wait_seconds,

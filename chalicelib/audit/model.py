@@ -46,6 +46,9 @@ class Action(StrEnum):
     SCHEDULE_RESUME = "schedule.resume"
     SCHEDULE_DELETE = "schedule.delete"
     SCHEDULE_RUN = "schedule.run"
+    APP_REGISTER = "app.register"
+    APP_ROLLBACK = "app.rollback"
+    APP_DEREGISTER = "app.deregister"
     SESSION_STOP = "session.stop"
     REFUSED = "refused"
     """A request that was answered 403 `forbidden`; the resource is its method and path."""
@@ -85,7 +88,7 @@ class AuditRecord:
     actor: Actor
     action: Action
     resource: str
-    """Like `jobs/NAME`, `invocations/ID`, `schedules/ID`, `sessions/ID`."""
+    """Like `jobs/NAME`, `apps/NAME`, `invocations/ID`, `schedules/ID`, `sessions/ID`."""
     outcome: Outcome
     before: Facts | None = None
     """None where there was nothing."""

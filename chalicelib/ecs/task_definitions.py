@@ -32,9 +32,9 @@ class Deployment:
     """x86_64 or arm64."""
 
 
-def family_of(app_name: str, stage: str) -> str:
-    """The task definition family of an app in a stage."""
-    return f"usher-{stage}-{app_name}"
+def family_of(family_name: str, stage: str) -> str:
+    """The task definition family of an app in a stage; see `App.family_name`."""
+    return f"usher-{stage}-{family_name}"
 
 
 def task_definition_for(
@@ -85,7 +85,7 @@ def task_definition_for(
             "retries": 3,
         }
     request: dict[str, Any] = {
-        "family": family_of(app.name, stage),
+        "family": family_of(app.family_name, stage),
         "networkMode": app.network_mode,
         "requiresCompatibilities": [app.launch_type],
         "containerDefinitions": [container],

@@ -27,6 +27,7 @@ from chalicelib.jobs.task_definitions import (
     labels_of,
 )
 from chalicelib.tasks.deployed import Revisions
+from chalicelib.tasks.images import check_image
 
 LOOKS_AT_ONCE = 8
 _log = logging.getLogger("usher.jobs")
@@ -84,7 +85,7 @@ class Catalog:
             raise BadRequestError(f"description: name is {description.name!r}, not {name!r}")
         if description.parameters is not None:
             check_schema(description.parameters)
-        self._check_image(image)
+        check_image(image, is_local=self._config.is_local)
         request = self._request(description, image)
         try:
             before = self._revisions.definition(request["family"], look=True)
@@ -128,16 +129,6 @@ class Catalog:
         except (StartFailedError, UnknownJobError) as error:  # removed a moment ago, or no job
             _log.info("left out of the catalog: %s", error, extra={"revision": family})
             return None
-
-    def _check_image(self, image: str) -> None:
-        if image.startswith("dir:"):
-            # A path, which may have blanks and whatever else folders are called.
-            if self._config.stage != "local":
-                raise BadRequestError(
-                    "image: only the local cloud builds from a folder; push an image"
-                )
-        elif not image or len(image) > 255 or any(char.isspace() for char in image):
-            raise BadRequestError("image: the name of an image, at most 255 characters, no blanks")
 
     def _request(self, description: JobDescription, image: str) -> dict[str, Any]:
         config = self._config

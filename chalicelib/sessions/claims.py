@@ -7,6 +7,7 @@ takes a session, remembers the request and raises the counters.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from chalicelib.apps import App
 from chalicelib.config import Config
 from chalicelib.ecs.task_definitions import family_of
 from chalicelib.errors import BusyError, ConflictError, LimitError, RevisionFailingError
@@ -83,7 +84,7 @@ class Claims:
         Raises LimitError, RevisionFailingError, ConflictError, BusyError.
         """
         state, members = self._table.look(request.app.name)
-        newest = self._newest_for_claim(request.app.name, state, members)
+        newest = self._newest_for_claim(request.app, state, members)
         attempt = self._prepare(request, state, members, newest)
         try:
             return self._enter(request, attempt, state, newest)
@@ -117,19 +118,19 @@ class Claims:
                     self._sleep(0.005 * (tried + 1) * self._chance.part())
         raise BusyError("too many requests at once", retry_after_seconds=1)
 
-    def _newest(self, app: str) -> str:
-        return self._revisions.newest(family_of(app, self._config.stage))
+    def _newest(self, app: App) -> str:
+        return self._revisions.newest(family_of(app.family_name, self._config.stage))
 
-    def _newest_for_claim(self, app: str, state: AppState, members: list[Session]) -> str:
+    def _newest_for_claim(self, app: App, state: AppState, members: list[Session]) -> str:
         """The newest revision; for the first claim of a process the proven one, where it waits.
 
         So the first claim makes two calls and needs no client of ECS. A revision that was taken
         back may be claimed so until the next look at the pool drains it, by a process's first
         request alone.
         """
-        if app in self._trusted or state.proven is None:
+        if app.name in self._trusted or state.proven is None:
             return self._newest(app)
-        self._trusted.add(app)
+        self._trusted.add(app.name)
         if any(s.state is State.WARM and s.task_definition == state.proven for s in members):
             return state.proven
         return self._newest(app)
@@ -208,7 +209,7 @@ class Claims:
         return lifecycle.reserve(owned, request.app, self._now(), "claimed")
 
     def _new(self, request: DispatchRequest, state: AppState) -> Session:
-        now, newest = self._now(), self._newest(request.app.name)
+        now, newest = self._now(), self._newest(request.app)
         pooled = request.app.pool.minimum > 0
         chosen = choose_revision(state, newest, now, by_pool=pooled)
         if isinstance(chosen, Open):

@@ -16,6 +16,7 @@ from chalicelib.ecs.task_definitions import CONTAINER, family_of
 from chalicelib.errors import UsherError
 from chalicelib.metrics import Metrics
 from chalicelib.sessions import lifecycle
+from chalicelib.sessions.catalog import AppCatalog
 from chalicelib.sessions.launch_queue import LaunchQueue
 from chalicelib.sessions.model import Reason, Session, State
 from chalicelib.sessions.records import Records
@@ -142,6 +143,7 @@ class Launches:
         revisions: Revisions,
         rate: StartRate,
         hosts_wanted: HostsWanted,
+        apps: AppCatalog,
         config: Config,
         metrics: Metrics,
         now: Callable[[], float],
@@ -153,6 +155,7 @@ class Launches:
         self._revisions = revisions
         self._rate = rate
         self._hosts_wanted = hosts_wanted
+        self._apps = apps
         self._config = config
         self._metrics = metrics
         self._now = now
@@ -163,7 +166,7 @@ class Launches:
             return session
         if self._now() >= session.not_after:
             return self.expire(session)
-        app = self._config.apps.get(session.app)
+        app = self._apps.of(session)
         if app is None:
             words = f"app {session.app} is no longer offered"
             return self._end(session, Reason.FAILED_TO_START, words)
@@ -241,7 +244,8 @@ class Launches:
         if error.failure not in FINAL:
             return None
         try:
-            newest = self._revisions.newest(family_of(app.name, self._config.stage), look=True)
+            family = family_of(app.family_name, self._config.stage)
+            newest = self._revisions.newest(family, look=True)
         except UsherError:
             return None
         if newest == session.task_definition:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from chalicelib.config import Config
 from chalicelib.ecs.task_definitions import family_of
 from chalicelib.metrics import Metrics
+from chalicelib.sessions.catalog import AppCatalog
 from chalicelib.sessions.launch_queue import LaunchQueue
 from chalicelib.sessions.model import COMING, Reason, Session, State
 from chalicelib.sessions.table import SessionsTable
@@ -27,6 +28,7 @@ class Outcomes:
         queue: LaunchQueue,
         revisions: Revisions,
         hosts_wanted: HostsWanted,
+        apps: AppCatalog,
         config: Config,
         metrics: Metrics,
         now: Callable[[], float],
@@ -35,6 +37,7 @@ class Outcomes:
         self._queue = queue
         self._revisions = revisions
         self._hosts_wanted = hosts_wanted
+        self._apps = apps
         self._config = config
         self._metrics = metrics
         self._now = now
@@ -52,18 +55,18 @@ class Outcomes:
             and not after.is_impossible
         ):
             self._failed(after)
-        app = self._config.apps.get(before.app)
+        app = self._apps.of(before)
         on_hosts = app is None or app.launch_type == "EC2"
         if on_hosts and before.waits_for_host and not after.waits_for_host:
             self._hosts_wanted.lowered(SESSIONS)
         self._mind_the_pool(before, after)
 
     def _succeeded(self, session: Session) -> None:
-        app = self._config.apps.get(session.app)
+        app = self._apps.of(session)
         if app is None or session.task_definition is None:
             return
         revision = session.task_definition
-        newest = self._revisions.newest(family_of(app.name, self._config.stage))
+        newest = self._revisions.newest(family_of(app.family_name, self._config.stage))
         state = self._table.change_app(app.name, lambda s: fold_success(s, revision, newest))
         if revision not in state.failing:
             self._metrics.gauge("breaker_failures", 0, app=app.name)
@@ -85,7 +88,7 @@ class Outcomes:
         )
 
     def _mind_the_pool(self, before: Session, after: Session) -> None:
-        app = self._config.apps.get(after.app)
+        app = self._apps.of(after)
         if app is None or not app.pool.maximum:
             return
         starts = before.state is State.QUEUED and after.state is State.STARTING

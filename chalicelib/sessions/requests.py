@@ -5,9 +5,9 @@ import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from chalicelib.apps import App, Apps
+from chalicelib.apps import App
 from chalicelib.callers import Caller
 from chalicelib.contract import Callback
 from chalicelib.contract.text import readable
@@ -28,11 +28,22 @@ class DispatchRequest:
     callback_base_url: str
 
 
+class Offered(Protocol):
+    """The apps there are: those of an apps file, or of a deployment with registered ones."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all apps."""
+
+    def get(self, name: str | None) -> App | None:
+        """The app called `name`, the default one for None; None when there is no such app."""
+
+
 def parse_dispatch(
     query: Mapping[str, str],
     headers: Mapping[str, str],
     *,
-    apps: Apps,
+    apps: Offered,
     caller: Caller,
     callback_base_url: str,
     default_wait_seconds: float,
@@ -42,7 +53,7 @@ def parse_dispatch(
     name = query.get("app")
     app = apps.get(name)
     if app is None:
-        raise UnknownAppError(f"no app is called {name!r}; there are: {', '.join(apps.by_name)}")
+        raise UnknownAppError(f"no app is called {name!r}; there are: {', '.join(apps.names)}")
     key = headers.get("idempotency-key")
     if key is not None and not _KEY.fullmatch(key):
         raise BadRequestError("Idempotency-Key: 1 to 128 printable ASCII characters, no spaces")

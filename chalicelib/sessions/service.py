@@ -27,6 +27,7 @@ from chalicelib.errors import (
 from chalicelib.metrics import Metrics
 from chalicelib.sessions import lifecycle
 from chalicelib.sessions.arrivals import Arrivals
+from chalicelib.sessions.catalog import AppCatalog
 from chalicelib.sessions.claims import Claims, Entered
 from chalicelib.sessions.launching import Launches
 from chalicelib.sessions.model import COMING, HANDED_OUT, Reason, Session, State, session_id_of
@@ -65,6 +66,7 @@ class Sessions:
         launches: Launches,
         launcher: Launcher,
         addresses: Addresses,
+        apps: AppCatalog,
         config: Config,
         metrics: Metrics,
         arrivals: Arrivals,
@@ -79,6 +81,7 @@ class Sessions:
         self._launches = launches
         self._launcher = launcher
         self._addresses = addresses
+        self._apps = apps
         self._config = config
         self._metrics = metrics
         self._arrivals = arrivals
@@ -273,7 +276,7 @@ class Sessions:
     def on_host_leaving(self, container_instance_arn: str) -> int:
         """A host drains or is gone: what waits warm on it is drained, whoever is served stays."""
         stopped = 0
-        for app in self._config.apps.by_name.values():
+        for app in self._apps.all().values():
             if not app.pool.maximum:
                 continue
             found = self._table.members_now(self._table.app_now(app.name))
@@ -334,7 +337,7 @@ class Sessions:
         return change, self._addresses.ip(change)
 
     def _app_of(self, session: Session) -> App:
-        app = self._config.apps.get(session.app)
+        app = self._apps.of(session)
         if app is None:  # taken out of the apps file while its last sessions live
             return App(name=session.app, image="")
         return app

@@ -10,6 +10,7 @@ from chalicelib.dynamodb.records import Unreadable, only_readable
 from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.metrics import Metrics
 from chalicelib.sessions import lifecycle, reaping
+from chalicelib.sessions.catalog import AppCatalog
 from chalicelib.sessions.launch_queue import LaunchQueue
 from chalicelib.sessions.launching import Launches
 from chalicelib.sessions.model import Reason, Session, State, session_id_of
@@ -37,6 +38,7 @@ class SessionsRoom:
         tending: Tending,
         queue: LaunchQueue,
         hosts_wanted: HostsWanted,
+        apps: AppCatalog,
         config: Config,
         metrics: Metrics,
         unreadable: UnreadableRecords,
@@ -50,6 +52,7 @@ class SessionsRoom:
         self._tending = tending
         self._queue = queue
         self._hosts_wanted = hosts_wanted
+        self._apps = apps
         self._config = config
         self._metrics = metrics
         self._unreadable = unreadable
@@ -67,13 +70,11 @@ class SessionsRoom:
         taken: Counter[str],
     ) -> Iterator[Step]:
         """The count of what waits for hosts, what to do about these, the pools, the figures."""
-        sessions = only_readable(found)
+        sessions, apps = only_readable(found), self._apps.all()
         unreadable = [record for record in found if isinstance(record, Unreadable)]
         if self._config.capacity_provider is not None:
             # Before the actions, each of which lowers the count where it ends such a wait.
-            on_hosts = {
-                name for name, app in self._config.apps.by_name.items() if app.launch_type == "EC2"
-            }
+            on_hosts = {name for name, app in apps.items() if app.launch_type == "EC2"}
             recorded = sum(s.waits_for_host and s.app in on_hosts for s in sessions)
             yield "CountWaiting", partial(self._hosts_wanted.correct, SESSIONS, recorded)
         if unreadable:
@@ -81,7 +82,7 @@ class SessionsRoom:
         plan = reaping.plan_reaping(
             sessions,
             without_theirs(tasks, unreadable, session_id_of),
-            self._config.apps.by_name,
+            apps,
             self._now(),
             can_ask=self._config.reaches_containers,
         )
@@ -96,23 +97,27 @@ class SessionsRoom:
             answer = answers.get(self._health_url(session))
             name = reaping.AskWhetherConnected.__name__ if answer is not None else "NotAsked"
             yield name, partial(self._on_answer, session, answer)
-        for app in self._config.apps.by_name.values():
+        for app in apps.values():
             if app.pool.maximum:
                 yield "Tend", partial(self._tending.tend, app)
         waiting = sum(
             task.waits_for_host and session_id_of(task.started_by) is not None
             for task in tasks.values()
         )
-        yield "Measure", partial(self._measure, found, waiting, taken.copy())
+        yield "Measure", partial(self._measure, found, tuple(apps), waiting, taken.copy())
 
     def _measure(
-        self, found: Sequence[Session | Unreadable], waiting: int, taken: Counter[str]
+        self,
+        found: Sequence[Session | Unreadable],
+        apps: Sequence[str],
+        waiting: int,
+        taken: Counter[str],
     ) -> None:
         sessions = only_readable(found)
         self._unreadable.report([record for record in found if isinstance(record, Unreadable)])
         self._metrics.gauge("waiting_for_hosts", waiting)
         self._metrics.gauge("queue_waiting", self._queue.waiting())
-        for app in self._config.apps.by_name:
+        for app in apps:
             states = Counter(session.state for session in sessions if session.app == app)
             for state in State:
                 if state is not State.ENDED:
@@ -146,7 +151,7 @@ class SessionsRoom:
         self._records.change(seen.id, decide)
 
     def _health_url(self, session: Session) -> str:
-        return health_url(session, self._config.apps.get(session.app))
+        return health_url(session, self._apps.of(session))
 
     def _on_answer(self, session: Session, answer: Found | None) -> None:
         """`answer` is what its container says; None where there was no time to ask."""

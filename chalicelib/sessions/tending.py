@@ -11,6 +11,7 @@ from chalicelib.dynamodb.records import Unreadable
 from chalicelib.ecs.task_definitions import family_of
 from chalicelib.errors import ConfigurationError
 from chalicelib.metrics import Metrics
+from chalicelib.sessions.catalog import AppCatalog
 from chalicelib.sessions.creation import Chance, new_session
 from chalicelib.sessions.items import pooled_at
 from chalicelib.sessions.launch_queue import LaunchQueue, Tend
@@ -50,6 +51,7 @@ class Tending:
         sessions: Sessions,
         revisions: Revisions,
         queue: LaunchQueue,
+        apps: AppCatalog,
         config: Config,
         metrics: Metrics,
         chance: Chance,
@@ -62,6 +64,7 @@ class Tending:
         self._sessions = sessions
         self._revisions = revisions
         self._queue = queue
+        self._apps = apps
         self._config = config
         self._metrics = metrics
         self._chance = chance
@@ -70,7 +73,7 @@ class Tending:
 
     def on_message(self, message: Tend) -> None:
         """Somebody claimed, or a warm one died: count the claim, tend the pool."""
-        app = self._config.apps.get(message.app)
+        app = self._apps.get(message.app)
         if app is None or not app.pool.maximum:
             return
         now = self._now()
@@ -121,7 +124,7 @@ class Tending:
         found = self._table.members_now(state)
         members = found.sessions
         unreadable = sum(_may_serve(record, app, now) for record in found.unreadable)
-        newest = self._revisions.newest(family_of(app.name, self._config.stage))
+        newest = self._revisions.newest(family_of(app.family_name, self._config.stage))
         chosen = choose_revision(state, newest, now)
         plan = plan_pool(
             members,

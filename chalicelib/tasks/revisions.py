@@ -105,13 +105,19 @@ def fold_failure(state: S, revision: str, reason: str, now: float) -> S:
 def _fallback(state: RevisionState, newest: str) -> str | None:
     """The proven revision before `newest`, while that is not proven itself.
 
-    A revision above the newest was taken back, so it is none to fall back to.
+    A revision above the newest was taken back, so it is none to fall back to; nor is one of
+    another family, from before the app moved between the apps file and the registered apps.
     """
     if state.proven is None or number_of(state.proven) >= number_of(newest):
         return None
-    return state.proven
+    return state.proven if family_of(state.proven) == family_of(newest) else None
 
 
 def number_of(task_definition: str) -> int:
     """The revision number of a task definition's ARN."""
     return int(task_definition.rsplit(":", 1)[1])
+
+
+def family_of(task_definition: str) -> str:
+    """The ARN without its revision number."""
+    return task_definition.rpartition(":")[0]

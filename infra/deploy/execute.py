@@ -23,7 +23,7 @@ from infra.deploy import contents, steps
 from infra.deploy.context import build_context
 from infra.deploy.finish import finish
 from infra.deploy.functions import copy_project, install_command
-from infra.deploy.revisions import register
+from infra.deploy.revisions import check_names, register
 from infra.deploy.smoke import smoke
 from infra.deploy.stacks import DeployError, Stacks
 from infra.supply import bills
@@ -90,6 +90,7 @@ class Executor:
             steps.DeployStack: self._deploy_stack,
             steps.EnsureImage: self._ensure_image,
             steps.Package: self._package,
+            steps.CheckAppNames: self._check_names,
             steps.RegisterTaskDefinitions: self._register,
             steps.WaitForHosts: self._wait,
             steps.SmokeTest: self._smoke,
@@ -224,6 +225,9 @@ class Executor:
         key = hashlib.sha256(content).hexdigest()[:32] + suffix
         self._outside.client("s3").put_object(Bucket=bucket, Key=key, Body=content)
         return key
+
+    def _check_names(self, step: steps.CheckAppNames) -> None:
+        check_names(self._outside.client("ecs"), step.stage)
 
     def _register(self, step: steps.RegisterTaskDefinitions) -> None:
         changed = register(

@@ -2,6 +2,7 @@
 
 from infra.deploy.settings import IMAGE_NAME, Settings
 from infra.deploy.steps import (
+    CheckAppNames,
     DeleteBucket,
     DeleteStack,
     DeployStack,
@@ -34,6 +35,7 @@ def plan_deploy(settings: Settings, content: str) -> tuple[Step, ...]:
     """
     main = settings.stack
     return (
+        CheckAppNames("names of apps", settings.stage),
         DeployStack(
             "registry and bucket", settings.foundation, FOUNDATION, {"Stage": settings.stage}
         ),

@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from chalicelib.apps import App
 from chalicelib.config import load_apps
 from chalicelib.ecs.task_definitions import Deployment, task_definition_for
+from chalicelib.sessions.registered import families_prefix
 from infra.deploy.stacks import DeployError
 
 MARK = "usher-content"
@@ -47,6 +48,22 @@ def register(
             answer = ecs.register_task_definition(**request, tags=tags)
             made.append(str(answer["taskDefinition"]["taskDefinitionArn"]))
     return made
+
+
+def check_names(ecs: Any, stage: str) -> None:
+    """Raise DeployError where a name of the apps file is registered over HTTP too: it has one
+    owner, and sessions of the other one's app would start on the file's.
+    """
+    prefix = families_prefix(stage)
+    pages = ecs.get_paginator("list_task_definition_families").paginate(
+        familyPrefix=prefix, status="ACTIVE"
+    )
+    registered = {name.removeprefix(prefix) for page in pages for name in page["families"]}
+    if taken := sorted(registered & set(load_apps().by_name)):
+        raise DeployError(
+            f"{', '.join(taken)}: in the apps file, and registered by `usher deploy` too; choose "
+            "another name in the file, or `usher apps --remove NAME` first"
+        )
 
 
 def content_of(request: Mapping[str, Any]) -> str:

@@ -114,6 +114,20 @@ class Package:
 
 
 @dataclass(frozen=True)
+class CheckAppNames:
+    """Stop where a name of the apps file is registered by `usher deploy` too."""
+
+    title: str
+    stage: str
+
+    def commands(self) -> list[str]:
+        return [
+            f"aws ecs list-task-definition-families --family-prefix usher-{self.stage}-app- "
+            "--status ACTIVE   # none may be called like an app of the apps file"
+        ]
+
+
+@dataclass(frozen=True)
 class RegisterTaskDefinitions:
     """A new revision for every app whose task definition is another than the newest one."""
 
@@ -243,6 +257,7 @@ Step = (
     DeployStack
     | EnsureImage
     | Package
+    | CheckAppNames
     | RegisterTaskDefinitions
     | WaitForHosts
     | SmokeTest

@@ -118,7 +118,8 @@ def folder_image(image: str) -> ImageSource | None:
 
     Its build finds this checkout's `usher` and `chalicelib.contract` in the context, as it would
     in the root of the project, and in `wheels/` the wheels of usher and of the folder's
-    requirements.lock, or requirements.txt.
+    requirements.lock, or requirements.txt. One that is built on the session image is a session
+    app's, see `named_image`.
     Raises CannotPullImageError for a folder that is none.
     """
     if not image.startswith(FOLDER):
@@ -126,6 +127,9 @@ def folder_image(image: str) -> ImageSource | None:
     folder = Path(image.removeprefix(FOLDER))
     if not folder.is_absolute() or not folder.is_dir():
         raise cannot_pull(image, "no such folder; the path must be absolute")
+    on_session_image = named_image(_name_of(folder), folder, changes=True)
+    if on_session_image.requirements is not None:
+        return on_session_image
     lock = folder / "requirements.lock"
     theirs = lock if lock.is_file() else folder / "requirements.txt"
     requirements = (_ROOT / "usher" / "requirements.lock", theirs)

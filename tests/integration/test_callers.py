@@ -39,6 +39,26 @@ def test_a_key_is_needed_and_sessions_are_their_owners(keyed_cloud):
     assert keyed_cloud.http("GET", "/health")[0] == 200
 
 
+def test_apps_are_the_operators_to_deploy_and_everybodys_to_see(keyed_cloud):
+    ann, _, opal = ({"X-Api-Key": key} for key in KEYS.values())
+    ask = keyed_cloud.http
+    mine = {"image": "usher-session", "description": {"environment": {"TONE": "blue"}}}
+    assert ask("PUT", "/apps/mine", mine)[0] == 401
+    for method, path, body in (
+        ("PUT", "/apps/mine", mine),
+        ("POST", "/apps/mine/rollback", {"revision": 1}),
+        ("DELETE", "/apps/mine", None),
+    ):
+        status, told = ask(method, path, body, headers=ann)
+        assert (status, told["error"]["code"]) == (403, "forbidden")
+    assert ask("PUT", "/apps/mine", mine, headers=opal)[0] == 200
+    seen, whole = (ask("GET", "/apps/mine", headers=who)[1] for who in (ann, opal))
+    assert seen["description"]["environment"] == {"TONE": "***"}
+    assert whole["description"]["environment"] == {"TONE": "blue"}
+    assert whole.keys() - seen.keys() == {"image", "taskDefinition"}
+    assert ask("DELETE", "/apps/mine", headers=opal)[0] == 200
+
+
 def test_jobs_are_the_operators_and_invocations_their_owners(keyed_cloud):
     ann, bob, opal = ({"X-Api-Key": key} for key in KEYS.values())
     ask = keyed_cloud.http

@@ -1,16 +1,18 @@
-"""`usher deploy`: builds, pushes and registers a project's jobs."""
+"""`usher deploy`: builds, pushes and registers a project's jobs, or its session apps."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from usher.cli.apps import add_no_wait, deploy_apps
 from usher.cli.common import add_project, add_url, client_of, note, out
 from usher.cli.project import Commands, add_build_options, build_options
 from usher.cli.words import UsageError
-from usher.discovery import find_jobs, find_project
+from usher.discovery import FOLDER, find_jobs, find_project
 from usher.docker import build, build_command, push
 from usher.errors import AnswerError, ProjectError, UsherError
+from usher.session_project import find_session_project
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 ADVICE = {
@@ -24,31 +26,37 @@ def add_commands(commands: Commands) -> None:
     """Describe the command line."""
     deploy = commands.add_parser(
         "deploy",
-        help="build, push and register the jobs of this project",
-        description="Register the project's jobs with a dispatcher, all or those named. Towards a "
+        help="build, push and register the jobs or session apps of this project",
+        description="Register the project's jobs, or the session apps of a folder with an "
+        "apps.toml, with a dispatcher, all or those named. Towards a "
         "local cloud (a loopback --url, no --image) the folder itself is registered, and the "
         "cloud builds it. Else the image is built as --image, pushed with --push, and registered "
-        "by its digest. What runs stays on the revision it was started with.",
+        "by its digest. What runs stays on the revision it was started with. A revision of a "
+        "session app is proven by its first ready container; with a warm pool, it is waited for.",
     )
-    deploy.add_argument("jobs", nargs="*", default=[], metavar="JOB")
+    deploy.add_argument("jobs", nargs="*", default=[], metavar="NAME")
     deploy.add_argument("--image", metavar="REPOSITORY:TAG", help="what to call the image")
     deploy.add_argument("--push", action="store_true", help="push it to its registry")
     deploy.add_argument("--dry-run", action="store_true", help="say what would be done")
     add_project(deploy)
     add_build_options(deploy)
+    add_no_wait(deploy)
     add_url(deploy)
     deploy.set_defaults(run=_deploy)
 
 
 def _deploy(arguments: argparse.Namespace) -> int:
-    project = find_project(arguments.project)
-    descriptions = _descriptions(project, arguments.jobs)
+    session_project = find_session_project(arguments.project)
     client = client_of(arguments)
     is_local = urlsplit(client.url).hostname in LOOPBACK and arguments.image is None
-    if arguments.push and arguments.image is None:
-        raise UsageError("--push needs --image REPOSITORY:TAG")
-    if not is_local and arguments.image is None:
-        raise UsageError(f"{client.url} is not this machine: say --image REPOSITORY:TAG --push")
+    if session_project is not None:
+        if (session_project.folder / FOLDER).is_dir():
+            raise UsageError(f"{session_project.folder} has {FOLDER}/ and an apps.toml: keep apart")
+        _check_image_options(arguments, client.url, is_local=is_local)
+        return deploy_apps(arguments, session_project, is_local=is_local)
+    project = find_project(arguments.project)
+    descriptions = _descriptions(project, arguments.jobs)
+    _check_image_options(arguments, client.url, is_local=is_local)
     if arguments.dry_run:
         out(*_plan(arguments, project, descriptions, client.url, is_local=is_local))
         return 0
@@ -62,6 +70,13 @@ def _deploy(arguments: argparse.Namespace) -> int:
     if is_local:
         note("usher: the local cloud builds the image when the first run of it starts")
     return 0
+
+
+def _check_image_options(arguments: argparse.Namespace, url: str, *, is_local: bool) -> None:
+    if arguments.push and arguments.image is None:
+        raise UsageError("--push needs --image REPOSITORY:TAG")
+    if not is_local and arguments.image is None:
+        raise UsageError(f"{url} is not this machine: say --image REPOSITORY:TAG --push")
 
 
 def _descriptions(project: Path, wanted: list[str]) -> dict[str, dict[str, Any]]:

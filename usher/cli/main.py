@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from usher import VERSION
-from usher.cli import audit, deploy, dev, invocations, project, schedules
+from usher.cli import apps, audit, deploy, dev, invocations, project, schedules
 from usher.cli.invocations import EXIT_INTERRUPTED
 from usher.cli.parser import CommandParser
 from usher.cli.words import UsageError
@@ -38,13 +38,13 @@ exit codes:
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="usher",
-        description="Write jobs and session apps, run them here; deploy jobs and call them.",
+        description="Write jobs and session apps, run them here, deploy them; call jobs.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"usher {VERSION}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=CommandParser)
-    for part in (project, dev, deploy, invocations, schedules, audit):
+    for part in (project, dev, deploy, apps, invocations, schedules, audit):
         part.add_commands(commands)
     return parser
 

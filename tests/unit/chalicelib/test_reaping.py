@@ -26,6 +26,19 @@ from tests.unit.chalicelib.test_lifecycle import (
 NOW = 10_000.0
 
 
+class OnlyOfFile:
+    """The catalog of a deployment in which no app was registered."""
+
+    def __init__(self, config):
+        self._apps = config.apps
+
+    def all(self):
+        return self._apps.by_name
+
+    def of(self, session):
+        return self._apps.get(session.app)
+
+
 def plan(*sessions, tasks=(), now=NOW):
     by_arn = {t.task_arn: t for t in tasks}
     return list(reaping.plan_reaping(sessions, by_arn, {"chat": APP}, now))
@@ -167,7 +180,11 @@ def test_the_sweep_asks_only_containers_that_it_can_reach(reach, asks):
     )
     asked = []
     room = SessionsRoom(
-        **nothing, config=config, probe=asked.append, now=lambda: session.connect_by + 60
+        **nothing,
+        apps=OnlyOfFile(config),
+        config=config,
+        probe=asked.append,
+        now=lambda: session.connect_by + 60,
     )
     seen = {RUNNING.task_arn: replace(RUNNING, version=session.task_version)}
     names = [name for name, _ in room.steps([session], seen, Counter())]

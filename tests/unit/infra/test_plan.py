@@ -40,7 +40,7 @@ def step(plan, kind):
 def test_the_dispatcher_comes_before_the_containers_and_the_proof_comes_last():
     kinds = [type(s).__name__ for s in plan_deploy(SETTINGS, "abc")]
     assert kinds == [
-        "DeployStack", "EnsureImage", "Package", "DeployStack",
+        "CheckAppNames", "DeployStack", "EnsureImage", "Package", "DeployStack",
         "RegisterTaskDefinitions", "WaitForHosts", "SmokeTest",
     ]  # fmt: skip
 

@@ -126,7 +126,8 @@ def test_roles_are_passed_to_tasks_alone_and_tasks_stay_in_the_cluster(function)
             assert set(statement["Condition"]["StringEquals"]) == {"iam:PassedToService"}
             assert roles <= ROLES_FOR[service]
         elif actions == {"ecs:RegisterTaskDefinition"}:
-            assert statement["Resource"].endswith(":task-definition/usher-dev-job-*:*")
+            families = {arn.partition(":task-definition/")[2] for arn in statement["Resource"]}
+            assert families == {"usher-dev-job-*:*", "usher-dev-app-*:*"}
         elif any(a.startswith("ecs:") for a in actions) and not actions <= WITHOUT_RESOURCES:
             (cluster,) = statement["Condition"]["ArnLike"].values()
             assert cluster.endswith(":cluster/usher-dev")

@@ -4,7 +4,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from infra.deploy.plan import FAN_OUT
-from infra.deploy.revisions import register
+from infra.deploy.revisions import check_names, register
+from infra.deploy.stacks import DeployError
 
 ROLES = {"execution": "arn:execution", "session": "arn:session"}
 
@@ -14,6 +15,15 @@ class Ecs:
 
     def __init__(self):
         self.newest = {}
+        self.registered_apps = []
+
+    def get_paginator(self, name):
+        assert name == "list_task_definition_families"
+        return self
+
+    def paginate(self, *, familyPrefix, status):  # noqa: N803 - ECS's names
+        assert (familyPrefix, status) == ("usher-dev-app-", "ACTIVE")
+        return [{"families": [f"usher-dev-app-{name}" for name in self.registered_apps]}]
 
     def register_task_definition(self, **request):
         self.newest[request["family"]] = request
@@ -50,3 +60,12 @@ def test_what_did_not_change_is_not_registered_again_and_another_feed_is_a_chang
     assert deploy(ecs) == ["arn:usher-dev-listings"]
     assert deploy(ecs) == []
     assert deploy(ecs, FAN_OUT) == ["arn:usher-dev-listings"]
+
+
+def test_a_name_that_usher_deploy_registered_is_refused():
+    ecs = Ecs()
+    ecs.registered_apps = ["counter"]
+    check_names(ecs, "dev")
+    ecs.registered_apps = ["counter", "listings"]
+    with pytest.raises(DeployError, match="listings: in the apps file, and registered by `usher d"):
+        check_names(ecs, "dev")

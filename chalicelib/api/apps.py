@@ -1,0 +1,98 @@
+"""Session apps over HTTP, for those who deploy them: parse, call, render."""
+
+from chalice.app import Blueprint, Response
+
+from chalicelib.api.audit import record_of
+from chalicelib.api.http import answer, answering, authorizer_for, json_body, known_caller_of
+from chalicelib.audit.model import Action, AuditRecord
+from chalicelib.callers import Caller
+from chalicelib.config import authorization
+from chalicelib.errors import BadRequestError
+from chalicelib.sessions.app_answers import app_facts, show_app, show_registered
+from chalicelib.sessions.registered import RegisteredApp
+from chalicelib.wiring import services
+
+routes = Blueprint(__name__)
+
+AUTHORIZER = authorizer_for(*authorization())
+
+
+@routes.route("/apps", methods=["GET"], authorizer=AUTHORIZER)
+@answering
+def list_apps() -> Response:
+    """All session apps: those of the apps file, then those that were registered."""
+    values = _caller().is_operator
+    return answer({"apps": [show_app(s, values=values) for s in services().app_registry.all()]})
+
+
+@routes.route("/apps/{app}", methods=["GET"], authorizer=AUTHORIZER)
+@answering
+def get_app(app: str) -> Response:
+    """One session app: its newest revision, and whether that is proven."""
+    values = _caller().is_operator
+    return answer(show_app(services().app_registry.get(app), values=values))
+
+
+@routes.route("/apps/{app}", methods=["PUT"], authorizer=AUTHORIZER)
+@answering
+def put_app(app: str) -> Response:
+    """Register a revision of a session app; sessions that run keep theirs."""
+    _caller().require_operator()
+    body = json_body(routes.current_request.raw_body)
+    if not isinstance(body, dict) or not isinstance(body.get("image"), str):
+        raise BadRequestError('the body must be a JSON object: {"image", "description"}')
+    image, description = body["image"], body.get("description")
+    registry = services().app_registry
+    registered = services().audit.around(
+        _audit_record(Action.APP_REGISTER, app),
+        app_facts(registry.find(app)),
+        lambda: registry.register(app, image, description),
+        app_facts,
+    )
+    return _render(registered)
+
+
+@routes.route("/apps/{app}/rollback", methods=["POST"], authorizer=AUTHORIZER)
+@answering
+def roll_back_app(app: str) -> Response:
+    """Take the newest revision back: `{"revision"}` says which one that is."""
+    _caller().require_operator()
+    body = json_body(routes.current_request.raw_body)
+    revision = body.get("revision") if isinstance(body, dict) else None
+    if not isinstance(revision, int) or isinstance(revision, bool):
+        raise BadRequestError('the body must be a JSON object: {"revision": NUMBER}')
+    registry = services().app_registry
+    before = services().audit.around(
+        _audit_record(Action.APP_ROLLBACK, app),
+        app_facts(registry.find(app)),
+        lambda: registry.roll_back(app, revision),
+        app_facts,
+    )
+    return _render(before)
+
+
+@routes.route("/apps/{app}", methods=["DELETE"], authorizer=AUTHORIZER)
+@answering
+def delete_app(app: str) -> Response:
+    """Remove a registered app; sessions that run go on."""
+    _caller().require_operator()
+    registry = services().app_registry
+    services().audit.around(
+        _audit_record(Action.APP_DEREGISTER, app),
+        app_facts(registry.find(app)),
+        lambda: registry.remove(app),
+        lambda _: None,
+    )
+    return answer({})
+
+
+def _render(registered: RegisteredApp) -> Response:
+    return answer(show_registered(registered))
+
+
+def _audit_record(action: Action, app: str) -> AuditRecord:
+    return record_of(routes.current_request, _caller(), action, f"apps/{app}")
+
+
+def _caller() -> Caller:
+    return known_caller_of(routes.current_request, services().config)

@@ -1,0 +1,72 @@
+"""What callers are told of session apps. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from chalicelib.sessions.registered import RegisteredApp
+from chalicelib.sessions.registry import AppStatus
+from chalicelib.tasks.revisions import FAILURES_TO_OPEN, number_of
+
+HIDDEN = "***"
+"""In the place of a value that only operators see."""
+
+
+def show_app(status: AppStatus, *, values: bool) -> dict[str, Any]:
+    """An app: whose it is, its newest revision, and the state of that.
+
+    `values`: with image, and values of the environment; else with the names only.
+    """
+    shown: dict[str, Any] = {
+        "name": status.name,
+        "origin": "registered" if status.registered else "file",
+        "revision": number_of(status.task_definition),
+        **_state_of(status),
+    }
+    if values:
+        shown |= {"image": status.image, "taskDefinition": status.task_definition}
+    if status.registered is not None:
+        shown["description"] = _described(status.registered.description, values=values)
+    return shown
+
+
+def show_registered(registered: RegisteredApp) -> dict[str, Any]:
+    """The answer to a change, for operators."""
+    return {
+        "name": registered.app.name,
+        "revision": registered.revision,
+        "image": registered.app.image,
+        "taskDefinition": registered.task_definition,
+        "pool": registered.app.pool.maximum,
+    }
+
+
+def app_facts(registered: RegisteredApp | None) -> dict[str, Any] | None:
+    """What an audit record has of an app: of environment and secrets the names alone."""
+    if registered is None:
+        return None
+    return {
+        "revision": registered.revision,
+        "image": registered.app.image,
+        "environment": sorted(registered.app.environment),
+        "secrets": sorted(registered.app.secrets),
+    }
+
+
+def _state_of(status: AppStatus) -> dict[str, Any]:
+    """`proven`: a container of it was ready. `failing`: none yet, and starts failed; `refused`
+    while no further one is tried. `unproven`: none yet.
+    """
+    failing = status.state.failing.get(status.task_definition)
+    if status.state.proven == status.task_definition:
+        return {"state": "proven"}
+    if failing is None:
+        return {"state": "unproven"}
+    state = "refused" if failing.count >= FAILURES_TO_OPEN else "failing"
+    return {"state": state, "failures": failing.count, "reason": failing.reason}
+
+
+def _described(description: Mapping[str, Any], *, values: bool) -> Mapping[str, Any]:
+    if values:
+        return description
+    hidden = [name for name in ("environment", "secrets") if description.get(name)]
+    return {**description, **{name: dict.fromkeys(description[name], HIDDEN) for name in hidden}}

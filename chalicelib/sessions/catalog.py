@@ -1,0 +1,116 @@
+"""The apps that a deployment offers: those of its apps file, and those that were registered.
+
+A name has one owner: what is in the apps file cannot be registered, and `make deploy` refuses an
+apps file with a name that is registered. Registered apps are task definitions, by ECS's word,
+remembered for CACHE_SECONDS.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.apps import REGISTERED_BEGIN_WITH, App
+from chalicelib.config import Config
+from chalicelib.ecs.task_definitions import family_of
+from chalicelib.errors import BadRequestError, StartFailedError, UnavailableError
+from chalicelib.sessions.model import Session
+from chalicelib.sessions.registered import RegisteredApp, families_prefix, read_registered
+from chalicelib.tasks.deployed import CACHE_SECONDS, Revisions
+
+_log = logging.getLogger("usher.apps")
+
+
+class AppCatalog:
+    """Finds apps by name. Thread-safe: at worst two threads ask ECS the same."""
+
+    def __init__(
+        self, ecs: Any, revisions: Revisions, config: Config, now: Callable[[], float]
+    ) -> None:
+        self._ecs = ecs
+        self._revisions = revisions
+        self._config = config
+        self._now = now
+        self._names: tuple[str, ...] | None = None
+        self._names_until = 0.0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all apps. Raises UnavailableError."""
+        return (*self._config.apps.by_name, *self.registered_names())
+
+    def get(self, name: str | None) -> App | None:
+        """The app called `name`, or the default one for None; None when there is no such app.
+
+        Raises UnavailableError where ECS does not say.
+        """
+        of_file = self._config.apps.get(name)
+        if of_file is not None or name is None:
+            return of_file
+        found = self.registered(name) if name in self.registered_names() else None
+        return found.app if found else None
+
+    def of(self, session: Session) -> App | None:
+        """The app of a session, as the revision describes it that the session runs on."""
+        of_file = self._config.apps.by_name.get(session.app)
+        if of_file is not None:
+            return of_file
+        family = family_of(REGISTERED_BEGIN_WITH + session.app, self._config.stage)
+        arn = session.task_definition or ""
+        if arn.rpartition("/")[2].rpartition(":")[0] == family:
+            found = self._read(arn)
+            if found is not None:
+                return found.app
+        return self.get(session.app)
+
+    def all(self) -> Mapping[str, App]:
+        """All apps by name; without the registered ones for as long as ECS has never said."""
+        apps = dict(self._config.apps.by_name)
+        try:
+            names = self.registered_names()
+            found = {name: self.registered(name) for name in names if name not in apps}
+        except UnavailableError as error:
+            _log.warning("registered apps are left out: %s", error)
+            return apps
+        return apps | {name: one.app for name, one in found.items() if one is not None}
+
+    def registered_names(self, *, look: bool = False) -> tuple[str, ...]:
+        """Names of the registered apps, sorted. `look` asks ECS in any case.
+
+        Where ECS does not answer what it said last is still true. Raises UnavailableError.
+        """
+        if self._names is not None and self._now() < self._names_until and not look:
+            return self._names
+        prefix = families_prefix(self._config.stage)
+        try:
+            pages = self._ecs.get_paginator("list_task_definition_families").paginate(
+                familyPrefix=prefix, status="ACTIVE"
+            )
+            names = sorted(name for page in pages for name in page["families"])
+        except (BotoCoreError, ClientError) as error:
+            if self._names is None:
+                words = "ECS does not say which apps are registered"
+                raise UnavailableError(words, retry_after_seconds=1) from error
+            _log.warning("which apps are registered is not known: %s", error)
+        else:
+            self._names = tuple(name.removeprefix(prefix) for name in names)
+        self._names_until = self._now() + CACHE_SECONDS
+        return self._names
+
+    def registered(self, name: str, *, look: bool = False) -> RegisteredApp | None:
+        """The newest revision of a registered app; None when there is none.
+
+        Raises UnavailableError.
+        """
+        return self._read(family_of(REGISTERED_BEGIN_WITH + name, self._config.stage), look=look)
+
+    def _read(self, family_or_arn: str, *, look: bool = False) -> RegisteredApp | None:
+        try:
+            definition = self._revisions.definition(family_or_arn, look=look)
+            return read_registered(definition, self._config.stage)
+        except StartFailedError:  # none is active
+            return None
+        except BadRequestError as error:  # nobody else is to wait for this one
+            _log.warning("left out of the apps: %s", error)
+            return None

@@ -1,0 +1,197 @@
+"""Registers session apps, takes a revision back, removes apps: `usher deploy` for sessions."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.apps import App
+from chalicelib.config import Config
+from chalicelib.ecs.task_definitions import Deployment, family_of
+from chalicelib.errors import ConflictError, NotFoundError, StartFailedError
+from chalicelib.sessions.catalog import AppCatalog
+from chalicelib.sessions.launch_queue import LaunchQueue
+from chalicelib.sessions.pool import AppState
+from chalicelib.sessions.registered import (
+    DIGEST_LABEL,
+    RegisteredApp,
+    families_prefix,
+    labels_of,
+    parse_registered,
+    registered_task_definition,
+)
+from chalicelib.sessions.table import SessionsTable
+from chalicelib.tasks.deployed import Revisions
+from chalicelib.tasks.images import check_image
+
+MOST_APPS = 100
+"""Each is looked at by every sweep."""
+_log = logging.getLogger("usher.apps")
+
+
+@dataclass(frozen=True)
+class AppStatus:
+    """An app as it is offered now. `registered` is None for one of the apps file."""
+
+    name: str
+    task_definition: str
+    image: str
+    state: AppState
+    registered: RegisteredApp | None
+
+
+class AppRegistry:
+    """The registered apps of one deployment."""
+
+    def __init__(
+        self,
+        ecs: Any,
+        *,
+        revisions: Revisions,
+        catalog: AppCatalog,
+        table: SessionsTable,
+        queue: LaunchQueue,
+        config: Config,
+    ) -> None:
+        self._ecs = ecs
+        self._revisions = revisions
+        self._catalog = catalog
+        self._table = table
+        self._queue = queue
+        self._config = config
+
+    def all(self) -> list[AppStatus]:
+        """All apps, those of the apps file first. Raises UnavailableError."""
+        of_file = [self._status(name) for name in self._config.apps.by_name]
+        names = self._catalog.registered_names(look=True)
+        registered = [self._status(n) for n in names if n not in self._config.apps.by_name]
+        return [status for status in (*of_file, *registered) if status is not None]
+
+    def get(self, name: str) -> AppStatus:
+        """One app, as ECS says now. Raises NotFoundError, UnavailableError."""
+        status = self._status(name)
+        if status is None:
+            raise NotFoundError(f"no app is called {name!r}")
+        return status
+
+    def find(self, name: str) -> RegisteredApp | None:
+        """The newest revision of a registered app, as ECS says now."""
+        return self._catalog.registered(name, look=True)
+
+    def register(self, name: str, image: str, description: Any) -> RegisteredApp:
+        """Register a revision, unless the newest one is this already.
+
+        Raises BadRequestError, ConflictError for a name of the apps file, UnavailableError.
+        """
+        self._check_name(name)
+        check_image(image, is_local=self._config.is_local)
+        app = parse_registered(name, image, description, self._config.app_bounds)
+        names = self._catalog.registered_names(look=True)
+        if name not in names and len(names) >= MOST_APPS:
+            raise ConflictError(f"{MOST_APPS} apps are registered, and no more may be")
+        request = self._request(app, description)
+        before = self._newest(request["family"])
+        if before and labels_of(before).get(DIGEST_LABEL) == labels_of(request)[DIGEST_LABEL]:
+            return self._found(name)
+        answer = self._ecs.register_task_definition(**request)
+        revision = str(answer["taskDefinition"]["taskDefinitionArn"])
+        _log.info("registered", extra={"app": name, "image": image, "revision": revision})
+        found = self._found(name)
+        self._catalog.registered_names(look=True)
+        if app.pool.maximum:
+            self._queue.tend(name)
+        return found
+
+    def roll_back(self, name: str, revision: int) -> RegisteredApp:
+        """Take the newest revision back, which is `revision`; return the one before it.
+
+        Sessions that run go on. Raises ConflictError where the newest is another one, or there is
+        none before it, NotFoundError.
+        """
+        self._check_name(name)
+        newest = self._found(name)
+        if newest.revision != revision:
+            raise ConflictError(f"the newest revision of {name} is {newest.revision}")
+        active = list(self._active(name))
+        if len(active) < 2:
+            raise ConflictError(f"{name} has no revision before {revision}")
+        self._ecs.deregister_task_definition(taskDefinition=newest.task_definition)
+        before = self._found(name)
+        _log.info("rolled back", extra={"app": name, "revision": before.task_definition})
+        if before.app.pool.maximum or newest.app.pool.maximum:
+            self._queue.tend(name)
+        return before
+
+    def remove(self, name: str) -> None:
+        """Deregister all revisions: sessions that run go on. Raises NotFoundError."""
+        self._check_name(name)
+        self._found(name)
+        for arn in self._active(name):
+            self._ecs.deregister_task_definition(taskDefinition=arn)
+        self._newest(self._family(name))
+        self._catalog.registered_names(look=True)
+
+    def _check_name(self, name: str) -> None:
+        if name in self._config.apps.by_name:
+            raise ConflictError(
+                f"{name} is in the apps file of the deployment, and changed by `make deploy` alone"
+            )
+
+    def _found(self, name: str) -> RegisteredApp:
+        found = self._catalog.registered(name, look=True)
+        if found is None:
+            raise NotFoundError(f"no registered app is called {name!r}")
+        return found
+
+    def _status(self, name: str) -> AppStatus | None:
+        of_file = self._config.apps.by_name.get(name)
+        state = self._table.app_now(name)
+        if of_file is None:
+            found = self._catalog.registered(name, look=True)
+            if found is None:
+                return None
+            return AppStatus(name, found.task_definition, found.app.image, state, found)
+        definition = self._newest(family_of(of_file.family_name, self._config.stage))
+        if not definition:
+            return None
+        image = str(definition["containerDefinitions"][0]["image"])
+        return AppStatus(name, str(definition["taskDefinitionArn"]), image, state, None)
+
+    def _newest(self, family: str) -> Mapping[str, Any]:
+        try:
+            return self._revisions.definition(family, look=True)
+        except StartFailedError:
+            return {}
+
+    def _family(self, name: str) -> str:
+        return f"{families_prefix(self._config.stage)}{name}"
+
+    def _active(self, name: str) -> Iterator[str]:
+        family = self._family(name)
+        pages = self._ecs.get_paginator("list_task_definitions").paginate(
+            familyPrefix=family, status="ACTIVE"
+        )
+        for page in pages:
+            for arn in page["taskDefinitionArns"]:
+                if arn.rpartition("/")[2].rpartition(":")[0] == family:
+                    yield arn
+
+    def _request(self, app: App, description: Any) -> dict[str, Any]:
+        config = self._config
+        deployment = config.execution_role_arn and Deployment(
+            region=config.region,
+            log_group=config.sessions_log_group,
+            execution_role_arn=config.execution_role_arn,
+            architecture=config.architecture,
+        )
+        return registered_task_definition(
+            app,
+            description,
+            stage=config.stage,
+            region=config.region,
+            log_group=config.sessions_log_group,
+            feed_url=config.feed_url,
+            feed_password=config.sessions_feed_password or "",
+            task_role_arn=config.session_role_arn,
+            deployment=deployment or None,
+        )

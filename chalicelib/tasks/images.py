@@ -1,0 +1,16 @@
+"""What an image may be called by those who register jobs and apps. Pure."""
+
+from chalicelib.errors import BadRequestError
+
+FOLDER = "dir:"
+"""Begins an image that the embedded cloud builds from a folder of this machine."""
+
+
+def check_image(image: str, *, is_local: bool) -> None:
+    """Raises BadRequestError for what can be no image of this deployment."""
+    if image.startswith(FOLDER):
+        # A path, which may have blanks and whatever else folders are called.
+        if not is_local:
+            raise BadRequestError("image: only the local cloud builds from a folder; push an image")
+    elif not image or len(image) > 255 or any(char.isspace() for char in image):
+        raise BadRequestError("image: the name of an image, at most 255 characters, no blanks")

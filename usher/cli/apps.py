@@ -1,0 +1,207 @@
+"""`usher apps` and `usher rollback`, and what `usher deploy` does in a folder of session apps."""
+
+import argparse
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from usher.cli.common import add_json, add_url, client_of, note, out, out_json
+from usher.cli.project import Commands, build_options
+from usher.cli.words import UsageError, table
+from usher.client import Client
+from usher.docker import build, build_command, push
+from usher.errors import AnswerError, UsherError
+from usher.session_project import SESSION_IMAGE, SessionProject, description_of, snapshot
+
+PROOF_SECONDS = 180.0
+"""How long `usher deploy` waits for the first ready container of an app with a pool."""
+LOOK_SECONDS = 0.5
+COLUMNS = ("APP", "REVISION", "STATE", "FROM", "DETAIL")
+ADVICE = {
+    401: "set USHER_API_KEY",
+    403: "only operators may deploy apps: see OPERATORS in docs/operations.md",
+    404: "is this the URL of a dispatcher that knows apps?",
+}
+_SESSION_IMAGE = re.compile(rf"(.*/)?{SESSION_IMAGE}([:@].+)?")
+
+
+def add_commands(commands: Commands) -> None:
+    """Describe the command lines."""
+    apps = commands.add_parser(
+        "apps",
+        help="the session apps of a deployment: revision and state",
+        description="List the session apps of a deployment, those of its apps file and those that "
+        "were registered by `usher deploy`. proven: a container of the newest revision was ready; "
+        "unproven: none was started yet; failing, refused: none became ready, and the proven "
+        "revision before it serves.",
+    )
+    apps.add_argument("--remove", metavar="APP", help="remove a registered app; sessions go on")
+    add_json(apps)
+    add_url(apps)
+    apps.set_defaults(run=_apps)
+
+    rollback = commands.add_parser(
+        "rollback",
+        help="take the newest revision of a session app back",
+        description="Take the newest revision of a registered session app back: new sessions start "
+        "on the one before, what is warm is replaced, and open sessions keep theirs.",
+    )
+    rollback.add_argument("app", metavar="APP")
+    add_no_wait(rollback)
+    add_url(rollback)
+    rollback.set_defaults(run=_rollback)
+
+
+def deploy_apps(arguments: argparse.Namespace, project: SessionProject, *, is_local: bool) -> int:
+    """Register the apps of a folder. Raises UsherError."""
+    apps = project.chosen(arguments.jobs)
+    client = client_of(arguments)
+    built = any(app.get("image") != SESSION_IMAGE for app in apps.values())
+    if built and not (project.folder / "Dockerfile").is_file():
+        raise UsageError(f"{project.folder} has no Dockerfile, and its apps need an image")
+    if arguments.dry_run:
+        out(*_plan(arguments, project, apps, client.url, is_local=is_local))
+        return 0
+    session_image = SESSION_IMAGE if is_local else _session_image(arguments, client)
+    image = session_image
+    if built:
+        image = (
+            f"dir:{snapshot(project.folder)}"
+            if is_local
+            else _build_and_push(arguments, project, session_image)
+        )
+    results = [
+        _register(client, name, session_image if app.get("image") == SESSION_IMAGE else image, app)
+        for name, app in apps.items()
+    ]
+    if arguments.no_wait:
+        return 0
+    return max([_wait_for_proof(client, answer) for answer in results])
+
+
+def _register(client: Client, name: str, image: str, app: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        answer = client.register_app(name, image, description_of(app))
+    except AnswerError as error:
+        advice = ADVICE.get(error.status)
+        why = f" ({advice})" if advice else ""
+        raise UsherError(f"{name} was not registered: {error}{why}") from error
+    out(f"registered {name}, revision {answer['revision']}")
+    return answer
+
+
+def _wait_for_proof(client: Client, answer: Mapping[str, Any]) -> int:
+    """Wait until the first container of a revision is ready; the exit code."""
+    name, revision = answer["name"], answer["revision"]
+    if not answer["pool"]:
+        note(f"usher: {name} has no warm pool: its first session proves the revision")
+        return 0
+    note(f"usher: waiting for the first container of revision {revision}")
+    found = _poll(lambda: client.app(name), revision)
+    if found["state"] == "proven":
+        out(f"{name}, revision {revision} is proven: new sessions start on it")
+        return 0
+    why = found.get("reason", f"no container was ready within {PROOF_SECONDS:.0f} s")
+    note(
+        f"usher: {name}, revision {revision} is {found['state']}: {why}; the proven revision "
+        f"before it serves, if there is one, and `usher rollback {name}` takes this one back"
+    )
+    return 1
+
+
+def _poll(look: Callable[[], Mapping[str, Any]], revision: int) -> Mapping[str, Any]:
+    """The app once its revision is proven or refused, or another one is the newest."""
+    until = time.monotonic() + PROOF_SECONDS
+    while True:
+        found = look()
+        settled = found["state"] in {"proven", "refused"} or found["revision"] != revision
+        if settled or time.monotonic() > until:
+            return found
+        time.sleep(LOOK_SECONDS)
+
+
+def _session_image(arguments: argparse.Namespace, client: Client) -> str:
+    """The session image that the deployment has: what --base says, else what its own apps run."""
+    if arguments.base:
+        return str(arguments.base)
+    for app in client.apps():
+        if app["origin"] == "file" and _SESSION_IMAGE.fullmatch(app.get("image") or ""):
+            return str(app["image"])
+    raise UsageError(
+        "no app of this deployment says which session image it has: name it with --base"
+    )
+
+
+def _build_and_push(
+    arguments: argparse.Namespace, project: SessionProject, session_image: str
+) -> str:
+    image: str = arguments.image
+    options = replace(build_options(arguments), base=session_image, argument="SESSION_IMAGE")
+    out(f"building {image} on {session_image}")
+    build(project.folder, image, options)
+    if not arguments.push:
+        out("not pushed: where it is to run, it must be known by this name (--push)")
+        return image
+    out(f"pushing {image}")
+    return push(image)
+
+
+def _plan(
+    arguments: argparse.Namespace,
+    project: SessionProject,
+    apps: Mapping[str, Mapping[str, Any]],
+    url: str,
+    *,
+    is_local: bool,
+) -> list[str]:
+    lines = []
+    if is_local:
+        image = f"a copy of {project.folder}"
+    else:
+        base = arguments.base or "the session image of this deployment"
+        options = replace(build_options(arguments), base=base, argument="SESSION_IMAGE")
+        lines.append(" ".join(build_command(arguments.image, str(project.folder), options)))
+        image = arguments.image
+        if arguments.push:
+            lines.append(f"docker push {image}")
+            image = f"{image} by its digest"
+    return [*lines, *(f"PUT {url}/apps/{name} with the image {image}" for name in apps)]
+
+
+def _apps(arguments: argparse.Namespace) -> int:
+    client = client_of(arguments)
+    if arguments.remove:
+        client.remove_app(arguments.remove)
+        out(f"removed {arguments.remove}; its sessions go on")
+        return 0
+    apps = client.apps()
+    if arguments.json:
+        out_json({"apps": apps})
+        return 0
+    out(*table([COLUMNS, *map(_row, apps)]))
+    return 0
+
+
+def _row(app: Mapping[str, Any]) -> tuple[str, ...]:
+    origin = "apps file" if app["origin"] == "file" else "usher deploy"
+    detail = f"{app['failures']} failed: {app['reason']}" if "reason" in app else ""
+    return (app["name"], str(app["revision"]), app["state"], origin, detail)
+
+
+def _rollback(arguments: argparse.Namespace) -> int:
+    client = client_of(arguments)
+    newest = client.app(arguments.app)["revision"]
+    answer = client.roll_back_app(arguments.app, newest)
+    out(f"took back {arguments.app}, revision {newest}; the newest is {answer['revision']}")
+    return 0 if arguments.no_wait else _wait_for_proof(client, answer)
+
+
+def add_no_wait(parser: argparse.ArgumentParser) -> None:
+    """Describe the option of commands that change what is deployed."""
+    parser.add_argument(
+        "--no-wait",
+        action="store_true",
+        help="of an app with a warm pool: do not wait for its first container",
+    )
