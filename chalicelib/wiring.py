@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from chalicelib.sessions.creation import Chance
     from chalicelib.sessions.launch_queue import LaunchQueue
     from chalicelib.sessions.launching import Launches
+    from chalicelib.sessions.pool_reconciler import PoolReconciler
     from chalicelib.sessions.records import Records
     from chalicelib.sessions.registry import AppRegistry
     from chalicelib.sessions.service import Sessions
     from chalicelib.sessions.sweep import SessionsRoom
     from chalicelib.sessions.table import SessionsTable
-    from chalicelib.sessions.tending import Tending
     from chalicelib.tasks.deployed import Revisions
     from chalicelib.tasks.hosts_wanted import HostsWanted
     from chalicelib.tasks.reconciler import Sweep
@@ -98,11 +98,11 @@ class Services:
     metrics: Metrics
 
     @cached_property
-    def tending(self) -> "Tending":
+    def pools(self) -> "PoolReconciler":
         """What keeps the pools at their sizes; no request for a session needs it."""
-        from chalicelib.sessions.tending import Tending
+        from chalicelib.sessions.pool_reconciler import PoolReconciler
 
-        return Tending(
+        return PoolReconciler(
             table=self.table,
             launches=self.launches,
             sessions=self.sessions,
@@ -126,7 +126,7 @@ class Services:
             records=self.records,
             launches=self.launches,
             sessions=self.sessions,
-            tending=self.tending,
+            pools=self.pools,
             queue=self.queue,
             hosts_wanted=self.hosts_wanted,
             apps=self.apps,
@@ -245,6 +245,7 @@ def build(
     from chalicelib.sessions.table import SessionsTable
     from chalicelib.tasks.deployed import Revisions
     from chalicelib.tasks.hosts_wanted import HostsWanted
+    from chalicelib.tasks.queues import Queues
     from chalicelib.tasks.start_rate import StartRate
     from chalicelib.tasks.unreadable import UnreadableRecords
 
@@ -252,7 +253,7 @@ def build(
     metrics = ProcessMetrics() if config.metrics_here else EmbeddedMetrics(config.stage)
     chance = outside.chance
     table = SessionsTable(aws.dynamodb, config.sessions_table)
-    queue = LaunchQueue(aws.sqs, config.launches_queue)
+    queue = LaunchQueue(Queues(aws.sqs), config.launches_queue)
     launcher = Launcher(aws.ecs, config.cluster)
     revisions = Revisions(launcher, outside.now)
     apps = AppCatalog(aws.ecs, revisions, config, outside.now)

@@ -25,7 +25,7 @@ from chalicelib.jobs.answers import job_facts, show_invocation, show_job, show_r
 from chalicelib.jobs.description import DeployedJob
 from chalicelib.jobs.listings import parse_listing, show_place
 from chalicelib.jobs.model import Invocation, Priority, repeated_id
-from chalicelib.jobs.queues import read_knock
+from chalicelib.jobs.queues import read_wake_up
 from chalicelib.jobs.requests import (
     Invoke,
     check_instants,
@@ -234,8 +234,8 @@ def finish_invocation(invocation_id: str) -> Response:
     maximum_concurrency=CONCURRENCY,
 )
 def run_critical_jobs(event: SQSEvent) -> None:
-    """Somebody knocked at the queue of critical invocations."""
-    _answer_knocks(event)
+    """Wake-up messages for critical invocations."""
+    _launch_waiting(event)
 
 
 @routes.on_sqs_message(
@@ -245,8 +245,8 @@ def run_critical_jobs(event: SQSEvent) -> None:
     maximum_concurrency=CONCURRENCY,
 )
 def run_normal_jobs(event: SQSEvent) -> None:
-    """Somebody knocked at the queue of normal invocations."""
-    _answer_knocks(event)
+    """Wake-up messages for normal invocations."""
+    _launch_waiting(event)
 
 
 @routes.on_sqs_message(
@@ -256,8 +256,8 @@ def run_normal_jobs(event: SQSEvent) -> None:
     maximum_concurrency=CONCURRENCY,
 )
 def run_low_jobs(event: SQSEvent) -> None:
-    """Somebody knocked at the queue of low invocations."""
-    _answer_knocks(event)
+    """Wake-up messages for low invocations."""
+    _launch_waiting(event)
 
 
 def base_url(request: Any) -> str:
@@ -265,12 +265,12 @@ def base_url(request: Any) -> str:
     return services().config.callback_base_url or own_url(request)
 
 
-def _answer_knocks(event: SQSEvent) -> None:
+def _launch_waiting(event: SQSEvent) -> None:
     for record in event:
-        knock = read_knock(record.body)
-        if knock.invocation_id is not None and knock.comes_due:
-            _jobs().invocations.came_due(knock.invocation_id)
-        _jobs().launcher.run(knock.invocation_id, room_was_made=knock.room_was_made)
+        wake_up = read_wake_up(record.body)
+        if wake_up.invocation_id is not None and wake_up.comes_due:
+            _jobs().invocations.came_due(wake_up.invocation_id)
+        _jobs().launcher.run(wake_up.invocation_id, room_was_made=wake_up.room_was_made)
 
 
 def _check_priority(caller: Caller, priority: Priority | None) -> None:

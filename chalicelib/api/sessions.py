@@ -25,7 +25,7 @@ from chalicelib.callers import Caller
 from chalicelib.config import MAX_WAIT_SECONDS, authorization, launches_queue, stage
 from chalicelib.errors import NoRouteError
 from chalicelib.sessions.answers import body_of, retry_after, status_of
-from chalicelib.sessions.launch_queue import LaunchAgain, Tend, read_message
+from chalicelib.sessions.launch_queue import LaunchAgain, ReconcilePool, read_message
 from chalicelib.sessions.model import Reason, Session, State
 from chalicelib.sessions.requests import parse_callback, parse_dispatch, parse_session_id
 from chalicelib.wiring import services
@@ -108,13 +108,13 @@ def find_container() -> Response:
 
 @routes.on_sqs_message(queue=launches_queue(stage()), batch_size=1, name="launch_queued")
 def launch_queued(event: SQSEvent) -> None:
-    """The next try for sessions that wait for capacity, and pools that want looking after."""
+    """The next try for sessions that wait for capacity, and pools to be reconciled."""
     for record in event:
         match read_message(record.body):
             case LaunchAgain(session_id, tries):
                 services().launches.launch_later(session_id, tries)
-            case Tend() as message:
-                services().tending.on_message(message)
+            case ReconcilePool() as message:
+                services().pools.on_message(message)
 
 
 def is_routers(key: str, digests: Iterable[str]) -> bool:

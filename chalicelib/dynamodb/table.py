@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -138,16 +138,27 @@ class Table:
 
     def set_expiry(self, item_id: str, expire_at: int) -> None:
         """Have an item expire that does not yet, if it is there, whatever its version."""
-        condition = ~Attr("id").not_exists() & Attr("expire_at").not_exists()
+        there = ~Attr("id").not_exists()
+        self.update(item_id, {"expire_at": expire_at}, there & Attr("expire_at").not_exists())
+
+    def update(self, item_id: str, values: Mapping[str, Any], condition: Condition) -> Item | None:
+        """Set attributes of an item on condition, and make it where the condition holds without it.
+
+        Returns the old values of these attributes, None where the condition does not hold.
+        """
         try:
-            self._dynamodb.update_item(
+            answer = self._dynamodb.update_item(
                 TableName=self.name,
                 Key={"id": {"S": item_id}},
-                **expressions(condition=condition, set_values={"expire_at": expire_at}),
+                ReturnValues="UPDATED_OLD",
+                **expressions(condition=condition, set_values=values),
             )
         except ClientError as error:
             if _code(error) != "ConditionalCheckFailedException":
                 raise
+            return None
+        old: Item = answer.get("Attributes", {})
+        return old
 
     def transact(self, writes: Sequence[Write]) -> Refusal | None:
         """Write all or nothing. None when written."""

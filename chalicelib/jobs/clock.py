@@ -15,9 +15,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.logs import fields_in
-
-MOST_DELAY_SECONDS = 900
-"""Of SQS's DelaySeconds."""
+from chalicelib.tasks.queues import MAX_DELAY_SECONDS, Queues
 
 _log = logging.getLogger("usher.jobs")
 
@@ -27,17 +25,16 @@ class Clock:
 
     def __init__(
         self,
-        sqs: Any,
+        queues: Queues,
         scheduler: Callable[[], Any],
         stage: str,
         now: Callable[[], float],
     ) -> None:
         """`scheduler()` gives the boto3 client: most never need it, and it costs time to make."""
-        self._sqs = sqs
+        self._queues = queues
         self._scheduler = scheduler
         self._group = f"usher-{stage}"
         self._now = now
-        self._queues: dict[str, tuple[str, str]] = {}
 
     def wake_at(
         self, at: float, message: Mapping[str, Any], queue: str, name: str | None = None
@@ -47,15 +44,13 @@ class Clock:
         `name` is that of the one-time schedule, where it takes one: another wake of this name takes
         the place of the first. Without it, it follows from queue and message.
         """
+        delay = math.ceil(at - self._now())
+        if delay <= MAX_DELAY_SECONDS:
+            return self._queues.send(queue, message, max(0, delay))
         body = json.dumps(message)
         name = name or sha256(f"{queue}\0{body}".encode()).hexdigest()[:48]
         try:
-            url, arn = self._queue(queue)
-            delay = math.ceil(at - self._now())
-            if delay <= MOST_DELAY_SECONDS:
-                self._sqs.send_message(QueueUrl=url, MessageBody=body, DelaySeconds=max(0, delay))
-            else:
-                self._put(self._one_time(name, at, body, arn))
+            self._put(self._one_time(name, at, body, self._queues.arn(queue)))
         except (BotoCoreError, ClientError) as error:
             told = fields_in(message)
             _log.warning("left to the sweep: %s, due at %s: %s", body, at, error, extra=told)
@@ -94,15 +89,6 @@ class Clock:
                 "Input": body,
             },
         }
-
-    def _queue(self, name: str) -> tuple[str, str]:
-        """URL and ARN of a queue."""
-        if name not in self._queues:
-            url = self._sqs.get_queue_url(QueueName=name)["QueueUrl"]
-            names = ["QueueArn"]
-            told = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)
-            self._queues[name] = str(url), str(told["Attributes"]["QueueArn"])
-        return self._queues[name]
 
 
 def _is(error: Exception, code: str) -> bool:

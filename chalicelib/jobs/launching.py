@@ -17,17 +17,20 @@ from chalicelib.jobs.catalog import Catalog
 from chalicelib.jobs.description import DeployedJob
 from chalicelib.jobs.model import Invocation, Priority, Reason, State
 from chalicelib.jobs.owners import OwnersRunning
-from chalicelib.jobs.queues import JobQueues, Knock
+from chalicelib.jobs.queues import JobQueues, WakeUp
 from chalicelib.jobs.quotas import running_quota
 from chalicelib.jobs.records import JobRecords
 from chalicelib.jobs.table import CAPACITY_KEY, InvocationsTable, NoRoom, OwnerFull
 from chalicelib.jobs.task_definitions import CONTAINER
-from chalicelib.jobs.turn import Turn
 from chalicelib.metrics import Metrics
 from chalicelib.tasks.hosts_wanted import JOBS, HostsWanted
+from chalicelib.tasks.lease import Busy, Lease
+from chalicelib.tasks.queues import MAX_DELAY_SECONDS
 from chalicelib.tasks.revisions import Open, RevisionState, choose_revision
 from chalicelib.tasks.start_rate import StartRate
 
+LEASE_SECONDS = 15
+"""How long nothing is launched when the process that launches has died."""
 STARTS_PER_SECOND = 20
 """ECS takes 40 a second of everything; users who wait for a session go first."""
 STARTS_AT_ONCE = 10
@@ -98,7 +101,7 @@ class JobLauncher:
         queues: JobQueues,
         rate: StartRate,
         hosts_wanted: HostsWanted,
-        turn: Turn,
+        lease: Lease,
         config: Config,
         metrics: Metrics,
         now: Callable[[], float],
@@ -110,30 +113,30 @@ class JobLauncher:
         self._queues = queues
         self._rate = rate
         self._hosts_wanted = hosts_wanted
-        self._turn = turn
+        self._lease = lease
         self._config = config
         self._metrics = metrics
         self._now = now
 
     def run(self, newcomer: str | None = None, *, room_was_made: bool = False) -> int:
-        """Launch as many as there is room for, in order, unless somebody else is at it.
+        """Launch as many as there is room for, in order, unless another process does.
 
         `newcomer` is the id of one that the index may not show yet. Returns how many it were.
         """
-        holder = self._turn.take()
-        if holder is None:
+        held = self._lease.acquire()
+        if isinstance(held, Busy):
             if newcomer is not None:
-                self._again(INDEX_LAG_SECONDS)  # who is at it may look before the index shows it
+                self._again(INDEX_LAG_SECONDS)  # the holder may look before the index shows it
             return 0
         launched = 0
         try:
             while True:
                 launched += self._launch_waiting(newcomer, room_was_made=room_was_made)
-                if self._turn.give_back(holder):
+                if not self._lease.runs_again(held):
                     return launched
-                room_was_made = True  # it may be what the note was left for
+                room_was_made = True  # it may be what the rerun was requested for
         except Exception:
-            self._turn.let_go(holder)
+            self._lease.release(held)
             raise
 
     def _launch_waiting(self, newcomer: str | None, *, room_was_made: bool) -> int:
@@ -153,7 +156,7 @@ class JobLauncher:
         )
         for invocation in candidates:
             if launched == STARTS_AT_ONCE:
-                self._queues.send(Priority.CRITICAL, Knock())
+                self._queues.send(Priority.CRITICAL, WakeUp())
                 break
             outcome = self._try(invocation, revisions)
             if outcome is Outcome.STOP:
@@ -281,7 +284,7 @@ class JobLauncher:
         )
         written = self._table.claim(invocation, claimed, most, now, quota)
         if isinstance(written, NoRoom):
-            return Outcome.STOP  # an end makes room, and knocks
+            return Outcome.STOP  # an end makes room, and sends a message
         if isinstance(written, OwnerFull):
             return Outcome.OWNER_FULL
         return Outcome.PASSED if written is None else self.launch(written)
@@ -315,14 +318,16 @@ class JobLauncher:
         self._change(invocation, lambda before: lifecycle.waits_because(before, words))
 
     def _again(self, delay_seconds: float) -> None:
-        """Look again after a while. One of all who want that by the same second knocks.
+        """Have it run again after a while; one message serves all who want that by the same second.
 
-        It knocks at the end of that second, so that it comes too early for none of them.
+        It comes at the end of that second, so that it is too early for none of them.
         """
         now = self._now()
         second = math.ceil(now + delay_seconds)
         if self._table.items.count(f"again#{second}", 1, second + AGAIN_KEPT_SECONDS):
-            self._queues.send(Priority.CRITICAL, Knock(), min(math.ceil(second - now), 900))
+            self._queues.send(
+                Priority.CRITICAL, WakeUp(), min(math.ceil(second - now), MAX_DELAY_SECONDS)
+            )
 
     def _stop(self, invocation: Invocation, task_arn: str, why: str) -> None:
         try:

@@ -40,7 +40,7 @@ class StopOrphan:
 
 @dataclass(frozen=True)
 class ComeDue:
-    """A deferred one whose time has come, and nobody knocked."""
+    """A deferred one whose time has come, and whose message was lost."""
 
     invocation: Invocation
 

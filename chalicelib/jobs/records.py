@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from chalicelib.errors import StartFailedError, UnavailableError
 from chalicelib.jobs.model import Invocation, Priority, State
-from chalicelib.jobs.queues import JobQueues, Knock
+from chalicelib.jobs.queues import JobQueues, WakeUp
 from chalicelib.jobs.table import InvocationsTable, WritesWith
 from chalicelib.metrics import Metrics
 from chalicelib.tasks.deployed import Revisions
@@ -68,10 +68,10 @@ class JobRecords:
         self._measure(before, after)
         made_room = before.task_arn is not None if after.is_waiting else after.has_ended
         if made_room and before.claimed_at is not None:
-            self._queues.send(Priority.CRITICAL, Knock(room_was_made=True))
+            self._queues.send(Priority.CRITICAL, WakeUp(room_was_made=True))
         if after.start_failures > before.start_failures and after.next_try_at is not None:
             rest = max(1, math.ceil(after.next_try_at - self._now()))
-            self._queues.send(after.priority, Knock(after.id), rest)
+            self._queues.send(after.priority, WakeUp(after.id), rest)
 
     def _came_up(self, invocation: Invocation) -> None:
         revision = invocation.task_definition

@@ -39,7 +39,7 @@ from chalicelib.jobs.model import (
     Usage,
     mark_of,
 )
-from chalicelib.jobs.queues import JobQueues, Knock, message_of
+from chalicelib.jobs.queues import JobQueues, WakeUp, message_of
 from chalicelib.jobs.quotas import Quota, quotas_for, running_quota
 from chalicelib.jobs.records import JobRecords
 from chalicelib.jobs.schemas import check_parameters
@@ -166,7 +166,7 @@ class Invocations:
         if written.state is State.SCHEDULED:
             queue = jobs_queue(self._config.stage, written.priority)
             self._clock.wake_at(
-                written.at or 0, message_of(Knock(written.id, comes_due=True)), queue
+                written.at or 0, message_of(WakeUp(written.id, comes_due=True)), queue
             )
             return written
         return self.send(written)
@@ -200,7 +200,7 @@ class Invocations:
 
     def send(self, invocation: Invocation) -> Invocation:
         """Bring an accepted one into its queue."""
-        if not self._queues.send(invocation.priority, Knock(invocation.id)):
+        if not self._queues.send(invocation.priority, WakeUp(invocation.id)):
             return invocation
         now = self._now()
         return self._change(invocation, lambda before: lifecycle.fold_sent(before, now))

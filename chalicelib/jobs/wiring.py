@@ -11,7 +11,7 @@ from chalicelib.ecs.launcher import Launcher
 from chalicelib.jobs.catalog import Catalog
 from chalicelib.jobs.clock import Clock
 from chalicelib.jobs.items import KEPT_SECONDS
-from chalicelib.jobs.launching import JobLauncher
+from chalicelib.jobs.launching import LEASE_SECONDS, JobLauncher
 from chalicelib.jobs.logs import JobLogs
 from chalicelib.jobs.model import Priority
 from chalicelib.jobs.queues import JobQueues
@@ -19,10 +19,11 @@ from chalicelib.jobs.records import JobRecords
 from chalicelib.jobs.service import Invocations, Secrets
 from chalicelib.jobs.sweep import JobsRoom
 from chalicelib.jobs.table import InvocationsTable
-from chalicelib.jobs.turn import Turn
 from chalicelib.metrics import Metrics
 from chalicelib.tasks.deployed import Revisions
 from chalicelib.tasks.hosts_wanted import HostsWanted
+from chalicelib.tasks.lease import Lease
+from chalicelib.tasks.queues import Queues
 from chalicelib.tasks.start_rate import StartRate
 from chalicelib.tasks.unreadable import UnreadableRecords
 
@@ -54,7 +55,8 @@ def build_jobs(
     """Build everything for `config`. Opens no connection yet."""
     table = InvocationsTable(clients.dynamodb, config.jobs_table)
     names = {priority: jobs_queue(config.stage, priority) for priority in Priority}
-    queues = JobQueues(clients.sqs, names)
+    sqs = Queues(clients.sqs)
+    queues = JobQueues(sqs, names)
     shared: dict[str, Any] = {"metrics": metrics, "now": now, "table": table}
     hosts_wanted = HostsWanted(table.items)
     records = JobRecords(queues=queues, hosts_wanted=hosts_wanted, revisions=revisions, **shared)
@@ -66,14 +68,14 @@ def build_jobs(
         queues=queues,
         rate=rate,
         hosts_wanted=hosts_wanted,
-        turn=Turn(clients.dynamodb, config.jobs_table, now),
+        lease=Lease(table.items, "jobs", LEASE_SECONDS, now),
         config=config,
         **shared,
     )
     unreadable = UnreadableRecords(
         table.items, "invocation", kept_seconds=KEPT_SECONDS, metrics=metrics, now=now
     )
-    clock = Clock(clients.sqs, partial(clients.rare, "scheduler"), config.stage, now)
+    clock = Clock(sqs, partial(clients.rare, "scheduler"), config.stage, now)
     invocations = Invocations(
         records=records,
         launcher=launcher,

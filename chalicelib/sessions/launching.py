@@ -21,14 +21,13 @@ from chalicelib.sessions.launch_queue import LaunchQueue
 from chalicelib.sessions.model import Reason, Session, State
 from chalicelib.sessions.records import Records
 from chalicelib.sessions.table import SessionsTable
+from chalicelib.tasks import queues
 from chalicelib.tasks.deployed import Revisions
 from chalicelib.tasks.hosts_wanted import SESSIONS, HostsWanted
 from chalicelib.tasks.start_rate import StartRate
 from chalicelib.tasks.unreadable import log_unreadable
 
 MAX_DELAY_SECONDS = 30
-MAX_MESSAGE_DELAY_SECONDS = 900
-"""Of SQS."""
 POOL_PART = 4
 """Pools may have this part of the places of those that wait at ECS."""
 STARTS_PER_SECOND = 30
@@ -211,7 +210,7 @@ class Launches:
     def _look_again(self, session: Session, tries: int) -> None:
         """Have a message come at the deadline of a session that waits at ECS."""
         left = max(1, math.ceil(session.not_after - self._now()))
-        self._queue.launch(session.id, tries, min(left, MAX_MESSAGE_DELAY_SECONDS))
+        self._queue.launch(session.id, tries, min(left, queues.MAX_DELAY_SECONDS))
 
     def expire(self, session: Session) -> Session:
         """End a session that waits for a host, if its deadline has come, and stop its task."""

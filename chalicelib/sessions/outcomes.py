@@ -19,7 +19,7 @@ _log = logging.getLogger("usher.sessions")
 
 
 class Outcomes:
-    """Keeps the breakers, asks for the pool to be tended, counts."""
+    """Keeps the breakers, has pools reconciled, counts."""
 
     def __init__(
         self,
@@ -95,9 +95,9 @@ class Outcomes:
         found_nothing_warm = starts and after.owner is not None
         was_waiting = after.state is State.ENDED and before.owner is None
         if after.state is State.ACTIVE:
-            self._queue.tend(app.name, claimed=True)
+            self._queue.reconcile_pool(app.name, claimed=True)
         elif found_nothing_warm or was_waiting:
-            self._queue.tend(app.name, claimed=False)
+            self._queue.reconcile_pool(app.name, claimed=False)
 
     def _measure(self, before: Session, after: Session) -> None:
         app = after.app

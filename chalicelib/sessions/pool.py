@@ -17,12 +17,8 @@ SAFETY = 1.5
 
 @dataclass(frozen=True)
 class AppState(RevisionState):
-    """What is remembered of an app between requests: its revisions, and who fills its pool."""
+    """What is remembered of an app between requests: its revisions, and its newest members."""
 
-    tended_until: float = 0.0
-    """Somebody fills the pool, and says until when to believe that."""
-    tend_again: bool = False
-    """Somebody else came in the meantime."""
     unseen: tuple[str, ...] = ()
     """Ids of members that were started and that the pool index has not shown yet."""
 

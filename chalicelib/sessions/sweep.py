@@ -14,12 +14,12 @@ from chalicelib.sessions.catalog import AppCatalog
 from chalicelib.sessions.launch_queue import LaunchQueue
 from chalicelib.sessions.launching import Launches
 from chalicelib.sessions.model import Reason, Session, State, session_id_of
+from chalicelib.sessions.pool_reconciler import PoolReconciler
 from chalicelib.sessions.probe import Found, health_url
 from chalicelib.sessions.probes import ask_all
 from chalicelib.sessions.records import Records
 from chalicelib.sessions.service import Sessions
 from chalicelib.sessions.table import SessionsTable
-from chalicelib.sessions.tending import Tending
 from chalicelib.tasks.hosts_wanted import SESSIONS, HostsWanted
 from chalicelib.tasks.reconciler import Step
 from chalicelib.tasks.unreadable import UnreadableRecords, without_theirs
@@ -35,7 +35,7 @@ class SessionsRoom:
         records: Records,
         launches: Launches,
         sessions: Sessions,
-        tending: Tending,
+        pools: PoolReconciler,
         queue: LaunchQueue,
         hosts_wanted: HostsWanted,
         apps: AppCatalog,
@@ -49,7 +49,7 @@ class SessionsRoom:
         self._records = records
         self._launches = launches
         self._sessions = sessions
-        self._tending = tending
+        self._pools = pools
         self._queue = queue
         self._hosts_wanted = hosts_wanted
         self._apps = apps
@@ -99,7 +99,7 @@ class SessionsRoom:
             yield name, partial(self._on_answer, session, answer)
         for app in apps.values():
             if app.pool.maximum:
-                yield "Tend", partial(self._tending.tend, app)
+                yield "Tend", partial(self._pools.reconcile, app)
         waiting = sum(
             task.waits_for_host and session_id_of(task.started_by) is not None
             for task in tasks.values()

@@ -24,7 +24,7 @@ from chalicelib.jobs.description import parse_description
 from chalicelib.jobs.items import from_item
 from chalicelib.jobs.launching import task_request_for
 from chalicelib.jobs.model import Invocation, Priority, Reason, State
-from chalicelib.jobs.queues import Knock, read_knock
+from chalicelib.jobs.queues import WakeUp, read_wake_up
 from chalicelib.jobs.table import CAPACITY_KEY
 from chalicelib.jobs.task_definitions import job_task_definition
 from chalicelib.tasks.hosts_wanted import JOBS
@@ -224,19 +224,19 @@ class JobLab(Lab):
         if function == "task_changed":
             services.on_task_change(parse_task(body["detail"]))
 
-    def knocks(self) -> list[Knock]:
+    def wake_ups(self) -> list[WakeUp]:
         """The messages of all queues of jobs that can be received now. Taken, they are deleted."""
-        found: list[Knock] = []
+        found: list[WakeUp] = []
         for priority in Priority:
             name = f"usher-local-jobs-{priority}"
-            found += [read_knock(body) for body in _drain(backend("sqs").queues[name])]
+            found += [read_wake_up(body) for body in _drain(backend("sqs").queues[name])]
         return found
 
-    def answer_knock(self, services: Services, knock: Knock) -> None:
+    def answer_wake_up(self, services: Services, wake_up: WakeUp) -> None:
         """What the handlers of chalicelib/api/jobs.py do."""
-        if knock.invocation_id is not None and knock.comes_due:
-            services.jobs.invocations.came_due(knock.invocation_id)
-        services.jobs.launcher.run(knock.invocation_id, room_was_made=knock.room_was_made)
+        if wake_up.invocation_id is not None and wake_up.comes_due:
+            services.jobs.invocations.came_due(wake_up.invocation_id)
+        services.jobs.launcher.run(wake_up.invocation_id, room_was_made=wake_up.room_was_made)
 
     def sweep(self, services: Services) -> dict[str, int]:
         """The sweep, without the rooms of others."""

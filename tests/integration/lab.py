@@ -38,7 +38,7 @@ from chalicelib.ecs.task_changes import parse_task
 from chalicelib.ecs.task_definitions import task_definition_for
 from chalicelib.errors import ConflictError, NotFoundError, UnauthorizedError, UsherError
 from chalicelib.sessions.items import from_item
-from chalicelib.sessions.launch_queue import LaunchAgain, Tend, read_message
+from chalicelib.sessions.launch_queue import LaunchAgain, ReconcilePool, read_message
 from chalicelib.sessions.model import Session, State, session_id_of
 from chalicelib.sessions.probe import Found
 from chalicelib.sessions.requests import DispatchRequest
@@ -531,7 +531,7 @@ class Lab:
             with _failure_is_news():
                 self.deliver(services, event)
 
-    def messages(self) -> list[tuple[str, LaunchAgain | Tend]]:
+    def messages(self) -> list[tuple[str, LaunchAgain | ReconcilePool]]:
         """The messages of the launch queue that can be received now, by their receipts."""
         found = []
         url = self.aws.sqs.get_queue_url(QueueName=self.config.launches_queue)["QueueUrl"]
@@ -541,13 +541,15 @@ class Lab:
                 return found
             found += [(m["ReceiptHandle"], read_message(m["Body"])) for m in answer["Messages"]]
 
-    def take_message(self, services: Services, message: tuple[str, LaunchAgain | Tend]) -> None:
+    def take_message(
+        self, services: Services, message: tuple[str, LaunchAgain | ReconcilePool]
+    ) -> None:
         """What `launch_queued` of chalicelib/api/sessions.py does; taken means deleted."""
         receipt, asked = message
         if isinstance(asked, LaunchAgain):
             services.launches.launch_later(asked.session_id, asked.tries)
         else:
-            services.tending.on_message(asked)
+            services.pools.on_message(asked)
         url = self.aws.sqs.get_queue_url(QueueName=self.config.launches_queue)["QueueUrl"]
         self.aws.sqs.delete_message(QueueUrl=url, ReceiptHandle=receipt)
 

@@ -21,7 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from chalicelib.contract import Bye
 from chalicelib.ecs.failures import StopError
 from chalicelib.errors import UsherError
-from chalicelib.sessions.launch_queue import Tend
+from chalicelib.sessions.launch_queue import ReconcilePool
 from chalicelib.sessions.model import Reason, Session, State
 from tests.integration.lab import (
     Fate,
@@ -365,7 +365,7 @@ def has_one_too_many_and_one_too_old(story: Story) -> None:
 
 @operation(POOLED, has_one_too_many_and_one_too_old)
 def tends_the_pool(story: Story) -> None:
-    story.services.tending.on_message(Tend("chat", claimed=True))
+    story.services.pools.on_message(ReconcilePool("chat", claimed=True))
 
 
 def is_in_disorder(story: Story) -> None:

@@ -22,7 +22,7 @@ from chalicelib.contract.jobs import Outcome
 from chalicelib.ecs.failures import StopError
 from chalicelib.errors import UsherError
 from chalicelib.jobs.model import Invocation, Priority, Reason, State, repeated_id
-from chalicelib.jobs.queues import Knock
+from chalicelib.jobs.queues import WakeUp
 from tests.integration.job_lab import (
     JobContainer,
     JobLab,
@@ -129,7 +129,7 @@ class Story:
         return self.id
 
     def round(self) -> None:
-        """Somebody knocked."""
+        """Wake-up messages come."""
         self.services.jobs.launcher.run()
 
     def sweep(self) -> None:
@@ -202,15 +202,15 @@ class Story:
                     self.lab.end(container)
 
     def _news(self, *, noise: bool) -> None:
-        events, knocks = self.lab.events(), self.lab.knocks()
+        events, wake_ups = self.lab.events(), self.lab.wake_ups()
         if not noise:
             return  # nobody hears of them
         for event in [*reversed(events), *events]:
             with failure_is_news():
                 self.lab.deliver(self.services, event)
-        for knock in [*reversed(knocks), *knocks]:
+        for wake_up in [*reversed(wake_ups), *wake_ups]:
             with failure_is_news():
-                self.lab.answer_knock(self.services, knock)
+                self.lab.answer_wake_up(self.services, wake_up)
         check_jobs(self.lab)
 
     def is_over(self) -> bool:
@@ -340,13 +340,13 @@ to_be_killed(Story.started, "runs")
 
 def is_due(story: Story) -> None:
     story.queued(at=story.lab.now() + 100)
-    story.lab.knocks()
+    story.lab.wake_ups()
     story.lab.now.move(100)
 
 
 @operation(is_due)
 def has_come_due(story: Story) -> None:
-    story.lab.answer_knock(story.services, Knock(story.id, comes_due=True))
+    story.lab.answer_wake_up(story.services, WakeUp(story.id, comes_due=True))
 
 
 def two_wait(story: Story) -> None:
@@ -676,7 +676,7 @@ swept(ecs_gave_up, "what_no_host_was_found_for", 1, is_full=True)
 swept(host_was_found, "what_a_host_was_found_for", 1, is_full=True)
 
 swept(is_not_sent, "what_was_not_sent", 16)
-swept(is_due, "what_nobody_knocked_for", 1)
+swept(is_due, "whose_message_was_lost", 1)
 swept(is_too_late, "what_is_too_late", 1, end=Reason.EXPIRED)
 swept(Story.claimed, "a_forgotten_claim", 61)
 swept(Story.unanswered, "an_unheard_launch", 61)

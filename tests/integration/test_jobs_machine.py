@@ -144,7 +144,7 @@ class Lifecycle(RuleBasedStateMachine):
     def has_one_launched(self, speaks: int) -> Any:
         """As most do: asks, is launched, and its container says the first thing it has to say."""
         found = self.asks(None, Priority.NORMAL, 0, None)
-        self.knocks_arrive(1)
+        self.wake_ups_arrive(1)
         if speaks:
             self.containers_speak(set(range(9)))
         return found
@@ -206,9 +206,9 @@ class Lifecycle(RuleBasedStateMachine):
             self.attempt(lambda e=event: self.lab.deliver(self.services, e))
 
     @rule(times=st.sampled_from([0, 1, 1, 2]))
-    def knocks_arrive(self, times: int) -> None:
-        for knock in self.lab.knocks() * times:
-            self.attempt(lambda k=knock: self.lab.answer_knock(self.services, k))
+    def wake_ups_arrive(self, times: int) -> None:
+        for wake_up in self.lab.wake_ups() * times:
+            self.attempt(lambda k=wake_up: self.lab.answer_wake_up(self.services, k))
 
     @rule(seconds=st.sampled_from([1, 12, 35, 61, 130, 700]))
     def time_passes(self, seconds: int) -> None:
@@ -329,7 +329,7 @@ class Lifecycle(RuleBasedStateMachine):
         """Time passes, containers do as they should, and no event or message arrives."""
         self.lab.now.move(seconds)
         self.lab.events()
-        self.lab.knocks()
+        self.lab.wake_ups()
         run_to_their_ends(self.lab, self.services)
         assert "failed" not in self.lab.sweep(self.services)
         self.nothing_runs_twice_or_is_miscounted()

@@ -60,14 +60,14 @@ def test_an_owner_at_its_quota_waits_says_why_and_holds_up_nobody(lab: JobLab) -
     check_jobs(lab)
 
     finishes(lab, services, launched[0].id)
-    for knock in lab.knocks():
-        lab.answer_knock(services, knock)
+    for wake_up in lab.wake_ups():
+        lab.answer_wake_up(services, wake_up)
     found = lab.invocations()
     assert sorted(found[i.id].state for i in queued) == [State.LAUNCHED, State.QUEUED]
     run_to_their_ends(lab, services)
     for _ in range(2):
-        for knock in lab.knocks():
-            lab.answer_knock(services, knock)
+        for wake_up in lab.wake_ups():
+            lab.answer_wake_up(services, wake_up)
         run_to_their_ends(lab, services)
     check_rest(lab, kills=set())
     counts = [i for i in lab.job_items() if i["id"]["S"].startswith("quota#running#")]

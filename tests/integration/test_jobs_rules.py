@@ -52,8 +52,8 @@ def states(lab: JobLab) -> list[State]:
     return [i.state for i in sorted(lab.invocations().values(), key=lambda i: i.created_at)]
 
 
-def knocks_at(lab: JobLab) -> list[int]:
-    """The seconds by whose end somebody knocks."""
+def wake_ups_at(lab: JobLab) -> list[int]:
+    """The seconds by whose end a wake-up message comes."""
     ids = [item["id"]["S"] for item in lab.job_items()]
     return [int(one.removeprefix("again#")) for one in ids if one.startswith("again#")]
 
@@ -68,7 +68,7 @@ def finishes(lab: JobLab, services: Services, invocation_id: str) -> None:
 # Room and places.
 
 
-def test_a_knock_comes_after_the_rest_of_everybody_who_rests(lab: JobLab) -> None:
+def test_a_wake_up_comes_after_the_rest_of_everybody_who_rests(lab: JobLab) -> None:
     """The second one finds no room in the same second, but later in it."""
     services = lab.process()
     with lab.without_room():
@@ -80,7 +80,7 @@ def test_a_knock_comes_after_the_rest_of_everybody_who_rests(lab: JobLab) -> Non
     resting = [i.next_try_at for i in lab.invocations().values() if i.next_try_at]
     assert len(resting) == 2
     for until in resting:
-        assert any(until <= second <= until + 1 for second in knocks_at(lab))
+        assert any(until <= second <= until + 1 for second in wake_ups_at(lab))
 
 
 def test_the_critical_go_first_and_places_are_kept_for_them(lab: JobLab) -> None:

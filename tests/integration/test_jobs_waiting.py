@@ -59,7 +59,7 @@ def sweep_alone(lab: JobLab, services: Services) -> None:
     """Nobody but the sweep does anything; every message and every event is lost."""
     lab.now.move(PAUSE_SECONDS)
     lab.events()
-    lab.knocks()
+    lab.wake_ups()
     run_to_their_ends(lab, services)
     assert "failed" not in lab.sweep(services)
 

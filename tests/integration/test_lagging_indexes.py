@@ -7,8 +7,8 @@ import pytest
 from chalicelib.errors import LimitError
 from chalicelib.jobs.model import Invocation, Priority
 from chalicelib.jobs.model import State as JobState
-from chalicelib.jobs.queues import Knock
-from chalicelib.sessions.launch_queue import Tend
+from chalicelib.jobs.queues import WakeUp
+from chalicelib.sessions.launch_queue import ReconcilePool
 from chalicelib.sessions.model import State
 from chalicelib.wiring import Services
 from tests.integration.job_lab import JobLab
@@ -84,7 +84,7 @@ def test_each_claimed_one_is_replaced_once(only_lab: Lab) -> None:
     services = fill(lab)
     services.sessions.dispatch(lab.request("chat", "me"))
     for _ in range(5):
-        services.tending.on_message(Tend("chat"))
+        services.pools.on_message(ReconcilePool("chat"))
         assert len(nobodys(lab)) == POOL
         lab.now.move(1.5)
 
@@ -196,8 +196,8 @@ def test_a_critical_newcomer_goes_before_a_normal_one_that_the_index_shows(
     normal = invoke(lab, services)
     lab.now.move(LAG_SECONDS + 1)
     critical = invoke(lab, services, Priority.CRITICAL)
-    lab.knocks()
-    lab.answer_knock(services, Knock(critical.id))
+    lab.wake_ups()
+    lab.answer_wake_up(services, WakeUp(critical.id))
     states = {i.id: i.state for i in lab.invocations().values()}
     assert states == {normal.id: JobState.QUEUED, critical.id: JobState.LAUNCHED}
 
@@ -212,7 +212,7 @@ def test_an_invocation_is_launched_once_while_the_index_shows_it_as_waiting(
     invocation = invoke(lab, services)
     lab.now.move(LAG_SECONDS + 1)
     for _ in range(3):
-        lab.answer_knock(lab.process(), Knock(invocation.id))
+        lab.answer_wake_up(lab.process(), WakeUp(invocation.id))
         lab.sweep(lab.process())
         lab.now.move(1)
     assert len(lab.jobs_of(invocation.id)) == 1

@@ -188,11 +188,11 @@ def test_two_schedulers_at_once_make_one_run(cloud: RunningCloud) -> None:
     sqs = cloud.client("sqs")
     url = sqs.get_queue_url(QueueName="usher-local-schedules")["QueueUrl"]
 
-    def knock() -> None:
+    def wake_up() -> None:
         for _ in range(3):
             sqs.send_message(QueueUrl=url, MessageBody=json.dumps(message))
 
-    threads = [threading.Thread(target=knock) for _ in range(4)]
+    threads = [threading.Thread(target=wake_up) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

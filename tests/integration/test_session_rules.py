@@ -7,7 +7,9 @@ import pytest
 
 from chalicelib.errors import LimitError, RevisionFailingError
 from chalicelib.sessions.model import Reason, Session, State
+from chalicelib.sessions.pool_reconciler import LEASE_SECONDS
 from chalicelib.sessions.probe import Found
+from chalicelib.tasks.lease import Held, Lease
 from chalicelib.tasks.revisions import FAILURES_TO_OPEN
 from chalicelib.wiring import Services
 from tests.integration.lab import Fate, Lab, Point, check_invariants
@@ -264,28 +266,28 @@ def test_what_waits_has_one_message_however_often_the_sweep_comes(lab: Lab) -> N
     assert len([m for m in lab.messages() if hasattr(m[1], "tries")]) == 1
 
 
-def test_a_tender_gives_its_turn_back(lab: Lab) -> None:
+def test_the_lease_of_a_pool_is_released(lab: Lab) -> None:
     services = lab.process()
     app = lab.config.apps.by_name["chat"]
-    assert services.tending.tend(app) is not None
-    assert services.tending.tend(app) is None
+    assert services.pools.reconcile(app) is not None
+    assert services.pools.reconcile(app) is None
     lab.now.move(1.01)
-    assert services.tending.tend(app) is not None
+    assert services.pools.reconcile(app) is not None
 
 
-def test_a_tender_that_took_too_long_does_not_end_the_turn_of_another(lab: Lab) -> None:
+def test_a_run_that_took_too_long_does_not_release_the_lease_of_another(lab: Lab) -> None:
     services, other = lab.process(), lab.other_process()
     app = lab.config.apps.by_name["chat"]
 
-    def takes_its_turn() -> None:
-        lab.now.move(31)  # the lease of the first is over
-        until = lab.now() + 30
-        other.table.change_app("chat", lambda state: replace(state, tended_until=until))
+    def acquires_the_lease() -> None:
+        lab.now.move(31)  # the lease of the first has expired
+        lease = Lease(other.table.items, "pool#chat", LEASE_SECONDS, lab.now)
+        assert isinstance(lease.acquire(), Held)
 
-    lab.wire.meanwhile = (6, takes_its_turn)
-    assert services.tending.tend(app) is not None
+    lab.wire.meanwhile = (6, acquires_the_lease)
+    assert services.pools.reconcile(app) is not None
     lab.now.move(2)
-    assert services.tending.tend(app) is None
+    assert services.pools.reconcile(app) is None
 
 
 def becomes_ready(lab: Lab, services: Services, _: str) -> State:

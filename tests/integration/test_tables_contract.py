@@ -12,18 +12,19 @@ from chalicelib.audit.model import Action, Actor, AuditRecord, Kind, Outcome
 from chalicelib.audit.model import Search as AuditSearch
 from chalicelib.audit.table import Audit
 from chalicelib.config import load_config
+from chalicelib.dynamodb.table import Table
 from chalicelib.jobs import lifecycle as job_lifecycle
 from chalicelib.jobs.listings import Search
 from chalicelib.jobs.model import Place, Priority, Reason
 from chalicelib.jobs.model import State as JobState
 from chalicelib.jobs.table import MAX_QUERIES, InvocationsTable, NoRoom
-from chalicelib.jobs.turn import Turn
 from chalicelib.schedules.model import Schedule
 from chalicelib.schedules.table import SchedulesTable
 from chalicelib.sessions.items import request_key
 from chalicelib.sessions.limits import Limit, counters_of
 from chalicelib.sessions.model import Session, State
 from chalicelib.sessions.table import Answered, Full, Lost, SessionsTable
+from chalicelib.tasks.lease import Busy, Held, Lease
 from local.aws.provision import read_plan
 from tests.embedded_tables import EmbeddedTables
 from tests.emulators import client, serve_ministack, serve_npm
@@ -336,18 +337,27 @@ def test_places_are_taken_and_returned(jobs):
 
 
 @any_server
-def test_the_start_permit_is_held_by_one(dynamodb):
+def test_a_lease_is_held_by_one(dynamodb):
     now = [1_000.0]
-    one, other = (Turn(dynamodb, CONFIG.jobs_table, lambda: now[0]) for _ in range(2))
-    holder = one.take()
-    assert holder is not None
-    assert other.take() is None
-    assert one.give_back(holder) is False
-    assert one.give_back(holder) is True
-    again = other.take()
+    table = Table(dynamodb, CONFIG.jobs_table)
+    one, other = (Lease(table, "jobs", 15, lambda: now[0]) for _ in range(2))
+    held = one.acquire()
+    assert isinstance(held, Held)
+    assert other.acquire() == Busy(is_first=True)
+    assert other.acquire() == Busy(is_first=False)
+    assert one.runs_again(held)
+    assert not one.runs_again(held)
+    again = other.acquire()
+    assert isinstance(again, Held)
     now[0] += 60
-    assert one.take() is not None
-    other.let_go(again)
+    followed = one.acquire()
+    assert isinstance(followed, Held)
+    other.release(again)
+    assert other.acquire() == Busy(is_first=True)
+    one.release(followed, pause_seconds=2)
+    assert other.acquire() == Busy(is_first=False)
+    now[0] += 2.01
+    assert isinstance(other.acquire(), Held)
 
 
 @any_server

@@ -198,7 +198,7 @@ def test_an_unreadable_member_of_a_pool_has_its_place_until_its_container_is_too
     lab.fresh(APPS)
     services = lab.process()
     app = services.config.apps.by_name["pooled"]
-    services.tending.tend(app)
+    services.pools.reconcile(app)
     lab.deliver_events(services)
     lab.all_speak(services)
     members = [s.id for s in lab.sessions().values()]
@@ -211,7 +211,7 @@ def test_an_unreadable_member_of_a_pool_has_its_place_until_its_container_is_too
     assert claimed.id == members[1]
     services.sessions.on_host_leaving("another host")
     lab.now.move(app.pool.max_age_seconds)
-    tended = services.tending.tend(app)
+    tended = services.pools.reconcile(app)
     assert tended is not None
     assert tended.started == 2
 
@@ -220,14 +220,14 @@ def test_a_damaged_state_of_an_app_is_made_anew(lab: Lab) -> None:
     lab.fresh(APPS)
     services = lab.process()
     app = services.config.apps.by_name["pooled"]
-    services.tending.tend(app)
+    services.pools.reconcile(app)
     key = {"id": {"S": "app#pooled"}}
     item = lab.aws.dynamodb.get_item(TableName=lab.config.sessions_table, Key=key)["Item"]
     for damaged in (item | {"version": {"S": "x"}}, item | {"failing": {"S": "x"}}):
         lab.aws.dynamodb.put_item(TableName=lab.config.sessions_table, Item=damaged)
         lab.now.move(60)
         assert services.sessions.dispatch(lab.request("pooled", "ann")) is not None
-        assert services.tending.tend(app) is not None
+        assert services.pools.reconcile(app) is not None
 
 
 # Jobs and schedules.

@@ -9,6 +9,7 @@ from botocore.stub import Stubber
 from chalicelib.errors import BadRequestError
 from chalicelib.jobs.clock import Clock
 from chalicelib.jobs.logs import JobLogs, Line, LogPage
+from chalicelib.tasks.queues import Queues
 
 NOW = 1_767_268_800.25  # 2026-01-01T12:00:00.25Z
 URL = "http://queue"
@@ -29,8 +30,10 @@ class Aws:
         self.queues, self.times = Stubber(self.sqs), Stubber(self.scheduler)
         self.queues.activate()
         self.times.activate()
-        self.clock = Clock(self.sqs, lambda: self.scheduler, "dev", lambda: NOW)
+        self.clock = Clock(Queues(self.sqs), lambda: self.scheduler, "dev", lambda: NOW)
         self.queues.add_response("get_queue_url", {"QueueUrl": URL}, {"QueueName": "q"})
+
+    def expect_arn(self):
         self.queues.add_response("get_queue_attributes", {"Attributes": {"QueueArn": ARN}})
 
     def expect_message(self, delay):
@@ -72,12 +75,14 @@ def test_what_is_soon_waits_in_the_queue_and_never_comes_early(aws, seconds, del
 
 
 def test_what_is_far_is_a_one_time_schedule_that_goes_when_it_has_fired(aws):
+    aws.expect_arn()
     arn = {"ScheduleArn": "arn:aws:scheduler:::schedule/g/n"}
     aws.times.add_response("create_schedule", arn, one_time("n", "at(2026-01-01T12:15:01)"))
     assert aws.clock.wake_at(NOW + 900.5, {"a": 1}, "q", "n")
 
 
 def test_another_wake_of_the_same_name_takes_the_place_of_the_first(aws):
+    aws.expect_arn()
     arn = {"ScheduleArn": "arn:aws:scheduler:::schedule/g/n"}
     wanted = one_time("n", "at(2026-01-01T13:00:01)")
     aws.times.add_client_error("create_schedule", "ConflictException", expected_params=wanted)
@@ -87,6 +92,7 @@ def test_another_wake_of_the_same_name_takes_the_place_of_the_first(aws):
 
 def test_without_a_name_the_same_message_has_the_same(aws):
     names = []
+    aws.expect_arn()
     aws.scheduler.meta.events.register(
         "provide-client-params.scheduler.CreateSchedule",
         lambda params, **_: names.append(params["Name"]),

@@ -40,7 +40,7 @@ def test_building_the_services_makes_no_client_and_imports_no_room_but_the_sessi
     assert "chalicelib.sessions.service" in found
     unneeded = {"boto3", "botocore.client", "redis", "urllib3", "ssl"}
     unneeded |= {"chalicelib.jobs.service", "chalicelib.schedules.service"}
-    unneeded |= {"chalicelib.sessions.tending", "chalicelib.sessions.sweep"}
+    unneeded |= {"chalicelib.sessions.pool_reconciler", "chalicelib.sessions.sweep"}
     assert unneeded.isdisjoint(found)
 
 

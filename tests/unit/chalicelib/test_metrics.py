@@ -13,7 +13,7 @@ from chalicelib.ecs.task_changes import parse_task
 from chalicelib.logs import JsonFormatter
 from chalicelib.metrics import EmbeddedMetrics, ProcessMetrics
 from chalicelib.sessions.arrivals import Arrivals
-from chalicelib.sessions.launch_queue import LaunchAgain, Tend, read_message
+from chalicelib.sessions.launch_queue import LaunchAgain, ReconcilePool, read_message
 
 ROOT = Path(__file__).parents[3]
 
@@ -96,7 +96,7 @@ def test_who_waits_here_is_woken_by_the_news():
 
 def test_messages_of_the_launch_queue_are_told_apart():
     assert read_message('{"session": "6d6c", "tries": 2}') == LaunchAgain("6d6c", 2)
-    assert read_message('{"tend": "chat", "claimed": true}') == Tend("chat", claimed=True)
+    assert read_message('{"tend": "chat", "claimed": true}') == ReconcilePool("chat", claimed=True)
 
 
 @pytest.mark.parametrize("body", ["", "[]", "{}", '{"session": 1, "tries": 2}', '{"tend": null}'])

@@ -171,7 +171,7 @@ def test_the_sweep_asks_only_containers_that_it_can_reach(reach, asks):
             "records",
             "launches",
             "sessions",
-            "tending",
+            "pools",
             "queue",
             "hosts_wanted",
             "metrics",

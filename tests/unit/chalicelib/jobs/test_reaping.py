@@ -67,7 +67,7 @@ def test_what_is_as_it_should_be_is_left_alone():
     assert plan(killed(started()), STOP_SECONDS, task()) == []
 
 
-def test_who_was_not_knocked_for_is_helped_on():
+def test_what_got_no_message_is_helped_on():
     due = scheduled(at=2_000.0)
     assert list(plan_reaping([due], {}, 2_000.0)) == [ComeDue(due)]
     assert plan(accepted(), SETTLE_SECONDS + 1) == [Send(accepted())]

@@ -15,7 +15,7 @@ from chalicelib.contract.jobs import (
 )
 from chalicelib.errors import BadRequestError, NotFoundError
 from chalicelib.jobs.model import Priority, Usage, mark_of, planned_id, repeated_id
-from chalicelib.jobs.queues import Knock, message_of, read_knock
+from chalicelib.jobs.queues import WakeUp, message_of, read_wake_up
 from chalicelib.jobs.requests import (
     Invoke,
     check_instants,
@@ -89,9 +89,9 @@ def test_reports_of_containers_are_read():
 
 
 @given(st.booleans(), st.booleans(), st.none() | st.just(ID))
-def test_knocks_come_as_they_were_sent(due, room, invocation_id):
-    knock = Knock(invocation_id, comes_due=due, room_was_made=room)
-    assert read_knock(json.dumps(message_of(knock))) == knock
+def test_wake_up_messages_come_as_they_were_sent(due, room, invocation_id):
+    wake_up = WakeUp(invocation_id, comes_due=due, room_was_made=room)
+    assert read_wake_up(json.dumps(message_of(wake_up))) == wake_up
 
 
 # What is refused.
@@ -177,7 +177,7 @@ def test_garbage_in_a_body_is_a_bad_request(body):
 @given(st.text() | json_values.map(json.dumps))
 def test_a_message_that_is_not_ours_is_a_value_error(body):
     with suppress(ValueError):
-        read_knock(body)
+        read_wake_up(body)
 
 
 # Names.

@@ -1,4 +1,4 @@
-"""Looking after the warm pool: outside of any request, one at a time for each app."""
+"""Brings warm pools to their sizes: outside of any request, one process at a time for each app."""
 
 import logging
 from collections.abc import Callable
@@ -14,33 +14,34 @@ from chalicelib.metrics import Metrics
 from chalicelib.sessions.catalog import AppCatalog
 from chalicelib.sessions.creation import Chance, new_session
 from chalicelib.sessions.items import pooled_at
-from chalicelib.sessions.launch_queue import LaunchQueue, Tend
+from chalicelib.sessions.launch_queue import LaunchQueue, ReconcilePool
 from chalicelib.sessions.launching import Launches
 from chalicelib.sessions.model import Reason, Session, State
 from chalicelib.sessions.pool import AppState, PoolPlan, plan_pool
 from chalicelib.sessions.service import Sessions
 from chalicelib.sessions.table import SessionsTable
 from chalicelib.tasks.deployed import Revisions
+from chalicelib.tasks.lease import Busy, Lease
 from chalicelib.tasks.revisions import Open, choose_revision
 
 LEASE_SECONDS = 30
-"""For how long a tender is believed to be at work; a crashed one is waited out."""
-HOLD_SECONDS = 1
-"""How long after a tending the next one waits: claims of one second are answered by one."""
+"""How long a pool stays as it is when the process that reconciles it has died."""
+PAUSE_SECONDS = 1
+"""After each run: the claims of one second are answered by one."""
 STARTS_AT_ONCE = 20
 
 _log = logging.getLogger("usher.sessions")
 
 
 @dataclass(frozen=True)
-class Tended:
+class Reconciled:
     """What was done for a pool."""
 
     started: int
     drained: int
 
 
-class Tending:
+class PoolReconciler:
     """Fills and drains pools."""
 
     def __init__(
@@ -71,55 +72,34 @@ class Tending:
         self._starters = starters
         self._now = now
 
-    def on_message(self, message: Tend) -> None:
-        """Somebody claimed, or a warm one died: count the claim, tend the pool."""
+    def on_message(self, message: ReconcilePool) -> None:
+        """A session was claimed, or a warm one ended: count the claim, reconcile the pool."""
         app = self._apps.get(message.app)
         if app is None or not app.pool.maximum:
             return
         now = self._now()
         if message.claimed:
             self._table.items.count(_claims_key(app.name, now), None, int(now) + 3_600)
-        self.tend(app, again=message.again)
+        self.reconcile(app, again=message.again)
 
-    def tend(self, app: App, *, again: bool = False) -> Tended | None:
-        """Bring the pool of `app` to its size; None when somebody else is at it.
+    def reconcile(self, app: App, *, again: bool = False) -> Reconciled | None:
+        """Bring the pool of `app` to its size; None when another process does.
 
-        Who finds somebody at work leaves a note, and the first to leave one sees to it that
-        the pool is looked at again: a claim during a tending is never forgotten.
+        The first that finds another at work sends a message for after that, and so does who
+        comes `again` because of such a message: a claim during a run is never forgotten.
         """
-        lease = round(self._now() + LEASE_SECONDS, 3)  # as it is read back
-        state = self._take_turn(app, again, lease)
-        if state is None:
+        lease = Lease(self._table.items, f"pool#{app.name}", LEASE_SECONDS, self._now)
+        held = lease.acquire()
+        if isinstance(held, Busy):
+            if held.is_first or again:
+                self._queue.reconcile_pool(app.name, again=True, delay_seconds=PAUSE_SECONDS)
             return None
         try:
-            return self._tend(app, state)
+            return self._reconcile(app, self._table.app_now(app.name))
         finally:
-            until = self._now() + HOLD_SECONDS
+            lease.release(held, pause_seconds=PAUSE_SECONDS)
 
-            def give_back(state: AppState) -> AppState:
-                # One who took too long has been followed by another, whose turn it is now.
-                return replace(state, tended_until=until) if state.tended_until == lease else state
-
-            self._table.change_app(app.name, give_back)
-
-    def _take_turn(self, app: App, again: bool, lease: float) -> AppState | None:
-        now, won, first = self._now(), False, False
-
-        def decide(state: AppState) -> AppState:
-            nonlocal won, first
-            # One further ahead than a lease can be was written by a clock that was wrong.
-            over = state.tended_until <= now or state.tended_until > now + LEASE_SECONDS + 1
-            won, first = over, not state.tend_again
-            if won:
-                return replace(state, tended_until=lease, tend_again=False)
-            return replace(state, tend_again=True) if first else state
-
-        state = self._table.change_app(app.name, decide)
-        if not won and (first or again):
-            self._queue.tend(app.name, again=True, delay_seconds=HOLD_SECONDS)
-        return state if won else None
-
-    def _tend(self, app: App, state: AppState) -> Tended:
+    def _reconcile(self, app: App, state: AppState) -> Reconciled:
         now = self._now()
         found = self._table.members_now(state)
         members = found.sessions
@@ -146,9 +126,9 @@ class Tending:
         known = len(members) + unreadable + started
         self._metrics.gauge("pool_members", known, app=app.name)
         if started or plan.drain:
-            told = {"app": app.name}
-            _log.info("pool: %d started, %d drained", started, len(plan.drain), extra=told)
-        return Tended(started, len(plan.drain))
+            fields = {"app": app.name}
+            _log.info("pool: %d started, %d drained", started, len(plan.drain), extra=fields)
+        return Reconciled(started, len(plan.drain))
 
     def _drafts(self, app: App, plan: PoolPlan, revision: str) -> list[Session]:
         """What is to be started now, as far as the start rate allows; nothing is written."""
@@ -173,7 +153,7 @@ class Tending:
         ]
 
     def _note_unseen(self, state: AppState, unseen: tuple[str, ...]) -> None:
-        """Before the starts: who tends next counts them, whatever the index shows by then."""
+        """Before the starts: the next run counts them, whatever the index shows by then."""
         if unseen != state.unseen:
             self._table.change_app(state.name, lambda before: replace(before, unseen=unseen))
 
@@ -182,7 +162,7 @@ class Tending:
         with ThreadPoolExecutor(max_workers=self._starters) as starters:
             sessions = list(starters.map(self._start_one, drafts))
         if len(drafts) < plan.start and all(session.is_live for session in sessions):
-            self._queue.tend(app.name, delay_seconds=HOLD_SECONDS)
+            self._queue.reconcile_pool(app.name, delay_seconds=PAUSE_SECONDS)
         return sum(1 for session in sessions if session.is_live)
 
     def _start_one(self, draft: Session) -> Session:
