@@ -99,7 +99,7 @@ class AppRegistry:
         found = self._found(name)
         self._catalog.registered_names(look=True)
         if app.pool.maximum:
-            self._queue.tend(name)
+            self._queue.reconcile_pool(name)
         return found
 
     def roll_back(self, name: str, revision: int) -> RegisteredApp:
@@ -119,7 +119,7 @@ class AppRegistry:
         before = self._found(name)
         _log.info("rolled back", extra={"app": name, "revision": before.task_definition})
         if before.app.pool.maximum or newest.app.pool.maximum:
-            self._queue.tend(name)
+            self._queue.reconcile_pool(name)
         return before
 
     def remove(self, name: str) -> None:
