@@ -7,10 +7,12 @@ containers carry the run's id and are removed by the next start. Live runs are n
 
 import fcntl
 import json
+import logging
 import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +25,10 @@ id as `run`."""
 
 _LOCK = "lock"
 _FACTS = "run.json"
+_REMOVALS = 40
+_REMOVAL_PAUSE_SECONDS = 0.05
+
+log = logging.getLogger(__name__)
 
 
 def runs_folder() -> Path:
@@ -72,7 +78,7 @@ class RunFolder:
 
     def remove(self) -> None:
         """Take the folder away, and the folder of all runs with it when this was the last one."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        _remove_tree(self.path)
         os.close(self._lock)
         base = self.path.parent
         if base.is_dir():
@@ -80,6 +86,22 @@ class RunFolder:
                 if [entry.name for entry in base.iterdir()] == [_LOCK]:
                     (base / _LOCK).unlink()
                     base.rmdir()
+
+
+def _remove_tree(path: Path) -> None:
+    """Remove a folder into which something that is ending may still write; says so if it stays."""
+    for attempt in range(_REMOVALS):
+        try:
+            shutil.rmtree(path)
+        except FileNotFoundError:
+            if not path.exists():
+                return
+        except OSError as error:
+            if attempt + 1 == _REMOVALS:
+                log.warning("%s stays, the next start removes it: %s", path, error)
+        else:
+            return
+        time.sleep(_REMOVAL_PAUSE_SECONDS)
 
 
 def live_runs(base: Path) -> list[dict[str, Any]]:

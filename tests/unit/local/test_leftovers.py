@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -48,6 +49,38 @@ def test_a_folder_is_private_and_goes_away_with_the_last_run(tmp_path):
     assert second.path.is_dir()
     second.remove()
     assert not base.exists()
+
+
+def test_a_folder_goes_away_although_a_process_that_ends_still_writes_into_it(
+    tmp_path, monkeypatch
+):
+    base = tmp_path / "runs"
+    run = RunFolder.create(base)
+    late = ["first.log", "second.log"]
+    rmdir = os.rmdir
+
+    def rmdir_after_a_write(path, **where):
+        if late and str(path) == "logs":
+            (run.logs / late.pop()).write_text("a line")
+        rmdir(path, **where)
+
+    monkeypatch.setattr(os, "rmdir", rmdir_after_a_write)
+    run.remove()
+    assert not late
+    assert not base.exists()
+
+
+def test_a_folder_that_cannot_go_is_named(tmp_path, monkeypatch, caplog):
+    run = RunFolder.create(tmp_path / "runs")
+    monkeypatch.setattr("local.leftovers._REMOVALS", 2)
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", refuse)
+        run.remove()
+    assert f"{run.path} stays, the next start removes it" in caplog.text
 
 
 def test_live_runs_tell_of_themselves_the_youngest_first(tmp_path, other_run):
