@@ -17,6 +17,9 @@ NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 JOBS_BEGIN_WITH = "job-"
 REGISTERED_BEGIN_WITH = "app-"
 """Of the task definition families of apps that were registered over HTTP."""
+PASSED = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+MOST_PASSED = 16
+"""So many claims, and so many parameters, a container may be told."""
 NO_FEED = "none"
 """`feed_url` of an app that streams nothing: a terminal, a game."""
 
@@ -83,6 +86,10 @@ class App:
     """Where fullchain.pem and privkey.pem are: a folder of the host, or an EFS file system."""
     needs_aws: bool = True
     """Whether the feed needs AWS credentials, and with them a task role."""
+    pass_claims: tuple[str, ...] = ()
+    """Names of the claims of a user's token that their container is told."""
+    pass_query: tuple[str, ...] = ()
+    """Names of the parameters of GET /session that the container is told."""
     max_sessions: int = 0
     """How many may live at once; 0 = no limit of its own."""
     connect_deadline_seconds: int = 30
@@ -160,6 +167,18 @@ def _strings(value: Any) -> str | None:
     return None if strings else "a list of strings"
 
 
+def _names(*taken: str) -> Check:
+    def check(value: Any) -> str | None:
+        names = isinstance(value, list) and all(
+            isinstance(name, str) and PASSED.fullmatch(name) and name not in taken for name in value
+        )
+        but = f", none of them {' or '.join(taken)}" if taken else ""
+        fits = names and len(value) <= MOST_PASSED
+        return None if fits else f"a list of up to {MOST_PASSED} names{but}"
+
+    return check
+
+
 def _pairs(value: Any) -> str | None:
     pairs = isinstance(value, Mapping) and all(isinstance(v, str) for v in value.values())
     return None if pairs else "a table of strings"
@@ -193,6 +212,8 @@ _APP: dict[str, Check] = {
     "launch_type": _text("EC2|FARGATE", "EC2 or FARGATE"),
     "certificates": _text(r"/.+|fs-[0-9a-f]+", "a folder of the host, or fs-… of EFS"),
     "needs_aws": _flag,
+    "pass_claims": _names(),
+    "pass_query": _names("app", "wait"),
     "max_sessions": _whole(0, 1_000_000),
     "connect_deadline_seconds": _whole(1, 3_600),
     "reconnect_grace_seconds": _whole(0, 3_600),

@@ -12,7 +12,7 @@ import hmac
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -38,6 +38,8 @@ class Caller:
     is_operator: bool = False
     is_anonymous: bool = False
     """Whether nobody was asked. An address is no proof: it owns nothing but its sessions' count."""
+    claims: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """With `jwt`, those of the token that API Gateway checked."""
 
     def may_manage(self, owner: str | None) -> bool:
         """Whether this caller may look at and stop what belongs to `owner`."""
@@ -78,6 +80,7 @@ def identify(
     """
     identity = context.get("identity") or {}
     is_operator = False
+    claims: Mapping[str, Any] = {}
     match mode:
         case AuthMode.NONE:
             owner = f"ip:{subscriber_of(str(identity.get('sourceIp') or 'unknown'))}"
@@ -93,11 +96,14 @@ def identify(
             name = principal_of(whole)
             is_operator = not operators.isdisjoint({name, whole})
         case AuthMode.JWT:
-            name = ((context.get("authorizer") or {}).get("claims") or {}).get("sub")
+            claims = (context.get("authorizer") or {}).get("claims") or {}
+            name = claims.get("sub")
     if not name:
         raise UnauthorizedError(_HOW[mode])
     owner = f"{mode}:{name}"
-    return Caller(owner, key_scope=owner, is_operator=is_operator or name in operators)
+    return Caller(
+        owner, key_scope=owner, is_operator=is_operator or name in operators, claims=claims
+    )
 
 
 UNDECIDED = (

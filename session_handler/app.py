@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from session_handler.feeds.records import Record
+from session_handler.user import User
 
 DEFAULT_APP = "session_handler.apps:Filter"
 MAX_TIMERS = 100
@@ -25,8 +26,7 @@ class TooManyTimersError(Exception):
 class AppSession:
     """What a session app may know of its session, and do to its client.
 
-    The app calls `send`, `close`, `every`, `after`, `run_blocking` and `log`, on the event loop's
-    thread; `log` on any.
+    The app calls its methods on the event loop's thread; `log` on any.
     """
 
     def __init__(
@@ -38,8 +38,12 @@ class AppSession:
         send: Callable[[dict[str, Any]], Awaitable[None]],
         close: Callable[[str], None],
         fail: Callable[[BaseException], None],
+        user: asyncio.Future[User],
+        pending: Callable[[], int],
     ) -> None:
-        """`send`, `close` and `fail` are the container's: `fail` takes what a timer raised."""
+        """What has no name in the container's environment is the container's: `fail` takes what a
+        timer raised, `user` is known once the dispatcher said it.
+        """
         self.session_id = session_id
         self.app_name = app_name
         self.revision = revision
@@ -48,7 +52,26 @@ class AppSession:
         self._send = send
         self._close = close
         self._fail = fail
+        self._user = user
+        self._pending = pending
         self._timers: set[asyncio.Task[None]] = set()
+
+    async def user(self) -> User:
+        """Who the session was handed out to: owner, claims and query parameters.
+
+        The dispatcher says it when the client is connected, usually at once; while that does not
+        answer, this waits. It is the same for the whole session, reconnects included.
+        """
+        return await asyncio.shield(self._user)
+
+    @property
+    def pending(self) -> int:
+        """How many bytes wait for the client to read them; 0 while it is away.
+
+        `send` waits while these are more than 64 KiB or so. Who would rather leave a message out
+        than wait looks here first.
+        """
+        return self._pending()
 
     async def send(self, message: dict[str, Any]) -> None:
         """Send the client `{"type": "app", **message}`; nothing happens while it is away.

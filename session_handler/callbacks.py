@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 
 from session_handler.backoff import backoff_seconds, chance
@@ -45,15 +46,25 @@ def judge(status: int) -> Verdict:
 class Callbacks:
     """A queue of reports and the one task that delivers it."""
 
-    def __init__(self, url: str | None, key: str | None) -> None:
+    def __init__(
+        self,
+        url: str | None,
+        key: str | None,
+        on_answer: Callable[[Report, bytes], None] = lambda *_: None,
+    ) -> None:
+        """`on_answer` is called with each report that was acknowledged, and the answer's body; with
+        an empty body for one that never will be.
+        """
         self._client = HttpClient(url, timeout_seconds=TIMEOUT_SECONDS) if url and key else None
         self._key = key
+        self._on_answer = on_answer
         self._reports: deque[Report] = deque()
         self._delivery: asyncio.Task[None] | None = None
 
     def add(self, report: Report) -> None:
         """Deliver `report` after those added before, without waiting for it."""
         if self._client is None:
+            self._on_answer(report, b"")
             return
         self._reports.append(report)
         if self._delivery is None or self._delivery.done():
@@ -72,7 +83,7 @@ class Callbacks:
     async def _deliver(self, client: HttpClient) -> None:
         failures = 0
         while self._reports:
-            verdict = await self._post(client, self._reports[0])
+            verdict, answer = await self._post(client, self._reports[0])
             if verdict is Verdict.REPEAT:
                 failures += 1
                 pause = backoff_seconds(
@@ -84,17 +95,17 @@ class Callbacks:
                 await asyncio.sleep(pause)
             else:
                 failures = 0
-                self._reports.popleft()
+                self._on_answer(self._reports.popleft(), answer)
 
-    async def _post(self, client: HttpClient, report: Report) -> Verdict:
+    async def _post(self, client: HttpClient, report: Report) -> tuple[Verdict, bytes]:
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
         body = json.dumps({"type": report.type, **report.fields}).encode()
         try:
             response = await client.request("POST", client.path, headers, body)
         except HttpError as exc:
             log.warning("callback %s: %s", report.type.value, exc)
-            return Verdict.REPEAT
+            return Verdict.REPEAT, b""
         verdict = judge(response.status)
         if verdict is not Verdict.ACCEPTED:
             log.warning("callback %s was answered %d", report.type.value, response.status)
-        return verdict
+        return verdict, response.body if verdict is Verdict.ACCEPTED else b""

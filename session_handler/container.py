@@ -9,7 +9,7 @@ from typing import Any
 from websockets.asyncio.server import Server, ServerConnection
 from websockets.exceptions import ConnectionClosed
 
-from chalicelib.contract import Bye
+from chalicelib.contract import Bye, Callback
 from session_handler import client_watch, messages, server
 from session_handler.app import AppError, AppSession, SessionApp, load_app
 from session_handler.callbacks import Callbacks
@@ -33,6 +33,7 @@ from session_handler.protocol import (
     Stream,
 )
 from session_handler.settings import Settings
+from session_handler.user import User, read_user
 
 SLOW_CLOSE_SECONDS = 60.0
 """A slow client's bye stands behind what it has not read yet: it may take no byte for so long. A
@@ -56,7 +57,10 @@ class Container:
             settings.max_session_seconds,
         )
         self._session = Session(limits, self._loop.time())
-        self._callbacks = Callbacks(settings.callback_url, settings.session_key)
+        self._user: asyncio.Future[User] = self._loop.create_future()
+        self._callbacks = Callbacks(
+            settings.callback_url, settings.session_key, self._on_callback_answer
+        )
         self._actions: asyncio.Queue[Action] = asyncio.Queue()
         self._timer: asyncio.TimerHandle | None = None
         self._feed: Feed | None = None
@@ -339,6 +343,8 @@ class Container:
             send=self._send_app_message,
             close=lambda reason: self._do(self._session.end(Bye.DISCONNECTED, reason)),
             fail=self._timer_failed,
+            user=self._user,
+            pending=self._pending_bytes,
         )
         try:
             await self._app.on_start(self._app_session)
@@ -352,6 +358,15 @@ class Container:
                 await self._websocket.send(text)
             except ConnectionClosed:
                 log.debug("the client went before the app's message")
+
+    def _pending_bytes(self) -> int:
+        if self._websocket is None or self._session.phase is not Phase.CONNECTED:
+            return 0
+        return self._websocket.transport.get_write_buffer_size()
+
+    def _on_callback_answer(self, report: Report, body: bytes) -> None:
+        if report.type is Callback.CONNECTED and not self._user.done():
+            self._user.set_result(read_user(body))
 
     def _timer_failed(self, exc: BaseException) -> None:
         failure = AppFailedError("a timer failed")

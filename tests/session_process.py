@@ -30,6 +30,7 @@ class CallbackServer:
 
     def __init__(self, statuses=()):
         self.statuses = list(statuses)
+        self.answer = b"{}"
         self.posts = []
         outer = self
 
@@ -41,9 +42,9 @@ class CallbackServer:
                 status = outer.statuses.pop(0) if outer.statuses else 200
                 outer.posts.append((status, self.path, self.headers["Authorization"], body))
                 self.send_response(status)
-                self.send_header("Content-Length", "2")
+                self.send_header("Content-Length", str(len(outer.answer)))
                 self.end_headers()
-                self.wfile.write(b"{}")
+                self.wfile.write(outer.answer)
 
             def log_message(self, *_):
                 pass

@@ -20,6 +20,7 @@ from typing import Any
 from session_handler.app import AppSession, SessionApp
 from session_handler.feeds.records import Record
 from session_handler.messages import app as app_message
+from session_handler.user import User
 
 PARTITION_KEY = "test"
 WAIT_SECONDS = 5.0
@@ -32,10 +33,11 @@ class OpenSession:
     What the app raises is raised by the call that led to it; in a container it ends the session.
     """
 
-    def __init__(self, app: SessionApp, name: str) -> None:
+    def __init__(self, app: SessionApp, name: str, user: User) -> None:
         self.app = app
         self.session_id = str(uuid.uuid4())
         self._name = name
+        self._user = user
         self._runner = asyncio.Runner()
         self._messages: list[dict[str, Any]] = []
         self._records: list[Any] = []
@@ -126,8 +128,17 @@ class OpenSession:
             del told["type"]
             self._messages.append(told)
 
+        user: asyncio.Future[User] = self._runner.get_loop().create_future()
+        user.set_result(self._user)
         self._app_session = AppSession(
-            self.session_id, self._name, "1", send=send, close=self._close, fail=self._fail
+            self.session_id,
+            self._name,
+            "1",
+            send=send,
+            close=self._close,
+            fail=self._fail,
+            user=user,
+            pending=lambda: 0,
         )
         self._run(self.app.on_start(self._app_session))
 
@@ -145,10 +156,16 @@ class OpenSession:
 
 @contextmanager
 def open_session(
-    app: SessionApp, *, name: str = "test", stop_reason: str = "disconnected"
+    app: SessionApp,
+    *,
+    name: str = "test",
+    user: User = User(owner="test"),  # noqa: B008 - frozen
+    stop_reason: str = "disconnected",
 ) -> Iterator[OpenSession]:
-    """Start the app, and stop it at the end for `stop_reason`, as after a client that left."""
-    session = OpenSession(app, name)
+    """Start the app for `user`, and stop it at the end for `stop_reason`, as after a client that
+    left.
+    """
+    session = OpenSession(app, name, user)
     with session._runner:
         session._start()
         try:

@@ -24,7 +24,7 @@ from chalicelib.audit.model import Action
 from chalicelib.callers import Caller
 from chalicelib.config import MAX_WAIT_SECONDS, authorization, launches_queue, stage
 from chalicelib.errors import NoRouteError
-from chalicelib.sessions.answers import body_of, retry_after, status_of
+from chalicelib.sessions.answers import answer_to_callback, body_of, retry_after, status_of
 from chalicelib.sessions.launch_queue import LaunchAgain, ReconcilePool, read_message
 from chalicelib.sessions.model import Reason, Session, State
 from chalicelib.sessions.requests import parse_callback, parse_dispatch, parse_session_id
@@ -85,8 +85,8 @@ def hear_container(session_id: str) -> Response:
     request = routes.current_request
     key = bearer(request)
     callback, words = parse_callback(json_body(request.raw_body))
-    services().sessions.hear(parse_session_id(session_id), key, callback, words)
-    return answer({})
+    session = services().sessions.hear(parse_session_id(session_id), key, callback, words)
+    return answer(answer_to_callback(session, callback))
 
 
 @routes.route("/route", methods=["GET"])

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from chalicelib.contract import Callback
 from chalicelib.sessions.model import HANDED_OUT, Session, State
 
 RETRY_AFTER_SECONDS = 1
@@ -58,3 +59,11 @@ def _instant(at: float | None) -> str | None:
     return (
         None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
     )
+
+
+def answer_to_callback(session: Session, callback: Callback) -> dict[str, Any]:
+    """What a container is answered: to `connected`, who its user is, as often as it asks."""
+    if callback is not Callback.CONNECTED:
+        return {}
+    claims, query = dict(session.claims or {}), dict(session.query or {})
+    return {"user": {"owner": session.owner, "claims": claims, "query": query}}

@@ -205,7 +205,9 @@ class Claims:
         return None
 
     def _claimed(self, warm: Session, request: DispatchRequest) -> Session:
-        owned = replace(warm, owner=request.caller.owner)
+        owned = replace(
+            warm, owner=request.caller.owner, claims=request.claims, query=request.query
+        )
         return lifecycle.reserve(owned, request.app, self._now(), "claimed")
 
     def _new(self, request: DispatchRequest, state: AppState) -> Session:
@@ -224,4 +226,6 @@ class Claims:
             task_definition=chosen,
             now=now,
             queue_seconds=request.app.queue_seconds,
+            claims=request.claims,
+            query=request.query,
         )

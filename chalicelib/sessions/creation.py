@@ -1,5 +1,6 @@
 """A new record, with everything random passed in."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from chalicelib.sessions.model import Session
@@ -27,6 +28,8 @@ def new_session(
     task_definition: str,
     now: float,
     queue_seconds: float,
+    claims: Mapping[str, str] | None = None,
+    query: Mapping[str, str] | None = None,
 ) -> Session:
     """A QUEUED session of `owner`, or for the pool where there is none yet."""
     session_id = chance.uuid()
@@ -41,4 +44,6 @@ def new_session(
         created_at=now,
         not_after=now + queue_seconds,
         task_definition=task_definition,
+        claims=claims,
+        query=query,
     )

@@ -178,7 +178,13 @@ def end(session: Session, reason: Reason, detail: str | None, *, now: float) -> 
         return session
     told = session.reason or reason
     ended = replace(
-        session, reason=told, detail=session.detail or detail, ended_at=now, connect_by=None
+        session,
+        reason=told,
+        detail=session.detail or detail,
+        ended_at=now,
+        connect_by=None,
+        claims=None,  # of people, and nobody asks for them any more
+        query=None,
     )
     return ended.moved(State.ENDED, now, detail or told)
 

@@ -113,6 +113,10 @@ class Session:
     counters: tuple[str, ...] = ()
     """What was raised when it got its owner, and is lowered when it ends."""
     reason: Reason | None = None
+    claims: Mapping[str, str] | None = None
+    """Of its owner's token, those that the app's `pass_claims` names."""
+    query: Mapping[str, str] | None = None
+    """Of the request that it was handed out to, the parameters that `pass_query` names."""
     is_impossible: bool = False
     """ECS refused what its app asks for: no task of this kind can exist."""
     detail: str | None = None

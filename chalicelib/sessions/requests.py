@@ -1,5 +1,6 @@
 """What clients may ask for, read and checked. Pure."""
 
+import json
 import math
 import re
 import uuid
@@ -15,6 +16,8 @@ from chalicelib.errors import BadRequestError, NotFoundError, UnknownAppError
 
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
 _MAX_WORDS = 500
+MOST_PASSED_BYTES = 2_048
+"""Of all claims, or all parameters, that a container is told."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,10 @@ class DispatchRequest:
     idempotency_key: str | None
     caller: Caller
     callback_base_url: str
+    claims: Mapping[str, str] | None = None
+    """What the container is told of the caller's claims; None = nothing."""
+    query: Mapping[str, str] | None = None
+    """The same of the request's parameters."""
 
 
 class Offered(Protocol):
@@ -63,6 +70,8 @@ def parse_dispatch(
         idempotency_key=key,
         caller=caller,
         callback_base_url=callback_base_url,
+        claims=_passed("claims", app.pass_claims, caller.claims),
+        query=_passed("parameters", app.pass_query, query),
     )
 
 
@@ -89,6 +98,23 @@ def parse_callback(body: Any) -> tuple[Callback, str]:
     if not all(isinstance(part, str) for part in parts):
         raise BadRequestError("reason and detail must be strings")
     return Callback(kind), readable(": ".join(parts), _MAX_WORDS)
+
+
+def _passed(
+    what: str, names: tuple[str, ...], values: Mapping[str, Any]
+) -> Mapping[str, str] | None:
+    """Of `values` those with these names, as texts. Raises BadRequestError where they are long."""
+    passed = {name: _text(values[name]) for name in names if values.get(name) is not None}
+    size = sum(len(text.encode("utf-8", "replace")) for text in passed.values())
+    if size > MOST_PASSED_BYTES:
+        raise BadRequestError(f"{what} for the app: at most {MOST_PASSED_BYTES} bytes in all")
+    return passed or None
+
+
+def _text(value: Any) -> str:
+    """API Gateway gives claims as texts; lists and numbers of a token become JSON."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return readable(text, MOST_PASSED_BYTES + 1)
 
 
 def _wait(text: str | None, default: float, maximum: float) -> float:

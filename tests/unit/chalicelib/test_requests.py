@@ -1,5 +1,7 @@
 """What clients and containers send is read strictly."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +10,10 @@ from chalicelib.apps import App, Apps
 from chalicelib.callers import Caller
 from chalicelib.contract import Callback
 from chalicelib.errors import BadRequestError, NotFoundError, UnknownAppError
-from chalicelib.sessions.answers import body_of, status_of
+from chalicelib.sessions.answers import answer_to_callback, body_of, status_of
+from chalicelib.sessions.items import from_item, to_item
+from chalicelib.sessions.lifecycle import end
+from chalicelib.sessions.model import Reason
 from chalicelib.sessions.requests import parse_callback, parse_dispatch, parse_session_id
 from tests.unit.chalicelib.test_lifecycle import (
     START,
@@ -124,3 +129,56 @@ def test_before_and_after_there_is_no_address():
     assert body_of(ended, TEMPLATE)["reason"] == "stopped"
     for session in (coming, ended):
         assert session.uuid not in str(body_of(session, TEMPLATE))
+
+
+PICKY = App(name="chat", image="chat", pass_claims=("email", "groups"), pass_query=("room", "tone"))
+
+
+def parse_picky(query, claims):
+    return parse_dispatch(
+        query,
+        {},
+        apps=Apps(default="chat", by_name={"chat": PICKY}),
+        caller=Caller("jwt:ann", key_scope="jwt:ann", claims=claims),
+        callback_base_url="http://dispatcher",
+        default_wait_seconds=20,
+        max_wait_seconds=25,
+    )
+
+
+def test_only_what_the_app_lets_through_reaches_its_container():
+    request = parse_picky(
+        {"room": "blue", "owner": "root", "email": "forged@b"},
+        {"email": "a@b", "sub": "ann", "groups": ["a", "b"], "custom": "x"},
+    )
+    assert request.query == {"room": "blue"}
+    assert request.claims == {"email": "a@b", "groups": '["a", "b"]'}
+    bare = parse({"room": "blue"})
+    assert (bare.query, bare.claims) == (None, None)
+
+
+@pytest.mark.parametrize("long", ["x" * 2049, "é" * 1025, "\ud800" * 2049])
+def test_what_reaches_a_container_is_bounded(long):
+    with pytest.raises(BadRequestError, match="parameters for the app: at most 2048 bytes"):
+        parse_picky({"room": long}, {})
+    with pytest.raises(BadRequestError, match="claims for the app: at most 2048 bytes"):
+        parse_picky({}, {"email": long})
+    with pytest.raises(BadRequestError, match="parameters"):
+        parse_picky({"room": "x" * 1500, "tone": "y" * 1500}, {})
+
+
+def test_a_container_is_told_its_user_in_the_answer_to_connected_alone():
+    session = replace(until(*START), owner="jwt:ann", claims={"email": "a@b"}, query=None)
+    user = {"owner": "jwt:ann", "claims": {"email": "a@b"}, "query": {}}
+    assert answer_to_callback(session, Callback.CONNECTED) == {"user": user}
+    others = [callback for callback in Callback if callback is not Callback.CONNECTED]
+    assert [answer_to_callback(session, callback) for callback in others] == [{}] * len(others)
+    assert "a@b" not in str(body_of(session, TEMPLATE)), "and nobody else is"
+
+
+def test_what_is_known_of_a_user_goes_with_the_session():
+    session = replace(until(*START), claims={"email": "a@b"}, query={"room": "blue"})
+    assert from_item(to_item(session)) == session
+    ended = end(session, Reason.DISCONNECTED, None, now=2_000.0)
+    assert (ended.claims, ended.query) == (None, None)
+    assert "a@b" not in str(to_item(ended))

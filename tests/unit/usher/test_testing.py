@@ -6,6 +6,7 @@ import pytest
 
 from session_handler.app import SessionApp
 from session_handler.apps import Filter
+from session_handler.user import User
 from usher.testing import open_session
 
 
@@ -73,3 +74,17 @@ def test_records_of_a_file(tmp_path):
         file.write_text('1\n{"n": ')
         with pytest.raises(ValueError, match=r"records\.jsonl:2: "):
             session.put_file(file)
+
+
+class Greets(SessionApp):
+    async def on_start(self, session):
+        user = await session.user()
+        await session.send({"owner": user.owner, "room": user.query.get("room")})
+        assert session.pending == 0
+
+
+def test_the_user_is_whom_the_test_says():
+    with open_session(Greets()) as session:
+        assert session.messages() == [{"owner": "test", "room": None}]
+    with open_session(Greets(), user=User("jwt:ann", query={"room": "1"})) as session:
+        assert session.messages() == [{"owner": "jwt:ann", "room": "1"}]
