@@ -88,6 +88,7 @@ def test_an_api_key_names_its_owner():
 def test_the_gateway_tells_who_signed_or_whose_token_it_was():
     iam = who(AuthMode.IAM, context={"identity": {"userArn": "arn:aws:iam::1:user/ann"}})
     jwt = who(AuthMode.JWT, context={"authorizer": {"claims": {"sub": "ann"}}})
+    assert jwt.claims == {"sub": "ann"}
     assert (iam.owner, jwt.owner) == ("iam:arn:aws:iam::1:user/ann", "jwt:ann")
 
 
