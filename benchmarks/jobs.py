@@ -78,8 +78,8 @@ def _one_by_one(run: Run, folder: Path, notes: "_Notes") -> None:
             whole.append(ended)
         add, floor = run.report.add, "floor: bare process of the same code"
         add(group, floor, "ms", bare)
-        add(group, "invoked to leave to run", "ms", _steps(whole, "createdAt", "startedAt"), floor)
-        add(group, "leave to run to finished", "ms", _steps(whole, "startedAt", "finishedAt"))
+        add(group, "invoked to start permit", "ms", _steps(whole, "createdAt", "startedAt"), floor)
+        add(group, "start permit to finished", "ms", _steps(whole, "startedAt", "finishedAt"))
         add(group, "invoked to finished", "ms", _steps(whole, "createdAt", "finishedAt"), floor)
         add(group, "invoked to its end seen by the caller", "ms", seen, floor)
 

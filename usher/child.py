@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from chalicelib.contract.jobs import EXIT_INVALID, Outcome
-from usher.log import say
-from usher.log_file import finish_log, log_stream
-from usher.said import (
+from usher.child_messages import (
     End,
     UnfitResultError,
     check_result,
@@ -23,6 +21,8 @@ from usher.said import (
     progress_line,
     progress_of,
 )
+from usher.log import say
+from usher.log_file import finish_log, log_stream
 from usher.signals import become_a_job
 
 OOM_SCORE = "500"

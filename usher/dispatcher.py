@@ -1,4 +1,4 @@
-"""Asks the dispatcher for leave to run, and tells it how it goes.
+"""Asks the dispatcher for the start permit, and tells it how it goes.
 
 http.client and nothing else: the start of every job waits for these imports.
 """
@@ -12,20 +12,20 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit
 
+from usher.child_messages import Progress
 from usher.log import say
 from usher.protocol import (
     Ending,
-    Leave,
     Limits,
     Settings,
+    StartPermit,
     Usage,
     finish_body,
-    read_leave,
     read_object,
+    read_permit,
     refusal,
 )
 from usher.repeating import Verdict, judge, pause_seconds
-from usher.said import Progress
 
 T = TypeVar("T")
 
@@ -35,15 +35,15 @@ METADATA_VARIABLE = "ECS_CONTAINER_METADATA_URI_V4"
 """https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4.html"""
 
 
-class NoLeaveError(Exception):
-    """Leave was not given, or could not be asked for: nothing may run."""
+class NotPermittedError(Exception):
+    """The start permit was not given, or could not be asked for: nothing may run."""
 
 
-class Superior(Protocol):
-    """Who gives leave: the dispatcher, or `usher run` itself."""
+class Coordinator(Protocol):
+    """What gives start permits: the dispatcher, or `usher run` itself."""
 
-    def ask_leave(self) -> Leave:
-        """Raises NoLeaveError."""
+    def request_permit(self) -> StartPermit:
+        """Raises NotPermittedError."""
 
     def tell_progress(self, progress: Progress) -> None:
         """Never raises. Called from a thread of its own."""
@@ -60,27 +60,31 @@ class Dispatcher:
         self._limits = limits
         self._process = os.urandom(16).hex()
 
-    def ask_leave(self) -> Leave:
+    def request_permit(self) -> StartPermit:
         body = {
             "attempt": self._settings.attempt,
             "taskArn": task_arn(),
             "process": self._process,
         }
 
-        def ask() -> Leave | None:
+        def ask() -> StartPermit | None:
             answer = self._post("start", body, self._limits.request_seconds)
             if judge(answer.status) is Verdict.NEVER:
-                raise NoLeaveError(f"not given leave: {refusal(answer.status, answer.body)}")
-            leave = read_leave(answer.body) if answer.status == 200 else None
-            if leave is None:
-                say(f"usher: no leave yet: {refusal(answer.status, answer.body)}")
-            return leave
+                raise NotPermittedError(
+                    f"not given the start permit: {refusal(answer.status, answer.body)}"
+                )
+            permit = read_permit(answer.body) if answer.status == 200 else None
+            if permit is None:
+                say(f"usher: no start permit yet: {refusal(answer.status, answer.body)}")
+            return permit
 
-        leave = _repeat(ask, self._limits.leave_seconds)
-        if leave is None:
-            seconds = self._limits.leave_seconds
-            raise NoLeaveError(f"no leave within {seconds:g} s: the dispatcher does not answer")
-        return leave
+        permit = _repeat(ask, self._limits.permit_seconds)
+        if permit is None:
+            seconds = self._limits.permit_seconds
+            raise NotPermittedError(
+                f"no start permit within {seconds:g} s: the dispatcher does not answer"
+            )
+        return permit
 
     def tell_progress(self, progress: Progress) -> None:
         body = {

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from usher.cpu import UNITS_PER_CORE
-from usher.local_superior import INVOCATION, REVISION
+from usher.local_coordinator import INVOCATION, REVISION
 from usher.log import say
 
 PIDS_LIMIT = 512

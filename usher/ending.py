@@ -5,8 +5,8 @@ from enum import Enum
 from signal import Signals
 
 from chalicelib.contract.jobs import EXIT_INVALID, EXIT_NOT_RUN, EXIT_TIMED_OUT, Outcome
+from usher.child_messages import End
 from usher.protocol import Ending
-from usher.said import End
 
 OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
 """ECS's own words for it."""

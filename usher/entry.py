@@ -29,8 +29,8 @@ def main(arguments: list[str], limits: Limits) -> int:
         say(f"usher: not run: {error}")
         return EXIT_NOT_RUN
     forget_variable(JobEnv.INVOCATION_KEY)  # with it the job could speak in our name
-    superior = Dispatcher(settings, limits)
-    return run_job(announcement(settings), superior, Place(Path.cwd()), limits)
+    coordinator = Dispatcher(settings, limits)
+    return run_job(announcement(settings), coordinator, Place(Path.cwd()), limits)
 
 
 if __name__ == "__main__":

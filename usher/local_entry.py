@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from usher.local_superior import LocalSuperior, local_settings
-from usher.protocol import Leave, Limits, announcement
+from usher.local_coordinator import LocalCoordinator, local_settings
+from usher.protocol import Limits, StartPermit, announcement
 from usher.wrapper import Place, run_job
 
 
@@ -21,12 +21,12 @@ def run_locally(arguments: list[str], project: Path, limits: Limits) -> int:
     parser.add_argument("--local", metavar="NAME", required=True)
     name = parser.parse_args(arguments).local
     told = json.load(sys.stdin)
-    leave = Leave(name, told["parameters"], float(told["timeoutSeconds"]))
+    permit = StartPermit(name, told["parameters"], float(told["timeoutSeconds"]))
 
     def print_result(result: Any) -> None:
         data = f"{told['mark']}{json.dumps(result)}\n".encode()
         while data:
             data = data[os.write(1, data) :]
 
-    superior = LocalSuperior(leave, print_result)
-    return run_job(announcement(local_settings(name)), superior, Place(project), limits)
+    coordinator = LocalCoordinator(permit, print_result)
+    return run_job(announcement(local_settings(name)), coordinator, Place(project), limits)

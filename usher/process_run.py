@@ -7,10 +7,10 @@ from typing import Any
 
 from chalicelib.contract.jobs import JobEnv
 from usher.cpu import limit_cpu
-from usher.local_superior import LocalSuperior, local_settings
+from usher.local_coordinator import LocalCoordinator, local_settings
 from usher.log import say
 from usher.processes import HAS_PROC, end_with_parent
-from usher.protocol import Leave, Limits, announcement
+from usher.protocol import Limits, StartPermit, announcement
 from usher.wrapper import Place, run_job
 
 
@@ -42,7 +42,7 @@ def run_as_process(
         "PYTHONUNBUFFERED": "1",
     }
     os.chdir(project)
-    leave = Leave(name, parameters, float(description["timeoutSeconds"]))
+    permit = StartPermit(name, parameters, float(description["timeoutSeconds"]))
 
     def prepare() -> None:
         end_with_parent()
@@ -50,7 +50,7 @@ def run_as_process(
 
     place = Place(project, description["memory"] if HAS_PROC else None, prepare)
     us = os.getpid()
-    code = run_job(announcement(settings), LocalSuperior(leave, on_result), place, limits)
+    code = run_job(announcement(settings), LocalCoordinator(permit, on_result), place, limits)
     if os.getpid() == us:
         cpu.remove()
     return code

@@ -1,7 +1,7 @@
 """How the forked child of the main process becomes the job's program.
 
 A forked process shares its parent's memory, and with it every secret that the parent has had. So
-the child is a new program, which never had them: its orders come by a file without a name.
+the child is a new program, which never had them: its instructions come by a file without a name.
 """
 
 import json

@@ -12,8 +12,8 @@ from chalicelib.contract.jobs import MAX_MESSAGE_CHARACTERS, JobEnv, Outcome
 class Limits:
     """How patient the container is. In seconds."""
 
-    leave_seconds: float = 120.0
-    """For getting an answer to the question for leave."""
+    permit_seconds: float = 120.0
+    """For getting an answer to the request for the start permit."""
     finish_seconds: float = 60.0
     """For telling how it went."""
     stop_seconds: float = 9.5
@@ -62,23 +62,23 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
 
 @dataclass(frozen=True)
-class Leave:
-    """Leave to run, once, with these parameters."""
+class StartPermit:
+    """Permission to run, once, with these parameters."""
 
     job: str
     parameters: Any
     timeout_seconds: float
 
 
-def read_leave(body: bytes) -> Leave | None:
-    """The dispatcher's leave; None for anything else, as a proxy in between may answer."""
+def read_permit(body: bytes) -> StartPermit | None:
+    """The dispatcher's start permit; None for anything else, as a proxy in between may answer."""
     document = read_object(body)
     job, seconds = document.get("job"), document.get("timeoutSeconds")
     if not isinstance(job, str) or isinstance(seconds, bool):
         return None
     if not isinstance(seconds, int | float) or not seconds > 0:
         return None
-    return Leave(job, document.get("parameters"), float(seconds))
+    return StartPermit(job, document.get("parameters"), float(seconds))
 
 
 def read_object(body: bytes) -> dict[str, Any]:

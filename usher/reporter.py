@@ -3,8 +3,8 @@
 import threading
 from collections.abc import Callable
 
+from usher.child_messages import Progress
 from usher.log import say
-from usher.said import Progress
 
 
 class Reporter:

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from usher.child_messages import End, LineDecoder, Progress
 from usher.ending import Memory, Seen, Stop
 from usher.log import say
 from usher.memory import MIB, ControlGroup, largest_child_bytes, tree_bytes
 from usher.processes import kill_all, reap, signal_job
 from usher.protocol import Usage
-from usher.said import Ear, End, Progress
 from usher.signals import Signals
 
 LOOK_SECONDS = 0.1
@@ -23,7 +23,7 @@ PIPE_BYTES = 65_536
 
 
 @dataclass(frozen=True)
-class Orders:
+class RunLimits:
     """What the run may take. `memory_mib` is set where nobody else enforces a limit."""
 
     timeout_seconds: float
@@ -39,16 +39,16 @@ class Supervisor:
         pid: int,
         pipe: int,
         signals: Signals,
-        orders: Orders,
+        run_limits: RunLimits,
         on_progress: Callable[[Progress], None],
     ) -> None:
         self._pid = pid
         self._pipe: int | None = pipe
         self._signals = signals
-        self._orders = orders
+        self._run_limits = run_limits
         self._on_progress = on_progress
         self._started = time.monotonic()
-        self._ear = Ear()
+        self._decoder = LineDecoder()
         self._end: End | None = None
         self._status: int | None = None
         self._stop: Stop | None = None
@@ -82,7 +82,7 @@ class Supervisor:
 
     def _patience_ms(self) -> int:
         waits = [self._deadline]
-        if self._orders.memory_mib is not None:
+        if self._run_limits.memory_mib is not None:
             waits.append(self._next_look)
         return max(0, round((min(waits) - time.monotonic()) * 1000) + 1)
 
@@ -90,7 +90,7 @@ class Supervisor:
     def _deadline(self) -> float:
         if self._kill_at is not None:
             return self._kill_at
-        return self._started + self._orders.timeout_seconds
+        return self._started + self._run_limits.timeout_seconds
 
     def _listen(self) -> bool:
         """Read what the child said; False when it will say no more."""
@@ -102,7 +102,7 @@ class Supervisor:
             if not data:
                 os.close(self._pipe)
                 self._pipe = None
-            for message in self._ear.receive(data):
+            for message in self._decoder.receive(data):
                 if isinstance(message, Progress):
                     self._on_progress(message)
                 elif self._end is None:
@@ -110,8 +110,8 @@ class Supervisor:
         return False
 
     def _keep_to_limits(self, now: float) -> None:
-        if self._orders.memory_mib is not None and now >= self._next_look:
-            self._look_at_memory(self._orders.memory_mib * MIB, now)
+        if self._run_limits.memory_mib is not None and now >= self._next_look:
+            self._look_at_memory(self._run_limits.memory_mib * MIB, now)
         if self._signals.times_asked > 0 and self._kill_at is None:
             self._begin_to_stop(Stop.ASKED, now)
         if self._signals.times_asked > 1 and self._stop is Stop.ASKED:
@@ -127,7 +127,7 @@ class Supervisor:
         self._note_stop(why)
         signal_job(self._pid, signal.SIGTERM)
         signal_job(self._pid, signal.SIGCONT)  # one that is halted would not hear it
-        self._kill_at = now + self._orders.grace_seconds
+        self._kill_at = now + self._run_limits.grace_seconds
 
     def _note_stop(self, why: Stop) -> None:
         if self._stop is None:
@@ -145,14 +145,14 @@ class Supervisor:
 
     def _seen(self, status: int) -> Seen:
         memory = self._group.facts()
-        if self._orders.memory_mib is not None:
-            memory = Memory(limit_mib=self._orders.memory_mib)
+        if self._run_limits.memory_mib is not None:
+            memory = Memory(limit_mib=self._run_limits.memory_mib)
         return Seen(
             status=status,
             end=self._end,
             stop=self._stop,
             end_came_first=self._end_came_first,
-            timeout_seconds=self._orders.timeout_seconds,
+            timeout_seconds=self._run_limits.timeout_seconds,
             memory=memory,
         )
 

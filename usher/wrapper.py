@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chalicelib.contract.jobs import EXIT_NOT_RUN, Outcome
-from usher.dispatcher import NoLeaveError, Superior
+from usher.dispatcher import Coordinator, NotPermittedError
 from usher.ending import EXIT_KILLED, decide_ending
 from usher.log import say
 from usher.processes import adopt_orphans
 from usher.program import become_the_child, child_order
-from usher.protocol import Ending, Leave, Limits, Usage, farewell
+from usher.protocol import Ending, Limits, StartPermit, Usage, farewell
 from usher.reporter import Reporter
 from usher.signals import Signals, StopAskedError, hold, release
-from usher.supervisor import Orders, Supervisor
+from usher.supervisor import RunLimits, Supervisor
 
 LAST_PROGRESS_SECONDS = 1.0
 LEAST_SECONDS = 1.0
@@ -39,7 +39,7 @@ class Place:
     """Called in the forked child, before it becomes the job's program."""
 
 
-def run_job(announcement: str, superior: Superior, place: Place, limits: Limits) -> int:
+def run_job(announcement: str, coordinator: Coordinator, place: Place, limits: Limits) -> int:
     """Run one job, and return what the process has to exit with, at once.
 
     It forks, and the child becomes another program at once: nothing of this process's memory, such
@@ -47,38 +47,38 @@ def run_job(announcement: str, superior: Superior, place: Place, limits: Limits)
     """
     signals = Signals()
     say(announcement)
-    leave = _leave(superior, signals)
-    if leave is None:
+    permit = _request_permit(coordinator, signals)
+    if permit is None:
         return EXIT_NOT_RUN
     if signals.times_asked:
         ending = Ending(Outcome.KILLED, EXIT_KILLED, "it was told to stop before it began")
-        return _end(superior, ending, NOTHING, _patience(signals, limits))
-    return _fork_and_watch(leave, superior, place, limits, signals)
+        return _end(coordinator, ending, NOTHING, _patience(signals, limits))
+    return _fork_and_watch(permit, coordinator, place, limits, signals)
 
 
-def _leave(superior: Superior, signals: Signals) -> Leave | None:
-    """Leave to run; None when nothing may run, which is said."""
-    leave = None
+def _request_permit(coordinator: Coordinator, signals: Signals) -> StartPermit | None:
+    """The start permit; None when nothing may run, which is logged."""
+    permit = None
     try:
         signals.raise_from_now()
-        leave = superior.ask_leave()
+        permit = coordinator.request_permit()
         signals.raise_no_more()
-    except NoLeaveError as error:
+    except NotPermittedError as error:
         signals.raise_no_more()
         say(f"usher: not run: {error}")
     except StopAskedError:
         signals.raise_no_more()
-        if leave is None:
-            say("usher: not run: told to stop before leave was given")
-    return leave
+        if permit is None:
+            say("usher: not run: told to stop before the start permit was given")
+    return permit
 
 
 def _fork_and_watch(
-    leave: Leave, superior: Superior, place: Place, limits: Limits, signals: Signals
+    permit: StartPermit, coordinator: Coordinator, place: Place, limits: Limits, signals: Signals
 ) -> int:
     adopt_orphans()
     read, write = os.pipe()
-    order = child_order(leave.job, leave.parameters, place.project)
+    order = child_order(permit.job, permit.parameters, place.project)
     hold()
     pid = os.fork()
     if pid == 0:
@@ -88,11 +88,11 @@ def _fork_and_watch(
         os.setpgid(pid, pid)
     os.close(write)
     release()
-    orders = Orders(leave.timeout_seconds, limits.grace_seconds, place.memory_mib)
-    reporter = Reporter(superior.tell_progress, limits.progress_seconds)
-    seen, usage = Supervisor(pid, read, signals, orders, reporter.add).watch()
+    run_limits = RunLimits(permit.timeout_seconds, limits.grace_seconds, place.memory_mib)
+    reporter = Reporter(coordinator.tell_progress, limits.progress_seconds)
+    seen, usage = Supervisor(pid, read, signals, run_limits, reporter.add).watch()
     reporter.close(LAST_PROGRESS_SECONDS)
-    return _end(superior, decide_ending(seen), usage, _patience(signals, limits))
+    return _end(coordinator, decide_ending(seen), usage, _patience(signals, limits))
 
 
 def _patience(signals: Signals, limits: Limits) -> float:
@@ -103,9 +103,9 @@ def _patience(signals: Signals, limits: Limits) -> float:
     return min(limits.finish_seconds, max(LEAST_SECONDS, left))
 
 
-def _end(superior: Superior, ending: Ending, usage: Usage, seconds: float) -> int:
+def _end(coordinator: Coordinator, ending: Ending, usage: Usage, seconds: float) -> int:
     if ending.detail:
         say(f"usher: {ending.detail}")
-    superior.tell_end(ending, usage, seconds)
+    coordinator.tell_end(ending, usage, seconds)
     say(farewell(ending, usage))
     return ending.exit_code

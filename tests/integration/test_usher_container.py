@@ -28,7 +28,7 @@ def run(fake: FakeDispatcher, job: str, parameters=None, **limits):
     return done, told[-1] if told else None
 
 
-# Leave
+# The start permit
 
 
 def test_a_job_runs_with_leave_and_tells_its_result(fake):
@@ -56,11 +56,13 @@ def test_without_leave_nothing_runs(fake, tmp_path, status):
     assert done.code == 75
     assert told is None
     assert not (tmp_path / "marks").exists()
-    assert f"usher: not run: not given leave: {status} conflict: it has ended" in done.log
+    assert (
+        f"usher: not run: not given the start permit: {status} conflict: it has ended" in done.log
+    )
 
 
 def test_it_asks_again_as_the_same_process_until_it_is_answered(fake, tmp_path):
-    fake.script(START, 503, LOSE, 429, 408, (200, ["no", "leave"]))
+    fake.script(START, 503, LOSE, 429, 408, (200, ["no", "permit"]))
     done, _told = run(fake, "marks", {"file": str(tmp_path / "marks")})
     assert done.code == 0
     assert len({asked["process"] for asked in fake.told("start")}) == 1
@@ -70,10 +72,10 @@ def test_it_asks_again_as_the_same_process_until_it_is_answered(fake, tmp_path):
 
 def test_a_dispatcher_that_never_answers_means_that_nothing_runs(fake, tmp_path):
     fake.script(START, *[503] * 50)
-    done, _told = run(fake, "marks", {"file": str(tmp_path / "marks")}, leave_seconds=1.0)
+    done, _told = run(fake, "marks", {"file": str(tmp_path / "marks")}, permit_seconds=1.0)
     assert done.code == 75
     assert not (tmp_path / "marks").exists()
-    assert "no leave within 1 s" in done.log[-1]
+    assert "no start permit within 1 s" in done.log[-1]
 
 
 def test_a_second_process_of_the_same_attempt_is_refused(fake, tmp_path):
@@ -88,7 +90,7 @@ def test_told_to_stop_while_it_asks_it_runs_nothing(fake, tmp_path):
     fake.script(START, *[503] * 500)
     fake.job, fake.parameters = "marks", {"file": str(tmp_path / "marks")}
     container = Container(fake)
-    wait_until(lambda: fake.told("start"), what="a question for leave")
+    wait_until(lambda: fake.told("start"), what="a request for the start permit")
     container.stop()
     assert container.end().code == 75
     assert not (tmp_path / "marks").exists()

@@ -76,7 +76,7 @@ class FakeDispatcher:
             return 401, _error("unauthorized", "a wrong key")
         if call.path.endswith("/start"):
             if self.fence not in (None, call.body["process"]):
-                return 409, _error("conflict", "another process was given leave")
+                return 409, _error("conflict", "another process was given the start permit")
             self.fence = call.body["process"]
             return 200, {
                 "job": self.job,
@@ -84,7 +84,7 @@ class FakeDispatcher:
                 "timeoutSeconds": self.timeout_seconds,
             }
         if call.body["process"] != self.fence:
-            return 409, _error("conflict", "not the process that was given leave")
+            return 409, _error("conflict", "not the process that was given the start permit")
         return 200, {}
 
 

@@ -14,22 +14,10 @@ from chalicelib.contract.jobs import (
     Outcome,
 )
 from chalicelib.jobs.requests import parse_finish, parse_progress
-from usher.ending import Memory, Seen, Stop, decide_ending
-from usher.protocol import (
-    Ending,
-    Leave,
-    SettingsError,
-    Usage,
-    finish_body,
-    read_leave,
-    read_settings,
-    refusal,
-)
-from usher.repeating import Verdict, judge, pause_seconds
-from usher.said import (
+from usher.child_messages import (
     MAX_LINE_BYTES,
-    Ear,
     End,
+    LineDecoder,
     Progress,
     UnfitResultError,
     check_result,
@@ -37,6 +25,18 @@ from usher.said import (
     progress_line,
     progress_of,
 )
+from usher.ending import Memory, Seen, Stop, decide_ending
+from usher.protocol import (
+    Ending,
+    SettingsError,
+    StartPermit,
+    Usage,
+    finish_body,
+    read_permit,
+    read_settings,
+    refusal,
+)
+from usher.repeating import Verdict, judge, pause_seconds
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -65,30 +65,30 @@ def line_of(message: Progress | End) -> bytes:
 @given(st.lists(MESSAGES), st.lists(st.integers(1, 200)))
 def test_messages_arrive_whole_however_the_pipe_cuts_them(messages, cuts):
     data = b"".join(map(line_of, messages))
-    ear, heard = Ear(), []
+    decoder, heard = LineDecoder(), []
     for cut in [*cuts, len(data)]:
-        heard += ear.receive(data[:cut])
+        heard += decoder.receive(data[:cut])
         data = data[cut:]
     assert heard == messages
 
 
 @given(st.lists(st.binary(max_size=300)))
 def test_nonsense_is_passed_over_and_what_follows_is_heard(pieces):
-    ear = Ear()
+    decoder = LineDecoder()
     for piece in pieces:
-        ear.receive(piece)
-    ear.receive(b"\n")
-    assert ear.receive(end_line(End(Outcome.SUCCEEDED, result=1))) == [
+        decoder.receive(piece)
+    decoder.receive(b"\n")
+    assert decoder.receive(end_line(End(Outcome.SUCCEEDED, result=1))) == [
         End(Outcome.SUCCEEDED, result=1)
     ]
 
 
 def test_a_line_that_is_too_long_is_not_kept():
-    ear = Ear()
+    decoder = LineDecoder()
     for _ in range(40):
-        assert ear.receive(b"x" * 10_000) == []
-    assert len(ear._kept) <= MAX_LINE_BYTES
-    assert ear.receive(b"\n" + progress_line(Progress(0.5, "on"))) == [Progress(0.5, "on")]
+        assert decoder.receive(b"x" * 10_000) == []
+    assert len(decoder._kept) <= MAX_LINE_BYTES
+    assert decoder.receive(b"\n" + progress_line(Progress(0.5, "on"))) == [Progress(0.5, "on")]
 
 
 @given(st.none() | st.floats() | st.text() | st.integers(), st.text() | st.none() | st.integers())
@@ -106,7 +106,7 @@ def test_a_result_that_passes_arrives_as_it_was(result):
         check_result(result)
     except UnfitResultError:
         return  # half a surrogate pair: no UTF-8 says that
-    (end,) = Ear().receive(end_line(End(Outcome.SUCCEEDED, result=result)))
+    (end,) = LineDecoder().receive(end_line(End(Outcome.SUCCEEDED, result=result)))
     assert end.result == result
 
 
@@ -115,7 +115,7 @@ def test_the_largest_result_passes_and_one_more_does_not(character):
     size = len(json.dumps(character, ensure_ascii=False).encode()) - 2
     most = character * ((MAX_RESULT_BYTES - 2) // size)
     check_result(most)
-    (end,) = Ear().receive(end_line(End(Outcome.SUCCEEDED, result=most)))
+    (end,) = LineDecoder().receive(end_line(End(Outcome.SUCCEEDED, result=most)))
     assert end.result == most
     with pytest.raises(UnfitResultError, match="store it elsewhere"):
         check_result(most + character)
@@ -231,13 +231,13 @@ def test_pauses_grow_and_are_bounded(failures, chance):
 
 @given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
 def test_only_leave_is_leave(body):
-    leave = read_leave(body)
-    assert leave is None or leave.timeout_seconds > 0
+    permit = read_permit(body)
+    assert permit is None or permit.timeout_seconds > 0
 
 
 def test_leave_is_read():
     body = b'{"job": "echo", "parameters": {"a": 1}, "timeoutSeconds": 30, "new": 1}'
-    assert read_leave(body) == Leave("echo", {"a": 1}, 30.0)
+    assert read_permit(body) == StartPermit("echo", {"a": 1}, 30.0)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_leave_is_read():
     [b"", b"<html>", b"[]", b'{"job": "echo"}', b'{"job": "echo", "timeoutSeconds": true}'],
 )
 def test_anything_else_is_not(body):
-    assert read_leave(body) is None
+    assert read_permit(body) is None
 
 
 def test_a_refusal_is_told_in_its_own_words():

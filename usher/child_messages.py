@@ -78,7 +78,7 @@ def _line(document: dict[str, Any]) -> bytes:
     return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
-class Ear:
+class LineDecoder:
     """Takes bytes, gives messages. A line that is too long or makes no sense is passed over."""
 
     def __init__(self) -> None:

@@ -1,25 +1,25 @@
-"""Gives leave where there is no dispatcher: to `usher run`, for the job it was asked for."""
+"""Gives start permits where there is no dispatcher: to the job that `usher run` names."""
 
 from collections.abc import Callable
 from typing import Any
 
 from chalicelib.contract.jobs import Outcome
-from usher.protocol import Ending, Leave, Settings, Usage
-from usher.said import Progress
+from usher.child_messages import Progress
+from usher.protocol import Ending, Settings, StartPermit, Usage
 
 INVOCATION = "local"
 REVISION = "0"
 
 
-class LocalSuperior:
-    """Always gives leave; `on_result` gets the result of a run that succeeded."""
+class LocalCoordinator:
+    """Always gives the start permit; `on_result` gets the result of a run that succeeded."""
 
-    def __init__(self, leave: Leave, on_result: Callable[[Any], None]) -> None:
-        self._leave = leave
+    def __init__(self, permit: StartPermit, on_result: Callable[[Any], None]) -> None:
+        self._permit = permit
         self._on_result = on_result
 
-    def ask_leave(self) -> Leave:
-        return self._leave
+    def request_permit(self) -> StartPermit:
+        return self._permit
 
     def tell_progress(self, progress: Progress) -> None:
         """Nobody asks: it is in the log."""
