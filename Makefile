@@ -53,6 +53,7 @@ search: $(VENV)/.can-dev ## Long random searches of all state machines; SEED=n r
 
 locks: $(VENV)/.can-dev ## Renew the lock files: newest versions within the ranges, with hashes
 	$(BIN)/python -m infra.supply.locks
+	$(BIN)/python -m infra.supply.bases
 
 locked: | $(BIN)/python ## Install exactly what requirements-dev.lock says, every hash checked
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock

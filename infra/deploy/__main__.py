@@ -19,6 +19,7 @@ from infra.deploy.plan import plan_deploy, plan_destroy, plan_diff
 from infra.deploy.settings import Settings, SettingsError, parse_settings
 from infra.deploy.stacks import DeployError
 from infra.deploy.steps import Step
+from infra.supply.bases import read_digests
 from local.aws.template import load_template
 
 ROOT = Path(__file__).parents[2]
@@ -40,10 +41,11 @@ def load_settings(stage: str, region: str | None) -> Settings:
             stage=stage,
             region=region,
             declared=declared_parameters(),
+            digests=read_digests(),
         )
     except FileNotFoundError as error:
         raise SettingsError("no such file; copy that of dev, and its part of .chalice") from error
-    except (tomllib.TOMLDecodeError, SettingsError) as error:
+    except (ValueError, SettingsError) as error:  # also of TOML
         raise SettingsError(f"{file.relative_to(ROOT)}: {error}") from error
 
 

@@ -9,12 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from infra.deploy.access import access_problems
+from infra.supply.bases import pinned
 
 ARCHITECTURES = {"x86_64": "linux/amd64", "arm64": "linux/arm64"}
 """Words of Lambda and ECS, and Docker's for the same."""
 
 SET_HERE = {"Stage", "Architecture", "SessionImage"}
 """Parameters of the template that the deployment itself finds out."""
+
+DEFAULT_BASE = "python:3.12-slim"
+"""As in session_handler/Dockerfile."""
 
 IMAGE_NAME = "usher-session"
 """What apps call the image that is built from this project."""
@@ -33,7 +37,7 @@ class Settings:
     stage: str
     region: str
     architecture: str = "x86_64"
-    base_image: str = "python:3.12-slim"
+    base_image: str = DEFAULT_BASE
     images: Mapping[str, str] = field(default_factory=dict)
     """What apps call an image → where a registry has it; ours needs no entry."""
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -60,9 +64,16 @@ class Settings:
 
 
 def parse_settings(
-    document: Mapping[str, Any], *, stage: str, region: str | None, declared: Mapping[str, Any]
+    document: Mapping[str, Any],
+    *,
+    stage: str,
+    region: str | None,
+    declared: Mapping[str, Any],
+    digests: Mapping[str, str],
 ) -> Settings:
-    """Read a stage file. `declared` are the template's Parameters. Raises SettingsError."""
+    """Read a stage file. `declared` are the template's Parameters; `digests` of base images, by
+    name and tag, are used where the file has a tag. Raises SettingsError.
+    """
     problems = [f"{key}: unknown key" for key in sorted(set(document) - _KEYS)]
     parameters = document.get("parameters", {})
     problems += _parameter_problems(parameters, declared)
@@ -74,11 +85,11 @@ def parse_settings(
     architecture = document.get("architecture", "x86_64")
     if architecture not in ARCHITECTURES:
         problems.append(f"architecture: one of {', '.join(ARCHITECTURES)}")
-    base_image = document.get("base_image", "python:3.12-slim")
+    base_image = pinned(document.get("base_image", DEFAULT_BASE), digests)
     if document.get("pinned") and not re.search(r"@sha256:[0-9a-f]{64}$", base_image):
         problems.append(
-            "base_image: this stage wants a digest; `docker pull` it, then take NAME@sha256:… from "
-            "`docker image inspect --format '{{index .RepoDigests 0}}' NAME`"
+            "base_image: this stage wants a digest; run `make locks` where Docker can pull it, or "
+            "take it from `docker image inspect --format '{{index .RepoDigests 0}}' NAME`"
         )
     if problems:
         raise SettingsError("; ".join(problems))

@@ -18,7 +18,9 @@ UNITS_OF_A_HOST, SHIPPED_APP = 2_048, 128
 
 def parse(**parameters):
     document = {"parameters": parameters}
-    return parse_settings(document, stage="dev", region="r", declared=declared_parameters())
+    return parse_settings(
+        document, stage="dev", region="r", declared=declared_parameters(), digests={}
+    )
 
 
 def test_a_stage_that_decided_is_taken():

@@ -29,7 +29,8 @@ from infra.deploy.steps import (
 APP = load_apps().get(None)
 SETTINGS = Settings("dev", "eu-west-1", parameters={"MinHosts": "3"})
 DECLARED = {"MinHosts": {}, "Feed": {"AllowedValues": ["kinesis", "valkey"]}}
-DIGEST = "python:3.12-slim@sha256:" + "0" * 64
+HASH = "sha256:" + "0" * 64
+DIGEST = f"python:3.12-slim@{HASH}"
 
 
 def step(plan, kind):
@@ -136,7 +137,7 @@ def test_stage_files_are_read():
     settings = load_settings("dev", "eu-west-1")
     assert settings.parameters["AuthMode"] == "none"
     assert (settings.stage, settings.region) == ("dev", "eu-west-1")
-    with pytest.raises(SettingsError, match="base_image: this stage wants a digest"):
+    with pytest.raises(SettingsError, match="AuthMode"):
         load_settings("prod", "eu-west-1")
     with pytest.raises(SettingsError, match="no such file"):
         load_settings("nowhere", "eu-west-1")
@@ -150,14 +151,25 @@ def test_all_mistakes_of_a_stage_file_are_named_at_once():
         "parameters": {"Feed": "pigeon", "Stage": "dev", "MaxHost": 2},
     }
     with pytest.raises(SettingsError) as caught:
-        parse_settings(document, stage="dev", region=None, declared=DECLARED)
+        parse_settings(document, stage="dev", region=None, declared=DECLARED, digests={})
     for part in ("colour", "architecture", "region", "base_image", "Feed", "Stage", "MaxHost"):
         assert part in str(caught.value)
 
 
+def test_a_tag_is_no_digest_unless_a_digest_of_it_is_known():
+    document = {"pinned": True, "base_image": "python:3.12-slim"}
+    where = {"stage": "prod", "region": "r", "declared": DECLARED}
+    with pytest.raises(SettingsError, match="base_image: this stage wants a digest"):
+        parse_settings(document, **where, digests={"debian:bookworm-slim": HASH})
+    settings = parse_settings(document, **where, digests={"python:3.12-slim": HASH})
+    assert settings.base_image == f"python:3.12-slim@{HASH}"
+    settings = parse_settings({}, **where, digests={"python:3.12-slim": HASH})
+    assert settings.base_image == f"python:3.12-slim@{HASH}"
+
+
 def test_a_pinned_image_is_taken():
     document = {"pinned": True, "base_image": DIGEST, "parameters": {"MinHosts": 2}}
-    settings = parse_settings(document, stage="prod", region="r", declared=DECLARED)
+    settings = parse_settings(document, stage="prod", region="r", declared=DECLARED, digests={})
     assert settings.base_image == DIGEST
     assert settings.parameters == {"MinHosts": "2"}
 
