@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from usher.cli.words import UsageError, are_pairs, parse_json, parse_pairs
+from usher.cli.words import UsageError, are_pairs, parse_json, parse_pairs, printable
 from usher.client import DEFAULT_URL, KEY_VARIABLE, URL_VARIABLE, Client
 from usher.errors import AnswerError, UsherError
 
@@ -17,15 +17,23 @@ PARAMETERS_HELP = (
 )
 
 
+LINES = "\n\t"
+"""What may be in a text of several lines."""
+
+
 def out(*lines: str) -> None:
-    """Answers, to stdout."""
+    """Answers, to stdout; on a terminal without control characters, which are a job's or a
+    stranger's.
+    """
+    if sys.stdout.isatty():
+        lines = tuple(printable(line, keep=LINES) for line in lines)
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.stdout.flush()
 
 
 def note(line: str) -> None:
-    """What happens meanwhile, to stderr."""
-    sys.stderr.write(f"{line}\n")
+    """What happens meanwhile, to stderr. Control characters are escaped."""
+    sys.stderr.write(f"{printable(line, keep=LINES)}\n")
     sys.stderr.flush()
 
 

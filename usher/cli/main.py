@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from usher import VERSION
 from usher.cli import apps, audit, deploy, dev, invocations, project, schedules
+from usher.cli.common import note
 from usher.cli.invocations import EXIT_INTERRUPTED
 from usher.cli.parser import CommandParser
 from usher.cli.words import UsageError
@@ -58,10 +59,10 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         code: int = arguments.run(arguments)
     except UsherError as error:
-        sys.stderr.write(f"usher: {error}{_advice(error)}\n")
+        note(f"usher: {error}{_advice(error)}")
         return 2 if isinstance(error, UsageError | ProjectError) else 1
     except KeyboardInterrupt:
-        sys.stderr.write("usher: interrupted\n")
+        note("usher: interrupted")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has enough. Nothing more is written, not even at exit.
@@ -74,7 +75,7 @@ def _dev(words: Sequence[str]) -> int:
     try:
         dev.run(words)
     except UsherError as error:
-        sys.stderr.write(f"usher: {error}\n")
+        note(f"usher: {error}")
     return 2
 
 

@@ -100,8 +100,8 @@ def parse_instant(text: str, now: datetime) -> datetime:
 
 
 def table(rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines with aligned columns."""
-    cells = list(rows)
+    """Lines with aligned columns, each row one line whatever is in it."""
+    cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -132,7 +132,8 @@ def waits_for(invocation: Invocation) -> str:
 
 def detail(invocation: Invocation) -> str:
     """What there is to say besides the reason."""
-    return "" if invocation.detail in (None, invocation.reason) else str(invocation.detail)
+    is_said = invocation.detail in (None, invocation.reason)
+    return "" if is_said else printable(str(invocation.detail))
 
 
 def invocation_lines(invocation: Invocation) -> list[str]:
@@ -158,11 +159,11 @@ def invocation_lines(invocation: Invocation) -> list[str]:
         ("parameters", _json(invocation.parameters)),
         ("result", _json(invocation.result)),
     ]
-    lines = [f"{name + ':':<12} {value}" for name, value in facts if value]
+    lines = [f"{name + ':':<12} {printable(value)}" for name, value in facts if value]
     if invocation.history:
         lines += ["history:"]
         lines += [
-            f"  {when(change.at)}  {change.state:<14}  {change.cause}".rstrip()
+            f"  {when(change.at)}  {change.state:<14}  {printable(change.cause)}".rstrip()
             for change in invocation.history
         ]
     return lines
@@ -190,11 +191,11 @@ def schedule_row(
 
 
 def audit_row(record: Mapping[str, Any]) -> tuple[str, ...]:
-    """One line of a list, below AUDIT_COLUMNS. Control characters of callers are not written."""
+    """One line of a list, below AUDIT_COLUMNS."""
     names = ("who", "address", "action", "resource", "outcome")
     cells = [str(record.get(name) or "") for name in names]
     at = when(datetime.fromisoformat(record["at"]))
-    return at, *(_printable(cell) for cell in cells), _printable(_changes(record))
+    return at, *cells, _changes(record)
 
 
 def _changes(record: Mapping[str, Any]) -> str:
@@ -206,8 +207,13 @@ def _changes(record: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}: {before.get(name)} to {after.get(name)}" for name in changed)
 
 
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)
+def printable(text: str, keep: str = "") -> str:
+    """Without what moves a terminal's cursor, ends a line or turns its direction: such characters
+    are written as in JSON, so that JSON stays what it was.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else json.dumps(c)[1:-1] for c in text)
 
 
 def schedule_lines(
