@@ -17,6 +17,9 @@ LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]", "host.docker.internal")
 """Names that only this machine's own configuration resolves: no page can have one of them."""
 
 SET_BY_BROWSERS = ("sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest")
+ONLY_SESSIONS = "pages of other origins may ask for sessions, and for nothing else"
+_OF_SESSIONS = re.compile(r"/session(s/[^/?]+)?(\?.*)?")
+"""`GET /session`, and to look at and stop the one that was given."""
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
 
 
@@ -28,7 +31,7 @@ class AccessRule:
     pages: bool = False
     """Whether the pages of this server itself may use it."""
     origins: frozenset[str] = frozenset()
-    """Further origins whose pages may use it; meant for ports with `pages`."""
+    """Further origins, whose pages may use sessions alone; meant for ports with `pages`."""
 
     def refusal(self, method: str, target: str, headers: Sequence[tuple[str, str]]) -> str | None:
         """Why a request is not answered, for people; None when it is.
@@ -44,7 +47,7 @@ class AccessRule:
             )
         if not (target.startswith("/") or (method == "OPTIONS" and target == "*")):
             return "the request target must be a path"
-        return self._refusal_of_page(host, headers)
+        return self._refusal_of_page(host, target, headers)
 
     def _knows(self, host: str) -> bool:
         """`*.localhost` never leaves the machine: SDKs put a bucket's name there (RFC 6761)."""
@@ -53,7 +56,9 @@ class AccessRule:
             name.endswith(".localhost") and f"localhost:{port}" in self.hosts
         )
 
-    def _refusal_of_page(self, host: str, headers: Sequence[tuple[str, str]]) -> str | None:
+    def _refusal_of_page(
+        self, host: str, target: str, headers: Sequence[tuple[str, str]]
+    ) -> str | None:
         origins = [value for name, value in headers if name.lower() == "origin"]
         fetch = {name.lower(): value for name, value in headers if name.lower() in SET_BY_BROWSERS}
         if not origins and not fetch:
@@ -61,13 +66,18 @@ class AccessRule:
         if not self.pages:
             return "this port is not for web pages"
         if origins:
-            allowed = self.origins | origins_of([host])
-            if len(origins) == 1 and origins[0].lower() in allowed:
-                return None
-            return "this Origin is not allowed here: start with --allowed-origin"
+            return self._refusal_of_origin(host, target, origins)
         if fetch.get("sec-fetch-site") in ("same-origin", "none"):
             return None
         return "requests of other pages are not allowed here: start with --allowed-origin"
+
+    def _refusal_of_origin(self, host: str, target: str, origins: Sequence[str]) -> str | None:
+        origin = origins[0].lower() if len(origins) == 1 else ""
+        if origin in origins_of([host]):
+            return None
+        if origin in self.origins:
+            return None if _OF_SESSIONS.fullmatch(target) else ONLY_SESSIONS
+        return "this Origin is not allowed here: start with --allowed-origin"
 
 
 def host_of(header: str) -> str | None:

@@ -146,8 +146,8 @@ def http_ports(cloud: RunningCloud) -> dict[str, int]:
     rest = listening - set(known.values()) - session_ports(cloud)
     for port in rest:
         try:
-            ask(port, "GET", "/2015-03-31/functions", {})
-            known["invoke"] = port
+            if ask(port, "GET", "/2015-03-31/functions", {})[0] == 200:
+                known["invoke"] = port
         except (http.client.HTTPException, ConnectionError):
             continue
     return known

@@ -37,11 +37,31 @@ def test_unknown_hosts(host):
 def test_origins():
     assert is_served(PAGES, "localhost:8000", ("Origin", "http://localhost:8000"))
     assert is_served(PAGES, "dev.example", ("Origin", "https://dev.example"))
-    assert is_served(PAGES, "localhost:8000", ("origin", FRIEND), ("Sec-Fetch-Site", "same-site"))
+    friend = [("origin", FRIEND), ("Sec-Fetch-Site", "same-site")]
+    assert is_served(PAGES, "localhost:8000", *friend, target="/session")
+    assert not is_served(PAGES, "localhost:8000", *friend, target="/jobs")
     assert not is_served(PAGES, "localhost:8000", ("Origin", "http://localhost:8000"),
                          ("Origin", "http://evil"))  # fmt: skip
     assert not is_served(CLOSED, "localhost:8000", ("Origin", "http://localhost:8000"))
     assert not is_served(CLOSED, "localhost:8000", ("Sec-Fetch-Site", "none"))
+
+
+@pytest.mark.parametrize("target", ["/session", "/session?app=a&wait=5", "/sessions/5e1f"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
+def test_pages_of_allowed_origins_use_sessions(method, target):
+    friend = ("Origin", FRIEND)
+    assert is_served(PAGES, "localhost:8000", friend, method=method, target=target)
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/", "/jobs", "/jobs/x/invocations", "/invocations/x/kill", "/schedules/x", "/sessions",
+     "/sessions/", "/sessions/x/events", "/sessions/../jobs", "/session/../jobs", "//session",
+     "/jobs?/session", "/jobs#/sessions/x", "/Session", "/health", "/metrics", "/audit", "/demo/a"],
+)  # fmt: skip
+def test_pages_of_allowed_origins_use_nothing_else(target):
+    friend = ("Origin", FRIEND)
+    assert not is_served(PAGES, "localhost:8000", friend, method="POST", target=target)
 
 
 def test_a_target_that_is_no_path_is_refused():
