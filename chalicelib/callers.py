@@ -157,7 +157,7 @@ _HOW = {
 
 
 def _name_of(key: str, api_keys: Sequence[tuple[str, str]]) -> str | None:
-    digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
     found = None
     for name, expected in api_keys:  # all of them, however early one fits
         if hmac.compare_digest(digest, expected):

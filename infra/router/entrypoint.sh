@@ -14,6 +14,7 @@
 #   RENEWAL_SECONDS  how often to look at the certificate; 60 without it
 set -eu
 
+umask 077 # the router's key is in what is written here
 folder=${ROUTER_FOLDER:-/tmp/router}
 certificate=${TLS_CERT_FILE:?}
 mkdir -p "$folder"
@@ -39,7 +40,6 @@ fill() { # NAME VALUE: into sed's words, with its special characters made plain
     fi
     fill AUTHORITIES "${AUTHORITIES:-/etc/ssl/certs/ca-certificates.crt}"
 } > "$folder/fill.sed"
-umask 077 # the key is in it
 sed -f "$folder/fill.sed" "$(dirname "$0")/nginx.conf.template" > "$folder/nginx.conf"
 rm "$folder/fill.sed"
 

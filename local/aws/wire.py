@@ -5,6 +5,7 @@ the standard library's server spends more on parsing headers than moto on many a
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -17,6 +18,8 @@ from xml.sax.saxutils import escape
 MAX_LINE_BYTES = 65_536
 MAX_HEADERS = 100
 MAX_BODY_BYTES = 64 * 1024 * 1024
+MAX_LENGTH_DIGITS = 20
+"""Of a Content-Length: Python reads no number of thousands of digits."""
 ONCE = frozenset({"host", "origin", "content-length", "transfer-encoding", "sec-fetch-site"})
 """Headers that decide something: two of one are refused, as each reader would choose its own."""
 
@@ -135,7 +138,7 @@ def _read_body(stream: BufferedIOBase, headers: Mapping[str, str]) -> bytes:
     if "chunked" in headers.get("transfer-encoding", "").lower():
         return _read_chunks(stream)
     length = headers.get("content-length", "0")
-    if not length.isdigit():
+    if not (length.isascii() and length.isdigit() and len(length) <= MAX_LENGTH_DIGITS):
         raise BadRequestError(400, "Content-Length is no number")
     return _read_exactly(stream, int(length))
 
@@ -144,10 +147,9 @@ def _read_chunks(stream: BufferedIOBase) -> bytes:
     chunks = bytearray()
     while True:
         size = stream.readline(MAX_LINE_BYTES).partition(b";")[0].strip()
-        try:
-            length = int(size, 16)
-        except ValueError as error:
-            raise BadRequestError(400, "a chunk without a length") from error
+        if not re.fullmatch(rb"[0-9A-Fa-f]{1,16}", size):
+            raise BadRequestError(400, "a chunk without a length")
+        length = int(size, 16)
         if length == 0:
             while stream.readline(MAX_LINE_BYTES) not in {b"\r\n", b"\n", b""}:
                 pass

@@ -7,6 +7,7 @@ any address of its /64, and write an IPv4 address as an IPv6 one.
 import pytest
 
 from chalicelib.callers import AuthMode, Caller, identify
+from chalicelib.errors import UnauthorizedError
 
 ROLE = "arn:aws:iam::123456789012:role/players"
 
@@ -84,3 +85,11 @@ def test_two_ipv4_addresses_inside_ipv6_are_two_owners():
 @pytest.mark.parametrize("address", ["", "unknown", "no address", "1.2.3.4.5"])
 def test_what_is_no_address_is_an_owner_of_its_own(address):
     assert of_address(address) == f"ip:{address or 'unknown'}"
+
+
+@pytest.mark.parametrize("key", ["\ud800", "\udfff\ud800", "\x00", "é", "x" * 100_000])
+def test_a_key_that_is_no_text_is_no_key(key):
+    """Lone surrogates come from JSON events that were put together by hand."""
+    keys = [("ann", "0" * 64)]
+    with pytest.raises(UnauthorizedError):
+        identify(AuthMode.API_KEY, {"x-api-key": key}, {}, api_keys=keys, operators=frozenset())
