@@ -16,6 +16,7 @@ import pytest
 
 from local.feed.redis_server import find_program
 from tests import emulators
+from usher.box.bubblewrap_box import bubblewrap_missing
 
 
 class Need:
@@ -99,6 +100,9 @@ def awscli_missing() -> str:
 
 
 needs_docker = Need(docker_missing, pytest.mark.docker)
+needs_bubblewrap = Need(cache(bubblewrap_missing))
+needs_gcc = Need(lambda: "" if shutil.which("g++") else "no g++")
+needs_java = Need(lambda: "" if shutil.which("javac") else "no javac")
 needs_namespaces = Need(namespaces_missing)
 needs_atheris = Need(lambda: "" if find_spec("atheris") else "no atheris for this Python")
 needs_node = Need(lambda: "" if shutil.which("node") else "no Node.js", pytest.mark.node)

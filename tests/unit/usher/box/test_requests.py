@@ -1,0 +1,156 @@
+"""What a runtime is told, and what it says, without a runtime."""
+
+import struct
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from usher.box import runtimes
+from usher.box.bubblewrap import bubblewrap_words, scratch_options
+from usher.box.control_group import ControlGroup, make_group
+from usher.box.docker_requests import create_request, exec_request, parse_report, parse_start
+from usher.box.engine import Demultiplexer
+from usher.box.model import (
+    BoxError,
+    BoxSettings,
+    Limit,
+    NoBoxError,
+    Task,
+    Usage,
+    decide_limit,
+    split_status,
+)
+
+TASK = Task(("./main",), image="gcc:14")
+SETTINGS = BoxSettings()
+
+
+def test_a_container_has_every_switch():
+    host = create_request(TASK, SETTINGS, 10240, "{}")["HostConfig"]
+    assert host["NetworkMode"] == "none"
+    assert host["ReadonlyRootfs"] is True
+    assert host["CapDrop"] == ["ALL"]
+    assert host["CapAdd"] == []
+    assert host["SecurityOpt"] == ["no-new-privileges", "seccomp={}"]
+    assert host["IpcMode"] == "private"
+    assert host["Memory"] == host["MemorySwap"] == 64 * 1024 * 1024
+    assert host["PidsLimit"] == 67
+    assert all(
+        "nosuid" in options and "nr_inodes=" in options for options in host["Tmpfs"].values()
+    )
+    assert {limit["Name"] for limit in host["Ulimits"]} == {
+        "core",
+        "nofile",
+        "fsize",
+        "stack",
+        "cpu",
+    }
+    assert "Binds" not in host
+    assert "Mounts" not in host
+
+
+def test_the_guard_is_another_user_than_the_command():
+    user = create_request(TASK, SETTINGS, 0, "{}")["User"]
+    assert user != exec_request(TASK, SETTINGS)["User"]
+
+
+def test_bubblewrap_shows_nothing_but_the_system():
+    words = bubblewrap_words(TASK, SETTINGS, "/s", {"/usr": None, "/bin": "usr/bin"}, 9)
+    bound = [
+        words[place + 1] for place, word in enumerate(words) if word in ("--ro-bind", "--bind")
+    ]
+    assert set(bound) == {"/usr", "/s/box", "/s/tmp", "/s/shm", "/proc/sys"}
+    assert words[words.index("--seccomp") :][:2] == ["--seccomp", "9"]
+    assert {"--new-session", "--die-with-parent", "--unshare-net", "--clearenv"} <= set(words)
+    assert scratch_options(SETTINGS) == "mode=0755,size=64m,nr_inodes=4096"
+
+
+@given(st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=50)), max_size=8), st.data())
+def test_a_stream_in_any_pieces_is_the_same(frames, data):
+    whole = b"".join(struct.pack(">BxxxI", n, len(body)) + body for n, body in frames)
+    taken = Demultiplexer()
+    found = {1: b"", 2: b""}
+    while whole:
+        size = data.draw(st.integers(1, len(whole)))
+        for number, part in taken.feed(whole[:size]):
+            found[number] += part
+        whole = whole[size:]
+    for number, body in found.items():
+        assert body == b"".join(part for n, part in frames if n == number)
+
+
+def test_the_guards_report_in_both_versions():
+    one = (
+        "cpuacct/cpuacct.usage 1500000000 \nmemory/memory.max_usage_in_bytes 4096 \n"
+        "memory/memory.oom_control oom_kill_disable 0\nmemory/memory.oom_control oom_kill 2\n"
+    )
+    two = (
+        "cpu.stat usage_usec 1500000\ncpu.stat user_usec 1\nmemory.peak 4096 \n"
+        "memory.events oom 3\nmemory.events oom_kill 2\n"
+    )
+    assert parse_report(one) == parse_report(two) == Usage(1.5, 4096, 2)
+    with pytest.raises(BoxError, match="control group"):
+        parse_report("usher-box-end\n")
+
+
+def test_the_first_line_of_stderr_is_ours():
+    assert parse_start(b"usher-box-start usage_usec 2000000\nrest") == (2.0, 35)
+    assert parse_start(b"usher-box-start 2000000000 \nrest") == (2.0, 28)
+    assert parse_start(b"what a program says") is None
+
+
+@pytest.mark.parametrize(
+    ("usage", "wall", "output", "limit"),
+    [
+        (Usage(1.0, 0, 0), False, False, None),  # exactly at the limit is within it
+        (Usage(1.001, 0, 5), True, True, Limit.CPU),
+        (Usage(0.1, 0, 5), True, True, Limit.WALL),
+        (Usage(0.1, 0, 1), False, True, Limit.MEMORY),
+        (Usage(0.1, 0, 0), False, True, Limit.OUTPUT),
+    ],
+)
+def test_final_counts_decide_the_limit(usage, wall, output, limit):
+    found = decide_limit(usage, SETTINGS, out_of_wall=wall, too_much_output=output)
+    assert found is limit
+
+
+def test_a_status_is_a_code_or_a_signal():
+    assert split_status(0) == (0, None)
+    assert split_status(137) == (None, 9)
+    assert split_status(255) == (255, None)
+
+
+def test_a_group_of_version_2_below_ours(tmp_path):
+    parent = tmp_path / "user.slice"
+    (parent / "shell").mkdir(parents=True)
+    (tmp_path / "cgroup.controllers").write_text("cpu memory pids")
+    (parent / "cgroup.subtree_control").write_text("cpu memory pids")
+    group = make_group(SETTINGS, "box", tmp_path, "0::/user.slice/shell\n")
+    assert group is not None
+    assert group.version == 2
+    written = {file.name: file.read_text() for file in (parent / "box").iterdir()}
+    assert written == {"memory.max": str(64 * 1024 * 1024), "pids.max": "64"}
+
+
+def test_the_usage_of_version_2(tmp_path):
+    (tmp_path / "cpu.stat").write_text("usage_usec 250000\nuser_usec 1\n")
+    (tmp_path / "memory.peak").write_text("8192\n")
+    (tmp_path / "memory.events").write_text("low 0\noom 1\noom_kill 1\n")
+    group = ControlGroup({"memory": tmp_path, "pids": tmp_path, "cpu": tmp_path}, 2)
+    assert group.usage() == Usage(0.25, 8192, 1)
+    assert group.process_files == [str(tmp_path / "cgroup.procs")]
+
+
+def test_without_any_runtime_nothing_is_run(monkeypatch):
+    why = {"docker": lambda: "no engine", "bubblewrap": lambda: "not installed"}
+    monkeypatch.setattr(runtimes, "_MISSING", why)
+    with pytest.raises(NoBoxError, match=r"docker: no engine; bubblewrap: not installed"):
+        runtimes.choose_boxes()
+
+
+def test_settings_are_frozen():
+    with pytest.raises(AttributeError):
+        SETTINGS.user = 0
+    assert replace(SETTINGS, user=0).user == 0

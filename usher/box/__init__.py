@@ -1,0 +1,1 @@
+"""Runs one command of strangers on given files, within limits, and says how it ended."""

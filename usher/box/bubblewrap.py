@@ -1,0 +1,121 @@
+"""What bubblewrap and the launcher are told for one run. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from usher.box.model import MIB, PATH, WORK, BoxSettings, Task
+
+PLACES = {"box": WORK, "tmp": "/tmp", "shm": "/dev/shm"}  # noqa: S108 - the box's own
+SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
+"""This machine's tools. Nothing else of its files is in the box, but for CONFIGURATION."""
+CONFIGURATION = (
+    "/etc/alternatives",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/localtime",
+    "/etc/java-*",
+    "/etc/python3*",
+)
+
+BY_SHELL = ("/bin/sh", "-c", 'exec "$@"', "sh")
+"""So that a command which is not there ends with 127, and is no failure of bubblewrap."""
+
+
+def box_environment(task: Task) -> dict[str, str]:
+    """All that a program finds in its environment, unless a test lets more through."""
+    return {"PATH": PATH, "HOME": WORK, "TMPDIR": "/tmp", "LANG": "C.UTF-8", **task.environment}  # noqa: S108
+
+
+def bubblewrap_words(
+    task: Task,
+    settings: BoxSettings,
+    scratch: str,
+    system: Mapping[str, str | None],
+    filter_fd: int | None,
+) -> list[str]:
+    """The command line up to the program's own.
+
+    `system` has each path to show, with the target where it is a symbolic link.
+    """
+    bind = "--ro-bind" if settings.read_only_root else "--bind"
+    words = ["bwrap", "--new-session", "--uid", str(settings.user), "--gid", str(settings.user)]
+    words += ["--unshare-user", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "box"]
+    words += ["--die-with-parent"] if settings.ends_all else []
+    words += ["--unshare-pid"] if settings.own_processes else []
+    words += ["--unshare-ipc"] if settings.own_ipc else []
+    words += ["--unshare-net"] if settings.no_network else []
+    words += ["--cap-drop" if settings.no_capabilities else "--cap-add", "ALL"]
+    for path, target in system.items():
+        words += [bind, path, path] if target is None else ["--symlink", target, path]
+    words += ["--proc", "/proc"] if settings.own_processes else ["--ro-bind", "/proc", "/proc"]
+    words += ["--dev", "/dev"]
+    for name, inside in PLACES.items():
+        is_writable = name != "box" or task.writable
+        words += ["--bind" if is_writable else "--ro-bind", f"{scratch}/{name}", inside]
+    if settings.read_only_root:
+        words += ["--remount-ro", "/dev", "--remount-ro", "/"]
+        # Covered, because a user who is root outside could write there.
+        words += ["--ro-bind", "/proc/sys", "/proc/sys"] if settings.own_processes else []
+    if settings.clean_environment:
+        words.append("--clearenv")
+    for name, value in box_environment(task).items():
+        words += ["--setenv", name, value]
+    words += [] if filter_fd is None else ["--seccomp", str(filter_fd)]
+    return [*words, "--chdir", WORK, "--"]
+
+
+def resource_limits(settings: BoxSettings, *, has_group: bool) -> list[tuple[str, int, int]]:
+    """(name in the module `resource`, soft, hard) for every process of the box."""
+    limits = [("RLIMIT_CORE", settings.core_mib * MIB, settings.core_mib * MIB)]
+    for name, value, unit in (
+        ("RLIMIT_NOFILE", settings.open_files, 1),
+        ("RLIMIT_FSIZE", settings.file_mib, MIB),
+        ("RLIMIT_STACK", settings.stack_mib, MIB),
+    ):
+        if value is not None:
+            limits.append((name, value * unit, value * unit))
+    if settings.cpu_seconds is not None:
+        seconds = int(settings.cpu_seconds) + 2
+        limits.append(("RLIMIT_CPU", seconds, seconds))
+    if not has_group and settings.memory_mib is not None:
+        # For one process; the sum is watched. Twice, as this counts what is only reserved too.
+        size = settings.memory_mib * MIB * 2
+        limits.append(("RLIMIT_DATA", size, size))
+    return limits
+
+
+def scratch_options(settings: BoxSettings) -> str:
+    """Options of the tmpfs for /box, /tmp and /dev/shm together."""
+    options = ["mode=0755"]
+    if settings.scratch_mib is not None:
+        options.append(f"size={settings.scratch_mib}m")
+    if settings.scratch_inodes is not None:
+        options.append(f"nr_inodes={settings.scratch_inodes}")
+    return ",".join(options)
+
+
+def launcher_spec(
+    task: Task,
+    settings: BoxSettings,
+    *,
+    scratch: str,
+    words: Sequence[str],
+    groups: Sequence[str],
+    environment: Mapping[str, str],
+) -> dict[str, Any]:
+    """What the launcher reads; the contents of the files follow it in this order."""
+    return {
+        "argv": [*words, *BY_SHELL, *task.argv],
+        "environment": dict(environment),
+        "scratch": scratch,
+        "scratch_options": scratch_options(settings),
+        "files": [[name, file.mode, len(file.data)] for name, file in task.files.items()],
+        "writable": task.writable,
+        "user": settings.user,
+        "groups": list(groups),
+        "rlimits": resource_limits(settings, has_group=bool(groups)),
+        "ends_all": settings.ends_all,
+        "collect": task.collect,
+        "collect_bytes": task.collect_bytes,
+    }

@@ -1,0 +1,240 @@
+"""Boxes by bubblewrap, for machines without a container engine."""
+
+import contextlib
+import glob
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from usher.box import launcher
+from usher.box.bubblewrap import CONFIGURATION, SYSTEM, bubblewrap_words, launcher_spec
+from usher.box.control_group import PREFIX, ControlGroup, make_group
+from usher.box.model import (
+    BoxError,
+    BoxSettings,
+    File,
+    Outcome,
+    Task,
+    Usage,
+    decide_limit,
+    split_status,
+)
+from usher.box.pump import Kept, Pump
+from usher.box.seccomp import AUDIT_ARCH, bpf_program
+from usher.box.watching import Watch
+
+_TRY_SECONDS = 10.0
+
+
+def bubblewrap_missing() -> str:
+    """Why bubblewrap makes no box here; empty where it does. It is tried, as kernels may forbid."""
+    if not sys.platform.startswith("linux"):
+        return "bubblewrap needs Linux"
+    if shutil.which("bwrap") is None:
+        return "bubblewrap is not installed"
+    if platform.machine() not in AUDIT_ARCH:
+        return f"there is no filter of system calls for {platform.machine()}"
+    try:
+        tried = BubblewrapBoxes().run(Task(("true",)), BoxSettings(wall_seconds=_TRY_SECONDS))
+    except BoxError as error:
+        return str(error)
+    said = tried.stderr.decode(errors="replace").strip()
+    return "" if tried.is_success else f"bubblewrap does not work: {said or tried}"
+
+
+class BubblewrapBoxes:
+    """Each run in namespaces and, if possible, a control group of its own, unprivileged."""
+
+    name = "bubblewrap"
+
+    def run(self, task: Task, settings: BoxSettings) -> Outcome:
+        """Raises BoxError when the box could not be made or watched."""
+        with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="usher-box-"))
+            if os.getuid() == 0:
+                os.chmod(folder, 0o711)  # noqa: S103 - the box's user passes through, sees nothing
+            group = make_group(settings, PREFIX + uuid.uuid4().hex[:12])
+            if group is not None and settings.ends_all:
+                stack.callback(group.remove)
+            return _run(task, settings, folder, group)
+
+
+def _run(task: Task, settings: BoxSettings, folder: str, group: ControlGroup | None) -> Outcome:
+    scratch = os.path.join(folder, "scratch")
+    os.mkdir(scratch)
+    with contextlib.ExitStack() as stack:
+        spec_file = stack.enter_context(open(os.path.join(folder, "spec"), "w+b"))
+        report_file = stack.enter_context(open(os.path.join(folder, "report"), "w+b"))
+        passed = [spec_file.fileno(), report_file.fileno()]
+        filter_fd = None
+        if settings.syscall_filter:
+            filter_file = stack.enter_context(open(os.path.join(folder, "filter"), "w+b"))
+            filter_file.write(bpf_program(platform.machine()))
+            filter_file.flush()
+            filter_file.seek(0)
+            filter_fd = filter_file.fileno()
+            passed.append(filter_fd)
+        words = bubblewrap_words(task, settings, scratch, _system(), filter_fd)
+        spec = launcher_spec(
+            task,
+            settings,
+            scratch=scratch,
+            words=[shutil.which("bwrap") or "bwrap", *words[1:]],
+            groups=group.process_files if group else [],
+            environment={} if settings.clean_environment else os.environ,
+        )
+        spec_file.write(json.dumps(spec).encode() + b"\n")
+        spec_file.writelines(file.data for file in task.files.values())
+        spec_file.flush()
+        spec_file.seek(0)
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", launcher.__file__, *map(str, passed[:2])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=passed,
+        )
+        run = _Run(process, settings, group, task)
+        run.attend()
+        os.unlink(os.path.join(folder, "spec"))
+        report_file.seek(0)
+        return run.outcome(report_file)
+
+
+def _system() -> dict[str, str | None]:
+    """What of this machine the box shows: path to the target of a link, or None."""
+    paths = [Path(name) for name in SYSTEM]
+    paths += [Path(name) for pattern in CONFIGURATION for name in sorted(glob.glob(pattern))]
+    shown: dict[str, str | None] = {}
+    for path in paths:
+        if path.is_symlink() and path.parent == Path("/"):
+            shown[str(path)] = str(path.readlink())
+        elif path.exists():
+            shown[str(path)] = None
+    return shown
+
+
+class _Run:
+    """One launcher and what is heard of it."""
+
+    def __init__(
+        self,
+        process: "subprocess.Popen[bytes]",
+        settings: BoxSettings,
+        group: ControlGroup | None,
+        task: Task,
+    ) -> None:
+        self._process = process
+        self._settings = settings
+        self._group = group
+        self._task = task
+        self._stdout = Kept(settings.output_bytes, task.stdout_fd)
+        self._stderr = Kept(settings.output_bytes)
+        self._out_of_wall = False
+        self._watch = Watch(process.pid, settings)
+        self._usage: Callable[[], Usage] = group.usage if group else self._watch.look
+        self._seconds = 0.0
+
+    def attend(self) -> None:
+        """Until the launcher has ended, which it does after everything in the box has."""
+        process, settings = self._process, self._settings
+        stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
+        assert stdin is not None and stdout is not None and stderr is not None  # noqa: S101, PT018
+        started_at = time.monotonic()
+        os.set_blocking(stdin.fileno(), False)
+
+        def is_over() -> bool:
+            passed = time.monotonic() - started_at
+            if settings.wall_seconds is not None and passed > settings.wall_seconds:
+                self._out_of_wall = True
+            return self._out_of_wall or process.poll() is not None or self._is_over_limit()
+
+        pump = Pump(stdin.fileno(), lambda: _close(stdin), self._task.stdin, self._task.stdin_fd)
+        try:
+            pump.read(stdout.fileno(), self._stdout.take)
+            pump.read(stderr.fileno(), self._stderr.take)
+            pump.run(is_over)
+            while process.poll() is None and not is_over():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(0.02)
+        finally:
+            self._seconds = time.monotonic() - started_at
+            self._last = self._usage() if self._group is None else None
+            pump.close()
+            self._end()
+            _close(stdin)
+            self._stdout.close()
+            stdout.close()
+            stderr.close()
+
+    def _is_over_limit(self) -> bool:
+        used, settings = self._usage(), self._settings
+        too_long = settings.cpu_seconds is not None and used.cpu_seconds > settings.cpu_seconds
+        too_much = self._stdout.is_over or self._stderr.is_over
+        watched = self._group is None and (used.memory_kills > 0 or self._watch.too_many)
+        return too_long or too_much or watched
+
+    def _end(self) -> None:
+        if self._process.poll() is None:
+            self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def outcome(self, report_file: IO[bytes]) -> Outcome:
+        """From the launcher's report."""
+        try:
+            report: dict[str, Any] = json.loads(report_file.readline())
+        except ValueError:
+            said = bytes(self._stderr.data[-500:]).decode(errors="replace")
+            raise BoxError(f"the launcher of the box died: {said}") from None
+        if "trouble" in report:
+            raise BoxError(f"no box: {report['trouble']}")
+        if not report["began"]:
+            said = bytes(self._stderr.data[-500:]).decode(errors="replace")
+            raise BoxError(f"no box: {said.strip()}")
+        code, number = split_status(report["status"])
+        usage = self._counted(report)
+        return Outcome(
+            code,
+            number,
+            usage,
+            self._seconds,
+            bytes(self._stdout.data),
+            bytes(self._stderr.data),
+            decide_limit(
+                usage,
+                self._settings,
+                out_of_wall=self._out_of_wall,
+                too_much_output=self._stdout.is_over or self._stderr.is_over,
+            ),
+            {name: File(report_file.read(size), mode) for name, mode, size in report["files"]},
+            tuple(report["left_out"]),
+        )
+
+    def _counted(self, report: dict[str, Any]) -> Usage:
+        if self._group is not None:
+            return self._group.usage()
+        seen = self._last or self._watch.look()
+        return Usage(
+            max(seen.cpu_seconds, report["cpu_seconds"]),
+            max(seen.memory_bytes, report["memory_bytes"]),
+            seen.memory_kills,
+            is_exact=False,
+        )
+
+
+def _close(file: IO[bytes]) -> None:
+    with contextlib.suppress(OSError):
+        file.close()

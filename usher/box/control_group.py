@@ -1,0 +1,161 @@
+"""Control groups of our own for boxes that no container engine makes one for.
+
+Version 2 where the needed controllers may be switched on below a group that we may write; else the
+single hierarchies of version 1. https://docs.kernel.org/admin-guide/cgroup-v2.html
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from usher.box.model import MIB, BoxSettings, Usage
+from usher.processes import read_kernel_file
+
+ROOT = Path("/sys/fs/cgroup")
+PREFIX = "usher-box-"
+REMOVE_SECONDS = 2.0
+_PERIOD_US = 100_000
+_NEEDED = ("memory", "pids")
+
+
+@dataclass(frozen=True)
+class ControlGroup:
+    """One group by controller; in version 2 it is the same folder for all."""
+
+    folders: Mapping[str, Path]
+    version: int
+
+    @property
+    def process_files(self) -> list[str]:
+        """A process joins by writing its number to each of them."""
+        return [str(folder / "cgroup.procs") for folder in dict.fromkeys(self.folders.values())]
+
+    def usage(self) -> Usage:
+        """What was used until now by all that are or were in it."""
+        return v2_usage(self.folders["memory"]) if self.version == 2 else v1_usage(self.folders)
+
+    def kill(self) -> None:
+        """SIGKILL for every process in it. New ones may come while there is one left."""
+        with contextlib.suppress(OSError):
+            (self.folders["memory"] / "cgroup.kill").write_text("1")
+            return
+        for file in self.process_files:
+            for word in read_kernel_file(file).split():
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(int(word), 9)
+
+    def remove(self) -> None:
+        """Kill what is left and take the group away. Returns after REMOVE_SECONDS at the latest."""
+        deadline = time.monotonic() + REMOVE_SECONDS
+        left = set(self.folders.values())
+        while left and time.monotonic() < deadline:
+            for folder in list(left):
+                try:
+                    folder.rmdir()
+                except FileNotFoundError:
+                    left.discard(folder)
+                except OSError:
+                    self.kill()
+                    time.sleep(0.005)
+                else:
+                    left.discard(folder)
+
+
+def v2_usage(folder: Path) -> Usage:
+    """From the files of one group of version 2."""
+    cpu = _fields(folder / "cpu.stat").get("usage_usec", 0) / 1e6
+    kills = _fields(folder / "memory.events").get("oom_kill", 0)
+    return Usage(cpu, _number(folder / "memory.peak"), kills)
+
+
+def v1_usage(folders: Mapping[str, Path]) -> Usage:
+    """From the files of the hierarchies of version 1."""
+    cpu = _number(folders["cpuacct"] / "cpuacct.usage") / 1e9 if "cpuacct" in folders else 0.0
+    memory = folders["memory"]
+    kills = _fields(memory / "memory.oom_control").get("oom_kill", 0)
+    return Usage(cpu, _number(memory / "memory.max_usage_in_bytes"), kills)
+
+
+def _number(path: Path) -> int:
+    text = read_kernel_file(str(path)).strip()
+    return int(text) if text.isdecimal() else 0
+
+
+def _fields(path: Path) -> dict[str, int]:
+    pairs = (line.split() for line in read_kernel_file(str(path)).splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdecimal()}
+
+
+def make_group(
+    settings: BoxSettings, name: str, root: Path = ROOT, own: str | None = None
+) -> ControlGroup | None:
+    """A new group with the limits of `settings`; None where none can be made.
+
+    `own` is the text of /proc/self/cgroup.
+    """
+    text = read_kernel_file("/proc/self/cgroup") if own is None else own
+    for group in _candidates(text, root, name):
+        try:
+            for folder in dict.fromkeys(group.folders.values()):
+                folder.mkdir()
+            for path, value, is_needed in _values(group, settings):
+                if is_needed or path.exists():
+                    path.write_text(value)
+        except OSError:
+            group.remove()
+            continue
+        return group
+    return None
+
+
+def _candidates(text: str, root: Path, name: str) -> Iterator[ControlGroup]:
+    version1: dict[str, Path] = {}
+    for line in text.splitlines():
+        _, controllers, path = line.split(":", 2)
+        below = path.lstrip("/")
+        if not controllers and (root / "cgroup.controllers").exists():
+            for parent in dict.fromkeys(((root / below).parent if below else root, root)):
+                if _enable(parent):
+                    yield ControlGroup(dict.fromkeys(("cpu", *_NEEDED), parent / name), 2)
+        for controller in controllers.split(","):
+            if controller in ("cpu", "cpuacct", *_NEEDED):
+                version1[controller] = root / controllers / below / name
+    if all(controller in version1 for controller in (*_NEEDED, "cpuacct")):
+        yield ControlGroup(version1, 1)
+
+
+def _enable(parent: Path) -> bool:
+    control = parent / "cgroup.subtree_control"
+    missing = {"cpu", *_NEEDED} - set(read_kernel_file(str(control)).split())
+    if not missing:
+        return True
+    try:
+        control.write_text(" ".join(f"+{name}" for name in sorted(missing)))
+    except OSError:
+        return False
+    return True
+
+
+def _values(group: ControlGroup, settings: BoxSettings) -> Iterator[tuple[Path, str, bool]]:
+    """(file, value, whether it must be there)."""
+    memory, pids, cpu = (group.folders.get(name) for name in ("memory", "pids", "cpu"))
+    if memory is not None and settings.memory_mib is not None:
+        size = str(settings.memory_mib * MIB)
+        if group.version == 2:
+            yield memory / "memory.max", size, True
+            yield memory / "memory.swap.max", "0", False
+        else:
+            yield memory / "memory.limit_in_bytes", size, True
+            yield memory / "memory.memsw.limit_in_bytes", size, False
+    if pids is not None and settings.processes is not None:
+        yield pids / "pids.max", str(settings.processes), True
+    if cpu is not None and settings.cpus is not None:
+        quota = int(settings.cpus * _PERIOD_US)
+        if group.version == 2:
+            yield cpu / "cpu.max", f"{quota} {_PERIOD_US}", False
+        else:
+            yield cpu / "cpu.cfs_period_us", str(_PERIOD_US), False
+            yield cpu / "cpu.cfs_quota_us", str(quota), False

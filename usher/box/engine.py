@@ -1,0 +1,156 @@
+"""The Docker Engine's HTTP API over its socket: the calls that a box needs, standard library only.
+
+https://docs.docker.com/reference/api/engine/version/v1.41/
+"""
+
+import http.client
+import json
+import os
+import socket
+import struct
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from usher.box.model import BoxError
+
+VERSION = "v1.41"
+CALL_SECONDS = 60.0
+_HEADER = 8
+_MOST_HEADER_BYTES = 65_536
+
+
+class EngineError(BoxError):
+    """The engine answered with an error, or not at all (status 0)."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def socket_path() -> str | None:
+    """Of the engine that DOCKER_HOST names, or the usual one; None where it is no local socket."""
+    host = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    return host.removeprefix("unix://") if host.startswith("unix://") else None
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: str, seconds: float) -> None:
+        super().__init__("docker", timeout=seconds)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class Engine:
+    """One engine. Each call has a connection of its own, so threads may share it."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        seconds: float = CALL_SECONDS,
+    ) -> Any:
+        """The answer, parsed; None where it is empty. Raises EngineError."""
+        connection = _Connection(self._path, seconds)
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        data = None if body is None else json.dumps(body)
+        try:
+            connection.request(method, _target(path, query), data, headers)
+            answer = connection.getresponse()
+            text = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise EngineError(0, f"the Docker Engine does not answer: {error}") from error
+        finally:
+            connection.close()
+        if answer.status >= 400:
+            raise EngineError(answer.status, f"the Docker Engine says: {_message(text)}")
+        return _parsed(text)
+
+    def stream(
+        self, path: str, query: Mapping[str, str] | None = None, body: Any = None
+    ) -> socket.socket:
+        """POST, and the raw connection after the head of the answer. Raises EngineError."""
+        data = b"" if body is None else json.dumps(body).encode()
+        head = (
+            f"POST {_target(path, query)} HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\n"
+            f"Upgrade: tcp\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+        )
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(CALL_SECONDS)
+        try:
+            connection.connect(self._path)
+            connection.sendall(head.encode() + data)
+            status, rest = _read_head(connection)
+        except OSError as error:
+            connection.close()
+            raise EngineError(0, f"the Docker Engine does not answer: {error}") from error
+        if status not in (101, 200):
+            said = rest + connection.recv(4096)
+            connection.close()
+            raise EngineError(status, f"the Docker Engine says: {_message(said)}")
+        return connection
+
+
+def _target(path: str, query: Mapping[str, str] | None) -> str:
+    words = f"?{urlencode(query)}" if query else ""
+    return f"/{VERSION}{quote(path, safe='/:@%')}{words}"
+
+
+def _read_head(connection: socket.socket) -> tuple[int, bytes]:
+    """Byte by byte, as what follows belongs to the stream."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        byte = connection.recv(1)
+        if not byte or len(head) > _MOST_HEADER_BYTES:
+            raise OSError("its answer has no end of the head")
+        head += byte
+    return int(head.split(b" ", 2)[1]), b""
+
+
+def _message(text: bytes) -> str:
+    start = text.find(b"{")
+    told = _parsed(text[start:]) if start >= 0 else None
+    if isinstance(told, dict) and "message" in told:
+        return str(told["message"])
+    return text.decode(errors="replace").strip()[:500]
+
+
+def _parsed(text: bytes) -> Any:
+    try:
+        return json.loads(text) if text.strip() else None
+    except ValueError:
+        return None
+
+
+class Demultiplexer:
+    """Takes an attached stream of a container without a terminal apart: stream number and bytes.
+
+    https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
+        """What is complete; a frame may be handed on in pieces."""
+        self._buffer += data
+        found: list[tuple[int, bytes]] = []
+        while len(self._buffer) >= _HEADER:
+            number, size = struct.unpack(">BxxxI", self._buffer[:_HEADER])
+            body = bytes(self._buffer[_HEADER : _HEADER + size])
+            if body:
+                found.append((number, body))
+            if len(body) < size:
+                self._buffer[:] = struct.pack(">BxxxI", number, size - len(body))
+                break
+            del self._buffer[: _HEADER + size]
+        return found

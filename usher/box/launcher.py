@@ -1,0 +1,220 @@
+"""The process between the judge and bubblewrap, a program of its own, standard library only.
+
+It makes the bounded scratch file system in a mount namespace of its own, puts the files there,
+starts bubblewrap as an unprivileged user in the control group, waits for all that this leaves
+behind, and reports. Descriptors: 0 to 2 become the program's, SPEC has one line of JSON and then
+the contents of the files, REPORT takes one line of JSON and then the contents of files.
+
+SIGTERM kills what it started; then it reports as usual.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import signal
+import stat
+import sys
+from typing import Any
+
+CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
+MS_NOSUID, MS_NODEV, MS_REC, MS_PRIVATE = 2, 4, 16384, 1 << 18
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+MOST_FILES = 4096
+PLACES = {"box": 0o755, "tmp": 0o1777, "shm": 0o1777}
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def check(result: int) -> None:
+    """Raises OSError where a call of libc failed."""
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def main() -> None:
+    """argv: the descriptor of the specification, and of the report."""
+    spec_fd, report_fd = int(sys.argv[1]), int(sys.argv[2])
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    with os.fdopen(spec_fd, "rb") as file, os.fdopen(report_fd, "wb") as report:
+        spec = json.loads(file.readline())
+        try:
+            told, contents = run(spec, file)
+        except OSError as error:
+            told, contents = {"trouble": f"{error}"}, []
+        report.write(json.dumps(told).encode() + b"\n")
+        for data in contents:
+            report.write(data)
+
+
+def run(spec: dict[str, Any], contents: Any) -> tuple[dict[str, Any], list[bytes]]:
+    """What to report, and the contents of the files that it names."""
+    scratch = spec["scratch"]
+    make_scratch(scratch, spec["scratch_options"])
+    owner = spec["user"] if os.getuid() == 0 else None
+    for name, mode in PLACES.items():
+        place = os.path.join(scratch, name)
+        os.mkdir(place)
+        os.chmod(place, mode)
+    box = os.path.join(scratch, "box")
+    for name, mode, size in spec["files"]:
+        put_file(box, name, mode, contents.read(size), owner if spec["writable"] else None)
+    if owner is not None and spec["writable"]:
+        os.chown(box, owner, owner)
+    elif not spec["writable"]:
+        os.chmod(box, 0o555)  # noqa: S103 - read and entered by the box's user
+    told_fd, tell_fd = os.pipe()
+    os.set_inheritable(tell_fd, True)
+    child = start(spec, tell_fd)
+    os.close(tell_fd)
+    killed: list[int] = []
+
+    def on_term(number: int, _: Any) -> None:
+        killed.append(number)
+        kill(child)
+
+    signal.signal(signal.SIGTERM, on_term)
+    for fd in (0, 1, 2):  # only the program has them now, so their ends are seen
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, fd)
+    status = wait_for(child, ends_all=spec["ends_all"])
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    told: dict[str, Any] = {
+        "status": status,
+        "began": bool(killed) or has_begun(os.read(told_fd, 4096)),
+        "cpu_seconds": used.ru_utime + used.ru_stime,
+        "memory_bytes": used.ru_maxrss * 1024,
+        "files": [],
+        "left_out": [],
+    }
+    if not spec["collect"]:
+        return told, []
+    found = collect(box, spec["collect_bytes"], told["left_out"])
+    told["files"] = [[name, mode, len(data)] for name, mode, data in found]
+    return told, [data for _, _, data in found]
+
+
+def make_scratch(place: str, options: str) -> None:
+    """Mount a tmpfs there that only this process and its children see."""
+    uid, gid = os.getuid(), os.getgid()
+    if uid == 0:
+        check(libc.unshare(CLONE_NEWNS))
+    else:
+        check(libc.unshare(CLONE_NEWNS | CLONE_NEWUSER))
+        for name, text in (
+            ("uid_map", f"{uid} {uid} 1"),
+            ("setgroups", "deny"),
+            ("gid_map", f"{gid} {gid} 1"),
+        ):
+            with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+                file.write(text)
+    check(libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None))
+    flags = MS_NOSUID | MS_NODEV
+    check(libc.mount(b"scratch", place.encode(), b"tmpfs", flags, options.encode()))
+
+
+def put_file(box: str, name: str, mode: int, data: bytes, owner: int | None) -> None:
+    """A file of the judge's: nothing but the judge has written below `box` yet."""
+    path = os.path.join(box, name)
+    folder = box
+    for part in name.split("/")[:-1]:
+        folder = os.path.join(folder, part)
+        if not os.path.isdir(folder):
+            os.mkdir(folder, 0o755)
+            if owner is not None:
+                os.chown(folder, owner, owner)
+    with open(path, "wb") as file:
+        file.write(data)
+    os.chmod(path, mode)
+    if owner is not None:
+        os.chown(path, owner, owner)
+
+
+def has_begun(status: bytes) -> bool:
+    """Whether the command ran, by what bubblewrap told: only then it reports an exit code."""
+    return b'"exit-code"' in status
+
+
+def start(spec: dict[str, Any], tell_fd: int) -> int:
+    """Fork and become bubblewrap; the child's number."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        os.setsid()
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL if spec["ends_all"] else 0, 0, 0, 0)
+        for path in spec["groups"]:
+            with open(path, "w", encoding="ascii") as file:
+                file.write(str(os.getpid()))
+        if os.getuid() == 0:
+            os.setgroups([])
+            os.setresgid(spec["user"], spec["user"], spec["user"])
+            os.setresuid(spec["user"], spec["user"], spec["user"])
+            # A change of user clears it.
+            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL if spec["ends_all"] else 0, 0, 0, 0)
+        for name, soft, hard in spec["rlimits"]:
+            resource.setrlimit(getattr(resource, name), (soft, hard))
+        os.chdir("/")
+        words = [spec["argv"][0], "--json-status-fd", str(tell_fd), *spec["argv"][1:]]
+        os.execve(words[0], words, spec["environment"])  # noqa: S606
+    except OSError as error:
+        os.write(2, f"usher: the box cannot be started: {error}\n".encode())
+    finally:
+        os._exit(126)
+    return 0
+
+
+def kill(child: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
+
+
+def wait_for(child: int, *, ends_all: bool) -> int:
+    """The child's exit code, after everything that it left behind is dead too."""
+    _, status = os.waitpid(child, 0)
+    while ends_all:
+        # Orphans of a box are children of this process: the kernel kills them with the box's
+        # first process, and here they are counted.
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            break
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def collect(box: str, most_bytes: int, left_out: list[str]) -> list[tuple[str, int, bytes]]:
+    """The regular files below `box`: no links, nothing that more than `most_bytes` are of."""
+    found: list[tuple[str, int, bytes]] = []
+    room = most_bytes
+    for folder, folders, names in os.walk(box):
+        folders.sort()
+        for name in sorted(names):
+            path = os.path.join(folder, name)
+            below = os.path.relpath(path, box)
+            told = os.lstat(path)
+            is_wanted = stat.S_ISREG(told.st_mode) and told.st_size <= room
+            if not is_wanted or len(found) >= MOST_FILES or not is_text(below):
+                left_out.append(below.encode("utf-8", "replace").decode())
+                continue
+            with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+                data = file.read(room)
+            room -= len(data)
+            found.append((below, told.st_mode & 0o755, data))
+    return found
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be written as JSON."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main()

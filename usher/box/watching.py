@@ -1,0 +1,55 @@
+"""What a tree of processes uses, seen from outside, where no control group counts it."""
+
+import os
+
+from usher.box.model import MIB, BoxSettings, Usage
+from usher.processes import read_kernel_file
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+class Watch:
+    """Remembers the most memory at any look, and whether a limit was passed."""
+
+    def __init__(self, leader: int, settings: BoxSettings) -> None:
+        self._leader = leader
+        self._settings = settings
+        self._peak = 0
+        self._kills = 0
+        self.too_many = False
+
+    def look(self) -> Usage:
+        """Processor time of those alive and of the dead they waited for; memory in sum."""
+        ticks = pages = count = 0
+        for pid in descendants_of(self._leader):
+            fields = read_kernel_file(f"/proc/{pid}/stat").rpartition(")")[2].split()
+            if len(fields) > 21:
+                ticks += sum(int(field) for field in fields[11:15])
+                pages += max(0, int(fields[21]))
+                count += 1
+        memory = pages * _PAGE
+        self._peak = max(self._peak, memory)
+        limit = self._settings.memory_mib
+        if limit is not None and memory > limit * MIB:
+            self._kills += 1
+        if self._settings.processes is not None and count > self._settings.processes:
+            self.too_many = True
+        return Usage(ticks / _TICK, self._peak, self._kills, is_exact=False)
+
+
+def descendants_of(leader: int) -> list[int]:
+    """Pids of all processes below one."""
+    children: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdecimal():
+            fields = read_kernel_file(f"/proc/{entry}/stat").rpartition(")")[2].split()
+            if len(fields) > 1:
+                children.setdefault(int(fields[1]), []).append(int(entry))
+    found: list[int] = []
+    below = list(children.get(leader, ()))
+    while below:
+        pid = below.pop()
+        found.append(pid)
+        below += children.get(pid, ())
+    return found
