@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from enum import Enum
 
-from session_handler.backoff import backoff_seconds, chance
+from session_handler.backoff import backoff_seconds, jitter
 from session_handler.http_client import HttpClient, HttpError
 from session_handler.protocol import Report
 
@@ -88,7 +88,7 @@ class Callbacks:
                 failures += 1
                 pause = backoff_seconds(
                     failures,
-                    chance(),
+                    jitter(),
                     first_seconds=FIRST_PAUSE_SECONDS,
                     longest_seconds=LONGEST_PAUSE_SECONDS,
                 )

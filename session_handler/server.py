@@ -39,8 +39,8 @@ TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 SCRIPT_FILE = "client.js"
 
 
-class Seat(Protocol):
-    """The session, as the door sees it."""
+class SessionHost(Protocol):
+    """The session, as the manager sees it."""
 
     @property
     def is_over(self) -> bool: ...
@@ -71,15 +71,15 @@ class Connection(ServerConnection):
     taken = 0
     """Bytes that the peer had taken when the connection ended."""
 
-    def __init__(self, *args: Any, door: "Door", **kwargs: Any) -> None:
+    def __init__(self, *args: Any, manager: "ConnectionManager", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.head = bytearray()
-        self._door = door
+        self._manager = manager
         self._patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._door.connected(self)
+        self._manager.connected(self)
         self._wait_for_head(HANDSHAKE_SECONDS)
 
     def _wait_for_head(self, seconds: int) -> None:
@@ -117,7 +117,7 @@ class Connection(ServerConnection):
         self.taken = measure(self.transport).taken  # the socket is closed after this call
         if self._patience is not None:
             self._patience.cancel()
-        self._door.disconnected(self)
+        self._manager.disconnected(self)
         super().connection_lost(exc)
 
 
@@ -167,13 +167,13 @@ def _serialized(answer: gate.Answer) -> bytes:
     return _response(answer).serialize()
 
 
-class Door:
+class ConnectionManager:
     """Answers requests, seats one client, and knows all connections."""
 
-    def __init__(self, rules: gate.Gate, seat: Seat) -> None:
+    def __init__(self, rules: gate.Gate, session: SessionHost) -> None:
         self._rules = rules
-        self._seat = seat
-        self._seated: Connection | None = None
+        self._session = session
+        self._connected: Connection | None = None
         self._pending: dict[Connection, None] = {}
 
     def connected(self, connection: Connection) -> None:
@@ -185,8 +185,8 @@ class Door:
 
     def disconnected(self, connection: Connection) -> None:
         self._pending.pop(connection, None)
-        if self._seated is connection:
-            self._seated = None
+        if self._connected is connection:
+            self._connected = None
 
     async def process_request(
         self, connection: ServerConnection, request: Request
@@ -207,7 +207,7 @@ class Door:
             case gate.Admit(cursor):
                 self._pending.pop(connection, None)
                 # Taken before the handshake is answered: of two at once, one is refused.
-                self._seated = connection
+                self._connected = connection
                 connection.cursor = cursor
                 return None
 
@@ -220,32 +220,34 @@ class Door:
                 websocket_versions=request.headers.get_all("Sec-WebSocket-Version"),
                 http_version=getattr(request, "protocol", "HTTP/1.1"),  # from websockets 16
             ),
-            is_occupied=self._seated is not None or not self._seat.takes_clients,
-            is_over=self._seat.is_over,
+            is_occupied=self._connected is not None or not self._session.takes_clients,
+            is_over=self._session.is_over,
         )
 
     async def _health(self, pings_client: bool) -> tuple[int, dict[str, Any]]:
         """Status and body of `/healthz`. A client that was asked and did not answer, or one that
         went meanwhile, is not connected; one in its handshake is.
         """
-        answers = not pings_client or self._seated is None or await self._seat.client_answers()
-        status, health = self._seat.health()
+        answers = (
+            not pings_client or self._connected is None or await self._session.client_answers()
+        )
+        status, health = self._session.health()
         if pings_client:
-            health["connected"] = answers and self._seated is not None
+            health["connected"] = answers and self._connected is not None
         return status, health
 
     async def _hand_over(self) -> bool:
         """Whoever knows the path and finds the place taken may be the same user, whose old
         connection died unnoticed. Returns whether the place may be free now.
         """
-        old = self._seated
-        if old is None or await self._seat.client_answers():
+        old = self._connected
+        if old is None or await self._session.client_answers():
             return False
-        if self._seated is old:
-            self._seat.replace_client()
+        if self._connected is old:
+            self._session.replace_client()
             await old.wait_closed()
             # `handle` of the old connection runs first: it tells the session that its client left.
-            while self._seated is old:
+            while self._connected is old:
                 await asyncio.sleep(0)
         return True
 
@@ -256,7 +258,7 @@ class Door:
         if sock is not None and sock.family in {socket.AF_INET, socket.AF_INET6}:
             sock.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, WRITE_BUFFER_BYTES)
         try:
-            await self._seat.serve_client(connection, connection.cursor)
+            await self._session.serve_client(connection, connection.cursor)
         finally:
             self.disconnected(connection)
 
@@ -267,20 +269,20 @@ def read_script() -> str:
         return file.read()
 
 
-async def listen(rules: gate.Gate, seat: Seat, settings: Settings) -> Server:
+async def listen(rules: gate.Gate, session: SessionHost, settings: Settings) -> Server:
     """Listen. Raises OSError for a port or certificate that is not to be had."""
-    door = Door(rules, seat)
+    manager = ConnectionManager(rules, session)
     context = None
     if settings.tls_cert_file and settings.tls_key_file:
         context = server_context(settings.tls_cert_file, settings.tls_key_file)
     return await serve(
-        door.handle,
+        manager.handle,
         settings.host,
         settings.port,
         ssl=context,
-        process_request=door.process_request,
+        process_request=manager.process_request,
         # Any factory will do, as the documentation of `serve` says.
-        create_connection=cast("type[ServerConnection]", partial(Connection, door=door)),
+        create_connection=cast("type[ServerConnection]", partial(Connection, manager=manager)),
         compression="deflate" if settings.compresses else None,
         server_header=None,
         open_timeout=None,  # see Connection

@@ -24,10 +24,10 @@ def judge(status: int) -> Verdict:
     return Verdict.REPEAT
 
 
-def pause_seconds(failures: int, chance: float) -> float:
-    """How long to wait after so many failures in a row (1 or more); `chance` is in [0, 1).
+def pause_seconds(failures: int, jitter: float) -> float:
+    """How long to wait after so many failures in a row (1 or more); `jitter` is in [0, 1).
 
     Half to all of a bound that doubles: those that failed together do not return together.
     """
     bound = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 16))
-    return bound * (0.5 + chance / 2)
+    return bound * (0.5 + jitter / 2)

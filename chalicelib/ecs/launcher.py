@@ -1,4 +1,4 @@
-"""The calls to ECS: run, stop, look. What is built and read stands next door, purely."""
+"""The calls to ECS: run, stop, look. What is built and read is in the modules beside it, purely."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

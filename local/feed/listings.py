@@ -86,21 +86,19 @@ class Street:
 @cache
 def _streets(suburb: Suburb) -> list[Street]:
     """The streets of the suburb: they follow or cross its grain, and never change."""
-    chance = Random(suburb.name)
-    grain = chance.uniform(0, pi)
-    names = chance.sample(STREETS, min(len(STREETS), 4 * suburb.weight))
-    return [
-        _new_street(f"{name} {chance.choice(ENDINGS)}", suburb, grain, chance) for name in names
-    ]
+    rng = Random(suburb.name)
+    grain = rng.uniform(0, pi)
+    names = rng.sample(STREETS, min(len(STREETS), 4 * suburb.weight))
+    return [_new_street(f"{name} {rng.choice(ENDINGS)}", suburb, grain, rng) for name in names]
 
 
-def _new_street(name: str, suburb: Suburb, grain: float, chance: Random) -> Street:
-    direction = grain + chance.choice((0, pi / 2)) + chance.gauss(0, 0.12)
-    length = suburb.spread * chance.uniform(0.7, 2.4)
+def _new_street(name: str, suburb: Suburb, grain: float, rng: Random) -> Street:
+    direction = grain + rng.choice((0, pi / 2)) + rng.gauss(0, 0.12)
+    length = suburb.spread * rng.uniform(0.7, 2.4)
     return Street(
         name=name,
-        latitude=chance.gauss(suburb.latitude, suburb.spread),
-        longitude=chance.gauss(suburb.longitude, suburb.spread * EAST_STRETCH),
+        latitude=rng.gauss(suburb.latitude, suburb.spread),
+        longitude=rng.gauss(suburb.longitude, suburb.spread * EAST_STRETCH),
         northwards=length * sin(direction),
         eastwards=length * cos(direction) * EAST_STRETCH,
     )
@@ -149,19 +147,19 @@ def demo_updates(seed: int) -> Iterator[dict[str, Any]]:
 
     An update repeats all fields of its listing; the last word on a listing is sold or withdrawn.
     """
-    chance = Random(seed)
+    rng = Random(seed)
     market: list[Listing] = []
     listed = 0
     updates = 0
     while True:
         today = FIRST_DAY + timedelta(days=updates // UPDATES_A_DAY)
-        if _lists_new(len(market), chance):
+        if _lists_new(len(market), rng):
             listed += 1
-            listing = _new_listing(f"demo-{listed:06}", today, chance)
+            listing = _new_listing(f"demo-{listed:06}", today, rng)
             market.append(listing)
         else:
-            index = chance.randrange(len(market))
-            listing = replace(_next_turn(market[index], chance), date=today)
+            index = rng.randrange(len(market))
+            listing = replace(_next_turn(market[index], rng), date=today)
             if listing.status in CLOSED:
                 market[index] = market[-1]
                 market.pop()
@@ -176,23 +174,21 @@ def demo_records(n: int, seed: int) -> list[dict[str, Any]]:
     return list(islice(demo_updates(seed), n))
 
 
-def _lists_new(open_listings: int, chance: Random) -> bool:
+def _lists_new(open_listings: int, rng: Random) -> bool:
     if open_listings == 0:
         return True
-    return chance.random() < 0.9 * (1 - open_listings / MOST_OPEN) + 0.05 * (
-        open_listings < MOST_OPEN
-    )
+    return rng.random() < 0.9 * (1 - open_listings / MOST_OPEN) + 0.05 * (open_listings < MOST_OPEN)
 
 
-def _new_listing(listing_id: str, today: date, chance: Random) -> Listing:
-    suburb = chance.choices(SUBURBS, [each.weight for each in SUBURBS])[0]
-    kind, _, (fewest, most) = chance.choices(KINDS, [weight for _, weight, _ in KINDS])[0]
-    rooms = chance.randint(fewest, most)
-    street = chance.choice(_streets(suburb))
-    house = chance.randint(1, HOUSES)
-    number = f"{chance.randint(1, 24)}/{house}" if kind == "unit" else str(house)
+def _new_listing(listing_id: str, today: date, rng: Random) -> Listing:
+    suburb = rng.choices(SUBURBS, [each.weight for each in SUBURBS])[0]
+    kind, _, (fewest, most) = rng.choices(KINDS, [weight for _, weight, _ in KINDS])[0]
+    rooms = rng.randint(fewest, most)
+    street = rng.choice(_streets(suburb))
+    house = rng.randint(1, HOUSES)
+    number = f"{rng.randint(1, 24)}/{house}" if kind == "unit" else str(house)
     latitude, longitude = street.place(house)
-    factor = {"house": 1.1, "unit": 0.85, "townhouse": 1.0}[kind] * chance.lognormvariate(0, 0.22)
+    factor = {"house": 1.1, "unit": 0.85, "townhouse": 1.0}[kind] * rng.lognormvariate(0, 0.22)
     price = suburb.room_price * (rooms + 0.8) * factor
     return Listing(
         id=listing_id,
@@ -201,9 +197,9 @@ def _new_listing(listing_id: str, today: date, chance: Random) -> Listing:
         address=f"{number} {street.name}",
         kind=kind,
         rooms=rooms,
-        bathrooms=max(1, round(rooms * chance.uniform(0.3, 0.7))),
-        car_spaces=chance.choices((0, 1, 2, 3), (2, 5, 4, 1))[0],
-        land_size=None if kind == "unit" else round(chance.lognormvariate(6.1, 0.4)),
+        bathrooms=max(1, round(rooms * rng.uniform(0.3, 0.7))),
+        car_spaces=rng.choices((0, 1, 2, 3), (2, 5, 4, 1))[0],
+        land_size=None if kind == "unit" else round(rng.lognormvariate(6.1, 0.4)),
         price=_rounded(price),
         status="new",
         latitude=latitude,
@@ -211,19 +207,19 @@ def _new_listing(listing_id: str, today: date, chance: Random) -> Listing:
     )
 
 
-def _next_turn(listing: Listing, chance: Random) -> Listing:
+def _next_turn(listing: Listing, rng: Random) -> Listing:
     if listing.status == "under offer":
-        if chance.random() < 0.85:
-            return replace(listing, status="sold", price=_moved(listing.price, 0.97, 1.05, chance))
+        if rng.random() < 0.85:
+            return replace(listing, status="sold", price=_moved(listing.price, 0.97, 1.05, rng))
         return replace(listing, status="new")  # the offer fell through
-    turn = chance.choices(("price change", "under offer", "withdrawn"), (45, 47, 8))[0]
+    turn = rng.choices(("price change", "under offer", "withdrawn"), (45, 47, 8))[0]
     if turn == "price change":
-        return replace(listing, status=turn, price=_moved(listing.price, 0.92, 1.02, chance))
+        return replace(listing, status=turn, price=_moved(listing.price, 0.92, 1.02, rng))
     return replace(listing, status=turn)
 
 
-def _moved(price: int, least: float, most: float, chance: Random) -> int:
-    moved = _rounded(price * chance.uniform(least, most))
+def _moved(price: int, least: float, most: float, rng: Random) -> int:
+    moved = _rounded(price * rng.uniform(least, most))
     return moved if moved != price else price - 5_000
 
 

@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any
 
-from session_handler.backoff import chance
+from session_handler.backoff import jitter
 from session_handler.cursor import After, Cursor, CursorError, Horizon, Position, Since
 from session_handler.feeds.feed import (
     PATIENCE_SECONDS,
@@ -97,7 +97,7 @@ class KinesisFeed:
                         if exc.is_hopeless_at_start:
                             raise FeedError(f"stream {self._stream}: {exc}") from exc
                         log.warning("listing the shards of %s: %s", self._stream, exc)
-                    await asyncio.sleep(pause_seconds(failures, chance()))
+                    await asyncio.sleep(pause_seconds(failures, jitter()))
         except TimeoutError:
             raise FeedError(f"stream {self._stream}: not reached; {last}") from None
 
@@ -196,7 +196,7 @@ class KinesisFeed:
         while not (begun or self._readings):
             # The last shard has ended and no child is known yet: there must be one.
             failures += 1
-            await asyncio.sleep(pause_seconds(failures, chance()))
+            await asyncio.sleep(pause_seconds(failures, jitter()))
             begun = await self._look_for_children()
         for child in begun:
             self._reading(child)
@@ -262,7 +262,7 @@ class KinesisFeed:
                 log.warning("looking for the children of %s: %s", shard_id, exc)
                 reading.error = exc.code
             failures += 1
-            await asyncio.sleep(pause_seconds(failures, chance()))
+            await asyncio.sleep(pause_seconds(failures, jitter()))
         self._lineage.add(self._shards)
         return [shard for shard in self._shards if shard_id in shard.parents]
 
@@ -273,10 +273,10 @@ class KinesisFeed:
         now = asyncio.get_running_loop().time()
         reading.error = exc.code
         if exc.is_throttling:
-            reading.pacer.throttled(now, chance())
+            reading.pacer.throttled(now, jitter())
             return False
         log.warning("reading %s: %s", shard_id, exc)
-        reading.pacer.failed(now, chance())
+        reading.pacer.failed(now, jitter())
         if exc.code == TOO_LARGE:
             # Kinesis stops at 10 MiB, what stands in for it locally may not.
             reading.limit = max(1, reading.limit // 8)

@@ -27,11 +27,11 @@ FIRST_BACKOFF_SECONDS = 0.2
 LONGEST_BACKOFF_SECONDS = 10.0
 
 
-def pause_seconds(failures: int, chance: float) -> float:
+def pause_seconds(failures: int, jitter: float) -> float:
     """How long Kinesis is left alone after so many failures in a row."""
     return backoff_seconds(
         failures,
-        chance,
+        jitter,
         first_seconds=FIRST_BACKOFF_SECONDS,
         longest_seconds=LONGEST_BACKOFF_SECONDS,
     )
@@ -66,20 +66,20 @@ class Pacer:
         else:
             self.next_read_at = now + (1 - self.tokens) * SHORTEST_INTERVAL_SECONDS
 
-    def throttled(self, now: float, chance: float) -> None:
+    def throttled(self, now: float, jitter: float) -> None:
         """Kinesis refused for the rate: read more seldom from now on."""
         self.failures += 1
         self.tokens = 0.0
         self.refilled_at = now
         self.interval_seconds = min(LONGEST_INTERVAL_SECONDS, self.interval_seconds * 1.5)
         self.next_read_at = now + max(
-            self.interval_seconds * (0.5 + chance), pause_seconds(self.failures, chance)
+            self.interval_seconds * (0.5 + jitter), pause_seconds(self.failures, jitter)
         )
 
-    def failed(self, now: float, chance: float) -> None:
+    def failed(self, now: float, jitter: float) -> None:
         """No answer, or an error that says nothing about the rate."""
         self.failures += 1
-        self.next_read_at = now + pause_seconds(self.failures, chance)
+        self.next_read_at = now + pause_seconds(self.failures, jitter)
 
     def _take_token(self, now: float) -> None:
         gained = (now - self.refilled_at) / SHORTEST_INTERVAL_SECONDS

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from chalicelib.contract.fanout import Entry, FanoutError, keys_of
-from session_handler.backoff import backoff_seconds, chance
+from session_handler.backoff import backoff_seconds, jitter
 from session_handler.cursor import After, Cursor
 from session_handler.feeds.feed import (
     PATIENCE_SECONDS,
@@ -269,7 +269,7 @@ def pause_seconds(failures: int) -> float:
     """How long the server is left alone after so many failures in a row."""
     return backoff_seconds(
         failures,
-        chance(),
+        jitter(),
         first_seconds=FIRST_BACKOFF_SECONDS,
         longest_seconds=LONGEST_BACKOFF_SECONDS,
     )

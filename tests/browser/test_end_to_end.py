@@ -35,7 +35,7 @@ def test_a_visitor_gets_a_container_watches_records_and_leaves(page, watch, clou
     expect(page.locator("#fact-feed")).to_have_text(FEEDS[cloud.ready["feed"]])
     tasks = live_sessions(cloud)
     assert len(tasks) == 1
-    address = page.locator("#seat").inner_text()
+    address = page.locator("#address").inner_text()
     assert address.startswith("127.0.0.1:")
 
     feed(cloud, file)
@@ -51,7 +51,7 @@ def test_a_visitor_gets_a_container_watches_records_and_leaves(page, watch, clou
     feed(cloud, file)  # while nobody watches
     page.get_by_role("button", name="Resume where I left").click()
     expect(page.locator("#figure-records")).to_have_text("600", timeout=30_000)
-    assert page.locator("#seat").inner_text() != address
+    assert page.locator("#address").inner_text() != address
     assert set(tasks).isdisjoint(live_sessions(cloud))
 
     page.close()

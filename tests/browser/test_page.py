@@ -38,7 +38,7 @@ def test_shows_the_container_and_its_records(page, watch, dispatcher, container)
     open_live(page, dispatcher, container)
     container.send_records(updates(50))
     expect(page.locator("#figure-records")).to_have_text("50")
-    expect(page.locator("#seat")).to_have_text(f"127.0.0.1:{container.port}")
+    expect(page.locator("#address")).to_have_text(f"127.0.0.1:{container.port}")
     expect(page.locator("#fact-id")).to_have_text(container.id[:8])
     expect(page.locator("#fact-revision")).to_have_text("7")
     expect(page.locator("#fact-start")).to_have_text("cold")
@@ -199,7 +199,7 @@ def test_a_container_that_vanishes_is_replaced_and_no_update_is_shown_twice(
     dispatcher.answers = [Answer(200, second.session())]
     page.evaluate("dispatchEvent(new Event('pageshow'))")  # the device wakes up: no more waiting
     expect(page.locator("#notice-title")).to_have_text("You are connected again.")
-    expect(page.locator("#seat")).to_have_text(f"127.0.0.1:{second.port}")
+    expect(page.locator("#address")).to_have_text(f"127.0.0.1:{second.port}")
     expect(page.locator("#stamp")).to_be_hidden()
     assert second.cursors == ["at-5"]
     second.send_records(updates(8)[5:])
@@ -284,7 +284,7 @@ def test_a_goodbye_for_the_containers_own_sake_leads_to_another(
     dispatcher.answers = [Answer(200, second.session())]
     button(page, "Try now").click()
     expect(page.locator("#notice-title")).to_have_text("You are connected again.")
-    expect(page.locator("#seat")).to_have_text(f"127.0.0.1:{second.port}")
+    expect(page.locator("#address")).to_have_text(f"127.0.0.1:{second.port}")
 
 
 @needs_chromium
@@ -366,7 +366,7 @@ def test_resumes_in_another_container_where_it_left(page, dispatcher, container,
     assert container.ended.wait(5)
     dispatcher.answers = [Answer(200, second.session())]
     button(page, "Resume where I left").click()
-    expect(page.locator("#seat")).to_have_text(f"127.0.0.1:{second.port}")
+    expect(page.locator("#address")).to_have_text(f"127.0.0.1:{second.port}")
     assert second.connected.wait(5)
     assert second.cursors == ["at-20"]
     expect(page.locator("#rows li")).to_have_count(20)  # what was seen stays
@@ -380,7 +380,7 @@ def test_starts_fresh_in_another_container(page, dispatcher, container, second):
     button(page, "Disconnect").click()
     dispatcher.answers = [Answer(200, second.session())]
     button(page, "Start fresh").click()
-    expect(page.locator("#seat")).to_have_text(f"127.0.0.1:{second.port}")
+    expect(page.locator("#address")).to_have_text(f"127.0.0.1:{second.port}")
     assert second.connected.wait(5)
     assert second.cursors == [None]
     expect(page.locator("#rows li")).to_have_count(0)
@@ -529,8 +529,8 @@ def test_a_container_that_lets_nobody_in_is_said_and_another_one_asked_for(
 ):
     container.refuse_connections(100)
     page.goto(dispatcher.page)
-    expect(page.locator("#notice-title")).to_have_text("Your container closed the door.")
+    expect(page.locator("#notice-title")).to_have_text("Your container closed the connection.")
     expect(page.locator("#notice-text")).to_contain_text("Trying again in")
     dispatcher.answers = [Answer(200, second.session())]
     expect(page.locator("#pill-text")).to_have_text("Live")
-    expect(page.locator("#seat")).to_have_text(f"127.0.0.1:{second.port}")
+    expect(page.locator("#address")).to_have_text(f"127.0.0.1:{second.port}")

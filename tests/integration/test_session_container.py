@@ -317,10 +317,10 @@ def test_a_bad_origin_is_refused_and_no_origin_passes(lasting):
     assert refused.value.response.status_code == 403
     with connect(lasting.url, origin=ORIGIN) as websocket:
         hello_of(websocket)
-    until(lambda: not lasting.health()[1]["connected"], "the seat is free")
+    until(lambda: not lasting.health()[1]["connected"], "no client is connected")
     with connect(lasting.url) as websocket:
         assert hello_of(websocket)["cursor"] is None
-    until(lambda: not lasting.health()[1]["connected"], "the seat is free")
+    until(lambda: not lasting.health()[1]["connected"], "no client is connected")
 
 
 @pytest.mark.parametrize("cursor", ["x", "1~", "2~h.a", "1~h.a~h.a", "1~zz.a", "%ff", "1" * 7001])
@@ -414,7 +414,7 @@ def test_half_open_sockets_are_bounded_and_keep_nobody_out(lasting):
     finally:
         for sock in sockets:
             sock.close()
-    until(lambda: not lasting.health()[1]["connected"], "the seat is free")
+    until(lambda: not lasting.health()[1]["connected"], "no client is connected")
 
 
 @settings(
@@ -447,7 +447,7 @@ def test_what_does_not_wait_for_the_handshake_is_refused(lasting):
 def test_junk_after_the_handshake_never_harms(lasting):
     junk = random.Random(7)
     for _ in range(60):
-        until(lambda: not lasting.health()[1]["connected"], "the seat is free")
+        until(lambda: not lasting.health()[1]["connected"], "no client is connected")
         with socket.create_connection(("127.0.0.1", lasting.port), timeout=20) as sock:
             sock.sendall(handshake(lasting))
             assert sock.recv(1_000).startswith(b"HTTP/1.1 101 ")
@@ -476,7 +476,7 @@ def test_a_thousand_connects_and_disconnects_leak_nothing(lasting):
 
 
 def reconnect(session):
-    """Connect and go without a goodbye, waiting for the seat like a client that was dropped."""
+    """Connect and go without a goodbye; like a client, wait until the old connection is gone."""
 
     def opened():
         with socket.create_connection(("127.0.0.1", session.port), timeout=10) as sock:
@@ -553,7 +553,7 @@ def test_clients_that_come_and_go_at_once_are_greeted_once_each(kinesis):
             except InvalidStatus:
                 return None
 
-        with until(connected, "a free seat") as websocket:
+        with until(connected, "a connection") as websocket:
             hello_of(websocket)
             kinesis.put({"n": 1})
             message = json.loads(websocket.recv(10))

@@ -1,13 +1,13 @@
-// Puts the parts together: a visit feeds the desk, the map, the list and the figures.
+// Puts the parts together: a session controller feeds the panel, the map, the list and the figures.
 
 import { Colours } from "./colours.js";
-import { Desk } from "./desk.js";
+import { Panel } from "./panel.js";
 import { Figures, drawGraph } from "./figures.js";
 import { arrival, listing, price } from "./listing.js";
 import { PlaceMap } from "./map.js";
 import { Rows } from "./rows.js";
 import { Tip, drawLegend } from "./legend.js";
-import { Visit } from "./visit.js";
+import { SessionController } from "./session_controller.js";
 import { compact, count, milliseconds } from "./words.js";
 
 const byId = (id) => document.getElementById(id);
@@ -20,37 +20,37 @@ const map = new PlaceMap(byId("map"), colours);
 const figures = new Figures();
 const tip = new Tip(byId("tip"), byId("map"), map, price);
 const rows = new Rows(byId("rows"), { colours, onPoint: (id) => { map.marked = id; } });
-const desk = new Desk(act);
+const panel = new Panel(act);
 
-let visit = null;
+let controller = null;
 let askedAt = 0;
 let waitsForFirst = false;
 let cursor = null;
 
 function begin(from) {
-  visit = new Visit({ base, app, cursor: from, report, onRecords });
-  visit.begin();
+  controller = new SessionController({ base, app, cursor: from, report, onRecords });
+  controller.begin();
 }
 
 function report(turn) {
   if (turn.phase === "over" || turn.phase === "failed") {
-    visit = null;
+    controller = null;
     cursor = turn.cursor;
   }
   if (turn.phase === "joining") {
     waitsForFirst = true;
     askedAt = performance.now() - turn.took;
   }
-  desk.show(turn);
+  panel.show(turn);
 }
 
 function act(action) {
   if (action === "leave") {
-    visit?.leave();
+    controller?.leave();
     return;
   }
   if (action === "retry") {
-    visit?.retry();
+    controller?.retry();
     return;
   }
   if (action === "fresh") {
@@ -64,7 +64,7 @@ function onRecords(records) {
   const [now, clock] = [performance.now(), Date.now()];
   if (waitsForFirst && records.length > 0) {
     waitsForFirst = false;
-    desk.firstRecord(now - askedAt);
+    panel.firstRecord(now - askedAt);
   }
   for (const record of records) {
     const update = listing(record);
@@ -118,7 +118,7 @@ dark.addEventListener("change", () => {
 byId("map").addEventListener("pointermove", ({ offsetX, offsetY }) => tip.show(map.at(offsetX, offsetY)));
 byId("map").addEventListener("pointerleave", () => tip.show(null));
 // A page that the browser keeps comes back: client.js closes its connection meanwhile.
-addEventListener("pagehide", (event) => event.persisted || visit?.leave());
+addEventListener("pagehide", (event) => event.persisted || controller?.leave());
 
 requestAnimationFrame(frame);
 setInterval(everyHalfSecond, 500);

@@ -41,8 +41,8 @@ def test_slow_answers_slow_it_down():
 def test_throttled_it_yields_and_recovers(chances):
     pacer = Pacer()
     now = 0.0
-    for chance in chances:
-        pacer.throttled(now, chance)
+    for jitter in chances:
+        pacer.throttled(now, jitter)
         assert now < pacer.next_read_at <= now + LONGEST_BACKOFF_SECONDS
         now = pacer.next_read_at
     assert IDLE_INTERVAL_SECONDS < pacer.interval_seconds <= LONGEST_INTERVAL_SECONDS
@@ -71,6 +71,6 @@ def test_the_failures_are_forgotten_after_a_success():
 
 
 @given(st.integers(1, 10_000), st.floats(0, 0.999))
-def test_pauses_grow_within_bounds(failures, chance):
-    assert 0 < pause_seconds(failures, chance) <= LONGEST_BACKOFF_SECONDS
-    assert pause_seconds(failures, chance) <= 2 * pause_seconds(failures + 1, chance)
+def test_pauses_grow_within_bounds(failures, jitter):
+    assert 0 < pause_seconds(failures, jitter) <= LONGEST_BACKOFF_SECONDS
+    assert pause_seconds(failures, jitter) <= 2 * pause_seconds(failures + 1, jitter)

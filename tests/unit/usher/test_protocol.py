@@ -224,9 +224,9 @@ def test_answers_are_final_or_worth_repeating(status, verdict):
 
 
 @given(st.integers(1, 10_000), st.floats(0, 1, exclude_max=True))
-def test_pauses_grow_and_are_bounded(failures, chance):
-    assert 0.1 <= pause_seconds(failures, chance) <= 5
-    assert pause_seconds(failures, chance) <= pause_seconds(failures + 1, chance)
+def test_pauses_grow_and_are_bounded(failures, jitter):
+    assert 0.1 <= pause_seconds(failures, jitter) <= 5
+    assert pause_seconds(failures, jitter) <= pause_seconds(failures + 1, jitter)
 
 
 @given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))

@@ -1,4 +1,4 @@
-// The desk: the ticket, the steps, the notice with its buttons. Shows the phases of a visit.
+// The panel: the ticket, the steps, the notice with its buttons. Shows the phases of a session.
 
 import { BROKEN_OFF, NOT_LET_IN, ending, feedWords, milliseconds } from "./words.js";
 
@@ -20,7 +20,7 @@ const RETURNING = {
   joining: "Another one goes on just after the last update you saw.",
 };
 
-export class Desk {
+export class Panel {
   #countdown = null;
 
   /** `act` is called with "leave", "retry", "resume" or "fresh" when a button is pressed. */
@@ -71,7 +71,7 @@ export class Desk {
     const why = bye ? [ending(bye.reason), bye.detail].filter(Boolean).join(" ") : broken;
     const code = refusal?.code ?? bye?.reason;
     if (stage === "waiting") {
-      const title = refusal?.title ?? (was ? "Reconnecting …" : "Your container closed the door.");
+      const title = refusal?.title ?? (was ? "Reconnecting …" : "Your container closed the connection.");
       this.#countDown("warn", title, refusal ? refusal.text : why, seconds, code);
       this.#buttons([["retry", "Try now"], leave]);
       return;
@@ -85,7 +85,7 @@ export class Desk {
     this.#blank();
     byId("ticket").dataset.state = "printed";
     const host = ip.includes(":") ? `[${ip}]` : ip;
-    byId("seat").replaceChildren(host, document.createElement("wbr"), `:${port}`); // no other break
+    byId("address").replaceChildren(host, document.createElement("wbr"), `:${port}`); // no other break
     byId("ticket-app").textContent = app ?? "";
     byId("fact-id").textContent = id.slice(0, 8);
     byId("fact-id").title = id;
@@ -139,7 +139,7 @@ export class Desk {
   }
 
   #blank() {
-    byId("seat").textContent = "· · ·";
+    byId("address").textContent = "· · ·";
     for (const fact of ["id", "feed", "revision", "start", "address", "first"]) {
       byId(`fact-${fact}`).textContent = "–";
     }

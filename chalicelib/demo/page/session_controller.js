@@ -1,4 +1,4 @@
-// One visit: from asking for a container to leaving it, over as many connections and containers as
+// One session: from asking for a container to leaving it, over as many connections and containers as
 // that takes. Tells its story as events, touches no DOM.
 
 import { askForSession, libraryUrl, newKey, pause, Refusal, refused } from "./dispatcher.js";
@@ -21,7 +21,7 @@ const OF_A_PENDING = { QUEUED: "queued", STARTING: "starting" };
  *   failed {refusal, cursor}             the dispatcher or the container refused
  * and `onRecords` gets each batch of records, no record twice. `over` and `failed` are the last words.
  */
-export class Visit {
+export class SessionController {
   #given = new AbortController();
   #following = null;
   #session = null;
