@@ -279,7 +279,7 @@ class Cloud:
             if options.capacity_provider
             else [],
             fargate=machines.fargate,
-            secret_value=secrets_through(self._clients.get),
+            secret_value=secrets_through(self._clients.get, options.secrets),
         )
         self._undo.callback(within, CLOSE_SECONDS, "the tasks", engine.close)
         self._undo.callback(triggers.stop_new)

@@ -6,7 +6,7 @@ its ARN where it is in the task's region.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -21,10 +21,15 @@ def no_secrets(reference: str) -> str:
     raise SecretError(f"no secrets are served here: {reference}")
 
 
-def secrets_through(client: Callable[[str], Any]) -> Callable[[str], str]:
-    """A function from reference to value; `client(service)` gives a boto3 client."""
+def secrets_through(client: Callable[[str], Any], known: Mapping[str, str]) -> Callable[[str], str]:
+    """A function from reference to value; `client(service)` gives a boto3 client.
+
+    `known` has the values of references that are not looked up.
+    """
 
     def value_of(reference: str) -> str:
+        if reference in known:
+            return known[reference]
         try:
             if ":secretsmanager:" in reference:
                 return _secret(client("secretsmanager"), reference)

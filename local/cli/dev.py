@@ -5,10 +5,11 @@ theirs. stdout carries the READY line of `local up`, all else goes to stderr.
 """
 
 import argparse
+import os
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder = arguments.folder.resolve()
     try:
         images = images_of(folder)
+        secrets = secrets_of(folder, os.environ)
         listener = socket.create_server(("127.0.0.1", arguments.page_port))
     except DevError as error:
         print(f"usher dev: {error}", file=sys.stderr)
@@ -68,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         if (value := getattr(arguments, name)) is not None:
             words += [f"--{name.replace('_', '-')}", value]
     with listener:
-        return up.run(parser.parse_args(words), beside=_Beside(folder, listener))
+        return up.run(parser.parse_args(words), _Beside(folder, listener, secrets), secrets)
 
 
 def images_of(folder: Path) -> list[str]:
@@ -92,11 +94,33 @@ def images_of(folder: Path) -> list[str]:
     return sorted(images)
 
 
+def secrets_of(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """The values of the apps' secrets by reference: here they come from variables of the same name.
+
+    Raises DevError, also where one reference would have two values.
+    """
+    from chalicelib.config import load_apps
+
+    apps = load_apps(folder / APPS_FILE).by_name.values()
+    wanted = {name: ref for app in apps for name, ref in app.secrets.items()}
+    if missing := sorted(name for name in wanted if name not in environment):
+        raise DevError(
+            f"the apps have secrets, which here come from the environment: set {', '.join(missing)}"
+        )
+    values = {reference: environment[name] for name, reference in wanted.items()}
+    different = [name for name, ref in wanted.items() if values[ref] != environment[name]]
+    if different:
+        raise DevError(f"{', '.join(different)}: one reference with different values")
+    return values
+
+
 class _Beside:
     """What runs beside the cloud: the page, the watch over files, the containers' output."""
 
-    def __init__(self, folder: Path, listener: socket.socket) -> None:
+    def __init__(self, folder: Path, listener: socket.socket, secrets: dict[str, str]) -> None:
+        """`secrets` is changed where the apps file is."""
         self._folder = folder
+        self._secrets = secrets
         self._listener = listener
 
     @contextmanager
@@ -122,11 +146,14 @@ class _Beside:
 
     def _watch(self, cloud: Any, stop: threading.Event, say: up.Say, before: "Files") -> None:
         from local.dev.changes import changed, look_at
-        from local.dev.output import ContainerOutput, show_lines
+        from local.dev.output import ContainerOutput, TaskEnds, show_lines
 
-        output = ContainerOutput(cloud.logs)
+        output, ends = ContainerOutput(cloud.logs), TaskEnds()
         while not stop.wait(LOOK_SECONDS):
+            ended = list(ends.new_lines(cloud.parts.engine.tasks()))
             show_lines(output.new_lines(), say)
+            for line in ended:  # after what the containers printed
+                say(line)
             after = look_at(self._folder)
             names = [n for n in changed(before, after) if not n.startswith(f"{PAGE_FOLDER}/")]
             before = after
@@ -146,6 +173,7 @@ class _Beside:
             return
         try:
             images_of(self._folder)
+            self._secrets.update(secrets_of(self._folder, os.environ))
             revisions = cloud.deploy_apps(restart=APPS_FILE in names)
         except DevError as error:
             say(f"not deployed: {error}")

@@ -1,7 +1,8 @@
 """What a run of the local cloud was asked for, and the ports it listens on."""
 
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from local.aws.forwarding import OtherService
@@ -55,6 +56,8 @@ class Options:
     """Further names of the dispatcher, NAME or NAME:PORT."""
     allowed_origins: tuple[str, ...] = ()
     """Further origins whose pages may use dispatcher and sessions."""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Values of references to secrets, which are not looked up then."""
     aws_services: tuple[OtherService, ...] = ()
     """Services that other emulators serve."""
 

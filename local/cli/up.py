@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from local.access import hosts_at, origin_of
@@ -298,8 +299,15 @@ def _nothing(_cloud: Any, _stop: threading.Event, _say: Say) -> AbstractContextM
     return nullcontext()
 
 
-def run(arguments: argparse.Namespace, beside: Beside = _nothing) -> int:
-    """Run until a signal. 0: ended on request, 1: could not start, 2: wrong usage."""
+def run(
+    arguments: argparse.Namespace,
+    beside: Beside = _nothing,
+    secrets: Mapping[str, str] = MappingProxyType({}),
+) -> int:
+    """Run until a signal. 0: ended on request, 1: could not start, 2: wrong usage.
+
+    `secrets` are values of references, see `Options.secrets`.
+    """
     say = Say(as_json=arguments.json)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="        %(message)s")
     signals = Signals()
@@ -309,7 +317,7 @@ def run(arguments: argparse.Namespace, beside: Beside = _nothing) -> int:
     from local.cloud import Cloud, StopRequestedError
     from local.hosts.programs import RUN_VARIABLE
 
-    options = _options(arguments)
+    options = _options(arguments, secrets)
     try:
         listeners = Listeners.bind(options)
     except OSError as error:
@@ -405,7 +413,7 @@ def _start_feed(cloud: Any, stop: threading.Event) -> threading.Thread | None:
     return thread
 
 
-def _options(arguments: argparse.Namespace) -> Any:
+def _options(arguments: argparse.Namespace, secrets: Mapping[str, str]) -> Any:
     from local.cli.options import ROOT, Options
     from local.hosts.machines import Size
 
@@ -440,6 +448,7 @@ def _options(arguments: argparse.Namespace) -> Any:
         allowed_hosts=tuple(arguments.allowed_host),
         allowed_origins=tuple(arguments.allowed_origin),
         aws_services=tuple(arguments.aws_service),
+        secrets=secrets,
     )
 
 

@@ -1,8 +1,10 @@
 """What the containers of session apps print, on the developer's terminal."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+
+from local.aws.ecs.model import StopCode, Task
 
 READ_BYTES = 256 * 1024
 """So much of each file at a time: one container that prints without end holds up no other."""
@@ -37,6 +39,27 @@ class ContainerOutput:
             whole = len(data)  # a line that is longer comes in pieces
         self._places[path] = place + whole
         yield from data[:whole].decode("utf-8", "replace").splitlines()
+
+
+class TaskEnds:
+    """Says of each task once how it ended, if that was not as sessions end."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def new_lines(self, tasks: Iterable[Task]) -> Iterator[str]:
+        """A line for each of `tasks` that has stopped badly since the last call."""
+        for task in tasks:
+            if not task.is_stopped or task.id in self._seen:
+                continue
+            self._seen.add(task.id)
+            for container in task.containers:
+                code = container.exit_code
+                asked = task.stop_code is StopCode.USER_INITIATED
+                if container.reason or (code != 0 and not asked):
+                    how = f"exit code {code}" if code is not None else "it was never started"
+                    why = container.reason or task.stopped_reason
+                    yield f"[{task.id[:8]}] ended: {how}; {why}"
 
 
 def show_lines(lines: Iterator[str], show: Callable[[str], None]) -> None:

@@ -1,5 +1,6 @@
 """A session app of one's own, in an image on top of the session image, in both runtimes."""
 
+import hashlib
 import json
 import zipfile
 
@@ -104,3 +105,20 @@ def test_what_is_wrong_with_an_app_is_said(start_cloud, project):
     if status == 202:
         body = wait_for(cloud, body["id"], "ENDED")
     assert "No module named 'nowhere_to_be_found'" in json.dumps(body)
+
+
+@pytest.mark.parametrize(("digest", "serves"), [(None, True), ("0" * 64, False)])
+def test_hashes_of_requirements_are_checked(start_cloud, project, tmp_path, digest, serves):
+    wheel = make_wheel(tmp_path)
+    digest = digest or hashlib.sha256(wheel.read_bytes()).hexdigest()
+    template = (project / "requirements.txt").read_text()
+    line = f"shouting @ file://{wheel} --hash=sha256:{digest}\n"
+    (project / "requirements.txt").write_text(template + line)
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    cloud = start(start_cloud, project, "process", environment=environment)
+    if serves:
+        assert "welcome" in greeting(cloud)
+        return
+    status, body = cloud.http("GET", "/session?app=counter&wait=25")
+    assert status == 503
+    assert "requirements.txt cannot be installed" in body["error"]["message"]

@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 
 import pytest
+from websockets.sync.client import connect
 
 from tests.integration.conftest import ROOT, request, wait_until
 from tests.integration.sessions import client_of
@@ -19,7 +21,7 @@ START_SECONDS = 60
 class Dev:
     """One `usher dev`."""
 
-    def __init__(self, folder, runs, *words):
+    def __init__(self, folder, runs, *words, **environment):
         self.folder = folder
         self.process = subprocess.Popen(
             [
@@ -27,7 +29,7 @@ class Dev:
                 *("--port", "0", "--aws-port", "0", "--page-port", "0", "--feed", "none", *words),
             ],
             cwd=ROOT,
-            env=os.environ | {"XDG_RUNTIME_DIR": str(runs)},
+            env=os.environ | {"XDG_RUNTIME_DIR": str(runs)} | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -121,6 +123,159 @@ def test_mistakes_are_explained_where_they_are(dev):
     dev.wait_for("apps.counter.cpu: must be")
     dev.edit("apps.toml", 'cpu = "much"', "cpu = 256")
     dev.wait_for("apps.toml changed; deployed usher-local-counter:5")
+
+
+MISTAKES = """
+import asyncio
+import time
+from session_handler.app import SessionApp
+
+
+class Counter(SessionApp):
+    async def on_start(self, session):
+        self.session = session
+        self.kept = []
+        await session.send({"welcome": 1})
+
+    async def on_message(self, message):
+        await getattr(self, message["do"])()
+
+    async def answer(self):
+        await self.session.send({"answer": 1})
+
+    async def leak(self):
+        while True:
+            self.kept.append(b"x" * 4_000_000)
+            await asyncio.sleep(0.02)
+
+    async def block(self):
+        time.sleep(1.8)
+
+    async def flood(self):
+        while True:
+            await self.session.send({"flood": "x" * 60_000})
+            self.kept.append(self.session.pending)
+            if len(self.kept) % 10 == 0:
+                print("most pending", max(self.kept), flush=True)
+"""
+
+
+def mistaken(dev, what):
+    """A session whose app makes a mistake: its websocket, and the beginning of its task's id."""
+    session = wait_until(lambda: body if (body := dev.session()[1]).get("url") else None, 30)
+    return session, json.dumps({"type": "app", "do": what})
+
+
+def test_a_mistake_ends_its_own_session_only_and_its_author_sees_why(dev):
+    (dev.folder / "counter.py").write_text(MISTAKES)
+    dev.wait_for("counter.py changed; deployed usher-local-counter:2")
+    with client_of(dev.session()[1]) as (neighbour, _):
+        neighbour.recv(20)
+        session, leak = mistaken(dev, "leak")
+        with client_of(session) as (websocket, _):
+            websocket.send(leak)
+            dev.wait_for("ended: exit code 137; OutOfMemoryError")
+        session, block = mistaken(dev, "block")
+        with client_of(session) as (websocket, _):
+            websocket.send(block)
+            dev.wait_for("the session app blocked the event loop")
+            websocket.send('{"type":"app","do":"answer"}')
+            received = [json.loads(websocket.recv(20)) for _ in range(2)]
+            assert received[-1] == {"type": "app", "answer": 1}, "blocking ends no session"
+        session, flood = mistaken(dev, "flood")
+        with connect(session["url"], max_queue=1, max_size=None) as websocket:
+            websocket.send(flood)
+            dev.wait_for("the client is too slow")
+        most = [int(line.split()[-1]) for line in dev.said if "most pending" in line]
+        assert max(most) < 1_000_000, "what is not read waits in the app"
+        neighbour.send('{"type":"app","do":"answer"}')
+        assert json.loads(neighbour.recv(20)) == {"type": "app", "answer": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "says"),
+    [
+        ("counter.py", "from typing", "import nosuchpackage\nfrom typing", "nosuchpackage"),
+        ("Dockerfile", "counter:Counter", "counter:Other", "has no attribute 'Other'"),
+        ("Dockerfile", "counter:Counter", "counter:Any", "not a subclass of session_handler.app"),
+        ("Dockerfile", "counter:Counter", "cuonter:Counter", "No module named 'cuonter'"),
+        ("Dockerfile", "FROM ${SESSION_IMAGE}\nCOPY", "FORM x\nCOPY", "Dockerfile:"),
+    ],
+)
+def test_an_app_that_cannot_be_made_says_so_to_its_author_and_to_who_asks(
+    dev, name, old, new, says
+):
+    dev.edit(name, old, new)
+    dev.wait_for("deployed usher-local-counter:2")
+    status, body = dev.session()
+    assert status == 503
+    assert says in json.dumps(body)
+    dev.wait_for(says)
+    dev.edit(name, new, old)
+    dev.wait_for("deployed usher-local-counter:3")
+    assert wait_until(lambda: dev.session()[1].get("revision") == 3, 30)
+
+
+REMEMBERS = """
+from session_handler.app import SessionApp
+
+
+class Counter(SessionApp):
+    async def on_start(self, session):
+        self.session = session
+        self.want, self.messages = None, 0
+        await session.send({"welcome": 1})
+
+    async def on_message(self, message):
+        self.messages += 1
+        self.want = message.get("want", self.want)
+        await self.session.send({"want": self.want, "messages": self.messages})
+"""
+
+
+def test_ten_open_sessions_keep_their_code_and_state_when_a_file_changes(tmp_path, folder):
+    (folder / "counter.py").write_text(REMEMBERS)
+    dev = Dev(folder, tmp_path)
+    with ExitStack() as stack:
+        old = []
+        for number in range(10):
+            status, session = dev.session()
+            assert status == 200, session
+            websocket, _ = stack.enter_context(client_of(session))
+            assert "welcome" in json.loads(websocket.recv(20))
+            websocket.send(json.dumps({"type": "app", "want": f"of {number}"}))
+            assert json.loads(websocket.recv(20))["want"] == f"of {number}"
+            old.append((websocket, number))
+        dev.edit("counter.py", '"welcome"', '"hello again"')
+        dev.wait_for("deployed usher-local-counter:2")
+        status, new = dev.session()
+        assert status == 200
+        assert "hello again" in first_message(new)
+        for websocket, number in old:
+            websocket.send('{"type":"app","count":true}')
+            told = json.loads(websocket.recv(20))
+            assert told == {"type": "app", "want": f"of {number}", "messages": 2}
+    dev.end()
+
+
+def test_secrets_come_from_the_environment_of_usher_dev(folder, tmp_path):
+    with (folder / "apps.toml").open("a") as file:
+        file.write('[apps.counter.secrets]\nTOKEN = "/usher/dev/token"\n')
+    command = [sys.executable, "-m", "usher", "dev", str(folder)]
+    without = {name: value for name, value in os.environ.items() if name != "TOKEN"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=without, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, "set TOKEN" in done.stderr) == (2, True), done.stderr
+    code = (folder / "counter.py").read_text()
+    code = code.replace("session.session_id", 'os.environ["TOKEN"]').replace(
+        "from typing", "import os\nfrom typing"
+    )
+    (folder / "counter.py").write_text(code)
+    running = Dev(folder, tmp_path, TOKEN="of this machine")
+    assert first_message(running.session()[1]) == {"type": "app", "welcome": "of this machine"}
+    assert not running.says("of this machine")
+    running.end()
 
 
 def test_the_page_is_served_to_this_machine_only(dev):
