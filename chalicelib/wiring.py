@@ -61,6 +61,13 @@ class SystemChance:
         return random.random()  # noqa: S311 - spreads load, guards nothing
 
 
+def in_thread(call: Callable[[], None]) -> Callable[[], None]:
+    """Start `call` in a thread of its own; returns what waits for its end."""
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    return thread.join
+
+
 @dataclass(frozen=True)
 class Outside:
     """What is no AWS: the machine's time and randomness, the look at a container's health."""
@@ -75,6 +82,8 @@ class Outside:
     """How many containers of a pool are started at a time."""
     wait: Callable[[threading.Event, float], object] = threading.Event.wait
     """Waits so many seconds for an event at most."""
+    beside: Callable[[Callable[[], None]], Callable[[], None]] = in_thread
+    """Starts a call at the same time; returns what waits for its end."""
 
 
 @dataclass(frozen=True)
@@ -289,11 +298,13 @@ def build(
     )
     claims = Claims(
         table=table,
+        queue=queue,
         revisions=revisions,
         config=config,
         chance=chance,
         now=outside.now,
         sleep=outside.sleep,
+        beside=outside.beside,
     )
     sessions = Sessions(
         table=table,

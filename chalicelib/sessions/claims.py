@@ -14,6 +14,7 @@ from chalicelib.errors import BusyError, ConflictError, LimitError, RevisionFail
 from chalicelib.sessions import lifecycle
 from chalicelib.sessions.creation import Chance, new_session
 from chalicelib.sessions.items import request_key
+from chalicelib.sessions.launch_queue import LaunchQueue
 from chalicelib.sessions.limits import (
     Counter,
     Limit,
@@ -24,7 +25,7 @@ from chalicelib.sessions.limits import (
 )
 from chalicelib.sessions.model import Session, State
 from chalicelib.sessions.placement import Claim, decide_placement
-from chalicelib.sessions.pool import AppState
+from chalicelib.sessions.pool import AppState, asks_for_refill
 from chalicelib.sessions.requests import DispatchRequest
 from chalicelib.sessions.table import Answered, Full, Lost, SessionsTable
 from chalicelib.tasks.deployed import Revisions
@@ -34,6 +35,8 @@ ATTEMPTS = 24
 """How many lost races a request puts up with before it is told to come back."""
 LOSSES_PER_LOOK = 2
 """Who lost so often looks again: in a burst, what was warm a moment ago is mostly gone."""
+REFILL_DELAY_SECONDS = 1
+"""The message that asks for a refill is sent while the claim is written: it must not be first."""
 
 
 @dataclass
@@ -63,13 +66,18 @@ class Claims:
         self,
         *,
         table: SessionsTable,
+        queue: LaunchQueue,
         revisions: Revisions,
         config: Config,
         chance: Chance,
         now: Callable[[], float],
         sleep: Callable[[float], None],
+        beside: Callable[[Callable[[], None]], Callable[[], None]],
     ) -> None:
+        """`beside` starts a call at the same time and returns what waits for its end."""
         self._table = table
+        self._queue = queue
+        self._beside = beside
         self._revisions = revisions
         self._config = config
         self._chance = chance
@@ -86,6 +94,7 @@ class Claims:
         state, members = self._table.look(request.app.name)
         newest = self._newest_for_claim(request.app, state, members)
         attempt = self._prepare(request, state, members, newest)
+        sent = self._refill(request, attempt, members)
         try:
             return self._enter(request, attempt, state, newest)
         except (LimitError, RevisionFailingError):
@@ -94,6 +103,22 @@ class Claims:
             if existing is None:
                 raise
             return Entered(existing, is_repeated=True)
+        finally:
+            sent()  # a function is frozen after its answer
+
+    def _refill(
+        self, request: DispatchRequest, attempt: _Attempt, members: list[Session]
+    ) -> Callable[[], None]:
+        """Ask for the pool to be filled if the claim leaves few, at the same time as the claim.
+
+        A client that connects asks for it too; one that never does would leave the pool as it is.
+        """
+        name = request.app.name
+        if not attempt.candidates or not asks_for_refill(len(members) - 1, request.app.pool):
+            return lambda: None
+        return self._beside(
+            lambda: self._queue.reconcile_pool(name, delay_seconds=REFILL_DELAY_SECONDS)
+        )
 
     def _enter(
         self, request: DispatchRequest, attempt: _Attempt, state: AppState, newest: str

@@ -65,6 +65,15 @@ def plan_pool(
     return PoolPlan(start=start, drain=(*drain, *surplus))
 
 
+def asks_for_refill(left: int, size: PoolSize) -> bool:
+    """Whether a claim that leaves so many members asks for the pool to be filled.
+
+    At a half of the minimum, a quarter, and so on down to none: clients that connect ask for it
+    too, and a burst that empties a large pool sends a few messages and not one for each claim.
+    """
+    return any(size.minimum >> halvings == left for halvings in range(1, 16))
+
+
 def target(size: PoolSize, claims_per_second: float, start_seconds: float) -> int:
     """How many should wait: what is claimed while a replacement starts, within the bounds."""
     demand = math.ceil(claims_per_second * start_seconds * SAFETY)

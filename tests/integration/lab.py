@@ -235,6 +235,12 @@ def _reply(
     return AWSResponse(url, status, headers or {}, _Body(body))
 
 
+def _first(call: Callable[[], None]) -> Callable[[], None]:
+    """What happens at the same time happens first, so that a story goes the same way each time."""
+    call()
+    return lambda: None
+
+
 class Clock:
     """Time that stands still until it is moved."""
 
@@ -466,7 +472,13 @@ class Lab:
 
     def _build(self, clients: Clients) -> Services:
         outside = Outside(
-            self.now, self.now.move, self.probe, self._chance, starters=1, wait=self._wait
+            self.now,
+            self.now.move,
+            self.probe,
+            self._chance,
+            starters=1,
+            wait=self._wait,
+            beside=_first,
         )
         return build(self.config, clients, outside)
 

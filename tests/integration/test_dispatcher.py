@@ -255,6 +255,16 @@ def test_without_room_a_request_waits_and_gets_its_container_when_there_is_some(
     assert wait_until(lambda: len(cloud.tasks()) == 1)
 
 
+def test_a_pool_whose_clients_never_connect_is_full_again_before_any_sweep(start_cloud):
+    cloud = start_cloud(pool=2)
+    claimed = [dispatch(cloud) for _ in range(2)]
+    assert [session["warm"] for session in claimed] == [True, True]
+    # Their clients have 30 seconds to come, and the sweep comes once a minute.
+    wait_until(lambda: len(cloud.tasks()) == 4, 15, "the refilled pool")
+    assert {look(cloud, session["id"])["state"] for session in claimed} == {"RESERVED"}
+    wait_until(lambda: dispatch(cloud)["warm"], 15, "a warm session")
+
+
 @needs_node
 def test_a_container_of_another_language_is_dispatched_like_any_other(start_cloud, tmp_path):
     apps = tmp_path / "apps.toml"

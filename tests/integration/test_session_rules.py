@@ -11,7 +11,7 @@ from chalicelib.sessions.pool_reconciler import LEASE_SECONDS
 from chalicelib.sessions.probe import Found
 from chalicelib.tasks.lease import Held, Lease
 from chalicelib.tasks.revisions import FAILURES_TO_OPEN
-from chalicelib.wiring import Services
+from chalicelib.wiring import Services, build
 from tests.integration.lab import Fate, Lab, Point, check_invariants
 
 LIMITED = """
@@ -26,6 +26,7 @@ max_sessions = 9
 queue_seconds = 100
 pool = {minimum = 2, maximum = 2, max_age_seconds = 600}
 """
+CLAIM = ["dynamodb.Query", "dynamodb.TransactWriteItems"]
 FREE = '[apps.chat]\nimage = "any"\nqueue_seconds = 100\n'
 
 
@@ -40,6 +41,12 @@ def only_lab() -> Iterator[Lab]:
 def lab(only_lab: Lab) -> Lab:
     only_lab.fresh(LIMITED)
     return only_lab
+
+
+def pool_of(minimum: int) -> str:
+    """An app with room for all whose pool keeps so many."""
+    size = f"{{minimum = {minimum}, maximum = {minimum}}}"
+    return f'[limits]\ntotal = 99\n[apps.chat]\nimage = "any"\npool = {size}\n'
 
 
 def dispatch(lab: Lab, services: Services, owner: str = "me", key: str | None = None) -> Session:
@@ -60,18 +67,40 @@ def news(lab: Lab, services: Services) -> None:
 
 @pytest.mark.parametrize("key", [None, "key"])
 def test_a_warm_dispatch_is_two_round_trips_and_none_to_ecs(lab: Lab, key: str | None) -> None:
+    lab.fresh(pool_of(4))
     services = lab.process()
     fill(lab, services)
     lab.wire.reset(None)
     assert dispatch(lab, services, key=key).pooled
-    print(lab.wire.calls)
-    assert lab.wire.calls == ["dynamodb.Query", "dynamodb.TransactWriteItems"]
+    assert lab.wire.calls == CLAIM
 
 
-CLAIM = ["dynamodb.Query", "dynamodb.TransactWriteItems"]
+def test_a_claim_that_leaves_few_sends_its_wake_up_message_beside_the_transaction(
+    lab: Lab,
+) -> None:
+    lab.fresh(pool_of(4))
+    services = lab.process()
+    fill(lab, services)
+    begun: list[Callable[[], None]] = []
+    waited: list[int] = []
+
+    def beside(call: Callable[[], None]) -> Callable[[], None]:
+        begun.append(call)
+        return lambda: waited.append(sum(call in CLAIM for call in lab.wire.calls))
+
+    services = replace(services, outside=replace(services.outside, beside=beside))
+    services = build(lab.config, services.clients, services.outside)
+    calls_of = []
+    for n in range(3):
+        lab.wire.reset(None)
+        assert dispatch(lab, services, owner=f"o{n}").pooled
+        calls_of.append([call for call in lab.wire.calls if not call.startswith("ecs.")])
+    assert calls_of == [CLAIM] * 3, "in sequence there are two round trips"
+    assert (len(begun), waited) == (2, [2, 2]), "at half of the pool, and the answer waits for it"
 
 
 def test_the_first_claim_of_a_new_process_asks_ecs_nothing_the_second_does(lab: Lab) -> None:
+    lab.fresh(pool_of(6))
     fill(lab, lab.process())
     services = lab.process()
     lab.wire.reset(None)
@@ -121,13 +150,43 @@ def test_a_key_finds_its_session_whatever_is_refused_to_new_ones(lab: Lab) -> No
     check_invariants(lab)
 
 
-def test_a_pool_emptied_by_clients_that_never_connect_is_filled_when_a_request_misses(
-    lab: Lab,
+@pytest.mark.parametrize("minimum", [1, 2, 3, 8])
+def test_a_pool_claimed_by_clients_that_never_connect_is_filled_by_the_claims(
+    lab: Lab, minimum: int
 ) -> None:
+    lab.fresh(pool_of(minimum))
     services = lab.process()
     fill(lab, services)
-    assert [dispatch(lab, services, owner=f"o{n}").pooled for n in range(2)] == [True, True]
+    for n in range(minimum):
+        assert dispatch(lab, services, owner=f"o{n}").pooled
     lab.take_messages(services)
+    news(lab, services)
+    lab.now.move(lab.index_lag_seconds)
+    assert [s.state for s in services.table.look("chat")[1]] == [State.WARM] * minimum
+    assert dispatch(lab, services, owner="next").pooled
+    check_invariants(lab)
+
+
+def test_a_pool_is_never_left_at_half_or_less_by_claims_one_by_one(lab: Lab) -> None:
+    lab.fresh(pool_of(8))
+    services = lab.process()
+    fill(lab, services)
+    left = []
+    for n in range(24):
+        assert dispatch(lab, services, owner=f"o{n}").pooled
+        left.append(sum(s.state is State.WARM for s in lab.sessions().values()))
+        lab.now.move(2)
+        lab.take_messages(services)
+        news(lab, services)
+    assert left == [7, 6, 5, 4] * 6
+
+
+def test_a_lost_wake_up_message_costs_a_cold_start_and_no_more(lab: Lab) -> None:
+    services = lab.process()
+    fill(lab, services)
+    for n in range(2):
+        assert dispatch(lab, services, owner=f"o{n}").pooled
+        assert lab.messages(), "taken and not answered for: lost until SQS shows it again"
     lab.now.move(lab.index_lag_seconds)
     assert services.table.look("chat")[1] == []
     assert not dispatch(lab, services, owner="late").pooled
@@ -136,6 +195,17 @@ def test_a_pool_emptied_by_clients_that_never_connect_is_filled_when_a_request_m
     lab.now.move(lab.index_lag_seconds)
     assert [s.state for s in services.table.look("chat")[1]] == [State.WARM, State.WARM]
     assert dispatch(lab, services, owner="next").pooled
+
+
+@pytest.mark.parametrize("fate", [Fate.FAILS, Fate.REPLY_LOST])
+def test_a_wake_up_message_that_cannot_be_sent_fails_no_claim(lab: Lab, fate: Fate) -> None:
+    services = lab.process()
+    fill(lab, services)
+    lab.now.move(lab.index_lag_seconds)
+    lab.wire.reset(Point(2, fate))
+    assert dispatch(lab, services).pooled
+    assert lab.wire.struck
+    assert lab.wire.calls[1].startswith("sqs.")
 
 
 def connected(lab: Lab, services: Services, **asked: str) -> Session:

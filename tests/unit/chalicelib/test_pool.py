@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 
 from chalicelib.apps import PoolSize
 from chalicelib.sessions.model import Session, State
-from chalicelib.sessions.pool import AppState, plan_pool, start_seconds, target
+from chalicelib.sessions.pool import (
+    AppState,
+    asks_for_refill,
+    plan_pool,
+    start_seconds,
+    target,
+)
 from chalicelib.tasks.revisions import (
     FAILURES_TO_OPEN,
     OPEN_SECONDS,
@@ -193,3 +199,16 @@ def test_what_is_remembered_of_failures_is_bounded():
     assert len(state.failing) == 5
     assert f"arn:task-definition/chat:{39}" in state.failing
     assert all(len(told.reason) <= 300 for told in state.failing.values())
+
+
+def test_a_claim_asks_for_a_refill_at_each_halving_of_the_pool():
+    def steps(minimum: int) -> list[int]:
+        size = PoolSize(minimum=minimum, maximum=1_000)
+        return [left for left in range(minimum, -1, -1) if asks_for_refill(left, size)]
+
+    assert steps(1) == [0]
+    assert steps(2) == [1, 0]
+    assert steps(3) == [1, 0]
+    assert steps(8) == [4, 2, 1, 0]
+    assert steps(100) == [50, 25, 12, 6, 3, 1, 0]
+    assert steps(0) == [0], "a pool that follows demand alone asks when it is empty"
