@@ -9,6 +9,8 @@ from chalicelib.tasks.revisions import FAILURES_TO_OPEN, number_of
 
 HIDDEN = "***"
 """In the place of a value that only operators see."""
+_HIDDEN = ("command", "entry_point", "feed_url", "health_check")
+"""What may have a password in it, besides environment and secrets."""
 
 
 def show_app(status: AppStatus, *, values: bool) -> dict[str, Any]:
@@ -68,5 +70,6 @@ def _state_of(status: AppStatus) -> dict[str, Any]:
 def _described(description: Mapping[str, Any], *, values: bool) -> Mapping[str, Any]:
     if values:
         return description
-    hidden = [name for name in ("environment", "secrets") if description.get(name)]
-    return {**description, **{name: dict.fromkeys(description[name], HIDDEN) for name in hidden}}
+    shown = {name: HIDDEN if name in _HIDDEN else value for name, value in description.items()}
+    named = [name for name in ("environment", "secrets") if description.get(name)]
+    return {**shown, **{name: dict.fromkeys(description[name], HIDDEN) for name in named}}

@@ -31,7 +31,8 @@ MAX_DESCRIPTION_BYTES = 16_384
 NOT_OVER_HTTP = ("image", "certificates")
 """Keys of the apps file that a description must not have: the image is given besides, and
 certificates are a folder of the host."""
-_ROOT = re.compile(r"(root|0+)(:.*)?")
+_USER = re.compile(r"[1-9][0-9]{0,9}(:[0-9]{1,10})?")
+"""By number: what a name means the image's own /etc/passwd says, and Docker reads +0 as root."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ def _beyond(app: App, bounds: AppBounds) -> list[str]:
         )
         if value > most
     ]
-    if _ROOT.fullmatch(app.user):
-        problems.append("user: never root")
+    if not _USER.fullmatch(app.user):
+        problems.append("user: never root, and a number: 1000 or 1000:1000")
     return problems
 
 

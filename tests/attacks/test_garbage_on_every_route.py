@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app import app
+from chalicelib.apps import _APP
 from chalicelib.jobs.model import Priority
 from chalicelib.jobs.model import State as JobState
 from tests.integration.conftest import RunningCloud, finish, launch
@@ -148,6 +149,12 @@ VALUES = st.recursive(
     ),
     max_leaves=12,
 )
+DESCRIPTIONS = st.fixed_dictionaries(
+    {"image": st.just("any") | VALUES},
+    optional={
+        "description": st.dictionaries(st.sampled_from([*_APP, "pool", "placement"]), VALUES)
+    },
+)
 DOCUMENTS = st.dictionaries(st.sampled_from(KNOWN), VALUES, max_size=8) | VALUES
 CALLBACKS = st.fixed_dictionaries(
     {},
@@ -168,7 +175,7 @@ CALLBACKS = st.fixed_dictionaries(
 )
 BODIES = (
     st.binary(max_size=60)
-    | (DOCUMENTS | CALLBACKS).map(lambda value: json.dumps(value).encode())
+    | (DOCUMENTS | DESCRIPTIONS | CALLBACKS).map(lambda value: json.dumps(value).encode())
     | st.sampled_from(
         [
             b"",
@@ -218,6 +225,8 @@ def known(dispatcher) -> Known:
     later = {"at": (datetime.now(UTC) + timedelta(days=1)).isoformat()}
     status, run = dispatcher.http("POST", "/jobs/tally/invocations", later, headers=OPERATOR)
     assert status == 201
+    app = {"image": "any", "description": {}}
+    assert dispatcher.http("PUT", "/apps/chat", app, headers=OPERATOR)[0] == 200
     weekly = {"job": "tally", "expression": "rate(7 days)"}
     assert dispatcher.http("PUT", "/schedules/weekly", weekly, headers=OPERATOR)[0] == 201
     keys = (key_of(dispatcher, "sessions", session["id"]), key_of(dispatcher, "jobs", run["id"]))
@@ -227,6 +236,7 @@ def known(dispatcher) -> Known:
         "{job}": "tally",
         "{schedule_id}": "weekly",
         "{name}": "page.js",
+        "{app}": "chat",
     }
     return Known(ids, keys)
 

@@ -32,11 +32,21 @@ def cloud(start_cloud):  # noqa: F811
     schedule = {"job": "tally", "expression": "rate(7 days)", "parameters": {"token": SECRET}}
     assert cloud.http("PUT", "/jobs/tally", job, headers=operator)[0] == 200
     assert cloud.http("PUT", "/schedules/weekly", schedule, headers=operator)[0] == 201
+    app = {
+        "environment": {"PASSWORD": SECRET},
+        "command": ["serve", f"--token={SECRET}"],
+        "feed_url": f"redis://:{SECRET}@feed.example:6379/updates",
+        "health_check": ["CMD", "check", SECRET],
+    }
+    body = {"image": "any", "description": app}
+    assert cloud.http("PUT", "/apps/chat", body, headers=operator)[0] == 200
     return cloud
 
 
-@pytest.mark.parametrize("path", ["/jobs", "/jobs/tally", "/schedules", "/schedules/weekly"])
-def test_no_secret_of_a_job_or_schedule_is_shown_to_other_callers(cloud, path):
+@pytest.mark.parametrize(
+    "path", ["/jobs", "/jobs/tally", "/schedules", "/schedules/weekly", "/apps", "/apps/chat"]
+)
+def test_no_secret_of_a_job_schedule_or_app_is_shown_to_other_callers(cloud, path):
     _, seen = cloud.http("GET", path, headers={"X-Api-Key": KEYS["ann"]})
     assert SECRET not in json.dumps(seen)
     _, seen = cloud.http("GET", path, headers={"X-Api-Key": KEYS["opal"]})
@@ -52,3 +62,15 @@ def test_nobody_goes_before_others_without_the_right_to(cloud):
     assert invoke("ann", "critical") == (403, "forbidden")
     assert [invoke("ann", p) for p in ("normal", "low")] == [(201, None)] * 2
     assert invoke("vera", "critical") == invoke("opal", "critical") == (201, None)
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+@pytest.mark.parametrize("path", ["/jobs/tally", "/apps/chat", "/schedules/weekly"])
+def test_nobody_but_operators_changes_what_is_deployed(cloud, method, path):
+    body = {"image": "any", "description": {"name": "tally", "parameters": {}}, "job": "tally"}
+    for name in ("ann", "vera"):
+        headers = {"X-Api-Key": KEYS[name]}
+        status, answer = cloud.http(method, path, body, headers=headers)
+        assert (status, answer["error"]["code"]) == (403, "forbidden")
+    headers = {"X-Api-Key": KEYS["ann"]}
+    assert cloud.http("POST", "/apps/chat/rollback", {"revision": 1}, headers=headers)[0] == 403

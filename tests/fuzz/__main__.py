@@ -6,6 +6,7 @@ Input that fails is written to build/fuzz: put it into the corpus together with 
 """
 
 import argparse
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +29,7 @@ def search(name: str, options: argparse.Namespace) -> int:
     flags += [f"-max_total_time={options.seconds}", f"-artifact_prefix={found.parent}/{name}-"]
     if options.runs:
         flags += [f"-runs={options.runs}", f"-seed={options.seed}"]
-    folders = [str(found), str(CORPUS / name)]
+    folders = [str(found), str(options.corpus / name)]
     done = _inside(name, [*flags, "-verbosity=0", *folders])
     if done == 0 and options.keep:
         return _inside(name, ["-merge=1", "-verbosity=0", *reversed(folders)])
@@ -46,8 +47,18 @@ def run_inside(name: str, flags: list[str]) -> None:
 
     with atheris.instrument_imports(include=["chalicelib", "session_handler"]):
         from tests.fuzz.targets import TARGETS
-    atheris.Setup([sys.argv[0], *flags], TARGETS[name])
+    atheris.Setup([str(_program(name)), *flags], TARGETS[name])
     atheris.Fuzz()
+
+
+def _program(name: str) -> Path:
+    """A file that runs this target: libFuzzer starts itself again for each part of a merge."""
+    file = ROOT / "build" / "fuzz" / f"{name}.sh"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    command = shlex.join([sys.executable, "-m", "tests.fuzz", "--inside", name])
+    file.write_text(f'#!/bin/sh\ncd {shlex.quote(str(ROOT))} && exec {command} "$@"\n', "utf-8")
+    file.chmod(0o755)
+    return file
 
 
 def main() -> int:
@@ -62,6 +73,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=0, help="end after so many inputs, too")
     parser.add_argument("--seed", type=int, default=1, help="of a search with --runs")
     parser.add_argument("--keep", action="store_true", help="add what reached new code")
+    parser.add_argument("--corpus", type=Path, default=CORPUS, help="another folder of corpora")
     parser.add_argument("targets", nargs="*", metavar="TARGET")
     options = parser.parse_args()
     failed = []

@@ -4,6 +4,7 @@
 """
 
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -63,17 +64,21 @@ def test_every_corpus_belongs_to_a_target_and_is_small():
 
 
 @needs_atheris
-def test_the_search_guided_by_coverage_works_and_leaves_the_corpus_as_it_is(tmp_path):
-    name, found = "resume_cursor", tmp_path / "found"
-    found.mkdir()
-    before = sorted((CORPUS / name).iterdir())
-    flags = ["-runs=2000", "-seed=1", "-max_len=256", f"-artifact_prefix={tmp_path}/"]
-    folders = [str(found), str(CORPUS / name)]
-    command = [sys.executable, "-m", "tests.fuzz", "--inside", name, *flags, *folders]
+def test_the_search_guided_by_coverage_adds_what_reached_new_code_to_the_corpus(tmp_path):
+    name = "resume_cursor"
+    shutil.copytree(CORPUS / name, tmp_path / name)
+    before = {file.name for file in (CORPUS / name).iterdir()}
+    command = [sys.executable, "-m", "tests.fuzz", "--runs", "2000", "--keep"]
     done = subprocess.run(
-        command, cwd=CORPUS.parents[2], capture_output=True, text=True, check=False, timeout=120
+        [*command, "--corpus", str(tmp_path), name],
+        cwd=CORPUS.parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "Done 2000 runs" in done.stderr
-    assert list(found.iterdir()), "nothing reached new code: is it instrumented?"
-    assert sorted((CORPUS / name).iterdir()) == before
+    assert "found nothing" in done.stdout
+    assert before <= {file.name for file in (tmp_path / name).iterdir()}
+    assert "MERGE-OUTER: consumed" in done.stderr
+    assert "attempt 2" not in done.stderr, "libFuzzer could not start itself again"
