@@ -19,7 +19,7 @@ from benchmarks.run import ROOT, Run
 from chalicelib.callers import Caller
 from chalicelib.clients import Clients
 from chalicelib.config import load_config
-from chalicelib.sessions.items import app_to_item, to_item
+from chalicelib.sessions.items import APP_STATES, to_item
 from chalicelib.sessions.model import Session, State
 from chalicelib.sessions.pool import AppState
 from chalicelib.sessions.requests import parse_dispatch
@@ -162,7 +162,7 @@ class _Tables:
         """Have as many warm sessions as before, and the app's proven revision."""
         kept = self.dynamodb.scan(TableName=CONFIG.sessions_table)["Items"]
         state = AppState("listings", version=1, proven=REVISION)
-        items = [app_to_item(state), *(to_item(_warm_session()) for _ in range(WAITING))]
+        items = [APP_STATES.to_item(state), *(to_item(_warm_session()) for _ in range(WAITING))]
         for item in kept:
             self.dynamodb.delete_item(TableName=CONFIG.sessions_table, Key={"id": item["id"]})
         for item in items:

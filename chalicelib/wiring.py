@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from chalicelib.sessions.creation import Chance
     from chalicelib.sessions.launch_queue import LaunchQueue
     from chalicelib.sessions.launching import Launches
+    from chalicelib.sessions.model import Session
     from chalicelib.sessions.pool_reconciler import PoolReconciler
-    from chalicelib.sessions.records import Records
     from chalicelib.sessions.registry import AppRegistry
     from chalicelib.sessions.service import Sessions
     from chalicelib.sessions.sweep import SessionsRoom
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from chalicelib.tasks.hosts_wanted import HostsWanted
     from chalicelib.tasks.reconciler import Sweep
     from chalicelib.tasks.start_rate import StartRate
+    from chalicelib.tasks.store import Store
     from chalicelib.tasks.unreadable import UnreadableRecords
 
 
@@ -96,7 +97,7 @@ class Services:
     table: "SessionsTable"
     launches: "Launches"
     sessions: "Sessions"
-    records: "Records"
+    records: "Store[Session]"
     queue: "LaunchQueue"
     launcher: "Launcher"
     revisions: "Revisions"
@@ -248,14 +249,15 @@ def build(
     from chalicelib.sessions.items import KEPT_SECONDS
     from chalicelib.sessions.launch_queue import LaunchQueue
     from chalicelib.sessions.launching import Launches
-    from chalicelib.sessions.outcomes import Outcomes
-    from chalicelib.sessions.records import Records
+    from chalicelib.sessions.observer import SessionObserver
     from chalicelib.sessions.service import Sessions
     from chalicelib.sessions.table import SessionsTable
+    from chalicelib.tasks.breaker import Breaker
     from chalicelib.tasks.deployed import Revisions
     from chalicelib.tasks.hosts_wanted import HostsWanted
     from chalicelib.tasks.queues import Queues
     from chalicelib.tasks.start_rate import StartRate
+    from chalicelib.tasks.store import Store
     from chalicelib.tasks.unreadable import UnreadableRecords
 
     aws, outside = clients or clients_for(config), outside or Outside()
@@ -268,21 +270,22 @@ def build(
     apps = AppCatalog(aws.ecs, revisions, config, outside.now)
     rate = StartRate(table.items, outside.now)
     hosts_wanted = HostsWanted(table.items)
-    outcomes = Outcomes(
-        table=table,
+    breaker = Breaker(table.apps, revisions, outside.now)
+    arrivals = Arrivals()
+    observer = SessionObserver(
+        breaker=breaker,
+        arrivals=arrivals,
         queue=queue,
-        revisions=revisions,
         hosts_wanted=hosts_wanted,
         apps=apps,
         config=config,
         metrics=metrics,
         now=outside.now,
     )
-    arrivals = Arrivals()
     unreadable = UnreadableRecords(
         table.items, "session", kept_seconds=KEPT_SECONDS, metrics=metrics, now=outside.now
     )
-    records = Records(table, outcomes, arrivals)
+    records = Store(table, observer)
     launches = Launches(
         table=table,
         records=records,

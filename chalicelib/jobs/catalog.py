@@ -28,6 +28,7 @@ from chalicelib.jobs.task_definitions import (
 )
 from chalicelib.tasks.deployed import Revisions
 from chalicelib.tasks.images import check_image
+from chalicelib.tasks.revisions import family_in
 
 LOOKS_AT_ONCE = 8
 _log = logging.getLogger("usher.jobs")
@@ -109,7 +110,7 @@ class Catalog:
         )
         for page in pages:
             for arn in page["taskDefinitionArns"]:
-                if arn.rpartition("/")[2].rpartition(":")[0] == family:
+                if family_in(arn) == family:
                     self._ecs.deregister_task_definition(taskDefinition=arn)
         try:
             self._revisions.definition(family, look=True)

@@ -1,6 +1,7 @@
 """Records of jobs as DynamoDB's JSON, and back. Pure."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -10,10 +11,10 @@ from chalicelib.dynamodb.records import Item, build, extra_attributes
 from chalicelib.dynamodb.wire import unwire, wire
 from chalicelib.jobs.model import Invocation, UnreadableJson
 from chalicelib.jobs.policy import place_of
+from chalicelib.tasks.breaker import StateCodec
 from chalicelib.tasks.revisions import RevisionState
+from chalicelib.tasks.store import Codec, live_or_expiring
 
-LIVE_BUCKETS = 8
-"""The index of live ones is spread over so many partitions: one takes 1,000 writes a second."""
 KEPT_SECONDS = 90 * 86_400
 """How long an ended invocation is remembered; ECS forgets after about an hour."""
 
@@ -30,12 +31,6 @@ _KNOWN = frozenset({*_FIELDS, *_INDEXED})
 COMPARED = tuple(sorted({*_FIELDS, "expire_at", "live_bucket"} - {"parameters", "result"}))
 """What the sweep reads of an invocation. What may be large stays in the table: a record that was
 read so must not be written."""
-_KNOWN_OF_JOB = frozenset({"id", *(field.name for field in fields(RevisionState))})
-
-
-def job_id(job: str) -> str:
-    """The id of what is remembered of a job's revisions."""
-    return f"job#{job}"
 
 
 def to_item(invocation: Invocation) -> dict[str, Any]:
@@ -46,10 +41,8 @@ def to_item(invocation: Invocation) -> dict[str, Any]:
     item["history"] = [[change.at, change.state, change.cause] for change in invocation.history]
     item["day"] = day_of(invocation.created_at)
     item["invoked_by"] = invocation.owner  # `owner` would list schedules, which have one too
-    if invocation.has_ended:
-        item["expire_at"] = int(invocation.finished_at or invocation.created_at) + KEPT_SECONDS
-    else:
-        item["live_bucket"] = int(invocation.id[:8], 16) % LIVE_BUCKETS
+    ended_at = (invocation.finished_at or invocation.created_at) if invocation.has_ended else None
+    item |= live_or_expiring(invocation.id, ended_at=ended_at, kept_seconds=KEPT_SECONDS)
     if invocation.is_waiting:
         item["waiting"] = invocation.priority
         item["waiting_order"] = place_of(invocation)[1]
@@ -84,19 +77,26 @@ def from_item(item: Item) -> Invocation:
     return build(Invocation, values | {"extra": extra_attributes(item, _KNOWN)}, always=_ALWAYS)
 
 
-def state_to_item(state: RevisionState) -> dict[str, Any]:
-    """What is remembered of a job's revisions."""
-    item = asdict(replace(state, extra={})) | {"id": job_id(state.name)}
-    del item["extra"]
-    return {**state.extra, **wire(item)}
-
-
-def state_from_item(item: Item) -> RevisionState:
-    """The inverse of `state_to_item`. Raises ValueError."""
-    extra = extra_attributes(item, _KNOWN_OF_JOB)
-    return build(RevisionState, unwire(item) | {"extra": extra}, always=("version",))
-
-
 def day_of(instant: float) -> str:
     """The day in UTC that an instant falls on, like 2026-11-20."""
     return datetime.fromtimestamp(instant, UTC).date().isoformat()
+
+
+JOB_STATES = StateCodec("job", RevisionState)
+"""What is remembered of the revisions of jobs."""
+
+
+def _without(invocation: Invocation, keys: Sequence[str]) -> Invocation:
+    holds, counters = (
+        tuple(key for key in held if key not in keys)
+        for held in (invocation.holds, invocation.counters)
+    )
+    return replace(invocation, holds=holds, counters=counters)
+
+
+INVOCATIONS = Codec(
+    to_item,
+    from_item,
+    counters=lambda i: i.holds if i.has_ended else (*i.holds, *i.counters),
+    without=_without,
+)

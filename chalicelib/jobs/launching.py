@@ -19,7 +19,6 @@ from chalicelib.jobs.model import Invocation, Priority, Reason, State
 from chalicelib.jobs.owners import OwnersRunning
 from chalicelib.jobs.queues import JobQueues, WakeUp
 from chalicelib.jobs.quotas import running_quota
-from chalicelib.jobs.records import JobRecords
 from chalicelib.jobs.table import CAPACITY_KEY, InvocationsTable, NoRoom, OwnerFull
 from chalicelib.jobs.task_definitions import CONTAINER
 from chalicelib.metrics import Metrics
@@ -28,6 +27,7 @@ from chalicelib.tasks.lease import Busy, Lease
 from chalicelib.tasks.queues import MAX_DELAY_SECONDS
 from chalicelib.tasks.revisions import Open, RevisionState, choose_revision
 from chalicelib.tasks.start_rate import StartRate
+from chalicelib.tasks.store import Store
 
 LEASE_SECONDS = 15
 """How long nothing is launched when the process that launches has died."""
@@ -95,7 +95,7 @@ class JobLauncher:
         self,
         *,
         table: InvocationsTable,
-        records: JobRecords,
+        records: Store[Invocation],
         launcher: Launcher,
         catalog: Catalog,
         queues: JobQueues,
@@ -182,7 +182,7 @@ class JobLauncher:
         now = self._now()
         if task.waits_for_host and not invocation.is_on_fargate:
             self._hosts_wanted.raised(JOBS)
-        after = self._change(
+        after = self._records.update(
             invocation, lambda before: lifecycle.fold_launch(before, attempt, task, now)
         )
         if after.attempt != attempt or after.task_arn != task.task_arn:
@@ -202,7 +202,7 @@ class JobLauncher:
     def _try(self, invocation: Invocation, revisions: dict[str, RevisionState]) -> Outcome:
         now = self._now()
         if now >= invocation.not_after:
-            self._change(
+            self._records.update(
                 invocation,
                 lambda before: lifecycle.expire(before, now) if before.is_waiting else before,
             )
@@ -259,7 +259,7 @@ class JobLauncher:
     ) -> DeployedJob | Open:
         newest = self._catalog.get(invocation.job)
         if invocation.job not in revisions:
-            revisions[invocation.job] = self._table.revisions_of(invocation.job)
+            revisions[invocation.job] = self._table.revisions.get(invocation.job)
         chosen = choose_revision(revisions[invocation.job], newest.task_definition, self._now())
         if isinstance(chosen, Open) or chosen == newest.task_definition:
             return chosen if isinstance(chosen, Open) else newest
@@ -294,7 +294,7 @@ class JobLauncher:
         _log.warning("not launched: %s", error, extra=told)
         self._metrics.count("job_launch_failures", job=invocation.job, failure=error.failure.value)
         attempt, now = invocation.attempt, self._now()
-        after = self._change(
+        after = self._records.update(
             invocation, lambda before: lifecycle.fold_refusal(before, attempt, error, now)
         )
         if error.failure in {*FINAL, LaunchFailure.UNCERTAIN}:
@@ -312,10 +312,10 @@ class JobLauncher:
                 return before
             return lifecycle.finish(before, Reason.START_FAILED, words, now)
 
-        self._change(invocation, decide)
+        self._records.update(invocation, decide)
 
     def _tell_why(self, invocation: Invocation, words: str) -> None:
-        self._change(invocation, lambda before: lifecycle.waits_because(before, words))
+        self._records.update(invocation, lambda before: lifecycle.waits_because(before, words))
 
     def _again(self, delay_seconds: float) -> None:
         """Have it run again after a while; one message serves all who want that by the same second.
@@ -335,8 +335,3 @@ class JobLauncher:
         except StopError as error:  # its first event says so again, and the sweep
             told = invocation.log_fields | {"task": task_arn}
             _log.warning("an orphan is not stopped yet: %s", error, extra=told)
-
-    def _change(
-        self, invocation: Invocation, decide: Callable[[Invocation], Invocation]
-    ) -> Invocation:
-        return self._records.change(invocation.id, decide, invocation) or invocation

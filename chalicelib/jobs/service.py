@@ -41,10 +41,10 @@ from chalicelib.jobs.model import (
 )
 from chalicelib.jobs.queues import JobQueues, WakeUp, message_of
 from chalicelib.jobs.quotas import Quota, quotas_for, running_quota
-from chalicelib.jobs.records import JobRecords
 from chalicelib.jobs.schemas import check_parameters
 from chalicelib.jobs.table import InvocationsTable
 from chalicelib.metrics import Metrics
+from chalicelib.tasks.store import Store
 from chalicelib.tasks.unreadable import UnreadableRecords
 
 EXIT_SECONDS = 30
@@ -77,7 +77,7 @@ class Invocations:
         self,
         *,
         table: InvocationsTable,
-        records: JobRecords,
+        records: Store[Invocation],
         launcher: Launcher,
         catalog: Catalog,
         queues: JobQueues,
@@ -203,16 +203,16 @@ class Invocations:
         if not self._queues.send(invocation.priority, WakeUp(invocation.id)):
             return invocation
         now = self._now()
-        return self._change(invocation, lambda before: lifecycle.fold_sent(before, now))
+        return self._records.update(invocation, lambda before: lifecycle.fold_sent(before, now))
 
     def came_due(self, invocation_id: str) -> None:
         """A deferred one may have come due: then it waits for its turn."""
         now, seen = self._now(), self._table.find(invocation_id)
         if seen is None or isinstance(seen, Unreadable):  # the sweep does it, once it can be read
             return
-        after = self._change(seen, lambda before: lifecycle.came_due(before, now))
+        after = self._records.update(seen, lambda before: lifecycle.came_due(before, now))
         if after.state is State.ACCEPTED:
-            self._change(after, lambda before: lifecycle.fold_sent(before, now))
+            self._records.update(after, lambda before: lifecycle.fold_sent(before, now))
 
     def get_record(self, invocation_id: str) -> Invocation | None:
         """The record as it is now."""
@@ -269,7 +269,7 @@ class Invocations:
         after = self._records.change(
             invocation_id,
             lambda before: lifecycle.ask_for_end(before, cause, now, reason),
-            writes_with=None if audit is None else partial(_audited, audit),
+            write_with=None if audit is None else partial(_audited, audit),
         )
         if after is None:
             raise NotFoundError("no such invocation")
@@ -344,7 +344,9 @@ class Invocations:
             self._stop_orphan(change, {"invocation": invocation_id})
             return
         now = self._now()
-        after = self._change(seen, lambda before: lifecycle.fold_task(before, attempt, change, now))
+        after = self._records.update(
+            seen, lambda before: lifecycle.fold_task(before, attempt, change, now)
+        )
         if after.has_ended and after.task_arn == change.task_arn:
             if now < (after.finished_at or now) + EXIT_SECONDS:
                 return  # it has reported, and is about to exit
@@ -371,7 +373,7 @@ class Invocations:
                 raise ConflictError(after.why)
             return after
 
-        return self._change(seen, decide)
+        return self._records.update(seen, decide)
 
     def _stop_orphan(self, change: TaskChange, told: Mapping[str, Any]) -> None:
         if change.desired_status == "STOPPED" or change.is_stopped:
@@ -385,9 +387,6 @@ class Invocations:
             self._launcher.stop(task_arn, why)
         except StopError as error:  # the sweep asks again
             _log.warning("not stopped yet: %s", error, extra={**told, "task": task_arn})
-
-    def _change(self, seen: Invocation, decide: Callable[[Invocation], Invocation]) -> Invocation:
-        return self._records.change(seen.id, decide, seen) or seen
 
 
 def _audited(audit: AuditEntry, before: Invocation, after: Invocation) -> Write:

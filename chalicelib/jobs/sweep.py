@@ -12,12 +12,12 @@ from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.jobs import lifecycle, reaping
 from chalicelib.jobs.launching import JobLauncher
 from chalicelib.jobs.model import Invocation, Priority, Reason, State, invocation_id_of
-from chalicelib.jobs.records import JobRecords
 from chalicelib.jobs.service import Invocations
 from chalicelib.jobs.table import InvocationsTable
 from chalicelib.metrics import Metrics
 from chalicelib.tasks.hosts_wanted import JOBS, HostsWanted
 from chalicelib.tasks.reconciler import Step
+from chalicelib.tasks.store import Store
 from chalicelib.tasks.unreadable import UnreadableRecords, without_theirs
 
 
@@ -28,7 +28,7 @@ class JobsRoom:
         self,
         *,
         table: InvocationsTable,
-        records: JobRecords,
+        records: Store[Invocation],
         invocations: Invocations,
         job_launcher: JobLauncher,
         launcher: Launcher,

@@ -6,29 +6,27 @@ which, the record itself is then read as it is now.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from chalicelib.dynamodb.expressions import Attr
-from chalicelib.dynamodb.records import Unreadable, only_readable, read_record, readable
-from chalicelib.dynamodb.table import BATCH, FAILED, Refusal, Table, change
+from chalicelib.dynamodb.records import Unreadable, only_readable
+from chalicelib.dynamodb.table import BATCH, FAILED, Refusal
 from chalicelib.dynamodb.wire import wire
-from chalicelib.dynamodb.writes import Write, lowered, put, raised
+from chalicelib.dynamodb.writes import Write, put, raised
 from chalicelib.jobs.items import (
     COMPARED,
-    LIVE_BUCKETS,
-    from_item,
-    job_id,
-    state_from_item,
-    state_to_item,
+    INVOCATIONS,
+    JOB_STATES,
     to_item,
 )
 from chalicelib.jobs.listings import Page, Partition, Search, plan_partitions
 from chalicelib.jobs.model import Invocation, Place, Priority
 from chalicelib.jobs.quotas import Quota
-from chalicelib.tasks.revisions import RevisionState
+from chalicelib.tasks.breaker import RevisionStates
+from chalicelib.tasks.store import LIVE_BUCKETS, RecordTable, next_version
 
 CAPACITY_KEY = "capacity#jobs"
 CAPACITY_KEPT_SECONDS = 400 * 86_400
@@ -38,14 +36,11 @@ MAX_QUERIES = 20
 """So many queries one page of a listing costs at most; documented in docs/contracts.md."""
 FILTERED_ROWS = 1_000
 """How many rows of an index DynamoDB looks at where it filters them itself."""
-WritesWith = Callable[[Invocation, Invocation], Write]
 
 ACCEPT_TRIES = 12
 """Every new invocation of an owner writes the owner's counters."""
 CLAIM_TRIES = 3
 """Every claim and every end writes the one count, so that they meet there."""
-UNREADABLE = -1
-"""The version of what is remembered of a job, where that cannot be read."""
 
 _log = logging.getLogger("usher.jobs")
 
@@ -58,20 +53,12 @@ class NoRoom:
     """The claim was not written: as many run as may."""
 
 
-class InvocationsTable:
+class InvocationsTable(RecordTable[Invocation]):
     """The table of jobs through a boto3 DynamoDB client."""
 
     def __init__(self, dynamodb: Any, name: str) -> None:
-        self.items = Table(dynamodb, name)
-
-    def get(self, invocation_id: str) -> Invocation | None:
-        """The record as it is now (a consistent read). Raises UnreadableRecordError."""
-        return readable(self.find(invocation_id))
-
-    def find(self, invocation_id: str) -> Invocation | Unreadable | None:
-        """As `get`, for callers that have to go on without an unreadable record."""
-        item = self.items.get(invocation_id)
-        return read_record(item, from_item) if item else None
+        super().__init__(dynamodb, name, INVOCATIONS)
+        self.revisions = RevisionStates(self.items, JOB_STATES)
 
     def put_if_absent(self, invocation: Invocation, *more: Write) -> Invocation | None:
         """Write a new record, and `more` with it; None where there is one of this id already."""
@@ -101,29 +88,6 @@ class InvocationsTable:
                 return quotas[refusal.reasons.index(FAILED) - 1]
         return None
 
-    def replace(self, before: Invocation, after: Invocation, *more: Write) -> Invocation | None:
-        """Write `after` where the record is still `before`; None when it has moved on.
-
-        Counters that it holds no more are lowered, and `more` written, in the same transaction.
-        """
-        written = replace(after, version=before.version + 1)
-        returned = [key for key in before.holds if key not in after.holds]
-        if after.has_ended and not before.has_ended:
-            returned += before.counters
-        name, item = self.items.name, to_item(written)
-        writes = [
-            {"Put": put(name, item, before.version)},
-            *({"Update": lowered(name, key)} for key in returned),
-            *more,
-        ]
-        refusal = self.items.transact(writes)
-        if refusal is None or self.items.is_written(item, refusal):
-            return written
-        if returned and refusal.reasons[0] != FAILED and FAILED in refusal.reasons[1:]:
-            # Somebody deleted the counter. Nothing may be kept from its end by that.
-            return self.replace(replace(before, holds=(), counters=()), after, *more)
-        return None
-
     def claim(
         self,
         before: Invocation,
@@ -139,7 +103,7 @@ class InvocationsTable:
         """
         if most is not None and most < 1:
             return NoRoom()
-        written = replace(after, version=before.version + 1)
+        written = next_version(before, after)
         name, item = self.items.name, to_item(written)
         writes = [{"Put": put(name, item, before.version)}]
         if most is not None:
@@ -155,24 +119,6 @@ class InvocationsTable:
                 return _not_claimed(refusal, has_capacity=most is not None)
         return None
 
-    def change(
-        self,
-        invocation_id: str,
-        decide: Callable[[Invocation], Invocation],
-        seen: Invocation | None = None,
-        writes_with: WritesWith | None = None,
-    ) -> tuple[Invocation, Invocation] | None:
-        """See `chalicelib.dynamodb.table.change`.
-
-        What `writes_with` returns for the record before and after is a part of the transaction.
-        """
-
-        def write(before: Invocation, after: Invocation) -> Invocation | None:
-            more = () if writes_with is None else (writes_with(before, after),)
-            return self.replace(before, after, *more)
-
-        return change(lambda: self.get(invocation_id), decide, write, seen)
-
     def live(self) -> Iterator[Invocation | Unreadable]:
         """All that have not ended, without parameters and result, batch by batch.
 
@@ -181,7 +127,7 @@ class InvocationsTable:
         for bucket in range(LIVE_BUCKETS):
             rows = self.items.query("live", "live_bucket", bucket)
             while batch := [item["id"]["S"] for item in islice(rows, BATCH)]:
-                for record in self._records(batch, COMPARED):
+                for record in self.get_all(batch, COMPARED):
                     if isinstance(record, Unreadable) or not record.has_ended:
                         yield record
 
@@ -190,7 +136,7 @@ class InvocationsTable:
         more: dict[str, Any] = {}
         while True:
             page = self.items.page("waiting", "waiting", priority, Limit=PAGE, **more)
-            records = only_readable(self._records([item["id"]["S"] for item in page["Items"]]))
+            records = only_readable(self.get_all([item["id"]["S"] for item in page["Items"]]))
             yield from (record for record in records if record.is_waiting)
             if "LastEvaluatedKey" not in page:
                 return
@@ -252,7 +198,7 @@ class InvocationsTable:
         )
         rows = [Place(float(row["created_at"]["N"]), row["id"]["S"]) for row in answer["Items"]]
         ids = [row.invocation_id for row in rows[:BATCH] if row.invocation_id]
-        records = only_readable(self._records(ids))
+        records = only_readable(self.get_all(ids))
         if len(rows) > BATCH:
             return records, rows[BATCH - 1]
         last = answer.get("LastEvaluatedKey")
@@ -261,39 +207,6 @@ class InvocationsTable:
     def running(self) -> int:
         """How many hold a place of the capacity."""
         return self.items.counted(CAPACITY_KEY)
-
-    def revisions_of(self, job: str) -> RevisionState:
-        """What is remembered of a job's revisions."""
-        item = self.items.get(job_id(job))
-        state = read_record(item, state_from_item) if item else RevisionState(job)
-        if isinstance(state, Unreadable):  # nothing that has to be kept
-            _log.error("what is remembered of it is forgotten: %s", state.why, extra={"job": job})
-            return RevisionState(job, version=UNREADABLE)
-        return state
-
-    def change_revisions(
-        self, job: str, decide: Callable[[RevisionState], RevisionState]
-    ) -> RevisionState:
-        """As `change`, for the state of a job's revisions, made when it is first needed."""
-
-        def put_state(before: RevisionState, after: RevisionState) -> RevisionState | None:
-            written = replace(after, version=max(0, before.version) + 1)
-            item = state_to_item(written)
-            if before.version == UNREADABLE:
-                self.items.overwrite(item)
-                return written
-            return written if self.items.put(item, before.version or None) else None
-
-        changed = change(lambda: self.revisions_of(job), decide, put_state)
-        return changed[1] if changed else RevisionState(job)
-
-    def _records(
-        self, ids: Sequence[str], projection: Sequence[str] = ()
-    ) -> list[Invocation | Unreadable]:
-        """The records of these ids, in their order."""
-        items = self.items.get_all(ids, projection)
-        found = (items[invocation_id] for invocation_id in ids if invocation_id in items)
-        return [read_record(item, from_item) for item in found]
 
 
 def _not_claimed(refusal: Refusal, *, has_capacity: bool) -> NoRoom | OwnerFull | None:

@@ -14,17 +14,19 @@ from chalicelib.jobs.items import KEPT_SECONDS
 from chalicelib.jobs.launching import LEASE_SECONDS, JobLauncher
 from chalicelib.jobs.logs import JobLogs
 from chalicelib.jobs.model import Priority
+from chalicelib.jobs.observer import JobObserver
 from chalicelib.jobs.queues import JobQueues
-from chalicelib.jobs.records import JobRecords
 from chalicelib.jobs.service import Invocations, Secrets
 from chalicelib.jobs.sweep import JobsRoom
 from chalicelib.jobs.table import InvocationsTable
 from chalicelib.metrics import Metrics
+from chalicelib.tasks.breaker import Breaker
 from chalicelib.tasks.deployed import Revisions
 from chalicelib.tasks.hosts_wanted import HostsWanted
 from chalicelib.tasks.lease import Lease
 from chalicelib.tasks.queues import Queues
 from chalicelib.tasks.start_rate import StartRate
+from chalicelib.tasks.store import Store
 from chalicelib.tasks.unreadable import UnreadableRecords
 
 
@@ -59,7 +61,11 @@ def build_jobs(
     queues = JobQueues(sqs, names)
     shared: dict[str, Any] = {"metrics": metrics, "now": now, "table": table}
     hosts_wanted = HostsWanted(table.items)
-    records = JobRecords(queues=queues, hosts_wanted=hosts_wanted, revisions=revisions, **shared)
+    breaker = Breaker(table.revisions, revisions, now)
+    observer = JobObserver(
+        breaker=breaker, queues=queues, hosts_wanted=hosts_wanted, metrics=metrics, now=now
+    )
+    records = Store(table, observer)
     catalog = Catalog(clients.ecs, revisions, config)
     job_launcher = JobLauncher(
         records=records,

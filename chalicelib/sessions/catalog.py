@@ -18,6 +18,7 @@ from chalicelib.errors import BadRequestError, StartFailedError, UnavailableErro
 from chalicelib.sessions.model import Session
 from chalicelib.sessions.registered import RegisteredApp, families_prefix, read_registered
 from chalicelib.tasks.deployed import CACHE_SECONDS, Revisions
+from chalicelib.tasks.revisions import family_in
 
 _log = logging.getLogger("usher.apps")
 
@@ -58,7 +59,7 @@ class AppCatalog:
             return of_file
         family = family_of(REGISTERED_BEGIN_WITH + session.app, self._config.stage)
         arn = session.task_definition or ""
-        if arn.rpartition("/")[2].rpartition(":")[0] == family:
+        if family_in(arn) == family:
             found = self._read(arn)
             if found is not None:
                 return found.app

@@ -1,16 +1,17 @@
 """Records as DynamoDB's JSON, and back. Pure."""
 
 import hashlib
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 from chalicelib.dynamodb.records import Item, Unreadable, build, extra_attributes
 from chalicelib.dynamodb.wire import unwire, wire
+from chalicelib.sessions.limits import lists_sessions
 from chalicelib.sessions.model import Session, State
 from chalicelib.sessions.pool import AppState
+from chalicelib.tasks.breaker import StateCodec
+from chalicelib.tasks.store import Codec, live_or_expiring
 
-LIVE_BUCKETS = 8
-"""The index of live ones is spread over so many partitions: one takes 1,000 writes a second."""
 KEPT_SECONDS = 7 * 86_400
 """How long an ended session is remembered; ECS forgets after about an hour."""
 
@@ -24,7 +25,6 @@ _ALWAYS = ("state", "version", "attempt", "pooled", "task_version", "history")
 """Every stored session has them: their defaults are those of a new one."""
 _INDEXED = {"expire_at", "live_bucket", "pool", "pool_order"}
 _KNOWN = frozenset({*_FIELDS, *_INDEXED})
-_KNOWN_OF_APP = frozenset({"id", "pool", "pool_order", *(field.name for field in fields(AppState))})
 
 
 def request_key(owner: str, idempotency_key: str) -> str:
@@ -33,19 +33,12 @@ def request_key(owner: str, idempotency_key: str) -> str:
     return f"request#{digest}"
 
 
-def app_id(app: str) -> str:
-    """The id of an app's state."""
-    return f"app#{app}"
-
-
 def to_item(session: Session) -> dict[str, Any]:
     """A session; no attributes for None, index attributes only where the index is to have it."""
     item: dict[str, Any] = {name: getattr(session, name) for name in _FIELDS}
     item["history"] = [[change.at, change.state, change.cause] for change in session.history]
-    if session.state is State.ENDED:
-        item["expire_at"] = int(session.ended_at or session.created_at) + KEPT_SECONDS
-    else:
-        item["live_bucket"] = int(session.id[:8], 16) % LIVE_BUCKETS
+    ended_at = None if session.state is not State.ENDED else session.ended_at or session.created_at
+    item |= live_or_expiring(session.id, ended_at=ended_at, kept_seconds=KEPT_SECONDS)
     if session.is_nobodys:
         ready = session.state is State.WARM
         item["pool"] = session.app
@@ -65,14 +58,15 @@ def pooled_at(record: Unreadable) -> float | None:
     return None if order is None else order % NOT_READY_ORDER
 
 
-def app_to_item(state: AppState) -> dict[str, Any]:
-    """The state of an app, which the pool index has in front of the app's sessions."""
-    item = asdict(replace(state, extra={})) | {"id": app_id(state.name)}
-    del item["extra"]
-    return {**state.extra, **wire(item | {"pool": state.name, "pool_order": APP_ORDER})}
+APP_STATES = StateCodec("app", AppState, lambda app: {"pool": app, "pool_order": APP_ORDER})
+"""The pool index has the state of an app in front of the app's sessions."""
 
-
-def app_from_item(item: Item) -> AppState:
-    """The inverse of `app_to_item`. Raises ValueError."""
-    extra = extra_attributes(item, _KNOWN_OF_APP)
-    return build(AppState, unwire(item) | {"extra": extra}, always=("version",))
+SESSIONS = Codec(
+    to_item,
+    from_item,
+    counters=lambda session: () if session.state is State.ENDED else session.counters,
+    without=lambda session, keys: replace(
+        session, counters=tuple(key for key in session.counters if key not in keys)
+    ),
+    member=lambda key, session: session.id if lists_sessions(key) else None,
+)

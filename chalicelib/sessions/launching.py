@@ -19,12 +19,12 @@ from chalicelib.sessions import lifecycle
 from chalicelib.sessions.catalog import AppCatalog
 from chalicelib.sessions.launch_queue import LaunchQueue
 from chalicelib.sessions.model import Reason, Session, State
-from chalicelib.sessions.records import Records
 from chalicelib.sessions.table import SessionsTable
 from chalicelib.tasks import queues
 from chalicelib.tasks.deployed import Revisions
 from chalicelib.tasks.hosts_wanted import SESSIONS, HostsWanted
 from chalicelib.tasks.start_rate import StartRate
+from chalicelib.tasks.store import Store
 from chalicelib.tasks.unreadable import log_unreadable
 
 MAX_DELAY_SECONDS = 30
@@ -136,7 +136,7 @@ class Launches:
         self,
         *,
         table: SessionsTable,
-        records: Records,
+        records: Store[Session],
         launcher: Launcher,
         queue: LaunchQueue,
         revisions: Revisions,
@@ -187,7 +187,7 @@ class Launches:
             place = before.queue_position or max(1, waiting)
             return replace(after, queue_position=place) if after.waits_for_host else after
 
-        launched = self._change(session, accepted)
+        launched = self._records.update(session, accepted)
         if launched.waits_for_host and launched.task_arn == task.task_arn:
             self._look_again(launched, tries)
         if not launched.has_claim_to(task.task_arn):
@@ -215,7 +215,7 @@ class Launches:
     def expire(self, session: Session) -> Session:
         """End a session that waits for a host, if its deadline has come, and stop its task."""
         now = self._now()
-        after = self._change(session, lambda before: lifecycle.expire(before, now))
+        after = self._records.update(session, lambda before: lifecycle.expire(before, now))
         if after.state is State.STOPPING and after.task_arn and after.ready_at is None:
             try:
                 self._launcher.stop(after.task_arn, "no host in time")
@@ -255,7 +255,7 @@ class Launches:
                 return before
             return replace(before, task_definition=newest, attempt=before.attempt + 1)
 
-        return self._change(session, decide)
+        return self._records.update(session, decide)
 
     def launch_later(self, session_id: str, tries: int) -> None:
         """A message of the queue: the next try of a session, if it still waits."""
@@ -310,7 +310,7 @@ class Launches:
                 before, error, tries=tries, waiting=waiting, now=now
             ).session
 
-        after = self._change(session, decide)
+        after = self._records.update(session, decide)
         if decided and after.state is State.QUEUED:
             self._queue.launch(session.id, tries + 1, after.retry_after_seconds or 1)
         return after
@@ -324,7 +324,4 @@ class Launches:
                 return before
             return lifecycle.end(before, reason, words, now=now)
 
-        return self._change(session, decide)
-
-    def _change(self, session: Session, decide: Callable[[Session], Session]) -> Session:
-        return self._records.change(session.id, decide, session) or session
+        return self._records.update(session, decide)

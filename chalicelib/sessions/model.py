@@ -151,6 +151,11 @@ class Session:
         return started_by(self.id)
 
     @property
+    def log_fields(self) -> dict[str, Any]:
+        """What each log line about it has as fields."""
+        return {"session": self.id, "app": self.app, "owner": self.owner, "task": self.task_arn}
+
+    @property
     def changed_at(self) -> float:
         """When it came to its present state."""
         return self.history[-1].at if self.history else self.created_at

@@ -95,7 +95,7 @@ class PoolReconciler:
                 self._queue.reconcile_pool(app.name, again=True, delay_seconds=PAUSE_SECONDS)
             return None
         try:
-            return self._reconcile(app, self._table.app_now(app.name))
+            return self._reconcile(app, self._table.apps.get(app.name))
         finally:
             lease.release(held, pause_seconds=PAUSE_SECONDS)
 
@@ -155,7 +155,7 @@ class PoolReconciler:
     def _note_unseen(self, state: AppState, unseen: tuple[str, ...]) -> None:
         """Before the starts: the next run counts them, whatever the index shows by then."""
         if unseen != state.unseen:
-            self._table.change_app(state.name, lambda before: replace(before, unseen=unseen))
+            self._table.apps.change(state.name, lambda before: replace(before, unseen=unseen))
 
     def _start(self, app: App, plan: PoolPlan, drafts: list[Session]) -> int:
         """Start all; how many of them live."""

@@ -22,6 +22,7 @@ from chalicelib.ecs.task_definitions import (
     task_definition_for,
 )
 from chalicelib.errors import BadRequestError, ConfigurationError
+from chalicelib.tasks.revisions import family_in
 
 DESCRIPTION_LABEL = "usher.app"
 """Docker label of the container definition: the app's description in JSON."""
@@ -127,7 +128,7 @@ def registered_task_definition(
 def read_registered(definition: Mapping[str, Any], stage: str) -> RegisteredApp:
     """The app that a task definition is a revision of. Raises BadRequestError for what is none."""
     arn = str(definition["taskDefinitionArn"])
-    name = arn.rpartition("/")[2].rpartition(":")[0].removeprefix(families_prefix(stage))
+    name = family_in(arn).removeprefix(families_prefix(stage))
     label = labels_of(definition).get(DESCRIPTION_LABEL)
     if label is None:
         raise BadRequestError(f"{arn} is no registered app")

@@ -23,6 +23,7 @@ from chalicelib.sessions.registered import (
 from chalicelib.sessions.table import SessionsTable
 from chalicelib.tasks.deployed import Revisions
 from chalicelib.tasks.images import check_image
+from chalicelib.tasks.revisions import family_in
 
 MOST_APPS = 100
 """Each is looked at by every sweep."""
@@ -145,7 +146,7 @@ class AppRegistry:
 
     def _status(self, name: str) -> AppStatus | None:
         of_file = self._config.apps.by_name.get(name)
-        state = self._table.app_now(name)
+        state = self._table.apps.get(name)
         if of_file is None:
             found = self._catalog.registered(name, look=True)
             if found is None:
@@ -173,7 +174,7 @@ class AppRegistry:
         )
         for page in pages:
             for arn in page["taskDefinitionArns"]:
-                if arn.rpartition("/")[2].rpartition(":")[0] == family:
+                if family_in(arn) == family:
                     yield arn
 
     def _request(self, app: App, description: Any) -> dict[str, Any]:

@@ -33,9 +33,9 @@ from chalicelib.sessions.launching import Launches
 from chalicelib.sessions.model import COMING, HANDED_OUT, Reason, Session, State, session_id_of
 from chalicelib.sessions.probe import Found, health_url
 from chalicelib.sessions.probes import ask_all
-from chalicelib.sessions.records import Records
 from chalicelib.sessions.requests import DispatchRequest
 from chalicelib.sessions.table import SessionsTable
+from chalicelib.tasks.store import Store
 from chalicelib.tasks.unreadable import UnreadableRecords
 
 FIRST_POLL_SECONDS = 0.1
@@ -61,7 +61,7 @@ class Sessions:
         self,
         *,
         table: SessionsTable,
-        records: Records,
+        records: Store[Session],
         claims: Claims,
         launches: Launches,
         launcher: Launcher,
@@ -247,7 +247,7 @@ class Sessions:
                 raise ConflictError(f"{callback} is not accepted: {after.why}")
             return after
 
-        return self._records.change(session_id, decide, session) or session
+        return self._records.update(session, decide)
 
     def on_task_change(self, change: TaskChange) -> None:
         """ECS says something of a task. A task that no session has any claim to is stopped."""
@@ -279,7 +279,7 @@ class Sessions:
         for app in self._apps.all().values():
             if not app.pool.maximum:
                 continue
-            found = self._table.members_now(self._table.app_now(app.name))
+            found = self._table.members_now(self._table.apps.get(app.name))
             for session in found.sessions:
                 if session.container_instance == container_instance_arn:
                     self.stop(session.id, Reason.DRAINED, "its host leaves", only=session.state)

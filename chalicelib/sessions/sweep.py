@@ -17,11 +17,11 @@ from chalicelib.sessions.model import Reason, Session, State, session_id_of
 from chalicelib.sessions.pool_reconciler import PoolReconciler
 from chalicelib.sessions.probe import Found, health_url
 from chalicelib.sessions.probes import ask_all
-from chalicelib.sessions.records import Records
 from chalicelib.sessions.service import Sessions
 from chalicelib.sessions.table import SessionsTable
 from chalicelib.tasks.hosts_wanted import SESSIONS, HostsWanted
 from chalicelib.tasks.reconciler import Step
+from chalicelib.tasks.store import Store
 from chalicelib.tasks.unreadable import UnreadableRecords, without_theirs
 
 
@@ -32,7 +32,7 @@ class SessionsRoom:
         self,
         *,
         table: SessionsTable,
-        records: Records,
+        records: Store[Session],
         launches: Launches,
         sessions: Sessions,
         pools: PoolReconciler,

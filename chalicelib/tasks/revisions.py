@@ -118,6 +118,11 @@ def number_of(task_definition: str) -> int:
     return int(task_definition.rsplit(":", 1)[1])
 
 
+def family_in(task_definition: str) -> str:
+    """The family in a task definition's ARN."""
+    return task_definition.rpartition("/")[2].rpartition(":")[0]
+
+
 def family_of(task_definition: str) -> str:
     """The ARN without its revision number."""
     return task_definition.rpartition(":")[0]

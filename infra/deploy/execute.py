@@ -251,7 +251,7 @@ class Executor:
             missing = self._missing_hosts(config.cluster, step.minimum)
             for app in config.apps.by_name.values() if not missing else ():
                 if app.pool.minimum:
-                    members = only_readable(table.look_through(app.name)[1])
+                    members = only_readable(table.query_all(app.name)[1])
                     warm = sum(session.state is State.WARM for session in members)
                     if warm < app.pool.minimum:
                         missing = f"pool of {app.name}: {warm} of {app.pool.minimum} are warm"

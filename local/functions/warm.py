@@ -29,7 +29,7 @@ def count_warm(environment: Mapping[str, str], dynamodb: Any, app: str) -> int:
     from chalicelib.sessions.table import SessionsTable
 
     table = SessionsTable(dynamodb, load_config(environment).sessions_table)
-    _, members = table.look_through(app)
+    _, members = table.query_all(app)
     return sum(member.state is State.WARM for member in only_readable(members))
 
 

@@ -138,9 +138,9 @@ def test_a_pool_is_read_ready_ones_first(sessions):
         sessions.enter(session)
     expected = [warm(1).id, warm(2).id, starting.id]
     soon(lambda: [session.id for session in sessions.look("chat")[1]], expected)
-    sessions.change_app("chat", lambda state: replace(state, proven="arn:1"))
+    sessions.apps.change("chat", lambda state: replace(state, proven="arn:1"))
     soon(lambda: [sessions.look("chat")[0].proven], ["arn:1"])
-    assert [session.id for session in sessions.look_through("chat")[1]] == expected
+    assert [session.id for session in sessions.query_all("chat")[1]] == expected
     assert sorted(session.id for session in sessions.live()) == sorted(expected)
 
 
@@ -362,8 +362,8 @@ def test_a_lease_is_held_by_one(dynamodb):
 
 @any_server
 def test_what_is_remembered_of_revisions(jobs):
-    jobs.change_revisions("report", lambda state: replace(state, proven="arn:1"))
-    assert jobs.revisions_of("report").proven == "arn:1"
+    jobs.revisions.change("report", lambda state: replace(state, proven="arn:1"))
+    assert jobs.revisions.get("report").proven == "arn:1"
 
 
 # Schedules.

@@ -11,15 +11,24 @@ from moto import mock_aws
 
 from chalicelib.config import load_config
 from chalicelib.sessions import lifecycle
-from chalicelib.sessions.items import app_from_item, app_to_item, from_item, request_key, to_item
+from chalicelib.sessions.items import APP_STATES, from_item, request_key, to_item
 from chalicelib.sessions.limits import Limit, counters_of
 from chalicelib.sessions.model import Change, Reason, Session, State
 from chalicelib.sessions.pool import AppState
 from chalicelib.sessions.table import Answered, Full, Lost, SessionsTable
 from chalicelib.tasks.revisions import Failing
+from chalicelib.tasks.store import Store
 from local.aws.provision import read_plan
 from tests.expressions import ExpressionWatch
 from tests.unit.chalicelib.test_lifecycle import START, asked_to_stop, launched, queued, until
+
+
+class Transitions(list):
+    """An observer that remembers."""
+
+    def on_transition(self, before, after):
+        self.append((before, after))
+
 
 CONFIG = load_config({"STAGE": "test"})
 TEMPLATE = Path(__file__).parents[3] / "infra" / "template.yaml"
@@ -83,7 +92,7 @@ def test_the_state_of_an_app_reads_back_as_it_was():
     state = AppState(
         name="chat", version=3, proven="arn:1", failing={"arn:2": Failing(2, "no such image", 7.5)}
     )
-    assert app_from_item(app_to_item(state)) == state
+    assert APP_STATES.from_item(APP_STATES.to_item(state)) == state
 
 
 def test_a_record_is_put_once(table):
@@ -112,15 +121,20 @@ def test_a_change_is_decided_again_when_somebody_was_quicker(table):
         seen.append(before.state)
         return lifecycle.fold_stop(before, Reason.STOPPED, "asked", 1002.0)
 
-    before, after = table.change(queued().id, stop)
+    transitions = Transitions()
+    Store(table, transitions).change(queued().id, stop)
+    ((before, after),) = transitions
     assert seen == [State.QUEUED, State.STARTING]
     assert (before.state, after.state) == (State.STARTING, State.STOPPING)
 
 
 def test_what_changes_nothing_writes_nothing(table):
     table.enter(queued())
-    assert table.change(queued().id, lambda session: session) == (queued(), queued())
-    assert table.change("another", lambda session: session) is None
+    seen = Transitions()
+    store = Store(table, seen)
+    assert store.change(queued().id, lambda session: session) == queued()
+    assert store.change("another", lambda session: session) is None
+    assert seen == [], "nothing was written"
 
 
 def test_only_what_has_not_ended_is_live(table):
@@ -161,9 +175,9 @@ def test_a_look_shows_the_app_and_what_waits_ready_ones_first(table):
     state, members = table.look("chat")
     assert state == AppState("chat")
     assert [session.id for session in members] == [warm(1).id, warm(2).id, starting.id]
-    table.change_app("chat", lambda s: replace(s, proven="arn:1"))
+    table.apps.change("chat", lambda s: replace(s, proven="arn:1"))
     assert table.look("chat")[0].proven == "arn:1"
-    assert table.look_through("chat")[1] == members
+    assert table.query_all("chat")[1] == members
     assert table.look("other") == (AppState("other"), [])
 
 

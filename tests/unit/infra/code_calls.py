@@ -18,7 +18,8 @@ CLIENTS = {"dynamodb", "sqs", "ecs", "ec2", "kinesis", "logs", "scheduler", "sec
 AS_CLIENT = {"Any", "Callable[[], Any]"}
 """Types of parameters that are a client, or give one."""
 IMPLEMENTATIONS = {
-    "Learner": "Outcomes",
+    "Observer[Session]": "SessionObserver",
+    "Observer[Invocation]": "JobObserver",
     "Runs": "Invocations",
     "Stream": "RedisStream",
     "Wakes": "Clock",
@@ -40,6 +41,7 @@ class Code:
     functions: dict[Node, ast.FunctionDef] = field(default_factory=dict)
     attributes: dict[str, dict[str, str]] = field(default_factory=dict)
     """Class → attribute → name of its type, or of the boto3 client it is."""
+    bases: dict[str, list[str]] = field(default_factory=dict)
     imported: dict[str, dict[str, str]] = field(default_factory=dict)
     home: dict[Node, str] = field(default_factory=dict)
     entries: dict[str, set[Node]] = field(default_factory=dict)
@@ -70,7 +72,10 @@ def actions_of(code: Code, function: str) -> set[str]:
     found: set[str] = set()
     while waiting:
         node = waiting.pop()
-        if node in seen or node not in code.functions:
+        if (_bare(node[0]), node[1]) not in code.functions:
+            waiting += [(base, node[1]) for base in code.bases.get(_bare(node[0]), ())]
+            continue
+        if node in seen:
             continue
         seen.add(node)
         if node == DELETE:  # a part of a transaction, whose actions are those of its parts
@@ -106,6 +111,7 @@ def _add(code: Code, owner: str, module: str, function: ast.FunctionDef) -> None
 def _add_class(code: Code, module: str, definition: ast.ClassDef) -> None:
     if "Protocol" in {getattr(base, "id", "") for base in definition.bases}:
         return
+    code.bases[definition.name] = list(map(ast.unparse, definition.bases))
     types = code.attributes.setdefault(definition.name, {})
     for statement in definition.body:
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
@@ -139,7 +145,8 @@ def _type_name(annotation: ast.expr) -> str:
 
 
 def _steps(code: Code, node: Node) -> Iterator[Node]:
-    owner, _ = node
+    owner, name = node
+    node = (_bare(owner), name)
     imported = code.imported[code.home[node]]
     for part in ast.walk(code.functions[node]):
         if isinstance(part, ast.Name):
@@ -176,9 +183,26 @@ def _type_of(code: Code, owner: str, value: ast.expr) -> str | None:
     if isinstance(value, ast.Call):
         return GIVEN_BY.get(getattr(value.func, "id", ""))
     if isinstance(value, ast.Attribute):
-        inner = _type_of(code, owner, value.value)
-        return code.attributes.get(inner or "", {}).get(value.attr)
+        return _attribute(code, _type_of(code, owner, value.value) or "", value.attr)
     return None
+
+
+def _attribute(code: Code, owner: str, name: str) -> str | None:
+    """The type of an attribute, the class's own or inherited: of a `Store[Session]`, what is an
+    `Observer[R]` in `Store` is an `Observer[Session]`.
+    """
+    own = code.attributes.get(_bare(owner), {}).get(name)
+    if own is not None:
+        _, _, argument = owner.partition("[")
+        own = own.replace("[R]", f"[{argument}") if argument else own
+        return IMPLEMENTATIONS.get(own, own)
+    inherited = (_attribute(code, base, name) for base in code.bases.get(_bare(owner), ()))
+    return next((kind for kind in inherited if kind), None)
+
+
+def _bare(kind: str) -> str:
+    """A type without its arguments."""
+    return kind.partition("[")[0]
 
 
 _session = botocore.session.get_session()

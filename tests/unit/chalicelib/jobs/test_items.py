@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from chalicelib.contract.jobs import MAX_PARAMETERS_BYTES, MAX_RESULT_BYTES
 from chalicelib.jobs.answers import show_invocation
 from chalicelib.jobs.items import (
+    JOB_STATES,
     KEPT_SECONDS,
     day_of,
     from_item,
-    state_from_item,
-    state_to_item,
     to_item,
 )
 from chalicelib.jobs.model import (
@@ -135,7 +134,7 @@ def test_the_largest_record_there_may_be_fits_into_an_item():
 
 def test_what_is_remembered_of_revisions_comes_back():
     state = RevisionState("report", 3, "arn:7", {"arn:8": Failing(2, "why", 5.5)})
-    assert state_from_item(state_to_item(state)) == state
+    assert JOB_STATES.from_item(JOB_STATES.to_item(state)) == state
 
 
 def test_days_are_those_of_utc():

@@ -1,0 +1,168 @@
+"""The store of records that own an ECS task: load, decide, compare-and-set, tell the observer.
+
+Every write expects the version that was read; a lost condition is a result, no exception. The
+counters that a record has raised are lowered in the very transaction in which it stops to hold
+them, so they cannot drift.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypeVar
+
+from chalicelib.dynamodb.records import Item, Unreadable, read_record, readable
+from chalicelib.dynamodb.table import FAILED, Table, change
+from chalicelib.dynamodb.writes import Write, lowered, put
+
+_log = logging.getLogger("usher.tasks")
+
+
+class Record(Protocol):
+    """What all records have."""
+
+    @property
+    def id(self) -> str:
+        """The key of its item."""
+
+    @property
+    def version(self) -> int:
+        """One more with each write."""
+
+    @property
+    def log_fields(self) -> dict[str, Any]:
+        """What a log line about it has as fields."""
+
+
+R = TypeVar("R", bound=Record)
+R_contra = TypeVar("R_contra", contravariant=True)
+
+
+def _no_member(_key: str, _record: Any) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Codec(Generic[R]):
+    """How a kind of record is stored."""
+
+    to_item: Callable[[R], dict[str, Any]]
+    from_item: Callable[[Item], R]
+    """Raises ValueError; see `chalicelib.dynamodb.records`."""
+    counters: Callable[[R], tuple[str, ...]]
+    """Keys of the counters that it has raised and not lowered."""
+    without: Callable[[R, Sequence[str]], R]
+    """The record without these counters."""
+    member: Callable[[str, R], str | None] = _no_member
+    """What a counter has in its list of members for this record; None where it has no list."""
+
+
+def next_version(before: R, after: R) -> R:
+    """`after` as it is written in the place of `before`."""
+    written: R = replace(after, version=before.version + 1)  # type: ignore[type-var]
+    return written
+
+
+class RecordTable(Generic[R]):
+    """Records by id, through a boto3 DynamoDB client."""
+
+    def __init__(self, dynamodb: Any, name: str, codec: Codec[R]) -> None:
+        self.items = Table(dynamodb, name)
+        self._codec = codec
+
+    def get(self, record_id: str) -> R | None:
+        """The record as it is now (a consistent read). Raises UnreadableRecordError."""
+        return readable(self.find(record_id))
+
+    def find(self, record_id: str) -> R | Unreadable | None:
+        """As `get`, for callers that have to go on without an unreadable record."""
+        item = self.items.get(record_id)
+        return read_record(item, self._codec.from_item) if item else None
+
+    def get_all(self, ids: Sequence[str], projection: Sequence[str] = ()) -> list[R | Unreadable]:
+        """The records that exist of these, in their order, as they are now."""
+        items = self.items.get_all(ids, projection)
+        found = (items[record_id] for record_id in ids if record_id in items)
+        return [read_record(item, self._codec.from_item) for item in found]
+
+    def replace(self, before: R, after: R, *more: Write) -> R | None:
+        """Write `after` where the record is still `before`; None when it has moved on.
+
+        Counters that it holds no more are lowered, and `more` written, in the same transaction.
+        Returns the record as written, one version on.
+        """
+        codec, name = self._codec, self.items.name
+        written = next_version(before, after)
+        item, kept = codec.to_item(written), codec.counters(after)
+        released = [key for key in codec.counters(before) if key not in kept]
+        refusal = self.items.transact(
+            [
+                {"Put": put(name, item, before.version)},
+                *({"Update": lowered(name, k, codec.member(k, before))} for k in released),
+                *more,
+            ]
+        )
+        if refusal is None or self.items.is_written(item, refusal):
+            return written
+        reasons = refusal.reasons[1 : len(released) + 1]
+        gone = [key for key, why in zip(released, reasons, strict=False) if why == FAILED]
+        if not gone or refusal.reasons[0] == FAILED:
+            return None
+        # Somebody deleted a counter. No record may be kept from its end by that.
+        _log.error("counters that should count it do not: %s", gone, extra=before.log_fields)
+        return self.replace(codec.without(before, gone), after, *more)
+
+
+class Observer(Protocol[R_contra]):
+    """What has to know how records of one kind change."""
+
+    def on_transition(self, before: R_contra, after: R_contra) -> None:
+        """A change was written. A crash before this call loses what the observer does about it."""
+
+
+class Store(Generic[R]):
+    """The table and its observer: all changes of records after their creation pass here."""
+
+    def __init__(self, table: RecordTable[R], observer: Observer[R]) -> None:
+        self._table = table
+        self._observer = observer
+
+    def change(
+        self,
+        record_id: str,
+        decide: Callable[[R], R],
+        seen: R | None = None,
+        write_with: Callable[[R, R], Write] | None = None,
+    ) -> R | None:
+        """Load, decide, write on condition; None without a record. See `dynamodb.table.change`.
+
+        What `write_with` returns for the record before and after is a part of the transaction.
+        """
+
+        def write(before: R, after: R) -> R | None:
+            more = () if write_with is None else (write_with(before, after),)
+            return self._table.replace(before, after, *more)
+
+        changed = change(lambda: self._table.get(record_id), decide, write, seen)
+        if changed is None:
+            return None
+        before, after = changed
+        if after is not before:
+            self._observer.on_transition(before, after)
+        return after
+
+    def update(self, seen: R, decide: Callable[[R], R]) -> R:
+        """As `change`, of a record that was just read; `seen` where it is gone by now."""
+        return self.change(seen.id, decide, seen) or seen
+
+
+LIVE_BUCKETS = 8
+"""The index of live ones is spread over so many partitions: one takes 1,000 writes a second."""
+
+
+def live_or_expiring(
+    record_id: str, *, ended_at: float | None, kept_seconds: int
+) -> Mapping[str, int]:
+    """The attribute of the index of live records, or when an ended one is forgotten."""
+    if ended_at is None:
+        return {"live_bucket": int(record_id[:8], 16) % LIVE_BUCKETS}
+    return {"expire_at": int(ended_at) + kept_seconds}
