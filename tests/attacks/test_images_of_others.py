@@ -13,11 +13,12 @@ import pytest
 
 from local.hosts.base import CannotStartError, Exit
 from local.hosts.images import ImageSource
-from local.hosts.isolation import Kind, works
+from local.hosts.isolation import Kind
 from local.hosts.process import ProcessHost
 from local.hosts.trust import Entry, decide_trust, read_entries
 from tests.integration.conftest import wait_until
 from tests.integration.process_images import spec_of
+from tests.needs import needs_bubblewrap
 
 ME, OTHER = 1000, 1001
 UNPROTECTED = [Kind.UNSHARE, Kind.NONE]
@@ -66,10 +67,8 @@ def test_the_switch_and_ones_own_folder_start_it_and_show_what_it_can_do(tmp_pat
         assert target.read_text() == "attack\n"
 
 
+@needs_bubblewrap
 def test_bubblewrap_starts_it_and_keeps_files_as_they_are(tmp_path):
-    if not works(Kind.BUBBLEWRAP):
-        assert not Kind.UNSHARE.protects_files
-        return
     target, error = start(tmp_path, Kind.BUBBLEWRAP, user=another_user(tmp_path))
     assert error is None
     assert not target.exists()

@@ -57,28 +57,6 @@ def test_stage_files_name_parameters_that_exist(file):
     assert set(tomllib.loads(file.read_text("utf-8"))["parameters"]) <= set(declared)
 
 
-def test_tests_that_are_named_as_proof_exist():
-    text = (DOCS / "security.md").read_text("utf-8")
-    named = re.findall(r"`((?:unit|integration|browser|attacks)/[\w/]+\.py)`", text)
-    assert len(named) > 10
-    for name in named:
-        assert (ROOT / "tests" / name).is_file(), name
-
-
-def test_every_row_about_a_party_names_tests_that_exist():
-    """The last column has `FOLDER/test_x.py` or `test_x.py`, with `::test_name` or without."""
-    text = (DOCS / "security.md").read_text("utf-8").split("\n## ", 1)[0]
-    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")][2:]
-    assert len(rows) > 30
-    for row in rows:
-        named = re.findall(r"`([\w/]+\.py)(?:::(\w+))?`", row[-1])
-        assert named or "*template*" in row[-1], row
-        for path, function in named:
-            found = list((ROOT / "tests").rglob(path))
-            assert found, path
-            assert not function or any(f"def {function}(" in f.read_text("utf-8") for f in found)
-
-
 def test_the_index_sorts_every_document():
     text = (DOCS / "README.md").read_text("utf-8")
     documents = {path.name for path in DOCS.glob("*.md")} - {"README.md"}
