@@ -86,6 +86,8 @@ class App:
     """Where fullchain.pem and privkey.pem are: a folder of the host, or an EFS file system."""
     needs_aws: bool = True
     """Whether the feed needs AWS credentials, and with them a task role."""
+    writes_feed: bool = False
+    """Whether its sessions may put records into the deployment's stream."""
     pass_claims: tuple[str, ...] = ()
     """Names of the claims of a user's token that their container is told."""
     pass_query: tuple[str, ...] = ()
@@ -212,6 +214,7 @@ _APP: dict[str, Check] = {
     "launch_type": _text("EC2|FARGATE", "EC2 or FARGATE"),
     "certificates": _text(r"/.+|fs-[0-9a-f]+", "a folder of the host, or fs-… of EFS"),
     "needs_aws": _flag,
+    "writes_feed": _flag,
     "pass_claims": _names(),
     "pass_query": _names("app", "wait"),
     "max_sessions": _whole(0, 1_000_000),
@@ -321,6 +324,8 @@ def _contradictions(
         problems.append("network_mode: Fargate knows awsvpc only")
     if fargate and table.get("certificates", "").startswith("/"):
         problems.append("certificates: Fargate has no host folders, only EFS")
+    if table.get("writes_feed") and "feed_url" in table:
+        problems.append("writes_feed: into the deployment's stream only, and this app has its own")
     if fargate and placement:
         problems.append("placement: Fargate knows none")
     if pool.get("minimum", 0) > pool.get("maximum", pool.get("minimum", 0)):

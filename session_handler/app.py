@@ -40,6 +40,7 @@ class AppSession:
         fail: Callable[[BaseException], None],
         user: asyncio.Future[User],
         pending: Callable[[], int],
+        publish: Callable[[Any, str], Awaitable[None]],
     ) -> None:
         """What has no name in the container's environment is the container's: `fail` takes what a
         timer raised, `user` is known once the dispatcher said it.
@@ -54,6 +55,7 @@ class AppSession:
         self._fail = fail
         self._user = user
         self._pending = pending
+        self._publish = publish
         self._timers: set[asyncio.Task[None]] = set()
 
     async def user(self) -> User:
@@ -80,6 +82,17 @@ class AppSession:
         cannot express.
         """
         await self._send(message)
+
+    async def publish(self, data: Any, *, partition_key: str | None = None) -> None:
+        """Put a record into the deployment's stream, whose feed all its sessions see, this one too.
+
+        Needs `writes_feed = true` in the app's table. `data` is a JSON value of at most 64 KiB;
+        records of one `partition_key`, this session's id without one, keep their order. Waits
+        until the record is taken, which may take seconds where the stream is busy; a record may
+        arrive twice. Raises `session_handler.publishing.PublishError` where it was not taken,
+        ValueError or TypeError for other data.
+        """
+        await self._publish(data, partition_key or self.session_id)
 
     def close(self, reason: str = "") -> None:
         """End the session: the client gets a bye for `disconnected` with the reason as its detail,

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.server import Server, ServerConnection
 from websockets.exceptions import ConnectionClosed
@@ -34,6 +34,9 @@ from session_handler.protocol import (
 )
 from session_handler.settings import Settings
 from session_handler.user import User, read_user
+
+if TYPE_CHECKING:
+    from session_handler.publishing import Publisher
 
 SLOW_CLOSE_SECONDS = 60.0
 """A slow client's bye stands behind what it has not read yet: it may take no byte for so long. A
@@ -70,6 +73,7 @@ class Container:
         self._watch: ClientWatch | None = None
         self._is_replaced = False
         self._delivery: Delivery | None = None
+        self._publisher: Publisher | None = None
         self._streaming: asyncio.Task[None] | None = None
         self._start_cursor: str | None = None
         self._feed_has_started = False
@@ -110,6 +114,8 @@ class Container:
                 listening.close()
             if self._feed is not None:
                 self._feed.close()
+            if self._publisher is not None:
+                self._publisher.close()
 
     def health(self) -> tuple[int, dict[str, Any]]:
         """Status and body of `/healthz`: nothing in it is secret."""
@@ -345,6 +351,7 @@ class Container:
             fail=self._timer_failed,
             user=self._user,
             pending=self._pending_bytes,
+            publish=self._publish,
         )
         try:
             await self._app.on_start(self._app_session)
@@ -358,6 +365,15 @@ class Container:
                 await self._websocket.send(text)
             except ConnectionClosed:
                 log.debug("the client went before the app's message")
+
+    async def _publish(self, data: Any, partition_key: str) -> None:
+        from session_handler.publishing import Publisher, PublishError  # only where it is used
+
+        if self._settings.feed_write_url is None:
+            raise PublishError("NoRight", "the app's table in the apps file needs writes_feed")
+        if self._publisher is None:
+            self._publisher = Publisher(self._settings)
+        await self._publisher.publish(data, partition_key)
 
     def _pending_bytes(self) -> int:
         if self._websocket is None or self._session.phase is not Phase.CONNECTED:

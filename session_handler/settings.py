@@ -21,6 +21,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PRINTABLE = re.compile(r"[!-~]{1,128}")
 _HOST = re.compile(r"[A-Za-z0-9.:-]{1,253}")
 _COMPRESSION = re.compile(r"none|deflate")
+_WRITE_URL = re.compile(r"kinesis://[a-zA-Z0-9_.-]{1,128}/?")
 _APP = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/,]+")
 
@@ -60,6 +61,8 @@ class Settings:
     compresses: bool
     app_class: str | None
     """`module:Class` of the session app; None forwards every record."""
+    feed_write_url: str | None
+    """`kinesis://STREAM` that a session app may put records into."""
     app_name: str
     revision: str
     credentials: CredentialSource
@@ -175,6 +178,7 @@ def parse(environ: Mapping[str, str]) -> Settings:
         ping_timeout_seconds=read.seconds(Env.PING_TIMEOUT_SECONDS, DEFAULT_PING_TIMEOUT_SECONDS),
         compresses=read.matching(Env.COMPRESSION, _COMPRESSION, "none or deflate") == "deflate",
         app_class=read.matching(Env.SESSION_APP, _APP, "module:Class"),
+        feed_write_url=read.matching(Env.FEED_WRITE_URL, _WRITE_URL, "kinesis://STREAM"),
         app_name=read.text(Env.SESSION_APP_NAME) or read.text(Env.SESSION_APP) or "default",
         revision=read.text(Env.SESSION_REVISION) or "",
         credentials=CredentialSource.parse(environ),

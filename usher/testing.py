@@ -41,6 +41,7 @@ class OpenSession:
         self._runner = asyncio.Runner()
         self._messages: list[dict[str, Any]] = []
         self._records: list[Any] = []
+        self._published: list[Any] = []
         self._sequence = 0
         self._failure: BaseException | None = None
         self.closed_for: str | None = None
@@ -91,6 +92,13 @@ class OpenSession:
         found, self._records = self._records, []
         return found
 
+    def published(self) -> list[Any]:
+        """What the app put into the stream since the last call. It does not come back by itself:
+        `put` it.
+        """
+        found, self._published = self._published, []
+        return found
+
     def messages(self) -> list[dict[str, Any]]:
         """The app's messages that the client got since the last call, without their `type`."""
         found, self._messages = self._messages, []
@@ -128,6 +136,10 @@ class OpenSession:
             del told["type"]
             self._messages.append(told)
 
+        async def publish(data: Any, partition_key: str) -> None:
+            del partition_key
+            self._published.append(json.loads(json.dumps(data, allow_nan=False)))
+
         user: asyncio.Future[User] = self._runner.get_loop().create_future()
         user.set_result(self._user)
         self._app_session = AppSession(
@@ -139,6 +151,7 @@ class OpenSession:
             fail=self._fail,
             user=user,
             pending=lambda: 0,
+            publish=publish,
         )
         self._run(self.app.on_start(self._app_session))
 

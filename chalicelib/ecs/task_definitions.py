@@ -17,6 +17,8 @@ CONTAINER = "session"
 """Name of the one container of a session's task."""
 
 
+WRITER = "-writer"
+"""Ends the name of the role of sessions that may write, which is else that of sessions."""
 CERTIFICATES = "/certificates"
 """Where a container finds fullchain.pem and privkey.pem, if its app has any."""
 
@@ -50,7 +52,8 @@ def task_definition_for(
     """Build the RegisterTaskDefinition request of `app`.
 
     `image` is what the app's image is called in the registry, if not what the apps file calls it.
-    A task role is given only to apps whose feed needs AWS. `feed_url` is the deployment's: sessions
+    A task role is given only to apps whose feed needs AWS, and another one to those that write to
+    the stream. `feed_url` is the deployment's: sessions
     of a fan-out feed have no rights on AWS at all. `feed_password` is the ARN of the secret with
     the password for it, which ECS puts into the container's environment.
     Raises ConfigurationError for a size that Fargate does not have.
@@ -92,7 +95,9 @@ def task_definition_for(
     }
     streams = app.feed_url_or(feed_url)
     reads_aws = not is_fanout(streams) and app.feed_url != NO_FEED
-    if app.needs_aws and task_role_arn and reads_aws:
+    if task_role_arn and app.writes_feed:
+        request["taskRoleArn"] = task_role_arn + WRITER
+    elif app.needs_aws and task_role_arn and reads_aws:
         request["taskRoleArn"] = task_role_arn
     if app.launch_type == "FARGATE":
         problem = fargate.problem_with(app.cpu, app.memory)

@@ -104,6 +104,8 @@ def environment_for(session: Session, app: App, config: Config) -> dict[str, str
     }
     if config.container_aws_endpoint_url:
         environment[Env.AWS_ENDPOINT_URL] = config.container_aws_endpoint_url
+    if app.writes_feed:
+        environment[Env.FEED_WRITE_URL] = f"kinesis://{config.stream}"
     if app.session_app:
         environment[Env.SESSION_APP] = app.session_app
     return {str(name): value for name, value in environment.items()}

@@ -95,3 +95,35 @@ def test_listings_on_a_map(page, watch, start, tmp_path):
     put(dev, tmp_path, [inside, outside])
     expect(page.locator("#summary")).to_contain_text("0 shown here of 6 seen in all")
     assert "error:" not in watch.report()
+
+
+@needs_chromium
+def test_a_chat_among_sessions(page, watch, start, browser):
+    dev = start(EXAMPLES / "chat")
+    page.goto(f"{dev.page}?room=blue&name=Ann")
+    expect(page.locator("#state")).to_have_text("live", timeout=30_000)
+    expect(page.locator("#name")).to_have_text("Ann")
+    others = [browser.new_page(), browser.new_page()]
+    for other, query in zip(others, ("room=blue&name=Bob", "room=red&name=Eve"), strict=True):
+        other.goto(f"{dev.page}?{query}")
+        expect(other.locator("#state")).to_have_text("live", timeout=30_000)
+    bob, eve = others
+    expect(page.locator("#said")).to_contain_text("Bobjoined")
+    for each, text in ((page, "hello <b>Bob</b>"), (eve, "anybody here?"), (bob, "hello Ann")):
+        each.fill("#say", text)
+        each.press("#say", "Enter")
+        expect(each.locator("#said")).to_contain_text(text)
+    for each in (page, bob):
+        expect(each.locator("#said li:not(.news)")).to_have_text(
+            ["Annhello <b>Bob</b>", "Bobhello Ann"]
+        )
+    expect(page.locator("#said li.own")).to_have_count(1)
+    expect(eve.locator("#said li:not(.news)")).to_have_text(["Eveanybody here?"])
+    bob.close()
+    expect(page.locator("#said")).to_contain_text("Bobleft", timeout=30_000)
+    for number in range(8):
+        page.fill("#say", f"{number}")
+        page.press("#say", "Enter")
+    expect(page.locator("#error")).to_have_text("not so fast")
+    eve.close()
+    assert "error:" not in watch.report()

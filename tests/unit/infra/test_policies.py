@@ -50,7 +50,11 @@ WITHOUT_RESOURCES = {
 
 
 ROLES_FOR = {
-    "ecs-tasks.amazonaws.com": {"usher-dev-execution", "usher-dev-session"},
+    "ecs-tasks.amazonaws.com": {
+        "usher-dev-execution",
+        "usher-dev-session",
+        "usher-dev-session-writer",
+    },
     "scheduler.amazonaws.com": {"usher-dev-scheduler"},
 }
 

@@ -10,7 +10,9 @@ import pytest
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.mark.parametrize("folder", ["jobs", "sessions/listing-map", "sessions/python-repl"])
+@pytest.mark.parametrize(
+    "folder", ["jobs", *(f"sessions/{name}" for name in ("listing-map", "python-repl", "chat"))]
+)
 def test_the_examples_pass_their_own_tests(folder):
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "."],
