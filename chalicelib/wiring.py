@@ -257,6 +257,7 @@ def build(
     from chalicelib.tasks.hosts_wanted import HostsWanted
     from chalicelib.tasks.queues import Queues
     from chalicelib.tasks.start_rate import StartRate
+    from chalicelib.tasks.stops import TaskStops
     from chalicelib.tasks.store import Store
     from chalicelib.tasks.unreadable import UnreadableRecords
 
@@ -286,7 +287,9 @@ def build(
         table.items, "session", kept_seconds=KEPT_SECONDS, metrics=metrics, now=outside.now
     )
     records = Store(table, observer)
+    stops = TaskStops(launcher, metrics, outside.now)
     launches = Launches(
+        stops=stops,
         table=table,
         records=records,
         launcher=launcher,
@@ -310,6 +313,7 @@ def build(
         beside=outside.beside,
     )
     sessions = Sessions(
+        stops=stops,
         table=table,
         records=records,
         claims=claims,

@@ -30,12 +30,11 @@ from chalicelib.jobs.requests import (
     Invoke,
     check_instants,
     parse_finish,
-    parse_idempotency_key,
-    parse_invocation_id,
     parse_invoke,
     parse_progress,
     parse_start,
 )
+from chalicelib.tasks.requests import parse_idempotency_key, parse_record_id
 from chalicelib.wiring import services
 
 if TYPE_CHECKING:
@@ -191,7 +190,11 @@ def start_invocation(invocation_id: str) -> Response:
     return answer(
         dict(
             _jobs().invocations.start(
-                parse_invocation_id(invocation_id), bearer(request), attempt, task_arn, process
+                parse_record_id(invocation_id, "invocation"),
+                bearer(request),
+                attempt,
+                task_arn,
+                process,
             )
         )
     )
@@ -203,7 +206,7 @@ def hear_progress(invocation_id: str) -> Response:
     """A job says how far it is."""
     request = routes.current_request
     process, fraction, message = parse_progress(json_body(request.raw_body))
-    known = parse_invocation_id(invocation_id)
+    known = parse_record_id(invocation_id, "invocation")
     _jobs().invocations.progress(known, bearer(request), process, fraction, message)
     return answer({})
 
@@ -215,7 +218,7 @@ def finish_invocation(invocation_id: str) -> Response:
     request = routes.current_request
     told = parse_finish(json_body(request.raw_body, ESCAPED * MAX_RESULT_BYTES + _AROUND))
     _jobs().invocations.finish(
-        parse_invocation_id(invocation_id),
+        parse_record_id(invocation_id, "invocation"),
         bearer(request),
         told.process,
         told.outcome,
@@ -289,7 +292,7 @@ def _again(found: Invocation, wanted: Invoke) -> Response:
 
 
 def _found(invocation_id: str) -> Invocation:
-    return _jobs().invocations.get(parse_invocation_id(invocation_id), _caller())
+    return _jobs().invocations.get(parse_record_id(invocation_id, "invocation"), _caller())
 
 
 def _created(invocation: Invocation) -> Response:

@@ -10,9 +10,9 @@ from chalicelib.jobs.answers import instant
 from chalicelib.jobs.requests import (
     DEFAULT_LOG_LINES,
     MAX_LOG_LINES,
-    parse_invocation_id,
     parse_limit,
 )
+from chalicelib.tasks.requests import parse_record_id
 from chalicelib.wiring import services
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def get_logs(invocation_id: str) -> Response:
     limit = parse_limit(query, DEFAULT_LOG_LINES, MAX_LOG_LINES)
     config = services().config
     caller = known_caller_of(request, config)
-    found = _jobs().invocations.get(parse_invocation_id(invocation_id), caller)
+    found = _jobs().invocations.get(parse_record_id(invocation_id, "invocation"), caller)
     page = _jobs().logs.page(found.job, found.task_arn, query.get("next"), limit)
     lag = LOCAL_LAG_SECONDS if config.metrics_here else LAG_SECONDS
     settled = services().outside.now() >= (found.finished_at or 0) + lag

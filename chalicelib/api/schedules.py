@@ -20,7 +20,6 @@ from chalicelib.config import authorization, schedules_queue, stage
 from chalicelib.contract.jobs import MAX_PARAMETERS_BYTES
 from chalicelib.errors import NotFoundError
 from chalicelib.jobs.answers import show_invocation
-from chalicelib.jobs.requests import parse_idempotency_key
 from chalicelib.schedules.model import Schedule
 from chalicelib.schedules.requests import (
     parse_page,
@@ -29,6 +28,7 @@ from chalicelib.schedules.requests import (
     read_message,
     show_schedule,
 )
+from chalicelib.tasks.requests import parse_idempotency_key
 from chalicelib.wiring import services
 
 if TYPE_CHECKING:

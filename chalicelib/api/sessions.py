@@ -27,7 +27,8 @@ from chalicelib.errors import NoRouteError
 from chalicelib.sessions.answers import answer_to_callback, body_of, retry_after, status_of
 from chalicelib.sessions.launch_queue import LaunchAgain, ReconcilePool, read_message
 from chalicelib.sessions.model import Reason, Session, State
-from chalicelib.sessions.requests import parse_callback, parse_dispatch, parse_session_id
+from chalicelib.sessions.requests import parse_callback, parse_dispatch
+from chalicelib.tasks.requests import parse_record_id
 from chalicelib.wiring import services
 
 routes = Blueprint(__name__)
@@ -57,7 +58,7 @@ def dispatch_session() -> Response:
 @answering
 def get_session(session_id: str) -> Response:
     """The session as it is now."""
-    return _render(services().sessions.get(parse_session_id(session_id), _caller()))
+    return _render(services().sessions.get(parse_record_id(session_id, "session"), _caller()))
 
 
 @routes.route("/sessions/{session_id}", methods=["DELETE"], cors=CORS, authorizer=AUTHORIZER)
@@ -65,7 +66,7 @@ def get_session(session_id: str) -> Response:
 def stop_session(session_id: str) -> Response:
     """Stop the session."""
     caller = _caller()
-    session = services().sessions.get(parse_session_id(session_id), caller)
+    session = services().sessions.get(parse_record_id(session_id, "session"), caller)
     if session.state in {State.STOPPING, State.ENDED}:  # nothing to change, and to record
         return _render(session)
     resource = f"sessions/{session.id}"
@@ -85,7 +86,9 @@ def hear_container(session_id: str) -> Response:
     request = routes.current_request
     key = bearer(request)
     callback, words = parse_callback(json_body(request.raw_body))
-    session = services().sessions.hear(parse_session_id(session_id), key, callback, words)
+    session = services().sessions.handle_callback(
+        parse_record_id(session_id, "session"), key, callback, words
+    )
     return answer(answer_to_callback(session, callback))
 
 

@@ -19,6 +19,8 @@ from typing import Any
 
 from chalicelib.ecs.public_text import for_clients
 
+MAX_BACKOFF_SECONDS = 30
+
 
 class LaunchFailure(StrEnum):
     """What kind of no it was."""
@@ -178,3 +180,8 @@ def classify_error(code: str, message: str, status: int) -> LaunchError:
 def _plain(words: str) -> str:
     """ECS writes apostrophes in two ways."""
     return words.replace("’", "'")
+
+
+def backoff_seconds(tries: int) -> int:
+    """How long to wait after so many tries in a row: 1, 2, 4, … up to MAX_BACKOFF_SECONDS."""
+    return min(1 << (tries - 1), MAX_BACKOFF_SECONDS)

@@ -8,7 +8,7 @@ from itertools import chain
 
 from chalicelib.config import Config
 from chalicelib.contract.jobs import JobEnv
-from chalicelib.ecs.failures import FINAL, LaunchError, LaunchFailure, StopError
+from chalicelib.ecs.failures import FINAL, LaunchError, LaunchFailure
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.requests import TaskRequest, run_task_for
 from chalicelib.errors import UnavailableError, UnknownJobError
@@ -27,6 +27,7 @@ from chalicelib.tasks.lease import Busy, Lease
 from chalicelib.tasks.queues import MAX_DELAY_SECONDS
 from chalicelib.tasks.revisions import Open, RevisionState, choose_revision
 from chalicelib.tasks.start_rate import StartRate
+from chalicelib.tasks.stops import TaskStops
 from chalicelib.tasks.store import Store
 
 LEASE_SECONDS = 15
@@ -97,6 +98,7 @@ class JobLauncher:
         table: InvocationsTable,
         records: Store[Invocation],
         launcher: Launcher,
+        stops: TaskStops,
         catalog: Catalog,
         queues: JobQueues,
         rate: StartRate,
@@ -109,6 +111,7 @@ class JobLauncher:
         self._table = table
         self._records = records
         self._launcher = launcher
+        self._stops = stops
         self._catalog = catalog
         self._queues = queues
         self._rate = rate
@@ -186,9 +189,11 @@ class JobLauncher:
             invocation, lambda before: lifecycle.fold_launch(before, attempt, task, now)
         )
         if after.attempt != attempt or after.task_arn != task.task_arn:
-            self._stop(after, task.task_arn, "its attempt was over when it was launched")
+            self._stops.stop(
+                task.task_arn, "its attempt was over when it was launched", after.log_fields
+            )
         elif after.state is State.KILL_INITIATED:
-            self._stop(after, task.task_arn, "it was killed while it was launched")
+            self._stops.stop(task.task_arn, "it was killed while it was launched", after.log_fields)
         return Outcome.LAUNCHED
 
     def _waiting(self, newcomer: str | None) -> Iterator[Invocation]:
@@ -328,10 +333,3 @@ class JobLauncher:
             self._queues.send(
                 Priority.CRITICAL, WakeUp(), min(math.ceil(second - now), MAX_DELAY_SECONDS)
             )
-
-    def _stop(self, invocation: Invocation, task_arn: str, why: str) -> None:
-        try:
-            self._launcher.stop(task_arn, why)
-        except StopError as error:  # its first event says so again, and the sweep
-            told = invocation.log_fields | {"task": task_arn}
-            _log.warning("an orphan is not stopped yet: %s", error, extra=told)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chalicelib.contract.jobs import EXIT_NOT_RUN, EXIT_TIMED_OUT, Outcome
-from chalicelib.ecs.failures import FINAL, LaunchError, LaunchFailure
+from chalicelib.ecs.failures import FINAL, LaunchError, LaunchFailure, backoff_seconds
 from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.jobs.model import (
     UNFENCED,
@@ -27,7 +27,6 @@ from chalicelib.jobs.model import (
 
 MAX_START_FAILURES = 5
 """An invocation whose tasks keep ending before the fence is given up after so many."""
-MAX_BACKOFF_SECONDS = 30
 HOST_GONE = "Host EC2"
 """How ECS's stopped reason begins when the instance went away."""
 
@@ -129,7 +128,7 @@ def fold_refusal(
         return invocation
     if error.failure in FINAL:
         return finish(invocation, Reason.START_FAILED, error.public_message, now)
-    backoff = min(2**invocation.refusals, MAX_BACKOFF_SECONDS)
+    backoff = backoff_seconds(invocation.refusals + 1)
     return requeue(
         replace(invocation, refusals=invocation.refusals + 1, next_try_at=now + backoff),
         f"{error.failure}: {error.public_message}",
@@ -345,7 +344,7 @@ def _failed_start(invocation: Invocation, words: str, now: float) -> Invocation:
         invocation,
         start_failures=failures,
         exit_code=None,
-        next_try_at=now + min(2 ** (failures - 1), MAX_BACKOFF_SECONDS),
+        next_try_at=now + backoff_seconds(failures),
     )
     if failures >= MAX_START_FAILURES:
         return finish(failed, Reason.START_FAILED, f"{failures} starts failed: {words}", now)

@@ -16,9 +16,9 @@ from chalicelib.jobs.requests import (
     MAX_AHEAD_SECONDS,
     MAX_NUMBER,
     parse_instant,
-    parse_invocation_id,
     parse_limit,
 )
+from chalicelib.tasks.requests import parse_record_id
 
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 20
@@ -169,7 +169,7 @@ def _place(text: str | None, digest: str) -> Place | None:
     at, separator, invocation_id = rest.partition("_")
     try:
         created_at = float(at)
-        known = parse_invocation_id(invocation_id) if invocation_id else None
+        known = parse_record_id(invocation_id, "invocation") if invocation_id else None
     except (ValueError, NotFoundError) as error:
         raise BadRequestError("next: as the page before said") from error
     if not separator or not 0 <= created_at < MAX_NUMBER:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,8 +15,9 @@ from chalicelib.contract.jobs import (
     Outcome,
 )
 from chalicelib.contract.text import readable
-from chalicelib.errors import BadRequestError, NotFoundError
+from chalicelib.errors import BadRequestError
 from chalicelib.jobs.model import Priority, Usage
+from chalicelib.tasks.requests import parse_idempotency_key
 
 MAX_AHEAD_SECONDS = 366 * 86_400
 """How far ahead an invocation may be planned."""
@@ -25,7 +25,6 @@ MAX_LOG_LINES = 1_000
 DEFAULT_LOG_LINES = 500
 MAX_NUMBER = 1e12
 MAX_ATTEMPT = 1_000_000
-_KEY = re.compile(r"[\x21-\x7e]{1,128}")
 _PROCESS = re.compile(r"[0-9A-Za-z_-]{8,64}")
 
 
@@ -96,30 +95,12 @@ def check_instants(wanted: Invoke, now: float) -> None:
         raise BadRequestError("notAfter: later than now, and than at")
 
 
-def parse_idempotency_key(headers: Mapping[str, str]) -> str | None:
-    """What makes a repeated request recognisable. Raises BadRequestError."""
-    key = headers.get("idempotency-key")
-    if key is not None and not _KEY.fullmatch(key):
-        raise BadRequestError("Idempotency-Key: 1 to 128 printable ASCII characters, no spaces")
-    return key
-
-
 def parse_limit(query: Mapping[str, str], default: int, most: int) -> int:
     """How many a page is to have. Raises BadRequestError."""
     limit = query.get("limit", str(default))
     if not re.fullmatch(r"[0-9]{1,9}", limit) or not 1 <= int(limit) <= most:
         raise BadRequestError(f"limit: a whole number from 1 to {most}")
     return int(limit)
-
-
-def parse_invocation_id(text: str) -> str:
-    """An invocation's id as the table knows it. Raises NotFoundError for what can be no id."""
-    try:
-        if str(uuid.UUID(text)) == text:
-            return text
-    except ValueError:
-        pass
-    raise NotFoundError("no such invocation")
 
 
 def parse_start(body: Any) -> tuple[int, str | None, str]:

@@ -1,6 +1,5 @@
 """Invocations as callers, containers and ECS see them: load, decide, write on condition, act."""
 
-import hmac
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,8 +12,6 @@ from chalicelib.config import Config, jobs_queue
 from chalicelib.contract.jobs import Outcome
 from chalicelib.dynamodb.records import Unreadable
 from chalicelib.dynamodb.writes import Write
-from chalicelib.ecs.failures import StopError
-from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.errors import (
     ConflictError,
@@ -22,7 +19,6 @@ from chalicelib.errors import (
     InvalidParametersError,
     LimitError,
     NotFoundError,
-    UnauthorizedError,
     UnavailableError,
 )
 from chalicelib.jobs import lifecycle, policy
@@ -44,11 +40,14 @@ from chalicelib.jobs.quotas import Quota, quotas_for, running_quota
 from chalicelib.jobs.schemas import check_parameters
 from chalicelib.jobs.table import InvocationsTable
 from chalicelib.metrics import Metrics
+from chalicelib.tasks.requests import authenticated
+from chalicelib.tasks.stops import TaskStops
 from chalicelib.tasks.store import Store
 from chalicelib.tasks.unreadable import UnreadableRecords
 
 EXIT_SECONDS = 30
 """How long after its report a container may take to exit before its task is an orphan."""
+ORPHANED = "no live invocation has any claim to this task"
 
 _log = logging.getLogger("usher.jobs")
 
@@ -78,7 +77,7 @@ class Invocations:
         *,
         table: InvocationsTable,
         records: Store[Invocation],
-        launcher: Launcher,
+        stops: TaskStops,
         catalog: Catalog,
         queues: JobQueues,
         clock: Clock,
@@ -90,7 +89,7 @@ class Invocations:
     ) -> None:
         self._table = table
         self._records = records
-        self._launcher = launcher
+        self._stops = stops
         self._catalog = catalog
         self._queues = queues
         self._clock = clock
@@ -273,8 +272,8 @@ class Invocations:
         )
         if after is None:
             raise NotFoundError("no such invocation")
-        if after.state is State.KILL_INITIATED and after.task_arn:
-            self._stop(after.task_arn, cause, after.log_fields)
+        if after.state is State.KILL_INITIATED:
+            self._stops.stop(after.task_arn, cause, after.log_fields)
         return after
 
     def start(
@@ -284,7 +283,7 @@ class Invocations:
         seen, now = self._known(invocation_id, key), self._now()
         if isinstance(seen.parameters, UnreadableJson):
             raise ConflictError("its parameters are nested too deeply to be read")
-        after = self._hear(
+        after = self._fold(
             seen, lambda before: lifecycle.grant(before, attempt, task_arn, process, now)
         )
         return {
@@ -298,7 +297,7 @@ class Invocations:
     ) -> None:
         """A job says how far it is. Raises ConflictError."""
         seen, now = self._known(invocation_id, key), self._now()
-        self._hear(
+        self._fold(
             seen, lambda before: lifecycle.fold_progress(before, process, fraction, message, now)
         )
 
@@ -316,7 +315,7 @@ class Invocations:
     ) -> None:
         """A container says how the run went. Raises ConflictError."""
         seen, now = self._known(invocation_id, key), self._now()
-        self._hear(
+        self._fold(
             seen,
             lambda before: lifecycle.fold_finish(
                 before,
@@ -341,7 +340,7 @@ class Invocations:
             self._unreadable.skip_task_change(seen)
             return
         if seen is None:
-            self._stop_orphan(change, {"invocation": invocation_id})
+            self._stops.stop_orphan(change, ORPHANED, {"invocation": invocation_id})
             return
         now = self._now()
         after = self._records.update(
@@ -350,19 +349,14 @@ class Invocations:
         if after.has_ended and after.task_arn == change.task_arn:
             if now < (after.finished_at or now) + EXIT_SECONDS:
                 return  # it has reported, and is about to exit
-            self._stop_orphan(change, after.log_fields)
+            self._stops.stop_orphan(change, ORPHANED, after.log_fields)
         elif attempt != after.attempt or after.task_arn != change.task_arn:
-            self._stop_orphan(change, after.log_fields)
+            self._stops.stop_orphan(change, ORPHANED, after.log_fields)
 
     def _known(self, invocation_id: str, key: str) -> Invocation:
-        invocation = self._table.get(invocation_id)
-        if invocation is None:
-            raise NotFoundError("no such invocation")
-        if not hmac.compare_digest(invocation.key.encode(), key.encode()):
-            raise UnauthorizedError("this key is not the invocation's")
-        return invocation
+        return authenticated(self._table.get(invocation_id), key, "invocation")
 
-    def _hear(
+    def _fold(
         self,
         seen: Invocation,
         fold: Callable[[Invocation], Invocation | lifecycle.Refused],
@@ -374,19 +368,6 @@ class Invocations:
             return after
 
         return self._records.update(seen, decide)
-
-    def _stop_orphan(self, change: TaskChange, told: Mapping[str, Any]) -> None:
-        if change.desired_status == "STOPPED" or change.is_stopped:
-            return
-        _log.warning("stopping an orphan", extra={**told, "task": change.task_arn})
-        self._metrics.count("orphans_stopped")
-        self._stop(change.task_arn, "no live invocation has any claim to this task", told)
-
-    def _stop(self, task_arn: str, why: str, told: Mapping[str, Any]) -> None:
-        try:
-            self._launcher.stop(task_arn, why)
-        except StopError as error:  # the sweep asks again
-            _log.warning("not stopped yet: %s", error, extra={**told, "task": task_arn})
 
 
 def _audited(audit: AuditEntry, before: Invocation, after: Invocation) -> Write:

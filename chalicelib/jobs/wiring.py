@@ -26,6 +26,7 @@ from chalicelib.tasks.hosts_wanted import HostsWanted
 from chalicelib.tasks.lease import Lease
 from chalicelib.tasks.queues import Queues
 from chalicelib.tasks.start_rate import StartRate
+from chalicelib.tasks.stops import TaskStops
 from chalicelib.tasks.store import Store
 from chalicelib.tasks.unreadable import UnreadableRecords
 
@@ -67,9 +68,11 @@ def build_jobs(
     )
     records = Store(table, observer)
     catalog = Catalog(clients.ecs, revisions, config)
+    stops = TaskStops(launcher, metrics, now)
     job_launcher = JobLauncher(
         records=records,
         launcher=launcher,
+        stops=stops,
         catalog=catalog,
         queues=queues,
         rate=rate,
@@ -84,7 +87,7 @@ def build_jobs(
     clock = Clock(sqs, partial(clients.rare, "scheduler"), config.stage, now)
     invocations = Invocations(
         records=records,
-        launcher=launcher,
+        stops=stops,
         catalog=catalog,
         queues=queues,
         clock=clock,

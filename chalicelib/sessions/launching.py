@@ -9,7 +9,7 @@ from chalicelib.apps import App
 from chalicelib.config import Config
 from chalicelib.contract import Env
 from chalicelib.dynamodb.records import Unreadable
-from chalicelib.ecs.failures import FINAL, LaunchError, LaunchFailure, StopError
+from chalicelib.ecs.failures import FINAL, LaunchError, LaunchFailure, backoff_seconds
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.requests import TaskRequest, run_task_for
 from chalicelib.ecs.task_definitions import CONTAINER, family_of
@@ -24,10 +24,10 @@ from chalicelib.tasks import queues
 from chalicelib.tasks.deployed import Revisions
 from chalicelib.tasks.hosts_wanted import SESSIONS, HostsWanted
 from chalicelib.tasks.start_rate import StartRate
+from chalicelib.tasks.stops import TaskStops
 from chalicelib.tasks.store import Store
 from chalicelib.tasks.unreadable import log_unreadable
 
-MAX_DELAY_SECONDS = 30
 POOL_PART = 4
 """Pools may have this part of the places of those that wait at ECS."""
 STARTS_PER_SECOND = 30
@@ -69,7 +69,7 @@ def decide_after_failure(
     certain = error.failure is LaunchFailure.CAPACITY
     if certain and session.owner is None:
         return GiveUp(lifecycle.end(session, Reason.QUEUE_TIMEOUT, words, now=now))
-    delay_seconds = min(2 ** (tries - 1), MAX_DELAY_SECONDS)
+    delay_seconds = backoff_seconds(tries)
     queued = replace(
         session,
         attempt=session.attempt + 1 if certain else session.attempt,
@@ -140,6 +140,7 @@ class Launches:
         table: SessionsTable,
         records: Store[Session],
         launcher: Launcher,
+        stops: TaskStops,
         queue: LaunchQueue,
         revisions: Revisions,
         rate: StartRate,
@@ -152,6 +153,7 @@ class Launches:
         self._table = table
         self._records = records
         self._launcher = launcher
+        self._stops = stops
         self._queue = queue
         self._revisions = revisions
         self._rate = rate
@@ -193,7 +195,8 @@ class Launches:
         if launched.waits_for_host and launched.task_arn == task.task_arn:
             self._look_again(launched, tries)
         if not launched.has_claim_to(task.task_arn):
-            self._stop_unclaimed(task.task_arn)
+            why = "its session ended while it was launched"
+            self._stops.stop(task.task_arn, why, launched.log_fields)
         return launched
 
     def _check_waiting(self, session: Session, app: App) -> None:
@@ -218,22 +221,13 @@ class Launches:
         """End a session that waits for a host, if its deadline has come, and stop its task."""
         now = self._now()
         after = self._records.update(session, lambda before: lifecycle.expire(before, now))
-        if after.state is State.STOPPING and after.task_arn and after.ready_at is None:
-            try:
-                self._launcher.stop(after.task_arn, "no host in time")
-            except StopError as error:  # it is STOPPING all the same, and the sweep asks again
-                _log.warning("not stopped yet: %s", error, extra={"session": session.id})
+        if after.state is State.STOPPING and after.ready_at is None:
+            self._stops.stop(after.task_arn, "no host in time", after.log_fields)
         return after
 
     def try_again(self, session: Session) -> None:
         """ECS gave its task up for want of room: the next attempt."""
         self._queue.launch(session.id, 1, session.retry_after_seconds or 1)
-
-    def _stop_unclaimed(self, task_arn: str) -> None:
-        try:
-            self._launcher.stop(task_arn, "its session ended while it was launched")
-        except StopError as error:  # its first event says so again, and the sweep
-            _log.warning("an orphan is not stopped yet: %s", error, extra={"task": task_arn})
 
     def _on_another_revision(
         self, session: Session, error: LaunchError, app: App

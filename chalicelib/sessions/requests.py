@@ -2,8 +2,6 @@
 
 import json
 import math
-import re
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,9 +10,9 @@ from chalicelib.apps import App
 from chalicelib.callers import Caller
 from chalicelib.contract import Callback
 from chalicelib.contract.text import readable
-from chalicelib.errors import BadRequestError, NotFoundError, UnknownAppError
+from chalicelib.errors import BadRequestError, UnknownAppError
+from chalicelib.tasks.requests import parse_idempotency_key
 
-_KEY = re.compile(r"[\x21-\x7e]{1,128}")
 _MAX_WORDS = 500
 MOST_PASSED_BYTES = 2_048
 """Of all claims, or all parameters, that a container is told."""
@@ -61,28 +59,15 @@ def parse_dispatch(
     app = apps.get(name)
     if app is None:
         raise UnknownAppError(f"no app is called {name!r}; there are: {', '.join(apps.names)}")
-    key = headers.get("idempotency-key")
-    if key is not None and not _KEY.fullmatch(key):
-        raise BadRequestError("Idempotency-Key: 1 to 128 printable ASCII characters, no spaces")
     return DispatchRequest(
         app=app,
         wait_seconds=_wait(query.get("wait"), default_wait_seconds, max_wait_seconds),
-        idempotency_key=key,
+        idempotency_key=parse_idempotency_key(headers),
         caller=caller,
         callback_base_url=callback_base_url,
         claims=_passed("claims", app.pass_claims, caller.claims),
         query=_passed("parameters", app.pass_query, query),
     )
-
-
-def parse_session_id(text: str) -> str:
-    """A session's id as the table knows it. Raises NotFoundError for what can be no id."""
-    try:
-        if str(uuid.UUID(text)) == text:
-            return text
-    except ValueError:
-        pass
-    raise NotFoundError("no such session")
 
 
 def parse_callback(body: Any) -> tuple[Callback, str]:

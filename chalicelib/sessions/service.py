@@ -11,7 +11,6 @@ from chalicelib.config import Config
 from chalicelib.contract import Callback
 from chalicelib.dynamodb.records import Unreadable
 from chalicelib.ecs.addresses import Addresses
-from chalicelib.ecs.failures import StopError
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.errors import (
@@ -21,7 +20,6 @@ from chalicelib.errors import (
     NoRouteError,
     NotFoundError,
     StartFailedError,
-    UnauthorizedError,
     UsherError,
 )
 from chalicelib.metrics import Metrics
@@ -35,6 +33,8 @@ from chalicelib.sessions.probe import Found, health_url
 from chalicelib.sessions.probes import ask_all
 from chalicelib.sessions.requests import DispatchRequest
 from chalicelib.sessions.table import SessionsTable
+from chalicelib.tasks.requests import authenticated
+from chalicelib.tasks.stops import TaskStops
 from chalicelib.tasks.store import Store
 from chalicelib.tasks.unreadable import UnreadableRecords
 
@@ -48,6 +48,7 @@ WAITS_SECONDS = 30
 WAITS_OF_AN_OWNER = 10
 WAITS_IN_TOTAL = 100
 KEPT_SECONDS = 3_600
+ORPHANED = "no live session has any claim to this task"
 MOST_ASKED = 16
 """How many sessions of an owner at the limit are asked for their clients, the oldest ones first."""
 
@@ -65,6 +66,7 @@ class Sessions:
         claims: Claims,
         launches: Launches,
         launcher: Launcher,
+        stops: TaskStops,
         addresses: Addresses,
         apps: AppCatalog,
         config: Config,
@@ -80,6 +82,7 @@ class Sessions:
         self._claims = claims
         self._launches = launches
         self._launcher = launcher
+        self._stops = stops
         self._addresses = addresses
         self._apps = apps
         self._config = config
@@ -179,7 +182,7 @@ class Sessions:
 
         session = self._records.change(seen.id, decide)
         if is_own and session is not None:
-            self._stop_task(session, cause)
+            self._stops.stop(session.task_arn, cause, session.log_fields)
         return is_own
 
     def get(self, session_id: str, caller: Caller) -> Session:
@@ -221,24 +224,12 @@ class Sessions:
         if session is None:
             raise NotFoundError("no such session")
         if session.state is State.STOPPING:
-            self._stop_task(session, cause)
+            self._stops.stop(session.task_arn, cause, session.log_fields)
         return session
 
-    def _stop_task(self, session: Session, cause: str) -> None:
-        if session.task_arn is None:
-            return
-        try:
-            self._launcher.stop(session.task_arn, cause)
-        except StopError as error:  # it is STOPPING all the same, and the sweep asks again
-            _log.warning("not stopped yet: %s", error, extra={"session": session.id})
-
-    def hear(self, session_id: str, key: str, callback: Callback, words: str) -> Session:
+    def handle_callback(self, session_id: str, key: str, callback: Callback, words: str) -> Session:
         """A container calls. Raises NotFoundError, UnauthorizedError, ConflictError."""
-        session = self._table.get(session_id)
-        if session is None:
-            raise NotFoundError("no such session")
-        if not hmac.compare_digest(session.key.encode(), key.encode()):
-            raise UnauthorizedError("this key is not the session's")
+        session = authenticated(self._table.get(session_id), key, "session")
         app, now = self._app_of(session), self._now()
 
         def decide(before: Session) -> Session:
@@ -259,7 +250,7 @@ class Sessions:
             self._unreadable.skip_task_change(session)
             return
         if session is None or not session.has_claim_to(change.task_arn):
-            self._stop_orphan(change)
+            self._stops.stop_orphan(change, ORPHANED, {"session": session_id})
             return
         change, ip = self._located(session, change)
         app, now = self._app_of(session), self._now()
@@ -269,7 +260,7 @@ class Sessions:
         if after is None:
             return
         if not after.has_claim_to(change.task_arn):
-            self._stop_orphan(change)
+            self._stops.stop_orphan(change, ORPHANED, after.log_fields)
         elif after.state is State.QUEUED and after.attempt > session.attempt:
             self._launches.try_again(after)
 
@@ -285,15 +276,6 @@ class Sessions:
                     self.stop(session.id, Reason.DRAINED, "its host leaves", only=session.state)
                     stopped += 1
         return stopped
-
-    def _stop_orphan(self, change: TaskChange) -> None:
-        if change.desired_status == "STOPPED" or change.is_stopped:
-            return
-        _log.warning("stopping an orphan", extra={"task": change.task_arn})
-        self._metrics.count("orphans_stopped")
-        if change.created_at is not None:
-            self._metrics.observe("orphan_seconds", self._now() - change.created_at)
-        self._launcher.stop(change.task_arn, "no live session has any claim to this task")
 
     def _may_wait(self, owner: str) -> bool:
         """Whether one more request may hold a function: while its session comes, or a container

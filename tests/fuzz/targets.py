@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 
 from chalicelib.api.http import json_body
 from chalicelib.apps import parse_apps
@@ -22,6 +23,7 @@ from chalicelib.jobs.schemas import check_parameters, check_schema, matches
 from chalicelib.schedules import requests as schedules
 from chalicelib.schedules.cron import ExpressionError, next_runs, parse_expression
 from chalicelib.sessions import requests as sessions
+from chalicelib.tasks.requests import parse_record_id
 from session_handler import gate, http_client, messages, resp
 from session_handler.cursor import Cursor, CursorError
 from session_handler.filters import FilterError, parse_filter
@@ -185,7 +187,7 @@ def query_and_headers(data: bytes) -> None:
                 assert again.after == listing.after
         with suppress(UsherError):
             schedules.parse_page(chosen)
-    for parse in (sessions.parse_session_id, jobs.parse_invocation_id, schedules.parse_schedule_id):
+    for parse in (partial(parse_record_id, kind="session"), schedules.parse_schedule_id):
         with suppress(UsherError):
             parse(lines[2])
 

@@ -601,7 +601,7 @@ class Lab:
         """The container says what is next; it forgets what was acknowledged or refused for good."""
         callback, words = container.unheard[0]
         with suppress(ConflictError, NotFoundError, UnauthorizedError):
-            services.sessions.hear(container.session_id, container.key, callback, words)
+            services.sessions.handle_callback(container.session_id, container.key, callback, words)
         container.unheard.pop(0)
 
     def all_speak(self, services: Services) -> None:

@@ -14,7 +14,8 @@ from chalicelib.sessions.answers import answer_to_callback, body_of, status_of
 from chalicelib.sessions.items import from_item, to_item
 from chalicelib.sessions.lifecycle import end
 from chalicelib.sessions.model import Reason
-from chalicelib.sessions.requests import parse_callback, parse_dispatch, parse_session_id
+from chalicelib.sessions.requests import parse_callback, parse_dispatch
+from chalicelib.tasks.requests import parse_record_id
 from tests.unit.chalicelib.test_lifecycle import (
     START,
     asked_to_stop,
@@ -70,14 +71,14 @@ def test_a_bad_idempotency_key_is_refused(key):
 @given(st.text(max_size=60))
 def test_what_can_be_no_session_id_is_not_found(text):
     with pytest.raises(NotFoundError):
-        parse_session_id(text)
+        parse_record_id(text, "session")
 
 
 def test_a_session_id_is_taken_in_its_one_spelling():
-    assert parse_session_id(queued().id) == queued().id
+    assert parse_record_id(queued().id, "session") == queued().id
     for other in (queued().id.upper(), "{" + queued().id + "}", queued().id.replace("-", "")):
         with pytest.raises(NotFoundError):
-            parse_session_id(other)
+            parse_record_id(other, "session")
 
 
 def test_callbacks_are_read():

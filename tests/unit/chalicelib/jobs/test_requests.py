@@ -20,11 +20,11 @@ from chalicelib.jobs.requests import (
     Invoke,
     check_instants,
     parse_finish,
-    parse_invocation_id,
     parse_invoke,
     parse_progress,
     parse_start,
 )
+from chalicelib.tasks.requests import parse_record_id
 from tests.unit.chalicelib.jobs.examples import ID
 
 NOW = 1_800_000_000.0
@@ -131,7 +131,7 @@ def test_keys_that_are_refused(key):
 @pytest.mark.parametrize("text", ["", "x", ID.upper(), f"{{{ID}}}", ID.replace("-", ""), f"{ID} "])
 def test_what_can_be_no_id_is_not_looked_up(text):
     with pytest.raises(NotFoundError):
-        parse_invocation_id(text)
+        parse_record_id(text, "invocation")
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_ids_that_follow_from_their_parts():
         repeated_id("ann", "", "ab"),
     }
     assert len(others | {planned_id("daily", 100)}) == 4
-    assert parse_invocation_id(planned_id("daily", 100)) == planned_id("daily", 100)
+    assert parse_record_id(planned_id("daily", 100), "invocation") == planned_id("daily", 100)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,49 @@
+"""What requests about sessions and about invocations have in common. Pure."""
+
+import hmac
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Protocol, TypeVar
+
+from chalicelib.errors import BadRequestError, NotFoundError, UnauthorizedError
+
+_KEY = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+class WithKey(Protocol):
+    """A record whose container proves itself with a key."""
+
+    @property
+    def key(self) -> str:
+        """The secret."""
+
+
+K = TypeVar("K", bound=WithKey)
+
+
+def parse_record_id(text: str, kind: str) -> str:
+    """The id of a record as the table knows it. Raises NotFoundError for what can be no id."""
+    try:
+        if str(uuid.UUID(text)) == text:
+            return text
+    except ValueError:
+        pass
+    raise NotFoundError(f"no such {kind}")
+
+
+def parse_idempotency_key(headers: Mapping[str, str]) -> str | None:
+    """What makes a repeated request recognisable. Raises BadRequestError."""
+    key = headers.get("idempotency-key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise BadRequestError("Idempotency-Key: 1 to 128 printable ASCII characters, no spaces")
+    return key
+
+
+def authenticated(record: K | None, key: str, kind: str) -> K:
+    """The record, for its container. Raises NotFoundError, UnauthorizedError."""
+    if record is None:
+        raise NotFoundError(f"no such {kind}")
+    if not hmac.compare_digest(record.key.encode(), key.encode()):
+        raise UnauthorizedError(f"this key is not the {kind}'s")
+    return record
