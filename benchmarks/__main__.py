@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from benchmarks.app import measure_app
 from benchmarks.burst import measure_burst
 from benchmarks.calls import measure_calls
 from benchmarks.cold import measure_cold, measure_jupyterhub
@@ -33,6 +34,7 @@ BENCHMARKS: dict[str, tuple[Callable[[Run], None], str]] = {
     "feed": (measure_feed, "put to client at 10 to 5,000 records a second; processor time of each"),
     "function": (measure_function, "what a cold start imports, against boto3; the package"),
     "jobs": (measure_jobs, "one job after the other, and 1,000 through a capacity of 20"),
+    "app": (measure_app, "start and memory of a session app's container, against one without"),
     "container": (measure_container, "the session container alone; also against Node.js"),
 }
 

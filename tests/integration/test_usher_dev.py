@@ -48,8 +48,8 @@ class Dev:
     def wait_for(self, text):
         wait_until(lambda: self.says(text), 20, f"{text!r} in {self.said}")
 
-    def session(self):
-        status, body = request("GET", f"{self.ready['dispatcher']}/session?wait=25")
+    def session(self, query=""):
+        status, body = request("GET", f"{self.ready['dispatcher']}/session?wait=25{query}")
         return status, body
 
     def edit(self, name, old, new):

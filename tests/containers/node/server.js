@@ -1,5 +1,6 @@
 // A session container in Node.js: RFC 6455 by hand over `http` and `crypto`, the contract of
 // docs/contracts.md, and no npm package. Instead of reading a feed it echoes `app` messages.
+// docs/session-apps-other-languages.md explains it.
 
 "use strict";
 
@@ -25,20 +26,31 @@ const PONG = 10;
 let client = null;
 let ready = false;
 let over = false;
+let knowUser; // called with {owner, claims, query} once the dispatcher said it
+const whoever = new Promise((resolve) => (knowUser = resolve));
 
 // Callbacks: in order, each until acknowledged; 4xx but 408, 425 and 429 mean "never".
 
 let reported = Promise.resolve();
 
 function report(type, fields = {}) {
-  if (!env.CALLBACK_URL || !env.SESSION_KEY) return;
+  if (!env.CALLBACK_URL || !env.SESSION_KEY) return knowUser(null);
   reported = reported.then(async () => {
     for (let pause = 100; ; pause = Math.min(pause * 2, 5000)) {
-      const status = await post({ type, ...fields });
+      const { status, body } = await post({ type, ...fields });
+      if (type === "connected" && status === 200) knowUser(userIn(body));
       if (status < 500 && ![0, 408, 425, 429].includes(status)) return;
       await new Promise((resolve) => setTimeout(resolve, pause * (0.5 + Math.random() / 2)));
     }
   });
+}
+
+function userIn(body) {
+  try {
+    return JSON.parse(body).user ?? null;
+  } catch {
+    return null;
+  }
 }
 
 function post(message) {
@@ -51,11 +63,13 @@ function post(message) {
   const { request } = env.CALLBACK_URL.startsWith("https:") ? https : http;
   return new Promise((resolve) => {
     const call = request(env.CALLBACK_URL, { method: "POST", headers, timeout: 5000 }, (answer) => {
-      answer.resume();
-      answer.on("end", () => resolve(answer.statusCode));
+      let text = "";
+      answer.setEncoding("utf8");
+      answer.on("data", (part) => (text += part));
+      answer.on("end", () => resolve({ status: answer.statusCode, body: text }));
     });
     call.on("timeout", () => call.destroy());
-    call.on("error", () => resolve(0));
+    call.on("error", () => resolve({ status: 0, body: "" }));
     call.end(body);
   });
 }
@@ -183,6 +197,7 @@ class Client {
       return this.close(1007, "not JSON");
     }
     if (!message || message.type !== "app") return this.close(1008, "not an app message");
+    if (message.who) return whoever.then((user) => this.send({ type: "app", user }));
     return this.send({ ...message, echo: true });
   }
 }
