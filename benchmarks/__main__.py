@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks.app import measure_app
 from benchmarks.burst import measure_burst
 from benchmarks.calls import measure_calls
+from benchmarks.churn import measure_churn
 from benchmarks.cold import measure_cold, measure_jupyterhub
 from benchmarks.container import measure_container
 from benchmarks.feed import measure_feed
@@ -30,6 +31,7 @@ BENCHMARKS: dict[str, tuple[Callable[[Run], None], str]] = {
     "warm": (measure_warm, "the same with a pool; AWS calls and processor time of a dispatch"),
     "burst": (measure_burst, "300 requests in a second against a pool of 100, and its refill"),
     "live": (measure_live, "200 and 500 live sessions: memory of each, records to all"),
+    "churn": (measure_churn, "sessions a minute that come and go; what an ended one leaves"),
     "calls": (measure_calls, "calls a second of the AWS emulation"),
     "feed": (measure_feed, "put to client at 10 to 5,000 records a second; processor time of each"),
     "function": (measure_function, "what a cold start imports, against boto3; the package"),

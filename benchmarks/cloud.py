@@ -45,6 +45,8 @@ class Cloud:
 
     ready: dict[str, Any]
     run: Run
+    pid: int
+    """Process id of the command, which serves AWS."""
     _clients: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -161,7 +163,7 @@ def running_cloud(
         )
         with log, process:
             try:
-                yield Cloud(_ready(process, log), run)
+                yield Cloud(_ready(process, log), run, process.pid)
             finally:
                 process.send_signal(signal.SIGTERM)
                 try:

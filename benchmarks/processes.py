@@ -1,8 +1,10 @@
 """What the kernel says of processes: processor time, memory, and which ones are ours (Linux)."""
 
 import os
+import resource
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 MARK = "USHER_BENCHMARK"
@@ -26,6 +28,25 @@ def pss_mib(pid: int) -> float:
         if line.startswith("Pss:"):
             return int(line.split()[1]) / 1024
     return 0.0
+
+
+def resident_bytes(pid: int) -> int:
+    """Resident memory with what is shared; 0 when the process is gone."""
+    fields = _read(f"/proc/{pid}/statm").split()
+    return int(fields[1]) * resource.getpagesize() if fields else 0
+
+
+def descriptors(pid: int) -> Counter[str]:
+    """Open descriptors by kind: socket, pipe, anon_inode, file."""
+    kinds: Counter[str] = Counter()
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            target = os.readlink(f"/proc/{pid}/fd/{name}")
+        except OSError:  # closed meanwhile
+            continue
+        kind, colon, _ = target.partition(":")
+        kinds[kind if colon else "file"] += 1
+    return kinds
 
 
 def carrying(variable: str, value: str) -> list[int]:

@@ -1,11 +1,13 @@
 """SQS in moto: who waits keeps nobody out, and no message is given to two."""
 
+import gc
 import json
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from moto.sqs.models import Message
 
 from local.aws.moto.calls import Moto
 from local.aws.wire import Call, Protocol, Request
@@ -76,3 +78,18 @@ def test_who_waits_for_a_message_keeps_nobody_out_and_gets_it(moto):
         waiting.wait(5)
         ask(moto, "SendMessage", QueueUrl=url, MessageBody="at last")
         assert received.result(10) == ["at last"]
+
+
+def test_messages_that_were_deleted_are_not_kept(moto):
+    url = ask(moto, "CreateQueue", QueueName="passing")["QueueUrl"]
+    before = living_messages()
+    for n in range(100):
+        ask(moto, "SendMessage", QueueUrl=url, MessageBody=str(n))
+        (message,) = ask(moto, "ReceiveMessage", QueueUrl=url)["Messages"]
+        ask(moto, "DeleteMessage", QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    assert living_messages() == before
+
+
+def living_messages():
+    gc.collect()
+    return sum(isinstance(found, Message) for found in gc.get_objects())

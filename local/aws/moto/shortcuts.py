@@ -7,6 +7,7 @@
   serializer lets that pass.
 - SQS waits inside moto for up to 20 seconds, so no lock may be held around it. Here the queues
   wait on the very lock that guards them, which lets go of it meanwhile.
+- A deleted message is forgotten.
 - Tables: see `local.aws.dynamodb.tables`.
 """
 
@@ -98,6 +99,11 @@ def _binary(value: str | bytes) -> str:
     return base64.b64encode(plain).decode()
 
 
+def _new_message(cls: type[Any], *_arguments: Any, **_settings: Any) -> Any:
+    """Without moto's list of all messages ever made, which nothing reads and nothing empties."""
+    return object.__new__(cls)
+
+
 def take() -> None:
     """Take the shortcuts from now on, in the whole process. Idempotent."""
     if dynamodb.dynamo_to_dict is write_values:
@@ -106,4 +112,5 @@ def take() -> None:
     SERVICE_SPECIFIC_SERIALIZERS.setdefault("dynamodb", {})["json"] = AttributeValues
     dynamodb.dynamo_to_dict = write_values
     sqs.Condition = partial(Condition, QUEUE_LOCK)
+    sqs.Message.__new__ = _new_message
     moto_tables.take()
