@@ -8,15 +8,17 @@ import sys
 import pytest
 
 from tests.integration.conftest import ROOT, finish, launch, wait_until
-from tests.integration.sessions import client_of, dispatch
+from tests.integration.sessions import client_of
+from tests.needs import needs_docker
 from usher.new_session import write_session_app
 
 POOL = "\n[apps.counter.pool]\nminimum = 1\nmaximum = 1\n"
 
 
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory):
-    running = launch(tmp_path_factory.mktemp("deployed"), feed="none")
+@pytest.fixture(scope="module", params=["process", needs_docker.parameter("docker", id="docker")])
+def cloud(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("deployed")
+    running = launch(folder, feed="none", runtime=request.param)
     yield running
     finish(running)
 
@@ -25,7 +27,7 @@ def cloud(tmp_path_factory):
 def usher(cloud, tmp_path):
     """Runs the command towards this cloud; returns what it wrote, and checks its exit code."""
 
-    def run(line, code=0, cwd=tmp_path):
+    def run(line, code=0, cwd=tmp_path, **environment):
         done = subprocess.run(
             [sys.executable, "-m", "usher", *line.split()],
             cwd=cwd,
@@ -34,7 +36,8 @@ def usher(cloud, tmp_path):
                 "PYTHONPATH": str(ROOT),
                 "USHER_URL": cloud.ready["dispatcher"],
                 "XDG_CACHE_HOME": str(tmp_path / "cache"),
-            },
+            }
+            | environment,
             capture_output=True,
             text=True,
             timeout=240,
@@ -44,6 +47,16 @@ def usher(cloud, tmp_path):
         return done.stdout + done.stderr
 
     return run
+
+
+def patient(cloud):
+    """A session of counter; in Docker the image of a revision is built for its first one."""
+    return wait_until(
+        lambda: body if (body := cloud.http("GET", "/session?app=counter&wait=25")[1]).get("url")
+        else None,
+        240,
+        "an address",
+    )  # fmt: skip
 
 
 def edit(folder, old, new, name="counter.py"):
@@ -64,18 +77,18 @@ def test_a_project_is_deployed_changed_and_rolled_back_while_its_sessions_live(
     usher("new --session counter")
     assert "registered counter, revision 1" in usher("deploy", cwd=folder)
     assert "registered counter, revision 1" in usher("deploy", cwd=folder), "nothing changed"
-    first = dispatch(cloud, "?app=counter&wait=25")
+    first = patient(cloud)
     assert first["revision"] == 1
     with client_of(first) as (old, _):
         assert "welcome" in json.loads(old.recv(20))
         edit(folder, '{"welcome"', '{"hello"')
         assert "registered counter, revision 2" in usher("deploy", cwd=folder)
-        second = dispatch(cloud, "?app=counter&wait=25")
+        second = patient(cloud)
         assert second["revision"] == 2
         with client_of(second) as (new, _):
             assert "hello" in json.loads(new.recv(20))
             assert "took back counter, revision 2; the newest is 1" in usher("rollback counter")
-            third = dispatch(cloud, "?app=counter&wait=25")
+            third = patient(cloud)
             assert (third["revision"], welcome(third)) == (1, "welcome")
             for websocket in (old, new):
                 websocket.send('{"type":"app","want":"x"}')
@@ -97,6 +110,47 @@ def test_a_project_is_deployed_changed_and_rolled_back_while_its_sessions_live(
     assert (status, body["error"]["code"]) == (400, "unknown_app")
 
 
+DOCKER = """#!/bin/sh
+echo "$@" >> "$DOCKER_LOG"
+if [ "$2" = inspect ]; then echo registry.example/counter@sha256:0123; fi
+"""
+
+
+def test_towards_aws_an_image_is_built_on_the_session_image_pushed_and_registered_by_its_digest(
+    cloud, usher, tmp_path
+):
+    folder, log = tmp_path / "counter", tmp_path / "docker.log"
+    write_session_app("counter", folder)
+    (tmp_path / "bin").mkdir()
+    docker = tmp_path / "bin" / "docker"
+    docker.write_text(DOCKER)
+    docker.chmod(0o755)
+    fake = {"PATH": f"{docker.parent}:{os.environ['PATH']}", "DOCKER_LOG": str(log)}
+    line = "deploy --image registry.example/counter:7 --push"
+    plan = usher(f"{line} --dry-run", cwd=folder, **fake).splitlines()
+    assert "docker push registry.example/counter:7" in plan
+    assert plan[-1].endswith(
+        "/apps/counter with the image registry.example/counter:7 by its digest"
+    )
+    assert not log.exists(), "a dry run does nothing"
+    assert "registered counter, revision" in usher(line, cwd=folder, **fake)
+    built, pushed, *_ = log.read_text().splitlines()
+    built_on = "--build-arg SESSION_IMAGE=usher-session"
+    assert built.startswith(f"build --tag registry.example/counter:7 {built_on} ")
+    assert pushed == "push registry.example/counter:7"
+    app = cloud.http("GET", "/apps/counter")[1]
+    assert app["image"] == "registry.example/counter@sha256:0123"
+    usher(f"{line} --base my/session@sha256:1", cwd=folder, **fake)
+    assert "SESSION_IMAGE=my/session@sha256:1 " in log.read_text()
+    usher("apps --remove counter")
+    elsewhere = {"USHER_URL": "https://dispatcher.example", **fake}
+    assert "is not this machine: say --image" in usher("deploy", 2, folder, **elsewhere)
+    assert "--push needs --image" in usher("deploy --push", 2, folder, **fake)
+    assert "there is no app other" in usher("deploy other", 2, folder, **fake)
+    (folder / "jobs").mkdir()
+    assert "keep apart" in usher("deploy", 2, folder, **fake)
+
+
 def test_a_pool_proves_a_revision_and_a_broken_one_leaves_the_one_before_serving(
     cloud, usher, tmp_path
 ):
@@ -105,7 +159,7 @@ def test_a_pool_proves_a_revision_and_a_broken_one_leaves_the_one_before_serving
     with (folder / "apps.toml").open("a") as file:
         file.write(POOL)
     assert "is proven: new sessions start on it" in usher("deploy", cwd=folder)
-    good = wait_until(lambda: warm_session(cloud), 30, "a warm container")
+    good = wait_until(lambda: warm_session(cloud), 60, "a warm container")
     edit(folder, "self._seen = 0", "self._seen = 1 / 0")
     said = usher("deploy --no-wait", cwd=folder)
     broken = good["revision"] + 1
@@ -116,17 +170,17 @@ def test_a_pool_proves_a_revision_and_a_broken_one_leaves_the_one_before_serving
         app = cloud.http("GET", "/apps/counter")[1]
         return app if app["state"] == "refused" else None
 
-    app = wait_until(is_refused, 60, "the breaker", every=0.4)
+    app = wait_until(is_refused, 240, "the breaker", every=0.4)
     assert "ZeroDivisionError" in app["reason"]
-    assert dispatch(cloud, "?app=counter&wait=25")["revision"] == good["revision"]
+    assert patient(cloud)["revision"] == good["revision"]
     assert "ZeroDivisionError" in usher("deploy", cwd=folder, code=1)
     assert f"took back counter, revision {broken}" in usher("rollback counter")
-    assert dispatch(cloud, "?app=counter&wait=25")["revision"] == good["revision"]
+    assert patient(cloud)["revision"] == good["revision"]
     usher("apps --remove counter")
 
 
 def warm_session(cloud):
-    body = dispatch(cloud, "?app=counter&wait=25")
+    body = patient(cloud)
     return body if body["warm"] else None
 
 
