@@ -19,7 +19,7 @@ MODULES = {
 }
 """Packages whose module has another name."""
 
-IN_PROJECTS = {"jobs", "listing_map", "python_repl"}
+IN_PROJECTS = {"jobs", *(path.stem for path in (ROOT / "examples").glob("*/*/*.py"))}
 """Modules of the projects in examples/."""
 
 COME_WITH = {"botocore": "boto3"}
