@@ -34,12 +34,10 @@ class Slowness:
     """Follows what one client takes: `observe` it every second or so."""
 
     def __init__(self, now: float) -> None:
-        self._at = now
         self._outflow = Outflow(0, 0)
         self._progress_at = now
         self._busy_since: float | None = None
         self._busy_taken = 0
-        self._all_taken_at = now
         self.bytes_per_second: float | None = None
         """The speed of the client while it was waited for last; None where it never was."""
 
@@ -48,7 +46,6 @@ class Slowness:
         if outflow.waiting == 0 or outflow.taken > last.taken or outflow.waiting < last.waiting:
             self._progress_at = now
         if outflow.waiting == 0:
-            self._all_taken_at = now
             self._busy_since = None
         elif self._busy_since is None:
             self._busy_since, self._busy_taken = now, outflow.taken
@@ -63,9 +60,6 @@ class Slowness:
     def idle_seconds(self, now: float) -> float:
         """For how long bytes have waited and none was taken."""
         return now - self._progress_at if self._outflow.waiting else 0.0
-
-    def everything_was_taken_since(self, instant: float) -> bool:
-        return self._all_taken_at >= instant
 
     @property
     def allowance_seconds(self) -> float:

@@ -217,7 +217,7 @@ def _connected(session: Session, now: float) -> Session | Refused:
     if session.state is not State.RESERVED:
         return Refused(f"nobody may connect while it is {session.state}")
     active = session.moved(State.ACTIVE, now, "the client connected")
-    return replace(active, connected_at=now, connect_by=None)
+    return replace(active, connect_by=None)
 
 
 def _leaving(session: Session, reason: Reason, cause: str, now: float) -> Session:

@@ -107,7 +107,6 @@ class Session:
     ip: str | None = None
     port: int | None = None
     ready_at: float | None = None
-    connected_at: float | None = None
     connect_by: float | None = None
     ended_at: float | None = None
     counters: tuple[str, ...] = ()
