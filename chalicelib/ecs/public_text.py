@@ -12,7 +12,7 @@ _START, _PATH = r"(?<![\w.-])", r"/[^\s\"',;)]*[^\s\"',;:.)]"
 _FOUR = r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w.-]*\w)"
 _PARTS = (
     (r"arn:aws[\w-]*:\S*[\w*]", "[arn]"),
-    (r"[a-z][a-z0-9+.-]*://[^\s\"'>)]+", "[url]"),
+    (r"[a-z][a-z0-9+.-]{0,15}://[^\s\"'>)]+", "[url]"),  # bounded: tried at each character
     (rf"{_START}{_NAME}(?::[0-9]+)?{_PATH}", "[image]"),
     (rf"{_START}{_NAME}:[0-9]+\b", "[host]"),
     (rf"{_START}localhost(?::[0-9]+)?(?:{_PATH})?", "[host]"),

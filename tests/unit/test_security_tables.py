@@ -133,6 +133,7 @@ def test_every_port_that_a_laptop_opens_is_in_the_table_with_its_default():
         "page of `usher dev`": str(of_dev.page_port),
         "Invoke port": "any",
         "Redis": "any",
+        "gateway of the Docker network": "any",
         "sessions": "any",
     }
     of_up = argparse.ArgumentParser()

@@ -1,0 +1,97 @@
+"""No regular expression of the code takes exponential time.
+
+Python's engine backtracks: a repetition inside a repetition is where it may try each way to share a
+text out. `chalicelib.jobs.schemas` runs patterns of callers, which it has another engine for.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from re import _constants, _parser  # type: ignore[attr-defined]
+
+from chalicelib.contract.secrets import REFERENCE
+from chalicelib.ecs.public_text import for_clients
+
+ROOT = Path(__file__).parents[2]
+MANY = 50
+"""A repetition of so many counts as one without end."""
+UNAMBIGUOUS = {
+    # Each turn of the outer repetition begins with a character that the inner one does not take.
+    ("chalicelib/contract/secrets.py", "(/[\\w.-]+)+"),
+    ("usher/new_session.py", "(-[a-z0-9]+)*"),
+}
+BY_CALLERS = {"chalicelib/jobs/schemas.py"}
+OF_OURS = {
+    # Made of literals of the module, or of what the developer typed.
+    "chalicelib/apps.py",
+    "chalicelib/ecs/public_text.py",
+    "infra/deploy/settings.py",
+    "infra/policies.py",
+    "local/aws/iam/policy.py",
+    "usher/cli/apps.py",
+}
+
+
+def patterns() -> Iterator[tuple[str, str | None]]:
+    """File and pattern of each call of `re`; None where it is no literal."""
+    for room in ("chalicelib", "session_handler", "usher", "local", "infra"):
+        for path in sorted((ROOT / room).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                    continue
+                if getattr(node.func.value, "id", "") == "re" and node.func.attr != "escape":
+                    name = str(path.relative_to(ROOT))
+                    try:
+                        pattern = ast.literal_eval(node.args[0])
+                    except ValueError:
+                        yield name, None
+                        continue
+                    yield name, pattern.decode() if isinstance(pattern, bytes) else pattern
+
+
+def nests(parsed: object, inside: bool = False) -> bool:
+    """Whether a repetition without end stands inside another one."""
+    for kind, value in parsed:  # type: ignore[attr-defined]
+        if kind in (_constants.MAX_REPEAT, _constants.MIN_REPEAT):
+            _, most, repeated = value
+            endless = most is _constants.MAXREPEAT or most > MANY
+            if (endless and inside) or nests(repeated, inside or endless):
+                return True
+        elif kind is _constants.SUBPATTERN:
+            if nests(value[3], inside):
+                return True
+        elif kind is _constants.BRANCH and any(nests(branch, inside) for branch in value[1]):
+            return True
+    return False
+
+
+def test_the_search_finds_what_takes_exponential_time():
+    for pattern in (r"(a+)+$", r"^(\w+\s?)*$", r"(a|b*)*c", r"(.*){60}x", r"((a{0,90})b?)*"):
+        assert nests(_parser.parse(pattern)), pattern
+    for pattern in (r"a+b+", r"(ab)*", r"(a{1,3})+", r"x(\d+|[a-z]+)y"):
+        assert not nests(_parser.parse(pattern)), pattern
+
+
+def test_no_pattern_has_a_repetition_inside_a_repetition():
+    found = list(patterns())
+    assert len(found) > 80
+    nested = {(file, p) for file, p in found if p is not None and nests(_parser.parse(p))}
+    for file, pattern in nested:
+        assert any(file == known and part in pattern for known, part in UNAMBIGUOUS), pattern
+    assert {file for file, _ in nested} == {file for file, _ in UNAMBIGUOUS}
+
+
+def test_patterns_that_are_put_together_are_known():
+    assert {file for file, pattern in patterns() if pattern is None} == BY_CALLERS | OF_OURS
+
+
+def test_long_texts_are_searched_in_a_time_that_grows_with_their_length():
+    """With an ambiguous pattern, or one that is tried at each place to the end of the text, this
+    test takes hours.
+    """
+    for text in ("a", "a.", "a-", "a:", "1.", "arn:aws:", "localhost/", "[", "lookup "):
+        assert for_clients(text * (400_000 // len(text)))
+    assert not REFERENCE.fullmatch("/" + "a" * 50_000 + "!")
+    assert not REFERENCE.fullmatch("/a" * 50_000 + "!")
+    assert not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", "a" + "-a" * 50_000 + "!")
