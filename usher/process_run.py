@@ -7,6 +7,7 @@ from typing import Any
 
 from chalicelib.contract.jobs import JobEnv
 from usher.cpu import limit_cpu
+from usher.docker_run import TMP_MIB
 from usher.local_coordinator import LocalCoordinator, local_settings
 from usher.log import say
 from usher.processes import HAS_PROC, end_with_parent
@@ -31,7 +32,8 @@ def run_as_process(
     memory = "watched over all its processes" if HAS_PROC else "not watched: there is no /proc"
     say(
         f"usher: as a process: cpu {description['cpu']} ({cpu.words}), memory "
-        f"{description['memory']} MiB ({memory}); files and network are this machine's"
+        f"{description['memory']} MiB ({memory}); files and network are this machine's; "
+        f"its /tmp is not bounded, on ECS it has {TMP_MIB} MiB, which count towards memory"
     )
     os.environ |= {
         **description["environment"],

@@ -39,6 +39,9 @@ def test_it_prints_the_result_and_logs_as_on_ecs():
     assert done.code == 0
     assert done.out == 'echoing ab\n{\n  "text": "abab"\n}\n'
     assert done.log[0].startswith("usher: as a process: cpu 256 (")
+    assert (
+        "its /tmp is not bounded, on ECS it has 64 MiB, which count towards memory" in done.log[0]
+    )
     assert done.log[1] == "usher: job=echo invocation=local attempt=1 revision=0"
     assert "usher: progress 50% 1" in done.log
     assert done.log[-1].startswith("usher: finished outcome=succeeded exit=0 seconds=")

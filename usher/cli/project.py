@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from usher.cli.common import add_parameters, add_project, note, out, read_parameters
+from usher.cli.common import add_parameters, add_project, note, out, out_json, read_parameters
 from usher.cli.words import table
 from usher.describe_apart import describe_apart
 from usher.discovery import FOLDER, find_job, find_jobs, find_project
@@ -40,6 +40,7 @@ def add_commands(commands: Commands) -> None:
 
     listing = commands.add_parser("list", help="the jobs of this project, and what is wrong in it")
     add_project(listing)
+    listing.add_argument("--json", action="store_true", help="descriptions and problems")
     listing.set_defaults(run=_list)
 
     describe = commands.add_parser("describe", help="a job's description, as it is registered")
@@ -108,16 +109,19 @@ def _list(arguments: argparse.Namespace) -> int:
     from usher.description import describe
 
     found = find_jobs(find_project(arguments.project))
-    problems = list(found.problems)
-    rows = [("JOB", "CPU", "MEMORY", "TIMEOUT", "SUMMARY")]
-    for name, job in found.jobs.items():
+    problems, described = list(found.problems), []
+    for job in found.jobs.values():
         try:
-            told = describe(job)
+            described.append(describe(job))
         except DescriptionError as error:
             problems.append(str(error))
-            continue
+    if arguments.json:
+        out_json({"jobs": described, "problems": problems})
+        return 1 if problems else 0
+    rows = [("JOB", "CPU", "MEMORY", "TIMEOUT", "SUMMARY")]
+    for told in described:
         limits = f"{told['cpu']}", f"{told['memory']} MiB", f"{told['timeoutSeconds']} s"
-        rows.append((name, *limits, told["summary"]))
+        rows.append((told["name"], *limits, told["summary"]))
     out(*table(rows))
     for problem in problems:
         note(f"usher: {problem}")

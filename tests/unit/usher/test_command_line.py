@@ -177,6 +177,15 @@ def test_outside_of_a_project_it_says_what_makes_one(tmp_path, monkeypatch, caps
     assert "`usher new NAME` makes one" in capsys.readouterr().err
 
 
+def test_the_jobs_of_a_project_are_listed_for_programs_too(capsys):
+    project = Path(__file__).parents[2] / "integration" / "usher_project"
+    code = main(["list", "--project", str(project), "--json"])
+    listed = json.loads(capsys.readouterr().out)
+    assert code == (1 if listed["problems"] else 0)
+    (echo,) = (job for job in listed["jobs"] if job["name"] == "echo")
+    assert {"cpu", "memory", "timeoutSeconds", "parameters"} <= echo.keys()
+
+
 def test_a_line_of_the_audit_has_no_control_characters_of_callers():
     record = {
         "at": "2027-01-15T08:00:00.000Z", "who": "api_key:ann\x1b[2J", "address": "192.0.2.7",
