@@ -18,7 +18,7 @@ from local.hosts.process import ProcessHost
 from local.hosts.trust import Entry, decide_trust, read_entries
 from tests.integration.conftest import wait_until
 from tests.integration.process_images import spec_of
-from tests.needs import needs_bubblewrap
+from tests.needs import needs_bubblewrap, needs_root
 
 ME, OTHER = 1000, 1001
 UNPROTECTED = [Kind.UNSHARE, Kind.NONE]
@@ -119,7 +119,7 @@ def test_a_sticky_folder_above_replaces_nothing_of_the_user(tmp_path):
     assert decide_trust(Kind.NONE, read_entries(tmp_path / "shared", user), user) is not None
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a folder to another group")
+@needs_root
 def test_a_group_with_others_in_it_is_others(tmp_path):
     tmp_path.chmod(0o770)
     os.chown(tmp_path, -1, 4711)  # no user has a group of this number alone
