@@ -336,6 +336,20 @@ def test_places_are_taken_and_returned(jobs):
     assert jobs.running() == 0
 
 
+@with_transactions
+def test_a_count_that_somebody_deleted_keeps_no_other_from_being_lowered(jobs):
+    invocation, counters = waiting(1), ("quota#gone", "quota#kept")
+    jobs.put_if_absent(invocation)
+    won = jobs.claim(invocation, claimed(invocation), 1, 1_000.0)
+    held = jobs.replace(won, replace(won, counters=counters))
+    for key in counters:
+        jobs.items.count(key, None, 2_000_000_000)
+    jobs.items.delete("quota#gone")
+    ended = job_lifecycle.finish(held, Reason.KILLED, "asked", 1_001.0)
+    assert jobs.replace(held, ended).has_ended
+    assert (jobs.running(), jobs.items.counted("quota#kept")) == (0, 0)
+
+
 @any_server
 def test_a_lease_is_held_by_one(dynamodb):
     now = [1_000.0]
