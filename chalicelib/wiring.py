@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chalicelib import logs
 from chalicelib.clients import Clients, clients_for
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from chalicelib.ecs.task_changes import TaskChange
     from chalicelib.jobs.wiring import Jobs
     from chalicelib.schedules.service import Schedules
+    from chalicelib.schedules.sweep import SchedulesKind
     from chalicelib.sessions.catalog import AppCatalog
     from chalicelib.sessions.creation import Chance
     from chalicelib.sessions.launch_queue import LaunchQueue
@@ -36,13 +37,15 @@ if TYPE_CHECKING:
     from chalicelib.sessions.pool_reconciler import PoolReconciler
     from chalicelib.sessions.registry import AppRegistry
     from chalicelib.sessions.service import Sessions
-    from chalicelib.sessions.sweep import SessionsRoom
+    from chalicelib.sessions.sweep import SessionsKind
     from chalicelib.sessions.table import SessionsTable
     from chalicelib.tasks.deployed import Revisions
     from chalicelib.tasks.hosts_wanted import HostsWanted
+    from chalicelib.tasks.kinds import Kind
     from chalicelib.tasks.reconciler import Sweep
     from chalicelib.tasks.start_rate import StartRate
     from chalicelib.tasks.store import Store
+    from chalicelib.tasks.sweep_state import Finished, SweepStates
     from chalicelib.tasks.unreadable import UnreadableRecords
 
 
@@ -127,11 +130,11 @@ class Services:
         )
 
     @cached_property
-    def room(self) -> "SessionsRoom":
+    def kind(self) -> "SessionsKind":
         """The sessions' part of the sweep."""
-        from chalicelib.sessions.sweep import SessionsRoom
+        from chalicelib.sessions.sweep import SessionsKind
 
-        return SessionsRoom(
+        return SessionsKind(
             table=self.table,
             records=self.records,
             launches=self.launches,
@@ -182,7 +185,16 @@ class Services:
         """The service of schedules."""
         from chalicelib.schedules.wiring import build_schedules
 
-        return build_schedules(self.config, self.clients, self.jobs, self.metrics, self.outside.now)
+        return build_schedules(self.config, self.clients, self.jobs, self.outside.now)
+
+    @cached_property
+    def schedules_kind(self) -> "SchedulesKind":
+        """The schedules' part of the sweep."""
+        from chalicelib.schedules.wiring import build_schedules_kind
+
+        return build_schedules_kind(
+            self.config, self.clients, self.schedules, self.metrics, self.outside.now
+        )
 
     @cached_property
     def audit(self) -> "Audit":
@@ -195,9 +207,26 @@ class Services:
     @cached_property
     def sweep(self) -> "Sweep":
         """The sweep of everything that has tasks."""
+        return self.sweep_of(self.kind, self.jobs.kind, self.schedules_kind)
+
+    def sweep_of(self, *kinds: "Kind[Any]") -> "Sweep":
+        """The sweep of these kinds of records alone."""
         from chalicelib.tasks.reconciler import Sweep
 
-        return Sweep(self.launcher, [self.room, self.jobs.room, self.schedules])
+        return Sweep(
+            self.launcher,
+            kinds,
+            states=self.sweep_states,
+            metrics=self.metrics,
+            now=self.outside.now,
+        )
+
+    @cached_property
+    def sweep_states(self) -> "SweepStates":
+        """How far the sweep is."""
+        from chalicelib.tasks.sweep_state import SweepStates
+
+        return SweepStates(self.table.items, self.outside.now)
 
     def on_task_change(self, change: "TaskChange") -> None:
         """ECS says something of a task: whose it is, `started_by` says."""
@@ -209,12 +238,12 @@ class Services:
         else:
             self.sessions.on_task_change(change)
 
-    def check(self) -> None:
-        """Raise UnavailableError unless the table of sessions answers."""
+    def check(self) -> "Finished | None":
+        """The last whole pass of the sweep. Raises UnavailableError unless the table answers."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            self.table.answered("health")
+            return self.sweep_states.read().finished
         except (BotoCoreError, ClientError) as error:
             _log.warning("the table of sessions does not answer: %s", error)
             raise UnavailableError("the table of sessions does not answer") from error

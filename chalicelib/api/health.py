@@ -1,5 +1,8 @@
 """Whether the dispatcher can do its work, and on a laptop: how it is doing."""
 
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
 from chalice.app import Blueprint, Response
 
 from chalicelib.api.http import answer, answering
@@ -7,16 +10,32 @@ from chalicelib.errors import NotFoundError
 from chalicelib.metrics import ProcessMetrics
 from chalicelib.wiring import services
 
+if TYPE_CHECKING:
+    from chalicelib.tasks.sweep_state import Finished
+
 routes = Blueprint(__name__)
 
 
 @routes.route("/health", methods=["GET"])
 @answering
 def health() -> Response:
-    """200 when the table of sessions answers; 503 when not."""
+    """200 when the table of sessions answers; 503 when not. `sweep` is its last whole pass."""
     config = services().config
-    services().check()
-    return answer({"status": "ok", "stage": config.stage, "apps": sorted(config.apps.by_name)})
+    finished = services().check()
+    apps = sorted(config.apps.by_name)
+    sweep = None if finished is None else _show(finished)
+    return answer({"status": "ok", "stage": config.stage, "apps": apps, "sweep": sweep})
+
+
+def _show(finished: "Finished") -> dict[str, Any]:
+    at = datetime.fromtimestamp(finished.at, UTC).isoformat(timespec="milliseconds")
+    return {
+        "finishedAt": f"{at.replace('+00:00', '')}Z",
+        "seconds": finished.seconds,
+        "records": finished.records,
+        "tasks": finished.tasks,
+        "skipped": finished.skipped,
+    }
 
 
 @routes.route("/metrics", methods=["GET"])

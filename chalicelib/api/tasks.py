@@ -48,9 +48,9 @@ def task_changed(event: CloudWatchEvent) -> None:
 
 
 @routes.schedule(Rate(1, unit=Rate.MINUTES), name="sweep")
-def sweep(_event: Any) -> dict[str, int]:
-    """Compare all records with all tasks, and repair."""
-    return services().sweep.run()
+def sweep(event: CloudWatchEvent) -> dict[str, int]:
+    """Compare all records with all tasks, and repair, as far as the function's time allows."""
+    return services().sweep.run(lambda: event.context.get_remaining_time_in_millis() / 1_000)
 
 
 def _is_own(event: CloudWatchEvent) -> bool:

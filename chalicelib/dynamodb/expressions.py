@@ -43,6 +43,9 @@ class Attr:
     def lt(self, value: Any) -> Condition:
         return self._compare("<", value)
 
+    def lte(self, value: Any) -> Condition:
+        return self._compare("<=", value)
+
     def gt(self, value: Any) -> Condition:
         return self._compare(">", value)
 
@@ -55,6 +58,10 @@ class Attr:
 
     def not_exists(self) -> Condition:
         return Condition(lambda n, _: f"attribute_not_exists({n(self.name)})")
+
+    def contains(self, value: Any) -> Condition:
+        """A set that has this element; no attribute contains nothing."""
+        return Condition(lambda n, v: f"contains({n(self.name)}, {v(value)})")
 
     def _compare(self, operator: str, value: Any) -> Condition:
         return Condition(lambda n, v: f"{n(self.name)} {operator} {v(value)}")

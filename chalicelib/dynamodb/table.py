@@ -1,5 +1,6 @@
 """A table of items with conditional writes. A lost condition is a result, no exception."""
 
+import json
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -102,6 +103,33 @@ class Table:
         page: dict[str, Any] = self._dynamodb.query(**self._query(index, key, only), **more)
         return page
 
+    def page_after(
+        self,
+        index: str,
+        attribute: str,
+        value: Any,
+        *,
+        after: str | None,
+        limit: int,
+        only: Condition | None = None,
+        order: str = "",
+        between: tuple[float, float] | None = None,
+    ) -> tuple[list[Item], str | None]:
+        """The items of the next page of an index, and where the one behind it begins, as text."""
+        more = {} if after is None else {"ExclusiveStartKey": json.loads(after)}
+        page = self.page(
+            index,
+            attribute,
+            value,
+            order=order,
+            between=between,
+            only=only,
+            Limit=limit,
+            **more,
+        )
+        last = page.get("LastEvaluatedKey")
+        return page["Items"], json.dumps(last) if last else None
+
     def query(self, index: str, attribute: str, value: Any) -> Iterator[Item]:
         """All items of an index under one partition key (eventually consistent)."""
         pages = self._dynamodb.get_paginator("query")
@@ -192,18 +220,18 @@ class Table:
             raise
         return True
 
-    def added(self, key: str, amount: int) -> int:
-        """Add to a counter that has no bounds; what it stands at then."""
-        answer = self._dynamodb.update_item(
-            TableName=self.name,
-            Key={"id": {"S": key}},
-            ReturnValues="UPDATED_NEW",
-            **expressions(add_values={"n": amount}),
-        )
+    def update_number(self, write: Write) -> int | None:
+        """Write an update of `n`; what it is then, None where the update's condition is lost."""
+        try:
+            answer = self._dynamodb.update_item(ReturnValues="UPDATED_NEW", **write)
+        except ClientError as error:
+            if _code(error) == "ConditionalCheckFailedException":
+                return None
+            raise
         return int(answer["Attributes"]["n"]["N"])
 
     def counted(self, key: str) -> int:
-        """What a counter stands at."""
+        """What a counter stands at (a consistent read)."""
         item = self.get(key)
         return int(item["n"]["N"]) if item else 0
 

@@ -20,6 +20,13 @@ def put(table: str, item: dict[str, Any], expected: int | None) -> Write:
     return {"TableName": table, "Item": item} | expressions(condition=condition)
 
 
+def unchanged(table: str, item_id: str, version: int) -> Write:
+    """The check, in a transaction, that an item still has the version that was read."""
+    return {"TableName": table, "Key": {"id": {"S": item_id}}} | expressions(
+        condition=Attr("version").eq(version)
+    )
+
+
 def deleted(table: str, item_id: str) -> Write:
     """Delete an item that is there."""
     return {"TableName": table, "Key": {"id": {"S": item_id}}} | expressions(condition=~UNUSED)

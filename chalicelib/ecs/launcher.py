@@ -1,6 +1,6 @@
 """The calls to ECS: run, stop, look. What is built and read is in the modules beside it, purely."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -16,6 +16,11 @@ from chalicelib.ecs.task_changes import TaskChange, parse_task
 
 DESCRIBE_BATCH = 100
 """DescribeTasks takes at most this many tasks."""
+STALE_TOKEN = frozenset({"InvalidParameterException", "ClientException"})
+
+
+class StaleTokenError(Exception):
+    """A list of tasks cannot be continued: its token is too old."""
 
 
 class Launcher:
@@ -78,14 +83,26 @@ class Launcher:
                 found[change.task_arn] = change
         return found
 
-    def running(self) -> Iterator[TaskChange]:
-        """All tasks of the cluster that are meant to run, page by page."""
-        pages = self._ecs.get_paginator("list_tasks").paginate(
-            cluster=self._cluster, desiredStatus="RUNNING"
+    def page(self, token: str | None) -> tuple[list[TaskChange], str | None]:
+        """Up to 100 tasks of the cluster that are meant to run, and the token of the next page.
+
+        Raises StaleTokenError for a token that ECS does not know any more.
+        """
+        more = {} if token is None else {"nextToken": token}
+        try:
+            answer = self._ecs.list_tasks(cluster=self._cluster, desiredStatus="RUNNING", **more)
+        except ClientError as error:
+            if token is not None and error.response["Error"]["Code"] in STALE_TOKEN:
+                raise StaleTokenError from error
+            raise
+        return list(self.describe(answer["taskArns"]).values()), answer.get("nextToken")
+
+    def started_by(self, mark: str) -> list[TaskChange]:
+        """The tasks with this startedBy that are meant to run; one page, as there are few."""
+        answer = self._ecs.list_tasks(
+            cluster=self._cluster, desiredStatus="RUNNING", startedBy=mark
         )
-        for page in pages:
-            if page["taskArns"]:
-                yield from self.describe(page["taskArns"]).values()
+        return list(self.describe(answer["taskArns"]).values())
 
     def _adopt(self, error: ClientError) -> TaskChange:
         """The task that a ConflictException names: the token was used, so it is ours already.

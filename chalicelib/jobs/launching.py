@@ -183,11 +183,14 @@ class JobLauncher:
         except LaunchError as error:
             return self._refused(invocation, error)
         now = self._now()
-        if task.waits_for_host and not invocation.is_on_fargate:
-            self._hosts_wanted.raised(JOBS)
+        counted = task.waits_for_host and not invocation.is_on_fargate
+        if counted:
+            self._hosts_wanted.add(JOBS, invocation.id, attempt)
         after = self._records.update(
             invocation, lambda before: lifecycle.fold_launch(before, attempt, task, now)
         )
+        if counted and not after.waits_for_host:  # an event with its host was quicker
+            self._hosts_wanted.remove(JOBS, invocation.id, attempt)
         if after.attempt != attempt or after.task_arn != task.task_arn:
             self._stops.stop(
                 task.task_arn, "its attempt was over when it was launched", after.log_fields

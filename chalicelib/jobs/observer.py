@@ -35,7 +35,7 @@ class JobObserver:
     def on_transition(self, before: Invocation, after: Invocation) -> None:
         """See `chalicelib.tasks.store.Observer`. Facts that move no state are no news."""
         if before.waits_for_instance and not after.waits_for_instance:
-            self._hosts_wanted.lowered(JOBS)
+            self._hosts_wanted.remove(JOBS, before.id, before.attempt)
         if before.state is after.state:
             return
         fields = after.log_fields | {"state": after.state, "reason": after.reason}

@@ -119,22 +119,49 @@ def plan_reaping(
         if mark is None:
             continue
         invocation = by_id.get(mark[0])
-        if invocation is None or not _is_its_own(invocation, mark[1], task):
-            if not task.is_stopped:
-                yield StopOrphan(task)
-            continue
-        seen[invocation.id] = task
-        if invocation.task_arn is None or task.is_stopped or found_host(invocation, task):
-            yield Observe(task)
+        yield from plan_task(invocation, task)
+        if invocation is not None and _is_its_own(invocation, mark[1], task):
+            seen[invocation.id] = task
     for invocation in by_id.values():
         action = _overdue(invocation, seen.get(invocation.id), now)
         if action is not None:
             yield action
 
 
+def plan_task(invocation: Invocation | None, task: TaskChange) -> Iterator[Observe | StopOrphan]:
+    """What to do about a task, given the invocation that it names, if there is one."""
+    mark = mark_of(task.started_by)
+    if mark is None:
+        return
+    if invocation is None or not _is_its_own(invocation, mark[1], task):
+        if not task.is_stopped:
+            yield StopOrphan(task)
+    elif invocation.task_arn is None or task.is_stopped or found_host(invocation, task):
+        yield Observe(task)
+
+
+def looks_overdue(invocation: Invocation, now: float) -> bool:
+    """Whether its record alone lets one expect that it is due, expired, or beyond its time."""
+    since = now - invocation.changed_at
+    match invocation.state:
+        case State.SCHEDULED:
+            return now >= (invocation.at or 0)
+        case State.ACCEPTED | State.QUEUED:
+            return now >= invocation.not_after
+        case State.KILL_INITIATED:
+            return since > STOP_SECONDS
+        case State.STARTED if invocation.timeout_seconds is not None:
+            runs = now - (invocation.started_at or now)
+            return runs > invocation.timeout_seconds + MARGIN_SECONDS
+        case state if state in UNFENCED:
+            return now >= invocation.not_after or since > START_DEADLINE_SECONDS
+    return False
+
+
 def _is_its_own(invocation: Invocation, attempt: int, task: TaskChange) -> bool:
     return (
         attempt == invocation.attempt
+        and not invocation.has_ended
         and not invocation.is_waiting
         and invocation.task_arn in {None, task.task_arn}
     )

@@ -1,28 +1,38 @@
 """What the sweep does for jobs: compare each record with its task, act, look who waits."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import assert_never
 
 from chalicelib.config import Config
-from chalicelib.dynamodb.records import Unreadable, only_readable
+from chalicelib.dynamodb.records import Unreadable
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.jobs import lifecycle, reaping
+from chalicelib.jobs.items import COMPARED
 from chalicelib.jobs.launching import JobLauncher
-from chalicelib.jobs.model import Invocation, Priority, Reason, State, invocation_id_of
+from chalicelib.jobs.model import WAITING, Invocation, Priority, Reason, State, invocation_id_of
 from chalicelib.jobs.service import Invocations
 from chalicelib.jobs.table import InvocationsTable
 from chalicelib.metrics import Metrics
 from chalicelib.tasks.hosts_wanted import JOBS, HostsWanted
-from chalicelib.tasks.reconciler import Step
-from chalicelib.tasks.store import Store
-from chalicelib.tasks.unreadable import UnreadableRecords, without_theirs
+from chalicelib.tasks.kinds import Kind, Page, Step
+from chalicelib.tasks.store import LIVE_BUCKETS, Store
+from chalicelib.tasks.sweep_state import SweepState, Tally
+from chalicelib.tasks.unreadable import UnreadableRecords
+
+PAGE = 200
+OLDEST = "invocation/waiting"
+SHOWN = (State.SCHEDULED, State.QUEUED, State.LAUNCHED, State.STARTED)
 
 
-class JobsRoom:
-    """The invocations, as the sweep sees them; see `chalicelib.tasks.reconciler.Room`."""
+class JobsKind(Kind[Invocation]):
+    """The invocations, as the sweep sees them."""
+
+    name = "invocation"
+    partitions = LIVE_BUCKETS
+    page_size = PAGE
+    counted_as = JOBS
 
     def __init__(
         self,
@@ -43,37 +53,83 @@ class JobsRoom:
         self._invocations = invocations
         self._job_launcher = job_launcher
         self._launcher = launcher
-        self._hosts_wanted = hosts_wanted
-        self._unreadable = unreadable
         self._config = config
         self._metrics = metrics
         self._now = now
+        self.unreadable = unreadable
+        self.hosts_wanted = None if config.capacity_provider is None else hosts_wanted
 
-    def look(self) -> "JobsLook":
-        """All invocations that have not ended."""
-        return JobsLook(self, list(self._table.live()))
+    # Looking.
 
-    def steps(
-        self,
-        found: Sequence[Invocation | Unreadable],
-        tasks: Mapping[str, TaskChange],
-        taken: Counter[str],
-    ) -> Iterator[Step]:
-        """The count of what waits for hosts, what to do about these, launches, then the figures."""
-        invocations = only_readable(found)
-        unreadable = [record for record in found if isinstance(record, Unreadable)]
-        if self._config.capacity_provider is not None:
-            # Before the actions, each of which lowers the count where it ends such a wait.
-            waiting = sum(invocation.waits_for_instance for invocation in invocations)
-            yield "CountWaiting", partial(self._hosts_wanted.correct, JOBS, waiting)
-        if unreadable:
-            yield from self._unreadable.marks(unreadable)
-        own = without_theirs(tasks, unreadable, invocation_id_of)
-        for action in reaping.plan_reaping(invocations, own, self._now()):
+    def page(self, partition: int, after: str | None) -> Page[Invocation]:
+        """A page of live invocations."""
+        return Page(*self._table.live(partition, after, self.page_size))
+
+    def overdue_page(self, partition: int, after: str | None) -> Page[Invocation]:
+        """Those of a page that look overdue."""
+        page, now = self.page(partition, after), self._now()
+        overdue = [
+            record
+            for record in page.records
+            if not isinstance(record, Unreadable) and reaping.looks_overdue(record, now)
+        ]
+        return Page(overdue, page.after)
+
+    def find(self, ids: Sequence[str]) -> Mapping[str, Invocation | Unreadable]:
+        """Invocations as they are now, by id."""
+        return {record.id: record for record in self._table.get_all(ids, COMPARED)}
+
+    def task_arn_of(self, record: Invocation) -> str | None:
+        """Its task."""
+        return record.task_arn
+
+    def record_id_of(self, started_by: str | None) -> str | None:
+        """The id of the invocation that a task belongs to."""
+        return invocation_id_of(started_by)
+
+    def waiting(self, record: Invocation) -> tuple[str, int, int] | None:
+        """Those on hosts are counted; tasks of Fargate have no host to wait for."""
+        return (record.id, record.attempt, record.version) if record.waits_for_instance else None
+
+    def may_wait(self, record: Invocation, attempt: int) -> bool:
+        """While it is LAUNCHING with this attempt, RunTask may have been asked."""
+        waits = record.waits_for_instance or record.state is State.LAUNCHING
+        return waits and record.attempt == attempt
+
+    # Deciding.
+
+    def plan(self, record: Invocation, tasks: Mapping[str, TaskChange]) -> Iterator[reaping.Action]:
+        """See `reaping.plan_reaping`."""
+        return reaping.plan_reaping([record], tasks, self._now())
+
+    def plan_task(self, record: Invocation | None, task: TaskChange) -> Iterator[reaping.Action]:
+        """See `reaping.plan_task`."""
+        return reaping.plan_task(record, task)
+
+    def searched_by(self, record: Invocation, actions: Sequence[reaping.Action]) -> str | None:
+        """Before it is launched again or ended: RunTask's answer may have been lost.
+
+        ECS does not remember the token of a launch for ever.
+        """
+        was_claimed = record.claimed_at is not None and not record.is_waiting
+        return record.started_by if actions and was_claimed and record.task_arn is None else None
+
+    # Acting.
+
+    def steps(self, actions: Sequence[reaping.Action]) -> Iterator[Step]:
+        """The repairs."""
+        for action in actions:
             yield type(action).__name__, partial(self._act, action)
-        if any(i.is_waiting or i.state is State.SCHEDULED for i in invocations):
+
+    def closing_steps(self, finished: SweepState | None) -> Iterator[Step]:
+        """Launch those that wait, unless a whole pass has just seen none."""
+        if finished is None or any(finished.counts.get(name) for name in _WAITING):
             yield "LaunchWaiting", self._job_launcher.run
-        yield "Measure", partial(self._measure, found, taken.copy())
+        if self._config.jobs_capacity:
+            yield "Measure", self._measure_places
+
+    def _measure_places(self) -> None:
+        self._metrics.gauge("job_places_taken", self._table.running())
 
     def _act(self, action: reaping.Action) -> None:
         match action:
@@ -132,38 +188,34 @@ class JobsRoom:
 
         return self._records.change(seen.id, decide)
 
-    def _measure(self, found: Sequence[Invocation | Unreadable], taken: Counter[str]) -> None:
-        invocations = only_readable(found)
-        self._unreadable.report([record for record in found if isinstance(record, Unreadable)])
-        states = Counter((i.state, i.priority) for i in invocations)
-        for state in (State.SCHEDULED, State.QUEUED, State.LAUNCHED, State.STARTED):
+    # Counting.
+
+    def tally(self, records: Sequence[Invocation], tally: Tally) -> None:
+        """Invocations by state and priority; the oldest of those that wait."""
+        tally.counts.update(_figure(record.state, record.priority) for record in records)
+        for record in records:
+            if record.is_waiting:
+                tally.saw(OLDEST, max(record.created_at, record.at or 0))
+
+    def report(self, state: SweepState) -> None:
+        """The figures of a whole pass."""
+        for each in SHOWN:
             for priority in Priority:
-                amount = states[state, priority]
-                self._metrics.gauge(
-                    "invocations", amount, state=state.value, priority=priority.value
-                )
-        queued = [i for i in invocations if i.is_waiting]
-        oldest = min((max(i.created_at, i.at or 0) for i in queued), default=None)
+                amount = state.counts.get(_figure(each, priority), 0)
+                labels = {"state": each.value, "priority": priority.value}
+                self._metrics.gauge("invocations", amount, **labels)
+        oldest = state.oldest.get(OLDEST)
         age = 0.0 if oldest is None else self._now() - oldest
         self._metrics.gauge("job_queue_age_seconds", age)
-        if self._config.jobs_capacity:
-            self._metrics.gauge("job_places_taken", self._table.running())
-        for name, amount in taken.items():
-            self._metrics.count("sweep_actions", amount, action=name)
 
 
-class JobsLook:
-    """What was seen of the invocations; see `chalicelib.tasks.reconciler.Look`."""
+def _figure(state: State, priority: Priority) -> str:
+    return f"invocation/{state.value}/{priority.value}"
 
-    def __init__(self, room: JobsRoom, invocations: Sequence[Invocation | Unreadable]) -> None:
-        self._room = room
-        self._invocations = invocations
 
-    @property
-    def task_arns(self) -> list[str]:
-        """Tasks of invocations."""
-        return [i.task_arn for i in self._invocations if i.task_arn]
-
-    def steps(self, tasks: Mapping[str, TaskChange], taken: Counter[str]) -> Iterator[Step]:
-        """See `JobsRoom.steps`."""
-        return self._room.steps(self._invocations, tasks, taken)
+_WAITING = tuple(
+    _figure(state, priority)
+    for state in State
+    if state in WAITING or state is State.SCHEDULED
+    for priority in Priority
+)

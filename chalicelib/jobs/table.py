@@ -8,7 +8,6 @@ which, the record itself is then read as it is now.
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 from chalicelib.dynamodb.expressions import Attr
@@ -26,7 +25,7 @@ from chalicelib.jobs.listings import Page, Partition, Search, plan_partitions
 from chalicelib.jobs.model import Invocation, Place, Priority
 from chalicelib.jobs.quotas import Quota
 from chalicelib.tasks.breaker import RevisionStates
-from chalicelib.tasks.store import LIVE_BUCKETS, RecordTable, next_version
+from chalicelib.tasks.store import RecordTable, next_version
 
 CAPACITY_KEY = "capacity#jobs"
 CAPACITY_KEPT_SECONDS = 400 * 86_400
@@ -119,17 +118,19 @@ class InvocationsTable(RecordTable[Invocation]):
                 return _not_claimed(refusal, has_capacity=most is not None)
         return None
 
-    def live(self) -> Iterator[Invocation | Unreadable]:
-        """All that have not ended, without parameters and result, batch by batch.
+    def live(
+        self, bucket: int, after: str | None, limit: int
+    ) -> tuple[list[Invocation | Unreadable], str | None]:
+        """A page of those of a bucket that have not ended, without parameters and result.
 
-        They are to be looked at, and not to be written.
+        They are to be looked at, and not to be written. `after` as in `Table.page_after`.
         """
-        for bucket in range(LIVE_BUCKETS):
-            rows = self.items.query("live", "live_bucket", bucket)
-            while batch := [item["id"]["S"] for item in islice(rows, BATCH)]:
-                for record in self.get_all(batch, COMPARED):
-                    if isinstance(record, Unreadable) or not record.has_ended:
-                        yield record
+        rows, following = self.items.page_after(
+            "live", "live_bucket", bucket, after=after, limit=limit
+        )
+        records = self.get_all([row["id"]["S"] for row in rows], COMPARED)
+        live = [r for r in records if isinstance(r, Unreadable) or not r.has_ended]
+        return live, following
 
     def waiting(self, priority: Priority) -> Iterator[Invocation]:
         """One queue in order, as the records are now, page by page."""

@@ -17,7 +17,7 @@ from chalicelib.jobs.model import Priority
 from chalicelib.jobs.observer import JobObserver
 from chalicelib.jobs.queues import JobQueues
 from chalicelib.jobs.service import Invocations, Secrets
-from chalicelib.jobs.sweep import JobsRoom
+from chalicelib.jobs.sweep import JobsKind
 from chalicelib.jobs.table import InvocationsTable
 from chalicelib.metrics import Metrics
 from chalicelib.tasks.breaker import Breaker
@@ -39,7 +39,7 @@ class Jobs:
     catalog: Catalog
     invocations: Invocations
     launcher: JobLauncher
-    room: JobsRoom
+    kind: JobsKind
     clock: Clock
     logs: JobLogs
 
@@ -96,7 +96,7 @@ def build_jobs(
         config=config,
         **shared,
     )
-    room = JobsRoom(
+    kind = JobsKind(
         records=records,
         invocations=invocations,
         job_launcher=job_launcher,
@@ -107,4 +107,4 @@ def build_jobs(
         **shared,
     )
     logs = JobLogs(partial(clients.rare, "logs"), config.jobs_log_group)
-    return Jobs(table, catalog, invocations, job_launcher, room, clock, logs)
+    return Jobs(table, catalog, invocations, job_launcher, kind, clock, logs)

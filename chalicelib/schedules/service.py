@@ -4,18 +4,15 @@ The write comes before the acts: see `chalicelib.schedules.model` for what that 
 """
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any, Protocol
 
 from chalicelib.audit.table import AuditEntry
 from chalicelib.callers import Caller
 from chalicelib.config import Config, schedules_queue
-from chalicelib.dynamodb.records import Unreadable, only_readable
+from chalicelib.dynamodb.records import Unreadable
 from chalicelib.dynamodb.table import change
-from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.errors import (
     BadRequestError,
     NotFoundError,
@@ -27,8 +24,7 @@ from chalicelib.schedules import model as rules
 from chalicelib.schedules.model import Attention, Schedule
 from chalicelib.schedules.requests import Fire, facts_of, message_of
 from chalicelib.schedules.table import SchedulesPage, SchedulesTable
-from chalicelib.tasks.reconciler import Step
-from chalicelib.tasks.unreadable import UnreadableRecords, log_unreadable
+from chalicelib.tasks.unreadable import log_unreadable
 
 MAX_SKEW_SECONDS = 5
 """A message that comes so little before its time comes from a clock that is ahead of this one."""
@@ -88,14 +84,12 @@ class Schedules:
         table: SchedulesTable,
         invocations: Runs,
         clock: Wakes,
-        unreadable: UnreadableRecords,
         config: Config,
         now: Callable[[], float],
     ) -> None:
         self._table = table
         self._invocations = invocations
         self._clock = clock
-        self._unreadable = unreadable
         self._config = config
         self._queue = schedules_queue(config.stage)
         self._now = now
@@ -182,13 +176,6 @@ class Schedules:
         if 0 < message.planned_at - now <= MAX_SKEW_SECONDS:
             now = message.planned_at
         self._fire(message.schedule_id, now)
-
-    def look(self) -> "SchedulesLook":
-        """What a crash or a lost message left undone; see `chalicelib.tasks.reconciler.Room`."""
-        now, found = self._now(), list(self._table.all())
-        seen = [(schedule, rules.attention(schedule, now)) for schedule in only_readable(found)]
-        self._unreadable.report([record for record in found if isinstance(record, Unreadable)])
-        return SchedulesLook(self, [(s, a) for s, a in seen if a is not None])
 
     def attend(self, schedule: Schedule, found: Attention) -> None:
         """Do what the sweep found to do."""
@@ -304,24 +291,6 @@ class Schedules:
         if changed is None:
             raise NotFoundError("no such schedule")
         return changed[1]
-
-
-class SchedulesLook:
-    """What was seen of the schedules; see `chalicelib.tasks.reconciler.Look`."""
-
-    def __init__(self, schedules: Schedules, found: list[tuple[Schedule, Attention]]) -> None:
-        self._schedules = schedules
-        self._found = found
-
-    @property
-    def task_arns(self) -> list[str]:
-        """Schedules have no tasks."""
-        return []
-
-    def steps(self, tasks: Mapping[str, TaskChange], taken: Counter[str]) -> Iterator[Step]:  # noqa: ARG002 - as all rooms are asked
-        """What to do about each that wants it."""
-        for schedule, found in self._found:
-            yield f"Schedule_{found}", partial(self._schedules.attend, schedule, found)
 
 
 def _wake_name(schedule_id: str) -> str:

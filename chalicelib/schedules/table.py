@@ -1,6 +1,5 @@
 """Schedules in the table of jobs. Every write is conditional; a lost condition is a result."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +25,7 @@ class SchedulesTable:
     """The schedules, through a boto3 DynamoDB client."""
 
     def __init__(self, dynamodb: Any, name: str) -> None:
-        self._items = Table(dynamodb, name)
+        self.items = Table(dynamodb, name)
 
     def get(self, schedule_id: str) -> Schedule | None:
         """The record as it is now (a consistent read). Raises UnreadableRecordError."""
@@ -34,12 +33,12 @@ class SchedulesTable:
 
     def find(self, schedule_id: str) -> Schedule | Unreadable | None:
         """As `get`, for callers that have to go on without an unreadable record."""
-        item = self._items.get(schedule_key(schedule_id))
+        item = self.items.get(schedule_key(schedule_id))
         return read_record(item, from_item) if item else None
 
     def put_if_absent(self, schedule: Schedule, *more: Write) -> bool:
         """Write a new one, and `more` with it; False where there is one of this id."""
-        return self._items.put(to_item(schedule), None, *more)
+        return self.items.put(to_item(schedule), None, *more)
 
     def replace(self, before: Schedule, after: Schedule, *more: Write) -> Schedule | None:
         """Write `after` where the record is still `before`, and `more` with it.
@@ -47,36 +46,25 @@ class SchedulesTable:
         Returns it one version on; None when it has moved on, or is gone.
         """
         written = replace(after, version=before.version + 1)
-        return written if self._items.put(to_item(written), before.version, *more) else None
+        return written if self.items.put(to_item(written), before.version, *more) else None
 
     def delete(self, schedule_id: str, *more: Write) -> bool:
         """Delete it, and write `more` with that; False where there is none."""
-        return self._items.delete(schedule_key(schedule_id), *more)
+        return self.items.delete(schedule_key(schedule_id), *more)
 
     def page(self, limit: int, after: str | None) -> SchedulesPage:
         """At most `limit` of them, by id, after one; without those that cannot be read."""
-        found, last = self._page(limit, after)
+        found, last = self.look(limit, after)
         return SchedulesPage(tuple(only_readable(found)), last)
 
-    def all(self) -> Iterator[Schedule | Unreadable]:
-        """All of them, page by page."""
-        after: str | None = None
-        while True:
-            found, after = self._page(100, after)
-            yield from found
-            if after is None:
-                return
-
-    def _page(
-        self, limit: int, after: str | None
-    ) -> tuple[list[Schedule | Unreadable], str | None]:
+    def look(self, limit: int, after: str | None) -> tuple[list[Schedule | Unreadable], str | None]:
         """One page, and the last id that was looked at if there may be more."""
         more: dict[str, Any] = {"Limit": limit}
         if after is not None:
             more["ExclusiveStartKey"] = wire({KEY: ALL, "id": schedule_key(after)})
-        answer = self._items.page(INDEX, KEY, ALL, **more)
+        answer = self.items.page(INDEX, KEY, ALL, **more)
         ids = [item["id"]["S"] for item in answer["Items"]]
-        items = self._items.get_all(ids)
+        items = self.items.get_all(ids)
         found = [read_record(items[item_id], from_item) for item_id in ids if item_id in items]
         is_last = "LastEvaluatedKey" not in answer or not ids
         return found, None if is_last else schedule_id_of(ids[-1])

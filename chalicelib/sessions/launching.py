@@ -184,7 +184,9 @@ class Launches:
                 return self.launch(moved, tries)
             return self._wait_or_give_up(session, error, tries)
         waits_for_instance = task.waits_for_host and app.launch_type == "EC2"
-        waiting = self._hosts_wanted.raised(SESSIONS) if waits_for_instance else 0
+        waiting = 0
+        if waits_for_instance:
+            waiting = self._hosts_wanted.add(SESSIONS, session.id, session.attempt)
 
         def accepted(before: Session) -> Session:
             after = lifecycle.fold_launch(before, task, self._now())
@@ -192,8 +194,9 @@ class Launches:
             return replace(after, queue_position=place) if after.waits_for_host else after
 
         launched = self._records.update(session, accepted)
-        if launched.waits_for_host and launched.task_arn == task.task_arn:
-            self._look_again(launched, tries)
+        self._look_again(launched, task.task_arn, tries)
+        if waiting and not launched.waits_for_host:  # an event with its host was quicker
+            self._hosts_wanted.remove(SESSIONS, session.id, session.attempt)
         if not launched.has_claim_to(task.task_arn):
             why = "its session ended while it was launched"
             self._stops.stop(task.task_arn, why, launched.log_fields)
@@ -212,8 +215,10 @@ class Launches:
         if self._hosts_wanted.count(SESSIONS) >= most:
             raise LaunchError(LaunchFailure.CAPACITY, f"{most} tasks wait for hosts already")
 
-    def _look_again(self, session: Session, tries: int) -> None:
-        """Have a message come at the deadline of a session that waits at ECS."""
+    def _look_again(self, session: Session, task_arn: str | None, tries: int) -> None:
+        """Have a message come at the deadline of a session that waits at ECS with this task."""
+        if not session.waits_for_host or session.task_arn != task_arn:
+            return
         left = max(1, math.ceil(session.not_after - self._now()))
         self._queue.launch(session.id, tries, min(left, queues.MAX_DELAY_SECONDS))
 
@@ -276,7 +281,7 @@ class Launches:
             if self._now() >= session.not_after:
                 self.expire(session)
             else:
-                self._look_again(session, tries)
+                self._look_again(session, session.task_arn, tries)
         elif session.state is State.QUEUED:
             if self._now() < session.not_after and not self.may_start():
                 return False

@@ -57,7 +57,7 @@ class SessionObserver:
         app = self._apps.of(before)
         on_hosts = app is None or app.launch_type == "EC2"
         if on_hosts and waited:
-            self._hosts_wanted.lowered(SESSIONS)
+            self._hosts_wanted.remove(SESSIONS, before.id, before.attempt)
         self._reconcile_pool(before, after)
 
     def _failures_in_a_row(self, before: Session, after: Session) -> int | None:

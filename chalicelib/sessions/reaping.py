@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from chalicelib.apps import App
+from chalicelib.dynamodb.expressions import Attr, Condition
 from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.sessions.model import Reason, Session, State, session_id_of
 
@@ -103,14 +104,8 @@ def plan_reaping(
     by_id = {session.id: session for session in sessions}
     for task in tasks.values():
         session_id = session_id_of(task.started_by)
-        if session_id is None:
-            continue
-        session = by_id.get(session_id)
-        if session is None or not session.has_claim_to(task.task_arn):
-            if not task.is_stopped:
-                yield StopOrphan(task)
-        elif _is_news(task, session):
-            yield Observe(task)
+        if session_id is not None:
+            yield from plan_task(by_id.get(session_id), task)
     seen = {session_id_of(task.started_by): task for task in tasks.values()}
     for session in by_id.values():
         own = seen.get(session.id)
@@ -122,6 +117,39 @@ def plan_reaping(
             action = _without_asking(session, now)
         if action is not None:
             yield action
+
+
+def plan_task(session: Session | None, task: TaskChange) -> Iterator[Observe | StopOrphan]:
+    """What to do about a task, given the live session that it names, if there is one."""
+    if session is None or not session.has_claim_to(task.task_arn):
+        if not task.is_stopped:
+            yield StopOrphan(task)
+    elif _is_news(task, session):
+        yield Observe(task)
+
+
+def too_old_since(apps: Iterable[App], now: float) -> float:
+    """Only sessions created until then may be beyond their maximum lifetime."""
+    return now - START_DEADLINE_SECONDS - min((app.max_session_seconds for app in apps), default=0)
+
+
+SERVED = (
+    Attr("state").eq(State.WARM) | Attr("state").eq(State.RESERVED) | Attr("state").eq(State.ACTIVE)
+)
+"""Filter: what a maximum lifetime may end."""
+
+
+def looks_overdue(now: float) -> Condition:
+    """Filter: besides those that are too old, every session that `_overdue` may want ended.
+
+    DynamoDB applies it, so that the many others cost the sweep no time.
+    """
+    return (
+        (Attr("state").eq(State.QUEUED) & Attr("not_after").lte(now))
+        | Attr("state").eq(State.STARTING)
+        | (Attr("state").eq(State.RESERVED) & Attr("connect_by").lt(now - MARGIN_SECONDS))
+        | Attr("state").eq(State.STOPPING)
+    )
 
 
 def _is_at(session: Session, task: TaskChange | None) -> bool:

@@ -1,12 +1,12 @@
 """What the sweep does for sessions: compare each record with its task, act, tend the pools."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import assert_never
 
+from chalicelib.apps import App
 from chalicelib.config import Config
-from chalicelib.dynamodb.records import Unreadable, only_readable
+from chalicelib.dynamodb.records import Unreadable
 from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.metrics import Metrics
 from chalicelib.sessions import lifecycle, reaping
@@ -20,13 +20,25 @@ from chalicelib.sessions.probes import ask_all
 from chalicelib.sessions.service import Sessions
 from chalicelib.sessions.table import SessionsTable
 from chalicelib.tasks.hosts_wanted import SESSIONS, HostsWanted
-from chalicelib.tasks.reconciler import Step
-from chalicelib.tasks.store import Store
-from chalicelib.tasks.unreadable import UnreadableRecords, without_theirs
+from chalicelib.tasks.kinds import Kind, Page, Step
+from chalicelib.tasks.store import LIVE_BUCKETS, Store
+from chalicelib.tasks.sweep_state import SweepState, Tally
+from chalicelib.tasks.unreadable import UnreadableRecords
+
+PAGE = 200
+"""A record has some 2 KB in DynamoDB, and ten times that in memory."""
+OVERDUE_PAGE = 1_000
+"""What DynamoDB looks at for a page of overdue ones; it stops at 1 MB."""
+_OLD, _DUE = "old", "due"
 
 
-class SessionsRoom:
-    """The sessions, as the sweep sees them; see `chalicelib.tasks.reconciler.Room`."""
+class SessionsKind(Kind[Session]):
+    """The sessions, as the sweep sees them."""
+
+    name = "session"
+    partitions = LIVE_BUCKETS
+    page_size = PAGE
+    counted_as = SESSIONS
 
     def __init__(
         self,
@@ -51,43 +63,86 @@ class SessionsRoom:
         self._sessions = sessions
         self._pools = pools
         self._queue = queue
-        self._hosts_wanted = hosts_wanted
-        self._apps = apps
         self._config = config
         self._metrics = metrics
-        self._unreadable = unreadable
         self._probe = probe
         self._now = now
+        self._apps = apps
+        self._by_name: Mapping[str, App] = {}
+        """The apps when a page was read: asking for them takes longer than a record does."""
+        self.unreadable = unreadable
+        self.hosts_wanted = None if config.capacity_provider is None else hosts_wanted
 
-    def look(self) -> "SessionsLook":
-        """All live sessions."""
-        return SessionsLook(self, list(self._table.live()))
+    # Looking.
 
-    def steps(
-        self,
-        found: Sequence[Session | Unreadable],
-        tasks: Mapping[str, TaskChange],
-        taken: Counter[str],
-    ) -> Iterator[Step]:
-        """The count of what waits for hosts, what to do about these, the pools, the figures."""
-        sessions, apps = only_readable(found), self._apps.all()
-        unreadable = [record for record in found if isinstance(record, Unreadable)]
-        if self._config.capacity_provider is not None:
-            # Before the actions, each of which lowers the count where it ends such a wait.
-            on_hosts = {name for name, app in apps.items() if app.launch_type == "EC2"}
-            recorded = sum(s.waits_for_host and s.app in on_hosts for s in sessions)
-            yield "CountWaiting", partial(self._hosts_wanted.correct, SESSIONS, recorded)
-        if unreadable:
-            yield from self._unreadable.marks(unreadable)
-        plan = reaping.plan_reaping(
-            sessions,
-            without_theirs(tasks, unreadable, session_id_of),
-            apps,
-            self._now(),
-            can_ask=self._config.reaches_containers,
+    def page(self, partition: int, after: str | None) -> Page[Session]:
+        """A page of live sessions."""
+        self._by_name = self._apps.all()
+        return Page(*self._table.live(partition, after, self.page_size))
+
+    def overdue_page(self, partition: int, after: str | None) -> Page[Session]:
+        """A page of those that look overdue: first what is old, then the rest."""
+        self._by_name = self._apps.all()
+        now, (part, _, start) = self._now(), (after or f"{_OLD} ").partition(" ")
+        is_old = part == _OLD
+        records, following = self._table.live(
+            partition,
+            start or None,
+            OVERDUE_PAGE,
+            only=reaping.SERVED if is_old else reaping.looks_overdue(now),
+            created_until=reaping.too_old_since(self._by_name.values(), now) if is_old else None,
         )
+        if following is not None:
+            return Page(records, f"{part} {following}")
+        return Page(records, f"{_DUE} " if is_old else None)
+
+    def find(self, ids: Sequence[str]) -> Mapping[str, Session | Unreadable]:
+        """Sessions as they are now, by id."""
+        return {record.id: record for record in self._table.get_all(ids)}
+
+    def task_arn_of(self, record: Session) -> str | None:
+        """Its task."""
+        return record.task_arn
+
+    def record_id_of(self, started_by: str | None) -> str | None:
+        """The id of the session that a task belongs to."""
+        return session_id_of(started_by)
+
+    def waiting(self, record: Session) -> tuple[str, int, int] | None:
+        """Those on hosts are counted; tasks of Fargate have no host to wait for."""
+        app = self._by_name.get(record.app)
+        if not record.waits_for_host or app is None or app.launch_type != "EC2":
+            return None
+        return record.id, record.attempt, record.version
+
+    def may_wait(self, record: Session, attempt: int) -> bool:
+        """While it is QUEUED with this attempt, RunTask may have been asked."""
+        return record.state is State.QUEUED and record.attempt == attempt
+
+    # Deciding.
+
+    def plan(self, record: Session, tasks: Mapping[str, TaskChange]) -> Iterator[reaping.Action]:
+        """See `reaping.plan_reaping`."""
+        can_ask = self._config.reaches_containers
+        return reaping.plan_reaping([record], tasks, self._by_name, self._now(), can_ask=can_ask)
+
+    def plan_task(self, record: Session | None, task: TaskChange) -> Iterator[reaping.Action]:
+        """See `reaping.plan_task`."""
+        return reaping.plan_task(record, task)
+
+    def searched_by(self, record: Session, actions: Sequence[reaping.Action]) -> str | None:
+        """Before it is launched again or ended: RunTask's answer may have been lost.
+
+        ECS does not remember the token of a launch for ever.
+        """
+        return record.started_by if actions and record.task_arn is None else None
+
+    # Acting.
+
+    def steps(self, actions: Sequence[reaping.Action]) -> Iterator[Step]:
+        """The repairs, then what containers are to be asked, all of them side by side."""
         to_ask = []
-        for action in plan:
+        for action in actions:
             if isinstance(action, reaping.AskWhetherConnected):
                 to_ask.append(action.session)
             else:
@@ -97,33 +152,17 @@ class SessionsRoom:
             answer = answers.get(self._health_url(session))
             name = reaping.AskWhetherConnected.__name__ if answer is not None else "NotAsked"
             yield name, partial(self._on_answer, session, answer)
-        for app in apps.values():
+
+    def closing_steps(self, finished: SweepState | None) -> Iterator[Step]:
+        """The pools, whatever else there was time for."""
+        del finished
+        for app in self._apps.all().values():
             if app.pool.maximum:
                 yield "Tend", partial(self._pools.reconcile, app)
-        waiting = sum(
-            task.waits_for_host and session_id_of(task.started_by) is not None
-            for task in tasks.values()
-        )
-        yield "Measure", partial(self._measure, found, tuple(apps), waiting, taken.copy())
+        yield "Measure", self._measure_queue
 
-    def _measure(
-        self,
-        found: Sequence[Session | Unreadable],
-        apps: Sequence[str],
-        waiting: int,
-        taken: Counter[str],
-    ) -> None:
-        sessions = only_readable(found)
-        self._unreadable.report([record for record in found if isinstance(record, Unreadable)])
-        self._metrics.gauge("waiting_for_hosts", waiting)
+    def _measure_queue(self) -> None:
         self._metrics.gauge("queue_waiting", self._queue.waiting())
-        for app in apps:
-            states = Counter(session.state for session in sessions if session.app == app)
-            for state in State:
-                if state is not State.ENDED:
-                    self._metrics.gauge("sessions", states[state], app=app, state=state.value)
-        for name, amount in taken.items():
-            self._metrics.count("sweep_actions", amount, action=name)
 
     def _act(self, action: reaping.Repair) -> None:
         match action:
@@ -164,19 +203,25 @@ class SessionsRoom:
         cause = "no client came in time"
         self._sessions.stop(session.id, Reason.NEVER_CONNECTED, cause, only=State.RESERVED)
 
+    # Counting.
 
-class SessionsLook:
-    """What was seen of the sessions; see `chalicelib.tasks.reconciler.Look`."""
+    def tally(self, records: Sequence[Session], tally: Tally) -> None:
+        """Sessions by app and state."""
+        tally.counts.update(_figure(session.app, session.state) for session in records)
 
-    def __init__(self, room: SessionsRoom, sessions: Sequence[Session | Unreadable]) -> None:
-        self._room = room
-        self._sessions = sessions
+    def tally_task(self, task: TaskChange, tally: Tally) -> None:
+        """Tasks that wait for hosts."""
+        tally.counts["waiting_for_hosts"] += task.waits_for_host
 
-    @property
-    def task_arns(self) -> list[str]:
-        """Tasks of sessions."""
-        return [session.task_arn for session in self._sessions if session.task_arn]
+    def report(self, state: SweepState) -> None:
+        """The figures of a whole pass."""
+        self._metrics.gauge("waiting_for_hosts", state.counts.get("waiting_for_hosts", 0))
+        for app in self._apps.all():
+            for kind in State:
+                if kind is not State.ENDED:
+                    amount = state.counts.get(_figure(app, kind), 0)
+                    self._metrics.gauge("sessions", amount, app=app, state=kind.value)
 
-    def steps(self, tasks: Mapping[str, TaskChange], taken: Counter[str]) -> Iterator[Step]:
-        """See `SessionsRoom.steps`."""
-        return self._room.steps(self._sessions, tasks, taken)
+
+def _figure(app: str, state: State) -> str:
+    return f"session/{app}/{state.value}"

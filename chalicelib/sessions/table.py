@@ -6,11 +6,12 @@ not ended, `pool` what waits for an owner, with the state of its app in front.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
+from chalicelib.dynamodb.expressions import Condition
 from chalicelib.dynamodb.records import Unreadable, only_readable, read_record
 from chalicelib.dynamodb.table import FAILED
 from chalicelib.dynamodb.wire import unwire
@@ -26,7 +27,7 @@ from chalicelib.sessions.model import Session, State
 from chalicelib.sessions.pool import AppState
 from chalicelib.sessions.writes import remember
 from chalicelib.tasks.breaker import RevisionStates
-from chalicelib.tasks.store import LIVE_BUCKETS, RecordTable, next_version
+from chalicelib.tasks.store import RecordTable, next_version
 
 LIVE_INDEX, POOL_INDEX = "live", "pool"
 POOL_PAGE = 60
@@ -112,11 +113,32 @@ class SessionsTable(RecordTable[Session]):
             return written
         return _what_was_lost([what for _, what in writes], refusal.reasons)
 
-    def live(self) -> Iterator[Session | Unreadable]:
-        """All sessions that have not ended, page by page (eventually consistent)."""
-        for bucket in range(LIVE_BUCKETS):
-            for item in self.items.query(LIVE_INDEX, "live_bucket", bucket):
-                yield read_record(item, from_item)
+    def live(
+        self,
+        bucket: int,
+        after: str | None,
+        limit: int,
+        *,
+        only: Condition | None = None,
+        created_until: float | None = None,
+    ) -> tuple[list[Session | Unreadable], str | None]:
+        """A page of the sessions of a bucket that have not ended (eventually consistent).
+
+        `after` is None for the first page, else what the page before returned beside its sessions.
+        `only`: those of a page of `limit` that are to be returned. `created_until`: older ones
+        alone.
+        """
+        items, following = self.items.page_after(
+            LIVE_INDEX,
+            "live_bucket",
+            bucket,
+            after=after,
+            limit=limit,
+            only=only,
+            order="created_at",
+            between=None if created_until is None else (0.0, created_until),
+        )
+        return [read_record(item, from_item) for item in items], following
 
     def look(self, app: str) -> tuple[AppState, list[Session]]:
         """The state of an app and what waits in its pool, ready ones first: one round trip.

@@ -1,76 +1,301 @@
-"""The sweep: look at all tasks once, and let each room compare its records with them and repair.
+"""The sweep: compares all records with all tasks and repairs both sides.
 
-One failed action does not stop the rest: actions are independent, and the next sweep tries again.
+A pass goes through stages, those first that matter most: records that look overdue; all records,
+each with its task; all tasks, each with its record; the counts of what waits for hosts. A stage
+goes page by page, so memory is bounded by a page whatever the number of records. Where the time of
+an invocation ends, the next one goes on at the page that was reached; see `sweep_state`.
+
+What is decided for a page needs no other page: a record's task is looked up by its ARN, a task's
+record by its id, both as they are now. Every action is conditional and harmless when repeated, so
+it does not matter what changes while a pass goes on. One failed action does not stop the rest.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.ecs.launcher import Launcher
-from chalicelib.ecs.task_changes import TaskChange
+from chalicelib.errors import UsherError
+from chalicelib.metrics import Metrics
+from chalicelib.tasks.kinds import Kind, Step
+from chalicelib.tasks.pages import Pages
+from chalicelib.tasks.sweep_state import (
+    Position,
+    SweepState,
+    SweepStates,
+    Tally,
+    begun,
+    finished_of,
+    moved,
+)
 
-Step = tuple[str, Callable[[], object]]
-"""What is done, in a word, and the doing of it."""
+SAVE_SECONDS = 5.0
+"""The position is written as often as this, and when the sweep ends."""
+TRIES = 2
+"""So many invocations may die at one place; then positions are exact, and the page is skipped."""
+FEW_RECORDS = 1_000
+"""So many are looked through in seconds: without looking for what is overdue first."""
+FORGOTTEN_SECONDS = 3_600
+"""A pass that began so long ago is not continued: its figures are too old."""
+
+R = TypeVar("R")
 
 _log = logging.getLogger("usher.sweep")
 
 
-class Look(Protocol):
-    """What one room saw of its own records."""
+class OvertakenError(Exception):
+    """Another sweep has gone on from here."""
+
+
+class Clock:
+    """How much time an invocation has left, and what it is for."""
+
+    def __init__(self, remaining: Callable[[], float]) -> None:
+        """`remaining`: seconds until the function is killed."""
+        self._remaining = remaining
+        budget = remaining()
+        self._pages, self._steps = min(35.0, budget / 3), min(20.0, budget / 5)
+        self._closing = min(5.0, budget / 12)
 
     @property
-    def task_arns(self) -> Sequence[str]:
-        """Tasks that its records have."""
+    def begins_pages(self) -> bool:
+        """Whether there is time for another page."""
+        return self._remaining() > self._pages
 
-    def steps(self, tasks: Mapping[str, TaskChange], taken: Counter[str]) -> Iterator[Step]:
-        """What to do, given all tasks by ARN. `taken` counts what was done so far."""
+    @property
+    def takes_steps(self) -> bool:
+        """Whether there is time for another action of a page."""
+        return self._remaining() > self._steps
 
-
-class Room(Protocol):
-    """Something that has tasks."""
-
-    def look(self) -> Look:
-        """Read all live records."""
+    @property
+    def closes(self) -> bool:
+        """Whether there is time for another of the last steps."""
+        return self._remaining() > self._closing
 
 
 class Sweep:
     """Compares records with tasks and repairs both."""
 
-    def __init__(self, launcher: Launcher, rooms: Sequence[Room]) -> None:
-        self._launcher = launcher
-        self._rooms = rooms
+    def __init__(
+        self,
+        launcher: Launcher,
+        kinds: Sequence[Kind[Any]],
+        *,
+        states: SweepStates,
+        metrics: Metrics,
+        now: Callable[[], float],
+        few_records: int = FEW_RECORDS,
+    ) -> None:
+        """`few_records`: see FEW_RECORDS; by the count of the last pass."""
+        self.launcher = launcher
+        self.kinds = {kind.name: kind for kind in kinds}
+        self.states = states
+        self.metrics = metrics
+        self.now = now
+        self.few_records = few_records
+        self.stages = list(_stages(kinds))
+
+    def run(self, remaining: Callable[[], float] = lambda: float("inf")) -> dict[str, int]:
+        """Sweep until a pass is whole, or time is up.
+
+        `remaining`: seconds until the function is killed. Returns how many actions of each kind
+        were taken, `failed` among them; `busy` alone where another sweep is at work.
+        """
+        return _Run(self, Clock(remaining)).run()
+
+
+class _Run:
+    """One invocation."""
+
+    def __init__(self, sweep: Sweep, clock: Clock) -> None:
+        self._s = sweep
+        self._clock = clock
+        self._taken: Counter[str] = Counter()
+        self._is_saved = True
+        self._saved_at = sweep.now()
+        self._state = SweepState()
+        self._is_continued = False
+        self._pages = Pages(sweep.launcher, sweep.kinds, self._take_steps, self._failed)
+        self._was_cut = False
+        """A page was left before its last action."""
 
     def run(self) -> dict[str, int]:
-        """Sweep once. Returns how many actions of each kind were taken, `failed` among them."""
-        # Records first: what is recorded after this look is too young for its task to be missed,
-        # and a task seen without a record among these is looked up again before it is stopped.
-        taken: Counter[str] = Counter()
-        looks: list[Look] = []
-        for room in self._rooms:
-            try:
-                looks.append(room.look())
-            except Exception:  # noqa: BLE001 - rooms are independent as well
-                _log.exception("sweep: one room cannot be looked at")
-                taken["failed"] += 1
-        tasks = {task.task_arn: task for task in self._launcher.running()}
-        missing = [arn for look in looks for arn in look.task_arns if arn not in tasks]
-        tasks |= self._launcher.describe(missing)
-        for look in looks:
-            of_this_room: Counter[str] = Counter()
-            for name, step in look.steps(tasks, of_this_room):
-                _attempt(of_this_room, name, step)
-            taken += of_this_room
-        if taken:
-            _log.info("sweep: %s", dict(taken))
-        return dict(taken)
+        if not self._take():
+            return {"busy": 1}
+        finished = None
+        try:
+            finished = self._passes()
+            self._state = replace(self._state, tries=0)
+            self._save(release=True)
+        except OvertakenError:
+            _log.warning("sweep: another one has gone on")
+        for kind in self._s.kinds.values():
+            for name, step in kind.closing_steps(finished):
+                if self._clock.closes:
+                    self._attempt(name, step)
+        for name, amount in self._taken.items():
+            self._s.metrics.count("sweep_actions", amount, action=name)
+        if self._taken:
+            _log.info("sweep: %s", dict(self._taken))
+        return dict(self._taken)
+
+    def _take(self) -> bool:
+        """Whether this sweep may work. Where its state cannot be read or written it works too."""
+        try:
+            state = self._s.states.take(self._prepared)
+        except (BotoCoreError, ClientError, UsherError):
+            _log.exception("sweep: its state is not to be had, so it begins anew")
+            self._failed()
+            self._is_saved = False
+            state = self._prepared(SweepState())
+        if state is None:
+            return False
+        self._state = state
+        return True
+
+    def _prepared(self, state: SweepState) -> SweepState:
+        """The pass that is to be continued, or a new one."""
+        age = self._s.now() - state.begun_at
+        self._is_continued = state.stage in self._s.stages and 0 <= age <= FORGOTTEN_SECONDS
+        return replace(state, tries=state.tries + 1) if self._is_continued else self._begun(state)
+
+    def _begun(self, state: SweepState) -> SweepState:
+        records = 0 if state.finished is None else state.finished.records
+        few = records <= self._s.few_records
+        first = next(s for s in self._s.stages if not (few and s.startswith("overdue/")))
+        return begun(state, first, self._s.now())
+
+    def _passes(self) -> SweepState | None:
+        """End the pass that was continued and one of its own, as far as time allows.
+
+        Returns the state of the pass that this invocation both began and ended.
+        """
+        if not self._pass():
+            return None
+        whole = self._finish()
+        if not self._is_continued or whole.skipped:
+            return None if self._is_continued else whole
+        self._save()
+        self._state = self._begun(self._state)
+        return self._finish() if self._pass() else None
+
+    def _pass(self) -> bool:
+        """All stages from where the state is; False where time was up."""
+        while self._state.stage is not None:
+            if not self._clock.begins_pages:
+                return False
+            self._one_page()
+            if self._was_cut:
+                return False
+            if self._now_and_then():
+                self._save()
+        return True
+
+    def _one_page(self) -> None:
+        stage, tries = str(self._state.stage), self._state.tries
+        tally = Tally()
+        following = self._following(stage)
+        if tries > TRIES + 1:  # to read this page kills the function
+            self._move((following, None), Tally(), skipped=True)
+            return
+        try:
+            after = self._pages.look(stage, self._state.after, tally, acts=tries <= TRIES)
+        except OvertakenError:
+            raise
+        except Exception:  # noqa: BLE001 - stages are independent as well
+            _log.exception("sweep: %s cannot be looked through", stage)
+            self._failed()
+            self._move((following, None), Tally(), skipped=True)
+            return
+        if self._was_cut:  # actions were taken, so this place is no dead end
+            self._state = replace(self._state, tries=0)
+            return
+        position = (stage, after) if after is not None else (following, None)
+        self._move(position, tally, skipped=tries > TRIES)
+
+    def _move(self, position: Position, tally: Tally, *, skipped: bool) -> None:
+        careful = self._state.tries >= TRIES
+        if skipped:
+            _log.error("sweep: skipped %s %s", self._state.stage, self._state.after)
+        state = moved(self._state, position, tally)
+        more = 1 if skipped else 0
+        self._state = replace(state, skipped=state.skipped + more, tries=TRIES if careful else 0)
+
+    def _following(self, stage: str) -> str | None:
+        place = self._s.stages.index(stage) + 1
+        return self._s.stages[place] if place < len(self._s.stages) else None
+
+    def _finish(self) -> SweepState:
+        """The pass is whole."""
+        whole = self._state
+        for kind in self._s.kinds.values():
+            kind.unreadable.gauge(whole.counts.get(f"unreadable/{kind.name}", 0))
+            kind.report(whole)
+        finished = finished_of(whole, self._s.now())
+        self._state = replace(whole, stage=None, after=None, tries=0, finished=finished)
+        metrics = self._s.metrics
+        metrics.gauge("sweep_pass_seconds", finished.seconds)
+        metrics.gauge("sweep_pass_records", finished.records)
+        metrics.gauge("sweep_pass_tasks", finished.tasks)
+        metrics.gauge("sweep_pass_skipped", finished.skipped)
+        return whole
+
+    # The state.
+
+    def _now_and_then(self) -> bool:
+        is_careful = self._state.tries >= TRIES
+        return is_careful or abs(self._s.now() - self._saved_at) >= SAVE_SECONDS
+
+    def _save(self, *, release: bool = False) -> None:
+        """Write the position. Raises OvertakenError; any other failure only costs the position."""
+        if not self._is_saved:
+            return
+        self._saved_at = self._s.now()
+        try:
+            written = self._s.states.write(self._state, release=release)
+        except (BotoCoreError, ClientError, UsherError):
+            _log.exception("sweep: its position cannot be written")
+            self._taken["failed"] += 1
+            self._is_saved = False  # what was written is not known
+            return
+        if written is None:
+            self._is_saved = False
+            raise OvertakenError
+        self._state = written
+
+    # Acting.
+
+    def _failed(self) -> None:
+        self._taken["failed"] += 1
+
+    def _take_steps(self, steps: Iterable[Step]) -> None:
+        for name, step in steps:
+            if not self._clock.takes_steps:
+                self._was_cut = True
+                return
+            self._attempt(name, step)
+            if self._now_and_then():
+                self._save()
+
+    def _attempt(self, name: str, step: Callable[[], object]) -> None:
+        try:
+            step()
+            self._taken[name] += 1
+        except Exception:  # noqa: BLE001 - actions are independent, the next sweep tries again
+            _log.exception("sweep: %s failed", name)
+            self._taken["failed"] += 1
 
 
-def _attempt(taken: Counter[str], name: str, step: Callable[[], object]) -> None:
-    try:
-        step()
-        taken[name] += 1
-    except Exception:  # noqa: BLE001 - actions are independent, the next sweep tries again
-        _log.exception("sweep: %s failed", name)
-        taken["failed"] += 1
+def _stages(kinds: Sequence[Kind[Any]]) -> Iterator[str]:
+    for what in ("overdue", "records"):
+        for kind in kinds:
+            for partition in range(kind.partitions):
+                yield f"{what}/{kind.name}/{partition}"
+    yield "tasks"
+    for kind in kinds:
+        if kind.hosts_wanted is not None:
+            yield f"counts/{kind.name}"

@@ -6,16 +6,15 @@ with its next write, and there is time for that.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from chalicelib.dynamodb.records import LATEST, Unreadable
 from chalicelib.dynamodb.table import Table
-from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.metrics import Metrics
 
 MOST_LOGGED = 50
-"""Records of one kind that one sweep names in the log."""
+"""Records of one page that the sweep names in the log."""
 
 _log = logging.getLogger("usher.records")
 
@@ -39,14 +38,17 @@ class UnreadableRecords:
         self._metrics = metrics
         self._now = now
 
-    def report(self, found: Sequence[Unreadable]) -> None:
-        """Count all there are, and name the first of them in the log."""
-        self._metrics.gauge("records_unreadable", len(found), kind=self._kind)
+    def log(self, found: Sequence[Unreadable]) -> None:
+        """Name the first of a page in the log."""
         for record in found[:MOST_LOGGED]:
             log_unreadable(record, self._kind)
 
+    def gauge(self, number: int) -> None:
+        """So many were found in a whole pass."""
+        self._metrics.gauge("records_unreadable", number, kind=self._kind)
+
     def marks(self, found: Iterable[Unreadable]) -> Iterator[tuple[str, Callable[[], object]]]:
-        """One step for each that has no mark yet; see `chalicelib.tasks.reconciler.Step`."""
+        """One step for each that has no mark yet; see `chalicelib.tasks.kinds.Step`."""
         for record in found:
             if "expire_at" not in record.item:
                 yield "MarkUnreadable", partial(self.mark, record)
@@ -72,23 +74,3 @@ def expires_at(record: Unreadable, now: float, kept_seconds: int) -> int:
     """When it may be forgotten. What is deferred is kept until long after its time. Pure."""
     named = (record.number(name) or 0.0 for name in ("at", "not_after"))
     return int(min(max(now, *named), LATEST)) + kept_seconds
-
-
-def without_theirs(
-    tasks: Mapping[str, TaskChange],
-    records: Iterable[Unreadable],
-    record_of: Callable[[str | None], str | None],
-) -> dict[str, TaskChange]:
-    """`tasks` without those that may belong to one of these records. Pure.
-
-    `record_of` is the id of the record that a task with this startedBy belongs to.
-    """
-    ids, arns = set(), set()
-    for record in records:
-        ids.add(record.id)
-        arns.add(record.task_arn)
-    return {
-        arn: task
-        for arn, task in tasks.items()
-        if arn not in arns and record_of(task.started_by) not in ids
-    }

@@ -27,8 +27,7 @@ from chalicelib.jobs.model import Invocation, Priority, Reason, State
 from chalicelib.jobs.queues import WakeUp, read_wake_up
 from chalicelib.jobs.table import CAPACITY_KEY
 from chalicelib.jobs.task_definitions import job_task_definition
-from chalicelib.tasks.hosts_wanted import JOBS
-from chalicelib.tasks.reconciler import Sweep
+from chalicelib.tasks.hosts_wanted import JOBS, item_id
 from chalicelib.wiring import Services
 from local.hosts.base import ContainerSpec, Exit
 from tests.integration.lab import REGION, Lab, LabHost, backend
@@ -239,8 +238,8 @@ class JobLab(Lab):
         services.jobs.launcher.run(wake_up.invocation_id, room_was_made=wake_up.room_was_made)
 
     def sweep(self, services: Services) -> dict[str, int]:
-        """The sweep, without the rooms of others."""
-        return Sweep(services.launcher, [services.jobs.room]).run()
+        """The sweep of jobs alone."""
+        return services.sweep_of(services.jobs.kind).run()
 
     @contextmanager
     def without(self, host: JobHost) -> Iterator[None]:
@@ -360,7 +359,7 @@ class JobLab(Lab):
 
     def waiting_count(self) -> int:
         """How many tasks of jobs wait for a host, by the dispatcher's count."""
-        counts = [i for i in self.job_items() if i["id"]["S"] == f"waiting#{JOBS}"]
+        counts = [i for i in self.job_items() if i["id"]["S"] == item_id(JOBS)]
         return int(counts[0]["n"]["N"]) if counts else 0
 
     def places_taken(self) -> int:

@@ -42,7 +42,6 @@ from chalicelib.sessions.launch_queue import LaunchAgain, ReconcilePool, read_me
 from chalicelib.sessions.model import Session, State, session_id_of
 from chalicelib.sessions.probe import Found
 from chalicelib.sessions.requests import DispatchRequest
-from chalicelib.tasks.reconciler import Sweep
 from chalicelib.wiring import Outside, Services, build
 from local.aws.dynamodb.index_lag import DEFAULT_SECONDS, LAG
 from local.aws.ecs.api import EcsApi
@@ -380,6 +379,7 @@ class Lab:
         self.now = Clock()
         self._chance = SeededChance()
         mock_random.seed(1)
+        random.seed(1)  # which host the engine takes of two that are equal
         LAG.set(self.index_lag_seconds, seed=1, now=self.now)
         self.faults = Faults()
         self._hosts = [self._new_host() for _ in range(2)]
@@ -462,8 +462,8 @@ class Lab:
         return self._build(self.aws)
 
     def sweep(self, services: Services) -> dict[str, int]:
-        """The sweep, without the rooms of others."""
-        return Sweep(services.launcher, [services.room]).run()
+        """The sweep of sessions alone."""
+        return services.sweep_of(services.kind).run()
 
     def _wait(self, event: threading.Event, seconds: float) -> None:
         """What is waited for is set already, or the time is over at once."""

@@ -1,5 +1,6 @@
 """Jobs on a full cluster whose capacity provider brings hosts late: waiting is no failed start."""
 
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from chalicelib.jobs.answers import show_invocation
 from chalicelib.jobs.model import Invocation, Priority, Reason, State
+from chalicelib.tasks.hosts_wanted import JOBS, HostsWanted
 from chalicelib.wiring import Services
 from tests.integration.job_lab import JobLab, check_jobs, check_rest, run_to_their_ends
 
@@ -226,7 +228,12 @@ def test_the_count_of_what_waits_is_corrected_by_the_sweep(lab: JobLab) -> None:
     for _ in range(2):
         invoke(services)
     services.jobs.launcher.run()
-    services.jobs.table.items.added("waiting#jobs", 7)
+    counts = HostsWanted(services.jobs.table.items)
+    (counted, attempt), _ = counts.members(JOBS)
+    counts.remove(JOBS, counted, attempt)
+    for _ in range(7):
+        counts.add(JOBS, str(uuid.uuid4()), 1)
+    assert lab.waiting_count() == 8
     lab.now.move(61)
     lab.sweep(services)
     assert lab.waiting_count() == 2

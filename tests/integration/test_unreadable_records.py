@@ -24,7 +24,6 @@ from chalicelib.schedules.model import Schedule
 from chalicelib.sessions.creation import new_session
 from chalicelib.sessions.items import from_item as session_of
 from chalicelib.sessions.model import Reason, State
-from chalicelib.tasks.reconciler import Sweep
 from chalicelib.wiring import Services
 from tests.integration.job_lab import JobLab
 from tests.integration.lab import Lab
@@ -282,7 +281,7 @@ def put_job_item(lab: JobLab, item: Item) -> None:
 
 
 def sweep_all(lab: JobLab, services: Services) -> dict[str, int]:
-    return Sweep(services.launcher, [services.jobs.room, services.schedules]).run()
+    return services.sweep_of(services.jobs.kind, services.schedules_kind).run()
 
 
 def jobs_repaired(lab: JobLab, ids: list[str]) -> dict[str, tuple[Any, Any]]:

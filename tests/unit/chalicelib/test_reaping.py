@@ -1,20 +1,26 @@
 """The sweep's plan: what is repaired, and what is left alone."""
 
-from collections import Counter
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from moto.dynamodb.comparisons import get_filter_expression
+from moto.dynamodb.models.dynamo_type import DynamoType, Item
 
 from chalicelib.config import load_config
+from chalicelib.dynamodb.expressions import expressions
 from chalicelib.sessions import lifecycle, reaping
+from chalicelib.sessions.items import to_item
 from chalicelib.sessions.model import Reason, State
-from chalicelib.sessions.sweep import SessionsRoom
+from chalicelib.sessions.sweep import SessionsKind
 from tests.unit.chalicelib.test_lifecycle import (
     APP,
     ARN,
     RUNNING,
     START,
     WAITS,
+    asked_to_stop,
     connected,
     disconnected,
     launched,
@@ -179,7 +185,7 @@ def test_the_sweep_asks_only_containers_that_it_can_reach(reach, asks):
         )
     )
     asked = []
-    room = SessionsRoom(
+    kind = SessionsKind(
         **nothing,
         apps=OnlyOfFile(config),
         config=config,
@@ -187,8 +193,8 @@ def test_the_sweep_asks_only_containers_that_it_can_reach(reach, asks):
         now=lambda: session.connect_by + 60,
     )
     seen = {RUNNING.task_arn: replace(RUNNING, version=session.task_version)}
-    names = [name for name, _ in room.steps([session], seen, Counter())]
-    assert names == (["NotAsked", "Measure"] if asks else ["Measure"])
+    names = [name for name, _ in kind.steps(list(kind.plan(session, seen)))]
+    assert names == (["NotAsked"] if asks else [])
     assert asked == (["http://192.0.2.7:49153/healthz"] if asks else [])
 
 
@@ -219,3 +225,41 @@ def test_a_session_that_ecs_accepted_a_moment_ago_is_not_lost():
     waiting = replace(WAITING, tried_at=9_000.0, not_after=20_000.0)
     assert plan(waiting, now=9_014.0) == []
     assert plan(waiting, now=9_016.0) == [reaping.EndLost(waiting)]
+
+
+ENDS_ONE = (reaping.Stop, reaping.Expire, reaping.AskWhetherConnected)
+instants = st.floats(min_value=1_000, max_value=20_000).map(lambda at: round(at, 3))
+
+
+@given(
+    folds=st.sampled_from(
+        [(), START[:1], START[:2], START, (*START, connected), (*START, asked_to_stop)]
+    ),
+    pooled=st.booleans(),
+    owner=st.sampled_from([None, "ann"]),
+    now=instants,
+    tasks=st.sampled_from([WAITS, RUNNING, replace(RUNNING, pull_started_at=5_000.0)]),
+    connect_by=st.none() | instants,
+    not_after=instants,
+)
+def test_the_filters_let_everything_through_that_is_overdue(
+    folds, pooled, owner, now, tasks, connect_by, not_after
+):
+    session = replace(
+        until(*folds), pooled=pooled, owner=owner, connect_by=connect_by, not_after=not_after
+    )
+    seen = replace(tasks, version=session.task_version)
+    if any(isinstance(action, ENDS_ONE) for action in plan(session, tasks=[seen], now=now)):
+        is_old = session.created_at <= reaping.too_old_since([APP], now)
+        assert matches(reaping.looks_overdue(now), session) or (
+            is_old and matches(reaping.SERVED, session)
+        )
+
+
+def matches(condition, session):
+    """By the evaluator of the embedded DynamoDB."""
+    request = expressions(only=condition)
+    names, values = request["ExpressionAttributeNames"], request["ExpressionAttributeValues"]
+    found = get_filter_expression(request["FilterExpression"], names, values)
+    item = Item(DynamoType({"S": session.id}), None, to_item(session))
+    return found.expr(item)

@@ -25,9 +25,9 @@ from chalicelib.schedules.items import to_item as item_of_schedule
 from chalicelib.schedules.model import Decision, Schedule, Skipped
 from chalicelib.sessions.items import from_item as session_of
 from chalicelib.sessions.items import to_item as item_of_session
-from chalicelib.tasks.unreadable import expires_at, without_theirs
+from chalicelib.tasks.unreadable import expires_at
 from tests.stored_items import mutations
-from tests.unit.chalicelib.jobs.examples import started, task
+from tests.unit.chalicelib.jobs.examples import started
 from tests.unit.chalicelib.test_lifecycle import START, until
 
 SCHEDULE = Schedule(
@@ -137,23 +137,6 @@ def test_who_needs_the_record_is_refused_and_who_reads_many_goes_on():
     with pytest.raises(UnreadableRecordError) as refused:
         readable(bad)
     assert (refused.value.status, refused.value.has_ended) == (503, False)
-
-
-def test_its_task_is_nobody_elses():
-    by_id = Unreadable("x", None, {}, "")
-    by_arn = Unreadable("y", task(arn="arn:2").task_arn, {}, "")
-    tasks = {t.task_arn: t for t in (task(arn="arn:1"), task(arn="arn:2"), task(arn="arn:3"))}
-    ids = {"arn:1": "x", "arn:2": None, "arn:3": "z"}
-    marks = {arn: f"mark {arn}" for arn in tasks}
-    changes = {arn: _marked(change, marks[arn]) for arn, change in tasks.items()}
-    left = without_theirs(changes, [by_id, by_arn], lambda mark: ids[(mark or "")[5:]])
-    assert list(left) == ["arn:3"]
-
-
-def _marked(change, mark):
-    from dataclasses import replace
-
-    return replace(change, started_by=mark)
 
 
 @pytest.mark.parametrize(

@@ -27,10 +27,18 @@ IMPLEMENTATIONS = {
 """Protocols, and what the wiring passes for them."""
 GIVEN_BY = {"services": "Services", "relay": "Relay", "_jobs": "Jobs", "_schedules": "Schedules"}
 """Functions of routes, and what they return."""
-ROOMS = ("SessionsRoom", "JobsRoom", "Schedules", "SchedulesLook")
-"""What the sweep goes through."""
+KINDS = ("SessionsKind", "JobsKind", "SchedulesKind")
+"""The kinds of record that the sweep goes through; it calls all methods of them."""
+HELD_BY_KINDS = (
+    *(("HostsWanted", name) for name in ("members", "add_if_unchanged", "remove")),
+    *(("UnreadableRecords", name) for name in ("log", "gauge", "marks")),
+)
 
-DELETE = ("chalicelib.dynamodb.writes", "deleted")
+PARTS = {
+    ("chalicelib.dynamodb.writes", "deleted"): "dynamodb:DeleteItem",
+    ("chalicelib.dynamodb.writes", "unchanged"): "dynamodb:ConditionCheckItem",
+}
+"""Parts of transactions, whose actions are those of their parts."""
 
 Node = tuple[str, str]
 """Class or module, and the function in it."""
@@ -61,7 +69,8 @@ def read_code() -> Code:
                 _add_class(code, module, statement)
     for name in ("relay_records", "keep_feed_whole"):  # registered only for the fan-out feed
         code.entries[name] = {("chalicelib.api.feed", name)}
-    code.entries["sweep"] |= {(room, method) for room in ROOMS for method in ("look", "steps")}
+    code.entries["sweep"] |= {node for node in code.functions if node[0] in (*KINDS, "_Run")}
+    code.entries["sweep"] |= set(HELD_BY_KINDS)
     return code
 
 
@@ -78,8 +87,8 @@ def actions_of(code: Code, function: str) -> set[str]:
         if node in seen:
             continue
         seen.add(node)
-        if node == DELETE:  # a part of a transaction, whose actions are those of its parts
-            found.add("dynamodb:DeleteItem")
+        if node in PARTS:
+            found.add(PARTS[node])
         for step in _steps(code, node):
             if step[0] in CLIENTS:
                 found |= _actions(*step)

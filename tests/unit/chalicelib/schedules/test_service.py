@@ -16,6 +16,7 @@ from chalicelib.jobs.model import Change, Invocation, Priority, Reason, State, p
 from chalicelib.metrics import ProcessMetrics
 from chalicelib.schedules.requests import Fire, parse_schedule
 from chalicelib.schedules.service import Schedules
+from chalicelib.schedules.sweep import SchedulesKind
 from chalicelib.schedules.table import SchedulesPage
 from chalicelib.tasks.unreadable import UnreadableRecords
 
@@ -52,11 +53,14 @@ class World:
             table=self,
             invocations=self,
             clock=self,
-            unreadable=UnreadableRecords(
-                self, "schedule", kept_seconds=1, metrics=ProcessMetrics(), now=lambda: self.now
-            ),
             config=config,
             now=lambda: self.now,
+        )
+        unreadable = UnreadableRecords(
+            self, "schedule", kept_seconds=1, metrics=ProcessMetrics(), now=lambda: self.now
+        )
+        self.kind = SchedulesKind(
+            table=self, schedules=self.service, unreadable=unreadable, now=lambda: self.now
         )
 
     def step(self):
@@ -95,8 +99,8 @@ class World:
     def page(self, limit, after):
         return SchedulesPage(tuple(self.schedules.values()), None)
 
-    def all(self):
-        return iter(list(self.schedules.values()))
+    def look(self, limit, after):
+        return list(self.schedules.values()), None
 
     # The invocations.
 
@@ -156,9 +160,9 @@ class World:
         self.service.fire(Fire("s", planned or self.now))
 
     def sweep(self):
-        look = self.service.look()
+        actions = [a for found in self.look(100, None)[0] for a in self.kind.plan(found, {})]
         names = []
-        for name, step in look.steps({}, {}):
+        for name, step in self.kind.steps(actions):
             names.append(name)
             step()
         return names

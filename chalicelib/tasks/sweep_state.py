@@ -1,0 +1,153 @@
+"""How far the sweep is: its position, what the current pass has counted, and the last whole pass.
+
+One item of the table of sessions. Whoever sweeps holds it by a lease that each write extends, so
+that a sweep that died is followed by another soon. A write expects the version that was read: who
+was overtaken notices and ends. Nothing else depends on the item: without it a pass begins anew.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from chalicelib.dynamodb.records import Unreadable, build, read_record
+from chalicelib.dynamodb.table import Item, Table
+from chalicelib.dynamodb.wire import unwire, wire
+
+ITEM_ID = "sweep#state"
+LEASE_SECONDS = 15.0
+"""For how long after its last write a sweep is believed to be at work."""
+
+UNREADABLE = -1
+"""The version of a state that cannot be read."""
+
+_log = logging.getLogger("usher.sweep")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The last pass that came to its end."""
+
+    at: float
+    seconds: float
+    """From its beginning, the pauses between invocations included."""
+    records: int
+    tasks: int
+    skipped: int
+    """Pages, and parts of partitions, that could not be looked through."""
+
+
+@dataclass(frozen=True)
+class SweepState:
+    """The state of the pass that is under way, if `stage` is set."""
+
+    version: int = 0
+    stage: str | None = None
+    """The name of the stage that comes next; see `chalicelib.tasks.reconciler`."""
+    after: str | None = None
+    """Where in the stage: what its page before answered."""
+    begun_at: float = 0.0
+    counts: Mapping[str, int] = field(default_factory=dict)
+    oldest: Mapping[str, float] = field(default_factory=dict)
+    """The earliest of the instants of a name."""
+    skipped: int = 0
+    tries: int = 0
+    """How many invocations have begun at this very place."""
+    lease_until: float = 0.0
+    finished: Finished | None = None
+
+
+Position = tuple[str | None, str | None]
+"""A stage, and where in it; no stage at the end of a pass."""
+
+
+@dataclass
+class Tally:
+    """What a part of a pass counts, to be added to the state."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    oldest: dict[str, float] = field(default_factory=dict)
+
+    def saw(self, name: str, at: float) -> None:
+        """Remember the earliest instant of `name`."""
+        self.oldest[name] = min(at, self.oldest.get(name, at))
+
+
+def begun(state: SweepState, stage: str, now: float) -> SweepState:
+    """A new pass at its first stage. Pure."""
+    return SweepState(
+        version=state.version,
+        stage=stage,
+        begun_at=now,
+        tries=1,
+        lease_until=state.lease_until,
+        finished=state.finished,
+    )
+
+
+def moved(state: SweepState, position: Position, tally: Tally) -> SweepState:
+    """A page further, with what it counted. Pure."""
+    counts = Counter(state.counts)
+    counts.update(tally.counts)
+    oldest = dict(state.oldest)
+    for name, at in tally.oldest.items():
+        oldest[name] = min(at, oldest.get(name, at))
+    stage, after = position
+    return replace(state, stage=stage, after=after, counts=dict(counts), oldest=oldest, tries=0)
+
+
+def finished_of(state: SweepState, now: float) -> Finished:
+    """What remains of a whole pass. Pure."""
+    return Finished(
+        at=now,
+        seconds=round(max(0.0, now - state.begun_at), 3),
+        records=state.counts.get("records", 0),
+        tasks=state.counts.get("tasks", 0),
+        skipped=state.skipped,
+    )
+
+
+def to_item(state: SweepState) -> Item:
+    """The state, as DynamoDB's JSON. Pure."""
+    return wire({"id": ITEM_ID} | asdict(state))
+
+
+def from_item(item: Mapping[str, Any]) -> SweepState:
+    """The inverse of `to_item`. Raises ValueError. Pure."""
+    return build(SweepState, unwire(item), always=("version",))
+
+
+class SweepStates:
+    """The item, read and written."""
+
+    def __init__(self, table: Table, now: Callable[[], float]) -> None:
+        self._table = table
+        self._now = now
+
+    def read(self) -> SweepState:
+        """The state as it is now; an item that cannot be read counts as none."""
+        item = self._table.get(ITEM_ID)
+        state = read_record(item, from_item) if item else SweepState()
+        if isinstance(state, Unreadable):
+            _log.error("the state of the sweep is forgotten: %s", state.why)
+            return SweepState(version=UNREADABLE)
+        return state
+
+    def take(self, prepare: Callable[[SweepState], SweepState]) -> SweepState | None:
+        """Hold the state, as `prepare` wants it; None while another sweep holds it."""
+        state, now = self.read(), self._now()
+        # One further ahead than a lease can be was written by a clock that was wrong.
+        if now < state.lease_until <= now + LEASE_SECONDS + 1:
+            return None
+        return self.write(prepare(state))
+
+    def write(self, state: SweepState, *, release: bool = False) -> SweepState | None:
+        """Write it and extend the lease, or `release` it; None when another sweep has gone on."""
+        lease = 0.0 if release else round(self._now() + LEASE_SECONDS, 3)
+        written = replace(state, version=state.version + 1, lease_until=lease)
+        if state.version == UNREADABLE:
+            written = replace(written, version=1)
+            self._table.overwrite(to_item(written))
+            return written
+        return written if self._table.put(to_item(written), state.version or None) else None
