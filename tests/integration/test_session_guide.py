@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -26,7 +27,7 @@ def words(line):
 
 @pytest.mark.parametrize("runtime", ["process", needs_docker.parameter("docker", id="docker")])
 def test_the_guide_leads_to_an_app_that_serves(tmp_path, runtime):
-    folder = tmp_path
+    folder, began = tmp_path, time.monotonic()
     of_this_run = {name for name in os.environ if name.startswith("PYTEST_")}
     environment = {n: v for n, v in os.environ.items() if n not in of_this_run}
     environment["PYTHONPATH"] = str(ROOT)
@@ -42,6 +43,7 @@ def test_the_guide_leads_to_an_app_that_serves(tmp_path, runtime):
     assert status == 200, session
     with client_of(session) as (websocket, hello):
         assert hello["session"] in websocket.recv(20)
+    print(f"the guide, {runtime}: {time.monotonic() - began:.0f} s to an app that serves")
     dev.end()
 
 

@@ -71,11 +71,23 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def dev(tmp_path, folder):
-    running = Dev(folder, tmp_path)
-    yield running
-    if running.process.poll() is None:
-        running.end()
+def start(tmp_path, folder):
+    """Starts `usher dev` in the folder, and ends what a test did not."""
+    started = []
+
+    def start(**environment):
+        started.append(Dev(folder, tmp_path, **environment))
+        return started[-1]
+
+    yield start
+    for running in started:
+        if running.process.poll() is None:
+            running.end()
+
+
+@pytest.fixture
+def dev(start):
+    return start()
 
 
 def first_message(session):
@@ -233,9 +245,9 @@ class Counter(SessionApp):
 """
 
 
-def test_ten_open_sessions_keep_their_code_and_state_when_a_file_changes(tmp_path, folder):
+def test_ten_open_sessions_keep_their_code_and_state_when_a_file_changes(start, folder):
     (folder / "counter.py").write_text(REMEMBERS)
-    dev = Dev(folder, tmp_path)
+    dev = start()
     with ExitStack() as stack:
         old = []
         for number in range(10):
@@ -255,10 +267,9 @@ def test_ten_open_sessions_keep_their_code_and_state_when_a_file_changes(tmp_pat
             websocket.send('{"type":"app","count":true}')
             told = json.loads(websocket.recv(20))
             assert told == {"type": "app", "want": f"of {number}", "messages": 2}
-    dev.end()
 
 
-def test_secrets_come_from_the_environment_of_usher_dev(folder, tmp_path):
+def test_secrets_come_from_the_environment_of_usher_dev(folder, start):
     with (folder / "apps.toml").open("a") as file:
         file.write('[apps.counter.secrets]\nTOKEN = "/usher/dev/token"\n')
     command = [sys.executable, "-m", "usher", "dev", str(folder)]
@@ -272,10 +283,9 @@ def test_secrets_come_from_the_environment_of_usher_dev(folder, tmp_path):
         "from typing", "import os\nfrom typing"
     )
     (folder / "counter.py").write_text(code)
-    running = Dev(folder, tmp_path, TOKEN="of this machine")
+    running = start(TOKEN="of this machine")
     assert first_message(running.session()[1]) == {"type": "app", "welcome": "of this machine"}
     assert not running.says("of this machine")
-    running.end()
 
 
 def test_the_page_is_served_to_this_machine_only(dev):
