@@ -24,6 +24,7 @@ from chalicelib.errors import (
 from chalicelib.jobs import lifecycle, policy
 from chalicelib.jobs.answers import facts_of, why_it_waits
 from chalicelib.jobs.catalog import Catalog
+from chalicelib.jobs.clock import Clock
 from chalicelib.jobs.listings import Listing, Page, plan_search
 from chalicelib.jobs.model import (
     Change,
@@ -60,13 +61,6 @@ class Secrets(Protocol):
 
     def key(self) -> str:
         """A secret that nobody guesses."""
-
-
-class Clock(Protocol):
-    """Somebody who sends a message later."""
-
-    def wake_at(self, at: float, message: Mapping[str, Any], queue: str) -> bool:
-        """Have the message in the queue at an instant, or a little later; whether it will be."""
 
 
 class Invocations:
