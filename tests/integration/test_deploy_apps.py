@@ -15,10 +15,22 @@ from usher.new_session import write_session_app
 POOL = "\n[apps.counter.pool]\nminimum = 1\nmaximum = 1\n"
 
 
-@pytest.fixture(scope="module", params=["process", needs_docker.parameter("docker", id="docker")])
+HERE = {"runtime": "process"}
+ON_LAMBDA = {"runtime": "process", "functions": "lambda"}
+IN_DOCKER = {"runtime": "docker"}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(HERE, id="process"),
+        pytest.param(ON_LAMBDA, id="lambda"),
+        needs_docker.parameter(IN_DOCKER, id="docker"),
+    ],
+)
 def cloud(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("deployed")
-    running = launch(folder, feed="none", runtime=request.param)
+    """With functions as on Lambda each call is checked against the policy of its function."""
+    running = launch(tmp_path_factory.mktemp("deployed"), feed="none", **request.param)
     yield running
     finish(running)
 
