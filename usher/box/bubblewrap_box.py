@@ -28,7 +28,7 @@ from usher.box.model import (
     decide_limit,
     split_status,
 )
-from usher.box.pump import Kept, Pump
+from usher.box.pump import Ends, Kept, Pump
 from usher.box.seccomp import AUDIT_ARCH, bpf_program
 from usher.box.watching import Watch
 
@@ -59,16 +59,19 @@ class BubblewrapBoxes:
     def run(self, task: Task, settings: BoxSettings) -> Outcome:
         """Raises BoxError when the box could not be made or watched."""
         with contextlib.ExitStack() as stack:
+            ends = stack.enter_context(contextlib.closing(Ends(task.stdin_fd, task.stdout_fd)))
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="usher-box-"))
             if os.getuid() == 0:
                 os.chmod(folder, 0o711)  # noqa: S103 - the box's user passes through, sees nothing
             group = make_group(settings, PREFIX + uuid.uuid4().hex[:12])
             if group is not None and settings.ends_all:
                 stack.callback(group.remove)
-            return _run(task, settings, folder, group)
+            return _run(task, settings, folder, group, ends)
 
 
-def _run(task: Task, settings: BoxSettings, folder: str, group: ControlGroup | None) -> Outcome:
+def _run(
+    task: Task, settings: BoxSettings, folder: str, group: ControlGroup | None, ends: Ends
+) -> Outcome:
     scratch = os.path.join(folder, "scratch")
     os.mkdir(scratch)
     with contextlib.ExitStack() as stack:
@@ -96,6 +99,7 @@ def _run(task: Task, settings: BoxSettings, folder: str, group: ControlGroup | N
         spec_file.writelines(file.data for file in task.files.values())
         spec_file.flush()
         spec_file.seek(0)
+        task.on_ready()
         process = subprocess.Popen(
             [sys.executable, "-I", "-S", launcher.__file__, *map(str, passed[:2])],
             stdin=subprocess.PIPE,
@@ -105,6 +109,7 @@ def _run(task: Task, settings: BoxSettings, folder: str, group: ControlGroup | N
         )
         run = _Run(process, settings, group, task)
         run.attend()
+        ends.close()
         os.unlink(os.path.join(folder, "spec"))
         report_file.seek(0)
         return run.outcome(report_file)
@@ -142,7 +147,7 @@ class _Run:
         self._out_of_wall = False
         self._watch = Watch(process.pid, settings)
         self._usage: Callable[[], Usage] = group.usage if group else self._watch.look
-        self._seconds = 0.0
+        self._seconds = self._ended_at = 0.0
 
     def attend(self) -> None:
         """Until the launcher has ended, which it does after everything in the box has."""
@@ -153,6 +158,7 @@ class _Run:
         os.set_blocking(stdin.fileno(), False)
 
         def is_over() -> bool:
+            self._stdout.flush()
             passed = time.monotonic() - started_at
             if settings.wall_seconds is not None and passed > settings.wall_seconds:
                 self._out_of_wall = True
@@ -167,12 +173,13 @@ class _Run:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(0.02)
         finally:
-            self._seconds = time.monotonic() - started_at
+            self._ended_at = time.monotonic()
+            self._seconds = self._ended_at - started_at
             self._last = self._usage() if self._group is None else None
             pump.close()
             self._end()
             _close(stdin)
-            self._stdout.close()
+            self._stdout.finish()
             stdout.close()
             stderr.close()
 
@@ -220,6 +227,7 @@ class _Run:
                 too_much_output=self._stdout.is_over or self._stderr.is_over,
             ),
             {name: File(report_file.read(size), mode) for name, mode, size in report["files"]},
+            self._ended_at,
             tuple(report["left_out"]),
         )
 

@@ -5,14 +5,13 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from usher.box.archive import pack, unpack
 from usher.box.docker_requests import (
     END,
     GUARD,
     READY,
-    cpu_of_stats,
     create_request,
     exec_request,
     parse_report,
@@ -30,7 +29,7 @@ from usher.box.model import (
     decide_limit,
     split_status,
 )
-from usher.box.pump import Kept, Pump
+from usher.box.pump import Ends, Kept, Pump
 from usher.box.seccomp import AUDIT_ARCH, docker_profile
 
 ASK_SECONDS = 0.1
@@ -66,6 +65,10 @@ class DockerBoxes:
 
     def run(self, task: Task, settings: BoxSettings) -> Outcome:
         """Raises BoxError when the box could not be made or watched."""
+        with contextlib.closing(Ends(task.stdin_fd, task.stdout_fd)) as ends:
+            return self._run(task, settings, ends)
+
+    def _run(self, task: Task, settings: BoxSettings, ends: Ends) -> Outcome:
         if not task.image:
             raise BoxError("a box in Docker needs an image")
         owner = GUARD if settings.user else 0
@@ -74,7 +77,7 @@ class DockerBoxes:
         container = self._engine.call("POST", "/containers/create", body=request)["Id"]
         with _Box(self._engine, container, settings) as box:
             box.start(files)
-            return box.run(task)
+            return box.run(task, ends)
 
 
 class _Box:
@@ -131,14 +134,16 @@ class _Box:
             for _, part in self._frames.feed(data):
                 self._said += part
 
-    def run(self, task: Task) -> Outcome:
+    def run(self, task: Task, ends: Ends) -> Outcome:
         """The strangers' command, from its start to the reading of what it used."""
         settings = self._settings
-        command = _Command(self._engine, self._path, settings, task)
+        command = _Command(self._engine, self._path, settings, task, self.report)
         try:
+            task.on_ready()
             command.attend(exec_request(task, settings))
         finally:
             command.close()
+            ends.close()
         files, left_out = self._collect(task) if task.collect else ({}, [])
         whole = self.report()
         used = max(0.0, whole.cpu_seconds - command.used_before)
@@ -158,6 +163,7 @@ class _Box:
                 too_much_output=command.stdout.is_over or command.stderr.is_over,
             ),
             files,
+            command.ended_at,
             tuple(left_out),
         )
 
@@ -189,8 +195,17 @@ def _exec(engine: Engine, path: str, request: object) -> Iterator[tuple[str, soc
 class _Command:
     """One running command and its streams."""
 
-    def __init__(self, engine: Engine, path: str, settings: BoxSettings, task: Task) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        path: str,
+        settings: BoxSettings,
+        task: Task,
+        report: Callable[[], Usage],
+    ) -> None:
         self._engine = engine
+        self._report = report
+        self._look_at = 0.0
         self._path = path
         self._settings = settings
         self._task = task
@@ -200,7 +215,7 @@ class _Command:
         self.stderr = Kept(None if limit is None else limit + 64)
         self.out_of_wall = False
         self.used_before = 0.0
-        self.seconds = 0.0
+        self.seconds = self.ended_at = 0.0
         self.status = 128 + 9
         """As shells tell it; of a command that had to be stopped, SIGKILL's."""
         self._start_line = 0
@@ -220,7 +235,8 @@ class _Command:
             finally:
                 pump.close()
                 os.close(copy)
-            self.seconds = time.monotonic() - self._started_at
+            self.ended_at = time.monotonic()
+            self.seconds = self.ended_at - self._started_at
             self._read_status(number)
 
     def _take(self, data: bytes) -> None:
@@ -241,6 +257,7 @@ class _Command:
         return bytes(self.stderr.data[self._start_line :])
 
     def _is_over(self, number: str) -> bool:
+        self.stdout.flush()
         now = time.monotonic()
         wall = self._settings.wall_seconds
         if wall is not None and now - self._started_at > wall:
@@ -254,15 +271,19 @@ class _Command:
             return now - self._ended_at > SILENT_SECONDS
         if not self._engine.call("GET", f"/exec/{number}/json")["Running"]:
             self._ended_at = now
-        return self._is_over_cpu()
+        return self._is_over_cpu(now)
 
-    def _is_over_cpu(self) -> bool:
+    def _is_over_cpu(self, now: float) -> bool:
+        """Looks when the limit can have been passed at the earliest.
+
+        The guard answers at once; the engine's own statistics take a second.
+        """
         limit = self._settings.cpu_seconds
-        if limit is None:
+        if limit is None or now < self._look_at:
             return False
-        one = {"stream": "false", "one-shot": "true"}
-        used = cpu_of_stats(self._engine.call("GET", f"{self._path}/stats", one))
-        return used - self.used_before > limit
+        left = limit - (self._report().cpu_seconds - self.used_before)
+        self._look_at = now + left / (self._settings.cpus or 1.0)
+        return left < 0
 
     def _read_status(self, number: str) -> None:
         """The engine learns of the end a little after the streams have ended."""
@@ -277,7 +298,7 @@ class _Command:
             time.sleep(0.005)
 
     def close(self) -> None:
-        self.stdout.close()
+        self.stdout.finish()
 
 
 def _end(sock: socket.socket) -> None:

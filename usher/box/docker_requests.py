@@ -6,7 +6,7 @@ counted. The command is then started beside it (`exec`), and everything ends wit
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from usher.box.bubblewrap import box_environment
@@ -23,15 +23,15 @@ GUARD_SCRIPT = """\
 umask 022
 head -c "$1" | tar -xf - -C "$2" || exit 9
 echo usher-box-ready
-read -r _
-for f in cpu.stat memory.peak memory.events cpuacct/cpuacct.usage \
-memory/memory.max_usage_in_bytes memory/memory.oom_control; do
-  if [ -r "/sys/fs/cgroup/$f" ]; then
-    while read -r a b; do echo "$f $a $b"; done < "/sys/fs/cgroup/$f"
-  fi
+while read -r _; do
+  for f in cpu.stat memory.peak memory.events cpuacct/cpuacct.usage \
+  memory/memory.max_usage_in_bytes memory/memory.oom_control; do
+    if [ -r "/sys/fs/cgroup/$f" ]; then
+      while read -r a b; do echo "$f $a $b"; done < "/sys/fs/cgroup/$f"
+    fi
+  done
+  echo usher-box-end
 done
-echo usher-box-end
-read -r _
 """
 
 # What was used until the command starts is not the command's: its first line says how much.
@@ -161,11 +161,6 @@ def parse_report(text: str) -> Usage:
     else:
         raise BoxError("the control group of the box cannot be read inside it")
     return Usage(cpu, int(peak), int(kills))
-
-
-def cpu_of_stats(stats: Mapping[str, Any]) -> float:
-    """Seconds, of an answer of GET /containers/{id}/stats."""
-    return float(stats.get("cpu_stats", {}).get("cpu_usage", {}).get("total_usage", 0)) / 1e9
 
 
 def parse_start(line: bytes) -> tuple[float, int] | None:

@@ -1,6 +1,6 @@
 """What a box is given, what keeps a program inside it, and how a run ended. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -100,6 +100,8 @@ class Task:
     """Read from this descriptor instead of `stdin`; the box closes it."""
     stdout_fd: int | None = None
     """Pass stdout on to this descriptor as it comes, besides keeping it; the box closes it."""
+    on_ready: Callable[[], None] = lambda: None
+    """Called when the box is there, just before the command starts."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,8 @@ class Outcome:
     stderr: bytes
     limit: Limit | None = None
     files: Mapping[str, File] = field(default_factory=dict)
+    ended_at: float = 0.0
+    """On the monotonic clock: when the end was noticed, before anything was closed."""
     left_out: tuple[str, ...] = ()
     """What was in /box and is not in `files`: links, devices, too many bytes."""
 

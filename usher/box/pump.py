@@ -1,6 +1,5 @@
 """Moves bytes between the judge and a running box, bounded, until it ends or a limit is seen."""
 
-import contextlib
 import os
 import selectors
 import time
@@ -9,38 +8,60 @@ from dataclasses import dataclass, field
 
 CHUNK = 65_536
 TICK_SECONDS = 0.02
+FINISH_SECONDS = 2.0
 
 
 @dataclass
 class Kept:
-    """One output stream: keeps the first `limit` bytes, counts the rest, passes all on."""
+    """One output stream: keeps the first `limit` bytes, and passes what it keeps on.
+
+    Whoever reads the copy may be slow or gone; that never holds up the reading of the stream.
+    """
 
     limit: int | None
     copy_to: int | None = None
     data: bytearray = field(default_factory=bytearray)
     is_over: bool = False
+    _copied: int = 0
+
+    def __post_init__(self) -> None:
+        if self.copy_to is not None:
+            os.set_blocking(self.copy_to, False)
 
     def take(self, data: bytes) -> None:
         room = len(data) if self.limit is None else self.limit - len(self.data)
         self.data += data[: max(0, room)]
         self.is_over = self.is_over or len(data) > room
-        if self.copy_to is not None:
+        self.flush()
+
+    def flush(self) -> bool:
+        """Pass on what the reader takes now; whether nothing is left to pass on."""
+        while self.copy_to is not None and self._copied < len(self.data):
             try:
-                _write_all(self.copy_to, data)
-            except OSError:  # whoever read it is gone
-                self.close()
+                part = bytes(self.data[self._copied : self._copied + CHUNK])
+                self._copied += os.write(self.copy_to, part)
+            except BlockingIOError:
+                return False
+            except OSError:  # the reader is gone
+                self.copy_to = None
+        return True
+
+    def finish(self) -> None:
+        """Pass on the rest, to a reader that still takes it within FINISH_SECONDS."""
+        deadline = time.monotonic() + FINISH_SECONDS
+        while not self.flush() and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+
+class Ends:
+    """The descriptors that a task gave away: closed once, however often it is asked for."""
+
+    def __init__(self, *fds: int | None) -> None:
+        self._fds = [fd for fd in fds if fd is not None]
 
     def close(self) -> None:
-        if self.copy_to is not None:
-            with contextlib.suppress(OSError):
-                os.close(self.copy_to)
-            self.copy_to = None
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+        while self._fds:
+            os.close(self._fds.pop())
 
 
 class Pump:
@@ -90,9 +111,6 @@ class Pump:
 
     def close(self) -> None:
         self._selector.close()
-        if self._source_fd is not None:
-            os.close(self._source_fd)
-            self._source_fd = None
 
     def _take(self, fd: int, take: Callable[[bytes], None]) -> None:
         try:

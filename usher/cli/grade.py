@@ -1,0 +1,194 @@
+"""`usher grade` and `usher grader check`: marks here, in the same box as on AWS."""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from usher.box.model import NoBoxError
+from usher.box.runtimes import NAMES, choose_boxes
+from usher.cli.common import note, out, out_json
+from usher.cli.grade_words import expected_verdict, grading_lines
+from usher.cli.words import UsageError
+from usher.errors import UsherError
+from usher.grading.folders import Assignment, GraderFolder, read_assignment
+from usher.grading.images import ImageError, image_for
+from usher.grading.judge import Judge, broken
+from usher.grading.results import Grading, document, for_learner
+from usher.grading.specification import GraderError
+from usher.grading.submitted import MOST_BYTES, SubmissionError, accept_files
+from usher.grading.verdicts import Verdict
+
+EXIT_FULL, EXIT_NOT_FULL, EXIT_USE, EXIT_IE = 0, 1, 2, 3
+SOLUTIONS = "solutions"
+Commands = Any
+
+
+def add_commands(commands: Commands) -> None:
+    """Describe the command lines."""
+    grade = commands.add_parser(
+        "grade",
+        help="mark files with a grader on this machine",
+        description="Mark FILEs with the grader in DIR (or a part of the assignment in DIR), in a "
+        "box of Docker or bubblewrap, and show what a learner may see. Exit code 0 for full "
+        "marks, 1 for less, 2 for wrong use, 3 when the grader failed.",
+    )
+    grade.add_argument("folder", metavar="DIR", type=Path)
+    grade.add_argument("files", metavar="FILE", type=Path, nargs="+")
+    grade.add_argument("--part", help="of the assignment, if it has several")
+    grade.add_argument("--json", action="store_true", help="one JSON document")
+    grade.add_argument("--author", action="store_true", help="everything, hidden cases too")
+    _add_boxes(grade)
+    grade.set_defaults(run=_grade)
+
+    grader = commands.add_parser("grader", help="for authors of graders")
+    actions = grader.add_subparsers(metavar="ACTION", required=True)
+    check = actions.add_parser(
+        "check",
+        help="mark solutions/** and compare with what they expect",
+        description="Check grader.toml, then mark every file (or folder with files) in solutions/ "
+        "and compare with `@EXPECTED: WA` in its first lines.",
+    )
+    check.add_argument("folder", metavar="DIR", type=Path)
+    _add_boxes(check)
+    check.set_defaults(run=_check)
+
+
+def _add_boxes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--runtime", choices=NAMES, help="what makes the boxes; default: the first that works"
+    )
+    parser.add_argument(
+        "--base",
+        metavar="IMAGE",
+        default=os.environ.get("USHER_BASE_IMAGE"),
+        help="for graders that name no image; default: $USHER_BASE_IMAGE, or Debian with Python",
+    )
+
+
+def _grade(arguments: argparse.Namespace) -> int:
+    try:
+        folder = _part(read_assignment(arguments.folder), arguments.part)
+        submitted = accept_files(_read(arguments.files), folder.grader.files)
+    except (GraderError, SubmissionError) as error:
+        raise UsageError(str(error)) from None
+    on_progress = _progress if sys.stderr.isatty() else lambda *_: None
+    began = _now()
+    grading = _mark(folder, submitted, arguments, on_progress)
+    identity = {"part": folder.name, "startedAt": began, "finishedAt": _now()}
+    grading = replace(grading, identity=identity)
+    seen = grading if arguments.author else for_learner(grading)
+    if arguments.json:
+        out_json(document(seen))
+    else:
+        out(*grading_lines(seen, folder))
+    if grading.verdict is Verdict.IE:
+        if not arguments.author:
+            note("usher: the grader failed; --author shows why")
+        return EXIT_IE
+    return EXIT_FULL if grading.score == grading.max_score else EXIT_NOT_FULL
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _mark(
+    folder: GraderFolder,
+    submitted: Mapping[str, bytes],
+    arguments: argparse.Namespace,
+    on_progress: Any = lambda *_: None,
+) -> Grading:
+    """A machine without boxes or images is the grader's failure, not the submission's."""
+    try:
+        boxes = choose_boxes(arguments.runtime)
+        image = "" if boxes.name != "docker" else image_for(folder, arguments.base)
+    except (NoBoxError, ImageError) as error:
+        points = folder.grader.max_score if folder.points is None else folder.points
+        return broken(points, str(error))
+    return Judge(boxes, image).grade(folder, submitted, on_progress)
+
+
+def _part(assignment: Assignment, wanted: str | None) -> GraderFolder:
+    names = ", ".join(assignment.parts)
+    if wanted is None and len(assignment.parts) > 1:
+        raise UsageError(f"--part says which of them: {names}")
+    if wanted is not None and wanted not in assignment.parts:
+        raise UsageError(f"there is no part {wanted!r}; there are {names}")
+    return assignment.parts[wanted or names]
+
+
+def _read(paths: list[Path]) -> dict[str, bytes]:
+    """Raises UsageError."""
+    files: dict[str, bytes] = {}
+    for path in paths:
+        if path.name in files:
+            raise UsageError(f"two files are called {path.name}")
+        try:
+            with path.open("rb") as file:
+                files[path.name] = file.read(MOST_BYTES + 1)
+        except OSError as error:
+            raise UsageError(str(error)) from None
+    return files
+
+
+def _progress(what: str, number: int, total: int) -> None:
+    line = f"case {number} of {total}" if what == "case" else what
+    end = "\n" if number == total and what == "case" else ""
+    sys.stderr.write(f"\r\033[K{line}{end}")
+    sys.stderr.flush()
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    try:
+        assignment = read_assignment(arguments.folder)
+    except GraderError as error:
+        raise UsageError(str(error)) from None
+    bad = 0
+    for folder in assignment.parts.values():
+        solutions = sorted(
+            path
+            for path in (folder.path / SOLUTIONS).rglob("*")
+            if path.is_file() and not path.name.startswith(".")
+        )
+        if not solutions:
+            note(f"usher: {folder.name}: no files in {folder.path / SOLUTIONS}")
+            bad += 1
+        for path in solutions:
+            line, is_right = _check_one(folder, path, arguments)
+            out(line)
+            bad += not is_right
+    return EXIT_NOT_FULL if bad else EXIT_FULL
+
+
+def _check_one(folder: GraderFolder, path: Path, arguments: argparse.Namespace) -> tuple[str, bool]:
+    name = f"{folder.name}: {path.relative_to(folder.path / SOLUTIONS)}"
+    data = path.read_bytes()
+    expected = expected_verdict(data)
+    if expected is None:
+        return f"bad  {name}: no @EXPECTED: with a verdict in its first lines", False
+    wanted = folder.grader.files
+    file_name = path.name if len(wanted) != 1 or "*" in wanted[0] else wanted[0]
+    try:
+        submitted = accept_files({file_name: data}, wanted)
+        grading = _mark(folder, submitted, arguments)
+    except UsherError as error:
+        return f"bad  {name}: {error}", False
+    found = grading.verdict
+    score = "" if grading.score is None else f", {grading.score:g} of {grading.max_score:g}"
+    if found is expected:
+        return f"ok   {name}: {found.value}{score}", True
+    why = (
+        grading.details
+        or grading.compile_output
+        or "; ".join(
+            f"{case.name} {case.verdict.value} {case.message}".strip()
+            for case in grading.cases
+            if case.verdict is not Verdict.AC
+        )
+    )
+    return f"bad  {name}: {found.value}{score}, expected {expected.value}: {why[:500]}", False

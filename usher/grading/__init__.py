@@ -1,0 +1,1 @@
+"""Marks what learners hand in: graders, cases, checkers, verdicts, scores, results."""

@@ -1,0 +1,68 @@
+"""The image of a grader: named, built from its Dockerfile, or Debian with Python."""
+
+import hashlib
+import subprocess
+
+from usher.box.docker_box import docker_missing
+from usher.box.engine import Engine, EngineError, socket_path
+from usher.errors import UsherError
+from usher.grading.folders import GraderFolder
+
+DEFAULT = "python:3.11-slim"
+BUILD_SECONDS = 600
+PULL_SECONDS = 300.0
+
+
+class ImageError(UsherError):
+    """There is no such image, and it cannot be had; the message says why."""
+
+
+def image_for(folder: GraderFolder, default: str | None = None) -> str:
+    """The id of the grader's image on this machine, pulled or built if need be.
+
+    Raises ImageError. An id, and no name: what a name means may change between two cases.
+    """
+    if why := docker_missing():
+        raise ImageError(why)
+    if "Dockerfile" in folder.files:
+        return _build(folder)
+    return _present(folder.grader.image or default or DEFAULT)
+
+
+def _present(name: str) -> str:
+    engine = Engine(socket_path() or "")
+    try:
+        return _id(engine, name)
+    except EngineError as error:
+        if error.status != 404:
+            raise ImageError(str(error)) from error
+    reference = name if "@" in name or ":" in name.rpartition("/")[2] else f"{name}:latest"
+    try:
+        query = {"fromImage": reference}
+        engine.call("POST", "/images/create", query, seconds=PULL_SECONDS)
+        return _id(engine, name)
+    except EngineError as error:
+        raise ImageError(
+            f"the image {name} is not on this machine and cannot be pulled: {error} "
+            "(--runtime bubblewrap uses this machine's tools)"
+        ) from error
+
+
+def _id(engine: Engine, name: str) -> str:
+    return str(engine.call("GET", f"/images/{name}/json")["Id"])
+
+
+def _build(folder: GraderFolder) -> str:
+    """By the docker command, which knows what a Dockerfile may say."""
+    name = hashlib.sha256(str(folder.path.resolve()).encode()).hexdigest()[:12]
+    tag = f"usher-grader/{name}"
+    command = ["docker", "build", "--quiet", "--tag", tag, str(folder.path)]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=BUILD_SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ImageError(f"the image cannot be built: {error}") from error
+    if done.returncode:
+        raise ImageError(f"the image cannot be built:\n{(done.stdout + done.stderr)[-2000:]}")
+    return done.stdout.strip()

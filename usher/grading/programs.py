@@ -1,0 +1,98 @@
+"""The author's own programs, checkers and interactors: boxed as another user than submissions.
+
+They keep testlib's convention. https://codeforces.com/testlib
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from usher.box.model import AUTHOR, BoxSettings, File, Outcome, Task
+from usher.box.runtimes import Boxes
+from usher.errors import UsherError
+from usher.grading.checkers import Checked
+from usher.grading.specification import Program
+from usher.grading.verdicts import Verdict, explain_run
+
+SETTINGS = BoxSettings(
+    cpu_seconds=10.0,
+    wall_seconds=21.0,
+    memory_mib=512,
+    output_bytes=256 * 1024,
+    user=AUTHOR,
+)
+COMPILE_SETTINGS = BoxSettings(
+    cpu_seconds=60.0,
+    wall_seconds=120.0,
+    memory_mib=2048,
+    output_bytes=64 * 1024,
+    processes=256,
+    open_files=1024,
+    scratch_mib=256,
+    user=AUTHOR,
+)
+EXECUTABLE = 0o755
+_VERDICTS = {0: Verdict.AC, 1: Verdict.WA, 2: Verdict.PE}
+_POINTS_CODE = 7
+_POINTS = re.compile(rb"\s*points\s+([0-9]{1,9}(?:\.[0-9]{1,9})?)(?=\s|$)")
+_SAID_BYTES = 500
+
+
+class ProgramError(UsherError):
+    """An author's program failed, or said what means nothing: never the submission's fault."""
+
+
+@dataclass(frozen=True)
+class PreparedProgram:
+    """A program ready to run. `files` has what it needs, compiled."""
+
+    argv: tuple[str, ...]
+    files: Mapping[str, File]
+    image: str
+
+
+def prepare(
+    boxes: Boxes, program: Program, folder: Mapping[str, bytes], image: str
+) -> PreparedProgram:
+    """Raises ProgramError when it does not compile, and BoxError."""
+    files = {name: File(folder[name], EXECUTABLE) for name in program.needed}
+    if program.compile:
+        task = Task(program.compile, files, image=image, collect=True)
+        outcome = boxes.run(task, COMPILE_SETTINGS)
+        if not outcome.is_success:
+            raise ProgramError(
+                f"{program.program}: its compiler {explain_run(outcome, COMPILE_SETTINGS)}"
+                f"\n{said_of(outcome)}"
+            )
+        files = dict(outcome.files)
+    return PreparedProgram(program.argv, files, image)
+
+
+def run_checker(
+    boxes: Boxes, program: PreparedProgram, given: bytes, output: bytes, answer: bytes
+) -> Checked:
+    """Called as `checker input output answer`. Raises ProgramError, and BoxError."""
+    data = {"input": File(given), "output": File(output), "answer": File(answer)}
+    argv = (*program.argv, "input", "output", "answer")
+    task = Task(argv, {**program.files, **data}, image=program.image)
+    return judge_exit(boxes.run(task, SETTINGS), "checker", SETTINGS)
+
+
+def judge_exit(outcome: Outcome, what: str, settings: BoxSettings) -> Checked:
+    """What a checker's or interactor's end means. Raises ProgramError."""
+    said = said_of(outcome)
+    if outcome.limit is None and outcome.exit_code in _VERDICTS:
+        return Checked(_VERDICTS[outcome.exit_code], said)
+    if outcome.limit is None and outcome.exit_code == _POINTS_CODE:
+        # testlib writes to stderr; programs without it may print.
+        found = _POINTS.match(outcome.stderr) or _POINTS.match(outcome.stdout)
+        if found is None:
+            raise ProgramError(f"the {what} ended with 7 and named no points: {said}")
+        return Checked(Verdict.WA, said, float(found[1]))
+    raise ProgramError(f"the {what} {explain_run(outcome, settings)}: {said}")
+
+
+def said_of(outcome: Outcome) -> str:
+    """The first words of a program, for the message of a case."""
+    text = outcome.stderr.strip() or outcome.stdout.strip()
+    return text[:_SAID_BYTES].decode(errors="replace").replace("\0", "\ufffd")
