@@ -56,10 +56,12 @@ def check(session):
 @needs_node
 def test_the_page_leads_to_a_container_under_usher_dev(folder, tmp_path):
     dev = Dev(folder, tmp_path)
-    status, session = dev.session("&room=blue")
-    assert status == 200, session
-    check(session)
-    dev.end()
+    try:
+        status, session = dev.session("&room=blue")
+        assert status == 200, session
+        check(session)
+    finally:
+        dev.end()
 
 
 @needs_node
