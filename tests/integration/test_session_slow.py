@@ -104,7 +104,7 @@ def read_resumed(address, size, rate):
 
 def read_and_stop(address):
     """Read nothing for 13 seconds, and go on where that led to, in another session."""
-    with PacedClient(address(), 400 * KIB, pauses=[(200_000, 13)]) as client:
+    with PacedClient(address(), 600 * KIB, pauses=[(200_000, 13)]) as client:
         client.read_until(lambda c: c.dropped or c.close_code, 90)
     with PacedClient(address(client.cursor), 400 * KIB) as again:
         again.read_until(lambda c: c.records, 60)
@@ -113,7 +113,7 @@ def read_and_stop(address):
 
 @pytest.fixture(scope="module")
 def stories(certificate):
-    """All clients at once, because each of them takes its time: name -> client, or clients."""
+    """All clients at once, because each of them takes its time: name -> future."""
     file, key = certificate
     tls = ssl.create_default_context(cafile=str(file))
     found = {}
@@ -144,27 +144,27 @@ def stories(certificate):
         for name, (size, rate) in RESUMED.items():
             address = partial(address_in, stream(size), EAGER)
             found[name] = pool.submit(read_resumed, address, size, rate)
-        address = partial(address_in, stream(2_000_000), {})
+        address = partial(address_in, stream(LARGEST), {})
         found["stops for 13 s"] = pool.submit(read_and_stop, address)
-        yield {name: future.result() for name, future in found.items()}
+        yield found
 
 
 @pytest.mark.parametrize("name", [*STORIES, "over TLS"])
 def test_a_client_that_takes_bytes_gets_every_record(stories, name):
-    client = stories[name]
+    client = stories[name].result()
     assert (names(client), client.close_code, client.dropped) == (STORY, None, False)
 
 
 @pytest.mark.parametrize("name", RESUMED)
 def test_a_slow_client_cut_off_in_a_large_record_goes_on_with_that_record(stories, name):
-    client, again = stories[name]
+    client, again = stories[name].result()
     assert (names(client), names(again), again.close_code) == (STORY[:2], STORY[2:], None)
 
 
 def test_small_records_do_not_share_a_message_with_a_large_one(stories):
     first, second, third = [
         [record["data"]["name"] for record in message["records"]]
-        for message in stories["48 KiB/s"].messages
+        for message in stories["48 KiB/s"].result().messages
         if message["type"] == "records"
     ]
     assert (first, second, third) == (["first", "second"], ["large"], ["last"])
@@ -195,7 +195,7 @@ def test_the_fan_out_feed_waits_for_a_slow_client_too(size, rate):
 
 
 def test_one_that_stops_is_sent_away_and_goes_on_from_what_it_got(stories):
-    client, rest = stories["stops for 13 s"]
+    client, rest = stories["stops for 13 s"].result()
     assert (client.close_code, client.bye["reason"]) == (1013, "slow_client")
     assert client.bye["cursor"] == client.cursor
     assert (names(client), names(rest)) == (STORY[:3], STORY[3:])
