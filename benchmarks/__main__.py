@@ -23,6 +23,7 @@ from benchmarks.jobs import measure_jobs
 from benchmarks.live import measure_live
 from benchmarks.machine import describe
 from benchmarks.run import Run, SkipError
+from benchmarks.sweep import measure_sweep
 from benchmarks.warm import measure_warm
 
 BENCHMARKS: dict[str, tuple[Callable[[Run], None], str]] = {
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, tuple[Callable[[Run], None], str]] = {
     "function": (measure_function, "what a cold start imports, against boto3; the package"),
     "jobs": (measure_jobs, "one job after the other, and 1,000 through a capacity of 20"),
     "app": (measure_app, "start and memory of a session app's container, against one without"),
+    "sweep": (measure_sweep, "a pass over 1,000 to 50,000 records: calls, processor time, memory"),
     "container": (measure_container, "the session container alone; also against Node.js"),
 }
 
