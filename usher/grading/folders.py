@@ -52,6 +52,8 @@ def read_grader(folder: Path, name: str = "", points: float | None = None) -> Gr
     except GraderError as error:
         lines = [f"{folder / GRADER}: {line}" for line in str(error).splitlines()]
         raise GraderError("\n".join(lines)) from None
+    if grader.kind == "image":
+        raise GraderError(f"{folder / GRADER}: this version marks with graders of kind tests only")
     return GraderFolder(name or folder.resolve().name, grader, files, folder, points)
 
 

@@ -1,0 +1,197 @@
+"""What a grader of the kind `image` writes as its result, in four formats. Pure.
+
+Coursera's feedback.json: https://github.com/coursera/coursera_autograder
+Gradescope's results.json: https://gradescope-autograders.readthedocs.io/en/latest/specs/
+PrairieLearn's results.json: https://docs.prairielearn.com/externalGrading/
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from usher.errors import UsherError
+
+COURSERA = "/shared/feedback.json"
+GRADESCOPE = "/autograder/results/results.json"
+PRAIRIELEARN = "/grade/results/results.json"
+FILES = (COURSERA, GRADESCOPE, PRAIRIELEARN)
+"""The first that is there counts; without any, the last line of stdout."""
+MOST_BYTES = 1024 * 1024
+MOST_TESTS = 500
+FOR_LEARNERS = (
+    "The grader wrote no result that can be used. This is not your fault and costs you nothing."
+)
+
+
+class ResultError(UsherError):
+    """A result cannot be used. The message is for the author; a learner gets FOR_LEARNERS."""
+
+
+@dataclass(frozen=True)
+class ImageTest:
+    """One test of a result. Hidden ones never reach a learner."""
+
+    name: str
+    points: float
+    max_points: float
+    message: str = ""
+    is_visible: bool = True
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """`fraction` of the points, 0 to 1; None where the submission could not be graded."""
+
+    fraction: float | None
+    feedback: str = ""
+    is_html: bool = False
+    tests: tuple[ImageTest, ...] = ()
+
+
+def parse_result(
+    files: Mapping[str, bytes], stdout: bytes, max_points: float = 100.0
+) -> ImageResult:
+    """The result of the first format that is there.
+
+    `files` has what the image wrote, by absolute path. `max_points` is what Gradescope's `score`
+    without any `tests` is out of. Raises ResultError.
+    """
+    for path, parse in (
+        (COURSERA, lambda told: _coursera(told, files)),
+        (GRADESCOPE, lambda told: _gradescope(told, max_points)),
+        (PRAIRIELEARN, _prairielearn),
+    ):
+        if path in files:
+            return parse(read_object(files[path], path))
+    lines = stdout.strip().splitlines()
+    if not lines:
+        raise ResultError(f"none of {', '.join(FILES)} was written, and nothing was printed")
+    return _coursera(read_object(lines[-1], "the last line of stdout"), files)
+
+
+def read_object(data: bytes, where: str) -> dict[str, Any]:
+    """A JSON object, strictly: no key twice, no NaN. Raises ResultError."""
+    if len(data) > MOST_BYTES:
+        raise ResultError(f"{where} has more than 1 MiB")
+
+    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
+        table = dict(found)
+        if len(table) != len(found):
+            raise ValueError("a key is there twice")
+        return table
+
+    def constant(name: str) -> None:
+        raise ValueError(f"{name} is no number")
+
+    try:
+        told = json.loads(data.decode(), object_pairs_hook=pairs, parse_constant=constant)
+    except (ValueError, RecursionError) as error:
+        raise ResultError(f"{where} cannot be read: {error}") from None
+    if not isinstance(told, dict):
+        raise ResultError(f"{where} is no JSON object")
+    return told
+
+
+def _coursera(told: Mapping[str, Any], files: Mapping[str, bytes]) -> ImageResult:
+    if "fractionalScore" in told:
+        fraction = _number(told["fractionalScore"], "fractionalScore", 0, 1)
+    elif isinstance(told.get("isCorrect"), bool):
+        fraction = float(told["isCorrect"])
+    else:
+        raise ResultError(
+            "fractionalScore, a number from 0 to 1, or isCorrect, true or false, is needed"
+        )
+    kind = told.get("feedbackType")
+    if kind is not None and kind not in ("HTML", "TXT"):
+        raise ResultError("feedbackType is HTML or TXT")
+    if kind is None:
+        return ImageResult(fraction, _text(told.get("feedback"), "feedback"))
+    path = "/shared/htmlFeedback.html" if kind == "HTML" else "/shared/txtFeedback.txt"
+    if path not in files:
+        return ImageResult(fraction, _text(told.get("feedback"), "feedback"))
+    if len(files[path]) > MOST_BYTES:
+        raise ResultError(f"{path} has more than 1 MiB")
+    try:
+        text = files[path].decode()
+    except UnicodeDecodeError as error:
+        raise ResultError(f"{path}: {error}") from None
+    return ImageResult(fraction, _clean(text), kind == "HTML")
+
+
+def _gradescope(told: Mapping[str, Any], max_points: float) -> ImageResult:
+    tests = _tests(told, "score", "max_score", "output")
+    possible = sum(test.max_points for test in tests) or max_points
+    if told.get("score") is not None:
+        earned = _number(told["score"], "score", 0, possible)
+    elif tests:
+        earned = sum(test.points for test in tests)
+    else:
+        raise ResultError("score or tests are needed")
+    return ImageResult(
+        _fraction(earned, possible), _text(told.get("output"), "output"), tests=tests
+    )
+
+
+def _prairielearn(told: Mapping[str, Any]) -> ImageResult:
+    gradable = told.get("gradable", True)
+    if not isinstance(gradable, bool):
+        raise ResultError("gradable is true or false")
+    message = "\n".join(
+        text for key in ("message", "output") if (text := _text(told.get(key), key))
+    )
+    if not gradable:
+        return ImageResult(None, message)
+    tests = _tests(told, "points", "max_points", "message")
+    if "score" in told:
+        return ImageResult(_number(told["score"], "score", 0, 1), message, tests=tests)
+    possible = sum(test.max_points for test in tests)
+    if possible <= 0:
+        raise ResultError("score, a number from 0 to 1, or tests with max_points are needed")
+    return ImageResult(
+        _fraction(sum(test.points for test in tests), possible), message, tests=tests
+    )
+
+
+def _tests(told: Mapping[str, Any], points: str, most: str, message: str) -> tuple[ImageTest, ...]:
+    tables = told.get("tests") or []
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise ResultError("tests is a list of objects")
+    if len(tables) > MOST_TESTS:
+        raise ResultError(f"tests: at most {MOST_TESTS}")
+    tests = []
+    for number, table in enumerate(tables, 1):
+        where = f"tests[{number}]"
+        possible = _number(table.get(most, 0), f"{where}.{most}", 0, 1e9)
+        earned = _number(table.get(points, 0), f"{where}.{points}", 0, possible)
+        name = _text(table.get("name"), f"{where}.name") or f"test {number}"
+        visibility = table.get("visibility", "visible")
+        text = _text(table.get(message), f"{where}.{message}")
+        tests.append(ImageTest(name, earned, possible, text, visibility == "visible"))
+    return tuple(tests)
+
+
+def _number(value: Any, where: str, low: float, high: float) -> float:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not low <= value <= high or not math.isfinite(value):
+        raise ResultError(f"{where} is a number from {low:g} to {high:g}, not {str(value)[:40]}")
+    return float(value)
+
+
+def _fraction(earned: float, possible: float) -> float:
+    """Rounding of sums never gives more than all."""
+    return min(1.0, earned / possible)
+
+
+def _text(value: Any, where: str) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise ResultError(f"{where} is a text")
+    return _clean(value)
+
+
+def _clean(text: str) -> str:
+    """Without NUL and halves of characters, which no store and no page takes."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
