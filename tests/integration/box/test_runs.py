@@ -185,3 +185,24 @@ def test_an_image_that_is_not_there_is_the_boxes_fault(place):
         return
     with pytest.raises(BoxError, match="usher-none"):
         place.boxes.run(Task(("true",), image="usher-none:1"), SETTINGS)
+
+
+def test_watching_a_run_never_holds_up_its_streams(place):
+    """Looks at a limit come between exchanges, and take no longer than one."""
+    to_box, from_test = os.pipe()
+    to_test, from_box = os.pipe()
+    program = "import sys\nfor line in sys.stdin: print(line, end='', flush=True)"
+    found = []
+
+    def run():
+        found.append(place.run(program, SETTINGS, stdin_fd=to_box, stdout_fd=from_box))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    for number in range(2000):
+        os.write(from_test, b"%d\n" % number)
+        assert os.read(to_test, 100) == b"%d\n" % number
+    os.close(from_test)
+    thread.join(60)
+    os.close(to_test)
+    assert found[0].is_success, found
