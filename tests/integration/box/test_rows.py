@@ -3,12 +3,14 @@
 A program prints `IN` when it got what it wanted.
 """
 
+import contextlib
 import ctypes
 import os
 import re
 import socket
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -297,6 +299,7 @@ def test_nothing_outlives_the_run(place, has_barrier):
     own = True if place.name == "docker" else has_barrier
     settings = replace(WIDE, ends_all=has_barrier, own_processes=own)
     left: set[str] = set()
+    groups: set[Path] = set()
     try:
         outcome = place.run(DAEMON, settings, mark)
         assert outcome.is_success, outcome
@@ -305,20 +308,36 @@ def test_nothing_outlives_the_run(place, has_barrier):
             os.sched_yield()
         assert bool(pids_of(mark)) is not has_barrier
         left = {number for pid in pids_of(mark) for number in container_of(pid)}
+        groups = {folder for pid in pids_of(mark) for folder in groups_of(pid)}
     finally:
         for pid in pids_of(mark):
             os.kill(pid, 9)
         remove(left)
         if place.name == "bubblewrap" and not has_barrier:
-            for folder in ROOT.glob(f"**/{PREFIX}*"):
-                if not (folder / "cgroup.procs").read_text().split():
-                    folder.rmdir()
+            remove_groups(groups)
 
 
 def container_of(pid: int) -> list[str]:
     """The id of the container whose control group a process is in."""
     with open(f"/proc/{pid}/cgroup") as file:
         return re.findall(r"docker[/-]([0-9a-f]{64})", file.read())[:1]
+
+
+def groups_of(pid: int) -> list[Path]:
+    """The control groups of a box that a process is in."""
+    with open(f"/proc/{pid}/cgroup") as file:
+        lines = [line.strip().split(":", 2) for line in file]
+    return [ROOT / kinds / path.lstrip("/") for _, kinds, path in lines if PREFIX in path]
+
+
+def remove_groups(groups: set[Path]) -> None:
+    """As soon as the processes that were killed are gone."""
+    deadline = time.monotonic() + 10
+    while any(folder.exists() for folder in groups) and time.monotonic() < deadline:
+        for folder in groups:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+    assert not any(folder.exists() for folder in groups)
 
 
 def remove(ids: set[str]) -> None:
