@@ -39,6 +39,11 @@ class Unreadable:
         """Whether it is that of something that has ended."""
         return "expire_at" in self.item and "live_bucket" not in self.item
 
+    @property
+    def is_marked(self) -> bool:
+        """Whether it will expire."""
+        return "expire_at" in self.item
+
     def number(self, attribute: str) -> float | None:
         """A numeric attribute, where there is one."""
         text = self.item.get(attribute, {}).get("N")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import assert_never
+from typing import Any, assert_never
 
 from chalicelib.config import Config
 from chalicelib.dynamodb.records import Unreadable
@@ -78,6 +78,10 @@ class JobsKind(Kind[Invocation]):
     def find(self, ids: Sequence[str]) -> Mapping[str, Invocation | Unreadable]:
         """Invocations as they are now, by id."""
         return {record.id: record for record in self._table.get_all(ids, COMPARED)}
+
+    def log_fields(self, record: Invocation) -> Mapping[str, Any]:
+        """Its id and what it is a run of."""
+        return record.log_fields
 
     def task_arn_of(self, record: Invocation) -> str | None:
         """Its task."""

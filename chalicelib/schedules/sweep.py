@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.schedules import model as rules
@@ -39,6 +40,10 @@ class SchedulesKind(Kind[Schedule]):
         """A page of all schedules; they are in one partition."""
         del partition
         return Page(*self._table.look(self.page_size, after))
+
+    def log_fields(self, record: Schedule) -> Mapping[str, Any]:
+        """Its id."""
+        return {"schedule": record.id}
 
     def plan(self, record: Schedule, tasks: Mapping[str, TaskChange]) -> Iterator[Action]:
         """What it wants; see `model.attention`."""

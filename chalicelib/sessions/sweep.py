@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import assert_never
+from typing import Any, assert_never
 
 from chalicelib.apps import App
 from chalicelib.config import Config
@@ -99,6 +99,10 @@ class SessionsKind(Kind[Session]):
     def find(self, ids: Sequence[str]) -> Mapping[str, Session | Unreadable]:
         """Sessions as they are now, by id."""
         return {record.id: record for record in self._table.get_all(ids)}
+
+    def log_fields(self, record: Session) -> Mapping[str, Any]:
+        """Its id and what it is a run of."""
+        return record.log_fields
 
     def task_arn_of(self, record: Session) -> str | None:
         """Its task."""

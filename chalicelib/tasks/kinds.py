@@ -66,6 +66,10 @@ class Kind(Generic[R]):
         del finished
         return iter(())
 
+    def log_fields(self, record: R) -> Mapping[str, Any]:
+        """What log lines about a record name."""
+        raise NotImplementedError
+
     def task_arn_of(self, record: R) -> str | None:
         """The task that a record has."""
         del record

@@ -87,10 +87,12 @@ class Pages:
             try:
                 planned += self._plan(kind, record, {} if own is None else {own.task_arn: own})
             except (BotoCoreError, ClientError):
-                _log.exception("sweep: the tasks of one %s cannot be listed", kind.name)
+                told = kind.log_fields(record)
+                _log.exception("sweep: the tasks of one %s cannot be listed", kind.name, extra=told)
                 self._failed()
             except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
-                _log.exception("sweep: the record of one %s makes no sense", kind.name)
+                told = kind.log_fields(record)
+                _log.exception("sweep: the record of one %s makes no sense", kind.name, extra=told)
                 self._failed()
         self._take(kind.steps(planned))
 
@@ -121,6 +123,10 @@ class Pages:
     def _repair_tasks(self, kind: Kind[R], tasks: Sequence[TaskChange], tally: Tally) -> None:
         ids = {task.task_arn: str(kind.record_id_of(task.started_by)) for task in tasks}
         records = kind.find(list(dict.fromkeys(ids.values())))
+        # One that lacks an index's key is in no page of records, and is found by its task alone.
+        unseen = [r for r in records.values() if isinstance(r, Unreadable) and not r.is_marked]
+        kind.unreadable.log(unseen)
+        self._take(kind.unreadable.marks(unseen))
         planned: list[Any] = []
         for task in tasks:
             kind.tally_task(task, tally)

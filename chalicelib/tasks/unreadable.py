@@ -50,7 +50,7 @@ class UnreadableRecords:
     def marks(self, found: Iterable[Unreadable]) -> Iterator[tuple[str, Callable[[], object]]]:
         """One step for each that has no mark yet; see `chalicelib.tasks.kinds.Step`."""
         for record in found:
-            if "expire_at" not in record.item:
+            if not record.is_marked:
                 yield "MarkUnreadable", partial(self.mark, record)
 
     def mark(self, record: Unreadable) -> None:
@@ -61,7 +61,7 @@ class UnreadableRecords:
     def skip_task_change(self, record: Unreadable) -> None:
         """ECS says something of its task. It is left as it is; so is its task."""
         log_unreadable(record, self._kind)
-        if "expire_at" not in record.item:
+        if not record.is_marked:
             self.mark(record)
 
 

@@ -6,6 +6,7 @@ and sessions and runs that fail to start.
 
 import logging
 from dataclasses import fields
+from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
@@ -97,11 +98,16 @@ def test_health_tells_strangers_that_it_fails_and_not_why(error, caplog, monkeyp
     monkeypatch.setattr(logging.root.manager, "disable", 0)
     logging.getLogger(LOGGER).addHandler(caplog.handler)
 
-    class Table:
-        def answered(self, key: str) -> None:
+    class Items:
+        def get(self, key: str, **_: object) -> None:
             raise error
 
-    services = Services(table=Table(), **dict.fromkeys(REST))  # type: ignore[arg-type]
+    class Table:
+        items = Items()
+
+    outside = SimpleNamespace(now=lambda: 0.0)
+    rest = dict.fromkeys(REST) | {"outside": outside}
+    services = Services(table=Table(), **rest)  # type: ignore[arg-type]
     with pytest.raises(UnavailableError) as told:
         services.check()
     assert str(told.value) == "the table of sessions does not answer"

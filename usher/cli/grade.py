@@ -23,7 +23,7 @@ from usher.grading.specification import GraderError
 from usher.grading.submitted import MOST_BYTES, SubmissionError, accept_files
 from usher.grading.verdicts import Verdict
 
-EXIT_FULL, EXIT_NOT_FULL, EXIT_USE, EXIT_IE = 0, 1, 2, 3
+EXIT_FULL, EXIT_NOT_FULL, EXIT_IE = 0, 1, 3
 SOLUTIONS = "solutions"
 Commands = Any
 

@@ -20,13 +20,10 @@ FILES = (COURSERA, GRADESCOPE, PRAIRIELEARN)
 """The first that is there counts; without any, the last line of stdout."""
 MOST_BYTES = 1024 * 1024
 MOST_TESTS = 500
-FOR_LEARNERS = (
-    "The grader wrote no result that can be used. This is not your fault and costs you nothing."
-)
 
 
 class ResultError(UsherError):
-    """A result cannot be used. The message is for the author; a learner gets FOR_LEARNERS."""
+    """A result cannot be used. The message is for the author; learners get `IE_FOR_LEARNERS`."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,13 @@ LOGGERS = {"_log", "log", "_log_tasks"}
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 ABOUT_NO_RECORD = {
     ("chalicelib/wiring.py", "the table of sessions does not answer: %s"),
-    ("chalicelib/tasks/reconciler.py", "sweep: one room cannot be looked at"),
+    ("chalicelib/tasks/pages.py", "sweep: the tasks are listed anew"),
+    ("chalicelib/tasks/reconciler.py", "sweep: another one has gone on"),
+    ("chalicelib/tasks/reconciler.py", "sweep: its state is not to be had, so it begins anew"),
+    ("chalicelib/tasks/reconciler.py", "sweep: %s cannot be looked through"),
+    ("chalicelib/tasks/reconciler.py", "sweep: skipped %s %s"),
+    ("chalicelib/tasks/reconciler.py", "sweep: its position cannot be written"),
+    ("chalicelib/tasks/sweep_state.py", "the state of the sweep is forgotten: %s"),
     ("chalicelib/tasks/reconciler.py", "sweep: %s"),
     ("chalicelib/tasks/reconciler.py", "sweep: %s failed"),
     ("chalicelib/sessions/catalog.py", "left out of the apps: %s"),

@@ -28,12 +28,15 @@ def stops(ecs):
     return TaskStops(ecs, ProcessMetrics(), lambda: 1_000.0)
 
 
-def test_a_task_of_a_record_is_stopped_and_a_refusal_is_left_to_the_sweep(caplog):
+def test_a_task_of_a_record_is_stopped_and_a_refusal_is_left_to_the_sweep(caplog, monkeypatch):
     ecs = Ecs()
     stops(ecs).stop("arn:1", "asked", {})
     stops(ecs).stop(None, "asked", {})
     assert ecs.stopped == [("arn:1", "asked")]
     logger = logging.getLogger("usher.tasks")
+    # Other tests of this process may have set logging up in their way.
+    monkeypatch.setattr(logger, "disabled", False)
+    monkeypatch.setattr(logger, "level", logging.INFO)
     logger.addHandler(caplog.handler)  # `usher` may not propagate
     try:
         stops(Ecs(refuses=True)).stop("arn:1", "asked", {"job": "report"})

@@ -124,6 +124,9 @@ class World(Kind[int]):
 
     # The kind.
 
+    def log_fields(self, record):
+        return {"record": record}
+
     def page(self, partition, after):
         assert partition == 0
         return self._page("records", after, self.records)

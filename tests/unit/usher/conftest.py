@@ -11,7 +11,8 @@ import pytest
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Callable[..., Path]]:
     """Make a project: `project(a="text of jobs/a.py")` returns its folder."""
-    path, modules = list(sys.path), set(sys.modules)
+    path = list(sys.path)
+    others = {name: sys.modules.pop(name) for name in _modules()}  # of the examples, for instance
 
     def make(**files: str) -> Path:
         (tmp_path / "jobs").mkdir(exist_ok=True)
@@ -22,6 +23,11 @@ def project(tmp_path: Path) -> Iterator[Callable[..., Path]]:
 
     yield make
     sys.path[:] = path
-    for name in set(sys.modules) - modules:
-        if name.partition(".")[0] == "jobs":
-            del sys.modules[name]
+    for name in _modules():
+        del sys.modules[name]
+    sys.modules.update(others)
+
+
+def _modules() -> list[str]:
+    """What is imported of a project."""
+    return [name for name in sys.modules if name.partition(".")[0] == "jobs"]
