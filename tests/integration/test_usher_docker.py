@@ -82,9 +82,9 @@ def test_as_process_1_it_reaps_and_ends_what_the_job_leaves_behind(project):
 def test_a_signal_reaches_the_job_in_its_container(project):
     folder, how = project
     # The image is there by now: nothing stands between the start and the job.
-    process = start(*how, "endless", "file=/tmp/note", "how=ends", project=folder)
+    process = start(*how, "endless", "file=/tmp/note", "how=says so", project=folder)
     lines = []
-    wait_until(lambda: _read(process, lines, "job=endless"), 60, "the job's first line")
+    wait_until(lambda: _read(process, lines, "it runs"), 60, "the job's first line")
     process.send_signal(signal.SIGTERM)
     _, log = process.communicate(timeout=60)
     assert process.returncode == 143

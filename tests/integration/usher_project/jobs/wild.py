@@ -33,6 +33,8 @@ class Endless(Job):
         note = Path(parameters.file)
         try:
             note.write_text(f"started {child.pid}")
+            if parameters.how == "says so":
+                print("it runs", file=sys.stderr, flush=True)
             while True:
                 time.sleep(60)
         finally:
