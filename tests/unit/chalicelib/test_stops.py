@@ -33,15 +33,11 @@ def test_a_task_of_a_record_is_stopped_and_a_refusal_is_left_to_the_sweep(caplog
     stops(ecs).stop("arn:1", "asked", {})
     stops(ecs).stop(None, "asked", {})
     assert ecs.stopped == [("arn:1", "asked")]
-    logger = logging.getLogger("usher.tasks")
-    # Other tests of this process may have set logging up in their way.
-    monkeypatch.setattr(logger, "disabled", False)
-    monkeypatch.setattr(logger, "level", logging.INFO)
-    logger.addHandler(caplog.handler)  # `usher` may not propagate
-    try:
-        stops(Ecs(refuses=True)).stop("arn:1", "asked", {"job": "report"})
-    finally:
-        logger.removeHandler(caplog.handler)
+    logger = logging.Logger("usher.tasks")  # other tests of this process set the shared one up
+    logger.addHandler(caplog.handler)
+    monkeypatch.setattr("chalicelib.tasks.stops._log", logger)
+    monkeypatch.setattr(logging.root.manager, "disable", 0)
+    stops(Ecs(refuses=True)).stop("arn:1", "asked", {"job": "report"})
     assert {(r.job, r.task) for r in caplog.records} == {("report", "arn:1")}
 
 
