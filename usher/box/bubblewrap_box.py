@@ -208,11 +208,12 @@ class _Run:
             raise BoxError(f"the launcher of the box died: {said}") from None
         if "trouble" in report:
             raise BoxError(f"no box: {report['trouble']}")
-        if not report["began"]:
+        usage = self._counted(report)
+        # The kernel may choose bubblewrap itself where it kills for want of memory.
+        if not report["began"] and usage.memory_kills == 0:
             said = bytes(self._stderr.data[-500:]).decode(errors="replace")
             raise BoxError(f"no box: {said.strip()}")
         code, number = split_status(report["status"])
-        usage = self._counted(report)
         return Outcome(
             code,
             number,

@@ -14,15 +14,18 @@ from usher.box.docker_requests import (
     READY,
     create_request,
     exec_request,
+    oom_events_query,
     parse_report,
     parse_start,
     plain_exec,
 )
 from usher.box.engine import Demultiplexer, Engine, EngineError, socket_path
 from usher.box.model import (
+    MIB,
     WORK,
     BoxError,
     BoxSettings,
+    File,
     Outcome,
     Task,
     Usage,
@@ -35,6 +38,8 @@ from usher.box.seccomp import AUDIT_ARCH, docker_profile
 ASK_SECONDS = 0.1
 """Between two looks at a running command."""
 GUARD_SECONDS = 30.0
+EVENT_SECONDS = 2.0
+"""How long an event of the engine may take to be known."""
 SILENT_SECONDS = 2.0
 """After its end a command's output is waited for so long: longer only if something left behind
 still holds its stdout."""
@@ -85,7 +90,9 @@ class _Box:
 
     def __init__(self, engine: Engine, container: str, settings: BoxSettings) -> None:
         self._engine = engine
+        self._container = container
         self._path = f"/containers/{container}"
+        self._began_at = time.time()
         self._settings = settings
         self._guard: socket.socket | None = None
         self._said = bytearray()
@@ -138,14 +145,19 @@ class _Box:
         """The strangers' command, from its start to the reading of what it used."""
         settings = self._settings
         command = _Command(self._engine, self._path, settings, task, self.report)
+        files: dict[str, File] = {}
+        left_out: list[str] = []
         try:
-            task.on_ready()
-            command.attend(exec_request(task, settings))
-        finally:
-            command.close()
-            ends.close()
-        files, left_out = self._collect(task) if task.collect else ({}, [])
-        whole = self.report()
+            self._attend(command, task, ends)
+            if task.collect:
+                files, left_out = self._collect(task)
+            whole = self.report()
+        except BoxError:
+            if not self._ran_out_of_memory():
+                raise
+            # The kernel chose the guard, as a program filled the memory with files.
+            most = (settings.memory_mib or 0) * MIB
+            whole = Usage(command.used_before, most, memory_kills=1, is_exact=False)
         used = max(0.0, whole.cpu_seconds - command.used_before)
         usage = Usage(used, whole.memory_bytes, whole.memory_kills)
         code, number = split_status(command.status)
@@ -167,7 +179,28 @@ class _Box:
             tuple(left_out),
         )
 
-    def _collect(self, task: Task) -> tuple[dict, list[str]]:  # type: ignore[type-arg]
+    def _attend(self, command: "_Command", task: Task, ends: Ends) -> None:
+        try:
+            task.on_ready()
+            command.attend(exec_request(task, self._settings))
+        finally:
+            command.close()
+            ends.close()  # whoever talks with the command learns of its end at once
+
+    def _ran_out_of_memory(self) -> bool:
+        """Whether the kernel killed something in the box for want of memory, by the engine's word:
+        the container may be gone already.
+        """
+        deadline = time.monotonic() + EVENT_SECONDS
+        while True:
+            query = oom_events_query(self._container, self._began_at - 1, time.time())
+            if self._engine.events(query):
+                return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+
+    def _collect(self, task: Task) -> tuple[dict[str, File], list[str]]:
         """The files below /box, as a tar made by the strangers' user."""
         kept = Kept(task.collect_bytes)
         words = ["tar", "-cf", "-", "-C", WORK, "."]
@@ -235,8 +268,8 @@ class _Command:
             finally:
                 pump.close()
                 os.close(copy)
-            self.ended_at = time.monotonic()
-            self.seconds = self.ended_at - self._started_at
+                self.ended_at = time.monotonic()
+                self.seconds = self.ended_at - self._started_at
             self._read_status(number)
 
     def _take(self, data: bytes) -> None:

@@ -5,6 +5,7 @@ the strangers' command: it unpacks the files, waits, and at the end says what th
 counted. The command is then started beside it (`exec`), and everything ends with the container.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -161,6 +162,15 @@ def parse_report(text: str) -> Usage:
     else:
         raise BoxError("the control group of the box cannot be read inside it")
     return Usage(cpu, int(peak), int(kills))
+
+
+def oom_events_query(container: str, since: float, until: float) -> dict[str, str]:
+    """The query of GET /events for what the kernel killed in a container for want of memory.
+
+    Both instants in seconds since 1970.
+    """
+    filters = {"container": [container], "event": ["oom"]}
+    return {"since": f"{since:.3f}", "until": f"{until:.3f}", "filters": json.dumps(filters)}
 
 
 def parse_start(line: bytes) -> tuple[float, int] | None:

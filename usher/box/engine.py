@@ -60,6 +60,21 @@ class Engine:
         seconds: float = CALL_SECONDS,
     ) -> Any:
         """The answer, parsed; None where it is empty. Raises EngineError."""
+        return _parsed(self._answer(method, path, query, body, seconds))
+
+    def events(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
+        """What happened until an instant that has passed. Raises EngineError."""
+        lines = self._answer("GET", "/events", query, None, CALL_SECONDS).splitlines()
+        return [event for event in map(_parsed, lines) if isinstance(event, dict)]
+
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Any,
+        seconds: float,
+    ) -> bytes:
         connection = _Connection(self._path, seconds)
         headers = {"Content-Type": "application/json"} if body is not None else {}
         data = None if body is None else json.dumps(body)
@@ -73,7 +88,7 @@ class Engine:
             connection.close()
         if answer.status >= 400:
             raise EngineError(answer.status, f"the Docker Engine says: {_message(text)}")
-        return _parsed(text)
+        return text
 
     def stream(
         self, path: str, query: Mapping[str, str] | None = None, body: Any = None

@@ -120,6 +120,19 @@ while True:
     assert place.run("print('next')", SETTINGS).is_success
 
 
+@pytest.mark.parametrize("score", ["", "echo 0 > /proc/self/oom_score_adj; "])
+def test_files_that_fill_the_memory_are_the_programs_own_fault(place, score):
+    """No process is large then, and the kernel may choose our guard: it is the limit all the same,
+    also for a program that offers itself no sooner than others.
+    """
+    fill = "for d in /tmp /dev/shm /box; do head -c 60000000 /dev/zero > $d/filled; done"
+    program = f"import os; os.execv('/bin/sh', ['sh', '-c', {score + fill!r}])"
+    for _ in range(3):
+        outcome = place.run(program, SETTINGS)
+        assert outcome.limit is Limit.MEMORY, outcome
+        assert not outcome.is_success
+
+
 def test_memory_of_children_counts(place):
     program = """
 import os, time
