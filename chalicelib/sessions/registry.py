@@ -7,7 +7,7 @@ from typing import Any
 
 from chalicelib.apps import App
 from chalicelib.config import Config
-from chalicelib.ecs.task_definitions import Deployment, family_of
+from chalicelib.ecs.task_definitions import deployment_of, family_of
 from chalicelib.errors import ConflictError, NotFoundError, StartFailedError
 from chalicelib.sessions.catalog import AppCatalog
 from chalicelib.sessions.launch_queue import LaunchQueue
@@ -23,7 +23,7 @@ from chalicelib.sessions.registered import (
 from chalicelib.sessions.table import SessionsTable
 from chalicelib.tasks.deployed import Revisions
 from chalicelib.tasks.images import check_image
-from chalicelib.tasks.revisions import family_in
+from chalicelib.tasks.revisions import family_in, fold_rollback
 
 MOST_APPS = 100
 """Each is looked at by every sweep."""
@@ -117,6 +117,7 @@ class AppRegistry:
         if len(active) < 2:
             raise ConflictError(f"{name} has no revision before {revision}")
         self._ecs.deregister_task_definition(taskDefinition=newest.task_definition)
+        self._table.apps.change(name, lambda state: fold_rollback(state, newest.task_definition))
         before = self._found(name)
         _log.info("rolled back", extra={"app": name, "revision": before.task_definition})
         if before.app.pool.maximum or newest.app.pool.maximum:
@@ -179,12 +180,6 @@ class AppRegistry:
 
     def _request(self, app: App, description: Any) -> dict[str, Any]:
         config = self._config
-        deployment = config.execution_role_arn and Deployment(
-            region=config.region,
-            log_group=config.sessions_log_group,
-            execution_role_arn=config.execution_role_arn,
-            architecture=config.architecture,
-        )
         return registered_task_definition(
             app,
             description,
@@ -194,5 +189,5 @@ class AppRegistry:
             feed_url=config.feed_url,
             feed_password=config.sessions_feed_password or "",
             task_role_arn=config.session_role_arn,
-            deployment=deployment or None,
+            deployment=deployment_of(config, config.sessions_log_group),
         )

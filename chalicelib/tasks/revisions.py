@@ -93,6 +93,15 @@ def fold_success(state: S, revision: str, newest: str) -> S:
     return replace(state, proven=proven, failing=failing)
 
 
+def fold_rollback(state: S, revision: str) -> S:
+    """`revision` was taken back. It is the proven one no longer, so that the next task that comes
+    up proves its own, also by a function that still remembers `revision` as the newest.
+    """
+    failing = {arn: told for arn, told in state.failing.items() if arn != revision}
+    proven = None if state.proven == revision else state.proven
+    return replace(state, proven=proven, failing=failing)
+
+
 def fold_failure(state: S, revision: str, reason: str, now: float) -> S:
     """A task of `revision` did not come up, for a reason of its own making."""
     before = state.failing.get(revision)

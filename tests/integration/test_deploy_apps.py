@@ -106,10 +106,13 @@ def test_a_project_is_deployed_changed_and_rolled_back_while_its_sessions_live(
                 websocket.send('{"type":"app","want":"x"}')
                 assert json.loads(websocket.recv(20)) == {"type": "app", "want": "x", "seen": 0}
     assert "has no revision before 1" in usher("rollback counter", code=1)
-    listing = usher("apps").splitlines()
-    assert [line.split()[:3] for line in listing if line.startswith("counter")] == [
-        ["counter", "1", "proven"]
-    ]
+
+    def states() -> list[list[str]]:
+        lines = usher("apps").splitlines()
+        return [line.split()[:3] for line in lines if line.startswith("counter")]
+
+    # The container that is ready proves its revision with a write after its own.
+    wait_until(lambda: states() == [["counter", "1", "proven"]], 20, "revision 1 being proven")
     records = cloud.http("GET", "/audit?resource=apps/counter")[1]["records"]
     assert {(r["action"], r["outcome"]) for r in records} == {
         ("app.register", "done"),

@@ -20,6 +20,7 @@ from chalicelib.tasks.revisions import (
     Open,
     choose_revision,
     fold_failure,
+    fold_rollback,
     fold_success,
     serves,
 )
@@ -176,6 +177,15 @@ def test_the_proven_revision_serves_while_the_new_one_is_broken():
     state = failed(FAILURES_TO_OPEN, NEW, AppState("chat", proven=OLD))
     assert choose_revision(state, NEW, NOW) == OLD
     assert serves(state, OLD, NEW)
+
+
+def test_after_a_rollback_a_function_that_remembers_the_new_revision_proves_the_old_one():
+    """Each function remembers for a while which revision is the newest."""
+    state = fold_success(fold_success(AppState("chat"), OLD, OLD), NEW, NEW)
+    back = fold_success(fold_rollback(state, NEW), OLD, newest=NEW)
+    assert back.proven == OLD
+    failing = fold_rollback(failed(FAILURES_TO_OPEN), NEW)
+    assert not failing.failing
 
 
 def test_a_proven_new_revision_retires_the_old():
