@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.apps import NO_FEED, App
+from chalicelib.config import Config
 from chalicelib.contract import Env
 from chalicelib.contract.fanout import is_fanout
 from chalicelib.ecs import fargate
@@ -32,6 +33,18 @@ class Deployment:
     execution_role_arn: str
     architecture: str
     """x86_64 or arm64."""
+
+
+def deployment_of(config: Config, log_group: str) -> Deployment | None:
+    """What this deployment adds to what it registers itself; nothing in the local cloud."""
+    if not config.execution_role_arn:
+        return None
+    return Deployment(
+        region=config.region,
+        log_group=log_group,
+        execution_role_arn=config.execution_role_arn,
+        architecture=config.architecture,
+    )
 
 
 def family_of(family_name: str, stage: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from chalicelib.config import Config
 from chalicelib.contract.jobs import DESCRIPTION_LABEL, JOB_NAME
 from chalicelib.ecs import fargate
-from chalicelib.ecs.task_definitions import Deployment
+from chalicelib.ecs.task_definitions import deployment_of
 from chalicelib.errors import (
     BadRequestError,
     ImpossibleTaskError,
@@ -137,12 +137,6 @@ class Catalog:
             problem = fargate.problem_with(description.cpu, description.memory)
             if problem:
                 raise ImpossibleTaskError(problem)
-        deployment = config.execution_role_arn and Deployment(
-            region=config.region,
-            log_group=config.jobs_log_group,
-            execution_role_arn=config.execution_role_arn,
-            architecture=config.architecture,
-        )
         return job_task_definition(
             description,
             image,
@@ -150,5 +144,5 @@ class Catalog:
             region=config.region,
             log_group=config.jobs_log_group,
             launch_type=config.jobs_launch_type,
-            deployment=deployment or None,
+            deployment=deployment_of(config, config.jobs_log_group),
         )

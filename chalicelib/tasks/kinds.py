@@ -1,5 +1,6 @@
 """What the sweep has to know of each kind of record; see `chalicelib.tasks.reconciler`."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -23,7 +24,7 @@ class Page(Generic[R]):
     after: str | None
 
 
-class Kind(Generic[R]):
+class Kind(ABC, Generic[R]):
     """What the sweep has to know of one kind of record. The defaults are those without tasks."""
 
     name: str
@@ -34,9 +35,9 @@ class Kind(Generic[R]):
     """Where tasks of this kind may wait for hosts: their count, under the kind's `counted_as`."""
     counted_as: str = ""
 
+    @abstractmethod
     def page(self, partition: int, after: str | None) -> Page[R]:
         """A page of live records."""
-        raise NotImplementedError
 
     def overdue_page(self, partition: int, after: str | None) -> Page[R] | None:
         """As `page`, with only those that look overdue; None where there is no such stage."""
@@ -48,27 +49,27 @@ class Kind(Generic[R]):
         del ids
         return {}
 
+    @abstractmethod
     def plan(self, record: R, tasks: Mapping[str, TaskChange]) -> Iterator[Any]:
         """What to do about one record, given its tasks by ARN. Pure."""
-        raise NotImplementedError
 
     def plan_task(self, record: R | None, task: TaskChange) -> Iterator[Any]:
         """What to do about one task of this kind and its record. Pure."""
         del record, task
         return iter(())
 
+    @abstractmethod
     def steps(self, actions: Sequence[Any]) -> Iterator[Step]:
         """The doing of what was planned for a page."""
-        raise NotImplementedError
 
     def closing_steps(self, finished: SweepState | None) -> Iterator[Step]:
         """What each invocation does at its end; `finished` is the pass that it began and ended."""
         del finished
         return iter(())
 
+    @abstractmethod
     def log_fields(self, record: R) -> Mapping[str, Any]:
         """What log lines about a record name."""
-        raise NotImplementedError
 
     def task_arn_of(self, record: R) -> str | None:
         """The task that a record has."""

@@ -210,9 +210,9 @@ def test_an_unreadable_member_of_a_pool_has_its_place_until_its_container_is_too
     assert claimed.id == members[1]
     services.sessions.on_host_leaving("another host")
     lab.now.move(app.pool.max_age_seconds)
-    tended = services.pools.reconcile(app)
-    assert tended is not None
-    assert tended.started == 2
+    upkeep = services.pools.reconcile(app)
+    assert upkeep is not None
+    assert upkeep.started == 2
 
 
 def test_a_damaged_state_of_an_app_is_made_anew(lab: Lab) -> None:

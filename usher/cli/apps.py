@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from usher.cli.common import add_json, add_url, client_of, note, out, out_json
-from usher.cli.project import Commands, build_options
+from usher.cli.project import Commands, build_and_push, build_options
 from usher.cli.words import UsageError, table
 from usher.client import Client
-from usher.docker import build, build_command, push
+from usher.docker import build_command
 from usher.errors import AnswerError, UsherError
 from usher.session_project import SESSION_IMAGE, SessionProject, description_of, snapshot
 
@@ -137,15 +137,8 @@ def _session_image(arguments: argparse.Namespace, client: Client) -> str:
 def _build_and_push(
     arguments: argparse.Namespace, project: SessionProject, session_image: str
 ) -> str:
-    image: str = arguments.image
     options = replace(build_options(arguments), base=session_image, argument="SESSION_IMAGE")
-    out(f"building {image} on {session_image}")
-    build(project.folder, image, options)
-    if not arguments.push:
-        out("not pushed: where it is to run, it must be known by this name (--push)")
-        return image
-    out(f"pushing {image}")
-    return push(image)
+    return build_and_push(arguments, project.folder, options, on=session_image)
 
 
 def _plan(

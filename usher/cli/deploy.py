@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 from usher.cli.apps import add_no_wait, deploy_apps
 from usher.cli.common import add_project, add_url, client_of, note, out
-from usher.cli.project import Commands, add_build_options, build_options
+from usher.cli.project import Commands, add_build_options, build_and_push, build_options
 from usher.cli.words import UsageError
 from usher.discovery import FOLDER, find_jobs, find_project
-from usher.docker import build, build_command, push
+from usher.docker import build_command
 from usher.errors import AnswerError, ProjectError, UsherError
 from usher.session_project import find_session_project
 
@@ -60,7 +60,11 @@ def _deploy(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         out(*_plan(arguments, project, descriptions, client.url, is_local=is_local))
         return 0
-    image = f"dir:{project}" if is_local else _build_and_push(arguments, project)
+    image = (
+        f"dir:{project}"
+        if is_local
+        else build_and_push(arguments, project, build_options(arguments))
+    )
     for name, description in descriptions.items():
         try:
             answer = client.register(image, description)
@@ -91,17 +95,6 @@ def _descriptions(project: Path, wanted: list[str]) -> dict[str, dict[str, Any]]
     if not found.jobs:
         raise ProjectError(f"{project} has no jobs")
     return {name: describe(found.jobs[name]) for name in (wanted or found.jobs)}
-
-
-def _build_and_push(arguments: argparse.Namespace, project: Path) -> str:
-    image: str = arguments.image
-    out(f"building {image}")
-    build(project, image, build_options(arguments))
-    if not arguments.push:
-        out("not pushed: where it is to run, it must be known by this name (--push)")
-        return image
-    out(f"pushing {image}")
-    return push(image)
 
 
 def _plan(

@@ -10,7 +10,7 @@ from usher.cli.common import add_parameters, add_project, note, out, out_json, r
 from usher.cli.words import table
 from usher.describe_apart import describe_apart
 from usher.discovery import FOLDER, find_job, find_jobs, find_project
-from usher.docker import BuildOptions, build, docker_answers, has_image, local_tag
+from usher.docker import BuildOptions, build, docker_answers, has_image, local_tag, push
 from usher.docker_run import run_in_docker
 from usher.errors import DescriptionError, ProjectError
 from usher.new_project import write_project
@@ -83,6 +83,20 @@ def add_build_options(parser: argparse.ArgumentParser) -> None:
 
 def build_options(arguments: argparse.Namespace) -> BuildOptions:
     return BuildOptions(arguments.base, arguments.wheels)
+
+
+def build_and_push(
+    arguments: argparse.Namespace, folder: Path, options: BuildOptions, *, on: str = ""
+) -> str:
+    """Build --image, and push it with --push: the name to register, with its digest if pushed."""
+    image: str = arguments.image
+    out(f"building {image} on {on}" if on else f"building {image}")
+    build(folder, image, options)
+    if not arguments.push:
+        out("not pushed: where it is to run, it must be known by this name (--push)")
+        return image
+    out(f"pushing {image}")
+    return push(image)
 
 
 def _new(arguments: argparse.Namespace) -> int:

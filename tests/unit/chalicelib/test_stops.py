@@ -43,15 +43,15 @@ def test_a_task_of_a_record_is_stopped_and_a_refusal_is_left_to_the_sweep(caplog
 
 def test_the_event_of_an_orphan_comes_again_where_ecs_does_not_stop_it():
     with pytest.raises(StopError):
-        stops(Ecs(refuses=True)).stop_orphan(RUNNING, "nobody's", {})
+        stops(Ecs(refuses=True)).stop_orphan(RUNNING, "without a record", {})
 
 
 def test_an_orphan_is_stopped_once():
     ecs = Ecs()
-    stops(ecs).stop_orphan(RUNNING, "nobody's", {})
+    stops(ecs).stop_orphan(RUNNING, "without a record", {})
     for stopping in (
         replace(RUNNING, desired_status="STOPPED"),
         replace(RUNNING, last_status="STOPPED"),
     ):
-        stops(ecs).stop_orphan(stopping, "nobody's", {})
-    assert ecs.stopped == [(RUNNING.task_arn, "nobody's")]
+        stops(ecs).stop_orphan(stopping, "without a record", {})
+    assert ecs.stopped == [(RUNNING.task_arn, "without a record")]
