@@ -21,6 +21,7 @@ from local.aws.ecs.providers import CapacityProvider, Waiting
 from local.aws.ecs.publisher import Publisher
 from local.aws.ecs.requests import TaskRequest
 from local.aws.ecs.store import Record, Store
+from local.aws.ecs.workers import Threads, Workers
 from local.aws.secrets import no_secrets
 
 __all__ = ["Engine", "HostSlot"]
@@ -42,7 +43,7 @@ def loopback_address(number: int) -> str:
 class Engine:
     """Thread-safe.
 
-    `publish` is called with every EventBridge event exactly once, in order, from one thread.
+    `publish` is called with every EventBridge event exactly once, in order, by one worker.
     `agent_endpoint` is the address under which containers reach what the ECS agent tells them:
     their role's credentials and their task's metadata.
     `health_interval_floor_seconds` is the shortest interval of health checks; ECS has 5.
@@ -67,6 +68,7 @@ class Engine:
         clock: Callable[[], float] = time.time,
         ports: Ports | None = None,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+        workers: Workers | None = None,
     ) -> None:
         """`new_id` makes the ids of tasks and hosts: 32 hexadecimal digits.
 
@@ -74,7 +76,7 @@ class Engine:
         an address of its own on loopback; its CPU units are the account's quota of vCPUs. For
         `read_lag_seconds` ListTasks and DescribeTasks do not know of a new task, as they are
         eventually consistent on ECS. `secret_value` fetches what a task definition refers to, and
-        raises SecretError.
+        raises SecretError. `workers` (threads of its own) are closed with the engine.
         """
         self.arns = Arns(region, account)
         self.cluster = cluster
@@ -95,10 +97,14 @@ class Engine:
             ports=ports or Ports.of_this_machine(),
             new_id=new_id,
         )
-        self._publisher = Publisher(publish, arns=self.arns, cluster=cluster, clock=clock)
+        self._workers = workers or Threads()
+        self._publisher = Publisher(
+            publish, self._workers, arns=self.arns, cluster=cluster, clock=clock
+        )
         self._lifecycle = Lifecycle(
             self._store,
             self._publisher,
+            self._workers,
             clock=clock,
             start_delay_seconds=start_delay_seconds,
             agent_endpoint=agent_endpoint,
@@ -335,6 +341,6 @@ class Engine:
             try:
                 self._lifecycle.shut_down([*self._slots, *([self.fargate] if self.fargate else [])])
             finally:
-                self._publisher.close()
+                self._workers.close()
                 self._closed.set()
         self._closed.wait()

@@ -1,7 +1,6 @@
 """From a placed task to its end: starts containers on hosts, signals them, hears of their exits.
 
-One lock guards all state; hosts are never called under it. A bounded pool of threads starts
-containers, so that a burst starts in parallel and a flood does not make a flood of threads.
+One lock guards all state; hosts are never called under it, but by workers.
 """
 
 import logging
@@ -19,16 +18,13 @@ from local.aws.ecs.placement import Instance
 from local.aws.ecs.plans import ContainerPlan, HealthCheck, spec_of
 from local.aws.ecs.publisher import Publisher
 from local.aws.ecs.store import Phase, Record, Store
-from local.aws.ecs.timers import Timers
+from local.aws.ecs.workers import Work, Workers
 from local.aws.secrets import SecretError
 from local.hosts.base import CannotPullImageError, CannotStartError, Exit, HostDownError
 
 log = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
-START_THREADS = 32
-STOP_THREADS = 8
-HEALTH_THREADS = 8
 WATCH_HOSTS_SECONDS = 0.25
 SHUT_DOWN = "The local cloud was shut down."
 
@@ -40,6 +36,7 @@ class Lifecycle:
         self,
         store: Store,
         publisher: Publisher,
+        workers: Workers,
         *,
         clock: Callable[[], float],
         start_delay_seconds: float,
@@ -56,17 +53,14 @@ class Lifecycle:
         self._publisher = publisher
         self._clock = clock
         self._start_delay_seconds = start_delay_seconds
-        self._starts = ThreadPoolExecutor(START_THREADS, "ecs-start")
-        self._stops = ThreadPoolExecutor(STOP_THREADS, "ecs-stop")
-        self._checks = ThreadPoolExecutor(HEALTH_THREADS, "ecs-health")
-        self._timers = Timers("ecs-timers")
+        self._workers = workers
 
     def watch(self, slots: Sequence[HostSlot]) -> None:
         """Look from now on whether the hosts are alive."""
         for slot in list(slots):
             if not slot.host.alive:
                 self.host_lost(slot)
-        self._timers.after(WATCH_HOSTS_SECONDS, partial(self.watch, slots))
+        self._workers.after(WATCH_HOSTS_SECONDS, partial(self.watch, slots))
 
     def shut_down(self, slots: Sequence[HostSlot]) -> None:
         """Stop everything and close the hosts; once, and nothing can be begun afterwards."""
@@ -74,14 +68,10 @@ class Lifecycle:
             self.closing = True
             for record in self._store.live():
                 self._request_stop(record, StopCode.USER_INITIATED, SHUT_DOWN)
-        self._timers.close()
-        pools = (self._starts, self._stops, self._checks)
-        for pool in pools:
-            pool.shutdown(wait=False, cancel_futures=True)
+        self._workers.cancel()
         with ThreadPoolExecutor(max(1, len(slots))) as closers:
             closings = [closers.submit(slot.host.close) for slot in slots]
-        for pool in pools:
-            pool.shutdown(wait=True)
+        self._workers.join()
         with self.lock:
             for record in self._store.live():
                 self._finish(record)
@@ -92,19 +82,19 @@ class Lifecycle:
 
     def after(self, seconds: float, call: Callable[[], None]) -> None:
         """Call it in so many seconds, never after the end."""
-        self._timers.after(seconds, call)
+        self._workers.after(seconds, call)
 
     def begin(self, record: Record) -> None:
         """Start the containers of a task that has a host soon, in another thread."""
         if self._start_delay_seconds:
-            self._timers.after(self._start_delay_seconds, partial(self._submit_start, record))
+            self._workers.after(self._start_delay_seconds, partial(self._submit_start, record))
         else:
             self._submit_start(record)
 
     def _submit_start(self, record: Record) -> None:
         with self.lock:
             if not self.closing:
-                self._starts.submit(self._start, record)
+                self._workers.submit(Work.START, partial(self._start, record))
 
     def _start(self, record: Record) -> None:
         with self.lock:
@@ -221,7 +211,7 @@ class Lifecycle:
             for container in running:
                 self._signal(record, container.name, "SIGTERM")
                 kill = partial(self._signal, record, container.name, "SIGKILL")
-                self._timers.after(timeouts[container.name], kill)
+                self._workers.after(timeouts[container.name], kill)
 
     def _signal(self, record: Record, name: str, signal_name: str) -> None:
         with self.lock:
@@ -230,7 +220,8 @@ class Lifecycle:
                 return
             if record.slot is None:
                 raise ValueError(f"{record.task.arn} has no host")
-            self._stops.submit(self._send, record.slot, container.runtime_id, signal_name)
+            send = partial(self._send, record.slot, container.runtime_id, signal_name)
+            self._workers.submit(Work.STOP, send)
 
     def _send(self, slot: HostSlot, runtime_id: str, signal_name: str) -> None:
         try:
@@ -287,9 +278,10 @@ class Lifecycle:
         def submit() -> None:
             with self.lock:
                 if not self.closing and record.task.container(name).is_running:
-                    self._checks.submit(self._check, record, name, runtime_id, check, checks)
+                    again = partial(self._check, record, name, runtime_id, check, checks)
+                    self._workers.submit(Work.CHECK, again)
 
-        self._timers.after(check.interval_seconds, submit)
+        self._workers.after(check.interval_seconds, submit)
 
     def _check(
         self, record: Record, name: str, runtime_id: str, check: HealthCheck, checks: Checks

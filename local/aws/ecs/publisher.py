@@ -1,16 +1,16 @@
-"""Says what changed: one event after the other, from a thread of its own."""
+"""Says what changed: one event after the other, beside the threads that change it."""
 
 import logging
-import queue
-import threading
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from local.aws.ecs.arns import Arns
 from local.aws.ecs.events import instance_event, task_event
 from local.aws.ecs.model import Task
 from local.aws.ecs.placement import Instance
+from local.aws.ecs.workers import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +23,7 @@ class Publisher:
     def __init__(
         self,
         publish: Callable[[Event], None],
+        workers: Workers,
         *,
         arns: Arns,
         cluster: str,
@@ -32,17 +33,15 @@ class Publisher:
         self._head = {"region": arns.region, "account": arns.account}
         self._cluster_arn = arns.cluster(cluster)
         self._clock = clock
-        self._waiting: queue.SimpleQueue[Callable[[], Event] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="ecs-events", daemon=True)
-        self._thread.start()
+        self._workers = workers
 
     def task(self, task: Task) -> None:
-        """The event is made in the publishing thread, as nobody should wait for it."""
-        self._waiting.put(lambda: task_event(task, event_id=str(uuid.uuid4()), **self._head))
+        """The event is made by the publishing worker, as nobody should wait for it."""
+        self._submit(lambda: task_event(task, event_id=str(uuid.uuid4()), **self._head))
 
     def instance(self, instance: Instance) -> None:
         now = self._clock()
-        self._waiting.put(
+        self._submit(
             lambda: instance_event(
                 instance,
                 cluster_arn=self._cluster_arn,
@@ -52,14 +51,11 @@ class Publisher:
             )
         )
 
-    def close(self) -> None:
-        """Publish what waits, then end."""
-        self._waiting.put(None)
-        self._thread.join()
+    def _submit(self, build: Callable[[], Event]) -> None:
+        self._workers.publish(partial(self._run, build))
 
-    def _run(self) -> None:
-        while (build := self._waiting.get()) is not None:
-            try:
-                self._publish(build())
-            except Exception:
-                logger.exception("an event could not be published")
+    def _run(self, build: Callable[[], Event]) -> None:
+        try:
+            self._publish(build())
+        except Exception:
+            logger.exception("an event could not be published")
