@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m benchmarks",
         description=(__doc__ or "").partition("\n\n")[0],
         epilog="benchmarks:\n"
-        + "\n".join(f"  {name:12}{words}" for name, (_, words) in BENCHMARKS.items())
+        + "\n".join(f"  {name:12}{description}" for name, (_, description) in BENCHMARKS.items())
         + "\n\nProgress goes to stderr, tables to stdout. A quiet machine is half of a figure.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -53,6 +53,6 @@ def measure_app(run: Run) -> None:
             for name in (PLAIN, APP) if turn % 2 else (APP, PLAIN):
                 for what, value in measure_once(kinesis, folder, is_app=name == APP).items():
                     values[name, what].append(value)
-    for what, (words, unit) in WORDS.items():
-        run.report.add("app", f"{words}: {PLAIN}", unit, values[PLAIN, what])
-        run.report.add("app", f"{words}: {APP}", unit, values[APP, what], f"{words}: {PLAIN}")
+    for what, (label, unit) in WORDS.items():
+        run.report.add("app", f"{label}: {PLAIN}", unit, values[PLAIN, what])
+        run.report.add("app", f"{label}: {APP}", unit, values[APP, what], f"{label}: {PLAIN}")

@@ -22,7 +22,7 @@ BATCH = 25
 """What BatchWriteItem takes at once."""
 
 
-class Chance:
+class IdGenerator:
     """What a record has of chance; see `chalicelib.sessions.creation`."""
 
     def uuid(self) -> str:
@@ -54,7 +54,7 @@ def measure_calls(run: Run) -> None:
 def _measure_dynamodb(run: Run, cloud: Cloud, ended: int, count: int) -> None:
     dynamodb = cloud.client("dynamodb")
     sessions = [_session() for _ in range(count)]
-    words = f"{ended} ended: "
+    prefix = f"{ended} ended: "
 
     def get(number: int) -> None:
         dynamodb.get_item(
@@ -95,10 +95,10 @@ def _measure_dynamodb(run: Run, cloud: Cloud, ended: int, count: int) -> None:
             Limit=60,
         )
 
-    _time(run, f"{words}PutItem on condition", count, put)
-    _time(run, f"{words}GetItem", count, get)
-    _time(run, f"{words}TransactWriteItems of two", count, claim)
-    _time(run, f"{words}Query of an empty pool", count, look)
+    _time(run, f"{prefix}PutItem on condition", count, put)
+    _time(run, f"{prefix}GetItem", count, get)
+    _time(run, f"{prefix}TransactWriteItems of two", count, claim)
+    _time(run, f"{prefix}Query of an empty pool", count, look)
     for session in sessions:
         dynamodb.delete_item(TableName=TABLE, Key={"id": {"S": session.id}})
 
@@ -142,7 +142,7 @@ def _client(service: str, endpoint: str) -> Any:
 
 def _session() -> Session:
     return new_session(
-        Chance(),
+        IdGenerator(),
         app_name="session",
         owner="somebody",
         callback_base_url="http://127.0.0.1:8000",

@@ -197,10 +197,10 @@ def measure_container(run: Run) -> None:
     run.say("container: starts, then records")
     values = measure(run.many(15, 2), run.many(50_000, 2_000))
     for (name, what), found in sorted(values.items(), key=lambda item: item[0][1]):
-        words, unit = WORDS[what]
+        label, unit = WORDS[what]
         other = "bare" if ("bare", what) in values else "node"
-        floor = None if name == other else f"{words}: {other}"
-        run.report.add("container", f"{words}: {name}", unit, found, floor)
+        floor = None if name == other else f"{label}: {other}"
+        run.report.add("container", f"{label}: {name}", unit, found, floor)
 
 
 def main() -> None:

@@ -46,11 +46,11 @@ class Crowd:
             for descriptor, _ in self._poll.poll(_LOOK_SECONDS * 1000):
                 websocket = self._members[descriptor]
                 try:
-                    self._hear(websocket)
+                    self._receive(websocket)
                 except OSError as error:
                     self._leave(descriptor, f"without a word ({type(error).__name__})")
 
-    def _hear(self, websocket: WebSocket) -> None:
+    def _receive(self, websocket: WebSocket) -> None:
         while True:
             text = websocket.frame()
             message: dict[str, Any] = json.loads(text) if text else {"type": None}

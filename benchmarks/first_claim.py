@@ -171,7 +171,7 @@ class _Tables:
     def calls_of_a_claim(self) -> dict[str, Any]:
         """The arguments of a claim's two calls, as the dispatcher makes them."""
         recorder = _Recorder(self.dynamodb)
-        clients = Clients(recorder, None, _OneRevision(), None, rare=lambda _: None)
+        clients = Clients(recorder, None, _OneRevision(), None, create=lambda _: None)
         request = parse_dispatch(
             {},
             {},

@@ -159,8 +159,8 @@ def install(run: Run) -> None:
                 timeout=INSTALL_SECONDS,
             )
         except subprocess.CalledProcessError as error:
-            words = (error.stderr.strip().splitlines() or [f"exit {error.returncode}"])[-1]
-            raise SkipError(f"JupyterHub cannot be installed: {words}") from error
+            output = (error.stderr.strip().splitlines() or [f"exit {error.returncode}"])[-1]
+            raise SkipError(f"JupyterHub cannot be installed: {output}") from error
     done.write_text(wanted, encoding="utf-8")
 
 
@@ -173,8 +173,8 @@ def _wait_ready(hub: Hub, process: "subprocess.Popen[bytes]", log: Path) -> None
         except (OSError, ValueError):
             pass  # the proxy is not there yet, or says in HTML that the hub is not
         time.sleep(0.1)
-    words = log.read_text(encoding="utf-8")[-2000:]
-    raise RuntimeError(f"JupyterHub did not start:\n{words}")
+    output = log.read_text(encoding="utf-8")[-2000:]
+    raise RuntimeError(f"JupyterHub did not start:\n{output}")
 
 
 def _add_users(hub: Hub, count: int) -> None:

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.calls import BATCH, TABLE, Chance
+from benchmarks.calls import BATCH, TABLE, IdGenerator
 from benchmarks.cloud import Cloud, running_cloud
 from benchmarks.processes import cpu_seconds
 from benchmarks.run import Run
@@ -42,13 +42,13 @@ def _measure(run: Run, cloud: Cloud, size: int) -> None:
     while _finished_at(cloud) == before:
         cloud.sweep()
         invocations += 1
-    words = f"{size} records: "
+    prefix = f"{size} records: "
     made: Counter[str] = cloud.calls() - calls
-    run.report.add(GROUP, f"{words}a whole pass", "s", [time.monotonic() - began])
-    run.report.add(GROUP, f"{words}invocations", "", [invocations])
-    run.report.add(GROUP, f"{words}processor time", "s", [cpu_seconds(pid) - cpu])
-    run.report.add(GROUP, f"{words}peak memory of the dispatcher", "MiB", [_peak_mib(pid)])
-    run.report.add(GROUP, f"{words}AWS calls", "", [made.total()])
+    run.report.add(GROUP, f"{prefix}a whole pass", "s", [time.monotonic() - began])
+    run.report.add(GROUP, f"{prefix}invocations", "", [invocations])
+    run.report.add(GROUP, f"{prefix}processor time", "s", [cpu_seconds(pid) - cpu])
+    run.report.add(GROUP, f"{prefix}peak memory of the dispatcher", "MiB", [_peak_mib(pid)])
+    run.report.add(GROUP, f"{prefix}AWS calls", "", [made.total()])
     run.say(f"sweep: {json.dumps(made)}")
 
 
@@ -70,7 +70,7 @@ def _add_waiting(cloud: Cloud, count: int) -> None:
         batch = min(BATCH, count - written)
         drafts = [
             new_session(
-                Chance(),
+                IdGenerator(),
                 app_name="session",
                 owner=f"somebody {written + number}",
                 callback_base_url="http://127.0.0.1:1",

@@ -157,9 +157,9 @@ def _whole(low: int, high: int) -> Check:
     return check
 
 
-def _text(pattern: str = ".+", words: str = "a string") -> Check:
+def _text(pattern: str = ".+", expected: str = "a string") -> Check:
     def check(value: Any) -> str | None:
-        return None if isinstance(value, str) and re.fullmatch(pattern, value) else words
+        return None if isinstance(value, str) and re.fullmatch(pattern, value) else expected
 
     return check
 

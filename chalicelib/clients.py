@@ -26,7 +26,7 @@ class Clients:
     sqs: Any
     ecs: Any
     ec2: Any
-    rare: Callable[[str], Any]
+    create: Callable[[str], Any]
     """Gives the client of a service that few calls need, made when it is first needed."""
 
 
@@ -73,4 +73,4 @@ def clients_for(config: Config) -> Clients:
     def client(service: str) -> Any:
         return LazyClient(lambda: build(service))
 
-    return Clients(client("dynamodb"), client("sqs"), client("ecs"), client("ec2"), rare=client)
+    return Clients(client("dynamodb"), client("sqs"), client("ecs"), client("ec2"), create=client)

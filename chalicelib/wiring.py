@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from chalicelib.tasks.unreadable import UnreadableRecords
 
 
-class SystemChance:
+class SystemIds:
     """The machine's randomness."""
 
     def uuid(self) -> str:
@@ -73,7 +73,7 @@ def in_thread(call: Callable[[], None]) -> Callable[[], None]:
 
 
 @dataclass(frozen=True)
-class Outside:
+class Environment:
     """What is no AWS: the machine's time and randomness, the look at a container's health."""
 
     now: Callable[[], float] = time.time
@@ -81,7 +81,7 @@ class Outside:
     sleep: Callable[[float], None] = time.sleep
     probe: Callable[[str], Found] = probe
     """Asks the container at a URL; see `chalicelib.sessions.probe`."""
-    chance: "Chance" = field(default_factory=SystemChance)
+    ids: "Chance" = field(default_factory=SystemIds)
     starters: int = 8
     """How many containers of a pool are started at a time."""
     wait: Callable[[threading.Event, float], object] = threading.Event.wait
@@ -96,7 +96,7 @@ class Services:
 
     config: Config
     clients: Clients
-    outside: Outside
+    environment: Environment
     table: "SessionsTable"
     launches: "Launches"
     sessions: "Sessions"
@@ -124,9 +124,9 @@ class Services:
             apps=self.apps,
             config=self.config,
             metrics=self.metrics,
-            chance=self.outside.chance,
-            starters=self.outside.starters,
-            now=self.outside.now,
+            ids=self.environment.ids,
+            starters=self.environment.starters,
+            now=self.environment.now,
         )
 
     @cached_property
@@ -146,8 +146,8 @@ class Services:
             config=self.config,
             metrics=self.metrics,
             unreadable=self.unreadable,
-            probe=self.outside.probe,
-            now=self.outside.now,
+            probe=self.environment.probe,
+            now=self.environment.now,
         )
 
     @cached_property
@@ -176,8 +176,8 @@ class Services:
             revisions=self.revisions,
             rate=self.rate,
             metrics=self.metrics,
-            chance=self.outside.chance,
-            now=self.outside.now,
+            ids=self.environment.ids,
+            now=self.environment.now,
         )
 
     @cached_property
@@ -185,7 +185,7 @@ class Services:
         """The service of schedules."""
         from chalicelib.schedules.wiring import build_schedules
 
-        return build_schedules(self.config, self.clients, self.jobs, self.outside.now)
+        return build_schedules(self.config, self.clients, self.jobs, self.environment.now)
 
     @cached_property
     def schedules_kind(self) -> "SchedulesKind":
@@ -193,7 +193,7 @@ class Services:
         from chalicelib.schedules.wiring import build_schedules_kind
 
         return build_schedules_kind(
-            self.config, self.clients, self.schedules, self.metrics, self.outside.now
+            self.config, self.clients, self.schedules, self.metrics, self.environment.now
         )
 
     @cached_property
@@ -218,7 +218,7 @@ class Services:
             kinds,
             states=self.sweep_states,
             metrics=self.metrics,
-            now=self.outside.now,
+            now=self.environment.now,
         )
 
     @cached_property
@@ -226,13 +226,13 @@ class Services:
         """How far the sweep is."""
         from chalicelib.tasks.sweep_state import SweepStates
 
-        return SweepStates(self.table.items, self.outside.now)
+        return SweepStates(self.table.items, self.environment.now)
 
     def on_task_change(self, change: "TaskChange") -> None:
         """ECS says something of a task: whose it is, `started_by` says."""
         if change.is_stopped:  # the record has what clients may see of this
-            told = {"task": change.task_arn}
-            _log_tasks.info("stopped: %s", change.stop_texts, extra=told)
+            fields = {"task": change.task_arn}
+            _log_tasks.info("stopped: %s", change.stop_texts, extra=fields)
         if (change.started_by or "").startswith("job/"):
             self.jobs.invocations.on_task_change(change)
         else:
@@ -267,7 +267,7 @@ def services() -> Services:
 
 
 def build(
-    config: Config, clients: Clients | None = None, outside: Outside | None = None
+    config: Config, clients: Clients | None = None, environment: Environment | None = None
 ) -> Services:
     """Build everything for `config`. Opens no connection yet."""
     from chalicelib.ecs.addresses import Addresses
@@ -290,17 +290,17 @@ def build(
     from chalicelib.tasks.store import Store
     from chalicelib.tasks.unreadable import UnreadableRecords
 
-    aws, outside = clients or clients_for(config), outside or Outside()
+    aws, environment = clients or clients_for(config), environment or Environment()
     metrics = ProcessMetrics() if config.metrics_here else EmbeddedMetrics(config.stage)
-    chance = outside.chance
+    ids = environment.ids
     table = SessionsTable(aws.dynamodb, config.sessions_table)
     queue = LaunchQueue(Queues(aws.sqs), config.launches_queue)
     launcher = Launcher(aws.ecs, config.cluster)
-    revisions = Revisions(launcher, outside.now)
-    apps = AppCatalog(aws.ecs, revisions, config, outside.now)
-    rate = StartRate(table.items, outside.now)
+    revisions = Revisions(launcher, environment.now)
+    apps = AppCatalog(aws.ecs, revisions, config, environment.now)
+    rate = StartRate(table.items, environment.now)
     hosts_wanted = HostsWanted(table.items)
-    breaker = Breaker(table.apps, revisions, outside.now)
+    breaker = Breaker(table.apps, revisions, environment.now)
     arrivals = Arrivals()
     observer = SessionObserver(
         breaker=breaker,
@@ -310,13 +310,13 @@ def build(
         apps=apps,
         config=config,
         metrics=metrics,
-        now=outside.now,
+        now=environment.now,
     )
     unreadable = UnreadableRecords(
-        table.items, "session", kept_seconds=KEPT_SECONDS, metrics=metrics, now=outside.now
+        table.items, "session", kept_seconds=KEPT_SECONDS, metrics=metrics, now=environment.now
     )
     records = Store(table, observer)
-    stops = TaskStops(launcher, metrics, outside.now)
+    stops = TaskStops(launcher, metrics, environment.now)
     launches = Launches(
         stops=stops,
         table=table,
@@ -329,17 +329,17 @@ def build(
         apps=apps,
         config=config,
         metrics=metrics,
-        now=outside.now,
+        now=environment.now,
     )
     claims = Claims(
         table=table,
         queue=queue,
         revisions=revisions,
         config=config,
-        chance=chance,
-        now=outside.now,
-        sleep=outside.sleep,
-        beside=outside.beside,
+        ids=ids,
+        now=environment.now,
+        sleep=environment.sleep,
+        beside=environment.beside,
     )
     sessions = Sessions(
         stops=stops,
@@ -349,21 +349,21 @@ def build(
         launches=launches,
         launcher=launcher,
         addresses=Addresses(
-            aws.ecs, aws.ec2, config.cluster, outside.now, private=config.private_addresses
+            aws.ecs, aws.ec2, config.cluster, environment.now, private=config.private_addresses
         ),
         config=config,
         metrics=metrics,
         arrivals=arrivals,
         unreadable=unreadable,
         apps=apps,
-        probe=outside.probe,
-        now=outside.now,
-        wait=outside.wait,
+        probe=environment.probe,
+        now=environment.now,
+        wait=environment.wait,
     )
     return Services(
         config=config,
         clients=aws,
-        outside=outside,
+        environment=environment,
         table=table,
         launches=launches,
         sessions=sessions,

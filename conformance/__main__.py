@@ -92,7 +92,7 @@ def _show_run(target: str, promises: Sequence[Promise], parameters: dict[str, st
             _say(f"failed: {error}")
             return EXIT_BROKEN
     for promise in promises:
-        print(f"check {promise.name}: {promise.words}")
+        print(f"check {promise.name}: {promise.statement}")
     return 0
 
 

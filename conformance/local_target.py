@@ -40,12 +40,12 @@ def job_project(folder: Path) -> Path:
     return project
 
 
-def usher(*words: str, url: str) -> None:
+def usher(*arguments: str, url: str) -> None:
     """Run the command line of `usher`. Raises BrokenPromiseError."""
-    command = [sys.executable, "-m", "usher", *words, "--url", url]
+    command = [sys.executable, "-m", "usher", *arguments, "--url", url]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise BrokenPromiseError(f"{' '.join(words)}: {done.stdout}{done.stderr}")
+        raise BrokenPromiseError(f"{' '.join(arguments)}: {done.stdout}{done.stderr}")
 
 
 class LocalTarget:

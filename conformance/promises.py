@@ -22,7 +22,7 @@ class Promise:
     """One promise; `check` returns a few words on what was seen."""
 
     name: str
-    words: str
+    statement: str
     check: Callable[[Session], str]
 
 

@@ -28,14 +28,14 @@ def column(head: str, results: Sequence[Result]) -> Column:
 
 def _cell(result: Result) -> str:
     detail = " ".join(result.detail.replace("|", "/").split())[:160].strip()
-    words = "**broken**" if result.outcome is Outcome.BROKEN else str(result.outcome)
-    return f"{words}: {detail or 'nothing was said'}"
+    cell = "**broken**" if result.outcome is Outcome.BROKEN else str(result.outcome)
+    return f"{cell}: {detail or 'nothing was said'}"
 
 
 def document(promises: Sequence[Promise], here: Column, there: Column, by_hand: str = "") -> str:
     """All of docs/verified.md; `by_hand` is what people wrote behind the table."""
     rows = [
-        f"| {promise.words} (`{promise.name}`) | {here.cells.get(promise.name, NOT_YET)} "
+        f"| {promise.statement} (`{promise.name}`) | {here.cells.get(promise.name, NOT_YET)} "
         f"| {there.cells.get(promise.name, NOT_YET)} |"
         for promise in promises
     ]

@@ -112,8 +112,8 @@ def live_runs(base: Path) -> list[dict[str, Any]]:
     for folder in _folders(base):
         with suppress(FileNotFoundError):  # it ended in this moment
             if _is_held(folder):
-                told = (folder / _FACTS).stat().st_mtime
-                found.append((told, _facts_of(folder)))
+                changed_at = (folder / _FACTS).stat().st_mtime
+                found.append((changed_at, _facts_of(folder)))
     return [facts for _, facts in sorted(found, key=lambda pair: pair[0], reverse=True)]
 
 

@@ -12,16 +12,16 @@ from collections.abc import Callable, Iterable
 
 
 class HeardSignals:
-    """Calls `hear` with the number of each signal, in a thread of its own, one after the other.
+    """Calls `handle` with the number of each signal, in a thread of its own, one after the other.
 
     Made in the main thread, once at a time in a process: there is one place where the interpreter
     writes to. As a context manager it restores what was there before.
     """
 
-    def __init__(self, numbers: Iterable[int], hear: Callable[[int], None]) -> None:
+    def __init__(self, numbers: Iterable[int], handle: Callable[[int], None]) -> None:
         self._ours, self._theirs = socket.socketpair()
         self._theirs.setblocking(False)
-        self._hear = hear
+        self._handle = handle
         self._fd_before = signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
         # Without a handler of ours the default action would be taken: the end.
         self._before = {number: signal.signal(number, _nothing) for number in numbers}
@@ -47,7 +47,7 @@ class HeardSignals:
         while numbers := self._ours.recv(64):
             for number in numbers:
                 if number in self._before:
-                    self._hear(number)
+                    self._handle(number)
 
 
 def _nothing(_number: int, _frame: object) -> None:

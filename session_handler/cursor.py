@@ -98,17 +98,17 @@ class Cursor(NamedTuple):
         """Raises CursorError, with the reason, for anything that `str` does not make."""
         if len(text) > MAX_LENGTH:
             raise CursorError(f"a cursor has at most {MAX_LENGTH} characters")
-        version, *words = text.split("~")
+        version, *parts = text.split("~")
         if version != VERSION:
             raise CursorError("not a cursor of this version")
         place, others = None, None
-        if words and (found := _ENTRY.fullmatch(words[-1])):
+        if parts and (found := _ENTRY.fullmatch(parts[-1])):
             place = EntryPlace(int(found[1]), int(found[2]), found[3])
-            words.pop()
-        if words and "." not in words[-1]:
-            others = _decode_others(words.pop())
+            parts.pop()
+        if parts and "." not in parts[-1]:
+            others = _decode_others(parts.pop())
         positions: dict[str, Position] = {}
-        for word in words:
+        for word in parts:
             position, dot, shard = word.partition(".")
             if not dot or not _SHARD.fullmatch(shard):
                 raise CursorError("a position without its shard")
@@ -150,12 +150,12 @@ def encode(position: Position) -> str:
 
 def encode_rest(others: Others | None, entry: EntryPlace | None) -> list[str]:
     """What follows the positions."""
-    words = []
+    parts = []
     if others is not None:
-        words.append(f"n{others.number}" if isinstance(others, Above) else encode(others))
+        parts.append(f"n{others.number}" if isinstance(others, Above) else encode(others))
     if entry is not None:
-        words.append(f"r{entry.millis}-{entry.sequence}.{entry.origin}")
-    return words
+        parts.append(f"r{entry.millis}-{entry.sequence}.{entry.origin}")
+    return parts
 
 
 def _decode_others(text: str) -> Others:

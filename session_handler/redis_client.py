@@ -109,9 +109,9 @@ class RedisClient:
         except OSError as exc:
             raise RedisError(UNREACHABLE, str(exc) or type(exc).__name__) from exc
         if url.password is not None:
-            words = ("AUTH", url.username, url.password)
+            command = ("AUTH", url.username, url.password)
             try:
-                await connection.exchange([[w for w in words if w is not None]], ANSWER_SECONDS)
+                await connection.exchange([[w for w in command if w is not None]], ANSWER_SECONDS)
             except BaseException:
                 connection.drop()
                 raise

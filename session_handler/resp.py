@@ -33,10 +33,10 @@ class ErrorReply(NamedTuple):
         return self.text.partition(" ")[0]
 
 
-def encode(*words: bytes | str | int) -> bytes:
+def encode(*arguments: bytes | str | int) -> bytes:
     """A command and its arguments."""
-    parts = [b"*%d\r\n" % len(words)]
-    for word in words:
+    parts = [b"*%d\r\n" % len(arguments)]
+    for word in arguments:
         raw = word if isinstance(word, bytes) else str(word).encode()
         parts.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
     return b"".join(parts)
@@ -89,7 +89,7 @@ class Parser:
             kind, begin, line = buffer[at], end + 2, buffer[at + 1 : end]
             value: Any = None
             if kind == _BULK:
-                size = sizes[line] if line in sizes else self._learn(line)
+                size = sizes[line] if line in sizes else self._parse_size(line)
                 if size >= 0:
                     end = begin + size
                     if held < end + 2:
@@ -97,7 +97,7 @@ class Parser:
                         return _INCOMPLETE, at
                     value, begin = buffer[begin:end], end + 2
             elif kind == _ARRAY:
-                size = sizes[line] if line in sizes else self._learn(line)
+                size = sizes[line] if line in sizes else self._parse_size(line)
                 if size > 0:
                     at = begin
                     stack.append(([], size))
@@ -115,7 +115,7 @@ class Parser:
             else:
                 return value, at
 
-    def _learn(self, line: bytes) -> int:
+    def _parse_size(self, line: bytes) -> int:
         size = _number(line)
         if len(self._sizes) < MOST_SIZES:
             self._sizes[line] = size

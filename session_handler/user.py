@@ -36,14 +36,14 @@ def read_user(body: bytes) -> User:
         answer = json.loads(body)
     except (ValueError, RecursionError):
         answer = None
-    told = answer.get("user") if isinstance(answer, dict) else None
-    if told is None:
+    fields = answer.get("user") if isinstance(answer, dict) else None
+    if fields is None:
         return NOBODY
-    owner = told.get("owner") if isinstance(told, dict) else None
+    owner = fields.get("owner") if isinstance(fields, dict) else None
     if not isinstance(owner, str):
         log.warning("the dispatcher's answer names no user that can be read")
         return NOBODY
-    return User(owner, _texts(told.get("claims")), _texts(told.get("query")))
+    return User(owner, _texts(fields.get("claims")), _texts(fields.get("query")))
 
 
 def _texts(value: Any) -> dict[str, str]:

@@ -137,11 +137,11 @@ def _checked(model: Any, parameters: Any) -> Any:
 
 
 def _what_is_wrong(errors: list[Any]) -> str:
-    words = [
+    lines = [
         f"{'.'.join(str(part) for part in error['loc']) or 'parameters'}: {error['msg']}"
         for error in errors
     ]
-    return "; ".join(words)
+    return "; ".join(lines)
 
 
 class Pipe:
@@ -215,8 +215,8 @@ def _show(error: BaseException) -> None:
 
 
 def _summary(error: BaseException) -> str:
-    words = traceback.format_exception_only(type(error), error)
-    return " ".join(words[-1].split())
+    lines = traceback.format_exception_only(type(error), error)
+    return " ".join(lines[-1].split())
 
 
 def _mark_for_the_kernel() -> None:

@@ -181,8 +181,10 @@ class Client:
         token: str | None = None
         while True:
             wanted = {**query, "next": token}
-            words = urlencode({name: value for name, value in wanted.items() if value is not None})
-            page = self._http.call("GET", f"/invocations?{words}")
+            query_text = urlencode(
+                {name: value for name, value in wanted.items() if value is not None}
+            )
+            page = self._http.call("GET", f"/invocations?{query_text}")
             for document in page["invocations"]:
                 if limit is not None and given >= limit:
                     return
@@ -295,8 +297,10 @@ class Client:
         token: str | None = None
         while limit is None or given < limit:
             wanted = {**query, "next": token}
-            words = urlencode({name: value for name, value in wanted.items() if value is not None})
-            page = self._http.call("GET", f"/audit?{words}")
+            query_text = urlencode(
+                {name: value for name, value in wanted.items() if value is not None}
+            )
+            page = self._http.call("GET", f"/audit?{query_text}")
             records = page["records"][: None if limit is None else limit - given]
             given += len(records)
             yield from records

@@ -23,9 +23,9 @@ PREFIX = "usher-run-"
 
 @dataclass(frozen=True)
 class CpuLimit:
-    """`words` say what is enforced. `join` is called by the process it is for."""
+    """`enforced` say what is enforced. `join` is called by the process it is for."""
 
-    words: str
+    enforced: str
     group: Path | None
     cores: int
 

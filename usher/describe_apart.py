@@ -23,11 +23,11 @@ def describe_apart(project: Path, name: str) -> dict[str, Any]:
         _tell(project, name, write)
     os.close(write)
     with os.fdopen(read, "rb") as pipe:
-        told = pipe.read()
+        output = pipe.read()
     os.waitpid(pid, 0)
-    if not told:
+    if not output:
         raise ProjectError(f"{name}: importing its module ended the process")
-    document: dict[str, Any] = json.loads(told)
+    document: dict[str, Any] = json.loads(output)
     if "error" in document:
         raise ProjectError(document["error"])
     return document

@@ -78,8 +78,8 @@ def _number(job: type[Job], field: str) -> int:
 def _one_of(job: type[Job], field: str, choices: tuple[str | None, ...]) -> str | None:
     value = getattr(job, field)
     if value not in choices:
-        words = ", ".join(repr(choice) for choice in choices)
-        raise _wrong(job, field, f"must be one of {words}, not {value!r}")
+        allowed = ", ".join(repr(choice) for choice in choices)
+        raise _wrong(job, field, f"must be one of {allowed}, not {value!r}")
     return None if value is None else str(value)
 
 

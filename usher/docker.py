@@ -42,18 +42,18 @@ def docker_answers() -> bool:
 
 def local_tag(project: Path) -> str:
     """What the image of a project is called on this machine."""
-    words = re.sub(r"[^a-z0-9]+", "-", project.name.lower()).strip("-") or "project"
-    return f"usher-run/{words}-{sha256(str(project.resolve()).encode()).hexdigest()[:8]}"
+    slug = re.sub(r"[^a-z0-9]+", "-", project.name.lower()).strip("-") or "project"
+    return f"usher-run/{slug}-{sha256(str(project.resolve()).encode()).hexdigest()[:8]}"
 
 
 def has_image(tag: str) -> bool:
     return _ask("image", "inspect", "--format", "{{.Id}}", tag) is not None
 
 
-def _ask(*words: str) -> str | None:
+def _ask(*arguments: str) -> str | None:
     try:
         answer = subprocess.run(
-            ["docker", *words], capture_output=True, text=True, timeout=ASK_SECONDS, check=True
+            ["docker", *arguments], capture_output=True, text=True, timeout=ASK_SECONDS, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None

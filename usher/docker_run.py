@@ -51,7 +51,7 @@ def run_in_docker(
         f"image {tag}"
     )
     mark = f"usher-result-{secrets.token_hex(16)} "
-    told = {
+    order = {
         "parameters": parameters,
         "timeoutSeconds": description["timeoutSeconds"],
         "mark": mark,
@@ -64,15 +64,15 @@ def run_in_docker(
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGTERM, lambda *_: container.terminate())
     with container:
-        _hand_over(container, json.dumps(told).encode())
+        _hand_over(container, json.dumps(order).encode())
         _pass_on(container, mark.encode(), on_result)
         return container.wait()
 
 
-def _hand_over(container: "subprocess.Popen[bytes]", told: bytes) -> None:
+def _hand_over(container: "subprocess.Popen[bytes]", order: bytes) -> None:
     assert container.stdin is not None  # noqa: S101 - by Popen's arguments
     try:
-        container.stdin.write(told)
+        container.stdin.write(order)
         container.stdin.close()
     except BrokenPipeError:
         return  # docker refused to start it, and says why

@@ -20,11 +20,11 @@ def run_locally(arguments: list[str], project: Path, limits: Limits) -> int:
     parser = argparse.ArgumentParser(prog="usher.entry")
     parser.add_argument("--local", metavar="NAME", required=True)
     name = parser.parse_args(arguments).local
-    told = json.load(sys.stdin)
-    permit = StartPermit(name, told["parameters"], float(told["timeoutSeconds"]))
+    order = json.load(sys.stdin)
+    permit = StartPermit(name, order["parameters"], float(order["timeoutSeconds"]))
 
     def print_result(result: Any) -> None:
-        data = f"{told['mark']}{json.dumps(result)}\n".encode()
+        data = f"{order['mark']}{json.dumps(result)}\n".encode()
         while data:
             data = data[os.write(1, data) :]
 

@@ -56,16 +56,16 @@ def _check_name(name: str) -> None:
 
 def class_name(name: str) -> str:
     """The class whose job has that name: PriceAlert for price_alert, Top_10 for top_10."""
-    words = [word.capitalize() for word in name.split("_") if word]
-    return "".join(("_" if word[0].isdecimal() else "") + word for word in words)
+    parts = [word.capitalize() for word in name.split("_") if word]
+    return "".join(("_" if word[0].isdecimal() else "") + word for word in parts)
 
 
 def _of_the_job(name: str) -> Iterator[tuple[str, str]]:
-    words = name.strip("_").split("_")
+    parts = name.strip("_").split("_")
     values = {
         "name": name,
         "class": class_name(name),
-        "title": " ".join(words).capitalize(),
+        "title": " ".join(parts).capitalize(),
     }
     yield f"{FOLDER}/{name}.py", filled("job.py", values)
     yield f"parameters/{name}.json", filled("parameters.json", values)

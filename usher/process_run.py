@@ -31,7 +31,7 @@ def run_as_process(
     cpu = limit_cpu(description["cpu"])
     memory = "watched over all its processes" if HAS_PROC else "not watched: there is no /proc"
     say(
-        f"usher: as a process: cpu {description['cpu']} ({cpu.words}), memory "
+        f"usher: as a process: cpu {description['cpu']} ({cpu.enforced}), memory "
         f"{description['memory']} MiB ({memory}); files and network are this machine's; "
         f"its /tmp is not bounded, on ECS it has {TMP_MIB} MiB, which count towards memory"
     )

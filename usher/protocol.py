@@ -93,8 +93,8 @@ def read_object(body: bytes) -> dict[str, Any]:
 def refusal(status: int, body: bytes) -> str:
     """An error answer for people: `409 conflict: …`."""
     error = read_object(body).get("error")
-    words = error if isinstance(error, dict) else {}
-    code, message = words.get("code"), words.get("message")
+    fields = error if isinstance(error, dict) else {}
+    code, message = fields.get("code"), fields.get("message")
     return shortened(f"{status} {code}: {message}" if code else str(status))
 
 

@@ -54,7 +54,7 @@ class Supervisor:
         self._stop: Stop | None = None
         self._end_came_first = False
         self._kill_at: float | None = None
-        self._next_look = self._started
+        self._next_check = self._started
         self._peak_bytes = 0
         self._group = ControlGroup()
         os.set_blocking(pipe, False)
@@ -83,7 +83,7 @@ class Supervisor:
     def _patience_ms(self) -> int:
         waits = [self._deadline]
         if self._run_limits.memory_mib is not None:
-            waits.append(self._next_look)
+            waits.append(self._next_check)
         return max(0, round((min(waits) - time.monotonic()) * 1000) + 1)
 
     @property
@@ -110,7 +110,7 @@ class Supervisor:
         return False
 
     def _keep_to_limits(self, now: float) -> None:
-        if self._run_limits.memory_mib is not None and now >= self._next_look:
+        if self._run_limits.memory_mib is not None and now >= self._next_check:
             self._look_at_memory(self._run_limits.memory_mib * MIB, now)
         if self._signals.times_asked > 0 and self._kill_at is None:
             self._begin_to_stop(Stop.ASKED, now)
@@ -141,7 +141,7 @@ class Supervisor:
             self._note_stop(Stop.MEMORY)
             signal_job(self._pid, signal.SIGKILL)
         near = used > limit / 2
-        self._next_look = now + (CLOSE_LOOK_SECONDS if near else LOOK_SECONDS)
+        self._next_check = now + (CLOSE_LOOK_SECONDS if near else LOOK_SECONDS)
 
     def _seen(self, status: int) -> Seen:
         memory = self._group.facts()

@@ -83,9 +83,9 @@ class OpenSession:
 
         Raises TypeError or ValueError for what JSON cannot express.
         """
-        told = json.loads(json.dumps(message, allow_nan=False))
-        told.pop("type", None)
-        self._run(self.app.on_message(told))
+        received = json.loads(json.dumps(message, allow_nan=False))
+        received.pop("type", None)
+        self._run(self.app.on_message(received))
 
     def records(self) -> list[Any]:
         """The data of the records that the client got since the last call."""
@@ -132,9 +132,9 @@ class OpenSession:
 
     def _start(self) -> None:
         async def send(message: dict[str, Any]) -> None:
-            told = json.loads(app_message(message))
-            del told["type"]
-            self._messages.append(told)
+            received = json.loads(app_message(message))
+            del received["type"]
+            self._messages.append(received)
 
         async def publish(data: Any, partition_key: str) -> None:
             del partition_key

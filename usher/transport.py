@@ -161,7 +161,7 @@ def _error(status: int, body: bytes) -> AnswerError:
         return AnswerError(status, str(error["code"]), str(error["message"]))
     except (ValueError, KeyError, TypeError):
         # A gateway in between, which has words of its own.
-        words = body[:200].decode("utf-8", "replace").strip()
+        text = body[:200].decode("utf-8", "replace").strip()
         return AnswerError(
-            status, "unknown", f"HTTP {status}: {words}" if words else f"HTTP {status}"
+            status, "unknown", f"HTTP {status}: {text}" if text else f"HTTP {status}"
         )

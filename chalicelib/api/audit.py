@@ -36,7 +36,9 @@ def list_audit() -> Response:
     request, config = routes.current_request, services().config
     known_caller_of(request, config).require_operator()
     query = dict(request.query_params or {})
-    page = services().audit.page(parse_search(query, services().outside.now(), config.audit_days))
+    page = services().audit.page(
+        parse_search(query, services().environment.now(), config.audit_days)
+    )
     shown = [show_record(record) for record in page.records]
     return answer({"records": shown, "next": show_next(query, page.after)})
 
@@ -80,8 +82,8 @@ def _write_refusal(record: AuditRecord) -> None:
     try:
         services().audit.refused(record)
     except (BotoCoreError, ClientError):
-        told = {"owner": record.actor.who}
-        _log.exception("not recorded: %s was refused", record.resource, extra=told)
+        fields = {"owner": record.actor.who}
+        _log.exception("not recorded: %s was refused", record.resource, extra=fields)
 
 
 def _actor(request: Any, who: str, kind: Kind) -> Actor:
@@ -91,11 +93,13 @@ def _actor(request: Any, who: str, kind: Kind) -> Actor:
         who=who,
         kind=kind,
         address=str(identity.get("sourceIp") or "unknown"),
-        request_id=str(request.context.get("requestId") or services().outside.chance.uuid()),
+        request_id=str(request.context.get("requestId") or services().environment.ids.uuid()),
         principal=str(principal) if principal else None,
     )
 
 
 def _record(actor: Actor, action: Action, resource: str) -> AuditRecord:
-    outside = services().outside
-    return AuditRecord(outside.chance.uuid(), outside.now(), actor, action, resource, Outcome.DONE)
+    environment = services().environment
+    return AuditRecord(
+        environment.ids.uuid(), environment.now(), actor, action, resource, Outcome.DONE
+    )

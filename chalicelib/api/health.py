@@ -42,8 +42,8 @@ def _show(finished: "Finished") -> dict[str, Any]:
 @answering
 def metrics() -> Response:
     """The process's metrics in Prometheus's text format; on AWS they are in CloudWatch."""
-    told = services().metrics
-    if not isinstance(told, ProcessMetrics):
+    counted = services().metrics
+    if not isinstance(counted, ProcessMetrics):
         raise NotFoundError("metrics are in CloudWatch")
     headers = {"Content-Type": "text/plain; version=0.0.4", "Cache-Control": "no-store"}
-    return Response(told.text(), headers=headers)
+    return Response(counted.text(), headers=headers)

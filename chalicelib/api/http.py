@@ -94,8 +94,8 @@ def answering(view: Callable[..., Response]) -> Callable[..., Response]:
         except UsherError as error:
             return error_answer(error)
         except Exception as error:  # noqa: BLE001 - the outermost frame: log it whole, tell nothing
-            told = {_FIELD_OF[name]: value for name, value in kwargs.items() if name in _FIELD_OF}
-            _log.exception("unforeseen error in %s", view.__name__, extra=told)
+            fields = {_FIELD_OF[name]: value for name, value in kwargs.items() if name in _FIELD_OF}
+            _log.exception("unforeseen error in %s", view.__name__, extra=fields)
             return error_answer(_of_aws(error) or UsherError("something went wrong here"))
 
     return wrapped

@@ -91,7 +91,7 @@ def delete_job(job: str) -> Response:
     _caller().require_operator()
     services().audit.around(
         _audit_record(Action.JOB_DEREGISTER, f"jobs/{job}"),
-        job_facts(_jobs().catalog.get(job, look=True)),
+        job_facts(_jobs().catalog.get(job, fresh=True)),
         lambda: _jobs().catalog.remove(job),
         lambda _: None,
     )
@@ -103,7 +103,7 @@ def delete_job(job: str) -> Response:
 def invoke(job: str) -> Response:
     """Have a job run: at once, or at an instant."""
     request, caller = routes.current_request, _caller()
-    now = services().outside.now()
+    now = services().environment.now()
     body = json_body(request.raw_body or b"{}", ESCAPED * MAX_PARAMETERS_BYTES + _AROUND)
     wanted = parse_invoke(body, request.headers)
     key = wanted.idempotency_key
@@ -133,7 +133,7 @@ def invoke(job: str) -> Response:
 @answering
 def list_invocations() -> Response:
     """One page of invocations, newest first."""
-    now = services().outside.now()
+    now = services().environment.now()
     listing = parse_listing(routes.current_request.query_params or {}, now)
     page = _jobs().invocations.search(listing, _caller())
     rows = [show_row(invocation) for invocation in page.invocations]
@@ -202,7 +202,7 @@ def start_invocation(invocation_id: str) -> Response:
 
 @routes.route("/invocations/{invocation_id}/progress", methods=["POST"])
 @answering
-def hear_progress(invocation_id: str) -> Response:
+def handle_progress(invocation_id: str) -> Response:
     """A job says how far it is."""
     request = routes.current_request
     process, fraction, message = parse_progress(json_body(request.raw_body))
@@ -216,16 +216,16 @@ def hear_progress(invocation_id: str) -> Response:
 def finish_invocation(invocation_id: str) -> Response:
     """A container says how the run went."""
     request = routes.current_request
-    told = parse_finish(json_body(request.raw_body, ESCAPED * MAX_RESULT_BYTES + _AROUND))
+    finish = parse_finish(json_body(request.raw_body, ESCAPED * MAX_RESULT_BYTES + _AROUND))
     _jobs().invocations.finish(
         parse_record_id(invocation_id, "invocation"),
         bearer(request),
-        told.process,
-        told.outcome,
-        exit_code=told.exit_code,
-        detail=told.detail,
-        result=told.result,
-        usage=told.usage,
+        finish.process,
+        finish.outcome,
+        exit_code=finish.exit_code,
+        detail=finish.detail,
+        result=finish.result,
+        usage=finish.usage,
     )
     return answer({})
 
@@ -273,7 +273,7 @@ def _launch_waiting(event: SQSEvent) -> None:
         wake_up = read_wake_up(record.body)
         if wake_up.invocation_id is not None and wake_up.comes_due:
             _jobs().invocations.came_due(wake_up.invocation_id)
-        _jobs().launcher.run(wake_up.invocation_id, room_was_made=wake_up.room_was_made)
+        _jobs().launcher.run(wake_up.invocation_id, capacity_freed=wake_up.capacity_freed)
 
 
 def _check_priority(caller: Caller, priority: Priority | None) -> None:
@@ -317,7 +317,7 @@ def _audit_record(action: Action, resource: str) -> AuditRecord:
 
 def _deployed(job: str) -> DeployedJob | None:
     try:
-        return _jobs().catalog.get(job, look=True)
+        return _jobs().catalog.get(job, fresh=True)
     except UnknownJobError:
         return None
 

@@ -39,7 +39,7 @@ def get_logs(invocation_id: str) -> Response:
     found = _jobs().invocations.get(parse_record_id(invocation_id, "invocation"), caller)
     page = _jobs().logs.page(found.job, found.task_arn, query.get("next"), limit)
     lag = LOCAL_LAG_SECONDS if config.metrics_here else LAG_SECONDS
-    settled = services().outside.now() >= (found.finished_at or 0) + lag
+    settled = services().environment.now() >= (found.finished_at or 0) + lag
     return answer(
         {
             "lines": [{"at": instant(line.at), "text": line.text} for line in page.lines],

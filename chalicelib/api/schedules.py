@@ -48,7 +48,7 @@ def list_schedules() -> Response:
     """The caller's schedules by id, of operators all; a page may be empty and not the last."""
     caller = _caller()
     page = _schedules().page(*parse_page(routes.current_request.query_params or {}))
-    now = services().outside.now()
+    now = services().environment.now()
     shown = [show_schedule(s, now) for s in page.schedules if caller.may_manage(s.owner)]
     return answer({"schedules": shown, "next": page.after})
 
@@ -73,7 +73,7 @@ def put_schedule(schedule_id: str) -> Response:
         json_body(request.raw_body, ESCAPED * MAX_PARAMETERS_BYTES + _AROUND),
         owner=caller.owner,
         callback_base_url=base_url(request),
-        now=services().outside.now(),
+        now=services().environment.now(),
     )
     written, is_new = _schedules().put(wanted, _audit(Action.SCHEDULE_PUT, wanted.id))
     return _render(written, 201 if is_new else 200)
@@ -132,7 +132,7 @@ def fire_schedules(event: SQSEvent) -> None:
 
 
 def _render(schedule: Schedule, status: int = 200) -> Response:
-    return answer(show_schedule(schedule, services().outside.now()), status)
+    return answer(show_schedule(schedule, services().environment.now()), status)
 
 
 def _schedules() -> "Schedules":

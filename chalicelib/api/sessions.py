@@ -81,13 +81,13 @@ def stop_session(session_id: str) -> Response:
 
 @routes.route("/sessions/{session_id}/events", methods=["POST"])
 @answering
-def hear_container(session_id: str) -> Response:
+def handle_container_callback(session_id: str) -> Response:
     """A container says how it is."""
     request = routes.current_request
     key = bearer(request)
-    callback, words = parse_callback(json_body(request.raw_body))
+    callback, text = parse_callback(json_body(request.raw_body))
     session = services().sessions.handle_callback(
-        parse_record_id(session_id, "session"), key, callback, words
+        parse_record_id(session_id, "session"), key, callback, text
     )
     return answer(answer_to_callback(session, callback))
 

@@ -15,7 +15,7 @@ from chalicelib.audit.model import (
     Outcome,
     Refusal,
 )
-from chalicelib.dynamodb.wire import unwire, wire
+from chalicelib.dynamodb.serialization import deserialize, serialize
 
 
 def to_item(record: AuditRecord, days: int, refusal: Refusal | None = None) -> dict[str, Any]:
@@ -34,12 +34,12 @@ def to_item(record: AuditRecord, days: int, refusal: Refusal | None = None) -> d
         "reason": record.reason,
         "expire_at": int(record.at) + days * DAY_SECONDS,
     }
-    return wire(item)
+    return serialize(item)
 
 
 def from_item(item: Mapping[str, Any]) -> AuditRecord:
     """The inverse of `to_item`."""
-    read = unwire(item)
+    read = deserialize(item)
     actor = read["actor"]
     return AuditRecord(
         id=read["id"],

@@ -176,5 +176,5 @@ class Audit:
         try:
             self._put(record)
         except (BotoCoreError, ClientError):
-            told = {"owner": record.actor.who}
-            _log.exception("%s of %s stays attempted", record.action, record.resource, extra=told)
+            fields = {"owner": record.actor.who}
+            _log.exception("%s of %s stays attempted", record.action, record.resource, extra=fields)

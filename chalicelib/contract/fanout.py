@@ -179,8 +179,8 @@ class Entry(NamedTuple):
     def encode(self) -> list[bytes]:
         """Fields and values in turn, as XADD takes them."""
         previous = "" if self.previous is None else self.previous
-        words = (self.shard_id, self.position, previous, self.arrived_at, self.partition_key)
-        return [b"h", " ".join(map(str, words)).encode(), self.data_field, self.data]
+        parts = (self.shard_id, self.position, previous, self.arrived_at, self.partition_key)
+        return [b"h", " ".join(map(str, parts)).encode(), self.data_field, self.data]
 
     @property
     def data_field(self) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.dynamodb.wire import wire
+from chalicelib.dynamodb.serialization import serialize
 
 Placeholder = Callable[[Any], str]
 
@@ -119,5 +119,5 @@ def expressions(
     if names:
         found["ExpressionAttributeNames"] = names
     if values:
-        found["ExpressionAttributeValues"] = wire(values)
+        found["ExpressionAttributeValues"] = serialize(values)
     return found

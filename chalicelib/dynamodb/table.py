@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from botocore.exceptions import ClientError
 
 from chalicelib.dynamodb.expressions import Attr, Condition, expressions
-from chalicelib.dynamodb.wire import unwire
+from chalicelib.dynamodb.serialization import deserialize
 from chalicelib.dynamodb.writes import Write, deleted, put, raised
 from chalicelib.errors import UnavailableError
 
@@ -208,7 +208,7 @@ class Table:
         if not refusal.was_repeated:
             return False
         found = self.get(item["id"]["S"])
-        return found is not None and unwire(found) == unwire(item)
+        return found is not None and deserialize(found) == deserialize(item)
 
     def count(self, key: str, maximum: int | None, expire_at: int) -> bool:
         """Raise a counter of its own by one; False when it is at `maximum` already."""

@@ -57,13 +57,13 @@ class StopError(Exception):
 
 @dataclass(frozen=True)
 class Row:
-    """One documented no. `words` begin a failure's reason, or are somewhere in a message."""
+    """One documented no. `text` begin a failure's reason, or are somewhere in a message."""
 
     failure: LaunchFailure
     source: str
     code: str = ""
     """The error's code; empty for a reason of `failures[]` or of a task that stopped."""
-    words: str = ""
+    text: str = ""
 
 
 _LATER, _SLOWER = LaunchFailure.CAPACITY, LaunchFailure.THROTTLED
@@ -71,33 +71,33 @@ _UNKNOWN, _NEVER, _CALLER = LaunchFailure.UNCERTAIN, LaunchFailure.REFUSED, Laun
 
 TABLE: tuple[Row, ...] = (
     # Reasons of failures[], and of tasks that no host took.
-    Row(_LATER, "reasons", words="RESOURCE:"),  # CPU, MEMORY, PORTS, ENI, GPU, …
-    Row(_LATER, "reasons", words="AGENT"),
-    Row(_LATER, "reasons", words="DRAINING"),
-    Row(_LATER, "reasons", words="INACTIVE"),
-    Row(_LATER, "reasons", words="NO ACTIVE INSTANCES"),
-    Row(_LATER, "reasons", words="EMPTY CAPACITY PROVIDER"),
-    Row(_LATER, "events", words="No Container Instances were found"),
-    Row(_LATER, "events", words="Capacity is unavailable at this time"),
-    Row(_LATER, "events", words="Spot Capacity is unavailable"),
-    Row(_LATER, "events", words="You've reached the limit on the number of"),  # vCPUs, tasks
-    Row(_LATER, "events", words="Internal error"),
-    Row(_LATER, "seen", words="You have reached the maximum number of"),
-    Row(_LATER, "seen", words="Host was draining"),
-    Row(_LATER, "seen", words="The subnet does not have enough free addresses"),
-    Row(_LATER, "stopped", words="Timeout waiting for network interface provisioning"),
-    Row(_LATER, "stopped", words="Timeout waiting for EPHEMERAL_STORAGE provisioning"),
-    Row(_LATER, "stopped", words="InsufficientFreeAddressesInSubnet"),
-    Row(_LATER, "stopped", words="Unexpected EC2 error while attempting to"),
-    Row(_LATER, "seen", words="Rate limit exceeded while preparing network interface"),
-    Row(_NEVER, "reasons", words="ATTRIBUTE"),
-    Row(_NEVER, "reasons", words="LOCATION"),
-    Row(_NEVER, "reasons", words="MISSING"),
-    Row(_NEVER, "reasons", words="MemberOf placement constraint unsatisfied"),
-    Row(_LATER, "reasons", words="DistinctInstance placement constraint unsatisfied"),
-    Row(_NEVER, "events", words="The requested CPU configuration is above your limit"),
-    Row(_NEVER, "events", words="The requested MEMORY configuration is above your limit"),
-    Row(_NEVER, "reasons", words="ACCOUNT_BLOCKED"),
+    Row(_LATER, "reasons", text="RESOURCE:"),  # CPU, MEMORY, PORTS, ENI, GPU, …
+    Row(_LATER, "reasons", text="AGENT"),
+    Row(_LATER, "reasons", text="DRAINING"),
+    Row(_LATER, "reasons", text="INACTIVE"),
+    Row(_LATER, "reasons", text="NO ACTIVE INSTANCES"),
+    Row(_LATER, "reasons", text="EMPTY CAPACITY PROVIDER"),
+    Row(_LATER, "events", text="No Container Instances were found"),
+    Row(_LATER, "events", text="Capacity is unavailable at this time"),
+    Row(_LATER, "events", text="Spot Capacity is unavailable"),
+    Row(_LATER, "events", text="You've reached the limit on the number of"),  # vCPUs, tasks
+    Row(_LATER, "events", text="Internal error"),
+    Row(_LATER, "seen", text="You have reached the maximum number of"),
+    Row(_LATER, "seen", text="Host was draining"),
+    Row(_LATER, "seen", text="The subnet does not have enough free addresses"),
+    Row(_LATER, "stopped", text="Timeout waiting for network interface provisioning"),
+    Row(_LATER, "stopped", text="Timeout waiting for EPHEMERAL_STORAGE provisioning"),
+    Row(_LATER, "stopped", text="InsufficientFreeAddressesInSubnet"),
+    Row(_LATER, "stopped", text="Unexpected EC2 error while attempting to"),
+    Row(_LATER, "seen", text="Rate limit exceeded while preparing network interface"),
+    Row(_NEVER, "reasons", text="ATTRIBUTE"),
+    Row(_NEVER, "reasons", text="LOCATION"),
+    Row(_NEVER, "reasons", text="MISSING"),
+    Row(_NEVER, "reasons", text="MemberOf placement constraint unsatisfied"),
+    Row(_LATER, "reasons", text="DistinctInstance placement constraint unsatisfied"),
+    Row(_NEVER, "events", text="The requested CPU configuration is above your limit"),
+    Row(_NEVER, "events", text="The requested MEMORY configuration is above your limit"),
+    Row(_NEVER, "reasons", text="ACCOUNT_BLOCKED"),
     # Codes with words of their own; these go before the codes alone.
     Row(_LATER, "seen", "ClientException", "Tasks provisioning capacity limit exceeded"),
     Row(_LATER, "seen", "ClientException", "You've reached the limit on the number of"),
@@ -152,8 +152,8 @@ STOPPED_PREFIX = "TaskFailedToStart: "
 
 def failure_of_reason(reason: str) -> LaunchFailure | None:
     """What a reason of `failures[]` or of a stopped task means; None for an unknown one."""
-    told = _plain(reason).removeprefix(STOPPED_PREFIX)
-    return next((r.failure for r in TABLE if not r.code and told.startswith(r.words)), None)
+    text = _plain(reason).removeprefix(STOPPED_PREFIX)
+    return next((r.failure for r in TABLE if not r.code and text.startswith(r.text)), None)
 
 
 def classify_failures(failures: Iterable[Mapping[str, Any]]) -> LaunchError:
@@ -167,9 +167,9 @@ def classify_failures(failures: Iterable[Mapping[str, Any]]) -> LaunchError:
 
 def classify_error(code: str, message: str, status: int) -> LaunchError:
     """Read an error answer: its code, its message and its HTTP status."""
-    words = _plain(message)
+    text = _plain(message)
     for row in TABLE:
-        if row.code == code and row.words.lower() in words.lower():
+        if row.code == code and row.text.lower() in text.lower():
             shown = message if row.failure not in FINAL else f"{code}: {message}"
             return LaunchError(row.failure, shown)
     if status >= 500:
@@ -177,9 +177,9 @@ def classify_error(code: str, message: str, status: int) -> LaunchError:
     return LaunchError(LaunchFailure.REFUSED, f"{code}: {message}")
 
 
-def _plain(words: str) -> str:
+def _plain(text: str) -> str:
     """ECS writes apostrophes in two ways."""
-    return words.replace("’", "'")
+    return text.replace("’", "'")
 
 
 def backoff_seconds(tries: int) -> int:

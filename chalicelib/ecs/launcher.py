@@ -113,16 +113,18 @@ class Launcher:
         try:
             return next(iter(self.describe(arns).values()))
         except (StopIteration, BotoCoreError, ClientError) as trouble:
-            words = f"its token was used for a task that is not to be found: {arns} {trouble}"
-            raise LaunchError(LaunchFailure.UNCERTAIN, words) from error
+            detail = f"its token was used for a task that is not to be found: {arns} {trouble}"
+            raise LaunchError(LaunchFailure.UNCERTAIN, detail) from error
 
 
 def _launch_error(error: ClientError) -> LaunchError:
-    told = error.response["Error"]
+    details = error.response["Error"]
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
-    return classify_error(told["Code"], told.get("Message", ""), status)
+    return classify_error(details["Code"], details.get("Message", ""), status)
 
 
 def _is_missing_task(error: ClientError) -> bool:
-    told = error.response["Error"]
-    return told["Code"] == "InvalidParameterException" and "not found" in told["Message"].lower()
+    details = error.response["Error"]
+    return (
+        details["Code"] == "InvalidParameterException" and "not found" in details["Message"].lower()
+    )

@@ -73,17 +73,17 @@ class TaskChange:
     @property
     def stop_texts(self) -> str:
         """Everything that ECS says about the end, for logs."""
-        words = (self.container_reason, self.stopped_reason, self.stop_code)
-        told = readable("; ".join(word for word in words if word), 1_000)
-        return told if self.exit_code is None else f"{told} (exit code {self.exit_code})"
+        reasons = (self.container_reason, self.stopped_reason, self.stop_code)
+        text = readable("; ".join(word for word in reasons if word), 1_000)
+        return text if self.exit_code is None else f"{text} (exit code {self.exit_code})"
 
     @property
     def why_stopped(self) -> str:
         """ECS's most specific text about the end, as clients may see it."""
-        words = [self.container_reason, self.stopped_reason, self.stop_code]
-        found = next((word for word in words if word), "stopped without a reason")
-        told = readable(for_clients(found), 1_000)
-        return told if self.exit_code is None else f"{told} (exit code {self.exit_code})"
+        reasons = [self.container_reason, self.stopped_reason, self.stop_code]
+        found = next((word for word in reasons if word), "stopped without a reason")
+        text = readable(for_clients(found), 1_000)
+        return text if self.exit_code is None else f"{text} (exit code {self.exit_code})"
 
 
 def is_in_cluster(detail: Mapping[str, Any], cluster: str) -> bool:

@@ -132,23 +132,23 @@ def instant(at: float | None) -> str | None:
     """An instant in ISO 8601, UTC, with milliseconds."""
     if at is None:
         return None
-    told = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-    return told.replace("+00:00", "Z")
+    text = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
 
 
 def _progress(invocation: Invocation) -> dict[str, Any] | None:
-    told = invocation.progress
-    if told is None:
+    progress = invocation.progress
+    if progress is None:
         return None
-    return {"at": instant(told.at), "fraction": told.fraction, "message": told.message}
+    return {"at": instant(progress.at), "fraction": progress.fraction, "message": progress.message}
 
 
 def _usage(invocation: Invocation) -> dict[str, Any] | None:
-    told = invocation.usage
-    if told is None:
+    usage = invocation.usage
+    if usage is None:
         return None
     return {
-        "cpuSeconds": told.cpu_seconds,
-        "maxMemoryMib": told.max_memory_mib,
-        "wallSeconds": told.wall_seconds,
+        "cpuSeconds": usage.cpu_seconds,
+        "maxMemoryMib": usage.max_memory_mib,
+        "wallSeconds": usage.wall_seconds,
     }

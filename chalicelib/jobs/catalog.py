@@ -42,13 +42,13 @@ class Catalog:
         self._revisions = revisions
         self._config = config
 
-    def get(self, name: str, *, look: bool = False) -> DeployedJob:
+    def get(self, name: str, *, fresh: bool = False) -> DeployedJob:
         """The newest revision of a job. Raises UnknownJobError, UnavailableError."""
         if not JOB_NAME.fullmatch(name):
             raise UnknownJobError(f"no job is called {name!r}")
         try:
             family = family_of(name, self._config.stage)
-            return self.read(self._revisions.definition(family, look=look))
+            return self.read(self._revisions.definition(family, fresh=fresh))
         except StartFailedError as error:
             raise UnknownJobError(f"no job is called {name!r}") from error
 
@@ -89,7 +89,7 @@ class Catalog:
         check_image(image, is_local=self._config.is_local)
         request = self._request(description, image)
         try:
-            before = self._revisions.definition(request["family"], look=True)
+            before = self._revisions.definition(request["family"], fresh=True)
         except StartFailedError:
             before = {}
         digest = labels_of(request)[DIGEST_LABEL]
@@ -98,12 +98,12 @@ class Catalog:
         answer = self._ecs.register_task_definition(**request)
         revision = str(answer["taskDefinition"]["taskDefinitionArn"])
         _log.info("registered", extra={"job": name, "image": image, "revision": revision})
-        self._revisions.definition(request["family"], look=True)
+        self._revisions.definition(request["family"], fresh=True)
         return self.read(answer["taskDefinition"])
 
     def remove(self, name: str) -> None:
         """Deregister all revisions: what runs goes on. Raises UnknownJobError."""
-        job = self.get(name, look=True)
+        job = self.get(name, fresh=True)
         family = family_of(job.description.name, self._config.stage)
         pages = self._ecs.get_paginator("list_task_definitions").paginate(
             familyPrefix=family, status="ACTIVE"
@@ -113,7 +113,7 @@ class Catalog:
                 if family_in(arn) == family:
                     self._ecs.deregister_task_definition(taskDefinition=arn)
         try:
-            self._revisions.definition(family, look=True)
+            self._revisions.definition(family, fresh=True)
         except StartFailedError:
             return  # as it should be, and here it is known at once
 

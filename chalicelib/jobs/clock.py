@@ -52,8 +52,8 @@ class Clock:
         try:
             self._put(self._one_time(name, at, body, self._queues.arn(queue)))
         except (BotoCoreError, ClientError) as error:
-            told = fields_in(message)
-            _log.warning("left to the sweep: %s, due at %s: %s", body, at, error, extra=told)
+            fields = fields_in(message)
+            _log.warning("left to the sweep: %s, due at %s: %s", body, at, error, extra=fields)
             return False
         return True
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from chalicelib.contract import json_text
 from chalicelib.dynamodb.records import Item, build, extra_attributes
-from chalicelib.dynamodb.wire import unwire, wire
+from chalicelib.dynamodb.serialization import deserialize, serialize
 from chalicelib.jobs.model import Invocation, UnreadableJson
 from chalicelib.jobs.policy import place_of
 from chalicelib.tasks.breaker import StateCodec
@@ -46,7 +46,7 @@ def to_item(invocation: Invocation) -> dict[str, Any]:
     if invocation.is_waiting:
         item["waiting"] = invocation.priority
         item["waiting_order"] = place_of(invocation)[1]
-    return {**invocation.extra, **wire(item)}
+    return {**invocation.extra, **serialize(item)}
 
 
 def to_text(value: Any) -> str:
@@ -72,7 +72,7 @@ def read_json(text: str) -> Any:
 
 def from_item(item: Item) -> Invocation:
     """The inverse of `to_item`. Raises ValueError; see `chalicelib.dynamodb.records`."""
-    values = unwire({name: item[name] for name in _FIELDS if name in item})
+    values = deserialize({name: item[name] for name in _FIELDS if name in item})
     values |= {n: read_json(values[n]) for n in _AS_TEXT if n in values}
     return build(Invocation, values | {"extra": extra_attributes(item, _KNOWN)}, always=_ALWAYS)
 

@@ -19,7 +19,7 @@ from chalicelib.jobs.model import Invocation, Priority, Reason, State
 from chalicelib.jobs.owners import OwnersRunning
 from chalicelib.jobs.queues import JobQueues, WakeUp
 from chalicelib.jobs.quotas import running_quota
-from chalicelib.jobs.table import CAPACITY_KEY, InvocationsTable, NoRoom, OwnerFull
+from chalicelib.jobs.table import CAPACITY_KEY, InvocationsTable, NoCapacity, OwnerFull
 from chalicelib.jobs.task_definitions import CONTAINER
 from chalicelib.metrics import Metrics
 from chalicelib.tasks.hosts_wanted import JOBS, HostsWanted
@@ -121,7 +121,7 @@ class JobLauncher:
         self._metrics = metrics
         self._now = now
 
-    def run(self, newcomer: str | None = None, *, room_was_made: bool = False) -> int:
+    def run(self, newcomer: str | None = None, *, capacity_freed: bool = False) -> int:
         """Launch as many as there is room for, in order, unless another process does.
 
         `newcomer` is the id of one that the index may not show yet. Returns how many it were.
@@ -134,15 +134,15 @@ class JobLauncher:
         launched = 0
         try:
             while True:
-                launched += self._launch_waiting(newcomer, room_was_made=room_was_made)
+                launched += self._launch_waiting(newcomer, capacity_freed=capacity_freed)
                 if not self._lease.runs_again(held):
                     return launched
-                room_was_made = True  # it may be what the rerun was requested for
+                capacity_freed = True  # it may be what the rerun was requested for
         except Exception:
             self._lease.release(held)
             raise
 
-    def _launch_waiting(self, newcomer: str | None, *, room_was_made: bool) -> int:
+    def _launch_waiting(self, newcomer: str | None, *, capacity_freed: bool) -> int:
         launched = 0
         revisions: dict[str, RevisionState] = {}
         blocked: set[str] = set()
@@ -152,7 +152,7 @@ class JobLauncher:
         candidates = policy.candidates(
             self._waiting(newcomer),
             self._now(),
-            room_was_made=room_was_made,
+            capacity_freed=capacity_freed,
             launch_type_of=self._launch_type_of,
             blocked=blocked,
             owner_is_full=owners.is_full,
@@ -218,8 +218,8 @@ class JobLauncher:
         try:
             job = self._job_for(invocation, revisions)
         except UnknownJobError as error:
-            words = str(error)
-            self._give_up(invocation, words)
+            detail = str(error)
+            self._give_up(invocation, detail)
             return Outcome.PASSED
         except UnavailableError as error:
             _log.warning(
@@ -291,15 +291,15 @@ class JobLauncher:
             now=now,
         )
         written = self._table.claim(invocation, claimed, most, now, quota)
-        if isinstance(written, NoRoom):
+        if isinstance(written, NoCapacity):
             return Outcome.STOP  # an end makes room, and sends a message
         if isinstance(written, OwnerFull):
             return Outcome.OWNER_FULL
         return Outcome.PASSED if written is None else self.launch(written)
 
     def _refused(self, invocation: Invocation, error: LaunchError) -> Outcome:
-        told = invocation.log_fields | {"failure": error.failure}
-        _log.warning("not launched: %s", error, extra=told)
+        fields = invocation.log_fields | {"failure": error.failure}
+        _log.warning("not launched: %s", error, extra=fields)
         self._metrics.count("job_launch_failures", job=invocation.job, failure=error.failure.value)
         attempt, now = invocation.attempt, self._now()
         after = self._records.update(
@@ -312,18 +312,18 @@ class JobLauncher:
             return Outcome.STOP  # the rate of RunTask is one for all
         return Outcome.BLOCKED if policy.blocks_its_launch_type(after) else Outcome.PASSED
 
-    def _give_up(self, invocation: Invocation, words: str) -> None:
+    def _give_up(self, invocation: Invocation, detail: str) -> None:
         now = self._now()
 
         def decide(before: Invocation) -> Invocation:
             if not before.is_waiting:
                 return before
-            return lifecycle.finish(before, Reason.START_FAILED, words, now)
+            return lifecycle.finish(before, Reason.START_FAILED, detail, now)
 
         self._records.update(invocation, decide)
 
-    def _tell_why(self, invocation: Invocation, words: str) -> None:
-        self._records.update(invocation, lambda before: lifecycle.waits_because(before, words))
+    def _tell_why(self, invocation: Invocation, detail: str) -> None:
+        self._records.update(invocation, lambda before: lifecycle.waits_because(before, detail))
 
     def _again(self, delay_seconds: float) -> None:
         """Have it run again after a while; one message serves all who want that by the same second.

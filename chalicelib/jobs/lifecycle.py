@@ -136,11 +136,11 @@ def fold_refusal(
     )
 
 
-def waits_because(invocation: Invocation, words: str) -> Invocation:
+def waits_because(invocation: Invocation, detail: str) -> Invocation:
     """Why it is not launched, for who asks."""
-    if not invocation.is_waiting or invocation.detail == words:
+    if not invocation.is_waiting or invocation.detail == detail:
         return invocation
-    return replace(invocation, detail=words)
+    return replace(invocation, detail=detail)
 
 
 def requeue(invocation: Invocation, why: str, now: float) -> Invocation:
@@ -228,11 +228,11 @@ def fold_finish(
         return Refused("no leave was given to this process")
     if invocation.has_ended:
         return invocation
-    told = replace(invocation, exit_code=exit_code, result=result, usage=usage)
+    reported = replace(invocation, exit_code=exit_code, result=result, usage=usage)
     reason = _REASON_OF[outcome]
     if reason is Reason.KILLED and invocation.reason is not None:
         reason = invocation.reason  # the SIGTERM came from here, because its time was up
-    return finish(told, reason, detail or _words(reason, exit_code), now)
+    return finish(reported, reason, detail or _default_detail(reason, exit_code), now)
 
 
 def found_host(invocation: Invocation, change: TaskChange) -> bool:
@@ -260,14 +260,14 @@ def fold_task(invocation: Invocation, attempt: int, change: TaskChange, now: flo
 
 def forgotten(invocation: Invocation, now: float) -> Invocation:
     """ECS knows nothing of its task any more."""
-    words = "ECS knows nothing of its task any more"
+    detail = "ECS knows nothing of its task any more"
     if invocation.claimed_at is None or invocation.has_ended:
         return invocation
     if invocation.fence is not None:
-        return _behind_the_fence(invocation, None, words, now)
+        return _behind_the_fence(invocation, None, detail, now)
     if invocation.state is State.KILL_INITIATED:
-        return finish(invocation, invocation.reason or Reason.KILLED, words, now)
-    return requeue(invocation, words, now)
+        return finish(invocation, invocation.reason or Reason.KILLED, detail, now)
+    return requeue(invocation, detail, now)
 
 
 def never_asked(invocation: Invocation, now: float) -> Invocation:
@@ -324,21 +324,21 @@ def _ended(
 
 
 def _fold_stop(invocation: Invocation, change: TaskChange, now: float) -> Invocation:
-    words = change.why_stopped
+    detail = change.why_stopped
     if invocation.fence is not None:
-        return _behind_the_fence(invocation, change.exit_code, words, now)
+        return _behind_the_fence(invocation, change.exit_code, detail, now)
     if invocation.state is State.KILL_INITIATED:
-        return finish(invocation, invocation.reason or Reason.KILLED, words, now)
-    if words.startswith(HOST_GONE):
-        return requeue(invocation, words, now)
+        return finish(invocation, invocation.reason or Reason.KILLED, detail, now)
+    if detail.startswith(HOST_GONE):
+        return requeue(invocation, detail, now)
     if change.found_no_host:
-        return requeue(invocation, f"no host in time: {words}", now)
+        return requeue(invocation, f"no host in time: {detail}", now)
     if change.exit_code == EXIT_NOT_RUN:
-        words = f"it was given no leave to start, or could not ask for it: {words}"
-    return _failed_start(invocation, words, now)
+        detail = f"it was given no leave to start, or could not ask for it: {detail}"
+    return _failed_start(invocation, detail, now)
 
 
-def _failed_start(invocation: Invocation, words: str, now: float) -> Invocation:
+def _failed_start(invocation: Invocation, detail: str, now: float) -> Invocation:
     failures = invocation.start_failures + 1
     failed = replace(
         invocation,
@@ -347,28 +347,28 @@ def _failed_start(invocation: Invocation, words: str, now: float) -> Invocation:
         next_try_at=now + backoff_seconds(failures),
     )
     if failures >= MAX_START_FAILURES:
-        return finish(failed, Reason.START_FAILED, f"{failures} starts failed: {words}", now)
-    return requeue(failed, f"start failed: {words}", now)
+        return finish(failed, Reason.START_FAILED, f"{failures} starts failed: {detail}", now)
+    return requeue(failed, f"start failed: {detail}", now)
 
 
 def _behind_the_fence(
-    invocation: Invocation, exit_code: int | None, words: str, now: float
+    invocation: Invocation, exit_code: int | None, detail: str, now: float
 ) -> Invocation:
     """User code may have run, and the container did not say how it went."""
     ended = replace(invocation, exit_code=exit_code)
     if invocation.state is State.KILL_INITIATED:
-        return finish(ended, invocation.reason or Reason.KILLED, words, now)
+        return finish(ended, invocation.reason or Reason.KILLED, detail, now)
     if exit_code is None:
-        return finish(ended, Reason.LOST, f"may have run: {words}", now)
+        return finish(ended, Reason.LOST, f"may have run: {detail}", now)
     if exit_code == 0:
         return finish(ended, Reason.SUCCEEDED, "exit code 0; its report was lost", now)
     if exit_code == EXIT_NOT_RUN:
-        words = f"it was given leave and did not hear of it, so that nothing ran: {words}"
+        detail = f"it was given leave and did not hear of it, so that nothing ran: {detail}"
     started = invocation.started_at or now
     if exit_code == EXIT_TIMED_OUT and now >= started + (invocation.timeout_seconds or 0):
-        return finish(ended, Reason.TIMED_OUT, words, now)
-    return finish(ended, Reason.FAILED, words, now)
+        return finish(ended, Reason.TIMED_OUT, detail, now)
+    return finish(ended, Reason.FAILED, detail, now)
 
 
-def _words(reason: Reason, exit_code: int) -> str:
+def _default_detail(reason: Reason, exit_code: int) -> str:
     return "succeeded" if reason is Reason.SUCCEEDED else f"{reason} (exit code {exit_code})"

@@ -44,9 +44,9 @@ class JobObserver:
         if failures is not None:
             self._metrics.gauge("job_breaker_failures", failures, job=after.job)
         self._measure(before, after)
-        made_room = before.task_arn is not None if after.is_waiting else after.has_ended
-        if made_room and before.claimed_at is not None:
-            self._queues.send(Priority.CRITICAL, WakeUp(room_was_made=True))
+        freed_capacity = before.task_arn is not None if after.is_waiting else after.has_ended
+        if freed_capacity and before.claimed_at is not None:
+            self._queues.send(Priority.CRITICAL, WakeUp(capacity_freed=True))
         if after.start_failures > before.start_failures and after.next_try_at is not None:
             rest = max(1, math.ceil(after.next_try_at - self._now()))
             self._queues.send(after.priority, WakeUp(after.id), rest)

@@ -33,14 +33,14 @@ def candidates(
     waiting: Iterable[Invocation],
     now: float,
     *,
-    room_was_made: bool,
+    capacity_freed: bool,
     launch_type_of: Callable[[Invocation], str],
     blocked: set[str],
     owner_is_full: Callable[[Invocation], bool] = lambda _: False,
 ) -> Iterator[Invocation]:
     """Those to launch now, in order; `waiting` comes in the order of their places.
 
-    `room_was_made`: something ended, so the head need not wait for its next try. `blocked` are the
+    `capacity_freed`: something ended, so the head need not wait for its next try. `blocked` are the
     launch types whose head found no room: those behind it wait as well, those of another launch
     type do not. The caller adds to it between two candidates. At most MAX_PASSED_OVER are passed
     over.
@@ -61,7 +61,7 @@ def candidates(
         rests = invocation.next_try_at is not None and (
             now < invocation.next_try_at <= now + MAX_REST_SECONDS
         )
-        if not rests or (room_was_made and invocation.refusals):
+        if not rests or (capacity_freed and invocation.refusals):
             yield invocation
         elif 0 < invocation.refusals < HEAD_TRIES:
             blocked.add(launch_type_of(invocation))  # there was no room for it a moment ago

@@ -21,7 +21,7 @@ class WakeUp:
     invocation_id: str | None = None
     comes_due: bool = False
     """It was deferred, and its time has come."""
-    room_was_made: bool = False
+    capacity_freed: bool = False
     """Something ended, so there is room for the one at the head."""
 
 
@@ -42,7 +42,7 @@ def message_of(wake_up: WakeUp) -> dict[str, Any]:
     return {
         "invocation": wake_up.invocation_id,
         "comesDue": wake_up.comes_due,
-        "roomWasMade": wake_up.room_was_made,
+        "roomWasMade": wake_up.capacity_freed,
     }
 
 

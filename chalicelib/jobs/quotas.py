@@ -22,7 +22,7 @@ class Quota:
     maximum: int
     expire_at: int
     """When the counter may be forgotten."""
-    words: str
+    label: str
     """What is limited, for people."""
     is_lowered: bool
     """Whether the end of an invocation gives its place back."""
@@ -40,7 +40,7 @@ def running_quota(invocation: Invocation, most: int, now: float) -> Quota | None
         key=f"quota#running#{_digest(invocation.owner)}",
         maximum=most,
         expire_at=int(now) + KEPT_SECONDS,
-        words="invocations of one owner that run at once",
+        label="invocations of one owner that run at once",
         is_lowered=True,
         retry_after_seconds=5,
     )
@@ -61,7 +61,7 @@ def quotas_for(owner: str, *, live: int, a_day: int, now: float) -> tuple[Quota,
             key=f"quota#live#{digest}",
             maximum=live,
             expire_at=int(now) + KEPT_SECONDS,
-            words="invocations of one owner that wait or run",
+            label="invocations of one owner that wait or run",
             is_lowered=True,
             retry_after_seconds=5,
         ),
@@ -69,7 +69,7 @@ def quotas_for(owner: str, *, live: int, a_day: int, now: float) -> tuple[Quota,
             key=f"quota#day#{day}#{digest}",
             maximum=a_day,
             expire_at=(day + 2) * DAY_SECONDS,
-            words="invocations of one owner a day",
+            label="invocations of one owner a day",
             is_lowered=False,
             retry_after_seconds=left,
         ),

@@ -44,8 +44,8 @@ class Invoke:
 
         True is not 1; but 1.0 is 1, as JSON Schema has it (draft 2020-12, 4.2.2).
         """
-        told = [self.parameters, self.at, self.priority, self.not_after]
-        text = json.dumps(_with_whole_numbers(told), sort_keys=True)
+        content = [self.parameters, self.at, self.priority, self.not_after]
+        text = json.dumps(_with_whole_numbers(content), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -120,8 +120,8 @@ def parse_progress(body: Any) -> tuple[str, float | None, str]:
     fraction = document.get("fraction")
     if fraction is not None and not 0 <= _number(document, "fraction") <= 1:
         raise BadRequestError("fraction: a number from 0 to 1, or null")
-    told = None if fraction is None else _number(document, "fraction")
-    return _process(document), told, _words(document, "message")
+    progress = None if fraction is None else _number(document, "fraction")
+    return _process(document), progress, _text(document, "message")
 
 
 def parse_finish(body: Any) -> Finish:
@@ -138,7 +138,7 @@ def parse_finish(body: Any) -> Finish:
         process=_process(document),
         outcome=Outcome(outcome),
         exit_code=exit_code,
-        detail=_words(document, "detail"),
+        detail=_text(document, "detail"),
         result=check_size(document.get("result"), MAX_RESULT_BYTES, "result"),
         usage=_usage(document.get("usage")),
     )
@@ -198,11 +198,11 @@ def _process(document: Mapping[str, Any]) -> str:
     return process
 
 
-def _words(document: Mapping[str, Any], name: str) -> str:
-    words = document.get(name) or ""
-    if not isinstance(words, str):
+def _text(document: Mapping[str, Any], name: str) -> str:
+    text = document.get(name) or ""
+    if not isinstance(text, str):
         raise BadRequestError(f"{name}: a string")
-    return readable(words, MAX_MESSAGE_CHARACTERS)
+    return readable(text, MAX_MESSAGE_CHARACTERS)
 
 
 def _usage(document: Any) -> Usage | None:

@@ -75,7 +75,7 @@ class Invocations:
         catalog: Catalog,
         queues: JobQueues,
         clock: Clock,
-        chance: Secrets,
+        ids: Secrets,
         unreadable: UnreadableRecords,
         config: Config,
         metrics: Metrics,
@@ -87,7 +87,7 @@ class Invocations:
         self._catalog = catalog
         self._queues = queues
         self._clock = clock
-        self._chance = chance
+        self._ids = ids
         self._unreadable = unreadable
         self._config = config
         self._metrics = metrics
@@ -122,10 +122,10 @@ class Invocations:
         later = at if at is not None and at > now else None
         state = State.SCHEDULED if later else State.ACCEPTED
         return Invocation(
-            id=invocation_id or self._chance.uuid(),
+            id=invocation_id or self._ids.uuid(),
             job=job,
             owner=owner,
-            key=self._chance.key(),
+            key=self._ids.key(),
             priority=priority or description.priority,
             created_at=now,
             not_after=not_after or (later or now) + description.queue_seconds,
@@ -178,7 +178,7 @@ class Invocations:
         recorded = self._table.accept(draft, quotas, *more)
         if isinstance(recorded, Quota):
             raise LimitError(
-                f"the limit of {recorded.maximum} for {recorded.words} is reached",
+                f"the limit of {recorded.maximum} for {recorded.label} is reached",
                 retry_after_seconds=recorded.retry_after_seconds,
             )
         return recorded

@@ -12,8 +12,8 @@ from typing import Any
 
 from chalicelib.dynamodb.expressions import Attr
 from chalicelib.dynamodb.records import Unreadable, only_readable
+from chalicelib.dynamodb.serialization import serialize
 from chalicelib.dynamodb.table import BATCH, FAILED, Refusal
-from chalicelib.dynamodb.wire import wire
 from chalicelib.dynamodb.writes import Write, put, raised
 from chalicelib.jobs.items import (
     COMPARED,
@@ -48,7 +48,7 @@ class OwnerFull:
     """The claim was not written: as many of its owner run as may."""
 
 
-class NoRoom:
+class NoCapacity:
     """The claim was not written: as many run as may."""
 
 
@@ -94,14 +94,14 @@ class InvocationsTable(RecordTable[Invocation]):
         most: int | None,
         now: float,
         quota: Quota | None = None,
-    ) -> Invocation | NoRoom | OwnerFull | None:
+    ) -> Invocation | NoCapacity | OwnerFull | None:
         """Write a claim, and raise the count of what runs unless it stands at `most`.
 
         The same for the counter of its owner's `quota`, if it has one. None when the record has
         moved on, or other transactions hold the count: look again.
         """
         if most is not None and most < 1:
-            return NoRoom()
+            return NoCapacity()
         written = next_version(before, after)
         name, item = self.items.name, to_item(written)
         writes = [{"Put": put(name, item, before.version)}]
@@ -210,11 +210,11 @@ class InvocationsTable(RecordTable[Invocation]):
         return self.items.counted(CAPACITY_KEY)
 
 
-def _not_claimed(refusal: Refusal, *, has_capacity: bool) -> NoRoom | OwnerFull | None:
+def _not_claimed(refusal: Refusal, *, has_capacity: bool) -> NoCapacity | OwnerFull | None:
     """Which of the writes of a claim lost its condition: the record's, the count's, the owner's."""
     if refusal.reasons[0] == FAILED:
         return None
-    return NoRoom() if has_capacity and refusal.reasons[1] == FAILED else OwnerFull()
+    return NoCapacity() if has_capacity and refusal.reasons[1] == FAILED else OwnerFull()
 
 
 def _place_of(invocation: Invocation) -> Place:
@@ -222,7 +222,7 @@ def _place_of(invocation: Invocation) -> Place:
 
 
 def _key(place: Place, partition: Partition) -> dict[str, Any]:
-    return wire(
+    return serialize(
         {
             "id": place.invocation_id,
             partition.attribute: partition.value,

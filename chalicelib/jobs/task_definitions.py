@@ -73,8 +73,8 @@ def job_task_definition(
         deploy(request, description.name, deployment)
     else:
         container["logConfiguration"] = log_configuration(log_group, region, description.name)
-    told = json.dumps(description.to_json(), separators=(",", ":"))
-    container["dockerLabels"] = {DESCRIPTION_LABEL: told}
+    label = json.dumps(description.to_json(), separators=(",", ":"))
+    container["dockerLabels"] = {DESCRIPTION_LABEL: label}
     container["dockerLabels"][DIGEST_LABEL] = _digest(request)
     return request
 

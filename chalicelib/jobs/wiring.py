@@ -52,7 +52,7 @@ def build_jobs(
     revisions: Revisions,
     rate: StartRate,
     metrics: Metrics,
-    chance: Secrets,
+    ids: Secrets,
     now: Callable[[], float],
 ) -> Jobs:
     """Build everything for `config`. Opens no connection yet."""
@@ -84,14 +84,14 @@ def build_jobs(
     unreadable = UnreadableRecords(
         table.items, "invocation", kept_seconds=KEPT_SECONDS, metrics=metrics, now=now
     )
-    clock = Clock(sqs, partial(clients.rare, "scheduler"), config.stage, now)
+    clock = Clock(sqs, partial(clients.create, "scheduler"), config.stage, now)
     invocations = Invocations(
         records=records,
         stops=stops,
         catalog=catalog,
         queues=queues,
         clock=clock,
-        chance=chance,
+        ids=ids,
         unreadable=unreadable,
         config=config,
         **shared,
@@ -106,5 +106,5 @@ def build_jobs(
         config=config,
         **shared,
     )
-    logs = JobLogs(partial(clients.rare, "logs"), config.jobs_log_group)
+    logs = JobLogs(partial(clients.create, "logs"), config.jobs_log_group)
     return Jobs(table, catalog, invocations, job_launcher, kind, clock, logs)

@@ -94,13 +94,13 @@ def parse_expression(text: str) -> Expression:
         raise ExpressionError(f"longer than {MAX_LENGTH} characters")
     match = re.fullmatch(r"\s*(?:(rate|cron)\((.*)\)|(.*))\s*", text, re.DOTALL)
     kind, inner, bare = match.groups() if match else (None, None, text)
-    words = (inner or bare or "").upper().split()
+    parts = (inner or bare or "").upper().split()
     try:
         if kind == "rate":
-            return _rate(words)
-        if kind == "cron" and len(words) != 7:
-            return _cron(words)
-        return _quartz(words)
+            return _rate(parts)
+        if kind == "cron" and len(parts) != 7:
+            return _cron(parts)
+        return _quartz(parts)
     except ExpressionError as error:
         hint = " (read as Quartz's form; AWS's is written cron(…))" if kind is None else ""
         raise ExpressionError(f"{text.strip()!r}: {error}{hint}") from error
@@ -111,8 +111,8 @@ def parse_aws(text: str) -> Expression:
 
     Raises ExpressionError.
     """
-    words = len(text.split())
-    if not re.match(r"\s*(rate|cron)\(", text) or ("cron" in text and words != 6):
+    parts = len(text.split())
+    if not re.match(r"\s*(rate|cron)\(", text) or ("cron" in text and parts != 6):
         raise ExpressionError(f"{text.strip()!r} is neither rate(…) nor cron(…) with six fields")
     return parse_expression(text)
 
@@ -189,10 +189,10 @@ def _end_of_gap(wall: datetime, zone: ZoneInfo) -> datetime:
     return late.replace(microsecond=0)
 
 
-def _rate(words: list[str]) -> Rate:
-    if len(words) != 2 or not re.fullmatch(r"[0-9]{1,9}", words[0]) or int(words[0]) < 1:
+def _rate(parts: list[str]) -> Rate:
+    if len(parts) != 2 or not re.fullmatch(r"[0-9]{1,9}", parts[0]) or int(parts[0]) < 1:
         raise ExpressionError("a rate is a positive number and a unit, as in rate(5 minutes)")
-    number, unit = int(words[0]), words[1].lower()
+    number, unit = int(parts[0]), parts[1].lower()
     if unit.removesuffix("s") not in _UNITS or unit.endswith("s") != (number > 1):
         raise ExpressionError("the unit is minute, hour or day, with an s after all but 1")
     period = number * _UNITS[unit.removesuffix("s")]
@@ -201,13 +201,13 @@ def _rate(words: list[str]) -> Rate:
     return Rate(period, f"rate({number} {unit})")
 
 
-def _quartz(words: list[str]) -> Cron:
-    if len(words) not in {6, 7}:
+def _quartz(parts: list[str]) -> Cron:
+    if len(parts) not in {6, 7}:
         raise ExpressionError(
             "neither rate(…) nor cron(…) with its six fields, nor Quartz's form with six or seven "
             "that begin with the seconds"
         )
-    seconds, *fields = words
+    seconds, *fields = parts
     if seconds not in {"0", "00"}:
         raise ExpressionError(
             f"Quartz's first field is the seconds, here {seconds!r}: schedules are to the minute, "
@@ -218,10 +218,10 @@ def _quartz(words: list[str]) -> Cron:
     return _cron([*fields, "*"] if len(fields) == 5 else fields)
 
 
-def _cron(words: list[str]) -> Cron:
-    if len(words) != 6:
+def _cron(parts: list[str]) -> Cron:
+    if len(parts) != 6:
         raise ExpressionError("cron has six fields: minutes hours day month weekday year")
-    minutes, hours, days, months, weekdays, years = words
+    minutes, hours, days, months, weekdays, years = parts
     if (days == "?") == (weekdays == "?"):
         raise ExpressionError("exactly one of day of month and day of week is ?")
     cron = Cron(
@@ -231,7 +231,7 @@ def _cron(words: list[str]) -> Cron:
         years=tuple(sorted(_numbers(years, FIRST_YEAR, LAST_YEAR, wraps=False))),
         days=days,
         weekdays=weekdays,
-        text=f"cron({' '.join(words)})",
+        text=f"cron({' '.join(parts)})",
     )
     if "#" in weekdays and "," in weekdays:
         raise ExpressionError("with # there is one day of week, and no list")

@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from chalicelib.dynamodb.records import Item, build, extra_attributes
-from chalicelib.dynamodb.wire import unwire, wire
+from chalicelib.dynamodb.serialization import deserialize, serialize
 from chalicelib.jobs.items import read_json, to_text
 from chalicelib.schedules.cron import parse_zone
 from chalicelib.schedules.model import Schedule, understood
@@ -40,7 +40,7 @@ def to_item(schedule: Schedule) -> dict[str, Any]:
     item |= {"id": schedule_key(schedule.id), "schedules": ALL}
     item["parameters"] = to_text(schedule.parameters)
     item["pending"] = None if schedule.pending is None else asdict(schedule.pending)
-    return {**schedule.extra, **wire(item)}
+    return {**schedule.extra, **serialize(item)}
 
 
 def from_item(item: Item) -> Schedule:
@@ -48,7 +48,7 @@ def from_item(item: Item) -> Schedule:
 
     Its times are understood as well: nothing can be planned by an expression that is none.
     """
-    read = unwire({name: item[name] for name in _KNOWN if name in item})
+    read = deserialize({name: item[name] for name in _KNOWN if name in item})
     aliases = {_ALIASES.get(name, name): name for name in _FIELDS}
     values = {name: read[alias] for alias, name in aliases.items() if alias in read}
     values["id"] = schedule_id_of(values["id"])

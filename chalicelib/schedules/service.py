@@ -219,7 +219,7 @@ class Schedules:
         pending, trouble = schedule.pending, None
         if pending is None:
             return
-        told = {"schedule": schedule.id, "job": schedule.job, "owner": schedule.owner}
+        fields = {"schedule": schedule.id, "job": schedule.job, "owner": schedule.owner}
         try:
             for skipped in pending.skipped:
                 draft = self._draft(schedule, skipped.planned_at)
@@ -231,10 +231,10 @@ class Schedules:
                 self._invocations.accept(draft)
         except UnreadableRecordError as error:  # that run, or the one in whose place it comes
             trouble = str(error)
-            _log.warning("record %s: %s", error.record_id, error, extra=told)
+            _log.warning("record %s: %s", error.record_id, error, extra=fields)
         except BadRequestError as error:  # the job is gone, or takes other parameters by now
             trouble = str(error)
-            _log.warning("this schedule cannot run: %s", error, extra=told)
+            _log.warning("this schedule cannot run: %s", error, extra=fields)
         done = rules.carried_out(schedule, trouble, self._now())
         self._table.replace(schedule, self._woken(done))  # lost, somebody else did it as well
 

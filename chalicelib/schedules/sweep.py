@@ -39,7 +39,7 @@ class SchedulesKind(Kind[Schedule]):
     def page(self, partition: int, after: str | None) -> Page[Schedule]:
         """A page of all schedules; they are in one partition."""
         del partition
-        return Page(*self._table.look(self.page_size, after))
+        return Page(*self._table.read_page(self.page_size, after))
 
     def log_fields(self, record: Schedule) -> Mapping[str, Any]:
         """Its id."""

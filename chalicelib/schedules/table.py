@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chalicelib.dynamodb.records import Unreadable, only_readable, read_record, readable
+from chalicelib.dynamodb.serialization import serialize
 from chalicelib.dynamodb.table import Table
-from chalicelib.dynamodb.wire import wire
 from chalicelib.dynamodb.writes import Write
 from chalicelib.schedules.items import ALL, from_item, schedule_id_of, schedule_key, to_item
 from chalicelib.schedules.model import Schedule
@@ -54,14 +54,16 @@ class SchedulesTable:
 
     def page(self, limit: int, after: str | None) -> SchedulesPage:
         """At most `limit` of them, by id, after one; without those that cannot be read."""
-        found, last = self.look(limit, after)
+        found, last = self.read_page(limit, after)
         return SchedulesPage(tuple(only_readable(found)), last)
 
-    def look(self, limit: int, after: str | None) -> tuple[list[Schedule | Unreadable], str | None]:
+    def read_page(
+        self, limit: int, after: str | None
+    ) -> tuple[list[Schedule | Unreadable], str | None]:
         """One page, and the last id that was looked at if there may be more."""
         more: dict[str, Any] = {"Limit": limit}
         if after is not None:
-            more["ExclusiveStartKey"] = wire({KEY: ALL, "id": schedule_key(after)})
+            more["ExclusiveStartKey"] = serialize({KEY: ALL, "id": schedule_key(after)})
         answer = self.items.page(INDEX, KEY, ALL, **more)
         ids = [item["id"]["S"] for item in answer["Items"]]
         items = self.items.get_all(ids)

@@ -25,23 +25,23 @@ def address_of(session: Session, url_template: str) -> dict[str, Any]:
 
 def body_of(session: Session, url_template: str) -> dict[str, Any]:
     """The JSON body of a session: its address, when to ask again, or why it ended."""
-    told: dict[str, Any] = {
+    answer: dict[str, Any] = {
         "id": session.id,
         "state": session.state.value,
         "app": session.app,
         "revision": session.revision,
     }
     if session.state in HANDED_OUT:
-        told |= address_of(session, url_template)
-        told |= {"warm": session.pooled, "connectBy": _instant(session.connect_by)}
+        answer |= address_of(session, url_template)
+        answer |= {"warm": session.pooled, "connectBy": _instant(session.connect_by)}
     elif session.state in {State.STOPPING, State.ENDED}:
-        told |= {"reason": session.reason, "detail": session.detail}
-        told |= {"endedAt": _instant(session.ended_at)}
+        answer |= {"reason": session.reason, "detail": session.detail}
+        answer |= {"endedAt": _instant(session.ended_at)}
     else:
-        told |= {"retryAfter": retry_after(session)}
+        answer |= {"retryAfter": retry_after(session)}
         if session.state is State.QUEUED and session.queue_position is not None:
-            told |= {"position": session.queue_position, "detail": session.detail}
-    return told
+            answer |= {"position": session.queue_position, "detail": session.detail}
+    return answer
 
 
 def retry_after(session: Session) -> int:

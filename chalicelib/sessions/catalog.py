@@ -76,12 +76,12 @@ class AppCatalog:
             return apps
         return apps | {name: one.app for name, one in found.items() if one is not None}
 
-    def registered_names(self, *, look: bool = False) -> tuple[str, ...]:
-        """Names of the registered apps, sorted. `look` asks ECS in any case.
+    def registered_names(self, *, fresh: bool = False) -> tuple[str, ...]:
+        """Names of the registered apps, sorted. `fresh` asks ECS in any case.
 
         Where ECS does not answer what it said last is still true. Raises UnavailableError.
         """
-        if self._names is not None and self._now() < self._names_until and not look:
+        if self._names is not None and self._now() < self._names_until and not fresh:
             return self._names
         prefix = families_prefix(self._config.stage)
         try:
@@ -91,24 +91,24 @@ class AppCatalog:
             names = sorted(name for page in pages for name in page["families"])
         except (BotoCoreError, ClientError) as error:
             if self._names is None:
-                words = "ECS does not say which apps are registered"
-                raise UnavailableError(words, retry_after_seconds=1) from error
+                message = "ECS does not say which apps are registered"
+                raise UnavailableError(message, retry_after_seconds=1) from error
             _log.warning("which apps are registered is not known: %s", error)
         else:
             self._names = tuple(name.removeprefix(prefix) for name in names)
         self._names_until = self._now() + CACHE_SECONDS
         return self._names
 
-    def registered(self, name: str, *, look: bool = False) -> RegisteredApp | None:
+    def registered(self, name: str, *, fresh: bool = False) -> RegisteredApp | None:
         """The newest revision of a registered app; None when there is none.
 
         Raises UnavailableError.
         """
-        return self._read(family_of(REGISTERED_BEGIN_WITH + name, self._config.stage), look=look)
+        return self._read(family_of(REGISTERED_BEGIN_WITH + name, self._config.stage), fresh=fresh)
 
-    def _read(self, family_or_arn: str, *, look: bool = False) -> RegisteredApp | None:
+    def _read(self, family_or_arn: str, *, fresh: bool = False) -> RegisteredApp | None:
         try:
-            definition = self._revisions.definition(family_or_arn, look=look)
+            definition = self._revisions.definition(family_or_arn, fresh=fresh)
             return read_registered(definition, self._config.stage)
         except StartFailedError:  # none is active
             return None

@@ -69,7 +69,7 @@ class Claims:
         queue: LaunchQueue,
         revisions: Revisions,
         config: Config,
-        chance: Chance,
+        ids: Chance,
         now: Callable[[], float],
         sleep: Callable[[float], None],
         beside: Callable[[Callable[[], None]], Callable[[], None]],
@@ -80,23 +80,23 @@ class Claims:
         self._beside = beside
         self._revisions = revisions
         self._config = config
-        self._chance = chance
+        self._ids = ids
         self._now = now
         self._sleep = sleep
         self._trusted: set[str] = set()
         """Apps whose proven revision was taken for the newest, once."""
 
-    def enter(self, request: DispatchRequest) -> Entered:
+    def insert(self, request: DispatchRequest) -> Entered:
         """The session of this request: reused, claimed or new (QUEUED, not launched yet).
 
         Raises LimitError, RevisionFailingError, ConflictError, BusyError.
         """
-        state, members = self._table.look(request.app.name)
+        state, members = self._table.read_pool(request.app.name)
         newest = self._newest_for_claim(request.app, state, members)
         attempt = self._prepare(request, state, members, newest)
         sent = self._refill(request, attempt, members)
         try:
-            return self._enter(request, attempt, state, newest)
+            return self._insert(request, attempt, state, newest)
         except (LimitError, RevisionFailingError):
             # What is refused to a new session is no reason to take away the one there is.
             existing = self._answered(request, attempt) if attempt.answers else None
@@ -120,11 +120,11 @@ class Claims:
             lambda: self._queue.reconcile_pool(name, delay_seconds=REFILL_DELAY_SECONDS)
         )
 
-    def _enter(
+    def _insert(
         self, request: DispatchRequest, attempt: _Attempt, state: AppState, newest: str
     ) -> Entered:
         for tried in range(ATTEMPTS):
-            placement = decide_placement(attempt.candidates, self._chance.part())
+            placement = decide_placement(attempt.candidates, self._ids.part())
             before = placement.session if isinstance(placement, Claim) else None
             session = self._claimed(before, request) if before else self._new(request, state)
             outcome = self._try(session, before, attempt)
@@ -140,7 +140,7 @@ class Claims:
                     if answered is not None:
                         return Entered(answered, is_repeated=True)
                 case Lost.CONFLICT:
-                    self._sleep(0.005 * (tried + 1) * self._chance.part())
+                    self._sleep(0.005 * (tried + 1) * self._ids.part())
         raise BusyError("too many requests at once", retry_after_seconds=1)
 
     def _newest(self, app: App) -> str:
@@ -166,7 +166,7 @@ class Claims:
         attempt.lost |= {lost.id} if lost else set()
         attempt.candidates = [s for s in attempt.candidates if s.id not in attempt.lost]
         if len(attempt.lost) % LOSSES_PER_LOOK == 0 or not attempt.candidates:
-            state, members = self._table.look(request.app.name)
+            state, members = self._table.read_pool(request.app.name)
             warm = self._candidates(request, state, members, newest)
             # The index may show as warm, for a while yet, what others have claimed or has ended.
             attempt.candidates = self._table.warm_now([s for s in warm if s.id not in attempt.lost])
@@ -203,14 +203,14 @@ class Claims:
     ) -> Session | Lost | Full:
         counters = [self._counter(limit, attempt.full) for limit in attempt.limits]
         held = replace(session, counters=lowered_at_end(counters))
-        return self._table.enter(held, before=before, answers=attempt.answers, counters=counters)
+        return self._table.insert(held, before=before, answers=attempt.answers, counters=counters)
 
     def _counter(self, limit: Limit, full: frozenset[str]) -> Counter:
-        counter = choose(limit, self._chance.part(), full)
+        counter = choose(limit, self._ids.part(), full)
         if counter is None:
             wait = 1 if limit.is_rate else 5
             raise LimitError(
-                f"the limit of {limit.maximum} for {limit.words} is reached",
+                f"the limit of {limit.maximum} for {limit.label} is reached",
                 retry_after_seconds=wait,
                 counters=tuple(counter.key for counter in counters_of(limit)),
             )
@@ -244,7 +244,7 @@ class Claims:
                 chosen.reason, retry_after_seconds=chosen.retry_after_seconds
             )
         return new_session(
-            self._chance,
+            self._ids,
             app_name=request.app.name,
             owner=request.caller.owner,
             callback_base_url=request.callback_base_url,

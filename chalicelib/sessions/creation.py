@@ -20,7 +20,7 @@ class Chance(Protocol):
 
 
 def new_session(
-    chance: Chance,
+    ids: Chance,
     *,
     app_name: str,
     owner: str | None,
@@ -32,11 +32,11 @@ def new_session(
     query: Mapping[str, str] | None = None,
 ) -> Session:
     """A QUEUED session of `owner`, or for the pool where there is none yet."""
-    session_id = chance.uuid()
+    session_id = ids.uuid()
     return Session(
         id=session_id,
-        uuid=chance.uuid(),
-        key=chance.key(),
+        uuid=ids.uuid(),
+        key=ids.key(),
         app=app_name,
         owner=owner,
         pooled=owner is None,

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from chalicelib.dynamodb.records import Item, Unreadable, build, extra_attributes
-from chalicelib.dynamodb.wire import unwire, wire
+from chalicelib.dynamodb.serialization import deserialize, serialize
 from chalicelib.sessions.limits import lists_sessions
 from chalicelib.sessions.model import Session, State
 from chalicelib.sessions.pool import AppState
@@ -43,12 +43,12 @@ def to_item(session: Session) -> dict[str, Any]:
         ready = session.state is State.WARM
         item["pool"] = session.app
         item["pool_order"] = session.created_at + (0 if ready else NOT_READY_ORDER)
-    return {**session.extra, **wire(item)}
+    return {**session.extra, **serialize(item)}
 
 
 def from_item(item: Item) -> Session:
     """The inverse of `to_item`. Raises ValueError; see `chalicelib.dynamodb.records`."""
-    values = unwire({name: item[name] for name in _FIELDS if name in item})
+    values = deserialize({name: item[name] for name in _FIELDS if name in item})
     return build(Session, values | {"extra": extra_attributes(item, _KNOWN)}, always=_ALWAYS)
 
 

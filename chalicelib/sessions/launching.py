@@ -61,19 +61,19 @@ def decide_after_failure(
     repeated, and its token finds the task that may be running already. A session that nobody
     waits for does not queue for room.
     """
-    words = error.public_message
+    detail = error.public_message
     if error.failure in FINAL:
         impossible = error.failure is LaunchFailure.INVALID
         refused = replace(session, is_impossible=impossible, detail=None)
-        return GiveUp(lifecycle.end(refused, Reason.FAILED_TO_START, words, now=now))
+        return GiveUp(lifecycle.end(refused, Reason.FAILED_TO_START, detail, now=now))
     certain = error.failure is LaunchFailure.CAPACITY
     if certain and session.owner is None:
-        return GiveUp(lifecycle.end(session, Reason.QUEUE_TIMEOUT, words, now=now))
+        return GiveUp(lifecycle.end(session, Reason.QUEUE_TIMEOUT, detail, now=now))
     delay_seconds = backoff_seconds(tries)
     queued = replace(
         session,
         attempt=session.attempt + 1 if certain else session.attempt,
-        detail=f"waiting, {error.failure}: {words}",
+        detail=f"waiting, {error.failure}: {detail}",
         queue_position=session.queue_position or waiting + 1,
         retry_after_seconds=delay_seconds,
         tried_at=now,
@@ -171,8 +171,8 @@ class Launches:
             return self.expire(session)
         app = self._apps.of(session)
         if app is None:
-            words = f"app {session.app} is no longer offered"
-            return self._end(session, Reason.FAILED_TO_START, words)
+            detail = f"app {session.app} is no longer offered"
+            return self._end(session, Reason.FAILED_TO_START, detail)
         try:
             self._check_waiting(session, app)
             task = self._launcher.run(
@@ -194,7 +194,7 @@ class Launches:
             return replace(after, queue_position=place) if after.waits_for_host else after
 
         launched = self._records.update(session, accepted)
-        self._look_again(launched, task.task_arn, tries)
+        self._check_again(launched, task.task_arn, tries)
         if waiting and not launched.waits_for_host:  # an event with its host was quicker
             self._hosts_wanted.remove(SESSIONS, session.id, session.attempt)
         if not launched.has_claim_to(task.task_arn):
@@ -215,7 +215,7 @@ class Launches:
         if self._hosts_wanted.count(SESSIONS) >= most:
             raise LaunchError(LaunchFailure.CAPACITY, f"{most} tasks wait for hosts already")
 
-    def _look_again(self, session: Session, task_arn: str | None, tries: int) -> None:
+    def _check_again(self, session: Session, task_arn: str | None, tries: int) -> None:
         """Have a message come at the deadline of a session that waits at ECS with this task."""
         if not session.waits_for_host or session.task_arn != task_arn:
             return
@@ -245,7 +245,7 @@ class Launches:
             return None
         try:
             family = family_of(app.family_name, self._config.stage)
-            newest = self._revisions.newest(family, look=True)
+            newest = self._revisions.newest(family, fresh=True)
         except UsherError:
             return None
         if newest == session.task_definition:
@@ -281,7 +281,7 @@ class Launches:
             if self._now() >= session.not_after:
                 self.expire(session)
             else:
-                self._look_again(session, session.task_arn, tries)
+                self._check_again(session, session.task_arn, tries)
         elif session.state is State.QUEUED:
             if self._now() < session.not_after and not self.may_start():
                 return False
@@ -316,13 +316,13 @@ class Launches:
             self._queue.launch(session.id, tries + 1, after.retry_after_seconds or 1)
         return after
 
-    def _end(self, session: Session, reason: Reason, words: str) -> Session:
+    def _end(self, session: Session, reason: Reason, detail: str) -> Session:
         """End a session that waits; what was launched in the meantime lives on."""
         now = self._now()
 
         def decide(before: Session) -> Session:
             if before.state is not State.QUEUED:
                 return before
-            return lifecycle.end(before, reason, words, now=now)
+            return lifecycle.end(before, reason, detail, now=now)
 
         return self._records.update(session, decide)

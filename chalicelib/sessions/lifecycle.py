@@ -122,9 +122,9 @@ def fold_task(
 
 
 def fold_callback(
-    session: Session, callback: Callback, app: App, now: float, words: str = ""
+    session: Session, callback: Callback, app: App, now: float, text: str = ""
 ) -> Session | Refused:
-    """Take in what the container says of itself. `words`: the reason or detail it gave, or
+    """Take in what the container says of itself. `text`: the reason or detail it gave, or
     `reason: detail`.
     """
     if session.state is State.ENDED:
@@ -140,18 +140,18 @@ def fold_callback(
         case Callback.DISCONNECTED:
             return _leaving(session, Reason.DISCONNECTED, "the client disconnected", now)
         case Callback.STOPPING:
-            bye, _, detail = words.partition(": ")
+            bye, _, detail = text.partition(": ")
             reason = _REASON_OF_BYE[Bye(bye)] if bye in set(Bye) else Reason.STOPPED
-            leaving = _leaving(session, reason, f"the container is stopping: {words}", now)
+            leaving = _leaving(session, reason, f"the container is stopping: {text}", now)
             return _with(leaving, detail=detail) if detail else leaving
         case Callback.FAILED:
-            return _with(session, detail=words or "the container failed")
+            return _with(session, detail=text or "the container failed")
 
 
 def found_connected(session: Session, now: float) -> Session:
     """The container says, when asked, that its client is there: the callback was lost."""
-    told = _connected(session, now)
-    return session if isinstance(told, Refused) else told
+    after = _connected(session, now)
+    return session if isinstance(after, Refused) else after
 
 
 def fold_stop(session: Session, reason: Reason, cause: str, now: float) -> Session:
@@ -176,17 +176,17 @@ def end(session: Session, reason: Reason, detail: str | None, *, now: float) -> 
     """Nothing of it runs any more. The first reason known stays: a stop explains the exit code."""
     if session.state is State.ENDED:
         return session
-    told = session.reason or reason
+    after = session.reason or reason
     ended = replace(
         session,
-        reason=told,
+        reason=after,
         detail=session.detail or detail,
         ended_at=now,
         connect_by=None,
         claims=None,  # of people, and nobody asks for them any more
         query=None,
     )
-    return ended.moved(State.ENDED, now, detail or told)
+    return ended.moved(State.ENDED, now, detail or after)
 
 
 def settle(session: Session, app: App, now: float) -> Session:
@@ -230,17 +230,17 @@ def _leaving(session: Session, reason: Reason, cause: str, now: float) -> Sessio
 
 
 def _why_ended(session: Session, change: TaskChange) -> tuple[Reason, str | None]:
-    words = change.why_stopped
+    detail = change.why_stopped
     asked = change.stop_code == "UserInitiated"
-    if words.startswith("Host EC2") or change.found_no_host:
-        return (Reason.QUEUE_TIMEOUT if change.found_no_host else Reason.LOST), words
+    if detail.startswith("Host EC2") or change.found_no_host:
+        return (Reason.QUEUE_TIMEOUT if change.found_no_host else Reason.LOST), detail
     if session.state in {State.QUEUED, State.STARTING}:
-        return (Reason.STOPPED if asked else Reason.FAILED_TO_START), words
-    if "health check" in words.lower():
-        return Reason.UNHEALTHY, words
+        return (Reason.STOPPED if asked else Reason.FAILED_TO_START), detail
+    if "health check" in detail.lower():
+        return Reason.UNHEALTHY, detail
     if asked:
-        return Reason.STOPPED, words
+        return Reason.STOPPED, detail
     if change.exit_code == 0:
         came = session.state is State.ACTIVE
-        return (Reason.DISCONNECTED if came else Reason.NEVER_CONNECTED), words
-    return Reason.LOST, words
+        return (Reason.DISCONNECTED if came else Reason.NEVER_CONNECTED), detail
+    return Reason.LOST, detail

@@ -31,11 +31,11 @@ class Limit:
     """Whether it counts requests of one second instead of sessions that live: nothing lowers it."""
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         """What is limited, for people."""
         kind, _, name = self.scope.partition("/")
-        told = {"owner": "sessions of one owner", "second": "requests a second"}
-        return f"sessions of app {name}" if kind == "app" else told.get(kind, "all sessions")
+        names = {"owner": "sessions of one owner", "second": "requests a second"}
+        return f"sessions of app {name}" if kind == "app" else names.get(kind, "all sessions")
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,10 @@ def counters_of(limit: Limit) -> list[Counter]:
     ]
 
 
-def choose(limit: Limit, chance: float, full: frozenset[str]) -> Counter | None:
-    """One counter of `limit` not known to be full; `chance` (0 to 1) picks. None: all are full."""
+def choose(limit: Limit, fraction: float, full: frozenset[str]) -> Counter | None:
+    """One counter of `limit` not known to be full; `fraction` (0 to 1) picks. None if all are."""
     free = [counter for counter in counters_of(limit) if counter.key not in full]
-    return free[int(chance * len(free)) % len(free)] if free else None
+    return free[int(fraction * len(free)) % len(free)] if free else None
 
 
 def lowered_at_end(counters: Sequence[Counter]) -> tuple[str, ...]:

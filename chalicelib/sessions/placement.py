@@ -18,8 +18,8 @@ class Start:
     """A container of its own has to be started."""
 
 
-def decide_placement(warm: Sequence[Session], chance: float) -> Claim | Start:
-    """Choose for one request; `chance` (0 to 1) spreads simultaneous requests over what is warm."""
+def decide_placement(warm: Sequence[Session], fraction: float) -> Claim | Start:
+    """Choose for one request; `fraction` (0 to 1) spreads simultaneous requests over the pool."""
     if warm:
-        return Claim(warm[int(chance * len(warm)) % len(warm)])
+        return Claim(warm[int(fraction * len(warm)) % len(warm)])
     return Start()

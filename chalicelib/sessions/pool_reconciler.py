@@ -55,7 +55,7 @@ class PoolReconciler:
         apps: AppCatalog,
         config: Config,
         metrics: Metrics,
-        chance: Chance,
+        ids: Chance,
         starters: int,
         now: Callable[[], float],
     ) -> None:
@@ -68,7 +68,7 @@ class PoolReconciler:
         self._apps = apps
         self._config = config
         self._metrics = metrics
-        self._chance = chance
+        self._ids = ids
         self._starters = starters
         self._now = now
 
@@ -141,7 +141,7 @@ class PoolReconciler:
         allowed = sum(1 for _ in range(wanted) if self._launches.may_start())
         return [
             new_session(
-                self._chance,
+                self._ids,
                 app_name=app.name,
                 owner=None,
                 callback_base_url=base_url,
@@ -166,7 +166,7 @@ class PoolReconciler:
         return sum(1 for session in sessions if session.is_live)
 
     def _start_one(self, draft: Session) -> Session:
-        self._table.enter(draft)
+        self._table.insert(draft)
         return self._launches.launch(draft)
 
     def _drain(self, session: Session) -> None:

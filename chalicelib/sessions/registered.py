@@ -119,8 +119,8 @@ def registered_task_definition(
         deploy(request, app.name, deployment)
     else:
         container["logConfiguration"] = log_configuration(log_group, region, app.name)
-    told = json.dumps(dict(description), separators=(",", ":"), sort_keys=True)
-    container["dockerLabels"] = {DESCRIPTION_LABEL: told}
+    label = json.dumps(dict(description), separators=(",", ":"), sort_keys=True)
+    container["dockerLabels"] = {DESCRIPTION_LABEL: label}
     container["dockerLabels"][DIGEST_LABEL] = _digest(request)
     return request
 

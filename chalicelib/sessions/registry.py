@@ -64,7 +64,7 @@ class AppRegistry:
     def all(self) -> list[AppStatus]:
         """All apps, those of the apps file first. Raises UnavailableError."""
         of_file = [self._status(name) for name in self._config.apps.by_name]
-        names = self._catalog.registered_names(look=True)
+        names = self._catalog.registered_names(fresh=True)
         registered = [self._status(n) for n in names if n not in self._config.apps.by_name]
         return [status for status in (*of_file, *registered) if status is not None]
 
@@ -77,7 +77,7 @@ class AppRegistry:
 
     def find(self, name: str) -> RegisteredApp | None:
         """The newest revision of a registered app, as ECS says now."""
-        return self._catalog.registered(name, look=True)
+        return self._catalog.registered(name, fresh=True)
 
     def register(self, name: str, image: str, description: Any) -> RegisteredApp:
         """Register a revision, unless the newest one is this already.
@@ -87,7 +87,7 @@ class AppRegistry:
         self._check_name(name)
         check_image(image, is_local=self._config.is_local)
         app = parse_registered(name, image, description, self._config.app_bounds)
-        names = self._catalog.registered_names(look=True)
+        names = self._catalog.registered_names(fresh=True)
         if name not in names and len(names) >= MOST_APPS:
             raise ConflictError(f"{MOST_APPS} apps are registered, and no more may be")
         request = self._request(app, description)
@@ -98,7 +98,7 @@ class AppRegistry:
         revision = str(answer["taskDefinition"]["taskDefinitionArn"])
         _log.info("registered", extra={"app": name, "image": image, "revision": revision})
         found = self._found(name)
-        self._catalog.registered_names(look=True)
+        self._catalog.registered_names(fresh=True)
         if app.pool.maximum:
             self._queue.reconcile_pool(name)
         return found
@@ -131,7 +131,7 @@ class AppRegistry:
         for arn in self._active(name):
             self._ecs.deregister_task_definition(taskDefinition=arn)
         self._newest(self._family(name))
-        self._catalog.registered_names(look=True)
+        self._catalog.registered_names(fresh=True)
 
     def _check_name(self, name: str) -> None:
         if name in self._config.apps.by_name:
@@ -140,7 +140,7 @@ class AppRegistry:
             )
 
     def _found(self, name: str) -> RegisteredApp:
-        found = self._catalog.registered(name, look=True)
+        found = self._catalog.registered(name, fresh=True)
         if found is None:
             raise NotFoundError(f"no registered app is called {name!r}")
         return found
@@ -149,7 +149,7 @@ class AppRegistry:
         of_file = self._config.apps.by_name.get(name)
         state = self._table.apps.get(name)
         if of_file is None:
-            found = self._catalog.registered(name, look=True)
+            found = self._catalog.registered(name, fresh=True)
             if found is None:
                 return None
             return AppStatus(name, found.task_definition, found.app.image, state, found)
@@ -161,7 +161,7 @@ class AppRegistry:
 
     def _newest(self, family: str) -> Mapping[str, Any]:
         try:
-            return self._revisions.definition(family, look=True)
+            return self._revisions.definition(family, fresh=True)
         except StartFailedError:
             return {}
 

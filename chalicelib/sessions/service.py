@@ -102,7 +102,7 @@ class Sessions:
         """
         started = self._now()
         try:
-            entered = self._enter(request)
+            entered = self._insert(request)
         except UsherError as refusal:
             self._metrics.count("refused", app=request.app.name, code=refusal.code)
             raise
@@ -116,31 +116,31 @@ class Sessions:
         if session.is_impossible:
             raise ImpossibleTaskError(session.detail or "ECS has no task of this kind")
         if not session.is_live:
-            words = f"{session.reason}: {session.detail}"
-            raise StartFailedError(f"the container did not start, {words}", retry_after_seconds=1)
+            cause = f"{session.reason}: {session.detail}"
+            raise StartFailedError(f"the container did not start, {cause}", retry_after_seconds=1)
         kind = "warm" if session.pooled else "cold"
         self._metrics.count("dispatched", app=session.app, kind=kind)
         return session
 
-    def _enter(self, request: DispatchRequest) -> Entered:
+    def _insert(self, request: DispatchRequest) -> Entered:
         """As `Claims.enter`, but who comes back is not kept out by the session they lost.
 
         One of an owner at their limit whose client is gone makes room, and a repeated request is
         not answered with a container that is gone. Both look at containers, for a bounded time.
         """
         try:
-            entered = self._claims.enter(request)
+            entered = self._claims.insert(request)
         except LimitError as refusal:
-            if not self._make_room(refusal.counters, request.caller.owner):
+            if not self._free_place(refusal.counters, request.caller.owner):
                 raise
-            return self._claims.enter(request)
+            return self._claims.insert(request)
         if entered.is_repeated and self._is_gone(entered.session):
             cause = "nothing answers at its address"
             self._abandon(entered.session, Reason.LOST, cause)
-            return self._claims.enter(request)
+            return self._claims.insert(request)
         return entered
 
-    def _make_room(self, counters: Sequence[str], owner: str) -> bool:
+    def _free_place(self, counters: Sequence[str], owner: str) -> bool:
         """End one session that these counters count and whose client is gone; False without one."""
         if not self._config.reaches_containers:
             return False
@@ -227,13 +227,13 @@ class Sessions:
             self._stops.stop(session.task_arn, cause, session.log_fields)
         return session
 
-    def handle_callback(self, session_id: str, key: str, callback: Callback, words: str) -> Session:
+    def handle_callback(self, session_id: str, key: str, callback: Callback, text: str) -> Session:
         """A container calls. Raises NotFoundError, UnauthorizedError, ConflictError."""
         session = authenticated(self._table.get(session_id), key, "session")
         app, now = self._app_of(session), self._now()
 
         def decide(before: Session) -> Session:
-            after = lifecycle.fold_callback(before, callback, app, now, words)
+            after = lifecycle.fold_callback(before, callback, app, now, text)
             if isinstance(after, lifecycle.Refused):
                 raise ConflictError(f"{callback} is not accepted: {after.why}")
             return after

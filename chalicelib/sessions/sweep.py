@@ -184,12 +184,12 @@ class SessionsKind(Kind[Session]):
                 assert_never(action)
 
     def _end_lost(self, seen: Session) -> None:
-        now, words = self._now(), "ECS knows nothing of its task any more"
+        now, detail = self._now(), "ECS knows nothing of its task any more"
 
         def decide(before: Session) -> Session:
             if before.version != seen.version:  # it has a task by now, or has ended
                 return before
-            return lifecycle.end(before, Reason.LOST, words, now=now)
+            return lifecycle.end(before, Reason.LOST, detail, now=now)
 
         self._records.change(seen.id, decide)
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from chalicelib.dynamodb.expressions import Condition
 from chalicelib.dynamodb.records import Unreadable, only_readable, read_record
+from chalicelib.dynamodb.serialization import deserialize
 from chalicelib.dynamodb.table import FAILED
-from chalicelib.dynamodb.wire import unwire
 from chalicelib.dynamodb.writes import Write, put, raised
 from chalicelib.sessions.items import (
     APP_STATES,
@@ -84,7 +84,7 @@ class SessionsTable(RecordTable[Session]):
         item = self.items.get(key)
         return str(item["session_id"]["S"]) if item else None
 
-    def enter(
+    def insert(
         self,
         session: Session,
         *,
@@ -140,7 +140,7 @@ class SessionsTable(RecordTable[Session]):
         )
         return [read_record(item, from_item) for item in items], following
 
-    def look(self, app: str) -> tuple[AppState, list[Session]]:
+    def read_pool(self, app: str) -> tuple[AppState, list[Session]]:
         """The state of an app and what waits in its pool, ready ones first: one round trip.
 
         Eventually consistent, so whatever is done about it is written on condition.
@@ -150,7 +150,7 @@ class SessionsTable(RecordTable[Session]):
         return state, only_readable(members)
 
     def query_all(self, app: str) -> tuple[AppState, list[Session | Unreadable]]:
-        """As `look`, but to the last page, and with records that cannot be read."""
+        """As `read_pool`, but to the last page, and with records that cannot be read."""
         return _app_and_members(app, list(self.items.query(POOL_INDEX, "pool", app)))
 
     def members_now(self, state: AppState) -> "Members":
@@ -175,7 +175,7 @@ class SessionsTable(RecordTable[Session]):
     def counted_by(self, keys: Sequence[str]) -> list[Session]:
         """The sessions that these counters count, where they list them; the oldest ones first."""
         counters = self.items.get_all([key for key in keys if lists_sessions(key)])
-        ids = [id_ for item in counters.values() for id_ in unwire(item).get("members", ())]
+        ids = [id_ for item in counters.values() for id_ in deserialize(item).get("members", ())]
         return sorted(only_readable(self.get_all(ids)), key=lambda session: session.created_at)
 
     def _raised(self, counter: Counter, session: Session) -> Write:

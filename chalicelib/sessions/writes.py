@@ -1,7 +1,7 @@
 """The conditional write that only sessions need, as DynamoDB wants it. Pure."""
 
 from chalicelib.dynamodb.expressions import Attr, expressions
-from chalicelib.dynamodb.wire import wire
+from chalicelib.dynamodb.serialization import serialize
 from chalicelib.dynamodb.writes import UNUSED, Write
 from chalicelib.sessions.limits import KEPT_SECONDS
 
@@ -13,6 +13,6 @@ def remember(
     an ended one. It is kept for longer than any session lives.
     """
     expire_at = int(created_at) + KEPT_SECONDS
-    item = wire({"id": key, "session_id": session_id, "expire_at": expire_at})
+    item = serialize({"id": key, "session_id": session_id, "expire_at": expire_at})
     condition = UNUSED if replaces is None else Attr("session_id").eq(replaces)
     return {"TableName": table, "Item": item} | expressions(condition=condition)

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Generic
 
 from chalicelib.dynamodb.records import Item, Unreadable, build, extra_attributes, read_record
+from chalicelib.dynamodb.serialization import deserialize, serialize
 from chalicelib.dynamodb.table import Table, change
-from chalicelib.dynamodb.wire import unwire, wire
 from chalicelib.errors import StartFailedError, UnavailableError
 from chalicelib.tasks.deployed import Revisions
 from chalicelib.tasks.revisions import S, fold_failure, fold_success
@@ -36,13 +36,13 @@ class StateCodec(Generic[S]):
         """A state as DynamoDB's JSON."""
         item = asdict(replace(state, extra={})) | {"id": self.item_id(state.name)}
         del item["extra"]
-        return {**state.extra, **wire({**item, **self.indexed(state.name)})}
+        return {**state.extra, **serialize({**item, **self.indexed(state.name)})}
 
     def from_item(self, item: Item) -> S:
         """The inverse of `to_item`. Raises ValueError."""
         known = frozenset({"id", *self.indexed(""), *(each.name for each in fields(self.make))})
         extra = extra_attributes(item, known)
-        return build(self.make, unwire(item) | {"extra": extra}, always=("version",))
+        return build(self.make, deserialize(item) | {"extra": extra}, always=("version",))
 
 
 class RevisionStates(Generic[S]):

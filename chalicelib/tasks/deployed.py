@@ -22,18 +22,18 @@ class Revisions:
         self._now = now
         self._cache: dict[str, tuple[Mapping[str, Any], float]] = {}
 
-    def newest(self, family: str, *, look: bool = False) -> str:
+    def newest(self, family: str, *, fresh: bool = False) -> str:
         """ARN of the task definition that new tasks of `family` run on. Raises as `definition`."""
-        return str(self.definition(family, look=look)["taskDefinitionArn"])
+        return str(self.definition(family, fresh=fresh)["taskDefinitionArn"])
 
-    def definition(self, family: str, *, look: bool = False) -> Mapping[str, Any]:
+    def definition(self, family: str, *, fresh: bool = False) -> Mapping[str, Any]:
         """The newest task definition, as ECS describes it.
 
-        `look` asks ECS in any case. Where ECS does not answer what it said last is still true.
+        `fresh` asks ECS in any case. Where ECS does not answer what it said last is still true.
         Raises StartFailedError where there is none, UnavailableError.
         """
         cached = self._cache.get(family)
-        if cached and cached[1] > self._now() and not look:
+        if cached and cached[1] > self._now() and not fresh:
             return cached[0]
         try:
             definition = self._launcher.newest_definition(family)
@@ -45,8 +45,8 @@ class Revisions:
                 ) from error
             if cached is None:
                 raise UnavailableError(error.public_message, retry_after_seconds=1) from error
-            told = {"revision": family}
-            _log.warning("the newest revision of %s is not known: %s", family, error, extra=told)
+            fields = {"revision": family}
+            _log.warning("the newest revision of %s is not known: %s", family, error, extra=fields)
             definition = cached[0]
         self._cache[family] = (definition, self._now() + CACHE_SECONDS)
         return definition

@@ -40,7 +40,7 @@ class Pages:
         self._searches = 0
         self._members: dict[str, set[tuple[str, int]]] = {}
 
-    def look(self, stage: str, after: str | None, tally: Tally, *, acts: bool) -> str | None:
+    def process(self, stage: str, after: str | None, tally: Tally, *, acts: bool) -> str | None:
         """The page `after` of a stage; where the next one begins. Unless it `acts`, read only."""
         what, _, place = stage.partition("/")
         if what == "tasks":
@@ -87,12 +87,16 @@ class Pages:
             try:
                 planned += self._plan(kind, record, {} if own is None else {own.task_arn: own})
             except (BotoCoreError, ClientError):
-                told = kind.log_fields(record)
-                _log.exception("sweep: the tasks of one %s cannot be listed", kind.name, extra=told)
+                fields = kind.log_fields(record)
+                _log.exception(
+                    "sweep: the tasks of one %s cannot be listed", kind.name, extra=fields
+                )
                 self._failed()
             except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
-                told = kind.log_fields(record)
-                _log.exception("sweep: the record of one %s makes no sense", kind.name, extra=told)
+                fields = kind.log_fields(record)
+                _log.exception(
+                    "sweep: the record of one %s makes no sense", kind.name, extra=fields
+                )
                 self._failed()
         self._take(kind.steps(planned))
 

@@ -203,7 +203,7 @@ class _Run:
             self._move((following, None), Tally(), skipped=True)
             return
         try:
-            after = self._pages.look(stage, self._state.after, tally, acts=tries <= TRIES)
+            after = self._pages.process(stage, self._state.after, tally, acts=tries <= TRIES)
         except OvertakenError:
             raise
         except Exception:  # noqa: BLE001 - stages are independent as well

@@ -86,7 +86,7 @@ def serves(state: RevisionState, revision: str | None, newest: str) -> bool:
 
 def fold_success(state: S, revision: str, newest: str) -> S:
     """A task of `revision` came up. A straggler of an older one proves nothing new."""
-    failing = {arn: told for arn, told in state.failing.items() if arn != revision}
+    failing = {arn: entry for arn, entry in state.failing.items() if arn != revision}
     proven = revision if revision == newest or state.proven is None else state.proven
     if proven == state.proven and len(failing) == len(state.failing):
         return state
@@ -97,7 +97,7 @@ def fold_rollback(state: S, revision: str) -> S:
     """`revision` was taken back. It is the proven one no longer, so that the next task that comes
     up proves its own, also by a function that still remembers `revision` as the newest.
     """
-    failing = {arn: told for arn, told in state.failing.items() if arn != revision}
+    failing = {arn: entry for arn, entry in state.failing.items() if arn != revision}
     proven = None if state.proven == revision else state.proven
     return replace(state, proven=proven, failing=failing)
 
@@ -105,8 +105,8 @@ def fold_rollback(state: S, revision: str) -> S:
 def fold_failure(state: S, revision: str, reason: str, now: float) -> S:
     """A task of `revision` did not come up, for a reason of its own making."""
     before = state.failing.get(revision)
-    told = Failing(count=(before.count if before else 0) + 1, reason=reason[:300], last_at=now)
-    failing = dict(state.failing) | {revision: told}
+    entry = Failing(count=(before.count if before else 0) + 1, reason=reason[:300], last_at=now)
+    failing = dict(state.failing) | {revision: entry}
     newest = sorted(failing, key=number_of)[-KEPT_REVISIONS:]
     return replace(state, failing={arn: failing[arn] for arn in newest})
 

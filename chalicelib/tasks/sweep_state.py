@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from chalicelib.dynamodb.records import Unreadable, build, read_record
+from chalicelib.dynamodb.serialization import deserialize, serialize
 from chalicelib.dynamodb.table import Item, Table
-from chalicelib.dynamodb.wire import unwire, wire
 
 ITEM_ID = "sweep#state"
 LEASE_SECONDS = 15.0
@@ -110,12 +110,12 @@ def finished_of(state: SweepState, now: float) -> Finished:
 
 def to_item(state: SweepState) -> Item:
     """The state, as DynamoDB's JSON. Pure."""
-    return wire({"id": ITEM_ID} | asdict(state))
+    return serialize({"id": ITEM_ID} | asdict(state))
 
 
 def from_item(item: Mapping[str, Any]) -> SweepState:
     """The inverse of `to_item`. Raises ValueError. Pure."""
-    return build(SweepState, unwire(item), always=("version",))
+    return build(SweepState, deserialize(item), always=("version",))
 
 
 class SweepStates:

@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from chalicelib.errors import ConfigurationError
 from infra.deploy.access import describe_access
 from infra.deploy.context import build_context, content_hash
-from infra.deploy.execute import Executor, Outside
+from infra.deploy.execute import Environment, Executor
 from infra.deploy.plan import plan_deploy, plan_destroy, plan_diff
 from infra.deploy.settings import Settings, SettingsError, parse_settings
 from infra.deploy.stacks import DeployError
@@ -113,21 +113,21 @@ def _carry_out(verb: str, steps: Sequence[Step], settings: Settings) -> int:
     import boto3
 
     session = boto3.session.Session(region_name=settings.region)
-    outside = Outside(client=session.client, say=say())
+    environment = Environment(client=session.client, say=say())
     if verb == "deploy":
         for line in describe_access(settings.parameters, declared_parameters()):
-            outside.say(f"  {line}")
+            environment.say(f"  {line}")
     try:
-        Executor(outside, settings.region).execute(steps)
+        Executor(environment, settings.region).execute(steps)
     except (DeployError, ConfigurationError) as error:
-        outside.say(f"failed: {error}")
+        environment.say(f"failed: {error}")
         return 1
     except (BotoCoreError, ClientError) as error:
-        outside.say(
+        environment.say(
             f"failed: AWS says {error}. Nothing is half done: run this again when it is mended"
         )
         return 1
-    outside.say("done")
+    environment.say("done")
     return 0
 
 

@@ -58,7 +58,7 @@ def run_command(
 
 
 @dataclass(frozen=True)
-class Outside:
+class Environment:
     """What a deployment touches, so that a test can pass its own."""
 
     client: Callable[[str], Any]
@@ -73,16 +73,18 @@ class Outside:
 class Executor:
     """Carries out steps one after the other; what they find out is kept for those that follow."""
 
-    def __init__(self, outside: Outside, region: str) -> None:
-        self._outside = outside
+    def __init__(self, environment: Environment, region: str) -> None:
+        self._environment = environment
         self._region = region
         self._found: dict[str, str] = {}
-        self._stacks = Stacks(outside.client("cloudformation"), outside.say, outside.sleep)
+        self._stacks = Stacks(
+            environment.client("cloudformation"), environment.say, environment.sleep
+        )
 
     def execute(self, plan: Sequence[steps.Step]) -> None:
         """All of it. Raises DeployError at the first step that fails; botocore's errors too."""
         for number, step in enumerate(plan, 1):
-            self._outside.say(f"{number}/{len(plan)} {step.title}")
+            self._environment.say(f"{number}/{len(plan)} {step.title}")
             self._carry_out(step)
 
     def _carry_out(self, step: steps.Step) -> None:
@@ -104,14 +106,14 @@ class Executor:
 
     def _deploy_stack(self, step: steps.DeployStack) -> None:
         changed = self._stacks.deploy(step.stack, *self._template_of(step))
-        self._outside.say("  done" if changed else "  nothing to change")
-        self._learn(step.stack)
+        self._environment.say("  done" if changed else "  nothing to change")
+        self._read_outputs(step.stack)
 
     def _delete_stack(self, step: steps.DeleteStack) -> None:
         self._stacks.delete(step.stack)
 
     def _smoke(self, step: steps.SmokeTest) -> None:
-        self._outside.smoke(self._value(step.endpoint), self._outside.say)
+        self._environment.smoke(self._value(step.endpoint), self._environment.say)
 
     def _value(self, value: steps.Value) -> str:
         if isinstance(value, str):
@@ -120,7 +122,7 @@ class Executor:
             raise DeployError(f"{value} is not known: an earlier step should have found it out")
         return self._found[value.name]
 
-    def _learn(self, stack: str) -> None:
+    def _read_outputs(self, stack: str) -> None:
         for name, value in self._stacks.outputs(stack).items():
             self._found[f"{stack}.{name}"] = value
 
@@ -134,13 +136,13 @@ class Executor:
 
     def _show_changes(self, step: steps.ShowChanges) -> None:
         if not self._stacks.outputs(step.stack) and isinstance(step.template, str):
-            self._outside.say("  all of it is new; `make deploy` makes this part first")
+            self._environment.say("  all of it is new; `make deploy` makes this part first")
             raise DeployError(f"there is no stack {step.stack} to compare with")
         self._found["current_image"] = self._stacks.parameter(step.stack, "SessionImage")
         lines = self._stacks.changes(step.stack, *self._template_of(step))
         for line in lines or ["nothing"]:
-            self._outside.say(f"  {line}")
-        self._learn(step.stack)
+            self._environment.say(f"  {line}")
+        self._read_outputs(step.stack)
 
     def _ensure_image(self, step: steps.EnsureImage) -> None:
         repository = self._value(step.repository)
@@ -148,33 +150,33 @@ class Executor:
         if digest is None:
             name = f"{repository}:{step.tag}"
             argv = [*step.build[: step.build.index("--tag") + 1], name, "-"]
-            self._outside.run(argv, stdin=build_context())
+            self._environment.run(argv, stdin=build_context())
             self._tell_contents(step, name)
             self._login(repository)
-            self._outside.run(["docker", "push", name])
+            self._environment.run(["docker", "push", name])
             digest = self._digest(repository, step.tag)
             if digest is None:
                 raise DeployError(f"{name} was pushed, and the registry does not know it")
         else:
-            self._outside.say(f"  the registry has this content already, as {step.tag}")
+            self._environment.say(f"  the registry has this content already, as {step.tag}")
         self._found["image"] = f"{repository}@{digest}"
 
     def _tell_contents(self, step: steps.EnsureImage, name: str) -> None:
-        self._outside.run(["docker", "image", "inspect", "--format", steps.SIZE, name])
-        self._outside.folder.mkdir(parents=True, exist_ok=True)
-        bill = self._outside.folder / f"{step.tag}.cdx.json"
-        self._outside.run(
+        self._environment.run(["docker", "image", "inspect", "--format", steps.SIZE, name])
+        self._environment.folder.mkdir(parents=True, exist_ok=True)
+        bill = self._environment.folder / f"{step.tag}.cdx.json"
+        self._environment.run(
             [*steps.CONTENTS, name, "-"],
             stdin=Path(contents.__file__).read_bytes(),
             output=bill,
         )
         if problems := bills.compare("session_handler/requirements.lock", bill):
             raise DeployError(f"{name} is not what its lock says: {'; '.join(problems)}")
-        self._outside.say(f"  what is in it: {bill}")
+        self._environment.say(f"  what is in it: {bill}")
 
     def _digest(self, repository: str, tag: str) -> str | None:
         try:
-            answer = self._outside.client("ecr").describe_images(
+            answer = self._environment.client("ecr").describe_images(
                 repositoryName=repository.partition("/")[2], imageIds=[{"imageTag": tag}]
             )
         except ClientError as error:
@@ -184,20 +186,20 @@ class Executor:
         return str(answer["imageDetails"][0]["imageDigest"])
 
     def _login(self, repository: str) -> None:
-        answer = self._outside.client("ecr").get_authorization_token()
+        answer = self._environment.client("ecr").get_authorization_token()
         token = base64.b64decode(answer["authorizationData"][0]["authorizationToken"])
         registry = repository.partition("/")[0]
-        self._outside.run(
+        self._environment.run(
             ["docker", "login", "--username", "AWS", "--password-stdin", registry],
             stdin=token.partition(b":")[2],
         )
 
     def _package(self, step: steps.Package) -> None:
-        folder = self._outside.folder / "package"
-        project = self._outside.folder / "project"
+        folder = self._environment.folder / "package"
+        project = self._environment.folder / "project"
         copy_project(project)
-        self._outside.run(install_command(project, step.architecture))
-        bill = self._outside.folder / "functions.cdx.json"
+        self._environment.run(install_command(project, step.architecture))
+        bill = self._environment.folder / "functions.cdx.json"
         bills.write_bill_of_folder(project / "vendor", bill)
         if problems := bills.compare("requirements.lock", bill):
             raise DeployError(f"the functions' package is not the lock: {'; '.join(problems)}")
@@ -205,7 +207,7 @@ class Executor:
         chalice = [program, "--project-dir", str(project.resolve()), "package"]
         template = ["--merge-template", str(ROOT / "infra" / "template.yaml")]
         template += ["--template-format", "yaml"]
-        self._outside.run(
+        self._environment.run(
             [*chalice, "--stage", step.stage, *template, str(folder.resolve())],
             environment={"AWS_DEFAULT_REGION": self._region, **step.environment},
         )
@@ -223,15 +225,15 @@ class Executor:
 
     def _upload(self, bucket: str, content: bytes, suffix: str) -> str:
         key = hashlib.sha256(content).hexdigest()[:32] + suffix
-        self._outside.client("s3").put_object(Bucket=bucket, Key=key, Body=content)
+        self._environment.client("s3").put_object(Bucket=bucket, Key=key, Body=content)
         return key
 
     def _check_names(self, step: steps.CheckAppNames) -> None:
-        check_names(self._outside.client("ecs"), step.stage)
+        check_names(self._environment.client("ecs"), step.stage)
 
     def _register(self, step: steps.RegisterTaskDefinitions) -> None:
         changed = register(
-            self._outside.client("ecs"),
+            self._environment.client("ecs"),
             stage=step.stage,
             region=self._region,
             architecture=step.architecture,
@@ -242,11 +244,11 @@ class Executor:
             feed_password=self._value(step.feed_password),
         )
         for arn in changed or ["nothing to change"]:
-            self._outside.say(f"  {arn}")
+            self._environment.say(f"  {arn}")
 
     def _wait(self, step: steps.WaitForHosts) -> None:
         config = load_config({"STAGE": step.stage, "AWS_REGION": self._region})
-        table = SessionsTable(self._outside.client("dynamodb"), config.sessions_table)
+        table = SessionsTable(self._environment.client("dynamodb"), config.sessions_table)
         for _ in range(int(WAIT_SECONDS / POLL_SECONDS)):
             missing = self._missing_hosts(config.cluster, step.minimum)
             for app in config.apps.by_name.values() if not missing else ():
@@ -257,8 +259,8 @@ class Executor:
                         missing = f"pool of {app.name}: {warm} of {app.pool.minimum} are warm"
             if not missing:
                 return
-            self._outside.say(f"  {missing}")
-            self._outside.sleep(POLL_SECONDS)
+            self._environment.say(f"  {missing}")
+            self._environment.sleep(POLL_SECONDS)
         raise DeployError(
             f"{missing} after {WAIT_SECONDS} s. Hosts: look at the Auto Scaling group's activity "
             "(quota, instance type). Pools: GET /session says why starts fail"
@@ -267,12 +269,12 @@ class Executor:
     def _missing_hosts(self, cluster: str, minimum: int) -> str:
         if not minimum:
             return ""
-        answer = self._outside.client("ecs").describe_clusters(clusters=[cluster])["clusters"]
+        answer = self._environment.client("ecs").describe_clusters(clusters=[cluster])["clusters"]
         joined = answer[0]["registeredContainerInstancesCount"] if answer else 0
         return "" if joined >= minimum else f"{joined} of {minimum} hosts have joined {cluster}"
 
     def _release(self, step: steps.ReleaseHosts) -> None:
-        client, group = self._outside.client("autoscaling"), step.group
+        client, group = self._environment.client("autoscaling"), step.group
         found = client.describe_auto_scaling_groups(AutoScalingGroupNames=[group])
         for known in found["AutoScalingGroups"]:
             ids = [instance["InstanceId"] for instance in known["Instances"]]
@@ -287,7 +289,7 @@ class Executor:
             )
 
     def _end_tasks(self, step: steps.EndTasks) -> None:
-        client, cluster = self._outside.client("ecs"), f"usher-{step.stage}"
+        client, cluster = self._environment.client("ecs"), f"usher-{step.stage}"
         try:
             for page in client.get_paginator("list_tasks").paginate(cluster=cluster):
                 for arn in page["taskArns"]:
@@ -307,7 +309,7 @@ class Executor:
         bucket = self._stacks.outputs(step.stack).get(step.output)
         if bucket is None:
             return
-        client = self._outside.client("s3")
+        client = self._environment.client("s3")
         for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket):
             entries = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
             keys = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in entries]

@@ -200,5 +200,5 @@ def _request(stack: str, template: str, parameters: Mapping[str, str]) -> dict[s
     return {"StackName": stack, "Parameters": given, "Capabilities": CAPABILITIES, **where}
 
 
-def _says_unchanged(words: str) -> bool:
-    return any(known in words for known in UNCHANGED)
+def _says_unchanged(output: str) -> bool:
+    return any(known in output for known in UNCHANGED)

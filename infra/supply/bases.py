@@ -71,19 +71,19 @@ def renew(bases: Iterable[str], file: Path, look: Callable[[str], str]) -> list[
 
     One that cannot be looked up keeps what stands there; others than these are left out.
     """
-    before, after, told = read_digests(file), {}, []
+    before, after, report = read_digests(file), {}, []
     for base in bases:
         try:
             after[base] = look(base)
-            told.append(f"{base}: {after[base]}")
+            report.append(f"{base}: {after[base]}")
         except NoDigestError as error:
             if base in before:
                 after[base] = before[base]
-            told.append(f"{base}: {before.get(base, 'no digest')}, not looked up: {error}")
+            report.append(f"{base}: {before.get(base, 'no digest')}, not looked up: {error}")
     if after:
         lines = [f'"{base}" = "{digest}"\n' for base, digest in sorted(after.items())]
         file.write_text(_HEAD + "".join(lines), "utf-8")
-    return told
+    return report
 
 
 def _docker(*command: str) -> str:

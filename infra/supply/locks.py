@@ -50,10 +50,10 @@ def parse_lock(text: str) -> list[Locked]:
     """The packages of a lock, in order. Raises ValueError for a line that is no exact version."""
     found = []
     for line in text.replace("\\\n", " ").splitlines():
-        words = line.partition("#")[0].strip()
-        if not words:
+        stated_line = line.partition("#")[0].strip()
+        if not stated_line:
             continue
-        stated, *hashes = words.split(" --hash=")
+        stated, *hashes = stated_line.split(" --hash=")
         requirement = Requirement(stated)
         exact = [each.version for each in requirement.specifier if each.operator == "=="]
         if len(exact) != 1 or len(requirement.specifier) != 1:
@@ -68,11 +68,11 @@ def parse_ranges(file: Path) -> list[Requirement]:
     """The requirements of a file and of those that it includes, without editable ones."""
     found = []
     for line in file.read_text("utf-8").splitlines():
-        words = line.partition(" #")[0].strip()
-        if words.startswith("-r "):
-            found += parse_ranges(file.parent / words.removeprefix("-r ").strip())
-        elif words and not words.startswith(("#", "-e ")):
-            found.append(Requirement(words))
+        stated_line = line.partition(" #")[0].strip()
+        if stated_line.startswith("-r "):
+            found += parse_ranges(file.parent / stated_line.removeprefix("-r ").strip())
+        elif stated_line and not stated_line.startswith(("#", "-e ")):
+            found.append(Requirement(stated_line))
     return found
 
 

@@ -76,9 +76,9 @@ class Control:
         action = self._actions.get((request.method, path))
         if action is not None:
             return action(document)
-        words = path.split("/")
-        if request.method == "POST" and words[0] == "hosts" and words[2:] == ["kill"]:
-            return self._kill_host(words[1])
+        segments = path.split("/")
+        if request.method == "POST" and segments[0] == "hosts" and segments[2:] == ["kill"]:
+            return self._kill_host(segments[1])
         return _problem(404, f"no {request.method} {request.path} here")
 
     def _set_faults(self, document: dict[str, Any]) -> Answer:

@@ -103,8 +103,8 @@ def read_request(stream: BufferedIOBase, reply: BufferedIOBase) -> Request | Non
         line = stream.readline(MAX_LINE_BYTES + 1)
     if not line:
         return None
-    words = line.decode("latin-1").split()
-    if len(words) != 3 or not words[2].startswith("HTTP/1."):
+    parts = line.decode("latin-1").split()
+    if len(parts) != 3 or not parts[2].startswith("HTTP/1."):
         raise BadRequestError(400, "not an HTTP/1 request line")
     headers = _read_headers(stream)
     if headers.get("expect", "").lower() == "100-continue":
@@ -112,8 +112,8 @@ def read_request(stream: BufferedIOBase, reply: BufferedIOBase) -> Request | Non
         reply.flush()
     body = _read_body(stream, headers)
     connection = headers.get("connection", "").lower()
-    keep = connection != "close" and (words[2] != "HTTP/1.0" or connection == "keep-alive")
-    return Request(words[0], words[1], headers, body, keep)
+    keep = connection != "close" and (parts[2] != "HTTP/1.0" or connection == "keep-alive")
+    return Request(parts[0], parts[1], headers, body, keep)
 
 
 def _read_headers(stream: BufferedIOBase) -> dict[str, str]:
@@ -230,8 +230,8 @@ _SCHEDULER = {
 
 def _scheduler_action(request: Request) -> str:
     """EventBridge Scheduler's actions are in method and path."""
-    words = request.path.strip("/").split("/")
-    known = _SCHEDULER.get((request.method, words[0], len(words)))
+    segments = request.path.strip("/").split("/")
+    known = _SCHEDULER.get((request.method, segments[0], len(segments)))
     return known or f"{request.method} {request.path}"
 
 

@@ -61,16 +61,16 @@ def run(arguments: argparse.Namespace) -> int:
     port = listener.getsockname()[1]
     parser = argparse.ArgumentParser(prog="usher dev")
     up.add_arguments(parser)
-    words = ["--apps", str(folder / APPS_FILE)]
+    options = ["--apps", str(folder / APPS_FILE)]
     for name in images:
-        words += ["--image", f"{name}={folder}"]
+        options += ["--image", f"{name}={folder}"]
     for host in ("127.0.0.1", "localhost"):
-        words += ["--allowed-origin", f"http://{host}:{port}"]
+        options += ["--allowed-origin", f"http://{host}:{port}"]
     for name in ("port", "aws_port", "runtime", "feed", "rate", "logs"):
         if (value := getattr(arguments, name)) is not None:
-            words += [f"--{name.replace('_', '-')}", value]
+            options += [f"--{name.replace('_', '-')}", value]
     with listener:
-        return up.run(parser.parse_args(words), _Beside(folder, listener, secrets), secrets)
+        return up.run(parser.parse_args(options), _Beside(folder, listener, secrets), secrets)
 
 
 def images_of(folder: Path) -> list[str]:
@@ -125,10 +125,10 @@ class _Beside:
 
     @contextmanager
     def __call__(self, cloud: Any, stop: threading.Event, say: up.Say) -> Iterator[None]:
-        from local.dev.changes import look_at
+        from local.dev.changes import files_in
         from local.dev.page import start_page_server
 
-        before = look_at(self._folder)
+        before = files_in(self._folder)
         page = self._folder / PAGE_FOLDER
         server = start_page_server(self._listener, page, lambda: cloud.dispatcher_url)
         port = self._listener.getsockname()[1]
@@ -145,7 +145,7 @@ class _Beside:
             watching.join(2.0)
 
     def _watch(self, cloud: Any, stop: threading.Event, say: up.Say, before: "Files") -> None:
-        from local.dev.changes import changed, look_at
+        from local.dev.changes import changed, files_in
         from local.dev.output import ContainerOutput, TaskEnds, show_lines
 
         output, ends = ContainerOutput(cloud.logs), TaskEnds()
@@ -154,7 +154,7 @@ class _Beside:
             show_lines(output.new_lines(), say)
             for line in ended:  # after what the containers printed
                 say(line)
-            after = look_at(self._folder)
+            after = files_in(self._folder)
             names = [n for n in changed(before, after) if not n.startswith(f"{PAGE_FOLDER}/")]
             before = after
             if names:

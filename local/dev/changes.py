@@ -19,7 +19,7 @@ NOT_IN_IMAGES = (
 )
 
 
-def look_at(folder: Path) -> Files:
+def files_in(folder: Path) -> Files:
     """The files of an app, without those that .dockerignore leaves out of its image."""
     ignore = folder / ".dockerignore"
     patterns = list(NOT_IN_IMAGES)

@@ -56,7 +56,7 @@ class Child:
         """The signal that ended it in place of an init process."""
         self.most_bytes: int | None = order.get("most_bytes")
         """The memory limit."""
-        self.next_look = time.monotonic() + _CLOSE_LOOK_SECONDS
+        self.next_check = time.monotonic() + _CLOSE_LOOK_SECONDS
         self.is_check = order["op"] == "check"
         self.deadline = time.monotonic() + order["timeout"] if self.is_check else None
         self.pending: list[int] = []
@@ -145,7 +145,7 @@ class Child:
 
     def look_at_memory(self, now: float) -> None:
         """Kill it if it uses more than it may. Looks more closely the nearer it comes to that."""
-        if self.most_bytes is None or now < self.next_look:
+        if self.most_bytes is None or now < self.next_check:
             return
         pids = (self.pid, *_descendants(self.pid))
         resident = sum(_resident_bytes(pid) for pid in pids)
@@ -153,7 +153,7 @@ class Child:
             self.over_memory = True
             self.kill()
         near = resident > self.most_bytes / 2
-        self.next_look = now + (_CLOSE_LOOK_SECONDS if near else _LOOK_SECONDS)
+        self.next_check = now + (_CLOSE_LOOK_SECONDS if near else _LOOK_SECONDS)
 
     def outcome(self, code: int, peak_bytes: int) -> Order:
         """What its end is reported as.
@@ -193,7 +193,7 @@ class Agent:
                 else:
                     self._take_output(self._by_output[descriptor])
             self._reap()
-            self._look_after()
+            self._check_children()
         self._end()
 
     def _patience_ms(self) -> int | None:
@@ -201,7 +201,7 @@ class Agent:
             return round(_RETRY_SECONDS * 1000)
         now = time.monotonic()
         waits = [c.deadline - now for c in self._children.values() if c.deadline is not None]
-        waits += [c.next_look - now for c in self._children.values() if c.most_bytes is not None]
+        waits += [c.next_check - now for c in self._children.values() if c.most_bytes is not None]
         return max(0, round(min(waits) * 1000) + 1) if waits else None
 
     def _take_orders(self) -> bool:
@@ -278,7 +278,7 @@ class Agent:
         else:
             _say(child.outcome(code, peak_bytes))
 
-    def _look_after(self) -> None:
+    def _check_children(self) -> None:
         now = time.monotonic()
         for child in self._children.values():
             child.deliver()

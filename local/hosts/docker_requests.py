@@ -109,12 +109,12 @@ def _host_config(
 
 def check_command(command: Sequence[str]) -> list[str]:
     """What a health check of a container definition runs: `CMD` plainly, `CMD-SHELL` by a shell."""
-    kind, *words = command
+    kind, *arguments = command
     if kind == "CMD":
-        return words
+        return arguments
     if kind == "CMD-SHELL":
-        return ["/bin/sh", "-c", *words]
-    return [kind, *words]
+        return ["/bin/sh", "-c", *arguments]
+    return [kind, *arguments]
 
 
 def exit_of(code: int | None, *, out_of_memory: bool) -> Exit:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from local.hosts.dockerfile_words import NAME, BadLineError, as_one_word, split_words
+from local.hosts.dockerfile_tokens import NAME, BadLineError, as_one_word, split_tokens
 
 REGISTRY_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """PATH of the images people start from; `ENV PATH=/x:$PATH` refers to it."""
@@ -121,11 +121,14 @@ def replace_bases(text: str, replacements: Mapping[str, str]) -> str:
         build.apply(instruction)
         image = build.stage_base if instruction.keyword == "FROM" else None
         if image is not None and image in replacements:
-            words = instruction.rest.split()
-            at = next(i for i, word in enumerate(words) if not word.startswith("--"))
-            words[at] = replacements[image]
+            tokens = instruction.rest.split()
+            at = next(i for i, word in enumerate(tokens) if not word.startswith("--"))
+            tokens[at] = replacements[image]
             rest = [""] * (instruction.last_line - instruction.line)
-            lines[instruction.line - 1 : instruction.last_line] = [f"FROM {' '.join(words)}", *rest]
+            lines[instruction.line - 1 : instruction.last_line] = [
+                f"FROM {' '.join(tokens)}",
+                *rest,
+            ]
     return "\n".join(lines) + "\n"
 
 
@@ -251,23 +254,23 @@ class _Build:
             self._stages[self._name] = self.stage
 
     def _from(self, rest: str) -> None:
-        words = [word for word in split_words(rest, self.build_arguments) if word[:2] != "--"]
-        if len(words) not in {1, 3} or (len(words) == 3 and words[1].upper() != "AS"):
+        tokens = [word for word in split_tokens(rest, self.build_arguments) if word[:2] != "--"]
+        if len(tokens) not in {1, 3} or (len(tokens) == 3 and tokens[1].upper() != "AS"):
             raise BadLineError("FROM takes an image, and AS with a name")
-        self.stage = self._stages.get(words[0].lower())
+        self.stage = self._stages.get(tokens[0].lower())
         self.stage_base = None
         if self.stage is None:
-            self.stage_base = words[0]
-            known = self._base_config(words[0]) or ImageConfig(environment={"PATH": REGISTRY_PATH})
-            self.stage = replace(known, base=words[0], copied=(), build_arguments={})
-        self._name = words[2].lower() if len(words) == 3 else None
+            self.stage_base = tokens[0]
+            known = self._base_config(tokens[0]) or ImageConfig(environment={"PATH": REGISTRY_PATH})
+            self.stage = replace(known, base=tokens[0], copied=(), build_arguments={})
+        self._name = tokens[2].lower() if len(tokens) == 3 else None
         self._arguments = {}
         self._shell = ("/bin/sh", "-c")
         self._has_command = False
         self._keep()
 
     def _arg(self, rest: str) -> None:
-        for word in split_words(rest, self._variables()):
+        for word in split_tokens(rest, self._variables()):
             name, given, value = word.partition("=")
             if not NAME.fullmatch(name):
                 raise BadLineError(f"{name!r} is no name for an ARG")
@@ -293,7 +296,7 @@ class _Build:
             added = {first: as_one_word(value.strip(), variables)}
         else:
             added = {}
-            for word in split_words(rest, variables):
+            for word in split_tokens(rest, variables):
                 name, given, value = word.partition("=")
                 if not given or not name:
                     raise BadLineError(f"{word!r} is not NAME=VALUE")
@@ -309,9 +312,9 @@ class _Build:
         return replace(stage, user=as_one_word(rest, self._variables()))
 
     def _copy(self, stage: ImageConfig, rest: str) -> ImageConfig:
-        words = _exec_form(rest) or split_words(rest, self._variables())
-        options = [word for word in words if word.startswith("--")]
-        paths = [word for word in words if not word.startswith("--")]
+        tokens = _exec_form(rest) or split_tokens(rest, self._variables())
+        options = [word for word in tokens if word.startswith("--")]
+        paths = [word for word in tokens if not word.startswith("--")]
         if any(word.startswith("--from=") for word in options) or any("<<" in p for p in paths):
             return stage
         if len(paths) < 2:
@@ -321,7 +324,7 @@ class _Build:
         return replace(stage, copied=stage.copied + added)
 
     def _volume(self, stage: ImageConfig, rest: str) -> ImageConfig:
-        paths = _exec_form(rest) or split_words(rest, self._variables())
+        paths = _exec_form(rest) or split_tokens(rest, self._variables())
         return replace(stage, volumes=stage.volumes | frozenset(paths))
 
     def _set_shell(self, stage: ImageConfig, rest: str) -> ImageConfig:
@@ -348,9 +351,9 @@ class _Build:
 def _exec_form(rest: str) -> tuple[str, ...] | None:
     """The words of a JSON list of strings; None for anything else, which is the shell form."""
     try:
-        words = json.loads(rest)
+        tokens = json.loads(rest)
     except ValueError:
         return None
-    if isinstance(words, list) and all(isinstance(word, str) for word in words):
-        return tuple(words)
+    if isinstance(tokens, list) and all(isinstance(word, str) for word in tokens):
+        return tuple(tokens)
     return None

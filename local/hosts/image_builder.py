@@ -105,8 +105,8 @@ class ImageBuilder:
             return self._build(source) if source else self._fetch(name)
         except docker.errors.DockerException as error:
             # The Engine is there, and refuses: an impossible name, no space, a race with a prune.
-            words = getattr(error, "explanation", None) or error
-            raise cannot_pull(name, str(words)) from error
+            reason = getattr(error, "explanation", None) or error
+            raise cannot_pull(name, str(reason)) from error
 
     def _fetch(self, name: str) -> str:
         if not has_image(self._client, name):

@@ -147,8 +147,8 @@ def folder_image(image: str) -> ImageSource | None:
 
 def _name_of(folder: Path) -> str:
     """A name that Docker takes, different for every folder."""
-    words = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-")
-    return f"usher-dir/{words or 'folder'}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
+    parts = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-")
+    return f"usher-dir/{parts or 'folder'}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
 
 
 def full_name(image: str) -> str:
@@ -279,13 +279,13 @@ def program_of(
     Raises CannotStartError when nothing is left to run.
     """
     home = config.working_directory
-    words = [*(entry_point or config.entry_point)]
-    words += command or (() if entry_point else config.command)
-    if not words:
+    parts = [*(entry_point or config.entry_point)]
+    parts += command or (() if entry_point else config.command)
+    if not parts:
         raise CannotStartError(
             "CannotStartContainerError: Error response from daemon: No command specified"
         )
-    argv = tuple(_on_host(word, home, context) for word in words)
+    argv = tuple(_on_host(word, home, context) for word in parts)
     if _PYTHON.fullmatch(posixpath.basename(argv[0])) and not argv[0].startswith(str(context)):
         argv = (sys.executable, *argv[1:])
     directory = Path(_on_host(posixpath.join(home, working_directory or ""), home, context))

@@ -48,7 +48,7 @@ class Kind(Enum):
         return self is Kind.BUBBLEWRAP
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """For people."""
         return _WORDS[self]
 
@@ -137,33 +137,33 @@ def _unshare(sandbox: Sandbox) -> list[str]:
 
 
 def _bubblewrap(sandbox: Sandbox) -> list[str]:
-    words = ["bwrap", "--unshare-user", "--uid", str(sandbox.user), "--gid", str(sandbox.user)]
-    words += ["--unshare-pid", "--unshare-ipc", "--unshare-uts"]
-    words += ["--die-with-parent", "--cap-drop", "ALL"]
+    command = ["bwrap", "--unshare-user", "--uid", str(sandbox.user), "--gid", str(sandbox.user)]
+    command += ["--unshare-pid", "--unshare-ipc", "--unshare-uts"]
+    command += ["--die-with-parent", "--cap-drop", "ALL"]
     if not sandbox.init_process:
-        words.append("--as-pid-1")
-    words += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
+        command.append("--as-pid-1")
+    command += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
     # bubblewrap covers /proc/sys only where the folder itself is writable, which it never is;
     # the files in it are, for a task of a `local up` that runs as root.
-    words += ["--ro-bind", "/proc/sys", "/proc/sys"]
+    command += ["--ro-bind", "/proc/sys", "/proc/sys"]
     tmpfs = sandbox.tmpfs or {}
     covered = [Path(folder) for folder in tmpfs]
     for folder, size in tmpfs.items():
-        words += ["--size", str(size * 1024 * 1024), "--tmpfs", folder]
+        command += ["--size", str(size * 1024 * 1024), "--tmpfs", folder]
     if "/tmp" not in tmpfs:
-        words += ["--tmpfs", "/tmp"]
+        command += ["--tmpfs", "/tmp"]
         covered.append(Path("/tmp"))
     for path in sandbox.hidden:
         if path.is_dir():
-            words += ["--tmpfs", str(path)]
+            command += ["--tmpfs", str(path)]
             covered.append(path)
         else:
-            words += ["--ro-bind", "/dev/null", str(path)]
+            command += ["--ro-bind", "/dev/null", str(path)]
     for path in _below(sandbox.visible, covered):
-        words += ["--ro-bind", str(path), str(path)]
+        command += ["--ro-bind", str(path), str(path)]
     if sandbox.read_only_tmp and "/tmp" not in tmpfs:
-        words += ["--remount-ro", "/tmp"]
-    return [*words, "--chdir", str(sandbox.working_directory)]
+        command += ["--remount-ro", "/tmp"]
+    return [*command, "--chdir", str(sandbox.working_directory)]
 
 
 def _below(paths: Iterable[Path], covered: Sequence[Path]) -> list[Path]:

@@ -103,7 +103,7 @@ class ProcessHost:
 
     @property
     def isolation(self) -> str:
-        return self.kind.words
+        return self.kind.description
 
     @property
     def alive(self) -> bool:
@@ -211,7 +211,7 @@ class ProcessHost:
         if self._agent.stdout is not None:
             with self._agent.stdout as lines:
                 for line in lines:
-                    self._hear(json.loads(line))
+                    self._handle(json.loads(line))
         self._agent.wait()
         _kill_marked(frozenset({f"{HOST_VARIABLE}={self._marks[HOST_VARIABLE]}".encode()}))
         with self._lock:
@@ -222,17 +222,17 @@ class ProcessHost:
         for answer in unanswered:
             answer.set_exception(HostDownError(self.name))
 
-    def _hear(self, said: dict[str, Any]) -> None:
-        if "exit" not in said:
+    def _handle(self, message: dict[str, Any]) -> None:
+        if "exit" not in message:
             with self._lock:
-                answer = self._answers.pop(said["id"], None)
+                answer = self._answers.pop(message["id"], None)
             if answer is not None:
-                answer.set_result(said)
+                answer.set_result(message)
             return
         with self._lock:
-            running = self._running.pop(said["exit"], None)
+            running = self._running.pop(message["exit"], None)
         if running is not None:
-            running.on_exit(Exit(said["code"], OUT_OF_MEMORY if said["oom"] else None))
+            running.on_exit(Exit(message["code"], OUT_OF_MEMORY if message["oom"] else None))
 
 
 def _number(runtime_id: str) -> int:

@@ -162,8 +162,8 @@ def _format_trouble(file: Path) -> str | None:
     except OSError:
         return None  # what may be run and not read: the kernel decides
     if head.startswith(b"#!"):
-        words = head[2:].split(b"\n")[0].split()
-        interpreter = os.fsdecode(words[0]) if words else ""
+        parts = head[2:].split(b"\n")[0].split()
+        interpreter = os.fsdecode(parts[0]) if parts else ""
         found = shutil.which(interpreter) if interpreter.startswith("/") else None
         return None if found else f"no such file or directory: its interpreter is {interpreter!r}"
     if not head.startswith(b"\x7fELF") or len(head) < 20:

@@ -156,9 +156,9 @@ class Progress:
             self._delivered_to = None
             self._seen.clear()
             self._lost_entries = False
-        self.look_back(snapshot)
+        self.rewind(snapshot)
 
-    def look_back(self, snapshot: Snapshot) -> None:
+    def rewind(self, snapshot: Snapshot) -> None:
         """Note what was trimmed by now. To be told, after reading and before judging, while
         entries may be trimmed before they are read.
         """

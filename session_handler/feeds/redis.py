@@ -91,7 +91,7 @@ class RedisFeed:
             async with asyncio.timeout(PREPARE_SECONDS):
                 while True:
                     try:
-                        await self._look()
+                        await self._read_snapshot()
                         return
                     except RedisError as exc:
                         failures, last = failures + 1, str(exc)
@@ -109,7 +109,7 @@ class RedisFeed:
             snapshot = None
             try:
                 async with asyncio.timeout(PATIENCE_SECONDS):
-                    snapshot = await self._look()
+                    snapshot = await self._read_snapshot()
             except (TimeoutError, RedisError) as exc:
                 log.warning("the end of the feed %s: %s", self._stream, exc or "no answer yet")
             self._progress = Progress.from_now(int(self._now() * 1000), snapshot)
@@ -122,7 +122,7 @@ class RedisFeed:
     async def run(self, deliver: Deliver, tell_gap: TellGap) -> None:
         while True:
             try:
-                self._progress.observe(await self._look())
+                self._progress.observe(await self._read_snapshot())
                 await self._tell_missed(self._progress.missed(), tell_gap)
                 await self._read(deliver, tell_gap)
             except RedisError as exc:
@@ -137,7 +137,7 @@ class RedisFeed:
     def close(self) -> None:
         self._client.close()
 
-    async def _look(self) -> Snapshot:
+    async def _read_snapshot(self) -> Snapshot:
         """The feed at one moment. Raises RedisError."""
         records = self._keys.records
         *_, found = await self._client.call(
@@ -167,7 +167,7 @@ class RedisFeed:
             if page is None:
                 return
             if self._was_far_behind or not self._progress.is_following:
-                self._progress.look_back(await self._look())
+                self._progress.rewind(await self._read_snapshot())
             if page:
                 await self._deliver(page, deliver, tell_gap)
                 await self._tell_missed(self._progress.passed(page[-1][0]), tell_gap)

@@ -150,7 +150,7 @@ class JobLab(Lab):
         self.deploy_job("report")
         for name in others:
             self.deploy_job(name)
-        self.wire.reset(None)
+        self.serialize.reset(None)
 
     def deploy_job(self, name: str, **changes: Any) -> str:
         """Register a revision of a job; its ARN."""
@@ -235,7 +235,7 @@ class JobLab(Lab):
         """What the handlers of chalicelib/api/jobs.py do."""
         if wake_up.invocation_id is not None and wake_up.comes_due:
             services.jobs.invocations.came_due(wake_up.invocation_id)
-        services.jobs.launcher.run(wake_up.invocation_id, room_was_made=wake_up.room_was_made)
+        services.jobs.launcher.run(wake_up.invocation_id, capacity_freed=wake_up.capacity_freed)
 
     def sweep(self, services: Services) -> dict[str, int]:
         """The sweep of jobs alone."""

@@ -41,7 +41,7 @@ from chalicelib.sessions.launch_queue import LaunchAgain, ReconcilePool, read_me
 from chalicelib.sessions.model import Session, State, session_id_of
 from chalicelib.sessions.probe import Found
 from chalicelib.sessions.requests import DispatchRequest
-from chalicelib.wiring import Outside, Services, build
+from chalicelib.wiring import Environment, Services, build
 from local.aws.dynamodb.index_lag import DEFAULT_SECONDS, LAG
 from local.aws.ecs.api import EcsApi
 from local.aws.ecs.buckets import UNLIMITED
@@ -365,8 +365,8 @@ class Lab:
         self.index_lag_seconds = DEFAULT_SECONDS
         """By how much indexes lag at most, from the next `fresh` on, by the standing clock:
         an index shows a write only after time was moved."""
-        self.wire, own_wire = Wire(self._answer), Wire(self._answer_unseen)
-        self._clients, self.aws = self._attached(self.wire), self._attached(own_wire)
+        self.serialize, own_wire = Wire(self._answer), Wire(self._answer_unseen)
+        self._clients, self.aws = self._attached(self.serialize), self._attached(own_wire)
         """The test's own clients: nothing happens to their calls."""
         self._moto = Moto(port=0)
         self._plan = [
@@ -391,18 +391,18 @@ class Lab:
         headers = {**request.headers, "user-agent": OBSERVER}
         return self._answer(replace(request, headers=headers))
 
-    def _attached(self, wire: Wire) -> Clients:
+    def _attached(self, serialize: Wire) -> Clients:
         clients = clients_for(self.config)
         for client in (clients.dynamodb, clients.sqs, clients.ecs, clients.ec2):
-            wire.attach(client)
+            serialize.attach(client)
 
         @cache
-        def rare(service: str) -> Any:
-            client = clients.rare(service)
-            wire.attach(client)
+        def create(service: str) -> Any:
+            client = clients.create(service)
+            serialize.attach(client)
             return client
 
-        return replace(clients, rare=rare)
+        return replace(clients, create=create)
 
     # Beginning and end.
 
@@ -437,7 +437,7 @@ class Lab:
         self._empty_backends()
         for app in self.config.apps.by_name.values():
             self.deploy(app.name)
-        self.wire.reset(None)
+        self.serialize.reset(None)
 
     def _empty_backends(self) -> None:
         """Make all tables and queues anew."""
@@ -488,7 +488,7 @@ class Lab:
 
     def process(self) -> Services:
         """A new process of the dispatcher, remembering nothing."""
-        self.wire.reset(None)
+        self.serialize.reset(None)
         return self._build(self._clients)
 
     def other_process(self) -> Services:
@@ -505,7 +505,7 @@ class Lab:
             self.now.move(seconds)
 
     def _build(self, clients: Clients) -> Services:
-        outside = Outside(
+        environment = Environment(
             self.now,
             self.now.move,
             self.probe,
@@ -514,7 +514,7 @@ class Lab:
             wait=self._wait,
             beside=_first,
         )
-        return build(self.config, clients, outside)
+        return build(self.config, clients, environment)
 
     # What the dispatcher is told.
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from infra.deploy.contents import bill, installed_python
-from infra.deploy.execute import Executor, Outside, run_command
+from infra.deploy.execute import Environment, Executor, run_command
 from infra.deploy.functions import copy_project, install_command
 from infra.deploy.plan import plan_deploy, plan_destroy, plan_diff
 from infra.deploy.settings import Settings
@@ -132,7 +132,7 @@ class Deployer:
     def execute(self, plan: Any) -> str:
         """Carry out a plan and return what was said."""
         self.said.clear()
-        outside = Outside(
+        environment = Environment(
             client=self._client,
             say=self.said.append,
             run=self.registry.run,
@@ -140,7 +140,7 @@ class Deployer:
             sleep=lambda seconds: None,
             folder=self.folder,
         )
-        Executor(outside, "us-east-1").execute(plan)
+        Executor(environment, "us-east-1").execute(plan)
         return "\n".join(self.said)
 
     def _client(self, service: str) -> Any:

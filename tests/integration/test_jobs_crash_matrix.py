@@ -699,15 +699,15 @@ def run(lab: JobLab, operation: Operation, point: Point | None, *, noise: bool) 
     operation.arrange(story)
     lab.settle()
     story.services = lab.process()
-    lab.wire.reset(point)
+    lab.serialize.reset(point)
     try:
         operation.act(story)
     except (UsherError, ClientError, BotoCoreError, StopError, ProcessDiedError):
         assert point is not None
         assert point.fate not in PASSING, "what boto3 gets over is nobody's business"
         story.told = None
-    calls, struck = lab.wire.calls, lab.wire.struck
-    lab.wire.reset(None)
+    calls, struck = lab.serialize.calls, lab.serialize.struck
+    lab.serialize.reset(None)
     assert struck == (point is not None)
     check_jobs(lab)
     operation.afterwards(story)

@@ -149,7 +149,7 @@ def test_the_head_of_the_line_goes_first_when_one_may_wait_again(lab: JobLab) ->
     assert [record(lab, one).state for one in (head, lower)] == [State.QUEUED] * 2
     services.jobs.invocations.kill(first[0].id, "asked to")
     lab.deliver_events(services)
-    services.jobs.launcher.run(room_was_made=True)
+    services.jobs.launcher.run(capacity_freed=True)
     assert record(lab, head).state is State.LAUNCHED
     assert record(lab, lower).state is State.QUEUED
 

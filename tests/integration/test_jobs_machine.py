@@ -89,8 +89,8 @@ class Lifecycle(RuleBasedStateMachine):
     def attempt(self, act: Callable[[], Any]) -> Any:
         """What the dispatcher does may fail or die; then another process goes on."""
         _stories["steps"] += 1
-        self.lab.wire.reset(self.point)
-        self.lab.wire.meanwhile = self.between
+        self.lab.serialize.reset(self.point)
+        self.lab.serialize.meanwhile = self.between
         try:
             return act()
         except (UsherError, ClientError, BotoCoreError, StopError):
@@ -98,14 +98,14 @@ class Lifecycle(RuleBasedStateMachine):
         except ProcessDiedError:
             _stories["died"] += 1
         finally:
-            if self.lab.wire.struck:
+            if self.lab.serialize.struck:
                 _stories[str(self.point and self.point.fate.name)] += 1
                 self.point = None
-            if self.lab.wire.meanwhile is None:
+            if self.lab.serialize.meanwhile is None:
                 self.between = None
-            if self.lab.wire.dead:
+            if self.lab.serialize.dead:
                 self.services = self.lab.process()
-            self.lab.wire.reset(None)
+            self.lab.serialize.reset(None)
         return None
 
     # Callers.

@@ -70,9 +70,9 @@ def test_a_warm_dispatch_is_two_round_trips_and_none_to_ecs(lab: Lab, key: str |
     lab.fresh(pool_of(4))
     services = lab.process()
     fill(lab, services)
-    lab.wire.reset(None)
+    lab.serialize.reset(None)
     assert dispatch(lab, services, key=key).pooled
-    assert lab.wire.calls == CLAIM
+    assert lab.serialize.calls == CLAIM
 
 
 def test_a_claim_that_leaves_few_sends_its_wake_up_message_beside_the_transaction(
@@ -86,15 +86,15 @@ def test_a_claim_that_leaves_few_sends_its_wake_up_message_beside_the_transactio
 
     def beside(call: Callable[[], None]) -> Callable[[], None]:
         begun.append(call)
-        return lambda: waited.append(sum(call in CLAIM for call in lab.wire.calls))
+        return lambda: waited.append(sum(call in CLAIM for call in lab.serialize.calls))
 
-    services = replace(services, outside=replace(services.outside, beside=beside))
-    services = build(lab.config, services.clients, services.outside)
+    services = replace(services, environment=replace(services.environment, beside=beside))
+    services = build(lab.config, services.clients, services.environment)
     calls_of = []
     for n in range(3):
-        lab.wire.reset(None)
+        lab.serialize.reset(None)
         assert dispatch(lab, services, owner=f"o{n}").pooled
-        calls_of.append([call for call in lab.wire.calls if not call.startswith("ecs.")])
+        calls_of.append([call for call in lab.serialize.calls if not call.startswith("ecs.")])
     assert calls_of == [CLAIM] * 3, "in sequence there are two round trips"
     assert (len(begun), waited) == (2, [2, 2]), "at half of the pool, and the answer waits for it"
 
@@ -103,12 +103,12 @@ def test_the_first_claim_of_a_new_process_asks_ecs_nothing_the_second_does(lab: 
     lab.fresh(pool_of(6))
     fill(lab, lab.process())
     services = lab.process()
-    lab.wire.reset(None)
+    lab.serialize.reset(None)
     assert dispatch(lab, services, owner="first").pooled
-    assert lab.wire.calls == CLAIM
-    lab.wire.reset(None)
+    assert lab.serialize.calls == CLAIM
+    lab.serialize.reset(None)
     assert dispatch(lab, services, owner="second").pooled
-    assert sorted(lab.wire.calls) == [*CLAIM, "ecs.DescribeTaskDefinition"]
+    assert sorted(lab.serialize.calls) == [*CLAIM, "ecs.DescribeTaskDefinition"]
 
 
 def test_a_new_process_whose_claim_is_lost_starts_on_what_ecs_says_is_newest(lab: Lab) -> None:
@@ -125,7 +125,7 @@ def test_a_new_process_whose_claim_is_lost_starts_on_what_ecs_says_is_newest(lab
     def others_take_all() -> None:
         taken.extend(dispatch(lab, lab.other_process(), owner=f"o{n}") for n in range(2))
 
-    lab.wire.meanwhile = (2, others_take_all)
+    lab.serialize.meanwhile = (2, others_take_all)
     session = dispatch(lab, services)
     assert [other.revision for other in taken] == [2, 2], "warm ones that the sweep has to drain"
     assert (session.pooled, session.revision) == (False, 1)
@@ -162,7 +162,7 @@ def test_a_pool_claimed_by_clients_that_never_connect_is_filled_by_the_claims(
     lab.take_messages(services)
     news(lab, services)
     lab.now.move(lab.index_lag_seconds)
-    assert [s.state for s in services.table.look("chat")[1]] == [State.WARM] * minimum
+    assert [s.state for s in services.table.read_pool("chat")[1]] == [State.WARM] * minimum
     assert dispatch(lab, services, owner="next").pooled
     check_invariants(lab)
 
@@ -188,12 +188,12 @@ def test_a_lost_wake_up_message_costs_a_cold_start_and_no_more(lab: Lab) -> None
         assert dispatch(lab, services, owner=f"o{n}").pooled
         assert lab.messages(), "taken and not answered for: lost until SQS shows it again"
     lab.now.move(lab.index_lag_seconds)
-    assert services.table.look("chat")[1] == []
+    assert services.table.read_pool("chat")[1] == []
     assert not dispatch(lab, services, owner="late").pooled
     lab.take_messages(services)
     news(lab, services)
     lab.now.move(lab.index_lag_seconds)
-    assert [s.state for s in services.table.look("chat")[1]] == [State.WARM, State.WARM]
+    assert [s.state for s in services.table.read_pool("chat")[1]] == [State.WARM, State.WARM]
     assert dispatch(lab, services, owner="next").pooled
 
 
@@ -202,10 +202,10 @@ def test_a_wake_up_message_that_cannot_be_sent_fails_no_claim(lab: Lab, fate: Fa
     services = lab.process()
     fill(lab, services)
     lab.now.move(lab.index_lag_seconds)
-    lab.wire.reset(Point(2, fate))
+    lab.serialize.reset(Point(2, fate))
     assert dispatch(lab, services).pooled
-    assert lab.wire.struck
-    assert lab.wire.calls[1].startswith("sqs.")
+    assert lab.serialize.struck
+    assert lab.serialize.calls[1].startswith("sqs.")
 
 
 def connected(lab: Lab, services: Services, **asked: str) -> Session:
@@ -295,12 +295,12 @@ def test_a_stop_that_ecs_does_not_take_is_asked_for_again(lab: Lab) -> None:
     services = lab.process()
     session = dispatch(lab, services)
     news(lab, services)
-    lab.wire.reset(Point(3, Fate.THROTTLED))
+    lab.serialize.reset(Point(3, Fate.THROTTLED))
     asked = services.sessions.stop(session.id, Reason.STOPPED, "asked")
-    assert lab.wire.calls[-1] == "ecs.StopTask"
+    assert lab.serialize.calls[-1] == "ecs.StopTask"
     assert asked.state is State.STOPPING
     assert asked.task_arn in lab.running()
-    lab.wire.reset(None)
+    lab.serialize.reset(None)
     lab.now.move(60)
     services.sweep.run()
     assert asked.task_arn not in lab.running()
@@ -354,7 +354,7 @@ def test_a_run_that_took_too_long_does_not_release_the_lease_of_another(lab: Lab
         lease = Lease(other.table.items, "pool#chat", LEASE_SECONDS, lab.now)
         assert isinstance(lease.acquire(), Held)
 
-    lab.wire.meanwhile = (6, acquires_the_lease)
+    lab.serialize.meanwhile = (6, acquires_the_lease)
     assert services.pools.reconcile(app) is not None
     lab.now.move(2)
     assert services.pools.reconcile(app) is None
@@ -389,7 +389,7 @@ def test_a_session_that_moves_on_during_a_sweep_is_left_alone(
 ) -> None:
     """It happens before each call of the sweep in turn; what then was in time stays."""
     place, in_time = 0, 0
-    while place == 0 or only_lab.wire.meanwhile is None:
+    while place == 0 or only_lab.serialize.meanwhile is None:
         place += 1
         only_lab.fresh(FREE)
         session_id = overdue(only_lab, waits=happens is is_launched_in_the_last_moment)
@@ -401,7 +401,7 @@ def test_a_session_that_moves_on_during_a_sweep_is_left_alone(
             came_to.append(only_lab.sessions()[session_id].state is expected)
 
         services = only_lab.process()
-        only_lab.wire.meanwhile = (place, meanwhile)
+        only_lab.serialize.meanwhile = (place, meanwhile)
         services.sweep.run()
         if came_to == [True]:
             in_time += 1

@@ -17,7 +17,7 @@ from chalicelib.jobs import lifecycle as job_lifecycle
 from chalicelib.jobs.listings import Search
 from chalicelib.jobs.model import Place, Priority, Reason
 from chalicelib.jobs.model import State as JobState
-from chalicelib.jobs.table import MAX_QUERIES, InvocationsTable, NoRoom
+from chalicelib.jobs.table import MAX_QUERIES, InvocationsTable, NoCapacity
 from chalicelib.schedules.model import Schedule
 from chalicelib.schedules.table import SchedulesTable
 from chalicelib.sessions.items import request_key
@@ -124,8 +124,8 @@ def warm(number):
 
 @any_server
 def test_a_session_is_put_once_and_a_write_expects_what_it_read(sessions):
-    assert sessions.enter(queued_session()) == queued_session()
-    assert sessions.enter(queued_session()) is Lost.SESSION
+    assert sessions.insert(queued_session()) == queued_session()
+    assert sessions.insert(queued_session()) is Lost.SESSION
     quicker = sessions.replace(queued_session(), launched(queued_session(), 1001.0))
     assert sessions.replace(queued_session(), asked_to_stop(queued_session(), 1001.0)) is None
     assert sessions.get(queued_session().id) == quicker
@@ -136,11 +136,11 @@ def test_a_session_is_put_once_and_a_write_expects_what_it_read(sessions):
 def test_a_pool_is_read_ready_ones_first(sessions):
     starting = replace(queued_session(owner=None), created_at=1.0, app="chat")
     for session in (warm(2), starting, warm(1)):
-        sessions.enter(session)
+        sessions.insert(session)
     expected = [warm(1).id, warm(2).id, starting.id]
-    soon(lambda: [session.id for session in sessions.look("chat")[1]], expected)
+    soon(lambda: [session.id for session in sessions.read_pool("chat")[1]], expected)
     sessions.apps.change("chat", lambda state: replace(state, proven="arn:1"))
-    soon(lambda: [sessions.look("chat")[0].proven], ["arn:1"])
+    soon(lambda: [sessions.read_pool("chat")[0].proven], ["arn:1"])
     assert [session.id for session in sessions.query_all("chat")[1]] == expected
     assert sorted(session.id for session in all_live(sessions)) == sorted(expected)
 
@@ -157,7 +157,7 @@ def test_counters_stop_at_their_maximum(sessions):
 def test_many_items_are_read_at_once(sessions):
     numbers = range(230)
     for number in numbers:
-        sessions.enter(warm(number))
+        sessions.insert(warm(number))
     wanted = [warm(number).id for number in numbers]
     assert sorted(sessions.items.get_all([*wanted, "another"])) == sorted(wanted)
 
@@ -167,30 +167,30 @@ def test_a_request_is_answered_once(sessions):
     key = request_key("somebody", "abc")
     first = queued_session()
     second = replace(first, id="11111111-2222-4333-8444-555555555555")
-    assert sessions.enter(first, answers=Answered(key)) == first
-    assert sessions.enter(second, answers=Answered(key)) is Lost.REQUEST
+    assert sessions.insert(first, answers=Answered(key)) == first
+    assert sessions.insert(second, answers=Answered(key)) is Lost.REQUEST
     assert (sessions.answered(key), sessions.get(second.id)) == (first.id, None)
-    assert sessions.enter(second, answers=Answered(key, replaces=first.id)) == second
+    assert sessions.insert(second, answers=Answered(key, replaces=first.id)) == second
     assert sessions.answered(key) == second.id
 
 
 @with_transactions
 def test_a_claim_raises_counters_and_an_end_lowers_them(sessions):
     (counter,) = counters_of(Limit("total", 1, 9))
-    sessions.enter(warm(1))
-    sessions.enter(warm(2))
+    sessions.insert(warm(1))
+    sessions.insert(warm(2))
     mine = replace(warm(1), owner="me", counters=(counter.key,))
-    won = sessions.enter(mine, before=warm(1), counters=[counter])
+    won = sessions.insert(mine, before=warm(1), counters=[counter])
     assert isinstance(won, Session)
-    assert sessions.enter(mine, before=warm(1)) is Lost.SESSION
+    assert sessions.insert(mine, before=warm(1)) is Lost.SESSION
     yours = replace(warm(2), owner="you", counters=(counter.key,))
-    assert sessions.enter(yours, before=warm(2), counters=[counter]) == Full((counter,))
+    assert sessions.insert(yours, before=warm(2), counters=[counter]) == Full((counter,))
     assert sessions.items.counted(counter.key) == 1
     ended = sessions.replace(won, replace(won, state=State.ENDED, ended_at=1002.0))
     assert ended is not None
     assert sessions.items.counted(counter.key) == 0
-    assert isinstance(sessions.enter(yours, before=warm(2), counters=[counter]), Session)
-    soon(lambda: sessions.look("chat")[1], [])
+    assert isinstance(sessions.insert(yours, before=warm(2), counters=[counter]), Session)
+    soon(lambda: sessions.read_pool("chat")[1], [])
 
 
 @with_transactions
@@ -198,9 +198,9 @@ def test_an_owners_counter_lists_what_it_counts_until_it_is_given_back(sessions)
     (counter,) = counters_of(Limit("owner/x", 3, 9))
     written = []
     for number in (1, 2):
-        sessions.enter(warm(number))
+        sessions.insert(warm(number))
         mine = replace(warm(number), owner="me", counters=(counter.key,))
-        written.append(sessions.enter(mine, before=warm(number), counters=[counter]))
+        written.append(sessions.insert(mine, before=warm(number), counters=[counter]))
     assert sessions.counted_by([counter.key, "limit#total#0"]) == written
     leaving = replace(written[0], state=State.STOPPING, counters=())
     stopping = sessions.replace(written[0], leaving)
@@ -330,7 +330,7 @@ def test_places_are_taken_and_returned(jobs):
     won = jobs.claim(first, claimed(first), 1, 1_000.0)
     assert won.version == first.version + 1
     assert jobs.claim(first, claimed(first), 5, 1_000.0) is None
-    assert isinstance(jobs.claim(second, claimed(second), 1, 1_000.0), NoRoom)
+    assert isinstance(jobs.claim(second, claimed(second), 1, 1_000.0), NoCapacity)
     assert jobs.running() == 1
     ended = job_lifecycle.finish(won, Reason.KILLED, "asked", 1_001.0)
     assert jobs.replace(won, replace(ended, holds=())) is not None
@@ -393,14 +393,14 @@ def test_schedules_are_listed_by_id_page_by_page(schedules):
     for schedule in made:
         assert schedules.put_if_absent(schedule)
     assert not schedules.put_if_absent(made[0])
-    soon(lambda: schedules.look(100, None)[0], made)
+    soon(lambda: schedules.read_page(100, None)[0], made)
     page = schedules.page(2, "s001")
     assert ([s.id for s in page.schedules], page.after) == (["s002", "s003"], "s003")
     changed = schedules.replace(made[0], replace(made[0], paused=True))
     assert schedules.get("s000") == changed
     assert schedules.replace(made[0], made[0]) is None
     schedules.delete("s000")
-    soon(lambda: schedules.look(100, None)[0], made[1:])
+    soon(lambda: schedules.read_page(100, None)[0], made[1:])
 
 
 # Audit records.

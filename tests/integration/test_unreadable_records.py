@@ -90,7 +90,7 @@ def twenty_sessions(lab: Lab) -> list[str]:
     lab.events()  # which are lost
     for number in range(5):
         session = new_session(
-            services.outside.chance,
+            services.environment.ids,
             app_name="chat",
             owner=f"forgotten {number}",
             callback_base_url="http://dispatcher",
@@ -98,7 +98,7 @@ def twenty_sessions(lab: Lab) -> list[str]:
             now=lab.now(),
             queue_seconds=300,
         )
-        services.table.enter(session)
+        services.table.insert(session)
         ids.append(session.id)
     lab.now.move(120)
     return ids

@@ -16,9 +16,9 @@ from usher.cpu import NICER_BY
 EXAMPLES = ROOT / "examples" / "jobs"
 
 
-def start(*words, project=PROJECT, **options):
+def start(*enforced, project=PROJECT, **options):
     return subprocess.Popen(
-        [sys.executable, "-m", "usher", "run", "--project", str(project), *words],
+        [sys.executable, "-m", "usher", "run", "--project", str(project), *enforced],
         env=environment(),
         stdin=options.pop("stdin", subprocess.DEVNULL),
         stdout=subprocess.PIPE,
@@ -28,8 +28,8 @@ def start(*words, project=PROJECT, **options):
     )
 
 
-def run(*words, told=None, **options):
-    process = start("--process", *words, stdin=subprocess.PIPE if told else None, **options)
+def run(*enforced, told=None, **options):
+    process = start("--process", *enforced, stdin=subprocess.PIPE if told else None, **options)
     out, log = process.communicate(told, timeout=60)
     return Done(process.returncode, out, log.splitlines())
 
@@ -70,18 +70,18 @@ def test_parameters_come_from_a_file_or_from_stdin(tmp_path):
         (["echo", "a=1", "nonsense"], 2, "'nonsense' is not name=value"),
     ],
 )
-def test_exit_codes_are_those_on_ecs(words, code, says):
-    done = run(*words)
+def test_exit_codes_are_those_on_ecs(enforced, code, says):
+    done = run(*enforced)
     assert done.code == code
     assert any(says in line for line in done.log)
 
 
 def test_a_log_that_cannot_be_written_does_not_change_the_end(tmp_path):
     result = tmp_path / "result.json"
-    words = ["--process", "echo", "text=a", "--result", str(result)]
+    enforced = ["--process", "echo", "text=a", "--result", str(result)]
     with open("/dev/full", "w", encoding="utf-8") as full:
         process = subprocess.run(
-            [sys.executable, "-m", "usher", "run", "--project", str(PROJECT), *words],
+            [sys.executable, "-m", "usher", "run", "--project", str(PROJECT), *enforced],
             env=environment(),
             stdout=full,
             stderr=subprocess.PIPE,
@@ -170,8 +170,8 @@ def test_the_examples_run(tmp_path):
     assert done.code == 0
     assert len(json.loads(report.read_text())["weeks"]) == 4
     output = tmp_path / "listings.csv"
-    words = ["listing_export", 'suburbs=["fernbank"]', f"output={output}"]
-    done = run(*words, project=EXAMPLES)
+    enforced = ["listing_export", 'suburbs=["fernbank"]', f"output={output}"]
+    done = run(*enforced, project=EXAMPLES)
     result = json.loads(done.out)
     assert result["written"] == len(output.read_text().splitlines()) - 1
 

@@ -68,7 +68,7 @@ def test_at_the_deadline_it_is_over_and_no_failed_start(lab: Lab) -> None:
     ended = lab.sessions().values()
     assert {(s.state, s.reason) for s in ended} == {(State.ENDED, Reason.QUEUE_TIMEOUT)}
     assert lab.running() == {}
-    assert services.table.look("chat")[0].failing == {}
+    assert services.table.read_pool("chat")[0].failing == {}
     assert ask(lab, services, 1)[0].state is State.QUEUED, "the breaker is closed"
 
 
@@ -126,7 +126,7 @@ def test_a_repeated_key_asks_ecs_once(lab: Lab) -> None:
     first = services.sessions.dispatch(request)
     with_calls = [services.sessions.dispatch(request).id for _ in range(50)]
     assert set(with_calls) == {first.id}
-    assert lab.wire.calls.count("ecs.RunTask") == 1
+    assert lab.serialize.calls.count("ecs.RunTask") == 1
 
 
 def waited(lab: Lab, services: Services, request: DispatchRequest) -> float:
@@ -185,4 +185,4 @@ def test_who_repeats_a_key_and_waits_does_not_launch(at_a_period: Lab) -> None:
     with lab.without_room():
         for _ in range(WAITS_OF_AN_OWNER + 1):
             assert round(waited(lab, services, request), 3) == 2.0
-    assert lab.wire.calls.count("ecs.RunTask") == 1
+    assert lab.serialize.calls.count("ecs.RunTask") == 1

@@ -27,7 +27,7 @@ def box_environment(task: Task) -> dict[str, str]:
     return {"PATH": PATH, "HOME": WORK, "TMPDIR": "/tmp", "LANG": "C.UTF-8", **task.environment}  # noqa: S108
 
 
-def bubblewrap_words(
+def bubblewrap_command(
     task: Task,
     settings: BoxSettings,
     scratch: str,
@@ -39,30 +39,30 @@ def bubblewrap_words(
     `system` has each path to show, with the target where it is a symbolic link.
     """
     bind = "--ro-bind" if settings.read_only_root else "--bind"
-    words = ["bwrap", "--new-session", "--uid", str(settings.user), "--gid", str(settings.user)]
-    words += ["--unshare-user", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "box"]
-    words += ["--die-with-parent"] if settings.ends_all else []
-    words += ["--unshare-pid"] if settings.own_processes else []
-    words += ["--unshare-ipc"] if settings.own_ipc else []
-    words += ["--unshare-net"] if settings.no_network else []
-    words += ["--cap-drop" if settings.no_capabilities else "--cap-add", "ALL"]
+    command = ["bwrap", "--new-session", "--uid", str(settings.user), "--gid", str(settings.user)]
+    command += ["--unshare-user", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "box"]
+    command += ["--die-with-parent"] if settings.ends_all else []
+    command += ["--unshare-pid"] if settings.own_processes else []
+    command += ["--unshare-ipc"] if settings.own_ipc else []
+    command += ["--unshare-net"] if settings.no_network else []
+    command += ["--cap-drop" if settings.no_capabilities else "--cap-add", "ALL"]
     for path, target in system.items():
-        words += [bind, path, path] if target is None else ["--symlink", target, path]
-    words += ["--proc", "/proc"] if settings.own_processes else ["--ro-bind", "/proc", "/proc"]
-    words += ["--dev", "/dev"]
+        command += [bind, path, path] if target is None else ["--symlink", target, path]
+    command += ["--proc", "/proc"] if settings.own_processes else ["--ro-bind", "/proc", "/proc"]
+    command += ["--dev", "/dev"]
     for name, inside in PLACES.items():
         is_writable = name != "box" or task.writable
-        words += ["--bind" if is_writable else "--ro-bind", f"{scratch}/{name}", inside]
+        command += ["--bind" if is_writable else "--ro-bind", f"{scratch}/{name}", inside]
     if settings.read_only_root:
-        words += ["--remount-ro", "/dev", "--remount-ro", "/"]
+        command += ["--remount-ro", "/dev", "--remount-ro", "/"]
         # Covered, because a user who is root outside could write there.
-        words += ["--ro-bind", "/proc/sys", "/proc/sys"] if settings.own_processes else []
+        command += ["--ro-bind", "/proc/sys", "/proc/sys"] if settings.own_processes else []
     if settings.clean_environment:
-        words.append("--clearenv")
+        command.append("--clearenv")
     for name, value in box_environment(task).items():
-        words += ["--setenv", name, value]
-    words += [] if filter_fd is None else ["--seccomp", str(filter_fd)]
-    return [*words, "--chdir", WORK, "--"]
+        command += ["--setenv", name, value]
+    command += [] if filter_fd is None else ["--seccomp", str(filter_fd)]
+    return [*command, "--chdir", WORK, "--"]
 
 
 def resource_limits(settings: BoxSettings, *, has_group: bool) -> list[tuple[str, int, int]]:
@@ -100,13 +100,13 @@ def launcher_spec(
     settings: BoxSettings,
     *,
     scratch: str,
-    words: Sequence[str],
+    command: Sequence[str],
     groups: Sequence[str],
     environment: Mapping[str, str],
 ) -> dict[str, Any]:
     """What the launcher reads; the contents of the files follow it in this order."""
     return {
-        "argv": [*words, *BY_SHELL, *task.argv],
+        "argv": [*command, *BY_SHELL, *task.argv],
         "environment": dict(environment),
         "scratch": scratch,
         "scratch_options": scratch_options(settings),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from usher.box import launcher
-from usher.box.bubblewrap import CONFIGURATION, SYSTEM, bubblewrap_words, launcher_spec
+from usher.box.bubblewrap import CONFIGURATION, SYSTEM, bubblewrap_command, launcher_spec
 from usher.box.control_group import PREFIX, ControlGroup, make_group
 from usher.box.model import (
     BoxError,
@@ -86,12 +86,12 @@ def _run(
             filter_file.seek(0)
             filter_fd = filter_file.fileno()
             passed.append(filter_fd)
-        words = bubblewrap_words(task, settings, scratch, _system(), filter_fd)
+        command = bubblewrap_command(task, settings, scratch, _system(), filter_fd)
         spec = launcher_spec(
             task,
             settings,
             scratch=scratch,
-            words=[shutil.which("bwrap") or "bwrap", *words[1:]],
+            command=[shutil.which("bwrap") or "bwrap", *command[1:]],
             groups=group.process_files if group else [],
             environment={} if settings.clean_environment else os.environ,
         )

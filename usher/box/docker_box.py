@@ -203,8 +203,8 @@ class _Box:
     def _collect(self, task: Task) -> tuple[dict[str, File], list[str]]:
         """The files below /box, as a tar made by the strangers' user."""
         kept = Kept(task.collect_bytes)
-        words = ["tar", "-cf", "-", "-C", WORK, "."]
-        with _exec(self._engine, self._path, plain_exec(words, self._settings.user)) as (_, sock):
+        command = ["tar", "-cf", "-", "-C", WORK, "."]
+        with _exec(self._engine, self._path, plain_exec(command, self._settings.user)) as (_, sock):
             frames = Demultiplexer()
             sock.settimeout(GUARD_SECONDS)
             with contextlib.suppress(TimeoutError):
@@ -280,8 +280,8 @@ class _Command:
                 self.stdout.take(part)
                 continue
             self.stderr.take(part)
-            if not self._is_started and (told := parse_start(bytes(self.stderr.data[:80]))):
-                self.used_before, self._start_line = told
+            if not self._is_started and (answer := parse_start(bytes(self.stderr.data[:80]))):
+                self.used_before, self._start_line = answer
                 self._is_started = True
                 self._started_at = time.monotonic()
 
@@ -322,9 +322,9 @@ class _Command:
         """The engine learns of the end a little after the streams have ended."""
         deadline = time.monotonic() + 2.0
         while not (self.out_of_wall or self.stdout.is_over or self.stderr.is_over):
-            told = self._engine.call("GET", f"/exec/{number}/json")
-            if not told["Running"]:
-                self.status = int(told["ExitCode"])
+            answer = self._engine.call("GET", f"/exec/{number}/json")
+            if not answer["Running"]:
+                self.status = int(answer["ExitCode"])
                 return
             if time.monotonic() > deadline:
                 return

@@ -130,10 +130,10 @@ def exec_request(task: Task, settings: BoxSettings) -> dict[str, Any]:
     return plain_exec(["/bin/sh", "-c", clean, "usher-box", *pairs, *task.argv], settings.user)
 
 
-def plain_exec(words: Sequence[str], user: int) -> dict[str, Any]:
+def plain_exec(command: Sequence[str], user: int) -> dict[str, Any]:
     """The body of POST /containers/{id}/exec."""
     return {
-        "Cmd": list(words),
+        "Cmd": list(command),
         "User": f"{user}:{user}",
         "WorkingDir": WORK,
         "AttachStdin": True,
@@ -145,20 +145,20 @@ def plain_exec(words: Sequence[str], user: int) -> dict[str, Any]:
 
 def parse_report(text: str) -> Usage:
     """What the guard said. Raises BoxError where it said nothing about memory or time."""
-    told: dict[str, str] = {}
+    counters: dict[str, str] = {}
     for line in text.splitlines():
         name, _, rest = line.partition(" ")
         first, _, second = rest.strip().partition(" ")
-        told[name if first.isdecimal() else f"{name} {first}"] = (
+        counters[name if first.isdecimal() else f"{name} {first}"] = (
             first if first.isdecimal() else second.strip()
         )
-    if "cpu.stat usage_usec" in told:
-        cpu = int(told["cpu.stat usage_usec"]) / 1e6
-        peak, kills = told.get("memory.peak", "0"), told.get("memory.events oom_kill", "0")
-    elif "cpuacct/cpuacct.usage" in told:
-        cpu = int(told["cpuacct/cpuacct.usage"]) / 1e9
-        peak = told.get("memory/memory.max_usage_in_bytes", "0")
-        kills = told.get("memory/memory.oom_control oom_kill", "0")
+    if "cpu.stat usage_usec" in counters:
+        cpu = int(counters["cpu.stat usage_usec"]) / 1e6
+        peak, kills = counters.get("memory.peak", "0"), counters.get("memory.events oom_kill", "0")
+    elif "cpuacct/cpuacct.usage" in counters:
+        cpu = int(counters["cpuacct/cpuacct.usage"]) / 1e9
+        peak = counters.get("memory/memory.max_usage_in_bytes", "0")
+        kills = counters.get("memory/memory.oom_control oom_kill", "0")
     else:
         raise BoxError("the control group of the box cannot be read inside it")
     return Usage(cpu, int(peak), int(kills))

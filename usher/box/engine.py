@@ -116,8 +116,8 @@ class Engine:
 
 
 def _target(path: str, query: Mapping[str, str] | None) -> str:
-    words = f"?{urlencode(query)}" if query else ""
-    return f"/{VERSION}{quote(path, safe='/:@%')}{words}"
+    suffix = f"?{urlencode(query)}" if query else ""
+    return f"/{VERSION}{quote(path, safe='/:@%')}{suffix}"
 
 
 def _read_head(connection: socket.socket) -> tuple[int, bytes]:
@@ -133,9 +133,9 @@ def _read_head(connection: socket.socket) -> tuple[int, bytes]:
 
 def _message(text: bytes) -> str:
     start = text.find(b"{")
-    told = _parsed(text[start:]) if start >= 0 else None
-    if isinstance(told, dict) and "message" in told:
-        return str(told["message"])
+    answer = _parsed(text[start:]) if start >= 0 else None
+    if isinstance(answer, dict) and "message" in answer:
+        return str(answer["message"])
     return text.decode(errors="replace").strip()[:500]
 
 

@@ -42,10 +42,10 @@ def main() -> None:
     with os.fdopen(spec_fd, "rb") as file, os.fdopen(report_fd, "wb") as report:
         spec = json.loads(file.readline())
         try:
-            told, contents = run(spec, file)
+            report_fields, contents = run(spec, file)
         except OSError as error:
-            told, contents = {"trouble": f"{error}"}, []
-        report.write(json.dumps(told).encode() + b"\n")
+            report_fields, contents = {"trouble": f"{error}"}, []
+        report.write(json.dumps(report_fields).encode() + b"\n")
         for data in contents:
             report.write(data)
 
@@ -82,7 +82,7 @@ def run(spec: dict[str, Any], contents: Any) -> tuple[dict[str, Any], list[bytes
         os.dup2(null, fd)
     status = wait_for(child, ends_all=spec["ends_all"])
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    told: dict[str, Any] = {
+    report_fields: dict[str, Any] = {
         "status": status,
         "began": bool(killed) or has_begun(os.read(told_fd, 4096)),
         "cpu_seconds": used.ru_utime + used.ru_stime,
@@ -91,10 +91,10 @@ def run(spec: dict[str, Any], contents: Any) -> tuple[dict[str, Any], list[bytes
         "left_out": [],
     }
     if not spec["collect"]:
-        return told, []
-    found = collect(box, spec["collect_bytes"], told["left_out"])
-    told["files"] = [[name, mode, len(data)] for name, mode, data in found]
-    return told, [data for _, _, data in found]
+        return report_fields, []
+    found = collect(box, spec["collect_bytes"], report_fields["left_out"])
+    report_fields["files"] = [[name, mode, len(data)] for name, mode, data in found]
+    return report_fields, [data for _, _, data in found]
 
 
 def make_scratch(place: str, options: str) -> None:
@@ -158,8 +158,8 @@ def start(spec: dict[str, Any], tell_fd: int) -> int:
         for name, soft, hard in spec["rlimits"]:
             resource.setrlimit(getattr(resource, name), (soft, hard))
         os.chdir("/")
-        words = [spec["argv"][0], "--json-status-fd", str(tell_fd), *spec["argv"][1:]]
-        os.execve(words[0], words, spec["environment"])  # noqa: S606
+        command = [spec["argv"][0], "--json-status-fd", str(tell_fd), *spec["argv"][1:]]
+        os.execve(command[0], command, spec["environment"])  # noqa: S606
     except OSError as error:
         os.write(2, f"usher: the box cannot be started: {error}\n".encode())
     finally:
@@ -195,15 +195,15 @@ def collect(box: str, most_bytes: int, left_out: list[str]) -> list[tuple[str, i
         for name in sorted(names):
             path = os.path.join(folder, name)
             below = os.path.relpath(path, box)
-            told = os.lstat(path)
-            is_wanted = stat.S_ISREG(told.st_mode) and told.st_size <= room
+            status = os.lstat(path)
+            is_wanted = stat.S_ISREG(status.st_mode) and status.st_size <= room
             if not is_wanted or len(found) >= MOST_FILES or not is_text(below):
                 left_out.append(below.encode("utf-8", "replace").decode())
                 continue
             with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
                 data = file.read(room)
             room -= len(data)
-            found.append((below, told.st_mode & 0o755, data))
+            found.append((below, status.st_mode & 0o755, data))
     return found
 
 

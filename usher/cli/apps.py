@@ -9,7 +9,7 @@ from typing import Any
 
 from usher.cli.common import add_json, add_url, client_of, note, out, out_json
 from usher.cli.project import Commands, build_and_push, build_options
-from usher.cli.words import UsageError, table
+from usher.cli.text import UsageError, table
 from usher.client import Client
 from usher.docker import build_command
 from usher.errors import AnswerError, UsherError

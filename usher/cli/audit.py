@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 
 from usher.cli.common import add_url, client_of, out
 from usher.cli.project import Commands
-from usher.cli.words import AUDIT_COLUMNS, audit_row, parse_instant, table
+from usher.cli.text import AUDIT_COLUMNS, audit_row, parse_instant, table
 
 
 def add_commands(commands: Commands) -> None:
     """Describe the command line."""
-    words = "who changed what, the newest first; for operators"
+    summary = "who changed what, the newest first; for operators"
     audit = commands.add_parser(
-        "audit", help=words, description=f"Show {words}. docs/contracts.md has the actions."
+        "audit", help=summary, description=f"Show {summary}. docs/contracts.md has the actions."
     )
     audit.add_argument("--who", metavar="OWNER", help="like api_key:NAME")
     audit.add_argument("--action", metavar="ACTION", help="like invocation.kill, or refused")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from usher.cli.words import UsageError, are_pairs, parse_json, parse_pairs, printable
+from usher.cli.text import UsageError, are_pairs, parse_json, parse_pairs, printable
 from usher.client import DEFAULT_URL, KEY_VARIABLE, URL_VARIABLE, Client
 from usher.errors import AnswerError, UsherError
 
@@ -102,25 +102,25 @@ def positive(text: str) -> int:
 
 
 def read_parameters(
-    words: Sequence[str], schema: Callable[[], Mapping[str, Any] | None] = lambda: None
+    arguments: Sequence[str], schema: Callable[[], Mapping[str, Any] | None] = lambda: None
 ) -> Any:
     """The parameters as typed; None when none were. Raises UsageError.
 
     `schema` returns the JSON Schema of the parameters, if it is known; asked only where a pair's
     value could be a string or something else.
     """
-    if not words:
+    if not arguments:
         return None
-    if are_pairs(words):
-        parameters = parse_pairs(words)
+    if are_pairs(arguments):
+        parameters = parse_pairs(arguments)
         if all(isinstance(value, str) for value in parameters.values()):
             return parameters
-        return parse_pairs(words, schema())
-    if words[0].startswith("{"):
-        return parse_json(words[0], "parameters")
-    if words[0] == "-":
+        return parse_pairs(arguments, schema())
+    if arguments[0].startswith("{"):
+        return parse_json(arguments[0], "parameters")
+    if arguments[0] == "-":
         return parse_json(sys.stdin.read(), "stdin")
     try:
-        return parse_json(Path(words[0]).read_text(encoding="utf-8"), words[0])
+        return parse_json(Path(arguments[0]).read_text(encoding="utf-8"), arguments[0])
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"parameters: {error}") from None

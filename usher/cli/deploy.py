@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from usher.cli.apps import add_no_wait, deploy_apps
 from usher.cli.common import add_project, add_url, client_of, note, out
 from usher.cli.project import Commands, add_build_options, build_and_push, build_options
-from usher.cli.words import UsageError
+from usher.cli.text import UsageError
 from usher.discovery import FOLDER, find_jobs, find_project
 from usher.docker import build_command
 from usher.errors import AnswerError, ProjectError, UsherError

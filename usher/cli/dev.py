@@ -26,7 +26,7 @@ def add_commands(commands: Commands) -> None:
     )
 
 
-def run(words: Sequence[str]) -> None:
+def run(arguments: Sequence[str]) -> None:
     """Become `python -m local dev`, which reads the words and hears the signals itself.
 
     Raises NoCheckoutError.
@@ -43,5 +43,5 @@ def run(words: Sequence[str]) -> None:
         if not Path(python).is_file():
             raise NoCheckoutError(f"the embedded cloud is not set up: `make run` in {checkout}")
     path = os.pathsep.join(filter(None, (str(checkout), os.environ.get("PYTHONPATH"))))
-    command = [python, "-m", "local", NAME, *words]
+    command = [python, "-m", "local", NAME, *arguments]
     os.execve(python, command, {**os.environ, "PYTHONPATH": path})  # noqa: S606 - no shell wanted

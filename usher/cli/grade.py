@@ -12,8 +12,8 @@ from typing import Any
 from usher.box.model import NoBoxError
 from usher.box.runtimes import NAMES, choose_boxes
 from usher.cli.common import note, out, out_json
-from usher.cli.grade_words import expected_verdict, grading_lines
-from usher.cli.words import UsageError
+from usher.cli.grade_text import expected_verdict, grading_lines
+from usher.cli.text import UsageError
 from usher.errors import UsherError
 from usher.grading.folders import Assignment, GraderFolder, read_assignment
 from usher.grading.images import ImageError, image_for

@@ -19,7 +19,7 @@ from usher.cli.common import (
     schema_of,
 )
 from usher.cli.project import Commands
-from usher.cli.words import (
+from usher.cli.text import (
     INVOCATION_COLUMNS,
     detail,
     invocation_lines,
@@ -86,8 +86,8 @@ def add_commands(commands: Commands) -> None:
     logs.set_defaults(run=_logs)
 
 
-def _with_id(commands: Commands, name: str, words: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=words, description=words)
+def _with_id(commands: Commands, name: str, summary: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary)
     parser.add_argument("id", metavar="ID", help="of the invocation")
     add_url(parser)
     return parser
@@ -141,8 +141,8 @@ def _wait(arguments: argparse.Namespace) -> int:
 
 
 def _report(invocation: Invocation) -> int:
-    words = f": {detail(invocation)}" if detail(invocation) else ""
-    note(f"usher: {invocation.job} {outcome(invocation)}{words}")
+    suffix = f": {detail(invocation)}" if detail(invocation) else ""
+    note(f"usher: {invocation.job} {outcome(invocation)}{suffix}")
     if invocation.result is not None:
         out_json(invocation.result)
     return 0 if invocation.succeeded else 1

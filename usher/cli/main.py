@@ -13,7 +13,7 @@ from usher.cli import apps, audit, deploy, dev, grade, invocations, project, sch
 from usher.cli.common import note
 from usher.cli.invocations import EXIT_INTERRUPTED
 from usher.cli.parser import CommandParser
-from usher.cli.words import UsageError
+from usher.cli.text import UsageError
 from usher.errors import AnswerError, ProjectError, UnreachableError, UsherError
 
 EPILOG = """\
@@ -51,12 +51,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code; after `usher run` in the child that ran the job, too."""
-    words = sys.argv[1:] if words is None else words
-    if words[:1] == [dev.NAME]:
-        return _dev(words[1:])
-    arguments = build_parser().parse_args(words)
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == [dev.NAME]:
+        return _dev(argv[1:])
+    arguments = build_parser().parse_args(argv)
     try:
         code: int = arguments.run(arguments)
     except UsherError as error:
@@ -72,9 +72,9 @@ def main(words: Sequence[str] | None = None) -> int:
     return code
 
 
-def _dev(words: Sequence[str]) -> int:
+def _dev(argv: Sequence[str]) -> int:
     try:
-        dev.run(words)
+        dev.run(argv)
     except UsherError as error:
         note(f"usher: {error}")
     return 2

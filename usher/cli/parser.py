@@ -19,15 +19,17 @@ class CommandParser(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """As argparse does, after the options were put before the other words."""
-        words = list(args or ())
+        arguments = list(args or ())
         leads_on = self._subparsers is not None  # then the rest is the next command's
-        return super().parse_known_args(words if leads_on else self._in_order(words), namespace)
+        return super().parse_known_args(
+            arguments if leads_on else self._in_order(arguments), namespace
+        )
 
-    def _in_order(self, words: list[str]) -> list[str]:
+    def _in_order(self, arguments: list[str]) -> list[str]:
         """A word after `--`, `-` alone and a negative number are no options."""
         options: list[str] = []
         others: list[str] = []
-        waiting = iter(words)
+        waiting = iter(arguments)
         for word in waiting:
             if word == "--":
                 others += waiting

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from usher.cli.common import add_parameters, add_project, note, out, out_json, read_parameters
-from usher.cli.words import table
+from usher.cli.text import table
 from usher.describe_apart import describe_apart
 from usher.discovery import FOLDER, find_job, find_jobs, find_project
 from usher.docker import BuildOptions, build, docker_answers, has_image, local_tag, push
@@ -133,9 +133,9 @@ def _list(arguments: argparse.Namespace) -> int:
         out_json({"jobs": described, "problems": problems})
         return 1 if problems else 0
     rows = [("JOB", "CPU", "MEMORY", "TIMEOUT", "SUMMARY")]
-    for told in described:
-        limits = f"{told['cpu']}", f"{told['memory']} MiB", f"{told['timeoutSeconds']} s"
-        rows.append((told["name"], *limits, told["summary"]))
+    for entry in described:
+        limits = f"{entry['cpu']}", f"{entry['memory']} MiB", f"{entry['timeoutSeconds']} s"
+        rows.append((entry["name"], *limits, entry["summary"]))
     out(*table(rows))
     for problem in problems:
         note(f"usher: {problem}")

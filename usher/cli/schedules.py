@@ -18,7 +18,7 @@ from usher.cli.common import (
     schema_of,
 )
 from usher.cli.project import Commands
-from usher.cli.words import SCHEDULE_COLUMNS, schedule_lines, schedule_row, table
+from usher.cli.text import SCHEDULE_COLUMNS, schedule_lines, schedule_row, table
 from usher.client import Client
 from usher.errors import AnswerError
 
@@ -78,12 +78,12 @@ def add_commands(commands: Commands) -> None:
 def _verb(
     verbs: Commands,
     name: str,
-    words: str,
+    summary: str,
     run: Callable[[argparse.Namespace], int],
     epilog: str | None = None,
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = verbs.add_parser(
-        name, help=words, description=words, epilog=epilog
+        name, help=summary, description=summary, epilog=epilog
     )
     parser.add_argument("id", metavar="ID", help="of the schedule, chosen by you")
     add_url(parser)

@@ -56,8 +56,8 @@ def parse_result(
     without any `tests` is out of. Raises ResultError.
     """
     for path, parse in (
-        (COURSERA, lambda told: _coursera(told, files)),
-        (GRADESCOPE, lambda told: _gradescope(told, max_points)),
+        (COURSERA, lambda document: _coursera(document, files)),
+        (GRADESCOPE, lambda document: _gradescope(document, max_points)),
         (PRAIRIELEARN, _prairielearn),
     ):
         if path in files:
@@ -83,31 +83,31 @@ def read_object(data: bytes, where: str) -> dict[str, Any]:
         raise ValueError(f"{name} is no number")
 
     try:
-        told = json.loads(data.decode(), object_pairs_hook=pairs, parse_constant=constant)
+        document = json.loads(data.decode(), object_pairs_hook=pairs, parse_constant=constant)
     except (ValueError, RecursionError) as error:
         raise ResultError(f"{where} cannot be read: {error}") from None
-    if not isinstance(told, dict):
+    if not isinstance(document, dict):
         raise ResultError(f"{where} is no JSON object")
-    return told
+    return document
 
 
-def _coursera(told: Mapping[str, Any], files: Mapping[str, bytes]) -> ImageResult:
-    if "fractionalScore" in told:
-        fraction = _number(told["fractionalScore"], "fractionalScore", 0, 1)
-    elif isinstance(told.get("isCorrect"), bool):
-        fraction = float(told["isCorrect"])
+def _coursera(document: Mapping[str, Any], files: Mapping[str, bytes]) -> ImageResult:
+    if "fractionalScore" in document:
+        fraction = _number(document["fractionalScore"], "fractionalScore", 0, 1)
+    elif isinstance(document.get("isCorrect"), bool):
+        fraction = float(document["isCorrect"])
     else:
         raise ResultError(
             "fractionalScore, a number from 0 to 1, or isCorrect, true or false, is needed"
         )
-    kind = told.get("feedbackType")
+    kind = document.get("feedbackType")
     if kind is not None and kind not in ("HTML", "TXT"):
         raise ResultError("feedbackType is HTML or TXT")
     if kind is None:
-        return ImageResult(fraction, _text(told.get("feedback"), "feedback"))
+        return ImageResult(fraction, _text(document.get("feedback"), "feedback"))
     path = "/shared/htmlFeedback.html" if kind == "HTML" else "/shared/txtFeedback.txt"
     if path not in files:
-        return ImageResult(fraction, _text(told.get("feedback"), "feedback"))
+        return ImageResult(fraction, _text(document.get("feedback"), "feedback"))
     if len(files[path]) > MOST_BYTES:
         raise ResultError(f"{path} has more than 1 MiB")
     try:
@@ -117,32 +117,32 @@ def _coursera(told: Mapping[str, Any], files: Mapping[str, bytes]) -> ImageResul
     return ImageResult(fraction, _clean(text), kind == "HTML")
 
 
-def _gradescope(told: Mapping[str, Any], max_points: float) -> ImageResult:
-    tests = _tests(told, "score", "max_score", "output")
+def _gradescope(document: Mapping[str, Any], max_points: float) -> ImageResult:
+    tests = _tests(document, "score", "max_score", "output")
     possible = sum(test.max_points for test in tests) or max_points
-    if told.get("score") is not None:
-        earned = _number(told["score"], "score", 0, possible)
+    if document.get("score") is not None:
+        earned = _number(document["score"], "score", 0, possible)
     elif tests:
         earned = sum(test.points for test in tests)
     else:
         raise ResultError("score or tests are needed")
     return ImageResult(
-        _fraction(earned, possible), _text(told.get("output"), "output"), tests=tests
+        _fraction(earned, possible), _text(document.get("output"), "output"), tests=tests
     )
 
 
-def _prairielearn(told: Mapping[str, Any]) -> ImageResult:
-    gradable = told.get("gradable", True)
+def _prairielearn(document: Mapping[str, Any]) -> ImageResult:
+    gradable = document.get("gradable", True)
     if not isinstance(gradable, bool):
         raise ResultError("gradable is true or false")
     message = "\n".join(
-        text for key in ("message", "output") if (text := _text(told.get(key), key))
+        text for key in ("message", "output") if (text := _text(document.get(key), key))
     )
     if not gradable:
         return ImageResult(None, message)
-    tests = _tests(told, "points", "max_points", "message")
-    if "score" in told:
-        return ImageResult(_number(told["score"], "score", 0, 1), message, tests=tests)
+    tests = _tests(document, "points", "max_points", "message")
+    if "score" in document:
+        return ImageResult(_number(document["score"], "score", 0, 1), message, tests=tests)
     possible = sum(test.max_points for test in tests)
     if possible <= 0:
         raise ResultError("score, a number from 0 to 1, or tests with max_points are needed")
@@ -151,8 +151,10 @@ def _prairielearn(told: Mapping[str, Any]) -> ImageResult:
     )
 
 
-def _tests(told: Mapping[str, Any], points: str, most: str, message: str) -> tuple[ImageTest, ...]:
-    tables = told.get("tests") or []
+def _tests(
+    document: Mapping[str, Any], points: str, most: str, message: str
+) -> tuple[ImageTest, ...]:
+    tables = document.get("tests") or []
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise ResultError("tests is a list of objects")
     if len(tables) > MOST_TESTS:

@@ -78,8 +78,8 @@ class Judge:
 
 def broken(max_score: float, details: str) -> Grading:
     """The grading of a grader that failed."""
-    words = results.IE_FOR_LEARNERS
-    return Grading(Verdict.IE, None, max_score, words, details=details)
+    meaning = results.IE_FOR_LEARNERS
+    return Grading(Verdict.IE, None, max_score, meaning, details=details)
 
 
 @dataclass

@@ -127,10 +127,10 @@ def scale(grading: Grading, points: float) -> Grading:
 
 def document(grading: Grading, *, state: str = "FINISHED") -> dict[str, Any]:
     """The result document with everything, for the author."""
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         key: grading.identity.get(key) for key in ("id", "assignment", "part", "submission")
     }
-    told |= {
+    fields |= {
         "state": state,
         "verdict": grading.verdict.value,
         "score": grading.score,
@@ -144,11 +144,11 @@ def document(grading: Grading, *, state: str = "FINISHED") -> dict[str, Any]:
         else {"output": grading.compile_output, "exitCode": grading.compile_exit_code},
     }
     instants = ("queuedAt", "startedAt", "finishedAt", "revision")
-    return told | {key: grading.identity.get(key) for key in instants}
+    return fields | {key: grading.identity.get(key) for key in instants}
 
 
 def _case_document(case: CaseResult) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "name": case.name,
         "verdict": case.verdict.value,
         "points": tidy(case.points),
@@ -159,7 +159,7 @@ def _case_document(case: CaseResult) -> dict[str, Any]:
         "message": case.message,
     }
     optional = {"output": case.output, "answer": case.answer, "input": case.input}
-    return told | {key: value for key, value in optional.items() if value is not None}
+    return fields | {key: value for key, value in optional.items() if value is not None}
 
 
 def for_learner(grading: Grading) -> Grading:
@@ -174,11 +174,11 @@ def for_learner(grading: Grading) -> Grading:
 def _case_for_learner(case: CaseResult) -> CaseResult:
     if case.is_visible:
         is_broken = case.verdict is Verdict.IE
-        return replace(case, message=case.verdict.words) if is_broken else case
+        return replace(case, message=case.verdict.meaning) if is_broken else case
     # Exact numbers could be made to spell the input, two digits a case.
     return replace(
         case,
-        message=case.verdict.words,
+        message=case.verdict.meaning,
         cpu_seconds=round(case.cpu_seconds, 1),
         wall_seconds=round(case.wall_seconds, 1),
         memory_mib=float(round(case.memory_mib)),

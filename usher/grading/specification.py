@@ -158,7 +158,7 @@ class TableReader:
             return default
         return str(value)
 
-    def words(self, key: str, *, needed: bool = False) -> tuple[str, ...]:
+    def strings(self, key: str, *, needed: bool = False) -> tuple[str, ...]:
         value = self.get(key)
         if value is None:
             if needed:
@@ -190,7 +190,7 @@ def parse_grader(table: Mapping[str, Any], present: Collection[str]) -> Grader:
     shared: dict[str, Any] = {
         "kind": kind,
         "image": read.text("image"),
-        "files": read.words("files", needed=True),
+        "files": read.strings("files", needed=True),
         "time_limit_seconds": read.number(
             "time_limit_seconds", 30.0 if kind == "image" else 1.0, 0.05, most
         ),
@@ -213,10 +213,10 @@ def _read_tests(read: TableReader, present: Collection[str]) -> dict[str, Any]:
     interactor = _read_program(read, "interactor", read.get("interactor"), present)
     cases = _read_cases(read, present, needs_answer=interactor is None)
     return {
-        "compile": read.words("compile"),
+        "compile": read.strings("compile"),
         "compile_time_limit_seconds": read.number("compile_time_limit_seconds", 20.0, 0.1, 120.0),
         "compile_memory_limit_mib": read.whole("compile_memory_limit_mib", 1024, 16, 8192),
-        "run": read.words("run", needed=True),
+        "run": read.strings("run", needed=True),
         "checker": _read_checker(read, present),
         "interactor": interactor,
         "cases": cases,
@@ -252,7 +252,7 @@ def _read_program(
         return None
     inner = TableReader(table, f"{key}.", read.problems)
     name = inner.text("program")
-    program = Program(name or "", inner.words("files"), inner.words("compile"))
+    program = Program(name or "", inner.strings("files"), inner.strings("compile"))
     inner.end()
     if name is None:
         read.problem(f"{key}.program", "is missing")
@@ -331,8 +331,8 @@ def _read_groups(read: TableReader, cases: Sequence[str]) -> tuple[Group, ...]:
         inner = TableReader(table, f"groups[{number}].", read.problems)
         group = Group(
             inner.text("name") or f"group {number}",
-            inner.words("cases", needed=True),
-            inner.words("depends_on"),
+            inner.strings("cases", needed=True),
+            inner.strings("depends_on"),
         )
         inner.end()
         for name in group.cases:

@@ -22,7 +22,7 @@ class Verdict(Enum):
     AC = "AC"
 
     @property
-    def words(self) -> str:
+    def meaning(self) -> str:
         """For people."""
         return _WORDS[self]
 

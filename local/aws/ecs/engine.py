@@ -112,7 +112,7 @@ class Engine:
         )
         self._lock = self._lifecycle.lock
         self._closed = threading.Event()
-        self._lifecycle.on_room = self._place_waiting
+        self._lifecycle.on_capacity = self._place_waiting
         first = next(iter(self.providers), None)
         for slot in self._slots:
             self._publisher.instance(self._store.add_slot(slot, clock(), first))
@@ -193,8 +193,8 @@ class Engine:
         for _ in range(request.count):
             used = sum(r.need.cpu for r in self._store.live() if r.task.launch_type == "FARGATE")
             if used + plan.need.cpu > self.fargate.cpu_units:
-                words = "You’ve reached the limit on the number of vCPUs you can run concurrently"
-                return records, [Refusal("", words)]
+                reason = "You’ve reached the limit on the number of vCPUs you can run concurrently"
+                return records, [Refusal("", reason)]
             record = self._store.enqueue(request, plan, now)
             interface = self._new_interface(request)
             self._interfaces[interface.interface_id] = interface
@@ -289,13 +289,13 @@ class Engine:
             record = self._store.records.get(task_id)
             return record.task if record else None
 
-    def metadata(self, words: Sequence[str]) -> dict[str, Any] | None:
+    def metadata(self, segments: Sequence[str]) -> dict[str, Any] | None:
         """What GET /v4/{words…} tells a container of its task; None where there is nothing."""
         with self._lock:
-            record = self._store.records.get(words[0].rpartition("-")[0])
+            record = self._store.records.get(segments[0].rpartition("-")[0])
         if record is None:
             return None
-        return metadata.answer(words, record.task, record.plan.definition.content)
+        return metadata.answer(segments, record.task, record.plan.definition.content)
 
     def tag_task(self, task_id: str, tags: tuple[tuple[str, str], ...]) -> None:
         """Tags are no part of a task's state: no version, no event."""

@@ -49,7 +49,7 @@ def parse_expression(text: str) -> Expression:
         listed = operand.startswith("[")
         if listed is not match["operator"].endswith("in"):
             raise invalid_parameter(f"Invalid placement constraint expression: {text}")
-        words = operand[1:-1].split(",") if listed else [operand]
-        values = frozenset(word.strip().strip("'\"") for word in words)
+        operands = operand[1:-1].split(",") if listed else [operand]
+        values = frozenset(word.strip().strip("'\"") for word in operands)
         conditions.append(Condition(match["subject"], values, match["operator"] in _NEGATIVE))
     return Expression(tuple(conditions))

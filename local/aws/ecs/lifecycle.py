@@ -47,7 +47,7 @@ class Lifecycle:
         self.closing = False
         self.agent_endpoint = agent_endpoint
         self.secret_value = secret_value
-        self.on_room: Callable[[], None] = lambda: None
+        self.on_capacity: Callable[[], None] = lambda: None
         """Called under the lock when room was made for tasks that wait."""
         self._store = store
         self._publisher = publisher
@@ -238,7 +238,7 @@ class Lifecycle:
         self._set(record, model.stopped(record.task, now))
         if record.task.instance_arn is not None:
             self._publisher.instance(self._store.instances[record.task.instance_arn])
-            self.on_room()
+            self.on_capacity()
 
     def give_up(self, record: Record, reason: str) -> None:
         """End a task that got no host in time. Under the lock."""
@@ -267,7 +267,7 @@ class Lifecycle:
         self._store.put_instance(after)
         self._publisher.instance(after)
         if after.status == "ACTIVE" and not self.closing:
-            self.on_room()
+            self.on_capacity()
         return after
 
     # Health.

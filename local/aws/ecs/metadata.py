@@ -19,18 +19,18 @@ def metadata_id(task_id: str, place: int) -> str:
 
 
 def answer(
-    words: Sequence[str], task: Task, definition: Mapping[str, Any]
+    segments: Sequence[str], task: Task, definition: Mapping[str, Any]
 ) -> dict[str, Any] | None:
     """The answer to GET /v4/{words[0]}/{words[1]}…; None where there is nothing.
 
     `task` is the one whose id is in words[0], `definition` the content of its task definition.
     """
-    place = words[0].rpartition("-")[2]
+    place = segments[0].rpartition("-")[2]
     if not place.isdecimal() or int(place) >= len(task.containers):
         return None
-    if list(words[1:]) == ["task"]:
+    if list(segments[1:]) == ["task"]:
         return show_task(task, definition)
-    if len(words) == 1:
+    if len(segments) == 1:
         return show_container(task.containers[int(place)], task, definition)
     return None
 

@@ -96,11 +96,11 @@ def parameters_of(request: Request) -> Mapping[str, Any]:
     except ValueError:
         return {}  # the service itself refuses it
     parameters = body if isinstance(body, dict) else {}
-    words = request.path.strip("/").split("/")
-    if words[0] == "schedules" and len(words) == 2:  # the scheduler has names in its paths
+    segments = request.path.strip("/").split("/")
+    if segments[0] == "schedules" and len(segments) == 2:  # the scheduler has names in its paths
         query = dict(parse_qsl(request.query))
         group = {"GroupName": query["groupName"]} if "groupName" in query else {}
-        return {**parameters, **group, "Name": words[1]}
+        return {**parameters, **group, "Name": segments[1]}
     return parameters
 
 

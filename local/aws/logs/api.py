@@ -81,7 +81,7 @@ class LogsApi:
         pattern = str(parameters.get("filterPattern") or "").strip()
         if re.search(r"[\[{?%]|(^|\s)-", pattern):
             raise NotImplementedError(f"filter patterns are words here, not {pattern!r}")
-        words = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', pattern)]
+        terms = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', pattern)]
         names = self._chosen(group, parameters)
         name, _, place = str(parameters.get("nextToken") or "").rpartition("#")
         left = _limit(parameters, PAGE_EVENTS)
@@ -92,7 +92,7 @@ class LogsApi:
             found += [
                 {**_shown(event), "logStreamName": each, "eventId": f"{each}#{event.start}"}
                 for event in page.events
-                if _in_time(event, parameters) and all(word in event.message for word in words)
+                if _in_time(event, parameters) and all(word in event.message for word in terms)
             ]
             left -= len(page.events)
             if left <= 0 or stream.forward(page.end, 1).events:
@@ -150,8 +150,8 @@ class LogsApi:
         try:
             return Stream(self._root, group, name)
         except FileNotFoundError:
-            words = "The specified log stream does not exist."
-            raise LogsError("ResourceNotFoundException", words) from None
+            terms = "The specified log stream does not exist."
+            raise LogsError("ResourceNotFoundException", terms) from None
 
 
 def _group_of(parameters: Parameters) -> str:

@@ -129,8 +129,8 @@ class Stream:
         """What stands for the part that is not kept."""
         kept = min(n for n in self._sizes if n * self._segment_bytes > place)
         end = self._behind_line(kept * self._segment_bytes)
-        words = f"[{end - place:,} bytes were printed here that the local cloud did not keep]"
-        return Event(place, end, self._time_of(min(end, self.size - 1)), words)
+        text = f"[{end - place:,} bytes were printed here that the local cloud did not keep]"
+        return Event(place, end, self._time_of(min(end, self.size - 1)), text)
 
     def _behind_line(self, place: int) -> int:
         """The beginning of the next line, if there is one near."""

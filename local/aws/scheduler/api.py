@@ -73,16 +73,16 @@ class Scheduler:
         perform = self._actions.get(call.action)
         if perform is None:
             raise NotImplementedError(f"known are {', '.join(self._actions)}")
-        words = request.path.strip("/").split("/")
+        segments = request.path.strip("/").split("/")
         parameters = {name: values[0] for name, values in parse_qs(request.query).items()}
         try:
             parameters |= json.loads(request.body or b"{}")
             with self._changed:
-                told = perform(unquote(words[1]) if len(words) > 1 else "", parameters)
+                document = perform(unquote(segments[1]) if len(segments) > 1 else "", parameters)
                 self._changed.notify_all()
         except SchedulerError as error:
             return error_answer(call, error.code, str(error), error.status)
-        return json_answer(told, content_type="application/json")
+        return json_answer(document, content_type="application/json")
 
     # Schedules.
 
@@ -131,10 +131,12 @@ class Scheduler:
         ]
         start = _place(parameters.get("NextToken"))
         end = start + int(parameters.get("MaxResults", PAGE))
-        told: dict[str, Any] = {"Schedules": [self._summary(entry) for entry in chosen[start:end]]}
+        document: dict[str, Any] = {
+            "Schedules": [self._summary(entry) for entry in chosen[start:end]]
+        }
         if end < len(chosen):
-            told["NextToken"] = str(end)
-        return told
+            document["NextToken"] = str(end)
+        return document
 
     def _summary(self, entry: Entry) -> dict[str, Any]:
         return {

@@ -54,7 +54,7 @@ def test_a_breaker_of_a_moment_ago_is_open(since):
 def test_a_rest_until_the_future_is_over(ahead):
     resting = replace(accepted(), next_try_at=NOW + ahead, refusals=1)
     found = policy.candidates(
-        [resting], NOW, room_was_made=False, launch_type_of=lambda _: "EC2", blocked=set()
+        [resting], NOW, capacity_freed=False, launch_type_of=lambda _: "EC2", blocked=set()
     )
     assert list(found) == [resting]
 

@@ -82,5 +82,5 @@ def test_a_client_that_could_not_be_built_is_tried_again():
 def test_the_clients_have_this_deployments_settings():
     clients = clients_for(load_config({"STAGE": "local", "AWS_REGION": "ap-south-1"}))
     assert clients.sqs.meta.region_name == "ap-south-1"
-    assert clients.rare("logs").meta.config.read_timeout == READ_TIMEOUT_SECONDS
-    assert clients.rare("sqs") is clients.sqs
+    assert clients.create("logs").meta.config.read_timeout == READ_TIMEOUT_SECONDS
+    assert clients.create("sqs") is clients.sqs

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.dynamodb.expressions import Attr, expressions
-from chalicelib.dynamodb.wire import wire
+from chalicelib.dynamodb.serialization import serialize
 from local.aws.dynamodb.expressions import references_of
 from tests.expressions import BareNameError, check_expressions, expressions_in
 
@@ -72,7 +72,8 @@ def test_a_condition_is_the_one_that_boto3_builds(built):
         expected.attribute_name_placeholders.values()
     )
     assert [*arguments.get("ExpressionAttributeValues", {}).values()] == [
-        wire({"value": value})["value"] for value in expected.attribute_value_placeholders.values()
+        serialize({"value": value})["value"]
+        for value in expected.attribute_value_placeholders.values()
     ]
 
 

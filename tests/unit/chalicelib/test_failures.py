@@ -21,13 +21,13 @@ from chalicelib.errors import ConfigurationError
 MODEL = get_session().get_service_model("ecs")
 
 
-@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.code} {row.words}".strip())
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.code} {row.text}".strip())
 def test_each_row_decides_for_its_words(row):
     if row.code:
-        assert classify_error(row.code, f"{row.words} and more", 400).failure is row.failure
+        assert classify_error(row.code, f"{row.text} and more", 400).failure is row.failure
     else:
-        assert failure_of_reason(f"{row.words}MEMORY") is row.failure
-        assert failure_of_reason(f"TaskFailedToStart: {row.words}") is row.failure
+        assert failure_of_reason(f"{row.text}MEMORY") is row.failure
+        assert failure_of_reason(f"TaskFailedToStart: {row.text}") is row.failure
     assert row.source in {"api", "reasons", "events", "stopped", "seen"}
 
 
@@ -57,8 +57,8 @@ def test_words_in_a_message_go_before_the_code(code, message, failure):
 
 @pytest.mark.parametrize("quote", ["'", "’"])
 def test_a_quota_of_fargate_means_later(quote):
-    words = f"You{quote}ve reached the limit on the number of vCPUs you can run concurrently"
-    assert classify_failures([{"reason": words}]).failure is LaunchFailure.CAPACITY
+    text = f"You{quote}ve reached the limit on the number of vCPUs you can run concurrently"
+    assert classify_failures([{"reason": text}]).failure is LaunchFailure.CAPACITY
 
 
 def test_fargate_has_the_sizes_that_cfn_lint_knows():

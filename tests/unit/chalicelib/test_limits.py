@@ -43,7 +43,7 @@ def test_a_request_counts_against_what_is_limited_and_nothing_else():
     assert [limit.maximum for limit in found] == [10, 4, 2, 5]
     assert [limit.is_rate for limit in found] == [False, False, False, True]
     assert "me" not in str([limit.scope for limit in found])
-    assert [limit.words for limit in found] == [
+    assert [limit.label for limit in found] == [
         "all sessions", "sessions of app chat", "sessions of one owner", "requests a second",
     ]  # fmt: skip
 

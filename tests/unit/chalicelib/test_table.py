@@ -97,14 +97,14 @@ def test_the_state_of_an_app_reads_back_as_it_was():
 
 
 def test_a_record_is_put_once(table):
-    assert table.enter(queued()) == queued()
-    assert table.enter(queued()) is Lost.SESSION
+    assert table.insert(queued()) == queued()
+    assert table.insert(queued()) is Lost.SESSION
     assert table.get(queued().id) == queued()
     assert table.get("another") is None
 
 
 def test_a_write_expects_the_record_it_read(table):
-    table.enter(queued())
+    table.insert(queued())
     quicker = table.replace(queued(), launched(queued(), 1001.0))
     assert quicker is not None
     assert quicker.version == 2
@@ -113,7 +113,7 @@ def test_a_write_expects_the_record_it_read(table):
 
 
 def test_a_change_is_decided_again_when_somebody_was_quicker(table):
-    table.enter(queued())
+    table.insert(queued())
     seen = []
 
     def stop(before):
@@ -130,7 +130,7 @@ def test_a_change_is_decided_again_when_somebody_was_quicker(table):
 
 
 def test_what_changes_nothing_writes_nothing(table):
-    table.enter(queued())
+    table.insert(queued())
     seen = Transitions()
     store = Store(table, seen)
     assert store.change(queued().id, lambda session: session) == queued()
@@ -142,7 +142,7 @@ def test_only_what_has_not_ended_is_live(table):
     ended = replace(asked_to_stop(queued(), 1001.0), id="00000000-0000-4000-8000-000000000000")
     other = replace(until(*START), id="ffffffff-0000-4000-8000-000000000000")
     for session in (queued(), ended, other):
-        table.enter(session)
+        table.insert(session)
     assert {session.id for session in all_live(table)} == {queued().id, other.id}
 
 
@@ -150,11 +150,11 @@ def test_a_request_is_answered_once(table):
     key = request_key("somebody", "abc")
     first, second = queued(), replace(queued(), id="11111111-2222-4333-8444-555555555555")
     assert table.answered(key) is None
-    assert table.enter(first, answers=Answered(key)) == first
-    assert table.enter(second, answers=Answered(key)) is Lost.REQUEST
+    assert table.insert(first, answers=Answered(key)) == first
+    assert table.insert(second, answers=Answered(key)) is Lost.REQUEST
     assert table.answered(key) == first.id
     assert table.get(second.id) is None
-    assert table.enter(second, answers=Answered(key, replaces=first.id)) == second
+    assert table.insert(second, answers=Answered(key, replaces=first.id)) == second
     assert table.answered(key) == second.id
 
 
@@ -172,45 +172,45 @@ def warm(number: int) -> Session:
 def test_a_look_shows_the_app_and_what_waits_ready_ones_first(table):
     starting = replace(queued(owner=None), created_at=1.0, app="chat")
     for session in (warm(2), starting, warm(1), until(*START)):
-        table.enter(session)
-    state, members = table.look("chat")
+        table.insert(session)
+    state, members = table.read_pool("chat")
     assert state == AppState("chat")
     assert [session.id for session in members] == [warm(1).id, warm(2).id, starting.id]
     table.apps.change("chat", lambda s: replace(s, proven="arn:1"))
-    assert table.look("chat")[0].proven == "arn:1"
+    assert table.read_pool("chat")[0].proven == "arn:1"
     assert table.query_all("chat")[1] == members
-    assert table.look("other") == (AppState("other"), [])
+    assert table.read_pool("other") == (AppState("other"), [])
 
 
 def test_a_warm_session_is_claimed_once(table):
-    table.enter(warm(1))
+    table.insert(warm(1))
     mine, yours = (replace(warm(1), owner=name) for name in ("me", "you"))
-    won = table.enter(mine, before=warm(1))
+    won = table.insert(mine, before=warm(1))
     assert isinstance(won, Session)
-    assert table.enter(yours, before=warm(1)) is Lost.SESSION
+    assert table.insert(yours, before=warm(1)) is Lost.SESSION
     assert table.get(won.id).owner == "me"
-    assert table.look("chat")[1] == []
+    assert table.read_pool("chat")[1] == []
 
 
 def test_counters_rise_with_the_session_and_fall_with_its_end(table):
     (counter,) = counters_of(Limit("total", 1, 9))
     other = replace(queued(), id="11111111-2222-4333-8444-555555555555")
     held = replace(queued(), counters=(counter.key,))
-    assert table.enter(held, counters=[counter]) == held
-    assert table.enter(other, counters=[counter]) == Full((counter,))
+    assert table.insert(held, counters=[counter]) == held
+    assert table.insert(other, counters=[counter]) == Full((counter,))
     assert table.get(other.id) is None
     assert table.items.counted(counter.key) == 1
     ended = table.replace(held, asked_to_stop(held, 1001.0))
     assert ended is not None
     assert table.replace(held, asked_to_stop(held, 1001.0)) is None
     assert table.items.counted(counter.key) == 0
-    assert table.enter(other, counters=[counter]) == other
+    assert table.insert(other, counters=[counter]) == other
 
 
 def test_a_counter_that_somebody_deleted_keeps_no_session_from_its_end(table):
     counters = [counters_of(Limit(scope, 1, 9))[0] for scope in ("total", "owner/me")]
     held = replace(queued(), counters=tuple(counter.key for counter in counters))
-    table.enter(held, counters=counters)
+    table.insert(held, counters=counters)
     table.items._dynamodb.delete_item(
         TableName=CONFIG.sessions_table, Key={"id": {"S": counters[1].key}}
     )

@@ -194,9 +194,9 @@ def test_nothing_is_built_without_a_word(monkeypatch, capsys):
 
 
 def test_unknown_promises_and_parameters_are_wrong_usage():
-    for words in (["--only", "nope"], ["--parameter", "nope"]):
+    for statement in (["--only", "nope"], ["--parameter", "nope"]):
         with pytest.raises(SystemExit) as ended:
-            command.main([*words, "--dry-run"])
+            command.main([*statement, "--dry-run"])
         assert ended.value.code == 2
 
 
@@ -234,12 +234,12 @@ class Runner:
         self.commands = []
         self.failing = failing
 
-    def __call__(self, words, **options):
-        self.verbs.append(words[3])
-        self.commands.append((words, options["input"]))
+    def __call__(self, statement, **options):
+        self.verbs.append(statement[3])
+        self.commands.append((statement, options["input"]))
         self.key = options["env"]["USHER_API_KEY"]
-        code = 1 if self.failing and self.failing in words else 0
-        return subprocess.CompletedProcess(words, code)
+        code = 1 if self.failing and self.failing in statement else 0
+        return subprocess.CompletedProcess(statement, code)
 
 
 def target(runner, **options):

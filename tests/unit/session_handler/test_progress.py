@@ -172,7 +172,7 @@ class FanoutReader:
             self.observe()
         page = [item for item in self.fanout.entries if item[0] > self.progress.place]
         page = page[: choice + 1]
-        self.progress.look_back(self.fanout.snapshot())
+        self.progress.rewind(self.fanout.snapshot())
         for number, (entry_id, entry) in enumerate(page):
             verdict = self.progress.judge(entry)
             if verdict is Verdict.AFTER_GAP:

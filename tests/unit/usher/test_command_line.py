@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from usher.cli.main import build_parser, main
-from usher.cli.words import UsageError, are_pairs, audit_row, parse_instant, parse_pairs, table
+from usher.cli.text import UsageError, are_pairs, audit_row, parse_instant, parse_pairs, table
 
 NOW = datetime(2026, 1, 31, 9, tzinfo=UTC)
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)

@@ -31,7 +31,7 @@ def test_version_1_limits_by_a_quota_below_the_own_group(groups):
     root = groups("3:cpu,cpuacct:/me\n2:memory:/\n")
     (root / "cpu" / "me").mkdir(parents=True)
     limit = limit_cpu(512)
-    assert limit.words == "by a control group"
+    assert limit.enforced == "by a control group"
     assert limit.group == root / "cpu" / "me" / f"usher-run-{os.getpid()}"
     assert (limit.group / "cpu.cfs_quota_us").read_text() == "50000"
 
@@ -58,7 +58,7 @@ def test_without_such_a_group_it_says_what_little_is_done(groups, membership, fi
     groups(membership, **files)
     limit = limit_cpu(1536)
     assert limit.group is None
-    assert limit.words == "only by keeping it on 2 cores, with less priority"
+    assert limit.enforced == "only by keeping it on 2 cores, with less priority"
 
 
 def test_groups_of_runs_that_were_killed_are_removed(groups):

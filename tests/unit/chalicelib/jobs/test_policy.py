@@ -15,12 +15,12 @@ from tests.unit.chalicelib.jobs.examples import CREATED, accepted, waiting
 NOW = CREATED + 100
 
 
-def turn(line, *, room_was_made=False, on_fargate=(), blocked=()):
+def turn(line, *, capacity_freed=False, on_fargate=(), blocked=()):
     """The ids of those that may be launched; `on_fargate` are ids, all others are of EC2."""
     candidates = policy.candidates(
         line,
         NOW,
-        room_was_made=room_was_made,
+        capacity_freed=capacity_freed,
         launch_type_of=lambda i: "FARGATE" if i.id in on_fargate else "EC2",
         blocked=set(blocked),
     )
@@ -44,7 +44,7 @@ def test_all_whose_turn_may_be_now_come_in_their_order():
 def test_nobody_passes_the_head_that_found_no_room_a_moment_ago():
     line = [waiting(0), resting(1, refusals=1), waiting(2)]
     assert turn(line) == [line[0].id]
-    assert turn(line, room_was_made=True) == [i.id for i in line]
+    assert turn(line, capacity_freed=True) == [i.id for i in line]
 
 
 def test_one_that_never_fits_is_passed_after_some_tries():
@@ -58,7 +58,7 @@ def test_one_that_never_fits_is_passed_after_some_tries():
 def test_one_that_fails_to_start_rests_and_holds_up_nobody():
     failing = waiting(0, start_failures=2, next_try_at=NOW + 2)
     assert turn([failing, waiting(1)]) == [waiting(1).id]
-    assert turn([failing, waiting(1)], room_was_made=True) == [waiting(1).id]
+    assert turn([failing, waiting(1)], capacity_freed=True) == [waiting(1).id]
     assert turn([replace(failing, next_try_at=NOW), waiting(1)]) == [failing.id, waiting(1).id]
 
 
@@ -72,7 +72,7 @@ OWNERS = st.sampled_from("abc")
     st.booleans(),
 )
 def test_no_owner_runs_more_than_its_quota_and_nobody_waits_for_another_owners(
-    line, running, most, room_was_made
+    line, running, most, capacity_freed
 ):
     everybody = [
         waiting(n, owner=owner, is_limited=limited, refusals=refusals,
@@ -93,7 +93,7 @@ def test_no_owner_runs_more_than_its_quota_and_nobody_waits_for_another_owners(
         for one in policy.candidates(
             of_these,
             NOW,
-            room_was_made=room_was_made,
+            capacity_freed=capacity_freed,
             launch_type_of=lambda _: "EC2",
             blocked=set(),
             owner_is_full=owners.is_full,
@@ -116,7 +116,7 @@ def test_no_owner_runs_more_than_its_quota_and_nobody_waits_for_another_owners(
         plain = policy.candidates(
             everybody,
             NOW,
-            room_was_made=room_was_made,
+            capacity_freed=capacity_freed,
             launch_type_of=lambda _: "EC2",
             blocked=set(),
         )
@@ -128,7 +128,7 @@ def test_one_whose_time_is_over_is_a_candidate_for_its_end_whoever_is_full():
     found = policy.candidates(
         [late],
         NOW,
-        room_was_made=False,
+        capacity_freed=False,
         launch_type_of=lambda _: "EC2",
         blocked=set(),
         owner_is_full=lambda _: True,
@@ -147,17 +147,17 @@ def test_places_are_kept_for_the_critical(capacity, kept, critical, others):
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(-3, 3)), max_size=8), st.booleans())
-def test_candidates_keep_their_order_and_whoever_rests_is_no_candidate(line, room_was_made):
+def test_candidates_keep_their_order_and_whoever_rests_is_no_candidate(line, capacity_freed):
     all_of_them = [
         waiting(n, refusals=refusals, next_try_at=NOW + rest)
         for n, (refusals, rest) in enumerate(line)
     ]
     ids = [i.id for i in all_of_them]
-    chosen = turn(all_of_them, room_was_made=room_was_made)
+    chosen = turn(all_of_them, capacity_freed=capacity_freed)
     assert chosen == [one for one in ids if one in chosen]
     for invocation in all_of_them:
         if invocation.id in chosen and invocation.next_try_at > NOW:
-            assert room_was_made
+            assert capacity_freed
             assert invocation.refusals
 
 

@@ -90,7 +90,7 @@ def test_reports_of_containers_are_read():
 
 @given(st.booleans(), st.booleans(), st.none() | st.just(ID))
 def test_wake_up_messages_come_as_they_were_sent(due, room, invocation_id):
-    wake_up = WakeUp(invocation_id, comes_due=due, room_was_made=room)
+    wake_up = WakeUp(invocation_id, comes_due=due, capacity_freed=room)
     assert read_wake_up(json.dumps(message_of(wake_up))) == wake_up
 
 

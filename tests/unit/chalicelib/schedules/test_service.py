@@ -99,7 +99,7 @@ class World:
     def page(self, limit, after):
         return SchedulesPage(tuple(self.schedules.values()), None)
 
-    def look(self, limit, after):
+    def read_page(self, limit, after):
         return list(self.schedules.values()), None
 
     # The invocations.
@@ -160,7 +160,7 @@ class World:
         self.service.fire(Fire("s", planned or self.now))
 
     def sweep(self):
-        actions = [a for found in self.look(100, None)[0] for a in self.kind.plan(found, {})]
+        actions = [a for found in self.read_page(100, None)[0] for a in self.kind.plan(found, {})]
         names = []
         for name, step in self.kind.steps(actions):
             names.append(name)

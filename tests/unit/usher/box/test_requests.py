@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from usher.box import runtimes
-from usher.box.bubblewrap import bubblewrap_words, scratch_options
+from usher.box.bubblewrap import bubblewrap_command, scratch_options
 from usher.box.control_group import ControlGroup, make_group
 from usher.box.docker_requests import create_request, exec_request, parse_report, parse_start
 from usher.box.engine import Demultiplexer
@@ -57,13 +57,13 @@ def test_the_guard_is_another_user_than_the_command():
 
 
 def test_bubblewrap_shows_nothing_but_the_system():
-    words = bubblewrap_words(TASK, SETTINGS, "/s", {"/usr": None, "/bin": "usr/bin"}, 9)
+    command = bubblewrap_command(TASK, SETTINGS, "/s", {"/usr": None, "/bin": "usr/bin"}, 9)
     bound = [
-        words[place + 1] for place, word in enumerate(words) if word in ("--ro-bind", "--bind")
+        command[place + 1] for place, word in enumerate(command) if word in ("--ro-bind", "--bind")
     ]
     assert set(bound) == {"/usr", "/s/box", "/s/tmp", "/s/shm", "/proc/sys"}
-    assert words[words.index("--seccomp") :][:2] == ["--seccomp", "9"]
-    assert {"--new-session", "--die-with-parent", "--unshare-net", "--clearenv"} <= set(words)
+    assert command[command.index("--seccomp") :][:2] == ["--seccomp", "9"]
+    assert {"--new-session", "--die-with-parent", "--unshare-net", "--clearenv"} <= set(command)
     assert scratch_options(SETTINGS) == "mode=0755,size=64m,nr_inodes=4096"
 
 

@@ -22,13 +22,15 @@ class UsageError(UsherError):
     """The command line makes no sense; exit code 2."""
 
 
-def parse_pairs(words: Sequence[str], schema: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def parse_pairs(
+    arguments: Sequence[str], schema: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """`name=value` each; a value that is JSON is taken as that, any other as a string.
 
     `schema`: the JSON Schema of the parameters; where it takes strings alone, the value is one.
     """
     parameters: dict[str, Any] = {}
-    for word in words:
+    for word in arguments:
         match = _PAIR.fullmatch(word)
         if not match:
             raise UsageError(f"{word!r} is not name=value; a file or - must come alone")
@@ -58,13 +60,13 @@ def _types(schema: Any, definitions: Any, depth: int) -> set[str]:
     if isinstance(choices := schema.get("anyOf"), list):
         kinds = [_types(choice, definitions, depth - 1) for choice in choices]
         return set().union(*kinds) if all(kinds) else set()
-    told = schema.get("type")
-    return {told} if isinstance(told, str) else set(told) if isinstance(told, list) else set()
+    named = schema.get("type")
+    return {named} if isinstance(named, str) else set(named) if isinstance(named, list) else set()
 
 
-def are_pairs(words: Sequence[str]) -> bool:
+def are_pairs(arguments: Sequence[str]) -> bool:
     """Whether parameters are given as pairs, and not as one file or object."""
-    return len(words) != 1 or _PAIR.fullmatch(words[0]) is not None
+    return len(arguments) != 1 or _PAIR.fullmatch(arguments[0]) is not None
 
 
 def parse_json(text: str, where: str) -> Any:
@@ -186,8 +188,8 @@ def schedule_row(
     """One line of a list, below SCHEDULE_COLUMNS. `here` as for `schedule_lines`."""
     runs = schedule.next_runs
     next_run = _run(runs[0], schedule.timezone, here) if runs else "never"
-    words = "paused" if schedule.paused else next_run
-    return schedule.id, schedule.job, schedule.expression, schedule.timezone, words
+    next_column = "paused" if schedule.paused else next_run
+    return schedule.id, schedule.job, schedule.expression, schedule.timezone, next_column
 
 
 def audit_row(record: Mapping[str, Any]) -> tuple[str, ...]:
@@ -243,17 +245,17 @@ def schedule_lines(
 
 def _run(at: datetime, timezone: str, here: Callable[[datetime], datetime] | None) -> str:
     """An instant in UTC, in the schedule's time zone, and where the reader is if that differs."""
-    words = [when(at)]
+    parts = [when(at)]
     try:
         there = at.astimezone(ZoneInfo(timezone))
     except (ZoneInfoNotFoundError, ValueError):
         there = at  # a machine without this zone: UTC has to do
     if there.utcoffset():
-        words.append(f"{there:%a %H:%M} in {timezone}")
+        parts.append(f"{there:%a %H:%M} in {timezone}")
     ours = at if here is None else here(at)
     if ours.utcoffset() not in {at.utcoffset(), there.utcoffset()}:
-        words.append(f"{ours:%a %H:%M} here")
-    return "  ".join(words)
+        parts.append(f"{ours:%a %H:%M} here")
+    return "  ".join(parts)
 
 
 def _with_revision(invocation: Invocation) -> str:

@@ -2,7 +2,7 @@
 
 import re
 
-from usher.cli.words import table
+from usher.cli.text import table
 from usher.grading.folders import GraderFolder
 from usher.grading.results import CaseResult, Grading
 from usher.grading.verdicts import Verdict
@@ -39,17 +39,19 @@ def grading_lines(grading: Grading, folder: GraderFolder) -> list[str]:
 
 
 def _headline(grading: Grading, name: str) -> str:
-    words = f"{grading.verdict.value} ({grading.verdict.words})"
+    meaning = f"{grading.verdict.value} ({grading.verdict.meaning})"
     if grading.score is None:
-        return f"{name}: {words}. {grading.feedback}"
-    return f"{name}: {words}, {grading.score:g} of {grading.max_score:g} points. {grading.feedback}"
+        return f"{name}: {meaning}. {grading.feedback}"
+    return (
+        f"{name}: {meaning}, {grading.score:g} of {grading.max_score:g} points. {grading.feedback}"
+    )
 
 
 def _row(case: CaseResult) -> tuple[str, ...]:
     ran = case.verdict is not Verdict.SK
     return (
         case.name if case.is_visible else f"{case.name} (hidden)",
-        f"{case.verdict.value} {case.verdict.words}",
+        f"{case.verdict.value} {case.verdict.meaning}",
         f"{case.points:g} of {case.max_points:g}",
         f"{case.cpu_seconds:.2f} s" if ran else "",
         f"{case.memory_mib:.0f} MiB" if ran else "",
@@ -57,7 +59,7 @@ def _row(case: CaseResult) -> tuple[str, ...]:
 
 
 def _case_lines(case: CaseResult) -> list[str]:
-    lines = [f"{case.name}: {case.message or case.verdict.words}"]
+    lines = [f"{case.name}: {case.message or case.verdict.meaning}"]
     for label, text in (("input", case.input), ("output", case.output), ("expected", case.answer)):
         if text is not None:
             lines += [f"  {label}:", *_indented(text)]

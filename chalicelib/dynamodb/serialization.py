@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 
-def wire(values: Mapping[str, Any]) -> dict[str, Any]:
+def serialize(values: Mapping[str, Any]) -> dict[str, Any]:
     """Plain values as DynamoDB's JSON, without those that are None."""
     return {name: _to_wire(value) for name, value in values.items() if value is not None}
 
@@ -21,7 +21,7 @@ def _to_wire(value: Any) -> dict[str, Any]:  # noqa: PLR0911 - one for each type
         case float():
             return {"N": format(Decimal(str(round(value, 6))), "f")}
         case Mapping():
-            return {"M": wire(value)}
+            return {"M": serialize(value)}
         case frozenset():
             return {"SS": sorted(value)}
         case list() | tuple():
@@ -30,8 +30,8 @@ def _to_wire(value: Any) -> dict[str, Any]:  # noqa: PLR0911 - one for each type
             raise TypeError(f"no DynamoDB type for {type(value).__name__}")
 
 
-def unwire(item: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `wire`; numbers come whole where they are."""
+def deserialize(item: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `serialize`; numbers come whole where they are."""
     return {name: _from_wire(value) for name, value in item.items()}
 
 
@@ -42,7 +42,7 @@ def _from_wire(value: Mapping[str, Any]) -> Any:
             number = Decimal(content)
             return int(number) if number == number.to_integral_value() else float(number)
         case "M":
-            return unwire(content)
+            return deserialize(content)
         case "L":
             return [_from_wire(part) for part in content]
         case "NULL":

@@ -15,26 +15,26 @@ class BadLineError(Exception):
         self.line = line
 
 
-def split_words(text: str, variables: Mapping[str, str]) -> list[str]:
+def split_tokens(text: str, variables: Mapping[str, str]) -> list[str]:
     """Words as the builder sees them: quotes and backslashes taken away, $variables filled in.
 
     What a variable holds is never split again. Raises BadLineError for a quote without its end.
     """
-    words: list[str] = []
+    tokens: list[str] = []
     word: list[str] | None = None
     at = 0
     while at < len(text):
         if text[at].isspace():
             if word is not None:
-                words.append("".join(word))
+                tokens.append("".join(word))
             word = None
             at += 1
             continue
         piece, at = _piece(text, at, variables)
         word = [*(word or []), piece]
     if word is not None:
-        words.append("".join(word))
-    return words
+        tokens.append("".join(word))
+    return tokens
 
 
 def as_one_word(text: str, variables: Mapping[str, str]) -> str:
