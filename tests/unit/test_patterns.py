@@ -19,7 +19,7 @@ MANY = 50
 UNAMBIGUOUS = {
     # Each turn of the outer repetition begins with a character that the inner one does not take.
     ("chalicelib/contract/secrets.py", "(/[\\w.-]+)+"),
-    ("usher/grading/specification.py", "(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*"),
+    ("chalicelib/contract/graders.py", "(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*"),
     ("usher/new_session.py", "(-[a-z0-9]+)*"),
 }
 BY_CALLERS = {"chalicelib/jobs/schemas.py"}

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from chalicelib.contract.graders import GraderError
+from chalicelib.contract.submitted import MOST_BYTES, SubmissionError, accept_files
 from usher.box.model import NoBoxError
 from usher.box.runtimes import NAMES, choose_boxes
 from usher.cli.common import note, out, out_json
@@ -19,8 +21,6 @@ from usher.grading.folders import Assignment, GraderFolder, read_assignment
 from usher.grading.images import ImageError, image_for
 from usher.grading.judge import Judge, broken
 from usher.grading.results import Grading, document, for_learner
-from usher.grading.specification import GraderError
-from usher.grading.submitted import MOST_BYTES, SubmissionError, accept_files
 from usher.grading.verdicts import Verdict
 
 EXIT_FULL, EXIT_NOT_FULL, EXIT_IE = 0, 1, 3
@@ -176,7 +176,7 @@ def _check_one(folder: GraderFolder, path: Path, arguments: argparse.Namespace) 
     try:
         submitted = accept_files({file_name: data}, wanted)
         grading = _mark(folder, submitted, arguments)
-    except UsherError as error:
+    except (SubmissionError, UsherError) as error:
         return f"bad  {name}: {error}", False
     found = grading.verdict
     score = "" if grading.score is None else f", {grading.score:g} of {grading.max_score:g}"

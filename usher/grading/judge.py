@@ -7,6 +7,7 @@ checker in a box of its own.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from chalicelib.contract.graders import Case, FloatChecker, Grader, Program
 from usher.box.model import MIB, BoxError, BoxSettings, File, Outcome, Task
 from usher.box.runtimes import Boxes
 from usher.grading import results
@@ -21,7 +22,6 @@ from usher.grading.folders import GraderFolder
 from usher.grading.interaction import converse
 from usher.grading.programs import PreparedProgram, ProgramError, prepare, run_checker
 from usher.grading.results import CaseResult, Grading, shown
-from usher.grading.specification import Case, FloatChecker, Grader, Program
 from usher.grading.verdicts import Verdict, explain_run, verdict_of_run
 
 Progress = Callable[[str, int, int], None]

@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from chalicelib.contract.graders import Program
 from usher.box.model import AUTHOR, BoxSettings, File, Outcome, Task
 from usher.box.runtimes import Boxes
 from usher.errors import UsherError
 from usher.grading.checkers import Checked
-from usher.grading.specification import Program
 from usher.grading.verdicts import Verdict, explain_run
 
 SETTINGS = BoxSettings(

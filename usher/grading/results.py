@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from usher.grading.specification import Case, Grader, Group
+from chalicelib.contract.graders import Case, Grader, Group
 from usher.grading.verdicts import Verdict, gravest
 
 SHOWN_BYTES = 4096

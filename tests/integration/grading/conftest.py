@@ -2,10 +2,10 @@
 
 import pytest
 
+from chalicelib.contract.submitted import accept_files
 from tests.integration.box.conftest import place as place_of_box
 from usher.grading.folders import read_grader
 from usher.grading.judge import Judge
-from usher.grading.submitted import accept_files
 
 place = place_of_box
 

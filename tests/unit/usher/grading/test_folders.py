@@ -2,8 +2,8 @@
 
 import pytest
 
+from chalicelib.contract.graders import GraderError
 from usher.grading.folders import read_assignment, read_grader
-from usher.grading.specification import GraderError
 
 GRADER = 'files = ["a"]\nrun = ["cat"]\n[[cases]]\ninput = "1.in"\nanswer = "1.ans"\npoints = 10\n'
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.contract.graders import Case, Grader, Group
 from usher.grading.results import (
     CaseResult,
     Grading,
@@ -15,7 +16,6 @@ from usher.grading.results import (
     scale,
     why_skipped,
 )
-from usher.grading.specification import Case, Grader, Group
 from usher.grading.verdicts import Verdict, gravest
 
 SECRET = "Q7hidden7Q"

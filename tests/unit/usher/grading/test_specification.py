@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usher.grading.specification import FloatChecker, GraderError, Program, parse_grader
+from chalicelib.contract.graders import FloatChecker, GraderError, Program, parse_grader
 
 CASE = '[[cases]]\ninput = "01.in"\nanswer = "01.ans"\n'
 LEAST = 'files = ["main.py"]\nrun = ["python3", "main.py"]\n' + CASE

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usher.grading.submitted import MOST_BYTES, SubmissionError, accept_files, unpack
+from chalicelib.contract.submitted import MOST_BYTES, SubmissionError, accept_files, unpack
 
 ANY = ("*",)
 

@@ -12,8 +12,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 
-from usher.errors import UsherError
-
 MOST_BYTES = 1024 * 1024
 MOST_FILES = 64
 MOST_NAME_BYTES = 255
@@ -24,7 +22,7 @@ _HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
 """Control characters, marks that turn the direction of writing, and what cannot be shown."""
 
 
-class SubmissionError(UsherError):
+class SubmissionError(Exception):
     """What was handed in is refused; the message is for the learner."""
 
 

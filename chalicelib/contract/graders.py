@@ -9,8 +9,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from usher.errors import UsherError
-
 MOST_CASES = 500
 KINDS = ("tests", "image")
 VISIBILITIES = ("visible", "hidden")
@@ -18,7 +16,7 @@ _CASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,63}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*")
 
 
-class GraderError(UsherError):
+class GraderError(Exception):
     """A grader cannot be used; the message has a line for each problem."""
 
 
