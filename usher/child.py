@@ -21,8 +21,7 @@ from usher.child_messages import (
     progress_line,
     progress_of,
 )
-from usher.log import say
-from usher.log_file import finish_log, log_stream
+from usher.log_file import flush, line_stream
 from usher.signals import become_a_job
 
 OOM_SCORE = "500"
@@ -52,7 +51,8 @@ def main() -> NoReturn:
     except BaseException:  # noqa: BLE001 - of ours; the parent gets the exit code
         traceback.print_exc()
     finally:
-        _flush()
+        flush(sys.stdout)
+        flush(sys.stderr)
         os._exit(code)
 
 
@@ -78,7 +78,7 @@ def _prepare_and_run(order: Order, pipe: int) -> int:
     devnull = os.open(os.devnull, os.O_RDONLY)
     os.dup2(devnull, 0)
     os.close(devnull)
-    sys.stdout, sys.stderr = log_stream(sys.stdout), log_stream(sys.stderr)
+    sys.stdout, sys.stderr = line_stream(sys.stdout), line_stream(sys.stderr)
     return _run(order, Pipe(pipe))
 
 
@@ -183,13 +183,6 @@ def _identity(descriptor: int) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _flush() -> None:
-    lost = finish_log(sys.stdout)
-    if lost is not None:
-        say(f"usher: some of what the job printed is lost: {lost}")
-    finish_log(sys.stderr)
 
 
 def _exit_code(left: SystemExit) -> int:

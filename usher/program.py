@@ -7,7 +7,7 @@ the child is a new program, which never had them: its instructions come by a fil
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,15 +27,15 @@ def child_order(job: str, parameters: Any, project: Path) -> int:
     return descriptor
 
 
-def become_the_child(order: int, pipe: int, prepare: Callable[[], None] | None) -> NoReturn:
-    """Call `prepare` and become `usher.child`, with these two descriptors and no other of ours.
+def become_the_child(order: int, pipe: int, prepare: Iterable[Callable[[], None]]) -> NoReturn:
+    """Call all of `prepare` and become `usher.child`, with these two descriptors and none of ours.
 
     Runs between fork and exec: it never returns, whatever happens.
     """
     try:
         os.setpgid(0, 0)
-        if prepare is not None:
-            prepare()
+        for step in prepare:
+            step()
         os.set_inheritable(order, True)
         os.set_inheritable(pipe, True)
         place = (os.pathsep, os.pathsep.join(sys.path))

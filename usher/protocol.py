@@ -25,6 +25,8 @@ class Limits:
     """From SIGTERM to SIGKILL for the job."""
     progress_seconds: float = 1.0
     """Between two reports of progress."""
+    output_seconds: float = 10.0
+    """For passing on the last output, when all that writes it is gone."""
 
 
 class SettingsError(Exception):

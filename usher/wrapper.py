@@ -15,6 +15,7 @@ from chalicelib.contract.jobs import EXIT_NOT_RUN, Outcome
 from usher.dispatcher import Coordinator, NotPermittedError
 from usher.ending import EXIT_KILLED, decide_ending
 from usher.log import say
+from usher.output_relay import OutputRelay
 from usher.processes import adopt_orphans
 from usher.program import become_the_child, child_order
 from usher.protocol import Ending, Limits, StartPermit, Usage, farewell
@@ -79,10 +80,13 @@ def _fork_and_watch(
     adopt_orphans()
     read, write = os.pipe()
     order = child_order(permit.job, permit.parameters, place.project)
+    output = OutputRelay()
     hold()
     pid = os.fork()
     if pid == 0:
-        become_the_child(order, write, place.prepare)
+        prepare = () if place.prepare is None else (place.prepare,)
+        become_the_child(order, write, (output.take_streams, *prepare))
+    output.start()
     os.close(order)
     with suppress(OSError):  # the child does it too: whoever is first
         os.setpgid(pid, pid)
@@ -91,6 +95,7 @@ def _fork_and_watch(
     run_limits = RunLimits(permit.timeout_seconds, limits.grace_seconds, place.memory_mib)
     reporter = Reporter(coordinator.tell_progress, limits.progress_seconds)
     seen, usage = Supervisor(pid, read, signals, run_limits, reporter.add).watch()
+    output.finish(min(limits.output_seconds, _patience(signals, limits) / 2))
     reporter.close(LAST_PROGRESS_SECONDS)
     return _end(coordinator, decide_ending(seen), usage, _patience(signals, limits))
 

@@ -189,7 +189,7 @@ def test_a_job_without_a_schema_takes_nothing(fake):
 def test_a_job_that_is_not_in_the_image_fails_with_what_there_is(fake):
     done, told = run(fake, "missing")
     assert (done.code, told["outcome"]) == (1, "failed")
-    assert "has no job 'missing'; there is: bomb, chatters, closes, confined," in told["detail"]
+    assert "has no job 'missing'; there is: bomb, chatters, closes, commands," in told["detail"]
 
 
 def test_the_job_sees_its_names_and_no_key(fake):

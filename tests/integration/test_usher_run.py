@@ -16,9 +16,9 @@ from usher.cpu import NICER_BY
 EXAMPLES = ROOT / "examples" / "jobs"
 
 
-def start(*enforced, project=PROJECT, **options):
+def start(*words, project=PROJECT, **options):
     return subprocess.Popen(
-        [sys.executable, "-m", "usher", "run", "--project", str(project), *enforced],
+        [sys.executable, "-m", "usher", "run", "--project", str(project), *words],
         env=environment(),
         stdin=options.pop("stdin", subprocess.DEVNULL),
         stdout=subprocess.PIPE,
@@ -28,8 +28,8 @@ def start(*enforced, project=PROJECT, **options):
     )
 
 
-def run(*enforced, told=None, **options):
-    process = start("--process", *enforced, stdin=subprocess.PIPE if told else None, **options)
+def run(*words, told=None, **options):
+    process = start("--process", *words, stdin=subprocess.PIPE if told else None, **options)
     out, log = process.communicate(told, timeout=60)
     return Done(process.returncode, out, log.splitlines())
 
@@ -70,18 +70,18 @@ def test_parameters_come_from_a_file_or_from_stdin(tmp_path):
         (["echo", "a=1", "nonsense"], 2, "'nonsense' is not name=value"),
     ],
 )
-def test_exit_codes_are_those_on_ecs(enforced, code, says):
-    done = run(*enforced)
+def test_exit_codes_are_those_on_ecs(words, code, says):
+    done = run(*words)
     assert done.code == code
     assert any(says in line for line in done.log)
 
 
 def test_a_log_that_cannot_be_written_does_not_change_the_end(tmp_path):
     result = tmp_path / "result.json"
-    enforced = ["--process", "echo", "text=a", "--result", str(result)]
+    words = ["--process", "echo", "text=a", "--result", str(result)]
     with open("/dev/full", "w", encoding="utf-8") as full:
         process = subprocess.run(
-            [sys.executable, "-m", "usher", "run", "--project", str(PROJECT), *enforced],
+            [sys.executable, "-m", "usher", "run", "--project", str(PROJECT), *words],
             env=environment(),
             stdout=full,
             stderr=subprocess.PIPE,
@@ -96,6 +96,21 @@ def test_a_log_that_cannot_be_written_does_not_change_the_end(tmp_path):
 def test_empty_lines_and_a_last_line_without_its_end_are_lines():
     done = run("recites", "text=one\n\n\ntwo")
     assert done.out == "one\n \n \ntwo\n"
+
+
+def test_where_both_streams_are_one_file_their_lines_are_in_order():
+    words = ["commands", "command=for i in 1 2 3 4 5 6 7 8; do echo out $i; echo err $i >&2; done"]
+    process = subprocess.run(
+        [sys.executable, "-m", "usher", "run", "--project", str(PROJECT), "--process", *words],
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=True,
+    )
+    lines = [line for line in process.stdout.splitlines() if line.startswith(("out", "err"))]
+    assert lines == [f"{stream} {i}" for i in range(1, 9) for stream in ("out", "err")]
 
 
 @pytest.mark.parametrize("text", ["12", "true", "[1]", "1e3"])
@@ -170,8 +185,8 @@ def test_the_examples_run(tmp_path):
     assert done.code == 0
     assert len(json.loads(report.read_text())["weeks"]) == 4
     output = tmp_path / "listings.csv"
-    enforced = ["listing_export", 'suburbs=["fernbank"]', f"output={output}"]
-    done = run(*enforced, project=EXAMPLES)
+    words = ["listing_export", 'suburbs=["fernbank"]', f"output={output}"]
+    done = run(*words, project=EXAMPLES)
     result = json.loads(done.out)
     assert result["written"] == len(output.read_text().splitlines()) - 1
 

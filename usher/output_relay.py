@@ -1,0 +1,99 @@
+"""Carries what the job and the programs it starts print to the log of the container, as lines.
+
+They write into pipes, and a thread of the main process passes on what comes, 64 KiB at a time, in
+the order in which it was written. So a log that takes no more holds up who prints, and neither the
+time limit nor the end; and a process that keeps a pipe open after the end is not waited for.
+"""
+
+import contextlib
+import os
+import select
+import threading
+from collections.abc import Sequence
+
+from usher.log import say
+from usher.log_file import LogFile
+
+STREAMS = (1, 2)
+CHUNK_BYTES = 65_536
+
+
+class OutputRelay:
+    """Make it before the fork; call `take_streams` in the child and `start` in the parent."""
+
+    def __init__(self) -> None:
+        self._logs: dict[int, LogFile] = {}
+        """By the reading end of a pipe."""
+        self._writing: dict[int, int] = {}
+        """The writing end of the pipe of each standard stream."""
+        self._stop_reading, self._stop_writing = os.pipe()
+        self._thread = threading.Thread(target=self._run, name="output", daemon=True)
+        for streams in _one_file_each(STREAMS):
+            read, write = os.pipe()
+            os.set_blocking(read, False)
+            self._logs[read] = LogFile(streams[0])
+            self._writing |= dict.fromkeys(streams, write)
+
+    def take_streams(self) -> None:
+        """In the child, before it becomes another program: its standard streams are our pipes."""
+        for stream, write in self._writing.items():
+            os.dup2(write, stream)
+
+    def start(self) -> None:
+        """In the parent, after the fork."""
+        for write in set(self._writing.values()):
+            os.close(write)
+        self._thread.start()
+
+    def finish(self, seconds: float) -> None:
+        """Pass on what is in the pipes, end the last lines, and log what was lost if any was.
+
+        Call it when no process of the job runs any more. Returns after `seconds` in any case.
+        """
+        os.close(self._stop_writing)
+        self._thread.join(seconds)
+        if self._thread.is_alive():
+            say("usher: some of what the job printed is lost: the log takes no more")
+            return
+        for log in self._logs.values():
+            if log.lost is not None:
+                say(f"usher: some of what the job printed is lost: {log.lost}")
+
+    def _run(self) -> None:
+        poll = select.poll()
+        open_pipes = set(self._logs)
+        for descriptor in (self._stop_reading, *open_pipes):
+            poll.register(descriptor, select.POLLIN)
+        stopping = False
+        while open_pipes and not stopping:
+            ready = [descriptor for descriptor, _ in poll.poll()]
+            stopping = self._stop_reading in ready
+            for pipe in sorted(open_pipes if stopping else open_pipes.intersection(ready)):
+                if not self._pass_on(pipe, to_the_end=stopping):
+                    poll.unregister(pipe)
+                    open_pipes.remove(pipe)
+        for log in self._logs.values():
+            log.end_line()
+
+    def _pass_on(self, pipe: int, *, to_the_end: bool) -> bool:
+        """Pass on a chunk, or all there is; False when there will be no more."""
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(pipe, CHUNK_BYTES):
+                self._logs[pipe].write(data)
+                if not to_the_end:
+                    return True
+            return False
+        return True
+
+
+def _one_file_each(streams: Sequence[int]) -> list[list[int]]:
+    """The open ones of these streams, those together that are one file, as on a terminal.
+
+    One pipe for both keeps the order in which a job writes to the two.
+    """
+    files: dict[tuple[int, int], list[int]] = {}
+    for stream in streams:
+        with contextlib.suppress(OSError):
+            found = os.fstat(stream)
+            files.setdefault((found.st_dev, found.st_ino), []).append(stream)
+    return list(files.values())
