@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-import chalicelib.contract
 from usher.errors import UsherError
+from usher.vendoring import copy_package
 
-HERE = Path(__file__).parent
-CONTRACT = Path(chalicelib.contract.__file__).parent
 ASK_SECONDS = 10.0
 LEFT_OUT = (".git", ".venv", "__pycache__", "node_modules", "wheels")
 
@@ -101,11 +99,7 @@ def build_context(project: Path, wheels: Path | None) -> Iterator[Path]:
         context = Path(folder) / "context"
         ignore = shutil.ignore_patterns(*LEFT_OUT)
         shutil.copytree(project, context, ignore=ignore, symlinks=True)
-        pycache = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(HERE, context / "usher", ignore=pycache, dirs_exist_ok=True)
-        contract = context / "chalicelib" / "contract"
-        shutil.copytree(CONTRACT, contract, ignore=pycache, dirs_exist_ok=True)
-        (contract.parent / "__init__.py").touch()
+        copy_package(context / "usher")
         if wheels is None:
             (context / "wheels").mkdir()
         else:

@@ -25,6 +25,8 @@ import docker
 Progress = Callable[[str], None]
 """Takes one line for people."""
 
+KEPT = 10
+"""So many folders of one kind stay in the cache, the newest."""
 PULL_SILENCE_SECONDS = 10.0
 """A pull that shows no sign of life for so long is given up."""
 
@@ -254,3 +256,10 @@ def _link(path: str, target: str) -> tarfile.TarInfo:
     entry.type = tarfile.SYMTYPE
     entry.linkname = target
     return entry
+
+
+def keep_newest(newest: Path) -> None:
+    """Remove what is older than the newest folders beside this one in the cache."""
+    others = [f for f in newest.parent.iterdir() if f.is_dir() and f != newest]
+    for folder in sorted(others, key=lambda f: f.stat().st_mtime, reverse=True)[KEPT - 1 :]:
+        shutil.rmtree(folder, ignore_errors=True)

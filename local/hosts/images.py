@@ -22,6 +22,7 @@ from local.hosts.dockerfile import (
     read_dockerfile,
     read_text,
 )
+from local.hosts.own_package import own_package
 
 __all__ = [
     "DockerfileError",
@@ -116,10 +117,9 @@ def named_image(name: str, folder: Path, *, changes: bool = False) -> ImageSourc
 def folder_image(image: str) -> ImageSource | None:
     """The source of an image `dir:/absolute/path`; None for any other image.
 
-    Its build finds this checkout's `usher` and `chalicelib.contract` in the context, as it would
-    in the root of the project, and in `wheels/` the wheels of usher and of the folder's
-    requirements.lock, or requirements.txt. One that is built on the session image is a session
-    app's, see `named_image`.
+    Its build finds this checkout's `usher` in the context, as wheels have it, and in `wheels/` the
+    wheels of usher and of the folder's requirements.lock, or requirements.txt. One that is built on
+    the session image is a session app's, see `named_image`.
     Raises CannotPullImageError for a folder that is none.
     """
     if not image.startswith(FOLDER):
@@ -133,14 +133,14 @@ def folder_image(image: str) -> ImageSource | None:
     lock = folder / "requirements.lock"
     theirs = lock if lock.is_file() else folder / "requirements.txt"
     requirements = (_ROOT / "usher" / "requirements.lock", theirs)
-    besides = ("usher", "chalicelib/__init__.py", "chalicelib/contract")
+    package = own_package()
     return ImageSource(
         name=_name_of(folder),
         dockerfile=folder / "Dockerfile",
         context=folder,
         requirements=tuple(file for file in requirements if file.is_file()),
-        beside={name: _ROOT / name for name in besides},
-        python_path=_ROOT,
+        beside={"usher": package / "usher"},
+        python_path=package,
         changes=True,
     )
 

@@ -13,12 +13,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from local.hosts.base_image import cache_folder, locked
+from local.hosts.base_image import cache_folder, keep_newest, locked
 from local.hosts.images import ImageSource, cannot_pull
 
 INSTALL_SECONDS = 600.0
-KEPT = 10
-"""So many folders of packages stay in the cache, the newest."""
 _PIP = (sys.executable, "-m", "pip")
 _QUIET = ("--quiet", "--disable-pip-version-check", "--no-input")
 
@@ -65,7 +63,7 @@ class Packages:
                     raise cannot_pull(source.name, why) from error
                 partial.mkdir(parents=True, exist_ok=True)  # a file without packages
                 partial.rename(folder)
-                _remove_old(folder)
+                keep_newest(folder)
         return folder
 
 
@@ -95,9 +93,3 @@ def _pip(command: str, *arguments: str) -> str:
         timeout=INSTALL_SECONDS,
     )
     return done.stdout
-
-
-def _remove_old(newest: Path) -> None:
-    others = [f for f in newest.parent.iterdir() if f.is_dir() and f != newest]
-    for folder in sorted(others, key=lambda f: f.stat().st_mtime, reverse=True)[KEPT - 1 :]:
-        shutil.rmtree(folder, ignore_errors=True)

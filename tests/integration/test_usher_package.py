@@ -25,7 +25,7 @@ def wheel(tmp_path_factory):
     ignore = shutil.ignore_patterns("__pycache__")
     for name in ("usher", "chalicelib", "session_handler"):
         shutil.copytree(ROOT / name, source / name, ignore=ignore)
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "setup.py", "README.md"):
         shutil.copy(ROOT / name, source / name)
     words = ["wheel", "--quiet", "--no-build-isolation", "--no-deps", "--no-index"]
     subprocess.run(
@@ -41,8 +41,8 @@ def test_the_wheel_has_what_it_needs_and_nothing_else(wheel):
         (metadata,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
         told = email.message_from_bytes(archive.read(metadata))
     wanted = {
-        path.relative_to(ROOT).as_posix()
-        for folder in ("usher", "chalicelib/contract")
+        (Path(target) / path.relative_to(ROOT / folder)).as_posix()
+        for target, folder in (("usher", "usher"), ("usher/contract", "chalicelib/contract"))
         for path in (ROOT / folder).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
@@ -80,6 +80,11 @@ def test_it_runs_where_nothing_else_is_installed(wheel, tmp_path):
     assert "is no URL of a dispatcher" in left.stderr
     program = "import sys, usher.entry; sys.exit('pydantic' in sys.modules)"
     subprocess.run([python, "-c", program], check=True)
+    # A Chalice project has a package of that name itself, and it comes first where jobs run.
+    (tmp_path / "chalicelib").mkdir()
+    (tmp_path / "chalicelib" / "__init__.py").write_text("OWN = True")
+    program = "import chalicelib, usher.entry, session_handler.app; assert chalicelib.OWN"
+    subprocess.run([python, "-c", program], cwd=tmp_path, check=True)
 
 
 def test_the_image_installs_what_the_package_does():

@@ -38,9 +38,9 @@ class Place:
     def name(self) -> str:
         return self.boxes.name
 
-    def run(self, program: str, settings: BoxSettings, *command: str, **more) -> Outcome:
+    def run(self, program: str, settings: BoxSettings, *words: str, **more) -> Outcome:
         """Run a Python program in a box."""
-        argv = ("python3", "hostile.py", *command)
+        argv = ("python3", "hostile.py", *words)
         files = {"hostile.py": File(program.encode()), **more.pop("files", {})}
         return self.boxes.run(Task(argv, files, image=self.image, **more), settings)
 

@@ -285,10 +285,10 @@ def pids_of(mark: str) -> list[int]:
     for entry in os.listdir("/proc"):
         try:
             with open(f"/proc/{entry}/cmdline", "rb") as file:
-                command = file.read().split(b"\0")
+                words = file.read().split(b"\0")
         except OSError:
             continue
-        if b"-c" in command and mark.encode() in command:
+        if b"-c" in words and mark.encode() in words:
             found.append(int(entry))
     return found
 

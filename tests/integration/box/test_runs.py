@@ -53,16 +53,16 @@ os.mkfifo("pipe")
     "words", ["bwrap: no", "usher: the box cannot be started", "usher-box-end"]
 )
 @pytest.mark.parametrize("code", [1, 126])
-def test_our_own_words_change_nothing(place, command, code):
+def test_our_own_words_change_nothing(place, words, code):
     program = f"""
 import sys
-print({command!r}); print({command!r}, file=sys.stderr)
+print({words!r}); print({words!r}, file=sys.stderr)
 print("usher-box-start 99999999999999 ", file=sys.stderr)
 sys.exit({code})
 """
     outcome = place.run(program, SETTINGS)
     assert (outcome.exit_code, outcome.limit) == (code, None)
-    assert outcome.stderr.startswith(command.encode())
+    assert outcome.stderr.startswith(words.encode())
     assert outcome.usage.cpu_seconds > 0
 
 

@@ -4,7 +4,6 @@ import contextlib
 import json
 import re
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -20,6 +19,7 @@ from local.hosts.images import (
     program_of,
     resolve,
 )
+from local.hosts.own_package import own_package
 
 SH = ("/bin/sh", "-c")
 
@@ -232,19 +232,16 @@ def test_an_image_without_a_program_cannot_start(tmp_path):
         resolve("mine", [source_in(tmp_path, "FROM a")])
 
 
-ROOT = Path(__file__).parents[3]
-
-
 def test_a_folder_is_an_image_that_finds_usher_beside_itself(tmp_path):
     source_in(tmp_path, 'FROM a\nWORKDIR /app\nENTRYPOINT ["node", "server.js"]')
     program = resolve(f"dir:{tmp_path}", [])
     assert program.working_directory == tmp_path
-    assert program.environment == {"PYTHONPATH": str(ROOT)}
+    assert program.environment == {"PYTHONPATH": str(own_package())}
 
 
 def test_the_python_path_of_a_folder_comes_first(tmp_path):
     source_in(tmp_path, "FROM a\nENV PYTHONPATH=/lib\nCMD x")
-    assert resolve(f"dir:{tmp_path}", []).environment == {"PYTHONPATH": f"/lib:{ROOT}"}
+    assert resolve(f"dir:{tmp_path}", []).environment == {"PYTHONPATH": f"/lib:{own_package()}"}
 
 
 @pytest.mark.parametrize("image", ["dir:/no/such/folder", "dir:relative", "dir:"])

@@ -57,13 +57,13 @@ def test_the_guard_is_another_user_than_the_command():
 
 
 def test_bubblewrap_shows_nothing_but_the_system():
-    command = bubblewrap_command(TASK, SETTINGS, "/s", {"/usr": None, "/bin": "usr/bin"}, 9)
+    words = bubblewrap_command(TASK, SETTINGS, "/s", {"/usr": None, "/bin": "usr/bin"}, 9)
     bound = [
-        command[place + 1] for place, word in enumerate(command) if word in ("--ro-bind", "--bind")
+        words[place + 1] for place, word in enumerate(words) if word in ("--ro-bind", "--bind")
     ]
     assert set(bound) == {"/usr", "/s/box", "/s/tmp", "/s/shm", "/proc/sys"}
-    assert command[command.index("--seccomp") :][:2] == ["--seccomp", "9"]
-    assert {"--new-session", "--die-with-parent", "--unshare-net", "--clearenv"} <= set(command)
+    assert words[words.index("--seccomp") :][:2] == ["--seccomp", "9"]
+    assert {"--new-session", "--die-with-parent", "--unshare-net", "--clearenv"} <= set(words)
     assert scratch_options(SETTINGS) == "mode=0755,size=64m,nr_inodes=4096"
 
 
