@@ -120,12 +120,11 @@ class JobHost(LabHost):
 class JobLab(Lab):
     """One region of AWS with a job called `report`, made anew by `begin`.
 
-    Its indexes lag only where a test asks for it: most move no time between a write and a look.
+    Its indexes lag only where a test asks for it: many move no time between a write and a look.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.index_lag_seconds = 0.0
+    def __init__(self, *, index_lag_seconds: float = 0.0, read_lag_seconds: float = 0.0) -> None:
+        super().__init__(index_lag_seconds=index_lag_seconds, read_lag_seconds=read_lag_seconds)
 
     def begin(
         self,

@@ -51,6 +51,8 @@ LOOKS = ("Get", "Query", "Describe", "List")
 PASSING = {Fate.CONFLICTS, Fate.REPLY_LOST_ONCE}
 """What happens once and is over with the next try."""
 
+READ_LAG_SECONDS = 3.0
+"""By how much ListTasks and DescribeTasks are behind RunTask."""
 PAUSES = (0, 20, 60, 60, 60, 320, 60, 60)
 """Seconds before each sweep: past every deadline there is."""
 
@@ -96,7 +98,7 @@ class Story:
         """Fill the pool; the ids of what is warm, and what its index shows by now."""
         self.lab.sweep(self.services)
         self.news()
-        self.lab.now.move(self.lab.index_lag_seconds)
+        self.lab.indexes_catch_up()
         warm = [s.id for s in self.lab.sessions().values() if s.state is State.WARM]
         assert len(warm) == number
         return warm
@@ -444,7 +446,7 @@ class Explored:
 @cache
 def lab_of_process() -> Lab:
     """One for all operations of a process: making clients takes a second."""
-    return Lab()
+    return Lab(read_lag_seconds=READ_LAG_SECONDS)
 
 
 def explore(name: str) -> Explored:

@@ -52,6 +52,9 @@ CONFLICTING = {"dynamodb.PutItem", "dynamodb.TransactWriteItems"}
 LOOKS = ("Get", "Query", "Describe", "List", "BatchGet")
 PASSING = {Fate.REPLY_LOST_ONCE}
 """What happens once and is over with the next try."""
+INDEX_LAG_SECONDS = 1.0
+READ_LAG_SECONDS = 3.0
+"""By how much ListTasks and DescribeTasks are behind RunTask."""
 PAUSES = (0, 61, 61, 61, 640, 61, 61)
 """Seconds before each sweep: past every deadline there is, but for the job's own."""
 
@@ -129,7 +132,8 @@ class Story:
         return self.id
 
     def round(self) -> None:
-        """Wake-up messages come."""
+        """Wake-up messages come, and the index shows what waits."""
+        self.lab.indexes_catch_up()
         self.services.jobs.launcher.run()
 
     def sweep(self) -> None:
@@ -741,7 +745,7 @@ class Explored:
 @cache
 def lab_of_process() -> JobLab:
     """One for all operations of a process: making clients takes a second."""
-    return JobLab()
+    return JobLab(index_lag_seconds=INDEX_LAG_SECONDS, read_lag_seconds=READ_LAG_SECONDS)
 
 
 def points_of(name: str, calls: list[str]) -> Iterator[Point]:

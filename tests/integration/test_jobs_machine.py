@@ -2,8 +2,9 @@
 
 Hypothesis makes up the story: callers that repeat themselves, kill and plan ahead; containers that
 crash, fall silent or do not hear the answer; events and messages that are dropped, late, doubled,
-overtaken; replies that are lost, processes that die in the middle or meet another one there, hosts
-that die, tokens that ECS forgets, deploys, and sweeps at any time.
+overtaken; replies that are lost, processes that die in the middle, meet another one there or are
+frozen between calls, hosts that die or come late, tokens that ECS forgets, deploys, and sweeps at
+any time. Indexes and what ECS lists lag behind what was written.
 """
 
 from collections import Counter
@@ -38,6 +39,12 @@ from tests.integration.lab import Fate, Point, ProcessDiedError
 from tests.machines import machine_settings
 
 CAPACITY, KEPT = 3, 1
+PROCESSES = 3
+"""Of one function, each with a memory of its own."""
+MOST_HOSTS = 5
+INDEX_LAG_SECONDS = 1.0
+READ_LAG_SECONDS = 3.0
+"""By how much ListTasks and DescribeTasks are behind RunTask."""
 PAUSES = (0, 61, 61, 61, 640, 61, 61, 61, 61, 61)
 ENDINGS = st.sampled_from([Outcome.SUCCEEDED, Outcome.FAILED])
 
@@ -59,7 +66,8 @@ FENCED = {State.STARTED, State.KILL_INITIATED, State.FINISHED}
 def the_lab() -> JobLab:
     """One for all stories: making clients takes longer than a story."""
     if not _lab:
-        _lab.append(JobLab())
+        lagging = {"index_lag_seconds": INDEX_LAG_SECONDS, "read_lag_seconds": READ_LAG_SECONDS}
+        _lab.append(JobLab(**lagging))
     return _lab[0]
 
 
@@ -69,17 +77,22 @@ class Lifecycle(RuleBasedStateMachine):
     told = Bundle("told")
     """Invocations that a caller was told of."""
 
-    @initialize(knows_tasks=st.booleans())
-    def begin(self, knows_tasks: bool) -> None:
+    @initialize(knows_tasks=st.booleans(), is_full=st.booleans())
+    def begin(self, knows_tasks: bool, is_full: bool) -> None:
+        """`is_full`: tasks wait at ECS until a capacity provider has brought a host."""
         self.lab = the_lab()
-        self.lab.begin(capacity=CAPACITY, kept=KEPT)
+        self.lab.begin(capacity=CAPACITY, kept=KEPT, is_full=is_full)
+        self.knows_tasks = knows_tasks
         for host in self.lab.job_hosts:
             host.knows_tasks = knows_tasks
-        self.services = self.lab.process()
+        self.processes = [self.lab.process() for _ in range(PROCESSES)]
+        self.serving = 0
+        """Which of the processes answers; the others stand still, with what they remember."""
         self.seen: dict[str, Invocation] = {}
         self.promised: set[str] = set()
         self.kills: set[str] = set()
-        self.hosts = 2
+        self.hosts = [] if is_full else [0, 1]
+        """Those that take tasks."""
         self.point: Point | None = None
         """What is still to go wrong."""
         self.between: tuple[int, Callable[[], None]] | None = None
@@ -104,9 +117,13 @@ class Lifecycle(RuleBasedStateMachine):
             if self.lab.serialize.meanwhile is None:
                 self.between = None
             if self.lab.serialize.dead:
-                self.services = self.lab.process()
+                self.processes[self.serving] = self.lab.process()
             self.lab.serialize.reset(None)
         return None
+
+    @property
+    def services(self) -> Services:
+        return self.processes[self.serving]
 
     # Callers.
 
@@ -194,11 +211,28 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule()
     def a_host_dies(self) -> None:
-        if self.hosts == 2:
-            self.hosts = 1
-            self.lab.kill_host(0)
+        """One stays where no other comes."""
+        if len(self.hosts) >= (1 if self.lab.is_full else 2):
+            self.lab.kill_host(self.hosts.pop(0))
+
+    @rule()
+    def a_host_comes(self) -> None:
+        if self.lab.is_full and len(self.lab.job_hosts) < MOST_HOSTS:
+            self._add_host()
+
+    def _add_host(self) -> None:
+        self.hosts.append(len(self.lab.job_hosts))
+        self.lab.add_host()
+        self.lab.job_hosts[-1].knows_tasks = self.knows_tasks
 
     # News, time, repair.
+
+    @rule(number=st.integers(0, PROCESSES - 1), is_new=st.booleans())
+    def another_process_answers(self, number: int, is_new: bool) -> None:
+        """It remembers what was when it was frozen, or is new and remembers nothing."""
+        self.serving = number
+        if is_new:
+            self.processes[number] = self.lab.process()
 
     @rule(times=st.sampled_from([1, 1, 2]))
     def events_arrive(self, times: int) -> None:
@@ -311,7 +345,10 @@ class Lifecycle(RuleBasedStateMachine):
             return
         self.lab.faults.set({})
         self.point = self.between = None
-        self.services = self.lab.process()
+        self.processes = [self.lab.process()]
+        self.serving = 0
+        if self.lab.is_full:
+            self._add_host()
         for pause in PAUSES:
             self._only_sweeps(pause)
         # By now nothing is left of what went wrong: every sweep serves one of those that wait.

@@ -37,8 +37,7 @@ class FixedLag:
 
 @pytest.fixture(scope="module")
 def only_lab() -> Iterator[Lab]:
-    made = Lab()
-    made.index_lag_seconds = LAG_SECONDS
+    made = Lab(index_lag_seconds=LAG_SECONDS)
     yield made
     made.close()
 
@@ -169,8 +168,7 @@ def test_a_sweep_stops_nothing_that_no_index_shows(only_lab: Lab) -> None:
 
 @pytest.fixture(scope="module")
 def only_job_lab() -> Iterator[JobLab]:
-    made = JobLab()
-    made.index_lag_seconds = LAG_SECONDS
+    made = JobLab(index_lag_seconds=LAG_SECONDS)
     yield made
     made.close()
 

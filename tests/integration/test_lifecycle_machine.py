@@ -2,7 +2,8 @@
 
 Hypothesis makes up the story: clients that come, repeat themselves and go, containers that crash or
 fall silent, events that are dropped, late, doubled and overtaken, replies that are lost, processes
-that die in the middle, hosts that drain or die, deploys, and sweeps at any time.
+that die in the middle or are frozen between calls, hosts that drain, die or come late, deploys, and
+sweeps at any time. Indexes and what ECS lists lag behind what was written.
 """
 
 from collections import Counter
@@ -25,6 +26,7 @@ from chalicelib.contract import Bye
 from chalicelib.ecs.failures import StopError
 from chalicelib.errors import UsherError
 from chalicelib.sessions.model import NEXT, Reason, Session, State
+from chalicelib.wiring import Services
 from tests.integration.lab import (
     Container,
     Fate,
@@ -36,6 +38,9 @@ from tests.integration.lab import (
 )
 from tests.machines import machine_settings
 
+PROCESSES = 3
+"""Of one function, each with a memory of its own."""
+MOST_HOSTS = 5
 TOTAL, PER_OWNER, OF_COLD, WARM = 5, 3, 3, 2
 APPS = f"""
 [limits]
@@ -50,6 +55,8 @@ max_sessions = {OF_COLD}
 image = "any"
 pool = {{minimum = {WARM}, maximum = 3}}
 """
+READ_LAG_SECONDS = 3.0
+"""By how much ListTasks and DescribeTasks are behind RunTask."""
 PAUSES = (0, 20, 60, 60, 60, 320, 60, 60)
 
 
@@ -65,7 +72,7 @@ _stories: Counter[str] = Counter()
 def the_lab() -> Lab:
     """One for all stories: making clients takes longer than a story."""
     if not _lab:
-        _lab.append(Lab())
+        _lab.append(Lab(read_lag_seconds=READ_LAG_SECONDS))
     return _lab[0]
 
 
@@ -75,16 +82,24 @@ class Lifecycle(RuleBasedStateMachine):
     told = Bundle("told")
     """Sessions that a client was told of."""
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(is_full=st.booleans())
+    def begin(self, is_full: bool) -> None:
+        """`is_full`: tasks wait at ECS until a capacity provider has brought a host."""
         self.lab = the_lab()
         self.lab.fresh(APPS)
-        self.services = self.lab.process()
+        self.is_full = is_full
+        if is_full:
+            self.lab.use_provider()
+        self.processes = [self.lab.process() for _ in range(PROCESSES)]
+        self.serving = 0
+        """Which of the processes answers; the others stand still, with what they remember."""
         self.served: set[str] = set()
         """Sessions whose client is there: nothing but what it or its host does may end them."""
         self.seen: dict[str, State] = {}
         self.keys: dict[tuple[str, str], str] = {}
-        self.hosts = 2
+        self.hosts = [] if is_full else [0, 1]
+        """Those that take tasks."""
+        self.next_host = 2
         self.point: Point | None = None
         """What is still to go wrong."""
         _stories["stories"] += 1
@@ -104,9 +119,13 @@ class Lifecycle(RuleBasedStateMachine):
                 _stories[str(self.point and self.point.fate.name)] += 1
                 self.point = None
             if self.lab.serialize.dead:
-                self.services = self.lab.process()
+                self.processes[self.serving] = self.lab.process()
             self.lab.serialize.reset(None)
         return None
+
+    @property
+    def services(self) -> Services:
+        return self.processes[self.serving]
 
     # People.
 
@@ -191,17 +210,31 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule(drains=st.booleans())
     def a_host_goes(self, drains: bool) -> None:
-        if self.hosts < 2:
+        if len(self.hosts) < (1 if self.is_full else 2):
             return
-        self.hosts -= 1
+        number = self.hosts.pop(0)
         if drains:
-            self.lab.drain_host(0)
+            self.lab.drain_host(number)
             return
-        gone = {c.session_id for c in self.lab.containers_on(0)}
+        gone = {c.session_id for c in self.lab.containers_on(number)}
         self.served -= gone
-        self.lab.kill_host(0)
+        self.lab.kill_host(number)
+
+    @rule()
+    def a_host_comes(self) -> None:
+        if self.is_full and self.next_host < MOST_HOSTS:
+            self.hosts.append(self.next_host)
+            self.next_host += 1
+            self.lab.add_host()
 
     # News, time, repair.
+
+    @rule(number=st.integers(0, PROCESSES - 1), is_new=st.booleans())
+    def another_process_answers(self, number: int, is_new: bool) -> None:
+        """It remembers what was when it was frozen, or is new and remembers nothing."""
+        self.serving = number
+        if is_new:
+            self.processes[number] = self.lab.process()
 
     @rule()
     def events_arrive(self) -> None:
@@ -287,7 +320,10 @@ class Lifecycle(RuleBasedStateMachine):
         if not hasattr(self, "lab"):
             return
         self.lab.faults.set({})
-        self.services = self.lab.process()
+        self.processes = [self.lab.process()]
+        self.serving = 0
+        if self.is_full:
+            self.lab.add_host()
         for pause in PAUSES:
             self.lab.now.move(pause)
             self.lab.events()  # nobody hears of them: the sweep is enough
