@@ -55,7 +55,8 @@ class Lease:
                 return Held(holder)
             before = self._table.update(self._id, {"rerun": holder}, EXPIRES_AT.gte(now))
             if before is not None:  # boto3 may have sent it twice: then it finds itself
-                return Busy(is_first=before["rerun"]["S"] in {NONE, holder})
+                requested_by = before.get("rerun", {"S": NONE})["S"]
+                return Busy(is_first=requested_by in {NONE, holder})
 
     def runs_again(self, held: Held) -> bool:
         """Release the lease and return False; extend it and return True if a rerun is requested.

@@ -51,6 +51,9 @@ LOOKS = ("Get", "Query", "Describe", "List")
 PASSING = {Fate.CONFLICTS, Fate.REPLY_LOST_ONCE}
 """What happens once and is over with the next try."""
 
+HOSTS_AT_FIRST = 2
+HOST_COMES_AT = 2
+"""Before this sweep a full cluster gets a host."""
 READ_LAG_SECONDS = 3.0
 """By how much ListTasks and DescribeTasks are behind RunTask."""
 PAUSES = (0, 20, 60, 60, 60, 320, 60, 60)
@@ -68,13 +71,19 @@ def fates_of(call: str) -> tuple[Fate, ...]:
 class Story:
     """What the operations are about: a session, and a bystander who must not notice anything."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, *, is_full: bool) -> None:
         self.lab = lab
+        self.is_full = is_full
+        if is_full:
+            lab.use_provider()
+            lab.add_host()
         self.services = lab.process()
         self.session_id = ""
         self.told: Session | None = None
         """What the operation answered, where it did."""
         self.bystander = self.active("bystander")
+        if is_full:  # and the cluster is full with it
+            lab.drain_host(HOSTS_AT_FIRST)
 
     def dispatch(self, owner: str, key: str | None = None) -> Session:
         return self.services.sessions.dispatch(self.lab.request("chat", owner, key))
@@ -124,8 +133,10 @@ class Story:
 
     def sweep(self) -> None:
         """Time passes, and the sweep comes, until nothing is left to be done."""
-        for pause in PAUSES:
+        for number, pause in enumerate(PAUSES):
             self.lab.now.move(pause)
+            if self.is_full and number == HOST_COMES_AT:
+                self.lab.add_host()
             self.services = self.lab.process()
             self.lab.all_speak(self.services)
             self.lab.events()  # and nobody hears of them
@@ -157,19 +168,25 @@ class Operation:
     act: Callable[[Story], None]
     afterwards: Callable[[Story], None] = lambda story: None
     """What is special about this one: after the first crash, before the sweeps."""
+    is_full: bool = False
+    """Tasks wait at ECS for a host of a capacity provider, which has one, full of the bystander."""
 
 
 OPERATIONS: list[Operation] = []
 
 
 def operation(
-    apps: str, arrange: Callable[[Story], None], afterwards: Callable[[Story], None] | None = None
+    apps: str,
+    arrange: Callable[[Story], None],
+    afterwards: Callable[[Story], None] | None = None,
+    *,
+    is_full: bool = False,
 ) -> Callable[[Callable[[Story], None]], Callable[[Story], None]]:
     """Make an operation of a function."""
 
     def made(act: Callable[[Story], None]) -> Callable[[Story], None]:
         after = afterwards or (lambda story: None)
-        OPERATIONS.append(Operation(act.__name__, apps, arrange, act, after))
+        OPERATIONS.append(Operation(act.__name__, apps, arrange, act, after, is_full))
         return act
 
     return made
@@ -210,9 +227,11 @@ def asks_again_with_the_key(story: Story) -> None:
     comes(story, again[0])
 
 
-def lives(story: Story) -> None:
-    """The session that the operation is about is served, and stays."""
-    story.lab.connect(story.session_id)
+def asks_again_with_the_key_while_it_waits(story: Story) -> None:
+    """The same key gives the same session, which has no address yet."""
+    story.services = story.lab.process()
+    again = {story.dispatch("me", "key").id for _ in range(2)}
+    assert len(again | ({story.told.id} if story.told else set())) == 1
 
 
 @operation(COLD, nothing, comes_to_what_was_told)
@@ -396,6 +415,64 @@ def sweeps(story: Story) -> None:
     story.lab.sweep(story.services)
 
 
+# A full cluster: tasks wait in ECS's PROVISIONING for a host.
+
+
+def waits_for_host(story: Story) -> None:
+    story.session_id = story.starting("me")
+    (task,) = [t for t in story.lab.tasks() if t.started_by == f"session/{story.session_id}"]
+    assert task.instance_arn is None, "the cluster is full"
+    assert story.lab.sessions()[story.session_id].waits_for_host
+
+
+def host_was_found(story: Story) -> None:
+    waits_for_host(story)
+    story.lab.add_host()
+
+
+def waits_too_long_for_host(story: Story) -> None:
+    waits_for_host(story)
+    story.session_id = ""
+    story.lab.now.move(201)
+
+
+@operation(COLD, nothing, is_full=True)
+def dispatches_on_a_full_cluster(story: Story) -> None:
+    story.told = story.dispatch("me")
+
+
+@operation(COLD, nothing, asks_again_with_the_key_while_it_waits, is_full=True)
+def dispatches_on_a_full_cluster_with_a_key(story: Story) -> None:
+    story.told = story.dispatch("me", "key")
+
+
+@operation(COLD, host_was_found, lambda story: comes(story, story.session_id), is_full=True)
+def learns_that_a_host_was_found(story: Story) -> None:
+    story.lab.deliver(story.services, story.event_of(story.session_id, "RUNNING"))
+
+
+@operation(COLD, waits_for_host, is_full=True)
+def stops_one_that_waits_for_a_host(story: Story) -> None:
+    session_id, story.session_id = story.session_id, ""
+    story.services.sessions.stop(session_id, Reason.STOPPED, "asked")
+
+
+@operation(COLD, waits_too_long_for_host, is_full=True)
+def sweeps_what_waited_too_long_for_a_host(story: Story) -> None:
+    story.lab.sweep(story.services)
+
+
+@operation(COLD, host_was_found, lambda story: comes(story, story.session_id), is_full=True)
+def sweeps_what_a_host_was_found_for(story: Story) -> None:
+    story.lab.now.move(READ_LAG_SECONDS)
+    story.lab.sweep(story.services)
+
+
+@operation(POOLED, nothing, is_full=True)
+def fills_the_pool_on_a_full_cluster(story: Story) -> None:
+    story.services.pools.on_message(ReconcilePool("chat"))
+
+
 def survivors(story: Story) -> Iterator[str]:
     yield story.bystander
     if story.session_id:
@@ -405,7 +482,7 @@ def survivors(story: Story) -> Iterator[str]:
 def run(lab: Lab, operation: Operation, point: Point | None) -> list[str]:
     """One operation with one thing going wrong; the calls it made."""
     lab.fresh(operation.apps)
-    story = Story(lab)
+    story = Story(lab, is_full=operation.is_full)
     operation.arrange(story)
     lab.settle()
     story.services = lab.process()

@@ -72,3 +72,19 @@ def test_a_lease_holds_for_clocks_that_differ_a_little(dynamodb, ahead, is_held)
     other = Lease(table, "jobs", 15, lambda: NOW)
     assert isinstance(one.acquire(), Held)
     assert isinstance(other.acquire(), Busy if is_held else Held)
+
+
+class SentTwice(Table):
+    """The first reply of each update is lost, and the update sent again."""
+
+    def update(self, *arguments):
+        super().update(*arguments)
+        return super().update(*arguments)
+
+
+def test_a_rerun_whose_request_was_sent_twice_is_requested_once(dynamodb):
+    """moto tells nothing of an attribute that is set to what it was, DynamoDB its old value."""
+    assert isinstance(Lease(Table(dynamodb, "leases"), "jobs", 15, lambda: NOW).acquire(), Held)
+    other = Lease(SentTwice(dynamodb, "leases"), "jobs", 15, lambda: NOW)
+    assert other.acquire() == Busy(is_first=True)
+    assert other.acquire() == Busy(is_first=False)
