@@ -368,6 +368,120 @@ class Lab:
         os.environ |= {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
         os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
         self.config = _CONFIG
+        self.index_lag_seconds = index_lag_seconds
+        self.read_lag_seconds = read_lag_seconds
+        self.serialize, own_wire = Wire(self._answer), Wire(self._answer_unseen)
+        self._clients, self.aws = self._attached(self.serialize), self._attached(own_wire)
+        """The test's own clients: nothing happens to their calls."""
+        self._moto = Moto(port=0)
+        self._plan = [
+            call
+            for call in read_plan(
+                ROOT / "infra" / "template.yaml", {"Stage": "local"}, REGION, "local"
+            )
+            if call.service in BACKENDS
+        ]
+        self._engine: Engine | None = None
+        self.now = Clock()
+        self._chance = SeededChance()
+
+    def _answer(self, request: Request) -> Answer | None:
+        answer = self._endpoint.answer(_undelayed(request))
+        if request.target.endswith((".RunTask", ".StopTask")):
+            self.settle()  # one after the other, so that a story goes the same way each time
+        return answer
+
+    def _answer_unseen(self, request: Request) -> Answer | None:
+        """Neither counted nor hit by fault switches."""
+        headers = {**request.headers, "user-agent": OBSERVER}
+        return self._answer(replace(request, headers=headers))
+
+    def _attached(self, serialize: Wire) -> Clients:
+        clients = clients_for(self.config)
+        for client in (clients.dynamodb, clients.sqs, clients.ecs, clients.ec2):
+            serialize.attach(client)
+
+        @cache
+        def create(service: str) -> Any:
+            client = clients.create(service)
+            serialize.attach(client)
+            return client
+
+        return replace(clients, create=create)
+
+    # Beginning and end.
+
+    def fresh(self, apps: str) -> None:
+        """Begin anew: empty tables, two hosts, no task. `apps`: the text of the apps file."""
+        self.close()
+        self.config = replace(_CONFIG, apps=parse_apps(tomllib.loads(apps)))
+        self.now = Clock()
+        self._chance = SeededChance()
+        mock_random.seed(1)
+        random.seed(1)  # which host the engine takes of two that are equal
+        LAG.set(self.index_lag_seconds, seed=1, now=self.now)
+        self.faults = Faults()
+        self._hosts = [self._new_host() for _ in range(2)]
+        self._events: list[tuple[Place, str, dict[str, Any]]] = []
+        self._order = itertools.count()
+        self.bus = EventBus(self._take_event, self.faults.deliveries)
+        self.bus.set_rules(
+            [rule_for("task_changed", TASK_CHANGES), rule_for("host_changed", HOST_CHANGES)]
+        )
+        self._turns = Turns()
+        self._engine = self._new_engine()
+        self._endpoint = Endpoint(
+            moto=self._moto,
+            ecs=EcsApi(self._engine, limits=UNLIMITED),
+            hosts=Hosts(lambda _: "192.0.2.1", lambda _: None, lambda _: None),
+            faults=self.faults,
+            control=lambda _: Answer(404),
+            publish=self.bus.publish,
+            region=REGION,
+        )
+        self._empty_backends()
+        for app in self.config.apps.by_name.values():
+            self.deploy(app.name)
+        self.serialize.reset(None)
+
+    def _empty_backends(self) -> None:
+        """Make all tables and queues anew."""
+        for name in BACKENDS:
+            backend(name).reset()
+        execute(self._plan, lambda service: getattr(self.aws, service))
+
+    def close(self) -> None:
+        """End the engine's threads."""
+        LAG.set(0.0)
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+    def _new_host(self) -> LabHost:
+        return LabHost()
+
+    def _new_engine(self) -> Engine:
+        slots = [
+            HostSlot(
+                name=f"host-{n}",
+                host=host,
+                address="192.0.2.1",
+                cpu_units=4096,
+                memory_mib=8192,
+                ec2_instance_id=f"i-{n:017x}",
+                availability_zone=f"{REGION}a",
+            )
+            for n, host in enumerate(self._hosts)
+        ]
+        return Engine(
+            region=REGION,
+            account="123456789012",
+            hosts=slots,
+            publish=self.bus.publish,
+            cluster=self.config.cluster,
+            clock=self.now,
+            ports=Ports(range(20_000, 30_000), free=lambda *_: True),
+            new_id=lambda: self._chance.uuid().replace("-", ""),
             workers=self._turns,
             read_lag_seconds=self.read_lag_seconds,
         )
