@@ -72,7 +72,7 @@ fuzz: $(VENV)/.can-dev ## Search for input that makes a parser fail, SECONDS=60 
 emulators: ## Install emulators of AWS by others, for the tests that compare with them (needs npm)
 	npm ci --prefix tests/emulators --no-audit --no-fund --loglevel=error
 	$(PYTHON) -m venv tests/emulators/.venv
-	tests/emulators/.venv/bin/python -m pip install --quiet --disable-pip-version-check -r tests/emulators/requirements.txt
+	tests/emulators/.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/emulators/requirements.lock
 
 deploy: $(VENV)/.can-dev ## To AWS: STAGE=dev; ARGS="--dry-run" shows every command and runs none
 	$(BIN)/python -m infra.deploy deploy --stage $(STAGE) $(ARGS)

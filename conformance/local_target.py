@@ -135,7 +135,9 @@ class LocalTarget:
             raise NotHereError("Redis is not installed")
 
     def has_tls(self) -> None:
-        raise NotHereError("tests/browser/test_tls.py has an authority of its own")
+        raise NotHereError(
+            "tests/attacks/test_who_listens_on_the_network.py has an authority of its own"
+        )
 
     def has_alarms(self) -> None:
         raise NotHereError("it builds no alarms; tests/unit/infra/ checks them")

@@ -1,4 +1,4 @@
-"""The lock files: exact versions and hashes of everything that is installed into what is deployed.
+"""The lock files: exact versions and hashes of what is deployed, and of the tools that test it.
 
 `python -m infra.supply.locks` resolves the ranges again, for all platforms and Python versions that
 are supported, and writes each lock beside its ranges. Packages come from the index that uv is
@@ -25,6 +25,7 @@ LOCKS: Mapping[str, str] = {
     "usher/requirements.txt": "usher/requirements.lock",
     "local/hosts/requirements-pip.txt": "local/hosts/requirements-pip.lock",
     "requirements-dev.txt": "requirements-dev.lock",
+    "tests/emulators/requirements.txt": "tests/emulators/requirements.lock",
 }
 """File with ranges to its lock."""
 

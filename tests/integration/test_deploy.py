@@ -7,7 +7,6 @@ to in here, so what it was asked for is recorded, and the registry is told of th
 
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -17,9 +16,8 @@ from typing import Any
 
 import pytest
 
-from infra.deploy.contents import bill, installed_python
+from infra.deploy.contents import bill
 from infra.deploy.execute import Environment, Executor, run_command
-from infra.deploy.functions import copy_project, install_command
 from infra.deploy.plan import plan_deploy, plan_destroy, plan_diff
 from infra.deploy.settings import Settings
 from infra.deploy.smoke import smoke
@@ -215,26 +213,6 @@ def test_a_failure_says_what_to_do(cloud, tmp_path):
     with pytest.raises(DeployError, match="no registry is known for image"):
         deployer.execute(plan)
     deployer.execute(plan_destroy(deployer.settings()))
-
-
-def test_an_image_that_is_not_what_its_lock_says_is_not_pushed(cloud, tmp_path):
-    deployer = Deployer(cloud, tmp_path)
-    deployer.registry.others["websockets"] = "1.0"
-    with pytest.raises(DeployError, match=r"websockets is 1\.0, not \d"):
-        deployer.execute(plan_deploy(deployer.settings(), "content3"))
-    assert "docker push" not in deployer.registry.commands
-    deployer.execute(plan_destroy(deployer.settings()))
-
-
-def test_the_functions_package_has_what_the_lock_names_and_nothing_else(tmp_path):
-    project = tmp_path / "project"
-    copy_project(project)
-    run_command(install_command(project, "arm64"))
-    locked = packages_of("requirements.lock", platform.python_version())
-    assert installed_python([str(project / "vendor")]) == locked
-    libraries = [path.name for path in (project / "vendor").rglob("*.so")]
-    assert libraries
-    assert all("aarch64" in name for name in libraries if ".cpython-" in name)
 
 
 def test_the_smoke_test_tells_a_dispatcher_that_is_not_there():

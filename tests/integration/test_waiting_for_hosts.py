@@ -1,14 +1,12 @@
 """A full cluster whose capacity provider brings hosts late, or never: sessions wait, as told."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
-from chalicelib.sessions import service
 from chalicelib.sessions.model import Reason, Session, State
-from chalicelib.sessions.requests import DispatchRequest
-from chalicelib.sessions.service import WAITS_OF_AN_OWNER, WAITS_SECONDS
 from chalicelib.wiring import Services
 from tests.integration.lab import Lab, check_at_rest
 
@@ -21,8 +19,8 @@ queue_seconds = 300
 """
 
 
-@pytest.fixture
-def lab() -> Iterator[Lab]:
+@contextmanager
+def lab_without_hosts() -> Iterator[Lab]:
     """No host at all, and a provider that brings none by itself."""
     lab = Lab()
     lab.fresh(APPS)
@@ -30,6 +28,12 @@ def lab() -> Iterator[Lab]:
     lab.config = replace(lab.config, waiting_sessions=3)
     yield lab
     lab.close()
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    with lab_without_hosts() as lab:
+        yield lab
 
 
 def ask(lab: Lab, services: Services, count: int) -> list[Session]:
@@ -118,71 +122,3 @@ def test_what_ecs_gives_up_is_asked_for_again(lab: Lab) -> None:
     lab.deliver_events(services)
     lab.all_speak(services)
     assert lab.sessions()[session.id].state is State.RESERVED
-
-
-def test_a_repeated_key_asks_ecs_once(lab: Lab) -> None:
-    services = lab.process()
-    request = replace(lab.request("chat", "user", "key"), wait_seconds=0)
-    first = services.sessions.dispatch(request)
-    with_calls = [services.sessions.dispatch(request).id for _ in range(50)]
-    assert set(with_calls) == {first.id}
-    assert lab.serialize.calls.count("ecs.RunTask") == 1
-
-
-def waited(lab: Lab, services: Services, request: DispatchRequest) -> float:
-    """For how long a request was held, by the clock of the lab."""
-    before = lab.now()
-    assert services.sessions.dispatch(request).state is State.QUEUED
-    return lab.now() - before
-
-
-@pytest.fixture
-def at_a_period(lab: Lab) -> Lab:
-    """Waiting requests are counted for each period; a new one has just begun."""
-    lab.now.move(WAITS_SECONDS - lab.now() % WAITS_SECONDS)
-    return lab
-
-
-def test_so_many_repeated_requests_of_an_owner_wait_and_the_rest_is_answered_at_once(
-    at_a_period: Lab,
-) -> None:
-    lab, services = at_a_period, at_a_period.process()
-    request = replace(lab.request("chat", "user", "key"), wait_seconds=2)
-    held = [round(waited(lab, services, request), 3) for _ in range(WAITS_OF_AN_OWNER + 3)]
-    assert held == [2.0] * (1 + WAITS_OF_AN_OWNER) + [0.0] * 2, "its creator waits as well"
-    lab.now.move(WAITS_SECONDS)
-    assert round(waited(lab, services, request), 3) == 2.0, "counted anew in the next period"
-
-
-def test_so_many_repeated_requests_wait_in_total(
-    at_a_period: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lab, services = at_a_period, at_a_period.process()
-    monkeypatch.setattr(service, "WAITS_IN_TOTAL", 4)
-    requests = [replace(lab.request("chat", f"user-{n}", "key"), wait_seconds=0) for n in range(6)]
-    for request in requests:
-        waited(lab, services, request)
-    held = [
-        round(waited(lab, services, replace(request, wait_seconds=1)), 3) for request in requests
-    ]
-    assert held == [1.0] * 4 + [0.0] * 2
-
-
-def test_one_that_does_not_wait_uses_up_no_place(at_a_period: Lab) -> None:
-    lab, services = at_a_period, at_a_period.process()
-    request = replace(lab.request("chat", "user", "key"), wait_seconds=0)
-    for _ in range(20):
-        waited(lab, services, request)
-    assert round(waited(lab, services, replace(request, wait_seconds=2)), 3) == 2.0
-
-
-def test_who_repeats_a_key_and_waits_does_not_launch(at_a_period: Lab) -> None:
-    """Without a provider a full cluster refuses; only the queue and the sweep try again."""
-    lab = at_a_period
-    lab.config = replace(lab.config, capacity_provider=None)
-    services = lab.process()
-    request = replace(lab.request("chat", "user", "key"), wait_seconds=2)
-    with lab.without_room():
-        for _ in range(WAITS_OF_AN_OWNER + 1):
-            assert round(waited(lab, services, request), 3) == 2.0
-    assert lab.serialize.calls.count("ecs.RunTask") == 1

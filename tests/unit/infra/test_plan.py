@@ -156,17 +156,6 @@ def test_all_mistakes_of_a_stage_file_are_named_at_once():
         assert part in str(caught.value)
 
 
-def test_a_tag_is_no_digest_unless_a_digest_of_it_is_known():
-    document = {"pinned": True, "base_image": "python:3.12-slim"}
-    where = {"stage": "prod", "region": "r", "declared": DECLARED}
-    with pytest.raises(SettingsError, match="base_image: this stage wants a digest"):
-        parse_settings(document, **where, digests={"debian:bookworm-slim": HASH})
-    settings = parse_settings(document, **where, digests={"python:3.12-slim": HASH})
-    assert settings.base_image == f"python:3.12-slim@{HASH}"
-    settings = parse_settings({}, **where, digests={"python:3.12-slim": HASH})
-    assert settings.base_image == f"python:3.12-slim@{HASH}"
-
-
 def test_a_pinned_image_is_taken():
     document = {"pinned": True, "base_image": DIGEST, "parameters": {"MinHosts": 2}}
     settings = parse_settings(document, stage="prod", region="r", declared=DECLARED, digests={})

@@ -181,32 +181,6 @@ def test_an_error_of_any_function_rings_whether_or_not_the_others_were_called(te
     assert watched == functions
 
 
-def reserved(template, value):
-    """The executions that functions reserve where ReservedConcurrency is `value`."""
-    assert template["Conditions"]["ReservesConcurrency"] == {
-        "Fn::Not": [{"Fn::Equals": [{"Ref": "ReservedConcurrency"}, 0]}]
-    }
-    found = {}
-    for name, properties in of_type(template, FUNCTION).items():
-        said = properties.get("ReservedConcurrentExecutions")
-        if said is None:
-            continue
-        condition, on, off = said["Fn::If"]
-        assert condition == "ReservesConcurrency"
-        chosen = on if value else off
-        if chosen != {"Ref": "AWS::NoValue"}:
-            found[name] = value if chosen == {"Ref": "ReservedConcurrency"} else chosen
-    return found
-
-
-def test_a_flood_of_requests_starves_neither_callbacks_nor_repair(templates):
-    template = finish(templates["kinesis"], code="s3://bucket/code", architecture="x86_64")
-    assert template["Parameters"]["ReservedConcurrency"]["Default"] == 0
-    assert reserved(template, 0) == {}
-    kept = {"Callbacks": 50, "TaskChanged": 50, "LaunchQueued": 50, "Sweep": 2}
-    assert reserved(template, 50) == kept
-
-
 def test_what_containers_and_routers_call_has_a_function_of_its_own(templates):
     template = finish(templates["kinesis"], code="s3://bucket/code", architecture="x86_64")
     resources = template["Resources"]

@@ -1,11 +1,20 @@
-"""A page on https, which may open wss alone: to a container itself, and through the router."""
+"""Somebody on the way between a browser and a container listens, or answers in its place.
 
+Goal: the secret path of a session, what it sends, its client. Reach: all bytes that pass. A page on
+https, which may open wss alone, gets to a container itself, and through the router.
+"""
+
+import socket
 import ssl
 import threading
+import tomllib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from websockets.sync.client import connect
 
+from infra.deploy.__main__ import ROOT, declared_parameters
+from infra.deploy.access import describe_access
 from tests.browser.conftest import ARGUMENTS, TIMEOUT_MS
 from tests.certificates import Authority
 from tests.needs import chromium_path, needs_chromium, needs_nginx
@@ -129,3 +138,76 @@ def test_a_page_on_https_comes_through_the_router(secure_page, site, files, tmp_
         assert headers["X-Session-Id"] == ID
         assert headers["X-Session-Path"] == f"/{session.uuid}"
         assert "Cookie" not in headers
+
+
+class Listener:
+    """Stands between a client and a port of the loopback, and keeps all that passes."""
+
+    def __init__(self, port):
+        self._target = port
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = self._server.getsockname()[1]
+        self.heard = bytearray()
+
+    def __enter__(self):
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.close()
+
+    def _serve(self):
+        client, _ = self._server.accept()
+        container = socket.create_connection(("127.0.0.1", self._target))
+        for here, there in ((client, container), (container, client)):
+            threading.Thread(target=self._pass_on, args=(here, there), daemon=True).start()
+
+    def _pass_on(self, here, there):
+        while data := here.recv(65_536):
+            self.heard += data
+            there.sendall(data)
+        there.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+def test_a_listener_learns_the_path_and_the_data_of_a_session_with_ws_alone(
+    scheme, authority, files
+):
+    certificate, key = files
+    tls = {"TLS_CERT_FILE": certificate, "TLS_KEY_FILE": key} if scheme == "wss" else {}
+    context = ssl.create_default_context(cafile=authority.file) if tls else None
+    with CallbackServer() as callbacks, SessionProcess(callbacks=callbacks, **tls) as session:
+        until(lambda: callbacks.types == ["ready"], "ready")
+        with Listener(int(port_of(session))) as listener:
+            url = f"{scheme}://localhost:{listener.port}/{session.uuid}"
+            with connect(url, ssl=context, compression=None) as websocket:
+                assert '"hello"' in websocket.recv(timeout=10)
+        assert session.exit_code() == 0
+        learns = [word in listener.heard for word in (session.uuid.encode(), b'"hello"')]
+    assert learns == [scheme == "ws"] * 2
+
+
+def test_who_answers_in_a_containers_place_is_not_believed(authority, files, tmp_path):
+    """An attacker's certificate for the right name, by an authority that nobody trusts."""
+    folder = tmp_path / "attacker"
+    folder.mkdir()
+    with Site(Authority(folder).issue(folder, "127.0.0.1")) as attacker:
+        url = f"{attacker.origin.replace('https', 'wss')}/{ID}"
+        with pytest.raises(ssl.SSLCertVerificationError):
+            connect(url, ssl=ssl.create_default_context(cafile=authority.file))
+    assert attacker.asked == []
+
+
+def parameters_of(stage):
+    file = ROOT / "infra" / "stages" / f"{stage}.toml"
+    return tomllib.loads(file.read_text("utf-8"))["parameters"]
+
+
+def test_clear_text_is_never_chosen_unsaid_and_prod_is_prepared_for_wss():
+    assert "Default" not in declared_parameters()["SessionUrlTemplate"]
+    assert parameters_of("prod")["SessionUrlTemplate"].startswith("wss://")
+    assert parameters_of("dev")["SessionUrlTemplate"].startswith("ws://")
+    said = "\n".join(
+        describe_access({"AuthMode": "iam"} | parameters_of("dev"), declared_parameters())
+    )
+    assert "CLEAR TEXT" in said

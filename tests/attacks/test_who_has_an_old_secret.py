@@ -1,7 +1,9 @@
-"""Secrets are replaced as docs/operations.md says: no step refuses what a sender sends then.
+"""Somebody has a secret that was replaced, or the hash of one.
 
-A deployment replaces functions one by one, so in each step both the configuration before and the
-one after it answer, and senders have the old secret, the new one, or both.
+Goal: go on using it. Reach: the old value, the configuration. And nobody else is kept out: secrets
+are replaced as docs/operations.md says, and no step refuses what a sender sends then. A deployment
+replaces functions one by one, so in each step both the configuration before and the one after it
+answer, and senders have the old secret, the new one, or both.
 """
 
 import hashlib
@@ -13,6 +15,9 @@ from chalicelib.api.sessions import is_routers
 from chalicelib.callers import identify
 from chalicelib.config import Config, load_config
 from chalicelib.errors import ConfigurationError, UnauthorizedError
+from tests.integration.test_session_redis import connected, numbers, take
+from tests.needs import needs_redis
+from tests.redis_feed import FeedWriter, RedisProcess
 
 OLD, NEW = "the old one", "the new one"
 
@@ -73,3 +78,32 @@ def test_a_list_with_something_else_in_it_is_refused(value):
         load_config({"ROUTER_KEY": value})
     with pytest.raises(ConfigurationError, match="API_KEYS"):
         load_config({"API_KEYS": f"ann:{value}"})
+
+
+@needs_redis
+def test_the_feeds_password_is_replaced_and_nobody_misses_a_record():
+    with RedisProcess(password="old") as server:
+        admin, writer = server.connect(), FeedWriter(server)
+        with connected(server.url()) as (_, early):
+            writer.put({"n": 1}, "a")
+            assert numbers(take(early, 1)[0]) == [1]
+            admin.call("ACL", "SETUSER", "default", ">new")  # ROTATE: both count
+            server.password = "new"
+            with connected(server.url()) as (_, late):
+                server.password = "old"
+                with connected(server.url()) as (_, between):
+                    writer.put({"n": 2}, "a")
+                    for each in (early, late, between):
+                        assert numbers(take(each, 1)[0]) == [2]
+                    # Everybody reconnects in the middle of it, with the password that it has.
+                    admin.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+                    writer.connection = server.connect()
+                    writer.put({"n": 3}, "a")
+                    for each in (early, late, between):
+                        assert numbers(take(each, 1)[0]) == [3]
+                admin.call("ACL", "SETUSER", "default", "<old")  # SET: the new one alone
+                writer.put({"n": 4}, "a")
+                for each in (early, late):  # who is connected stays
+                    assert numbers(take(each, 1)[0]) == [4]
+        with pytest.raises(OSError, match="WRONGPASS"):
+            server.connect()

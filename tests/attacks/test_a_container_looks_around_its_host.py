@@ -1,8 +1,12 @@
-"""The packet filter of a host, as its user data writes it, under a Docker Engine of its own.
+"""A session's container, taken over, looks around on the host that it runs on.
 
-One network namespace is the host: a real dockerd in it makes the bridge and its chains. Namespaces
-on the bridge are containers, one beyond the host's outer interface is the VPC: clients, and the
-metadata service at its address.
+Goal: the host's credentials at the metadata service, the ports of the ECS agent, and other users'
+containers. Reach: the bridge, the gateway's and the host's private address, also while Docker or
+the host starts again.
+
+One network namespace is the host: a real dockerd in it makes the bridge and its chains, and the
+packet filter is what the user data of a host writes. Namespaces on the bridge are containers, one
+beyond the host's outer interface is the VPC: clients, and the metadata service at its address.
 """
 
 import subprocess

@@ -1,4 +1,8 @@
-"""Events of another stage's cluster in the same account: no call, no failure, no metric."""
+"""Another stage in the same account makes events of its own tasks and hosts.
+
+Goal: make this stage act on them, stop them or count them. Reach: EventBridge, which delivers the
+events of all clusters of an account. No call, no failure, no metric.
+"""
 
 import pytest
 from chalice.test import Client

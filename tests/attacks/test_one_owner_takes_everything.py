@@ -1,4 +1,8 @@
-"""Quotas of one owner's invocations: exact under parallel requests, given back at the end."""
+"""A caller with a key asks for so many runs of jobs that nobody else gets any.
+
+Goal: all hosts, or a full table. Reach: a key of its own, parallel requests, deferred runs, other
+idempotency keys. The quotas are exact under parallel requests and given back at the end.
+"""
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor

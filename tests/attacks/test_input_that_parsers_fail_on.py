@@ -1,6 +1,9 @@
-"""Every parser of input from strangers on its corpus, and on some thousand inputs like it.
+"""Strangers send what a parser does not expect: bytes, numbers, escapes, depth.
 
-`make fuzz` searches longer, guided by coverage. What it finds joins the corpus with the fix.
+Goal: an error that nobody foresaw, or a function that is held up. Reach: everything that is parsed
+of a request, a message, a record, a description. Each parser is tried on its corpus and on some
+thousand inputs like it; `make fuzz` searches longer, guided by coverage. What it finds joins the
+corpus with the fix.
 """
 
 import random

@@ -1,4 +1,7 @@
-"""No regular expression of the code takes exponential time.
+"""Strangers send texts and schemas on which a regular expression takes exponential time.
+
+Goal: hold a function up with one request. Reach: texts for the patterns of the code, patterns and
+schemas of their own for jobs.
 
 Python's engine backtracks: a repetition inside a repetition is where it may try each way to share a
 text out. `chalicelib.jobs.schemas` runs patterns of callers, which it has another engine for.
@@ -6,14 +9,21 @@ text out. `chalicelib.jobs.schemas` runs patterns of callers, which it has anoth
 
 import ast
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from re import _constants, _parser  # type: ignore[attr-defined]
 
+import pytest
+
 from chalicelib.contract.secrets import REFERENCE
 from chalicelib.ecs.public_text import for_clients
+from chalicelib.errors import InvalidParametersError
+from chalicelib.jobs.schemas import MAX_SECONDS, check_parameters, check_schema, matches
 
 ROOT = Path(__file__).parents[2]
+MARGIN_SECONDS = 3.0
+"""Of processor time, for what a single keyword may take once time is up."""
 MANY = 50
 """A repetition of so many counts as one without end."""
 UNAMBIGUOUS = {
@@ -96,3 +106,74 @@ def test_long_texts_are_searched_in_a_time_that_grows_with_their_length():
     assert not REFERENCE.fullmatch("/" + "a" * 50_000 + "!")
     assert not REFERENCE.fullmatch("/a" * 50_000 + "!")
     assert not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", "a" + "-a" * 50_000 + "!")
+
+
+def fits(schema: dict, value: object) -> bool:
+    try:
+        check_parameters(schema, value)
+    except InvalidParametersError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "found"),
+    [
+        (r"^\p{L}+$", "Ægir", True),
+        (r"^\p{L}+$", "R2D2", False),
+        (r"^(a+)+$", "a" * 60_000 + "!", False),
+        (r"^(\w+\s?)*$", "word " * 10_000 + "!", False),
+        (r"(.*)(.*)(.*)(.*)(.*)[abc]$", "x" * 60_000, False),
+        (r"^\d{4}-\d\d$", "2026-11", True),
+        (r"(?=lookahead)", "x", None),
+        (r"(a)\1", "aa", None),
+        (r"((a{100}){100}){100}", "a", None),
+    ],
+)
+def test_patterns_take_linear_time_or_are_left_to_the_model(pattern, text, found):
+    began = time.thread_time()
+    assert matches(pattern, text) is found
+    assert time.thread_time() - began < MARGIN_SECONDS
+    schema = {"properties": {"n": {"type": "string", "pattern": pattern}}}
+    check_schema(schema)
+    assert fits(schema, {"n": text}) is (found is not False)
+
+
+HOSTILE_NAMES = {"a" * 50 + "!": 1}
+
+
+@pytest.mark.parametrize("also", [{}, {"additionalProperties": False},
+                                  {"unevaluatedProperties": False}])  # fmt: skip
+def test_patterns_of_names_take_linear_time(also):
+    began = time.thread_time()
+    fits({"patternProperties": {"^(a+)+$": {}}} | also, HOSTILE_NAMES)
+    assert time.thread_time() - began < MARGIN_SECONDS
+
+
+def doubling(keyword, levels):
+    """Each level asks for the one below twice: 2 to the power of `levels` of them."""
+    definitions = {f"l{n}": {keyword: [{"$ref": f"#/$defs/l{n + 1}"}] * 2} for n in range(levels)}
+    return {"$defs": definitions | {f"l{levels}": {"type": "null"}}, "$ref": "#/$defs/l0"}
+
+
+MIXED = [value for n in range(3_000) for value in (n, str(n), [n], {"n": n})]
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        (doubling("anyOf", 30), {}),
+        (doubling("allOf", 30), {}),
+        (doubling("oneOf", 30), {}),
+        ({"properties": {"n": {"uniqueItems": True}}}, {"n": MIXED}),
+        ({"properties": {"n": {"items": {"enum": list(range(3_000))}}}}, {"n": [-1] * 20_000}),
+        ({"properties": {"n": {"items": {"required": [str(n) for n in range(2_000)]}}}},
+         {"n": [{}] * 20_000}),
+        ({"properties": {"n": {"contains": {"const": MIXED[:100]}}}}, {"n": [MIXED[:99]] * 200}),
+    ],
+)  # fmt: skip
+def test_nothing_takes_for_ever(schema, value):
+    check_schema(schema)
+    began = time.thread_time()
+    fits(schema, value)
+    assert time.thread_time() - began < MAX_SECONDS + MARGIN_SECONDS
