@@ -15,7 +15,7 @@ from websockets.sync.client import connect
 
 from infra.deploy.__main__ import ROOT, declared_parameters
 from infra.deploy.access import describe_access
-from tests.browser.conftest import ARGUMENTS, TIMEOUT_MS
+from tests.browser.conftest import ARGUMENTS, TIMEOUT_MS, running_browser
 from tests.certificates import Authority
 from tests.needs import chromium_path, needs_chromium, needs_nginx
 from tests.router import KEY, Router
@@ -84,6 +84,13 @@ def files(tmp_path, authority):
 def site(files):
     with Site(files) as site:
         yield site
+
+
+@pytest.fixture
+def browser():
+    """Ends with the test: a fixture of package scope would outlive this file."""
+    with running_browser() as browser:
+        yield browser
 
 
 @pytest.fixture
