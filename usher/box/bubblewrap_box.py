@@ -56,6 +56,13 @@ class BubblewrapBoxes:
 
     name = "bubblewrap"
 
+    def session(self) -> "BubblewrapBoxes":
+        """No box shares anything with another, so one maker does for all submissions."""
+        return self
+
+    def close(self) -> None:
+        """Nothing is kept between runs."""
+
     def run(self, task: Task, settings: BoxSettings) -> Outcome:
         """Raises BoxError when the box could not be made or watched."""
         with contextlib.ExitStack() as stack:

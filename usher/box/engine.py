@@ -62,11 +62,6 @@ class Engine:
         """The answer, parsed; None where it is empty. Raises EngineError."""
         return _parsed(self._answer(method, path, query, body, seconds))
 
-    def events(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
-        """What happened until an instant that has passed. Raises EngineError."""
-        lines = self._answer("GET", "/events", query, None, CALL_SECONDS).splitlines()
-        return [event for event in map(_parsed, lines) if isinstance(event, dict)]
-
     def _answer(
         self,
         method: str,

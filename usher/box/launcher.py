@@ -16,6 +16,7 @@ import resource
 import signal
 import stat
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
@@ -54,18 +55,9 @@ def run(spec: dict[str, Any], contents: Any) -> tuple[dict[str, Any], list[bytes
     """What to report, and the contents of the files that it names."""
     scratch = spec["scratch"]
     make_scratch(scratch, spec["scratch_options"])
-    owner = spec["user"] if os.getuid() == 0 else None
-    for name, mode in PLACES.items():
-        place = os.path.join(scratch, name)
-        os.mkdir(place)
-        os.chmod(place, mode)
     box = os.path.join(scratch, "box")
-    for name, mode, size in spec["files"]:
-        put_file(box, name, mode, contents.read(size), owner if spec["writable"] else None)
-    if owner is not None and spec["writable"]:
-        os.chown(box, owner, owner)
-    elif not spec["writable"]:
-        os.chmod(box, 0o555)  # noqa: S103 - read and entered by the box's user
+    sized = ((file, contents.read(file[2])) for file in spec["files"])
+    fill_scratch(scratch, sized, spec["user"], writable=spec["writable"])
     told_fd, tell_fd = os.pipe()
     os.set_inheritable(tell_fd, True)
     child = start(spec, tell_fd)
@@ -114,6 +106,27 @@ def make_scratch(place: str, options: str) -> None:
     check(libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None))
     flags = MS_NOSUID | MS_NODEV
     check(libc.mount(b"scratch", place.encode(), b"tmpfs", flags, options.encode()))
+
+
+def fill_scratch(
+    scratch: str, files: Iterable[tuple[Any, bytes]], user: int, *, writable: bool
+) -> None:
+    """The folders of a box and the given files in them; each is ((name, mode, size), contents).
+
+    `user` owns what it may write, where we may give files away.
+    """
+    owner = user if os.getuid() == 0 and writable else None
+    for name, mode in PLACES.items():
+        place = os.path.join(scratch, name)
+        os.mkdir(place)
+        os.chmod(place, mode)
+    box = os.path.join(scratch, "box")
+    for (name, mode, _), data in files:
+        put_file(box, name, mode, data, owner)
+    if owner is not None:
+        os.chown(box, owner, owner)
+    elif not writable:
+        os.chmod(box, 0o555)  # noqa: S103 - read and entered by the box's user
 
 
 def put_file(box: str, name: str, mode: int, data: bytes, owner: int | None) -> None:

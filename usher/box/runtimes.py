@@ -16,21 +16,29 @@ class Boxes(Protocol):
     def run(self, task: Task, settings: BoxSettings) -> Outcome:
         """Raises BoxError when the box itself failed. Thread-safe."""
 
+    def session(self) -> "Boxes":
+        """Boxes for one submission: what makes them is shared with no other submission."""
+
+    def close(self) -> None:
+        """End what is kept ready for another run."""
+
 
 _MISSING: Mapping[str, Callable[[], str]] = {
     "docker": docker_missing,
     "bubblewrap": bubblewrap_missing,
 }
-_MAKERS: Mapping[str, Callable[[], Boxes]] = {
+_MAKERS: Mapping[str, Callable[[str | None], Boxes]] = {
     "docker": DockerBoxes,
-    "bubblewrap": BubblewrapBoxes,
+    "bubblewrap": lambda _: BubblewrapBoxes(),
 }
 NAMES = tuple(_MAKERS)
 """The preferred one first."""
 
 
-def choose_boxes(wanted: str | None = None) -> Boxes:
+def choose_boxes(wanted: str | None = None, base: str | None = None) -> Boxes:
     """The wanted runtime, or the first that works here.
+
+    `base` is the image that Docker's boxes take the guard's own Python from.
 
     Raises NoBoxError with the reason of each: code of strangers is never run without a box.
     """
@@ -38,7 +46,7 @@ def choose_boxes(wanted: str | None = None) -> Boxes:
     for name in NAMES if wanted is None else (wanted,):
         missing = _MISSING[name]()
         if not missing:
-            return _MAKERS[name]()
+            return _MAKERS[name](base)
         reasons.append(f"{name}: {missing}")
     raise NoBoxError(
         "nothing here can hold code of strangers, so none is run: " + "; ".join(reasons)

@@ -48,9 +48,25 @@ CONDITIONS: dict[str, NoneOf | OneOf] = {
 ERRORS = {"clone3": ENOSYS, "flock": ENOLCK}
 
 
-def docker_profile(machine: str) -> str:
+FOR_GUARDS = (
+    "capset",
+    "chroot",
+    "mount",
+    "pivot_root",
+    "prctl",
+    "seccomp",
+    "sethostname",
+    "setns",
+    "umount2",
+    "unshare",
+)
+"""What the guard of a container needs besides, to make boxes that need it not."""
+
+
+def docker_profile(machine: str, *, is_guard: bool = False) -> str:
     """JSON for `seccomp=` of the Engine's SecurityOpt."""
-    plain = sorted(set(numbers(machine)) - CONDITIONS.keys() - ERRORS.keys())
+    allowed = set(numbers(machine)) | set(FOR_GUARDS if is_guard else ())
+    plain = sorted(allowed - CONDITIONS.keys() - ERRORS.keys())
     rules: list[dict[str, Any]] = [{"names": plain, "action": "SCMP_ACT_ALLOW"}]
     for name, error in ERRORS.items():
         rules.append({"names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": error})

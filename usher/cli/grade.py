@@ -105,7 +105,7 @@ def _mark(
 ) -> Grading:
     """A machine without boxes or images is the grader's failure, not the submission's."""
     try:
-        boxes = choose_boxes(arguments.runtime)
+        boxes = choose_boxes(arguments.runtime, arguments.base)
         image = "" if boxes.name != "docker" else image_for(folder, arguments.base)
     except (NoBoxError, ImageError) as error:
         points = folder.grader.max_score if folder.points is None else folder.points

@@ -4,6 +4,7 @@ Expected answers never enter the box of a submission: they are compared here, or
 checker in a box of its own.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -68,9 +69,10 @@ class Judge:
         on_progress: Progress = lambda *_: None,
     ) -> Grading:
         """Never raises for what a program or an author did: that is a verdict."""
-        marking = _Marking(self, folder, on_progress)
         try:
-            grading = marking.run(submitted)
+            with contextlib.closing(self.boxes.session()) as boxes:
+                own = replace(self, boxes=boxes)
+                grading = _Marking(own, folder, on_progress).run(submitted)
         except (BoxError, ProgramError) as error:
             grading = broken(folder.grader.max_score, str(error))
         return grading if folder.points is None else results.scale(grading, folder.points)

@@ -1,6 +1,8 @@
 """Both runtimes, and how a hostile program of one file is put into them."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -45,8 +47,14 @@ class Place:
         return self.boxes.run(Task(argv, files, image=self.image, **more), settings)
 
 
-@pytest.fixture(params=[needs_docker.parameter("docker"), needs_bubblewrap.parameter("bubblewrap")])
-def place(request) -> Place:
+@pytest.fixture(
+    scope="module",
+    params=[needs_docker.parameter("docker"), needs_bubblewrap.parameter("bubblewrap")],
+)
+def place(request) -> Iterator[Place]:
+    """One for all tests of a module: what one run leaves behind the next one would find."""
     if request.param == "docker":
-        return Place(DockerBoxes(), python_image())
-    return Place(BubblewrapBoxes())
+        with contextlib.closing(DockerBoxes(python_image())) as boxes:
+            yield Place(boxes, python_image())
+    else:
+        yield Place(BubblewrapBoxes())

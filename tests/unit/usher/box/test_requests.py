@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usher.box import runtimes
+from usher.box import frames, runtimes
 from usher.box.bubblewrap import bubblewrap_command, scratch_options
 from usher.box.control_group import ControlGroup, make_group
-from usher.box.docker_requests import create_request, exec_request, parse_report, parse_start
+from usher.box.docker_requests import create_request, run_payload
 from usher.box.engine import Demultiplexer
 from usher.box.model import (
-    BoxError,
     BoxSettings,
+    File,
     Limit,
     NoBoxError,
     Task,
@@ -27,33 +27,55 @@ TASK = Task(("./main",), image="gcc:14")
 SETTINGS = BoxSettings()
 
 
+def request(settings=SETTINGS, *, has_apparmor=False):
+    return create_request("gcc:14", settings, volume="v", profile="{}", has_apparmor=has_apparmor)
+
+
 def test_a_container_has_every_switch():
-    host = create_request(TASK, SETTINGS, 10240, "{}")["HostConfig"]
+    host = request()["HostConfig"]
     assert host["NetworkMode"] == "none"
     assert host["ReadonlyRootfs"] is True
     assert host["CapDrop"] == ["ALL"]
-    assert host["CapAdd"] == []
-    assert host["SecurityOpt"] == ["no-new-privileges", "seccomp={}"]
+    assert "SYS_PTRACE" not in host["CapAdd"]
+    assert host["SecurityOpt"] == ["seccomp={}"]
     assert host["IpcMode"] == "private"
-    assert host["Memory"] == host["MemorySwap"] == 64 * 1024 * 1024
-    assert host["PidsLimit"] == 67
-    assert all(
-        "nosuid" in options and "nr_inodes=" in options for options in host["Tmpfs"].values()
-    )
-    assert {limit["Name"] for limit in host["Ulimits"]} == {
-        "core",
-        "nofile",
-        "fsize",
-        "stack",
-        "cpu",
-    }
+    assert host["Mounts"] == [
+        {"Type": "volume", "Source": "v", "Target": "/usher", "ReadOnly": True}
+    ]
     assert "Binds" not in host
-    assert "Mounts" not in host
+    assert all("nosuid" in place or place == "ro" for place in host["Tmpfs"].values())
 
 
-def test_the_guard_is_another_user_than_the_command():
-    user = create_request(TASK, SETTINGS, 0, "{}")["User"]
-    assert user != exec_request(TASK, SETTINGS)["User"]
+def test_a_run_is_confined_where_the_guard_is_not():
+    assert "apparmor=unconfined" in request(has_apparmor=True)["HostConfig"]["SecurityOpt"]
+    payload = run_payload(TASK, SETTINGS, filter_program=b"", has_apparmor=True)
+    assert frames.unpack_message(payload)[0]["confined_by"] == "docker-default"
+
+
+def test_containers_differ_only_where_a_barrier_is_the_containers():
+    other = replace(SETTINGS, cpu_seconds=9.0, memory_mib=9, user=7, scratch_mib=1)
+    assert request() == request(other)
+    assert request() != request(replace(SETTINGS, no_network=False))
+
+
+def test_the_guard_is_told_all_barriers():
+    task = replace(TASK, files={"a": File(b"12"), "b": File(b"345")}, stdin=b"6")
+    payload = run_payload(task, SETTINGS, filter_program=b"\x01", has_apparmor=False)
+    fields, rest = frames.unpack_message(payload)
+    assert frames.take_contents(rest, [2, 3, 1]) == [b"12", b"345", b"6"]
+    assert BoxSettings(**fields["settings"]) == SETTINGS
+    assert (fields["filter"], fields["user"]) == ("01", SETTINGS.user)
+    assert {name for name, _, _ in fields["rlimits"]} == {
+        "RLIMIT_CORE",
+        "RLIMIT_NOFILE",
+        "RLIMIT_FSIZE",
+        "RLIMIT_STACK",
+        "RLIMIT_CPU",
+    }
+    assert all(
+        fields[name] is True
+        for name in ("own_processes", "own_ipc", "no_network", "no_capabilities", "ends_all")
+    )
 
 
 def test_bubblewrap_shows_nothing_but_the_system():
@@ -79,26 +101,6 @@ def test_a_stream_in_any_pieces_is_the_same(frames, data):
         whole = whole[size:]
     for number, body in found.items():
         assert body == b"".join(part for n, part in frames if n == number)
-
-
-def test_the_guards_report_in_both_versions():
-    one = (
-        "cpuacct/cpuacct.usage 1500000000 \nmemory/memory.max_usage_in_bytes 4096 \n"
-        "memory/memory.oom_control oom_kill_disable 0\nmemory/memory.oom_control oom_kill 2\n"
-    )
-    two = (
-        "cpu.stat usage_usec 1500000\ncpu.stat user_usec 1\nmemory.peak 4096 \n"
-        "memory.events oom 3\nmemory.events oom_kill 2\n"
-    )
-    assert parse_report(one) == parse_report(two) == Usage(1.5, 4096, 2)
-    with pytest.raises(BoxError, match="control group"):
-        parse_report("usher-box-end\n")
-
-
-def test_the_first_line_of_stderr_is_ours():
-    assert parse_start(b"usher-box-start usage_usec 2000000\nrest") == (2.0, 35)
-    assert parse_start(b"usher-box-start 2000000000 \nrest") == (2.0, 28)
-    assert parse_start(b"what a program says") is None
 
 
 @pytest.mark.parametrize(

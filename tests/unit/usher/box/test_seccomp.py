@@ -110,3 +110,14 @@ def test_arguments_decide(name, arguments, answer):
     program = bpf_program("x86_64")
     number = numbers("x86_64")[name]
     assert run_bpf(program, number, arguments, AUDIT_ARCH["x86_64"]) == answer
+
+
+@pytest.mark.parametrize("machine", AUDIT_ARCH)
+def test_a_guard_may_do_little_more_than_a_run(machine):
+    def allowed(profile):
+        rules = json.loads(profile)["syscalls"]
+        return {name for rule in rules if "args" not in rule for name in rule["names"]}
+
+    more = allowed(docker_profile(machine, is_guard=True)) - allowed(docker_profile(machine))
+    assert {"mount", "unshare", "pivot_root"} <= more
+    assert not more & {"ptrace", "bpf", "keyctl", "io_uring_setup", "kexec_load", "init_module"}

@@ -1,0 +1,414 @@
+"""The first process of a container: makes a box for each run that the judge asks for.
+
+It runs as root with the few capabilities that namespaces, mounts and control groups take, reads
+nothing but the judge's frames on its standard input, and runs no code of others itself. Standard
+library only, and those modules of `usher` that `guard_runtime.MODULES` names.
+"""
+
+import contextlib
+import os
+import selectors
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from usher.box import frames, launcher
+from usher.box.control_group import ControlGroup, make_group
+from usher.box.isolation import (
+    BEGUN,
+    ENDED,
+    MNT_DETACH,
+    MS_BIND,
+    MS_NODEV,
+    MS_NOSUID,
+    MS_REMOUNT,
+    Started,
+    mount,
+    start_box,
+)
+from usher.box.model import WORK, BoxSettings
+
+CONTROL = Path("/sys/fs/cgroup")
+ROOT = f"{WORK}/root"
+CHUNK = 65_536
+MOST_WAITING = 1024 * 1024
+"""Output that the judge has not taken yet, until a program's is left in its pipe."""
+DRAIN_SECONDS = 2.0
+LEAST_LOOK_SECONDS = 0.002
+DEFAULT_LOOK_SECONDS = 0.1
+
+
+class Judge:
+    """Our end of the stream to the judge: never blocks, so that it is always listened to."""
+
+    def __init__(self) -> None:
+        os.set_blocking(0, False)
+        os.set_blocking(1, False)
+        self._reader = frames.FrameReader()
+        self.waiting = bytearray()
+        self.is_gone = False
+
+    def receive(self) -> list[tuple[bytes, bytes]]:
+        """Frames that are complete. Sets `is_gone` at the end of the stream."""
+        try:
+            data = os.read(0, CHUNK)
+        except BlockingIOError:
+            return []
+        self.is_gone = not data
+        return self._reader.feed(data)
+
+    def send(self, kind: bytes, payload: bytes = b"") -> None:
+        self.waiting += frames.encode(kind, payload)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what the pipe takes now."""
+        with contextlib.suppress(BlockingIOError):
+            while self.waiting:
+                del self.waiting[: os.write(1, self.waiting[:CHUNK])]
+
+    def flush_all(self) -> None:
+        while self.waiting:
+            os.set_blocking(1, True)
+            self.flush()
+        os.set_blocking(1, False)
+
+
+class Streams:
+    """What is to be read and written while a command runs."""
+
+    def __init__(self, judge: Judge, started: Started, stdin: bytes, limit: int | None) -> None:
+        self._judge, self._limit = judge, limit
+        self._stdin: int | None = started.stdin
+        self._waiting = bytearray(stdin)
+        self._stdin_ended = False
+        self._counts = {frames.STDOUT: 0, frames.STDERR: 0}
+        self.is_over = False
+        self._open: dict[int, bytes] = {
+            started.stdout: frames.STDOUT,
+            started.stderr: frames.STDERR,
+        }
+        for fd in (started.stdin, *self._open):
+            os.set_blocking(fd, False)
+
+    @property
+    def has_output(self) -> bool:
+        return bool(self._open)
+
+    def register(self, selector: selectors.BaseSelector) -> None:
+        if len(self._judge.waiting) < MOST_WAITING:
+            for fd in self._open:
+                selector.register(fd, selectors.EVENT_READ, lambda fd=fd: self.read(fd))
+        if self._stdin is not None and self._waiting:
+            selector.register(self._stdin, selectors.EVENT_WRITE, self.write)
+        if self._judge.waiting:
+            selector.register(1, selectors.EVENT_WRITE, self._judge.flush)
+
+    def feed(self, data: bytes) -> None:
+        self._waiting += data
+        self.write()
+
+    def end_stdin(self) -> None:
+        self._stdin_ended = True
+        self.write()
+
+    def write(self) -> None:
+        if self._stdin is None:
+            return
+        try:
+            while self._waiting:
+                del self._waiting[: os.write(self._stdin, self._waiting[:CHUNK])]
+        except BlockingIOError:
+            return
+        except OSError:  # the command takes no more
+            self._waiting.clear()
+            self._stdin_ended = True
+        if self._stdin_ended:
+            os.close(self._stdin)
+            self._stdin = None
+
+    def read(self, fd: int) -> None:
+        try:
+            data = os.read(fd, CHUNK)
+        except BlockingIOError:
+            return
+        if not data:
+            os.close(fd)
+            del self._open[fd]
+            return
+        kind = self._open[fd]
+        room = len(data) if self._limit is None else self._limit - self._counts[kind]
+        self.is_over = self.is_over or len(data) > room
+        self._counts[kind] += len(data)
+        if room > 0:
+            self._judge.send(kind, data[:room])
+
+    def close(self) -> None:
+        for fd in (*self._open, *([] if self._stdin is None else [self._stdin])):
+            os.close(fd)
+        self._open.clear()
+        self._stdin = None
+
+
+class Run:
+    """One command, from its start to the end of all that it left behind."""
+
+    def __init__(
+        self, judge: Judge, spec: dict[str, Any], group: ControlGroup, scratch: str
+    ) -> None:
+        self._judge, self._spec, self._group = judge, spec, group
+        self._settings = BoxSettings(**spec["settings"])
+        self._told = bytearray()
+        self._is_done = self._is_stopped = self._is_killed = self.out_of_wall = False
+        self._scratch = scratch
+        self._look_at = 0.0
+
+    def attend(self, stdin: bytes) -> dict[str, Any]:
+        """What to report. Raises OSError where there was no box."""
+        fds = [os.open(path, os.O_WRONLY) for path in self._group.process_files]
+        try:
+            started = start_box(self._spec, ROOT, self._scratch, fds)
+        finally:
+            for fd in fds:
+                os.close(fd)
+        self._started = started
+        streams = Streams(self._judge, started, stdin, self._settings.output_bytes)
+        try:
+            self._await_begin()
+            self._judge.send(frames.READY)
+            self._loop(streams, self._is_waiting_for_go)
+            self._began_at = time.monotonic()
+            self._look_at = self._began_at
+            self._loop(streams, self._is_running)
+            ended_at = time.monotonic()
+            self._end(streams)
+        finally:
+            streams.close()
+            for fd in {started.told, self._go} - {-1}:
+                os.close(fd)
+            self._kill()
+        return self._report(streams, ended_at)
+
+    def _await_begin(self) -> None:
+        self._go = self._started.go
+        said = os.read(self._started.told, 4096)
+        if said != BEGUN:
+            raise OSError(said[1:].decode(errors="replace") or "its first process died")
+
+    def _loop(self, streams: Streams, goes_on: Callable[[Streams], float | None]) -> None:
+        """Moves bytes until `goes_on` says None; else it says how long to wait at most."""
+        while (seconds := goes_on(streams)) is not None:
+            # Few descriptors, of which others are wanted each time.
+            with selectors.PollSelector() as selector:
+                streams.register(selector)
+                if not self._judge.is_gone:
+                    selector.register(0, selectors.EVENT_READ, lambda: self._hear(streams))
+                if not self._is_done:
+                    selector.register(self._started.told, selectors.EVENT_READ, self._hear_end)
+                for key, _ in selector.select(seconds):
+                    key.data()
+
+    def _hear(self, streams: Streams) -> None:
+        for kind, payload in self._judge.receive():
+            if kind == frames.GO:
+                os.write(self._go, b"g")
+                os.close(self._go)
+                self._go = -1
+            elif kind == frames.STDIN:
+                streams.feed(payload)
+            elif kind == frames.STDIN_END:
+                streams.end_stdin()
+            elif kind == frames.STOP:
+                self._is_stopped = True
+
+    def _hear_end(self) -> None:
+        data = os.read(self._started.told, 4096)
+        self._told += data
+        self._is_done = not data or self._told.startswith(ENDED)
+
+    def _is_waiting_for_go(self, _: Streams) -> float | None:
+        return None if self._go == -1 or self._judge.is_gone or self._is_stopped else 1.0
+
+    def _is_running(self, streams: Streams) -> float | None:
+        settings = self._settings
+        now = time.monotonic()
+        left = DEFAULT_LOOK_SECONDS
+        if settings.wall_seconds is not None:
+            left = min(left, self._began_at + settings.wall_seconds - now)
+            self.out_of_wall = self.out_of_wall or left < 0
+        if settings.cpu_seconds is not None:
+            if now >= self._look_at:
+                unused = settings.cpu_seconds - self._group.usage().cpu_seconds
+                self._is_stopped = self._is_stopped or unused < 0
+                self._look_at = now + max(LEAST_LOOK_SECONDS, unused / (settings.cpus or 1.0))
+            left = min(left, self._look_at - now)
+        is_over = self._is_done or self._is_stopped or self.out_of_wall
+        return None if is_over or streams.is_over or self._judge.is_gone else max(0.0, left)
+
+    def _end(self, streams: Streams) -> None:
+        """Everything is dead then, and its last output is read."""
+        self._kill()
+        deadline = time.monotonic() + DRAIN_SECONDS
+        self._loop(
+            streams,
+            lambda now: (
+                max(0.0, deadline - time.monotonic())
+                if now.has_output and not now.is_over and time.monotonic() < deadline
+                else None
+            ),
+        )
+
+    def _kill(self) -> None:
+        """The first process, with which the kernel ends all of its namespace, and the group."""
+        if self._is_killed or (not self._settings.ends_all and self._is_done):
+            return
+        self._is_killed = True
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._started.pid, signal.SIGKILL)
+        self._group.kill()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._started.pid, 0)
+
+    def _report(self, streams: Streams, ended_at: float) -> dict[str, Any]:
+        told = bytes(self._told)
+        if told and not told.startswith(ENDED):
+            raise OSError(told[1:].decode(errors="replace"))
+        used = self._group.usage()
+        return {
+            "status": int(told[1:]) if told else 128 + signal.SIGKILL,
+            "cpu_seconds": used.cpu_seconds,
+            "memory_bytes": used.memory_bytes,
+            "memory_kills": used.memory_kills,
+            "out_of_wall": self.out_of_wall,
+            "too_much_output": streams.is_over,
+            "wall_seconds": ended_at - self._began_at,
+            "ended_at": ended_at,
+        }
+
+
+class Guard:
+    """Takes one run after the other."""
+
+    def __init__(self) -> None:
+        self._judge = Judge()
+        self._count = 0
+        self._left_running = False
+        self._own = prepare_groups()
+        os.mkdir(ROOT)
+
+    def serve(self) -> None:
+        """Until the judge is gone, and with the container all that is in it."""
+        with selectors.PollSelector() as selector:
+            selector.register(0, selectors.EVENT_READ)
+            while not self._judge.is_gone:
+                selector.select()
+                for kind, payload in self._judge.receive():
+                    if kind == frames.RUN:
+                        self._run(payload)
+        while self._left_running:
+            with contextlib.suppress(ChildProcessError):
+                os.wait()
+
+    def _run(self, payload: bytes) -> None:
+        self._count += 1
+        scratch = f"{WORK}/{self._count}"
+        try:
+            spec, rest = frames.unpack_message(payload)
+            sizes = [size for _, _, size in spec["files"]]
+            *contents, stdin = frames.take_contents(rest, [*sizes, spec["stdin_bytes"]])
+            self._make_scratch(scratch, spec, contents)
+            group = self._make_group(spec)
+        except (OSError, ValueError) as error:
+            self._judge.send(frames.TROUBLE, str(error).encode())
+            return
+        self._run_in(group, scratch, spec, stdin)
+
+    def _run_in(
+        self, group: ControlGroup, scratch: str, spec: dict[str, Any], stdin: bytes
+    ) -> None:
+        settings = BoxSettings(**spec["settings"])
+        try:
+            report = Run(self._judge, spec, group, scratch).attend(stdin)
+            left_out: list[str] = []
+            found = self._collected(scratch, spec, left_out)
+            report["files"] = [[name, mode, len(data)] for name, mode, data in found]
+            report["left_out"] = left_out
+            message = frames.pack_message(report, (data for _, _, data in found))
+            self._judge.send(frames.DONE, message)
+        except OSError as error:
+            self._judge.send(frames.TROUBLE, str(error).encode())
+        finally:
+            self._judge.flush_all()
+            if settings.ends_all:
+                group.remove()
+                _reap()
+            else:
+                self._left_running = True
+            launcher.libc.umount2(scratch.encode(), MNT_DETACH)
+            os.rmdir(scratch)
+
+    def _make_group(self, spec: dict[str, Any]) -> ControlGroup:
+        settings = BoxSettings(**spec["settings"])
+        group = make_group(settings, f"run-{self._count}", CONTROL, self._own)
+        if group is None:
+            raise OSError("no control group can be made in the container")
+        return group
+
+    @staticmethod
+    def _collected(
+        scratch: str, spec: dict[str, Any], left_out: list[str]
+    ) -> list[tuple[str, int, bytes]]:
+        if not spec["collect"]:
+            return []
+        return launcher.collect(f"{scratch}/box", spec["collect_bytes"], left_out)
+
+    @staticmethod
+    def _make_scratch(scratch: str, spec: dict[str, Any], contents: list[bytes]) -> None:
+        os.mkdir(scratch)
+        flags = MS_NOSUID | MS_NODEV
+        mount("scratch", scratch, "tmpfs", flags, spec["scratch_options"])
+        launcher.fill_scratch(
+            scratch,
+            zip(spec["files"], contents, strict=True),
+            spec["user"],
+            writable=spec["writable"],
+        )
+
+
+def prepare_groups() -> str:
+    """Makes the container's own control groups writable for us; our place in them, as the text
+    that /proc/self/cgroup would have with them as the root. Raises OSError.
+    """
+    flags = MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV
+    if (CONTROL / "cgroup.controllers").exists():
+        mount("", str(CONTROL), flags=flags)
+        # In version 2 a group with processes hands no controllers down.
+        (CONTROL / "guard").mkdir(exist_ok=True)
+        (CONTROL / "guard/cgroup.procs").write_text("0")
+        return "0::/"
+    names = [
+        name
+        for name in ("cpu", "cpuacct", "memory", "pids")
+        if (CONTROL / name / "cgroup.procs").exists()
+    ]
+    for name in names:
+        mount("", str((CONTROL / name).resolve()), flags=flags)
+    return "\n".join(f"1:{name}:/" for name in names)
+
+
+def _reap() -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def main() -> None:
+    """The container's command."""
+    try:
+        Guard().serve()
+    except OSError as error:
+        sys.stderr.write(f"usher: the guard of the box failed: {error} ({error.filename})\n")
+        sys.exit(1)

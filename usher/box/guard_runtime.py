@@ -1,0 +1,125 @@
+"""The guard's own Python and code as a Docker volume, so that an image needs neither.
+
+Filled once on a machine, by a container of the base image (never of a grader's), with nothing but
+the files that the guard loads.
+"""
+
+import base64
+import contextlib
+import hashlib
+import json
+from pathlib import Path
+
+import usher
+from usher.box.docker_requests import LABEL, RUNTIME
+from usher.box.engine import Demultiplexer, Engine
+from usher.box.model import BoxError
+
+MODULES = (
+    "errors",
+    "processes",
+    "box/__init__",
+    "box/control_group",
+    "box/frames",
+    "box/guard",
+    "box/isolation",
+    "box/launcher",
+    "box/model",
+)
+FILL_SECONDS = 60.0
+
+FILL = r"""
+import base64, compileall, json, os, shutil, sys, sysconfig
+place = sys.argv[1]
+app = place + "/app"
+for name, text in json.loads(base64.b64decode(sys.stdin.buffer.read(int(sys.argv[2])))).items():
+    path = f"{app}/{name}"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as file:
+        file.write(text)
+sys.path.insert(0, app)
+import encodings.ascii, encodings.latin_1, usher.box.guard
+library = sysconfig.get_path("stdlib")
+copied = f"{place}/lib/python{sys.version_info[0]}.{sys.version_info[1]}"
+wanted = {m.__file__ for m in list(sys.modules.values()) if getattr(m, "__file__", None)}
+specs = [getattr(m, "__spec__", None) for m in list(sys.modules.values())]
+wanted |= {getattr(spec, "origin", None) for spec in specs}
+for path in wanted | {library + "/os.py"}:
+    if path and path.startswith(library):
+        target = copied + path[len(library):]
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        shutil.copyfile(path, target)
+mapped = {line.split()[-1] for line in open("/proc/self/maps") if "/" in line}
+loader = ""
+for path in mapped:
+    name = os.path.basename(path)
+    if name.startswith(("ld-", "ld.")):
+        loader = path
+    elif ".so" in name and "lib-dynload" not in path:
+        # Under the name by which it is asked for: libc.so.6, libffi.so.8.
+        folder = os.path.dirname(path)
+        for other in os.listdir(folder):
+            if ".so" in other and os.path.realpath(f"{folder}/{other}") == os.path.realpath(path):
+                shutil.copyfile(path, f"{place}/lib/{other}")
+os.makedirs(place + "/bin", exist_ok=True)
+shutil.copy(os.path.realpath(sys.executable), place + "/bin/python3")
+compileall.compile_dir(place, quiet=2)
+shutil.copy(loader, place + "/ld.new")
+os.rename(place + "/ld.new", place + "/ld.so")  # the last: whoever finds it finds all
+print("filled")
+"""
+
+
+def sources() -> dict[str, str]:
+    """Path below the application's folder to text."""
+    root = Path(usher.__file__).parent
+    found = {f"usher/{name}.py": (root / f"{name}.py").read_text() for name in MODULES}
+    return {"usher/__init__.py": "", **found}
+
+
+def volume_name(engine: Engine, base: str) -> str:
+    """Of the volume for this code and this base image. Raises EngineError without the image."""
+    identity = engine.call("GET", f"/images/{base}/json")["Id"]
+    told = json.dumps([identity, FILL, sources()], sort_keys=True)
+    return f"usher-guard-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+
+
+def fill_volume(engine: Engine, base: str, name: str) -> None:
+    """Make the volume and put the guard in it. Safe to do twice, and at once."""
+    engine.call("POST", "/volumes/create", body={"Name": name, "Labels": {LABEL: "guard"}})
+    data = base64.b64encode(json.dumps(sources()).encode())
+    request = {
+        "Image": base,
+        "Entrypoint": ["python3", "-I", "-c", FILL, RUNTIME, str(len(data))],
+        "Cmd": [],
+        "User": "0:0",
+        "OpenStdin": True,
+        "StdinOnce": True,
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "Labels": {LABEL: "1"},
+        "HostConfig": {
+            "NetworkMode": "none",
+            "LogConfig": {"Type": "none"},
+            "Mounts": [{"Type": "volume", "Source": name, "Target": RUNTIME}],
+        },
+    }
+    container = engine.call("POST", "/containers/create", body=request)["Id"]
+    path = f"/containers/{container}"
+    try:
+        every = {"stream": "1", "stdin": "1", "stdout": "1", "stderr": "1"}
+        with contextlib.closing(engine.stream(f"{path}/attach", every)) as sock:
+            sock.settimeout(FILL_SECONDS)
+            engine.call("POST", f"{path}/start")
+            sock.sendall(data)
+            frames, said = Demultiplexer(), b""
+            while part := sock.recv(65_536):
+                said += b"".join(text for _, text in frames.feed(part))
+    except OSError as error:
+        raise BoxError(f"the guard cannot be put into a volume: {error}") from error
+    finally:
+        engine.call("DELETE", path, {"force": "true"})
+    if b"filled" not in said:
+        text = said.decode(errors="replace").strip()
+        raise BoxError(f"the guard cannot be put into a volume by {base}: {text[-500:]}")
