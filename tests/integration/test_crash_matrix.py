@@ -9,10 +9,7 @@ the counters are exact.
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
-from multiprocessing import get_context
 from typing import Any
 
 import pytest
@@ -23,6 +20,7 @@ from chalicelib.ecs.failures import StopError
 from chalicelib.errors import UsherError
 from chalicelib.sessions.launch_queue import ReconcilePool
 from chalicelib.sessions.model import Reason, Session, State
+from tests.integration.crash_points import CrashPoint, compare, recorded
 from tests.integration.lab import (
     Fate,
     Lab,
@@ -32,6 +30,7 @@ from tests.integration.lab import (
     check_invariants,
 )
 
+MATRIX = "sessions"
 LIMITS = "[limits]\ntotal = 4\nper_owner = 1\n"
 COLD = LIMITS + '[apps.chat]\nimage = "any"\nmax_sessions = 3\nqueue_seconds = 200\n'
 POOLED = LIMITS + '[apps.chat]\nimage = "any"\npool = {minimum = 1, maximum = 3}\n'
@@ -480,7 +479,7 @@ def survivors(story: Story) -> Iterator[str]:
 
 
 def run(lab: Lab, operation: Operation, point: Point | None) -> list[str]:
-    """One operation with one thing going wrong; the calls it made."""
+    """One operation with one thing going wrong, and what comes after; the calls it made."""
     lab.fresh(operation.apps)
     story = Story(lab, is_full=operation.is_full)
     operation.arrange(story)
@@ -511,55 +510,45 @@ def run(lab: Lab, operation: Operation, point: Point | None) -> list[str]:
     return calls
 
 
-@dataclass(frozen=True)
-class Explored:
-    """One operation after all that may happen to it."""
-
-    calls: int
-    points: int
-    failures: list[str]
+BY_NAME = {operation.name: operation for operation in OPERATIONS}
 
 
-@cache
-def lab_of_process() -> Lab:
-    """One for all operations of a process: making clients takes a second."""
+def new_lab() -> Lab:
+    """One whose ECS lags: a task may be unknown right after its RunTask."""
     return Lab(read_lag_seconds=READ_LAG_SECONDS)
 
 
-def explore(name: str) -> Explored:
-    """Find the points of an operation, and go through all. In a process of its own."""
-    (operation,) = [one for one in OPERATIONS if one.name == name]
-    lab = lab_of_process()
-    calls = run(lab, operation, None)
-    points = [Point(n, fate) for n, call in enumerate(calls, 1) for fate in fates_of(call)]
-    failures = [told for point in points if (told := failure(lab, operation, point, calls))]
-    lab.close()
-    return Explored(len(calls), len(points), failures)
+def calls_of_operations() -> dict[str, list[str]]:
+    """What each operation calls when nothing goes wrong."""
+    lab = new_lab()
+    return {name: run(lab, operation, None) for name, operation in BY_NAME.items()}
 
 
-def failure(lab: Lab, operation: Operation, point: Point, calls: list[str]) -> str | None:
-    try:
-        run(lab, operation, point)
-    except AssertionError as error:
-        return f"call {point.number} ({calls[point.number - 1]}) {point.fate.name}: {error}"
-    return None
+def crash_points() -> list[CrashPoint]:
+    """Every fate of every call of every operation."""
+    return [
+        CrashPoint(operation, number, call, fate)
+        for operation, calls in recorded(MATRIX).items()
+        for number, call in enumerate(calls, 1)
+        for fate in fates_of(call)
+    ]
 
 
 @pytest.fixture(scope="module")
-def explored() -> Iterator[dict[str, Future[Explored]]]:
-    """All operations, on two processors; the longest first."""
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as processes:
-        yield {
-            operation.name: processes.submit(explore, operation.name)
-            for operation in reversed(OPERATIONS)
-        }
+def lab() -> Iterator[Lab]:
+    made = new_lab()
+    yield made
+    made.close()
 
 
-@pytest.mark.parametrize("name", [operation.name for operation in OPERATIONS])
-def test_nothing_leaks_collides_or_drops_wherever_it_breaks(
-    explored: dict[str, Future[Explored]], name: str
+@pytest.mark.parametrize("name", BY_NAME)
+def test_an_undisturbed_operation_makes_the_calls_that_are_crash_points(
+    lab: Lab, name: str
 ) -> None:
-    told = explored[name].result(timeout=3_600)  # against a hang; all of them share two processors
-    print(f"{name}: {told.points} points in {told.calls} calls")
-    assert not told.failures, "\n".join(told.failures)
-    assert told.points > told.calls
+    compare(MATRIX, name, run(lab, BY_NAME[name], None))
+
+
+@pytest.mark.parametrize("crash", crash_points(), ids=str)
+def test_nothing_leaks_collides_or_drops_wherever_it_breaks(lab: Lab, crash: CrashPoint) -> None:
+    calls = run(lab, BY_NAME[crash.operation], crash.point)
+    assert calls[crash.number - 1] == crash.call

@@ -7,12 +7,9 @@ go on. Noise: everything comes twice, and the newest first. In the end every inv
 for the reason that is true; no task is left, and the count of the capacity is exact.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache, partial
-from multiprocessing import get_context
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,6 +20,7 @@ from chalicelib.ecs.failures import StopError
 from chalicelib.errors import UsherError
 from chalicelib.jobs.model import Invocation, Priority, Reason, State, repeated_id
 from chalicelib.jobs.queues import WakeUp
+from tests.integration.crash_points import CrashPoint, compare, recorded
 from tests.integration.job_lab import (
     JobContainer,
     JobLab,
@@ -33,6 +31,7 @@ from tests.integration.job_lab import (
 )
 from tests.integration.lab import Fate, Point, ProcessDiedError
 
+MATRIX = "jobs"
 OF_A_LOOK = ((Fate.FAILS,), (Fate.DIES_BEFORE,))
 """To a call that changes nothing, no more can happen; one and the other in turn."""
 OF_A_TABLE = (
@@ -697,7 +696,7 @@ swept(is_in_disorder, "disorder", 61, capacity=9)
 
 
 def run(lab: JobLab, operation: Operation, point: Point | None, *, noise: bool) -> list[str]:
-    """One operation with one thing going wrong; the calls it made."""
+    """One operation with one thing going wrong, and what comes after; the calls it made."""
     lab.begin(**operation.world)
     story = Story(lab)
     operation.arrange(story)
@@ -732,23 +731,7 @@ def check_story(story: Story, operation: Operation, point: Point | None) -> None
         assert story.record(last).reason is operation.end
 
 
-@dataclass
-class Explored:
-    """One operation after all that may happen to it."""
-
-    calls: int
-    points: int = 0
-    failures: list[str] = field(default_factory=list)
-    ends: Counter[str] = field(default_factory=Counter)
-
-
-@cache
-def lab_of_process() -> JobLab:
-    """One for all operations of a process: making clients takes a second."""
-    return JobLab(index_lag_seconds=INDEX_LAG_SECONDS, read_lag_seconds=READ_LAG_SECONDS)
-
-
-def points_of(name: str, calls: list[str]) -> Iterator[Point]:
+def points_of(name: str, calls: list[str]) -> Iterator[CrashPoint]:
     """Every fate of every call. A look that is repeated at once is spared the same again, and the
     looks of all sweeps are those of the one that finds everything in disorder.
     """
@@ -756,61 +739,51 @@ def points_of(name: str, calls: list[str]) -> Iterator[Point]:
     for number, call in enumerate(calls, 1):
         is_spared = call == before or of_a_sweep
         if not (is_spared and call.partition(".")[2].startswith(LOOKS)):
-            yield from (Point(number, fate) for fate in fates_of(call, number))
+            yield from (CrashPoint(name, number, call, f) for f in fates_of(call, number))
         before = call
 
 
-def explore(name: str) -> Explored:
-    """Find the points of an operation, and go through all. In a process of its own."""
-    (operation,) = [one for one in OPERATIONS if one.name == name]
-    lab = lab_of_process()
-    calls = run(lab, operation, None, noise=False)
-    explored = Explored(len(calls))
-    points = list(points_of(name, calls))
-    # Silence and noise in turn, so that every fate meets both many times.
-    turns = [(None, True), *((point, bool(n % 2)) for n, point in enumerate(points))]
-    for point, noise in turns:
-        explored.points += 1
-        what = "nothing" if point is None else f"{calls[point.number - 1]} {point.fate.name}"
-        try:
-            run(lab, operation, point, noise=noise)
-        except AssertionError as error:
-            explored.failures.append(f"{what} (call {point and point.number}), {noise=}: {error}")
-        explored.ends += ends_of(lab)
-    lab.close()
-    return explored
+BY_NAME = {operation.name: operation for operation in OPERATIONS}
 
 
-def ends_of(lab: JobLab) -> Counter[str]:
-    """What is counted and printed: how often what ran, and how it ended."""
-    ends: Counter[str] = Counter()
-    for invocation in lab.invocations().values():
-        ends[f"ran {lab.runs[invocation.id]}"] += 1
-        ends[str(invocation.reason)] += 1
-        ends["requeued"] += invocation.attempt > 1
-    return ends
+def new_lab() -> JobLab:
+    """One whose indexes and ECS lag: what was just written or run may be unknown yet."""
+    return JobLab(index_lag_seconds=INDEX_LAG_SECONDS, read_lag_seconds=READ_LAG_SECONDS)
+
+
+def calls_of_operations() -> dict[str, list[str]]:
+    """What each operation calls when nothing goes wrong."""
+    lab = new_lab()
+    return {name: run(lab, operation, None, noise=False) for name, operation in BY_NAME.items()}
+
+
+def crash_points() -> list[Any]:
+    """Every point of every operation, in silence and noise by turns: each fate meets both often."""
+    return [
+        pytest.param(crash, bool(index % 2), id=f"{crash}-{'noise' if index % 2 else 'silence'}")
+        for operation, calls in recorded(MATRIX).items()
+        for index, crash in enumerate(points_of(operation, calls))
+    ]
 
 
 @pytest.fixture(scope="module")
-def explored() -> Iterator[dict[str, Future[Explored]]]:
-    """All operations, on two processors; the longest first."""
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as processes:
-        yield {
-            operation.name: processes.submit(explore, operation.name)
-            for operation in reversed(OPERATIONS)
-        }
+def lab() -> Iterator[JobLab]:
+    made = new_lab()
+    yield made
+    made.close()
 
 
-_all: Counter[str] = Counter()
-
-
-@pytest.mark.parametrize("name", [operation.name for operation in OPERATIONS])
-def test_user_code_runs_once_or_never_wherever_it_breaks(
-    explored: dict[str, Future[Explored]], name: str
+@pytest.mark.parametrize("noise", [False, True], ids=["silence", "noise"])
+@pytest.mark.parametrize("name", BY_NAME)
+def test_an_undisturbed_operation_makes_the_calls_that_are_crash_points(
+    lab: JobLab, name: str, noise: bool
 ) -> None:
-    told = explored[name].result(timeout=3_600)  # against a hang; all of them share two processors
-    _all.update(told.ends + Counter(points=told.points))
-    print(f"{name}: {told.points} points in {told.calls} calls, {dict(told.ends)}")
-    print(f"so far: {dict(_all)}")
-    assert not told.failures, "\n".join(told.failures)
-    assert told.points > 1
+    compare(MATRIX, name, run(lab, BY_NAME[name], None, noise=noise))
+
+
+@pytest.mark.parametrize(("crash", "noise"), crash_points())
+def test_user_code_runs_once_or_never_wherever_it_breaks(
+    lab: JobLab, crash: CrashPoint, noise: bool
+) -> None:
+    calls = run(lab, BY_NAME[crash.operation], crash.point, noise=noise)
+    assert calls[crash.number - 1] == crash.call

@@ -1,0 +1,62 @@
+"""The recorded AWS calls of the operations of the crash matrices, which give crash points names.
+
+`python -m tests.integration.crash_points` records them again; a test of each operation compares.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tests.integration.lab import Fate, Point
+
+RECORDED = Path(__file__).with_suffix(".json")
+
+
+@dataclass(frozen=True)
+class CrashPoint:
+    """One way in which one AWS call of an operation goes wrong."""
+
+    operation: str
+    number: int
+    """Of the call, from one."""
+    call: str
+    fate: Fate
+
+    @property
+    def point(self) -> Point:
+        """For the wire of a laboratory."""
+        return Point(self.number, self.fate)
+
+    def __str__(self) -> str:
+        return f"{self.operation}-{self.number}-{self.call}-{self.fate.name}"
+
+
+@cache
+def recorded(matrix: str) -> dict[str, list[str]]:
+    """The calls of each operation of a matrix, by the operation's name."""
+    if not RECORDED.exists():
+        return {}
+    return dict(json.loads(RECORDED.read_text()).get(matrix, {}))
+
+
+def compare(matrix: str, operation: str, calls: list[str]) -> None:
+    """Fail where an operation makes other calls than those that were recorded."""
+    assert calls == recorded(matrix).get(operation), (
+        f"{operation} makes other calls than {RECORDED.name} says: each is a crash point;"
+        f" add them by `python -m {__name__}`"
+    )
+
+
+def _record() -> Iterator[tuple[str, dict[str, list[str]]]]:
+    from tests.integration import test_crash_matrix, test_jobs_crash_matrix
+
+    modules: dict[str, Any] = {"sessions": test_crash_matrix, "jobs": test_jobs_crash_matrix}
+    for matrix, module in modules.items():
+        yield matrix, module.calls_of_operations()
+
+
+if __name__ == "__main__":
+    RECORDED.write_text(json.dumps(dict(_record()), indent=1) + "\n")
