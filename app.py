@@ -13,12 +13,13 @@ import chalicelib.api.schedules
 import chalicelib.api.sessions
 import chalicelib.api.tasks
 from chalicelib.api.audit import record_refusals
-from chalicelib.api.http import restrict_cors, unify_errors
+from chalicelib.api.http import refuse_parameters, restrict_cors, unify_errors
 
 app = Chalice(app_name="usher")
 app.register_middleware(restrict_cors, "http")
 app.register_middleware(unify_errors, "http")
 app.register_middleware(record_refusals, "http")
+app.register_middleware(refuse_parameters(app.routes), "http")
 app.register_blueprint(chalicelib.api.sessions.routes)
 app.register_blueprint(chalicelib.api.tasks.routes)
 app.register_blueprint(chalicelib.api.feed.routes)

@@ -179,7 +179,6 @@ class _Tables:
             caller=Caller(owner="ip:192.0.2.8", key_scope="none", is_operator=True),
             callback_base_url="http://127.0.0.1:8000",
             default_wait_seconds=0,
-            max_wait_seconds=0,
         )
         build(CONFIG, clients).sessions.dispatch(request)
         return recorder.calls

@@ -3,13 +3,20 @@
 from chalice.app import Blueprint, Response
 
 from chalicelib.api.audit import record_of
-from chalicelib.api.http import answer, answering, authorizer_for, json_body, known_caller_of
+from chalicelib.api.http import (
+    answer,
+    answering,
+    authorizer_for,
+    document_of,
+    known_caller_of,
+    takes,
+)
 from chalicelib.audit.model import Action, AuditRecord
 from chalicelib.callers import Caller
 from chalicelib.config import authorization
-from chalicelib.errors import BadRequestError
 from chalicelib.sessions.app_answers import app_facts, show_app, show_registered
 from chalicelib.sessions.registered import RegisteredApp
+from chalicelib.sessions.requests import REGISTER, ROLLBACK
 from chalicelib.wiring import services
 
 routes = Blueprint(__name__)
@@ -35,13 +42,12 @@ def get_app(app: str) -> Response:
 
 @routes.route("/apps/{app}", methods=["PUT"], authorizer=AUTHORIZER)
 @answering
+@takes(body=REGISTER)
 def put_app(app: str) -> Response:
     """Register a revision of a session app; sessions that run keep theirs."""
     _caller().require_operator()
-    body = json_body(routes.current_request.raw_body)
-    if not isinstance(body, dict) or not isinstance(body.get("image"), str):
-        raise BadRequestError('the body must be a JSON object: {"image", "description"}')
-    image, description = body["image"], body.get("description")
+    body = REGISTER.check(document_of(routes.current_request, REGISTER))
+    image, description = body["image"], body["description"]
     registry = services().app_registry
     registered = services().audit.around(
         _audit_record(Action.APP_REGISTER, app),
@@ -54,13 +60,11 @@ def put_app(app: str) -> Response:
 
 @routes.route("/apps/{app}/rollback", methods=["POST"], authorizer=AUTHORIZER)
 @answering
+@takes(body=ROLLBACK)
 def roll_back_app(app: str) -> Response:
     """Take the newest revision back: `{"revision"}` says which one that is."""
     _caller().require_operator()
-    body = json_body(routes.current_request.raw_body)
-    revision = body.get("revision") if isinstance(body, dict) else None
-    if not isinstance(revision, int) or isinstance(revision, bool):
-        raise BadRequestError('the body must be a JSON object: {"revision": NUMBER}')
+    revision = ROLLBACK.check(document_of(routes.current_request, ROLLBACK))["revision"]
     registry = services().app_registry
     before = services().audit.around(
         _audit_record(Action.APP_ROLLBACK, app),

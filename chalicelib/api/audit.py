@@ -14,10 +14,11 @@ from chalicelib.api.http import (
     base_path,
     caller_of,
     known_caller_of,
+    takes,
 )
 from chalicelib.audit.items import show_record
 from chalicelib.audit.model import Action, Actor, AuditRecord, Kind, Outcome
-from chalicelib.audit.requests import parse_search, show_next
+from chalicelib.audit.requests import SEARCH, parse_search, show_next
 from chalicelib.callers import Caller
 from chalicelib.config import authorization
 from chalicelib.errors import ForbiddenError, UnauthorizedError
@@ -31,6 +32,7 @@ _log = logging.getLogger("usher.audit")
 
 @routes.route("/audit", methods=["GET"], authorizer=AUTHORIZER)
 @answering
+@takes(query=SEARCH)
 def list_audit() -> Response:
     """One page of audit records, newest first. For operators."""
     request, config = routes.current_request, services().config

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from chalice.app import Blueprint, Response
 
-from chalicelib.api.http import answering
+from chalicelib.api.http import answering, takes
 from chalicelib.errors import NotFoundError
 
 routes = Blueprint(__name__)
@@ -22,6 +22,7 @@ STYLE_PLACE = "/* page.css */"
 
 
 @routes.route("/", methods=["GET"])
+@takes(ignores_others=True)
 def page() -> Response:
     """The page as one HTML document with its style inside."""
     html, policy = render_page()
@@ -34,6 +35,7 @@ def page() -> Response:
 
 @routes.route("/demo/{name}", methods=["GET"])
 @answering
+@takes(ignores_others=True)
 def part(name: str) -> Response:
     """A script of the page."""
     text = read_parts().get(name)

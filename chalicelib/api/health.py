@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from chalice.app import Blueprint, Response
 
-from chalicelib.api.http import answer, answering
+from chalicelib.api.http import answer, answering, takes
 from chalicelib.errors import NotFoundError
 from chalicelib.metrics import ProcessMetrics
 from chalicelib.wiring import services
@@ -18,6 +18,7 @@ routes = Blueprint(__name__)
 
 @routes.route("/health", methods=["GET"])
 @answering
+@takes(ignores_others=True)
 def health() -> Response:
     """200 when the table of sessions answers; 503 when not. `sweep` is its last whole pass."""
     config = services().config
@@ -40,6 +41,7 @@ def _show(finished: "Finished") -> dict[str, Any]:
 
 @routes.route("/metrics", methods=["GET"])
 @answering
+@takes(ignores_others=True)
 def metrics() -> Response:
     """The process's metrics in Prometheus's text format; on AWS they are in CloudWatch."""
     counted = services().metrics

@@ -3,7 +3,8 @@
 import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from chalice.app import (
     Authorizer,
@@ -23,6 +24,7 @@ from chalicelib.errors import (
     UnavailableError,
     UsherError,
 )
+from chalicelib.fields import MAX_BODY_BYTES, Document, Field, refuse_unknown
 
 CORS = CORSConfig(
     allow_origin="*",
@@ -34,12 +36,9 @@ CORS = CORSConfig(
 is fixed when the API is deployed; `restrict_cors` narrows the answers to ALLOWED_ORIGINS.
 """
 
-MAX_BODY_BYTES = 16_384
 MAX_DEPTH = 100
 """Levels of lists and objects in a body. Python's own reader and writer of JSON, and what checks
 schemas, recurse: what they cannot follow must not get as far as a record."""
-ESCAPED = 6
-"""A character may be written as `\\u0061`: this many bytes for one of UTF-8, at most."""
 _TOO_DEEP = f"the body is nested more than {MAX_DEPTH} levels deep"
 _THROTTLING = {
     "ProvisionedThroughputExceededException",
@@ -54,6 +53,49 @@ _FIELD_OF = {
 }
 """A path's parameter to the field of log lines."""
 _log = logging.getLogger("usher.http")
+
+View = TypeVar("View", bound=Callable[..., Response])
+
+
+@dataclass(frozen=True)
+class Takes:
+    """What the requests of one route may carry, besides the parts of its path."""
+
+    query: tuple[Field, ...] = ()
+    body: Document | None = None
+    headers: tuple[Field, ...] = ()
+    """Those with a meaning of their own; not those that say who is asking."""
+    ignores_others: bool = False
+    """Whether other parameters of the query are ignored; else they are a 400."""
+
+
+NOTHING = Takes()
+
+
+def takes(
+    *,
+    query: tuple[Field, ...] = (),
+    body: Document | None = None,
+    headers: tuple[Field, ...] = (),
+    ignores_others: bool = False,
+) -> Callable[[View], View]:
+    """Declare what a view takes: the checks read it, and so does the API's document.
+
+    A view without this takes no query, no body and no header of its own.
+    """
+    declared = Takes(query, body, headers, ignores_others)
+
+    def mark(view: View) -> View:
+        vars(view)["takes"] = declared
+        return view
+
+    return mark
+
+
+def taken_by(view: Callable[..., Any]) -> Takes:
+    """What a view takes."""
+    declared: Takes = getattr(view, "takes", NOTHING)
+    return declared
 
 
 def authorizer_for(mode: AuthMode | None, user_pools: Sequence[str]) -> Authorizer | None:
@@ -123,6 +165,28 @@ def unify_errors(event: Any, get_response: Callable[[Any], Response]) -> Respons
     return response
 
 
+def refuse_parameters(
+    routes: Mapping[str, Mapping[str, Any]],
+) -> Callable[[Any, Callable[[Any], Response]], Response]:
+    """Middleware: name the parameters of a query that the route of `routes` does not take (400)."""
+
+    def middleware(event: Any, get_response: Callable[[Any], Response]) -> Response:
+        route = routes.get(event.context.get("resourcePath", ""), {}).get(event.method)
+        given = event.query_params
+        if not given or route is None or taken_by(route.view_function).ignores_others:
+            return get_response(event)
+        try:
+            refuse_unknown(given, taken_by(route.view_function).query)
+        except BadRequestError as error:
+            refusal = error_answer(error)
+            if route.cors is not None:
+                refusal.headers.update(route.cors.get_access_control_headers())
+            return refusal
+        return get_response(event)
+
+    return middleware
+
+
 def restrict_cors(event: Any, get_response: Callable[[Any], Response]) -> Response:
     """Middleware: where CORS allows every origin, allow those of ALLOWED_ORIGINS instead.
 
@@ -154,6 +218,15 @@ def json_body(raw: bytes | str | None, most_bytes: int = MAX_BODY_BYTES) -> Any:
     if json_text.is_deeper(body, MAX_DEPTH):
         raise BadRequestError(_TOO_DEEP)
     return body
+
+
+def document_of(request: Any, declared: Document) -> Any:
+    """The parsed body of a request that carries this document, to be checked with it.
+
+    Raises BadRequestError.
+    """
+    raw = request.raw_body
+    return json_body(b"{}" if declared.is_optional and not raw else raw, declared.most_bytes)
 
 
 def bearer(request: Any) -> str:

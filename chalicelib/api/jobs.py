@@ -6,27 +6,31 @@ from chalice.app import Blueprint, Response, SQSEvent
 
 from chalicelib.api.audit import record_of
 from chalicelib.api.http import (
-    ESCAPED,
     answer,
     answering,
     authorizer_for,
     bearer,
-    json_body,
+    document_of,
     known_caller_of,
     own_path,
     own_url,
+    takes,
 )
 from chalicelib.audit.model import Action, AuditRecord
 from chalicelib.callers import Caller
 from chalicelib.config import authorization, jobs_queue, stage
-from chalicelib.contract.jobs import MAX_PARAMETERS_BYTES, MAX_RESULT_BYTES
-from chalicelib.errors import BadRequestError, ConflictError, ForbiddenError, UnknownJobError
+from chalicelib.errors import ConflictError, ForbiddenError, UnknownJobError
 from chalicelib.jobs.answers import job_facts, show_invocation, show_job, show_row
 from chalicelib.jobs.description import DeployedJob
-from chalicelib.jobs.listings import parse_listing, show_place
+from chalicelib.jobs.listings import LISTING, parse_listing, show_place
 from chalicelib.jobs.model import Invocation, Priority, repeated_id
 from chalicelib.jobs.queues import read_wake_up
 from chalicelib.jobs.requests import (
+    FINISH,
+    INVOKE,
+    PROGRESS,
+    REGISTER,
+    START,
     Invoke,
     check_instants,
     parse_finish,
@@ -34,7 +38,7 @@ from chalicelib.jobs.requests import (
     parse_progress,
     parse_start,
 )
-from chalicelib.tasks.requests import parse_idempotency_key, parse_record_id
+from chalicelib.tasks.requests import IDEMPOTENCY_KEY, parse_idempotency_key, parse_record_id
 from chalicelib.wiring import services
 
 if TYPE_CHECKING:
@@ -46,8 +50,6 @@ routes = Blueprint(__name__)
 AUTHORIZER = authorizer_for(*authorization())
 CONCURRENCY = 2
 """Rounds of one queue at once: one would do, two is the least that Lambda can be told."""
-_AROUND = 4_096
-"""What a body may have besides its large part."""
 
 
 @routes.route("/jobs", methods=["GET"], authorizer=AUTHORIZER)
@@ -68,13 +70,12 @@ def get_job(job: str) -> Response:
 
 @routes.route("/jobs/{job}", methods=["PUT"], authorizer=AUTHORIZER)
 @answering
+@takes(body=REGISTER)
 def put_job(job: str) -> Response:
     """Register a revision of a job; what uses an old one finishes on it."""
     _caller().require_operator()
-    body = json_body(routes.current_request.raw_body, MAX_PARAMETERS_BYTES)
-    if not isinstance(body, dict) or not isinstance(body.get("image"), str):
-        raise BadRequestError('the body must be a JSON object: {"image", "description"}')
-    image, description = body["image"], body.get("description")
+    body = REGISTER.check(document_of(routes.current_request, REGISTER))
+    image, description = body["image"], body["description"]
     deployed = services().audit.around(
         _audit_record(Action.JOB_REGISTER, f"jobs/{job}"),
         job_facts(_deployed(job)),
@@ -100,12 +101,12 @@ def delete_job(job: str) -> Response:
 
 @routes.route("/jobs/{job}/invocations", methods=["POST"], authorizer=AUTHORIZER)
 @answering
+@takes(body=INVOKE, headers=(IDEMPOTENCY_KEY,))
 def invoke(job: str) -> Response:
     """Have a job run: at once, or at an instant."""
     request, caller = routes.current_request, _caller()
     now = services().environment.now()
-    body = json_body(request.raw_body or b"{}", ESCAPED * MAX_PARAMETERS_BYTES + _AROUND)
-    wanted = parse_invoke(body, request.headers)
+    wanted = parse_invoke(document_of(request, INVOKE), request.headers)
     key = wanted.idempotency_key
     repeated = key and repeated_id(caller.key_scope, job, key)
     found = _jobs().invocations.get_record(repeated) if repeated else None
@@ -131,6 +132,7 @@ def invoke(job: str) -> Response:
 
 @routes.route("/invocations", methods=["GET"], authorizer=AUTHORIZER)
 @answering
+@takes(query=LISTING)
 def list_invocations() -> Response:
     """One page of invocations, newest first."""
     now = services().environment.now()
@@ -159,6 +161,7 @@ def kill_invocation(invocation_id: str) -> Response:
 
 @routes.route("/invocations/{invocation_id}/rerun", methods=["POST"], authorizer=AUTHORIZER)
 @answering
+@takes(headers=(IDEMPOTENCY_KEY,))
 def rerun_invocation(invocation_id: str) -> Response:
     """The same again, as a new invocation."""
     seen, caller, request = _found(invocation_id), _caller(), routes.current_request
@@ -183,10 +186,11 @@ def rerun_invocation(invocation_id: str) -> Response:
 
 @routes.route("/invocations/{invocation_id}/start", methods=["POST"])
 @answering
+@takes(body=START)
 def start_invocation(invocation_id: str) -> Response:
     """A container asks for leave to run."""
     request = routes.current_request
-    attempt, task_arn, process = parse_start(json_body(request.raw_body))
+    attempt, task_arn, process = parse_start(document_of(request, START))
     return answer(
         dict(
             _jobs().invocations.start(
@@ -202,10 +206,11 @@ def start_invocation(invocation_id: str) -> Response:
 
 @routes.route("/invocations/{invocation_id}/progress", methods=["POST"])
 @answering
+@takes(body=PROGRESS)
 def handle_progress(invocation_id: str) -> Response:
     """A job says how far it is."""
     request = routes.current_request
-    process, fraction, message = parse_progress(json_body(request.raw_body))
+    process, fraction, message = parse_progress(document_of(request, PROGRESS))
     known = parse_record_id(invocation_id, "invocation")
     _jobs().invocations.progress(known, bearer(request), process, fraction, message)
     return answer({})
@@ -213,10 +218,11 @@ def handle_progress(invocation_id: str) -> Response:
 
 @routes.route("/invocations/{invocation_id}/finish", methods=["POST"])
 @answering
+@takes(body=FINISH)
 def finish_invocation(invocation_id: str) -> Response:
     """A container says how the run went."""
     request = routes.current_request
-    finish = parse_finish(json_body(request.raw_body, ESCAPED * MAX_RESULT_BYTES + _AROUND))
+    finish = parse_finish(document_of(request, FINISH))
     _jobs().invocations.finish(
         parse_record_id(invocation_id, "invocation"),
         bearer(request),

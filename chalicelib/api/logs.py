@@ -4,14 +4,10 @@ from typing import TYPE_CHECKING
 
 from chalice.app import Blueprint, Response
 
-from chalicelib.api.http import answer, answering, authorizer_for, known_caller_of
+from chalicelib.api.http import answer, answering, authorizer_for, known_caller_of, takes
 from chalicelib.config import authorization
 from chalicelib.jobs.answers import instant
-from chalicelib.jobs.requests import (
-    DEFAULT_LOG_LINES,
-    MAX_LOG_LINES,
-    parse_limit,
-)
+from chalicelib.jobs.requests import LOG_LIMIT, LOGS
 from chalicelib.tasks.requests import parse_record_id
 from chalicelib.wiring import services
 
@@ -29,11 +25,12 @@ LOCAL_LAG_SECONDS = 1
 
 @routes.route("/invocations/{invocation_id}/logs", methods=["GET"], authorizer=AUTHORIZER)
 @answering
+@takes(query=LOGS)
 def get_logs(invocation_id: str) -> Response:
     """One page of what an invocation's current attempt printed."""
     request = routes.current_request
     query = request.query_params or {}
-    limit = parse_limit(query, DEFAULT_LOG_LINES, MAX_LOG_LINES)
+    limit = LOG_LIMIT.read(query)
     config = services().config
     caller = known_caller_of(request, config)
     found = _jobs().invocations.get(parse_record_id(invocation_id, "invocation"), caller)

@@ -5,30 +5,31 @@ from typing import TYPE_CHECKING
 from chalice.app import Blueprint, Response, SQSEvent
 
 from chalicelib.api.http import (
-    ESCAPED,
     answer,
     answering,
     authorizer_for,
-    json_body,
+    document_of,
     known_caller_of,
     own_path,
+    takes,
 )
 from chalicelib.api.jobs import audit_entry, base_url
 from chalicelib.audit.model import Action
 from chalicelib.callers import Caller
 from chalicelib.config import authorization, schedules_queue, stage
-from chalicelib.contract.jobs import MAX_PARAMETERS_BYTES
 from chalicelib.errors import NotFoundError
 from chalicelib.jobs.answers import show_invocation
 from chalicelib.schedules.model import Schedule
 from chalicelib.schedules.requests import (
+    PAGE,
+    SCHEDULE,
     parse_page,
     parse_schedule,
     parse_schedule_id,
     read_message,
     show_schedule,
 )
-from chalicelib.tasks.requests import parse_idempotency_key
+from chalicelib.tasks.requests import IDEMPOTENCY_KEY, parse_idempotency_key
 from chalicelib.wiring import services
 
 if TYPE_CHECKING:
@@ -38,12 +39,11 @@ if TYPE_CHECKING:
 routes = Blueprint(__name__)
 
 AUTHORIZER = authorizer_for(*authorization())
-_AROUND = 4_096
-"""What a body may have besides the parameters."""
 
 
 @routes.route("/schedules", methods=["GET"], authorizer=AUTHORIZER)
 @answering
+@takes(query=PAGE)
 def list_schedules() -> Response:
     """The caller's schedules by id, of operators all; a page may be empty and not the last."""
     caller = _caller()
@@ -65,12 +65,13 @@ def get_schedule(schedule_id: str) -> Response:
 
 @routes.route("/schedules/{schedule_id}", methods=["PUT"], authorizer=AUTHORIZER)
 @answering
+@takes(body=SCHEDULE)
 def put_schedule(schedule_id: str) -> Response:
     """Make a schedule, or put it in the place of one."""
     request, caller = routes.current_request, _operator()
     wanted = parse_schedule(
         schedule_id,
-        json_body(request.raw_body, ESCAPED * MAX_PARAMETERS_BYTES + _AROUND),
+        document_of(request, SCHEDULE),
         owner=caller.owner,
         callback_base_url=base_url(request),
         now=services().environment.now(),
@@ -109,6 +110,7 @@ def resume_schedule(schedule_id: str) -> Response:
 
 @routes.route("/schedules/{schedule_id}/run", methods=["POST"], authorizer=AUTHORIZER)
 @answering
+@takes(headers=(IDEMPOTENCY_KEY,))
 def run_schedule(schedule_id: str) -> Response:
     """Run it once now, besides its times."""
     caller, key = _operator(), parse_idempotency_key(routes.current_request.headers)

@@ -16,19 +16,27 @@ from chalicelib.api.http import (
     authorizer_for,
     bearer,
     caller_of,
-    json_body,
+    document_of,
     own_path,
     own_url,
+    takes,
 )
 from chalicelib.audit.model import Action
 from chalicelib.callers import Caller
-from chalicelib.config import MAX_WAIT_SECONDS, authorization, launches_queue, stage
+from chalicelib.config import authorization, launches_queue, stage
 from chalicelib.errors import NoRouteError
 from chalicelib.sessions.answers import answer_to_callback, body_of, retry_after, status_of
 from chalicelib.sessions.launch_queue import LaunchAgain, ReconcilePool, read_message
 from chalicelib.sessions.model import Reason, Session, State
-from chalicelib.sessions.requests import parse_callback, parse_dispatch
-from chalicelib.tasks.requests import parse_record_id
+from chalicelib.sessions.requests import (
+    CALLBACK,
+    DISPATCH,
+    SESSION_ID,
+    SESSION_PATH,
+    parse_callback,
+    parse_dispatch,
+)
+from chalicelib.tasks.requests import IDEMPOTENCY_KEY, parse_record_id
 from chalicelib.wiring import services
 
 routes = Blueprint(__name__)
@@ -38,6 +46,7 @@ AUTHORIZER = authorizer_for(*authorization())
 
 @routes.route("/session", methods=["GET", "POST"], cors=CORS, authorizer=AUTHORIZER)
 @answering
+@takes(query=DISPATCH, headers=(IDEMPOTENCY_KEY,), ignores_others=True)
 def dispatch_session() -> Response:
     """A container of their own for whoever asks."""
     request = routes.current_request
@@ -49,7 +58,6 @@ def dispatch_session() -> Response:
         caller=caller_of(request, config),
         callback_base_url=config.callback_base_url or own_url(request),
         default_wait_seconds=config.default_wait_seconds,
-        max_wait_seconds=MAX_WAIT_SECONDS,
     )
     return _render(services().sessions.dispatch(dispatch))
 
@@ -81,11 +89,12 @@ def stop_session(session_id: str) -> Response:
 
 @routes.route("/sessions/{session_id}/events", methods=["POST"])
 @answering
+@takes(body=CALLBACK)
 def handle_container_callback(session_id: str) -> Response:
     """A container says how it is."""
     request = routes.current_request
     key = bearer(request)
-    callback, text = parse_callback(json_body(request.raw_body))
+    callback, text = parse_callback(document_of(request, CALLBACK))
     session = services().sessions.handle_callback(
         parse_record_id(session_id, "session"), key, callback, text
     )
@@ -94,6 +103,7 @@ def handle_container_callback(session_id: str) -> Response:
 
 @routes.route("/route", methods=["GET"])
 @answering
+@takes(headers=(SESSION_ID, SESSION_PATH), ignores_others=True)
 def find_container() -> Response:
     """A router asks where the container of a path is: the answer is in X-Usher-Address.
 
@@ -103,8 +113,8 @@ def find_container() -> Response:
     request = routes.current_request
     if not is_routers(bearer(request), services().config.router_keys):
         raise NoRouteError("this key is no router's")
-    session_id = request.headers.get("x-session-id", "")
-    address = services().sessions.locate(session_id, request.headers.get("x-session-path", ""))
+    told = [request.headers.get(field.name.lower(), "") for field in (SESSION_ID, SESSION_PATH)]
+    address = services().sessions.locate(*told)
     headers = {"X-Usher-Address": address, "X-Accel-Expires": f"@{int(time.time())}"}
     return answer({}, headers=headers)
 

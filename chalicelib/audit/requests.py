@@ -8,12 +8,34 @@ from datetime import UTC, datetime
 
 from chalicelib.audit.model import DAY_SECONDS, MAX_TEXT, Action, Search
 from chalicelib.errors import BadRequestError
+from chalicelib.fields import Field, page_size
 
-MAX_LIMIT = 100
-DEFAULT_LIMIT = 50
-FILTERS = ("who", "action", "resource")
-KNOWN = {"from", "to", "limit", "next", *FILTERS}
+_INSTANT = {"type": "string", "format": "date-time"}
+_RULE = "an instant like 2027-01-31T09:00:00Z"
+_LONG = f"at most {MAX_TEXT} characters"
+_TEXT = {"type": "string", "maxLength": MAX_TEXT}
+LIMIT = page_size(default=50, most=100)
+FILTERS = (
+    Field("who", _TEXT, _LONG, "Those of this owner alone."),
+    Field(
+        "action",
+        {"type": "string", "enum": [each.value for each in Action]},
+        f"one of {', '.join(Action)}",
+        "Those of this action alone.",
+    ),
+    Field("resource", _TEXT, _LONG, "Those of this resource alone."),
+)
+SEARCH = (
+    Field("from", _INSTANT, _RULE, "Made then or later."),
+    Field("to", _INSTANT, _RULE, "Made then or earlier."),
+    *FILTERS,
+    LIMIT,
+    Field("next", {"type": "string"}, "as the page before said", "From the page before."),
+)
+"""The query of `GET /audit`."""
 _PLACE = re.compile(r"\d{10}\.\d{6}(#[0-9a-z-]{1,64})?")
+_BOUND = ("from", "to", *(field.name for field in FILTERS))
+"""What a token of the next page is good for."""
 _NEXT = "next: as the page before said, with the same query"
 
 
@@ -22,23 +44,14 @@ def parse_search(query: Mapping[str, str], now: float, days: int) -> Search:
 
     Raises BadRequestError.
     """
-    unknown = sorted(set(query) - KNOWN)
-    if unknown:
-        raise BadRequestError(f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(KNOWN))}")
+    query = {name: text for name, text in query.items() if text}
     kept_since = now - days * DAY_SECONDS
     earliest = max(kept_since, _instant(query, "from", kept_since))
     latest = min(now, _instant(query, "to", now))
     if query.get("from") and query.get("to") and earliest > latest:
         raise BadRequestError("from: later than to")
-    filters = {name: query[name] for name in FILTERS if query.get(name)}
-    if any(len(value) > MAX_TEXT for value in filters.values()):
-        raise BadRequestError(f"who, action, resource: at most {MAX_TEXT} characters")
-    if filters.get("action", Action.INVOKE) not in set(Action):
-        raise BadRequestError(f"action: one of {', '.join(Action)}")
-    limit = query.get("limit") or str(DEFAULT_LIMIT)
-    if not re.fullmatch(r"[0-9]{1,3}", limit) or not 1 <= int(limit) <= MAX_LIMIT:
-        raise BadRequestError(f"limit: a whole number from 1 to {MAX_LIMIT}")
-    return Search((earliest, latest), int(limit), _place(query), filters)
+    filters = {field.name: field.read(query) for field in FILTERS if field.name in query}
+    return Search((earliest, latest), LIMIT.read(query), _place(query), filters)
 
 
 def show_next(query: Mapping[str, str], place: str | None) -> str | None:
@@ -47,7 +60,7 @@ def show_next(query: Mapping[str, str], place: str | None) -> str | None:
 
 
 def _digest(query: Mapping[str, str]) -> str:
-    bound = sorted((name, query[name]) for name in ("from", "to", *FILTERS) if query.get(name))
+    bound = sorted((name, query[name]) for name in _BOUND if query.get(name))
     return hashlib.sha256(json.dumps(bound).encode()).hexdigest()[:16]
 
 
@@ -71,4 +84,4 @@ def _instant(query: Mapping[str, str], name: str, default: float) -> float:
             raise BadRequestError(f"{name}: with its offset from UTC, like 2027-01-31T09:00:00Z")
         return instant.astimezone(UTC).timestamp()
     except (ValueError, OverflowError) as error:
-        raise BadRequestError(f"{name}: an instant like 2027-01-31T09:00:00Z") from error
+        raise BadRequestError(f"{name}: {_RULE}") from error

@@ -10,18 +10,34 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from chalicelib.errors import BadRequestError, NotFoundError
+from chalicelib.fields import Field, page_size
 from chalicelib.jobs.items import KEPT_SECONDS, day_of
 from chalicelib.jobs.model import Invocation, Place, State
 from chalicelib.jobs.requests import (
+    INSTANT,
+    INSTANT_RULE,
     MAX_AHEAD_SECONDS,
     MAX_NUMBER,
     parse_instant,
-    parse_limit,
 )
 from chalicelib.tasks.requests import parse_record_id
 
-MAX_LIMIT = 100
-DEFAULT_LIMIT = 20
+_STATES = {"type": "string", "enum": [state.value for state in State]}
+_STATE_RULE = f"one of {', '.join(State)}"
+STATUS = Field("status", _STATES, _STATE_RULE, "Those in this state alone.")
+STATE = Field("state", _STATES, _STATE_RULE, "Another name of `status`.")
+LIMIT = page_size(default=20, most=100)
+LISTING = (
+    Field("job", {"type": "string"}, "a job's name", "Those of this job alone."),
+    STATUS,
+    STATE,
+    Field("owner", {"type": "string"}, "an owner", "Those of this owner; operators may ask."),
+    Field("from", INSTANT, INSTANT_RULE, "Created then or later."),
+    Field("to", INSTANT, INSTANT_RULE, "Created then or earlier."),
+    LIMIT,
+    Field("next", {"type": "string"}, "as the page before said", "From the page before."),
+)
+"""The query of `GET /invocations`."""
 LISTED_SECONDS = MAX_AHEAD_SECONDS + KEPT_SECONDS
 """No record is older: it is planned a year ahead at most, and kept for 90 days after its end."""
 DAY_SECONDS = 86_400
@@ -89,9 +105,8 @@ class Partition:
 
 def parse_listing(query: Mapping[str, str], now: float) -> Listing:
     """Read the query of GET /invocations. Raises BadRequestError."""
-    state = query.get("status") or query.get("state")
-    if state is not None and state not in set(State):
-        raise BadRequestError(f"status: one of {', '.join(State)}")
+    wanted = {name: text for name, text in query.items() if text}
+    state = STATUS.read(wanted) or STATE.read(wanted)
     start, end = parse_instant(query, "from"), parse_instant(query, "to")
     if start is not None and end is not None and start > end:
         raise BadRequestError("from: not later than to")
@@ -101,7 +116,7 @@ def parse_listing(query: Mapping[str, str], now: float) -> Listing:
         state=None if state is None else State(state),
         owner=query.get("owner"),
         between=(start or 0.0, now if end is None else end),
-        limit=parse_limit(query, DEFAULT_LIMIT, MAX_LIMIT),
+        limit=LIMIT.read(query),
         after=_place(query.get("next"), digest),
         digest=digest,
     )

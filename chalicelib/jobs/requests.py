@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +15,16 @@ from chalicelib.contract.jobs import (
 )
 from chalicelib.contract.text import readable
 from chalicelib.errors import BadRequestError
+from chalicelib.fields import (
+    MAX_BODY_BYTES,
+    Document,
+    Field,
+    Schema,
+    largest_body,
+    object_schema,
+    page_size,
+    whole,
+)
 from chalicelib.jobs.model import Priority, Usage
 from chalicelib.tasks.requests import parse_idempotency_key
 
@@ -25,7 +34,108 @@ MAX_LOG_LINES = 1_000
 DEFAULT_LOG_LINES = 500
 MAX_NUMBER = 1e12
 MAX_ATTEMPT = 1_000_000
-_PROCESS = re.compile(r"[0-9A-Za-z_-]{8,64}")
+INSTANT: Schema = {"type": "string", "format": "date-time"}
+MAYBE_INSTANT: Schema = {"type": ["string", "null"], "format": "date-time"}
+INSTANT_RULE = "an instant like 2027-01-31T09:00:00Z"
+_WORDS: Schema = {"type": ["string", "null"]}
+LOG_LIMIT = page_size(DEFAULT_LOG_LINES, MAX_LOG_LINES)
+LOGS = (
+    LOG_LIMIT,
+    Field("next", {"type": "string"}, "as the page before said", "From the page before."),
+)
+"""The query of `GET /invocations/{id}/logs`."""
+PARAMETERS = Field(
+    "parameters",
+    {},
+    "any JSON",
+    f"What the job gets; they fit its schema. At most {MAX_PARAMETERS_BYTES} bytes of JSON.",
+)
+PRIORITY = Field(
+    "priority",
+    {"type": ["string", "null"], "enum": [*(each.value for each in Priority), None]},
+    f"one of {', '.join(Priority)}",
+    "Which queue it waits in; the job's own unless told. `critical` needs a right.",
+)
+INVOKE = Document(
+    (
+        PARAMETERS,
+        Field("at", MAYBE_INSTANT, INSTANT_RULE, "When it is to run: at most a year ahead."),
+        PRIORITY,
+        Field("notAfter", MAYBE_INSTANT, INSTANT_RULE, "EXPIRED unless it was launched by then."),
+    ),
+    most_bytes=largest_body(MAX_PARAMETERS_BYTES),
+    is_optional=True,
+)
+REGISTER = Document(
+    (
+        Field("image", {"type": "string"}, "a string", "The image's name.", is_required=True),
+        Field("description", {}, "an object", "What the revision takes and needs."),
+    ),
+    most_bytes=MAX_PARAMETERS_BYTES,
+    is_open=True,
+)
+_PROCESS = Field(
+    "process",
+    {"type": "string", "pattern": "^[0-9A-Za-z_-]{8,64}$"},
+    "what this process made up, 8 to 64 letters and digits",
+    "Made up once by each process.",
+    is_required=True,
+)
+START = Document(
+    (
+        Field(
+            "attempt",
+            whole(1, MAX_ATTEMPT),
+            "a whole number from 1",
+            "`INVOCATION_ATTEMPT`.",
+            is_required=True,
+        ),
+        Field("taskArn", _WORDS, "a string, or null", "As the metadata endpoint of ECS has it."),
+        _PROCESS,
+    ),
+    most_bytes=MAX_BODY_BYTES,
+)
+PROGRESS = Document(
+    (
+        _PROCESS,
+        Field(
+            "fraction",
+            {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+            "a number from 0 to 1, or null",
+        ),
+        Field("message", _WORDS, "a string", "For people; what is longer is cut."),
+    ),
+)
+_USAGE = tuple(
+    Field(name, {"type": "number", "minimum": 0, "exclusiveMaximum": MAX_NUMBER}, "a number from 0")
+    for name in ("cpuSeconds", "maxMemoryMib", "wallSeconds")
+)
+FINISH = Document(
+    (
+        _PROCESS,
+        Field(
+            "outcome",
+            {"type": "string", "enum": [each.value for each in Outcome]},
+            f"one of {', '.join(Outcome)}",
+            is_required=True,
+        ),
+        Field(
+            "exitCode",
+            whole(0, 255),
+            "a whole number from 0 to 255",
+            "0 where it succeeded, and nowhere else.",
+            is_required=True,
+        ),
+        Field("detail", _WORDS, "a string", "For people; what is longer is cut."),
+        Field("result", {}, "any JSON", f"At most {MAX_RESULT_BYTES} bytes of JSON."),
+        Field(
+            "usage",
+            {**object_schema(_USAGE), "type": ["object", "null"]},
+            "an object, or null",
+        ),
+    ),
+    most_bytes=largest_body(MAX_RESULT_BYTES),
+)
 
 
 @dataclass(frozen=True)
@@ -79,11 +189,11 @@ def parse_invoke(body: Any, headers: Mapping[str, str]) -> Invoke:
     Whether its instants are still to come is no matter of a request that is repeated: see
     `check_instants`.
     """
-    document = _document(body, {"parameters", "at", "priority", "notAfter"})
+    document = INVOKE.check(body)
     at, not_after = parse_instant(document, "at"), parse_instant(document, "notAfter")
     key = parse_idempotency_key(headers)
-    parameters = check_size(document.get("parameters"), MAX_PARAMETERS_BYTES, "parameters")
-    return Invoke(parameters, at, parse_priority(document), not_after, key)
+    parameters = check_size(document["parameters"], MAX_PARAMETERS_BYTES, "parameters")
+    return Invoke(parameters, at, priority_of(document["priority"]), not_after, key)
 
 
 def check_instants(wanted: Invoke, now: float) -> None:
@@ -95,63 +205,39 @@ def check_instants(wanted: Invoke, now: float) -> None:
         raise BadRequestError("notAfter: later than now, and than at")
 
 
-def parse_limit(query: Mapping[str, str], default: int, most: int) -> int:
-    """How many a page is to have. Raises BadRequestError."""
-    limit = query.get("limit", str(default))
-    if not re.fullmatch(r"[0-9]{1,9}", limit) or not 1 <= int(limit) <= most:
-        raise BadRequestError(f"limit: a whole number from 1 to {most}")
-    return int(limit)
-
-
 def parse_start(body: Any) -> tuple[int, str | None, str]:
     """Read a container's request for leave: attempt, task ARN, process."""
-    document = _document(body, {"attempt", "taskArn", "process"})
-    attempt, task_arn = document.get("attempt"), document.get("taskArn")
-    if not isinstance(attempt, int) or isinstance(attempt, bool) or not 1 <= attempt <= MAX_ATTEMPT:
-        raise BadRequestError("attempt: a whole number from 1")
-    if task_arn is not None and not isinstance(task_arn, str):
-        raise BadRequestError("taskArn: a string, or null")
-    return attempt, task_arn, _process(document)
+    document = START.check(body)
+    return document["attempt"], document["taskArn"], document["process"]
 
 
 def parse_progress(body: Any) -> tuple[str, float | None, str]:
     """Read a report of progress: process, fraction, message."""
-    document = _document(body, {"process", "fraction", "message"})
-    fraction = document.get("fraction")
-    if fraction is not None and not 0 <= _number(document, "fraction") <= 1:
-        raise BadRequestError("fraction: a number from 0 to 1, or null")
-    progress = None if fraction is None else _number(document, "fraction")
-    return _process(document), progress, _text(document, "message")
+    document = PROGRESS.check(body)
+    fraction = document["fraction"]
+    progress = None if fraction is None else float(fraction)
+    return document["process"], progress, _text(document["message"])
 
 
 def parse_finish(body: Any) -> Finish:
     """Read the report of an end."""
-    document = _document(body, {"process", "outcome", "exitCode", "detail", "result", "usage"})
-    outcome, exit_code = document.get("outcome"), document.get("exitCode")
-    if not isinstance(outcome, str) or outcome not in set(Outcome):
-        raise BadRequestError(f"outcome: one of {', '.join(Outcome)}")
-    if not isinstance(exit_code, int) or isinstance(exit_code, bool) or not 0 <= exit_code < 256:
-        raise BadRequestError("exitCode: a whole number from 0 to 255")
+    document = FINISH.check(body)
+    outcome, exit_code = document["outcome"], document["exitCode"]
     if (outcome == Outcome.SUCCEEDED) != (exit_code == 0):
         raise BadRequestError("exitCode: 0 where it succeeded, and nowhere else")
     return Finish(
-        process=_process(document),
+        process=document["process"],
         outcome=Outcome(outcome),
         exit_code=exit_code,
-        detail=_text(document, "detail"),
-        result=check_size(document.get("result"), MAX_RESULT_BYTES, "result"),
-        usage=_usage(document.get("usage")),
+        detail=_text(document["detail"]),
+        result=check_size(document["result"], MAX_RESULT_BYTES, "result"),
+        usage=_usage(document["usage"]),
     )
 
 
-def parse_priority(document: Mapping[str, Any]) -> Priority | None:
-    """`priority` of a body; None where there is none."""
-    priority = document.get("priority")
-    if priority is None:
-        return None
-    if not isinstance(priority, str) or priority not in set(Priority):
-        raise BadRequestError(f"priority: one of {', '.join(Priority)}")
-    return Priority(priority)
+def priority_of(checked: str | None) -> Priority | None:
+    """The priority that a checked body names; None where it names none."""
+    return None if checked is None else Priority(checked)
 
 
 def parse_instant(document: Mapping[str, Any], name: str) -> float | None:
@@ -165,7 +251,7 @@ def parse_instant(document: Mapping[str, Any], name: str) -> float | None:
             raise BadRequestError(f"{name}: with its offset from UTC, like 2027-01-31T09:00:00Z")
         return instant.astimezone(UTC).timestamp()
     except (TypeError, ValueError, OverflowError) as error:
-        raise BadRequestError(f"{name}: an instant like 2027-01-31T09:00:00Z") from error
+        raise BadRequestError(f"{name}: {INSTANT_RULE}") from error
 
 
 def check_size(value: Any, most_bytes: int, name: str) -> Any:
@@ -182,41 +268,11 @@ def check_size(value: Any, most_bytes: int, name: str) -> Any:
     return value
 
 
-def _document(body: Any, known: set[str]) -> Mapping[str, Any]:
-    if not isinstance(body, Mapping):
-        raise BadRequestError("the body must be a JSON object")
-    unknown = sorted(set(body) - known)
-    if unknown:
-        raise BadRequestError(f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-    return body
+def _text(text: str | None) -> str:
+    return readable(text or "", MAX_MESSAGE_CHARACTERS)
 
 
-def _process(document: Mapping[str, Any]) -> str:
-    process = document.get("process")
-    if not isinstance(process, str) or not _PROCESS.fullmatch(process):
-        raise BadRequestError("process: what this process made up, 8 to 64 letters and digits")
-    return process
-
-
-def _text(document: Mapping[str, Any], name: str) -> str:
-    text = document.get(name) or ""
-    if not isinstance(text, str):
-        raise BadRequestError(f"{name}: a string")
-    return readable(text, MAX_MESSAGE_CHARACTERS)
-
-
-def _usage(document: Any) -> Usage | None:
+def _usage(document: Mapping[str, Any] | None) -> Usage | None:
     if document is None:
         return None
-    if not isinstance(document, Mapping):
-        raise BadRequestError("usage: an object, or null")
-    names = ("cpuSeconds", "maxMemoryMib", "wallSeconds")
-    return Usage(*(_number(document, name) for name in names))
-
-
-def _number(document: Mapping[str, Any], name: str) -> float:
-    value = document.get(name, 0)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 <= value < MAX_NUMBER:
-        raise BadRequestError(f"{name}: a number from 0")
-    return float(value)
+    return Usage(*(float(field.check(document.get(field.name, 0))) for field in _USAGE))

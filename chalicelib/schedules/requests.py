@@ -10,21 +10,72 @@ from typing import Any
 
 from chalicelib.contract.jobs import MAX_PARAMETERS_BYTES
 from chalicelib.errors import BadRequestError, NotFoundError
+from chalicelib.fields import Document, Field, Schema, largest_body, page_size, whole
 from chalicelib.jobs.answers import instant, shown_json
 from chalicelib.jobs.model import Priority
-from chalicelib.jobs.requests import check_size, parse_limit, parse_priority
+from chalicelib.jobs.requests import PARAMETERS, PRIORITY, check_size, priority_of
 from chalicelib.schedules.cron import ExpressionError, Gap, next_run, parse_expression, parse_zone
 from chalicelib.schedules.model import Overlap, Schedule, planned_after
 
 SHOWN_RUNS = 10
 MAX_MISFIRE_SECONDS = 7 * 86_400
-MAX_LIMIT = 100
-
 _ID = re.compile(r"[a-z][a-z0-9_-]{0,39}")
-_KNOWN = {
-    "job", "expression", "timezone", "parameters", "priority", "overlap", "gap", "misfireSeconds",
-    "paused",
-}  # fmt: skip
+ID_SCHEMA: Schema = {"type": "string", "pattern": f"^{_ID.pattern}$"}
+LIMIT = page_size(default=100, most=100)
+NEXT = Field(
+    "next",
+    ID_SCHEMA,
+    "as the page before said",
+    "From the page before.",
+)
+PAGE = (LIMIT, NEXT)
+"""The query of `GET /schedules`."""
+SCHEDULE = Document(
+    (
+        Field(
+            "job", {"type": "string", "minLength": 1}, "a string", "A job's name.", is_required=True
+        ),
+        Field(
+            "expression",
+            {"type": "string", "minLength": 1},
+            "a string",
+            "`cron(…)` or `rate(…)` as AWS has them, or Quartz's form.",
+            is_required=True,
+        ),
+        Field(
+            "timezone",
+            {"type": "string", "minLength": 1, "default": "UTC"},
+            "a string",
+            "A name of the IANA database.",
+        ),
+        PARAMETERS,
+        PRIORITY,
+        Field(
+            "overlap",
+            {
+                "type": "string",
+                "enum": [each.value for each in Overlap],
+                "default": Overlap.SKIP.value,
+            },
+            f"one of {', '.join(Overlap)}",
+            "What a run does while the last one has not ended.",
+        ),
+        Field(
+            "gap",
+            {"type": "string", "enum": [each.value for each in Gap], "default": "move"},
+            f"one of {', '.join(Gap)}",
+            "What becomes of a run in the hour that is missing when clocks are set forward.",
+        ),
+        Field(
+            "misfireSeconds",
+            {**whole(0, MAX_MISFIRE_SECONDS), "default": 3600},
+            f"a whole number from 0 to {MAX_MISFIRE_SECONDS}",
+            "The newest run that was missed is run when it is no later than this.",
+        ),
+        Field("paused", {"type": "boolean", "default": False}, "true or false", "Plans nothing."),
+    ),
+    most_bytes=largest_body(MAX_PARAMETERS_BYTES),
+)
 
 
 @dataclass(frozen=True)
@@ -52,43 +103,31 @@ def parse_schedule(
         raise BadRequestError(
             "the id: small letters, digits, - and _, at most 40, beginning with a letter"
         )
-    if not isinstance(body, Mapping):
-        raise BadRequestError('the body must be a JSON object: {"job", "expression", …}')
-    unknown = sorted(set(body) - _KNOWN)
-    if unknown:
-        raise BadRequestError(f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(_KNOWN))}")
-    timezone = _text(body, "timezone", "UTC")
-    gap = _one_of(body, "gap", Gap, Gap.MOVE)
-    paused = body.get("paused", False)
-    if not isinstance(paused, bool):
-        raise BadRequestError("paused: true or false")
+    values = SCHEDULE.check(body)
+    timezone, gap = values["timezone"], Gap(values["gap"])
     return Schedule(
         id=schedule_id,
-        job=_text(body, "job"),
+        job=values["job"],
         owner=owner,
-        expression=_expression(_text(body, "expression"), timezone, gap, now),
+        expression=_expression(values["expression"], timezone, gap, now),
         timezone=timezone,
         created_at=now,
         changed_at=now,
         counts_from=float(int(now)),
         decided_until=now,
         callback_base_url=callback_base_url,
-        parameters=check_size(body.get("parameters"), MAX_PARAMETERS_BYTES, "parameters"),
-        priority=parse_priority(body),
-        overlap=_one_of(body, "overlap", Overlap, Overlap.SKIP),
+        parameters=check_size(values["parameters"], MAX_PARAMETERS_BYTES, "parameters"),
+        priority=priority_of(values["priority"]),
+        overlap=Overlap(values["overlap"]),
         gap=gap,
-        misfire_seconds=_seconds(body),
-        paused=paused,
+        misfire_seconds=values["misfireSeconds"],
+        paused=values["paused"],
     )
 
 
 def parse_page(query: Mapping[str, str]) -> tuple[int, str | None]:
     """The query of GET /schedules: how many, after which. Raises BadRequestError."""
-    limit = parse_limit(query, MAX_LIMIT, MAX_LIMIT)
-    after = query.get("next")
-    if after is not None and not _ID.fullmatch(after):
-        raise BadRequestError("next: as the page before said")
-    return limit, after
+    return LIMIT.read(query), NEXT.read(query)
 
 
 def message_of(schedule_id: str, planned_at: float) -> dict[str, Any]:
@@ -153,26 +192,3 @@ def _expression(text: str, timezone: str, gap: Gap, now: float) -> str:
     if next_run(understood, zone, datetime.fromtimestamp(now, UTC), gap) is None:
         raise BadRequestError(f"expression: {understood.text} never comes again")
     return understood.text
-
-
-def _text(body: Mapping[str, Any], name: str, default: str | None = None) -> str:
-    value = body.get(name, default)
-    if not isinstance(value, str) or not value:
-        raise BadRequestError(f"{name}: a string")
-    return value
-
-
-def _one_of(body: Mapping[str, Any], name: str, choices: Any, default: Any) -> Any:
-    value = body.get(name, default)
-    if not isinstance(value, str) or value not in set(choices):
-        raise BadRequestError(f"{name}: one of {', '.join(choices)}")
-    return choices(value)
-
-
-def _seconds(body: Mapping[str, Any]) -> int:
-    value = body.get("misfireSeconds", 3600)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise BadRequestError("misfireSeconds: a whole number")
-    if not 0 <= value <= MAX_MISFIRE_SECONDS:
-        raise BadRequestError(f"misfireSeconds: from 0 to {MAX_MISFIRE_SECONDS}")
-    return value

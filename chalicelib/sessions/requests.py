@@ -1,19 +1,66 @@
 """What clients may ask for, read and checked. Pure."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from chalicelib.apps import App
 from chalicelib.callers import Caller
+from chalicelib.config import MAX_WAIT_SECONDS
 from chalicelib.contract import Callback
 from chalicelib.contract.text import readable
 from chalicelib.errors import BadRequestError, UnknownAppError
+from chalicelib.fields import Document, Field
 from chalicelib.tasks.requests import parse_idempotency_key
 
 _MAX_WORDS = 500
+SESSION_ID = Field("X-Session-Id", {"type": "string"}, "a session's id", "The session's id.")
+SESSION_PATH = Field(
+    "X-Session-Path", {"type": "string"}, "a path", "The session's secret path, with its slash."
+)
+APP = Field("app", {"type": "string"}, "an app's name", "Which app; the default one without it.")
+WAIT = Field(
+    "wait",
+    {"type": "number", "minimum": 0, "maximum": MAX_WAIT_SECONDS},
+    f"a number of seconds from 0 to {MAX_WAIT_SECONDS:g}",
+    "How many seconds to wait for a cold start; `DEFAULT_WAIT_SECONDS` without it.",
+)
+DISPATCH = (APP, WAIT)
+"""The query of `GET /session`, besides what the app's `pass_query` names."""
+REGISTER = Document(
+    (
+        Field("image", {"type": "string"}, "a string", "The image's name.", is_required=True),
+        Field("description", {}, "an object", "The keys of an `[apps.NAME]` table."),
+    ),
+    is_open=True,
+)
+ROLLBACK = Document(
+    (
+        Field(
+            "revision",
+            {"type": "integer"},
+            "a whole number",
+            "The revision to take back, which is the newest.",
+            is_required=True,
+        ),
+    ),
+    is_open=True,
+)
+CALLBACK = Document(
+    (
+        Field(
+            "type",
+            {"type": "string", "enum": [each.value for each in Callback]},
+            f"one of {', '.join(Callback)}",
+            "What became of the container.",
+            is_required=True,
+        ),
+        Field("reason", {"type": "string"}, "a string", "With `stopping`: why."),
+        Field("detail", {"type": "string"}, "a string", "For people; what is longer is cut."),
+    ),
+    is_open=True,
+)
 MOST_PASSED_BYTES = 2_048
 """Of all claims, or all parameters, that a container is told."""
 
@@ -52,16 +99,15 @@ def parse_dispatch(
     caller: Caller,
     callback_base_url: str,
     default_wait_seconds: float,
-    max_wait_seconds: float,
 ) -> DispatchRequest:
     """Read query and headers of GET /session. Raises BadRequestError."""
-    name = query.get("app")
+    name, wait = APP.read(query), WAIT.read(query)
     app = apps.get(name)
     if app is None:
         raise UnknownAppError(f"no app is called {name!r}; there are: {', '.join(apps.names)}")
     return DispatchRequest(
         app=app,
-        wait_seconds=_wait(query.get("wait"), default_wait_seconds, max_wait_seconds),
+        wait_seconds=default_wait_seconds if wait is None else wait,
         idempotency_key=parse_idempotency_key(headers),
         caller=caller,
         callback_base_url=callback_base_url,
@@ -74,15 +120,9 @@ def parse_callback(body: Any) -> tuple[Callback, str]:
     """Read a container's callback: its type, and the reason or detail with it; `reason: detail`
     where it has both. Raises BadRequestError.
     """
-    if not isinstance(body, dict):
-        raise BadRequestError('the body must be a JSON object like {"type": "ready"}')
-    kind = body.get("type")
-    if not isinstance(kind, str) or kind not in set(Callback):
-        raise BadRequestError(f"type must be one of {', '.join(Callback)}")
-    parts = [body[name] for name in ("reason", "detail") if body.get(name, "") != ""]
-    if not all(isinstance(part, str) for part in parts):
-        raise BadRequestError("reason and detail must be strings")
-    return Callback(kind), readable(": ".join(parts), _MAX_WORDS)
+    document = CALLBACK.check(body)
+    parts = [words for words in (document["reason"], document["detail"]) if words]
+    return Callback(document["type"]), readable(": ".join(parts), _MAX_WORDS)
 
 
 def _passed(
@@ -100,15 +140,3 @@ def _text(value: Any) -> str:
     """API Gateway gives claims as texts; lists and numbers of a token become JSON."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return readable(text, MOST_PASSED_BYTES + 1)
-
-
-def _wait(text: str | None, default: float, maximum: float) -> float:
-    if text is None:
-        return default
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds <= maximum:  # NaN is neither
-        raise BadRequestError(f"wait: a number of seconds from 0 to {maximum:g}, not {text!r}")
-    return seconds

@@ -1,14 +1,19 @@
 """What requests about sessions and about invocations have in common. Pure."""
 
 import hmac
-import re
 import uuid
 from collections.abc import Mapping
 from typing import Protocol, TypeVar
 
-from chalicelib.errors import BadRequestError, NotFoundError, UnauthorizedError
+from chalicelib.errors import NotFoundError, UnauthorizedError
+from chalicelib.fields import Field
 
-_KEY = re.compile(r"[\x21-\x7e]{1,128}")
+IDEMPOTENCY_KEY = Field(
+    "Idempotency-Key",
+    {"type": "string", "pattern": r"^[\x21-\x7e]{1,128}$"},
+    "1 to 128 printable ASCII characters, no spaces",
+    "The same key is answered with what its first request made; a random UUID is a good one.",
+)
 
 
 class WithKey(Protocol):
@@ -34,10 +39,8 @@ def parse_record_id(text: str, kind: str) -> str:
 
 def parse_idempotency_key(headers: Mapping[str, str]) -> str | None:
     """What makes a repeated request recognisable. Raises BadRequestError."""
-    key = headers.get("idempotency-key")
-    if key is not None and not _KEY.fullmatch(key):
-        raise BadRequestError("Idempotency-Key: 1 to 128 printable ASCII characters, no spaces")
-    return key
+    key = headers.get(IDEMPOTENCY_KEY.name.lower())
+    return None if key is None else str(IDEMPOTENCY_KEY.check(key))
 
 
 def authenticated(record: K | None, key: str, kind: str) -> K:

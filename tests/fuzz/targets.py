@@ -176,7 +176,6 @@ def query_and_headers(data: bytes) -> None:
             caller=caller,
             callback_base_url="",
             default_wait_seconds=1,
-            max_wait_seconds=5,
         )
     for chosen in (query, {"next": lines[2]}):
         with suppress(UsherError):

@@ -25,6 +25,7 @@ MUST_BE_PURE = {
     "chalicelib/tasks/revisions.py",
     "chalicelib/ecs/task_changes.py",
     "chalicelib/ecs/task_definitions.py",
+    "chalicelib/fields.py",
     "chalicelib/jobs/model.py",
     "chalicelib/schedules/cron.py",
     "chalicelib/schedules/model.py",
@@ -70,7 +71,7 @@ PURE_ALL_THE_SAME = {
 IMPURE_CALLS = {"now", "utcnow", "today", "uuid1", "uuid4", "open", "getenv", "read_text"}
 FLOORS = [
     {"contract"},
-    {"errors", "callers", "apps", "config", "logs", "metrics", "clients"},
+    {"errors", "fields", "callers", "apps", "config", "logs", "metrics", "clients"},
     {"dynamodb", "ecs"},
     {"feed", "tasks", "audit"},
     {"sessions", "jobs"},

@@ -37,7 +37,6 @@ def parse(query=None, headers=None):
         caller=Caller("somebody", key_scope="somebody"),
         callback_base_url="http://dispatcher",
         default_wait_seconds=20,
-        max_wait_seconds=25,
     )
 
 
@@ -143,7 +142,6 @@ def parse_picky(query, claims):
         caller=Caller("jwt:ann", key_scope="jwt:ann", claims=claims),
         callback_base_url="http://dispatcher",
         default_wait_seconds=20,
-        max_wait_seconds=25,
     )
 
 
