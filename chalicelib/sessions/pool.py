@@ -15,10 +15,6 @@ SAFETY = 1.5
 """Demand is lumpy: more than the mean of it is kept ready."""
 
 
-SMALL_POOL = 16
-"""Up to this minimum, claims themselves ask for a refill."""
-
-
 @dataclass(frozen=True)
 class AppState(RevisionState):
     """What is remembered of an app between requests: its revisions, and its newest members."""
@@ -73,11 +69,8 @@ def asks_for_refill(left: int, size: PoolSize) -> bool:
     """Whether a claim that leaves so many members asks for the pool to be filled.
 
     At a half of the minimum, a quarter, and so on down to none: clients that connect ask for it
-    too. Large pools leave it to these, to misses and to the sweep: a refill that begins in the
-    middle of a burst slows the burst down.
+    too, so a burst that empties a pool needs a few messages and not one for each claim.
     """
-    if size.minimum > SMALL_POOL:
-        return False
     return any(size.minimum >> halvings == left for halvings in range(1, 16))
 
 

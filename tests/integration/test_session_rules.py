@@ -167,18 +167,21 @@ def test_a_pool_claimed_by_clients_that_never_connect_is_filled_by_the_claims(
     check_invariants(lab)
 
 
-def test_a_pool_is_never_left_at_half_or_less_by_claims_one_by_one(lab: Lab) -> None:
-    lab.fresh(pool_of(8))
+@pytest.mark.parametrize(("minimum", "refills"), [(8, 6), (20, 2)])
+def test_a_pool_is_never_left_below_half_by_claims_one_by_one(
+    lab: Lab, minimum: int, refills: int
+) -> None:
+    lab.fresh(pool_of(minimum))
     services = lab.process()
     fill(lab, services)
     left = []
-    for n in range(24):
+    for n in range(refills * minimum // 2):
         assert dispatch(lab, services, owner=f"o{n}").pooled
         left.append(sum(s.state is State.WARM for s in lab.sessions().values()))
         lab.now.move(2)
         lab.take_messages(services)
         news(lab, services)
-    assert left == [7, 6, 5, 4] * 6
+    assert left == [*range(minimum - 1, minimum // 2 - 1, -1)] * refills
 
 
 def test_a_lost_wake_up_message_costs_a_cold_start_and_no_more(lab: Lab) -> None:

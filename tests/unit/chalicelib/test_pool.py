@@ -221,5 +221,6 @@ def test_a_claim_asks_for_a_refill_at_each_halving_of_the_pool():
     assert steps(3) == [1, 0]
     assert steps(8) == [4, 2, 1, 0]
     assert steps(16) == [8, 4, 2, 1, 0]
-    assert steps(17) == steps(100) == [], "a refill in the middle of a burst slows it down"
+    assert steps(17) == [8, 4, 2, 1, 0]
+    assert steps(100) == [50, 25, 12, 6, 3, 1, 0]
     assert steps(0) == [0], "a pool that follows demand alone asks when it is empty"
