@@ -41,6 +41,8 @@ def find_session_project(folder: Path) -> SessionProject | None:
         return None
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ProjectError(f"{file}: too many levels") from None
     except (OSError, ValueError) as error:
         raise ProjectError(f"{file}: {error}") from error
     apps = document.get("apps")
@@ -58,7 +60,7 @@ def snapshot(folder: Path) -> Path:
     """A copy of `folder` in the cache, the same one for the same content.
 
     A revision that the local cloud runs from such a copy stays what it was when it was deployed,
-    and a rollback leads back to it.
+    and a rollback leads back to it. Raises ProjectError.
     """
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     known_as = f"{folder.name}-{sha256(str(folder).encode()).hexdigest()[:8]}"
@@ -80,12 +82,17 @@ def snapshot(folder: Path) -> Path:
 
 
 def content_digest(folder: Path) -> str:
-    """A hash of the files that a snapshot has: names, contents, and which can be executed."""
+    """A hash of the files that a snapshot has: names, contents, and which can be executed.
+
+    Raises ProjectError for what is no file, folder or link: reading a pipe would not end.
+    """
     digest = sha256()
     for root, folders, files in os.walk(folder):
         folders[:] = sorted(set(folders) - {*LEFT_OUT, *_CACHES})
         for name in sorted(files):
             path = Path(root) / name
+            if not path.is_symlink() and not path.is_file():
+                raise ProjectError(f"{path} is no file, folder or link")
             content = os.readlink(path).encode() if path.is_symlink() else path.read_bytes()
             runs = not path.is_symlink() and bool(path.stat().st_mode & 0o100)
             head = (

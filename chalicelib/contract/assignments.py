@@ -136,5 +136,7 @@ def read_toml(files: Mapping[str, bytes], path: str) -> dict[str, Any]:
         raise GraderError(f"there is no {path}")
     try:
         return tomllib.loads(files[path].decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except RecursionError:
+        raise GraderError(f"{path}: too many levels") from None
+    except ValueError as error:  # no UTF-8, no TOML, or a number of thousands of digits
         raise GraderError(f"{path}: {error}") from None

@@ -12,6 +12,7 @@ from typing import Any
 MOST_CASES = 500
 KINDS = ("tests", "image")
 VISIBILITIES = ("visible", "hidden")
+_IMAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,255}")
 _CASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,63}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*")
 
@@ -175,6 +176,15 @@ class TableReader:
                 self.problem(str(key), f"is not known here; there are {known}")
 
 
+def _image(read: TableReader) -> str | None:
+    """It becomes a part of an address of the Docker Engine."""
+    image = read.text("image")
+    if image and (not _IMAGE_NAME.fullmatch(image) or ".." in image):
+        read.problem("image", "the name of an image, as gcc:14 or NAME@sha256:…")
+        return None
+    return image
+
+
 def parse_grader(table: Mapping[str, Any], present: Collection[str]) -> Grader:
     """The grader that the parsed TOML describes.
 
@@ -187,7 +197,7 @@ def parse_grader(table: Mapping[str, Any], present: Collection[str]) -> Grader:
     most = 600.0 if kind == "image" else 60.0
     shared: dict[str, Any] = {
         "kind": kind,
-        "image": read.text("image"),
+        "image": _image(read),
         "files": read.strings("files", needed=True),
         "time_limit_seconds": read.number(
             "time_limit_seconds", 30.0 if kind == "image" else 1.0, 0.05, most

@@ -6,10 +6,12 @@ attacker's choice. Reach: what it answers on its own port, and the texts of its 
 
 import json
 import socket
+import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 import pytest
@@ -18,17 +20,20 @@ from chalicelib.sessions import probe, probes, reaping
 from chalicelib.sessions.probe import Found
 from chalicelib.sessions.probes import ask_all
 from chalicelib.sessions.requests import parse_callback
+from tests.certificates import Authority
 from tests.unit.chalicelib.test_lifecycle import APP, RUNNING, START, until
 
-Answer = Callable[[socket.socket], None]
+Answer = Callable[..., None]
 
 
 @pytest.fixture
-def hostile() -> Iterator[Callable[[Answer], str]]:
-    """Start a server that answers as told: `hostile(answer)` is its URL."""
+def hostile() -> Iterator[Callable[..., str]]:
+    """Start a server that answers as told: `hostile(answer)` is its URL. With `hears` the answer
+    is given what the client sent first.
+    """
     servers = []
 
-    def start(answer: Answer) -> str:
+    def start(answer: Answer, *, hears: bool = False) -> str:
         server = socket.create_server(("127.0.0.1", 0))
         servers.append(server)
 
@@ -37,8 +42,8 @@ def hostile() -> Iterator[Callable[[Answer], str]]:
                 while True:
                     connection, _ = server.accept()
                     with connection, suppress(OSError):
-                        connection.recv(4096)
-                        answer(connection)
+                        heard = connection.recv(4096)
+                        answer(*([connection, heard] if hears else [connection]))
 
         threading.Thread(target=serve, daemon=True).start()
         return f"http://127.0.0.1:{server.getsockname()[1]}/healthz"
@@ -47,6 +52,16 @@ def hostile() -> Iterator[Callable[[Answer], str]]:
     for server in servers:
         server.shutdown(socket.SHUT_RDWR)
         server.close()
+
+
+class Clock:
+    """In the place of the module `time`."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
 
 
 def whole(body: bytes, head: bytes = b"HTTP/1.1 200 OK") -> Answer:
@@ -71,18 +86,108 @@ def test_a_port_that_nobody_listens_on_is_refused():
     assert probe.probe(f"http://127.0.0.1:{port}/healthz") is Found.REFUSED
 
 
-def test_an_answer_byte_by_byte_ends_at_the_deadline(hostile, monkeypatch):
+HEAD = b"HTTP/1.1 200 OK\r\n"
+LONG = b"Content-Length: 600000\r\n\r\n"
+
+
+@pytest.mark.parametrize("at_once", [b"", HEAD, HEAD + LONG], ids=["status", "fields", "body"])
+def test_an_answer_byte_by_byte_ends_at_the_deadline(hostile, monkeypatch, at_once):
     monkeypatch.setattr(probe, "TIMEOUT_SECONDS", 0.3)
     sent = []
 
     def drip(connection: socket.socket) -> None:
-        for byte in b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000:
+        connection.sendall(at_once)
+        for byte in (HEAD + b"X: y\r\n" * 100_000)[len(at_once) :]:
             connection.sendall(bytes([byte]))
             sent.append(byte)
             threading.Event().wait(0.05)
 
     assert probe.probe(hostile(drip)) is Found.SILENT
     assert len(sent) < 1000  # an answer that is read to its end has 600,000
+
+
+def test_a_handshake_byte_by_byte_ends_at_the_deadline(hostile, monkeypatch, tmp_path):
+    """Of a session that serves TLS itself. The bytes are the true ones of a server."""
+    monkeypatch.setattr(probe, "TIMEOUT_SECONDS", 0.3)
+    certificate, key = Authority(tmp_path).issue(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    sent = []
+
+    def drip(connection: socket.socket, hello: bytes) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        server = context.wrap_bio(incoming, outgoing, server_side=True)
+        incoming.write(hello)
+        with pytest.raises(ssl.SSLWantReadError):
+            server.do_handshake()
+        flight = outgoing.read()
+        assert len(flight) > 500
+        for byte in flight:
+            connection.sendall(bytes([byte]))
+            sent.append(byte)
+            threading.Event().wait(0.05)
+
+    url = hostile(drip, hears=True).replace("http:", "https:")
+    assert probe.probe(url) is Found.SILENT
+    assert 0 < len(sent) < 500
+
+
+def test_a_deadline_is_one_for_all_parts_of_an_answer(hostile, monkeypatch):
+    """Each part comes before a time-out that began anew with it would be over."""
+    clock = Clock()
+    monkeypatch.setattr(probe, "time", clock)
+    received = []
+
+    class Slow:
+        """A connection whose every byte takes a second of the clock."""
+
+        def settimeout(self, seconds: float) -> None:
+            assert 0 < seconds <= probe.TIMEOUT_SECONDS - len(received)
+
+        def recv(self, _: int) -> bytes:
+            clock.now += 1
+            received.append(clock.now)
+            return b"x"
+
+    assert probe._receive(Slow(), clock.now + probe.TIMEOUT_SECONDS) == b"xx"
+    assert len(received) == probe.TIMEOUT_SECONDS
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_container_that_takes_the_connection_and_says_nothing_is_silent(
+    hostile, monkeypatch, scheme
+):
+    monkeypatch.setattr(probe, "TIMEOUT_SECONDS", 0.3)
+    url = hostile(lambda connection: connection.recv(1)).replace("http:", f"{scheme}:")
+    assert probe.probe(url) is Found.SILENT
+
+
+def test_a_full_queue_of_connections_is_silence(monkeypatch):
+    """Nobody accepts, and the kernel answers no more: connecting takes until the deadline."""
+    monkeypatch.setattr(probe, "TIMEOUT_SECONDS", 0.3)
+    with socket.socket() as listener, ExitStack() as waiting:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        address = listener.getsockname()
+        for _ in range(3):
+            each = waiting.enter_context(socket.socket())
+            each.setblocking(False)
+            each.connect_ex(address)
+        assert probe.probe(f"http://127.0.0.1:{address[1]}/healthz") is Found.SILENT
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("first", [b"", HEAD], ids=["at once", "in the middle"])
+def test_a_connection_that_is_reset_is_no_proof_that_nobody_listens(hostile, first, scheme):
+    """Somebody does. A reset of the connection is not the refusal of one."""
+
+    def reset(connection: socket.socket) -> None:
+        connection.sendall(first)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    found = probe.probe(hostile(reset).replace("http:", f"{scheme}:"))
+    assert found is Found.SILENT
+    assert not found.is_gone
 
 
 def test_a_redirect_is_not_followed(hostile):

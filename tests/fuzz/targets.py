@@ -15,6 +15,8 @@ from chalicelib.api.http import json_body
 from chalicelib.apps import parse_apps
 from chalicelib.callers import AuthMode, identify
 from chalicelib.contract import kpl
+from chalicelib.contract.assignments import ASSIGNMENT, GRADER, parse_assignment
+from chalicelib.contract.graders import GraderError
 from chalicelib.errors import ConfigurationError, UsherError
 from chalicelib.jobs import listings
 from chalicelib.jobs import requests as jobs
@@ -131,6 +133,16 @@ def app_file(data: bytes) -> None:
         parse_apps(tomllib.loads(data.decode()))
 
 
+def grader_files(data: bytes) -> None:
+    """An assignment, a zero byte, and the grader of its part `a`."""
+    assignment, _, grader = data.partition(b"\0")
+    files = {ASSIGNMENT: assignment, f"a/{GRADER}": grader, "a/1.in": b"", "a/1.ans": b""}
+    with suppress(GraderError):
+        parse_assignment(files, "a")
+    with suppress(GraderError):
+        parse_assignment({GRADER: grader, "1.in": b"", "1.ans": b""}, "a")
+
+
 def callback_body(data: bytes) -> None:
     """What containers of sessions and jobs, and callers, send as a body."""
     try:
@@ -224,6 +236,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         job_schema,
         schema_pattern,
         app_file,
+        grader_files,
         callback_body,
         query_and_headers,
         http_answer,

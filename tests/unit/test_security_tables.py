@@ -34,6 +34,7 @@ PARTIES = {
     "A session's container, taken over",
     "A job, and its author",
     "A stranger's program in a box",
+    "The author of a folder that somebody else uses",
     "An owner",
     "An operator",
     "A part of the deployment, taken over",
