@@ -4,6 +4,7 @@ from chalice.app import Chalice
 
 import chalicelib.api.apps
 import chalicelib.api.audit
+import chalicelib.api.console
 import chalicelib.api.demo
 import chalicelib.api.feed
 import chalicelib.api.health
@@ -30,3 +31,4 @@ app.register_blueprint(chalicelib.api.logs.routes)
 app.register_blueprint(chalicelib.api.audit.routes)
 app.register_blueprint(chalicelib.api.health.routes)
 app.register_blueprint(chalicelib.api.demo.routes)
+app.register_blueprint(chalicelib.api.console.routes)

@@ -28,6 +28,15 @@ class AuthMode(StrEnum):
     JWT = "jwt"
 
 
+class Role(StrEnum):
+    """What a caller may do."""
+
+    OPERATOR = "operator"
+    VIEWER = "viewer"
+    OWNER = "owner"
+    ANONYMOUS = "anonymous"
+
+
 @dataclass(frozen=True)
 class Caller:
     """Who is asking. `owner` is recorded with the session and counted against limits."""
@@ -36,18 +45,39 @@ class Caller:
     key_scope: str
     """Idempotency keys are told apart by this; addresses change, so `none` has one for all."""
     is_operator: bool = False
+    is_viewer: bool = False
+    """Whether it may see what operators see, but change nothing."""
     is_anonymous: bool = False
     """Whether nobody was asked. An address is no proof: it owns nothing but its sessions' count."""
     claims: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """With `jwt`, those of the token that API Gateway checked."""
 
-    def may_manage(self, owner: str | None) -> bool:
-        """Whether this caller may look at and stop what belongs to `owner`."""
-        return self.is_operator or (not self.is_anonymous and self.owner == owner)
+    @property
+    def role(self) -> Role:
+        """What the caller may do, in one word."""
+        if self.is_operator:
+            return Role.OPERATOR
+        if self.is_viewer:
+            return Role.VIEWER
+        return Role.ANONYMOUS if self.is_anonymous else Role.OWNER
 
-    def may_manage_session(self, owner: str | None) -> bool:
+    @property
+    def sees_all(self) -> bool:
+        """Whether this caller may look at what belongs to others."""
+        return self.is_operator or self.is_viewer
+
+    def may_see(self, owner: str | None) -> bool:
+        """Whether this caller may look at what belongs to `owner`."""
+        return self.sees_all or (not self.is_anonymous and self.owner == owner)
+
+    def may_see_session(self, owner: str | None) -> bool:
         """The same for a session, whose id is all that an anonymous caller has to know."""
-        return self.is_anonymous or self.may_manage(owner)
+        return self.is_anonymous or self.may_see(owner)
+
+    def require_change(self) -> None:
+        """Raise ForbiddenError for a viewer; whose record may be changed is asked elsewhere."""
+        if self.is_viewer:
+            raise ForbiddenError("viewers see everything and change nothing, see VIEWERS")
 
     def require_identity(self) -> None:
         """Raise ForbiddenError for an anonymous caller."""
@@ -63,6 +93,12 @@ class Caller:
         if not self.is_operator:
             raise ForbiddenError("only operators may, see OPERATORS (parameter Operators)")
 
+    def require_sight(self) -> None:
+        """Raise ForbiddenError unless the caller may see what belongs to others."""
+        self.require_identity()
+        if not self.sees_all:
+            raise ForbiddenError("only operators and viewers may, see OPERATORS and VIEWERS")
+
 
 def identify(
     mode: AuthMode | None,
@@ -71,6 +107,7 @@ def identify(
     *,
     api_keys: Sequence[tuple[str, str]],
     operators: frozenset[str],
+    viewers: frozenset[str] = frozenset(),
     is_local: bool = False,
 ) -> Caller:
     """Say who is asking. Raises UnauthorizedError; ForbiddenError where no mode was decided on.
@@ -79,7 +116,7 @@ def identify(
     name and the SHA-256 of a key, in hex, for each key: a name may have several.
     """
     identity = context.get("identity") or {}
-    is_operator = False
+    aliases: frozenset[str] = frozenset()
     claims: Mapping[str, Any] = {}
     match mode:
         case AuthMode.NONE:
@@ -94,15 +131,20 @@ def identify(
         case AuthMode.IAM:
             whole = str(identity.get("userArn") or identity.get("caller") or "")
             name = principal_of(whole)
-            is_operator = not operators.isdisjoint({name, whole})
+            aliases = frozenset({whole})
         case AuthMode.JWT:
             claims = (context.get("authorizer") or {}).get("claims") or {}
             name = claims.get("sub")
     if not name:
         raise UnauthorizedError(_HOW[mode])
-    owner = f"{mode}:{name}"
+    owner, names = f"{mode}:{name}", aliases | {name}
+    is_operator = not operators.isdisjoint(names)
     return Caller(
-        owner, key_scope=owner, is_operator=is_operator or name in operators, claims=claims
+        owner,
+        key_scope=owner,
+        is_operator=is_operator,
+        is_viewer=not is_operator and not viewers.isdisjoint(names),
+        claims=claims,
     )
 
 

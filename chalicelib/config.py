@@ -43,6 +43,7 @@ VARIABLES: Mapping[str, str] = {
     "USER_POOL_ARNS": "for jwt: ARNs of the Cognito user pools, comma separated",
     "API_KEYS": "for api_key: NAME:SHA256HEX of each key, comma separated",
     "OPERATORS": "names that may manage every session, comma separated",
+    "VIEWERS": "names that may see what operators see and change nothing, comma separated",
     "CRITICAL_OWNERS": "owners besides operators that may ask for the priority critical",
     "ADDRESSES": "which addresses containers are told by: public, or private behind a router",
     "PROBES": "on, or off where functions reach no container although addresses are public",
@@ -98,6 +99,7 @@ class Config:
     api_keys: tuple[tuple[str, str], ...]
     """Name and SHA-256 in hex of each key; while a key is replaced its name has two."""
     operators: frozenset[str]
+    viewers: frozenset[str]
     critical_owners: frozenset[str]
     feed_relay_url: str | None = None
     """The fan-out feed as the relay reaches it, if not as containers do."""
@@ -286,6 +288,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         auth_mode=auth_mode,
         api_keys=_api_keys(environ.get("API_KEYS", "")),
         operators=frozenset(_list(environ, "OPERATORS")),
+        viewers=frozenset(_list(environ, "VIEWERS")),
         critical_owners=frozenset(_list(environ, "CRITICAL_OWNERS")),
         feed_relay_url=environ.get("FEED_RELAY_URL") or None,
         feed_password_secret=environ.get("FEED_PASSWORD_SECRET") or None,

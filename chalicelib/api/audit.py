@@ -12,7 +12,7 @@ from chalicelib.api.http import (
     answering,
     authorizer_for,
     base_path,
-    caller_of,
+    identified,
     known_caller_of,
     takes,
 )
@@ -34,9 +34,9 @@ _log = logging.getLogger("usher.audit")
 @answering
 @takes(query=SEARCH)
 def list_audit() -> Response:
-    """One page of audit records, newest first. For operators."""
+    """One page of audit records, newest first. For operators and viewers."""
     request, config = routes.current_request, services().config
-    known_caller_of(request, config).require_operator()
+    known_caller_of(request, config).require_sight()
     query = dict(request.query_params or {})
     page = services().audit.page(
         parse_search(query, services().environment.now(), config.audit_days)
@@ -72,7 +72,7 @@ def record_refusals(event: Any, get_response: Callable[[Any], Response]) -> Resp
 
 def _refused_actor(request: Any) -> Actor:
     try:
-        caller = caller_of(request, services().config)
+        caller = identified(request, services().config)
     except (UnauthorizedError, ForbiddenError):  # AUTH_MODE is not decided on: nobody is known
         return _actor(request, "unknown", Kind.UNKNOWN)
     return _actor(request, caller.owner, Kind.ANONYMOUS if caller.is_anonymous else Kind.OWNER)

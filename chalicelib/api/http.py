@@ -45,6 +45,7 @@ _THROTTLING = {
     "RequestLimitExceeded",
     "ThrottlingException",
 }
+SAFE_METHODS = frozenset({"GET", "HEAD"})
 _FIELD_OF = {
     "session_id": "session",
     "invocation_id": "invocation",
@@ -245,13 +246,24 @@ def known_caller_of(request: Any, config: Config) -> Caller:
 
 
 def caller_of(request: Any, config: Config) -> Caller:
-    """Who is asking for a session. Raises UnauthorizedError, ForbiddenError."""
+    """Who is asking for a session. Raises UnauthorizedError; ForbiddenError, also for a viewer's
+    request by any method that changes something.
+    """
+    caller = identified(request, config)
+    if request.method not in SAFE_METHODS:
+        caller.require_change()
+    return caller
+
+
+def identified(request: Any, config: Config) -> Caller:
+    """Who is asking, whatever for. Raises UnauthorizedError, ForbiddenError."""
     return identify(
         config.auth_mode,
         request.headers,
         request.context,
         api_keys=config.api_keys,
         operators=config.operators,
+        viewers=config.viewers,
         is_local=config.is_local,
     )
 

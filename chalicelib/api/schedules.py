@@ -45,11 +45,14 @@ AUTHORIZER = authorizer_for(*authorization())
 @answering
 @takes(query=PAGE)
 def list_schedules() -> Response:
-    """The caller's schedules by id, of operators all; a page may be empty and not the last."""
+    """The caller's schedules by id, for operators and viewers all.
+
+    A page may be empty and not the last.
+    """
     caller = _caller()
     page = _schedules().page(*parse_page(routes.current_request.query_params or {}))
     now = services().environment.now()
-    shown = [show_schedule(s, now) for s in page.schedules if caller.may_manage(s.owner)]
+    shown = [show_schedule(s, now) for s in page.schedules if caller.may_see(s.owner)]
     return answer({"schedules": shown, "next": page.after})
 
 
@@ -58,7 +61,7 @@ def list_schedules() -> Response:
 def get_schedule(schedule_id: str) -> Response:
     """A schedule as it is now."""
     caller, schedule = _caller(), _schedules().get(parse_schedule_id(schedule_id))
-    if not caller.may_manage(schedule.owner):
+    if not caller.may_see(schedule.owner):
         raise NotFoundError("no such schedule")
     return _render(schedule)
 

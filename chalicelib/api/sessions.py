@@ -51,11 +51,13 @@ def dispatch_session() -> Response:
     """A container of their own for whoever asks."""
     request = routes.current_request
     config = services().config
+    caller = caller_of(request, config)
+    caller.require_change()
     dispatch = parse_dispatch(
         request.query_params or {},
         request.headers,
         apps=services().apps,
-        caller=caller_of(request, config),
+        caller=caller,
         callback_base_url=config.callback_base_url or own_url(request),
         default_wait_seconds=config.default_wait_seconds,
     )
@@ -150,7 +152,9 @@ def _render(session: Session) -> Response:
             "Location": own_path(routes.current_request, f"/sessions/{session.id}"),
             "Retry-After": str(retry_after(session)),
         }
-    return answer(body_of(session, services().config.session_url_template), status, headers)
+    template = services().config.session_url_template
+    body = body_of(session, template, with_address=not _caller().is_viewer)
+    return answer(body, status, headers)
 
 
 def _caller() -> Caller:

@@ -29,6 +29,7 @@ def show_row(invocation: Invocation) -> dict[str, Any]:
         "id": invocation.id,
         "job": invocation.job,
         "revision": invocation.revision,
+        "owner": invocation.owner,
         "priority": invocation.priority.value,
         "state": invocation.state.value,
         "reason": invocation.reason,

@@ -214,17 +214,17 @@ class Invocations:
     def get(self, invocation_id: str, caller: Caller) -> Invocation:
         """The invocation with this id. Raises NotFoundError, also for somebody else's."""
         invocation = self._table.get(invocation_id)
-        if invocation is None or not caller.may_manage(invocation.owner):
+        if invocation is None or not caller.may_see(invocation.owner):
             raise NotFoundError("no such invocation")
         return invocation
 
     def search(self, listing: Listing, caller: Caller) -> Page:
         """One page of the caller's invocations, newest first; of all, or of the owner that the
-        listing names, for an operator. Raises ForbiddenError.
+        listing names, for an operator or viewer. Raises ForbiddenError.
         """
-        if listing.owner is not None and not caller.may_manage(listing.owner):
+        if listing.owner is not None and not caller.may_see(listing.owner):
             raise ForbiddenError("owner: only operators may see what belongs to others")
-        owner = listing.owner if caller.is_operator else caller.owner
+        owner = listing.owner if caller.sees_all else caller.owner
         return self._table.search(plan_search(listing, owner, self._now()))
 
     def why_it_waits(self, invocation: Invocation) -> dict[str, Any] | None:

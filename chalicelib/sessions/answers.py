@@ -23,8 +23,11 @@ def address_of(session: Session, url_template: str) -> dict[str, Any]:
     return {"ip": ip, "port": session.port, "path": path, "url": url}
 
 
-def body_of(session: Session, url_template: str) -> dict[str, Any]:
-    """The JSON body of a session: its address, when to ask again, or why it ended."""
+def body_of(session: Session, url_template: str, *, with_address: bool = True) -> dict[str, Any]:
+    """The JSON body of a session: its address, when to ask again, or why it ended.
+
+    `with_address`: the address lets its reader in, and is not for those who only look.
+    """
     answer: dict[str, Any] = {
         "id": session.id,
         "state": session.state.value,
@@ -32,7 +35,7 @@ def body_of(session: Session, url_template: str) -> dict[str, Any]:
         "revision": session.revision,
     }
     if session.state in HANDED_OUT:
-        answer |= address_of(session, url_template)
+        answer |= address_of(session, url_template) if with_address else {}
         answer |= {"warm": session.pooled, "connectBy": _instant(session.connect_by)}
     elif session.state in {State.STOPPING, State.ENDED}:
         answer |= {"reason": session.reason, "detail": session.detail}

@@ -188,7 +188,7 @@ class Sessions:
     def get(self, session_id: str, caller: Caller) -> Session:
         """The session with this id. Raises NotFoundError, also for somebody else's."""
         session = self._table.get(session_id)
-        if session is None or not caller.may_manage_session(session.owner):
+        if session is None or not caller.may_see_session(session.owner):
             raise NotFoundError("no such session")
         return session
 

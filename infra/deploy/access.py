@@ -72,6 +72,7 @@ def describe_access(parameters: Mapping[str, str], declared: Mapping[str, Any]) 
         operators = value("Operators") or "nobody: set Operators"
         lines.append(f"invoke jobs, see and stop their own runs: {callers}")
         lines.append(f"register jobs, change schedules, see and stop everything: {operators}")
+        lines.append(f"see everything and change nothing: {value('Viewers') or 'nobody'}")
     if value("SessionUrlTemplate").startswith("ws:"):
         lines.append("connections of sessions: ws, in CLEAR TEXT, paths and data included")
     else:

@@ -35,6 +35,10 @@ with Client(app) as client:
 ROUTES = "import app, json; print(json.dumps([[p, list(m)] for p, m in app.app.routes.items()]))"
 FOR_ANYBODY = {
     ("GET", "/"),
+    ("GET", "/console"),
+    ("GET", "/console/{page}"),
+    ("GET", "/console/{page}/{record}"),
+    ("GET", "/console/files/{name}"),
     ("GET", "/demo/{name}"),
     ("GET", "/health"),
     ("GET", "/metrics"),
@@ -43,7 +47,8 @@ FOR_ANYBODY = {
     ("GET", "/sessions/{session_id}"),
     ("DELETE", "/sessions/{session_id}"),
 }
-"""What a session's page needs; the id of a session is a capability."""
+"""What a session's page needs; the id of a session is a capability. The console's document and
+script are the same for everybody and have no data."""
 WITH_A_KEY_OF_THEIR_OWN = {
     ("GET", "/route"),
     ("POST", "/sessions/{session_id}/events"),

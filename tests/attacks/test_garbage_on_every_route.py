@@ -241,6 +241,8 @@ def known(dispatcher) -> Known:
         "{schedule_id}": "weekly",
         "{name}": "page.js",
         "{app}": "chat",
+        "{page}": "invocations",
+        "{record}": "tally",
     }
     return Known(ids, keys)
 

@@ -36,6 +36,7 @@ PARTIES = {
     "A stranger's program in a box",
     "The author of a folder that somebody else uses",
     "An owner",
+    "A viewer",
     "An operator",
     "A part of the deployment, taken over",
     "A neighbour stage in the same account",

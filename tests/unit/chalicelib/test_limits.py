@@ -70,16 +70,16 @@ def test_where_nobody_is_asked_addresses_count_and_ids_are_enough():
     other = who(AuthMode.NONE, context={"identity": {"sourceIp": "192.0.2.2"}})
     assert caller.owner == "ip:192.0.2.1"
     assert caller.key_scope == other.key_scope
-    assert caller.may_manage_session(other.owner)
-    assert not caller.may_manage(other.owner)
-    assert not caller.may_manage(caller.owner)  # an address is no proof
+    assert caller.may_see_session(other.owner)
+    assert not caller.may_see(other.owner)
+    assert not caller.may_see(caller.owner)  # an address is no proof
 
 
 def test_an_api_key_names_its_owner():
     ann = who(AuthMode.API_KEY, {"x-api-key": "open sesame"})
     assert ann.owner == "api_key:ann"
-    assert not ann.may_manage("api_key:bob")
-    assert ann.may_manage("api_key:ann")
+    assert not ann.may_see("api_key:bob")
+    assert ann.may_see("api_key:ann")
     for headers in ({}, {"x-api-key": ""}, {"x-api-key": "wrong"}, {"x-api-key": ANN}):
         with pytest.raises(UnauthorizedError, match="X-Api-Key"):
             who(AuthMode.API_KEY, headers)
@@ -99,7 +99,7 @@ def test_without_the_gateways_word_nobody_gets_in(mode, context):
         who(mode, context=context)
 
 
-def test_an_operator_may_manage_all():
+def test_an_operator_may_see_all():
     operator = who(AuthMode.API_KEY, {"x-api-key": "open sesame"}, operators=["ann"])
-    assert operator.may_manage("api_key:bob")
-    assert operator.may_manage(None)
+    assert operator.may_see("api_key:bob")
+    assert operator.may_see(None)

@@ -80,3 +80,5 @@ def test_a_deployment_says_who_may_do_what():
     assert "ports of the router: open to 192.0.2.0/24" in keyed
     assert "wss" in keyed
     assert "see and stop everything: opal" in told(AuthMode="jwt", Operators="opal")
+    assert "change nothing: nobody" in keyed
+    assert "change nothing: vic" in told(AuthMode="jwt", Viewers="vic")

@@ -1,0 +1,69 @@
+// The dispatcher's API for the console. The key is in this tab alone: its memory and sessionStorage.
+
+import { parseJson } from "./text.js";
+
+const KEY = "usher-key";
+const HEADER = { api_key: "X-Api-Key", jwt: "Authorization" };
+const TIMEOUT_MS = 29000;
+
+export const base = new URL("../../", import.meta.url);
+export const mode = document.querySelector('meta[name="usher-mode"]').content;
+export const stageName = document.querySelector('meta[name="usher-stage"]').content;
+
+/** An answer other than success, in the dispatcher's words; status 0 means there was none. */
+export class Refusal extends Error {
+  constructor(status, code, message) {
+    super(message);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+export const session = {
+  get key() {
+    return sessionStorage.getItem(KEY) ?? "";
+  },
+  set key(key) {
+    if (key) sessionStorage.setItem(KEY, key);
+    else sessionStorage.removeItem(KEY);
+  },
+};
+
+/** Whether the caller proves who they are by a secret that can be typed. */
+export function asksForKey() {
+  return mode in HEADER;
+}
+
+/** One request. Resolves with the body; rejects with a Refusal, or the signal's reason. */
+export async function call(method, path, { query = {}, body, signal, repeatable } = {}) {
+  const url = new URL(path.replace(/^\//, ""), base);
+  for (const [name, value] of Object.entries(query)) if (value) url.searchParams.set(name, value);
+  const headers = {};
+  if (session.key && asksForKey()) headers[HEADER[mode]] = session.key;
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (repeatable) headers["Idempotency-Key"] = repeatable;
+  const patience = AbortSignal.timeout(TIMEOUT_MS);
+  let response, text;
+  try {
+    response = await fetch(url, { method, headers, body, cache: "no-store", credentials: "omit", redirect: "error",
+      signal: signal ? AbortSignal.any([signal, patience]) : patience });
+    text = await response.text();
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Refusal(0, "unreachable", navigator.onLine ? "The dispatcher does not answer." : "This device is offline.");
+  }
+  let answer;
+  try {
+    answer = parseJson(text);
+  } catch {
+    throw new Refusal(response.status, "no_json", `The answer (${response.status}) cannot be read.`);
+  }
+  if (response.ok) return answer;
+  throw new Refusal(response.status, answer.error?.code ?? "", answer.error?.message ?? answer.message ?? "");
+}
+
+/** A key that makes a repeated request the same one. */
+export function newKey() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

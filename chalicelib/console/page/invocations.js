@@ -1,0 +1,131 @@
+// Invocations: the listing, and one invocation with its timeline and its log.
+
+import { call } from "./client.js";
+import { badge, copyable, h, instant, span } from "./elements.js";
+import { change, facts, filters, head, link, listing, PAGE_SIZE, results, table } from "./views.js";
+import { duration, showJson } from "./text.js";
+
+const STATES = ["SCHEDULED", "ACCEPTED", "QUEUED", "LAUNCHING", "LAUNCHED", "STARTED", "KILL_INITIATED", "FINISHED", "EXPIRED", "SKIPPED"];
+const OVER = ["FINISHED", "EXPIRED", "SKIPPED"];
+const LOG_PAGE = 500;
+const LOG_LINES = 10000; // then the reader asks for more: a browser lays out so many without trouble
+
+const path = (id) => `/invocations/${encodeURIComponent(id)}`;
+const outcome = (row) => badge(row.reason ?? row.state);
+
+/** /console/invocations */
+export const invocationList = {
+  title: "Invocations",
+  load: (context) => {
+    const of = (name) => context.query.get(name);
+    const query = { job: of("job"), status: of("status"), owner: of("owner"), from: of("from"), to: of("to") };
+    return listing(context, "/invocations", "invocations", query);
+  },
+  draw: (found, context) => [
+    head("Invocations", link("/jobs", "Run a job", { class: "button" })),
+    filters(context, [
+      { name: "job", label: "Job" }, { name: "status", label: "State", choices: STATES },
+      ...(context.me.role === "owner" ? [] : [{ name: "owner", label: "Owner", hint: "api_key:ann" }]),
+      { name: "from", label: "Created from", kind: "instant" }, { name: "to", label: "to", kind: "instant" }]),
+    results(context, found, (rows) => invocationTable(rows),
+      "No job has been run yet. Choose one under Jobs and run it, or let a schedule do it.")],
+};
+
+/** The table of some invocations. */
+export function invocationTable(rows) {
+  return table(`Invocations, newest first, at most ${PAGE_SIZE}`, [
+    ["Job", (row) => link(path(row.id), row.job)], ["State", outcome], ["Created", (row) => instant(row.createdAt)],
+    ["Waited", (row) => row.startedAt ? span(row.at ?? row.createdAt, row.startedAt) : OVER.includes(row.state) ? "–" : span(row.at ?? row.createdAt)],
+    ["Ran", (row) => row.startedAt ? span(row.startedAt, row.finishedAt) : "–"], ["Owner", (row) => row.owner], ["Id", (row) => copyable(row.id)],
+  ], rows, (row) => row.id);
+}
+
+/** /console/invocations/ID */
+export const invocationPage = {
+  title: "Invocation",
+  load: (context) => call("GET", path(context.id), { signal: context.signal }),
+  draw: (it, context) => {
+    const isOver = OVER.includes(it.state);
+    const again = change(context, "Run again", {
+      ask: { title: `Run ${it.job} again?`, consequences: "A new invocation with the same parameters and priority is made. This one stays as it is." },
+      send: (repeatable) => call("POST", `${path(it.id)}/rerun`, { repeatable, body: "{}" }),
+      done: (made) => h("span", null, "Asked for: ", link(path(made.id), made.id)) });
+    const kill = change(context, "Kill", { tone: "danger", unless: isOver ? "It has ended." : it.state === "KILL_INITIATED" ? "It is being stopped." : "",
+      ask: { title: `Kill this run of ${it.job}?`, consequences: it.startedAt
+        ? "Its container gets SIGTERM, and SIGKILL ten seconds later. What it has done so far stays done."
+        : "It has not started, and will not." },
+      send: () => call("POST", `${path(it.id)}/kill`, { body: "{}" }), done: "It is being ended." });
+    return [
+      head([it.job, " ", outcome(it)], again, kill),
+      it.waiting ? h("p", { class: "notice" }, `Why it waits: ${it.waiting.because}. `, it.waiting.nextTryAt ? ["Next try ", instant(it.waiting.nextTryAt)] : null) : null,
+      it.detail && it.detail !== it.reason ? h("p", { class: "notice" }, it.detail) : null,
+      it.progress && !isOver ? h("p", { class: "notice" }, it.progress.fraction === null ? null
+        : h("progress", { max: 1, value: it.progress.fraction, "aria-label": "Progress" }), " ", it.progress.message) : null,
+      h("h2", null, "Log"), h("section", { "data-keep": "log", "aria-label": "Log" }),
+      h("h2", null, "Timeline"), timeline(it, isOver),
+      h("div", { class: "columns" }, h("section", null, h("h2", null, "Parameters"), json(it.parameters)),
+        h("section", null, h("h2", null, "Result"), it.result === null && !isOver ? h("p", { class: "quiet" }, "Not yet.") : json(it.result))),
+      facts(["Id", copyable(it.id)], ["Owner", it.owner], ["Job", link(`/jobs/${encodeURIComponent(it.job)}`, it.job)], ["Revision", it.revision],
+        ["Priority", it.priority], ["Attempt", it.attempt], ["Created", instant(it.createdAt)], ["Planned for", it.plannedAt && instant(it.plannedAt)],
+        ["Not before", it.at && instant(it.at)], ["Not after", instant(it.notAfter)], ["Started", it.startedAt && instant(it.startedAt)],
+        ["Finished", it.finishedAt && instant(it.finishedAt)], ["Exit code", it.exitCode],
+        ["Schedule", it.schedule && link(`/schedules/${encodeURIComponent(it.schedule)}`, it.schedule)],
+        ["Again of", it.rerunOf && link(path(it.rerunOf), it.rerunOf)], ["Task", it.taskArn && copyable(it.taskArn)],
+        ["Used", it.usage && `${duration(it.usage.cpuSeconds)} of processor, ${Math.round(it.usage.maxMemoryMib)} MiB, ${duration(it.usage.wallSeconds)}`])];
+  },
+  mount: (root, context) => follow(root.querySelector('[data-keep="log"]'), context),
+};
+
+/** A value as JSON. */
+export function json(value) {
+  return h("pre", { class: "json", tabindex: "0" }, showJson(value));
+}
+
+/** The states of a record, each with its share of the whole time, and what caused it. */
+export function timeline({ history }, isOver) {
+  const ends = history.map((_, place) => Date.parse(history[place + 1]?.at ?? (isOver ? history[place].at : new Date().toISOString())));
+  const seconds = history.map((step, place) => Math.max(0, (ends[place] - Date.parse(step.at)) / 1000));
+  const longest = Math.max(0.001, ...seconds);
+  return h("ol", { class: "timeline" }, history.map((step, place) => h("li", null,
+    badge(step.state), h("span", { class: "bar", share: String(seconds[place] / longest), "aria-hidden": "true" }),
+    h("span", null, place === history.length - 1 && isOver ? "" : duration(seconds[place])),
+    h("span", { class: "cause" }, step.cause), instant(step.at))));
+}
+
+/** Shows the log and goes on reading it at each refresh; lines are plain text, so the browser's search finds them. */
+function follow(place, context) {
+  let next = null, isReading = false, isOver = false, most = LOG_LINES, count = 0;
+  const lines = h("pre", { class: "log", tabindex: "0", "aria-label": "Lines of the log" });
+  const status = h("p", { class: "quiet", role: "status" }, "Reading …");
+  const wanted = h("input", { type: "search", placeholder: "Only lines with …", "aria-label": "Only lines with", oninput: () => lines.childNodes.forEach(sift) });
+  const end = h("input", { type: "checkbox", checked: true });
+  const more = h("button", { type: "button", hidden: true, onclick: () => { most += LOG_LINES; read(); } }, "Show more lines");
+  const sift = (line) => { line.hidden = !line.textContent.toLowerCase().includes(wanted.value.toLowerCase()); };
+
+  async function read() {
+    if (isReading || isOver) return;
+    isReading = true;
+    try {
+      for (let isMore = true; isMore && count < most;) {
+        const answer = await call("GET", `${path(context.id)}/logs`, { query: { next, limit: LOG_PAGE }, signal: context.signal });
+        const isAtEnd = lines.scrollTop + lines.clientHeight >= lines.scrollHeight - 40;
+        const fresh = answer.lines.map(({ at, text }) => h("span", { title: at }, `${text}\n`));
+        fresh.forEach(sift);
+        lines.append(...fresh);
+        count += fresh.length;
+        if (end.checked && isAtEnd) lines.scrollTop = lines.scrollHeight;
+        isMore = answer.next !== next && !answer.ended;
+        isOver = answer.ended;
+        next = answer.next;
+      }
+      status.textContent = isOver ? (count ? `${count} lines, complete.` : "It printed nothing.") : count ? `${count} lines so far.` : "Nothing printed yet.";
+    } catch (error) {
+      if (!context.signal.aborted) status.textContent = `The log cannot be read now: ${error.message}`;
+    }
+    more.hidden = count < most || isOver;
+    isReading = false;
+  }
+  place.append(h("div", { class: "log-head" }, wanted, h("label", null, end, " stay at the end")), lines, status, more);
+  context.onRefresh(read);
+  read();
+}
