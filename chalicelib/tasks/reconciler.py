@@ -38,7 +38,8 @@ SAVE_SECONDS = 5.0
 TRIES = 2
 """So many invocations may die at one place; then positions are exact, and the page is skipped."""
 FEW_RECORDS = 1_000
-"""So many are looked through in seconds: without looking for what is overdue first."""
+"""So many are looked through in seconds: without looking for what is overdue first. How many there
+are is known from the last whole pass; without one, what is overdue comes first."""
 FORGOTTEN_SECONDS = 3_600
 """A pass that began so long ago is not continued: its figures are too old."""
 
@@ -137,6 +138,8 @@ class _Run:
             for name, step in kind.closing_steps(finished):
                 if self._clock.closes:
                     self._attempt(name, step)
+        last = self._state.begun_at if self._state.finished is None else self._state.finished.at
+        self._s.metrics.gauge("sweep_pass_age_seconds", round(self._s.now() - last, 3))
         for name, amount in self._taken.items():
             self._s.metrics.count("sweep_actions", amount, action=name)
         if self._taken:
@@ -164,8 +167,7 @@ class _Run:
         return replace(state, tries=state.tries + 1) if self._is_continued else self._begun(state)
 
     def _begun(self, state: SweepState) -> SweepState:
-        records = 0 if state.finished is None else state.finished.records
-        few = records <= self._s.few_records
+        few = state.finished is not None and state.finished.records <= self._s.few_records
         first = next(s for s in self._s.stages if not (few and s.startswith("overdue/")))
         return begun(state, first, self._s.now())
 

@@ -35,8 +35,17 @@ def finish(template: Mapping[str, Any], *, code: str, architecture: str) -> dict
             properties["Policies"] = _here_only(properties.get("Policies", []))
     _add_callbacks(resources)
     if INSIDE_THE_VPC[0] in resources:
-        resources["RelayErrorsAlarm"] = _relay_alarm(resources["FunctionErrorsAlarm"])
+        for of_others, (name, description) in WATCHED.items():
+            alarm = _relay_alarm(resources[of_others], name, description)
+            resources[of_others.replace("Function", "Relay")] = alarm
     return finished
+
+
+WATCHED = {
+    "FunctionErrorsAlarm": ("relay-errors", "A function of the fan-out feed fails."),
+    "FunctionThrottlesAlarm": ("relay-throttles", "Lambda has no concurrency left for the feed."),
+}
+"""Alarms that sum up all functions, and what they are called for those of the fan-out feed."""
 
 
 def _add_callbacks(resources: dict[str, Any]) -> None:
@@ -55,12 +64,17 @@ def _add_callbacks(resources: dict[str, Any]) -> None:
     paths = resources["RestAPI"]["Properties"]["DefinitionBody"]["paths"]
     for path in CALLBACK_PATHS:
         paths[path] = _renamed(paths[path])
-    alarm = resources["FunctionErrorsAlarm"]["Properties"]
-    total, first, *_ = alarm["Metrics"]
+    for alarm in WATCHED:
+        _watch_callbacks(resources[alarm]["Properties"]["Metrics"])
+
+
+def _watch_callbacks(metrics: list[dict[str, Any]]) -> None:
+    """Add the function of callbacks to the sum that an alarm looks at."""
+    total, first, *_ = metrics
     metric = copy.deepcopy(first) | {"Id": "callbacks"}
     metric["MetricStat"]["Metric"]["Dimensions"][0]["Value"] = {"Ref": CALLBACKS}
     total["Expression"] += " + FILL(callbacks, 0)"
-    alarm["Metrics"].append(metric)
+    metrics.append(metric)
 
 
 def _renamed(value: Any) -> Any:
@@ -74,18 +88,18 @@ def _renamed(value: Any) -> Any:
     return value
 
 
-def _relay_alarm(of_others: Mapping[str, Any]) -> dict[str, Any]:
-    """The alarm on errors, for the functions that a fan-out feed alone has."""
+def _relay_alarm(of_others: Mapping[str, Any], name: str, description: str) -> dict[str, Any]:
+    """The same alarm for the functions that a fan-out feed alone has."""
     alarm: dict[str, Any] = copy.deepcopy(dict(of_others))
     properties = alarm["Properties"]
-    properties["AlarmName"] = {"Fn::Sub": "usher-${Stage}-relay-errors"}
-    properties["AlarmDescription"] = "A function of the fan-out feed fails."
+    properties["AlarmName"] = {"Fn::Sub": f"usher-${{Stage}}-{name}"}
+    properties["AlarmDescription"] = description
     sums, one = [], properties["Metrics"][1]
     for number, name in enumerate(INSIDE_THE_VPC):
         metric = copy.deepcopy(one) | {"Id": f"relay{number}"}
         metric["MetricStat"]["Metric"]["Dimensions"][0]["Value"] = {"Ref": name}
         sums.append(metric)
-    total = {"Id": "errors", "Expression": " + ".join(f"FILL({m['Id']}, 0)" for m in sums)}
+    total = {"Id": properties["Metrics"][0]["Id"], "Expression": " + ".join(f"FILL({m['Id']}, 0)" for m in sums)}
     properties["Metrics"] = [total, *sums]
     return alarm
 

@@ -142,6 +142,14 @@ class Interleaved(RuleBasedStateMachine):
             self.counts.remove(JOBS, record, found.attempt)
 
     @rule(record=ids)
+    def waits_uncounted(self, record):
+        """All of that in one step, so that what follows is searched more often."""
+        self.is_recorded(record)
+        self.asks_for_a_task(record)
+        self.is_written_as_waiting(record)
+        self.was_never_counted(record)
+
+    @rule(record=ids)
     def finds_a_host(self, record):
         found = self.table.records.get(record)
         if found is not None and found.waits:
@@ -191,7 +199,9 @@ class Interleaved(RuleBasedStateMachine):
         assert self.table.number == len(self.table.members)
 
     def teardown(self) -> None:
-        """At rest one pass makes it right."""
+        """Steps that come last make nothing worse; at rest one pass makes it right."""
+        while self.pending:
+            self.a_sweep_takes_a_step(0, loses=False)
         for record in tuple(self.launching):
             self.is_written_as_waiting(record)
         for read in (self.a_sweep_reads_records, self.a_sweep_reads_the_count):

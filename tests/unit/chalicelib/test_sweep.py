@@ -172,6 +172,9 @@ class World(Kind[int]):
     def _close(self):
         self.closed += 1
 
+    def state_or_none(self) -> SweepState | None:
+        return None if self.table.item is None else self.state
+
     @property
     def state(self) -> SweepState:
         assert self.table.item is not None
@@ -200,6 +203,32 @@ def test_few_records_are_looked_through_once():
     world.read.clear()
     world.sweep(few_records=1_000)
     assert {what for what, _ in world.read} == {"records"}
+
+
+def test_before_the_first_whole_pass_what_is_overdue_comes_first():
+    """How many records there are is not known yet: there may be 50,000."""
+    world = World([*range(1, 64 * 20), -1], seconds_a_page=2.0)
+    world.sweep(few_records=1_000_000)
+    assert world.read[0] == ("overdue", None)
+    assert world.ended == [-1]
+
+
+def age(world):
+    (line,) = [t for t in world.metrics.text().splitlines() if t.startswith("usher_sweep_pass_age")]
+    return float(line.split()[1])
+
+
+def test_the_age_of_the_last_whole_pass_is_told_by_every_sweep_that_ends():
+    world = World(list(range(1, 64 * 6)), seconds_a_page=30.0)
+    begun_at, sweeps = world.at, 0
+    while world.state_or_none() is None or world.state.finished is None:
+        world.sweep()
+        finished, sweeps = world.state.finished, sweeps + 1
+        assert age(world) == world.at - (finished.at if finished else begun_at)
+    assert sweeps > 2
+    world.at += 600
+    world.sweep(seconds=31)
+    assert age(world) >= 600
 
 
 def test_what_expires_in_the_last_page_comes_to_its_turn_while_the_time_ends_in_the_first():

@@ -165,17 +165,21 @@ def test_rules_let_only_events_of_this_stages_cluster_through(translated):
         assert pattern["detail"]["clusterArn"] == [{"suffix": ":cluster/usher-dev"}]
 
 
+@pytest.mark.parametrize("what", ["Errors", "Throttles"])
 @pytest.mark.parametrize("feed", ["kinesis", "valkey"])
-def test_an_error_of_any_function_rings_whether_or_not_the_others_were_called(templates, feed):
+def test_an_error_and_a_throttle_of_any_function_ring_whether_or_not_the_others_were_called(
+    templates, feed, what
+):
     finished = finish(templates[feed], code="s3://bucket/code", architecture="x86_64")
     resources, watched = finished["Resources"], set()
-    for name in ("FunctionErrorsAlarm", "RelayErrorsAlarm"):
+    for name in (f"Function{what}Alarm", f"Relay{what}Alarm"):
         if name not in resources:
             continue
         total, *metrics = resources[name]["Properties"]["Metrics"]
         assert len(metrics) <= 10  # CloudWatch takes no more
         summed = [f"FILL({metric['Id']}, 0)" for metric in metrics]
         assert total["Expression"].split(" + ") == summed
+        assert {m["MetricStat"]["Metric"]["MetricName"] for m in metrics} == {what}
         watched |= {m["MetricStat"]["Metric"]["Dimensions"][0]["Value"]["Ref"] for m in metrics}
     functions = {n for n, r in resources.items() if r["Type"] == "AWS::Serverless::Function"}
     assert watched == functions
