@@ -95,11 +95,12 @@ def _relay_alarm(of_others: Mapping[str, Any], name: str, description: str) -> d
     properties["AlarmName"] = {"Fn::Sub": f"usher-${{Stage}}-{name}"}
     properties["AlarmDescription"] = description
     sums, one = [], properties["Metrics"][1]
-    for number, name in enumerate(INSIDE_THE_VPC):
+    for number, function in enumerate(INSIDE_THE_VPC):
         metric = copy.deepcopy(one) | {"Id": f"relay{number}"}
-        metric["MetricStat"]["Metric"]["Dimensions"][0]["Value"] = {"Ref": name}
+        metric["MetricStat"]["Metric"]["Dimensions"][0]["Value"] = {"Ref": function}
         sums.append(metric)
-    total = {"Id": properties["Metrics"][0]["Id"], "Expression": " + ".join(f"FILL({m['Id']}, 0)" for m in sums)}
+    expression = " + ".join(f"FILL({metric['Id']}, 0)" for metric in sums)
+    total = {"Id": properties["Metrics"][0]["Id"], "Expression": expression}
     properties["Metrics"] = [total, *sums]
     return alarm
 
