@@ -111,6 +111,14 @@ def make_group(
     return None
 
 
+def named_group(name: str, root: Path, own: str) -> ControlGroup | None:
+    """The group that `make_group` made under this name; None where there is none now."""
+    for group in _candidates(own, root, name):
+        if any(folder.exists() for folder in group.folders.values()):
+            return group
+    return None
+
+
 def _candidates(text: str, root: Path, name: str) -> Iterator[ControlGroup]:
     version1: dict[str, Path] = {}
     for line in text.splitlines():

@@ -69,7 +69,7 @@ class DockerBoxes:
         volume, machine, has_apparmor = self._machine()
         profile = docker_profile(machine, is_guard=True)
         request = create_request(
-            task.image, settings, volume=volume, profile=profile, has_apparmor=has_apparmor
+            task, settings, volume=volume, profile=profile, has_apparmor=has_apparmor
         )
         payload = run_payload(
             task, settings, filter_program=bpf_program(machine), has_apparmor=has_apparmor

@@ -4,12 +4,13 @@ A container holds a guard of our own (`usher.box.guard`), which makes one box af
 it: each run has namespaces, a file system in memory, a control group and a process tree of its own.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from usher.box.bubblewrap import box_environment, resource_limits, scratch_options
+from usher.box.bubblewrap import SYSTEM, box_environment, resource_limits, scratch_options
 from usher.box.frames import pack_message
-from usher.box.model import WORK, BoxSettings, Task, Usage
+from usher.box.model import WORK, BoxSettings, File, Task, Usage
 
 LABEL = "usher.box"
 RUNTIME = "/usher"
@@ -43,14 +44,14 @@ CONFINED_BY = "docker-default"
 
 
 def create_request(
-    image: str, settings: BoxSettings, *, volume: str, profile: str, has_apparmor: bool
+    task: Task, settings: BoxSettings, *, volume: str, profile: str, has_apparmor: bool
 ) -> dict[str, Any]:
     """The body of POST /containers/create. Containers of equal requests are interchangeable."""
     security = [f"seccomp={profile if settings.syscall_filter else 'unconfined'}"]
     # That profile forbids mounts; each run is put under it by the guard.
     security += ["apparmor=unconfined"] if has_apparmor else []
     return {
-        "Image": image,
+        "Image": task.image,
         "Entrypoint": list(START),
         "Cmd": [],
         "User": "0:0",
@@ -72,7 +73,11 @@ def create_request(
             "IpcMode": "private" if settings.own_ipc else "host",
             "PidMode": "" if settings.own_processes else "host",
             # Only places to mount at: what a run may write is the guard's to make.
-            "Tmpfs": {WORK: "rw,nosuid,nodev,noexec,size=64k,mode=0700", "/tmp": "ro"},  # noqa: S108
+            "Tmpfs": {
+                WORK: "rw,nosuid,nodev,noexec,size=64k,mode=0700",
+                "/tmp": "ro",  # noqa: S108
+                **{folder.path: "ro" for folder in task.folders},
+            },
             "Mounts": [{"Type": "volume", "Source": volume, "Target": RUNTIME, "ReadOnly": True}],
             "AutoRemove": settings.ends_all,
             "LogConfig": {"Type": "none"},
@@ -84,11 +89,46 @@ def run_payload(
     task: Task, settings: BoxSettings, *, filter_program: bytes, has_apparmor: bool
 ) -> bytes:
     """What the guard is asked for."""
-    fields = {
+    fields = run_fields(task, settings, filter_program, has_apparmor=has_apparmor)
+    contents = [file.data for file in task.files.values()]
+    contents += [file.data for folder in task.folders for file in folder.files.values()]
+    if task.inner is not None:
+        inner = Task((), task.inner.files)
+        fields["inner"] = {
+            **run_fields(inner, task.inner.settings, filter_program, has_apparmor=has_apparmor),
+            "only": [*SYSTEM, "/etc"],
+        }
+        contents += [file.data for file in inner.files.values()]
+    return pack_message(fields, [*contents, task.stdin])
+
+
+def run_fields(
+    task: Task, settings: BoxSettings, filter_program: bytes, *, has_apparmor: bool
+) -> dict[str, Any]:
+    """Everything but the contents of files."""
+    flags = (
+        "own_processes", "own_ipc", "no_network", "no_capabilities", "no_new_privileges",
+        "read_only_root", "clean_environment", "ends_all",
+    )  # fmt: skip
+    environment = box_environment(task)
+    if task.inner is not None:
+        environment["PATH"] += f":{RUNTIME}/bin"
+    return {
         "argv": list(task.argv),
-        "environment": box_environment(task),
-        "folder": WORK,
-        "files": [[name, file.mode, len(file.data)] for name, file in task.files.items()],
+        "environment": environment,
+        "folder": task.work,
+        "files": _listed(task.files),
+        "folders": [
+            {
+                "path": folder.path,
+                "files": _listed(folder.files),
+                "writable": folder.writable,
+                "wanted": list(folder.wanted),
+            }
+            for folder in task.folders
+        ],
+        "inner": None,
+        "only": [],
         "stdin_bytes": len(task.stdin),
         "writable": task.writable,
         "collect": task.collect,
@@ -99,13 +139,11 @@ def run_payload(
         "confined_by": CONFINED_BY if has_apparmor else "",
         "settings": asdict(settings),
         "user": settings.user,
-    }
-    flags = (
-        "own_processes", "own_ipc", "no_network", "no_capabilities", "no_new_privileges",
-        "read_only_root", "clean_environment", "ends_all",
-    )  # fmt: skip
-    fields |= {name: getattr(settings, name) for name in flags}
-    return pack_message(fields, [*(file.data for file in task.files.values()), task.stdin])
+    } | {name: getattr(settings, name) for name in flags}
+
+
+def _listed(files: Mapping[str, File]) -> list[tuple[str, int, int]]:
+    return [(name, file.mode, len(file.data)) for name, file in files.items()]
 
 
 def reported_usage(report: dict[str, Any]) -> Usage:

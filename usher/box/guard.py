@@ -9,6 +9,7 @@ import contextlib
 import os
 import selectors
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -16,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from usher.box import frames, launcher
-from usher.box.control_group import ControlGroup, make_group
+from usher.box.control_group import ControlGroup, make_group, named_group
+from usher.box.inner_boxes import InnerBoxes, narrowed, receive_request
 from usher.box.isolation import (
     BEGUN,
     ENDED,
@@ -36,17 +38,21 @@ ROOT = f"{WORK}/root"
 CHUNK = 65_536
 MOST_WAITING = 1024 * 1024
 """Output that the judge has not taken yet, until a program's is left in its pipe."""
+MOST_WANTED_BYTES = 1024 * 1024 + 1
+"""Of a single collected file: enough to see that it has more than 1 MiB."""
+REQUEST_SECONDS = 10.0
 DRAIN_SECONDS = 2.0
 LEAST_LOOK_SECONDS = 0.002
 DEFAULT_LOOK_SECONDS = 0.1
 
 
 class Judge:
-    """Our end of the stream to the judge: never blocks, so that it is always listened to."""
+    """Our end of the stream to whoever asks: never blocks, so that it is always listened to."""
 
-    def __init__(self) -> None:
-        os.set_blocking(0, False)
-        os.set_blocking(1, False)
+    def __init__(self, source: int = 0, sink: int = 1) -> None:
+        self.source, self.sink = source, sink
+        os.set_blocking(source, False)
+        os.set_blocking(sink, False)
         self._reader = frames.FrameReader()
         self.waiting = bytearray()
         self.is_gone = False
@@ -54,7 +60,7 @@ class Judge:
     def receive(self) -> list[tuple[bytes, bytes]]:
         """Frames that are complete. Sets `is_gone` at the end of the stream."""
         try:
-            data = os.read(0, CHUNK)
+            data = os.read(self.source, CHUNK)
         except BlockingIOError:
             return []
         self.is_gone = not data
@@ -68,13 +74,13 @@ class Judge:
         """Write what the pipe takes now."""
         with contextlib.suppress(BlockingIOError):
             while self.waiting:
-                del self.waiting[: os.write(1, self.waiting[:CHUNK])]
+                del self.waiting[: os.write(self.sink, self.waiting[:CHUNK])]
 
     def flush_all(self) -> None:
         while self.waiting:
-            os.set_blocking(1, True)
+            os.set_blocking(self.sink, True)
             self.flush()
-        os.set_blocking(1, False)
+        os.set_blocking(self.sink, False)
 
 
 class Streams:
@@ -82,6 +88,7 @@ class Streams:
 
     def __init__(self, judge: Judge, started: Started, stdin: bytes, limit: int | None) -> None:
         self._judge, self._limit = judge, limit
+        self._writable = os.dup(judge.sink)
         self._stdin: int | None = started.stdin
         self._waiting = bytearray(stdin)
         self._stdin_ended = False
@@ -105,7 +112,8 @@ class Streams:
         if self._stdin is not None and self._waiting:
             selector.register(self._stdin, selectors.EVENT_WRITE, self.write)
         if self._judge.waiting:
-            selector.register(1, selectors.EVENT_WRITE, self._judge.flush)
+            # A copy, as a socket is listened to as well.
+            selector.register(self._writable, selectors.EVENT_WRITE, self._judge.flush)
 
     def feed(self, data: bytes) -> None:
         self._waiting += data
@@ -147,7 +155,8 @@ class Streams:
             self._judge.send(kind, data[:room])
 
     def close(self) -> None:
-        for fd in (*self._open, *([] if self._stdin is None else [self._stdin])):
+        left = [] if self._stdin is None else [self._stdin]
+        for fd in (*self._open, *left, self._writable):
             os.close(fd)
         self._open.clear()
         self._stdin = None
@@ -157,8 +166,14 @@ class Run:
     """One command, from its start to the end of all that it left behind."""
 
     def __init__(
-        self, judge: Judge, spec: dict[str, Any], group: ControlGroup, scratch: str
+        self,
+        judge: Judge,
+        spec: dict[str, Any],
+        group: ControlGroup,
+        scratch: str,
+        inner: InnerBoxes | None = None,
     ) -> None:
+        self._inner = inner
         self._judge, self._spec, self._group = judge, spec, group
         self._settings = BoxSettings(**spec["settings"])
         self._told = bytearray()
@@ -205,9 +220,12 @@ class Run:
             with selectors.PollSelector() as selector:
                 streams.register(selector)
                 if not self._judge.is_gone:
-                    selector.register(0, selectors.EVENT_READ, lambda: self._hear(streams))
+                    source = self._judge.source
+                    selector.register(source, selectors.EVENT_READ, lambda: self._hear(streams))
                 if not self._is_done:
                     selector.register(self._started.told, selectors.EVENT_READ, self._hear_end)
+                if self._inner is not None and self._inner.is_free:
+                    selector.register(self._inner, selectors.EVENT_READ, self._inner.accept)
                 for key, _ in selector.select(seconds):
                     key.data()
 
@@ -284,6 +302,7 @@ class Run:
             "memory_kills": used.memory_kills,
             "out_of_wall": self.out_of_wall,
             "too_much_output": streams.is_over,
+            "cpu_limit": self._settings.cpu_seconds,
             "wall_seconds": ended_at - self._began_at,
             "ended_at": ended_at,
         }
@@ -315,23 +334,31 @@ class Guard:
     def _run(self, payload: bytes) -> None:
         self._count += 1
         scratch = f"{WORK}/{self._count}"
+        inner = None
         try:
             spec, rest = frames.unpack_message(payload)
-            sizes = [size for _, _, size in spec["files"]]
-            *contents, stdin = frames.take_contents(rest, [*sizes, spec["stdin_bytes"]])
+            contents = frames.take_contents(rest, _sizes(spec))
+            stdin = contents.pop()
             self._make_scratch(scratch, spec, contents)
-            group = self._make_group(spec)
+            if spec["inner"]:
+                inner = InnerBoxes(scratch, spec, contents, self._serve_inner, self._end_inner)
+            group = self._make_group(spec, f"run-{self._count}")
         except (OSError, ValueError) as error:
             self._judge.send(frames.TROUBLE, str(error).encode())
             return
-        self._run_in(group, scratch, spec, stdin)
+        self._run_in(group, scratch, spec, stdin, inner)
 
     def _run_in(
-        self, group: ControlGroup, scratch: str, spec: dict[str, Any], stdin: bytes
+        self,
+        group: ControlGroup,
+        scratch: str,
+        spec: dict[str, Any],
+        stdin: bytes,
+        inner: InnerBoxes | None,
     ) -> None:
         settings = BoxSettings(**spec["settings"])
         try:
-            report = Run(self._judge, spec, group, scratch).attend(stdin)
+            report = Run(self._judge, spec, group, scratch, inner).attend(stdin)
             left_out: list[str] = []
             found = self._collected(scratch, spec, left_out)
             report["files"] = [[name, mode, len(data)] for name, mode, data in found]
@@ -342,6 +369,8 @@ class Guard:
             self._judge.send(frames.TROUBLE, str(error).encode())
         finally:
             self._judge.flush_all()
+            if inner is not None:
+                inner.close()
             if settings.ends_all:
                 group.remove()
                 _reap()
@@ -350,9 +379,30 @@ class Guard:
             launcher.libc.umount2(scratch.encode(), MNT_DETACH)
             os.rmdir(scratch)
 
-    def _make_group(self, spec: dict[str, Any]) -> ControlGroup:
-        settings = BoxSettings(**spec["settings"])
-        group = make_group(settings, f"run-{self._count}", CONTROL, self._own)
+    def _serve_inner(self, connection: socket.socket, spec: dict[str, Any], scratch: str) -> None:
+        """One request of `usher-box`, in a process of its own."""
+        asked, stdin = receive_request(connection, REQUEST_SECONDS)
+        spec = narrowed(spec, asked)
+        group = self._make_group(spec, self._inner_name)
+        judge = Judge(connection.fileno(), connection.fileno())
+        try:
+            report = Run(judge, spec, group, scratch).attend(stdin)
+            judge.send(frames.DONE, frames.pack_message(report, []))
+        finally:
+            group.remove()
+            judge.flush_all()
+
+    @property
+    def _inner_name(self) -> str:
+        return f"run-{self._count}-inner"
+
+    def _end_inner(self) -> None:
+        group = named_group(self._inner_name, CONTROL, self._own)
+        if group is not None:
+            group.remove()
+
+    def _make_group(self, spec: dict[str, Any], name: str) -> ControlGroup:
+        group = make_group(BoxSettings(**spec["settings"]), name, CONTROL, self._own)
         if group is None:
             raise OSError("no control group can be made in the container")
         return group
@@ -361,21 +411,32 @@ class Guard:
     def _collected(
         scratch: str, spec: dict[str, Any], left_out: list[str]
     ) -> list[tuple[str, int, bytes]]:
-        if not spec["collect"]:
-            return []
-        return launcher.collect(f"{scratch}/box", spec["collect_bytes"], left_out)
+        found = launcher.collect_named(
+            [
+                (f"{scratch}/{number}/{name}", f"{folder['path']}/{name}")
+                for number, folder in enumerate(spec["folders"])
+                for name in folder["wanted"]
+            ],
+            MOST_WANTED_BYTES,
+        )
+        if spec["collect"]:
+            found += launcher.collect(f"{scratch}/box", spec["collect_bytes"], left_out)
+        return found
 
     @staticmethod
     def _make_scratch(scratch: str, spec: dict[str, Any], contents: list[bytes]) -> None:
         os.mkdir(scratch)
         flags = MS_NOSUID | MS_NODEV
         mount("scratch", scratch, "tmpfs", flags, spec["scratch_options"])
-        launcher.fill_scratch(
-            scratch,
-            zip(spec["files"], contents, strict=True),
-            spec["user"],
-            writable=spec["writable"],
-        )
+        take = iter(contents)
+        user = spec["user"]
+        given = [(file, next(take)) for file in spec["files"]]
+        launcher.fill_scratch(scratch, given, user, writable=spec["writable"])
+        for number, folder in enumerate(spec["folders"]):
+            os.mkdir(f"{scratch}/{number}")
+            given = [(file, next(take)) for file in folder["files"]]
+            launcher.fill_folder(f"{scratch}/{number}", given, user, writable=folder["writable"])
+        contents[:] = take  # those of the inner box
 
 
 def prepare_groups() -> str:
@@ -397,6 +458,15 @@ def prepare_groups() -> str:
     for name in names:
         mount("", str((CONTROL / name).resolve()), flags=flags)
     return "\n".join(f"1:{name}:/" for name in names)
+
+
+def _sizes(spec: dict[str, Any]) -> list[int]:
+    """Of all contents of a message, in their order."""
+    listed = [*spec["files"]]
+    for folder in spec["folders"]:
+        listed += folder["files"]
+    listed += (spec["inner"] or {"files": []})["files"]
+    return [*(size for _, _, size in listed), spec["stdin_bytes"]]
 
 
 def _reap() -> None:

@@ -22,6 +22,8 @@ MODULES = (
     "box/control_group",
     "box/frames",
     "box/guard",
+    "box/inner_boxes",
+    "box/inner_client",
     "box/isolation",
     "box/launcher",
     "box/model",
@@ -38,7 +40,7 @@ for name, text in json.loads(base64.b64decode(sys.stdin.buffer.read(int(sys.argv
     with open(path, "w") as file:
         file.write(text)
 sys.path.insert(0, app)
-import encodings.ascii, encodings.latin_1, usher.box.guard
+import encodings.ascii, encodings.latin_1, locale, usher.box.guard, usher.box.inner_client
 library = sysconfig.get_path("stdlib")
 copied = f"{place}/lib/python{sys.version_info[0]}.{sys.version_info[1]}"
 wanted = {m.__file__ for m in list(sys.modules.values()) if getattr(m, "__file__", None)}
@@ -63,6 +65,13 @@ for path in mapped:
                 shutil.copyfile(path, f"{place}/lib/{other}")
 os.makedirs(place + "/bin", exist_ok=True)
 shutil.copy(os.path.realpath(sys.executable), place + "/bin/python3")
+os.makedirs(place + "/run", exist_ok=True)
+with open(place + "/bin/usher-box", "w") as file:
+    start = f"{place}/ld.so --library-path {place}/lib {place}/bin/python3 -I -S -c"
+    code = f"import sys; sys.path.insert(0, '{place}/app'); sys.argv[0] = 'usher-box'; "
+    code += "from usher.box.inner_client import main; main()"
+    file.write(f'#!/bin/sh\nexec {start} "{code}" "$@"\n')
+os.chmod(place + "/bin/usher-box", 0o755)
 compileall.compile_dir(place, quiet=2)
 shutil.copy(loader, place + "/ld.new")
 os.rename(place + "/ld.new", place + "/ld.so")  # the last: whoever finds it finds all

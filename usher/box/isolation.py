@@ -36,6 +36,10 @@ READ_ONLY = ("sys", "sysrq-trigger", "bus", "fs", "irq")
 HIDDEN = ("kcore", "keys", "timer_list", "sched_debug", "latency_stats", "kallsyms")
 GUARD = 64003
 """User and group id of the first process of a box."""
+RUNTIME = "/usher"
+"""Where the guard's own files are."""
+SERVICE = "run"
+"""The folder below it with the socket that `usher-box` asks for boxes at."""
 BEGUN, ENDED, FAILED = b"b", b"e", b"x"
 """What the first process says: the box is made; the command's status follows; why there is none."""
 
@@ -177,13 +181,26 @@ def _build_root(spec: dict[str, Any], root: str, scratch: str) -> None:
     """The image's files alone, with /proc, /dev and the scratch folders of this box."""
     read_only = MS_RDONLY if spec["read_only_root"] else 0
     mount("", "/", flags=MS_REC | MS_PRIVATE)
-    bind("/", root, MS_NOSUID | MS_NODEV | read_only)
+    if spec["only"]:
+        _show_only(spec["only"], root)
+    else:
+        bind("/", root, MS_NOSUID | MS_NODEV | read_only)
     _make_dev(f"{root}/dev", f"{scratch}/shm")
     for name in PLACES:
         if name == "shm":
             continue
         is_fixed = name == "box" and not spec["writable"]
         bind(f"{scratch}/{name}", f"{root}/{name}", MS_NOSUID | MS_NODEV | MS_RDONLY * is_fixed)
+    for number, folder in enumerate(spec["folders"]):
+        place = f"{root}{folder['path']}"
+        os.makedirs(place, exist_ok=True)  # where it is in another of them
+        is_fixed = not folder["writable"]
+        bind(f"{scratch}/{number}", place, MS_NOSUID | MS_NODEV | MS_RDONLY * is_fixed)
+    if spec["inner"]:
+        bind(RUNTIME, f"{root}{RUNTIME}", MS_RDONLY | MS_NOSUID | MS_NODEV)
+        bind(f"{scratch}/{SERVICE}", f"{root}{RUNTIME}/{SERVICE}", MS_NOSUID | MS_NODEV)
+    if spec["only"]:
+        mount("", root, flags=MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
     if read_only:
         mount("", f"{root}/dev", flags=MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID)
     os.chdir(root)
@@ -195,6 +212,19 @@ def _build_root(spec: dict[str, Any], root: str, scratch: str) -> None:
     check(libc.pivot_root(b".", b"."))
     check(libc.umount2(b".", MNT_DETACH))
     os.chdir("/")
+
+
+def _show_only(paths: Sequence[str], root: str) -> None:
+    """A root of its own with these folders of the image, where they are."""
+    mount("root", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=64k,nr_inodes=64")
+    for path in paths:
+        if os.path.islink(path):
+            os.symlink(os.readlink(path), f"{root}{path}")
+        elif os.path.isdir(path):
+            os.makedirs(f"{root}{path}")
+            bind(path, f"{root}{path}", MS_RDONLY | MS_NOSUID | MS_NODEV)
+    for name in ("box", "dev", "proc", "tmp"):
+        os.mkdir(f"{root}/{name}")
 
 
 def _make_dev(dev: str, shm: str) -> None:

@@ -115,18 +115,24 @@ def fill_scratch(
 
     `user` owns what it may write, where we may give files away.
     """
-    owner = user if os.getuid() == 0 and writable else None
     for name, mode in PLACES.items():
         place = os.path.join(scratch, name)
         os.mkdir(place)
         os.chmod(place, mode)
-    box = os.path.join(scratch, "box")
+    fill_folder(os.path.join(scratch, "box"), files, user, writable=writable)
+
+
+def fill_folder(
+    folder: str, files: Iterable[tuple[Any, bytes]], user: int, *, writable: bool
+) -> None:
+    """The given files in a folder that nothing but the judge has written below yet."""
+    owner = user if os.getuid() == 0 and writable else None
     for (name, mode, _), data in files:
-        put_file(box, name, mode, data, owner)
+        put_file(folder, name, mode, data, owner)
     if owner is not None:
-        os.chown(box, owner, owner)
+        os.chown(folder, owner, owner)
     elif not writable:
-        os.chmod(box, 0o555)  # noqa: S103 - read and entered by the box's user
+        os.chmod(folder, 0o555)  # noqa: S103 - read and entered by the box's user
 
 
 def put_file(box: str, name: str, mode: int, data: bytes, owner: int | None) -> None:
@@ -217,6 +223,22 @@ def collect(box: str, most_bytes: int, left_out: list[str]) -> list[tuple[str, i
                 data = file.read(room)
             room -= len(data)
             found.append((below, status.st_mode & 0o755, data))
+    return found
+
+
+def collect_named(
+    paths: Iterable[tuple[str, str]], most_bytes: int
+) -> list[tuple[str, int, bytes]]:
+    """Regular files at (path, name to report it by), each cut off after `most_bytes`."""
+    found = []
+    for path, name in paths:
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError:  # it is not there, or a link
+            continue
+        with open(fd, "rb") as file:
+            if stat.S_ISREG(os.fstat(fd).st_mode):
+                found.append((name, 0o644, file.read(most_bytes)))
     return found
 
 

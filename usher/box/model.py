@@ -81,6 +81,17 @@ class File:
 
 
 @dataclass(frozen=True)
+class Folder:
+    """A folder of a box besides /box, in memory, at an absolute path without `..`."""
+
+    path: str
+    files: Mapping[str, File] = field(default_factory=dict)
+    writable: bool = True
+    wanted: tuple[str, ...] = ()
+    """Names of files in it that are collected, where they are there afterwards."""
+
+
+@dataclass(frozen=True)
 class Task:
     """One command and what it works on. Names of files are relative, without `..`."""
 
@@ -100,8 +111,23 @@ class Task:
     """Read from this descriptor instead of `stdin`; the box closes it."""
     stdout_fd: int | None = None
     """Pass stdout on to this descriptor as it comes, besides keeping it; the box closes it."""
+    folders: tuple[Folder, ...] = ()
+    """Only for Docker. The image has to have no files there."""
+    work: str = WORK
+    """The folder that the command starts in."""
+    inner: "InnerBox | None" = None
+    """Only for Docker: what `usher-box run` makes boxes of."""
     on_ready: Callable[[], None] = lambda: None
     """Called when the box is there, just before the command starts."""
+
+
+@dataclass(frozen=True)
+class InnerBox:
+    """The boxes that a command may start others in. Limits are the most that it may ask for."""
+
+    files: Mapping[str, File]
+    """In /box at first; what its commands leave there the next one finds."""
+    settings: BoxSettings
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from usher.cli.text import UsageError
 from usher.errors import UsherError
 from usher.grading.folders import Assignment, GraderFolder, read_assignment
 from usher.grading.images import ImageError, image_for
-from usher.grading.judge import Judge, broken
-from usher.grading.results import Grading, document, for_learner
+from usher.grading.judge import Judge
+from usher.grading.results import Grading, broken, document, for_learner
 from usher.grading.verdicts import Verdict
 
 EXIT_FULL, EXIT_NOT_FULL, EXIT_IE = 0, 1, 3
@@ -191,4 +191,4 @@ def _check_one(folder: GraderFolder, path: Path, arguments: argparse.Namespace) 
             if case.verdict is not Verdict.AC
         )
     )
-    return f"bad  {name}: {found.value}{score}, expected {expected.value}: {why[:500]}", False
+    return f"bad  {name}: {found.value}{score}, expected {expected.value}: {why[-500:]}", False

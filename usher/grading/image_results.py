@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html.parser import HTMLParser
 from typing import Any
 
 from usher.errors import UsherError
@@ -18,6 +19,7 @@ GRADESCOPE = "/autograder/results/results.json"
 PRAIRIELEARN = "/grade/results/results.json"
 FILES = (COURSERA, GRADESCOPE, PRAIRIELEARN)
 """The first that is there counts; without any, the last line of stdout."""
+FEEDBACK_FILES = ("/shared/htmlFeedback.html", "/shared/txtFeedback.txt")
 MOST_BYTES = 1024 * 1024
 MOST_TESTS = 500
 
@@ -105,7 +107,7 @@ def _coursera(document: Mapping[str, Any], files: Mapping[str, bytes]) -> ImageR
         raise ResultError("feedbackType is HTML or TXT")
     if kind is None:
         return ImageResult(fraction, _text(document.get("feedback"), "feedback"))
-    path = "/shared/htmlFeedback.html" if kind == "HTML" else "/shared/txtFeedback.txt"
+    path = FEEDBACK_FILES[0] if kind == "HTML" else FEEDBACK_FILES[1]
     if path not in files:
         return ImageResult(fraction, _text(document.get("feedback"), "feedback"))
     if len(files[path]) > MOST_BYTES:
@@ -194,3 +196,37 @@ def _text(value: Any, where: str) -> str:
 def _clean(text: str) -> str:
     """Without NUL and halves of characters, which no store and no page takes."""
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
+class _Text(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts: list[str] = []
+        self._silent = 0
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:  # noqa: ARG002
+        self._silent += tag in _SILENT
+        if tag in _LINES:
+            self.parts.append("\n")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._silent -= tag in _SILENT and self._silent > 0
+        if tag in _LINES:
+            self.parts.append("\n")
+
+    def handle_data(self, data: str) -> None:
+        if not self._silent:
+            self.parts.append(data)
+
+
+_SILENT = {"script", "style"}
+_LINES = {"p", "br", "div", "li", "tr", "ul", "ol", "table", "pre", *(f"h{n}" for n in range(1, 7))}
+
+
+def plain_text(html: str) -> str:
+    """What a page says, line by line: markup of strangers is shown to nobody."""
+    reader = _Text()
+    reader.feed(html)
+    reader.close()
+    lines = (line.strip() for line in "".join(reader.parts).splitlines())
+    return "\n".join(line for line in lines if line)

@@ -2,6 +2,8 @@
 
 import hashlib
 import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from usher.box.docker_box import docker_missing
 from usher.box.engine import Engine, EngineError, socket_path
@@ -25,7 +27,7 @@ def image_for(folder: GraderFolder, default: str | None = None) -> str:
     if why := docker_missing():
         raise ImageError(why)
     if "Dockerfile" in folder.files:
-        return _build(folder)
+        return _build(folder, default)
     return _present(folder.grader.image or default or DEFAULT)
 
 
@@ -52,11 +54,38 @@ def _id(engine: Engine, name: str) -> str:
     return str(engine.call("GET", f"/images/{name}/json")["Id"])
 
 
-def _build(folder: GraderFolder) -> str:
-    """By the docker command, which knows what a Dockerfile may say."""
+@dataclass(frozen=True)
+class ImageCommand:
+    """What an image runs by itself."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    work: str
+
+
+def image_command(image: str) -> ImageCommand:
+    """Raises ImageError where the image has none."""
+    try:
+        config = Engine(socket_path() or "").call("GET", f"/images/{image}/json")["Config"]
+    except EngineError as error:
+        raise ImageError(str(error)) from error
+    argv = (*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ()))
+    if not argv:
+        raise ImageError("the image has neither an ENTRYPOINT nor a CMD")
+    pairs = (entry.partition("=") for entry in config.get("Env") or ())
+    environment = {name: value for name, _, value in pairs}
+    return ImageCommand(argv, environment, config.get("WorkingDir") or "/")
+
+
+def _build(folder: GraderFolder, base: str | None) -> str:
+    """By the docker command, which knows what a Dockerfile may say.
+
+    `ARG USHER_BASE_IMAGE` in it is the base that the graders of this machine have.
+    """
     name = hashlib.sha256(str(folder.path.resolve()).encode()).hexdigest()[:12]
     tag = f"usher-grader/{name}"
-    command = ["docker", "build", "--quiet", "--tag", tag, str(folder.path)]
+    arguments = ["--build-arg", f"USHER_BASE_IMAGE={base}"] if base else []
+    command = ["docker", "build", "--quiet", "--tag", tag, *arguments, str(folder.path)]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=BUILD_SECONDS

@@ -20,9 +20,10 @@ from usher.grading.checkers import (
     check_tokens,
 )
 from usher.grading.folders import GraderFolder
+from usher.grading.image_marking import IMAGE_POINTS, mark_by_image
 from usher.grading.interaction import converse
 from usher.grading.programs import PreparedProgram, ProgramError, prepare, run_checker
-from usher.grading.results import CaseResult, Grading, shown
+from usher.grading.results import CaseResult, Grading, broken, shown
 from usher.grading.verdicts import Verdict, explain_run, verdict_of_run
 
 Progress = Callable[[str, int, int], None]
@@ -67,21 +68,24 @@ class Judge:
         folder: GraderFolder,
         submitted: Mapping[str, bytes],
         on_progress: Progress = lambda *_: None,
+        learner: str = "",
     ) -> Grading:
-        """Never raises for what a program or an author did: that is a verdict."""
+        """Never raises for what a program or an author did: that is a verdict.
+
+        `learner` is what an image is told as `userId`.
+        """
         try:
             with contextlib.closing(self.boxes.session()) as boxes:
-                own = replace(self, boxes=boxes)
-                grading = _Marking(own, folder, on_progress).run(submitted)
+                if folder.grader.kind == "image":
+                    on_progress("case", 1, 1)
+                    grading = mark_by_image(boxes, self.image, folder, submitted, learner)
+                else:
+                    own = replace(self, boxes=boxes)
+                    grading = _Marking(own, folder, on_progress).run(submitted)
         except (BoxError, ProgramError) as error:
-            grading = broken(folder.grader.max_score, str(error))
+            most = IMAGE_POINTS if folder.grader.kind == "image" else folder.grader.max_score
+            grading = broken(most, str(error))
         return grading if folder.points is None else results.scale(grading, folder.points)
-
-
-def broken(max_score: float, details: str) -> Grading:
-    """The grading of a grader that failed."""
-    meaning = results.IE_FOR_LEARNERS
-    return Grading(Verdict.IE, None, max_score, meaning, details=details)
 
 
 @dataclass

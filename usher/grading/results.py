@@ -48,6 +48,11 @@ class Grading:
     """id, assignment, part, submission, revision, queuedAt, startedAt, finishedAt."""
 
 
+def broken(max_score: float, details: str) -> Grading:
+    """The grading of a grader that failed."""
+    return Grading(Verdict.IE, None, max_score, IE_FOR_LEARNERS, details=details)
+
+
 def shown(data: bytes) -> str:
     """As text, cut to what a result holds."""
     text = data[:SHOWN_BYTES].decode(errors="replace").replace("\0", "\ufffd")

@@ -50,7 +50,7 @@ os.mkfifo("pipe")
 
 
 @pytest.mark.parametrize(
-    "command", ["bwrap: no", "usher: the box cannot be started", "usher-box-end"]
+    "words", ["bwrap: no", "usher: the box cannot be started", "usher-box-end"]
 )
 @pytest.mark.parametrize("code", [1, 126])
 def test_our_own_words_change_nothing(place, words, code):

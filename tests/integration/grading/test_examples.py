@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.needs import needs_bubblewrap, needs_gcc, needs_java
+from tests.integration.box.conftest import python_image
+from tests.needs import needs_bubblewrap, needs_docker, needs_gcc, needs_java
 
 ROOT = Path(__file__).parents[3]
 
@@ -35,3 +36,11 @@ def test_every_solution_gets_what_it_expects(name, count):
     done = check(name, "--runtime", "bubblewrap")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("ok ") == count
+
+
+@pytest.mark.alone
+@needs_docker
+def test_an_image_gives_every_solution_what_it_expects():
+    done = check("roman", "--runtime", "docker", "--base", python_image())
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("ok ") == 4

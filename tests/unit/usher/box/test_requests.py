@@ -28,7 +28,7 @@ SETTINGS = BoxSettings()
 
 
 def request(settings=SETTINGS, *, has_apparmor=False):
-    return create_request("gcc:14", settings, volume="v", profile="{}", has_apparmor=has_apparmor)
+    return create_request(TASK, settings, volume="v", profile="{}", has_apparmor=has_apparmor)
 
 
 def test_a_container_has_every_switch():

@@ -15,6 +15,7 @@ from usher.grading.image_results import (
     ImageTest,
     ResultError,
     parse_result,
+    plain_text,
 )
 
 
@@ -128,3 +129,13 @@ def test_a_result_is_refused_or_in_range(path, told, stdout):
         assert "\0" not in found.feedback
         found.feedback.encode()
     assert message
+
+
+@given(st.text())
+def test_markup_of_any_kind_becomes_text(text):
+    assert isinstance(plain_text(text), str)
+
+
+def test_text_of_a_page_comes_line_by_line():
+    page = "<h1>Well</h1><style>p {}</style><p>done &amp; dusted<br>twice</p>"
+    assert plain_text(page) == "Well\ndone & dusted\ntwice"
