@@ -132,25 +132,57 @@ def test_a_handshake_byte_by_byte_ends_at_the_deadline(hostile, monkeypatch, tmp
     assert 0 < len(sent) < 500
 
 
-def test_a_deadline_is_one_for_all_parts_of_an_answer(hostile, monkeypatch):
+class SlowConnection:
+    """Every step on it takes 0.4 s of the clock, and has to be given no more than what is left."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock, self.deadline = clock, clock.now + probe.TIMEOUT_SECONDS
+        self.timeout: float | None = None
+        self.steps: list[str] = []
+
+    def step(self, name: str) -> None:
+        assert self.timeout is not None
+        assert self.timeout <= self.deadline - self.clock.now, name
+        self.steps.append(name)
+        self.clock.now += 0.4
+
+    def connect(self, _: object, timeout: float) -> "SlowConnection":
+        self.timeout = timeout
+        self.step("connect")
+        return self
+
+    def settimeout(self, seconds: float) -> None:
+        self.timeout = seconds
+
+    def wrap_socket(self, _: object) -> "SlowConnection":
+        self.step("handshake")
+        return self
+
+    def sendall(self, _: bytes) -> None:
+        self.step("send")
+
+    def recv(self, _: int) -> bytes:
+        self.step("receive")
+        return b"x"
+
+    def close(self) -> None:
+        self.steps.append("close")
+
+
+def test_a_deadline_is_one_for_all_parts_of_an_answer(monkeypatch):
     """Each part comes before a time-out that began anew with it would be over."""
     clock = Clock()
+    slow = SlowConnection(clock)
     monkeypatch.setattr(probe, "time", clock)
-    received = []
+    monkeypatch.setattr(probe.socket, "create_connection", slow.connect)
+    monkeypatch.setattr(ssl, "_create_unverified_context", lambda: slow)
+    assert probe.probe("https://192.0.2.1:8080/healthz") is Found.SILENT
+    assert slow.steps == ["connect", "handshake", "send", "receive", "receive", "close"]
 
-    class Slow:
-        """A connection whose every byte takes a second of the clock."""
 
-        def settimeout(self, seconds: float) -> None:
-            assert 0 < seconds <= probe.TIMEOUT_SECONDS - len(received)
-
-        def recv(self, _: int) -> bytes:
-            clock.now += 1
-            received.append(clock.now)
-            return b"x"
-
-    assert probe._receive(Slow(), clock.now + probe.TIMEOUT_SECONDS) == b"xx"
-    assert len(received) == probe.TIMEOUT_SECONDS
+def test_an_answer_that_is_too_large_is_none(hostile):
+    body = json.dumps({"connected": True, "more": "x" * probe.MAX_ANSWER_BYTES}).encode()
+    assert probe.probe(hostile(whole(body))) is Found.SILENT
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

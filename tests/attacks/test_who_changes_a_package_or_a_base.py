@@ -100,11 +100,11 @@ def test_images_install_from_locks_with_hashes(dockerfile):
     code = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
     commands = re.sub(r"\\\n\s*", " ", code)
     assert "--require-hashes" in commands
-    for source in re.findall(r"--requirement (\S+?);?(?:\s|$)", commands):
-        before = commands[: commands.index(f"--requirement {source}")]
+    for found in re.finditer(r"--requirement (\S+?);?(?:\s|$)", commands):
+        before = commands[: found.start()]
         last_install = max(before.rfind("pip install"), before.rfind("$install"))
         is_hashed = "--require-hashes" in before[last_install:]
-        assert is_hashed or source == "/project/requirements.txt", source
+        assert is_hashed or found[1] == "/project/requirements.txt", found[0]
 
 
 def test_tools_of_others_are_installed_by_hash():
