@@ -8,14 +8,10 @@ from typing import Any
 from usher.box.docker_requests import create_request, run_payload
 from usher.box.engine import Engine, EngineError, socket_path
 from usher.box.guard_connection import GuardConnection, closing_on_error
-from usher.box.guard_runtime import fill_volume, volume_name
+from usher.box.guard_runtime import DEFAULT_BASE, start_with_runtime, volume_name
 from usher.box.model import BoxError, BoxSettings, Outcome, Task
 from usher.box.pump import Ends
 from usher.box.seccomp import AUDIT_ARCH, bpf_program, docker_profile
-
-DEFAULT_BASE = "python:3.11-slim"
-NOT_THERE = 400
-"""The engine's status where a container's command is not in it: the volume is empty."""
 
 
 def docker_missing() -> str:
@@ -111,10 +107,6 @@ class DockerBoxes:
             self._idle.setdefault(key, []).append(connection)
 
     def _start(self, request: dict[str, Any], volume: str) -> GuardConnection:
-        try:
-            return GuardConnection(self._engine, request)
-        except EngineError as error:
-            if error.status != NOT_THERE:
-                raise
-        fill_volume(self._engine, self._base, volume)
-        return GuardConnection(self._engine, request)
+        return start_with_runtime(
+            self._engine, self._base, volume, lambda: GuardConnection(self._engine, request)
+        )

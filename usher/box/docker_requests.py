@@ -28,7 +28,7 @@ CAPABILITIES = (
     "SYS_CHROOT",
 )
 """Of the guard; a run has none."""
-START = (
+PYTHON = (
     f"{RUNTIME}/ld.so",
     "--library-path",
     f"{RUNTIME}/lib",
@@ -36,9 +36,12 @@ START = (
     "-I",
     "-S",
     "-c",
-    f"import sys; sys.path.insert(0, '{RUNTIME}/app'); from usher.box.guard import main; main()",
 )
 """The guard's own loader, libraries and Python: an image needs nothing for it."""
+START = (
+    *PYTHON,
+    f"import sys; sys.path.insert(0, '{RUNTIME}/app'); from usher.box.guard import main; main()",
+)
 CONFINED_BY = "docker-default"
 """The AppArmor profile of a run, as of every other container."""
 

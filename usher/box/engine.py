@@ -62,6 +62,10 @@ class Engine:
         """The answer, parsed; None where it is empty. Raises EngineError."""
         return _parsed(self._answer(method, path, query, body, seconds))
 
+    def read(self, path: str, query: Mapping[str, str]) -> bytes:
+        """The answer to GET as it is. Raises EngineError."""
+        return self._answer("GET", path, query, None, CALL_SECONDS)
+
     def _answer(
         self,
         method: str,

@@ -8,11 +8,13 @@ import base64
 import contextlib
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import usher
 from usher.box.docker_requests import LABEL, RUNTIME
-from usher.box.engine import Demultiplexer, Engine
+from usher.box.engine import Demultiplexer, Engine, EngineError
 from usher.box.model import BoxError
 
 MODULES = (
@@ -29,6 +31,10 @@ MODULES = (
     "box/model",
 )
 FILL_SECONDS = 60.0
+DEFAULT_BASE = "python:3.11-slim"
+NOT_THERE = 400
+"""The engine's status where a container's command is not in it: the volume is empty."""
+T = TypeVar("T")
 
 FILL = r"""
 import base64, compileall, json, os, shutil, sys, sysconfig
@@ -91,6 +97,17 @@ def volume_name(engine: Engine, base: str) -> str:
     identity = engine.call("GET", f"/images/{base}/json")["Id"]
     told = json.dumps([identity, FILL, sources()], sort_keys=True)
     return f"usher-guard-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+
+
+def start_with_runtime(engine: Engine, base: str, volume: str, start: Callable[[], T]) -> T:
+    """What `start` returns, which starts a container with the volume; filled first if need be."""
+    try:
+        return start()
+    except EngineError as error:
+        if error.status != NOT_THERE:
+            raise
+    fill_volume(engine, base, volume)
+    return start()
 
 
 def fill_volume(engine: Engine, base: str, name: str) -> None:

@@ -106,11 +106,22 @@ def _mark(
     """A machine without boxes or images is the grader's failure, not the submission's."""
     try:
         boxes = choose_boxes(arguments.runtime, arguments.base)
-        image = "" if boxes.name != "docker" else image_for(folder, arguments.base)
+        image = "" if boxes.name != "docker" else _image(folder, arguments.base)
     except (NoBoxError, ImageError) as error:
-        points = folder.grader.max_score if folder.points is None else folder.points
-        return broken(points, str(error))
+        return broken(folder.max_points, str(error))
     return Judge(boxes, image).grade(folder, submitted, on_progress)
+
+
+def _image(folder: GraderFolder, base: str | None) -> str:
+    """The id of the grader's image, cleaned."""
+    image = image_for(folder, base)
+    if image.cleaned:
+        listed = ", ".join(image.cleaned[:5]) + (", …" if len(image.cleaned) > 5 else "")
+        note(
+            f"usher: {image.digest}: setuid bits and capabilities taken off "
+            f"{len(image.cleaned)} files: {listed}"
+        )
+    return image.id
 
 
 def _part(assignment: Assignment, wanted: str | None) -> GraderFolder:

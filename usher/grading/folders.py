@@ -12,6 +12,9 @@ from chalicelib.contract.assignments import (
 )
 from chalicelib.contract.graders import Grader, GraderError
 
+IMAGE_POINTS = 100.0
+"""What a grader of the kind `image` by itself is out of."""
+
 
 @dataclass(frozen=True)
 class GraderFolder:
@@ -23,6 +26,12 @@ class GraderFolder:
     path: Path
     points: float | None = None
     """What the part of an assignment is worth; None for a grader by itself."""
+
+    @property
+    def max_points(self) -> float:
+        """What a grading is out of."""
+        by_itself = IMAGE_POINTS if self.grader.kind == "image" else self.grader.max_score
+        return by_itself if self.points is None else self.points
 
 
 @dataclass(frozen=True)

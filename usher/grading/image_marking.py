@@ -31,8 +31,6 @@ from usher.grading.programs import ProgramError
 from usher.grading.results import CaseResult, Grading, broken, shown, tidy
 from usher.grading.verdicts import Verdict, explain_run
 
-IMAGE_POINTS = 100.0
-"""What a grader of this kind by itself is out of."""
 SHARED = "/shared"
 SUBMISSION = "submission"
 INNER_FILE_MIB = 64
@@ -113,8 +111,7 @@ def mark_by_image(
         raise ProgramError(str(error)) from None
     settings = image_settings(folder.grader)
     outcome = boxes.run(image_task(image, command, folder, submitted, learner), settings)
-    points = IMAGE_POINTS if folder.points is None else folder.points
-    return conclude_image(outcome, settings, points)
+    return conclude_image(outcome, settings, folder.max_points)
 
 
 def conclude_image(outcome: Outcome, settings: BoxSettings, points: float) -> Grading:

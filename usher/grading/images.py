@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from usher.box.docker_box import docker_missing
 from usher.box.engine import Engine, EngineError, socket_path
+from usher.box.guard_runtime import DEFAULT_BASE
+from usher.box.model import BoxError
 from usher.errors import UsherError
 from usher.grading.folders import GraderFolder
+from usher.grading.image_cleaning import CleanImage, ImageRefusedError, clean_image
 
-DEFAULT = "python:3.11-slim"
 BUILD_SECONDS = 600
 PULL_SECONDS = 300.0
 
@@ -19,16 +21,21 @@ class ImageError(UsherError):
     """There is no such image, and it cannot be had; the message says why."""
 
 
-def image_for(folder: GraderFolder, default: str | None = None) -> str:
-    """The id of the grader's image on this machine, pulled or built if need be.
+def image_for(folder: GraderFolder, default: str | None = None) -> CleanImage:
+    """The grader's image on this machine, pulled or built if need be, and cleaned.
 
     Raises ImageError. An id, and no name: what a name means may change between two cases.
     """
     if why := docker_missing():
         raise ImageError(why)
     if "Dockerfile" in folder.files:
-        return _build(folder, default)
-    return _present(folder.grader.image or default or DEFAULT)
+        image = _build(folder, default)
+    else:
+        image = _present(folder.grader.image or default or DEFAULT_BASE)
+    try:
+        return clean_image(Engine(socket_path() or ""), image, default or DEFAULT_BASE)
+    except (BoxError, ImageRefusedError) as error:
+        raise ImageError(str(error)) from error
 
 
 def _present(name: str) -> str:

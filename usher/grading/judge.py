@@ -20,7 +20,7 @@ from usher.grading.checkers import (
     check_tokens,
 )
 from usher.grading.folders import GraderFolder
-from usher.grading.image_marking import IMAGE_POINTS, mark_by_image
+from usher.grading.image_marking import mark_by_image
 from usher.grading.interaction import converse
 from usher.grading.programs import PreparedProgram, ProgramError, prepare, run_checker
 from usher.grading.results import CaseResult, Grading, broken, shown
@@ -83,9 +83,11 @@ class Judge:
                     own = replace(self, boxes=boxes)
                     grading = _Marking(own, folder, on_progress).run(submitted)
         except (BoxError, ProgramError) as error:
-            most = IMAGE_POINTS if folder.grader.kind == "image" else folder.grader.max_score
-            grading = broken(most, str(error))
-        return grading if folder.points is None else results.scale(grading, folder.points)
+            return broken(folder.max_points, str(error))
+        is_scaled = folder.points is None or folder.grader.kind == "image"
+        return (
+            grading if is_scaled or folder.points is None else results.scale(grading, folder.points)
+        )
 
 
 @dataclass

@@ -50,7 +50,7 @@ class Author:
         }.items():
             (path / name).write_text(text)
         self.folder = read_grader(path)
-        self.judge = Judge(boxes, image_for(self.folder, python_image()))
+        self.judge = Judge(boxes, image_for(self.folder, python_image()).id)
 
     def mark(self, program: str):
         return self.judge.grade(self.folder, {"main.py": program.encode()}, learner="ada")
