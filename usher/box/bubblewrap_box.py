@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -56,70 +57,107 @@ class BubblewrapBoxes:
 
     name = "bubblewrap"
 
+    def __init__(self, *, keeps_ready: bool = False) -> None:
+        """With `keeps_ready` the next launcher starts while the command of this one runs."""
+        self._keeps_ready = keeps_ready
+        # A launcher ends with the thread that started it, as the kernel sees to.
+        self._ready: dict[threading.Thread, _Launcher] = {}
+
     def session(self) -> "BubblewrapBoxes":
-        """No box shares anything with another, so one maker does for all submissions."""
-        return self
+        """Boxes for the runs of one submission."""
+        return BubblewrapBoxes(keeps_ready=True)
 
     def close(self) -> None:
-        """Nothing is kept between runs."""
+        """End the launchers that no run came for."""
+        while self._ready:
+            self._ready.popitem()[1].close()
 
     def run(self, task: Task, settings: BoxSettings) -> Outcome:
         """Raises BoxError when the box could not be made or watched."""
         with contextlib.ExitStack() as stack:
             ends = stack.enter_context(contextlib.closing(Ends(task.stdin_fd, task.stdout_fd)))
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="usher-box-"))
-            if os.getuid() == 0:
-                os.chmod(folder, 0o711)  # noqa: S103 - the box's user passes through, sees nothing
+            launcher_ = self._ready.pop(threading.current_thread(), None) or _Launcher()
+            stack.callback(launcher_.close)
             group = make_group(settings, PREFIX + uuid.uuid4().hex[:12])
             if group is not None and settings.ends_all:
                 stack.callback(group.remove)
-            return _run(task, settings, folder, group, ends)
+            launcher_.give(task, settings, group)
+            if self._keeps_ready:
+                self._ready[threading.current_thread()] = _Launcher()
+            return launcher_.attend(task, settings, group, ends)
 
 
-def _run(
-    task: Task, settings: BoxSettings, folder: str, group: ControlGroup | None, ends: Ends
-) -> Outcome:
-    scratch = os.path.join(folder, "scratch")
-    os.mkdir(scratch)
-    with contextlib.ExitStack() as stack:
-        spec_file = stack.enter_context(open(os.path.join(folder, "spec"), "w+b"))
-        report_file = stack.enter_context(open(os.path.join(folder, "report"), "w+b"))
-        passed = [spec_file.fileno(), report_file.fileno()]
-        filter_fd = None
-        if settings.syscall_filter:
-            filter_file = stack.enter_context(open(os.path.join(folder, "filter"), "w+b"))
-            filter_file.write(bpf_program(platform.machine()))
-            filter_file.flush()
-            filter_file.seek(0)
-            filter_fd = filter_file.fileno()
-            passed.append(filter_fd)
-        command = bubblewrap_command(task, settings, scratch, _system(), filter_fd)
-        spec = launcher_spec(
-            task,
-            settings,
-            scratch=scratch,
-            command=[shutil.which("bwrap") or "bwrap", *command[1:]],
-            groups=group.process_files if group else [],
-            environment={} if settings.clean_environment else os.environ,
-        )
-        spec_file.write(json.dumps(spec).encode() + b"\n")
-        spec_file.writelines(file.data for file in task.files.values())
-        spec_file.flush()
-        spec_file.seek(0)
-        task.on_ready()
-        process = subprocess.Popen(
+class _Launcher:
+    """A started launcher, which waits for what it has to run."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        self._folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="usher-box-"))
+        if os.getuid() == 0:
+            os.chmod(self._folder, 0o711)  # noqa: S103 - the box's user passes through, sees nothing
+        self._scratch = os.path.join(self._folder, "scratch")
+        os.mkdir(self._scratch)
+        self._report = self._open("report")
+        self._filter = self._open("filter")
+        self._filter.write(bpf_program(platform.machine()))
+        self._filter.flush()
+        self._filter.seek(0)
+        source, self._spec = os.pipe()
+        passed = (source, self._report.fileno(), self._filter.fileno())
+        self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", launcher.__file__, *map(str, passed[:2])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             pass_fds=passed,
         )
-        run = _Run(process, settings, group, task)
+        os.close(source)
+
+    def _open(self, name: str) -> IO[bytes]:
+        return self._stack.enter_context(open(os.path.join(self._folder, name), "w+b"))
+
+    def close(self) -> None:
+        """Without a run it ends by itself: there is nothing to read for it."""
+        if self._spec != -1:
+            os.close(self._spec)
+            self._spec = -1
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if stream is not None:
+                _close(stream)
+        self._stack.close()
+
+    def give(self, task: Task, settings: BoxSettings, group: ControlGroup | None) -> None:
+        """Say what to run. Raises BoxError where it has died."""
+        filter_fd = self._filter.fileno() if settings.syscall_filter else None
+        command = bubblewrap_command(task, settings, self._scratch, _system(), filter_fd)
+        spec = launcher_spec(
+            task,
+            settings,
+            scratch=self._scratch,
+            command=[shutil.which("bwrap") or "bwrap", *command[1:]],
+            groups=group.process_files if group else [],
+            environment={} if settings.clean_environment else os.environ,
+        )
+        task.on_ready()
+        try:
+            with os.fdopen(self._spec, "wb") as file:
+                self._spec = -1
+                file.write(json.dumps(spec).encode() + b"\n")
+                file.writelines(one.data for one in task.files.values())
+        except OSError as error:
+            raise BoxError(f"the launcher of the box died: {error}") from None
+
+    def attend(
+        self, task: Task, settings: BoxSettings, group: ControlGroup | None, ends: Ends
+    ) -> Outcome:
+        """Until it has ended. Raises BoxError."""
+        run = _Run(self._process, settings, group, task)
         run.attend()
         ends.close()
-        os.unlink(os.path.join(folder, "spec"))
-        report_file.seek(0)
-        return run.outcome(report_file)
+        self._report.seek(0)
+        return run.outcome(self._report)
 
 
 def _system() -> dict[str, str | None]:

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from usher.box.docker_requests import LABEL, PYTHON, RUNTIME
+from usher.box.docker_requests import PYTHON, RUNTIME
 from usher.box.engine import Demultiplexer, Engine, EngineError
 from usher.box.guard_runtime import start_with_runtime, volume_name
 from usher.box.model import BoxError
@@ -117,7 +117,6 @@ def _start(engine: Engine, image: str, base: str, user: str) -> str:
         "User": user,
         "WorkingDir": "/",
         "Healthcheck": {"Test": ["NONE"]},
-        "Labels": {LABEL: "1"},
         "HostConfig": {
             "NetworkMode": "none",
             "CapDrop": ["ALL"],
