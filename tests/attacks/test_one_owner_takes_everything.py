@@ -10,11 +10,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.integration.conftest import start_cloud  # noqa: F401 - a fixture
+
 KEYS = {"ann": "ann's key", "bob": "bob's key", "opal": "opal's key"}
 
 
 @pytest.fixture
-def cloud(start_cloud):
+def cloud(start_cloud):  # noqa: F811 - that fixture
     hashed = ",".join(f"{n}:{hashlib.sha256(k.encode()).hexdigest()}" for n, k in KEYS.items())
     cloud = start_cloud(
         environment={
