@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.integration.lab import Fate, Point
+from tests.integration.wire import Fate, Point
 
 RECORDED = Path(__file__).with_suffix(".json")
 

@@ -30,7 +30,7 @@ from chalicelib.jobs.task_definitions import job_task_definition
 from chalicelib.tasks.hosts_wanted import JOBS, item_id
 from chalicelib.wiring import Services
 from local.hosts.base import ContainerSpec, Exit
-from tests.integration.lab import REGION, Lab, LabHost, backend
+from tests.integration.lab import REGION, Lab, LabHost, backend, take_all
 from tests.unit.local.fakes import FakeHost
 
 LEAVE_SECONDS = 120
@@ -149,7 +149,7 @@ class JobLab(Lab):
         self.deploy_job("report")
         for name in others:
             self.deploy_job(name)
-        self.serialize.reset(None)
+        self.wire.reset(None)
 
     def deploy_job(self, name: str, **changes: Any) -> str:
         """Register a revision of a job; its ARN."""
@@ -195,17 +195,6 @@ class JobLab(Lab):
         assert jobs.table.put_if_absent(after) is not None
         return draft.id
 
-    def _empty_backends(self) -> None:
-        """Empty what there is: making it takes longer than most tests."""
-        tables, queues = backend("dynamodb").tables, backend("sqs").queues
-        if self.config.jobs_table not in tables:
-            super()._empty_backends()
-            return
-        for table in tables.values():
-            table.clear()
-        for queue in queues.values():
-            _drain(queue)
-
     def _new_host(self) -> JobHost:
         cluster = self.config.cluster
         return JobHost(lambda task: f"arn:aws:ecs:{REGION}:123456789012:task/{cluster}/{task}")
@@ -227,7 +216,7 @@ class JobLab(Lab):
         found: list[WakeUp] = []
         for priority in Priority:
             name = f"usher-local-jobs-{priority}"
-            found += [read_wake_up(body) for body in _drain(backend("sqs").queues[name])]
+            found += [read_wake_up(body) for body in take_all(backend("sqs").queues[name])]
         return found
 
     def answer_wake_up(self, services: Services, wake_up: WakeUp) -> None:
@@ -365,13 +354,6 @@ class JobLab(Lab):
         """What the count of the capacity stands at."""
         counts = [i for i in self.job_items() if i["id"]["S"] == CAPACITY_KEY]
         return int(counts[0]["n"]["N"]) if counts else 0
-
-
-def _drain(queue: Any) -> list[str]:
-    """Take all messages out of one of moto's queues, at once and whatever its rules say."""
-    bodies = [message.body for message in queue.messages]
-    queue._messages, queue._pending_messages = [], set()
-    return bodies
 
 
 def _code_of(outcome: Outcome) -> int:

@@ -17,13 +17,11 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from enum import Enum, auto
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from botocore.awsrequest import AWSResponse
-from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
+from botocore.exceptions import BotoCoreError, ClientError
 from moto.moto_api._internal import mock_random
 
 from chalicelib.api.tasks import HOST_CHANGES, TASK_CHANGES
@@ -54,16 +52,14 @@ from local.aws.endpoint import OBSERVER, Endpoint, Hosts
 from local.aws.faults import Faults
 from local.aws.moto.calls import Moto
 from local.aws.provision import execute, read_plan
-from local.aws.wire import Answer, Request, error_answer, identify
+from local.aws.wire import Answer, Request
 from local.functions.triggers.events import EventBus, rule_for
 from local.hosts.base import ContainerSpec, Exit
-from tests.expressions import check_expressions
+from tests.integration.wire import DirectClient, Wire
 from tests.unit.local.fakes import FakeHost
 
 ROOT = Path(__file__).parents[2]
 REGION = "us-east-1"
-ATTEMPTS = 3
-"""How often boto3 tries a call; see `clients_for`."""
 BACKENDS = ("dynamodb", "sqs")
 PROVIDER = "hosts"
 NEVER_SECONDS = 1_000_000
@@ -75,163 +71,12 @@ _CONFIG = load_config(
 )
 
 
-class ProcessDiedError(BaseException):
-    """The process is gone: nothing catches this, and it makes no call any more."""
-
-
-class Fate(Enum):
-    """What becomes of one AWS call."""
-
-    FAILS = auto()
-    """An error of the service, each time it is tried."""
-    THROTTLED = auto()
-    """Refused for its rate, each time it is tried."""
-    CONFLICTS = auto()
-    """Another transaction held an item, once."""
-    REPLY_LOST_ONCE = auto()
-    """Carried out, the reply lost; boto3 tries again and gets through."""
-    REPLY_LOST = auto()
-    """Carried out each time it is tried, every reply lost."""
-    DIES_BEFORE = auto()
-    """The process dies before it is sent."""
-    DIES_AFTER = auto()
-    """The process dies when it was carried out."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """The place of a fate: the so many-th AWS call from now."""
-
-    number: int
-    fate: Fate
-
-
-class Wire:
-    """Between boto3 and the endpoint: records the calls, and lets one of them have its fate."""
-
-    def __init__(self, answer: Callable[[Request], Answer | None]) -> None:
-        self._answer = answer
-        self._of_thread = threading.local()
-        self.reset(None)
-
-    def reset(self, point: Point | None) -> None:
-        """Count from one again; a process that died is followed by another."""
-        self.calls: list[str] = []
-        self.dead = False
-        self.point = point
-        self.struck = False
-        self.meanwhile: tuple[int, Callable[[], None]] | None = None
-        """What happens elsewhere just before the so many-th call; None once it has happened."""
-
-    def attach(self, client: Any) -> None:
-        """Have this client's requests come here."""
-        client.meta.events.register_first("before-call", self._begin)
-        client.meta.events.register_first("before-send", self._send)
-        # As specific as boto3's own, which would be asked first.
-        service = client.meta.service_model.service_id.hyphenize()
-        client.meta.events.register_first(f"needs-retry.{service}", self._at_once)
-
-    def _begin(self, model: Any, **_: Any) -> None:
-        if self.dead:
-            raise ProcessDiedError
-        if self.meanwhile is not None and self.meanwhile[0] == len(self.calls) + 1:
-            happen, self.meanwhile = self.meanwhile[1], None
-            happen()
-        self.calls.append(f"{model.service_model.endpoint_prefix}.{model.name}")
-        self._of_thread.number = len(self.calls)
-
-    def _send(self, request: Any, **_: Any) -> AWSResponse:
-        if self.dead:
-            raise ProcessDiedError
-        if self.point is None or self.point.number != self._of_thread.number:
-            return self._carry_out(request)
-        return self._strike(request, self.point.fate)
-
-    def _strike(self, request: Any, fate: Fate) -> AWSResponse:
-        first, self.struck = not self.struck, True
-        match fate:
-            case Fate.FAILS:
-                return _refusal(request, 500, "InternalServerError")
-            case Fate.THROTTLED:
-                return _refusal(request, 400, "ThrottlingException")
-            case Fate.CONFLICTS if first:
-                return _conflict(request)
-            case Fate.DIES_BEFORE:
-                self.dead = True
-                raise ProcessDiedError
-        answer = self._carry_out(request)
-        if fate is Fate.DIES_AFTER:
-            self.dead = True
-            raise ProcessDiedError
-        if fate is Fate.REPLY_LOST or (fate is Fate.REPLY_LOST_ONCE and first):
-            raise ConnectionClosedError(endpoint_url=request.url)
-        return answer
-
-    def _carry_out(self, request: Any) -> AWSResponse:
-        if _text(request.headers.get("X-Amz-Target", "")).startswith("DynamoDB_"):
-            check_expressions(_bytes(request.body))
-        answer = self._answer(Request(request.method, "/", _headers(request), _bytes(request.body)))
-        if answer is None:
-            raise ConnectionClosedError(endpoint_url=request.url)
-        return _reply(request.url, answer.status, answer.body, dict(answer.headers))
-
-    def _at_once(
-        self, attempts: int, response: Any, caught_exception: Any, **_: Any
-    ) -> float | bool:
-        """Try again as boto3 would, without its pauses: after so many seconds, or not at all."""
-        failed = caught_exception is not None or response[0].status_code >= 500
-        return 0.0 if failed and attempts < ATTEMPTS else False
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _refusal(request: Any, status: int, code: str, **more: Any) -> AWSResponse:
-    call = identify(Request(request.method, "/", _headers(request), _bytes(request.body)))
-    if call.service == "ec2":
-        answer = error_answer(call, code, "injected", status)
-        return _reply(request.url, status, answer.body)
-    body = json.dumps({"__type": code, "message": "injected", **more})
-    return _reply(request.url, status, body.encode())
-
-
-def _conflict(request: Any) -> AWSResponse:
-    items = json.loads(request.body).get("TransactItems")
-    if items is None:
-        return _refusal(request, 400, "TransactionConflictException")
-    reasons = [{"Code": "TransactionConflict"} for _ in items]
-    return _refusal(request, 400, "TransactionCanceledException", CancellationReasons=reasons)
-
-
 def _undelayed(request: Request) -> Request:
     """Messages can be received at once: SQS's clock is not the one that stands still."""
     if not request.target.endswith(".SendMessage"):
         return request
     message = json.loads(request.body) | {"DelaySeconds": 0}
     return replace(request, body=json.dumps(message).encode())
-
-
-def _headers(request: Any) -> dict[str, str]:
-    return {name.lower(): _text(value) for name, value in request.headers.items()}
-
-
-def _bytes(body: bytes | str | None) -> bytes:
-    return body.encode() if isinstance(body, str) else body or b""
-
-
-class _Body:
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def stream(self) -> Iterator[bytes]:
-        yield self._content
-
-
-def _reply(
-    url: str, status: int, body: bytes, headers: dict[str, str] | None = None
-) -> AWSResponse:
-    return AWSResponse(url, status, headers or {}, _Body(body))
 
 
 def _first(call: Callable[[], None]) -> Callable[[], None]:
@@ -370,8 +215,8 @@ class Lab:
         self.config = _CONFIG
         self.index_lag_seconds = index_lag_seconds
         self.read_lag_seconds = read_lag_seconds
-        self.serialize, own_wire = Wire(self._answer), Wire(self._answer_unseen)
-        self._clients, self.aws = self._attached(self.serialize), self._attached(own_wire)
+        self.wire, own_wire = Wire(self._answer), Wire(self._answer_unseen)
+        self._clients, self.aws = self._attached(self.wire), self._attached(own_wire)
         """The test's own clients: nothing happens to their calls."""
         self._moto = Moto(port=0)
         self._plan = [
@@ -396,18 +241,14 @@ class Lab:
         headers = {**request.headers, "user-agent": OBSERVER}
         return self._answer(replace(request, headers=headers))
 
-    def _attached(self, serialize: Wire) -> Clients:
+    def _attached(self, wire: Wire) -> Clients:
         clients = clients_for(self.config)
-        for client in (clients.dynamodb, clients.sqs, clients.ecs, clients.ec2):
-            serialize.attach(client)
 
         @cache
         def create(service: str) -> Any:
-            client = clients.create(service)
-            serialize.attach(client)
-            return client
+            return DirectClient(clients.create(service), wire)
 
-        return replace(clients, create=create)
+        return Clients(*map(create, ("dynamodb", "sqs", "ecs", "ec2")), create=create)
 
     # Beginning and end.
 
@@ -442,13 +283,20 @@ class Lab:
         self._empty_backends()
         for app in self.config.apps.by_name.values():
             self.deploy(app.name)
-        self.serialize.reset(None)
+        self.wire.reset(None)
 
     def _empty_backends(self) -> None:
-        """Make all tables and queues anew."""
-        for name in BACKENDS:
-            backend(name).reset()
-        execute(self._plan, lambda service: getattr(self.aws, service))
+        """Empty all tables and queues; they are made once, which takes longer than most tests."""
+        tables, queues = backend("dynamodb").tables, backend("sqs").queues
+        if self.config.jobs_table not in tables:
+            for name in BACKENDS:
+                backend(name).reset()
+            execute(self._plan, lambda service: getattr(self.aws, service))
+            return
+        for table in tables.values():
+            table.clear()
+        for queue in queues.values():
+            take_all(queue)
 
     def close(self) -> None:
         """End the engine's threads."""
@@ -494,7 +342,7 @@ class Lab:
 
     def process(self) -> Services:
         """A new process of the dispatcher, remembering nothing."""
-        self.serialize.reset(None)
+        self.wire.reset(None)
         return self._build(self._clients)
 
     def other_process(self) -> Services:
@@ -774,6 +622,13 @@ def _failure_is_news() -> Iterator[None]:
     """Errors that the outermost frame of a handler would log."""
     with suppress(UsherError, ClientError, BotoCoreError):
         yield
+
+
+def take_all(queue: Any) -> list[str]:
+    """Take all messages out of one of moto's queues, at once and whatever its rules say."""
+    bodies = [message.body for message in queue.messages]
+    queue._messages, queue._pending_messages = [], set()
+    return bodies
 
 
 def backend(name: str) -> Any:

@@ -22,13 +22,11 @@ from chalicelib.sessions.launch_queue import ReconcilePool
 from chalicelib.sessions.model import Reason, Session, State
 from tests.integration.crash_points import CrashPoint, compare, recorded
 from tests.integration.lab import (
-    Fate,
     Lab,
-    Point,
-    ProcessDiedError,
     check_at_rest,
     check_invariants,
 )
+from tests.integration.wire import Fate, Point, ProcessDiedError
 
 MATRIX = "sessions"
 LIMITS = "[limits]\ntotal = 4\nper_owner = 1\n"
@@ -485,15 +483,15 @@ def run(lab: Lab, operation: Operation, point: Point | None) -> list[str]:
     operation.arrange(story)
     lab.settle()
     story.services = lab.process()
-    lab.serialize.reset(point)
+    lab.wire.reset(point)
     try:
         operation.act(story)
     except (UsherError, ClientError, BotoCoreError, StopError, ProcessDiedError):
         assert point is not None
         assert point.fate not in PASSING, "what boto3 gets over is nobody's business"
         story.told = None
-    calls, struck = lab.serialize.calls, lab.serialize.struck
-    lab.serialize.reset(None)
+    calls, struck = lab.wire.calls, lab.wire.struck
+    lab.wire.reset(None)
     assert struck == (point is not None)
     check_invariants(lab)
     operation.afterwards(story)

@@ -29,7 +29,7 @@ from tests.integration.job_lab import (
     check_rest,
     failure_is_news,
 )
-from tests.integration.lab import Fate, Point, ProcessDiedError
+from tests.integration.wire import Fate, Point, ProcessDiedError
 
 MATRIX = "jobs"
 OF_A_LOOK = ((Fate.FAILS,), (Fate.DIES_BEFORE,))
@@ -702,15 +702,15 @@ def run(lab: JobLab, operation: Operation, point: Point | None, *, noise: bool) 
     operation.arrange(story)
     lab.settle()
     story.services = lab.process()
-    lab.serialize.reset(point)
+    lab.wire.reset(point)
     try:
         operation.act(story)
     except (UsherError, ClientError, BotoCoreError, StopError, ProcessDiedError):
         assert point is not None
         assert point.fate not in PASSING, "what boto3 gets over is nobody's business"
         story.told = None
-    calls, struck = lab.serialize.calls, lab.serialize.struck
-    lab.serialize.reset(None)
+    calls, struck = lab.wire.calls, lab.wire.struck
+    lab.wire.reset(None)
     assert struck == (point is not None)
     check_jobs(lab)
     operation.afterwards(story)

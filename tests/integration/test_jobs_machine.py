@@ -35,7 +35,7 @@ from tests.integration.job_lab import (
     run_to_their_ends,
 )
 from tests.integration.job_lab import Phase as Place
-from tests.integration.lab import Fate, Point, ProcessDiedError
+from tests.integration.wire import Fate, Point, ProcessDiedError
 from tests.machines import machine_settings
 
 CAPACITY, KEPT = 3, 1
@@ -102,8 +102,8 @@ class Lifecycle(RuleBasedStateMachine):
     def attempt(self, act: Callable[[], Any]) -> Any:
         """What the dispatcher does may fail or die; then another process goes on."""
         _stories["steps"] += 1
-        self.lab.serialize.reset(self.point)
-        self.lab.serialize.meanwhile = self.between
+        self.lab.wire.reset(self.point)
+        self.lab.wire.meanwhile = self.between
         try:
             return act()
         except (UsherError, ClientError, BotoCoreError, StopError):
@@ -111,14 +111,14 @@ class Lifecycle(RuleBasedStateMachine):
         except ProcessDiedError:
             _stories["died"] += 1
         finally:
-            if self.lab.serialize.struck:
+            if self.lab.wire.struck:
                 _stories[str(self.point and self.point.fate.name)] += 1
                 self.point = None
-            if self.lab.serialize.meanwhile is None:
+            if self.lab.wire.meanwhile is None:
                 self.between = None
-            if self.lab.serialize.dead:
+            if self.lab.wire.dead:
                 self.processes[self.serving] = self.lab.process()
-            self.lab.serialize.reset(None)
+            self.lab.wire.reset(None)
         return None
 
     @property

@@ -17,7 +17,7 @@ from chalicelib.jobs.table import MAX_QUERIES
 from chalicelib.jobs.task_definitions import family_of
 from chalicelib.wiring import Services
 from tests.integration.job_lab import JobLab, Phase, check_jobs, check_rest, run_to_their_ends
-from tests.integration.lab import Fate, Point
+from tests.integration.wire import Fate, Point
 
 SOMEBODY = Caller("me", key_scope="me")
 
@@ -113,15 +113,15 @@ def test_where_all_places_are_kept_nobody_else_gets_one(only_lab: JobLab) -> Non
 def test_a_claim_that_meets_another_transaction_is_tried_again(lab: JobLab) -> None:
     services = lab.process()
     invoke(services)
-    lab.serialize.reset(None)
+    lab.wire.reset(None)
     services.jobs.launcher.run()
-    claim = lab.serialize.calls.index("dynamodb.TransactWriteItems") + 1
+    claim = lab.wire.calls.index("dynamodb.TransactWriteItems") + 1
     lab.begin()
     services = lab.process()
     invoke(services)
-    lab.serialize.reset(Point(claim, Fate.CONFLICTS))
+    lab.wire.reset(Point(claim, Fate.CONFLICTS))
     services.jobs.launcher.run()
-    assert lab.serialize.struck
+    assert lab.wire.struck
     assert states(lab) == [State.LAUNCHED]
 
 
@@ -164,11 +164,11 @@ def test_a_job_that_nobody_can_read_stops_no_other(only_lab: JobLab) -> None:
 def test_a_listing_looks_at_no_day_to_come_and_at_none_that_is_forgotten(lab: JobLab) -> None:
     services = lab.process()
     made = invoke(services)
-    lab.serialize.reset(None)
+    lab.wire.reset(None)
     query = {"from": "0001-01-02T00:00:00Z", "to": "9999-12-30T00:00:00Z"}
     page = services.jobs.invocations.search(parse_listing(query, lab.now()), SOMEBODY)
     assert [i.id for i in page.invocations] == [made.id]
-    assert len(lab.serialize.calls) <= 2 * MAX_QUERIES
+    assert len(lab.wire.calls) <= 2 * MAX_QUERIES
 
 
 def test_a_caller_sees_its_own_and_an_operator_whose_it_asks_for(lab: JobLab) -> None:
@@ -320,10 +320,10 @@ def test_two_at_once_run_it_once_and_tell_the_truth(
             with suppress(UsherError):
                 meanwhile(only_lab, other, one)
 
-        only_lab.serialize.meanwhile = (place, happens)
+        only_lab.wire.meanwhile = (place, happens)
         with suppress(UsherError, StopError):
             act(only_lab, services, invocation_id)
-        happened = only_lab.serialize.meanwhile is None
+        happened = only_lab.wire.meanwhile is None
         was_asked = is_killed in {act, meanwhile}
         undisturbed(only_lab, invocation_id, may_be_stopped=was_asked or seconds > 7_200)
         goes_on(only_lab)

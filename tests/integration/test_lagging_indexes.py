@@ -106,9 +106,9 @@ def test_a_claim_of_the_last_warm_one_makes_few_calls(only_lab: Lab) -> None:
     services = fill(lab)
     for n in range(POOL - 1):
         services.sessions.dispatch(lab.request("chat", f"user-{n}"))
-    lab.serialize.reset(None)
+    lab.wire.reset(None)
     assert services.sessions.dispatch(lab.request("chat", "last")).state is State.RESERVED
-    assert lab.serialize.calls.count("dynamodb.TransactWriteItems") <= 4
+    assert lab.wire.calls.count("dynamodb.TransactWriteItems") <= 4
 
 
 def test_one_that_died_warm_is_handed_to_nobody(only_lab: Lab) -> None:

@@ -29,13 +29,11 @@ from chalicelib.sessions.model import NEXT, Reason, Session, State
 from chalicelib.wiring import Services
 from tests.integration.lab import (
     Container,
-    Fate,
     Lab,
-    Point,
-    ProcessDiedError,
     check_at_rest,
     check_invariants,
 )
+from tests.integration.wire import Fate, Point, ProcessDiedError
 from tests.machines import machine_settings
 
 PROCESSES = 3
@@ -107,7 +105,7 @@ class Lifecycle(RuleBasedStateMachine):
     def attempt(self, act: Callable[[], Any]) -> Any:
         """What the dispatcher does may fail or die; then another process goes on."""
         _stories["steps"] += 1
-        self.lab.serialize.reset(self.point)
+        self.lab.wire.reset(self.point)
         try:
             return act()
         except (UsherError, ClientError, BotoCoreError, StopError):
@@ -115,12 +113,12 @@ class Lifecycle(RuleBasedStateMachine):
         except ProcessDiedError:
             _stories["died"] += 1
         finally:
-            if self.lab.serialize.struck:
+            if self.lab.wire.struck:
                 _stories[str(self.point and self.point.fate.name)] += 1
                 self.point = None
-            if self.lab.serialize.dead:
+            if self.lab.wire.dead:
                 self.processes[self.serving] = self.lab.process()
-            self.lab.serialize.reset(None)
+            self.lab.wire.reset(None)
         return None
 
     @property

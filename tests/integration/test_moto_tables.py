@@ -192,7 +192,10 @@ QUERIES = st.tuples(
     ),
 )
 SINGLE = st.tuples(st.just("write"), writes(False))
-READS = st.tuples(st.just("read"), st.integers(0, 1), S, N)
+PROJECTIONS = st.sampled_from(
+    [None, "id", "n, missing", "#more, tags, n", "tags[1], n", "more.inner", "more.b, #more.inner"]
+)
+READS = st.tuples(st.just("read"), st.integers(0, 1), S, N, PROJECTIONS)
 STEPS = st.lists(st.one_of(SINGLE, SINGLE, TRANSACTIONS, QUERIES, QUERIES, READS), max_size=25)
 
 
@@ -268,9 +271,13 @@ INDEX_KEYS = {
 }
 
 
-def read(both, tables, table, key, at):
+def read(both, tables, table, key, at, projection):
     full = {"id": key} if table == 0 else {"id": key, "at": at}
-    both.ask("GetItem", TableName=tables[table], Key=full)
+    asked = {} if projection is None else {"ProjectionExpression": projection}
+    if "#more" in asked.get("ProjectionExpression", ""):
+        asked["ExpressionAttributeNames"] = {"#more": "more"}
+    both.ask("GetItem", TableName=tables[table], Key=full, **asked)
+    both.ask("BatchGetItem", RequestItems={tables[table]: {"Keys": [full], **asked}})
 
 
 CARRY_OUT = {"write": write, "transaction": transaction, "query": query, "read": read}

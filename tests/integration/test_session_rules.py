@@ -12,7 +12,8 @@ from chalicelib.sessions.probe import Found
 from chalicelib.tasks.lease import Held, Lease
 from chalicelib.tasks.revisions import FAILURES_TO_OPEN
 from chalicelib.wiring import Services, build
-from tests.integration.lab import Fate, Lab, Point, check_invariants
+from tests.integration.lab import Lab, check_invariants
+from tests.integration.wire import Fate, Point
 
 LIMITED = """
 [limits]
@@ -70,9 +71,9 @@ def test_a_warm_dispatch_is_two_round_trips_and_none_to_ecs(lab: Lab, key: str |
     lab.fresh(pool_of(4))
     services = lab.process()
     fill(lab, services)
-    lab.serialize.reset(None)
+    lab.wire.reset(None)
     assert dispatch(lab, services, key=key).pooled
-    assert lab.serialize.calls == CLAIM
+    assert lab.wire.calls == CLAIM
 
 
 def test_a_claim_that_leaves_few_sends_its_wake_up_message_beside_the_transaction(
@@ -86,15 +87,15 @@ def test_a_claim_that_leaves_few_sends_its_wake_up_message_beside_the_transactio
 
     def beside(call: Callable[[], None]) -> Callable[[], None]:
         begun.append(call)
-        return lambda: waited.append(sum(call in CLAIM for call in lab.serialize.calls))
+        return lambda: waited.append(sum(call in CLAIM for call in lab.wire.calls))
 
     services = replace(services, environment=replace(services.environment, beside=beside))
     services = build(lab.config, services.clients, services.environment)
     calls_of = []
     for n in range(3):
-        lab.serialize.reset(None)
+        lab.wire.reset(None)
         assert dispatch(lab, services, owner=f"o{n}").pooled
-        calls_of.append([call for call in lab.serialize.calls if not call.startswith("ecs.")])
+        calls_of.append([call for call in lab.wire.calls if not call.startswith("ecs.")])
     assert calls_of == [CLAIM] * 3, "in sequence there are two round trips"
     assert (len(begun), waited) == (2, [2, 2]), "at half of the pool, and the answer waits for it"
 
@@ -103,12 +104,12 @@ def test_the_first_claim_of_a_new_process_asks_ecs_nothing_the_second_does(lab: 
     lab.fresh(pool_of(6))
     fill(lab, lab.process())
     services = lab.process()
-    lab.serialize.reset(None)
+    lab.wire.reset(None)
     assert dispatch(lab, services, owner="first").pooled
-    assert lab.serialize.calls == CLAIM
-    lab.serialize.reset(None)
+    assert lab.wire.calls == CLAIM
+    lab.wire.reset(None)
     assert dispatch(lab, services, owner="second").pooled
-    assert sorted(lab.serialize.calls) == [*CLAIM, "ecs.DescribeTaskDefinition"]
+    assert sorted(lab.wire.calls) == [*CLAIM, "ecs.DescribeTaskDefinition"]
 
 
 def test_a_new_process_whose_claim_is_lost_starts_on_what_ecs_says_is_newest(lab: Lab) -> None:
@@ -125,7 +126,7 @@ def test_a_new_process_whose_claim_is_lost_starts_on_what_ecs_says_is_newest(lab
     def others_take_all() -> None:
         taken.extend(dispatch(lab, lab.other_process(), owner=f"o{n}") for n in range(2))
 
-    lab.serialize.meanwhile = (2, others_take_all)
+    lab.wire.meanwhile = (2, others_take_all)
     session = dispatch(lab, services)
     assert [other.revision for other in taken] == [2, 2], "warm ones that the sweep has to drain"
     assert (session.pooled, session.revision) == (False, 1)
@@ -205,10 +206,10 @@ def test_a_wake_up_message_that_cannot_be_sent_fails_no_claim(lab: Lab, fate: Fa
     services = lab.process()
     fill(lab, services)
     lab.now.move(lab.index_lag_seconds)
-    lab.serialize.reset(Point(2, fate))
+    lab.wire.reset(Point(2, fate))
     assert dispatch(lab, services).pooled
-    assert lab.serialize.struck
-    assert lab.serialize.calls[1].startswith("sqs.")
+    assert lab.wire.struck
+    assert lab.wire.calls[1].startswith("sqs.")
 
 
 def connected(lab: Lab, services: Services, **asked: str) -> Session:
@@ -298,12 +299,12 @@ def test_a_stop_that_ecs_does_not_take_is_asked_for_again(lab: Lab) -> None:
     services = lab.process()
     session = dispatch(lab, services)
     news(lab, services)
-    lab.serialize.reset(Point(3, Fate.THROTTLED))
+    lab.wire.reset(Point(3, Fate.THROTTLED))
     asked = services.sessions.stop(session.id, Reason.STOPPED, "asked")
-    assert lab.serialize.calls[-1] == "ecs.StopTask"
+    assert lab.wire.calls[-1] == "ecs.StopTask"
     assert asked.state is State.STOPPING
     assert asked.task_arn in lab.running()
-    lab.serialize.reset(None)
+    lab.wire.reset(None)
     lab.now.move(60)
     services.sweep.run()
     assert asked.task_arn not in lab.running()
@@ -357,7 +358,7 @@ def test_a_run_that_took_too_long_does_not_release_the_lease_of_another(lab: Lab
         lease = Lease(other.table.items, "pool#chat", LEASE_SECONDS, lab.now)
         assert isinstance(lease.acquire(), Held)
 
-    lab.serialize.meanwhile = (6, acquires_the_lease)
+    lab.wire.meanwhile = (6, acquires_the_lease)
     assert services.pools.reconcile(app) is not None
     lab.now.move(2)
     assert services.pools.reconcile(app) is None
@@ -392,7 +393,7 @@ def test_a_session_that_moves_on_during_a_sweep_is_left_alone(
 ) -> None:
     """It happens before each call of the sweep in turn; what then was in time stays."""
     place, in_time = 0, 0
-    while place == 0 or only_lab.serialize.meanwhile is None:
+    while place == 0 or only_lab.wire.meanwhile is None:
         place += 1
         only_lab.fresh(FREE)
         session_id = overdue(only_lab, waits=happens is is_launched_in_the_last_moment)
@@ -404,7 +405,7 @@ def test_a_session_that_moves_on_during_a_sweep_is_left_alone(
             came_to.append(only_lab.sessions()[session_id].state is expected)
 
         services = only_lab.process()
-        only_lab.serialize.meanwhile = (place, meanwhile)
+        only_lab.wire.meanwhile = (place, meanwhile)
         services.sweep.run()
         if came_to == [True]:
             in_time += 1

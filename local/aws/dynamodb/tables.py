@@ -11,6 +11,8 @@ The shortcuts change no answer:
 - moto measures an item once for each of its attributes while it is made, and remembers all items
   ever made or copied.
 - moto keeps the name of each attribute once for each item.
+- A projection makes the whole item plain, at each level of it by a deep copy, once for each of its
+  expressions; of the records of jobs a page took 40 ms. Whole attributes are taken as they are.
 - moto compiles seven patterns for each word of a condition, and reads the same conditions again
   and again.
 
@@ -351,6 +353,22 @@ def _copy(typed: DynamoType) -> DynamoType:
     return made
 
 
+def _project_as(by_moto: Callable[[Item, list[list[str]]], Item]) -> Callable[..., Item]:
+    def project(self: Item, expressions: list[list[str]]) -> Item:
+        """An item with these attributes; parts of attributes are left to moto."""
+        if any(len(path) > 1 or path[0].endswith("]") for path in expressions):
+            return by_moto(self, expressions)
+        made: Item = object.__new__(type(self))
+        made.hash_key, made.range_key = self.hash_key, self.range_key
+        made.attrs = LimitedSizeDict()
+        for (name,) in expressions:
+            if name in self.attrs:
+                dict.__setitem__(made.attrs, name, _copy(self.attrs[name]))
+        return made
+
+    return project
+
+
 def take() -> None:
     """Take these shortcuts from now on, in the whole process, for tables made from now on."""
     models.Table = QuickTable
@@ -359,5 +377,6 @@ def take() -> None:
     Item.__init__ = _make_item_as(Item.__init__)
     Item.__deepcopy__ = _copy_item
     Item.size = _size_of_item
+    Item.project = _project_as(Item.project)
     lex_one_node = partial(ConditionExpressionParser._lex_one_node, ConditionExpressionParser)
     ConditionExpressionParser._lex_one_node = staticmethod(lru_cache(_KEPT_WORDS)(lex_one_node))
