@@ -31,6 +31,10 @@ HIGH_DESCRIPTOR = 512
 
 _writing = threading.Lock()
 
+_kept: list[object] = []
+"""What would be finalized when `run` is over: a `__del__` of the job may never end, and is not
+called, as little as `atexit` handlers are."""
+
 
 class InvalidParametersError(Exception):
     """The parameters do not fit the job's schema."""
@@ -94,8 +98,10 @@ def _run(order: Order, pipe: "Pipe") -> int:
         end, code = End(Outcome.FAILED, str(error)), 1
         sys.stderr.write(f"{error}\n")
     except SystemExit as left:
+        _kept.append(left)
         return _exit_code(left)
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is how the run ended
+        _kept.append(error)
         _show(error)
         end, code = End(Outcome.FAILED, _summary(error)), 1
     if os.getpid() != ours:
@@ -110,12 +116,14 @@ def _call(order: Order, pipe: "Pipe") -> Any:
     from usher.discovery import find_job
 
     job = find_job(order.project, order.job)()
+    _kept.append(job)
 
     def tell(fraction: float | None, message: str) -> None:
         pipe.write(progress_line(progress_of(fraction, message)))
 
     job._tell = tell
     result = job.run(_checked(job.Parameters, order.parameters))
+    _kept.append(result)
     if hasattr(result, "model_dump"):
         result = result.model_dump(mode="json")
     check_result(result)

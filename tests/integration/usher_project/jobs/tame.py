@@ -4,6 +4,7 @@ import ctypes
 import os
 import subprocess
 import sys
+import threading
 import time
 from datetime import date
 from pathlib import Path
@@ -105,6 +106,64 @@ class Ends(Job):
     def _exits_hard(self, code):
         os._exit(code)
 
+    def _exits_with_empty_words(self, code):
+        sys.exit("")
+
+    def _exits_with_true(self, code):
+        sys.exit(True)
+
+    def _exits_with_false(self, code):
+        sys.exit(False)
+
+    def _exits_in_a_thread(self, code):
+        thread = threading.Thread(target=sys.exit, args=(code,))
+        thread.start()
+        thread.join()
+        return "returned"
+
+    def _raises_unshowable(self, code):
+        class Odd(Exception):
+            def __str__(self):
+                raise ValueError("no words")
+
+        raise Odd
+
+    def _raises_with_str_that_exits(self, code):
+        class Odd(Exception):
+            def __str__(self):
+                sys.exit(0)
+
+        raise Odd
+
+    def _raises_much(self, code):
+        raise ValueError("x" * 10_000_000)
+
+    def _raises_half_a_pair(self, code):
+        raise ValueError("\ud800")
+
+    def _raises_keyboard_interrupt(self, code):
+        raise KeyboardInterrupt
+
+    def _raises_generator_exit(self, code):
+        raise GeneratorExit
+
+    def _raises_a_base_exception(self, code):
+        class Own(BaseException):
+            pass
+
+        raise Own("mine")
+
+    def _raises_a_group(self, code):
+        raise ExceptionGroup("several", [ValueError("a"), KeyError("b")])
+
+    def _raises_itself_as_its_cause(self, code):
+        error = ValueError("round")
+        error.__cause__ = error
+        raise error
+
+    def _recurses(self, code):
+        return self._recurses(code)
+
     def _raises(self, code):
         raise LookupError("nobody\nhome")
 
@@ -125,8 +184,6 @@ class Ends(Job):
         return "é" * 65_000  # 130,000 bytes of UTF-8
 
     def _leaves_a_thread(self, code):
-        import threading
-
         threading.Thread(target=time.sleep, args=(0.3,)).start()
         return "returned"
 

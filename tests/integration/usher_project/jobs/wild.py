@@ -147,6 +147,58 @@ class Lingers(Job):
             return  # and comes out of `run`, too
         os.wait()
 
+    def _double_fork(self):
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                time.sleep(60)
+            os._exit(0)
+        os.wait()
+
+    def _queued_work(self):
+        pool = concurrent.futures.ThreadPoolExecutor(1)
+        for _ in range(100):
+            pool.submit(time.sleep, 60)
+
+    def _asyncio_task(self):
+        async def forever():
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.Event().wait()  # nor does it take a cancellation
+
+        async def leave():
+            self.task = asyncio.get_running_loop().create_task(forever())
+            await asyncio.sleep(0)
+
+        self.loop = asyncio.new_event_loop()
+        self.loop.run_until_complete(leave())
+
+    def _process_pool(self):
+        self.pool = multiprocessing.get_context("spawn").Pool(2)
+        self.pool.apply_async(time.sleep, (60,))
+
+    def _manager(self):
+        self.manager = multiprocessing.get_context("fork").Manager()
+        self.shared = self.manager.dict()
+
+    def _deaf(self):
+        command = "trap '' TERM INT HUP; sleep 60 & sleep 60"
+        subprocess.Popen(["sh", "-c", command], start_new_session=True)
+
+    def _finalizer(self):
+        class Holds:
+            def __del__(self):
+                threading.Event().wait()
+
+        self.holds = Holds()
+
+    def _handler(self):
+        signal.signal(signal.SIGTERM, lambda *_: threading.Event().wait())
+
+    def _excepthook(self):
+        sys.excepthook = lambda *_: threading.Event().wait()
+
     def _printer(self):
         def shout():
             while True:
