@@ -122,18 +122,18 @@ class Ends(Job):
         return "returned"
 
     def _raises_unshowable(self, code):
-        class Odd(Exception):
+        class OddError(Exception):
             def __str__(self):
                 raise ValueError("no words")
 
-        raise Odd
+        raise OddError
 
     def _raises_with_str_that_exits(self, code):
-        class Odd(Exception):
+        class OddError(Exception):
             def __str__(self):
-                sys.exit(0)
+                return sys.exit(0)
 
-        raise Odd
+        raise OddError
 
     def _raises_much(self, code):
         raise ValueError("x" * 10_000_000)
