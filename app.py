@@ -10,6 +10,7 @@ import chalicelib.api.feed
 import chalicelib.api.health
 import chalicelib.api.jobs
 import chalicelib.api.logs
+import chalicelib.api.openapi
 import chalicelib.api.schedules
 import chalicelib.api.sessions
 import chalicelib.api.tasks
@@ -30,5 +31,6 @@ app.register_blueprint(chalicelib.api.schedules.routes)
 app.register_blueprint(chalicelib.api.logs.routes)
 app.register_blueprint(chalicelib.api.audit.routes)
 app.register_blueprint(chalicelib.api.health.routes)
+app.register_blueprint(chalicelib.api.openapi.routes)
 app.register_blueprint(chalicelib.api.demo.routes)
 app.register_blueprint(chalicelib.api.console.routes)

@@ -1,12 +1,12 @@
 """Whether the dispatcher can do its work, and on a laptop: how it is doing."""
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from chalice.app import Blueprint, Response
 
 from chalicelib.api.http import answer, answering, takes
 from chalicelib.errors import NotFoundError
+from chalicelib.instants import instant
 from chalicelib.metrics import ProcessMetrics
 from chalicelib.wiring import services
 
@@ -29,9 +29,8 @@ def health() -> Response:
 
 
 def _show(finished: "Finished") -> dict[str, Any]:
-    at = datetime.fromtimestamp(finished.at, UTC).isoformat(timespec="milliseconds")
     return {
-        "finishedAt": f"{at.replace('+00:00', '')}Z",
+        "finishedAt": instant(finished.at),
         "seconds": finished.seconds,
         "records": finished.records,
         "tasks": finished.tasks,

@@ -6,7 +6,7 @@ from chalice.app import Blueprint, Response
 
 from chalicelib.api.http import answer, answering, authorizer_for, known_caller_of, takes
 from chalicelib.config import authorization
-from chalicelib.jobs.answers import instant
+from chalicelib.instants import instant
 from chalicelib.jobs.requests import LOG_LIMIT, LOGS
 from chalicelib.tasks.requests import parse_record_id
 from chalicelib.wiring import services

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.audit.model import (
@@ -16,6 +15,7 @@ from chalicelib.audit.model import (
     Refusal,
 )
 from chalicelib.dynamodb.serialization import deserialize, serialize
+from chalicelib.instants import instant
 
 
 def to_item(record: AuditRecord, days: int, refusal: Refusal | None = None) -> dict[str, Any]:
@@ -56,10 +56,9 @@ def from_item(item: Mapping[str, Any]) -> AuditRecord:
 
 def show_record(record: AuditRecord) -> dict[str, Any]:
     """A record as operators see it."""
-    at = datetime.fromtimestamp(record.at, UTC).isoformat(timespec="milliseconds")
     return {
         "id": record.id,
-        "at": at.replace("+00:00", "Z"),
+        "at": instant(record.at),
         "who": record.actor.who,
         "kind": record.actor.kind.value,
         "principal": record.actor.principal,

@@ -1,9 +1,9 @@
 """What callers are told of jobs and invocations. Pure. Nothing here carries a container's key."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
+from chalicelib.instants import instant
 from chalicelib.jobs.description import DeployedJob
 from chalicelib.jobs.model import Invocation, State, UnreadableJson
 
@@ -127,14 +127,6 @@ def why_it_waits(
         "ahead": ahead,
         "nextTryAt": instant(invocation.next_try_at),
     }
-
-
-def instant(at: float | None) -> str | None:
-    """An instant in ISO 8601, UTC, with milliseconds."""
-    if at is None:
-        return None
-    text = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
 
 
 def _progress(invocation: Invocation) -> dict[str, Any] | None:

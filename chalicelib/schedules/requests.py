@@ -11,7 +11,8 @@ from typing import Any
 from chalicelib.contract.jobs import MAX_PARAMETERS_BYTES
 from chalicelib.errors import BadRequestError, NotFoundError
 from chalicelib.fields import Document, Field, Schema, largest_body, page_size, whole
-from chalicelib.jobs.answers import instant, shown_json
+from chalicelib.instants import instant
+from chalicelib.jobs.answers import shown_json
 from chalicelib.jobs.model import Priority
 from chalicelib.jobs.requests import PARAMETERS, PRIORITY, check_size, priority_of
 from chalicelib.schedules.cron import ExpressionError, Gap, next_run, parse_expression, parse_zone

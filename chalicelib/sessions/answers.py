@@ -1,9 +1,9 @@
 """What clients are told of a session. Pure. Nothing here carries the container's key."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.contract import Callback
+from chalicelib.instants import instant
 from chalicelib.sessions.model import HANDED_OUT, Session, State
 
 RETRY_AFTER_SECONDS = 1
@@ -36,10 +36,10 @@ def body_of(session: Session, url_template: str, *, with_address: bool = True) -
     }
     if session.state in HANDED_OUT:
         answer |= address_of(session, url_template) if with_address else {}
-        answer |= {"warm": session.pooled, "connectBy": _instant(session.connect_by)}
+        answer |= {"warm": session.pooled, "connectBy": instant(session.connect_by)}
     elif session.state in {State.STOPPING, State.ENDED}:
         answer |= {"reason": session.reason, "detail": session.detail}
-        answer |= {"endedAt": _instant(session.ended_at)}
+        answer |= {"endedAt": instant(session.ended_at)}
     else:
         answer |= {"retryAfter": retry_after(session)}
         if session.state is State.QUEUED and session.queue_position is not None:
@@ -56,12 +56,6 @@ def retry_after(session: Session) -> int:
 def status_of(session: Session) -> int:
     """202 while there is nothing to hand out yet, else 200."""
     return 202 if session.is_live and session.state not in HANDED_OUT else 200
-
-
-def _instant(at: float | None) -> str | None:
-    return (
-        None if at is None else datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-    )
 
 
 def answer_to_callback(session: Session, callback: Callback) -> dict[str, Any]:

@@ -42,6 +42,7 @@ FOR_ANYBODY = {
     ("GET", "/demo/{name}"),
     ("GET", "/health"),
     ("GET", "/metrics"),
+    ("GET", "/openapi.json"),
     ("GET", "/session"),
     ("POST", "/session"),
     ("GET", "/sessions/{session_id}"),

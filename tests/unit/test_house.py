@@ -26,6 +26,7 @@ MUST_BE_PURE = {
     "chalicelib/ecs/task_changes.py",
     "chalicelib/ecs/task_definitions.py",
     "chalicelib/fields.py",
+    "chalicelib/instants.py",
     "chalicelib/jobs/model.py",
     "chalicelib/schedules/cron.py",
     "chalicelib/schedules/model.py",
@@ -71,7 +72,7 @@ PURE_ALL_THE_SAME = {
 IMPURE_CALLS = {"now", "utcnow", "today", "uuid1", "uuid4", "open", "getenv", "read_text"}
 FLOORS = [
     {"contract"},
-    {"errors", "fields", "callers", "apps", "config", "logs", "metrics", "clients"},
+    {"errors", "fields", "instants", "callers", "apps", "config", "logs", "metrics", "clients"},
     {"dynamodb", "ecs"},
     {"feed", "tasks", "audit"},
     {"sessions", "jobs"},

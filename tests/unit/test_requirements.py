@@ -14,6 +14,8 @@ FILES = [
 MODULES = {
     "pyyaml": "yaml",
     "google-re2": "re2",
+    "jsonschema-rs": "jsonschema_rs",
+    "openapi-spec-validator": "openapi_spec_validator",
     "aws-sam-translator": "samtranslator",
     "cyclonedx-python-lib": "cyclonedx",
 }

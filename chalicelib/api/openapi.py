@@ -1,0 +1,18 @@
+"""`GET /openapi.json`: the API as a document."""
+
+from chalice.app import Blueprint, Response
+
+from chalicelib.api.http import answer, answering, own_url
+from chalicelib.wiring import services
+
+routes = Blueprint(__name__)
+
+
+@routes.route("/openapi.json", methods=["GET"])
+@answering
+def openapi() -> Response:
+    """The API as a document in OpenAPI 3.1. It names no job, app or caller of the deployment."""
+    from chalicelib.api.reference.document import openapi as build
+
+    request = routes.current_request
+    return answer(build(routes.current_app.routes, services().config.auth_mode, own_url(request)))

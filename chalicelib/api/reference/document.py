@@ -1,0 +1,312 @@
+"""The API as an OpenAPI 3.1 document, built from the app's routes and what is declared of them.
+
+Nothing here is imported before the document is asked for. What requests may carry is what the
+views declare with `takes`; the rest is in the other modules of this package.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from chalicelib.api.http import Takes, taken_by
+from chalicelib.api.reference.jobs import INVOCATIONS, JOBS
+from chalicelib.api.reference.model import UUID, By, Operation, Part
+from chalicelib.api.reference.operation import APPS, AUDIT, DEPLOYMENT
+from chalicelib.api.reference.schedules import SCHEDULES
+from chalicelib.api.reference.sessions import SESSIONS
+from chalicelib.apps import NAME
+from chalicelib.callers import AuthMode
+from chalicelib.contract.jobs import JOB_NAME
+from chalicelib.errors import (
+    BadRequestError,
+    BusyError,
+    ForbiddenError,
+    NotFoundError,
+    UnauthorizedError,
+    UnavailableError,
+    UnreadableRecordError,
+    UsherError,
+)
+from chalicelib.fields import Field, describe
+from chalicelib.schedules.requests import ID_SCHEMA
+
+PARTS = (SESSIONS, APPS, JOBS, INVOCATIONS, SCHEDULES, AUDIT, DEPLOYMENT)
+PATH: Mapping[str, Mapping[str, Any]] = {
+    "session_id": UUID,
+    "invocation_id": UUID,
+    "job": {"type": "string", "pattern": f"^{JOB_NAME.pattern}$"},
+    "app": {"type": "string", "pattern": f"^{NAME.pattern}$"},
+    "schedule_id": ID_SCHEMA,
+    "name": {"type": "string"},
+}
+"""The parts of paths, by the names that routes give them."""
+HEADERS: Mapping[str, Mapping[str, Any]] = {
+    "Cache-Control": {"description": "Always `no-store`.", "schema": {"const": "no-store"}},
+    "Location": {
+        "description": "Path of the record, with the stage or base path before it.",
+        "schema": {"type": "string", "format": "uri-reference"},
+    },
+    "Retry-After": {"description": "Seconds.", "schema": {"type": "string", "pattern": r"^\d+$"}},
+    "X-Usher-Address": {"description": "`IP:PORT`.", "schema": {"type": "string"}},
+    "X-Accel-Expires": {
+        "description": "Until when a router may keep the answer.",
+        "schema": {"type": "string", "pattern": r"^@\d+$"},
+    },
+}
+GATEWAY = "GatewayError"
+BY_GATEWAY = (401, 403, 429, 500)
+"""What API Gateway refuses or fails to pass on it answers itself, with these too."""
+OF_CHALICE = {405: "method_not_allowed", 415: "unsupported_media_type"}
+"""Refused before a view sees it."""
+_KEYS: Mapping[AuthMode, Mapping[str, Any]] = {
+    AuthMode.API_KEY: {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+    AuthMode.IAM: {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Authorization",
+        "description": "AWS Signature Version 4 for `execute-api`.",
+        "x-amazon-apigateway-authtype": "awsSigv4",
+    },
+    AuthMode.JWT: {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Authorization",
+        "description": "A token of the deployment's Cognito user pool.",
+        "x-amazon-apigateway-authtype": "cognito_user_pools",
+    },
+}
+_ABOUT = (
+    "A container of their own for every user: one GET, one container, one websocket; and jobs and "
+    "schedules beside it.\n\n"
+    'Errors are `{"error": {"code", "message"}}`: decide by status and code, show the message. '
+    "What API Gateway refuses itself (a path that does not exist, a caller that its authorizer "
+    'does not let through, too many requests) is `{"message"}`. Objects may have further fields '
+    "in later versions. Instants are ISO 8601 in UTC with milliseconds, such as "
+    "`2026-01-31T09:15:30.250Z`."
+)
+
+
+def openapi(
+    routes: Mapping[str, Mapping[str, Any]], mode: AuthMode | None, server: str
+) -> dict[str, Any]:
+    """The document of the app with these routes, as the deployment is reached at `server`."""
+    described = _described()
+    paths: dict[str, dict[str, Any]] = {}
+    refusals: dict[str, Any] = {}
+    for path, method, route in entries(routes):
+        part, operation = described[route.view_function.__name__]
+        described_here = _operation(route, method, part, operation, mode)
+        paths.setdefault(path, {})[method.lower()] = described_here
+        for status, codes in errors_of(operation, path).items():
+            refusals[_refusal_name(status, codes)] = _refusal(status, codes)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Usher", "version": "0.1.0", "description": _ABOUT},
+        "servers": [{"url": server}],
+        "tags": [{"name": part.name, "description": part.about} for part in PARTS],
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(),
+            "headers": HEADERS,
+            "responses": refusals,
+            "securitySchemes": _security_schemes(mode),
+        },
+    }
+
+
+def entries(routes: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, Any]]:
+    """Path, method and route of everything that the app serves."""
+    for path in sorted(routes):
+        for method in sorted(routes[path]):
+            yield path, method, routes[path][method]
+
+
+def undescribed(routes: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Names of views that no part describes."""
+    return {route.view_function.__name__ for _, _, route in entries(routes)} - set(_described())
+
+
+def surplus(routes: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """What is described and is no view."""
+    return set(_described()) - {route.view_function.__name__ for _, _, route in entries(routes)}
+
+
+def errors_of(operation: Operation, path: str) -> dict[int, list[str]]:
+    """The codes of the errors that a route may be answered with, by status."""
+    errors: set[type[UsherError]] = {
+        BadRequestError, BusyError, UnavailableError, UsherError, *operation.errors,
+    }  # fmt: skip
+    if operation.by is not By.ANYBODY:
+        errors.add(UnauthorizedError)
+    if operation.by in (By.VISITOR, By.CALLER, By.OPERATOR):
+        errors.add(ForbiddenError)
+    if "{" in path:
+        errors |= {NotFoundError, UnreadableRecordError}
+    if operation.by is By.ANYBODY:
+        errors.add(NotFoundError)
+    codes: dict[int, list[str]] = {415: [OF_CHALICE[415]]}
+    for error in errors:
+        codes.setdefault(error.status, []).append(error.code)
+    return {status: sorted(codes[status]) for status in sorted(codes)}
+
+
+@cache
+def all_errors() -> dict[tuple[int, str], str]:
+    """What each status and code means."""
+    found = {(cls.status, cls.code): _first_line(cls.__doc__) for cls in _subclasses(UsherError)}
+    found[UsherError.status, UsherError.code] = "Our fault; it was logged."
+    found[405, OF_CHALICE[405]] = "The path exists, the method does not."
+    found[415, OF_CHALICE[415]] = "A Content-Type other than `application/json`."
+    return dict(sorted(found.items()))
+
+
+def _subclasses(cls: type[UsherError]) -> Iterator[type[UsherError]]:
+    for below in cls.__subclasses__():
+        yield below
+        yield from _subclasses(below)
+
+
+@cache
+def _described() -> dict[str, tuple[Part, Operation]]:
+    return {
+        name: (part, operation) for part in PARTS for name, operation in part.operations.items()
+    }
+
+
+def _operation(
+    route: Any, method: str, part: Part, operation: Operation, mode: AuthMode | None
+) -> dict[str, Any]:
+    view, path = route.view_function, route.uri_pattern
+    taken = taken_by(view)
+    summary, _, more = str(view.__doc__ or "").strip().partition("\n\n")
+    described: dict[str, Any] = {
+        "operationId": view.__name__ if method != "POST" or path != "/session" else "post_session",
+        "tags": [part.name],
+        "summary": " ".join(summary.split()),
+        "x-usher-by": operation.by.value,
+        "security": _security(operation.by, mode),
+        "parameters": [*_path_parameters(path), *_parameters(taken)],
+        "responses": {**_answers(operation), **_refusals(operation, path)},
+    }
+    if more:
+        described["description"] = " ".join(more.split())
+    if taken.body is not None:
+        content: dict[str, Any] = {"schema": taken.body.schema}
+        if operation.example is not None:
+            content["example"] = operation.example
+        described["requestBody"] = {
+            "required": not taken.body.is_optional,
+            "description": f"At most {taken.body.most_bytes} bytes.",
+            "content": {"application/json": content},
+        }
+    return described
+
+
+def _path_parameters(path: str) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": PATH[name]}
+        for name in re.findall(r"{(\w+)}", path)
+    ]
+
+
+def _parameters(taken: Takes) -> list[dict[str, Any]]:
+    return [_parameter(field, "query") for field in taken.query] + [
+        _parameter(field, "header") for field in taken.headers
+    ]
+
+
+def _parameter(field: Field, place: str) -> dict[str, Any]:
+    schema = describe(field)
+    about = schema.pop("description", "")
+    return {"name": field.name, "in": place, "schema": schema, "description": about}
+
+
+def _answers(operation: Operation) -> dict[str, Any]:
+    return {
+        str(status): {
+            "description": answer.about,
+            "headers": {name: _header(name) for name in (*answer.headers, "Cache-Control")},
+            "content": {answer.media_type: {"schema": answer.schema}},
+        }
+        for status, answer in operation.answers.items()
+    }
+
+
+def _refusals(operation: Operation, path: str) -> dict[str, Any]:
+    return {
+        str(status): {"$ref": f"#/components/responses/{_refusal_name(status, codes)}"}
+        for status, codes in errors_of(operation, path).items()
+    }
+
+
+def _refusal_name(status: int, codes: list[str]) -> str:
+    return "-".join((str(status), *codes))
+
+
+def _refusal(status: int, codes: list[str]) -> dict[str, Any]:
+    meanings = all_errors()
+    names = ["Retry-After"] if status in (429, 503) else []
+    return {
+        "description": " ".join(f"`{code}`: {meanings[status, code]}" for code in codes),
+        "headers": {name: _header(name) for name in names},
+        "content": {"application/json": {"schema": _error_schema(status, codes)}},
+    }
+
+
+def _header(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/headers/{name}"}
+
+
+def _error_schema(status: int, codes: list[str]) -> dict[str, Any]:
+    schema = {
+        "type": "object",
+        "properties": {
+            "error": {
+                "type": "object",
+                "properties": {"code": {"enum": codes}, "message": {"type": "string"}},
+                "required": ["code", "message"],
+            }
+        },
+        "required": ["error"],
+        "examples": [{"error": {"code": codes[0], "message": "what is wrong, for people"}}],
+    }
+    if status not in BY_GATEWAY:
+        return schema
+    return {"anyOf": [schema, {"$ref": f"#/components/schemas/{GATEWAY}"}]}
+
+
+def _schemas() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for part in PARTS:
+        found |= part.schemas
+    found[GATEWAY] = {
+        "type": "object",
+        "description": "API Gateway's own answer.",
+        "properties": {"message": {"type": ["string", "null"]}},
+        "required": ["message"],
+        "examples": [{"message": "Missing Authentication Token"}],
+    }
+    return found
+
+
+def _security(by: By, mode: AuthMode | None) -> list[dict[str, list[str]]]:
+    if by is By.ANYBODY:
+        return []
+    if by in (By.CONTAINER, By.ROUTER):
+        return [{by.name.lower(): []}]
+    return [] if mode not in _KEYS else [{"caller": []}]
+
+
+def _security_schemes(mode: AuthMode | None) -> dict[str, Any]:
+    schemes: dict[str, Any] = {
+        by.name.lower(): {"type": "http", "scheme": "bearer", "description": by.value}
+        for by in (By.CONTAINER, By.ROUTER)
+    }
+    if mode is not None and mode in _KEYS:
+        schemes["caller"] = _KEYS[mode]
+    return schemes
+
+
+def _first_line(text: str | None) -> str:
+    return " ".join(str(text).partition("\n\n")[0].split())

@@ -1,0 +1,130 @@
+"""What the API's document says of a route besides what its requests carry. Pure.
+
+Each module of this package describes the routes of one part of the API: `OPERATIONS` by the name
+of the view function, and `SCHEMAS`, the bodies of answers, by the name that refers to them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from chalicelib.errors import UsherError
+from chalicelib.fields import Schema
+
+
+class By(StrEnum):
+    """Who may send a request."""
+
+    ANYBODY = "anybody"
+    VISITOR = "who may have sessions"
+    """A caller; with AUTH_MODE none everybody."""
+    CALLER = "callers"
+    OPERATOR = "operators"
+    CONTAINER = "the container of the record, with its own key"
+    ROUTER = "routers, with their key"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One successful answer."""
+
+    about: str
+    schema: Schema
+    headers: tuple[str, ...] = ()
+    """Those that it always has, besides Cache-Control."""
+    media_type: str = "application/json"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One route: who may use it, and how it is answered. Its summary is the view's docstring."""
+
+    by: By
+    answers: Mapping[int, Answer]
+    errors: tuple[type[UsherError], ...] = ()
+    """Besides those that all routes of its kind have, see `document.errors_of`."""
+    example: Any = None
+    """Of the body of a request."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The routes of one part of the API."""
+
+    name: str
+    about: str
+    operations: Mapping[str, Operation]
+    schemas: Mapping[str, Schema] = field(default_factory=dict)
+
+
+INSTANT: Schema = {
+    "type": "string",
+    "format": "date-time",
+    "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$",
+}
+MAYBE_INSTANT: Schema = {**INSTANT, "type": ["string", "null"]}
+TEXT: Schema = {"type": "string"}
+MAYBE_TEXT: Schema = {"type": ["string", "null"]}
+WHOLE: Schema = {"type": "integer"}
+MAYBE_WHOLE: Schema = {"type": ["integer", "null"]}
+FLAG: Schema = {"type": "boolean"}
+ANY: Schema = {}
+UUID: Schema = {"type": "string", "format": "uuid"}
+NOTHING: Schema = {"type": "object", "properties": {}, "examples": [{}]}
+
+
+def one_of(values: type[StrEnum], *, or_null: bool = False) -> Schema:
+    """The schema of a member of an enumeration."""
+    kinds = ["string", "null"] if or_null else "string"
+    return {"type": kinds, "enum": [value.value for value in values] + [None] * or_null}
+
+
+def ref(name: str) -> Schema:
+    """A reference to a schema of the document."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def list_of(schema: Schema) -> Schema:
+    """The schema of a list."""
+    return {"type": "array", "items": schema}
+
+
+def table_of(schema: Schema) -> Schema:
+    """The schema of an object with any names."""
+    return {"type": "object", "additionalProperties": schema}
+
+
+def either(*schemas: Schema) -> Schema:
+    """The schema of what fits one of several."""
+    return {"anyOf": list(schemas)}
+
+
+def record(
+    about: str,
+    properties: Mapping[str, Schema],
+    *,
+    optional: Mapping[str, Schema] | None = None,
+    example: Any = None,
+    or_null: bool = False,
+) -> Schema:
+    """The schema of an object that always has `properties` and may have the optional ones.
+
+    Clients must be prepared for others: new ones may be added.
+    """
+    schema: dict[str, Any] = {
+        "type": ["object", "null"] if or_null else "object",
+        "description": about,
+        "properties": {**properties, **(optional or {})},
+        "required": list(properties),
+    }
+    return schema | ({} if example is None else {"examples": [example]})
+
+
+def page_of(name: str, schema: Schema) -> Schema:
+    """The schema of one page of a listing."""
+    next_page = {
+        **MAYBE_TEXT,
+        "description": "Of the next page; null after the last.",
+    }
+    return record("One page.", {name: list_of(schema), "next": next_page})

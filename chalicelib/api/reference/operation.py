@@ -1,0 +1,174 @@
+"""Routes of session apps, of audit records, and of the deployment itself. Pure."""
+
+from chalicelib.api.reference.model import (
+    INSTANT,
+    MAYBE_TEXT,
+    NOTHING,
+    TEXT,
+    WHOLE,
+    Answer,
+    By,
+    Operation,
+    Part,
+    list_of,
+    one_of,
+    page_of,
+    record,
+    ref,
+)
+from chalicelib.audit.model import Action, Kind, Outcome
+from chalicelib.errors import ConflictError, ImpossibleTaskError
+from chalicelib.fields import Schema
+
+_APP_STATES = ["proven", "unproven", "failing", "refused"]
+_PAGE: Schema = {"type": "string"}
+
+APPS = Part(
+    "Session apps",
+    "Kinds of session, for those who deploy them.",
+    {
+        "list_apps": Operation(By.CALLER, {200: Answer("All apps.", ref("Apps"))}),
+        "get_app": Operation(By.CALLER, {200: Answer("The app.", ref("App"))}),
+        "put_app": Operation(
+            By.OPERATOR,
+            {200: Answer("The revision; of the same again the same one.", ref("AppRevision"))},
+            (ConflictError, ImpossibleTaskError),
+            example={"image": "registry.example/chat", "description": {"cpu": 128}},
+        ),
+        "roll_back_app": Operation(
+            By.OPERATOR,
+            {200: Answer("The revision before.", ref("AppRevision"))},
+            (ConflictError,),
+            example={"revision": 7},
+        ),
+        "delete_app": Operation(By.OPERATOR, {200: Answer("Done.", NOTHING)}, (ConflictError,)),
+    },
+    {
+        "App": record(
+            "A session app and its newest revision.",
+            {
+                "name": TEXT,
+                "origin": {"type": "string", "enum": ["file", "registered"]},
+                "revision": {"type": ["integer", "null"]},
+                "state": {"type": "string", "enum": _APP_STATES},
+            },
+            optional={
+                "failures": WHOLE,
+                "reason": MAYBE_TEXT,
+                "image": {**MAYBE_TEXT, "description": "For operators."},
+                "taskDefinition": {**MAYBE_TEXT, "description": "For operators."},
+                "description": {
+                    "type": "object",
+                    "description": "Of a registered one; secret values for operators only.",
+                },
+            },
+            example={"name": "chat", "origin": "registered", "revision": 7, "state": "proven"},
+        ),
+        "Apps": record("All apps.", {"apps": list_of(ref("App"))}),
+        "AppRevision": record(
+            "A registered revision.",
+            {"name": TEXT, "revision": WHOLE, "image": TEXT, "taskDefinition": TEXT, "pool": WHOLE},
+            example={
+                "name": "chat",
+                "revision": 7,
+                "image": "registry.example/chat",
+                "taskDefinition": "arn:aws:ecs:eu-west-1:123456789012:task-definition/chat:7",
+                "pool": 2,
+            },
+        ),
+    },
+)
+
+AUDIT = Part(
+    "Audit records",
+    "Who changed what, from where, when, and how it ended.",
+    {
+        "list_audit": Operation(
+            By.OPERATOR, {200: Answer("One page, newest first.", ref("AuditPage"))}
+        )
+    },
+    {
+        "AuditRecord": record(
+            "One change, or one refused request.",
+            {
+                "id": TEXT,
+                "at": INSTANT,
+                "who": TEXT,
+                "kind": one_of(Kind),
+                "principal": MAYBE_TEXT,
+                "address": TEXT,
+                "requestId": TEXT,
+                "action": one_of(Action),
+                "resource": TEXT,
+                "outcome": one_of(Outcome),
+                "reason": MAYBE_TEXT,
+                "before": {"type": ["object", "null"]},
+                "after": {"type": ["object", "null"]},
+            },
+            example={
+                "id": "0f8f2b9c-31d5-4a4e-9f0a-5a0d5f0e4a11",
+                "at": "2026-01-31T09:00:00.000Z",
+                "who": "api_key:opal",
+                "kind": "operator",
+                "principal": None,
+                "address": "192.0.2.7",
+                "requestId": "c6af9ac6-7b61-11e6-9a41-93e8deadbeef",
+                "action": "job.register",
+                "resource": "jobs/report",
+                "outcome": "done",
+                "reason": None,
+                "before": None,
+                "after": {"revision": 1},
+            },
+        ),
+        "AuditPage": page_of("records", ref("AuditRecord")),
+    },
+)
+
+DEPLOYMENT = Part(
+    "Deployment",
+    "The dispatcher itself.",
+    {
+        "health": Operation(By.ANYBODY, {200: Answer("It can do its work.", ref("Health"))}),
+        "metrics": Operation(
+            By.ANYBODY,
+            {
+                200: Answer(
+                    "On a laptop: metrics in Prometheus's text format.",
+                    _PAGE,
+                    media_type="text/plain",
+                )
+            },
+        ),
+        "openapi": Operation(By.ANYBODY, {200: Answer("This document.", {"type": "object"})}),
+        "page": Operation(
+            By.ANYBODY, {200: Answer("The demo page.", _PAGE, media_type="text/html")}
+        ),
+        "part": Operation(
+            By.ANYBODY,
+            {200: Answer("A script of the demo page.", _PAGE, media_type="text/javascript")},
+        ),
+    },
+    {
+        "Health": record(
+            "Whether the dispatcher can do its work.",
+            {
+                "status": {"type": "string", "enum": ["ok"]},
+                "stage": TEXT,
+                "apps": list_of(TEXT),
+                "sweep": record(
+                    "The last whole pass of the sweep; null before the first.",
+                    {
+                        "finishedAt": INSTANT,
+                        "seconds": {"type": "number"},
+                        "records": WHOLE,
+                        "tasks": WHOLE,
+                        "skipped": WHOLE,
+                    },
+                    or_null=True,
+                ),
+            },
+            example={"status": "ok", "stage": "dev", "apps": ["listings"], "sweep": None},
+        ),
+    },
+)

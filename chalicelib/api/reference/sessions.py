@@ -1,0 +1,146 @@
+"""Routes of sessions. Pure."""
+
+from chalicelib.api.reference.model import (
+    MAYBE_INSTANT,
+    MAYBE_TEXT,
+    MAYBE_WHOLE,
+    NOTHING,
+    TEXT,
+    UUID,
+    WHOLE,
+    Answer,
+    By,
+    Operation,
+    Part,
+    either,
+    one_of,
+    record,
+    ref,
+    table_of,
+)
+from chalicelib.errors import (
+    BusyError,
+    ConflictError,
+    ImpossibleTaskError,
+    LimitError,
+    NoRouteError,
+    RevisionFailingError,
+    StartFailedError,
+    UnknownAppError,
+)
+from chalicelib.sessions.model import Reason, State
+
+_ID = "6d6cf8ce-9f4b-4c57-9d7c-4cf1ab7dbd2b"
+_PATH = "/0b5a9d1e-2f0c-4b8f-8b1a-6b0f7f9f1c55"
+_COMMON = {"id": UUID, "state": one_of(State), "app": TEXT, "revision": MAYBE_WHOLE}
+_EXAMPLE = {"id": _ID, "app": "listings", "revision": 7}
+_FLAG = {"type": "boolean"}
+
+SCHEMAS = {
+    "SessionAddress": record(
+        "A session whose container is there.",
+        {
+            **_COMMON,
+            "ip": TEXT,
+            "port": WHOLE,
+            "path": {**TEXT, "description": "A secret: whoever knows it may connect."},
+            "url": {**TEXT, "description": "What a browser opens."},
+            "warm": {**_FLAG, "description": "Whether the container waited for its user."},
+            "connectBy": {**MAYBE_INSTANT, "description": "Null once the client is there."},
+        },
+        example={
+            **_EXAMPLE,
+            "state": "RESERVED",
+            "warm": False,
+            "ip": "192.0.2.7",
+            "port": 49153,
+            "path": _PATH,
+            "url": f"ws://192.0.2.7:49153{_PATH}",
+            "connectBy": "2026-01-31T09:15:30.250Z",
+        },
+    ),
+    "SessionWaiting": record(
+        "A session whose container is coming.",
+        {**_COMMON, "retryAfter": {**WHOLE, "description": "Seconds."}},
+        optional={
+            "position": {**WHOLE, "description": "About how many wait, this one included."},
+            "detail": {**MAYBE_TEXT, "description": "Why it waits."},
+        },
+        example={**_EXAMPLE, "state": "STARTING", "retryAfter": 1},
+    ),
+    "SessionOver": record(
+        "A session that ends or has ended.",
+        {
+            **_COMMON,
+            "reason": one_of(Reason, or_null=True),
+            "detail": MAYBE_TEXT,
+            "endedAt": MAYBE_INSTANT,
+        },
+        example={
+            **_EXAMPLE,
+            "state": "ENDED",
+            "reason": "disconnected",
+            "detail": "Essential container in task exited (exit code 0)",
+            "endedAt": "2026-01-31T09:21:07.113Z",
+        },
+    ),
+    "ContainersUser": record(
+        "The user of a session; only in the answer to `connected`.",
+        {},
+        optional={
+            "user": record(
+                "Its user.",
+                {"owner": MAYBE_TEXT, "claims": table_of(TEXT), "query": table_of(TEXT)},
+            )
+        },
+        example={"user": {"owner": "jwt:ann", "claims": {"email": "ann@example.org"}, "query": {}}},
+    ),
+}
+
+_THERE = Answer("There is a container.", ref("SessionAddress"))
+_COMING = Answer(
+    "Not yet: ask for the `Location` again after `Retry-After` seconds.",
+    ref("SessionWaiting"),
+    ("Location", "Retry-After"),
+)
+_AS_IT_IS = Answer("The session as it is.", either(ref("SessionAddress"), ref("SessionOver")))
+
+SESSIONS = Part(
+    "Sessions",
+    "One GET, one container, one websocket.",
+    {
+        "dispatch_session": Operation(
+            By.VISITOR,
+            {200: _THERE, 202: _COMING},
+            (
+                UnknownAppError,
+                ImpossibleTaskError,
+                ConflictError,
+                LimitError,
+                BusyError,
+                RevisionFailingError,
+                StartFailedError,
+            ),
+        ),
+        "get_session": Operation(By.VISITOR, {200: _AS_IT_IS, 202: _COMING}),
+        "stop_session": Operation(By.VISITOR, {200: _AS_IT_IS, 202: _COMING}, (ConflictError,)),
+        "handle_container_callback": Operation(
+            By.CONTAINER,
+            {200: Answer("Heard.", ref("ContainersUser"))},
+            (ConflictError,),
+            example={"type": "ready"},
+        ),
+        "find_container": Operation(
+            By.ROUTER,
+            {
+                200: Answer(
+                    "`X-Usher-Address` has the address.",
+                    NOTHING,
+                    ("X-Usher-Address", "X-Accel-Expires"),
+                )
+            },
+            (NoRouteError,),
+        ),
+    },
+    SCHEMAS,
+)
