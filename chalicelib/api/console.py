@@ -17,8 +17,12 @@ from chalice.app import Blueprint, Response
 from chalicelib.api.http import answer, answering, authorizer_for, known_caller_of, own_path, takes
 from chalicelib.config import authorization, stage
 from chalicelib.errors import NotFoundError
+from chalicelib.fields import Field
 from chalicelib.wiring import services
 
+IF_NONE_MATCH = Field(
+    "If-None-Match", {"type": "string"}, "entity tags", "The ETag of what the browser has."
+)
 routes = Blueprint(__name__)
 
 AUTHORIZER = authorizer_for(*authorization())
@@ -39,21 +43,21 @@ class File:
 
 
 @routes.route("/console", methods=["GET"])
-@takes(ignores_others=True)
+@takes(headers=(IF_NONE_MATCH,), ignores_others=True)
 def home() -> Response:
     """The console's first page."""
     return _document()
 
 
 @routes.route("/console/{page}", methods=["GET"])
-@takes(ignores_others=True)
+@takes(headers=(IF_NONE_MATCH,), ignores_others=True)
 def page(page: str) -> Response:  # noqa: ARG001 - the script reads it from the address
     """A page of the console."""
     return _document()
 
 
 @routes.route("/console/{page}/{record}", methods=["GET"])
-@takes(ignores_others=True)
+@takes(headers=(IF_NONE_MATCH,), ignores_others=True)
 def record(page: str, record: str) -> Response:  # noqa: ARG001
     """The page of one record."""
     return _document()
@@ -61,7 +65,7 @@ def record(page: str, record: str) -> Response:  # noqa: ARG001
 
 @routes.route("/console/files/{name}", methods=["GET"])
 @answering
-@takes(ignores_others=True)
+@takes(headers=(IF_NONE_MATCH,), ignores_others=True)
 def file(name: str) -> Response:
     """The script of the console."""
     if name != SCRIPT:
@@ -100,7 +104,7 @@ def _cacheable(found: File, content_type: str, headers: dict[str, str]) -> Respo
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
     }
-    known = routes.current_request.headers.get("if-none-match", "")
+    known = routes.current_request.headers.get(IF_NONE_MATCH.name.lower(), "")
     if found.tag in [tag.strip() for tag in known.split(",")]:
         return Response("", status_code=304, headers=headers)
     return Response(found.text, headers=headers)

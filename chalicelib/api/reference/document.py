@@ -11,8 +11,8 @@ from typing import Any
 
 from chalicelib.api.http import Takes, taken_by
 from chalicelib.api.reference.jobs import INVOCATIONS, JOBS
-from chalicelib.api.reference.model import UUID, By, Operation, Part
-from chalicelib.api.reference.operation import APPS, AUDIT, DEPLOYMENT
+from chalicelib.api.reference.model import UUID, Answer, By, Operation, Part
+from chalicelib.api.reference.operation import APPS, AUDIT, CONSOLE, DEPLOYMENT
 from chalicelib.api.reference.schedules import SCHEDULES
 from chalicelib.api.reference.sessions import SESSIONS
 from chalicelib.apps import NAME
@@ -31,7 +31,7 @@ from chalicelib.errors import (
 from chalicelib.fields import Field, describe
 from chalicelib.schedules.requests import ID_SCHEMA
 
-PARTS = (SESSIONS, APPS, JOBS, INVOCATIONS, SCHEDULES, AUDIT, DEPLOYMENT)
+PARTS = (SESSIONS, APPS, JOBS, INVOCATIONS, SCHEDULES, AUDIT, CONSOLE, DEPLOYMENT)
 PATH: Mapping[str, Mapping[str, Any]] = {
     "session_id": UUID,
     "invocation_id": UUID,
@@ -39,6 +39,8 @@ PATH: Mapping[str, Mapping[str, Any]] = {
     "app": {"type": "string", "pattern": f"^{NAME.pattern}$"},
     "schedule_id": ID_SCHEMA,
     "name": {"type": "string"},
+    "page": {"type": "string"},
+    "record": {"type": "string"},
 }
 """The parts of paths, by the names that routes give them."""
 HEADERS: Mapping[str, Mapping[str, Any]] = {
@@ -46,6 +48,10 @@ HEADERS: Mapping[str, Mapping[str, Any]] = {
     "Location": {
         "description": "Path of the record, with the stage or base path before it.",
         "schema": {"type": "string", "format": "uri-reference"},
+    },
+    "ETag": {
+        "description": "Of this very content: send it as `If-None-Match`. A browser may keep it.",
+        "schema": {"type": "string"},
     },
     "Retry-After": {"description": "Seconds.", "schema": {"type": "string", "pattern": r"^\d+$"}},
     "X-Usher-Address": {"description": "`IP:PORT`.", "schema": {"type": "string"}},
@@ -95,7 +101,7 @@ def openapi(
     paths: dict[str, dict[str, Any]] = {}
     refusals: dict[str, Any] = {}
     for path, method, route in entries(routes):
-        part, operation = described[route.view_function.__name__]
+        part, operation = described[name_of(route)]
         described_here = _operation(route, method, part, operation, mode)
         paths.setdefault(path, {})[method.lower()] = described_here
         for status, codes in errors_of(operation, path).items():
@@ -122,14 +128,20 @@ def entries(routes: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str,
             yield path, method, routes[path][method]
 
 
+def name_of(route: Any) -> str:
+    """What a route is described under: module and name of its view, like `jobs.invoke`."""
+    view = route.view_function
+    return f"{view.__module__.rpartition('.')[2]}.{view.__name__}"
+
+
 def undescribed(routes: Mapping[str, Mapping[str, Any]]) -> set[str]:
     """Names of views that no part describes."""
-    return {route.view_function.__name__ for _, _, route in entries(routes)} - set(_described())
+    return {name_of(route) for _, _, route in entries(routes)} - set(_described())
 
 
 def surplus(routes: Mapping[str, Mapping[str, Any]]) -> set[str]:
     """What is described and is no view."""
-    return set(_described()) - {route.view_function.__name__ for _, _, route in entries(routes)}
+    return set(_described()) - {name_of(route) for _, _, route in entries(routes)}
 
 
 def errors_of(operation: Operation, path: str) -> dict[int, list[str]]:
@@ -139,7 +151,7 @@ def errors_of(operation: Operation, path: str) -> dict[int, list[str]]:
     }  # fmt: skip
     if operation.by is not By.ANYBODY:
         errors.add(UnauthorizedError)
-    if operation.by in (By.VISITOR, By.CALLER, By.OPERATOR):
+    if operation.by in (By.VISITOR, By.CALLER, By.VIEWER, By.OPERATOR):
         errors.add(ForbiddenError)
     if "{" in path:
         errors |= {NotFoundError, UnreadableRecordError}
@@ -181,7 +193,7 @@ def _operation(
     taken = taken_by(view)
     summary, _, more = str(view.__doc__ or "").strip().partition("\n\n")
     described: dict[str, Any] = {
-        "operationId": view.__name__ if method != "POST" or path != "/session" else "post_session",
+        "operationId": operation_id(route, method),
         "tags": [part.name],
         "summary": " ".join(summary.split()),
         "x-usher-by": operation.by.value,
@@ -201,6 +213,12 @@ def _operation(
             "content": {"application/json": content},
         }
     return described
+
+
+def operation_id(route: Any, method: str) -> str:
+    """A name for generated clients; a view of several methods has one for each."""
+    name = name_of(route).replace(".", "_")
+    return name if method != "POST" or name != "sessions_dispatch_session" else f"{name}_by_post"
 
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:
@@ -223,14 +241,18 @@ def _parameter(field: Field, place: str) -> dict[str, Any]:
 
 
 def _answers(operation: Operation) -> dict[str, Any]:
-    return {
-        str(status): {
-            "description": answer.about,
-            "headers": {name: _header(name) for name in (*answer.headers, "Cache-Control")},
-            "content": {answer.media_type: {"schema": answer.schema}},
-        }
-        for status, answer in operation.answers.items()
+    return {str(status): _answer(answer) for status, answer in operation.answers.items()}
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    names = (*answer.headers, *(() if "ETag" in answer.headers else ("Cache-Control",)))
+    described: dict[str, Any] = {
+        "description": answer.about,
+        "headers": {name: _header(name) for name in names},
     }
+    if answer.schema is not None:
+        described["content"] = {answer.media_type: {"schema": answer.schema}}
+    return described
 
 
 def _refusals(operation: Operation, path: str) -> dict[str, Any]:

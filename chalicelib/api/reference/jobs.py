@@ -187,15 +187,17 @@ JOBS = Part(
     "Jobs",
     "What is deployed to run once or on a schedule.",
     {
-        "list_jobs": Operation(By.CALLER, {200: Answer("All jobs.", ref("Jobs"))}),
-        "get_job": Operation(By.CALLER, {200: Answer("The job.", ref("Job"))}, (UnknownJobError,)),
-        "put_job": Operation(
+        "jobs.list_jobs": Operation(By.CALLER, {200: Answer("All jobs.", ref("Jobs"))}),
+        "jobs.get_job": Operation(
+            By.CALLER, {200: Answer("The job.", ref("Job"))}, (UnknownJobError,)
+        ),
+        "jobs.put_job": Operation(
             By.OPERATOR,
             {200: Answer("The revision; of the same again the same one.", ref("Job"))},
             (ImpossibleTaskError, ConflictError),
             example={"image": "registry.example/report", "description": {"name": "report"}},
         ),
-        "delete_job": Operation(By.OPERATOR, {200: _DONE}, (UnknownJobError,)),
+        "jobs.delete_job": Operation(By.OPERATOR, {200: _DONE}, (UnknownJobError,)),
     },
     {name: SCHEMAS[name] for name in ("Job", "Jobs")},
 )
@@ -203,17 +205,17 @@ INVOCATIONS = Part(
     "Invocations",
     "Runs of jobs.",
     {
-        "invoke": Operation(
+        "jobs.invoke": Operation(
             By.CALLER,
             {201: CREATED, 200: REPEATED},
             (*WHY_NOT_QUEUED, ForbiddenError),
             example={"parameters": {"day": "2026-01-30"}, "priority": "low"},
         ),
-        "list_invocations": Operation(
+        "jobs.list_invocations": Operation(
             By.CALLER, {200: Answer("One page, newest first.", ref("Invocations"))}
         ),
-        "get_invocation": Operation(By.CALLER, {200: _INVOCATION}),
-        "kill_invocation": Operation(
+        "jobs.get_invocation": Operation(By.CALLER, {200: _INVOCATION}),
+        "jobs.kill_invocation": Operation(
             By.CALLER,
             {
                 200: Answer("It has ended.", ref("Invocation")),
@@ -221,23 +223,23 @@ INVOCATIONS = Part(
             },
             (ConflictError,),
         ),
-        "rerun_invocation": Operation(
+        "jobs.rerun_invocation": Operation(
             By.CALLER, {201: CREATED, 200: REPEATED}, (*WHY_NOT_QUEUED, ForbiddenError)
         ),
-        "get_logs": Operation(By.CALLER, {200: Answer("One page.", ref("Log"))}),
-        "start_invocation": Operation(
+        "logs.get_logs": Operation(By.CALLER, {200: Answer("One page.", ref("Log"))}),
+        "jobs.start_invocation": Operation(
             By.CONTAINER,
             {200: Answer("Run.", ref("StartPermit"))},
             (ConflictError,),
             example={"attempt": 1, "taskArn": None, "process": _PROCESS},
         ),
-        "handle_progress": Operation(
+        "jobs.handle_progress": Operation(
             By.CONTAINER,
             {200: _DONE},
             (ConflictError,),
             example={"process": _PROCESS, "fraction": 0.5, "message": "half"},
         ),
-        "finish_invocation": Operation(
+        "jobs.finish_invocation": Operation(
             By.CONTAINER,
             {200: _DONE},
             (ConflictError,),

@@ -1,7 +1,7 @@
 """What the API's document says of a route besides what its requests carry. Pure.
 
-Each module of this package describes the routes of one part of the API: `OPERATIONS` by the name
-of the view function, and `SCHEMAS`, the bodies of answers, by the name that refers to them.
+Each module of this package describes the routes of one part of the API: a `Part`
+with its operations by the name of the view (`jobs.invoke`), and the schemas of their answers.
 """
 
 from collections.abc import Mapping
@@ -20,6 +20,7 @@ class By(StrEnum):
     VISITOR = "who may have sessions"
     """A caller; with AUTH_MODE none everybody."""
     CALLER = "callers"
+    VIEWER = "operators and viewers"
     OPERATOR = "operators"
     CONTAINER = "the container of the record, with its own key"
     ROUTER = "routers, with their key"
@@ -30,9 +31,10 @@ class Answer:
     """One successful answer."""
 
     about: str
-    schema: Schema
+    schema: Schema | None
+    """None = it has no body."""
     headers: tuple[str, ...] = ()
-    """Those that it always has, besides Cache-Control."""
+    """Those that it always has; besides `Cache-Control: no-store` unless there is an ETag."""
     media_type: str = "application/json"
 
 

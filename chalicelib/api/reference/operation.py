@@ -17,6 +17,7 @@ from chalicelib.api.reference.model import (
     ref,
 )
 from chalicelib.audit.model import Action, Kind, Outcome
+from chalicelib.callers import Role
 from chalicelib.errors import ConflictError, ImpossibleTaskError
 from chalicelib.fields import Schema
 
@@ -27,21 +28,23 @@ APPS = Part(
     "Session apps",
     "Kinds of session, for those who deploy them.",
     {
-        "list_apps": Operation(By.CALLER, {200: Answer("All apps.", ref("Apps"))}),
-        "get_app": Operation(By.CALLER, {200: Answer("The app.", ref("App"))}),
-        "put_app": Operation(
+        "apps.list_apps": Operation(By.CALLER, {200: Answer("All apps.", ref("Apps"))}),
+        "apps.get_app": Operation(By.CALLER, {200: Answer("The app.", ref("App"))}),
+        "apps.put_app": Operation(
             By.OPERATOR,
             {200: Answer("The revision; of the same again the same one.", ref("AppRevision"))},
             (ConflictError, ImpossibleTaskError),
             example={"image": "registry.example/chat", "description": {"cpu": 128}},
         ),
-        "roll_back_app": Operation(
+        "apps.roll_back_app": Operation(
             By.OPERATOR,
             {200: Answer("The revision before.", ref("AppRevision"))},
             (ConflictError,),
             example={"revision": 7},
         ),
-        "delete_app": Operation(By.OPERATOR, {200: Answer("Done.", NOTHING)}, (ConflictError,)),
+        "apps.delete_app": Operation(
+            By.OPERATOR, {200: Answer("Done.", NOTHING)}, (ConflictError,)
+        ),
     },
     {
         "App": record(
@@ -83,8 +86,8 @@ AUDIT = Part(
     "Audit records",
     "Who changed what, from where, when, and how it ended.",
     {
-        "list_audit": Operation(
-            By.OPERATOR, {200: Answer("One page, newest first.", ref("AuditPage"))}
+        "audit.list_audit": Operation(
+            By.VIEWER, {200: Answer("One page, newest first.", ref("AuditPage"))}
         )
     },
     {
@@ -125,12 +128,39 @@ AUDIT = Part(
     },
 )
 
+_SAME = Answer("The browser has it.", None, ("ETag",))
+
+
+def _page(about: str, media_type: str = "text/html") -> Operation:
+    shown = Answer(about, _PAGE, ("ETag",), media_type)
+    return Operation(By.ANYBODY, {200: shown, 304: _SAME})
+
+
+CONSOLE = Part(
+    "Console",
+    "Pages for operators and viewers; what they show comes from the other routes.",
+    {
+        "console.home": _page("The console."),
+        "console.page": _page("A page of the console."),
+        "console.record": _page("The page of a record."),
+        "console.file": _page("The script.", "text/javascript"),
+        "console.whoami": Operation(By.CALLER, {200: Answer("The caller.", ref("Whoami"))}),
+    },
+    {
+        "Whoami": record(
+            "Who the caller is.",
+            {"owner": TEXT, "role": one_of(Role), "stage": TEXT},
+            example={"owner": "api_key:opal", "role": "operator", "stage": "dev"},
+        )
+    },
+)
+
 DEPLOYMENT = Part(
     "Deployment",
     "The dispatcher itself.",
     {
-        "health": Operation(By.ANYBODY, {200: Answer("It can do its work.", ref("Health"))}),
-        "metrics": Operation(
+        "health.health": Operation(By.ANYBODY, {200: Answer("It can do its work.", ref("Health"))}),
+        "health.metrics": Operation(
             By.ANYBODY,
             {
                 200: Answer(
@@ -140,11 +170,13 @@ DEPLOYMENT = Part(
                 )
             },
         ),
-        "openapi": Operation(By.ANYBODY, {200: Answer("This document.", {"type": "object"})}),
-        "page": Operation(
+        "openapi.openapi": Operation(
+            By.ANYBODY, {200: Answer("This document.", {"type": "object"})}
+        ),
+        "demo.page": Operation(
             By.ANYBODY, {200: Answer("The demo page.", _PAGE, media_type="text/html")}
         ),
-        "part": Operation(
+        "demo.part": Operation(
             By.ANYBODY,
             {200: Answer("A script of the demo page.", _PAGE, media_type="text/javascript")},
         ),

@@ -35,20 +35,22 @@ SCHEDULES = Part(
     "Schedules",
     "When jobs run by themselves.",
     {
-        "list_schedules": Operation(
+        "schedules.list_schedules": Operation(
             By.CALLER, {200: Answer("One page, by id.", ref("SchedulesPage"))}
         ),
-        "get_schedule": Operation(By.CALLER, {200: _SCHEDULE}),
-        "put_schedule": Operation(
+        "schedules.get_schedule": Operation(By.CALLER, {200: _SCHEDULE}),
+        "schedules.put_schedule": Operation(
             By.OPERATOR,
             {201: Answer("A new schedule.", ref("Schedule")), 200: _SCHEDULE},
             (UnknownJobError, InvalidParametersError, ConflictError),
             example={"job": "report", "expression": "cron(0 9 ? * MON-FRI *)"},
         ),
-        "delete_schedule": Operation(By.OPERATOR, {200: Answer("Done.", NOTHING)}),
-        "pause_schedule": Operation(By.OPERATOR, {200: _SCHEDULE}, (ConflictError,)),
-        "resume_schedule": Operation(By.OPERATOR, {200: _SCHEDULE}, (ConflictError,)),
-        "run_schedule": Operation(By.OPERATOR, {201: CREATED, 200: REPEATED}, WHY_NOT_QUEUED),
+        "schedules.delete_schedule": Operation(By.OPERATOR, {200: Answer("Done.", NOTHING)}),
+        "schedules.pause_schedule": Operation(By.OPERATOR, {200: _SCHEDULE}, (ConflictError,)),
+        "schedules.resume_schedule": Operation(By.OPERATOR, {200: _SCHEDULE}, (ConflictError,)),
+        "schedules.run_schedule": Operation(
+            By.OPERATOR, {201: CREATED, 200: REPEATED}, WHY_NOT_QUEUED
+        ),
     },
     {
         "Schedule": record(

@@ -41,12 +41,14 @@ SCHEMAS = {
         "A session whose container is there.",
         {
             **_COMMON,
-            "ip": TEXT,
+            "warm": {**_FLAG, "description": "Whether the container waited for its user."},
+            "connectBy": {**MAYBE_INSTANT, "description": "Null once the client is there."},
+        },
+        optional={
+            "ip": {**TEXT, "description": "With port, path and url: for all but viewers."},
             "port": WHOLE,
             "path": {**TEXT, "description": "A secret: whoever knows it may connect."},
             "url": {**TEXT, "description": "What a browser opens."},
-            "warm": {**_FLAG, "description": "Whether the container waited for its user."},
-            "connectBy": {**MAYBE_INSTANT, "description": "Null once the client is there."},
         },
         example={
             **_EXAMPLE,
@@ -109,7 +111,7 @@ SESSIONS = Part(
     "Sessions",
     "One GET, one container, one websocket.",
     {
-        "dispatch_session": Operation(
+        "sessions.dispatch_session": Operation(
             By.VISITOR,
             {200: _THERE, 202: _COMING},
             (
@@ -122,15 +124,17 @@ SESSIONS = Part(
                 StartFailedError,
             ),
         ),
-        "get_session": Operation(By.VISITOR, {200: _AS_IT_IS, 202: _COMING}),
-        "stop_session": Operation(By.VISITOR, {200: _AS_IT_IS, 202: _COMING}, (ConflictError,)),
-        "handle_container_callback": Operation(
+        "sessions.get_session": Operation(By.VISITOR, {200: _AS_IT_IS, 202: _COMING}),
+        "sessions.stop_session": Operation(
+            By.VISITOR, {200: _AS_IT_IS, 202: _COMING}, (ConflictError,)
+        ),
+        "sessions.handle_container_callback": Operation(
             By.CONTAINER,
             {200: Answer("Heard.", ref("ContainersUser"))},
             (ConflictError,),
             example={"type": "ready"},
         ),
-        "find_container": Operation(
+        "sessions.find_container": Operation(
             By.ROUTER,
             {
                 200: Answer(
