@@ -43,8 +43,13 @@ _TOO_DEEP = f"the body is nested more than {MAX_DEPTH} levels deep"
 _THROTTLING = {
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
+    "RequestThrottled",
+    "Throttling",
     "ThrottlingException",
+    "TransactionConflictException",
+    "TransactionInProgressException",
 }
+"""As DynamoDB, SQS, ECS and EC2 call it, each in its own way."""
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 _FIELD_OF = {
     "session_id": "session",

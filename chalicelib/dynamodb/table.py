@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from chalicelib.dynamodb.expressions import Attr, Condition, expressions
 from chalicelib.dynamodb.serialization import deserialize
 from chalicelib.dynamodb.writes import Write, deleted, put, raised
-from chalicelib.errors import UnavailableError
+from chalicelib.errors import BusyError, UnavailableError
 
 FAILED = "ConditionalCheckFailed"
 WRITE_ATTEMPTS = 12
@@ -20,9 +20,21 @@ WRITE_ATTEMPTS = 12
 BATCH = 100
 """BatchGetItem takes at most this many keys."""
 GET_ATTEMPTS = 6
+GET_SECONDS = 10.0
+"""So long a read of many items goes on while DynamoDB leaves some unprocessed."""
 FIRST_PAUSE_SECONDS = 0.05
 """Exponential backoff with jitter for unprocessed keys, as BatchGetItem's reference advises:
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
+"""
+BUSY_TRIES = 6
+"""How often a write is sent that is refused for what passes: within 1.6 seconds of pauses."""
+THROTTLED = frozenset({"ThrottlingError", "ProvisionedThroughputExceeded"})
+CONFLICT = "TransactionConflict"
+"""Reasons for which DynamoDB cancels a transaction, and repeating it is right. Source:
+https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
+botocore repeats what is throttled as a whole (ProvisionedThroughputExceededException,
+ThrottlingException, RequestLimitExceeded), but no transaction that was cancelled, and no write that
+met a transaction (TransactionConflictException).
 """
 
 Item = dict[str, Any]
@@ -38,16 +50,28 @@ class Refusal:
     was_repeated: bool
     """boto3 sent it more than once, as it had no answer."""
 
+    def passes(self, *, waits_for_others: bool) -> bool:
+        """Whether the same write may succeed in a moment. No condition was lost, then."""
+        if FAILED in self.reasons:
+            return False
+        is_throttled = not THROTTLED.isdisjoint(self.reasons)
+        return is_throttled or (waits_for_others and CONFLICT in self.reasons)
+
 
 class Table:
     """One table, keyed by `id`, through a boto3 DynamoDB client."""
 
     def __init__(
-        self, dynamodb: Any, name: str, sleep: Callable[[float], None] = time.sleep
+        self,
+        dynamodb: Any,
+        name: str,
+        sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._dynamodb = dynamodb
         self.name = name
         self._sleep = sleep
+        self._monotonic = monotonic
 
     def get(self, item_id: str) -> Item | None:
         """The item as it is now (a consistent read)."""
@@ -61,9 +85,10 @@ class Table:
         """The items that exist of these, by id, as they are now.
 
         What DynamoDB leaves unprocessed is asked for again, later each time. Raises
-        UnavailableError after GET_ATTEMPTS answers without any of it.
+        UnavailableError after GET_ATTEMPTS answers without any of it, and after GET_SECONDS.
         """
         found: dict[str, Item] = {}
+        ends_at = self._monotonic() + GET_SECONDS
         for start in range(0, len(item_ids), BATCH):
             keys = [{"id": {"S": item_id}} for item_id in item_ids[start : start + BATCH]]
             asked = {"Keys": keys, "ConsistentRead": True} | expressions(projection=projection)
@@ -75,10 +100,11 @@ class Table:
                 found |= {item["id"]["S"]: item for item in items}
                 wanted = answer.get("UnprocessedKeys") or {}
                 empty_answers = 0 if items else empty_answers + 1
-                if wanted and empty_answers == GET_ATTEMPTS:
+                is_late = empty_answers == GET_ATTEMPTS or self._monotonic() > ends_at
+                if wanted and is_late:
                     raise UnavailableError("reading is throttled", retry_after_seconds=1)
                 if wanted:
-                    self._sleep(FIRST_PAUSE_SECONDS * 2**empty_answers * random.random())  # noqa: S311 - spreads retries only
+                    self._pause(empty_answers)
         return found
 
     def page(
@@ -139,21 +165,22 @@ class Table:
     def put(self, item: Item, expected: int | None, *more: Write) -> bool:
         """Put an item where its version is `expected`, or where there is none yet (None).
 
-        `more` is written in the same transaction.
+        `more` is written in the same transaction. Raises BusyError.
         """
-        refusal = self.transact([{"Put": put(self.name, item, expected)}, *more])
+        writes = [{"Put": put(self.name, item, expected)}, *more]
+        refusal = self.transact(writes, waits_for_others=True)
         return refusal is None or self.is_written(item, refusal)
 
     def delete(self, item_id: str, *more: Write) -> bool:
         """Delete an item, whatever its version; False where there is none.
 
-        `more` is written in the same transaction, where there was one.
+        `more` is written in the same transaction, where there was one. Raises BusyError.
         """
         delete = deleted(self.name, item_id)
         if more:
-            return self.transact([{"Delete": delete}, *more]) is None
+            return self.transact([{"Delete": delete}, *more], waits_for_others=True) is None
         try:
-            self._dynamodb.delete_item(**delete)
+            self._send(self._dynamodb.delete_item, **delete)
         except ClientError as error:
             if _reasons(error) is None:
                 raise
@@ -175,7 +202,8 @@ class Table:
         Returns the old values of these attributes, None where the condition does not hold.
         """
         try:
-            answer = self._dynamodb.update_item(
+            answer = self._send(
+                self._dynamodb.update_item,
                 TableName=self.name,
                 Key={"id": {"S": item_id}},
                 ReturnValues="UPDATED_OLD",
@@ -188,8 +216,26 @@ class Table:
         old: Item = answer.get("Attributes", {})
         return old
 
-    def transact(self, writes: Sequence[Write]) -> Refusal | None:
-        """Write all or nothing. None when written."""
+    def transact(
+        self, writes: Sequence[Write], *, waits_for_others: bool = False
+    ) -> Refusal | None:
+        """Write all or nothing. None when written.
+
+        What is throttled is repeated, later each time; what another transaction holds too if it
+        `waits_for_others`. Raises BusyError where that does not end.
+        """
+        was_repeated = False
+        for tries in range(BUSY_TRIES):
+            refusal = self._transact_once(writes)
+            if refusal is None:
+                return None
+            was_repeated = was_repeated or refusal.was_repeated
+            if not refusal.passes(waits_for_others=waits_for_others):
+                return Refusal(refusal.reasons, was_repeated)
+            self._pause(tries)
+        raise BusyError("too many writes at once", retry_after_seconds=1)
+
+    def _transact_once(self, writes: Sequence[Write]) -> Refusal | None:
         try:
             if len(writes) == 1 and "Put" in writes[0]:
                 self._dynamodb.put_item(**writes[0]["Put"])
@@ -213,7 +259,7 @@ class Table:
     def count(self, key: str, maximum: int | None, expire_at: int) -> bool:
         """Raise a counter of its own by one; False when it is at `maximum` already."""
         try:
-            self._dynamodb.update_item(**raised(self.name, key, maximum, expire_at))
+            self._send(self._dynamodb.update_item, **raised(self.name, key, maximum, expire_at))
         except ClientError as error:
             if _code(error) == "ConditionalCheckFailedException":
                 return False
@@ -223,7 +269,7 @@ class Table:
     def update_number(self, write: Write) -> int | None:
         """Write an update of `n`; what it is then, None where the update's condition is lost."""
         try:
-            answer = self._dynamodb.update_item(ReturnValues="UPDATED_NEW", **write)
+            answer = self._send(self._dynamodb.update_item, ReturnValues="UPDATED_NEW", **write)
         except ClientError as error:
             if _code(error) == "ConditionalCheckFailedException":
                 return None
@@ -234,6 +280,20 @@ class Table:
         """What a counter stands at (a consistent read)."""
         item = self.get(key)
         return int(item["n"]["N"]) if item else 0
+
+    def _send(self, operation: Callable[..., Any], **arguments: Any) -> Any:
+        """Write one item, again while a transaction holds it. Raises BusyError, ClientError."""
+        for tries in range(BUSY_TRIES):
+            try:
+                return operation(**arguments)
+            except ClientError as error:
+                if _code(error) != "TransactionConflictException":
+                    raise
+            self._pause(tries)
+        raise BusyError("too many writes at once", retry_after_seconds=1)
+
+    def _pause(self, tries: int) -> None:
+        self._sleep(FIRST_PAUSE_SECONDS * 2**tries * random.random())  # noqa: S311 - spreads retries only
 
     def _query(self, index: str, key: Condition, only: Condition | None = None) -> dict[str, Any]:
         return {"TableName": self.name, "IndexName": index} | expressions(key=key, only=only)
@@ -271,9 +331,10 @@ def _reasons(error: ClientError) -> list[str] | None:
         case "ConditionalCheckFailedException":
             return [FAILED]
         case "TransactionConflictException" | "TransactionInProgressException":
-            return ["TransactionConflict"]
+            return [CONFLICT]
         case "TransactionCanceledException":
-            return [str(r.get("Code")) for r in error.response["CancellationReasons"]]
+            reasons = [str(r.get("Code")) for r in error.response["CancellationReasons"]]
+            return reasons if {FAILED, CONFLICT, *THROTTLED} & {*reasons} else None
         case _:
             return None
 

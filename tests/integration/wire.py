@@ -16,12 +16,20 @@ from urllib.parse import urlencode
 
 from botocore.awsrequest import HeadersDict
 from botocore.exceptions import ConnectionClosedError
+from botocore.validate import ParamValidator
 
 from local.aws.wire import Answer, Request, error_answer, identify
 from tests.expressions import check_expressions
 
 ATTEMPTS = 3
 """How often boto3 tries a call; see `clients_for`."""
+REPEATED = {
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "ThrottlingException",
+    "TransactionInProgressException",
+}
+"""What botocore's standard mode tries again, of what DynamoDB refuses."""
 URL = "http://aws.invalid/"
 
 
@@ -36,6 +44,12 @@ class Fate(Enum):
     """An error of the service, each time it is tried."""
     THROTTLED = auto()
     """Refused for its rate, each time it is tried."""
+    OVER_CAPACITY = auto()
+    """Refused for the capacity of its table, as DynamoDB does, each time it is tried."""
+    OVER_LIMIT = auto()
+    """Refused for the account's limit, as DynamoDB does, each time it is tried."""
+    THROTTLED_ONCE = auto()
+    """As THROTTLED, once; a transaction is cancelled for it."""
     CONFLICTS = auto()
     """Another transaction held an item, once."""
     REPLY_LOST_ONCE = auto()
@@ -98,8 +112,14 @@ class Wire:
                 return _refusal(request, 500, "InternalServerError")
             case Fate.THROTTLED:
                 return _refusal(request, 400, "ThrottlingException")
+            case Fate.OVER_CAPACITY:
+                return _over_capacity(request)
+            case Fate.OVER_LIMIT:
+                return _refusal(request, 400, "RequestLimitExceeded")
+            case Fate.THROTTLED_ONCE if first:
+                return _canceled(request, "ThrottlingError", "ThrottlingException")
             case Fate.CONFLICTS if first:
-                return _conflict(request)
+                return _canceled(request, "TransactionConflict", "TransactionConflictException")
             case Fate.DIES_BEFORE:
                 self.dead = True
                 raise ProcessDiedError
@@ -159,13 +179,15 @@ class DirectClient:
                 if attempt == ATTEMPTS:
                     raise
                 continue
-            if answer.status < 500:
+            if answer.status < 400 or not _is_repeated(answer):
                 break
         return self._parsed(operation, answer, retries=attempt - 1)
 
     def _request(self, operation: Any, parameters: dict[str, Any]) -> Request:
         for name in operation.idempotent_members:
             parameters.setdefault(name, str(uuid.uuid4()))
+        report = ParamValidator().validate(parameters, operation.input_shape)
+        assert not report.has_errors(), f"{operation.name}: {report.generate_report()}"
         made = self._client._serializer.serialize_to_request(parameters, operation)
         body = made["body"]
         if isinstance(body, dict):
@@ -195,6 +217,13 @@ class DirectClient:
         return parsed
 
 
+def _is_repeated(answer: Answer) -> bool:
+    """Whether botocore's standard mode sends the call again."""
+    return answer.status >= 500 or any(
+        f'"__type": "{code}"'.encode() in answer.body for code in REPEATED
+    )
+
+
 def _refusal(request: Request, status: int, code: str, **more: Any) -> Answer:
     call = identify(request)
     if call.service == "ec2":
@@ -203,9 +232,15 @@ def _refusal(request: Request, status: int, code: str, **more: Any) -> Answer:
     return Answer(status, {}, body.encode())
 
 
-def _conflict(request: Request) -> Answer:
+def _over_capacity(request: Request) -> Answer:
+    code = "ProvisionedThroughputExceeded"
+    return _canceled(request, code, f"{code}Exception")
+
+
+def _canceled(request: Request, reason: str, code: str) -> Answer:
+    """A transaction is cancelled for a reason; a call about one item is refused with a code."""
     items = json.loads(request.body).get("TransactItems")
     if items is None:
-        return _refusal(request, 400, "TransactionConflictException")
-    reasons = [{"Code": "TransactionConflict"} for _ in items]
+        return _refusal(request, 400, code)
+    reasons = [{"Code": reason} for _ in items]
     return _refusal(request, 400, "TransactionCanceledException", CancellationReasons=reasons)
