@@ -28,7 +28,7 @@ $(VENV)/.can-%: requirements-%.txt requirements-run.txt requirements.txt session
 	@touch $@
 
 run: $(VENV)/.can-run ## Run all of it here, with demo data; ARGS="--help" lists the options
-	@exec $(BIN)/python -m local up $(ARGS)
+	@exec $(BIN)/python -m local up --assignment examples/graders/anagrams $(ARGS)
 
 check: $(VENV)/.can-dev ## Lint, format and types
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ import chalicelib.api.audit
 import chalicelib.api.console
 import chalicelib.api.demo
 import chalicelib.api.feed
+import chalicelib.api.grading
 import chalicelib.api.health
 import chalicelib.api.jobs
 import chalicelib.api.logs
@@ -18,6 +19,7 @@ from chalicelib.api.audit import record_refusals
 from chalicelib.api.http import refuse_parameters, restrict_cors, unify_errors
 
 app = Chalice(app_name="usher")
+app.api.binary_types.append("multipart/form-data")
 app.register_middleware(restrict_cors, "http")
 app.register_middleware(unify_errors, "http")
 app.register_middleware(record_refusals, "http")
@@ -28,6 +30,7 @@ app.register_blueprint(chalicelib.api.feed.routes)
 app.register_blueprint(chalicelib.api.apps.routes)
 app.register_blueprint(chalicelib.api.jobs.routes)
 app.register_blueprint(chalicelib.api.schedules.routes)
+app.register_blueprint(chalicelib.api.grading.routes)
 app.register_blueprint(chalicelib.api.logs.routes)
 app.register_blueprint(chalicelib.api.audit.routes)
 app.register_blueprint(chalicelib.api.health.routes)

@@ -61,6 +61,7 @@ def clients_for(config: Config) -> Clients:
         settings = ClientConfig(
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
             read_timeout=READ_TIMEOUT_SECONDS,
+            signature_version="s3v4" if service == "s3" else None,  # of presigned URLs too
             retries={"mode": "standard", "total_max_attempts": 3},
             max_pool_connections=64,
             parameter_validation=False,

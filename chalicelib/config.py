@@ -59,6 +59,12 @@ VARIABLES: Mapping[str, str] = {
     "JOBS_PER_OWNER_A_DAY": "how many invocations a day (UTC) accepts of one owner; 0 = any number",
     "JOBS_RUNNING_PER_OWNER": "how many of one owner may run at once; 0 = any number",
     "AUDIT_DAYS": "how many days audit records are kept",
+    "AUTHORS": "owners besides operators that may put assignments, comma separated",
+    "GRADING_BUCKET": "S3 bucket of graders' and learners' files",
+    "GRADING_CAPACITY": "how many gradings judges have at once",
+    "GRADING_UNAVAILABLE": "why submissions are not marked here; default: they are",
+    "GRADINGS_PER_LEARNER": "how many gradings of one learner may wait or run; 0 = any number",
+    "SUBMISSIONS_PER_LEARNER": "how many submissions to one assignment; 0 = any number",
     "JOBS_LAUNCH_TYPE": "EC2 or FARGATE, for jobs that do not say",
     "EXECUTION_ROLE_ARN": "role that pulls the images of jobs and writes their logs",
     "SESSION_ROLE_ARN": "task role of registered apps that read the direct feed",
@@ -126,6 +132,13 @@ class Config:
     jobs_per_owner_a_day: int = 10_000
     jobs_running_per_owner: int = 100
     audit_days: int = 90
+    authors: frozenset[str] = frozenset()
+    grading_bucket: str = ""
+    grading_capacity: int = 4
+    grading_unavailable: str | None = None
+    """For whoever submits; None = submissions are marked here."""
+    gradings_per_learner: int = 100
+    submissions_per_learner: int = 500
     jobs_launch_type: str = "EC2"
     execution_role_arn: str | None = None
     """None = there is none, as locally."""
@@ -162,6 +175,11 @@ class Config:
     def jobs_table(self) -> str:
         """Name of the DynamoDB table of invocations and schedules."""
         return f"usher-{self.stage}-jobs"
+
+    @property
+    def grading_table(self) -> str:
+        """Name of the DynamoDB table of assignments, submissions and gradings."""
+        return f"usher-{self.stage}-grading"
 
     @property
     def audit_table(self) -> str:
@@ -308,6 +326,12 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         jobs_per_owner_a_day=_whole(environ, "JOBS_PER_OWNER_A_DAY", 10_000, low=0),
         jobs_running_per_owner=_running_per_owner(environ),
         audit_days=_whole(environ, "AUDIT_DAYS", 90),
+        authors=frozenset(_list(environ, "AUTHORS")),
+        grading_bucket=environ.get("GRADING_BUCKET") or f"usher-{stage_name}-grading",
+        grading_capacity=_whole(environ, "GRADING_CAPACITY", 4),
+        grading_unavailable=environ.get("GRADING_UNAVAILABLE") or None,
+        gradings_per_learner=_whole(environ, "GRADINGS_PER_LEARNER", 100, low=0),
+        submissions_per_learner=_whole(environ, "SUBMISSIONS_PER_LEARNER", 500, low=0),
         jobs_launch_type=_one_of(environ, "JOBS_LAUNCH_TYPE", "EC2", "FARGATE"),
         execution_role_arn=environ.get("EXECUTION_ROLE_ARN") or None,
         session_role_arn=environ.get("SESSION_ROLE_ARN") or None,

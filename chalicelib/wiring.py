@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from chalicelib import logs
 from chalicelib.clients import Clients, clients_for
 from chalicelib.config import Config, load_config
-from chalicelib.errors import UnavailableError
+from chalicelib.contract.jobs import JUDGE_JOB
+from chalicelib.errors import UnavailableError, UsherError
 from chalicelib.metrics import EmbeddedMetrics, Metrics, ProcessMetrics
 from chalicelib.sessions.probe import Found, probe
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from chalicelib.audit.table import Audit
     from chalicelib.ecs.launcher import Launcher
     from chalicelib.ecs.task_changes import TaskChange
+    from chalicelib.grading.wiring import GradingServices
+    from chalicelib.jobs.model import Invocation
     from chalicelib.jobs.wiring import Jobs
     from chalicelib.schedules.service import Schedules
     from chalicelib.schedules.sweep import SchedulesKind
@@ -178,6 +181,32 @@ class Services:
             metrics=self.metrics,
             ids=self.environment.ids,
             now=self.environment.now,
+            on_ended=self._on_job_ended,
+        )
+
+    def _on_job_ended(self, invocation: "Invocation") -> None:
+        """An invocation has ended: a judge's is a grading's. What fails here the sweep repeats."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        if invocation.job != JUDGE_JOB:
+            return
+        try:
+            self.grading.judging.on_ended(invocation)
+        except (BotoCoreError, ClientError, UsherError):
+            _log_grading.exception("left to the sweep", extra=invocation.log_fields)
+
+    @cached_property
+    def grading(self) -> "GradingServices":
+        """The services of grading."""
+        from chalicelib.grading.wiring import build_grading
+
+        return build_grading(
+            self.config,
+            self.clients,
+            self.jobs,
+            ids=self.environment.ids,
+            metrics=self.metrics,
+            now=self.environment.now,
         )
 
     @cached_property
@@ -207,7 +236,7 @@ class Services:
     @cached_property
     def sweep(self) -> "Sweep":
         """The sweep of everything that has tasks."""
-        return self.sweep_of(self.kind, self.jobs.kind, self.schedules_kind)
+        return self.sweep_of(self.kind, self.jobs.kind, self.schedules_kind, self.grading.kind)
 
     def sweep_of(self, *kinds: "Kind[Any]") -> "Sweep":
         """The sweep of these kinds of records alone."""
@@ -250,6 +279,7 @@ class Services:
 
 
 _log = logging.getLogger("usher.health")
+_log_grading = logging.getLogger("usher.grading")
 _log_tasks = logging.getLogger("usher.tasks")
 _lock = threading.Lock()
 _services: Services | None = None

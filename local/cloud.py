@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from local import judge
 from local.access import AccessRule, hosts_at, origins_of
 from local.aws.clients import Clients
 from local.aws.control import Control
@@ -38,7 +39,7 @@ from local.aws.kinesis.api import KinesisApi
 from local.aws.kinesis.switches import Switches
 from local.aws.logs.api import LogsApi
 from local.aws.moto.calls import Moto
-from local.aws.provision import ACCOUNT, execute, read_plan, task_definition_calls
+from local.aws.provision import ACCOUNT, AwsCall, execute, read_plan, task_definition_calls
 from local.aws.scheduler.api import Scheduler, sender
 from local.aws.secrets import secrets_through
 from local.background import InBackground, within
@@ -124,6 +125,8 @@ class Cloud:
         with self._step("hosts"):
             machines = self._make_machines()
         calls += task_definition_calls(STAGE, options.apps, self._feed.url(machines.addresses))
+        judges = judge.task_definition(STAGE, options.region)
+        calls.append(AwsCall("ecs", "register_task_definition", judges))
         with self._step("dispatcher process"):
             dispatcher = self._start_dispatcher(machines)
         with self._step("AWS endpoint"):
@@ -142,6 +145,9 @@ class Cloud:
         with self._step("health check"):
             self._wait_healthy(dispatcher.last_words)
         triggers.fire_rates()
+        for folder in options.assignments:
+            with self._step(f"assignment {folder.name}"):
+                judge.put_assignment(f"{LOOPBACK}:{port_of(self.listeners.dispatcher)}", folder)
         self._wait_warm(self._environment(machines))
 
     @contextmanager
@@ -167,6 +173,7 @@ class Cloud:
         session = session_image(ROOT)
         named = {image.name for image in self.options.images}
         sources = [*self.options.images, *([] if session.name in named else [session])]
+        sources.append(judge.image(ROOT))
         site = Site(
             run_id=self.run.run_id,
             sources=sources,
@@ -237,10 +244,13 @@ class Cloud:
             "TASK_SUBNETS": "subnet-local",
             "TASK_SECURITY_GROUPS": "sg-local",
             "SESSION_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/usher-{STAGE}-session",
+            "GRADING_BUCKET": f"usher-{STAGE}-grading-{ACCOUNT}",
             "JOBS_LAUNCH_TYPE": self.options.launch_type.upper(),
             "USHER_LOCAL_RUN": self.run.run_id,
             "PYTHONUNBUFFERED": "1",
         }
+        if reason := judge.why_not():
+            environment["GRADING_UNAVAILABLE"] = reason
         if self.options.apps:
             environment["APPS_FILE"] = str(self.options.apps.resolve())
         if self.options.capacity_provider:

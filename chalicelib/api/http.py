@@ -56,6 +56,8 @@ _FIELD_OF = {
     "invocation_id": "invocation",
     "job": "job",
     "schedule_id": "schedule",
+    "assignment_id": "assignment",
+    "submission_id": "submission",
 }
 """A path's parameter to the field of log lines."""
 _log = logging.getLogger("usher.http")

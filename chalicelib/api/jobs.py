@@ -19,6 +19,7 @@ from chalicelib.api.http import (
 from chalicelib.audit.model import Action, AuditRecord
 from chalicelib.callers import Caller
 from chalicelib.config import authorization, jobs_queue, stage
+from chalicelib.contract.jobs import DEFAULT_TIMEOUT_SECONDS, JUDGE_JOB
 from chalicelib.errors import ConflictError, ForbiddenError, UnknownJobError
 from chalicelib.jobs.answers import job_facts, show_invocation, show_job, show_row
 from chalicelib.jobs.description import DeployedJob
@@ -74,6 +75,7 @@ def get_job(job: str) -> Response:
 def put_job(job: str) -> Response:
     """Register a revision of a job; what uses an old one finishes on it."""
     _caller().require_operator()
+    refuse_judge(job)
     body = REGISTER.check(document_of(routes.current_request, REGISTER))
     image, description = body["image"], body["description"]
     deployed = services().audit.around(
@@ -90,6 +92,7 @@ def put_job(job: str) -> Response:
 def delete_job(job: str) -> Response:
     """Take a job out of the catalog."""
     _caller().require_operator()
+    refuse_judge(job)
     services().audit.around(
         _audit_record(Action.JOB_DEREGISTER, f"jobs/{job}"),
         job_facts(_jobs().catalog.get(job, fresh=True)),
@@ -105,6 +108,7 @@ def delete_job(job: str) -> Response:
 def invoke(job: str) -> Response:
     """Have a job run: at once, or at an instant."""
     request, caller = routes.current_request, _caller()
+    refuse_judge(job)
     now = services().environment.now()
     wanted = parse_invoke(document_of(request, INVOKE), request.headers)
     key = wanted.idempotency_key
@@ -165,6 +169,7 @@ def kill_invocation(invocation_id: str) -> Response:
 def rerun_invocation(invocation_id: str) -> Response:
     """The same again, as a new invocation."""
     seen, caller, request = _found(invocation_id), _caller(), routes.current_request
+    refuse_judge(seen.job)
     key = parse_idempotency_key(request.headers)
     repeated = key and repeated_id(caller.key_scope, f"rerun/{seen.id}", key)
     found = _jobs().invocations.get_record(repeated) if repeated else None
@@ -191,17 +196,13 @@ def start_invocation(invocation_id: str) -> Response:
     """A container asks for leave to run."""
     request = routes.current_request
     attempt, task_arn, process = parse_start(document_of(request, START))
-    return answer(
-        dict(
-            _jobs().invocations.start(
-                parse_record_id(invocation_id, "invocation"),
-                bearer(request),
-                attempt,
-                task_arn,
-                process,
-            )
-        )
-    )
+    known = parse_record_id(invocation_id, "invocation")
+    permit = dict(_jobs().invocations.start(known, bearer(request), attempt, task_arn, process))
+    if permit["job"] == JUDGE_JOB:
+        seconds = permit["timeoutSeconds"] or DEFAULT_TIMEOUT_SECONDS
+        order = services().grading.judging.start(permit["parameters"], known, seconds)
+        permit["parameters"] = dict(order)
+    return answer(permit)
 
 
 @routes.route("/invocations/{invocation_id}/progress", methods=["POST"])
@@ -267,6 +268,12 @@ def run_normal_jobs(event: SQSEvent) -> None:
 def run_low_jobs(event: SQSEvent) -> None:
     """Wake-up messages for low invocations."""
     _launch_waiting(event)
+
+
+def refuse_judge(job: str) -> None:
+    """Raise ForbiddenError for the job that marks submissions: gradings alone ask for it."""
+    if job == JUDGE_JOB:
+        raise ForbiddenError(f"{JUDGE_JOB} is the dispatcher's own job: hand in a submission")
 
 
 def base_url(request: Any) -> str:

@@ -13,7 +13,7 @@ from chalicelib.api.http import (
     own_path,
     takes,
 )
-from chalicelib.api.jobs import audit_entry, base_url
+from chalicelib.api.jobs import audit_entry, base_url, refuse_judge
 from chalicelib.audit.model import Action
 from chalicelib.callers import Caller
 from chalicelib.config import authorization, schedules_queue, stage
@@ -79,6 +79,7 @@ def put_schedule(schedule_id: str) -> Response:
         callback_base_url=base_url(request),
         now=services().environment.now(),
     )
+    refuse_judge(wanted.job)
     written, is_new = _schedules().put(wanted, _audit(Action.SCHEDULE_PUT, wanted.id))
     return _render(written, 201 if is_new else 200)
 

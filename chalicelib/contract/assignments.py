@@ -12,6 +12,8 @@ GRADER = "grader.toml"
 ASSIGNMENT = "assignment.toml"
 SOLUTIONS = "solutions"
 """A folder of a grader that is for its author alone: it is never stored or sent to a judge."""
+IMAGE_POINTS = 100.0
+"""What a grader of the kind `image` by itself is out of."""
 MOST_PARTS = 16
 MOST_BYTES = 64 * 1024 * 1024
 """Of all files of a grader."""
@@ -34,7 +36,8 @@ class Part:
     @property
     def max_score(self) -> float:
         """The points that it is worth."""
-        return self.grader.max_score if self.points is None else self.points
+        by_itself = IMAGE_POINTS if self.grader.kind == "image" else self.grader.max_score
+        return by_itself if self.points is None else self.points
 
 
 @dataclass(frozen=True)

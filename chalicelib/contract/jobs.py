@@ -53,6 +53,8 @@ MAX_MESSAGE_CHARACTERS = 500
 
 JOB_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 """What a job may be called."""
+JUDGE_JOB = "usher_judge"
+"""The job that marks submissions; the dispatcher alone asks for it."""
 JOB_NAME_RULE = "1 to 40 of a-z, 0-9 and _, beginning with a letter"
 """The same for people."""
 DEFAULT_TIMEOUT_SECONDS = 900

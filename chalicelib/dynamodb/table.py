@@ -114,7 +114,7 @@ class Table:
         value: Any,
         *,
         order: str = "",
-        between: tuple[float, float] | None = None,
+        between: tuple[Any, Any] | None = None,
         only: Condition | None = None,
         **more: Any,
     ) -> dict[str, Any]:
@@ -140,9 +140,15 @@ class Table:
         only: Condition | None = None,
         order: str = "",
         between: tuple[float, float] | None = None,
+        is_reversed: bool = False,
     ) -> tuple[list[Item], str | None]:
-        """The items of the next page of an index, and where the one behind it begins, as text."""
-        more = {} if after is None else {"ExclusiveStartKey": json.loads(after)}
+        """The items of the next page of an index, and where the one behind it begins, as text.
+
+        `is_reversed`: from the end of the index's order to its beginning.
+        """
+        more: dict[str, Any] = {} if after is None else {"ExclusiveStartKey": json.loads(after)}
+        if is_reversed:
+            more["ScanIndexForward"] = False
         page = self.page(
             index,
             attribute,

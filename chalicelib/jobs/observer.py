@@ -25,7 +25,10 @@ class JobObserver:
         hosts_wanted: HostsWanted,
         metrics: Metrics,
         now: Callable[[], float],
+        on_ended: Callable[[Invocation], None] = lambda _: None,
     ) -> None:
+        """`on_ended` is called with each invocation that has ended, after all else."""
+        self._on_ended = on_ended
         self._breaker = breaker
         self._queues = queues
         self._hosts_wanted = hosts_wanted
@@ -50,6 +53,8 @@ class JobObserver:
         if after.start_failures > before.start_failures and after.next_try_at is not None:
             rest = max(1, math.ceil(after.next_try_at - self._now()))
             self._queues.send(after.priority, WakeUp(after.id), rest)
+        if after.has_ended:
+            self._on_ended(after)
 
     def _failures_in_a_row(self, before: Invocation, after: Invocation) -> int | None:
         """Fold a start into the breaker of its revision; None where this is the news of none."""

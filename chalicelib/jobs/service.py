@@ -164,6 +164,13 @@ class Invocations:
             return written
         return self.send(written)
 
+    def accept_at_once(self, draft: Invocation) -> None:
+        """As `accept`, of one that counts against no quota and is to run as soon as it can."""
+        written = self._table.put_if_absent(draft)
+        if written is not None:
+            self._metrics.count("jobs_accepted", job=draft.job, priority=draft.priority.value)
+            self.send(written)
+
     def _record(
         self, draft: Invocation, by: Caller | None, audit: AuditEntry | None
     ) -> Invocation | None:

@@ -13,7 +13,7 @@ from chalicelib.jobs.clock import Clock
 from chalicelib.jobs.items import KEPT_SECONDS
 from chalicelib.jobs.launching import LEASE_SECONDS, JobLauncher
 from chalicelib.jobs.logs import JobLogs
-from chalicelib.jobs.model import Priority
+from chalicelib.jobs.model import Invocation, Priority
 from chalicelib.jobs.observer import JobObserver
 from chalicelib.jobs.queues import JobQueues
 from chalicelib.jobs.service import Invocations, Secrets
@@ -54,8 +54,9 @@ def build_jobs(
     metrics: Metrics,
     ids: Secrets,
     now: Callable[[], float],
+    on_ended: Callable[[Invocation], None] = lambda _: None,
 ) -> Jobs:
-    """Build everything for `config`. Opens no connection yet."""
+    """Build everything for `config`. Opens no connection yet. `on_ended`: see `JobObserver`."""
     table = InvocationsTable(clients.dynamodb, config.jobs_table)
     names = {priority: jobs_queue(config.stage, priority) for priority in Priority}
     sqs = Queues(clients.sqs)
@@ -64,7 +65,12 @@ def build_jobs(
     hosts_wanted = HostsWanted(table.items)
     breaker = Breaker(table.revisions, revisions, now)
     observer = JobObserver(
-        breaker=breaker, queues=queues, hosts_wanted=hosts_wanted, metrics=metrics, now=now
+        breaker=breaker,
+        queues=queues,
+        hosts_wanted=hosts_wanted,
+        metrics=metrics,
+        now=now,
+        on_ended=on_ended,
     )
     records = Store(table, observer)
     catalog = Catalog(clients.ecs, revisions, config)

@@ -35,6 +35,7 @@ ONLY_ON_AWS = (
     "AWS::Lambda::",
     "AWS::Logs::",
     "AWS::Route53::",
+    "AWS::S3::BucketPolicy",
     "AWS::SNS::",
     "AWS::SQS::QueuePolicy",
     "AWS::SSM::",
@@ -89,6 +90,8 @@ class _Plan:
             # Resolving builds what it refers to, so that comes first in the list.
             properties = self._resolver.value(resource.get("Properties", {}))
             properties.setdefault(_KINDS[kind].name, self._name(logical))
+            if kind == "AWS::S3::Bucket":
+                properties["Region"] = self._place.region
             self._calls += _KINDS[kind].calls(properties)
         except TemplateError as error:
             raise TemplateError(f"{logical}: {error}") from error
@@ -211,6 +214,25 @@ def _cluster(properties: dict[str, Any]) -> list[AwsCall]:
     return [AwsCall("ecs", "create_cluster", {"clusterName": arguments["ClusterName"]})]
 
 
+def _bucket(properties: dict[str, Any]) -> list[AwsCall]:
+    arguments = _only(
+        properties,
+        {"BucketName", "Region"},
+        {
+            "BucketEncryption",
+            "LifecycleConfiguration",  # nothing lives as long as that on a laptop
+            "OwnershipControls",
+            "PublicAccessBlockConfiguration",
+            "Tags",
+        },
+    )
+    created: dict[str, Any] = {"Bucket": arguments["BucketName"]}
+    if arguments["Region"] != "us-east-1":  # which is no LocationConstraint
+        place = {"LocationConstraint": arguments["Region"]}
+        created["CreateBucketConfiguration"] = place
+    return [AwsCall("s3", "create_bucket", created)]
+
+
 def _schedule_group(properties: dict[str, Any]) -> list[AwsCall]:
     arguments = _only(properties, {"Name"}, {"Tags"})
     return [AwsCall("scheduler", "create_schedule_group", arguments)]
@@ -237,6 +259,7 @@ _KINDS = {
     "AWS::ECS::Cluster": _Kind(
         "ClusterName", "arn:aws:ecs:{region}:{account}:cluster/{name}", _cluster
     ),
+    "AWS::S3::Bucket": _Kind("BucketName", "arn:aws:s3:::{name}", _bucket),
     "AWS::Scheduler::ScheduleGroup": _Kind(
         "Name", "arn:aws:scheduler:{region}:{account}:schedule-group/{name}", _schedule_group
     ),

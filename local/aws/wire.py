@@ -205,6 +205,8 @@ def identify(request: Request) -> Call:
         service = _SERVICES.get(prefix) or _signed_for(request) or prefix.lower()
         return Call(service, action, Protocol.JSON)
     service = _signed_for(request) or "unknown"
+    if service == "s3":
+        return Call(service, _s3_action(request), Protocol.XML)
     if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         action = parse_qs(request.body.decode("latin-1")).get("Action", ["unknown"])[0]
         return Call(service, action, Protocol.EC2 if service == "ec2" else Protocol.XML)
@@ -235,10 +237,38 @@ def _scheduler_action(request: Request) -> str:
     return known or f"{request.method} {request.path}"
 
 
+_S3 = {"GET": "Get", "HEAD": "Head", "PUT": "Put", "DELETE": "Delete"}
+
+
+def _s3_action(request: Request) -> str:
+    """Of objects and buckets by path, as endpoints that are IP addresses are called. A query of
+    its own, such as `?acl`, is another action, named by method and query.
+    """
+    bucket, _, key = request.path.strip("/").partition("/")
+    own = set(parse_qs(request.query, keep_blank_values=True))
+    own -= {"x-id", "list-type", "prefix", "max-keys"}
+    if any(not name.lower().startswith("x-amz-") for name in own) or request.method not in _S3:
+        return f"{request.method} {request.path}"
+    if key:
+        return f"{_S3[request.method]}Object"
+    if request.method == "PUT":
+        return "CreateBucket"
+    return "ListObjectsV2" if request.method == "GET" and bucket else f"{_S3[request.method]}Bucket"
+
+
+def credential_of(request: Request) -> str | None:
+    """What signed a request, KEY/DATE/REGION/SERVICE/aws4_request: in the header, or in the query
+    of a presigned URL.
+    """
+    _, found, rest = request.headers.get("authorization", "").partition("Credential=")
+    if found:
+        return rest.partition(",")[0]
+    return parse_qs(request.query).get("X-Amz-Credential", [None])[0]
+
+
 def _signed_for(request: Request) -> str | None:
-    """The service in a SigV4 credential scope: KEY/DATE/REGION/SERVICE/aws4_request."""
-    scope = request.headers.get("authorization", "").partition("Credential=")[2].partition(",")[0]
-    parts = scope.split("/")
+    """The service in a SigV4 credential scope."""
+    parts = (credential_of(request) or "").split("/")
     return parts[-2].lower() if len(parts) >= 5 else None
 
 

@@ -58,6 +58,8 @@ class Options:
     """Further origins whose pages may use dispatcher and sessions."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Values of references to secrets, which are not looked up then."""
+    assignments: tuple[Path, ...] = ()
+    """Folders of assignments that are put when everything works."""
     aws_services: tuple[OtherService, ...] = ()
     """Services that other emulators serve."""
 

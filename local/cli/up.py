@@ -107,6 +107,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="serve this AWS service from another emulator, as sqs=http://127.0.0.1:4566: its "
         f"calls are sent there; may be repeated; NAME is one of {', '.join(SERVICES)}",
     )
+    add(
+        "--assignment",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="DIR",
+        help="put the assignment in DIR, under the folder's name; may be repeated",
+    )
     add("--apps", type=Path, metavar="FILE", help="apps file (default: chalicelib/apps.toml)")
     add(
         "--image",
@@ -352,6 +360,7 @@ def run(
 
 
 def _up(cloud: Any, stop: threading.Event, say: Say, beside: Beside) -> int:
+    from chalicelib.contract.graders import GraderError
     from chalicelib.errors import ConfigurationError
     from local.aws.forwarding import UnreachableServiceError
     from local.aws.template import TemplateError
@@ -360,11 +369,14 @@ def _up(cloud: Any, stop: threading.Event, say: Say, beside: Beside) -> int:
     from local.feed.redis_server import NoRedisError
     from local.functions.dispatcher_process import DispatcherDiedError
     from local.hosts.machines import NoRuntimeError
+    from local.judge import AssignmentError
 
     try:
         cloud.start()
     except (
+        AssignmentError,
         ConfigurationError,
+        GraderError,
         NoRedisError,
         NoRuntimeError,
         TemplateError,
@@ -447,6 +459,7 @@ def _options(arguments: argparse.Namespace, secrets: Mapping[str, str]) -> Any:
         function_idle_seconds=arguments.function_idle_seconds,
         allowed_hosts=tuple(arguments.allowed_host),
         allowed_origins=tuple(arguments.allowed_origin),
+        assignments=tuple(arguments.assignment),
         aws_services=tuple(arguments.aws_service),
         secrets=secrets,
     )

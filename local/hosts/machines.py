@@ -8,6 +8,8 @@ from pathlib import Path
 from local.aws.ecs.model import HostSlot
 from local.hosts.base import CannotPullImageError, Host, HostDownError
 from local.hosts.images import ImageSource
+from local.judge import IMAGE as JUDGE_IMAGE
+from local.judge import HostWithJudge
 
 LOOPBACK = "127.0.0.1"
 FARGATE = "fargate"
@@ -95,11 +97,13 @@ def _docker(site: Site, say: Callable[[str], None]) -> Machines:
             )
             undo.callback(runtime.close)
             for source in site.sources:
+                if source.name == JUDGE_IMAGE:
+                    continue  # it runs on the machine itself
                 runtime.images.image(source.name)
             addresses = {port: f"{runtime.expose(port)}:{port}" for port in site.ports}
         except (HostDownError, CannotPullImageError, OSError) as error:
             raise NoRuntimeError(str(error)) from error
-        slots = _slots(lambda name: DockerHost(runtime, name), site)
+        slots = _slots(lambda name: _with_judge(DockerHost(runtime, name), name, site, say), site)
         fargate = _fargate(DockerHost(runtime, FARGATE), site)
         undo.pop_all()
         return Machines("docker", slots, fargate, addresses, runtime.close)
@@ -125,10 +129,32 @@ def _processes(site: Site, say: Callable[[str], None]) -> Machines:
         )
 
     site.tell("process")
-    slots = _slots(host, site)
+    slots = _slots(lambda name: _with_judge(host(name), name, site, say), site)
     addresses = {port: f"{LOOPBACK}:{port}" for port in site.ports}
     fargate = _fargate(host(FARGATE), site)
     return Machines("process", slots, fargate, addresses, close=lambda: None)
+
+
+def _with_judge(host: Host, name: str, site: Site, say: Callable[[str], None]) -> Host:
+    """The host, which starts judges as plain processes of the machine."""
+    from local.hosts.isolation import Kind
+    from local.hosts.packages import Packages
+    from local.hosts.process import ProcessHost
+
+    def judges() -> Host:
+        logs = site.logs / f"{name}-judges"
+        logs.mkdir(exist_ok=True)
+        return ProcessHost(
+            f"{name}-judges",
+            run_id=site.run_id,
+            images=site.sources,
+            logs=logs,
+            streams=site.streams,
+            kind=Kind.NONE,
+            packages=Packages(say),
+        )
+
+    return HostWithJudge(host, judges)
 
 
 def _slots(make: Callable[[str], Host], site: Site) -> list[HostSlot]:

@@ -11,16 +11,15 @@ from typing import Any
 
 from chalicelib.contract.graders import GraderError
 from chalicelib.contract.submitted import MOST_BYTES, SubmissionError, accept_files
-from usher.box.model import NoBoxError
-from usher.box.runtimes import NAMES, choose_boxes
+from usher.box.runtimes import NAMES
 from usher.cli.common import note, out, out_json
 from usher.cli.grade_text import expected_verdict, grading_lines
 from usher.cli.text import UsageError
 from usher.errors import UsherError
 from usher.grading.folders import Assignment, GraderFolder, read_assignment
-from usher.grading.images import ImageError, image_for
-from usher.grading.judge import Judge
-from usher.grading.results import Grading, broken, document, for_learner
+from usher.grading.image_cleaning import CleanImage
+from usher.grading.marking import BASE_VARIABLE, mark_here
+from usher.grading.results import Grading, document, for_learner
 from usher.grading.verdicts import Verdict
 
 EXIT_FULL, EXIT_NOT_FULL, EXIT_IE = 0, 1, 3
@@ -65,7 +64,7 @@ def _add_boxes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--base",
         metavar="IMAGE",
-        default=os.environ.get("USHER_BASE_IMAGE"),
+        default=os.environ.get(BASE_VARIABLE),
         help="for graders that name no image; default: $USHER_BASE_IMAGE, or Debian with Python",
     )
 
@@ -103,25 +102,22 @@ def _mark(
     arguments: argparse.Namespace,
     on_progress: Any = lambda *_: None,
 ) -> Grading:
-    """A machine without boxes or images is the grader's failure, not the submission's."""
-    try:
-        boxes = choose_boxes(arguments.runtime, arguments.base)
-        image = "" if boxes.name != "docker" else _image(folder, arguments.base)
-    except (NoBoxError, ImageError) as error:
-        return broken(folder.max_points, str(error))
-    return Judge(boxes, image).grade(folder, submitted, on_progress)
+    return mark_here(
+        folder,
+        submitted,
+        runtime=arguments.runtime,
+        base=arguments.base,
+        on_progress=on_progress,
+        on_cleaned=_say_cleaned,
+    )
 
 
-def _image(folder: GraderFolder, base: str | None) -> str:
-    """The id of the grader's image, cleaned."""
-    image = image_for(folder, base)
-    if image.cleaned:
-        listed = ", ".join(image.cleaned[:5]) + (", …" if len(image.cleaned) > 5 else "")
-        note(
-            f"usher: {image.digest}: setuid bits and capabilities taken off "
-            f"{len(image.cleaned)} files: {listed}"
-        )
-    return image.id
+def _say_cleaned(image: CleanImage) -> None:
+    listed = ", ".join(image.cleaned[:5]) + (", …" if len(image.cleaned) > 5 else "")
+    note(
+        f"usher: {image.digest}: setuid bits and capabilities taken off "
+        f"{len(image.cleaned)} files: {listed}"
+    )
 
 
 def _part(assignment: Assignment, wanted: str | None) -> GraderFolder:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chalicelib.contract.assignments import (
+    IMAGE_POINTS,
     MOST_BYTES,
     Part,
     is_solution,
@@ -11,9 +12,6 @@ from chalicelib.contract.assignments import (
     parse_part,
 )
 from chalicelib.contract.graders import Grader, GraderError
-
-IMAGE_POINTS = 100.0
-"""What a grader of the kind `image` by itself is out of."""
 
 
 @dataclass(frozen=True)

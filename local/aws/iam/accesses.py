@@ -291,7 +291,23 @@ def _secrets(asked: Asked) -> list[Access] | None:
     return [Access(f"secretsmanager:{asked.action}", arn)]
 
 
+# S3: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
+
+
+def _s3(asked: Asked) -> list[Access] | None:
+    bucket, key = asked["Bucket"], asked["Key"]
+    if not bucket:
+        return None
+    if not key:
+        action = {"ListObjectsV2": "ListBucket", "HeadBucket": "ListBucket"}
+        name = action.get(asked.action, asked.action)
+        return [Access(f"s3:{name}", f"arn:aws:s3:::{bucket}")]
+    action_of_object = {"HeadObject": "GetObject"}.get(asked.action, asked.action)
+    return [Access(f"s3:{action_of_object}", f"arn:aws:s3:::{bucket}/{key}")]
+
+
 _SERVICES: Mapping[str, Callable[[Asked], list[Access] | None]] = {
+    "s3": _s3,
     "dynamodb": _dynamodb,
     "sqs": _sqs,
     "ecs": _ecs,

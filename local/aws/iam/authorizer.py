@@ -2,18 +2,20 @@
 
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qs, parse_qsl, unquote
 
 from local.aws.iam.accesses import Access, Asked, accesses
 from local.aws.iam.policy import Decision, Verdict, decide
 from local.aws.iam.principals import FUNCTION_KEY, HOST_KEY, Principal, Principals
 from local.aws.provision import ACCOUNT
-from local.aws.wire import Answer, Call, Protocol, Request, error_answer
+from local.aws.wire import Answer, Call, Protocol, Request, credential_of, error_answer
 
-_FORBIDDEN = {"scheduler", "sqs", "ec2"}
+_FORBIDDEN = {"scheduler", "sqs", "ec2", "s3"}
 """Services whose refusals have the status 403; those of JSON with a target have 400."""
 _NAMED_KEYS = (FUNCTION_KEY, HOST_KEY)
 """Of principals that there is a bounded number of."""
@@ -48,7 +50,10 @@ class Authorizer:
         if principal is None:
             message = "The security token included in the request is invalid."
             return error_answer(call, "UnrecognizedClientException", message, 403)
-        parameters = parameters_of(request)
+        if expired(request, time.time()):
+            return error_answer(call, "AccessDenied", "Request has expired", 403)
+        is_s3 = call.service == "s3"
+        parameters = object_of(request) if is_s3 else parameters_of(request)
         if call.service in self._forwarded and _says_where_by_token(parameters):
             return None
         asked = Asked(call.action, parameters, self._region, ACCOUNT, self._task_definition)
@@ -82,9 +87,27 @@ def _says_where_by_token(parameters: Mapping[str, Any]) -> bool:
 
 
 def access_key_of(request: Request) -> str | None:
-    """The access key id of a signature, SigV4 in the header; None without one."""
-    _, found, rest = request.headers.get("authorization", "").partition("Credential=")
-    return rest.partition("/")[0] if found else None
+    """The access key id of a signature, SigV4 in the header or the query; None without one."""
+    credential = credential_of(request)
+    return None if credential is None else credential.partition("/")[0]
+
+
+def expired(request: Request, now: float) -> bool:
+    """Whether a presigned URL is used after its time. Pure.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
+    """
+    query = parse_qs(request.query)
+    if "X-Amz-Expires" not in query or "X-Amz-Date" not in query:
+        return False
+    signed = datetime.strptime(query["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    return now > signed.timestamp() + int(query["X-Amz-Expires"][0])
+
+
+def object_of(request: Request) -> Mapping[str, Any]:
+    """Bucket and key of a call of S3."""
+    bucket, _, key = request.path.lstrip("/").partition("/")
+    return {"Bucket": unquote(bucket), "Key": unquote(key)}
 
 
 def parameters_of(request: Request) -> Mapping[str, Any]:

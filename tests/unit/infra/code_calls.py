@@ -14,7 +14,7 @@ import botocore.session
 from botocore import xform_name
 
 ROOT = Path(__file__).parents[3]
-CLIENTS = {"dynamodb", "sqs", "ecs", "ec2", "kinesis", "logs", "scheduler", "secretsmanager"}
+CLIENTS = {"dynamodb", "sqs", "ecs", "ec2", "kinesis", "logs", "s3", "scheduler", "secretsmanager"}
 AS_CLIENT = {"Any", "Callable[[], Any]"}
 """Types of parameters that are a client, or give one."""
 IMPLEMENTATIONS = {
@@ -25,9 +25,15 @@ IMPLEMENTATIONS = {
     "Wakes": "Clock",
 }
 """Protocols, and what the wiring passes for them."""
-GIVEN_BY = {"services": "Services", "relay": "Relay", "_jobs": "Jobs", "_schedules": "Schedules"}
+GIVEN_BY = {
+    "services": "Services",
+    "relay": "Relay",
+    "_jobs": "Jobs",
+    "_schedules": "Schedules",
+    "_grading": "GradingServices",
+}
 """Functions of routes, and what they return."""
-KINDS = ("SessionsKind", "JobsKind", "SchedulesKind")
+KINDS = ("SessionsKind", "JobsKind", "SchedulesKind", "GradingsKind")
 """The kinds of record that the sweep goes through; it calls all methods of them."""
 HELD_BY_KINDS = (
     *(("HostsWanted", name) for name in ("members", "add_if_unchanged", "remove")),
@@ -220,7 +226,7 @@ _operations: dict[str, dict[str, str]] = {}
 
 def _actions(service: str, method: str) -> set[str]:
     """What IAM calls a boto3 method; https://docs.aws.amazon.com/service-authorization/ ."""
-    if method in {"get_paginator", "__init__"}:
+    if method in {"get_paginator", "generate_presigned_url", "__init__"}:
         return set()
     if service not in _operations:
         model = _session.get_service_model(service)

@@ -1,0 +1,273 @@
+"""Assignments and submissions over HTTP: parse, call, render."""
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from chalice.app import Blueprint, Response
+
+from chalicelib.api.audit import record_of
+from chalicelib.api.http import (
+    answer,
+    answering,
+    authorizer_for,
+    json_body,
+    known_caller_of,
+    own_path,
+)
+from chalicelib.api.jobs import base_url
+from chalicelib.audit.model import Action
+from chalicelib.callers import Caller
+from chalicelib.config import authorization
+from chalicelib.errors import ConflictError, ForbiddenError
+from chalicelib.grading.answers import show_assignment, show_row, show_standing
+from chalicelib.grading.model import Assignment, Submission
+from chalicelib.grading.multipart import parse_multipart
+from chalicelib.grading.requests import (
+    MAX_BODY_BYTES,
+    Submit,
+    accept,
+    parse_assignment_id,
+    parse_listing,
+    parse_put,
+    parse_submit,
+    read_form,
+    show_next,
+)
+from chalicelib.jobs.model import repeated_id
+from chalicelib.tasks.requests import parse_idempotency_key, parse_record_id
+from chalicelib.wiring import services
+
+if TYPE_CHECKING:
+    from chalicelib.audit.table import AuditEntry
+    from chalicelib.grading.wiring import GradingServices
+
+routes = Blueprint(__name__)
+
+AUTHORIZER = authorizer_for(*authorization())
+FORM = "multipart/form-data"
+REGRADES_A_REQUEST = 10
+"""Submissions of an assignment that one request has marked again."""
+
+
+@routes.route("/assignments", methods=["GET"], authorizer=AUTHORIZER)
+@answering
+def list_assignments() -> Response:
+    """One page of assignments, by id."""
+    caller = _caller()
+    listing = parse_listing(_query())
+    found, after = _grading().grades.assignments(listing.limit, listing.after)
+    shown = [show_assignment(each, is_author=caller.may_see(each.author)) for each in found]
+    return answer({"assignments": shown, "next": show_next(after, listing.learner)})
+
+
+@routes.route("/assignments/{assignment_id}", methods=["GET"], authorizer=AUTHORIZER)
+@answering
+def get_assignment(assignment_id: str) -> Response:
+    """An assignment at its newest revision."""
+    caller, found = _caller(), _assignment(assignment_id)
+    return answer(show_assignment(found, is_author=caller.may_see(found.author)))
+
+
+@routes.route("/assignments/{assignment_id}", methods=["PUT"], authorizer=AUTHORIZER)
+@answering
+def put_assignment(assignment_id: str) -> Response:
+    """Make it, or its next revision."""
+    caller = _caller()
+    body = json_body(routes.current_request.raw_body, MAX_BODY_BYTES)
+    found, files = parse_put(assignment_id, body)
+    audit = _audit(Action.ASSIGNMENT_PUT, f"assignments/{assignment_id}")
+    after, is_new = _grading().grades.put(assignment_id, found, files, caller, audit)
+    shown = show_assignment(after, is_author=True)
+    return answer(shown, 201 if is_new else 200)
+
+
+@routes.route("/assignments/{assignment_id}", methods=["DELETE"], authorizer=AUTHORIZER)
+@answering
+def delete_assignment(assignment_id: str) -> Response:
+    """No more submissions; what was handed in is marked, and stays visible to its learner."""
+    caller = _caller()
+    audit = _audit(Action.ASSIGNMENT_DELETE, f"assignments/{assignment_id}")
+    _grading().grades.delete(parse_assignment_id(assignment_id), caller, audit)
+    return answer({})
+
+
+@routes.route(
+    "/assignments/{assignment_id}/submissions",
+    methods=["POST"],
+    authorizer=AUTHORIZER,
+    content_types=["application/json", FORM],
+)
+@answering
+def submit(assignment_id: str) -> Response:
+    """Hand in files for some parts."""
+    request, caller = routes.current_request, _caller()
+    caller.require_change()
+    known = parse_assignment_id(assignment_id)
+    key = parse_idempotency_key(request.headers)
+    wanted = _read_submit(request)
+    learner = _learner(caller, wanted.learner) or caller.owner
+    repeated = key and repeated_id(caller.key_scope, f"submit/{known}", key)
+    found = _grading().grades.find_submission(repeated) if repeated else None
+    if found is not None:  # whatever became of the assignment since
+        return _again(found, wanted)
+    assignment = _assignment(known)
+    _grading().grades.check_door()
+    written = _grading().grades.submit(
+        assignment,
+        accept(assignment, wanted),
+        submission_id=repeated or None,
+        digest=wanted.digest if key else None,
+        learner=learner,
+        callback_base_url=base_url(request),
+        audit=lambda new: _audit(Action.SUBMISSION_ADD, f"submissions/{new}"),
+    )
+    if not written.is_new:
+        return _again(written.submission, wanted)
+    return _render(written.submission, 202)
+
+
+@routes.route("/assignments/{assignment_id}/submissions", methods=["GET"], authorizer=AUTHORIZER)
+@answering
+def list_submissions(assignment_id: str) -> Response:
+    """One page of the caller's own submissions, the newest first, and what they have earned.
+
+    Authors and operators see everybody's, or those of `learner`.
+    """
+    caller, grades = _caller(), _grading().grades
+    listing = parse_listing(_query())
+    assignment = grades.known_assignment(parse_assignment_id(assignment_id))
+    is_author = caller.may_see(assignment.author)
+    if listing.learner not in {None, caller.owner} and not is_author:
+        raise ForbiddenError("learner: only the author and operators may see what others handed in")
+    learner = listing.learner if is_author else caller.owner
+    found, after = grades.submissions(assignment.id, learner, listing.limit, listing.after)
+    standing = None
+    if learner is not None:
+        standing = show_standing(grades.standing(assignment, learner))
+    return answer(
+        {
+            "submissions": [show_row(each) for each in found],
+            "standing": standing,
+            "next": show_next(after, listing.learner),
+        }
+    )
+
+
+@routes.route("/submissions/{submission_id}", methods=["GET"], authorizer=AUTHORIZER)
+@answering
+def get_submission(submission_id: str) -> Response:
+    """A submission with its gradings, as far as they are."""
+    return _render(_submission(submission_id))
+
+
+@routes.route("/submissions/{submission_id}/regrade", methods=["POST"], authorizer=AUTHORIZER)
+@answering
+def regrade_submission(submission_id: str) -> Response:
+    """Mark all its parts again, on the newest revision of the assignment."""
+    request, caller = routes.current_request, _caller()
+    seen = _submission(submission_id)
+    _check_regrade(caller, seen.author)
+    grades = _grading().grades
+    key = parse_idempotency_key(request.headers) or uuid.uuid4().hex
+    grades.check_door()
+    audit = _audit(Action.SUBMISSION_REGRADE, f"submissions/{seen.id}")
+    after, _ = grades.regrade(
+        grades.assignment(seen.assignment), seen, key, base_url(request), audit, is_whole=False
+    )
+    return _render(after, 202)
+
+
+@routes.route("/assignments/{assignment_id}/regrade", methods=["POST"], authorizer=AUTHORIZER)
+@answering
+def regrade_assignment(assignment_id: str) -> Response:
+    """Mark a page of its submissions again; `next` leads on. Repeated, it marks nothing twice.
+
+    The request's Idempotency-Key names the regrade: all its pages carry the same one.
+    """
+    request, caller = routes.current_request, _caller()
+    assignment = _assignment(assignment_id)
+    _check_regrade(caller, assignment.author)
+    grades = _grading().grades
+    key = parse_idempotency_key(request.headers)
+    listing = parse_listing(_query())
+    if key is None:
+        if listing.after is not None:
+            raise ConflictError("next: with the Idempotency-Key of the first page")
+        key = uuid.uuid4().hex
+    grades.check_door()
+    limit = min(listing.limit, REGRADES_A_REQUEST)
+    found, after = grades.submissions(assignment.id, listing.learner, limit, listing.after)
+    queued = 0
+    for submission in found:
+        audit = _audit(Action.ASSIGNMENT_REGRADE, f"submissions/{submission.id}")
+        _, gradings = grades.regrade(
+            assignment, submission, key, base_url(request), audit, is_whole=True
+        )
+        queued += len(gradings)
+    body = {
+        "submissions": len(found),
+        "gradings": queued,
+        "key": key,
+        "next": show_next(after, listing.learner),
+    }
+    return answer(body, 202)
+
+
+def _read_submit(request: Any) -> Submit:
+    content_type = request.headers.get("content-type", "")
+    if content_type.lower().startswith(FORM):
+        return read_form(parse_multipart(content_type, request.raw_body[: MAX_BODY_BYTES + 1]))
+    return parse_submit(json_body(request.raw_body, MAX_BODY_BYTES))
+
+
+def _learner(caller: Caller, named: str | None) -> str | None:
+    """The learner that an operator names. Raises ForbiddenError for anybody else."""
+    if named is not None and named != caller.owner and not caller.is_operator:
+        raise ForbiddenError("learner: only operators may hand in for others")
+    return named
+
+
+def _check_regrade(caller: Caller, author: str) -> None:
+    caller.require_change()
+    if not caller.may_see(author):
+        raise ForbiddenError("regrade: for the assignment's author and operators")
+
+
+def _again(found: Submission, wanted: Submit) -> Response:
+    """What a repeated request is answered. Raises ConflictError where it asks for another thing."""
+    if found.request_digest not in {None, wanted.digest}:
+        raise ConflictError("this Idempotency-Key was sent with another request")
+    return _render(found)
+
+
+def _render(submission: Submission, status: int = 200) -> Response:
+    """For its author where the caller is that or an operator, unless they want a learner's view."""
+    is_author = _caller().may_see(submission.author) and _query().get("view") != "learner"
+    shown = _grading().views.submission(submission, is_author=is_author)
+    headers = {"Location": own_path(routes.current_request, f"/submissions/{submission.id}")}
+    return answer(shown, status, headers if status == 202 else None)
+
+
+def _assignment(assignment_id: str) -> Assignment:
+    return _grading().grades.assignment(parse_assignment_id(assignment_id))
+
+
+def _submission(submission_id: str) -> Submission:
+    return _grading().grades.submission(parse_record_id(submission_id, "submission"), _caller())
+
+
+def _audit(action: Action, resource: str) -> "AuditEntry":
+    record = record_of(routes.current_request, _caller(), action, resource)
+    return services().audit.entry(record)
+
+
+def _grading() -> "GradingServices":
+    return services().grading
+
+
+def _query() -> dict[str, str]:
+    return dict(routes.current_request.query_params or {})
+
+
+def _caller() -> Caller:
+    return known_caller_of(routes.current_request, services().config)

@@ -1,0 +1,362 @@
+"""Assignments and submissions as callers see them: load, decide, write on condition, act."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from chalicelib.audit.table import AuditEntry
+from chalicelib.callers import Caller
+from chalicelib.config import Config
+from chalicelib.contract.assignments import AssignmentFiles
+from chalicelib.contract.jobs import JUDGE_JOB
+from chalicelib.errors import (
+    ConflictError,
+    ForbiddenError,
+    LimitError,
+    NotFoundError,
+    UnavailableError,
+    UnknownJobError,
+)
+from chalicelib.grading import archives
+from chalicelib.grading.answers import facts_of_assignment, facts_of_submission
+from chalicelib.grading.files import GradingFiles
+from chalicelib.grading.judging import Judging
+from chalicelib.grading.model import (
+    Assignment,
+    Grading,
+    HandedIn,
+    Submission,
+    SubmittedPart,
+)
+from chalicelib.grading.requests import Files, part_infos
+from chalicelib.grading.scores import Standing, standing
+from chalicelib.grading.table import WRITE_TRIES, Bounds, Full, GradingTable
+from chalicelib.jobs.catalog import Catalog
+from chalicelib.jobs.model import derived_id
+from chalicelib.jobs.service import Secrets
+
+MAX_REGRADES = 20
+"""Of one submission."""
+PAGE = 50
+
+_log = logging.getLogger("usher.grading")
+
+
+@dataclass(frozen=True)
+class Handed:
+    """A submission that was written, or that the same request had written before."""
+
+    submission: Submission
+    is_new: bool
+
+
+class Grades:
+    """The assignments and submissions of one deployment."""
+
+    def __init__(
+        self,
+        *,
+        table: GradingTable,
+        files: GradingFiles,
+        judging: Judging,
+        catalog: Catalog,
+        ids: Secrets,
+        config: Config,
+        now: Callable[[], float],
+    ) -> None:
+        self._table = table
+        self._files = files
+        self._judging = judging
+        self._catalog = catalog
+        self._ids = ids
+        self._config = config
+        self._now = now
+
+    # Assignments
+
+    def assignment(self, assignment_id: str) -> Assignment:
+        """Raises NotFoundError, also for a deleted one."""
+        found = self._table.assignment(assignment_id)
+        if found is None or found.deleted_at is not None:
+            raise NotFoundError("no such assignment")
+        return found
+
+    def put(
+        self,
+        assignment_id: str,
+        found: AssignmentFiles,
+        files: Files,
+        caller: Caller,
+        audit: AuditEntry,
+    ) -> tuple[Assignment, bool]:
+        """Make it, or its next revision; whether it is new. The same files change nothing.
+
+        Raises ForbiddenError, UnavailableError.
+        """
+        archive = archives.pack(files)
+        digest = hashlib.sha256(archive).hexdigest()
+        for _ in range(WRITE_TRIES):
+            before, now = self._table.assignment(assignment_id), self._now()
+            self._check_author(caller, before)
+            is_there = before is not None and before.deleted_at is None
+            if before is not None and is_there and before.digest == digest:
+                return before, False
+            revision = 1 if before is None else before.revision + 1
+            key = f"graders/{assignment_id}/{revision}-{digest[:16]}.zip"
+            self._files.put(key, archive)
+            after = Assignment(
+                id=assignment_id,
+                author=caller.owner if before is None else before.author,
+                title=found.title,
+                pass_points=found.pass_points,
+                parts=part_infos(found),
+                archive=key,
+                digest=digest,
+                created_at=now if before is None else before.created_at,
+                changed_at=now,
+                revision=revision,
+                extra={} if before is None else before.extra,
+            )
+            record = audit.write(facts_of_assignment(before), facts_of_assignment(after))
+            if self._table.put_assignment(before, after, record):
+                _log.info("revision %s", revision, extra=after.log_fields)
+                return after, not is_there
+        raise UnavailableError("the assignment is changing too fast", retry_after_seconds=1)
+
+    def _check_author(self, caller: Caller, before: Assignment | None) -> None:
+        caller.require_change()
+        if caller.is_operator:
+            return
+        if before is None and caller.owner in self._config.authors:
+            return
+        if before is None or not caller.may_see(before.author):
+            raise ForbiddenError("for operators, its author, and to make one the owners in AUTHORS")
+
+    def delete(self, assignment_id: str, caller: Caller, audit: AuditEntry) -> None:
+        """Take it out of the listing: no more submissions. What was handed in is marked on its own
+        revision, and stays visible to its learner. Raises NotFoundError, ForbiddenError.
+        """
+        for _ in range(WRITE_TRIES):
+            before = self.assignment(assignment_id)
+            self._check_author(caller, before)
+            after = replace(before, deleted_at=self._now())
+            if self._table.put_assignment(
+                before, after, audit.write(facts_of_assignment(before), None)
+            ):
+                return
+        raise UnavailableError("the assignment is changing too fast", retry_after_seconds=1)
+
+    def assignments(self, limit: int, after: str | None) -> tuple[list[Assignment], str | None]:
+        """A page of those that are not deleted."""
+        return self._table.assignments(limit, after)
+
+    # Submissions
+
+    def check_door(self) -> None:
+        """Raise UnavailableError where nothing can be marked here, with the reason."""
+        why = self._config.grading_unavailable
+        if why is None:
+            try:
+                launch_type = self._catalog.get(JUDGE_JOB).description.launch_type
+            except UnknownJobError:
+                why = "no judge is deployed here"
+            else:
+                if (launch_type or self._config.jobs_launch_type) == "FARGATE":
+                    why = (
+                        "judges are configured for Fargate, which has no container engine to make "
+                        "a box with; they need hosts (EC2)"
+                    )
+        if why is not None:
+            raise UnavailableError(f"submissions are not marked here: {why}")
+
+    def submit(
+        self,
+        assignment: Assignment,
+        accepted: Mapping[str, Files],
+        *,
+        submission_id: str | None,
+        digest: str | None,
+        learner: str,
+        callback_base_url: str,
+        audit: Callable[[str], AuditEntry],
+    ) -> Handed:
+        """Store and queue it. Raises LimitError, UnavailableError."""
+        now, chosen = self._now(), submission_id or self._ids.uuid()
+        parts, gradings = [], []
+        for number, (name, files) in enumerate(sorted(accepted.items())):
+            key = f"submissions/{chosen}/{number}.zip"
+            self._files.put(key, archives.pack(files))
+            grading = self._grading(
+                assignment,
+                chosen,
+                name,
+                learner=learner,
+                flow=learner,
+                files=key,
+                callback_base_url=callback_base_url,
+            )
+            gradings.append(grading)
+            handed_in = tuple(HandedIn(each, len(files[each])) for each in sorted(files))
+            parts.append(
+                SubmittedPart(name, key, handed_in, grading.id, max_score=grading.max_score)
+            )
+        draft = Submission(
+            id=chosen,
+            assignment=assignment.id,
+            author=assignment.author,
+            learner=learner,
+            created_at=now,
+            revision=assignment.revision,
+            parts=tuple(parts),
+            request_digest=digest,
+        )
+        bounds = Bounds(self._config.gradings_per_learner, self._config.submissions_per_learner)
+        record = audit(draft.id).write(None, facts_of_submission(draft))
+        written = self._table.add(draft, gradings, bounds, record)
+        if isinstance(written, Full):
+            raise LimitError(f"the limit of {written.words} is reached", retry_after_seconds=30)
+        if written is None:
+            found = self._table.submission(draft.id)
+            if found is None:
+                raise UnavailableError("it was not recorded", retry_after_seconds=1)
+            return Handed(found, is_new=False)
+        _log.info("handed in", extra=draft.log_fields)
+        self._judging.hand_over(written[1])
+        return Handed(draft, is_new=True)
+
+    def _grading(
+        self,
+        assignment: Assignment,
+        submission: str,
+        part: str,
+        *,
+        learner: str,
+        flow: str,
+        files: str,
+        callback_base_url: str,
+        grading_id: str | None = None,
+    ) -> Grading:
+        info = assignment.part(part)
+        if info is None:
+            raise ConflictError(f"the assignment has no part {part!r} any more")
+        return Grading(
+            id=grading_id or self._ids.uuid(),
+            submission=submission,
+            assignment=assignment.id,
+            author=assignment.author,
+            part=part,
+            learner=learner,
+            revision=assignment.revision,
+            grader=assignment.archive,
+            files=files,
+            max_score=info.max_score,
+            flow=flow,
+            turn=0,
+            created_at=self._now(),
+            callback_base_url=callback_base_url,
+        )
+
+    def find_submission(self, submission_id: str) -> Submission | None:
+        """The record as it is now."""
+        return self._table.submission(submission_id)
+
+    def submission(self, submission_id: str, caller: Caller) -> Submission:
+        """Raises NotFoundError, also for another learner's."""
+        found = self._table.submission(submission_id)
+        if found is None or not (caller.may_see(found.learner) or caller.may_see(found.author)):
+            raise NotFoundError("no such submission")
+        return found
+
+    def submissions(
+        self, assignment_id: str, learner: str | None, limit: int, after: str | None
+    ) -> tuple[list[Submission], str | None]:
+        """A page, the newest first; `learner` None = everybody's."""
+        return self._table.submissions(assignment_id, learner, limit, after)
+
+    def known_assignment(self, assignment_id: str) -> Assignment:
+        """Also a deleted one, for those who handed in. Raises NotFoundError."""
+        found = self._table.assignment(assignment_id)
+        if found is None:
+            raise NotFoundError("no such assignment")
+        return found
+
+    def standing(self, assignment: Assignment, learner: str) -> Standing:
+        """What a learner has earned, over all submissions: their number is bounded."""
+        found: list[Submission] = []
+        after: str | None = None
+        most = self._config.submissions_per_learner
+        while True:
+            page, after = self._table.submissions(assignment.id, learner, 100, after)
+            found += page
+            if after is None or (most and len(found) >= most):
+                return standing(assignment, found)
+
+    # Regrading
+
+    def regrade(
+        self,
+        assignment: Assignment,
+        submission: Submission,
+        request: str,
+        callback_base_url: str,
+        audit: AuditEntry | None,
+        *,
+        is_whole: bool,
+    ) -> tuple[Submission, list[Grading]]:
+        """Mark all its parts again on the newest revision; the gradings before are kept.
+
+        `request`: what makes the repeated request recognisable; it marks nothing a second time.
+        `is_whole`: with the whole assignment, whose regrades share one learner's turns.
+        """
+        flow = f"regrade#{assignment.id}" if is_whole else f"regrade#{submission.id}"
+        for _ in range(WRITE_TRIES):
+            wanted = [part for part in submission.parts if assignment.part(part.part) is not None]
+            ids = {p.part: derived_id("regrade", submission.id, p.part, request) for p in wanted}
+            known = {each for p in submission.parts for each in (p.grading, *p.older)}
+            if not wanted or known & set(ids.values()):
+                return submission, []
+            if any(len(part.older) >= MAX_REGRADES for part in wanted):
+                raise ConflictError(f"it was regraded {MAX_REGRADES} times already")
+            gradings = [
+                self._grading(
+                    assignment,
+                    submission.id,
+                    part.part,
+                    learner=submission.learner,
+                    flow=flow,
+                    files=part.archive,
+                    callback_base_url=callback_base_url,
+                    grading_id=ids[part.part],
+                )
+                for part in wanted
+            ]
+            after = _regraded(submission, gradings)
+            more = () if audit is None else (
+                audit.write(facts_of_submission(submission), facts_of_submission(after)),
+            )  # fmt: skip
+            if self._table.regrade(submission, after, gradings, *more):
+                self._judging.hand_over()
+                return after, gradings
+            seen = self._table.submission(submission.id)
+            if seen is None:
+                raise NotFoundError("no such submission")
+            submission = seen
+        raise UnavailableError("the submission is changing too fast", retry_after_seconds=1)
+
+
+def _regraded(submission: Submission, gradings: list[Grading]) -> Submission:
+    new = {grading.part: grading for grading in gradings}
+    parts = tuple(
+        part if part.part not in new else replace(
+            part,
+            grading=new[part.part].id,
+            older=(*part.older, part.grading),
+            verdict=None,
+            score=None,
+            max_score=new[part.part].max_score,
+            finished_at=None,
+        )
+        for part in submission.parts
+    )  # fmt: skip
+    return replace(submission, parts=parts)

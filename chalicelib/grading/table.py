@@ -1,0 +1,266 @@
+"""The table of grading. Every write is conditional; a lost condition is a result.
+
+It holds gradings and submissions by id, `assignment#…`, `learner#…` (turns, and how many of a
+learner's gradings wait or run), `handed-in#…` and `capacity#judges` counters, and `clock#gradings`.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from chalicelib.dynamodb.expressions import Attr, expressions
+from chalicelib.dynamodb.records import Unreadable, only_readable, read_record, readable
+from chalicelib.dynamodb.table import FAILED
+from chalicelib.dynamodb.writes import Write, put, raised
+from chalicelib.grading.fairness import in_fair_order, next_turns
+from chalicelib.grading.items import (
+    ALL,
+    GRADINGS,
+    assignment_id_of,
+    assignment_item,
+    assignment_key,
+    grading_item,
+    learner_of,
+    read_assignment,
+    read_submission,
+    submission_item,
+    waiting_order,
+)
+from chalicelib.grading.lifecycle import PLACE, fold_mark
+from chalicelib.grading.model import KEPT_SECONDS, Assignment, Grading, Submission
+from chalicelib.tasks.store import RecordTable, next_version
+
+CLOCK = "clock#gradings"
+WRITE_TRIES = 12
+PAGE = 25
+"""Of those that wait: the next ones, as the index shows them."""
+
+
+@dataclass(frozen=True)
+class Full:
+    """Nothing was written: a limit is reached. `words` say which."""
+
+    words: str
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The most that one learner may have; 0 = any number."""
+
+    waiting: int
+    """Gradings that wait or run."""
+    handed_in: int
+    """Submissions to one assignment."""
+
+
+class GradingTable(RecordTable[Grading]):
+    """Through a boto3 DynamoDB client."""
+
+    def __init__(self, dynamodb: Any, name: str) -> None:
+        super().__init__(dynamodb, name, GRADINGS)
+
+    # Assignments
+
+    def assignment(self, assignment_id: str) -> Assignment | None:
+        """The record as it is now, also of a deleted one. Raises UnreadableRecordError."""
+        item = self.items.get(assignment_key(assignment_id))
+        return readable(read_record(item, read_assignment)) if item else None
+
+    def put_assignment(self, before: Assignment | None, after: Assignment, *more: Write) -> bool:
+        """Write it where the record is still `before`, and `more` with it."""
+        version = None if before is None else before.version
+        written = replace(after, version=1 if version is None else version + 1)
+        return self.items.put(assignment_item(written), version, *more)
+
+    def assignments(self, limit: int, after: str | None) -> tuple[list[Assignment], str | None]:
+        """A page of those that are not deleted, by id."""
+        rows, following = self.items.page_after(
+            "assignments", "assignments", ALL, after=after, limit=limit
+        )
+        ids = [row["id"]["S"] for row in rows]
+        items = self.items.get_all(ids)
+        found = [read_record(items[each], read_assignment) for each in ids if each in items]
+        kept = [each for each in only_readable(found) if each.deleted_at is None]
+        return sorted(kept, key=lambda each: assignment_id_of(each.id)), following
+
+    # Submissions
+
+    def submission(self, submission_id: str) -> Submission | None:
+        """The record as it is now. Raises UnreadableRecordError."""
+        item = self.items.get(submission_id)
+        if item is None or "by_learner" not in item:
+            return None
+        return readable(read_record(item, read_submission))
+
+    def submissions(
+        self, assignment: str, learner: str | None, limit: int, after: str | None
+    ) -> tuple[list[Submission], str | None]:
+        """A page of an assignment's submissions, or of one learner's, the newest first."""
+        if learner is None:
+            index, attribute, value = "by_assignment", "assignment", assignment
+        else:
+            index, attribute = "by_learner", "by_learner"
+            value = learner_of(assignment, learner)
+        rows, following = self.items.page_after(
+            index, attribute, value, after=after, limit=limit, is_reversed=True
+        )
+        ids = [row["id"]["S"] for row in rows]
+        items = self.items.get_all(ids)
+        found = [read_record(items[each], read_submission) for each in ids if each in items]
+        return only_readable(found), following
+
+    def add(
+        self, submission: Submission, gradings: Sequence[Grading], bounds: Bounds, *more: Write
+    ) -> tuple[Submission, list[Grading]] | Full | None:
+        """Write a new submission with its gradings, count it, and write `more`, or none of these.
+
+        The gradings get their turns here. None where there is a record of this id already, or
+        other transactions hold the counters.
+        """
+        handed_in = raised(
+            self.items.name,
+            f"handed-in#{_digest(learner_of(submission.assignment, submission.learner))}",
+            bounds.handed_in or None,
+            int(submission.created_at) + KEPT_SECONDS,
+        )
+        count = {"Update": handed_in}
+        item = submission_item(submission)
+        first = {"Put": put(self.items.name, item, None)}
+        written = self._queue(gradings, bounds.waiting, [first, count, *more])
+        if isinstance(written, list):
+            return submission, written
+        if written.reasons[0] == FAILED:
+            return None
+        if written.reasons[1] == FAILED:
+            return Full(f"{bounds.handed_in} submissions to this assignment")
+        if written.full:
+            return Full(f"{bounds.waiting} of your gradings that wait or run")
+        return None
+
+    def regrade(
+        self, before: Submission, after: Submission, gradings: Sequence[Grading], *more: Write
+    ) -> bool:
+        """Write a submission's new gradings where it is still `before`."""
+        item = submission_item(replace(after, version=before.version + 1))
+        first = {"Put": put(self.items.name, item, before.version)}
+        return isinstance(self._queue(gradings, 0, [first, *more]), list)
+
+    def _queue(
+        self, gradings: Sequence[Grading], most: int, writes: Sequence[Write]
+    ) -> "list[Grading] | _Refused":
+        """Write new gradings of one flow with the turns that follow the flow's newest one."""
+        flow, now = gradings[0].flow, gradings[0].created_at
+        key = f"learner#{_digest(flow)}"
+        name = self.items.name
+        refused = _Refused(["TransactionConflict"], full=False)
+        for _ in range(WRITE_TRIES):
+            seen = self.items.get(key) or {}
+            last = int(seen["last_turn"]["N"]) if "last_turn" in seen else None
+            turns = next_turns(self.clock(), last, len(gradings))
+            queued = [
+                replace(grading, turn=turn, holds=(key,))
+                for grading, turn in zip(gradings, turns, strict=True)
+            ]
+            condition = Attr("last_turn").eq(last) if last is not None else _NO_TURN
+            if most:
+                condition &= Attr("n").not_exists() | Attr("n").lte(most - len(gradings))
+            counted = {"TableName": name, "Key": {"id": {"S": key}}} | expressions(
+                condition=condition,
+                add_values={"n": len(gradings)},
+                set_values={"last_turn": turns[-1], "expire_at": int(now) + KEPT_SECONDS},
+            )
+            puts = [{"Put": put(name, grading_item(each), None)} for each in queued]
+            refusal = self.items.transact([*writes, {"Update": counted}, *puts])
+            if refusal is None or self.items.is_written(grading_item(queued[0]), refusal):
+                return queued
+            refused = _Refused(refusal.reasons, full=False)
+            if FAILED in refusal.reasons[: len(writes)]:
+                return refused
+            waiting = int(seen["n"]["N"]) if "n" in seen else 0
+            if refusal.reasons[len(writes)] == FAILED and most and waiting + len(queued) > most:
+                return replace(refused, full=True)
+        return refused
+
+    # Gradings
+
+    def clock(self) -> int:
+        """The highest turn that was handed to a judge."""
+        return self.items.counted(CLOCK)
+
+    def waiting(self) -> list[Grading]:
+        """The next ones that wait, as the index shows them and as they are now."""
+        rows, _ = self.items.page_after("waiting", "waiting", ALL, after=None, limit=PAGE)
+        return in_fair_order(only_readable(self.get_all([row["id"]["S"] for row in rows])))
+
+    def position(self, grading: Grading) -> int:
+        """About how many stand before it."""
+        page = self.items.page(
+            "waiting",
+            "waiting",
+            ALL,
+            order="waiting_order",
+            between=("", waiting_order(grading)),
+            Select="COUNT",
+        )
+        return max(0, int(page["Count"]) - 1)
+
+    def hand_over(self, before: Grading, after: Grading, most: int, now: float) -> Grading | bool:
+        """Write that it was given to a judge, unless judges have `most`, and move the clock.
+
+        Returns the record as written; True where judges have all they may; False where the record
+        has moved on, or others hold the counter.
+        """
+        written = next_version(before, after)
+        name, item = self.items.name, grading_item(written)
+        place = raised(name, PLACE, most, int(now) + KEPT_SECONDS)
+        for _ in range(WRITE_TRIES):
+            refusal = self.items.transact(
+                [{"Put": put(name, item, before.version)}, {"Update": place}]
+            )
+            if refusal is None or self.items.is_written(item, refusal):
+                behind = Attr("n").not_exists() | Attr("n").lt(written.turn)
+                self.items.update(CLOCK, {"n": written.turn}, behind)
+                return written
+            if FAILED in refusal.reasons:
+                return refusal.reasons[0] != FAILED
+        return False
+
+    def finish(self, before: Grading, after: Grading) -> Grading | None:
+        """Write a verdict, and the mark into its submission, in one transaction.
+
+        None where one of the two has moved on.
+        """
+        submission = self.submission(before.submission)
+        if submission is None:  # it has expired
+            return self.replace(before, after)
+        marked = fold_mark(submission, after)
+        if marked is submission:
+            return self.replace(before, after)
+        item = submission_item(replace(marked, version=submission.version + 1))
+        return self.replace(before, after, {"Put": put(self.items.name, item, submission.version)})
+
+    def live(
+        self, bucket: int, after: str | None, limit: int
+    ) -> tuple[list[Grading | Unreadable], str | None]:
+        """A page of those of a bucket that have no verdict."""
+        rows, following = self.items.page_after(
+            "live", "live_bucket", bucket, after=after, limit=limit
+        )
+        records = self.get_all([row["id"]["S"] for row in rows])
+        return [r for r in records if isinstance(r, Unreadable) or not r.has_ended], following
+
+
+_NO_TURN = Attr("last_turn").not_exists()
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """Nothing was written. `full`: the learner has as many as may wait."""
+
+    reasons: list[str]
+    full: bool
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -1,0 +1,49 @@
+"""Submissions for a reader: what the judge wrote for learners, or for the author, and no mix."""
+
+from typing import Any
+
+from chalicelib.dynamodb.records import Unreadable
+from chalicelib.grading.answers import show_grading, show_older, show_submission
+from chalicelib.grading.files import GradingFiles
+from chalicelib.grading.lifecycle import fold_mark
+from chalicelib.grading.model import Grading, State, Submission
+from chalicelib.grading.table import GradingTable
+from chalicelib.jobs.service import Invocations
+
+
+class Views:
+    """Reads what belongs to a submission. One read of each kind for each of its parts."""
+
+    def __init__(self, table: GradingTable, files: GradingFiles, invocations: Invocations) -> None:
+        self._table = table
+        self._files = files
+        self._invocations = invocations
+
+    def submission(self, submission: Submission, *, is_author: bool) -> dict[str, Any]:
+        """All of it, with its current gradings; the older ones in `history`."""
+        ids = [part.grading for part in submission.parts]
+        older = [each for part in submission.parts for each in part.older]
+        found = {
+            grading.id: grading
+            for grading in self._table.get_all([*ids, *older])
+            if not isinstance(grading, Unreadable)
+        }
+        for grading in found.values():  # one of them may have got its mark a moment ago
+            if grading.has_ended:
+                submission = fold_mark(submission, grading)
+        current = [self.grading(found[i], is_author=is_author) for i in ids if i in found]
+        history = [show_older(found[each]) for each in reversed(older) if each in found]
+        return show_submission(submission, current) | {"history": history}
+
+    def grading(self, grading: Grading, *, is_author: bool) -> dict[str, Any]:
+        """One grading, with how far it is."""
+        document = invocation = position = None
+        if grading.has_ended and grading.results is not None:
+            document = self._files.document(grading.results, is_author=is_author)
+        elif grading.state is State.STARTED and grading.invocation is not None:
+            invocation = self._invocations.get_record(grading.invocation)
+        elif grading.is_waiting:
+            position = self._table.position(grading)
+        return show_grading(
+            grading, document, is_author=is_author, invocation=invocation, position=position
+        )

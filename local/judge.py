@@ -1,0 +1,197 @@
+"""The judge of the embedded cloud: a process of this machine beside its boxes, whatever else runs.
+
+Containers of the run have no engine socket and no namespaces of their own to make, so the judge's
+image starts on the machine itself. It is this project's own program; code of strangers runs in the
+boxes that it makes.
+"""
+
+import base64
+import http.client
+import io
+import json
+import logging
+import os
+import threading
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from chalicelib.contract.jobs import JUDGE_JOB
+from chalicelib.jobs.description import parse_description
+from chalicelib.jobs.task_definitions import job_task_definition
+from local.hosts.base import ContainerSpec, Exit, Host
+from local.hosts.base_image import NoBaseImageError, ensure_base
+from local.hosts.docker_engine import connect
+from local.hosts.images import ImageSource
+from usher.box.docker_box import docker_missing
+from usher.box.guard_runtime import DEFAULT_BASE
+from usher.box.model import NoBoxError
+from usher.box.runtimes import choose_boxes
+from usher.grading.folders import read_files
+
+IMAGE = "usher-judge"
+DESCRIPTION = {
+    "name": JUDGE_JOB,
+    "summary": "Marks one part of a submission.",
+    "cpu": 1024,
+    "memory": 1024,
+    "timeoutSeconds": 900,
+    "launchType": "EC2",
+    "parameters": {"type": "object"},
+}
+_PASSED_ON = ("DOCKER_HOST", "XDG_RUNTIME_DIR", "USHER_BASE_IMAGE")
+"""Of this program's own environment: how boxes are made here."""
+_MARK = "judge:"
+PUT_SECONDS = 30.0
+
+
+log = logging.getLogger(__name__)
+
+
+class AssignmentError(Exception):
+    """An assignment named on the command line is refused; the message says why."""
+
+
+@cache
+def base_image() -> str | None:
+    """The image of graders that name none, also where no registry can be reached; None where there
+    is no Docker, or no base can be had: then the judge says so.
+    """
+    if "USHER_BASE_IMAGE" in os.environ or docker_missing():
+        return None
+    client = connect()
+    try:
+        return ensure_base(client, DEFAULT_BASE, log.info)
+    except NoBaseImageError as error:
+        log.warning("graders that name no image cannot be marked: %s", error)
+        return None
+    finally:
+        client.close()
+
+
+@cache
+def why_not() -> str | None:
+    """Why nothing can be marked on this machine; None where it can."""
+    try:
+        choose_boxes()
+    except NoBoxError as error:
+        return str(error)
+    return None
+
+
+def image(root: Path) -> ImageSource:
+    """The source of the judge's image, in a checkout of this project at `root`."""
+    folder = root / "usher" / "judge"
+    return ImageSource(IMAGE, folder / "Dockerfile", folder, python_path=root)
+
+
+def task_definition(stage: str, region: str) -> dict[str, Any]:
+    """The RegisterTaskDefinition request of the judge."""
+    return job_task_definition(
+        parse_description(DESCRIPTION),
+        IMAGE,
+        stage=stage,
+        region=region,
+        log_group=f"/usher/{stage}/jobs",
+        launch_type="EC2",
+    )
+
+
+class HostWithJudge:
+    """A host, and beside it processes of the machine for the judge's image alone."""
+
+    def __init__(self, host: Host, make_judges: Callable[[], Host]) -> None:
+        """`make_judges` makes the host of the judges, when the first one is started."""
+        self._host = host
+        self._make_judges = make_judges
+        self._judges: Host | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def runtime(self) -> str:
+        return self._host.runtime
+
+    @property
+    def isolation(self) -> str:
+        return self._host.isolation
+
+    @property
+    def alive(self) -> bool:
+        return self._host.alive
+
+    def start(self, spec: ContainerSpec, on_exit: Callable[[Exit], None]) -> str:
+        if spec.image != IMAGE:
+            return self._host.start(spec, on_exit)
+        with self._lock:
+            self._judges = self._judges or self._make_judges()
+            judges = self._judges
+        base = base_image()
+        given = {} if base is None else {"USHER_BASE_IMAGE": base}
+        given |= {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        bare = replace(
+            spec,
+            environment={**spec.environment, **given},
+            memory_mib=None,  # its boxes have limits of their own
+            user=None,
+            read_only_root=False,
+            tmpfs={},
+            ulimits={},
+        )
+        return _MARK + judges.start(bare, on_exit)
+
+    def signal(self, runtime_id: str, signal_name: str) -> None:
+        host, name = self._of(runtime_id)
+        host.signal(name, signal_name)
+
+    def healthy(self, runtime_id: str, command: Sequence[str], timeout_seconds: float) -> bool:
+        host, name = self._of(runtime_id)
+        return host.healthy(name, command, timeout_seconds)
+
+    def kill(self) -> None:
+        for host in (self._judges, self._host):
+            if host is not None:
+                host.kill()
+
+    def close(self) -> None:
+        for host in (self._judges, self._host):
+            if host is not None:
+                host.close()
+
+    def _of(self, runtime_id: str) -> tuple[Host, str]:
+        if runtime_id.startswith(_MARK) and self._judges is not None:
+            return self._judges, runtime_id.removeprefix(_MARK)
+        return self._host, runtime_id
+
+
+def put_assignment(address: str, folder: Path) -> str:
+    """Put the assignment in `folder` under the folder's name; the answer's id.
+
+    Raises AssignmentError and GraderError, and OSError where nothing answers.
+    """
+    body = {"archive": {"base64": base64.b64encode(_zip(read_files(folder))).decode()}}
+    connection = http.client.HTTPConnection(address, timeout=PUT_SECONDS)
+    try:
+        connection.request(
+            "PUT",
+            f"/assignments/{folder.resolve().name}",
+            json.dumps(body),
+            {"Content-Type": "application/json"},
+        )
+        response = connection.getresponse()
+        answer = json.loads(response.read())
+    finally:
+        connection.close()
+    if response.status >= 300:
+        raise AssignmentError(f"{folder}: {answer.get('error', {}).get('message', answer)}")
+    return str(answer["id"])
+
+
+def _zip(files: Mapping[str, bytes]) -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path, data in files.items():
+            archive.writestr(path, data)
+    return target.getvalue()

@@ -1,0 +1,177 @@
+"""Marks with what this machine has: the boxes that work here, and the grader's image."""
+
+import io
+import json
+import os
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from chalicelib.contract.graders import GraderError
+from usher.box.model import NoBoxError
+from usher.box.runtimes import choose_boxes
+from usher.errors import UsherError
+from usher.grading.folders import GraderFolder, read_assignment
+from usher.grading.image_cleaning import CleanImage
+from usher.grading.images import ImageError, image_for
+from usher.grading.judge import Judge, Progress
+from usher.grading.results import Grading, broken, document, for_learner
+
+BASE_VARIABLE = "USHER_BASE_IMAGE"
+"""The image of graders that name none."""
+REQUEST_SECONDS = 60.0
+TRIES = 3
+PAUSE_SECONDS = 0.5
+
+
+class PapersError(UsherError):
+    """The files of a grading cannot be fetched, or its documents cannot be stored."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """Which grading is to be marked."""
+
+    grading: str
+    submission: str
+    assignment: str
+    part: str
+    learner: str
+    revision: int
+
+
+@dataclass(frozen=True)
+class Papers:
+    """Presigned URLs: of the grader's files, of the learner's, and for the two documents."""
+
+    grader: str
+    files: str
+    results: Mapping[str, str]
+
+
+def mark_here(
+    folder: GraderFolder,
+    submitted: Mapping[str, bytes],
+    *,
+    runtime: str | None,
+    base: str | None,
+    on_progress: Progress = lambda *_: None,
+    on_cleaned: Callable[[CleanImage], None] = lambda _: None,
+) -> Grading:
+    """A machine without boxes or images is the grader's failure, not the submission's.
+
+    `on_cleaned` is called with the grader's image where something was taken off it.
+    """
+    try:
+        boxes = choose_boxes(runtime, base)
+        image = "" if boxes.name != "docker" else _image(folder, base, on_cleaned)
+    except (NoBoxError, ImageError) as error:
+        return broken(folder.max_points, str(error))
+    return Judge(boxes, image).grade(folder, submitted, on_progress)
+
+
+def _image(folder: GraderFolder, base: str | None, on_cleaned: Callable[[CleanImage], None]) -> str:
+    """The id of the grader's image, cleaned."""
+    image = image_for(folder, base)
+    if image.cleaned:
+        on_cleaned(image)
+    return image.id
+
+
+def mark_order(
+    order: Order, papers: Papers, on_progress: Progress, started: datetime
+) -> dict[str, Any]:
+    """Fetch, mark and store; the mark without what may be large. Raises PapersError."""
+    with tempfile.TemporaryDirectory(prefix="usher-judge-") as place:
+        folder = Path(place) / order.assignment
+        unpack(fetch(papers.grader), folder)
+        submitted = read_archive(fetch(papers.files))
+        grading = _mark(folder, order.part, submitted, on_progress)
+    identity = {
+        "id": order.grading,
+        "assignment": order.assignment,
+        "part": order.part,
+        "submission": order.submission,
+        "revision": order.revision,
+        "startedAt": started.isoformat(timespec="milliseconds"),
+    }
+    grading = replace(grading, identity=identity)
+    for_eyes = {"author": grading, "learner": for_learner(grading)}
+    for reader, url in papers.results.items():
+        store(url, json.dumps(document(for_eyes[reader])).encode())
+    return {
+        "verdict": grading.verdict.value,
+        "score": grading.score,
+        "maxScore": grading.max_score,
+        "feedback": for_eyes["learner"].feedback,
+        "detailed": True,
+    }
+
+
+def _mark(
+    folder: Path, part: str, submitted: Mapping[str, bytes], on_progress: Progress
+) -> Grading:
+    try:
+        found = read_assignment(folder).parts.get(part)
+    except GraderError as error:
+        return broken(0.0, str(error))
+    if found is None:
+        return broken(0.0, f"the grader's files have no part {part!r}")
+    base = os.environ.get(BASE_VARIABLE) or None
+    return mark_here(found, submitted, runtime=None, base=base, on_progress=on_progress)
+
+
+def unpack(data: bytes, folder: Path) -> None:
+    """Write the dispatcher's archive into a new folder."""
+    for path, content in read_archive(data).items():
+        target = folder / path
+        if not target.resolve().is_relative_to(folder.resolve()):
+            raise PapersError(f"{path} leads out of the folder")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+
+
+def read_archive(data: bytes) -> dict[str, bytes]:
+    """The files of an archive that the dispatcher packed. Raises PapersError."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    except zipfile.BadZipFile as error:
+        raise PapersError(f"an archive cannot be read: {error}") from error
+
+
+def fetch(url: str) -> bytes:
+    """What a presigned URL gives. Raises PapersError."""
+    return _request(urllib.request.Request(url))  # noqa: S310 - the dispatcher's word
+
+
+def store(url: str, data: bytes) -> None:
+    """Put data where a presigned URL takes it. Raises PapersError."""
+    headers = {"Content-Type": "application/json"}  # without one, urllib says that it is a form
+    _request(urllib.request.Request(url, data, headers, method="PUT"))  # noqa: S310 - the same
+
+
+def _request(request: urllib.request.Request) -> bytes:
+    """Tried again, as it may arrive twice. Messages have no URL: whoever knows it may use it."""
+    for left in reversed(range(TRIES)):
+        if left < TRIES - 1:
+            time.sleep(PAUSE_SECONDS)
+        try:
+            with urllib.request.urlopen(request, timeout=REQUEST_SECONDS) as answer:  # noqa: S310
+                data: bytes = answer.read()
+                return data
+        except urllib.error.HTTPError as error:
+            with error:
+                reason = f"HTTP {error.code}"
+        except OSError as error:
+            reason = str(getattr(error, "reason", error))
+        if not left:
+            raise PapersError(f"{request.get_method()} of the grading's files failed: {reason}")
+    raise AssertionError("unreachable")
