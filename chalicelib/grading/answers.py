@@ -10,7 +10,7 @@ from typing import Any
 
 from chalicelib.grading.model import Assignment, Grading, State, Submission
 from chalicelib.grading.scores import Standing
-from chalicelib.jobs.answers import instant
+from chalicelib.instants import instant
 from chalicelib.jobs.model import Invocation
 
 _CASE = re.compile(r"case (\d{1,4}) of (\d{1,4})")
