@@ -7,9 +7,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from moto.sqs.models import Message
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.sqs.models import Message, sqs_backends
 
 from local.aws.moto.calls import Moto
+from local.aws.moto.shortcuts import DELETED_KEPT
 from local.aws.wire import Call, Protocol, Request
 
 SCOPE = "Credential=local/20260101/us-east-1/sqs/aws4_request"
@@ -88,6 +90,19 @@ def test_messages_that_were_deleted_are_not_kept(moto):
         (message,) = ask(moto, "ReceiveMessage", QueueUrl=url)["Messages"]
         ask(moto, "DeleteMessage", QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
     assert living_messages() == before
+
+
+def test_of_the_receipts_of_deleted_messages_the_newest_are_kept(moto):
+    url = ask(moto, "CreateQueue", QueueName="receipts")["QueueUrl"]
+    receipts = []
+    for n in range(DELETED_KEPT + 20):
+        ask(moto, "SendMessage", QueueUrl=url, MessageBody=str(n))
+        (message,) = ask(moto, "ReceiveMessage", QueueUrl=url)["Messages"]
+        receipts.append(message["ReceiptHandle"])
+        ask(moto, "DeleteMessage", QueueUrl=url, ReceiptHandle=receipts[-1])
+    queue = sqs_backends[DEFAULT_ACCOUNT_ID]["us-east-1"].queues["receipts"]
+    assert len(queue.deleted_messages) == DELETED_KEPT
+    ask(moto, "DeleteMessage", QueueUrl=url, ReceiptHandle=receipts[-1])  # again, as SQS allows
 
 
 def living_messages():

@@ -8,7 +8,10 @@ import sys
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.dynamodb.models import dynamodb_backends
 
+from local.aws.dynamodb.tables import NOTES_KEPT
 from local.aws.moto.calls import Moto
 from tests.integration.plain_moto import answer_of
 
@@ -353,6 +356,30 @@ def test_an_update_moves_an_item_in_an_index_that_was_asked_before(both):
     )
     query(both, tables, moved)
     query(both, tables, moved | {"value": "a"})
+
+
+def test_what_finds_items_by_their_indexes_does_not_grow_with_the_items_that_were(both):
+    flat, _ = both.tables()
+    pools = {"ExpressionAttributeNames": {"#p": "pool"}, "KeyConditionExpression": "#p = :p"}
+
+    def found(pool):
+        values = {":p": {"S": pool}}
+        asked = {**pools, "TableName": flat, "IndexName": "ranked"}
+        return both.ask("Query", **asked, ExpressionAttributeValues=values)[1]["Count"]
+
+    assert found("p0") == 0
+    item = {"pool": {"S": "kept"}, "rank": {"N": "1"}}
+    both.ask("PutItem", TableName=flat, Item={"id": {"S": "kept"}, **item})
+    for n in range(2 * NOTES_KEPT):
+        key = {"id": {"S": str(n)}}
+        item = {**key, "pool": {"S": f"p{n}"}, "rank": {"N": "1"}}
+        both.ask("PutItem", TableName=flat, Item=item)
+        both.ask("DeleteItem", TableName=flat, Key=key)
+    table = dynamodb_backends[DEFAULT_ACCOUNT_ID]["us-east-1"].tables[flat]
+    assert sum(len(keys) for values in table._noted.values() for keys in values.values()) <= (
+        NOTES_KEPT
+    )
+    assert [found("p1"), found("kept")] == [0, 1]
 
 
 def test_what_a_failed_transaction_had_updated_is_as_before(both):

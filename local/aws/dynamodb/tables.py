@@ -7,7 +7,8 @@ The shortcuts change no answer:
   take the place of the originals if it succeeds.
 - A query looks at all items of the table, in order. Here moto gets an excerpt again, with the
   items that have the wanted key. What an index attribute is found by is noted with each write and
-  never taken back: a query checks its candidates anyway, and forgets those that do not match.
+  not taken back with a delete: a query checks its candidates anyway, and forgets those that do not
+  match; when most notes are of items that were, all are made anew.
 - moto measures an item once for each of its attributes while it is made, and remembers all items
   ever made or copied.
 - moto keeps the name of each attribute once for each item.
@@ -44,6 +45,10 @@ _SURELY_SMALL_BYTES = 400_000
 
 _KEPT_WORDS = 4096
 
+NOTES_KEPT = 500
+NOTES_PER_ITEM = 20
+"""What finds items by their attributes is made anew when there are more notes than these."""
+
 _QUERY = inspect.signature(Table.query)
 
 Key = tuple[DynamoType, DynamoType | None]
@@ -55,6 +60,7 @@ class QuickTable(Table):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self._noted: dict[str, defaultdict[DynamoType, dict[Key, None]]] = {}
+        self._notes = 0
         self._behind: Behind[Key, Item] = Behind(LAG)
 
     def put_item(self, item_attrs: dict[str, Any], *arguments: Any, **settings: Any) -> Item:
@@ -79,6 +85,14 @@ class QuickTable(Table):  # type: ignore[misc]
             value = item.attrs.get(attribute)
             if value is not None and value.type in _KEY_TYPES:
                 keys_by_value[value][item.hash_key, item.range_key] = None
+                self._notes += 1
+        if self._notes > NOTES_KEPT + NOTES_PER_ITEM * len(self.items):
+            self._forget_notes()
+
+    def _forget_notes(self) -> None:
+        """Most are of items that were: the next query by an attribute notes those there are."""
+        self._noted.clear()
+        self._notes = 0
 
     def find(self, key: Key) -> Item | None:
         """The item, if it is there; adds nothing to the table, unlike `get_item`."""
@@ -134,7 +148,7 @@ class QuickTable(Table):  # type: ignore[misc]
     def clear(self) -> None:
         """Take away all items, from the indexes too."""
         self.items.clear()
-        self._noted.clear()
+        self._forget_notes()
         self._behind = Behind(LAG)
 
     def _as_indexed(self, index: str, candidates: list[Item] | None) -> list[Item] | None:
@@ -211,6 +225,7 @@ class Draft(QuickTable):
         draft: Draft = _blank(cls, table)
         draft.items = defaultdict(dict)
         draft._noted = {}
+        draft._notes = 0
         return draft
 
     def lag(self, key: Key | None) -> None:

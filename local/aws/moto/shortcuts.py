@@ -7,12 +7,14 @@
   serializer lets that pass.
 - SQS waits inside moto for up to 20 seconds, so no lock may be held around it. Here the queues
   wait on the very lock that guards them, which lets go of it meanwhile.
-- A deleted message is forgotten.
+- A deleted message is forgotten, and its receipt handles are when 200 others are newer.
 - Tables: see `local.aws.dynamodb.tables`.
 """
 
 import base64
+from collections.abc import Callable, Iterable
 from functools import cache, partial
+from itertools import islice
 from threading import Condition, RLock
 from typing import Any
 
@@ -27,6 +29,9 @@ from local.aws.dynamodb import tables as moto_tables
 
 QUEUE_LOCK = RLock()
 """To be held for each call of SQS; let go of while the call waits for messages."""
+
+DELETED_KEPT = 200
+"""Receipt handles of deleted messages that a queue knows."""
 
 _SHAPE = "AttributeValue"
 
@@ -104,6 +109,35 @@ def _new_message(cls: type[Any], *_arguments: Any, **_settings: Any) -> Any:
     return object.__new__(cls)
 
 
+class Receipts:
+    """Receipt handles of deleted messages, the newest DELETED_KEPT: a message may be deleted twice.
+
+    In the place of moto's set, which keeps the handles of all messages ever deleted.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[str, None] = {}
+
+    def update(self, handles: Iterable[str]) -> None:
+        self._kept |= dict.fromkeys(handles)
+        for oldest in list(islice(self._kept, max(0, len(self._kept) - DELETED_KEPT))):
+            del self._kept[oldest]
+
+    def __contains__(self, handle: str) -> bool:
+        return handle in self._kept
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
+def _make_queue_as(make: Callable[..., None]) -> Callable[..., None]:
+    def make_queue(queue: Any, *arguments: Any, **settings: Any) -> None:
+        make(queue, *arguments, **settings)
+        queue.deleted_messages = Receipts()
+
+    return make_queue
+
+
 def take() -> None:
     """Take the shortcuts from now on, in the whole process. Idempotent."""
     if dynamodb.dynamo_to_dict is write_values:
@@ -113,4 +147,5 @@ def take() -> None:
     dynamodb.dynamo_to_dict = write_values
     sqs.Condition = partial(Condition, QUEUE_LOCK)
     sqs.Message.__new__ = _new_message
+    sqs.Queue.__init__ = _make_queue_as(sqs.Queue.__init__)
     moto_tables.take()
