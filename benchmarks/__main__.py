@@ -19,6 +19,7 @@ from benchmarks.cold import measure_cold, measure_jupyterhub
 from benchmarks.container import measure_container
 from benchmarks.feed import measure_feed
 from benchmarks.function import measure_function
+from benchmarks.graders import measure_graders
 from benchmarks.jobs import measure_jobs
 from benchmarks.live import measure_live
 from benchmarks.machine import describe
@@ -37,6 +38,10 @@ BENCHMARKS: dict[str, tuple[Callable[[Run], None], str]] = {
     "feed": (measure_feed, "put to client at 10 to 5,000 records a second; processor time of each"),
     "function": (measure_function, "what a cold start imports, against boto3; the package"),
     "jobs": (measure_jobs, "one job after the other, and 1,000 through a capacity of 20"),
+    "graders": (
+        measure_graders,
+        "a case and a submission, ready boxes and fresh; against bare runs",
+    ),
     "app": (measure_app, "start and memory of a session app's container, against one without"),
     "sweep": (measure_sweep, "a pass over 1,000 to 50,000 records: calls, processor time, memory"),
     "container": (measure_container, "the session container alone; also against Node.js"),
