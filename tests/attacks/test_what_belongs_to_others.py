@@ -9,16 +9,16 @@ import json
 
 import pytest
 
-from tests.integration.conftest import start_cloud  # noqa: F401 - a fixture
+from tests.integration.conftest import start_shared_cloud  # noqa: F401 - a fixture
 
 SECRET = "correct-horse-battery-staple"
 KEYS = {"ann": "ann's key", "vera": "vera's key", "opal": "opal's key"}
 
 
-@pytest.fixture
-def cloud(start_cloud):  # noqa: F811
+@pytest.fixture(scope="module")
+def cloud(start_shared_cloud):  # noqa: F811
     hashed = ",".join(f"{n}:{hashlib.sha256(k.encode()).hexdigest()}" for n, k in KEYS.items())
-    cloud = start_cloud(
+    cloud = start_shared_cloud(
         environment={
             "AUTH_MODE": "api_key",
             "API_KEYS": hashed,

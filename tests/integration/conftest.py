@@ -279,6 +279,24 @@ def start_cloud(tmp_path: Path) -> Iterator[Callable[..., RunningCloud]]:
 
 
 @pytest.fixture(scope="module")
+def start_shared_cloud(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., RunningCloud]]:
+    """As `start_cloud`, for a cloud that all tests of a module share, which is a launch for each
+    less: for tests that leave one another's users, jobs and settings alone.
+    """
+    started: list[RunningCloud] = []
+
+    def start(**options: Any) -> RunningCloud:
+        started.append(launch(tmp_path_factory.mktemp("runs"), **options))
+        return started[-1]
+
+    yield start
+    for running in started:
+        finish(running)
+
+
+@pytest.fixture(scope="module")
 def fixture_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCloud]:
     """A cloud that runs tests/integration/fixtures_app: one function for each event source."""
     running = launch(tmp_path_factory.mktemp("runs"), project_dir=FIXTURES_APP)
