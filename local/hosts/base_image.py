@@ -5,8 +5,6 @@ base made here now, with debootstrap from a Debian mirror. A base made here is k
 the user's cache folder, so that it is made once even if Docker's images are cleared.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -16,17 +14,17 @@ import subprocess
 import tarfile
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import docker
 
+from local.hosts.cache import cache_folder, locked
+
 Progress = Callable[[str], None]
 """Takes one line for people."""
 
-KEPT = 10
-"""So many folders of one kind stay in the cache, the newest."""
 PULL_SILENCE_SECONDS = 10.0
 """A pull that shows no sign of life for so long is given up."""
 
@@ -156,22 +154,6 @@ def pull(client: docker.APIClient, name: str) -> str | None:
         trouble = trouble or line or None
 
 
-def cache_folder() -> Path:
-    """Where what was expensive to make is kept; created when missing."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(root) / "usher"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-@contextlib.contextmanager
-def locked(name: str) -> Iterator[None]:
-    """Hold the lock `name` against other processes of this user and machine."""
-    with (cache_folder() / f"{name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _import(client: docker.APIClient, recipe: Recipe, archive: Path) -> None:
     repository, _, tag = recipe.tag.partition(":")
     changes = ['CMD ["/bin/sh"]', *(f"ENV {variable}" for variable in recipe.environment)]
@@ -256,10 +238,3 @@ def _link(path: str, target: str) -> tarfile.TarInfo:
     entry.type = tarfile.SYMTYPE
     entry.linkname = target
     return entry
-
-
-def keep_newest(newest: Path) -> None:
-    """Remove what is older than the newest folders beside this one in the cache."""
-    others = [f for f in newest.parent.iterdir() if f.is_dir() and f != newest]
-    for folder in sorted(others, key=lambda f: f.stat().st_mtime, reverse=True)[KEPT - 1 :]:
-        shutil.rmtree(folder, ignore_errors=True)

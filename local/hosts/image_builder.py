@@ -26,9 +26,9 @@ from local.hosts.base_image import (
     Progress,
     ensure_base,
     has_image,
-    locked,
     pull,
 )
+from local.hosts.cache import locked
 from local.hosts.dockerfile import DockerfileError, bases_of, read_text, replace_bases
 from local.hosts.images import (
     ImageSource,

@@ -11,7 +11,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from local.hosts.base_image import cache_folder, keep_newest, locked
+from local.hosts.cache import cache_folder, keep_newest, locked
 from usher.vendoring import CONTRACT, HERE, copy_package
 
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from local.hosts.base_image import cache_folder, keep_newest, locked
+from local.hosts.cache import cache_folder, keep_newest, locked
 from local.hosts.images import ImageSource, cannot_pull
 
 INSTALL_SECONDS = 600.0

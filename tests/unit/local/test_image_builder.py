@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from local.hosts.base import CannotPullImageError
-from local.hosts.base_image import RECIPES, Recipe, cache_folder, locked, packed
+from local.hosts.base_image import RECIPES, Recipe, packed
+from local.hosts.cache import cache_folder, locked
 from local.hosts.image_builder import (
     content_hash,
     context_files,

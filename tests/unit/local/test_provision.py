@@ -1,9 +1,10 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from local.aws.provision import AwsCall, plan, read_plan, task_definition_calls
-from local.aws.template import Place, TemplateError, load_template
+from local.aws.template import Place, TemplateError, load_template, loader_of
 
 PLACE = Place("eu-west-1", "123456789012", "stack")
 TEMPLATE = Path(__file__).parent.parent.parent.parent / "infra" / "template.yaml"
@@ -11,6 +12,12 @@ TEMPLATE = Path(__file__).parent.parent.parent.parent / "infra" / "template.yaml
 
 def planned(text, **parameters):
     return plan(load_template(text), parameters, PLACE)
+
+
+@pytest.mark.parametrize("path", sorted(TEMPLATE.parent.rglob("*.yaml")), ids=lambda p: p.name)
+def test_a_template_is_the_same_without_libyaml(path):
+    text = path.read_text()
+    assert load_template(text) == yaml.load(text, loader_of(yaml.SafeLoader))
 
 
 def table(name):

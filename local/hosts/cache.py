@@ -1,0 +1,34 @@
+"""The user's folder for what was expensive to make. Imports no Docker: processes need it too."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+KEPT = 10
+"""So many folders of one kind stay in the cache, the newest."""
+
+
+def cache_folder() -> Path:
+    """Where what was expensive to make is kept; created when missing."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(root) / "usher"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextlib.contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Hold the lock `name` against other processes of this user and machine."""
+    with (cache_folder() / f"{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def keep_newest(newest: Path) -> None:
+    """Remove what is older than the newest folders beside this one in the cache."""
+    others = [f for f in newest.parent.iterdir() if f.is_dir() and f != newest]
+    for folder in sorted(others, key=lambda f: f.stat().st_mtime, reverse=True)[KEPT - 1 :]:
+        shutil.rmtree(folder, ignore_errors=True)
