@@ -27,7 +27,19 @@ routes = Blueprint(__name__)
 
 AUTHORIZER = authorizer_for(*authorization())
 FOLDER = Path(__file__).parents[1] / "console" / "page"
-MODULES = ("text", "elements", "client", "views", "invocations", "main")
+MODULES = (
+    "text",
+    "elements",
+    "client",
+    "views",
+    "invocations",
+    "sessions",
+    "jobs",
+    "schedules",
+    "apps",
+    "audit",
+    "main",
+)
 """The parts of the script in the order in which they are joined: each uses those before it."""
 SCRIPT = "console.js"
 _IMPORT = re.compile(r"^import \{[^}]*\} from \"\./\w+\.js\";\n", re.MULTILINE)

@@ -17,6 +17,7 @@ from chalicelib.api.http import (
     bearer,
     caller_of,
     document_of,
+    known_caller_of,
     own_path,
     own_url,
     takes,
@@ -27,6 +28,13 @@ from chalicelib.config import authorization, launches_queue, stage
 from chalicelib.errors import NoRouteError
 from chalicelib.sessions.answers import answer_to_callback, body_of, retry_after, status_of
 from chalicelib.sessions.launch_queue import LaunchAgain, ReconcilePool, read_message
+from chalicelib.sessions.listings import (
+    LISTING,
+    parse_search,
+    show_history,
+    show_next,
+    show_row,
+)
 from chalicelib.sessions.model import Reason, Session, State
 from chalicelib.sessions.requests import (
     CALLBACK,
@@ -62,6 +70,28 @@ def dispatch_session() -> Response:
         default_wait_seconds=config.default_wait_seconds,
     )
     return _render(services().sessions.dispatch(dispatch))
+
+
+@routes.route("/sessions", methods=["GET"], authorizer=AUTHORIZER)
+@answering
+@takes(query=LISTING)
+def list_sessions() -> Response:
+    """One page of the sessions that have not ended, newest first."""
+    request = routes.current_request
+    caller = known_caller_of(request, services().config)
+    search = parse_search(request.query_params or {})
+    page = services().sessions.search(search, caller)
+    rows = [show_row(session, with_host=caller.sees_all) for session in page.sessions]
+    return answer({"sessions": rows, "next": show_next(page, search)})
+
+
+@routes.route("/sessions/{session_id}/history", methods=["GET"], authorizer=AUTHORIZER)
+@answering
+def get_history(session_id: str) -> Response:
+    """A session with its states, also for a week after its end."""
+    caller = known_caller_of(routes.current_request, services().config)
+    session = services().sessions.get(parse_record_id(session_id, "session"), caller)
+    return answer(show_history(session, with_host=caller.sees_all))
 
 
 @routes.route("/sessions/{session_id}", methods=["GET"], cors=CORS, authorizer=AUTHORIZER)

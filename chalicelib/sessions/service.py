@@ -4,6 +4,7 @@ import hmac
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from chalicelib.apps import App
 from chalicelib.callers import Caller
@@ -15,6 +16,7 @@ from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.errors import (
     ConflictError,
+    ForbiddenError,
     ImpossibleTaskError,
     LimitError,
     NoRouteError,
@@ -28,6 +30,7 @@ from chalicelib.sessions.arrivals import Arrivals
 from chalicelib.sessions.catalog import AppCatalog
 from chalicelib.sessions.claims import Claims, Entered
 from chalicelib.sessions.launching import Launches
+from chalicelib.sessions.listings import SessionPage, SessionSearch
 from chalicelib.sessions.model import COMING, HANDED_OUT, Reason, Session, State, session_id_of
 from chalicelib.sessions.probe import Found, health_url
 from chalicelib.sessions.probes import ask_all
@@ -191,6 +194,15 @@ class Sessions:
         if session is None or not caller.may_see_session(session.owner):
             raise NotFoundError("no such session")
         return session
+
+    def search(self, search: SessionSearch, caller: Caller) -> SessionPage:
+        """One page of sessions that have not ended, newest first: the caller's own, or everybody's
+        for an operator or viewer. Raises ForbiddenError.
+        """
+        if search.owner is not None and not caller.may_see(search.owner):
+            raise ForbiddenError("owner: only operators and viewers may see what belongs to others")
+        own = search if caller.sees_all else replace(search, owner=caller.owner)
+        return self._table.newest(own)
 
     def locate(self, session_id: str, path: str) -> str:
         """`ip:port` of the container that a client with this id and secret path may reach.

@@ -23,13 +23,18 @@ from chalicelib.sessions.items import (
     to_item,
 )
 from chalicelib.sessions.limits import Counter, lists_sessions
+from chalicelib.sessions.listings import Place, SessionPage, SessionSearch, before_all_of
 from chalicelib.sessions.model import Session, State
 from chalicelib.sessions.pool import AppState
 from chalicelib.sessions.writes import remember
 from chalicelib.tasks.breaker import RevisionStates
-from chalicelib.tasks.store import RecordTable, next_version
+from chalicelib.tasks.store import LIVE_BUCKETS, RecordTable, next_version
 
 LIVE_INDEX, POOL_INDEX = "live", "pool"
+LISTING_ROUNDS = 3
+"""So often one page of a listing queries each bucket at most; documented in docs/contracts.md."""
+LISTING_ROWS = 25
+"""So many of a bucket a query of it reads at least: more than share an instant."""
 POOL_PAGE = 60
 """How many pool members one look takes in: a burst spreads over so many candidates."""
 
@@ -139,6 +144,52 @@ class SessionsTable(RecordTable[Session]):
             between=None if created_until is None else (0.0, created_until),
         )
         return [read_record(item, from_item) for item in items], following
+
+    def newest(self, search: SessionSearch) -> SessionPage:
+        """One page of the sessions that have not ended, newest first (eventually consistent).
+
+        Costs at most LISTING_ROUNDS queries of each bucket; where that is not enough the page is
+        short, or empty, and leads on.
+        """
+        found: list[Session] = []
+        upper = search.after
+        for _ in range(LISTING_ROUNDS):
+            sessions, cut = self._newest(upper, search.limit)
+            for session in filter(search.wants, sessions):
+                found.append(session)
+                if len(found) == search.limit:
+                    return SessionPage(tuple(found), (session.created_at, session.id))
+            if cut is None:
+                return SessionPage(tuple(found), None)
+            upper = before_all_of(cut)
+        return SessionPage(tuple(found), upper)
+
+    def _newest(self, upper: Place | None, limit: int) -> tuple[list[Session], float | None]:
+        """The newest below `upper`, in order: all of them, or those created after an instant."""
+        items: list[dict[str, Any]] = []
+        cut: float | None = None
+        for bucket in range(LIVE_BUCKETS):
+            page = self.items.page(
+                LIVE_INDEX,
+                "live_bucket",
+                bucket,
+                order="created_at",
+                between=None if upper is None else (0.0, upper[0]),
+                ScanIndexForward=False,
+                Limit=max(limit, LISTING_ROWS),
+            )
+            items += page["Items"]
+            if "LastEvaluatedKey" in page:
+                last = float(page["LastEvaluatedKey"]["created_at"]["N"])
+                cut = last if cut is None else max(cut, last)
+        sessions = only_readable(read_record(item, from_item) for item in items)
+        chosen = [
+            session
+            for session in sessions
+            if (upper is None or (session.created_at, session.id) < upper)
+            and (cut is None or session.created_at > cut)
+        ]
+        return sorted(chosen, key=lambda s: (s.created_at, s.id), reverse=True), cut
 
     def read_pool(self, app: str) -> tuple[AppState, list[Session]]:
         """The state of an app and what waits in its pool, ready ones first: one round trip.

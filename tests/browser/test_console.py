@@ -1,5 +1,6 @@
 """The console in a real browser, over a cloud with hostile records."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,25 @@ def ended(stage: RunningCloud) -> str:
     made = invoke(stage, HOSTILE, lines=LINES, number=TALL)
     wait_for_state(stage, made, "FINISHED")
     return made
+
+
+@pytest.fixture(scope="module")
+def schedules(stage: RunningCloud, ended: str) -> list[str]:
+    """Three schedules of `talks`, which run next week at the earliest."""
+    expressions = {
+        "monthly": "cron(0 12 ? * 2#1 *)",
+        "rarely": "rate(30 days)",
+        "weekly": "cron(0 9 ? * MON *)",
+    }
+    for name, expression in expressions.items():
+        body = {
+            "job": "talks",
+            "expression": expression,
+            "timezone": "America/New_York",
+            "parameters": {"number": TALL, "lines": [HOSTILE]},
+        }
+        assert stage.http("PUT", f"/schedules/{name}", body, as_("opal"))[0] == 201
+    return list(expressions)
 
 
 def sign_in(page: Page, stage: RunningCloud, path: str = "", who: str = "opal") -> None:
@@ -199,14 +219,119 @@ def test_live_updates_can_be_paused_and_ids_are_found(page, stage, ended):
     expect(page.locator(".toast")).to_contain_text("Nothing is called")
 
 
-PAGES = ["", "/invocations", "/invocations/{ended}"]
+@needs_chromium
+def test_a_form_from_the_schema_runs_a_job_with_numbers_as_typed(page, watch, stage):
+    sign_in(page, stage, "/jobs")
+    page.get_by_role("link", name="talks").click()
+    expect(page.locator("form.form")).to_contain_text(HOSTILE)
+    page.get_by_label("number").fill("many")
+    button(page, "Run now").click()
+    expect(page.get_by_role("alert")).to_contain_text("number: a whole number")
+    page.get_by_label("number").fill(str(TALL))
+    page.get_by_label("lines").fill('["from the console"]')
+    page.get_by_label("number").press("Enter")
+    expect(page.get_by_role("dialog")).to_contain_text(str(TALL))
+    page.get_by_role("dialog").get_by_role("button", name="Run", exact=True).click()
+    expect(page.locator(".log")).to_contain_text("from the console", timeout=60_000)
+    made = page.url.rpartition("/")[2]
+    assert invocation(stage, made)["parameters"]["number"] == TALL
+    assert watch.complaints == []
+
+
+@needs_chromium
+def test_schedules_are_paused_one_by_one_and_all_at_once_after_saying_which(
+    page, watch, stage, schedules
+):
+    def paused():
+        _, answer = stage.http("GET", "/schedules", None, as_("opal"))
+        return [one["id"] for one in answer["schedules"] if one["paused"]]
+
+    sign_in(page, stage, "/schedules")
+    row = page.locator("tr", has_text="weekly")
+    expect(row).to_contain_text("at 09:00 on Monday")
+    row.get_by_role("link", name="weekly").click()
+    expect(page.locator("thead")).to_contain_text("In America/New_York")
+    expect(page.locator("tbody tr")).to_have_count(10)
+    button(page, "Pause").click()
+    page.get_by_role("dialog").get_by_role("button", name="Pause").click()
+    expect(page.locator("h1")).to_contain_text("paused")
+    assert paused() == ["weekly"]
+    button(page, "Run now").click()
+    page.get_by_role("dialog").get_by_role("button", name="Run now").click()
+    expect(page.locator(".toast a")).to_be_visible()
+    page.get_by_role("link", name="Schedules").click()
+    button(page, "Pause all").click()
+    expect(page.get_by_role("dialog")).to_contain_text("This hits 2 schedules")
+    expect(page.get_by_role("dialog").locator("li")).to_have_count(2)
+    page.get_by_role("dialog").get_by_role("button", name="Pause 2").click()
+    expect(page.locator(".toast", has_text="2 of 2")).to_be_visible()
+    assert paused() == sorted(schedules)
+    button(page, "Resume all").click()
+    page.get_by_role("dialog").get_by_role("button", name="Resume 3").click()
+    expect(page.locator(".toast", has_text="3 of 3")).to_be_visible()
+    assert paused() == []
+    assert watch.complaints == []
+
+
+@needs_chromium
+def test_a_session_is_found_its_story_told_and_stopped(page, watch, stage):
+    _, made = stage.http("GET", "/session", None, as_("opal"))
+    sign_in(page, stage, f"/sessions?owner=api_key%3Aopal&app={made['app']}")
+    row = page.locator("tr", has_text=made["id"])
+    expect(row).to_contain_text("RESERVED")
+    row.get_by_role("link", name=made["app"]).click()
+    expect(page.locator(".timeline")).to_contain_text("RunTask accepted")
+    expect(page.locator(".facts")).to_contain_text(f"{made['ip']}:{made['port']}")
+    assert made["path"].strip("/") not in page.content()
+    button(page, "Stop").click()
+    page.get_by_role("dialog").get_by_role("button", name="Stop").click()
+    expect(page.locator("h1")).to_contain_text("stopped")
+    expect(page.locator(".timeline")).to_contain_text("ENDED", timeout=60_000)
+    assert watch.complaints == []
+
+
+@needs_chromium
+def test_an_app_is_rolled_back_and_the_audit_tells_who_did_it(page, watch, stage):
+    for tone in ("blue", "red"):
+        body = {"image": "usher-session", "description": {"environment": {"TONE": tone}}}
+        assert stage.http("PUT", "/apps/toned", body, as_("opal"))[0] == 200
+    sign_in(page, stage, "/apps")
+    page.get_by_role("link", name="toned").click()
+    button(page, "Roll back").click()
+    expect(page.get_by_role("dialog")).to_contain_text("Take revision 2 of toned back?")
+    page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
+    expect(page.locator(".toast")).to_contain_text("Revision 1 is the newest now")
+    page.get_by_role("link", name="Audit").click()
+    page.get_by_label("Action").select_option("app.rollback")
+    expect(page.locator("tbody tr")).to_have_count(1, timeout=30_000)
+    expect(page.locator("tbody tr")).to_contain_text("revision: 2 → 1")
+    with page.expect_download() as download:
+        button(page, "Export").click()
+    lines = Path(download.value.path()).read_text("utf-8").splitlines()
+    assert [(one["action"], one["who"]) for one in map(json.loads, lines)] == [
+        ("app.rollback", "api_key:opal")
+    ]
+    assert watch.complaints == []
+
+
+PAGES = [
+    "/invocations",
+    "/invocations/{ended}",
+    "/sessions",
+    "/jobs",
+    "/jobs/talks",
+    "/schedules",
+    "/schedules/weekly",
+    "/apps",
+    "/audit",
+]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @needs_axe
 @needs_chromium
 def test_each_page_is_accessible_and_fits_a_phone(
-    browser: Browser, stage: RunningCloud, ended: str, theme: str, tmp_path: Path
+    browser: Browser, stage: RunningCloud, ended: str, schedules: list[str], theme: str
 ) -> None:
     context = browser.new_context(viewport=PHONE, color_scheme=theme)
     try:

@@ -44,6 +44,7 @@ MUST_BE_PURE = {
     "chalicelib/sessions/items.py",
     "chalicelib/sessions/lifecycle.py",
     "chalicelib/sessions/limits.py",
+    "chalicelib/sessions/listings.py",
     "chalicelib/sessions/model.py",
     "chalicelib/sessions/placement.py",
     "chalicelib/sessions/pool.py",

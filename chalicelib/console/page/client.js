@@ -7,6 +7,7 @@ const HEADER = { api_key: "X-Api-Key", jwt: "Authorization" };
 const TIMEOUT_MS = 29000;
 
 export const base = new URL("../../", import.meta.url);
+export const ROOT = new URL("console", base).pathname;
 export const mode = document.querySelector('meta[name="usher-mode"]').content;
 export const stageName = document.querySelector('meta[name="usher-stage"]').content;
 

@@ -1,16 +1,25 @@
 // The frame: which page is shown, who asks, live updates, the search field, keys.
 
-import { asksForKey, base, call, mode, Refusal, session, stageName } from "./client.js";
+import { asksForKey, call, mode, Refusal, ROOT, session, stageName } from "./client.js";
 import { confirm, h, morphChildren, toast } from "./elements.js";
 import { head, link } from "./views.js";
 import { invocationList, invocationPage } from "./invocations.js";
+import { sessionList, sessionPage } from "./sessions.js";
+import { jobList, jobPage } from "./jobs.js";
+import { scheduleList, schedulePage } from "./schedules.js";
+import { appList, appPage } from "./apps.js";
+import { auditList } from "./audit.js";
 
 const REFRESH_MS = 5000;
 const LONGEST_MS = 60000;
-const ROOT = new URL("console", base).pathname;
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const PAGES = {
   invocations: { list: invocationList, one: invocationPage, key: "i" },
+  sessions: { list: sessionList, one: sessionPage, key: "s" },
+  jobs: { list: jobList, one: jobPage, key: "j" },
+  schedules: { list: scheduleList, one: schedulePage, key: "c" },
+  apps: { list: appList, one: appPage, key: "a" },
+  audit: { list: auditList, key: "u" },
 };
 const FIRST = Object.keys(PAGES)[0];
 const main = document.getElementById("main");
@@ -55,14 +64,6 @@ async function open() {
 function show(context, content) {
   if (context !== state.context) return;
   morphChildren(main, h("main", null, content));
-  rebase(main);
-}
-
-/** Links are written below /console: bring them below the stage or base path that the console is at. */
-function rebase(root) {
-  for (const anchor of root.querySelectorAll('a[href^="/console"]')) {
-    if (ROOT !== "/console" && !anchor.getAttribute("href").startsWith(`${ROOT}/`)) anchor.setAttribute("href", ROOT + anchor.getAttribute("href").slice("/console".length));
-  }
 }
 
 /** Ask for the page's data again, and show what has changed. */
@@ -75,7 +76,7 @@ async function refresh(context) {
     show(context, context.view.draw(data, context));
     if (!context.isMounted) {
       context.isMounted = true;
-      context.view.mount?.(main, context);
+      context.view.mount?.(main, context, data);
     }
     context.hooks.forEach((hook) => hook());
     state.failures = 0;
@@ -111,7 +112,7 @@ function failed(error, context) {
 
 function plan() {
   clearTimeout(state.timer);
-  if (state.pause && !state.failures) return;
+  if ((state.pause || state.context.view.isStill) && !state.failures) return;
   if (document.hidden) return;
   const wait = Math.min(LONGEST_MS, REFRESH_MS * 2 ** Math.min(state.failures, 5));
   state.timer = setTimeout(() => refresh(state.context), wait);
@@ -181,7 +182,6 @@ function drawFrame() {
     me && asksForKey() ? h("button", { type: "button", onclick: signOut }, "Sign out") : null));
   morphChildren(document.getElementById("nav"), h("nav", null, Object.entries(PAGES).map(([name, { list }]) =>
     link(name === FIRST ? "" : `/${name}`, list.title, { "aria-current": name === here ? "page" : null }))));
-  rebase(document.getElementById("nav"));
 }
 
 /** Find what an id or name is of: asks for each kind that it can be. */

@@ -1,6 +1,6 @@
 // What the pages share: heads, filters, tables, pages of a listing, buttons that know who may.
 
-import { call, newKey, Refusal } from "./client.js";
+import { call, newKey, Refusal, ROOT } from "./client.js";
 import { confirm, h, toast } from "./elements.js";
 import { address } from "./text.js";
 
@@ -14,7 +14,7 @@ export function head(title, ...actions) {
 
 /** A link within the console. */
 export function link(path, text, properties) {
-  return h("a", { href: `/console${path}`, ...properties }, text);
+  return h("a", { href: ROOT + path, ...properties }, text);
 }
 
 /** One page of a listing. A page may be short, or empty, and lead on: some more are asked for. */
@@ -97,29 +97,37 @@ export function whyNot(me, needs) {
 }
 
 /**
- * A button for a change. It asks first, says what came of it, and shows the page anew.
+ * Ask, send, and say what came of it. `why`: why it may not be done, `then`: what follows an answer.
  *
- * `ask`: title, consequences, label; `send` gets a key that makes a repeated request the same one.
- * A button that may not be used says why.
+ * `ask`: title, consequences, label, content; `send` gets a key that makes a repeated request the same one.
+ */
+export async function askAndSend(context, label, element, { why, ask, send, then, failed }) {
+  if (why) {
+    toast(why, "bad");
+    return;
+  }
+  if (element.getAttribute("aria-busy") || !await confirm(ask.title, ask.consequences, ask.label ?? label, ask.content)) return;
+  element.setAttribute("aria-busy", "true");
+  try {
+    then(await send(newKey()));
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    if (failed) failed(error);
+    else toast(`${label}: ${error.message}`, "bad");
+  } finally {
+    element.removeAttribute("aria-busy");
+  }
+}
+
+/**
+ * A button for a change: it asks first, says what came of it, and shows the page anew. One that may
+ * not be used says why.
  */
 export function change(context, label, { needs = "owner", unless = "", ask, send, done, tone }) {
   const why = whyNot(context.me, needs) || unless;
   const act = async (event) => {
-    const button = event.currentTarget;
-    if (why) {
-      toast(why, "bad");
-      return;
-    }
-    if (button.getAttribute("aria-busy") || !await confirm(ask.title, ask.consequences, ask.label ?? label)) return;
-    button.setAttribute("aria-busy", "true");
-    try {
-      const answer = await send(newKey());
-      if (done) toast(typeof done === "function" ? done(answer) : done, "good");
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      toast(`${label}: ${error.message}`, "bad");
-    }
-    button.removeAttribute("aria-busy");
+    await askAndSend(context, label, event.currentTarget, { why, ask, send,
+      then: (answer) => { if (done) toast(typeof done === "function" ? done(answer) : done, "good"); } });
     context.refresh();
   };
   return h("button", { type: "button", class: tone, title: why || null, "aria-disabled": why ? "true" : null, onclick: act }, label);

@@ -1,0 +1,166 @@
+"""Pages of `GET /sessions`, and what they show of a session. Pure.
+
+A cursor carries a digest of the filters it was made for, so that it is refused with others.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from chalicelib.errors import BadRequestError
+from chalicelib.fields import Field, page_size
+from chalicelib.sessions.model import Session, State
+
+_STATES = [state.value for state in State if state is not State.ENDED]
+_TEXT = {"type": "string", "maxLength": 300}
+STATE = Field("state", {"type": "string", "enum": _STATES}, f"one of {', '.join(_STATES)}")
+REVISION = Field(
+    "revision", {"type": "integer", "minimum": 1, "maximum": 999_999_999}, "a whole number from 1"
+)
+LIMIT = page_size(default=50, most=100)
+LISTING = (
+    Field("app", _TEXT, "an app's name", "Those of this app alone."),
+    STATE,
+    Field("owner", _TEXT, "an owner", "Those of this owner; operators and viewers may ask."),
+    Field("host", _TEXT, "a container instance's ARN or the end of it", "Those on this host."),
+    REVISION,
+    LIMIT,
+    Field("next", _TEXT, "as the page before said", "From the page before."),
+)
+"""The query of `GET /sessions`."""
+_FILTERS = ("app", "state", "owner", "host", "revision")
+_PLACE = re.compile(r"([0-9a-f]{16})_(\d{1,12}(?:\.\d{1,9})?)_([0-9a-f-]{0,36})")
+_END = "\x7f"
+"""Behind every id: the cursor stands in front of all sessions of its instant."""
+
+Place = tuple[float, str]
+"""Where a session is in the order of all: when it was created, and its id."""
+
+
+@dataclass(frozen=True)
+class SessionSearch:
+    """What one page is to show; None = any."""
+
+    limit: int
+    after: Place | None
+    digest: str
+    app: str | None = None
+    state: State | None = None
+    owner: str | None = None
+    host: str | None = None
+    revision: int | None = None
+
+    def wants(self, session: Session) -> bool:
+        """Whether the session is one of those asked for."""
+        return (
+            self.app in {None, session.app}
+            and self.state in {None, session.state}
+            and self.owner in {None, session.owner}
+            and self.revision in {None, session.revision}
+            and (self.host is None or (session.container_instance or "").endswith(self.host))
+        )
+
+
+@dataclass(frozen=True)
+class SessionPage:
+    """Sessions, newest first, and where the next page begins; None = there is none.
+
+    A page may be short, or empty, and lead on.
+    """
+
+    sessions: tuple[Session, ...]
+    after: Place | None
+
+
+def parse_search(query: Mapping[str, str]) -> SessionSearch:
+    """Read the query of GET /sessions. Raises BadRequestError."""
+    given = {name: text for name, text in query.items() if text}
+    fields = {field.name: field.read(given) for field in LISTING}
+    digest = _digest(given)
+    state = fields["state"]
+    return SessionSearch(
+        limit=fields["limit"],
+        after=_place(fields["next"], digest),
+        digest=digest,
+        app=fields["app"],
+        state=None if state is None else State(state),
+        owner=fields["owner"],
+        host=fields["host"],
+        revision=fields["revision"],
+    )
+
+
+def show_next(page: SessionPage, search: SessionSearch) -> str | None:
+    """The cursor of the next page."""
+    if page.after is None:
+        return None
+    created_at, session_id = page.after
+    return f"{search.digest}_{created_at!r}_{session_id.removesuffix(_END)}"
+
+
+def before_all_of(created_at: float) -> Place:
+    """The place in front of all sessions of an instant, in the order newest first."""
+    return created_at, _END
+
+
+def show_row(session: Session, *, with_host: bool) -> dict[str, Any]:
+    """A session as a listing has it: never its secret path.
+
+    `with_host`: with its task and host, which are for those who see everything.
+    """
+    row = {
+        "id": session.id,
+        "app": session.app,
+        "owner": session.owner,
+        "state": session.state.value,
+        "revision": session.revision,
+        "warm": session.pooled,
+        "attempt": session.attempt,
+        "createdAt": _instant(session.created_at),
+        "changedAt": _instant(session.changed_at),
+        "readyAt": _instant(session.ready_at),
+        "connectBy": _instant(session.connect_by),
+        "endedAt": _instant(session.ended_at),
+        "reason": session.reason,
+        "detail": session.detail,
+    }
+    if with_host:
+        address = f"{session.ip}:{session.port}" if session.is_reachable else None
+        row |= {"taskArn": session.task_arn, "host": session.container_instance, "address": address}
+    return row
+
+
+def show_history(session: Session, *, with_host: bool) -> dict[str, Any]:
+    """A session with its states: when it came to each, and what caused it."""
+    return show_row(session, with_host=with_host) | {
+        "history": [
+            {"at": _instant(change.at), "state": change.state.value, "cause": change.cause}
+            for change in session.history
+        ]
+    }
+
+
+def _digest(given: Mapping[str, str]) -> str:
+    filters = json.dumps([given.get(name) for name in _FILTERS])
+    return hashlib.sha256(filters.encode()).hexdigest()[:16]
+
+
+def _place(text: str | None, digest: str) -> Place | None:
+    if text is None:
+        return None
+    found = _PLACE.fullmatch(text)
+    if found is None or found[1] != digest:
+        raise BadRequestError("next: as the page before said, with the same filters")
+    return float(found[2]), found[3] or _END
+
+
+def _instant(at: float | None) -> str | None:
+    """An instant in ISO 8601, UTC, with milliseconds."""
+    if at is None:
+        return None
+    text = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
