@@ -19,15 +19,18 @@ export function h(tag, properties, ...children) {
   return element;
 }
 
+/** What an element is known by among its siblings, however many come and go before it. */
+const keyOf = ({ dataset }) => dataset?.key ?? dataset?.keep;
+
 /** Make the children of `old` those of `fresh`. Elements that stay keep focus and selection. */
 export function morphChildren(old, fresh) {
   const keyed = new Map();
-  for (const child of old.children) if (child.dataset.key) keyed.set(child.dataset.key, child);
+  for (const child of old.children) if (keyOf(child)) keyed.set(keyOf(child), child);
   let place = old.firstChild;
   for (const next of [...fresh.childNodes]) {
-    const key = next.dataset?.key;
+    const key = keyOf(next);
     const mine = key ? keyed.get(key) : place;
-    if (!mine || (!key && mine.dataset?.key)) {
+    if (!mine || (!key && keyOf(mine))) {
       old.insertBefore(next, place);
       continue;
     }

@@ -68,8 +68,8 @@ def newest_first(sessions):
 
 @pytest.mark.parametrize("limit", ["3", "11", "100"])
 def test_pages_have_each_live_session_once_newest_first(many, limit):
-    table, live = many
-    found, sizes = pages_of(table, limit=limit)
+    sessions, live = many
+    found, sizes = pages_of(sessions, limit=limit)
     assert [s.id for s in found] == [s.id for s in newest_first(live)]
     assert max(sizes) <= int(limit)
 
@@ -86,8 +86,8 @@ def test_pages_have_each_live_session_once_newest_first(many, limit):
     ],
 )
 def test_filters_are_applied_to_all_sessions(many, query, wants):
-    table, live = many
-    found, _ = pages_of(table, limit="20", **query)
+    sessions, live = many
+    found, _ = pages_of(sessions, limit="20", **query)
     assert [s.id for s in found] == [s.id for s in newest_first(filter(wants, live))]
 
 
@@ -108,9 +108,9 @@ def test_what_is_malformed_is_refused(query):
 
 
 def test_a_cursor_is_good_for_its_filters_alone(many):
-    table, _ = many
+    sessions, _ = many
     search = parse_search({"app": "map", "limit": "5"})
-    following = show_next(table.newest(search), search)
+    following = show_next(sessions.newest(search), search)
     assert parse_search({"app": "map", "next": following}).after is not None
     with pytest.raises(BadRequestError):
         parse_search({"app": "chat", "next": following})
