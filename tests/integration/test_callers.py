@@ -35,6 +35,15 @@ def test_a_key_is_needed_and_sessions_are_their_owners(keyed_cloud):
     assert keyed_cloud.http("DELETE", path, headers=bob)[0] == 404
     assert look_as(keyed_cloud, path, ann) == 200
     assert look_as(keyed_cloud, path, opal) == 200
+    assert look_as(keyed_cloud, f"{path}/history", bob) == 404
+    history = keyed_cloud.http("GET", f"{path}/history", headers=ann)[1]
+    assert [step["state"] for step in history["history"]][-1] == history["state"]
+    assert look_as(keyed_cloud, "/sessions?owner=api_key:ann", bob) == 403
+    mine, theirs = ({"id": one["id"]} for one in (of_ann, of_bob))
+    for who, wanted in ((ann, [mine]), (bob, [theirs]), (opal, [theirs, mine])):
+        _, listed = keyed_cloud.http("GET", "/sessions", headers=who)
+        assert [{"id": one["id"]} for one in listed["sessions"]] == wanted
+        assert of_ann["path"].strip("/") not in str(listed)
     assert keyed_cloud.http("DELETE", path, headers=opal)[0] == 200
     assert keyed_cloud.http("GET", "/health")[0] == 200
 
