@@ -168,3 +168,17 @@ def test_the_functions_package_has_what_the_lock_names_and_nothing_else(tmp_path
     libraries = [path.name for path in (project / "vendor").rglob("*.so")]
     assert libraries
     assert all("aarch64" in name for name in libraries if ".cpython-" in name)
+
+
+def test_the_functions_package_is_not_made_from_a_lock_without_hashes(tmp_path):
+    project = tmp_path / "project"
+    copy_project(project)
+    command = install_command(project, "arm64")
+    lock = Path(command[command.index("--requirement") + 1])
+    stripped = re.sub(r"\s*\\\n\s*--hash=\S+", "", lock.read_text("utf-8"))
+    assert "--hash" not in stripped
+    (project / "without.lock").write_text(stripped, "utf-8")
+    changed = [str(project / "without.lock") if word == str(lock) else word for word in command]
+    with pytest.raises(DeployError, match="ended with"):
+        run_command(changed)
+    assert not list(project.glob("vendor/chalice*"))
