@@ -228,3 +228,10 @@ def test_a_host_is_closed_again_after_each_start_of_docker(templates):
                  "After=docker.service", "--dport 51678:51680"):  # fmt: skip
         assert line in before  # with SessionImage or without
     assert unit.index("systemctl enable --now") < unit.index('if [ -n "$image" ]')
+
+
+@pytest.mark.parametrize("feed", ["kinesis", "valkey"])
+def test_the_stream_refuses_records_that_lambda_could_not_hand_to_the_relay(templates, feed):
+    """They would hold up their shard until they expire. Unless told otherwise it takes 1 MiB."""
+    (stream,) = of_type(templates[feed], "AWS::Kinesis::Stream").values()
+    assert stream.get("MaxRecordSizeInKiB", 1_024) <= 4_096
