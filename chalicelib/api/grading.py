@@ -10,9 +10,10 @@ from chalicelib.api.http import (
     answer,
     answering,
     authorizer_for,
-    json_body,
+    document_of,
     known_caller_of,
     own_path,
+    takes,
 )
 from chalicelib.api.jobs import base_url
 from chalicelib.audit.model import Action
@@ -23,7 +24,12 @@ from chalicelib.grading.answers import show_assignment, show_row, show_standing
 from chalicelib.grading.model import Assignment, Submission
 from chalicelib.grading.multipart import parse_multipart
 from chalicelib.grading.requests import (
+    ASSIGNMENT,
+    LISTING,
     MAX_BODY_BYTES,
+    PAGE,
+    SUBMISSION,
+    VIEW,
     Submit,
     accept,
     parse_assignment_id,
@@ -34,7 +40,7 @@ from chalicelib.grading.requests import (
     show_next,
 )
 from chalicelib.jobs.model import repeated_id
-from chalicelib.tasks.requests import parse_idempotency_key, parse_record_id
+from chalicelib.tasks.requests import IDEMPOTENCY_KEY, parse_idempotency_key, parse_record_id
 from chalicelib.wiring import services
 
 if TYPE_CHECKING:
@@ -51,6 +57,7 @@ REGRADES_A_REQUEST = 10
 
 @routes.route("/assignments", methods=["GET"], authorizer=AUTHORIZER)
 @answering
+@takes(query=PAGE)
 def list_assignments() -> Response:
     """One page of assignments, by id."""
     caller = _caller()
@@ -70,10 +77,11 @@ def get_assignment(assignment_id: str) -> Response:
 
 @routes.route("/assignments/{assignment_id}", methods=["PUT"], authorizer=AUTHORIZER)
 @answering
+@takes(body=ASSIGNMENT)
 def put_assignment(assignment_id: str) -> Response:
     """Make it, or its next revision."""
     caller = _caller()
-    body = json_body(routes.current_request.raw_body, MAX_BODY_BYTES)
+    body = document_of(routes.current_request, ASSIGNMENT)
     found, files = parse_put(assignment_id, body)
     audit = _audit(Action.ASSIGNMENT_PUT, f"assignments/{assignment_id}")
     after, is_new = _grading().grades.put(assignment_id, found, files, caller, audit)
@@ -98,6 +106,7 @@ def delete_assignment(assignment_id: str) -> Response:
     content_types=["application/json", FORM],
 )
 @answering
+@takes(body=SUBMISSION, headers=(IDEMPOTENCY_KEY,), query=(VIEW,))
 def submit(assignment_id: str) -> Response:
     """Hand in files for some parts."""
     request, caller = routes.current_request, _caller()
@@ -128,6 +137,7 @@ def submit(assignment_id: str) -> Response:
 
 @routes.route("/assignments/{assignment_id}/submissions", methods=["GET"], authorizer=AUTHORIZER)
 @answering
+@takes(query=LISTING)
 def list_submissions(assignment_id: str) -> Response:
     """One page of the caller's own submissions, the newest first, and what they have earned.
 
@@ -155,6 +165,7 @@ def list_submissions(assignment_id: str) -> Response:
 
 @routes.route("/submissions/{submission_id}", methods=["GET"], authorizer=AUTHORIZER)
 @answering
+@takes(query=(VIEW,))
 def get_submission(submission_id: str) -> Response:
     """A submission with its gradings, as far as they are."""
     return _render(_submission(submission_id))
@@ -162,6 +173,7 @@ def get_submission(submission_id: str) -> Response:
 
 @routes.route("/submissions/{submission_id}/regrade", methods=["POST"], authorizer=AUTHORIZER)
 @answering
+@takes(headers=(IDEMPOTENCY_KEY,), query=(VIEW,))
 def regrade_submission(submission_id: str) -> Response:
     """Mark all its parts again, on the newest revision of the assignment."""
     request, caller = routes.current_request, _caller()
@@ -179,6 +191,7 @@ def regrade_submission(submission_id: str) -> Response:
 
 @routes.route("/assignments/{assignment_id}/regrade", methods=["POST"], authorizer=AUTHORIZER)
 @answering
+@takes(headers=(IDEMPOTENCY_KEY,), query=LISTING)
 def regrade_assignment(assignment_id: str) -> Response:
     """Mark a page of its submissions again; `next` leads on. Repeated, it marks nothing twice.
 
@@ -217,7 +230,7 @@ def _read_submit(request: Any) -> Submit:
     content_type = request.headers.get("content-type", "")
     if content_type.lower().startswith(FORM):
         return read_form(parse_multipart(content_type, request.raw_body[: MAX_BODY_BYTES + 1]))
-    return parse_submit(json_body(request.raw_body, MAX_BODY_BYTES))
+    return parse_submit(document_of(request, SUBMISSION))
 
 
 def _learner(caller: Caller, named: str | None) -> str | None:
@@ -242,7 +255,7 @@ def _again(found: Submission, wanted: Submit) -> Response:
 
 def _render(submission: Submission, status: int = 200) -> Response:
     """For its author where the caller is that or an operator, unless they want a learner's view."""
-    is_author = _caller().may_see(submission.author) and _query().get("view") != "learner"
+    is_author = _caller().may_see(submission.author) and VIEW.read(_query()) is None
     shown = _grading().views.submission(submission, is_author=is_author)
     headers = {"Location": own_path(routes.current_request, f"/submissions/{submission.id}")}
     return answer(shown, status, headers if status == 202 else None)

@@ -15,7 +15,7 @@ _PARAMETER = re.compile(r';\s*(name|filename)="((?:[^"\\]|\\.)*)"')
 
 
 @dataclass(frozen=True)
-class Field:
+class FormField:
     """One field. `filename` is None of one that is no file."""
 
     name: str
@@ -23,7 +23,7 @@ class Field:
     data: bytes
 
 
-def parse_multipart(content_type: str, body: bytes) -> list[Field]:
+def parse_multipart(content_type: str, body: bytes) -> list[FormField]:
     """The fields of a body. Raises BadRequestError."""
     found = _BOUNDARY.search(content_type)
     if found is None:
@@ -37,7 +37,7 @@ def parse_multipart(content_type: str, body: bytes) -> list[Field]:
     return [_field(piece) for piece in pieces[1:-1]]
 
 
-def _field(piece: bytes) -> Field:
+def _field(piece: bytes) -> FormField:
     head, separator, data = piece.lstrip(b" \t").partition(b"\r\n\r\n")
     if not separator or not head.startswith(b"\r\n") or len(head) > _MOST_HEADER_BYTES:
         raise BadRequestError("a field without headers")
@@ -52,7 +52,7 @@ def _field(piece: bytes) -> Field:
         if header.strip().lower() == "content-disposition":
             names = {key: _unquoted(text) for key, text in _PARAMETER.findall(value)}
             if "name" in names:
-                return Field(names["name"], names.get("filename"), data)
+                return FormField(names["name"], names.get("filename"), data)
     raise BadRequestError("a field without a name")
 
 

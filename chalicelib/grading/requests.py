@@ -18,9 +18,10 @@ from chalicelib.contract.submitted import (
     accept_files,
 )
 from chalicelib.errors import BadRequestError, NotFoundError
+from chalicelib.fields import Document, Field, page_size
 from chalicelib.grading.archives import check_path, unpack
 from chalicelib.grading.model import Assignment, PartInfo
-from chalicelib.grading.multipart import Field
+from chalicelib.grading.multipart import FormField
 
 MAX_ARCHIVE_BYTES = 4 * 1024 * 1024
 """Of an assignment's archive: Lambda takes requests of 6 MB, in base64 a third more."""
@@ -29,6 +30,51 @@ MAX_LIMIT = 50
 _ASSIGNMENT_ID = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _TOKEN = re.compile(r"[A-Za-z0-9_=-]{1,1024}")
 _MAX_LEARNER = 200
+
+LIMIT = page_size(20, MAX_LIMIT)
+NEXT = Field(
+    "next", {"type": "string", "maxLength": 1024}, "as the page before said", "Of the page before."
+)
+LEARNER = Field(
+    "learner",
+    {"type": "string", "minLength": 1, "maxLength": _MAX_LEARNER},
+    f"1 to {_MAX_LEARNER} printable characters",
+    "Whose submissions; the author's and operators' to say.",
+)
+VIEW = Field(
+    "view",
+    {"type": "string", "enum": ["learner"]},
+    "learner, or nothing",
+    "`learner` shows authors and operators what the learner sees.",
+)
+PAGE = (LIMIT, NEXT)
+LISTING = (LIMIT, NEXT, LEARNER)
+_FILES = {"type": "object", "minProperties": 1}
+ASSIGNMENT = Document(
+    (
+        Field("files", _FILES, "a file's text or base64 by its path", "Instead of an archive."),
+        Field("archive", _FILES, 'a zip file: {"base64"}', "Instead of files."),
+    ),
+    MAX_BODY_BYTES,
+)
+SUBMISSION = Document(
+    (
+        Field(
+            "parts",
+            _FILES,
+            '{"PART": {"files": {"NAME": "text" or {"base64"}}}}',
+            "The files of each part.",
+            is_required=True,
+        ),
+        Field(
+            "learner",
+            {"type": ["string", "null"], "minLength": 1, "maxLength": _MAX_LEARNER},
+            f"1 to {_MAX_LEARNER} printable characters",
+            "Whose it is; operators may say.",
+        ),
+    ),
+    MAX_BODY_BYTES,
+)
 
 Files = Mapping[str, bytes]
 
@@ -126,7 +172,7 @@ def parse_submit(body: Any) -> Submit:
     return Submit(parts, parse_learner(body.get("learner")))
 
 
-def read_form(fields: list[Field]) -> Submit:
+def read_form(fields: list[FormField]) -> Submit:
     """The multipart form: a field for each file, called by its part. Raises BadRequestError."""
     parts: dict[str, dict[str, bytes]] = {}
     learner = None
@@ -189,11 +235,9 @@ class Listing:
 
 def parse_listing(query: Mapping[str, str]) -> Listing:
     """`limit`, `next` and `learner`. Raises BadRequestError."""
-    text = query.get("limit", "20")
-    if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:9]) <= MAX_LIMIT:
-        raise BadRequestError(f"limit: a whole number from 1 to {MAX_LIMIT}")
     after, learner = query.get("next"), parse_learner(query.get("learner"))
-    return Listing(int(text), None if after is None else _read_token(after, learner), learner)
+    token = None if after is None else _read_token(after, learner)
+    return Listing(LIMIT.read(query), token, learner)
 
 
 def show_next(after: str | None, learner: str | None) -> str | None:

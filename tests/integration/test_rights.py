@@ -25,6 +25,8 @@ NO_ROLE = {"iam:PassRole"}
 """Jobs have no role here: there is no execution role, as images are no registry's."""
 
 REPAIR = {
+    "dynamodb:GetItem, dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:BatchGetItem, "
+    "dynamodb:Query",
     "ecs:DescribeTasks",
     "ecs:StopTask",
     "ecs:DescribeContainerInstances",
@@ -122,6 +124,37 @@ def jobs_flow(cloud, runs: Runs, folder: Path) -> None:
     assert cloud.http("DELETE", "/jobs/light")[0] in {200, 204}
 
 
+def grading_flow(cloud) -> None:
+    """An assignment put, handed in to, marked, listed and regraded; swept while it waits."""
+    body = {"files": {"grader.toml": GRADER, "1.in": "1", "1.ans": "1"}}
+    assert cloud.http("PUT", "/assignments/copy", body)[0] == 201
+    parts = {"copy": {"files": {"main.py": "print(input())"}}}
+    status, made = cloud.http("POST", "/assignments/copy/submissions", {"parts": parts})
+    assert status == 202, made
+    assert cloud.fire("sweep")["error"] is None
+    marked = wait_until(lambda: is_marked(cloud, made["id"]), 120, "the mark", every=0.3)
+    assert cloud.http("GET", "/assignments")[0] == 200
+    for query in ("", f"?learner={marked['learner']}"):
+        assert cloud.http("GET", f"/assignments/copy/submissions{query}")[0] == 200
+    assert cloud.http("POST", f"/submissions/{made['id']}/regrade")[0] == 202
+    wait_until(lambda: is_marked(cloud, made["id"]), 120, "the next mark", every=0.3)
+
+
+GRADER = """
+files = ["main.py"]
+run = ["python3", "main.py"]
+[[cases]]
+input = "1.in"
+answer = "1.ans"
+"""
+
+
+def is_marked(cloud, submission_id: str) -> dict | None:
+    status, found = cloud.http("GET", f"/submissions/{submission_id}")
+    assert status == 200, found
+    return found if found["state"] == "FINISHED" else None
+
+
 def fire_late(cloud, schedule_id: str) -> None:
     """Let a schedule have decided last long ago, and wake its function."""
     long_ago = {"N": "1600000000"}
@@ -152,6 +185,7 @@ def rights(cloud, tmp_path_factory):
     try:
         sessions_flow(cloud)
         jobs_flow(cloud, runs, tmp_path_factory.mktemp("job"))
+        grading_flow(cloud)
     finally:
         runs.close()
     return cloud.state()["rights"]

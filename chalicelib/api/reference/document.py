@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from chalicelib.api.http import Takes, taken_by
+from chalicelib.api.reference.grading import GRADING
 from chalicelib.api.reference.jobs import INVOCATIONS, JOBS
 from chalicelib.api.reference.model import UUID, Answer, By, Operation, Part
 from chalicelib.api.reference.operation import APPS, AUDIT, CONSOLE, DEPLOYMENT
@@ -31,13 +32,15 @@ from chalicelib.errors import (
 from chalicelib.fields import Field, describe
 from chalicelib.schedules.requests import ID_SCHEMA
 
-PARTS = (SESSIONS, APPS, JOBS, INVOCATIONS, SCHEDULES, AUDIT, CONSOLE, DEPLOYMENT)
+PARTS = (SESSIONS, APPS, JOBS, INVOCATIONS, SCHEDULES, GRADING, AUDIT, CONSOLE, DEPLOYMENT)
 PATH: Mapping[str, Mapping[str, Any]] = {
     "session_id": UUID,
     "invocation_id": UUID,
     "job": {"type": "string", "pattern": f"^{JOB_NAME.pattern}$"},
     "app": {"type": "string", "pattern": f"^{NAME.pattern}$"},
     "schedule_id": ID_SCHEMA,
+    "assignment_id": {"type": "string", "pattern": "^[a-z][a-z0-9_-]{0,39}$"},
+    "submission_id": UUID,
     "name": {"type": "string"},
     "page": {"type": "string"},
     "record": {"type": "string"},
