@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 DEFAULT_SECONDS = 1.0
-"""What `local up` and the tests' laboratories have unless they are asked for another lag."""
+"""What laboratories of sessions have unless they are asked for another lag; `local up` has none."""
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
