@@ -11,7 +11,7 @@ MACHINES ?= tests/integration/test_jobs_machine.py tests/integration/test_lifecy
 	tests/integration/test_jobs_waiting.py tests/unit/session_handler/test_protocol.py \
 	tests/unit/chalicelib/test_relay.py
 
-.PHONY: help run test search check locks locked sbom audit fuzz emulators deploy diff destroy conformance bench clean
+.PHONY: help run test search check locks locked sbom audit fuzz coursera emulators deploy diff destroy conformance bench clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -68,6 +68,10 @@ audit: $(VENV)/.can-dev ## Known vulnerabilities of what is locked, where a data
 
 fuzz: $(VENV)/.can-dev ## Search for input that makes a parser fail, SECONDS=60 for each; ARGS="--keep cron_expression"
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(ARGS)
+
+coursera: ## Coursera's tool for graders, in an environment of its own: its `docker` module is another
+	$(PYTHON) -m venv .venv/coursera
+	.venv/coursera/bin/pip install -q coursera-autograder==0.1.4 'requests<2.29' 'urllib3<2'
 
 emulators: ## Install emulators of AWS by others, for the tests that compare with them (needs npm)
 	npm ci --prefix tests/emulators --no-audit --no-fund --loglevel=error

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +48,12 @@ def check_needs(item: pytest.Item) -> None:
         pytest.fail(f"REQUIRE_ALL=1, and a part this test needs is missing: {missing}")
     if missing:
         pytest.skip(missing)
+
+
+def coursera_path() -> str | None:
+    """Coursera's command, which has an environment of its own: its `docker` module is another."""
+    places = f"{Path(__file__).parents[1]}/.venv/coursera/bin:{os.environ.get('PATH', '')}"
+    return shutil.which("coursera_autograder", path=places)
 
 
 def chromium_path() -> str | None:
@@ -101,6 +108,7 @@ def awscli_missing() -> str:
 
 needs_docker = Need(docker_missing, pytest.mark.docker)
 needs_bubblewrap = Need(cache(bubblewrap_missing))
+needs_coursera = Need(lambda: "" if coursera_path() else "no coursera_autograder (make coursera)")
 needs_gcc = Need(lambda: "" if shutil.which("g++") else "no g++")
 needs_java = Need(lambda: "" if shutil.which("javac") else "no javac")
 needs_namespaces = Need(namespaces_missing)

@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from chalicelib.contract.submitted import accept_files
+from usher.grading.folders import read_grader
+from usher.grading.judge import Judge
 from usher.grading.results import document, for_learner
 from usher.grading.verdicts import Verdict
 
@@ -227,3 +230,21 @@ def test_groups_that_depend_are_skipped(marks):
     grading = marks.mark("print(42)")
     assert [case.verdict for case in grading.cases] == [Verdict.SK, Verdict.WA]
     assert grading.score == 0
+
+
+@pytest.mark.alone
+def test_as_large_as_a_submission_and_a_grader_may_be(marks):
+    """500 cases, 64 files, 1 MiB together. Under bubblewrap fewer: a case is as any other there."""
+    count = 500 if marks.place.name == "docker" else 50
+    cases = "".join(
+        f'[[cases]]\nname = "{number}"\ninput = "1.in"\nanswer = "1.ans"\n'
+        for number in range(count)
+    )
+    head = 'files = ["main.sh", "*.txt"]\nrun = ["sh", "main.sh"]\nwall_limit_seconds = 30\n'
+    marks.write(head + cases, **FILES)
+    files = {f"{number}.txt": b"x" * 16_500 for number in range(63)}
+    files["main.sh"] = b"set -- *.txt; read n; [ $# = 63 ] && echo $((n * 2))\n"
+    folder = read_grader(marks.folder)
+    judge = Judge(marks.place.boxes, marks.place.image)
+    grading = judge.grade(folder, accept_files(files, folder.grader.files))
+    assert (grading.verdict, grading.score, len(grading.cases)) == (Verdict.AC, count, count)
