@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from usher import VERSION
-from usher.cli import apps, audit, deploy, dev, grade, invocations, project, schedules
+from usher.cli import apps, assignments, audit, deploy, dev, grade, invocations, project, schedules
 from usher.cli.common import note
 from usher.cli.invocations import EXIT_INTERRUPTED
 from usher.cli.parser import CommandParser
@@ -30,8 +30,8 @@ exit codes:
   2    wrong use, or something is wrong in the project
   124  `wait --timeout`: the run goes on; of `run`: its time was up
   130  interrupted by Ctrl-C
-  `usher run` exits with the job's own code; `usher grade` with 0 for full marks, 1 for less, 3 when
-  the grader failed.
+  `usher run` exits with the job's own code; `usher grade` and `usher submit --follow` with 0 for
+  full marks, 1 for less, 3 when the grader failed.
 
 `usher COMMAND --help` says more; docs/jobs.md leads from the first job to a scheduled one.
 """
@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"usher {VERSION}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=CommandParser)
-    for part in (project, dev, deploy, apps, invocations, schedules, audit, grade):
+    for part in (project, dev, deploy, apps, invocations, schedules, audit, grade, assignments):
         part.add_commands(commands)
     return parser
 

@@ -1,0 +1,225 @@
+"""Assignments on a running cloud, marked by real judges in real boxes; what learners can see."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from tests.integration.conftest import ROOT, finish, launch, wait_until
+from tests.needs import needs_bubblewrap
+
+NAMES = ("opal", "tess", "ada", "bob")
+"""The operator, an author, two learners."""
+KEYS = {name: f"key-of-{name}-{'x' * 20}" for name in NAMES}
+SECRETS = ("hidden-input-4711", "hidden-answer-4712", "hidden-note-4713", "hidden-output-4714")
+GRADER = """
+files = ["main.py"]
+run = ["python3", "main.py"]
+checker = {program = "check.py"}
+[[cases]]
+input = "1.in"
+answer = "1.ans"
+points = 40
+visibility = "visible"
+[[cases]]
+input = "2.in"
+answer = "2.ans"
+points = 60
+"""
+CHECK = """
+import sys
+wanted, found = open(sys.argv[3]).read(), open(sys.argv[2]).read()
+if "hidden" in open(sys.argv[1]).read():
+    print("hidden-note-4713", file=sys.stderr)
+sys.exit(0 if wanted.split() == found.split() else 1)
+"""
+FILES = {
+    "grader.toml": GRADER,
+    "check.py": CHECK,
+    "1.in": "1",
+    "1.ans": "2",
+    "2.in": "hidden-input-4711",
+    "2.ans": "hidden-answer-4712",
+    "solutions/right.py": "print('hidden-answer-4712')",
+}
+NOSY = """
+given = input()
+print(2 if given == "1" else given + " hidden-output-4714")
+"""
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory):
+    hashed = ",".join(f"{n}:{hashlib.sha256(key.encode()).hexdigest()}" for n, key in KEYS.items())
+    running = launch(
+        tmp_path_factory.mktemp("runs"),
+        feed_engine="direct",
+        runtime="process",
+        environment={
+            "AUTH_MODE": "api_key",
+            "API_KEYS": hashed,
+            "OPERATORS": "opal",
+            "AUTHORS": "api_key:tess",
+        },
+    )
+    yield running
+    finish(running)
+
+
+def call(cloud, who, method, path, body=None, **headers):
+    given = {"X-Api-Key": KEYS[who]} | {k.replace("_", "-"): v for k, v in headers.items()}
+    return cloud.http(method, path, body, given)
+
+
+@pytest.fixture(scope="module")
+def assignment(cloud):
+    status, found = call(cloud, "tess", "PUT", "/assignments/double", {"files": FILES})
+    assert status == 201, found
+    return "/assignments/double"
+
+
+def hand_in(cloud, who, text, **headers):
+    body = {"parts": {"double": {"files": {"main.py": text}}}}
+    return call(cloud, who, "POST", "/assignments/double/submissions", body, **headers)
+
+
+def marked(cloud, who, submission):
+    def look():
+        status, found = call(cloud, who, "GET", f"/submissions/{submission}")
+        assert status == 200, found
+        return found if found["state"] == "FINISHED" else None
+
+    return wait_until(look, 120, "the mark", every=0.3)
+
+
+@needs_bubblewrap
+def test_a_hidden_case_is_in_no_answer_to_a_learner(cloud, assignment):
+    status, made = hand_in(cloud, "ada", NOSY)
+    assert status == 202, made
+    done = marked(cloud, "ada", made["id"])
+    (grading,) = done["gradings"]
+    assert (grading["verdict"], grading["score"], grading["maxScore"]) == ("WA", 40, 100)
+    assert [case["verdict"] for case in grading["cases"]] == ["AC", "WA"]
+    invocation = call(cloud, "tess", "GET", f"/submissions/{made['id']}")[1]["gradings"][0][
+        "invocation"
+    ]
+    paths = [
+        "/assignments",
+        assignment,
+        f"{assignment}/submissions",
+        f"{assignment}/submissions?learner=api_key:ada",
+        f"/submissions/{made['id']}",
+        f"/submissions/{made['id']}?view=learner",
+        f"/invocations/{invocation}",
+        f"/invocations/{invocation}/logs",
+        "/invocations",
+        "/audit",
+        "/jobs",
+    ]
+    shown = "".join(json.dumps(call(cloud, "ada", "GET", path)[1]) for path in paths)
+    shown += json.dumps(made)
+    assert not [secret for secret in SECRETS if secret in shown]
+    as_learner = call(cloud, "tess", "GET", f"/submissions/{made['id']}?view=learner")[1]
+    assert not [secret for secret in SECRETS if secret in json.dumps(as_learner)]
+    as_author = json.dumps(call(cloud, "tess", "GET", f"/submissions/{made['id']}")[1])
+    assert [secret for secret in SECRETS if secret not in as_author] == []
+
+
+@needs_bubblewrap
+def test_who_may_see_and_change_what(cloud, assignment):
+    _, made = hand_in(cloud, "ada", "print(2)")
+    mine = f"/submissions/{made['id']}"
+    assert call(cloud, "bob", "GET", mine)[0] == 404
+    assert call(cloud, "bob", "POST", f"{mine}/regrade")[0] == 404
+    assert call(cloud, "ada", "POST", f"{mine}/regrade")[0] == 403
+    assert call(cloud, "bob", "GET", f"{assignment}/submissions?learner=api_key:ada")[0] == 403
+    found = call(cloud, "bob", "GET", f"{assignment}/submissions")[1]
+    assert (found["submissions"], found["standing"]["total"]) == ([], 0)
+    for who in ("ada", "bob"):
+        assert call(cloud, who, "PUT", assignment, {"files": FILES})[0] == 403
+        assert call(cloud, who, "PUT", "/assignments/mine", {"files": FILES})[0] == 403
+        assert call(cloud, who, "DELETE", assignment)[0] == 403
+        assert call(cloud, who, "POST", f"{assignment}/regrade")[0] == 403
+    body = {"parts": {"double": {"files": {"main.py": ""}}}, "learner": "api_key:ada"}
+    assert call(cloud, "bob", "POST", f"{assignment}/submissions", body)[0] == 403
+    for who in ("ada", "opal"):
+        judge = call(cloud, who, "POST", "/jobs/usher_judge/invocations", {"parameters": {}})
+        assert judge[0] == 403
+    marked(cloud, "ada", made["id"])
+
+
+@needs_bubblewrap
+def test_a_repeated_request_is_one_submission(cloud, assignment):
+    first = hand_in(cloud, "ada", "print(2)", Idempotency_Key="once")
+    again = hand_in(cloud, "ada", "print(2)", Idempotency_Key="once")
+    other = hand_in(cloud, "ada", "print(3)", Idempotency_Key="once")
+    assert [each[0] for each in (first, again, other)] == [202, 200, 409]
+    assert first[1]["id"] == again[1]["id"]
+    marked(cloud, "ada", first[1]["id"])
+
+
+@needs_bubblewrap
+def test_a_learner_fails_mends_and_passes_and_a_regrade_keeps_the_history(cloud, assignment):
+    right = "g = input()\nprint(2 if g == '1' else 'hidden-answer-4712')"
+    _, made = hand_in(cloud, "bob", right)
+    assert marked(cloud, "bob", made["id"])["score"] == 100
+    standing = call(cloud, "bob", "GET", f"{assignment}/submissions")[1]["standing"]
+    assert (standing["total"], standing["passed"]) == (100, True)
+    changed = FILES | {"2.ans": "another answer"}
+    _, put = call(cloud, "tess", "PUT", assignment, {"files": changed})
+    assert put["revision"] == 2
+    status, again = call(cloud, "tess", "POST", f"/submissions/{made['id']}/regrade")
+    assert status == 202, again
+    done = marked(cloud, "bob", made["id"])
+    assert (done["score"], done["gradings"][0]["revision"]) == (40, 2)
+    assert [(old["score"], old["revision"]) for old in done["history"]] == [(100, 1)]
+    standing = call(cloud, "bob", "GET", f"{assignment}/submissions")[1]["standing"]
+    assert standing["total"] == 40
+
+
+@needs_bubblewrap
+def test_a_multipart_form_is_taken(cloud, assignment):
+    line = b"\r\n"
+    head = b'Content-Disposition: form-data; name="double"; filename="main.py"'
+    parts = [b"--b", head, b"Content-Type: text/plain", b"", b"print(2)", b"--b--", b""]
+    request = urllib.request.Request(
+        f"{cloud.dispatcher}{assignment}/submissions",
+        line.join(parts),
+        {"X-Api-Key": KEYS["ada"], "Content-Type": "multipart/form-data; boundary=b"},
+    )
+    with urllib.request.urlopen(request) as answer:
+        made = json.loads(answer.read())
+        assert answer.status == 202
+    assert marked(cloud, "ada", made["id"])["parts"][0]["files"] == [{"name": "main.py", "size": 8}]
+
+
+@needs_bubblewrap
+def test_the_commands_follow_a_submission(cloud, tmp_path):
+    environment = os.environ | {"USHER_URL": cloud.dispatcher, "USHER_API_KEY": KEYS["tess"]}
+
+    def usher(*words):
+        command = [sys.executable, "-m", "usher", *map(str, words)]
+        return subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+
+    anagrams = ROOT / "examples" / "graders" / "anagrams"
+    put = usher("assignment", "put", anagrams)
+    assert put.returncode == 0, put.stderr
+    (tmp_path / "main.py").write_bytes((anagrams / "solutions" / "right.py").read_bytes())
+    right = usher("submit", "anagrams", f"anagrams={tmp_path / 'main.py'}", "--follow")
+    assert right.returncode == 0, right.stdout + right.stderr
+    assert "AC, 100 of 100 points" in right.stdout
+    (tmp_path / "main.py").write_bytes((anagrams / "solutions" / "wrong.py").read_bytes())
+    wrong = usher("submit", "anagrams", f"anagrams={tmp_path / 'main.py'}", "--follow", "--json")
+    assert wrong.returncode == 1, wrong.stdout + wrong.stderr
+    assert json.loads(wrong.stdout)["gradings"][0]["verdict"] == "WA"
+    assert "anagrams" in usher("assignment", "list").stdout
+    assert "100 points" in usher("assignment", "show", "anagrams").stdout
+    again = usher("assignment", "regrade", "anagrams", "--json")
+    assert json.loads(again.stdout) == {"submissions": 2, "gradings": 2}
+    assert usher("submit", "anagrams", "anagrams").returncode == 2

@@ -1,0 +1,153 @@
+"""The dispatcher's HTTP API for assignments and submissions, in Python: a part of `Client`."""
+
+import base64
+import io
+import time
+import uuid
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from usher.errors import WaitTimeoutError
+from usher.transport import Transport
+
+FIRST_LOOK_SECONDS = 0.25
+LONGEST_LOOK_SECONDS = 2.0
+PAGE = 50
+"""The most that the dispatcher gives at once."""
+
+Document = dict[str, Any]
+"""JSON as docs/contracts.md has it."""
+
+
+class GradingClient:
+    """Calls about assignments and submissions. Requests are repeated where that is harmless."""
+
+    _http: Transport
+
+    def put_assignment(self, assignment_id: str, files: Mapping[str, bytes]) -> Document:
+        """Put an assignment, or its next revision; `files` by their path in its folder."""
+        target = io.BytesIO()
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in sorted(files):
+                archive.writestr(path, files[path])
+        body = {"archive": {"base64": base64.b64encode(target.getvalue()).decode()}}
+        return self._http.call("PUT", f"/assignments/{_path(assignment_id)}", body)
+
+    def assignments(self) -> Iterator[Document]:
+        """All of them, by id; pages are fetched as they are needed."""
+        yield from self._pages("/assignments", "assignments", {})
+
+    def assignment(self, assignment_id: str) -> Document:
+        """One assignment at its newest revision."""
+        return self._http.call("GET", f"/assignments/{_path(assignment_id)}")
+
+    def remove_assignment(self, assignment_id: str) -> None:
+        """No more submissions; what was handed in is marked, and stays visible."""
+        self._http.call("DELETE", f"/assignments/{_path(assignment_id)}")
+
+    def submit(
+        self,
+        assignment_id: str,
+        parts: Mapping[str, Mapping[str, bytes]],
+        *,
+        learner: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Document:
+        """Hand in files by part and name, and return the submission at once.
+
+        `learner`: for operators, whose it is. The same `idempotency_key` again means the same
+        submission; without one a key is made up for this call and its repetitions.
+        """
+        body: Document = {
+            "parts": {
+                part: {
+                    "files": {
+                        name: {"base64": base64.b64encode(data).decode()}
+                        for name, data in files.items()
+                    }
+                }
+                for part, files in parts.items()
+            }
+        }
+        if learner is not None:
+            body["learner"] = learner
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        path = f"/assignments/{_path(assignment_id)}/submissions"
+        return self._http.call("POST", path, body, headers)
+
+    def submission(self, submission_id: str) -> Document:
+        """A submission with its gradings, as far as they are."""
+        return self._http.call("GET", f"/submissions/{_path(submission_id)}")
+
+    def submissions(self, assignment_id: str, *, learner: str | None = None) -> Iterator[Document]:
+        """One's own, the newest first; for authors and operators everybody's, or a learner's."""
+        path = f"/assignments/{_path(assignment_id)}/submissions"
+        yield from self._pages(path, "submissions", {"learner": learner})
+
+    def standing(self, assignment_id: str, *, learner: str | None = None) -> Document | None:
+        """The best scores of a learner; None for authors and operators who name nobody."""
+        query = {"limit": "1"} | ({"learner": learner} if learner else {})
+        path = f"/assignments/{_path(assignment_id)}/submissions?{urlencode(query)}"
+        found: Document | None = self._http.call("GET", path)["standing"]
+        return found
+
+    def wait_for_marks(
+        self,
+        submission_id: str,
+        timeout_seconds: float | None = None,
+        *,
+        on_look: Callable[[Document], None] = lambda _: None,
+    ) -> Document:
+        """Wait until each part has a verdict; `on_look` gets what is seen meanwhile.
+
+        Raises WaitTimeoutError.
+        """
+        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        pause = FIRST_LOOK_SECONDS
+        while True:
+            found = self.submission(submission_id)
+            on_look(found)
+            if found["state"] == "FINISHED":
+                return found
+            if deadline is not None and time.monotonic() + pause > deadline:
+                raise WaitTimeoutError(f"{submission_id} is still {found['state']}")
+            time.sleep(pause)
+            pause = min(pause * 1.3, LONGEST_LOOK_SECONDS)
+
+    def regrade_submission(self, submission_id: str) -> Document:
+        """Mark all its parts again, on the newest revision."""
+        path = f"/submissions/{_path(submission_id)}/regrade"
+        return self._http.call("POST", path, headers={"Idempotency-Key": str(uuid.uuid4())})
+
+    def regrade_assignment(self, assignment_id: str, key: str | None = None) -> Iterator[Document]:
+        """Mark all submissions again, page by page; each page says what it queued.
+
+        With the `key` of an interrupted regrade nothing is marked twice.
+        """
+        headers = {"Idempotency-Key": key or str(uuid.uuid4())}
+        token: str | None = None
+        while True:
+            query = f"?{urlencode({'next': token})}" if token else ""
+            path = f"/assignments/{_path(assignment_id)}/regrade{query}"
+            page = self._http.call("POST", path, headers=headers)
+            yield page
+            token = page.get("next")
+            if token is None:
+                return
+
+    def _pages(self, path: str, name: str, query: Mapping[str, str | None]) -> Iterator[Document]:
+        token: str | None = None
+        while True:
+            wanted = {**query, "limit": str(PAGE), "next": token}
+            given = urlencode({name: value for name, value in wanted.items() if value is not None})
+            page = self._http.call("GET", f"{path}?{given}")
+            yield from page[name]
+            token = page.get("next")
+            if token is None:
+                return
+
+
+def _path(part: str) -> str:
+    return quote(str(part), safe="")
