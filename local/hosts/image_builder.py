@@ -7,6 +7,7 @@ only BuildKit understands (`RUN --mount`, `COPY --chmod`, heredocs) does not bui
 
 import hashlib
 import logging
+import os
 import platform
 import subprocess
 import sys
@@ -49,6 +50,8 @@ KEPT_VERSIONS = 3
 
 LABEL = "usher.local.image"
 """Label of images built here: their name without the tag."""
+FOLDER_LABEL = "usher.local.folder"
+"""Label of the same: the folder that is their build context."""
 
 PIP_SECONDS = 90.0
 """Limit for one of the calls that fetch the wheels of an image."""
@@ -137,6 +140,7 @@ class ImageBuilder:
                     self._on_progress(f"building {tag}" + (f" from {below}" if below else ""))
                     self._build_as(tag, source, files, base, base_config)
                     self._remove_old(_repository(source.name), but=tag)
+                    remove_images_of_gone_folders(self._client)
         return tag
 
     def _known_bases(self, source: ImageSource) -> dict[str, str]:
@@ -176,7 +180,7 @@ class ImageBuilder:
                     dockerfile=dockerfile_name(source),
                     tag=tag,
                     buildargs={BASE_ARGUMENT: base} if base else {},
-                    labels={LABEL: _repository(source.name)},
+                    labels={LABEL: _repository(source.name), FOLDER_LABEL: str(source.context)},
                     rm=True,
                     forcerm=True,
                     decode=True,
@@ -189,11 +193,22 @@ class ImageBuilder:
         others = [image for image in images if but not in (image["RepoTags"] or ())]
         newest_first = sorted(others, key=lambda image: int(image["Created"]), reverse=True)
         for image in newest_first[KEPT_VERSIONS - 1 :]:
-            for tag in image["RepoTags"] or ():
-                try:
-                    self._client.remove_image(tag)
-                except docker.errors.APIError as error:
-                    log.info("%s stays, it is in use: %s", tag, error.explanation)
+            _remove(self._client, image)
+
+
+def remove_images_of_gone_folders(client: docker.APIClient) -> None:
+    """Remove what was built from folders that are no more: no later run can ask for it."""
+    for image in client.images(filters={"label": [FOLDER_LABEL]}):
+        if not os.path.lexists(image["Labels"][FOLDER_LABEL]):
+            _remove(client, image)
+
+
+def _remove(client: docker.APIClient, image: Mapping[str, Any]) -> None:
+    for tag in image["RepoTags"] or ():
+        try:
+            client.remove_image(tag)
+        except docker.errors.APIError as error:
+            log.info("%s stays, it is in use: %s", tag, error.explanation)
 
 
 def _follow(name: str, lines: Iterable[Mapping[str, Any]]) -> None:

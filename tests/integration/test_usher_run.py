@@ -67,6 +67,7 @@ def test_parameters_come_from_a_file_or_from_stdin(tmp_path):
         (["ends", "how=is_killed", f"code={int(signal.SIGKILL)}"], 137, "ended by SIGKILL"),
         (["nowhere"], 2, "has no job 'nowhere'; there is: bomb,"),
         (["echo", "missing.json"], 2, "No such file or directory: 'missing.json'"),
+        (["echo", "nonsense"], 2, "parameters are name=value, a file of JSON, or -: No such file"),
         (["echo", "a=1", "nonsense"], 2, "'nonsense' is not name=value"),
     ],
 )

@@ -122,5 +122,8 @@ def read_parameters(
         return parse_json(sys.stdin.read(), "stdin")
     try:
         return parse_json(Path(arguments[0]).read_text(encoding="utf-8"), arguments[0])
+    except FileNotFoundError as error:
+        what = f"{error.strerror}: {arguments[0]!r}"
+        raise UsageError(f"parameters are name=value, a file of JSON, or -: {what}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"parameters: {error}") from None

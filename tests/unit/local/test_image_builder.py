@@ -5,17 +5,21 @@ import io
 import tarfile
 import threading
 from pathlib import Path
+from typing import Any
 
+import docker
 import pytest
 
 from local.hosts.base import CannotPullImageError
 from local.hosts.base_image import RECIPES, Recipe, packed
 from local.hosts.cache import cache_folder, locked
 from local.hosts.image_builder import (
+    FOLDER_LABEL,
     content_hash,
     context_files,
     dockerfile_name,
     pip_arguments,
+    remove_images_of_gone_folders,
     signature_of,
     write_context,
 )
@@ -146,6 +150,36 @@ def test_a_base_is_packed_without_set_id_bits_devices_and_documentation():
     assert packed(entry("./usr/share/document"), left_out)
     assert packed(entry("./run/pipe", tarfile.FIFOTYPE), left_out) is None
     assert packed(entry("./x", tarfile.CHRTYPE), left_out) is None
+
+
+class Images:
+    """What the Engine's client does for images."""
+
+    def __init__(self, folders: dict[str, Path]) -> None:
+        self.folders = folders
+        self.in_use: set[str] = set()
+
+    def images(self, filters: dict[str, list[str]]) -> list[dict[str, Any]]:
+        assert filters == {"label": [FOLDER_LABEL]}
+        return [
+            {"RepoTags": [tag], "Labels": {FOLDER_LABEL: str(folder)}}
+            for tag, folder in self.folders.items()
+        ]
+
+    def remove_image(self, tag: str) -> None:
+        if tag in self.in_use:
+            raise docker.errors.APIError("conflict", explanation="a container runs it")
+        del self.folders[tag]
+
+
+def test_images_of_folders_that_are_gone_are_removed_unless_they_are_in_use(tmp_path):
+    images = Images({"here:1": tmp_path, "gone:1": tmp_path / "x", "gone:2": tmp_path / "y"})
+    images.in_use.add("gone:2")
+    remove_images_of_gone_folders(images)
+    assert list(images.folders) == ["here:1", "gone:2"]
+    images.in_use.clear()
+    remove_images_of_gone_folders(images)
+    assert list(images.folders) == ["here:1"]
 
 
 def test_two_builders_take_turns(monkeypatch, tmp_path):
