@@ -3,9 +3,11 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -179,6 +181,51 @@ def test_a_learner_fails_mends_and_passes_and_a_regrade_keeps_the_history(cloud,
     assert [(old["score"], old["revision"]) for old in done["history"]] == [(100, 1)]
     standing = call(cloud, "bob", "GET", f"{assignment}/submissions")[1]["standing"]
     assert standing["total"] == 40
+
+
+SLEEPY = """
+import time
+input()
+time.sleep(2.5)
+print(2)
+"""
+
+
+def judge_of(cloud, submission):
+    """The invocation that marks it now, once it has begun."""
+
+    def look():
+        found = call(cloud, "opal", "GET", f"/submissions/{submission}")[1]["gradings"][0]
+        return found["invocation"] if found["state"] in {"COMPILING", "RUNNING"} else None
+
+    return wait_until(look, 60, "its judge", every=0.05)
+
+
+def kill_process_of(invocation):
+    """As the kernel would, out of memory: the judge's main process says nothing more."""
+    mark = f"INVOCATION_ID={invocation}".encode()
+    for place in Path("/proc").iterdir():
+        try:
+            if place.name.isdecimal() and mark in (place / "environ").read_bytes().split(b"\0"):
+                os.kill(int(place.name), signal.SIGKILL)
+        except OSError:
+            continue  # it has just ended, or is somebody else's
+
+
+@needs_bubblewrap
+@pytest.mark.parametrize("end", ["lost", "killed"])
+def test_a_judge_that_ends_without_a_mark_is_replaced(cloud, assignment, end):
+    _, made = hand_in(cloud, "ada", SLEEPY)
+    invocation = judge_of(cloud, made["id"])
+    if end == "lost":
+        kill_process_of(invocation)
+    else:
+        assert call(cloud, "opal", "POST", f"/invocations/{invocation}/kill")[0] in {200, 202}
+    (grading,) = marked(cloud, "ada", made["id"])["gradings"]
+    assert (grading["attempts"], grading["score"]) == (2, 40)
+    first = call(cloud, "opal", "GET", f"/invocations/{invocation}")[1]
+    assert first["state"] == "FINISHED"
+    assert first["reason"] in {end, "failed"}
 
 
 @needs_bubblewrap
