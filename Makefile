@@ -11,7 +11,7 @@ MACHINES ?= tests/integration/test_jobs_machine.py tests/integration/test_lifecy
 	tests/integration/test_jobs_waiting.py tests/unit/session_handler/test_protocol.py \
 	tests/unit/chalicelib/test_relay.py
 
-.PHONY: help run test search check locks locked sbom audit fuzz coursera emulators deploy diff destroy conformance bench clean
+.PHONY: help run test search check api-docs locks locked sbom audit fuzz coursera emulators deploy diff destroy conformance bench clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -65,6 +65,9 @@ sbom: $(VENV)/.can-dev ## Bills of materials of what is deployed, from the locks
 
 audit: $(VENV)/.can-dev ## Known vulnerabilities of what is locked, where a database of them answers
 	$(BIN)/python -m infra.supply.audit
+
+api-docs: $(VENV)/.can-dev ## Write docs/api.md anew, from what the routes declare
+	$(BIN)/python -m infra.api_page
 
 fuzz: $(VENV)/.can-dev ## Search for input that makes a parser fail, SECONDS=60 for each; ARGS="--keep cron_expression"
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(ARGS)

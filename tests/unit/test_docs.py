@@ -10,6 +10,7 @@ from chalicelib import apps
 from chalicelib.config import VARIABLES
 from chalicelib.contract import Env
 from chalicelib.contract.jobs import JobEnv
+from infra.api_page import PAGE, render
 from infra.deploy import settings
 from local.aws.template import load_template
 
@@ -81,3 +82,7 @@ def test_every_decision_is_dated_and_listed_and_has_its_three_parts():
 def test_links_between_documents_lead_somewhere(document):
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text("utf-8")):
         assert (document.parent / target).exists(), target
+
+
+def test_the_page_of_the_api_is_current():
+    assert PAGE.read_text("utf-8") == render(), "run `make api-docs`"
