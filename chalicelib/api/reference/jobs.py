@@ -69,6 +69,7 @@ _JOB_EXAMPLE = {
 _ROW: dict[str, Schema] = {
     "id": UUID,
     "job": TEXT,
+    "owner": {**MAYBE_TEXT, "description": "Who asked for it."},
     "revision": MAYBE_WHOLE,
     "priority": one_of(Priority),
     "state": one_of(State),
@@ -100,6 +101,7 @@ _ROW: dict[str, Schema] = {
 _ROW_EXAMPLE = {
     "id": ID,
     "job": "report",
+    "owner": "api_key:ann",
     "revision": 3,
     "priority": "normal",
     "state": "QUEUED",
