@@ -149,7 +149,8 @@ def fits(value: Any, schema: Schema) -> bool:
 def _parts_fit(value: Any, schema: Schema) -> bool:
     if isinstance(value, Mapping):
         inner = schema.get("additionalProperties", {})
-        return all(fits(part, inner) for part in value.values())
+        enough = len(value) >= schema.get("minProperties", 0)
+        return enough and all(fits(part, inner) for part in value.values())
     each = all(fits(part, schema.get("items", {})) for part in value)
     return each and len(value) <= schema.get("maxItems", len(value))
 

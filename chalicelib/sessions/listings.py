@@ -8,11 +8,11 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.errors import BadRequestError
 from chalicelib.fields import Field, page_size
+from chalicelib.instants import instant
 from chalicelib.sessions.model import Session, State
 
 _STATES = [state.value for state in State if state is not State.ENDED]
@@ -120,11 +120,11 @@ def show_row(session: Session, *, with_host: bool) -> dict[str, Any]:
         "revision": session.revision,
         "warm": session.pooled,
         "attempt": session.attempt,
-        "createdAt": _instant(session.created_at),
-        "changedAt": _instant(session.changed_at),
-        "readyAt": _instant(session.ready_at),
-        "connectBy": _instant(session.connect_by),
-        "endedAt": _instant(session.ended_at),
+        "createdAt": instant(session.created_at),
+        "changedAt": instant(session.changed_at),
+        "readyAt": instant(session.ready_at),
+        "connectBy": instant(session.connect_by),
+        "endedAt": instant(session.ended_at),
         "reason": session.reason,
         "detail": session.detail,
     }
@@ -138,7 +138,7 @@ def show_history(session: Session, *, with_host: bool) -> dict[str, Any]:
     """A session with its states: when it came to each, and what caused it."""
     return show_row(session, with_host=with_host) | {
         "history": [
-            {"at": _instant(change.at), "state": change.state.value, "cause": change.cause}
+            {"at": instant(change.at), "state": change.state.value, "cause": change.cause}
             for change in session.history
         ]
     }
@@ -156,11 +156,3 @@ def _place(text: str | None, digest: str) -> Place | None:
     if found is None or found[1] != digest:
         raise BadRequestError("next: as the page before said, with the same filters")
     return float(found[2]), found[3] or _END
-
-
-def _instant(at: float | None) -> str | None:
-    """An instant in ISO 8601, UTC, with milliseconds."""
-    if at is None:
-        return None
-    text = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")

@@ -1,6 +1,8 @@
 """Routes of sessions. Pure."""
 
 from chalicelib.api.reference.model import (
+    FLAG,
+    INSTANT,
     MAYBE_INSTANT,
     MAYBE_TEXT,
     MAYBE_WHOLE,
@@ -13,7 +15,9 @@ from chalicelib.api.reference.model import (
     Operation,
     Part,
     either,
+    list_of,
     one_of,
+    page_of,
     record,
     ref,
     table_of,
@@ -28,6 +32,7 @@ from chalicelib.errors import (
     StartFailedError,
     UnknownAppError,
 )
+from chalicelib.fields import Schema
 from chalicelib.sessions.model import Reason, State
 
 _ID = "6d6cf8ce-9f4b-4c57-9d7c-4cf1ab7dbd2b"
@@ -99,6 +104,57 @@ SCHEMAS = {
     ),
 }
 
+_ROW: dict[str, Schema] = {
+    **_COMMON,
+    "owner": MAYBE_TEXT,
+    "warm": FLAG,
+    "attempt": WHOLE,
+    "createdAt": INSTANT,
+    "changedAt": INSTANT,
+    "readyAt": MAYBE_INSTANT,
+    "connectBy": MAYBE_INSTANT,
+    "endedAt": MAYBE_INSTANT,
+    "reason": one_of(Reason, or_null=True),
+    "detail": MAYBE_TEXT,
+}
+_FOR_OPERATORS: dict[str, Schema] = {
+    "taskArn": {**MAYBE_TEXT, "description": "For operators and viewers."},
+    "host": {**MAYBE_TEXT, "description": "For operators and viewers: the container instance."},
+    "address": {**MAYBE_TEXT, "description": "For operators and viewers: `IP:PORT`."},
+}
+_ROW_EXAMPLE = {
+    **_EXAMPLE,
+    "owner": "api_key:ann",
+    "state": "ACTIVE",
+    "warm": True,
+    "attempt": 1,
+    "createdAt": "2026-01-31T09:15:00.250Z",
+    "changedAt": "2026-01-31T09:15:30.250Z",
+    "readyAt": "2026-01-31T09:15:02.250Z",
+    "connectBy": None,
+    "endedAt": None,
+    "reason": None,
+    "detail": None,
+}
+_CHANGE = record("One change.", {"at": INSTANT, "state": one_of(State), "cause": TEXT})
+LISTED = {
+    "SessionRow": record(
+        "A session in a listing.", _ROW, optional=_FOR_OPERATORS, example=_ROW_EXAMPLE
+    ),
+    "SessionsPage": page_of("sessions", ref("SessionRow")),
+    "SessionHistory": record(
+        "A session with its states.",
+        {**_ROW, "history": list_of(_CHANGE)},
+        optional=_FOR_OPERATORS,
+        example={
+            **_ROW_EXAMPLE,
+            "history": [
+                {"at": "2026-01-31T09:15:00.250Z", "state": "QUEUED", "cause": "asked for"}
+            ],
+        },
+    ),
+}
+
 _THERE = Answer("There is a container.", ref("SessionAddress"))
 _COMING = Answer(
     "Not yet: ask for the `Location` again after `Retry-After` seconds.",
@@ -124,6 +180,12 @@ SESSIONS = Part(
                 StartFailedError,
             ),
         ),
+        "sessions.list_sessions": Operation(
+            By.CALLER, {200: Answer("One page, newest first.", ref("SessionsPage"))}
+        ),
+        "sessions.get_history": Operation(
+            By.CALLER, {200: Answer("The session with its states.", ref("SessionHistory"))}
+        ),
         "sessions.get_session": Operation(By.VISITOR, {200: _AS_IT_IS, 202: _COMING}),
         "sessions.stop_session": Operation(
             By.VISITOR, {200: _AS_IT_IS, 202: _COMING}, (ConflictError,)
@@ -146,5 +208,5 @@ SESSIONS = Part(
             (NoRouteError,),
         ),
     },
-    SCHEMAS,
+    {**SCHEMAS, **LISTED},
 )

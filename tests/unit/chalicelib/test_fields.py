@@ -26,7 +26,7 @@ FIELDS = sorted(
 )
 KEYWORDS = {
     "type", "enum", "pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMaximum",
-    "items", "maxItems", "additionalProperties", "default", "format", "properties",
+    "items", "maxItems", "additionalProperties", "minProperties", "default", "format", "properties",
 }  # fmt: skip
 """What `fits` checks, `default` and `format`; `properties` are checked where they are read."""
 NUMBERS = st.integers(-2, 300) | st.floats().filter(lambda number: not number.is_integer())

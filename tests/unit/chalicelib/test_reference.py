@@ -29,11 +29,11 @@ CONTRACTS = ROOT / "docs" / "contracts.md"
 API = ROOT / "chalicelib" / "api"
 READERS = [
     *(ROOT / "chalicelib").glob("*/requests.py"),
-    ROOT / "chalicelib" / "jobs" / "listings.py",
+    *(ROOT / "chalicelib").glob("*/listings.py"),
     *(set(API.glob("*.py")) - {API / "http.py", API / "audit.py"}),
 ]
 """The modules that read what requests carry."""
-READ_FROM = {"query", "headers", "document", "body", "values", "wanted"}
+READ_FROM = {"fields", "query", "headers", "document", "body", "values", "wanted"}
 """What they call it."""
 WITHOUT_DECLARATION = {"authorization", "host", "origin", "content-type"}
 """Headers that say who is asking, from where, and in what form."""
