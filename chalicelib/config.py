@@ -227,6 +227,11 @@ def schedules_queue(stage: str) -> str:
     return f"usher-{stage}-schedules"
 
 
+def dead_letter_queues(stage: str) -> dict[str, str]:
+    """Names of the queues of messages that were given up, by what they were about."""
+    return {name: f"usher-{stage}-{name}-dead" for name in ("launches", "jobs", "schedules")}
+
+
 def updates_stream(stage: str) -> str:
     """Name of the Kinesis stream; Chalice needs it while app.py is being imported."""
     return f"usher-{stage}-updates"

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from chalicelib.tasks.deployed import Revisions
     from chalicelib.tasks.hosts_wanted import HostsWanted
     from chalicelib.tasks.kinds import Kind
+    from chalicelib.tasks.queues import Queues
     from chalicelib.tasks.reconciler import Sweep
     from chalicelib.tasks.start_rate import StartRate
     from chalicelib.tasks.store import Store
@@ -224,6 +225,13 @@ class Services:
         return build_schedules_kind(
             self.config, self.clients, self.schedules, self.metrics, self.environment.now
         )
+
+    @cached_property
+    def queues(self) -> "Queues":
+        """The SQS queues by name."""
+        from chalicelib.tasks.queues import Queues
+
+        return Queues(self.clients.sqs)
 
     @cached_property
     def audit(self) -> "Audit":

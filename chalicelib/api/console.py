@@ -38,6 +38,7 @@ MODULES = (
     "schedules",
     "apps",
     "audit",
+    "home",
     "main",
 )
 """The parts of the script in the order in which they are joined: each uses those before it."""

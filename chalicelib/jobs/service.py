@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -61,6 +61,17 @@ class Secrets(Protocol):
 
     def key(self) -> str:
         """A secret that nobody guesses."""
+
+
+@dataclass(frozen=True)
+class QueueFacts:
+    """What waits and runs. `capacity` 0 means no bound, and that what runs is not counted."""
+
+    waiting: Mapping[Priority, int]
+    oldest_at: float | None
+    """Since when the first waits."""
+    running: int
+    capacity: int
 
 
 class Invocations:
@@ -233,6 +244,16 @@ class Invocations:
             raise ForbiddenError("owner: only operators may see what belongs to others")
         owner = listing.owner if caller.sees_all else caller.owner
         return self._table.search(plan_search(listing, owner, self._now()))
+
+    def queue_facts(self) -> QueueFacts:
+        """What waits and runs, about: counts of each priority's first megabyte of index."""
+        oldest = [self._table.oldest_waiting(priority) for priority in Priority]
+        return QueueFacts(
+            waiting={priority: self._table.count_waiting(priority) for priority in Priority},
+            oldest_at=min((at for at in oldest if at is not None), default=None),
+            running=self._table.running(),
+            capacity=self._config.jobs_capacity,
+        )
 
     def why_it_waits(self, invocation: Invocation) -> dict[str, Any] | None:
         """What keeps it from being launched; None for one that does not wait."""

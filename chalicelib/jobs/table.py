@@ -151,6 +151,11 @@ class InvocationsTable(RecordTable[Invocation]):
         )
         return int(page["Count"])
 
+    def oldest_waiting(self, priority: Priority) -> float | None:
+        """Since when the first of one queue waits; None for an empty one."""
+        page = self.items.page("waiting", "waiting", priority, Limit=1)
+        return float(page["Items"][0]["waiting_order"]["N"]) if page["Items"] else None
+
     def search(self, search: Search) -> Page:
         """One page, newest first. Costs at most MAX_QUERIES queries, each with at most one
         BatchGetItem; where that is not enough the page is short, or empty, and leads on.

@@ -164,6 +164,14 @@ class SessionsTable(RecordTable[Session]):
             upper = before_all_of(cut)
         return SessionPage(tuple(found), upper)
 
+    def count_live(self) -> int:
+        """About how many have not ended: one query of each bucket."""
+        pages = (
+            self.items.page(LIVE_INDEX, "live_bucket", bucket, Select="COUNT")
+            for bucket in range(LIVE_BUCKETS)
+        )
+        return sum(int(page["Count"]) for page in pages)
+
     def _newest(self, upper: Place | None, limit: int) -> tuple[list[Session], float | None]:
         """The newest below `upper`, in order: all of them, or those created after an instant."""
         items: list[dict[str, Any]] = []

@@ -42,12 +42,16 @@ class Queues:
 
     def waiting(self, queue: str) -> int:
         """About how many messages wait; 0 where SQS does not answer."""
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed"]
         try:
-            found = self._sqs.get_queue_attributes(QueueUrl=self.url(queue), AttributeNames=names)
+            return self.count(queue)
         except (BotoCoreError, ClientError) as error:
             _log.warning("it is not known what waits in %s: %s", queue, error)
             return 0
+
+    def count(self, queue: str) -> int:
+        """About how many messages wait. Raises botocore's errors."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed"]
+        found = self._sqs.get_queue_attributes(QueueUrl=self.url(queue), AttributeNames=names)
         return sum(int(value) for value in found.get("Attributes", {}).values())
 
     def url(self, queue: str) -> str:

@@ -315,7 +315,25 @@ def test_an_app_is_rolled_back_and_the_audit_tells_who_did_it(page, watch, stage
     assert watch.complaints == []
 
 
+@needs_chromium
+def test_the_first_page_says_what_is_wrong_first(page, watch, stage, ended):
+    sqs = stage.client("sqs")
+    queue = sqs.get_queue_url(QueueName="usher-local-jobs-dead")["QueueUrl"]
+    stage.fire("sweep")
+    sign_in(page, stage, who="vic")
+    expect(page.locator(".notice")).to_contain_text("Nothing is wrong")
+    sqs.send_message(QueueUrl=queue, MessageBody="{}")
+    page.keyboard.press("r")
+    expect(page.locator(".notice")).to_contain_text("1 messages about jobs were given up")
+    sqs.purge_queue(QueueUrl=queue)
+    page.keyboard.press("r")
+    expect(page.locator(".notice")).to_contain_text("Nothing is wrong")
+    expect(page.locator(".tiles")).to_contain_text("Jobs that run")
+    assert watch.complaints == []
+
+
 PAGES = [
+    "",
     "/invocations",
     "/invocations/{ended}",
     "/sessions",

@@ -3,6 +3,7 @@
 import { asksForKey, call, mode, Refusal, ROOT, session, stageName } from "./client.js";
 import { confirm, h, morphChildren, toast } from "./elements.js";
 import { head, link } from "./views.js";
+import { home } from "./home.js";
 import { invocationList, invocationPage } from "./invocations.js";
 import { sessionList, sessionPage } from "./sessions.js";
 import { jobList, jobPage } from "./jobs.js";
@@ -14,6 +15,7 @@ const REFRESH_MS = 5000;
 const LONGEST_MS = 60000;
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const PAGES = {
+  home: { list: home, key: "h" },
   invocations: { list: invocationList, one: invocationPage, key: "i" },
   sessions: { list: sessionList, one: sessionPage, key: "s" },
   jobs: { list: jobList, one: jobPage, key: "j" },

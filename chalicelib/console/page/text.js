@@ -175,3 +175,27 @@ export function address(path, filters) {
   const query = new URLSearchParams(Object.entries(filters).filter(([, value]) => value));
   return query.size ? `${path}?${query}` : path;
 }
+
+const LONG_WAIT_SECONDS = 600;
+const LATE_SWEEP_SECONDS = 300;
+
+/** What is wrong, the worst first: {text, path?, what}. `overview` and `apps` as the dispatcher answers. */
+export function problemsOf(overview, apps) {
+  const problems = [];
+  const age = (text) => (Date.parse(overview.at) - Date.parse(text)) / 1000;
+  for (const app of apps.filter(({ state }) => state === "refused" || state === "failing")) {
+    problems.push({ text: `${app.name}: ${app.failures} starts of revision ${app.revision} in a row failed${app.state === "refused" ? ", no further one is tried for a while" : ""}.`,
+      path: `/apps/${encodeURIComponent(app.name)}`, what: app.reason || "Show it" });
+  }
+  for (const [name, count] of Object.entries(overview.deadLetters)) {
+    if (count) problems.push({ text: `${count} messages about ${name} were given up.`, what: "The sweep does what they asked for; find out what failed, then delete them." });
+  }
+  if (!overview.sweep) problems.push({ text: "No pass of the sweep has ended yet.", what: "The first one comes within minutes of a deployment." });
+  else if (age(overview.sweep.finishedAt) > LATE_SWEEP_SECONDS) {
+    problems.push({ text: `The last pass of the sweep ended ${duration(age(overview.sweep.finishedAt))} ago.`, what: "It repairs what else is left: look at the function sweep and its log." });
+  }
+  if (overview.sweep?.skipped) problems.push({ text: `The last pass of the sweep skipped ${overview.sweep.skipped} pages.`, what: "They were throttled, or ended the function." });
+  const oldest = overview.jobs.oldestWaitingSince;
+  if (oldest && age(oldest) > LONG_WAIT_SECONDS) problems.push({ text: `A job waits for ${duration(age(oldest))}.`, path: "/invocations?status=QUEUED", what: "Show what waits" });
+  return problems;
+}

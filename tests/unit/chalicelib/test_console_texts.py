@@ -136,3 +136,33 @@ def test_a_form_is_made_from_a_schema_and_gives_json_with_numbers_as_typed():
     assert called(*[["parametersOf", fields, texts] for texts, _ in cases]) == [
         wanted for _, wanted in cases
     ]
+
+
+@needs_node
+def test_what_is_wrong_comes_with_the_worst_first():
+    sweep = {"finishedAt": "2027-01-15T08:00:00Z", "skipped": 0}
+    well = {
+        "at": "2027-01-15T08:01:00Z",
+        "sweep": sweep,
+        "deadLetters": {"jobs": 0},
+        "jobs": {"oldestWaitingSince": "2027-01-15T08:00:30Z"},
+    }
+    ill = {
+        "at": "2027-01-15T09:00:00Z",
+        "sweep": sweep | {"skipped": 2},
+        "deadLetters": {"jobs": 3},
+        "jobs": {"oldestWaitingSince": "2027-01-15T08:30:00Z"},
+    }
+    app = {"name": "chat", "revision": 3, "state": "proven"}
+    refused = app | {"state": "refused", "failures": 5, "reason": "exit 1"}
+    nothing, everything, young = called(
+        ["problemsOf", well, [app]],
+        ["problemsOf", ill, [app, refused]],
+        ["problemsOf", well | {"sweep": None}, []],
+    )
+    assert nothing == []
+    starts = ["chat: 5 starts", "3 messages", "The last pass", "The last pass", "A job waits"]
+    assert [one["text"].startswith(s) for one, s in zip(everything, starts, strict=True)] == [
+        True
+    ] * 5
+    assert [one["text"] for one in young] == ["No pass of the sweep has ended yet."]
