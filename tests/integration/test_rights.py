@@ -120,6 +120,8 @@ def jobs_flow(cloud, runs: Runs, folder: Path) -> None:
     assert cloud.http("DELETE", "/schedules/yearly")[0] in {200, 204}
     assert cloud.http("GET", "/invocations")[0] == 200
     assert cloud.http("GET", "/jobs")[0] == 200
+    assert cloud.http("GET", "/sessions")[0] == 200
+    assert cloud.http("GET", "/overview")[0] == 200
     assert cloud.fire("sweep")["error"] is None
     assert cloud.http("DELETE", "/jobs/light")[0] in {200, 204}
 
