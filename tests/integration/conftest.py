@@ -23,6 +23,7 @@ import pytest
 from botocore.config import Config
 
 from local.aws.endpoint import OBSERVER
+from tests.api_document import check_answer
 
 ROOT = Path(__file__).parent.parent.parent
 FIXTURES_APP = Path(__file__).parent / "fixtures_app"
@@ -70,6 +71,8 @@ class RunningCloud:
     ready: dict[str, Any]
     errors: list[str]
     folder: Path
+    is_checked: bool = False
+    """Whether each answer of its dispatcher must be one of the API's document."""
     _clients: dict[tuple[str, bool], Any] = field(default_factory=dict)
 
     @property
@@ -115,7 +118,11 @@ class RunningCloud:
         timeout: float = 60,
     ) -> tuple[int, Any]:
         """A request to the dispatcher; status and parsed JSON (or text)."""
-        return request(method, self.dispatcher + path, body, headers, timeout)
+        url = self.dispatcher + path
+        status, received, content = exchange(method, url, body, headers, timeout)
+        if self.is_checked:
+            check_answer(method, url, status, received, content)
+        return status, _parsed(content)
 
     def control(self, method: str, path: str, body: Any = None) -> Any:
         """A request to /_local/…; fails unless it is answered with 200."""
@@ -180,15 +187,23 @@ def request(
     timeout: float = 60,
 ) -> tuple[int, Any]:
     """One HTTP request with a JSON body, or bytes as they are; status and parsed answer."""
+    status, _, content = exchange(method, url, body, headers, timeout)
+    return status, _parsed(content)
+
+
+def exchange(
+    method: str, url: str, body: Any, headers: dict[str, str] | None, timeout: float
+) -> tuple[int, dict[str, str], bytes]:
+    """One HTTP request as `request` sends it; status, headers and body of the answer."""
     data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     given = {"Content-Type": "application/json"} | (headers or {})
     outgoing = urllib.request.Request(url, data, given, method=method)
     try:
         with urllib.request.urlopen(outgoing, timeout=timeout) as answer:
-            return answer.status, _parsed(answer.read())
+            return answer.status, dict(answer.headers), answer.read()
     except urllib.error.HTTPError as error:
         with error:
-            return error.code, _parsed(error.read())
+            return error.code, dict(error.headers), error.read()
 
 
 def _parsed(body: bytes) -> Any:
@@ -221,6 +236,7 @@ def launch(folder: Path, **options: Any) -> RunningCloud:
     """Start `local up`, with the folders of its runs below `folder`, and wait for READY."""
     environment = os.environ | {"XDG_RUNTIME_DIR": str(folder)}
     environment |= options.pop("environment", {})
+    is_checked = options.pop("is_checked", False)
     process = subprocess.Popen(
         up_command(**options),
         cwd=ROOT,
@@ -239,7 +255,7 @@ def launch(folder: Path, **options: Any) -> RunningCloud:
         code = process.wait(STOP_SECONDS)
         raise UpFailedError(f"exit {code}\n" + "".join(errors))
     ready = json.loads(line.removeprefix("READY "))
-    return RunningCloud(process, ready, errors, folder / "usher")
+    return RunningCloud(process, ready, errors, folder / "usher", is_checked)
 
 
 def finish(running: RunningCloud) -> None:
