@@ -6,9 +6,11 @@ Input that fails is written to build/fuzz: put it into the corpus together with 
 """
 
 import argparse
+import os
 import shlex
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +25,7 @@ HANG_SECONDS = 7200
 
 def search(name: str, options: argparse.Namespace) -> int:
     """Search one target; the exit code is not 0 where something was found."""
+    print(f"fuzz: {name}", flush=True)
     found = ROOT / "build" / "fuzz" / name
     found.mkdir(parents=True, exist_ok=True)
     flags = [f"-max_len={MAX_BYTES}", f"-timeout={INPUT_SECONDS}", "-rss_limit_mb=2048"]
@@ -74,13 +77,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of a search with --runs")
     parser.add_argument("--keep", action="store_true", help="add what reached new code")
     parser.add_argument("--corpus", type=Path, default=CORPUS, help="another folder of corpora")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="searches at once")
     parser.add_argument("targets", nargs="*", metavar="TARGET")
     options = parser.parse_args()
-    failed = []
-    for name in options.targets or TARGETS:
-        print(f"fuzz: {name}", flush=True)
-        if search(name, options):
-            failed.append(name)
+    names = list(options.targets or TARGETS)
+    with ThreadPoolExecutor(options.jobs) as searches:  # each waits for a process of its own
+        codes = list(searches.map(lambda name: search(name, options), names))
+    failed = [name for name, code in zip(names, codes, strict=True) if code]
     print("fuzz: found something in " + ", ".join(failed) if failed else "fuzz: found nothing")
     return 1 if failed else 0
 
