@@ -155,11 +155,27 @@ CONSOLE = Part(
     },
 )
 
+_SWEEP = record(
+    "The last whole pass of the sweep; null before the first.",
+    {
+        "finishedAt": INSTANT,
+        "seconds": {"type": "number"},
+        "records": WHOLE,
+        "tasks": WHOLE,
+        "skipped": WHOLE,
+    },
+    or_null=True,
+)
+_COUNT: Schema = {"type": "object", "additionalProperties": WHOLE}
+
 DEPLOYMENT = Part(
     "Deployment",
     "The dispatcher itself.",
     {
         "health.health": Operation(By.ANYBODY, {200: Answer("It can do its work.", ref("Health"))}),
+        "health.overview": Operation(
+            By.VIEWER, {200: Answer("Counts, which are about right.", ref("Overview"))}
+        ),
         "health.metrics": Operation(
             By.ANYBODY,
             {
@@ -182,23 +198,43 @@ DEPLOYMENT = Part(
         ),
     },
     {
+        "Overview": record(
+            "What waits, runs and was given up.",
+            {
+                "at": INSTANT,
+                "sweep": _SWEEP,
+                "deadLetters": {**_COUNT, "description": "By queue."},
+                "sessions": record("Sessions.", {"live": WHOLE}),
+                "jobs": record(
+                    "Jobs.",
+                    {
+                        "waiting": {**_COUNT, "description": "By priority."},
+                        "oldestWaitingSince": {**INSTANT, "type": ["string", "null"]},
+                        "running": WHOLE,
+                        "capacity": WHOLE,
+                    },
+                ),
+            },
+            example={
+                "at": "2026-01-31T09:00:00.000Z",
+                "sweep": None,
+                "deadLetters": {"launches": 0},
+                "sessions": {"live": 7},
+                "jobs": {
+                    "waiting": {"critical": 0, "normal": 2, "low": 0},
+                    "oldestWaitingSince": "2026-01-31T08:59:58.000Z",
+                    "running": 3,
+                    "capacity": 200,
+                },
+            },
+        ),
         "Health": record(
             "Whether the dispatcher can do its work.",
             {
                 "status": {"type": "string", "enum": ["ok"]},
                 "stage": TEXT,
                 "apps": list_of(TEXT),
-                "sweep": record(
-                    "The last whole pass of the sweep; null before the first.",
-                    {
-                        "finishedAt": INSTANT,
-                        "seconds": {"type": "number"},
-                        "records": WHOLE,
-                        "tasks": WHOLE,
-                        "skipped": WHOLE,
-                    },
-                    or_null=True,
-                ),
+                "sweep": _SWEEP,
             },
             example={"status": "ok", "stage": "dev", "apps": ["listings"], "sweep": None},
         ),
