@@ -83,6 +83,7 @@ def plan_destroy(settings: Settings) -> tuple[Step, ...]:
     return (
         ReleaseHosts("hosts", f"{settings.stack}-hosts"),
         EndTasks("tasks", settings.stage),
+        DeleteBucket("files of graders and learners", settings.stack, "GradingBucket"),
         DeleteStack("everything that runs", settings.stack),
         DeleteBucket("packages", settings.foundation, "Artifacts"),
         DeleteStack("registry", settings.foundation),
