@@ -235,3 +235,9 @@ def test_the_stream_refuses_records_that_lambda_could_not_hand_to_the_relay(temp
     """They would hold up their shard until they expire. Unless told otherwise it takes 1 MiB."""
     (stream,) = of_type(templates[feed], "AWS::Kinesis::Stream").values()
     assert stream.get("MaxRecordSizeInKiB", 1_024) <= 4_096
+
+
+def test_answers_are_compressed(templates):
+    for template in templates.values():
+        api = template["Resources"]["RestAPI"]["Properties"]
+        assert api["MinimumCompressionSize"] == 1024
