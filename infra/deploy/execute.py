@@ -315,4 +315,5 @@ class Executor:
             keys = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in entries]
             if keys:
                 client.delete_objects(Bucket=bucket, Delete={"Objects": keys})
-        client.delete_bucket(Bucket=bucket)
+        if not step.empties_only:
+            client.delete_bucket(Bucket=bucket)

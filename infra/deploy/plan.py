@@ -83,7 +83,9 @@ def plan_destroy(settings: Settings) -> tuple[Step, ...]:
     return (
         ReleaseHosts("hosts", f"{settings.stack}-hosts"),
         EndTasks("tasks", settings.stage),
-        DeleteBucket("files of graders and learners", settings.stack, "GradingBucket"),
+        DeleteBucket(
+            "files of graders and learners", settings.stack, "GradingBucket", empties_only=True
+        ),
         DeleteStack("everything that runs", settings.stack),
         DeleteBucket("packages", settings.foundation, "Artifacts"),
         DeleteStack("registry", settings.foundation),

@@ -230,9 +230,12 @@ class DeleteBucket:
     title: str
     stack: str
     output: str
+    empties_only: bool = False
+    """The stack itself deletes it then."""
 
     def commands(self) -> list[str]:
-        return [f"aws s3 rb --force s3://${{{self.stack}.{self.output}}}   # after the stack"]
+        verb = "rm --recursive" if self.empties_only else "rb --force"
+        return [f"aws s3 {verb} s3://${{{self.stack}.{self.output}}}"]
 
 
 @dataclass(frozen=True)
