@@ -74,7 +74,7 @@ fuzz: $(VENV)/.can-dev ## Search for input that makes a parser fail, SECONDS=60 
 
 coursera: ## Coursera's tool for graders, in an environment of its own: its `docker` module is another
 	$(PYTHON) -m venv .venv/coursera
-	.venv/coursera/bin/pip install -q coursera-autograder==0.1.4 'requests<2.29' 'urllib3<2'
+	.venv/coursera/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/coursera/requirements.lock
 
 emulators: ## Install emulators of AWS by others, for the tests that compare with them (needs npm)
 	npm ci --prefix tests/emulators --no-audit --no-fund --loglevel=error

@@ -47,6 +47,13 @@ class InvalidParametersError(BadRequestError):
     code = "invalid_parameters"
 
 
+class UnsupportedMediaTypeError(UsherError):
+    """A Content-Type other than `application/json`, or what else the route takes."""
+
+    status = 415
+    code = "unsupported_media_type"
+
+
 class UnauthorizedError(UsherError):
     """Who is asking is unknown, or the key is wrong."""
 

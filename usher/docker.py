@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from usher.errors import UsherError
-from usher.vendoring import copy_package
+from usher.vendoring import copy_contract, copy_package
 
 ASK_SECONDS = 10.0
 LEFT_OUT = (".git", ".venv", "__pycache__", "node_modules", "wheels")
@@ -100,6 +100,8 @@ def build_context(project: Path, wheels: Path | None) -> Iterator[Path]:
         ignore = shutil.ignore_patterns(*LEFT_OUT)
         shutil.copytree(project, context, ignore=ignore, symlinks=True)
         copy_package(context / "usher")
+        if not (context / "chalicelib").exists():
+            copy_contract(context / "chalicelib")
         if wheels is None:
             (context / "wheels").mkdir()
         else:

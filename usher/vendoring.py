@@ -24,6 +24,13 @@ def copy_package(target: Path) -> None:
     point_to_copy(target)
 
 
+def copy_contract(target: Path) -> None:
+    """Copy the contract to `target`, a `chalicelib`, for Dockerfiles and programs that name it."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(CONTRACT, target / "contract", ignore=ignore)
+    (target / "__init__.py").touch()
+
+
 def point_to_copy(folder: Path) -> None:
     """Have all modules below `folder` import the contract as a part of usher."""
     for path in folder.rglob("*.py"):

@@ -26,6 +26,7 @@ LOCKS: Mapping[str, str] = {
     "local/hosts/requirements-pip.txt": "local/hosts/requirements-pip.lock",
     "requirements-dev.txt": "requirements-dev.lock",
     "tests/emulators/requirements.txt": "tests/emulators/requirements.lock",
+    "tests/coursera/requirements.txt": "tests/coursera/requirements.lock",
 }
 """File with ranges to its lock."""
 

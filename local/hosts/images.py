@@ -139,7 +139,7 @@ def folder_image(image: str) -> ImageSource | None:
         dockerfile=folder / "Dockerfile",
         context=folder,
         requirements=tuple(file for file in requirements if file.is_file()),
-        beside={"usher": package / "usher"},
+        beside={name: package / name for name in ("usher", "chalicelib")},
         python_path=package,
         changes=True,
     )

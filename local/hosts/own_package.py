@@ -1,7 +1,8 @@
 """The `usher` package as wheels and images have it, for images of jobs that run on this machine.
 
 It carries the contract inside itself (see `usher.vendoring`), so a project may have a `chalicelib`
-of its own. The copy is made once for each content and Python, in the user's cache folder.
+of its own; where it has none, `chalicelib.contract` is there as well. The copy is made once for
+each content and Python, in the user's cache folder.
 """
 
 import compileall
@@ -12,12 +13,12 @@ from functools import cache
 from pathlib import Path
 
 from local.hosts.cache import cache_folder, keep_newest, locked
-from usher.vendoring import CONTRACT, HERE, copy_package
+from usher.vendoring import CONTRACT, HERE, copy_contract, copy_package
 
 
 @cache
 def own_package() -> Path:
-    """The folder in which `usher` stands, compiled."""
+    """The folder in which `usher` stands, compiled, and the contract as `chalicelib` beside it."""
     key = _key()
     folder = cache_folder() / "usher" / key
     with locked(f"usher-{key}"):
@@ -25,6 +26,7 @@ def own_package() -> Path:
             partial = folder.with_name(f"{key}.partial")
             shutil.rmtree(partial, ignore_errors=True)
             copy_package(partial / "usher")
+            copy_contract(partial / "chalicelib")
             compileall.compile_dir(partial, quiet=2)
             partial.rename(folder)
             keep_newest(folder)

@@ -10,6 +10,7 @@ import hashlib
 import http.client
 import json
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,7 @@ from chalicelib.apps import _APP
 from chalicelib.jobs.model import Priority
 from chalicelib.jobs.model import State as JobState
 from tests.integration.conftest import RunningCloud, finish, launch
+from tests.integration.grading.test_judging import FILES
 
 TAKEN = [
     taken_by(route.view_function) for methods in app.routes.values() for route in methods.values()
@@ -34,6 +36,7 @@ TAKEN = [
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
 ROUTES = sorted((path, method) for path, methods in app.routes.items() for method in methods)
 KNOWN = (
+    "archive",
     "at",
     "attempt",
     "connected",
@@ -45,11 +48,13 @@ KNOWN = (
     "error",
     "exitCode",
     "expression",
+    "files",
     "fraction",
     "gap",
     "image",
     "job",
     "launchType",
+    "learner",
     "memory",
     "message",
     "misfireSeconds",
@@ -58,6 +63,7 @@ KNOWN = (
     "outcome",
     "overlap",
     "parameters",
+    "parts",
     "paused",
     "priority",
     "process",
@@ -79,14 +85,18 @@ QUERIES = (
     "app",
     "count",
     "from",
+    "host",
     "job",
+    "learner",
     "limit",
     "next",
     "owner",
     "resource",
+    "revision",
     "state",
     "status",
     "to",
+    "view",
     "wait",
     "who",
     "x",
@@ -243,8 +253,20 @@ def known(dispatcher) -> Known:
         "{app}": "chat",
         "{page}": "invocations",
         "{record}": "tally",
+        "{assignment_id}": "double",
+        "{submission_id}": handed_in(dispatcher),
     }
     return Known(ids, keys)
+
+
+def handed_in(dispatcher: RunningCloud) -> str:
+    """The id of a submission; where nothing can be marked here, of one that does not exist."""
+    path = "/assignments/double"
+    assert dispatcher.http("PUT", path, {"files": FILES}, headers=OPERATOR)[0] == 201
+    body = {"parts": {"double": {"files": {"main.py": "print(2)"}}}}
+    status, made = dispatcher.http("POST", f"{path}/submissions", body, headers=OPERATOR)
+    assert status in {202, 503}, made
+    return str(made["id"]) if status == 202 else str(uuid.uuid4())
 
 
 def key_of(dispatcher: RunningCloud, table: str, item_id: str) -> str:

@@ -34,7 +34,7 @@ def test_a_repeated_key_asks_ecs_once(lab: Lab) -> None:
     first = services.sessions.dispatch(request)
     with_calls = [services.sessions.dispatch(request).id for _ in range(50)]
     assert set(with_calls) == {first.id}
-    assert lab.serialize.calls.count("ecs.RunTask") == 1
+    assert lab.wire.calls.count("ecs.RunTask") == 1
 
 
 def waited(lab: Lab, services: Services, request: DispatchRequest) -> float:
@@ -93,7 +93,7 @@ def test_who_repeats_a_key_and_waits_does_not_launch(at_a_period: Lab) -> None:
     with lab.without_room():
         for _ in range(WAITS_OF_AN_OWNER + 1):
             assert round(waited(lab, services, request), 3) == 2.0
-    assert lab.serialize.calls.count("ecs.RunTask") == 1
+    assert lab.wire.calls.count("ecs.RunTask") == 1
 
 
 def reserved(template, value):

@@ -37,6 +37,7 @@ OF_OURS = {
     # Made of literals of the module, or of what the developer typed.
     "chalicelib/apps.py",
     "chalicelib/ecs/public_text.py",
+    "chalicelib/fields.py",
     "infra/deploy/settings.py",
     "infra/policies.py",
     "local/aws/iam/policy.py",

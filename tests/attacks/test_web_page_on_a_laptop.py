@@ -323,7 +323,8 @@ def test_a_page_in_chromium_runs_nothing_and_reads_nothing(page, cloud, other_pa
     jobs = [t for t in after["tasks"] if t.get("startedBy", "").startswith("job/")]
     assert jobs == []
     assert after["dispatcher"] == before["dispatcher"]
-    assert cloud.http("GET", "/jobs")[1]["jobs"] == []
+    registered = {job["name"] for job in cloud.http("GET", "/jobs")[1]["jobs"]}
+    assert registered <= {"usher_judge"}  # our own, registered by the start
     assert cloud.http("DELETE", f"/sessions/{session['id']}")[0] == 200
 
 

@@ -105,8 +105,8 @@ def test_health_tells_strangers_that_it_fails_and_not_why(error, caplog, monkeyp
     class Table:
         items = Items()
 
-    outside = SimpleNamespace(now=lambda: 0.0)
-    rest = dict.fromkeys(REST) | {"outside": outside}
+    environment = SimpleNamespace(now=lambda: 0.0)
+    rest = dict.fromkeys(REST) | {"environment": environment}
     services = Services(table=Table(), **rest)  # type: ignore[arg-type]
     with pytest.raises(UnavailableError) as told:
         services.check()

@@ -31,7 +31,13 @@ METRIC_MATH = (
     "use MetricName and Namespace."
 )
 REFUSED = dict.fromkeys(
-    ("BreakerOpenAlarm", "JobBreakerOpenAlarm", "PoolEmptyAlarm", "FunctionErrorsAlarm"),
+    (
+        "BreakerOpenAlarm",
+        "JobBreakerOpenAlarm",
+        "PoolEmptyAlarm",
+        "FunctionErrorsAlarm",
+        "FunctionThrottlesAlarm",
+    ),
     METRIC_MATH,
 )
 TRIES = 40

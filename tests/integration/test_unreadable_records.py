@@ -130,7 +130,7 @@ def sessions_repaired(lab: Lab) -> dict[str, tuple[Any, Any]]:
     expected = repaired(lab, twenty_sessions(lab))
     assert set(expected.values()) == {
         (State.ACTIVE, None),
-        (State.STOPPING, Reason.NEVER_CONNECTED),
+        (State.ENDED, Reason.NEVER_CONNECTED),
         (State.ENDED, Reason.LOST),
         (State.STARTING, None),
     }

@@ -174,7 +174,6 @@ def all_errors() -> dict[tuple[int, str], str]:
     found = {(cls.status, cls.code): _first_line(cls.__doc__) for cls in _subclasses(UsherError)}
     found[UsherError.status, UsherError.code] = "Our fault; it was logged."
     found[405, OF_CHALICE[405]] = "The path exists, the method does not."
-    found[415, OF_CHALICE[415]] = "A Content-Type other than `application/json`."
     return dict(sorted(found.items()))
 
 

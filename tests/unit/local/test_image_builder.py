@@ -62,7 +62,12 @@ def test_the_context_of_a_folder_has_usher_beside_what_is_in_it(project):
     (project / "Dockerfile").write_text("FROM a")
     names = set(context_files(folder_image(f"dir:{project}")))
     assert {"a/x.py", "usher/__init__.py", "usher/contract/jobs.py"} <= names
-    assert not {n for n in names if n.startswith(("chalicelib", "usher/__pycache__"))}
+    assert {"chalicelib/__init__.py", "chalicelib/contract/jobs.py"} <= names
+    assert not {n for n in names if n.startswith(("chalicelib/jobs", "usher/__pycache__"))}
+    (project / "chalicelib").mkdir()
+    (project / "chalicelib" / "own.py").touch()
+    names = set(context_files(folder_image(f"dir:{project}")))
+    assert {n for n in names if n.startswith("chalicelib")} == {"chalicelib/own.py"}
     (project / "usher").mkdir()
     assert "usher/__init__.py" not in context_files(folder_image(f"dir:{project}"))
 

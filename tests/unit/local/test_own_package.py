@@ -11,7 +11,7 @@ def test_it_is_made_once_and_compiled():
     folder = own_package()
     assert own_package() == folder
     assert list((folder / "usher" / "__pycache__").glob("entry.*.pyc"))
-    assert [path.name for path in folder.iterdir()] == ["usher"]
+    assert {path.name for path in folder.iterdir()} == {"usher", "chalicelib"}
 
 
 def test_the_project_may_have_a_chalicelib_of_its_own(tmp_path):

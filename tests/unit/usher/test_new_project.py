@@ -84,7 +84,13 @@ def test_a_build_context_has_the_project_usher_and_wheels(tmp_path):
         assert (context / "wheels").is_dir()
     assert "usher/entry.py" in names
     assert "usher/contract/jobs.py" in names
-    assert not [name for name in names if name.startswith("chalicelib")]
+    assert "chalicelib/contract/jobs.py" in names
+    assert "chalicelib/config.py" not in names
+    (project / "chalicelib").mkdir()
+    (project / "chalicelib" / "own.py").touch()
+    with build_context(project, None) as context:
+        ours = [name for name in files_in(context) if name.startswith("chalicelib")]
+    assert ours == ["chalicelib/own.py"]
     assert "jobs/one.py" in names
     assert not [name for name in names if "__pycache__" in name or ".venv" in name]
 
