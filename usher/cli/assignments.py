@@ -17,7 +17,9 @@ Commands = Any
 
 def add_commands(commands: Commands) -> None:
     """Describe the command lines."""
-    assignment = commands.add_parser("assignment", help="put, list, show and regrade assignments")
+    assignment = commands.add_parser(
+        "assignment", help="put, list, show, regrade and remove assignments"
+    )
     actions = assignment.add_subparsers(metavar="ACTION", required=True)
     put = actions.add_parser("put", help="put the assignment in DIR, or its next revision")
     put.add_argument("folder", metavar="DIR", type=Path)
@@ -33,8 +35,14 @@ def add_commands(commands: Commands) -> None:
         "regrade", help="mark all submissions again; the gradings before are kept"
     )
     again.add_argument("assignment", metavar="ASSIGNMENT")
+    again.add_argument("--submission", metavar="ID", help="this one alone")
     again.add_argument("--key", help="of a regrade that was interrupted: it goes on")
     again.set_defaults(run=_regrade)
+    removed = actions.add_parser(
+        "remove", help="take no more submissions; what was handed in is marked and stays visible"
+    )
+    removed.add_argument("assignment", metavar="ASSIGNMENT")
+    removed.set_defaults(run=_remove)
     submit = commands.add_parser(
         "submit",
         help="hand in files",
@@ -47,7 +55,7 @@ def add_commands(commands: Commands) -> None:
     submit.add_argument("--learner", help="for operators: whose it is")
     submit.add_argument("--follow", action="store_true", help="wait for the marks")
     submit.set_defaults(run=_submit)
-    for parser in (put, listed, shown, again, submit):
+    for parser in (put, listed, shown, again, removed, submit):
         add_json(parser)
         add_url(parser)
 
@@ -101,7 +109,18 @@ def _show(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _remove(arguments: argparse.Namespace) -> int:
+    client_of(arguments).remove_assignment(arguments.assignment)
+    if arguments.json:
+        out_json({"id": arguments.assignment})
+    else:
+        out(f"{arguments.assignment} takes no more submissions")
+    return 0
+
+
 def _regrade(arguments: argparse.Namespace) -> int:
+    if arguments.submission:
+        return _regrade_one(arguments)
     pages = []
     for page in client_of(arguments).regrade_assignment(arguments.assignment, arguments.key):
         pages.append(page)
@@ -111,6 +130,19 @@ def _regrade(arguments: argparse.Namespace) -> int:
         out_json(total)
     else:
         out(f"{total['gradings']} gradings of {total['submissions']} submissions are marked again")
+    return 0
+
+
+def _regrade_one(arguments: argparse.Namespace) -> int:
+    client = client_of(arguments)
+    owner = client.submission(arguments.submission)["assignment"]
+    if owner != arguments.assignment:
+        raise UsageError(f"{arguments.submission} is a submission for {owner}")
+    found = client.regrade_submission(arguments.submission)
+    if arguments.json:
+        out_json(found)
+    else:
+        out(f"{arguments.submission} is marked again")
     return 0
 
 

@@ -269,4 +269,13 @@ def test_the_commands_follow_a_submission(cloud, tmp_path):
     assert "100 points" in usher("assignment", "show", "anagrams").stdout
     again = usher("assignment", "regrade", "anagrams", "--json")
     assert json.loads(again.stdout) == {"submissions": 2, "gradings": 2}
+    one = json.loads(wrong.stdout)["id"]
+    assert usher("assignment", "regrade", "other", "--submission", one).returncode == 2
+    marked(cloud, "tess", one)
+    again = usher("assignment", "regrade", "anagrams", "--submission", one, "--json")
+    assert json.loads(again.stdout)["id"] == one, again.stderr
     assert usher("submit", "anagrams", "anagrams").returncode == 2
+    assert "no more" in usher("assignment", "remove", "anagrams").stdout
+    refused = usher("submit", "anagrams", f"anagrams={tmp_path / 'main.py'}")
+    assert refused.returncode == 1
+    assert marked(cloud, "tess", one)["gradings"][0]["verdict"] == "WA"
