@@ -5,13 +5,14 @@ BIN    := $(VENV)/bin
 PYTEST ?= tests
 WORKERS ?= 3
 STAGE  ?= dev
+CHECK  ?= check
 
 SEED   := $(or $(SEED),$(shell od -An -N4 -tu4 /dev/urandom | tr -d ' '))
 MACHINES ?= tests/integration/test_jobs_machine.py tests/integration/test_lifecycle_machine.py \
 	tests/integration/test_jobs_waiting.py tests/unit/session_handler/test_protocol.py \
 	tests/unit/chalicelib/test_relay.py
 
-.PHONY: help run test search check api-docs locks locked sbom audit fuzz coursera emulators deploy diff destroy conformance bench clean
+.PHONY: help run test search crash check api-docs locks locked sbom audit fuzz coursera emulators deploy diff destroy conformance bench clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -36,7 +37,7 @@ check: $(VENV)/.can-dev ## Lint, format and types
 	$(BIN)/mypy
 
 # Folder by folder, not the files with the most tests first: the longest ones have few.
-test: check ## All checks and all tests; PYTEST="tests/unit -k pool" picks some
+test: $(VENV)/.can-dev $(CHECK) ## All checks and all tests; PYTEST="tests/unit -k pool" picks some
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not alone" $(PYTEST) || [ $$? -eq 5 ]
 	$(BIN)/pytest -m alone $(PYTEST) || [ $$? -eq 5 ]
 
@@ -50,6 +51,9 @@ coverage: $(VENV)/.can-dev ## The lines of the product that the fast tests do no
 search: $(VENV)/.can-dev ## Long random searches of all state machines; SEED=n repeats one
 	@echo "search: SEED=$(SEED)"
 	$(BIN)/pytest --hypothesis-profile=search --hypothesis-seed=$(SEED) $(MACHINES)
+
+crash: $(VENV)/.can-dev ## Every crash point of the crash matrices; `make test` tries two fates of each AWS call
+	CRASH_POINTS=all $(BIN)/pytest --numprocesses $(WORKERS) tests/integration/test_crash_matrix.py tests/integration/test_jobs_crash_matrix.py
 
 locks: $(VENV)/.can-dev ## Renew the lock files: newest versions within the ranges, with hashes
 	$(BIN)/python -m infra.supply.locks

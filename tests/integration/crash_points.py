@@ -1,10 +1,13 @@
 """The recorded AWS calls of the operations of the crash matrices, which give crash points names.
 
 `python -m tests.integration.crash_points` records them again; a test of each operation compares.
+A run takes two fates of each call, other ones from call to call, and one of a call that changes
+nothing; with CRASH_POINTS=all, as `make crash` sets it, every fate of every call.
 """
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +15,8 @@ from typing import Any
 
 from tests.integration.wire import Fate, Point
 
+OF_A_LOOK = 2
+"""A call that changes nothing has so many fates at most."""
 RECORDED = Path(__file__).with_suffix(".json")
 
 
@@ -32,6 +37,14 @@ class CrashPoint:
 
     def __str__(self) -> str:
         return f"{self.operation}-{self.number}-{self.call}-{self.fate.name}"
+
+
+def chosen(number: int, fates: Sequence[Fate]) -> list[Fate]:
+    """The fates that a run tries of the call of this number: see the module."""
+    if os.environ.get("CRASH_POINTS") == "all":
+        return list(fates)
+    count = 1 if len(fates) <= OF_A_LOOK else 2
+    return [fates[(number + 2 * each) % len(fates)] for each in range(count)]
 
 
 @cache

@@ -1,12 +1,8 @@
 """What docs/verified.md says of the embedded cloud: the whole suite, functions as in Lambda."""
 
-import pytest
-
 from conformance.local_target import LocalTarget
 from conformance.promises import PROMISES, Outcome, run
 from tests.needs import needs_redis
-
-pytestmark = pytest.mark.alone
 
 NOT_HERE = {"fargate_session", "wss", "alarms"}
 

@@ -20,7 +20,7 @@ from chalicelib.ecs.failures import StopError
 from chalicelib.errors import UsherError
 from chalicelib.sessions.launch_queue import ReconcilePool
 from chalicelib.sessions.model import Reason, Session, State
-from tests.integration.crash_points import CrashPoint, compare, recorded
+from tests.integration.crash_points import CrashPoint, chosen, compare, recorded
 from tests.integration.lab import (
     Lab,
     check_at_rest,
@@ -523,12 +523,12 @@ def calls_of_operations() -> dict[str, list[str]]:
 
 
 def crash_points() -> list[CrashPoint]:
-    """Every fate of every call of every operation."""
+    """Of every call of every operation, what `chosen` has of its fates."""
     return [
         CrashPoint(operation, number, call, fate)
         for operation, calls in recorded(MATRIX).items()
         for number, call in enumerate(calls, 1)
-        for fate in fates_of(call)
+        for fate in chosen(number, fates_of(call))
     ]
 
 

@@ -20,7 +20,7 @@ from chalicelib.ecs.failures import StopError
 from chalicelib.errors import UsherError
 from chalicelib.jobs.model import Invocation, Priority, Reason, State, repeated_id
 from chalicelib.jobs.queues import WakeUp
-from tests.integration.crash_points import CrashPoint, compare, recorded
+from tests.integration.crash_points import CrashPoint, chosen, compare, recorded
 from tests.integration.job_lab import (
     JobContainer,
     JobLab,
@@ -732,14 +732,17 @@ def check_story(story: Story, operation: Operation, point: Point | None) -> None
 
 
 def points_of(name: str, calls: list[str]) -> Iterator[CrashPoint]:
-    """Every fate of every call. A look that is repeated at once is spared the same again, and the
-    looks of all sweeps are those of the one that finds everything in disorder.
+    """What `chosen` has of the fates of every call.
+
+    A look that is repeated at once is spared the same again, and the looks of all sweeps are those
+    of the one that finds everything in disorder.
     """
     before, of_a_sweep = "", name.startswith("sweeps_") and name != "sweeps_disorder"
     for number, call in enumerate(calls, 1):
         is_spared = call == before or of_a_sweep
         if not (is_spared and call.partition(".")[2].startswith(LOOKS)):
-            yield from (CrashPoint(name, number, call, f) for f in fates_of(call, number))
+            fates = chosen(number, fates_of(call, number))
+            yield from (CrashPoint(name, number, call, fate) for fate in fates)
         before = call
 
 

@@ -16,8 +16,6 @@ from tests.integration.conftest import ROOT, finish, launch, wait_until
 from tests.integration.light_job import DESCRIPTION, Runs, make_light_job
 from tests.integration.sessions import client_of, dispatch, kill_container, wait_for
 
-pytestmark = pytest.mark.alone
-
 LOGS = {"logs:CreateLogStream, logs:PutLogEvents"}
 """For the runtime, which writes the function's log; the embedded Lambda keeps it in a file."""
 
