@@ -378,6 +378,12 @@ class Cloud:
         return self._parts
 
     @property
+    def assignment_pages(self) -> list[str]:
+        """The pages of the assignments that were put when it started."""
+        names = [folder.resolve().name for folder in self.options.assignments]
+        return [f"{self.dispatcher_url}/assignments/{name}" for name in names]
+
+    @property
     def ready(self) -> dict[str, Any]:
         """What the READY line says."""
         return {

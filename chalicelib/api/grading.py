@@ -16,6 +16,7 @@ from chalicelib.api.http import (
     takes,
 )
 from chalicelib.api.jobs import base_url
+from chalicelib.api.pages import ACCEPT, ASSIGNMENTS, IF_NONE_MATCH, document, wants_page
 from chalicelib.audit.model import Action
 from chalicelib.callers import Caller
 from chalicelib.config import authorization
@@ -51,15 +52,33 @@ routes = Blueprint(__name__)
 
 AUTHORIZER = authorizer_for(*authorization())
 FORM = "multipart/form-data"
+COUNTED_A_REQUEST = 10
+"""Submissions whose results one request for statistics reads."""
 REGRADES_A_REQUEST = 10
 """Submissions of an assignment that one request has marked again."""
 
 
+@routes.route("/learn", methods=["GET"])
+@takes(headers=(IF_NONE_MATCH,), ignores_others=True)
+def learn() -> Response:
+    """The page with all assignments, where API Gateway lets nobody to `/assignments` unknown."""
+    return document(routes.current_request, ASSIGNMENTS, "/learn")
+
+
+@routes.route("/learn/{assignment_id}", methods=["GET"])
+@takes(headers=(IF_NONE_MATCH,), ignores_others=True)
+def learn_one(assignment_id: str) -> Response:  # noqa: ARG001 - the script reads it from the address
+    """The page of one assignment."""
+    return document(routes.current_request, ASSIGNMENTS, "/learn")
+
+
 @routes.route("/assignments", methods=["GET"], authorizer=AUTHORIZER)
 @answering
-@takes(query=PAGE)
+@takes(query=PAGE, headers=(ACCEPT, IF_NONE_MATCH))
 def list_assignments() -> Response:
-    """One page of assignments, by id."""
+    """One page of assignments, by id; for a browser's navigation the document of their pages."""
+    if _wants_page():
+        return document(routes.current_request, ASSIGNMENTS, "/assignments")
     caller = _caller()
     listing = parse_listing(_query())
     found, after = _grading().grades.assignments(listing.limit, listing.after)
@@ -69,8 +88,11 @@ def list_assignments() -> Response:
 
 @routes.route("/assignments/{assignment_id}", methods=["GET"], authorizer=AUTHORIZER)
 @answering
+@takes(headers=(ACCEPT, IF_NONE_MATCH))
 def get_assignment(assignment_id: str) -> Response:
-    """An assignment at its newest revision."""
+    """An assignment at its newest revision; for a browser's navigation its page."""
+    if _wants_page():
+        return document(routes.current_request, ASSIGNMENTS, "/assignments")
     caller, found = _caller(), _assignment(assignment_id)
     return answer(show_assignment(found, is_author=caller.may_see(found.author)))
 
@@ -161,6 +183,22 @@ def list_submissions(assignment_id: str) -> Response:
             "next": show_next(after, listing.learner),
         }
     )
+
+
+@routes.route("/assignments/{assignment_id}/statistics", methods=["GET"], authorizer=AUTHORIZER)
+@answering
+@takes(query=LISTING)
+def get_statistics(assignment_id: str) -> Response:
+    """What became of a page of its submissions, the newest first; `next` leads on."""
+    caller, grades = _caller(), _grading().grades
+    assignment = grades.known_assignment(parse_assignment_id(assignment_id))
+    if not caller.may_see(assignment.author):
+        raise ForbiddenError("statistics: for the assignment's author and operators")
+    listing = parse_listing(_query())
+    limit = min(listing.limit, COUNTED_A_REQUEST)
+    found, after = grades.submissions(assignment.id, listing.learner, limit, listing.after)
+    shown = _grading().views.statistics(found, assignment.revision)
+    return answer(shown | {"next": show_next(after, listing.learner)})
 
 
 @routes.route("/submissions/{submission_id}", methods=["GET"], authorizer=AUTHORIZER)
@@ -278,6 +316,10 @@ def _audit(action: Action, resource: str) -> "AuditEntry":
 
 def _grading() -> "GradingServices":
     return services().grading
+
+
+def _wants_page() -> bool:
+    return wants_page(routes.current_request.headers.get(ACCEPT.name.lower(), ""))
 
 
 def _query() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Submissions for a reader: what the judge wrote for learners, or for the author, and no mix."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from chalicelib.dynamodb.records import Unreadable
@@ -7,6 +8,7 @@ from chalicelib.grading.answers import show_grading, show_older, show_submission
 from chalicelib.grading.files import GradingFiles
 from chalicelib.grading.lifecycle import fold_mark
 from chalicelib.grading.model import Grading, State, Submission
+from chalicelib.grading.statistics import Result, show_statistics
 from chalicelib.grading.table import GradingTable
 from chalicelib.jobs.service import Invocations
 
@@ -47,3 +49,18 @@ class Views:
         return show_grading(
             grading, document, is_author=is_author, invocation=invocation, position=position
         )
+
+    def statistics(self, submissions: Sequence[Submission], revision: int) -> dict[str, Any]:
+        """What became of the current gradings of these submissions, for the author."""
+        ids = [part.grading for submission in submissions for part in submission.parts]
+        gradings = [each for each in self._table.get_all(ids) if not isinstance(each, Unreadable)]
+        shown = show_statistics(self._results(gradings), revision)
+        return {"submissions": len(submissions)} | shown
+
+    def _results(self, gradings: Sequence[Grading]) -> Iterator[Result]:
+        """One after the other: documents are large."""
+        for grading in gradings:
+            document = None
+            if grading.has_ended and grading.results is not None:
+                document = self._files.document(grading.results, is_author=True)
+            yield grading, document or {}

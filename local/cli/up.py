@@ -392,6 +392,8 @@ def _up(cloud: Any, stop: threading.Event, say: Say, beside: Beside) -> int:
     cloud.run.tell(**cloud.ready)
     say(f"logs: {cloud.logs}")
     print("READY", json.dumps(cloud.ready), flush=True)
+    for page in cloud.assignment_pages:
+        say(f"an assignment to hand in to: {page}")
     say(f"open {cloud.ready['page']} in a browser; Ctrl-C stops everything")
     feeding = _start_feed(cloud, stop)
     with beside(cloud, stop, say):

@@ -41,6 +41,8 @@ FOR_ANYBODY = {
     ("GET", "/console/files/{name}"),
     ("GET", "/demo/{name}"),
     ("GET", "/health"),
+    ("GET", "/learn"),
+    ("GET", "/learn/{assignment_id}"),
     ("GET", "/metrics"),
     ("GET", "/openapi.json"),
     ("GET", "/session"),
@@ -48,8 +50,8 @@ FOR_ANYBODY = {
     ("GET", "/sessions/{session_id}"),
     ("DELETE", "/sessions/{session_id}"),
 }
-"""What a session's page needs; the id of a session is a capability. The console's document and
-script are the same for everybody and have no data."""
+"""What a session's page needs; the id of a session is a capability. The pages' documents and
+scripts are the same for everybody and have no data."""
 WITH_A_KEY_OF_THEIR_OWN = {
     ("GET", "/route"),
     ("POST", "/sessions/{session_id}/events"),

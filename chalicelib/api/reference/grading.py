@@ -16,6 +16,7 @@ from chalicelib.api.reference.model import (
     Part,
     list_of,
     page_of,
+    page_operation,
     record,
     ref,
 )
@@ -26,6 +27,7 @@ _POINTS: Schema = {"type": "number"}
 _MAYBE_POINTS: Schema = {"type": ["number", "null"]}
 _ASSIGNMENT = Answer("The assignment.", ref("Assignment"))
 _QUEUED = Answer("It waits for a judge.", ref("Submission"), ("Location",))
+_COUNTS: Schema = {"type": "object", "additionalProperties": WHOLE}
 _FILES = {"main.py": "print(42)"}
 
 _ROW: dict[str, Schema] = {
@@ -78,6 +80,11 @@ GRADING = Part(
         "grading.list_submissions": Operation(
             By.CALLER, {200: Answer("One page, the newest first.", ref("SubmissionsPage"))}
         ),
+        "grading.get_statistics": Operation(
+            By.CALLER, {200: Answer("What became of a page of submissions.", ref("Statistics"))}
+        ),
+        "grading.learn": page_operation("The page with all assignments."),
+        "grading.learn_one": page_operation("The page of an assignment."),
         "grading.get_submission": Operation(
             By.CALLER, {200: Answer("The submission.", ref("Submission"))}
         ),
@@ -132,6 +139,32 @@ GRADING = Part(
             {
                 "submissions": list_of(ref("SubmissionRow")),
                 "standing": {"type": ["object", "null"]},
+                "next": MAYBE_TEXT,
+            },
+        ),
+        "Statistics": record(
+            "What became of a page of submissions.",
+            {
+                "submissions": WHOLE,
+                "revision": WHOLE,
+                "parts": list_of(record("A part.", {"part": TEXT, "verdicts": _COUNTS})),
+                "cases": list_of(
+                    record("A case.", {"part": TEXT, "name": TEXT, "verdicts": _COUNTS})
+                ),
+                "errors": list_of(
+                    record(
+                        "A grading that failed (IE).",
+                        {
+                            "submission": UUID,
+                            "grading": UUID,
+                            "part": TEXT,
+                            "learner": TEXT,
+                            "revision": WHOLE,
+                            "finishedAt": MAYBE_INSTANT,
+                            "details": TEXT,
+                        },
+                    )
+                ),
                 "next": MAYBE_TEXT,
             },
         ),

@@ -130,3 +130,10 @@ def page_of(name: str, schema: Schema) -> Schema:
         "description": "Of the next page; null after the last.",
     }
     return record("One page.", {name: list_of(schema), "next": next_page})
+
+
+def page_operation(about: str, media_type: str = "text/html") -> Operation:
+    """A document or script that is the same for everybody, and that browsers keep."""
+    shown = Answer(about, {"type": "string"}, ("ETag",), media_type)
+    same = Answer("The browser has it.", None, ("ETag",))
+    return Operation(By.ANYBODY, {200: shown, 304: same})

@@ -13,6 +13,7 @@ from chalicelib.api.reference.model import (
     list_of,
     one_of,
     page_of,
+    page_operation,
     record,
     ref,
 )
@@ -128,22 +129,14 @@ AUDIT = Part(
     },
 )
 
-_SAME = Answer("The browser has it.", None, ("ETag",))
-
-
-def _page(about: str, media_type: str = "text/html") -> Operation:
-    shown = Answer(about, _PAGE, ("ETag",), media_type)
-    return Operation(By.ANYBODY, {200: shown, 304: _SAME})
-
-
 CONSOLE = Part(
     "Console",
     "Pages for operators and viewers; what they show comes from the other routes.",
     {
-        "console.home": _page("The console."),
-        "console.page": _page("A page of the console."),
-        "console.record": _page("The page of a record."),
-        "console.file": _page("The script.", "text/javascript"),
+        "console.home": page_operation("The console."),
+        "console.page": page_operation("A page of the console."),
+        "console.record": page_operation("The page of a record."),
+        "console.file": page_operation("A script.", "text/javascript"),
         "console.whoami": Operation(By.CALLER, {200: Answer("The caller.", ref("Whoami"))}),
     },
     {

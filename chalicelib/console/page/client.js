@@ -1,4 +1,4 @@
-// The dispatcher's API for the console. The key is in this tab alone: its memory and sessionStorage.
+// The dispatcher's API for the pages. The key is in this tab alone: its memory and sessionStorage.
 
 import { parseJson } from "./text.js";
 
@@ -7,16 +7,17 @@ const HEADER = { api_key: "X-Api-Key", jwt: "Authorization" };
 const TIMEOUT_MS = 29000;
 
 export const base = new URL("../../", import.meta.url);
-export const ROOT = new URL("console", base).pathname;
+export const ROOT = document.querySelector('meta[name="usher-root"]').content;
 export const mode = document.querySelector('meta[name="usher-mode"]').content;
 export const stageName = document.querySelector('meta[name="usher-stage"]').content;
 
 /** An answer other than success, in the dispatcher's words; status 0 means there was none. */
 export class Refusal extends Error {
-  constructor(status, code, message) {
+  constructor(status, code, message, retryAfter = null) {
     super(message);
     this.status = status;
     this.code = code;
+    this.retryAfter = retryAfter; // seconds, or null
   }
 }
 
@@ -60,7 +61,8 @@ export async function call(method, path, { query = {}, body, signal, repeatable 
     throw new Refusal(response.status, "no_json", `The answer (${response.status}) cannot be read.`);
   }
   if (response.ok) return answer;
-  throw new Refusal(response.status, answer.error?.code ?? "", answer.error?.message ?? answer.message ?? "");
+  throw new Refusal(response.status, answer.error?.code ?? "", answer.error?.message ?? answer.message ?? "",
+    response.headers.has("Retry-After") ? Number(response.headers.get("Retry-After")) : null);
 }
 
 /** A key that makes a repeated request the same one. */

@@ -7,15 +7,18 @@ import pytest
 from chalice.app import Chalice
 from chalice.test import Client
 
-from chalicelib.api.console import (
+from chalicelib.api.console import routes
+from chalicelib.api.pages import (
+    ASSIGNMENTS,
+    CONSOLE,
     FOLDER,
-    MODULES,
     content_security_policy,
     read_script,
     render_document,
-    routes,
+    wants_page,
 )
 
+BOTH = pytest.mark.parametrize("pages", [CONSOLE, ASSIGNMENTS], ids=lambda pages: pages.script)
 LARGEST_SCRIPT = 30_000
 """Bytes of the script as API Gateway sends it."""
 
@@ -41,8 +44,9 @@ def test_every_path_is_the_same_document_with_the_headers_of_a_page_in_no_frame(
     assert page.body == browser.get("/console").body
 
 
-def test_the_policy_lets_this_origins_script_and_the_one_style_in_and_no_html():
-    html, policy = render_document("/console/files/console.js")
+@BOTH
+def test_the_policy_lets_this_origins_script_and_the_one_style_in_and_no_html(pages):
+    html, policy = render_document(pages, f"/console/files/{pages.script}", "/console")
     [style] = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     rules = dict(rule.split(" ", 1) for rule in content_security_policy(style).split("; "))
@@ -57,7 +61,8 @@ def test_the_policy_lets_this_origins_script_and_the_one_style_in_and_no_html():
 
 
 def test_the_document_escapes_what_comes_from_the_path():
-    html, _ = render_document('/"><script>alert(1)</script>/console/files/console.js')
+    hostile = '/"><script>alert(1)</script>'
+    html, _ = render_document(CONSOLE, f"{hostile}/console/files/console.js", f"{hostile}/console")
     assert "<script>alert" not in html
     assert "{" not in re.sub(r"<style>.*?</style>", "", html, flags=re.DOTALL)
 
@@ -80,25 +85,28 @@ def test_there_is_no_other_file(browser):
         assert (missing.status_code, missing.json_body["error"]["code"]) == (404, "not_found")
 
 
-def test_the_script_is_one_module_with_all_parts_and_small():
-    script = read_script()
+@BOTH
+def test_the_script_is_one_module_with_all_parts_and_small(pages):
+    script = read_script(pages)
     assert not re.search(r"^(import|export) ", script, re.MULTILINE)
-    assert {path.stem for path in FOLDER.glob("*.js")} == set(MODULES)
+    assert {path.stem for path in FOLDER.glob("*.js")} == {*CONSOLE.modules, *ASSIGNMENTS.modules}
     assert len(gzip.compress(script.encode())) < LARGEST_SCRIPT
 
 
-def test_a_part_imports_only_what_comes_before_it():
+@BOTH
+def test_a_part_imports_only_what_comes_before_it(pages):
     declared = re.compile(r"^(?:export )?(?:async )?(?:function|const|class|let) (\w+)", re.M)
     names: list[str] = []
-    for number, module in enumerate(MODULES):
+    for number, module in enumerate(pages.modules):
         text = (FOLDER / f"{module}.js").read_text("utf-8")
-        assert set(re.findall(r'from "\./(\w+)\.js"', text)) <= set(MODULES[:number])
+        assert set(re.findall(r'from "\./(\w+)\.js"', text)) <= set(pages.modules[:number])
         names += declared.findall(text)
     assert len(names) == len(set(names)), "joined they are one module: a name has one meaning"
 
 
-def test_the_script_writes_no_html_and_keeps_the_key_in_the_tab():
-    script = read_script()
+@BOTH
+def test_the_script_writes_no_html_and_keeps_the_key_in_the_tab(pages):
+    script = read_script(pages)
     for forbidden in (
         "innerHTML",
         "outerHTML",
@@ -110,3 +118,19 @@ def test_the_script_writes_no_html_and_keeps_the_key_in_the_tab():
     ):
         assert forbidden not in script
     assert script.count("searchParams.set(") == 1
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_page"),
+    [
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", True),
+        ("TEXT/HTML;q=0.9", True),
+        ("*/*", False),
+        ("", False),
+        ("application/json", False),
+        ("application/json, text/html;q=0.1", False),
+        ("text/html-sandboxed", False),
+    ],
+)
+def test_a_navigation_of_a_browser_is_told_from_a_request_for_data(accept, is_page):
+    assert wants_page(accept) is is_page

@@ -4,7 +4,7 @@ import json
 import subprocess
 from typing import Any
 
-from chalicelib.api.console import FOLDER
+from chalicelib.api.pages import FOLDER
 from tests.needs import needs_node
 
 PROGRAM = """

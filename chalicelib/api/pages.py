@@ -1,0 +1,159 @@
+"""Pages of the dispatcher: a document, its script, and the headers of both.
+
+A document and its script have nothing of anybody in them, so they need no key. The script sends the
+caller's key with each request for data, and the routes of the data decide what it may.
+"""
+
+import base64
+import hashlib
+import html
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from chalice.app import Response
+
+from chalicelib.api.http import own_path
+from chalicelib.config import authorization, stage
+from chalicelib.fields import Field
+
+IF_NONE_MATCH = Field(
+    "If-None-Match", {"type": "string"}, "entity tags", "The ETag of what the browser has."
+)
+ACCEPT = Field(
+    "Accept",
+    {"type": "string"},
+    "media types",
+    "With `text/html`, and without `application/json`, the answer is a page for people.",
+)
+FOLDER = Path(__file__).parents[1] / "console" / "page"
+_IMPORT = re.compile(r"^import \{[^}]*\} from \"\./\w+\.js\";\n", re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(async )?(function|const|class) )", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Pages:
+    """Pages that share one document and one script."""
+
+    title: str
+    script: str
+    """The name of the script below `/console/files`."""
+    styles: tuple[str, ...]
+    modules: tuple[str, ...]
+    """The parts of the script in the order in which they are joined: each uses those before it."""
+
+
+FRAME = ("text", "elements", "client", "views", "frame")
+"""What the scripts of all pages begin with."""
+CONSOLE = Pages(
+    "Usher console",
+    "console.js",
+    ("console",),
+    (*FRAME, "invocations", "sessions", "jobs", "schedules", "apps", "audit", "home", "main"),
+)
+ASSIGNMENTS = Pages(
+    "Usher assignments",
+    "assignments.js",
+    ("console", "assignments"),
+    (*FRAME, "marks", "gradings", "upload", "statistics", "assignments", "learner"),
+)
+SCRIPTS = {pages.script: pages for pages in (CONSOLE, ASSIGNMENTS)}
+
+
+@dataclass(frozen=True)
+class File:
+    """A text and its entity tag. API Gateway compresses, so the tag is a weak one."""
+
+    text: str
+    tag: str
+
+
+def document(request: Any, pages: Pages, root: str) -> Response:
+    """The document of pages whose addresses begin with `root`."""
+    script = own_path(request, f"/console/files/{pages.script}")
+    text, policy = render_document(pages, script, own_path(request, root))
+    headers = {
+        "Content-Security-Policy": policy,
+        "X-Frame-Options": "DENY",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+        "Vary": "Accept",
+    }
+    return cacheable(request, tagged(text), "text/html; charset=utf-8", headers)
+
+
+def cacheable(
+    request: Any, found: File, content_type: str, headers: dict[str, str] | None = None
+) -> Response:
+    """The file, or a 304 where the browser has it: it asks each time."""
+    headers = (headers or {}) | {
+        "Cache-Control": "private, no-cache",
+        "Content-Type": content_type,
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "ETag": found.tag,
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+    }
+    known = request.headers.get(IF_NONE_MATCH.name.lower(), "")
+    if found.tag in [tag.strip() for tag in known.split(",")]:
+        return Response("", status_code=304, headers=headers)
+    return Response(found.text, headers=headers)
+
+
+def wants_page(accept: str) -> bool:
+    """Whether a header Accept is that of a browser's navigation, and not of a client of the API."""
+    named = {media.split(";")[0].strip().lower() for media in accept.split(",")}
+    return "text/html" in named and "application/json" not in named
+
+
+def render_document(pages: Pages, script: str, root: str) -> tuple[str, str]:
+    """The document that loads `script`, and the Content-Security-Policy that fits it."""
+    style = "".join((FOLDER / f"{name}.css").read_text("utf-8") for name in pages.styles)
+    mode, _ = authorization()
+    values = {
+        "TITLE": pages.title,
+        "SCRIPT": script,
+        "ROOT": root,
+        "MODE": "" if mode is None else mode.value,
+        "STAGE": stage(),
+    }
+    text = (FOLDER / "console.html").read_text("utf-8")
+    for name, value in values.items():
+        text = text.replace(f"{{{name}}}", html.escape(value))
+    return text.replace("/* console.css */", style), content_security_policy(style)
+
+
+@cache
+def read_script(pages: Pages) -> str:
+    """The parts as one module: imports between them go, and exports are plain declarations."""
+    parts = [(FOLDER / f"{name}.js").read_text("utf-8") for name in pages.modules]
+    return "\n".join(_EXPORT.sub("", _IMPORT.sub("", part)) for part in parts)
+
+
+def tagged(text: str) -> File:
+    """The text with its entity tag."""
+    return File(text, f'W/"{hashlib.sha256(text.encode()).hexdigest()[:32]}"')
+
+
+def content_security_policy(style: str) -> str:
+    """Forbid everything but the script and data of this origin, and the one style inline.
+
+    Trusted Types make writing HTML from the script an error.
+    """
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return "; ".join(
+        [
+            "default-src 'none'",
+            "script-src 'self'",
+            f"style-src 'sha256-{digest}'",
+            "connect-src 'self'",
+            "img-src data:",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types 'none'",
+        ]
+    )
