@@ -212,7 +212,7 @@ def test_files_are_dropped_on_a_part_or_chosen_with_the_keyboard_alone(
 
 @needs_chromium
 @needs_bubblewrap
-def test_a_reload_during_marking_shows_it_going_on_and_a_hidden_page_asks_nothing(
+def test_a_reload_during_marking_shows_it_going_on_and_a_finished_page_asks_nothing(
     page: Page, stage: RunningCloud
 ) -> None:
     asked: list[str] = []
