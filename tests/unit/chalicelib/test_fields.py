@@ -113,5 +113,6 @@ def test_what_an_app_passes_on_and_what_monitors_add_is_not_refused():
         if any((method, path) not in STRICT for method in methods)
     } == {
         "/", "/console", "/console/files/{name}", "/console/{page}", "/console/{page}/{record}",
-        "/demo/{name}", "/health", "/metrics", "/route", "/session",
+        "/demo/{name}", "/health", "/learn", "/learn/{assignment_id}", "/metrics", "/route",
+        "/session",
     }  # fmt: skip
