@@ -145,9 +145,10 @@ class Cloud:
         with self._step("health check"):
             self._wait_healthy(dispatcher.last_words)
         triggers.fire_rates()
+        dispatcher_url = f"http://{LOOPBACK}:{port_of(self.listeners.dispatcher)}"
         for folder in options.assignments:
             with self._step(f"assignment {folder.name}"):
-                judge.put_assignment(f"{LOOPBACK}:{port_of(self.listeners.dispatcher)}", folder)
+                judge.put_assignment(dispatcher_url, folder)
         self._wait_warm(self._environment(machines))
 
     @contextmanager

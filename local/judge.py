@@ -5,15 +5,10 @@ image starts on the machine itself. It is this project's own program; code of st
 boxes that it makes.
 """
 
-import base64
-import http.client
-import io
-import json
 import logging
 import os
 import threading
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -45,14 +40,9 @@ DESCRIPTION = {
 _PASSED_ON = ("DOCKER_HOST", "XDG_RUNTIME_DIR", "USHER_BASE_IMAGE")
 """Of this program's own environment: how boxes are made here."""
 _MARK = "judge:"
-PUT_SECONDS = 30.0
 
 
 log = logging.getLogger(__name__)
-
-
-class AssignmentError(Exception):
-    """An assignment named on the command line is refused; the message says why."""
 
 
 @cache
@@ -103,10 +93,15 @@ def task_definition(stage: str, region: str) -> dict[str, Any]:
 class HostWithJudge:
     """A host, and beside it processes of the machine for the judge's image alone."""
 
-    def __init__(self, host: Host, make_judges: Callable[[], Host]) -> None:
-        """`make_judges` makes the host of the judges, when the first one is started."""
+    def __init__(self, host: Host, make_judges: Callable[[], Host], scratch: Path) -> None:
+        """`make_judges` makes the host of the judges, when the first one is started.
+
+        `scratch`: where judges and their boxes put files. It is removed with the run, as one that
+        is killed removes nothing.
+        """
         self._host = host
         self._make_judges = make_judges
+        self._scratch = scratch
         self._judges: Host | None = None
         self._lock = threading.Lock()
 
@@ -129,7 +124,9 @@ class HostWithJudge:
             self._judges = self._judges or self._make_judges()
             judges = self._judges
         base = base_image()
-        given = {} if base is None else {"USHER_BASE_IMAGE": base}
+        self._scratch.mkdir(mode=0o711, exist_ok=True)
+        given = {"TMPDIR": str(self._scratch)}
+        given |= {} if base is None else {"USHER_BASE_IMAGE": base}
         given |= {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         bare = replace(
             spec,
@@ -166,32 +163,11 @@ class HostWithJudge:
         return self._host, runtime_id
 
 
-def put_assignment(address: str, folder: Path) -> str:
-    """Put the assignment in `folder` under the folder's name; the answer's id.
+def put_assignment(url: str, folder: Path) -> None:
+    """Put the assignment in `folder` under the folder's name, at the dispatcher at `url`.
 
-    Raises AssignmentError and GraderError, and OSError where nothing answers.
+    Raises GraderError for a folder that is none, UsherError where it is refused.
     """
-    body = {"archive": {"base64": base64.b64encode(_zip(read_files(folder))).decode()}}
-    connection = http.client.HTTPConnection(address, timeout=PUT_SECONDS)
-    try:
-        connection.request(
-            "PUT",
-            f"/assignments/{folder.resolve().name}",
-            json.dumps(body),
-            {"Content-Type": "application/json"},
-        )
-        response = connection.getresponse()
-        answer = json.loads(response.read())
-    finally:
-        connection.close()
-    if response.status >= 300:
-        raise AssignmentError(f"{folder}: {answer.get('error', {}).get('message', answer)}")
-    return str(answer["id"])
+    from usher.client import Client
 
-
-def _zip(files: Mapping[str, bytes]) -> bytes:
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path, data in files.items():
-            archive.writestr(path, data)
-    return target.getvalue()
+    Client(url).put_assignment(folder.resolve().name, read_files(folder))

@@ -21,31 +21,15 @@ from chalicelib.audit.model import Action
 from chalicelib.callers import Caller
 from chalicelib.config import authorization
 from chalicelib.errors import ConflictError, ForbiddenError, UnsupportedMediaTypeError
-from chalicelib.grading.answers import show_assignment, show_row, show_standing
-from chalicelib.grading.model import Assignment, Submission
-from chalicelib.grading.multipart import parse_multipart
-from chalicelib.grading.requests import (
-    ASSIGNMENT,
-    LISTING,
-    MAX_BODY_BYTES,
-    PAGE,
-    SUBMISSION,
-    VIEW,
-    Submit,
-    accept,
-    parse_assignment_id,
-    parse_listing,
-    parse_put,
-    parse_submit,
-    read_form,
-    show_next,
-)
+from chalicelib.grading.fields import ASSIGNMENT, LISTING, MAX_BODY_BYTES, PAGE, SUBMISSION, VIEW
 from chalicelib.jobs.model import repeated_id
 from chalicelib.tasks.requests import IDEMPOTENCY_KEY, parse_idempotency_key, parse_record_id
 from chalicelib.wiring import services
 
 if TYPE_CHECKING:
     from chalicelib.audit.table import AuditEntry
+    from chalicelib.grading.model import Assignment, Submission
+    from chalicelib.grading.requests import Submit
     from chalicelib.grading.wiring import GradingServices
 
 routes = Blueprint(__name__)
@@ -77,6 +61,9 @@ def learn_one(assignment_id: str) -> Response:  # noqa: ARG001 - the script read
 @takes(query=PAGE, headers=(ACCEPT, IF_NONE_MATCH))
 def list_assignments() -> Response:
     """One page of assignments, by id; for a browser's navigation the document of their pages."""
+    from chalicelib.grading.answers import show_assignment
+    from chalicelib.grading.requests import parse_listing, show_next
+
     if _wants_page():
         return document(routes.current_request, ASSIGNMENTS, "/assignments")
     caller = _caller()
@@ -91,6 +78,8 @@ def list_assignments() -> Response:
 @takes(headers=(ACCEPT, IF_NONE_MATCH))
 def get_assignment(assignment_id: str) -> Response:
     """An assignment at its newest revision; for a browser's navigation its page."""
+    from chalicelib.grading.answers import show_assignment
+
     if _wants_page():
         return document(routes.current_request, ASSIGNMENTS, "/assignments")
     caller, found = _caller(), _assignment(assignment_id)
@@ -102,6 +91,9 @@ def get_assignment(assignment_id: str) -> Response:
 @takes(body=ASSIGNMENT)
 def put_assignment(assignment_id: str) -> Response:
     """Make it, or its next revision."""
+    from chalicelib.grading.answers import show_assignment
+    from chalicelib.grading.requests import parse_put
+
     caller = _caller()
     body = document_of(routes.current_request, ASSIGNMENT)
     found, files = parse_put(assignment_id, body)
@@ -115,6 +107,8 @@ def put_assignment(assignment_id: str) -> Response:
 @answering
 def delete_assignment(assignment_id: str) -> Response:
     """No more submissions; what was handed in is marked, and stays visible to its learner."""
+    from chalicelib.grading.requests import parse_assignment_id
+
     caller = _caller()
     audit = _audit(Action.ASSIGNMENT_DELETE, f"assignments/{assignment_id}")
     _grading().grades.delete(parse_assignment_id(assignment_id), caller, audit)
@@ -131,6 +125,8 @@ def delete_assignment(assignment_id: str) -> Response:
 @takes(body=SUBMISSION, headers=(IDEMPOTENCY_KEY,), query=(VIEW,))
 def submit(assignment_id: str) -> Response:
     """Hand in files for some parts."""
+    from chalicelib.grading.requests import accept, parse_assignment_id
+
     request, caller = routes.current_request, _caller()
     caller.require_change()
     known = parse_assignment_id(assignment_id)
@@ -165,6 +161,9 @@ def list_submissions(assignment_id: str) -> Response:
 
     Authors and operators see everybody's, or those of `learner`.
     """
+    from chalicelib.grading.answers import show_row, show_standing
+    from chalicelib.grading.requests import parse_assignment_id, parse_listing, show_next
+
     caller, grades = _caller(), _grading().grades
     listing = parse_listing(_query())
     assignment = grades.known_assignment(parse_assignment_id(assignment_id))
@@ -190,6 +189,8 @@ def list_submissions(assignment_id: str) -> Response:
 @takes(query=LISTING)
 def get_statistics(assignment_id: str) -> Response:
     """What became of a page of its submissions, the newest first; `next` leads on."""
+    from chalicelib.grading.requests import parse_assignment_id, parse_listing, show_next
+
     caller, grades = _caller(), _grading().grades
     assignment = grades.known_assignment(parse_assignment_id(assignment_id))
     if not caller.may_see(assignment.author):
@@ -235,6 +236,8 @@ def regrade_assignment(assignment_id: str) -> Response:
 
     The request's Idempotency-Key names the regrade: all its pages carry the same one.
     """
+    from chalicelib.grading.requests import parse_listing, show_next
+
     request, caller = routes.current_request, _caller()
     assignment = _assignment(assignment_id)
     _check_regrade(caller, assignment.author)
@@ -264,7 +267,10 @@ def regrade_assignment(assignment_id: str) -> Response:
     return answer(body, 202)
 
 
-def _read_submit(request: Any) -> Submit:
+def _read_submit(request: Any) -> "Submit":
+    from chalicelib.grading.multipart import parse_multipart
+    from chalicelib.grading.requests import parse_submit, read_form
+
     content_type = request.headers.get("content-type", "")
     if content_type.lower().startswith(FORM):
         return read_form(parse_multipart(content_type, request.raw_body[: MAX_BODY_BYTES + 1]))
@@ -286,14 +292,14 @@ def _check_regrade(caller: Caller, author: str) -> None:
         raise ForbiddenError("regrade: for the assignment's author and operators")
 
 
-def _again(found: Submission, wanted: Submit) -> Response:
+def _again(found: "Submission", wanted: "Submit") -> Response:
     """What a repeated request is answered. Raises ConflictError where it asks for another thing."""
     if found.request_digest not in {None, wanted.digest}:
         raise ConflictError("this Idempotency-Key was sent with another request")
     return _render(found)
 
 
-def _render(submission: Submission, status: int = 200) -> Response:
+def _render(submission: "Submission", status: int = 200) -> Response:
     """For its author where the caller is that or an operator, unless they want a learner's view."""
     is_author = _caller().may_see(submission.author) and VIEW.read(_query()) is None
     shown = _grading().views.submission(submission, is_author=is_author)
@@ -301,11 +307,13 @@ def _render(submission: Submission, status: int = 200) -> Response:
     return answer(shown, status, headers if status == 202 else None)
 
 
-def _assignment(assignment_id: str) -> Assignment:
+def _assignment(assignment_id: str) -> "Assignment":
+    from chalicelib.grading.requests import parse_assignment_id
+
     return _grading().grades.assignment(parse_assignment_id(assignment_id))
 
 
-def _submission(submission_id: str) -> Submission:
+def _submission(submission_id: str) -> "Submission":
     return _grading().grades.submission(parse_record_id(submission_id, "submission"), _caller())
 
 

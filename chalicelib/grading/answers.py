@@ -1,6 +1,6 @@
 """What callers are told of assignments, submissions and gradings. Pure.
 
-A learner is told what the judge wrote for learners; what it wrote for the author is never read for
+A learner gets what the judge wrote for learners; what it wrote for the author is never read for
 one (`chalicelib.grading.views`).
 """
 

@@ -18,63 +18,15 @@ from chalicelib.contract.submitted import (
     accept_files,
 )
 from chalicelib.errors import BadRequestError, NotFoundError
-from chalicelib.fields import Document, Field, page_size
 from chalicelib.grading.archives import check_path, unpack
+from chalicelib.grading.fields import LIMIT, MAX_LEARNER
 from chalicelib.grading.model import Assignment, PartInfo
 from chalicelib.grading.multipart import FormField
 
 MAX_ARCHIVE_BYTES = 4 * 1024 * 1024
 """Of an assignment's archive: Lambda takes requests of 6 MB, in base64 a third more."""
-MAX_BODY_BYTES = 5_900_000
-MAX_LIMIT = 50
 _ASSIGNMENT_ID = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _TOKEN = re.compile(r"[A-Za-z0-9_=-]{1,1024}")
-_MAX_LEARNER = 200
-
-LIMIT = page_size(20, MAX_LIMIT)
-NEXT = Field(
-    "next", {"type": "string", "maxLength": 1024}, "as the page before said", "Of the page before."
-)
-LEARNER = Field(
-    "learner",
-    {"type": "string", "minLength": 1, "maxLength": _MAX_LEARNER},
-    f"1 to {_MAX_LEARNER} printable characters",
-    "Whose submissions; the author's and operators' to say.",
-)
-VIEW = Field(
-    "view",
-    {"type": "string", "enum": ["learner"]},
-    "learner, or nothing",
-    "`learner` shows authors and operators what the learner sees.",
-)
-PAGE = (LIMIT, NEXT)
-LISTING = (LIMIT, NEXT, LEARNER)
-_FILES = {"type": "object", "minProperties": 1}
-ASSIGNMENT = Document(
-    (
-        Field("files", _FILES, "a file's text or base64 by its path", "Instead of an archive."),
-        Field("archive", _FILES, 'a zip file: {"base64"}', "Instead of files."),
-    ),
-    MAX_BODY_BYTES,
-)
-SUBMISSION = Document(
-    (
-        Field(
-            "parts",
-            _FILES,
-            '{"PART": {"files": {"NAME": "text" or {"base64"}}}}',
-            "The files of each part.",
-            is_required=True,
-        ),
-        Field(
-            "learner",
-            {"type": ["string", "null"], "minLength": 1, "maxLength": _MAX_LEARNER},
-            f"1 to {_MAX_LEARNER} printable characters",
-            "Whose it is; operators may say.",
-        ),
-    ),
-    MAX_BODY_BYTES,
-)
 
 Files = Mapping[str, bytes]
 
@@ -114,12 +66,12 @@ def parse_put(assignment_id: str, body: Any) -> tuple[AssignmentFiles, Files]:
 
 
 def _is_left_out(path: str) -> bool:
-    words = path.split("/")
-    return any(is_solution("/".join(words[n:])) for n in range(len(words) - 1))
+    parts = path.split("/")
+    return any(is_solution("/".join(parts[n:])) for n in range(len(parts) - 1))
 
 
 def part_infos(found: AssignmentFiles) -> tuple[PartInfo, ...]:
-    """What is told of the parts."""
+    """What the record says of the parts."""
     return tuple(
         PartInfo(
             name=part.name,
@@ -218,8 +170,8 @@ def parse_learner(name: Any) -> str | None:
     """A learner named by an operator. Raises BadRequestError."""
     if name is None:
         return None
-    if not isinstance(name, str) or not 0 < len(name) <= _MAX_LEARNER or not name.isprintable():
-        raise BadRequestError(f"learner: 1 to {_MAX_LEARNER} printable characters")
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_LEARNER or not name.isprintable():
+        raise BadRequestError(f"learner: 1 to {MAX_LEARNER} printable characters")
     return name
 
 

@@ -185,8 +185,10 @@ class Grades:
         now, chosen = self._now(), submission_id or self._ids.uuid()
         parts, gradings = [], []
         for number, (name, files) in enumerate(sorted(accepted.items())):
-            key = f"submissions/{chosen}/{number}.zip"
-            self._files.put(key, archives.pack(files))
+            archive = archives.pack(files)
+            # By content: who sends other files at the same time with the same key replaces nothing.
+            key = f"submissions/{chosen}/{number}-{hashlib.sha256(archive).hexdigest()[:16]}.zip"
+            self._files.put(key, archive)
             grading = self._grading(
                 assignment,
                 chosen,
@@ -215,7 +217,7 @@ class Grades:
         record = audit(draft.id).write(None, facts_of_submission(draft))
         written = self._table.add(draft, gradings, bounds, record)
         if isinstance(written, Full):
-            raise LimitError(f"the limit of {written.words} is reached", retry_after_seconds=30)
+            raise LimitError(f"the limit of {written.label} is reached", retry_after_seconds=30)
         if written is None:
             found = self._table.submission(draft.id)
             if found is None:

@@ -8,7 +8,7 @@ from chalicelib.grading.model import INTERNAL_ERROR, Grading
 from chalicelib.instants import instant
 
 MAX_DETAILS_CHARACTERS = 2_000
-"""Of what is told of one failure; the submission has the whole."""
+"""Characters of a failure that statistics show; the submission has the whole."""
 Result = tuple[Grading, Mapping[str, Any]]
 """A grading, and what its judge wrote for the author; empty where it wrote nothing."""
 

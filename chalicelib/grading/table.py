@@ -39,9 +39,9 @@ PAGE = 25
 
 @dataclass(frozen=True)
 class Full:
-    """Nothing was written: a limit is reached. `words` say which."""
+    """Nothing was written: a limit is reached; `label` says which."""
 
-    words: str
+    label: str
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,6 @@ LISTING = (
 )
 """The query of `GET /sessions`."""
 _FILTERS = ("app", "state", "owner", "host", "revision")
-_PLACE = re.compile(r"([0-9a-f]{16})_(\d{1,12}(?:\.\d{1,9})?)_([0-9a-f-]{0,36})")
 _END = "\x7f"
 """Behind every id: the cursor stands in front of all sessions of its instant."""
 
@@ -152,7 +151,7 @@ def _digest(given: Mapping[str, str]) -> str:
 def _place(text: str | None, digest: str) -> Place | None:
     if text is None:
         return None
-    found = _PLACE.fullmatch(text)
+    found = re.fullmatch(r"([0-9a-f]{16})_(\d{1,12}(?:\.\d{1,9})?)_([0-9a-f-]{0,36})", text)
     if found is None or found[1] != digest:
         raise BadRequestError("next: as the page before said, with the same filters")
     return float(found[2]), found[3] or _END

@@ -369,12 +369,11 @@ def _up(cloud: Any, stop: threading.Event, say: Say, beside: Beside) -> int:
     from local.feed.redis_server import NoRedisError
     from local.functions.dispatcher_process import DispatcherDiedError
     from local.hosts.machines import NoRuntimeError
-    from local.judge import AssignmentError
+    from usher.errors import UsherError
 
     try:
         cloud.start()
     except (
-        AssignmentError,
         ConfigurationError,
         GraderError,
         NoRedisError,
@@ -383,6 +382,7 @@ def _up(cloud: Any, stop: threading.Event, say: Say, beside: Beside) -> int:
         NotHealthyError,
         RelayError,
         UnreachableServiceError,
+        UsherError,
     ) as error:
         print(f"cannot start: {error}", file=sys.stderr)
         return EXIT_FAILED

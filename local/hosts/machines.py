@@ -154,7 +154,7 @@ def _with_judge(host: Host, name: str, site: Site, say: Callable[[str], None]) -
             packages=Packages(say),
         )
 
-    return HostWithJudge(host, judges)
+    return HostWithJudge(host, judges, site.logs.parent / "judges")
 
 
 def _slots(make: Callable[[str], Host], site: Site) -> list[HostSlot]:

@@ -21,7 +21,7 @@ from usher import Job
 
 
 class Talks(Job):
-    """Prints its lines, then waits for as long as it is told."""
+    """Prints its lines, then waits for `seconds`."""
 
     class Parameters(BaseModel):
         lines: list[str] = Field(default=["one"], description="What is printed.")

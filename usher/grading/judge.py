@@ -72,7 +72,7 @@ class Judge:
     ) -> Grading:
         """Never raises for what a program or an author did: that is a verdict.
 
-        `learner` is what an image is told as `userId`.
+        `learner` is given to an image as `userId`.
         """
         try:
             with contextlib.closing(self.boxes.session()) as boxes:

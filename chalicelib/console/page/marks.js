@@ -58,7 +58,7 @@ export function progressOf({ state, position, progress, attempts }) {
   return { words: `Running${again}`, share: null };
 }
 
-/** What a screen reader is told of a submission: changes with its steps, not with each case. */
+/** The text for screen readers: changes with the steps of a submission, not with each case. */
 export function announcement({ state, gradings, parts, score, maxScore }) {
   if (state === "QUEUED") {
     const waiting = gradings.find(({ position }) => position !== null && position !== undefined);

@@ -32,6 +32,7 @@ def modules_after(script):
 
 def test_importing_the_app_brings_no_client_with_it():
     heavy = {"boto3", "botocore.client", "redis", "urllib3", "ssl"}
+    heavy |= {"tarfile", "zipfile", "html", "chalicelib.grading.requests"}
     assert heavy.isdisjoint(modules_after("import app"))
 
 

@@ -30,6 +30,7 @@ API = ROOT / "chalicelib" / "api"
 READERS = [
     *(ROOT / "chalicelib").glob("*/requests.py"),
     *(ROOT / "chalicelib").glob("*/listings.py"),
+    ROOT / "chalicelib" / "grading" / "fields.py",
     *(set(API.glob("*.py")) - {API / "http.py", API / "audit.py"}),
 ]
 """The modules that read what requests carry."""

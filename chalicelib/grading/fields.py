@@ -1,0 +1,57 @@
+"""What requests about assignments and submissions may carry. Pure.
+
+Views are declared with these, so each cold start imports them; what reads bodies is imported by the
+views that need it.
+"""
+
+from chalicelib.fields import Document, Field, page_size
+
+MAX_BODY_BYTES = 5_900_000
+"""Lambda takes requests of 6 MB."""
+MAX_LIMIT = 50
+MAX_LEARNER = 200
+
+LIMIT = page_size(20, MAX_LIMIT)
+NEXT = Field(
+    "next", {"type": "string", "maxLength": 1024}, "as the page before said", "Of the page before."
+)
+LEARNER = Field(
+    "learner",
+    {"type": "string", "minLength": 1, "maxLength": MAX_LEARNER},
+    f"1 to {MAX_LEARNER} printable characters",
+    "Whose submissions; the author's and operators' to say.",
+)
+VIEW = Field(
+    "view",
+    {"type": "string", "enum": ["learner"]},
+    "learner, or nothing",
+    "`learner` shows authors and operators what the learner sees.",
+)
+PAGE = (LIMIT, NEXT)
+LISTING = (LIMIT, NEXT, LEARNER)
+_FILES = {"type": "object", "minProperties": 1}
+ASSIGNMENT = Document(
+    (
+        Field("files", _FILES, "a file's text or base64 by its path", "Instead of an archive."),
+        Field("archive", _FILES, 'a zip file: {"base64"}', "Instead of files."),
+    ),
+    MAX_BODY_BYTES,
+)
+SUBMISSION = Document(
+    (
+        Field(
+            "parts",
+            _FILES,
+            '{"PART": {"files": {"NAME": "text" or {"base64"}}}}',
+            "The files of each part.",
+            is_required=True,
+        ),
+        Field(
+            "learner",
+            {"type": ["string", "null"], "minLength": 1, "maxLength": MAX_LEARNER},
+            f"1 to {MAX_LEARNER} printable characters",
+            "Whose it is; operators may say.",
+        ),
+    ),
+    MAX_BODY_BYTES,
+)
