@@ -200,7 +200,7 @@ class GradingTable(RecordTable[Grading]):
             "waiting",
             ALL,
             order="waiting_order",
-            between=("", waiting_order(grading)),
+            between=("0", waiting_order(grading)),  # DynamoDB refuses an empty text in a key
             Select="COUNT",
         )
         return max(0, int(page["Count"]) - 1)

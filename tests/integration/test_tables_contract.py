@@ -13,6 +13,10 @@ from chalicelib.audit.model import Search as AuditSearch
 from chalicelib.audit.table import Audit
 from chalicelib.config import load_config
 from chalicelib.dynamodb.table import Table
+from chalicelib.grading.lifecycle import decide_hand_over
+from chalicelib.grading.model import Grading, Submission, SubmittedPart
+from chalicelib.grading.model import State as GradingState
+from chalicelib.grading.table import Bounds, GradingTable
 from chalicelib.jobs import lifecycle as job_lifecycle
 from chalicelib.jobs.listings import Search
 from chalicelib.jobs.model import Place, Priority, Reason
@@ -32,6 +36,7 @@ from tests.expressions import ExpressionWatch
 from tests.integration.conftest import wait_until
 from tests.live_records import all_live
 from tests.needs import needs_dynalite, needs_ministack
+from tests.unit.chalicelib.grading.test_service import ASSIGNMENT
 from tests.unit.chalicelib.jobs.examples import claimed, waiting
 from tests.unit.chalicelib.test_lifecycle import START, asked_to_stop, launched
 from tests.unit.chalicelib.test_lifecycle import queued as queued_session
@@ -105,6 +110,11 @@ def jobs(dynamodb):
 @pytest.fixture
 def schedules(dynamodb):
     return SchedulesTable(dynamodb, CONFIG.jobs_table)
+
+
+@pytest.fixture
+def gradings(dynamodb):
+    return GradingTable(dynamodb, CONFIG.grading_table)
 
 
 def soon(seen, expected):
@@ -401,6 +411,96 @@ def test_schedules_are_listed_by_id_page_by_page(schedules):
     assert schedules.replace(made[0], made[0]) is None
     schedules.delete("s000")
     soon(lambda: schedules.read_page(100, None)[0], made[1:])
+
+
+# Gradings.
+
+
+def handed_in(number, learner="ada", created_at=1_000.0):
+    """A submission of one part, and its grading."""
+    of_part = f"{number:08x}-0000-4000-8000-00000000000a"
+    part = SubmittedPart("p", f"submissions/{number}", (), of_part, max_score=10.0)
+    made = Submission(
+        f"{number:08x}-0000-4000-8000-000000000000",
+        *("double", "tess", learner, created_at, 1, (part,)),
+    )
+    waits = Grading(
+        id=of_part,
+        submission=made.id,
+        assignment="double",
+        author="tess",
+        part="p",
+        learner=learner,
+        revision=1,
+        grader="graders/double",
+        files=part.archive,
+        max_score=10.0,
+        flow=learner,
+        turn=0,
+        created_at=created_at,
+        callback_base_url="http://d",
+    )
+    return made, [waits]
+
+
+@with_transactions
+def test_an_assignment_is_changed_where_it_is_what_was_read(gradings):
+    first = replace(ASSIGNMENT, id="double")
+    assert gradings.put_assignment(None, first)
+    assert not gradings.put_assignment(None, first)
+    before = gradings.assignment("double")
+    assert gradings.put_assignment(before, replace(before, title="Twice"))
+    assert not gradings.put_assignment(before, replace(before, title="Thrice"))
+    soon(lambda: [each.title for each in gradings.assignments(10, None)[0]], ["Twice"])
+
+
+@with_transactions
+def test_submissions_are_counted_and_listed_newest_first_page_by_page(gradings):
+    bounds = Bounds(waiting=3, handed_in=3)
+    for number in range(3):
+        made, waits = handed_in(number, created_at=1_000.0 + number)
+        assert gradings.add(made, waits, bounds)[0] == made
+    repeated = handed_in(0)
+    assert gradings.add(*repeated, bounds) is None
+    refused = gradings.add(*handed_in(3), bounds)
+    assert "3" in refused.label
+    other = handed_in(4, learner="bob", created_at=2_000.0)
+    assert gradings.add(*other, bounds)
+
+    def listed(learner):
+        found, after = [], None
+        while True:
+            page, after = gradings.submissions("double", learner, 2, after)
+            found += [int(each.id[:8], 16) for each in page]
+            if after is None:
+                return found
+
+    soon(lambda: listed("ada"), [2, 1, 0])
+    soon(lambda: listed(None), [4, 2, 1, 0])
+
+
+@with_transactions
+def test_judges_have_as_many_as_they_may_and_a_mark_is_written_once(gradings):
+    for number, learner in enumerate(("ada", "ada", "bob")):
+        assert gradings.add(*handed_in(number, learner), Bounds(0, 0))
+    soon(lambda: [each.learner for each in gradings.waiting()], ["ada", "bob", "ada"])
+    first, second, third = gradings.waiting()
+    assert gradings.position(third) == 2
+    given = gradings.hand_over(first, decide_hand_over(first, 1_001.0), 2, 1_001.0)
+    assert gradings.hand_over(first, decide_hand_over(first, 1_001.0), 2, 1_001.0) is False
+    assert isinstance(
+        gradings.hand_over(second, decide_hand_over(second, 1_001.0), 2, 1_001.0), Grading
+    )
+    assert gradings.hand_over(third, decide_hand_over(third, 1_001.0), 2, 1_001.0) is True
+    marked = given.moved(
+        GradingState.FINISHED, finished_at=1_002.0, verdict="AC", score=10.0, holds=()
+    )
+    assert gradings.finish(given, marked) is not None
+    assert gradings.finish(given, marked) is None
+    assert gradings.submission(given.submission).parts[0].score == 10.0
+    assert isinstance(
+        gradings.hand_over(third, decide_hand_over(third, 1_003.0), 2, 1_003.0), Grading
+    )
 
 
 # Audit records.
