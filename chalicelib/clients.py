@@ -6,7 +6,7 @@ these, another 20.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -45,6 +45,15 @@ class LazyClient:
         return getattr(self._client, name)
 
 
+S3_SETTINGS: Mapping[str, Any] = {
+    "signature_version": "s3v4",
+    "s3": {"addressing_style": "virtual"},
+}
+"""Without these botocore presigns for the global endpoint, which answers a bucket of another region
+with a redirect that the signature does not fit (boto3's guide to presigned URLs).
+"""
+
+
 def clients_for(config: Config) -> Clients:
     """The clients with the settings of this deployment. Builds none and opens no connection."""
     building = threading.Lock()  # a session builds one client at a time
@@ -61,7 +70,7 @@ def clients_for(config: Config) -> Clients:
         settings = ClientConfig(
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
             read_timeout=READ_TIMEOUT_SECONDS,
-            signature_version="s3v4" if service == "s3" else None,  # of presigned URLs too
+            **(S3_SETTINGS if service == "s3" else {}),
             retries={"mode": "standard", "total_max_attempts": 3},
             max_pool_connections=64,
             parameter_validation=False,

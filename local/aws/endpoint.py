@@ -155,6 +155,8 @@ class Endpoint:
                 log.warning("%s refused: %s", call, refusal.body.decode("utf-8", "replace"))
                 return refusal
             answer = self._answer_of_service(call, request)
+            if call.service == "s3" and answer.status == 404 and self._authorizer:
+                return self._authorizer.refusal_of_missing(call, request) or answer
             if call.service == "events" and call.action == "PutEvents" and answer.status == 200:
                 for event in put_events(request.body, answer.body, self._region, ACCOUNT):
                     self._publish(event)

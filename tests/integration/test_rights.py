@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import ROOT, finish, launch, wait_until
+from tests.integration.grading.test_judging import forget_documents
 from tests.integration.light_job import DESCRIPTION, Runs, make_light_job
 from tests.integration.sessions import client_of, dispatch, kill_container, wait_for
 
@@ -125,7 +126,9 @@ def jobs_flow(cloud, runs: Runs, folder: Path) -> None:
 
 
 def grading_flow(cloud) -> None:
-    """An assignment put, handed in to, marked, listed and regraded; swept while it waits."""
+    """An assignment put, handed in to, marked, listed and regraded; swept while it waits; read when
+    the documents of its mark have expired.
+    """
     body = {"files": {"grader.toml": GRADER, "1.in": "1", "1.ans": "1"}}
     assert cloud.http("PUT", "/assignments/copy", body)[0] == 201
     parts = {"copy": {"files": {"main.py": "print(input())"}}}
@@ -136,6 +139,8 @@ def grading_flow(cloud) -> None:
     assert cloud.http("GET", "/assignments")[0] == 200
     for query in ("", f"?learner={marked['learner']}"):
         assert cloud.http("GET", f"/assignments/copy/submissions{query}")[0] == 200
+    forget_documents(cloud, marked["gradings"][0]["id"])
+    assert is_marked(cloud, made["id"])
     assert cloud.http("POST", f"/submissions/{made['id']}/regrade")[0] == 202
     wait_until(lambda: is_marked(cloud, made["id"]), 120, "the next mark", every=0.3)
 

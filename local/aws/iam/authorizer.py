@@ -64,6 +64,24 @@ class Authorizer:
                 return _refused(call, principal, access, verdict.decision)
         return None
 
+    def refusal_of_missing(self, call: Call, request: Request) -> Answer | None:
+        """The answer to a call for an object that S3 has not, to who may not list the bucket: 403,
+        as to who may not read it. None for who may list it.
+
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+        """
+        key = access_key_of(request) or ""
+        principal = self._principals.find(key)
+        if principal is None:
+            return None
+        bucket = object_of(request)["Bucket"]
+        access = Access("s3:ListBucket", f"arn:aws:s3:::{bucket}")
+        verdict = decide(principal.statements, access.action, access.resource, access.context)
+        self._record(key, access, verdict)
+        if verdict.decision is Decision.ALLOWED:
+            return None
+        return _refused(call, principal, access, verdict.decision)
+
     def _record(self, key: str, access: Access, verdict: Verdict) -> None:
         with self._lock:
             if verdict.decision is not Decision.ALLOWED:
@@ -142,4 +160,5 @@ def _refused(call: Call, principal: Principal, access: Access, decision: Decisio
         message = f"You are not authorized to perform this operation. {message}"
         return error_answer(call, "UnauthorizedOperation", message, 403)
     status = 403 if call.service in _FORBIDDEN else 400
-    return error_answer(call, "AccessDeniedException", message, status)
+    code = "AccessDenied" if call.service == "s3" else "AccessDeniedException"
+    return error_answer(call, code, message, status)

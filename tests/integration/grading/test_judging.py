@@ -89,6 +89,14 @@ def hand_in(cloud, who, text, **headers):
     return call(cloud, who, "POST", "/assignments/double/submissions", body, **headers)
 
 
+def forget_documents(cloud, grading):
+    """Remove what the judge stored of a grading, as the bucket's lifecycle does."""
+    s3 = cloud.client("s3")
+    (bucket,) = (each["Name"] for each in s3.list_buckets()["Buckets"] if "grading" in each["Name"])
+    for found in s3.list_objects_v2(Bucket=bucket, Prefix=f"results/{grading}/")["Contents"]:
+        s3.delete_object(Bucket=bucket, Key=found["Key"])
+
+
 def marked(cloud, who, submission):
     def look():
         status, found = call(cloud, who, "GET", f"/submissions/{submission}")
@@ -226,6 +234,18 @@ def test_a_judge_that_ends_without_a_mark_is_replaced(cloud, assignment, end):
     first = call(cloud, "opal", "GET", f"/invocations/{invocation}")[1]
     assert first["state"] == "FINISHED"
     assert first["reason"] in {end, "failed"}
+
+
+@needs_bubblewrap
+def test_a_mark_outlives_its_documents(cloud, assignment):
+    """The bucket's lifecycle removes them first; S3 tells who may not list that as a 403."""
+    made = hand_in(cloud, "ada", "print(2)")[1]
+    before = marked(cloud, "ada", made["id"])["gradings"][0]
+    forget_documents(cloud, before["id"])
+    status, after = call(cloud, "ada", "GET", f"/submissions/{made['id']}")
+    assert status == 200, after
+    kept = after["gradings"][0]
+    assert (kept["verdict"], kept["score"]) == (before["verdict"], before["score"])
 
 
 @needs_bubblewrap

@@ -85,3 +85,12 @@ def test_the_clients_have_this_deployments_settings():
     assert clients.sqs.meta.region_name == "ap-south-1"
     assert clients.create("logs").meta.config.read_timeout == READ_TIMEOUT_SECONDS
     assert clients.create("sqs") is clients.sqs
+
+
+def test_urls_of_objects_name_the_region_of_their_bucket(monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    s3 = clients_for(load_config({"STAGE": "test", "AWS_REGION": "eu-north-1"})).create("s3")
+    url = s3.generate_presigned_url("put_object", Params={"Bucket": "bucket", "Key": "key"})
+    assert url.startswith("https://bucket.s3.eu-north-1.amazonaws.com/key?X-Amz-Algorithm=AWS4")

@@ -236,6 +236,8 @@ def _actions(service: str, method: str) -> set[str]:
         return {"dynamodb:PutItem", "dynamodb:UpdateItem"}
     if operation in {"RunTask", "RegisterTaskDefinition"}:
         return {f"ecs:{operation}", "iam:PassRole"}
+    if service == "s3" and operation == "GetObject":  # else a missing object is a 403, not a 404
+        return {"s3:GetObject", "s3:ListBucket"}
     if operation in {"CreateSchedule", "UpdateSchedule"}:
         return {f"scheduler:{operation}", "iam:PassRole"}
     return {f"{service}:{operation}"}
