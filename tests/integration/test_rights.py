@@ -89,6 +89,17 @@ def job_end(cloud, invocation_id: str) -> dict:
     return wait_until(ended, 90, "the end of the invocation", every=0.2)
 
 
+def messages(cloud) -> int:
+    """How many messages wait or are being worked on, in all queues."""
+    sqs = cloud.client("sqs")
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    count = 0
+    for url in sqs.list_queues()["QueueUrls"]:
+        found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+        count += sum(int(found[name]) for name in names)
+    return count
+
+
 def jobs_flow(cloud, runs: Runs, folder: Path) -> None:
     """Deployed, run at each priority, killed, deferred, read back, on a schedule, taken away."""
     body = {"image": make_light_job(folder / "light"), "description": DESCRIPTION}
@@ -96,6 +107,8 @@ def jobs_flow(cloud, runs: Runs, folder: Path) -> None:
     parameters = {"port": runs.port, "seconds": 0.1}
     path = "/jobs/light/invocations"
     for priority in ("critical", "normal", "low"):
+        # The message of an end before has its own function launch whatever waits.
+        wait_until(lambda: messages(cloud) == 0, 30, "all wake-up messages", every=0.1)
         status, made = cloud.http("POST", path, {"parameters": parameters, "priority": priority})
         assert status == 201, made
         assert job_end(cloud, made["id"])["reason"] == "succeeded"
