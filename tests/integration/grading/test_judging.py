@@ -17,7 +17,13 @@ from tests.needs import needs_bubblewrap
 NAMES = ("opal", "tess", "ada", "bob")
 """The operator, an author, two learners."""
 KEYS = {name: f"key-of-{name}-{'x' * 20}" for name in NAMES}
-SECRETS = ("hidden-input-4711", "hidden-answer-4712", "hidden-note-4713", "hidden-output-4714")
+SECRETS = (
+    "hidden-input-4711",
+    "hidden-answer-4712",
+    "hidden-note-4713",
+    "hidden-output-4714",
+    "X-Amz-",
+)
 GRADER = """
 files = ["main.py"]
 run = ["python3", "main.py"]
