@@ -22,7 +22,6 @@ SECRETS = (
     "hidden-answer-4712",
     "hidden-note-4713",
     "hidden-output-4714",
-    "X-Amz-",
 )
 GRADER = """
 files = ["main.py"]
@@ -143,6 +142,7 @@ def test_a_hidden_case_is_in_no_answer_to_a_learner(cloud, assignment):
     assert not [secret for secret in SECRETS if secret in json.dumps(as_learner)]
     as_author = json.dumps(call(cloud, "tess", "GET", f"/submissions/{made['id']}")[1])
     assert [secret for secret in SECRETS if secret not in as_author] == []
+    assert "X-Amz-" not in shown + as_author, "a judge's URL"
 
 
 @needs_bubblewrap
