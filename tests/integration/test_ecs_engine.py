@@ -13,22 +13,28 @@ import pytest
 from local.aws.ecs.api import EcsApi
 from local.aws.ecs.buckets import UNLIMITED
 from local.aws.ecs.engine import Engine, HostSlot
+from local.hosts.isolation import Kind
 from local.hosts.process import ProcessHost
 from tests.integration.process_images import IMAGE, make_image
-from tests.integration.test_process_host import processes_of
+from tests.integration.test_process_host import WORKS, processes_of
 from tests.unit.local.fakes import until
+
+each_isolation = pytest.mark.parametrize("cloud", WORKS, ids=lambda kind: kind.value, indirect=True)
+"""What a signal does depends on the isolation: on machines without namespaces nothing but plain
+processes is tested otherwise, on all others everything but those.
+"""
 
 
 class Cloud:
     """Two process hosts behind the ECS API."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kind: Kind | None = None) -> None:
         self.run_id = uuid4().hex
         self.logs = folder / "logs"
         self.logs.mkdir()
         source = make_image(folder / "image")
         self.hosts = [
-            ProcessHost(f"host-{n}", run_id=self.run_id, images=[source], logs=self.logs)
+            ProcessHost(f"host-{n}", run_id=self.run_id, images=[source], logs=self.logs, kind=kind)
             for n in range(2)
         ]
         self.events: list[dict[str, Any]] = []
@@ -78,8 +84,9 @@ class Cloud:
 
 
 @pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    cloud = Cloud(tmp_path)
+def cloud(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cloud]:
+    """With the best isolation that works here, or the kind that a test is parametrised with."""
+    cloud = Cloud(tmp_path, getattr(request, "param", None))
     yield cloud
     cloud.engine.close()
     assert processes_of(cloud.run_id) == []
@@ -129,6 +136,7 @@ def test_an_exit_code(cloud: Cloud) -> None:
     assert task["stopCode"] == "EssentialContainerExited"
 
 
+@each_isolation
 def test_sigterm_is_handled(cloud: Cloud) -> None:
     (arn,) = cloud.run("ends_on_sigterm.py")
     cloud.wait_printed(arn, "ready")
@@ -149,6 +157,7 @@ def test_health_is_what_a_command_in_the_task_says(cloud: Cloud) -> None:
         until(lambda arn=arn, expected=expected: cloud.task(arn)["healthStatus"] == expected)
 
 
+@each_isolation
 def test_sigterm_ignored_is_sigkill_after_the_stop_timeout(cloud: Cloud) -> None:
     (arn,) = cloud.run("ignores_sigterm.py", stopTimeout=1)
     cloud.wait_printed(arn, "ready")  # a plain process that does not ignore it yet ends of it

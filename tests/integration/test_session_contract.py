@@ -7,7 +7,7 @@ import ssl
 import subprocess
 import threading
 import urllib.request
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -167,30 +167,54 @@ HANDSHAKE = (
     "GET /{uuid} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
+HEALTH = b"GET /healthz HTTP/1.1\r\n\r\n"
 
 
-def test_a_request_that_came_in_time_is_answered_however_late_the_container_runs(tmp_path):
-    """On a busy machine a container may stand still for longer than a handshake may take."""
-    authority = Authority(tmp_path)
-    certificate, key = authority.issue(tmp_path)
-    tls = ssl.create_default_context(cafile=authority.file)
-    with (
-        SessionProcess(TLS_CERT_FILE=certificate, TLS_KEY_FILE=key) as session,
-        socket.create_connection(("127.0.0.1", session.port)) as line,
-        tls.wrap_socket(line, server_hostname="127.0.0.1") as encrypted,
-    ):
-        with (
-            socket.create_connection(("127.0.0.1", session.port)) as later,
-            tls.wrap_socket(later, server_hostname="127.0.0.1") as answered,
-        ):
-            answered.sendall(b"GET /healthz HTTP/1.1\r\n\r\n")
-            assert answered.recv(8) == b"HTTP/1.1"  # so the first one was accepted
+def answer(line: socket.socket, request: bytes = b"") -> bytes:
+    line.sendall(request)
+    return line.recv(12)
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["ws", "wss"])
+def test_a_request_that_came_in_time_is_answered_however_late_the_container_runs(
+    tmp_path, encrypted
+):
+    """On a busy machine a container may stand still for longer than a handshake may take. Four
+    connections in four phases of theirs, and one stop: TCP alone, accepted, half a request sent,
+    and opened while the container stands still.
+    """
+    files = {}
+    tls = None
+    if encrypted:
+        authority = Authority(tmp_path)
+        certificate, key = authority.issue(tmp_path)
+        files = {"TLS_CERT_FILE": certificate, "TLS_KEY_FILE": key}
+        tls = ssl.create_default_context(cafile=authority.file)
+
+    def wrapped(line: socket.socket) -> socket.socket:
+        line.settimeout(20)
+        return tls.wrap_socket(line, server_hostname="127.0.0.1") if tls else line
+
+    with SessionProcess(**files) as session, ExitStack() as lines:
+
+        def connected() -> socket.socket:
+            return lines.enter_context(socket.create_connection(("127.0.0.1", session.port)))
+
+        bare, accepted, half = connected(), wrapped(connected()), wrapped(connected())
+        half.sendall(HEALTH[:9])
+        last = wrapped(connected())
+        last.sendall(HEALTH)
+        assert last.recv(8) == b"HTTP/1.1"  # so those before were accepted, and read
         session.process.send_signal(signal.SIGSTOP)
-        encrypted.sendall(HANDSHAKE.format(uuid=session.uuid).encode())
+        late = connected()
+        accepted.sendall(HANDSHAKE.format(uuid=session.uuid).encode())
+        half.sendall(HEALTH[9:])
         threading.Event().wait(server.HANDSHAKE_SECONDS + 0.5)
         session.process.send_signal(signal.SIGCONT)
-        encrypted.settimeout(20)
-        assert encrypted.recv(12) == b"HTTP/1.1 101"
+        assert answer(accepted) == b"HTTP/1.1 101"
+        assert answer(half) == b"HTTP/1.1 200"
+        assert answer(wrapped(late), HEALTH) == b"HTTP/1.1 200"
+        assert answer(wrapped(bare), HEALTH) == b"HTTP/1.1 200"
 
 
 def test_who_sends_half_a_request_is_not_waited_for(callbacks):
