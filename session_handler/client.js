@@ -1,6 +1,7 @@
 // The client library of this very image: served at /<uuid>/client.js, so that page and container
 // never disagree. An ES module without dependencies, for browsers and anything else that has a
-// global WebSocket and fetch.
+// global WebSocket and fetch; elsewhere `WebSocket` is an option. The npm package in clients/js has
+// this very file in it.
 //
 //   connect(url, options)               one connection to one container
 //   follow(dispatcherUrl, options)      one feed over any number of connections and containers
@@ -8,10 +9,12 @@
 export const version = "0.1.0";
 
 const CLOSE_NORMAL = 1000;
+const OPEN = 1; // readyState
 
 // Connect to a session. `url` is the one the dispatcher gave (ws://host:port/<uuid>).
 //
 //   cursor     resume just after it; nothing to start with what comes from now on
+//   WebSocket  a class like the browsers', for runtimes without a global one (that of package `ws`)
 //   onHello    ({session, app, revision, feed, graceSeconds, cursor})
 //   onRecords  (records, cursor)  each {data, partitionKey, sequenceNumber, arrivedAt}
 //   onGap      ({shards, cursor})  history that the cursor asked for is gone
@@ -30,7 +33,9 @@ export function connect(url, options = {}) {
 
   const target = new URL(url);
   if (cursor) target.searchParams.set("cursor", cursor);
-  const socket = new WebSocket(target.href);
+  const Socket = options.WebSocket ?? globalThis.WebSocket;
+  if (!Socket) throw new Error("no WebSocket here: use Node.js 22, or the option WebSocket with the class of package ws");
+  const socket = new Socket(target.href);
 
   function receive(message) {
     if (typeof message.cursor === "string") cursor = message.cursor;
@@ -65,11 +70,14 @@ export function connect(url, options = {}) {
     }
     receive(message);
   };
-  socket.onclose = (event) => {
+  function closed({ code = 1006, reason = "", wasClean = false }) {
+    if (state === "closed") return;
     state = "closed";
-    const { code, reason, wasClean } = event;
     call(onClose, { code, reason, wasClean, opened, bye, cursor });
-  };
+  }
+  socket.onclose = closed;
+  // A close follows, but in Node.js 20 none does after a handshake that failed.
+  socket.onerror = () => opened || setTimeout(closed, 0, {});
 
   return {
     get cursor() {
@@ -83,7 +91,7 @@ export function connect(url, options = {}) {
     },
     // To the session app. False when the connection is not open: nothing was sent.
     send(object) {
-      if (socket.readyState !== WebSocket.OPEN) return false;
+      if (socket.readyState !== OPEN) return false;
       socket.send(JSON.stringify({ ...object, type: "app" }));
       return true;
     },
@@ -279,6 +287,7 @@ class Following {
       const response = await fetch(place, {
         headers: { ...own, ...headers },
         cache: "no-store",
+        redirect: "error", // fetch would send X-Api-Key on to another origin
         signal: this.#asking.signal,
       });
       return [response, await response.json().catch(() => ({}))];
@@ -307,6 +316,7 @@ class Following {
       };
       const connection = connect(session.url, {
         cursor: this.#cursor,
+        WebSocket: this.#options.WebSocket,
         onHello: current((hello) => {
           liveAt = Date.now();
           this.#graceMs = (hello.graceSeconds ?? Infinity) * 1000;

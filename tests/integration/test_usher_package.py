@@ -1,7 +1,6 @@
 """What `pip install` puts on a machine: usher, the contract, the command, and nothing else."""
 
 import email
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -12,27 +11,20 @@ from pathlib import Path
 
 import pytest
 
+from infra import packages
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """Built from a copy, as setuptools leaves things behind where it builds."""
+    """As `make package` builds it: from the sdist, which so has all it needs."""
     if find_spec("setuptools") is None or find_spec("wheel") is None:
         pytest.skip("no setuptools and wheel to build with, without a network")
-    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    ignore = shutil.ignore_patterns("__pycache__")
-    for name in ("usher", "chalicelib", "session_handler"):
-        shutil.copytree(ROOT / name, source / name, ignore=ignore)
-    for name in ("pyproject.toml", "setup.py", "README.md"):
-        shutil.copy(ROOT / name, source / name)
-    words = ["wheel", "--quiet", "--no-build-isolation", "--no-deps", "--no-index"]
-    subprocess.run(
-        [sys.executable, "-m", "pip", *words, "--wheel-dir", str(target), str(source)], check=True
-    )
-    (built,) = target.glob("*.whl")
-    return built
+    built = packages.build_python(tmp_path_factory.mktemp("built"))
+    assert [path.suffix for path in built] == [".gz", ".whl"]
+    return built[1]
 
 
 def test_the_wheel_has_what_it_needs_and_nothing_else(wheel):
@@ -52,7 +44,10 @@ def test_the_wheel_has_what_it_needs_and_nothing_else(wheel):
         for path in (ROOT / "session_handler").glob(pattern)
     }
     assert names == wanted
-    assert told.get_all("Requires-Dist") == ["pydantic<3,>=2.10"]
+    assert told.get_all("Requires-Dist") == [
+        "pydantic<3,>=2.10",
+        'websockets<18,>=15; extra == "sessions"',
+    ]
 
 
 def test_it_runs_where_nothing_else_is_installed(wheel, tmp_path):
@@ -91,3 +86,9 @@ def test_the_image_installs_what_the_package_does():
     lines = (ROOT / "usher" / "requirements.txt").read_text(encoding="utf-8").splitlines()
     named = [line.partition("#")[0].strip() for line in lines]
     assert [name for name in named if name] == PROJECT["project"]["dependencies"]
+
+
+def test_sessions_are_connected_to_with_what_containers_listen_with():
+    (line,) = (ROOT / "session_handler" / "requirements.txt").read_text().splitlines()
+    wanted = [line.partition("#")[0].strip()]
+    assert PROJECT["project"]["optional-dependencies"]["sessions"] == wanted

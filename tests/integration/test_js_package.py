@@ -1,0 +1,191 @@
+"""The npm package that `make package` builds: installed from its file, on real containers."""
+
+import json
+import subprocess
+
+import pytest
+
+from infra import packages
+from tests import emulators
+from tests.drops import KILLS, Dispatcher, dropping
+from tests.kinesis_server import FakeKinesis
+from tests.needs import needs_node, needs_npm, needs_redis, needs_typescript, needs_ws
+from tests.node_follower import Follower
+from tests.redis_feed import RedisProcess
+from tests.session_process import ROOT, until
+
+DROPS = 1000
+NPM = ["--offline", "--no-audit", "--no-fund", "--loglevel=error"]
+WS = emulators.FOLDER / "node_modules" / "ws" / "wrapper.mjs"
+TSC = emulators.FOLDER / "node_modules" / "typescript" / "bin" / "tsc"
+
+DISPATCHING = """
+import { dispatch } from "usher-client";
+const [, , url, options] = process.argv;
+const states = [];
+try {
+  const session = await dispatch(url, {
+    ...JSON.parse(options),
+    onState: ({ phase, seconds, error }) => states.push([phase, seconds, error?.status ?? null]),
+  });
+  console.log(JSON.stringify({ session, states }));
+} catch ({ name, status, code, id, message }) {
+  console.log(JSON.stringify({ error: { name, status, code, id, message }, states }));
+}
+"""
+TYPED = """
+import { connect, dispatch, DispatchError, follow, version, type Session } from "usher-client";
+
+interface Listing { n: number }
+const session: Session = await dispatch("http://x/session", { headers: async () => ({ a: "b" }) });
+const connection = connect<Listing>(session.url, {
+  onRecords: (records, cursor) => console.log(records[0].data.n.toFixed(), cursor.length),
+  onClose: ({ bye }) => console.log(bye?.reason),
+});
+const following = follow<Listing>("http://x/session", {
+  session, again: ["stopped"], onState: ({ phase }) => console.log(phase === "live"),
+});
+console.log(version, connection.send({ a: 1 }), following.retry(), new DispatchError("no").code);
+// @ts-expect-error: a phase that there is not
+console.log(following.phase === "asleep");
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A fresh npm project with the packed package installed from its file."""
+    target, folder = tmp_path_factory.mktemp("packed"), tmp_path_factory.mktemp("project")
+    tarball = packages.build_js(target, "npm")
+    (folder / "package.json").write_text('{"private": true, "type": "module"}')
+    subprocess.run(["npm", "install", *NPM, str(tarball)], cwd=folder, check=True)
+    (folder / "entry.mjs").write_text('export * from "usher-client";')
+    (folder / "dispatching.mjs").write_text(DISPATCHING)
+    return folder
+
+
+def dispatched(project, dispatcher, **options):
+    words = ["node", "dispatching.mjs", dispatcher.url, json.dumps(options)]
+    done = subprocess.run(words, cwd=project, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+@needs_npm
+def test_the_npm_package_has_the_client_that_containers_serve(project):
+    installed = project / "node_modules" / "usher-client"
+    served = (ROOT / "session_handler" / "client.js").read_bytes()
+    assert (installed / "client.js").read_bytes() == served
+    names = {path.name for path in installed.iterdir()}
+    assert names == {
+        *("README.md", "client.js", "dispatch.js", "index.d.ts", "index.js", "package.json"),
+    }
+
+
+@needs_npm
+@needs_redis
+@pytest.mark.parametrize(
+    ("drops", "ws"), [(DROPS, None), needs_ws.parameter(DROPS // 10, str(WS), id="ws")]
+)
+def test_follow_goes_through_a_thousand_drops_and_loses_and_doubles_nothing(
+    project, drops, ws, tmp_path
+):
+    with RedisProcess() as server, dropping(server, drops) as world:
+        options = {"eager": True, "rejoin": 100, **({"ws": ws} if ws else {})}
+        with Follower(tmp_path, world.dispatcher, project / "entry.mjs", **options) as follower:
+            follower.until_live()
+            world.begin()
+            until(lambda: len(follower.numbers) >= world.records, "all records", 120)
+            follower.tell("close")
+            assert follower.end() == 0
+            assert follower.numbers == list(range(world.records))
+            assert not [said for said in follower.said if "gap" in said]
+        assert world.done == drops
+        assert len(world.dispatcher.sessions) > KILLS
+
+
+@needs_npm
+@needs_node
+def test_dispatch_repeats_429_and_503_and_follows_202_to_a_session(project):
+    with FakeKinesis() as kinesis, Dispatcher(kinesis) as world:
+        error = {"error": {"code": "limit_reached", "message": "all taken"}}
+        world.answers = [
+            (503, {"Retry-After": "1"}, {"error": {"code": "unavailable", "message": "no table"}}),
+            (429, {"Retry-After": "1"}, error),
+            (202, {"Retry-After": "1"}, {"id": "the-id", "state": "QUEUED", "retryAfter": 0.01}),
+        ]
+        said = dispatched(project, world)
+        assert said["session"]["url"].startswith("ws://")
+        assert [(phase, status) for phase, _, status in said["states"]] == [
+            *(("asking", None), ("waiting", 503), ("waiting", 429), ("pending", None)),
+        ]
+        assert all(1 <= seconds < 2 for _, seconds, status in said["states"] if status)
+        assert len(set(world.keys)) == 1
+        assert len(world.keys) == 3
+
+
+@needs_npm
+@needs_node
+@pytest.mark.parametrize(
+    ("answer", "options", "expected"),
+    [
+        ((400, {}, {"error": {"code": "unknown_app", "message": "no"}}), {}, (400, "unknown_app")),
+        # To wait longer than there is time for would be in vain.
+        (
+            (429, {"Retry-After": "600"}, {"error": {"code": "limit_reached", "message": "no"}}),
+            {"timeout": 5000},
+            (429, "limit_reached"),
+        ),
+        (
+            (200, {}, {"id": "the-id", "state": "ENDED", "reason": "failed_to_start"}),
+            {},
+            (200, "failed_to_start"),
+        ),
+        (
+            (202, {}, {"id": "the-id", "state": "QUEUED", "retryAfter": 9}),
+            {"timeout": 500},
+            (0, "timeout"),
+        ),
+        ((302, {"Location": "http://127.0.0.1:1/"}, {}), {"timeout": 100}, (0, "unreachable")),
+    ],
+)
+def test_dispatch_throws_what_repeating_cannot_change(project, answer, options, expected):
+    with FakeKinesis() as kinesis, Dispatcher(kinesis) as world:
+        world.answers = [answer]
+        error = dispatched(project, world, **options)["error"]
+        assert error["name"] == "DispatchError"
+        assert (error["status"], error["code"]) == expected
+
+
+@needs_npm
+@needs_node
+@needs_typescript
+def test_the_types_are_those_of_the_code(project):
+    (project / "typed.ts").write_text(TYPED)
+    options = ["--noEmit", "--strict", "--module", "nodenext", "--target", "es2022"]
+    done = subprocess.run(
+        ["node", TSC, *options, "--lib", "es2022,dom", "typed.ts"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    names = subprocess.run(
+        ["node", "-e", 'import("usher-client").then((m) => console.log(Object.keys(m).join(" ")))'],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert set(names.stdout.split()) == {
+        "DispatchError",
+        "connect",
+        "dispatch",
+        "follow",
+        "version",
+    }
+
+
+def test_one_version_everywhere():
+    declared = json.loads((packages.JS / "package.json").read_text(encoding="utf-8"))["version"]
+    assert f'version = "{declared}"' in packages.SHARED_CLIENT.read_text(encoding="utf-8")
+    assert f'version = "{declared}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
