@@ -180,7 +180,7 @@ class _Tables:
             callback_base_url="http://127.0.0.1:8000",
             default_wait_seconds=0,
         )
-        build(CONFIG, clients).sessions.dispatch(request)
+        build(CONFIG, clients).sessions.service.dispatch(request)
         return recorder.calls
 
 

@@ -5,13 +5,8 @@ built, so that importing app.py stays cheap for a cold start.
 """
 
 import logging
-import random
-import secrets
 import threading
-import time
-import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +14,9 @@ from chalicelib import logs
 from chalicelib.clients import Clients, clients_for
 from chalicelib.config import Config, load_config
 from chalicelib.contract.jobs import JUDGE_JOB
+from chalicelib.environment import Environment
 from chalicelib.errors import UnavailableError, UsherError
 from chalicelib.metrics import EmbeddedMetrics, Metrics, ProcessMetrics
-from chalicelib.sessions.probe import Found, probe
 
 if TYPE_CHECKING:
     from chalicelib.audit.table import Audit
@@ -32,66 +27,12 @@ if TYPE_CHECKING:
     from chalicelib.jobs.wiring import Jobs
     from chalicelib.schedules.service import Schedules
     from chalicelib.schedules.sweep import SchedulesKind
-    from chalicelib.sessions.catalog import AppCatalog
-    from chalicelib.sessions.creation import Chance
-    from chalicelib.sessions.launch_queue import LaunchQueue
-    from chalicelib.sessions.launching import Launches
-    from chalicelib.sessions.model import Session
-    from chalicelib.sessions.pool_reconciler import PoolReconciler
-    from chalicelib.sessions.registry import AppRegistry
-    from chalicelib.sessions.service import Sessions
-    from chalicelib.sessions.sweep import SessionsKind
-    from chalicelib.sessions.table import SessionsTable
+    from chalicelib.sessions.wiring import SessionServices
     from chalicelib.tasks.deployed import Revisions
-    from chalicelib.tasks.hosts_wanted import HostsWanted
     from chalicelib.tasks.kinds import Kind
     from chalicelib.tasks.queues import Queues
     from chalicelib.tasks.reconciler import Sweep
-    from chalicelib.tasks.start_rate import StartRate
-    from chalicelib.tasks.store import Store
     from chalicelib.tasks.sweep_state import Finished, SweepStates
-    from chalicelib.tasks.unreadable import UnreadableRecords
-
-
-class SystemIds:
-    """The machine's randomness."""
-
-    def uuid(self) -> str:
-        """A random UUID, version 4."""
-        return str(uuid.uuid4())
-
-    def key(self) -> str:
-        """256 random bits."""
-        return secrets.token_urlsafe(32)
-
-    def part(self) -> float:
-        """A number from 0 up to 1."""
-        return random.random()  # noqa: S311 - spreads load, guards nothing
-
-
-def in_thread(call: Callable[[], None]) -> Callable[[], None]:
-    """Start `call` in a thread of its own; returns what waits for its end."""
-    thread = threading.Thread(target=call, daemon=True)
-    thread.start()
-    return thread.join
-
-
-@dataclass(frozen=True)
-class Environment:
-    """What is no AWS: the machine's time and randomness, the look at a container's health."""
-
-    now: Callable[[], float] = time.time
-    """Seconds since 1970."""
-    sleep: Callable[[float], None] = time.sleep
-    probe: Callable[[str], Found] = probe
-    """Asks the container at a URL; see `chalicelib.sessions.probe`."""
-    ids: "Chance" = field(default_factory=SystemIds)
-    starters: int = 8
-    """How many containers of a pool are started at a time."""
-    wait: Callable[[threading.Event, float], object] = threading.Event.wait
-    """Waits so many seconds for an event at most."""
-    beside: Callable[[Callable[[], None]], Callable[[], None]] = in_thread
-    """Starts a call at the same time; returns what waits for its end."""
 
 
 @dataclass(frozen=True)
@@ -101,72 +42,10 @@ class Services:
     config: Config
     clients: Clients
     environment: Environment
-    table: "SessionsTable"
-    launches: "Launches"
-    sessions: "Sessions"
-    records: "Store[Session]"
-    queue: "LaunchQueue"
     launcher: "Launcher"
     revisions: "Revisions"
-    apps: "AppCatalog"
-    rate: "StartRate"
-    hosts_wanted: "HostsWanted"
-    unreadable: "UnreadableRecords"
     metrics: Metrics
-
-    @cached_property
-    def pools(self) -> "PoolReconciler":
-        """What keeps the pools at their sizes; no request for a session needs it."""
-        from chalicelib.sessions.pool_reconciler import PoolReconciler
-
-        return PoolReconciler(
-            table=self.table,
-            launches=self.launches,
-            sessions=self.sessions,
-            revisions=self.revisions,
-            queue=self.queue,
-            apps=self.apps,
-            config=self.config,
-            metrics=self.metrics,
-            ids=self.environment.ids,
-            starters=self.environment.starters,
-            now=self.environment.now,
-        )
-
-    @cached_property
-    def kind(self) -> "SessionsKind":
-        """The sessions' part of the sweep."""
-        from chalicelib.sessions.sweep import SessionsKind
-
-        return SessionsKind(
-            table=self.table,
-            records=self.records,
-            launches=self.launches,
-            sessions=self.sessions,
-            pools=self.pools,
-            queue=self.queue,
-            hosts_wanted=self.hosts_wanted,
-            apps=self.apps,
-            config=self.config,
-            metrics=self.metrics,
-            unreadable=self.unreadable,
-            probe=self.environment.probe,
-            now=self.environment.now,
-        )
-
-    @cached_property
-    def app_registry(self) -> "AppRegistry":
-        """What registers apps."""
-        from chalicelib.sessions.registry import AppRegistry
-
-        return AppRegistry(
-            self.clients.ecs,
-            revisions=self.revisions,
-            catalog=self.apps,
-            table=self.table,
-            queue=self.queue,
-            config=self.config,
-        )
+    sessions: "SessionServices"
 
     @cached_property
     def jobs(self) -> "Jobs":
@@ -178,7 +57,7 @@ class Services:
             self.clients,
             launcher=self.launcher,
             revisions=self.revisions,
-            rate=self.rate,
+            rate=self.sessions.rate,
             metrics=self.metrics,
             ids=self.environment.ids,
             now=self.environment.now,
@@ -244,7 +123,9 @@ class Services:
     @cached_property
     def sweep(self) -> "Sweep":
         """The sweep of everything that has tasks."""
-        return self.sweep_of(self.kind, self.jobs.kind, self.schedules_kind, self.grading.kind)
+        return self.sweep_of(
+            self.sessions.kind, self.jobs.kind, self.schedules_kind, self.grading.kind
+        )
 
     def sweep_of(self, *kinds: "Kind[Any]") -> "Sweep":
         """The sweep of these kinds of records alone."""
@@ -263,7 +144,7 @@ class Services:
         """How far the sweep is."""
         from chalicelib.tasks.sweep_state import SweepStates
 
-        return SweepStates(self.table.items, self.environment.now)
+        return SweepStates(self.sessions.table.items, self.environment.now)
 
     def on_task_change(self, change: "TaskChange") -> None:
         """ECS says something of a task: whose it is, `started_by` says."""
@@ -273,7 +154,7 @@ class Services:
         if (change.started_by or "").startswith("job/"):
             self.jobs.invocations.on_task_change(change)
         else:
-            self.sessions.on_task_change(change)
+            self.sessions.service.on_task_change(change)
 
     def check(self) -> "Finished | None":
         """The last whole pass of the sweep. Raises UnavailableError unless the table answers."""
@@ -308,110 +189,20 @@ def build(
     config: Config, clients: Clients | None = None, environment: Environment | None = None
 ) -> Services:
     """Build everything for `config`. Opens no connection yet."""
-    from chalicelib.ecs.addresses import Addresses
     from chalicelib.ecs.launcher import Launcher
-    from chalicelib.sessions.arrivals import Arrivals
-    from chalicelib.sessions.catalog import AppCatalog
-    from chalicelib.sessions.claims import Claims
-    from chalicelib.sessions.items import KEPT_SECONDS
-    from chalicelib.sessions.launch_queue import LaunchQueue
-    from chalicelib.sessions.launching import Launches
-    from chalicelib.sessions.observer import SessionObserver
-    from chalicelib.sessions.service import Sessions
-    from chalicelib.sessions.table import SessionsTable
-    from chalicelib.tasks.breaker import Breaker
+    from chalicelib.sessions.wiring import build_sessions
     from chalicelib.tasks.deployed import Revisions
-    from chalicelib.tasks.hosts_wanted import HostsWanted
-    from chalicelib.tasks.queues import Queues
-    from chalicelib.tasks.start_rate import StartRate
-    from chalicelib.tasks.stops import TaskStops
-    from chalicelib.tasks.store import Store
-    from chalicelib.tasks.unreadable import UnreadableRecords
 
-    aws, environment = clients or clients_for(config), environment or Environment()
+    clients, environment = clients or clients_for(config), environment or Environment()
     metrics = ProcessMetrics() if config.metrics_here else EmbeddedMetrics(config.stage)
-    ids = environment.ids
-    table = SessionsTable(aws.dynamodb, config.sessions_table)
-    queue = LaunchQueue(Queues(aws.sqs), config.launches_queue)
-    launcher = Launcher(aws.ecs, config.cluster)
+    launcher = Launcher(clients.ecs, config.cluster)
     revisions = Revisions(launcher, environment.now)
-    apps = AppCatalog(aws.ecs, revisions, config, environment.now)
-    rate = StartRate(table.items, environment.now)
-    hosts_wanted = HostsWanted(table.items)
-    breaker = Breaker(table.apps, revisions, environment.now)
-    arrivals = Arrivals()
-    observer = SessionObserver(
-        breaker=breaker,
-        arrivals=arrivals,
-        queue=queue,
-        hosts_wanted=hosts_wanted,
-        apps=apps,
-        config=config,
-        metrics=metrics,
-        now=environment.now,
-    )
-    unreadable = UnreadableRecords(
-        table.items, "session", kept_seconds=KEPT_SECONDS, metrics=metrics, now=environment.now
-    )
-    records = Store(table, observer)
-    stops = TaskStops(launcher, metrics, environment.now)
-    launches = Launches(
-        stops=stops,
-        table=table,
-        records=records,
-        launcher=launcher,
-        queue=queue,
-        revisions=revisions,
-        rate=rate,
-        hosts_wanted=hosts_wanted,
-        apps=apps,
-        config=config,
-        metrics=metrics,
-        now=environment.now,
-    )
-    claims = Claims(
-        table=table,
-        queue=queue,
-        revisions=revisions,
-        config=config,
-        ids=ids,
-        now=environment.now,
-        sleep=environment.sleep,
-        beside=environment.beside,
-    )
-    sessions = Sessions(
-        stops=stops,
-        table=table,
-        records=records,
-        claims=claims,
-        launches=launches,
-        launcher=launcher,
-        addresses=Addresses(
-            aws.ecs, aws.ec2, config.cluster, environment.now, private=config.private_addresses
-        ),
-        config=config,
-        metrics=metrics,
-        arrivals=arrivals,
-        unreadable=unreadable,
-        apps=apps,
-        probe=environment.probe,
-        now=environment.now,
-        wait=environment.wait,
-    )
-    return Services(
-        config=config,
-        clients=aws,
-        environment=environment,
-        table=table,
-        launches=launches,
-        sessions=sessions,
-        records=records,
-        queue=queue,
+    sessions = build_sessions(
+        config,
+        clients,
+        environment,
         launcher=launcher,
         revisions=revisions,
-        apps=apps,
-        rate=rate,
-        hosts_wanted=hosts_wanted,
-        unreadable=unreadable,
         metrics=metrics,
     )
+    return Services(config, clients, environment, launcher, revisions, metrics, sessions)

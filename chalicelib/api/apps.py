@@ -29,7 +29,9 @@ AUTHORIZER = authorizer_for(*authorization())
 def list_apps() -> Response:
     """All session apps: those of the apps file, then those that were registered."""
     values = _caller().is_operator
-    return answer({"apps": [show_app(s, values=values) for s in services().app_registry.all()]})
+    return answer(
+        {"apps": [show_app(s, values=values) for s in services().sessions.registry.all()]}
+    )
 
 
 @routes.route("/apps/{app}", methods=["GET"], authorizer=AUTHORIZER)
@@ -37,7 +39,7 @@ def list_apps() -> Response:
 def get_app(app: str) -> Response:
     """One session app: its newest revision, and whether that is proven."""
     values = _caller().is_operator
-    return answer(show_app(services().app_registry.get(app), values=values))
+    return answer(show_app(services().sessions.registry.get(app), values=values))
 
 
 @routes.route("/apps/{app}", methods=["PUT"], authorizer=AUTHORIZER)
@@ -48,7 +50,7 @@ def put_app(app: str) -> Response:
     _caller().require_operator()
     body = REGISTER.check(document_of(routes.current_request, REGISTER))
     image, description = body["image"], body["description"]
-    registry = services().app_registry
+    registry = services().sessions.registry
     registered = services().audit.around(
         _audit_record(Action.APP_REGISTER, app),
         app_facts(registry.find(app)),
@@ -65,7 +67,7 @@ def roll_back_app(app: str) -> Response:
     """Take the newest revision back: `{"revision"}` says which one that is."""
     _caller().require_operator()
     revision = ROLLBACK.check(document_of(routes.current_request, ROLLBACK))["revision"]
-    registry = services().app_registry
+    registry = services().sessions.registry
     before = services().audit.around(
         _audit_record(Action.APP_ROLLBACK, app),
         app_facts(registry.find(app)),
@@ -80,7 +82,7 @@ def roll_back_app(app: str) -> Response:
 def delete_app(app: str) -> Response:
     """Remove a registered app; sessions that run go on."""
     _caller().require_operator()
-    registry = services().app_registry
+    registry = services().sessions.registry
     services().audit.around(
         _audit_record(Action.APP_DEREGISTER, app),
         app_facts(registry.find(app)),

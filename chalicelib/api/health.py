@@ -45,7 +45,7 @@ def overview() -> Response:
             "at": instant(services().environment.now()),
             "sweep": None if finished is None else _show(finished),
             "deadLetters": {name: services().queues.count(queue) for name, queue in dead.items()},
-            "sessions": {"live": services().table.count_live()},
+            "sessions": {"live": services().sessions.table.count_live()},
             "jobs": {
                 "waiting": {priority.value: n for priority, n in jobs.waiting.items()},
                 "oldestWaitingSince": instant(jobs.oldest_at),

@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chalice.app import Blueprint, Response, SQSEvent
 
@@ -47,6 +47,9 @@ from chalicelib.sessions.requests import (
 from chalicelib.tasks.requests import IDEMPOTENCY_KEY, parse_record_id
 from chalicelib.wiring import services
 
+if TYPE_CHECKING:
+    from chalicelib.sessions.service import Sessions
+
 routes = Blueprint(__name__)
 
 AUTHORIZER = authorizer_for(*authorization())
@@ -64,12 +67,12 @@ def dispatch_session() -> Response:
     dispatch = parse_dispatch(
         request.query_params or {},
         request.headers,
-        apps=services().apps,
+        apps=services().sessions.apps,
         caller=caller,
         callback_base_url=config.callback_base_url or own_url(request),
         default_wait_seconds=config.default_wait_seconds,
     )
-    return _render(services().sessions.dispatch(dispatch))
+    return _render(_sessions().dispatch(dispatch))
 
 
 @routes.route("/sessions", methods=["GET"], authorizer=AUTHORIZER)
@@ -80,7 +83,7 @@ def list_sessions() -> Response:
     request = routes.current_request
     caller = known_caller_of(request, services().config)
     search = parse_search(request.query_params or {})
-    page = services().sessions.search(search, caller)
+    page = _sessions().search(search, caller)
     rows = [show_row(session, with_host=caller.sees_all) for session in page.sessions]
     return answer({"sessions": rows, "next": show_next(page, search)})
 
@@ -90,7 +93,7 @@ def list_sessions() -> Response:
 def get_history(session_id: str) -> Response:
     """A session with its states, also for a week after its end."""
     caller = known_caller_of(routes.current_request, services().config)
-    session = services().sessions.get(parse_record_id(session_id, "session"), caller)
+    session = _sessions().get(parse_record_id(session_id, "session"), caller)
     return answer(show_history(session, with_host=caller.sees_all))
 
 
@@ -98,7 +101,7 @@ def get_history(session_id: str) -> Response:
 @answering
 def get_session(session_id: str) -> Response:
     """The session as it is now."""
-    return _render(services().sessions.get(parse_record_id(session_id, "session"), _caller()))
+    return _render(_sessions().get(parse_record_id(session_id, "session"), _caller()))
 
 
 @routes.route("/sessions/{session_id}", methods=["DELETE"], cors=CORS, authorizer=AUTHORIZER)
@@ -106,14 +109,14 @@ def get_session(session_id: str) -> Response:
 def stop_session(session_id: str) -> Response:
     """Stop the session."""
     caller = _caller()
-    session = services().sessions.get(parse_record_id(session_id, "session"), caller)
+    session = _sessions().get(parse_record_id(session_id, "session"), caller)
     if session.state in {State.STOPPING, State.ENDED}:  # nothing to change, and to record
         return _render(session)
     resource = f"sessions/{session.id}"
     stopped = services().audit.around(
         record_of(routes.current_request, caller, Action.SESSION_STOP, resource),
         _facts_of(session),
-        lambda: services().sessions.stop(session.id, Reason.STOPPED, "its owner asked"),
+        lambda: _sessions().stop(session.id, Reason.STOPPED, "its owner asked"),
         _facts_of,
     )
     return _render(stopped)
@@ -127,7 +130,7 @@ def handle_container_callback(session_id: str) -> Response:
     request = routes.current_request
     key = bearer(request)
     callback, text = parse_callback(document_of(request, CALLBACK))
-    session = services().sessions.handle_callback(
+    session = _sessions().handle_callback(
         parse_record_id(session_id, "session"), key, callback, text
     )
     return answer(answer_to_callback(session, callback))
@@ -146,7 +149,7 @@ def find_container() -> Response:
     if not is_routers(bearer(request), services().config.router_keys):
         raise NoRouteError("this key is no router's")
     told = [request.headers.get(field.name.lower(), "") for field in (SESSION_ID, SESSION_PATH)]
-    address = services().sessions.locate(*told)
+    address = _sessions().locate(*told)
     headers = {"X-Usher-Address": address, "X-Accel-Expires": f"@{int(time.time())}"}
     return answer({}, headers=headers)
 
@@ -157,9 +160,9 @@ def launch_queued(event: SQSEvent) -> None:
     for record in event:
         match read_message(record.body):
             case LaunchAgain(session_id, tries):
-                services().launches.launch_later(session_id, tries)
+                services().sessions.launches.launch_later(session_id, tries)
             case ReconcilePool() as message:
-                services().pools.on_message(message)
+                services().sessions.pools.on_message(message)
 
 
 def is_routers(key: str, digests: Iterable[str]) -> bool:
@@ -185,6 +188,10 @@ def _render(session: Session) -> Response:
     template = services().config.session_url_template
     body = body_of(session, template, with_address=not _caller().is_viewer)
     return answer(body, status, headers)
+
+
+def _sessions() -> "Sessions":
+    return services().sessions.service
 
 
 def _caller() -> Caller:

@@ -37,7 +37,7 @@ HOST_CHANGES: dict[str, Any] = {
 def host_changed(event: CloudWatchEvent) -> None:
     """A host of this stage drains, lost its agent, or is gone."""
     if _is_own(event) and is_leaving(event.detail):
-        services().sessions.on_host_leaving(event.detail["containerInstanceArn"])
+        services().sessions.service.on_host_leaving(event.detail["containerInstanceArn"])
 
 
 @routes.on_cw_event(TASK_CHANGES, name="task_changed")

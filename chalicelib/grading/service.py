@@ -10,6 +10,7 @@ from chalicelib.callers import Caller
 from chalicelib.config import Config
 from chalicelib.contract.assignments import AssignmentFiles
 from chalicelib.contract.jobs import JUDGE_JOB
+from chalicelib.environment import Ids
 from chalicelib.errors import (
     ConflictError,
     ForbiddenError,
@@ -34,7 +35,6 @@ from chalicelib.grading.scores import Standing, standing
 from chalicelib.grading.table import WRITE_TRIES, Bounds, Full, GradingTable
 from chalicelib.jobs.catalog import Catalog
 from chalicelib.jobs.model import derived_id
-from chalicelib.jobs.service import Secrets
 
 MAX_REGRADES = 20
 """Of one submission."""
@@ -61,7 +61,7 @@ class Grades:
         files: GradingFiles,
         judging: Judging,
         catalog: Catalog,
-        ids: Secrets,
+        ids: Ids,
         config: Config,
         now: Callable[[], float],
     ) -> None:

@@ -6,6 +6,7 @@ from functools import partial
 
 from chalicelib.clients import Clients
 from chalicelib.config import Config
+from chalicelib.environment import Ids
 from chalicelib.grading.files import GradingFiles
 from chalicelib.grading.judging import Judging
 from chalicelib.grading.model import KEPT_SECONDS
@@ -13,7 +14,6 @@ from chalicelib.grading.service import Grades
 from chalicelib.grading.sweep import GradingsKind
 from chalicelib.grading.table import GradingTable
 from chalicelib.grading.views import Views
-from chalicelib.jobs.service import Secrets
 from chalicelib.jobs.wiring import Jobs
 from chalicelib.metrics import Metrics
 from chalicelib.tasks.unreadable import UnreadableRecords
@@ -34,7 +34,7 @@ def build_grading(
     clients: Clients,
     jobs: Jobs,
     *,
-    ids: Secrets,
+    ids: Ids,
     metrics: Metrics,
     now: Callable[[], float],
 ) -> GradingServices:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from chalicelib.audit.table import AuditEntry
 from chalicelib.callers import Caller
@@ -13,6 +13,7 @@ from chalicelib.contract.jobs import Outcome
 from chalicelib.dynamodb.records import Unreadable
 from chalicelib.dynamodb.writes import Write
 from chalicelib.ecs.task_changes import TaskChange
+from chalicelib.environment import Ids
 from chalicelib.errors import (
     ConflictError,
     ForbiddenError,
@@ -53,16 +54,6 @@ ORPHANED = "no live invocation has any claim to this task"
 _log = logging.getLogger("usher.jobs")
 
 
-class Secrets(Protocol):
-    """Randomness, so that tests can pass their own."""
-
-    def uuid(self) -> str:
-        """A random UUID, version 4."""
-
-    def key(self) -> str:
-        """A secret that nobody guesses."""
-
-
 @dataclass(frozen=True)
 class QueueFacts:
     """What waits and runs. `capacity` 0 means no bound, and that what runs is not counted."""
@@ -86,7 +77,7 @@ class Invocations:
         catalog: Catalog,
         queues: JobQueues,
         clock: Clock,
-        ids: Secrets,
+        ids: Ids,
         unreadable: UnreadableRecords,
         config: Config,
         metrics: Metrics,

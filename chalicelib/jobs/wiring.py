@@ -8,6 +8,7 @@ from typing import Any
 from chalicelib.clients import Clients
 from chalicelib.config import Config, jobs_queue
 from chalicelib.ecs.launcher import Launcher
+from chalicelib.environment import Ids
 from chalicelib.jobs.catalog import Catalog
 from chalicelib.jobs.clock import Clock
 from chalicelib.jobs.items import KEPT_SECONDS
@@ -16,7 +17,7 @@ from chalicelib.jobs.logs import JobLogs
 from chalicelib.jobs.model import Invocation, Priority
 from chalicelib.jobs.observer import JobObserver
 from chalicelib.jobs.queues import JobQueues
-from chalicelib.jobs.service import Invocations, Secrets
+from chalicelib.jobs.service import Invocations
 from chalicelib.jobs.sweep import JobsKind
 from chalicelib.jobs.table import InvocationsTable
 from chalicelib.metrics import Metrics
@@ -52,7 +53,7 @@ def build_jobs(
     revisions: Revisions,
     rate: StartRate,
     metrics: Metrics,
-    ids: Secrets,
+    ids: Ids,
     now: Callable[[], float],
     on_ended: Callable[[Invocation], None] = lambda _: None,
 ) -> Jobs:

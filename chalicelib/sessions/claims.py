@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from chalicelib.apps import App
 from chalicelib.config import Config
 from chalicelib.ecs.task_definitions import family_of
+from chalicelib.environment import Ids
 from chalicelib.errors import BusyError, ConflictError, LimitError, RevisionFailingError
 from chalicelib.sessions import lifecycle
-from chalicelib.sessions.creation import Chance, new_session
+from chalicelib.sessions.creation import new_session
 from chalicelib.sessions.items import request_key
 from chalicelib.sessions.launch_queue import LaunchQueue
 from chalicelib.sessions.limits import (
@@ -69,7 +70,7 @@ class Claims:
         queue: LaunchQueue,
         revisions: Revisions,
         config: Config,
-        ids: Chance,
+        ids: Ids,
         now: Callable[[], float],
         sleep: Callable[[float], None],
         beside: Callable[[Callable[[], None]], Callable[[], None]],

@@ -1,26 +1,13 @@
 """A new record, with everything random passed in."""
 
 from collections.abc import Mapping
-from typing import Protocol
 
+from chalicelib.environment import Ids
 from chalicelib.sessions.model import Session
 
 
-class Chance(Protocol):
-    """Randomness, so that tests can pass their own."""
-
-    def uuid(self) -> str:
-        """A random UUID, version 4."""
-
-    def key(self) -> str:
-        """A secret that nobody guesses."""
-
-    def part(self) -> float:
-        """A number from 0 up to 1."""
-
-
 def new_session(
-    ids: Chance,
+    ids: Ids,
     *,
     app_name: str,
     owner: str | None,

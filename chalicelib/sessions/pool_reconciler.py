@@ -9,10 +9,11 @@ from chalicelib.apps import App
 from chalicelib.config import Config
 from chalicelib.dynamodb.records import Unreadable
 from chalicelib.ecs.task_definitions import family_of
+from chalicelib.environment import Ids
 from chalicelib.errors import ConfigurationError
 from chalicelib.metrics import Metrics
 from chalicelib.sessions.catalog import AppCatalog
-from chalicelib.sessions.creation import Chance, new_session
+from chalicelib.sessions.creation import new_session
 from chalicelib.sessions.items import pooled_at
 from chalicelib.sessions.launch_queue import LaunchQueue, ReconcilePool
 from chalicelib.sessions.launching import Launches
@@ -55,7 +56,7 @@ class PoolReconciler:
         apps: AppCatalog,
         config: Config,
         metrics: Metrics,
-        ids: Chance,
+        ids: Ids,
         starters: int,
         now: Callable[[], float],
     ) -> None:

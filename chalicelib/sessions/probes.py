@@ -1,4 +1,4 @@
-"""Asking many containers at once whether their clients are there.
+"""Where containers are asked whether their clients are there, and asking many at once.
 
 One container that does not answer costs its deadline, and so do many: they are asked side by side,
 and after PROBES_SECONDS the rest goes unasked until the next sweep.
@@ -8,11 +8,21 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
+from chalicelib.apps import App
+from chalicelib.sessions.model import Session
+
 Answer = TypeVar("Answer")
 
 PROBES_SECONDS = 6.0
 """For all containers of one sweep together."""
 AT_ONCE = 32
+
+
+def health_url(session: Session, app: App | None, *, pings_client: bool = False) -> str:
+    """Where a container is asked; with `pings_client` it asks its client before it answers."""
+    scheme = "https" if app is not None and app.serves_tls else "http"
+    ip = f"[{session.ip}]" if ":" in (session.ip or "") else session.ip
+    return f"{scheme}://{ip}:{session.port}/healthz{'?ping' if pings_client else ''}"
 
 
 def ask_all(probe: Callable[[str], Answer], urls: Sequence[str]) -> dict[str, Answer]:

@@ -32,10 +32,10 @@ from chalicelib.sessions.claims import Claims, Entered
 from chalicelib.sessions.launching import Launches
 from chalicelib.sessions.listings import SessionPage, SessionSearch
 from chalicelib.sessions.model import COMING, HANDED_OUT, Reason, Session, State, session_id_of
-from chalicelib.sessions.probe import Found, health_url
-from chalicelib.sessions.probes import ask_all
+from chalicelib.sessions.probes import ask_all, health_url
 from chalicelib.sessions.requests import DispatchRequest
 from chalicelib.sessions.table import SessionsTable
+from chalicelib.tasks.probe import Found
 from chalicelib.tasks.requests import authenticated
 from chalicelib.tasks.stops import TaskStops
 from chalicelib.tasks.store import Store

@@ -15,12 +15,12 @@ from chalicelib.sessions.launch_queue import LaunchQueue
 from chalicelib.sessions.launching import Launches
 from chalicelib.sessions.model import Reason, Session, State, session_id_of
 from chalicelib.sessions.pool_reconciler import PoolReconciler
-from chalicelib.sessions.probe import Found, health_url
-from chalicelib.sessions.probes import ask_all
+from chalicelib.sessions.probes import ask_all, health_url
 from chalicelib.sessions.service import Sessions
 from chalicelib.sessions.table import SessionsTable
 from chalicelib.tasks.hosts_wanted import SESSIONS, HostsWanted
 from chalicelib.tasks.kinds import Kind, Page, Step
+from chalicelib.tasks.probe import Found
 from chalicelib.tasks.store import LIVE_BUCKETS, Store
 from chalicelib.tasks.sweep_state import SweepState, Tally
 from chalicelib.tasks.unreadable import UnreadableRecords

@@ -17,9 +17,9 @@ from dataclasses import replace
 import pytest
 
 from chalicelib.sessions import probe, probes, reaping
-from chalicelib.sessions.probe import Found
 from chalicelib.sessions.probes import ask_all
 from chalicelib.sessions.requests import parse_callback
+from chalicelib.tasks.probe import Found
 from tests.certificates import Authority
 from tests.unit.chalicelib.test_lifecycle import APP, RUNNING, START, until
 

@@ -31,8 +31,8 @@ def lab() -> Iterator[Lab]:
 def test_a_repeated_key_asks_ecs_once(lab: Lab) -> None:
     services = lab.process()
     request = replace(lab.request("chat", "user", "key"), wait_seconds=0)
-    first = services.sessions.dispatch(request)
-    with_calls = [services.sessions.dispatch(request).id for _ in range(50)]
+    first = services.sessions.service.dispatch(request)
+    with_calls = [services.sessions.service.dispatch(request).id for _ in range(50)]
     assert set(with_calls) == {first.id}
     assert lab.wire.calls.count("ecs.RunTask") == 1
 
@@ -40,7 +40,7 @@ def test_a_repeated_key_asks_ecs_once(lab: Lab) -> None:
 def waited(lab: Lab, services: Services, request: DispatchRequest) -> float:
     """For how long a request was held, by the clock of the lab."""
     before = lab.now()
-    assert services.sessions.dispatch(request).state is State.QUEUED
+    assert services.sessions.service.dispatch(request).state is State.QUEUED
     return lab.now() - before
 
 

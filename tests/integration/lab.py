@@ -33,13 +33,14 @@ from chalicelib.contract import Bye, Callback
 from chalicelib.ecs.hosts import is_leaving
 from chalicelib.ecs.task_changes import parse_task
 from chalicelib.ecs.task_definitions import task_definition_for
+from chalicelib.environment import Environment
 from chalicelib.errors import ConflictError, NotFoundError, UnauthorizedError, UsherError
 from chalicelib.sessions.items import from_item
 from chalicelib.sessions.launch_queue import LaunchAgain, ReconcilePool, read_message
 from chalicelib.sessions.model import Session, State, session_id_of
-from chalicelib.sessions.probe import Found
 from chalicelib.sessions.requests import DispatchRequest
-from chalicelib.wiring import Environment, Services, build
+from chalicelib.tasks.probe import Found
+from chalicelib.wiring import Services, build
 from local.aws.dynamodb.index_lag import DEFAULT_SECONDS, LAG
 from local.aws.ecs.api import EcsApi
 from local.aws.ecs.buckets import UNLIMITED
@@ -180,7 +181,7 @@ Place = tuple[float, str, int, int]
 """When an event is due, of what it is, its version, its number."""
 
 
-class SeededChance:
+class SeededIds:
     """The same randomness in each story: what a story does once it does again."""
 
     def __init__(self) -> None:
@@ -228,7 +229,7 @@ class Lab:
         ]
         self._engine: Engine | None = None
         self.now = Clock()
-        self._chance = SeededChance()
+        self._ids = SeededIds()
 
     def _answer(self, request: Request) -> Answer | None:
         answer = self._endpoint.answer(_undelayed(request))
@@ -257,7 +258,7 @@ class Lab:
         self.close()
         self.config = replace(_CONFIG, apps=parse_apps(tomllib.loads(apps)))
         self.now = Clock()
-        self._chance = SeededChance()
+        self._ids = SeededIds()
         mock_random.seed(1)
         random.seed(1)  # which host the engine takes of two that are equal
         LAG.set(self.index_lag_seconds, seed=1, now=self.now)
@@ -329,7 +330,7 @@ class Lab:
             cluster=self.config.cluster,
             clock=self.now,
             ports=Ports(range(20_000, 30_000), free=lambda *_: True),
-            new_id=lambda: self._chance.uuid().replace("-", ""),
+            new_id=lambda: self._ids.uuid().replace("-", ""),
             workers=self._turns,
             read_lag_seconds=self.read_lag_seconds,
         )
@@ -355,7 +356,7 @@ class Lab:
 
     def sweep(self, services: Services) -> dict[str, int]:
         """The sweep of sessions alone."""
-        return services.sweep_of(services.kind).run()
+        return services.sweep_of(services.sessions.kind).run()
 
     def _wait(self, event: threading.Event, seconds: float) -> None:
         """What is waited for is set already, or the time is over at once."""
@@ -367,7 +368,7 @@ class Lab:
             self.now,
             self.now.move,
             self.probe,
-            self._chance,
+            self._ids,
             starters=1,
             wait=self._wait,
             beside=_first,
@@ -402,9 +403,9 @@ class Lab:
         """What the handlers of chalicelib/api/tasks.py do."""
         function, body = event
         if function == "task_changed":
-            services.sessions.on_task_change(parse_task(body["detail"]))
+            services.sessions.service.on_task_change(parse_task(body["detail"]))
         elif is_leaving(body["detail"]):
-            services.sessions.on_host_leaving(body["detail"]["containerInstanceArn"])
+            services.sessions.service.on_host_leaving(body["detail"]["containerInstanceArn"])
 
     def deliver_events(self, services: Services) -> None:
         """Deliver what is due, once; an event that fails is lost."""
@@ -428,9 +429,9 @@ class Lab:
         """What `launch_queued` of chalicelib/api/sessions.py does; taken means deleted."""
         receipt, asked = message
         if isinstance(asked, LaunchAgain):
-            services.launches.launch_later(asked.session_id, asked.tries)
+            services.sessions.launches.launch_later(asked.session_id, asked.tries)
         else:
-            services.pools.on_message(asked)
+            services.sessions.pools.on_message(asked)
         url = self.aws.sqs.get_queue_url(QueueName=self.config.launches_queue)["QueueUrl"]
         self.aws.sqs.delete_message(QueueUrl=url, ReceiptHandle=receipt)
 
@@ -470,7 +471,9 @@ class Lab:
         """The container says what is next; it forgets what was acknowledged or refused for good."""
         callback, words = container.unheard[0]
         with suppress(ConflictError, NotFoundError, UnauthorizedError):
-            services.sessions.handle_callback(container.session_id, container.key, callback, words)
+            services.sessions.service.handle_callback(
+                container.session_id, container.key, callback, words
+            )
         container.unheard.pop(0)
 
     def all_speak(self, services: Services) -> None:

@@ -83,7 +83,7 @@ class Story:
             lab.drain_host(HOSTS_AT_FIRST)
 
     def dispatch(self, owner: str, key: str | None = None) -> Session:
-        return self.services.sessions.dispatch(self.lab.request("chat", owner, key))
+        return self.services.sessions.service.dispatch(self.lab.request("chat", owner, key))
 
     def starting(self, owner: str) -> str:
         return self.dispatch(owner).id
@@ -334,13 +334,13 @@ def has_warm_ones(story: Story) -> None:
 def learns_that_a_host_drains(story: Story) -> None:
     instance = story.lab.sessions()[story.session_id].container_instance
     story.session_id = ""
-    story.services.sessions.on_host_leaving(str(instance))
+    story.services.sessions.service.on_host_leaving(str(instance))
 
 
 @operation(COLD, is_active)
 def stops_one_that_is_asked_to(story: Story) -> None:
     session_id, story.session_id = story.session_id, ""
-    story.services.sessions.stop(session_id, Reason.STOPPED, "asked")
+    story.services.sessions.service.stop(session_id, Reason.STOPPED, "asked")
 
 
 def waits_for_room(story: Story) -> None:
@@ -352,26 +352,26 @@ def waits_for_room(story: Story) -> None:
 @operation(COLD, waits_for_room)
 def stops_one_that_waits(story: Story) -> None:
     session_id, story.session_id = story.session_id, ""
-    story.services.sessions.stop(session_id, Reason.STOPPED, "asked")
+    story.services.sessions.service.stop(session_id, Reason.STOPPED, "asked")
 
 
 @operation(COLD, waits_for_room, lambda story: comes(story, story.session_id))
 def launches_one_that_waits(story: Story) -> None:
-    story.services.launches.launch_later(story.session_id, 2)
+    story.services.sessions.launches.launch_later(story.session_id, 2)
 
 
 @operation(COLD, waits_for_room)
 def finds_no_room_again(story: Story) -> None:
     session_id, story.session_id = story.session_id, ""
     with story.lab.without_room():
-        story.services.launches.launch_later(session_id, 2)
+        story.services.sessions.launches.launch_later(session_id, 2)
 
 
 @operation(COLD, waits_for_room)
 def gives_up_waiting(story: Story) -> None:
     session_id, story.session_id = story.session_id, ""
     story.lab.now.move(201)
-    story.services.launches.launch_later(session_id, 9)
+    story.services.sessions.launches.launch_later(session_id, 9)
 
 
 def has_one_too_many_and_one_too_old(story: Story) -> None:
@@ -383,7 +383,7 @@ def has_one_too_many_and_one_too_old(story: Story) -> None:
 
 @operation(POOLED, has_one_too_many_and_one_too_old)
 def tends_the_pool(story: Story) -> None:
-    story.services.pools.on_message(ReconcilePool("chat", claimed=True))
+    story.services.sessions.pools.on_message(ReconcilePool("chat", claimed=True))
 
 
 def is_in_disorder(story: Story) -> None:
@@ -451,7 +451,7 @@ def learns_that_a_host_was_found(story: Story) -> None:
 @operation(COLD, waits_for_host, is_full=True)
 def stops_one_that_waits_for_a_host(story: Story) -> None:
     session_id, story.session_id = story.session_id, ""
-    story.services.sessions.stop(session_id, Reason.STOPPED, "asked")
+    story.services.sessions.service.stop(session_id, Reason.STOPPED, "asked")
 
 
 @operation(COLD, waits_too_long_for_host, is_full=True)
@@ -467,7 +467,7 @@ def sweeps_what_a_host_was_found_for(story: Story) -> None:
 
 @operation(POOLED, nothing, is_full=True)
 def fills_the_pool_on_a_full_cluster(story: Story) -> None:
-    story.services.pools.on_message(ReconcilePool("chat"))
+    story.services.sessions.pools.on_message(ReconcilePool("chat"))
 
 
 def survivors(story: Story) -> Iterator[str]:

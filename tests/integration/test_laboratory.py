@@ -35,7 +35,7 @@ def test_a_request_that_botocores_model_does_not_know_is_refused(
 
 def test_what_ecs_lists_lags_by_the_standing_clock(lab: Lab) -> None:
     services = lab.process()
-    session = services.sessions.dispatch(lab.request("chat", "me"))
+    session = services.sessions.service.dispatch(lab.request("chat", "me"))
     cluster = lab.config.cluster
     assert session.task_arn
     assert lab.aws.ecs.list_tasks(cluster=cluster)["taskArns"] == []

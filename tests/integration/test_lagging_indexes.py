@@ -81,9 +81,9 @@ def test_a_pool_is_not_filled_twice_before_its_index_shows_it(only_lab: Lab) -> 
 def test_each_claimed_one_is_replaced_once(only_lab: Lab) -> None:
     lab = begin(only_lab, POOLED)
     services = fill(lab)
-    services.sessions.dispatch(lab.request("chat", "me"))
+    services.sessions.service.dispatch(lab.request("chat", "me"))
     for _ in range(5):
-        services.pools.on_message(ReconcilePool("chat"))
+        services.sessions.pools.on_message(ReconcilePool("chat"))
         assert len(nobodys(lab)) == POOL
         lab.now.move(1.5)
 
@@ -93,10 +93,12 @@ def test_all_warm_ones_find_their_users_though_the_index_shows_the_claimed_ones_
 ) -> None:
     lab = begin(only_lab, POOLED)
     services = fill(lab)
-    given = [services.sessions.dispatch(lab.request("chat", f"user-{n}")) for n in range(POOL)]
+    given = [
+        services.sessions.service.dispatch(lab.request("chat", f"user-{n}")) for n in range(POOL)
+    ]
     assert len({session.id for session in given}) == POOL
     assert {session.state for session in given} == {State.RESERVED}
-    cold = services.sessions.dispatch(lab.request("chat", "late"))
+    cold = services.sessions.service.dispatch(lab.request("chat", "late"))
     assert not cold.pooled
     check_invariants(lab)
 
@@ -105,9 +107,9 @@ def test_a_claim_of_the_last_warm_one_makes_few_calls(only_lab: Lab) -> None:
     lab = begin(only_lab, POOLED)
     services = fill(lab)
     for n in range(POOL - 1):
-        services.sessions.dispatch(lab.request("chat", f"user-{n}"))
+        services.sessions.service.dispatch(lab.request("chat", f"user-{n}"))
     lab.wire.reset(None)
-    assert services.sessions.dispatch(lab.request("chat", "last")).state is State.RESERVED
+    assert services.sessions.service.dispatch(lab.request("chat", "last")).state is State.RESERVED
     assert lab.wire.calls.count("dynamodb.TransactWriteItems") <= 4
 
 
@@ -118,7 +120,7 @@ def test_one_that_died_warm_is_handed_to_nobody(only_lab: Lab) -> None:
         lab.exit(container, code=1)
     lab.deliver_events(services)
     (alive,) = [s.id for s in lab.sessions().values() if s.state is State.WARM]
-    assert services.sessions.dispatch(lab.request("chat", "me")).id == alive
+    assert services.sessions.service.dispatch(lab.request("chat", "me")).id == alive
 
 
 def test_a_host_that_leaves_takes_along_what_the_index_does_not_show_on_it(only_lab: Lab) -> None:
@@ -128,34 +130,36 @@ def test_a_host_that_leaves_takes_along_what_the_index_does_not_show_on_it(only_
     lab.all_speak(services)
     lab.deliver_events(services)
     (instance, *_) = [session.container_instance for session in lab.sessions().values()]
-    services.sessions.on_host_leaving(str(instance))
+    services.sessions.service.on_host_leaving(str(instance))
     assert instance not in {s.container_instance for s in lab.sessions().values() if s.is_nobodys}
 
 
 def test_a_repeated_key_gets_its_session(only_lab: Lab) -> None:
     lab = begin(only_lab, POOLED)
     services = fill(lab)
-    first, again = (services.sessions.dispatch(lab.request("chat", "me", "key")) for _ in "12")
+    first, again = (
+        services.sessions.service.dispatch(lab.request("chat", "me", "key")) for _ in "12"
+    )
     assert first.id == again.id
 
 
 def test_limits_of_owners_and_in_total_are_exact(only_lab: Lab) -> None:
     lab = begin(only_lab, LIMITED)
     services = lab.process()
-    services.sessions.dispatch(lab.request("chat", "me"))
+    services.sessions.service.dispatch(lab.request("chat", "me"))
     for _ in range(2):
         with pytest.raises(LimitError):
-            services.sessions.dispatch(lab.request("chat", "me"))
+            services.sessions.service.dispatch(lab.request("chat", "me"))
     for owner in ("you", "they"):
-        services.sessions.dispatch(lab.request("chat", owner))
+        services.sessions.service.dispatch(lab.request("chat", owner))
     with pytest.raises(LimitError):
-        services.sessions.dispatch(lab.request("chat", "another"))
+        services.sessions.service.dispatch(lab.request("chat", "another"))
 
 
 def test_a_sweep_stops_nothing_that_no_index_shows(only_lab: Lab) -> None:
     lab = begin(only_lab, LIMITED)
     services = lab.process()
-    session = services.sessions.dispatch(lab.request("chat", "me"))
+    session = services.sessions.service.dispatch(lab.request("chat", "me"))
     for _ in range(3):
         lab.sweep(lab.process())
         lab.all_speak(services)

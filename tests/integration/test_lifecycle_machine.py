@@ -137,7 +137,7 @@ class Lifecycle(RuleBasedStateMachine):
         full_key = (owner, f"{app}{key}")
         known = self.lab.sessions().get(self.keys.get(full_key, ""))
         request = self.lab.request(app, owner, key and f"{app}{key}")
-        session = self.attempt(lambda: self.services.sessions.dispatch(request))
+        session = self.attempt(lambda: self.services.sessions.service.dispatch(request))
         if session is None:
             return multiple()
         if key is not None:
@@ -174,7 +174,9 @@ class Lifecycle(RuleBasedStateMachine):
     def asks_to_stop(self, session_id: str) -> None:
         self.served.discard(session_id)
         self.attempt(
-            lambda: self.services.sessions.stop(session_id, Reason.STOPPED, "its owner asked")
+            lambda: self.services.sessions.service.stop(
+                session_id, Reason.STOPPED, "its owner asked"
+            )
         )
 
     # Containers and hosts.

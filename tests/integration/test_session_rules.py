@@ -8,8 +8,8 @@ import pytest
 from chalicelib.errors import LimitError, RevisionFailingError
 from chalicelib.sessions.model import Reason, Session, State
 from chalicelib.sessions.pool_reconciler import LEASE_SECONDS
-from chalicelib.sessions.probe import Found
 from chalicelib.tasks.lease import Held, Lease
+from chalicelib.tasks.probe import Found
 from chalicelib.tasks.revisions import FAILURES_TO_OPEN
 from chalicelib.wiring import Services, build
 from tests.integration.lab import Lab, check_invariants
@@ -52,7 +52,7 @@ def pool_of(minimum: int) -> str:
 
 def dispatch(lab: Lab, services: Services, owner: str = "me", key: str | None = None) -> Session:
     lab.now.move(lab.index_lag_seconds)  # indexes show by now what was written
-    return services.sessions.dispatch(lab.request("chat", owner, key))
+    return services.sessions.service.dispatch(lab.request("chat", owner, key))
 
 
 def fill(lab: Lab, services: Services) -> None:
@@ -163,7 +163,7 @@ def test_a_pool_claimed_by_clients_that_never_connect_is_filled_by_the_claims(
     lab.take_messages(services)
     news(lab, services)
     lab.now.move(lab.index_lag_seconds)
-    assert [s.state for s in services.table.read_pool("chat")[1]] == [State.WARM] * minimum
+    assert [s.state for s in services.sessions.table.read_pool("chat")[1]] == [State.WARM] * minimum
     assert dispatch(lab, services, owner="next").pooled
     check_invariants(lab)
 
@@ -192,12 +192,15 @@ def test_a_lost_wake_up_message_costs_a_cold_start_and_no_more(lab: Lab) -> None
         assert dispatch(lab, services, owner=f"o{n}").pooled
         assert lab.messages(), "taken and not answered for: lost until SQS shows it again"
     lab.now.move(lab.index_lag_seconds)
-    assert services.table.read_pool("chat")[1] == []
+    assert services.sessions.table.read_pool("chat")[1] == []
     assert not dispatch(lab, services, owner="late").pooled
     lab.take_messages(services)
     news(lab, services)
     lab.now.move(lab.index_lag_seconds)
-    assert [s.state for s in services.table.read_pool("chat")[1]] == [State.WARM, State.WARM]
+    assert [s.state for s in services.sessions.table.read_pool("chat")[1]] == [
+        State.WARM,
+        State.WARM,
+    ]
     assert dispatch(lab, services, owner="next").pooled
 
 
@@ -243,7 +246,7 @@ def test_an_owner_at_the_limit_gets_the_place_of_one_session_whose_client_is_gon
 
 def services_that_find(lab: Lab, found: Found) -> Services:
     services = lab.process()
-    services.sessions._probe = lambda _: found
+    services.sessions.service._probe = lambda _: found
     return services
 
 
@@ -300,7 +303,7 @@ def test_a_stop_that_ecs_does_not_take_is_asked_for_again(lab: Lab) -> None:
     session = dispatch(lab, services)
     news(lab, services)
     lab.wire.reset(Point(3, Fate.THROTTLED))
-    asked = services.sessions.stop(session.id, Reason.STOPPED, "asked")
+    asked = services.sessions.service.stop(session.id, Reason.STOPPED, "asked")
     assert lab.wire.calls[-1] == "ecs.StopTask"
     assert asked.state is State.STOPPING
     assert asked.task_arn in lab.running()
@@ -343,10 +346,10 @@ def test_what_waits_has_one_message_however_often_the_sweep_comes(lab: Lab) -> N
 def test_the_lease_of_a_pool_is_released(lab: Lab) -> None:
     services = lab.process()
     app = lab.config.apps.by_name["chat"]
-    assert services.pools.reconcile(app) is not None
-    assert services.pools.reconcile(app) is None
+    assert services.sessions.pools.reconcile(app) is not None
+    assert services.sessions.pools.reconcile(app) is None
     lab.now.move(1.01)
-    assert services.pools.reconcile(app) is not None
+    assert services.sessions.pools.reconcile(app) is not None
 
 
 def test_a_run_that_took_too_long_does_not_release_the_lease_of_another(lab: Lab) -> None:
@@ -355,13 +358,13 @@ def test_a_run_that_took_too_long_does_not_release_the_lease_of_another(lab: Lab
 
     def acquires_the_lease() -> None:
         lab.now.move(31)  # the lease of the first has expired
-        lease = Lease(other.table.items, "pool#chat", LEASE_SECONDS, lab.now)
+        lease = Lease(other.sessions.table.items, "pool#chat", LEASE_SECONDS, lab.now)
         assert isinstance(lease.acquire(), Held)
 
     lab.wire.meanwhile = (6, acquires_the_lease)
-    assert services.pools.reconcile(app) is not None
+    assert services.sessions.pools.reconcile(app) is not None
     lab.now.move(2)
-    assert services.pools.reconcile(app) is None
+    assert services.sessions.pools.reconcile(app) is None
 
 
 def becomes_ready(lab: Lab, services: Services, _: str) -> State:
@@ -379,7 +382,7 @@ def gets_its_client(lab: Lab, services: Services, session_id: str) -> State:
 
 def is_launched_in_the_last_moment(lab: Lab, services: Services, session_id: str) -> State:
     lab.now.move(-2)
-    services.launches.relaunch(session_id)
+    services.sessions.launches.relaunch(session_id)
     lab.now.move(2)
     return State.STARTING
 

@@ -52,7 +52,7 @@ def job_lab() -> Iterator[JobLab]:
 
 def dispatched(lab: Lab, app: str = "chat", key: str | None = None) -> str:
     services = lab.process()
-    found = services.sessions.dispatch(lab.request(app, "me", key))
+    found = services.sessions.service.dispatch(lab.request(app, "me", key))
     lab.all_speak(services)
     lab.deliver_events(services)
     return found.id
@@ -67,26 +67,26 @@ def warm(lab: Lab) -> None:
 
 
 def cold(lab: Lab) -> Prepared:
-    return lambda services: services.sessions.dispatch(lab.request("chat", "me"))
+    return lambda services: services.sessions.service.dispatch(lab.request("chat", "me"))
 
 
 def cold_with_a_key(lab: Lab) -> Prepared:
-    return lambda services: services.sessions.dispatch(lab.request("chat", "me", "key"))
+    return lambda services: services.sessions.service.dispatch(lab.request("chat", "me", "key"))
 
 
 def warm_claim(lab: Lab) -> Prepared:
     warm(lab)
-    return lambda services: services.sessions.dispatch(lab.request("warm", "me"))
+    return lambda services: services.sessions.service.dispatch(lab.request("warm", "me"))
 
 
 def repeated_key(lab: Lab) -> Prepared:
     dispatched(lab, key="key")
-    return lambda services: services.sessions.dispatch(lab.request("chat", "me", "key"))
+    return lambda services: services.sessions.service.dispatch(lab.request("chat", "me", "key"))
 
 
 def stop(lab: Lab) -> Prepared:
     session_id = dispatched(lab)
-    return lambda services: services.sessions.stop(session_id, Reason.STOPPED, "asked")
+    return lambda services: services.sessions.service.stop(session_id, Reason.STOPPED, "asked")
 
 
 def callback(lab: Lab) -> Prepared:

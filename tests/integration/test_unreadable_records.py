@@ -79,7 +79,7 @@ def twenty_sessions(lab: Lab) -> list[str]:
     """Served, never connected, died unheard, never launched: five each; their ids in order."""
     lab.fresh(APPS)
     services = lab.process()
-    ids = [services.sessions.dispatch(lab.request("chat", f"u{n}")).id for n in range(15)]
+    ids = [services.sessions.service.dispatch(lab.request("chat", f"u{n}")).id for n in range(15)]
     lab.deliver_events(services)
     lab.all_speak(services)
     for session_id in ids[:5]:
@@ -98,7 +98,7 @@ def twenty_sessions(lab: Lab) -> list[str]:
             now=lab.now(),
             queue_seconds=300,
         )
-        services.table.insert(session)
+        services.sessions.table.insert(session)
         ids.append(session.id)
     lab.now.move(120)
     return ids
@@ -172,13 +172,13 @@ def test_events_and_messages_of_an_unreadable_session_change_nothing(lab: Lab) -
     services = lab.process()
     an_unknown_state(lab, ids[0])
     container = lab.container_of(ids[0])
-    services.launches.launch_later(ids[0], 1)
+    services.sessions.launches.launch_later(ids[0], 1)
     lab.exit(container, 0)
     lab.deliver_events(services)
     assert lab.messages() == []
     assert session_item(lab, ids[0])["state"] == {"S": "HIBERNATING"}
     with pytest.raises(UnreadableRecordError) as refused:
-        services.sessions.get(ids[0], Caller("u0", key_scope="u0"))
+        services.sessions.service.get(ids[0], Caller("u0", key_scope="u0"))
     assert (refused.value.status, refused.value.code) == (503, "unreadable_record")
 
 
@@ -194,7 +194,7 @@ def test_it_is_marked_to_expire_once_and_readable_again_it_lives_on(lab: Lab) ->
     assert session_item(lab, ids[0])["expire_at"] == marked
     known = item | {"state": {"S": "ACTIVE"}, "expire_at": marked, "later": {"SS": ["a"]}}
     lab.aws.dynamodb.put_item(TableName=lab.config.sessions_table, Item=known)
-    services.sessions.stop(ids[0], Reason.STOPPED, "asked")
+    services.sessions.service.stop(ids[0], Reason.STOPPED, "asked")
     written = session_item(lab, ids[0])
     assert "expire_at" not in written
     assert written["later"] == {"SS": ["a"]}, "what another version knows is kept"
@@ -206,7 +206,7 @@ def test_an_unreadable_member_of_a_pool_has_its_place_until_its_container_is_too
     lab.fresh(APPS)
     services = lab.process()
     app = services.config.apps.by_name["pooled"]
-    services.pools.reconcile(app)
+    services.sessions.pools.reconcile(app)
     lab.deliver_events(services)
     lab.all_speak(services)
     members = [s.id for s in lab.sessions().values()]
@@ -215,11 +215,11 @@ def test_an_unreadable_member_of_a_pool_has_its_place_until_its_container_is_too
     lab.now.move(60)
     lab.sweep(services)
     assert len(lab.running()) == 2, "none is started in its place, none is stopped"
-    claimed = services.sessions.dispatch(lab.request("pooled", "ann"))
+    claimed = services.sessions.service.dispatch(lab.request("pooled", "ann"))
     assert claimed.id == members[1]
-    services.sessions.on_host_leaving("another host")
+    services.sessions.service.on_host_leaving("another host")
     lab.now.move(app.pool.max_age_seconds)
-    upkeep = services.pools.reconcile(app)
+    upkeep = services.sessions.pools.reconcile(app)
     assert upkeep is not None
     assert upkeep.started == 2
 
@@ -228,14 +228,14 @@ def test_a_damaged_state_of_an_app_is_made_anew(lab: Lab) -> None:
     lab.fresh(APPS)
     services = lab.process()
     app = services.config.apps.by_name["pooled"]
-    services.pools.reconcile(app)
+    services.sessions.pools.reconcile(app)
     key = {"id": {"S": "app#pooled"}}
     item = lab.aws.dynamodb.get_item(TableName=lab.config.sessions_table, Key=key)["Item"]
     for damaged in (item | {"version": {"S": "x"}}, item | {"failing": {"S": "x"}}):
         lab.aws.dynamodb.put_item(TableName=lab.config.sessions_table, Item=damaged)
         lab.now.move(60)
-        assert services.sessions.dispatch(lab.request("pooled", "ann")) is not None
-        assert services.pools.reconcile(app) is not None
+        assert services.sessions.service.dispatch(lab.request("pooled", "ann")) is not None
+        assert services.sessions.pools.reconcile(app) is not None
 
 
 # Jobs and schedules.

@@ -39,7 +39,8 @@ def lab() -> Iterator[Lab]:
 def ask(lab: Lab, services: Services, count: int) -> list[Session]:
     """Six people come, and nobody waits for the answer."""
     return [
-        services.sessions.dispatch(lab.request("chat", f"user-{number}")) for number in range(count)
+        services.sessions.service.dispatch(lab.request("chat", f"user-{number}"))
+        for number in range(count)
     ]
 
 
@@ -72,14 +73,14 @@ def test_at_the_deadline_it_is_over_and_no_failed_start(lab: Lab) -> None:
     ended = lab.sessions().values()
     assert {(s.state, s.reason) for s in ended} == {(State.ENDED, Reason.QUEUE_TIMEOUT)}
     assert lab.running() == {}
-    assert services.table.read_pool("chat")[0].failing == {}
+    assert services.sessions.table.read_pool("chat")[0].failing == {}
     assert ask(lab, services, 1)[0].state is State.QUEUED, "the breaker is closed"
 
 
 def test_an_owner_who_leaves_while_waiting_leaves_nothing(lab: Lab) -> None:
     services = lab.process()
     (session,) = ask(lab, services, 1)
-    services.sessions.stop(session.id, Reason.STOPPED, "asked to")
+    services.sessions.service.stop(session.id, Reason.STOPPED, "asked to")
     lab.deliver_events(services)
     (ended,) = lab.sessions().values()
     assert (ended.state, ended.reason) == (State.ENDED, Reason.STOPPED)
@@ -108,9 +109,9 @@ def test_a_host_that_comes_with_the_deadline_is_one_way_or_the_other(lab: Lab) -
 def test_what_ecs_gives_up_is_asked_for_again(lab: Lab) -> None:
     services = lab.process()
     (session,) = ask(lab, services, 1)
-    record = services.table.get(session.id)
+    record = services.sessions.table.get(session.id)
     assert record is not None
-    services.table.replace(record, replace(record, not_after=lab.now() + 5_000))
+    services.sessions.table.replace(record, replace(record, not_after=lab.now() + 5_000))
     lab.now.move(1_300)
     lab.tasks()
     lab.deliver_events(services)

@@ -83,7 +83,7 @@ FLOORS = [
     {"contract"},
     {"errors", "fields", "instants", "callers", "apps", "config", "logs", "metrics", "clients"},
     {"dynamodb", "ecs"},
-    {"feed", "tasks", "audit"},
+    {"feed", "tasks", "audit", "environment"},
     {"sessions", "jobs"},
     {"schedules", "grading"},
     {"wiring"},

@@ -7,9 +7,6 @@ import time
 from enum import Enum, auto
 from urllib.parse import urlsplit
 
-from chalicelib.apps import App
-from chalicelib.sessions.model import Session
-
 TIMEOUT_SECONDS = 2.0
 """Connecting, TLS and the whole answer together."""
 PING_TIMEOUT_SECONDS = 4.0
@@ -37,15 +34,8 @@ class Found(Enum):
         return self in {Found.OVER, Found.REFUSED}
 
 
-def health_url(session: Session, app: App | None, *, pings_client: bool = False) -> str:
-    """Where a container is asked; with `pings_client` it asks its client before it answers."""
-    scheme = "https" if app is not None and app.serves_tls else "http"
-    ip = f"[{session.ip}]" if ":" in (session.ip or "") else session.ip
-    return f"{scheme}://{ip}:{session.port}/healthz{'?ping' if pings_client else ''}"
-
-
 def probe(url: str) -> Found:
-    """Ask the container at `url`, see `health_url`.
+    """Ask the container at `url`, see `chalicelib.sessions.probes.health_url`.
 
     Takes at most TIMEOUT_SECONDS (PING_TIMEOUT_SECONDS), however slowly the container answers,
     reads at most MAX_ANSWER_BYTES, and follows no redirect: nothing but the address in `url` is

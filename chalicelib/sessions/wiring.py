@@ -1,0 +1,202 @@
+"""The services of sessions. What no request for a session needs is built when it is first used."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from chalicelib.clients import Clients
+from chalicelib.config import Config
+from chalicelib.ecs.addresses import Addresses
+from chalicelib.ecs.launcher import Launcher
+from chalicelib.environment import Environment
+from chalicelib.metrics import Metrics
+from chalicelib.sessions.arrivals import Arrivals
+from chalicelib.sessions.catalog import AppCatalog
+from chalicelib.sessions.claims import Claims
+from chalicelib.sessions.items import KEPT_SECONDS
+from chalicelib.sessions.launch_queue import LaunchQueue
+from chalicelib.sessions.launching import Launches
+from chalicelib.sessions.model import Session
+from chalicelib.sessions.observer import SessionObserver
+from chalicelib.sessions.service import Sessions
+from chalicelib.sessions.table import SessionsTable
+from chalicelib.tasks.breaker import Breaker
+from chalicelib.tasks.deployed import Revisions
+from chalicelib.tasks.hosts_wanted import HostsWanted
+from chalicelib.tasks.queues import Queues
+from chalicelib.tasks.start_rate import StartRate
+from chalicelib.tasks.stops import TaskStops
+from chalicelib.tasks.store import Store
+from chalicelib.tasks.unreadable import UnreadableRecords
+
+if TYPE_CHECKING:
+    from chalicelib.sessions.pool_reconciler import PoolReconciler
+    from chalicelib.sessions.registry import AppRegistry
+    from chalicelib.sessions.sweep import SessionsKind
+
+
+@dataclass(frozen=True)
+class SessionServices:
+    """What the routes of sessions call."""
+
+    config: Config
+    clients: Clients
+    environment: Environment
+    metrics: Metrics
+    revisions: Revisions
+    service: Sessions
+    table: SessionsTable
+    records: Store[Session]
+    launches: Launches
+    queue: LaunchQueue
+    apps: AppCatalog
+    rate: StartRate
+    hosts_wanted: HostsWanted
+    unreadable: UnreadableRecords
+
+    @cached_property
+    def pools(self) -> "PoolReconciler":
+        """What keeps the pools at their sizes; no request for a session needs it."""
+        from chalicelib.sessions.pool_reconciler import PoolReconciler
+
+        return PoolReconciler(
+            table=self.table,
+            launches=self.launches,
+            sessions=self.service,
+            revisions=self.revisions,
+            queue=self.queue,
+            apps=self.apps,
+            config=self.config,
+            metrics=self.metrics,
+            ids=self.environment.ids,
+            starters=self.environment.starters,
+            now=self.environment.now,
+        )
+
+    @cached_property
+    def kind(self) -> "SessionsKind":
+        """The sessions' part of the sweep."""
+        from chalicelib.sessions.sweep import SessionsKind
+
+        return SessionsKind(
+            table=self.table,
+            records=self.records,
+            launches=self.launches,
+            sessions=self.service,
+            pools=self.pools,
+            queue=self.queue,
+            hosts_wanted=self.hosts_wanted,
+            apps=self.apps,
+            config=self.config,
+            metrics=self.metrics,
+            unreadable=self.unreadable,
+            probe=self.environment.probe,
+            now=self.environment.now,
+        )
+
+    @cached_property
+    def registry(self) -> "AppRegistry":
+        """What registers apps."""
+        from chalicelib.sessions.registry import AppRegistry
+
+        return AppRegistry(
+            self.clients.ecs,
+            revisions=self.revisions,
+            catalog=self.apps,
+            table=self.table,
+            queue=self.queue,
+            config=self.config,
+        )
+
+
+def build_sessions(
+    config: Config,
+    clients: Clients,
+    environment: Environment,
+    *,
+    launcher: Launcher,
+    revisions: Revisions,
+    metrics: Metrics,
+) -> SessionServices:
+    """Build everything for `config`. Opens no connection yet."""
+    now = environment.now
+    table = SessionsTable(clients.dynamodb, config.sessions_table)
+    queue = LaunchQueue(Queues(clients.sqs), config.launches_queue)
+    apps = AppCatalog(clients.ecs, revisions, config, now)
+    rate = StartRate(table.items, now)
+    hosts_wanted = HostsWanted(table.items)
+    arrivals = Arrivals()
+    observer = SessionObserver(
+        breaker=Breaker(table.apps, revisions, now),
+        arrivals=arrivals,
+        queue=queue,
+        hosts_wanted=hosts_wanted,
+        apps=apps,
+        config=config,
+        metrics=metrics,
+        now=now,
+    )
+    unreadable = UnreadableRecords(
+        table.items, "session", kept_seconds=KEPT_SECONDS, metrics=metrics, now=now
+    )
+    records = Store(table, observer)
+    stops = TaskStops(launcher, metrics, now)
+    launches = Launches(
+        stops=stops,
+        table=table,
+        records=records,
+        launcher=launcher,
+        queue=queue,
+        revisions=revisions,
+        rate=rate,
+        hosts_wanted=hosts_wanted,
+        apps=apps,
+        config=config,
+        metrics=metrics,
+        now=now,
+    )
+    claims = Claims(
+        table=table,
+        queue=queue,
+        revisions=revisions,
+        config=config,
+        ids=environment.ids,
+        now=now,
+        sleep=environment.sleep,
+        beside=environment.beside,
+    )
+    service = Sessions(
+        stops=stops,
+        table=table,
+        records=records,
+        claims=claims,
+        launches=launches,
+        launcher=launcher,
+        addresses=Addresses(
+            clients.ecs, clients.ec2, config.cluster, now, private=config.private_addresses
+        ),
+        config=config,
+        metrics=metrics,
+        arrivals=arrivals,
+        unreadable=unreadable,
+        apps=apps,
+        probe=environment.probe,
+        now=now,
+        wait=environment.wait,
+    )
+    return SessionServices(
+        config=config,
+        clients=clients,
+        environment=environment,
+        metrics=metrics,
+        revisions=revisions,
+        service=service,
+        table=table,
+        records=records,
+        launches=launches,
+        queue=queue,
+        apps=apps,
+        rate=rate,
+        hosts_wanted=hosts_wanted,
+        unreadable=unreadable,
+    )
