@@ -1,11 +1,11 @@
 """`python -m local`: the embedded cloud, and what belongs to it."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from local.cli import dev, ps, up
 from local.feed import command as feed
+from local.stopping import end_process
 
 EXAMPLES = """examples:
   python -m local up                          everything, and a page that shows it
@@ -44,4 +44,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_process(main())

@@ -19,6 +19,7 @@ from typing import Any
 
 from local.access import hosts_at, origin_of
 from local.aws.forwarding import SERVICES, OtherService, parse_service
+from local.background import no_garbage
 from local.hosts.images import ImageSource, named_image
 from local.leftovers import RunFolder, remove_dead_runs, runs_folder
 from local.stopping import HeardSignals
@@ -321,9 +322,10 @@ def run(
     signals = Signals()
     signals.install()
     # Importing takes longer than anything else, and Ctrl-C should be heard meanwhile.
-    from local.cli.options import Listeners
-    from local.cloud import Cloud, StopRequestedError
-    from local.hosts.programs import RUN_VARIABLE
+    with no_garbage():
+        from local.cli.options import Listeners
+        from local.cloud import Cloud, StopRequestedError
+        from local.hosts.programs import RUN_VARIABLE
 
     options = _options(arguments, secrets)
     try:
@@ -372,7 +374,8 @@ def _up(cloud: Any, stop: threading.Event, say: Say, beside: Beside) -> int:
     from usher.errors import UsherError
 
     try:
-        cloud.start()
+        with no_garbage():
+            cloud.start()
     except (
         ConfigurationError,
         GraderError,

@@ -38,6 +38,7 @@ from chalice.local import (
 
 from local.access import AccessRule, hosts_at, origin_of
 from local.aws.http_server import HttpServer
+from local.background import no_garbage
 from local.functions.gateway import RemoteApp
 from local.functions.invoke_api import InThisProcess, InvokeApi
 from local.functions.pool import IDLE_SECONDS as KEPT_SECONDS
@@ -50,7 +51,7 @@ from local.functions.settings import (
     read_settings,
     resources_of,
 )
-from local.stopping import HeardSignals
+from local.stopping import HeardSignals, end_process
 
 DRAIN_SECONDS = 3.0
 """How long the requests in hand may take after SIGTERM."""
@@ -174,7 +175,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     threading.Thread(target=_die_with_parent, name="parent", daemon=True).start()
     Handler.access_log = options.access_log
 
-    app, config = load_app(options.project_dir, options.stage)
+    with no_garbage():
+        app, config = load_app(options.project_dir, options.stage)
     listener = socket.socket(fileno=options.http_fd)
     host, port = listener.getsockname()[:2]
     Handler.rule = AccessRule(
@@ -230,6 +232,4 @@ def _die_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    os._exit(code)  # threads of idle connections must not hold up the end
+    end_process(main())

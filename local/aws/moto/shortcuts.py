@@ -7,6 +7,7 @@
   serializer lets that pass.
 - SQS waits inside moto for up to 20 seconds, so no lock may be held around it. Here the queues
   wait on the very lock that guards them, which lets go of it meanwhile.
+- botocore's and moto's descriptions of services are read once, not by each session anew.
 - A deleted message is forgotten, and its receipt handles are when 200 others are newer.
 - Tables: see `local.aws.dynamodb.tables`.
 """
@@ -18,7 +19,9 @@ from itertools import islice
 from threading import Condition, RLock
 from typing import Any
 
+from botocore import session as botocore_session
 from moto.core import responses
+from moto.core import utils as moto_utils
 from moto.core.serialize import SERVICE_SPECIFIC_SERIALIZERS, JSONSerializer
 from moto.dynamodb import responses as dynamodb
 from moto.dynamodb.models.dynamo_type import DynamoType, LimitedSizeDict
@@ -142,6 +145,8 @@ def take() -> None:
     """Take the shortcuts from now on, in the whole process. Idempotent."""
     if dynamodb.dynamo_to_dict is write_values:
         return
+    botocore_session.create_loader = cache(botocore_session.create_loader)
+    moto_utils.create_loader = cache(moto_utils.create_loader)
     responses.method_names_from_class = cache(responses.method_names_from_class)
     SERVICE_SPECIFIC_SERIALIZERS.setdefault("dynamodb", {})["json"] = AttributeValues
     dynamodb.dynamo_to_dict = write_values

@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 from local.stopping import HeardSignals
@@ -33,3 +35,17 @@ def test_each_of_several_signals_is_heard_and_no_other():
             assert both.acquire(timeout=10)
     assert numbers == [signal.SIGUSR1, signal.SIGUSR2]
     assert signal.getsignal(signal.SIGUSR1) is before
+
+
+def test_the_end_of_a_process_writes_out_what_was_printed_and_waits_for_no_thread():
+    program = """
+import sys, threading
+from local.stopping import end_process
+threading.Thread(target=threading.Event().wait).start()
+print("the last line", end="")
+end_process(3)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (3, b"the last line", b"")
