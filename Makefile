@@ -53,7 +53,7 @@ search: $(VENV)/.can-dev ## Long random searches of all state machines; SEED=n r
 	$(BIN)/pytest --hypothesis-profile=search --hypothesis-seed=$(SEED) $(MACHINES)
 
 crash: $(VENV)/.can-dev ## Every crash point of the crash matrices; `make test` tries two fates of each AWS call
-	CRASH_POINTS=all $(BIN)/pytest --numprocesses $(WORKERS) tests/integration/test_crash_matrix.py tests/integration/test_jobs_crash_matrix.py
+	CRASH_POINTS=all $(BIN)/pytest --numprocesses $(WORKERS) tests/integration/test_crash_matrix.py tests/integration/test_jobs_crash_matrix.py tests/integration/test_grading_crash_matrix.py
 
 locks: $(VENV)/.can-dev ## Renew the lock files: newest versions within the ranges, with hashes
 	$(BIN)/python -m infra.supply.locks

@@ -10,6 +10,7 @@ from chalicelib.api.http import (
     answer,
     answering,
     authorizer_for,
+    bearer,
     document_of,
     known_caller_of,
     own_path,
@@ -21,7 +22,15 @@ from chalicelib.audit.model import Action
 from chalicelib.callers import Caller
 from chalicelib.config import authorization
 from chalicelib.errors import ConflictError, ForbiddenError, UnsupportedMediaTypeError
-from chalicelib.grading.fields import ASSIGNMENT, LISTING, MAX_BODY_BYTES, PAGE, SUBMISSION, VIEW
+from chalicelib.grading.fields import (
+    ASSIGNMENT,
+    LISTING,
+    MARK,
+    MAX_BODY_BYTES,
+    PAGE,
+    SUBMISSION,
+    VIEW,
+)
 from chalicelib.jobs.model import repeated_id
 from chalicelib.tasks.requests import IDEMPOTENCY_KEY, parse_idempotency_key, parse_record_id
 from chalicelib.wiring import services
@@ -265,6 +274,19 @@ def regrade_assignment(assignment_id: str) -> Response:
         "next": show_next(after, listing.learner),
     }
     return answer(body, 202)
+
+
+@routes.route("/invocations/{invocation_id}/marks", methods=["POST"])
+@answering
+@takes(body=MARK)
+def take_mark(invocation_id: str) -> Response:
+    """A judge has marked a grading, and may be given the next one."""
+    request = routes.current_request
+    body = MARK.check(document_of(request, MARK))
+    known = parse_record_id(invocation_id, "invocation")
+    judging = _grading().judging
+    order = judging.mark(known, bearer(request), body["grading"], body["result"])
+    return answer({"next": order})
 
 
 def _read_submit(request: Any) -> "Submit":

@@ -200,7 +200,8 @@ def start_invocation(invocation_id: str) -> Response:
     permit = dict(_jobs().invocations.start(known, bearer(request), attempt, task_arn, process))
     if permit["job"] == JUDGE_JOB:
         seconds = permit["timeoutSeconds"] or DEFAULT_TIMEOUT_SECONDS
-        order = services().grading.judging.start(permit["parameters"], known, seconds)
+        key = bearer(request)
+        order = services().grading.judging.start(permit["parameters"], known, key, seconds)
         permit["parameters"] = dict(order)
     return answer(permit)
 

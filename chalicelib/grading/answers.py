@@ -14,6 +14,7 @@ from chalicelib.instants import instant
 from chalicelib.jobs.model import Invocation
 
 _CASE = re.compile(r"case (\d{1,4}) of (\d{1,4})")
+_ID_CHARACTERS = 36
 
 
 def show_assignment(assignment: Assignment, *, is_author: bool) -> dict[str, Any]:
@@ -161,11 +162,20 @@ def _progress(grading: Grading, invocation: Invocation | None) -> tuple[str, dic
     if grading.state is not State.STARTED:
         return "QUEUED", None
     said = invocation.progress.message if invocation and invocation.progress else ""
+    said = _said_of(grading, said)
     if said == "compiling":
         return "COMPILING", {"case": None, "of": None, "message": said}
     found = _CASE.fullmatch(said)
     case, of = (int(found[1]), int(found[2])) if found else (None, None)
     return "RUNNING", {"case": case, "of": of, "message": said}
+
+
+def _said_of(grading: Grading, said: str) -> str:
+    """What a judge said of this grading; nothing where it said it of the one before."""
+    of, colon, what = said.partition(": ")
+    if not colon or len(of) != _ID_CHARACTERS:
+        return said  # a judge that marks one alone
+    return what if of == grading.id else ""
 
 
 def facts_of_assignment(assignment: Assignment | None) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from chalicelib.fields import Document, Field, page_size
 
 MAX_BODY_BYTES = 5_900_000
 """Lambda takes requests of 6 MB."""
+MAX_MARK_BYTES = 128 * 1024
 MAX_LIMIT = 50
 MAX_LEARNER = 200
 
@@ -36,6 +37,18 @@ ASSIGNMENT = Document(
         Field("archive", _FILES, 'a zip file: {"base64"}', "Instead of files."),
     ),
     MAX_BODY_BYTES,
+)
+MARK = Document(
+    (
+        Field(
+            "grading",
+            {"type": "string", "minLength": 1, "maxLength": 64},
+            "the grading's id",
+            is_required=True,
+        ),
+        Field("result", {"type": "object"}, "the judge's mark", is_required=True),
+    ),
+    MAX_MARK_BYTES,
 )
 SUBMISSION = Document(
     (

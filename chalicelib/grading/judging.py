@@ -1,17 +1,26 @@
 """Gradings and their judges: handed over in fair order, started, marked, repeated when lost."""
 
+import hmac
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from chalicelib.config import Config
-from chalicelib.contract.jobs import JUDGE_JOB
-from chalicelib.errors import ConflictError, UnknownJobError
+from chalicelib.contract.jobs import DEFAULT_TIMEOUT_SECONDS, JUDGE_JOB
+from chalicelib.errors import (
+    BadRequestError,
+    ConflictError,
+    NotFoundError,
+    UnauthorizedError,
+    UnknownJobError,
+    UsherError,
+)
 from chalicelib.grading import lifecycle
 from chalicelib.grading.fairness import in_fair_order
 from chalicelib.grading.files import GradingFiles
 from chalicelib.grading.model import INTERNAL_ERROR, Grading, State
 from chalicelib.grading.table import WRITE_TRIES, GradingTable
+from chalicelib.jobs.catalog import Catalog
 from chalicelib.jobs.model import Invocation
 from chalicelib.jobs.service import Invocations
 from chalicelib.metrics import Metrics
@@ -35,6 +44,7 @@ class Judging:
         table: GradingTable,
         files: GradingFiles,
         invocations: Invocations,
+        catalog: Catalog,
         config: Config,
         metrics: Metrics,
         now: Callable[[], float],
@@ -42,6 +52,7 @@ class Judging:
         self._table = table
         self._files = files
         self._invocations = invocations
+        self._catalog = catalog
         self._config = config
         self._metrics = metrics
         self._now = now
@@ -64,6 +75,18 @@ class Judging:
                 self.ask_for_judge(written)
         return handed
 
+    def hand_over_soon(self, newcomers: Iterable[Grading]) -> None:
+        """As `hand_over`, of gradings that are recorded: what fails here is left to the sweep.
+
+        Their learner is answered with what was recorded, and does not hand in again.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            self.hand_over(newcomers)
+        except (BotoCoreError, ClientError, UsherError):
+            _log.exception("left to the sweep")
+
     def ask_for_judge(self, grading: Grading) -> None:
         """Ask for the invocation of a grading that was handed over. Repeating it is harmless."""
         try:
@@ -80,8 +103,10 @@ class Judging:
         self._invocations.accept_at_once(draft)
         _log.info("given to a judge", extra=grading.log_fields)
 
-    def start(self, parameters: Any, invocation_id: str, seconds: int) -> Mapping[str, Any]:
-        """What the judge works with: `invocation_id` has just got its start permit.
+    def start(
+        self, parameters: Any, invocation_id: str, key: str, seconds: int
+    ) -> Mapping[str, Any]:
+        """What the judge works with: `invocation_id`, whose key is `key`, has its start permit.
 
         Raises ConflictError where the grading is none of its business.
         """
@@ -93,10 +118,84 @@ class Judging:
                 raise ConflictError("this grading is not, or no more, for this judge")
             written = seen if after is seen else self._table.replace(seen, after)
             if written is not None:
-                return self._order(written, seconds + REPORT_SECONDS)
+                return self._order(written, seconds) | {
+                    "marks": {
+                        "url": f"{written.callback_base_url}/invocations/{invocation_id}/marks",
+                        "key": lifecycle.marks_key(key),
+                    }
+                }
         raise ConflictError("the grading is changing too fast")
 
+    def mark(
+        self, invocation_id: str, key: str, grading_id: str, result: Any
+    ) -> Mapping[str, Any] | None:
+        """A judge has marked: write the mark, and what it marks next; None = nothing more.
+
+        Repeating it is harmless: the answer is the same as long as the judge has that next one.
+        Raises NotFoundError, UnauthorizedError, BadRequestError for what is no mark, and
+        ConflictError where the grading is none of this judge's.
+        """
+        invocation = self._judge(invocation_id, key)
+        for _ in range(WRITE_TRIES):
+            seen = self._table.get(grading_id)
+            if seen is None or seen.invocation != invocation_id:
+                raise ConflictError("this grading is not, or no more, for this judge")
+            if seen.has_ended:
+                return self._given_before(seen, invocation)
+            mark = lifecycle.read_mark(result, seen.max_score)
+            if mark is None:
+                raise BadRequestError("result: no mark")
+            after = lifecycle.decide_mark(seen, mark, self._now())
+            written = self._finish(seen, after, invocation)
+            if written is not None:
+                ended, given = written
+                self._on_transition(seen, ended)
+                return None if given is None else self._next_order(given, invocation)
+        raise ConflictError("the grading is changing too fast")
+
+    def _judge(self, invocation_id: str, key: str) -> Invocation:
+        """Raises NotFoundError, UnauthorizedError."""
+        found = self._invocations.get_record(invocation_id)
+        if found is None or found.job != JUDGE_JOB:
+            raise NotFoundError("no such invocation of a judge")
+        if not hmac.compare_digest(lifecycle.marks_key(found.key).encode(), key.encode()):
+            raise UnauthorizedError("this key is not the judge's")
+        return found
+
+    def _given_before(self, seen: Grading, invocation: Invocation) -> Mapping[str, Any] | None:
+        """The answer that the judge did not get."""
+        given = self._table.get(seen.next_grading) if seen.next_grading else None
+        is_its_own = given is not None and given.invocation == invocation.id
+        if given is None or not is_its_own or given.state is not State.STARTED:
+            return None
+        return self._next_order(given, invocation)
+
+    def _finish(
+        self, seen: Grading, after: Grading, invocation: Invocation
+    ) -> tuple[Grading, Grading | None] | None:
+        """Write the verdict and what the judge marks next; None where the grading has moved on."""
+        now = self._now()
+        if lifecycle.may_go_on(seen, invocation, self._newest_judge(), now):
+            for waiting in self._table.waiting():
+                given = lifecycle.decide_next(waiting, seen, now)
+                both = self._table.finish_and_give(seen, after, waiting, given)
+                if not isinstance(both, Grading):
+                    return both
+        written = self._table.finish(seen, after)
+        return None if written is None else (written, None)
+
+    def _newest_judge(self) -> str | None:
+        try:
+            return self._catalog.get(JUDGE_JOB).task_definition
+        except UnknownJobError:
+            return None
+
+    def _next_order(self, grading: Grading, invocation: Invocation) -> dict[str, Any]:
+        _log.info("given to the same judge", extra=grading.log_fields)
+        return self._order(grading, invocation.timeout_seconds or DEFAULT_TIMEOUT_SECONDS)
+
     def _order(self, grading: Grading, seconds: int) -> dict[str, Any]:
+        seconds += REPORT_SECONDS
         return {
             "grading": grading.id,
             "submission": grading.submission,
@@ -110,30 +209,38 @@ class Judging:
         }
 
     def on_ended(self, invocation: Invocation) -> None:
-        """An invocation of the judge is over: write the mark, or queue the grading again."""
+        """An invocation of the judge is over: write the mark, or queue the grading again.
+
+        Its place is free then, also for what the index did not show when it marked its last one.
+        """
         found = invocation.parameters
         grading_id = found.get("grading") if isinstance(found, dict) else None
-        if isinstance(grading_id, str):
-            self.settle(grading_id, invocation)
+        if not isinstance(grading_id, str):
+            return
+        seen = self._table.get(grading_id)
+        while seen is not None and seen.next_grading is not None:
+            seen = self._table.get(seen.next_grading)
+        written = None if seen is None else self.settle(seen.id, invocation)
+        self.hand_over([written] if written is not None else [])
 
-    def settle(self, grading_id: str, invocation: Invocation) -> None:
-        """Bring a grading to what the end of its judge means; then the next ones have room."""
+    def settle(self, grading_id: str, invocation: Invocation) -> Grading | None:
+        """Bring a grading to what the end of its judge means; None where there is nothing to do."""
         for _ in range(WRITE_TRIES):
             seen = self._table.get(grading_id)
             if seen is None:
-                return
+                return None
             after = lifecycle.decide_end(seen, invocation, self._now())
             if after is seen:
-                return
+                return None
             written = (
                 self._table.finish(seen, after) if after.has_ended
                 else self._table.replace(seen, after)
             )  # fmt: skip
             if written is not None:
                 self._on_transition(seen, written)
-                self.hand_over([written] if written.is_waiting else [])
-                return
+                return written
         _log.error("not settled: it is changing too fast", extra={"grading": grading_id})
+        return None
 
     def _on_transition(self, before: Grading, after: Grading) -> None:
         fields = after.log_fields | {"invocation": before.invocation, "state": after.state}
@@ -157,4 +264,5 @@ class Judging:
         if invocation is None:
             self.ask_for_judge(grading)
         elif invocation.has_ended:
-            self.settle(grading.id, invocation)
+            written = self.settle(grading.id, invocation)
+            self.hand_over([written] if written is not None else [])

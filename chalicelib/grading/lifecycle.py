@@ -4,6 +4,8 @@ Each decision returns its argument where nothing is to be written. News of an in
 the grading's current one changes nothing, so a mark comes from one judge and counts once.
 """
 
+import hashlib
+import hmac
 from dataclasses import replace
 from typing import Any
 
@@ -19,11 +21,17 @@ from chalicelib.grading.model import (
     Submission,
 )
 from chalicelib.jobs.model import Invocation, Reason, derived_id
+from chalicelib.jobs.model import State as JobState
 
 PLACE = "capacity#judges"
 """Counter of the gradings that judges have."""
 NO_USE_TO_REPEAT = frozenset({Reason.TIMED_OUT, Reason.INVALID})
 """Ends of a judge that another one would come to as well."""
+
+MOST_IN_A_ROW = 25
+"""So many gradings one invocation of the judge marks at most."""
+RUN_SECONDS = 120.0
+"""So long after its start an invocation of the judge is given another grading."""
 
 
 def invocation_id(grading_id: str, attempt: int) -> str:
@@ -46,6 +54,55 @@ def decide_hand_over(grading: Grading, now: float) -> Grading:
     )
 
 
+def marks_key(invocation_key: str) -> str:
+    """What a judge proves itself with where it hands in marks: it opens nothing else."""
+    return hmac.new(invocation_key.encode(), b"marks", hashlib.sha256).hexdigest()
+
+
+def may_go_on(grading: Grading, invocation: Invocation, newest: str | None, now: float) -> bool:
+    """Whether the judge that has marked `grading` may be given another one.
+
+    `newest`: the task definition of the judge that is deployed now.
+    """
+    return (
+        invocation.state is JobState.STARTED
+        and invocation.started_at is not None
+        and invocation.task_definition == newest
+        and grading.place < MOST_IN_A_ROW
+        and now - invocation.started_at < RUN_SECONDS
+    )
+
+
+def decide_next(grading: Grading, marked: Grading, now: float) -> Grading:
+    """Give it to the judge that has just marked `marked`, whose place it takes over."""
+    if not grading.is_waiting or marked.invocation is None:
+        return grading
+    attempt = grading.attempt + 1
+    return grading.moved(
+        State.STARTED,
+        attempt=attempt,
+        invocation=marked.invocation,
+        handed_at=now,
+        started_at=now,
+        results=f"results/{grading.id}/{attempt}",
+        holds=(*grading.holds, PLACE),
+        place=marked.place + 1,
+    )
+
+
+def decide_mark(grading: Grading, mark: Mark, now: float) -> Grading:
+    """A judge has marked it."""
+    return grading.moved(
+        State.FINISHED,
+        finished_at=now,
+        verdict=mark.verdict,
+        score=mark.score,
+        feedback=mark.feedback,
+        results=grading.results if mark.is_detailed else None,
+        holds=(),
+    )
+
+
 def decide_start(grading: Grading, invocation: str, now: float) -> Grading | None:
     """The invocation got its start permit; None where the grading is none of its business."""
     if grading.invocation != invocation or grading.has_ended or grading.is_waiting:
@@ -60,21 +117,21 @@ def decide_end(grading: Grading, invocation: Invocation, now: float) -> Grading:
     if grading.invocation != invocation.id or grading.has_ended or grading.is_waiting:
         return grading
     mark = read_mark(invocation.result, grading.max_score)
-    if invocation.reason is Reason.SUCCEEDED and mark is not None:
-        return grading.moved(
-            State.FINISHED,
-            finished_at=now,
-            verdict=mark.verdict,
-            score=mark.score,
-            feedback=mark.feedback,
-            results=grading.results if mark.is_detailed else None,
-            holds=(),
-        )
+    if invocation.reason is Reason.SUCCEEDED and mark and _is_of(invocation, grading):
+        return decide_mark(grading, mark, now)
     why = _why(invocation)
-    if grading.attempt < MAX_ATTEMPTS and invocation.reason not in NO_USE_TO_REPEAT:
+    # Of one that was not its judge's first the time was not all its own.
+    is_useful = invocation.reason not in NO_USE_TO_REPEAT or grading.place > 1
+    if grading.attempt < MAX_ATTEMPTS and is_useful:
         holds = tuple(key for key in grading.holds if key != PLACE)
         return grading.moved(
-            State.QUEUED, invocation=None, started_at=None, results=None, reason=why, holds=holds
+            State.QUEUED,
+            invocation=None,
+            started_at=None,
+            results=None,
+            reason=why,
+            holds=holds,
+            place=1,
         )
     return grading.moved(
         State.FINISHED,
@@ -122,6 +179,13 @@ def fold_mark(submission: Submission, grading: Grading) -> Submission:
         for part in submission.parts
     )
     return submission if parts == submission.parts else replace(submission, parts=parts)
+
+
+def _is_of(invocation: Invocation, grading: Grading) -> bool:
+    """Whether the invocation's result is of this grading; one that does not say is of its first."""
+    found, given = invocation.result, invocation.parameters
+    first = given.get("grading") if isinstance(given, dict) else None
+    return isinstance(found, dict) and found.get("grading", first) == grading.id
 
 
 def _why(invocation: Invocation) -> str:

@@ -24,13 +24,13 @@ class State(StrEnum):
     HANDED = "HANDED"
     """An invocation of the judge was asked for."""
     STARTED = "STARTED"
-    """That invocation holds its start permit, and marks."""
+    """That invocation holds its start permit, and marks; QUEUED before where it marked another."""
     FINISHED = "FINISHED"
     """It has a verdict."""
 
 
 NEXT: Mapping[State, frozenset[State]] = {
-    State.QUEUED: frozenset({State.HANDED}),
+    State.QUEUED: frozenset({State.HANDED, State.STARTED}),
     State.HANDED: frozenset({State.STARTED, State.QUEUED, State.FINISHED}),
     State.STARTED: frozenset({State.QUEUED, State.FINISHED}),
     State.FINISHED: frozenset(),
@@ -202,6 +202,10 @@ class Grading:
     """Prefix of the keys of its documents."""
     holds: tuple[str, ...] = ()
     """Counters raised for it: lowered in the write in which it stops to hold them."""
+    place: int = 1
+    """Which one of its invocation: a judge marks several gradings, one after the other."""
+    next_grading: str | None = None
+    """What its judge was given after it."""
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property

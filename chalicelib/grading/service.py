@@ -224,7 +224,7 @@ class Grades:
                 raise UnavailableError("it was not recorded", retry_after_seconds=1)
             return Handed(found, is_new=False)
         _log.info("handed in", extra=draft.log_fields)
-        self._judging.hand_over(written[1])
+        self._judging.hand_over_soon(written[1])
         return Handed(draft, is_new=True)
 
     def _grading(
@@ -337,9 +337,10 @@ class Grades:
             more = () if audit is None else (
                 audit.write(facts_of_submission(submission), facts_of_submission(after)),
             )  # fmt: skip
-            if self._table.regrade(submission, after, gradings, *more):
-                self._judging.hand_over()
-                return after, gradings
+            written = self._table.regrade(submission, after, gradings, *more)
+            if written is not None:
+                self._judging.hand_over_soon(written)
+                return after, written
             seen = self._table.submission(submission.id)
             if seen is None:
                 raise NotFoundError("no such submission")

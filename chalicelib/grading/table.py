@@ -12,7 +12,7 @@ from typing import Any
 from chalicelib.dynamodb.expressions import Attr, expressions
 from chalicelib.dynamodb.records import Unreadable, only_readable, read_record, readable
 from chalicelib.dynamodb.table import FAILED
-from chalicelib.dynamodb.writes import Write, put, raised
+from chalicelib.dynamodb.writes import Write, lowered, put, raised
 from chalicelib.grading.fairness import in_fair_order, next_turns
 from chalicelib.grading.items import (
     ALL,
@@ -140,11 +140,12 @@ class GradingTable(RecordTable[Grading]):
 
     def regrade(
         self, before: Submission, after: Submission, gradings: Sequence[Grading], *more: Write
-    ) -> bool:
-        """Write a submission's new gradings where it is still `before`."""
+    ) -> list[Grading] | None:
+        """Write a submission's new gradings where it is still `before`; None where it is not."""
         item = submission_item(replace(after, version=before.version + 1))
         first = {"Put": put(self.items.name, item, before.version)}
-        return isinstance(self._queue(gradings, 0, [first, *more]), list)
+        written = self._queue(gradings, 0, [first, *more])
+        return written if isinstance(written, list) else None
 
     def _queue(
         self, gradings: Sequence[Grading], most: int, writes: Sequence[Write]
@@ -239,6 +240,35 @@ class GradingTable(RecordTable[Grading]):
             return self.replace(before, after)
         item = submission_item(replace(marked, version=submission.version + 1))
         return self.replace(before, after, {"Put": put(self.items.name, item, submission.version)})
+
+    def finish_and_give(
+        self, before: Grading, after: Grading, waiting: Grading, given: Grading
+    ) -> tuple[Grading, Grading] | Grading | None:
+        """Write a verdict, and that its judge was given what waits, in one transaction.
+
+        The second takes over the first one's place among those that judges have. Returns both as
+        written; `waiting` where that one has moved on; None where something else has.
+        """
+        name = self.items.name
+        ended = next_version(before, replace(after, next_grading=given.id))
+        begun = next_version(waiting, given)
+        writes: list[Write] = [
+            {"Put": put(name, grading_item(ended), before.version)},
+            {"Put": put(name, grading_item(begun), waiting.version)},
+            *({"Update": lowered(name, key)} for key in before.holds if key != PLACE),
+        ]
+        submission = self.submission(before.submission)
+        marked = submission and fold_mark(submission, after)
+        if submission is not None and marked is not None and marked is not submission:
+            item = submission_item(replace(marked, version=submission.version + 1))
+            writes.append({"Put": put(name, item, submission.version)})
+        refusal = self.items.transact(writes, waits_for_others=True)
+        if refusal is None or self.items.is_written(grading_item(ended), refusal):
+            behind = Attr("n").not_exists() | Attr("n").lt(begun.turn)
+            self.items.update(CLOCK, {"n": begun.turn}, behind)
+            return ended, begun
+        others = [*refusal.reasons[:1], *refusal.reasons[2:]]
+        return waiting if FAILED not in others else None
 
     def live(
         self, bucket: int, after: str | None, limit: int

@@ -45,6 +45,7 @@ def build_grading(
         table=table,
         files=files,
         invocations=jobs.invocations,
+        catalog=jobs.catalog,
         config=config,
         metrics=metrics,
         now=now,

@@ -13,6 +13,7 @@ CALLBACK_PATHS = (
     "/invocations/{invocation_id}/start",
     "/invocations/{invocation_id}/progress",
     "/invocations/{invocation_id}/finish",
+    "/invocations/{invocation_id}/marks",
     "/route",
 )
 INSIDE_THE_VPC = ("RelayRecords", "KeepFeedWhole")

@@ -15,7 +15,26 @@ from typing import Any
 
 from tests.integration.wire import Fate, Point
 
-OF_A_LOOK = 2
+OF_A_LOOK = ((Fate.FAILS,), (Fate.DIES_BEFORE,))
+"""To a call that changes nothing, no more can happen; one and the other in turn."""
+OF_A_TABLE = (
+    (Fate.FAILS, Fate.REPLY_LOST_ONCE, Fate.DIES_AFTER),
+    (Fate.DIES_BEFORE, Fate.REPLY_LOST_ONCE, Fate.REPLY_LOST),
+)
+"""In turn as well: nobody catches what DynamoDB fails with, so that it is an end like death."""
+OF_OTHERS = (
+    Fate.FAILS,
+    Fate.REPLY_LOST_ONCE,
+    Fate.REPLY_LOST,
+    Fate.DIES_BEFORE,
+    Fate.DIES_AFTER,
+)
+"""ECS's and SQS's failures are dealt with: each is another story."""
+CONFLICTING = {"dynamodb.PutItem", "dynamodb.TransactWriteItems"}
+LOOKS = ("Get", "Query", "Describe", "List", "BatchGet")
+PASSING = {Fate.REPLY_LOST_ONCE}
+"""What happens once and is over with the next try."""
+MOST_OF_A_LOOK = 2
 """A call that changes nothing has so many fates at most."""
 RECORDED = Path(__file__).with_suffix(".json")
 
@@ -43,8 +62,34 @@ def chosen(number: int, fates: Sequence[Fate]) -> list[Fate]:
     """The fates that a run tries of the call of this number: see the module."""
     if os.environ.get("CRASH_POINTS") == "all":
         return list(fates)
-    count = 1 if len(fates) <= OF_A_LOOK else 2
+    count = 1 if len(fates) <= MOST_OF_A_LOOK else 2
     return [fates[(number + 2 * each) % len(fates)] for each in range(count)]
+
+
+def fates_of(call: str, number: int) -> tuple[Fate, ...]:
+    """What may become of a call of a job's or a grading's operation."""
+    service, _, name = call.partition(".")
+    if name.startswith(LOOKS):
+        return OF_A_LOOK[number % 2]
+    if service == "dynamodb":
+        fates = OF_A_TABLE[number % 2]
+        return (*fates, Fate.CONFLICTS) if call in CONFLICTING else fates
+    return (*OF_OTHERS, Fate.THROTTLED) if service == "ecs" else OF_OTHERS
+
+
+def points_of(name: str, calls: list[str], *, spares_looks: bool) -> Iterator[CrashPoint]:
+    """What `chosen` has of the fates of every call.
+
+    A look that is repeated at once is spared the same again; with `spares_looks` every look is,
+    where another operation makes the same ones.
+    """
+    before = ""
+    for number, call in enumerate(calls, 1):
+        is_spared = call == before or spares_looks
+        if not (is_spared and call.partition(".")[2].startswith(LOOKS)):
+            fates = chosen(number, fates_of(call, number))
+            yield from (CrashPoint(name, number, call, fate) for fate in fates)
+        before = call
 
 
 @cache
@@ -64,9 +109,17 @@ def compare(matrix: str, operation: str, calls: list[str]) -> None:
 
 
 def _record() -> Iterator[tuple[str, dict[str, list[str]]]]:
-    from tests.integration import test_crash_matrix, test_jobs_crash_matrix
+    from tests.integration import (
+        test_crash_matrix,
+        test_grading_crash_matrix,
+        test_jobs_crash_matrix,
+    )
 
-    modules: dict[str, Any] = {"sessions": test_crash_matrix, "jobs": test_jobs_crash_matrix}
+    modules: dict[str, Any] = {
+        "sessions": test_crash_matrix,
+        "jobs": test_jobs_crash_matrix,
+        "grading": test_grading_crash_matrix,
+    }
     for matrix, module in modules.items():
         yield matrix, module.calls_of_operations()
 

@@ -20,7 +20,7 @@ from chalicelib.ecs.failures import StopError
 from chalicelib.errors import UsherError
 from chalicelib.jobs.model import Invocation, Priority, Reason, State, repeated_id
 from chalicelib.jobs.queues import WakeUp
-from tests.integration.crash_points import CrashPoint, chosen, compare, recorded
+from tests.integration.crash_points import PASSING, CrashPoint, compare, points_of, recorded
 from tests.integration.job_lab import (
     JobContainer,
     JobLab,
@@ -29,28 +29,9 @@ from tests.integration.job_lab import (
     check_rest,
     failure_is_news,
 )
-from tests.integration.wire import Fate, Point, ProcessDiedError
+from tests.integration.wire import Point, ProcessDiedError
 
 MATRIX = "jobs"
-OF_A_LOOK = ((Fate.FAILS,), (Fate.DIES_BEFORE,))
-"""To a call that changes nothing, no more can happen; one and the other in turn."""
-OF_A_TABLE = (
-    (Fate.FAILS, Fate.REPLY_LOST_ONCE, Fate.DIES_AFTER),
-    (Fate.DIES_BEFORE, Fate.REPLY_LOST_ONCE, Fate.REPLY_LOST),
-)
-"""In turn as well: nobody catches what DynamoDB fails with, so that it is an end like death."""
-OF_OTHERS = (
-    Fate.FAILS,
-    Fate.REPLY_LOST_ONCE,
-    Fate.REPLY_LOST,
-    Fate.DIES_BEFORE,
-    Fate.DIES_AFTER,
-)
-"""ECS's and SQS's failures are dealt with: each is another story."""
-CONFLICTING = {"dynamodb.PutItem", "dynamodb.TransactWriteItems"}
-LOOKS = ("Get", "Query", "Describe", "List", "BatchGet")
-PASSING = {Fate.REPLY_LOST_ONCE}
-"""What happens once and is over with the next try."""
 INDEX_LAG_SECONDS = 1.0
 READ_LAG_SECONDS = 3.0
 """By how much ListTasks and DescribeTasks are behind RunTask."""
@@ -60,16 +41,6 @@ PAUSES = (0, 61, 61, 61, 640, 61, 61)
 HOSTS_AT_FIRST = 2
 HOST_COMES_AT = 3
 """Before this sweep a full cluster gets a host."""
-
-
-def fates_of(call: str, number: int) -> tuple[Fate, ...]:
-    service, _, name = call.partition(".")
-    if name.startswith(LOOKS):
-        return OF_A_LOOK[number % 2]
-    if service == "dynamodb":
-        fates = OF_A_TABLE[number % 2]
-        return (*fates, Fate.CONFLICTS) if call in CONFLICTING else fates
-    return (*OF_OTHERS, Fate.THROTTLED) if service == "ecs" else OF_OTHERS
 
 
 @dataclass
@@ -731,19 +702,9 @@ def check_story(story: Story, operation: Operation, point: Point | None) -> None
         assert story.record(last).reason is operation.end
 
 
-def points_of(name: str, calls: list[str]) -> Iterator[CrashPoint]:
-    """What `chosen` has of the fates of every call.
-
-    A look that is repeated at once is spared the same again, and the looks of all sweeps are those
-    of the one that finds everything in disorder.
-    """
-    before, of_a_sweep = "", name.startswith("sweeps_") and name != "sweeps_disorder"
-    for number, call in enumerate(calls, 1):
-        is_spared = call == before or of_a_sweep
-        if not (is_spared and call.partition(".")[2].startswith(LOOKS)):
-            fates = chosen(number, fates_of(call, number))
-            yield from (CrashPoint(name, number, call, fate) for fate in fates)
-        before = call
+def spares_looks(operation: str) -> bool:
+    """The looks of all sweeps are those of the one that finds everything in disorder."""
+    return operation.startswith("sweeps_") and operation != "sweeps_disorder"
 
 
 BY_NAME = {operation.name: operation for operation in OPERATIONS}
@@ -765,7 +726,9 @@ def crash_points() -> list[Any]:
     return [
         pytest.param(crash, bool(index % 2), id=f"{crash}-{'noise' if index % 2 else 'silence'}")
         for operation, calls in recorded(MATRIX).items()
-        for index, crash in enumerate(points_of(operation, calls))
+        for index, crash in enumerate(
+            points_of(operation, calls, spares_looks=spares_looks(operation))
+        )
     ]
 
 

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from chalicelib.contract.graders import GraderError
 from usher.box.model import NoBoxError
-from usher.box.runtimes import choose_boxes
+from usher.box.runtimes import Boxes, choose_boxes
 from usher.errors import UsherError
 from usher.grading.folders import GraderFolder, read_assignment
 from usher.grading.image_cleaning import CleanImage
@@ -26,6 +27,8 @@ from usher.grading.results import Grading, broken, document, for_learner
 
 BASE_VARIABLE = "USHER_BASE_IMAGE"
 """The image of graders that name none."""
+MOST_FEEDBACK = 4_000
+"""Characters that the mark has of it; the documents have all."""
 REQUEST_SECONDS = 60.0
 TRIES = 3
 PAUSE_SECONDS = 0.5
@@ -71,61 +74,109 @@ def mark_here(
     """
     try:
         boxes = choose_boxes(runtime, base)
-        image = "" if boxes.name != "docker" else _image(folder, base, on_cleaned)
+        image = _image_of(boxes, folder, base, on_cleaned)
     except (NoBoxError, ImageError) as error:
         return broken(folder.max_points, str(error))
     return Judge(boxes, image).grade(folder, submitted, on_progress)
 
 
-def _image(folder: GraderFolder, base: str | None, on_cleaned: Callable[[CleanImage], None]) -> str:
-    """The id of the grader's image, cleaned."""
+def _image_of(
+    boxes: Boxes,
+    folder: GraderFolder,
+    base: str | None,
+    on_cleaned: Callable[[CleanImage], None] = lambda _: None,
+) -> str:
+    """The id of the grader's image, cleaned; nothing where boxes need none. Raises ImageError."""
+    if boxes.name != "docker":
+        return ""
     image = image_for(folder, base)
     if image.cleaned:
         on_cleaned(image)
     return image.id
 
 
-def mark_order(
-    order: Order, papers: Papers, on_progress: Progress, started: datetime
-) -> dict[str, Any]:
-    """Fetch, mark and store; the mark without what may be large. Raises PapersError."""
-    with tempfile.TemporaryDirectory(prefix="usher-judge-") as place:
-        folder = Path(place) / order.assignment
-        unpack(fetch(papers.grader), folder)
-        submitted = read_archive(fetch(papers.files))
-        grading = _mark(folder, order.part, submitted, on_progress)
-    identity = {
-        "id": order.grading,
-        "assignment": order.assignment,
-        "part": order.part,
-        "submission": order.submission,
-        "revision": order.revision,
-        "startedAt": started.isoformat(timespec="milliseconds"),
-    }
-    grading = replace(grading, identity=identity)
-    for_eyes = {"author": grading, "learner": for_learner(grading)}
-    for reader, url in papers.results.items():
-        store(url, json.dumps(document(for_eyes[reader])).encode())
-    return {
-        "verdict": grading.verdict.value,
-        "score": grading.score,
-        "maxScore": grading.max_score,
-        "feedback": for_eyes["learner"].feedback,
-        "detailed": True,
-    }
+class Marker:
+    """Marks one grading after the other. It keeps what they may share: which boxes this machine
+    has, and the graders' files. Every grading has boxes of its own.
+    """
+
+    def __init__(self) -> None:
+        self._place = tempfile.TemporaryDirectory(prefix="usher-judge-")
+        self._base = os.environ.get(BASE_VARIABLE) or None
+        self._boxes: Boxes | None = None
+        self._graders: dict[str, Path] = {}
+
+    def close(self) -> None:
+        """Remove the graders' files."""
+        self._place.cleanup()
+
+    def mark_order(
+        self, order: Order, papers: Papers, on_progress: Progress, started: datetime
+    ) -> dict[str, Any]:
+        """Fetch, mark and store; the mark without what may be large. Raises PapersError."""
+        folder = self._grader(papers.grader, order.assignment)
+        grading = self._mark(folder, order, read_archive(fetch(papers.files)), on_progress)
+        identity = {
+            "id": order.grading,
+            "assignment": order.assignment,
+            "part": order.part,
+            "submission": order.submission,
+            "revision": order.revision,
+            "startedAt": started.isoformat(timespec="milliseconds"),
+        }
+        grading = replace(grading, identity=identity)
+        for_eyes = {"author": grading, "learner": for_learner(grading)}
+        for reader, url in papers.results.items():
+            store(url, json.dumps(document(for_eyes[reader])).encode())
+        return {
+            "grading": order.grading,
+            "verdict": grading.verdict.value,
+            "score": grading.score,
+            "maxScore": grading.max_score,
+            "feedback": for_eyes["learner"].feedback[:MOST_FEEDBACK],
+            "detailed": True,
+        }
+
+    def _grader(self, url: str, assignment: str) -> Path:
+        """The folder with the files that this URL gives, fetched once. Raises PapersError."""
+        key = urlsplit(url).path
+        if key not in self._graders:
+            folder = Path(self._place.name) / str(len(self._graders)) / assignment
+            unpack(fetch(url), folder)
+            self._graders[key] = folder
+        return self._graders[key]
+
+    def _mark(
+        self,
+        folder: Path,
+        order: Order,
+        submitted: Mapping[str, bytes],
+        on_progress: Progress,
+    ) -> Grading:
+        try:
+            found = read_assignment(folder).parts.get(order.part)
+        except GraderError as error:
+            return broken(0.0, str(error))
+        if found is None:
+            return broken(0.0, f"the grader's files have no part {order.part!r}")
+        try:
+            self._boxes = self._boxes or choose_boxes(None, self._base)
+            image = _image_of(self._boxes, found, self._base)
+        except (NoBoxError, ImageError) as error:
+            return broken(found.max_points, str(error))
+        return Judge(self._boxes, image).grade(found, submitted, on_progress, order.learner)
 
 
-def _mark(
-    folder: Path, part: str, submitted: Mapping[str, bytes], on_progress: Progress
-) -> Grading:
-    try:
-        found = read_assignment(folder).parts.get(part)
-    except GraderError as error:
-        return broken(0.0, str(error))
-    if found is None:
-        return broken(0.0, f"the grader's files have no part {part!r}")
-    base = os.environ.get(BASE_VARIABLE) or None
-    return mark_here(found, submitted, runtime=None, base=base, on_progress=on_progress)
+def hand_in(url: str, key: str, mark: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Tell the dispatcher a mark; what it wants marked next, None = nothing more.
+
+    Raises PapersError where it did not take the mark.
+    """
+    data = json.dumps({"grading": mark["grading"], "result": mark}).encode()
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    request = urllib.request.Request(url, data, headers, method="POST")  # noqa: S310 - the same
+    order = json.loads(_request(request)).get("next")
+    return order if isinstance(order, dict) else None
 
 
 def unpack(data: bytes, folder: Path) -> None:

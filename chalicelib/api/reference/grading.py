@@ -91,6 +91,15 @@ GRADING = Part(
         "grading.regrade_submission": Operation(
             By.CALLER, {202: _QUEUED}, (ConflictError, UnavailableError)
         ),
+        "grading.take_mark": Operation(
+            By.CONTAINER,
+            {200: Answer("What to mark next, or null.", ref("NextGrading"))},
+            (ConflictError,),
+            example={
+                "grading": "12345678-1234-4123-8123-123456789abc",
+                "result": {"verdict": "AC", "score": 10, "feedback": "1 of 1 cases right."},
+            },
+        ),
         "grading.regrade_assignment": Operation(
             By.CALLER,
             {202: Answer("A page is marked again.", ref("Regraded"))},
@@ -191,6 +200,11 @@ GRADING = Part(
                 "position": MAYBE_WHOLE,
             },
             optional={"reason": MAYBE_TEXT, "invocation": MAYBE_TEXT},
+        ),
+        "NextGrading": record(
+            "What a judge marks next.",
+            {"next": {"type": ["object", "null"]}},
+            example={"next": None},
         ),
         "Regraded": record(
             "What was queued.",

@@ -1,16 +1,19 @@
-"""The judge as a job: fetch, mark in boxes, store the documents, report the mark.
+"""The judge as a job: fetch, mark in boxes, store the documents, hand the mark in; then the next.
 
 It never runs code of strangers in a process of its own, and has no right on AWS: the start permit
 brings URLs that are good for this grading alone.
 """
 
+import contextlib
+import itertools
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from usher.grading.marking import Order, Papers, mark_order
+from usher.grading.marking import Marker, Order, Papers, PapersError, hand_in
 from usher.job import Job
+from usher.log import say
 
 
 class UsherJudge(Job):
@@ -35,22 +38,48 @@ class UsherJudge(Job):
         grader: str
         files: str
         results: dict[str, str]
+        marks: dict[str, str] | None = None
+        """Where marks are handed in, and the key for it."""
 
     def run(self, parameters: Any) -> dict[str, Any]:
-        """The mark, as `chalicelib.grading.lifecycle.read_mark` reads it."""
-        order = Order(
-            grading=parameters.grading,
-            submission=parameters.submission,
-            assignment=parameters.assignment,
-            part=parameters.part,
-            learner=parameters.learner,
-            revision=parameters.revision,
-        )
-        papers = Papers(parameters.grader, parameters.files, parameters.results)
-        return mark_order(order, papers, self._say, datetime.now(UTC))
+        """Mark what was given, and what is given for each mark.
 
-    def _say(self, what: str, number: int, total: int) -> None:
-        if what == "case":
-            self.progress((number - 1) / total, f"case {number} of {total}")
-        else:
-            self.progress(None, what)
+        Returns the last mark where it could not be handed in, as
+        `chalicelib.grading.lifecycle.read_mark` reads it; else how many were.
+        """
+        with contextlib.closing(Marker()) as marker:
+            return self._run(marker, parameters, parameters.marks)
+
+    def _run(self, marker: Marker, given: Any, marks: dict[str, str] | None) -> dict[str, Any]:
+        for number in itertools.count(1):
+            mark = self._mark(marker, given)
+            if marks is None:
+                return mark
+            try:
+                order = hand_in(marks["url"], marks["key"], mark)
+            except PapersError as error:
+                say(f"usher: a mark is told with the end: {error}")
+                return mark
+            if order is None:
+                return {"gradings": number}
+            given = self.Parameters.model_validate(order)
+        raise AssertionError("unreachable")
+
+    def _mark(self, marker: Marker, given: Any) -> dict[str, Any]:
+        order = Order(
+            grading=given.grading,
+            submission=given.submission,
+            assignment=given.assignment,
+            part=given.part,
+            learner=given.learner,
+            revision=given.revision,
+        )
+        papers = Papers(given.grader, given.files, given.results)
+
+        def tell(what: str, number: int, total: int) -> None:
+            if what == "case":
+                self.progress((number - 1) / total, f"{order.grading}: case {number} of {total}")
+            else:
+                self.progress(None, f"{order.grading}: {what}")
+
+        return marker.mark_order(order, papers, tell, datetime.now(UTC))

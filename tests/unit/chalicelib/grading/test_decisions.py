@@ -54,6 +54,7 @@ def ended(invocation_id, reason=Reason.SUCCEEDED, result=None):
         not_after=9.0,
         state=JobState.FINISHED,
         reason=reason,
+        parameters={"grading": grading().id},
         result=result,
     )
 
@@ -153,6 +154,66 @@ def test_a_grader_that_takes_too_long_is_not_repeated():
     first = handed()
     done = lifecycle.decide_end(first, ended(first.invocation, Reason.TIMED_OUT), 3.0)
     assert done.verdict == "IE"
+
+
+def going_on(**changes):
+    values = {"task_definition": "judge:1", "started_at": 100.0, "state": JobState.STARTED}
+    return replace(ended("i", reason=None), **values | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "place", "now", "goes_on"),
+    [
+        ({}, 1, 100.0, True),
+        ({}, lifecycle.MOST_IN_A_ROW - 1, 100.0, True),
+        ({}, lifecycle.MOST_IN_A_ROW, 100.0, False),
+        ({}, 1, 100.0 + lifecycle.RUN_SECONDS - 0.1, True),
+        ({}, 1, 100.0 + lifecycle.RUN_SECONDS, False),
+        ({"task_definition": "judge:0"}, 1, 100.0, False),
+        ({"state": JobState.KILL_INITIATED}, 1, 100.0, False),
+        ({"state": JobState.FINISHED}, 1, 100.0, False),
+        ({"started_at": None}, 1, 100.0, False),
+    ],
+)
+def test_when_a_judge_is_given_another_grading(changes, place, now, goes_on):
+    marked = replace(handed(), place=place)
+    assert lifecycle.may_go_on(marked, going_on(**changes), "judge:1", now) == goes_on
+
+
+def test_the_next_grading_of_a_judge_has_its_invocation_and_its_own_attempt():
+    marked = handed()
+    second = replace(grading(), id="12345678-0000-4000-8000-000000000002", attempt=1)
+    given = lifecycle.decide_next(second, marked, 5.0)
+    assert (given.state, given.invocation) == (State.STARTED, marked.invocation)
+    assert (given.place, given.attempt, given.started_at) == (2, 2, 5.0)
+    assert given.results == f"results/{second.id}/2"
+    assert lifecycle.decide_next(marked, marked, 5.0) is marked, "a judge has it"
+
+
+def test_the_result_of_an_invocation_is_of_the_grading_that_it_names():
+    first = handed()
+    second = lifecycle.decide_next(replace(grading(), id="second"), first, 5.0)
+    told = replace(
+        ended(first.invocation, result=RIGHT | {"grading": first.id}),
+        parameters={"grading": first.id},
+    )
+    assert lifecycle.decide_end(first, told, 6.0).verdict == "AC"
+    assert lifecycle.decide_end(second, told, 6.0).state is State.QUEUED
+    unnamed = replace(told, result=RIGHT)
+    assert lifecycle.decide_end(second, unnamed, 6.0).state is State.QUEUED
+
+
+def test_a_grading_that_was_given_less_than_all_of_a_judges_time_is_repeated():
+    second = lifecycle.decide_next(replace(grading(), id="second"), handed(), 5.0)
+    late = ended(second.invocation, Reason.TIMED_OUT)
+    again = lifecycle.decide_end(second, late, 6.0)
+    assert (again.state, again.place) == (State.QUEUED, 1)
+
+
+def test_the_key_of_marks_tells_nothing_of_the_invocations():
+    key = lifecycle.marks_key("secret")
+    assert len(key) == 64
+    assert lifecycle.marks_key("other") != key
 
 
 @pytest.mark.parametrize(

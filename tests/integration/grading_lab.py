@@ -1,0 +1,394 @@
+"""The laboratory of grading: assignments, submissions and judges, all of AWS inside the test.
+
+On the laboratory of jobs: a judge is a container that asks for its start permit, marks, reports and
+exits, one step at a time. What it finds follows from the grader's files alone, so a mark tells
+which revision it is of. The bucket is a dictionary behind the same wire as the other AWS calls.
+"""
+
+import io
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
+
+from chalicelib.audit.model import Action, Actor, AuditRecord, Kind
+from chalicelib.audit.model import Outcome as AuditOutcome
+from chalicelib.audit.table import AuditEntry
+from chalicelib.callers import Caller
+from chalicelib.clients import Clients
+from chalicelib.contract.jobs import EXIT_NOT_RUN, JUDGE_JOB, Outcome
+from chalicelib.errors import UsherError
+from chalicelib.grading.items import read_assignment, read_grading, read_submission
+from chalicelib.grading.lifecycle import PLACE, marks_key
+from chalicelib.grading.model import Assignment, Grading, Submission
+from chalicelib.grading.requests import parse_put
+from chalicelib.wiring import Services
+from local.aws.wire import Answer, Request
+from tests.integration.job_lab import NEVER, JobContainer, JobLab, Phase, check_jobs
+from tests.integration.lab import REGION, backend
+from tests.integration.wire import ATTEMPTS, Wire
+
+OPERATOR = Caller("opal", key_scope="opal", is_operator=True)
+PARTS = ("first", "second")
+POINTS = 50.0
+HAND_INS = 3
+"""So often a judge tries to hand in a mark."""
+_SCOPE = f"AWS4-HMAC-SHA256 Credential=local/20231114/{REGION}/s3/aws4_request"
+_SIGNED = {"authorization": f"{_SCOPE}, Signature=0"}
+
+
+def files_of(revision: int) -> dict[str, bytes]:
+    """An assignment of two parts whose programs earn so many points at this revision."""
+    files = {"assignment.toml": b""}
+    text = 'title = "Two"\npass_points = 1\n'
+    for part in PARTS:
+        text += f'[parts.{part}]\ntitle = "{part}"\npoints = {POINTS}\n'
+        files[f"{part}/grader.toml"] = (
+            b'files = ["main.py"]\nrun = ["python3", "main.py"]\n'
+            b'[[cases]]\ninput = "1.in"\nanswer = "1.ans"\n'
+        )
+        files[f"{part}/1.in"] = b""
+        files[f"{part}/1.ans"] = str(revision).encode()
+    return files | {"assignment.toml": text.encode()}
+
+
+def score_of(revision: int) -> float:
+    """What every submission earns for a part at a revision: each has its own mark."""
+    return float(revision)
+
+
+class LabS3:
+    """The calls that grading makes, through the wire; they are tried again as boto3 would."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def put_object(self, **given: Any) -> None:
+        self._call("PutObject", Request("PUT", _path(given), _SIGNED, given["Body"]))
+
+    def get_object(self, **given: Any) -> dict[str, Any]:
+        answer = self._call("GetObject", Request("GET", _path(given), _SIGNED))
+        return {"Body": io.BytesIO(answer.body)}
+
+    def generate_presigned_url(self, method: str, **given: Any) -> str:
+        return f"{method}:{given['Params']['Key']}?{given['ExpiresIn']}"
+
+    def _call(self, name: str, request: Request) -> Answer:
+        self._wire.begin(f"s3.{name}")
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                answer = self._wire.send(request)
+            except ConnectionClosedError:
+                if attempt == ATTEMPTS:
+                    raise
+                continue
+            if answer.status < 500:
+                break
+        if answer.status >= 300:
+            code = "NoSuchKey" if answer.status == 404 else str(answer.status)
+            raise ClientError({"Error": {"Code": code, "Message": ""}}, name)
+        return answer
+
+
+def _path(given: dict[str, Any]) -> str:
+    return f"/{given['Bucket']}/{given['Key']}"
+
+
+@dataclass
+class Marked:
+    """What a judge found: a grading, by which invocation, at which revision."""
+
+    grading: str
+    invocation: str
+    revision: int
+
+
+@dataclass
+class Judge:
+    """What is known of the judge in a container."""
+
+    order: dict[str, Any] | None = None
+    """What it marks; None where it has no permit, or has marked."""
+    result: dict[str, Any] | None = None
+    """The mark that it has to hand in, or what it ends with."""
+    refusals: int = 0
+    """So often it got no answer to that mark."""
+    marked: list[Marked] = field(default_factory=list)
+
+
+class GradingLab(JobLab):
+    """One region of AWS with a deployed judge, made anew by `begin`."""
+
+    def __init__(self, *, index_lag_seconds: float = 0.0, read_lag_seconds: float = 0.0) -> None:
+        self.objects: dict[str, bytes] = {}
+        super().__init__(index_lag_seconds=index_lag_seconds, read_lag_seconds=read_lag_seconds)
+
+    def begin(self, *, judges: int = 4, **world: Any) -> None:
+        """Empty tables and bucket; nothing is put, nothing waits."""
+        self.objects.clear()
+        self.judges: dict[str, Judge] = {}
+        super().begin(**world)
+        self.config = replace(self.config, grading_capacity=judges)
+        self.deploy_job(JUDGE_JOB, parameters={"type": "object"})
+        self.wire.reset(None)
+
+    def _attached(self, wire: Wire) -> Clients:
+        clients = super()._attached(wire)
+        s3 = LabS3(wire)
+        return replace(clients, create=lambda name: s3 if name == "s3" else clients.create(name))
+
+    def _answer(self, request: Request) -> Answer | None:
+        if not request.headers["authorization"].startswith(_SCOPE):
+            return super()._answer(request)
+        if request.method == "PUT":
+            self.objects[request.path] = request.body
+            return Answer(200)
+        found = self.objects.get(request.path)
+        return Answer(404) if found is None else Answer(200, {}, found)
+
+    # Callers.
+
+    def audit(self, action: Action, resource: str) -> AuditEntry:
+        """The record of a change by the operator."""
+        actor = Actor("opal", Kind.OPERATOR, "192.0.2.9", self._chance.uuid())
+        record = AuditRecord(
+            self._chance.uuid(), self.now(), actor, action, resource, AuditOutcome.DONE
+        )
+        return AuditEntry(record, self.config.audit_table, 30)
+
+    def put_assignment(self, services: Services, revision: int) -> Assignment:
+        """PUT /assignments/two."""
+        found, files = parse_put(
+            "two", {"files": {path: data.decode() for path, data in files_of(revision).items()}}
+        )
+        audit = self.audit(Action.ASSIGNMENT_PUT, "assignments/two")
+        return services.grading.grades.put("two", found, files, OPERATOR, audit)[0]
+
+    def submit(
+        self,
+        services: Services,
+        learner: str = "ada",
+        submission_id: str | None = None,
+        parts: tuple[str, ...] = PARTS,
+    ) -> Submission:
+        """POST /assignments/two/submissions."""
+        grades = services.grading.grades
+        grades.check_door()
+        return grades.submit(
+            grades.assignment("two"),
+            {part: {"main.py": f"of {learner}".encode()} for part in parts},
+            submission_id=submission_id,
+            digest="d" if submission_id else None,
+            learner=learner,
+            callback_base_url="http://dispatcher",
+            audit=lambda new: self.audit(Action.SUBMISSION_ADD, f"submissions/{new}"),
+        ).submission
+
+    def regrade(
+        self, services: Services, submission: Submission, request: str, *, is_whole: bool = False
+    ) -> Submission:
+        """POST /submissions/{id}/regrade, or a page of POST /assignments/{id}/regrade."""
+        grades = services.grading.grades
+        seen = grades.submission(submission.id, OPERATOR)
+        audit = self.audit(Action.SUBMISSION_REGRADE, f"submissions/{seen.id}")
+        return grades.regrade(
+            grades.assignment("two"), seen, request, "http://d", audit, is_whole=is_whole
+        )[0]
+
+    # Judges.
+
+    def judge_of(self, container: JobContainer) -> Judge:
+        """What the judge in this container knows."""
+        return self.judges.setdefault(container.process, Judge())
+
+    def ask(self, services: Services, container: JobContainer, *, hears: bool = True) -> None:
+        """As chalicelib/api/jobs.py answers: the permit, and what to mark."""
+        try:
+            permit = services.jobs.invocations.start(
+                container.invocation_id,
+                container.key,
+                container.attempt,
+                container.task_arn,
+                container.process,
+            )
+            order = services.grading.judging.start(
+                permit["parameters"],
+                container.invocation_id,
+                container.key,
+                permit["timeoutSeconds"],
+            )
+        except NEVER:
+            if hears:
+                self.leave(container, EXIT_NOT_RUN)
+            return
+        if hears and container.running:
+            container.phase, container.since, container.ran = Phase.RUNNING, None, True
+            self.runs[container.invocation_id] += 1
+            self.judge_of(container).order = dict(order)
+
+    def mark(self, container: JobContainer) -> None:
+        """It marks what it was given."""
+        judge = self.judge_of(container)
+        assert judge.order is not None
+        key = judge.order["grader"].removeprefix("get_object:").partition("?")[0]
+        revision = int(key.rpartition("/")[2].partition("-")[0])
+        judge.marked.append(Marked(judge.order["grading"], container.invocation_id, revision))
+        judge.result = {
+            "grading": judge.order["grading"],
+            "verdict": "WA",
+            "score": score_of(revision),
+            "maxScore": POINTS,
+            "feedback": f"at revision {revision}",
+            "detailed": False,
+        }
+        judge.order, judge.refusals = None, 0
+
+    def hand_in(self, services: Services, container: JobContainer, *, hears: bool = True) -> None:
+        """It hands in its mark, and is given the next one, or ends."""
+        judge = self.judge_of(container)
+        assert judge.result is not None
+        judge.refusals += 1
+        try:
+            order = services.grading.judging.mark(
+                container.invocation_id,
+                marks_key(container.key),
+                judge.result["grading"],
+                judge.result,
+            )
+        except NEVER:
+            if hears:
+                self.end(container)
+            return
+        if not hears or not container.running:
+            return
+        if order is not None:
+            judge.order, judge.result = dict(order), None
+            return
+        judge.result = {"gradings": len(judge.marked)}
+        self.end(container)
+
+    def report(self, services: Services, container: JobContainer, *, hears: bool = True) -> None:
+        """It says how the run went, and exits when it was heard."""
+        outcome = container.outcome
+        code = {Outcome.SUCCEEDED: 0, Outcome.KILLED: 143}.get(outcome, 3)
+        try:
+            services.jobs.invocations.finish(
+                container.invocation_id,
+                container.key,
+                container.process,
+                outcome,
+                exit_code=code,
+                detail="",
+                result=self.judge_of(container).result if code == 0 else None,
+                usage=None,
+            )
+            container.was_heard = True
+        except NEVER:
+            pass
+        if hears:
+            self.leave(container, code)
+
+    def judges_work(self, services: Services, failures: list[BaseException]) -> None:
+        """Every judge does its next step; what fails it does again later."""
+        self.settle()
+        for container in self.jobs:
+            if not container.running or container.is_silent:
+                continue
+            try:
+                self._works(services, container)
+            except (UsherError, ClientError, BotoCoreError) as error:
+                failures.append(error)
+        self.settle()
+
+    def _works(self, services: Services, container: JobContainer) -> None:
+        judge = self.judge_of(container)
+        while container.running and container.phase is Phase.RUNNING:
+            if judge.order is not None:
+                self.mark(container)
+            elif judge.refusals == HAND_INS:
+                self.end(container)
+            else:
+                self.hand_in(services, container)
+        self.speak(services, container)
+
+    def sweep(self, services: Services) -> dict[str, int]:
+        """The sweep of jobs and gradings."""
+        return services.sweep_of(services.jobs.kind, services.grading.kind).run()
+
+    # Looking.
+
+    def grading_items(self) -> list[dict[str, Any]]:
+        """All of the table, from where moto keeps it."""
+        table = backend("dynamodb").tables[self.config.grading_table]
+        return [item.to_json()["Attributes"] for item in table.all_items()]
+
+    def gradings(self) -> dict[str, Grading]:
+        """All records of gradings, by id."""
+        found = [read_grading(item) for item in self.grading_items() if "of_assignment" in item]
+        return {grading.id: grading for grading in found}
+
+    def submissions(self) -> dict[str, Submission]:
+        """All records of submissions, by id."""
+        found = [read_submission(item) for item in self.grading_items() if "by_learner" in item]
+        return {submission.id: submission for submission in found}
+
+    def assignment(self) -> Assignment | None:
+        """The record of the assignment."""
+        items = [i for i in self.grading_items() if i["id"]["S"] == "assignment#two"]
+        return read_assignment(items[0]) if items else None
+
+    def counts(self, prefix: str) -> dict[str, int]:
+        """The counters whose keys begin so."""
+        return {
+            item["id"]["S"]: int(item["n"]["N"])
+            for item in self.grading_items()
+            if item["id"]["S"].startswith(prefix) and "n" in item
+        }
+
+    def audit_resources(self) -> list[str]:
+        """What the audit records are about."""
+        table = backend("dynamodb").tables[self.config.audit_table]
+        items = [item.to_json()["Attributes"] for item in table.all_items()]
+        return [item["resource"]["S"] for item in items]
+
+
+def check_grading(lab: GradingLab) -> None:
+    """What holds at every instant, whatever happened."""
+    check_jobs(lab)
+    gradings, submissions = lab.gradings(), lab.submissions()
+    held = Counter(key for grading in gradings.values() for key in grading.holds)
+    counted = lab.counts("learner#") | lab.counts(PLACE)
+    assert {key: n for key, n in counted.items() if n} == held, "counts equal what is held"
+    assert held[PLACE] <= lab.config.grading_capacity
+    known = [
+        each
+        for submission in submissions.values()
+        for part in submission.parts
+        for each in (part.grading, *part.older)
+    ]
+    assert sorted(known) == sorted(gradings), "each grading once in one history"
+    for submission in submissions.values():
+        for part in submission.parts:
+            assert f"/{lab.config.grading_bucket}/{part.archive}" in lab.objects, "files are lost"
+            grading = gradings[part.grading]
+            assert (part.verdict, part.score) == (grading.verdict, grading.score)
+    for grading in gradings.values():
+        check_mark(lab, grading)
+    assignment = lab.assignment()
+    if assignment is not None:
+        assert f"/{lab.config.grading_bucket}/{assignment.archive}" in lab.objects
+
+
+def check_mark(lab: GradingLab, grading: Grading) -> None:
+    """A verdict is what a judge of its own found, at its own revision."""
+    if not grading.has_ended or grading.verdict == "IE":
+        return
+    assert grading.score == score_of(grading.revision), f"of a stale revision: {grading}"
+    found = [
+        marked
+        for judge in lab.judges.values()
+        for marked in judge.marked
+        if marked.grading == grading.id and marked.invocation == grading.invocation
+    ]
+    assert found, f"no mark of its judge: {grading}"

@@ -1,0 +1,557 @@
+"""Every AWS call of submit, mark and regrade goes wrong in every way; each grading has one verdict.
+
+The points are made from the calls that an undisturbed run of the operation makes. After each, the
+worst is assumed, in two kinds. Silence: the event and the message that were being handled are lost,
+and all that follow, so that only judges (which repeat what was not acknowledged) and the sweep go
+on. Noise: everything comes twice, and the newest first. In the end every grading has one verdict,
+of its own revision and from its own judge; no submission that was answered is lost, no grading is
+in a history twice, no task is left, and all counts are exact.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.audit.model import Action
+from chalicelib.contract.jobs import Outcome
+from chalicelib.ecs.failures import StopError
+from chalicelib.errors import UsherError
+from chalicelib.grading.model import MAX_ATTEMPTS, Grading, State, Submission
+from chalicelib.jobs.model import repeated_id
+from tests.integration.crash_points import PASSING, CrashPoint, compare, points_of, recorded
+from tests.integration.grading_lab import OPERATOR, GradingLab, check_grading
+from tests.integration.job_lab import JobContainer, failure_is_news
+from tests.integration.wire import Point, ProcessDiedError
+
+MATRIX = "grading"
+INDEX_LAG_SECONDS = 1.0
+READ_LAG_SECONDS = 3.0
+PAUSES = (0, 61, 61, 61, 61, 61, 640, 61, 61)
+"""Seconds before each sweep: past every deadline there is, but for the judge's own."""
+KEY = repeated_id("ada", "submit/two", "key")
+
+
+@dataclass
+class Story:
+    """What the operations are about: submissions to one assignment."""
+
+    lab: GradingLab
+    told: Submission | None = None
+    """What the operation answered, where it did."""
+    answered: dict[str, Submission] = field(default_factory=dict)
+    """Every submission that somebody was told of."""
+    most: int = 0
+    """So many submissions were asked for."""
+    regrades: int = 0
+    """So many regrades were asked for."""
+    failures: list[BaseException] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.services = self.lab.process()
+        self.lab.put_assignment(self.services, 1)
+
+    def submits(self, submission_id: str | None = None, **facts: Any) -> Submission:
+        self.most += submission_id is None or self.most == 0
+        self.told = self.lab.submit(self.services, submission_id=submission_id, **facts)
+        self.answered[self.told.id] = self.told
+        return self.told
+
+    def regrades_it(self, *, is_whole: bool = False) -> None:
+        self.regrades += 1
+        (submission,) = self.lab.submissions().values()
+        self.lab.regrade(self.services, submission, "again", is_whole=is_whole)
+
+    def round(self) -> None:
+        """Wake-up messages come, and the index shows what waits."""
+        self.lab.indexes_catch_up()
+        self.services.jobs.launcher.run()
+        self.lab.settle()
+
+    def judges(self) -> list[JobContainer]:
+        """The containers that run."""
+        return [container for container in self.lab.jobs if container.running]
+
+    def asking(self) -> None:
+        """A judge was launched for a submission of one part, and has not asked yet."""
+        self.submits(parts=("first",))
+        self.round()
+
+    def marking(self) -> None:
+        """It has its start permit."""
+        self.asking()
+        for container in self.judges():
+            self.lab.ask(self.services, container)
+
+    def marked(self) -> None:
+        """It has marked, and has not said so."""
+        self.marking()
+        for container in self.judges():
+            self.lab.mark(container)
+
+    def ending(self) -> None:
+        """It could not hand its mark in, and is about to tell it with its end."""
+        self.marked()
+        self.lab.end(self.judges()[0])
+
+    def others_wait(self) -> None:
+        """It has marked, and others have no judge."""
+        self.marked()
+        self.submits(learner="bob", parts=("first",))
+        self.lab.indexes_catch_up()
+
+    def going_on(self) -> None:
+        """It has handed in its mark, and marks what it was given then."""
+        self.others_wait()
+        self.lab.hand_in(self.services, self.judges()[0])
+        assert [g.place for g in self.lab.gradings().values() if not g.has_ended] == [2]
+
+    def finished(self) -> None:
+        """The submission has its marks."""
+        self.ending()
+        for container in self.judges():
+            self.lab.report(self.services, container)
+        assert all(grading.has_ended for grading in self.lab.gradings().values())
+
+    def loses(self, container: JobContainer) -> tuple[str, dict[str, Any]]:
+        """A judge is killed by the kernel; the event that says so."""
+        self.lab.events()
+        self.lab.leave(container, 137)
+        (event,) = [e for e in self.lab.events() if e[1]["detail"]["lastStatus"] == "STOPPED"]
+        return event
+
+    # What comes after.
+
+    def goes_on(self, *, noise: bool) -> None:
+        """Time passes and the sweep comes, until all has its verdict."""
+        for pause in PAUSES:
+            self.lab.now.move(pause)
+            self.services = self.lab.process()
+            self._news(noise=noise)
+            self.lab.judges_work(self.services, self.failures)
+            check_grading(self.lab)
+            if self.is_over():
+                return
+            if not pause:
+                continue
+            taken = self.lab.sweep(self.services)
+            assert "failed" not in taken, taken
+            for _ in range(2):
+                self.lab.judges_work(self.services, self.failures)
+            check_grading(self.lab)
+            if self.is_over():
+                return
+
+    def _news(self, *, noise: bool) -> None:
+        events, wake_ups = self.lab.events(), self.lab.wake_ups()
+        if not noise:
+            return  # nobody hears of them
+        for event in [*reversed(events), *events]:
+            with failure_is_news():
+                self.lab.deliver(self.services, event)
+        for wake_up in [*reversed(wake_ups), *wake_ups]:
+            with failure_is_news():
+                self.lab.answer_wake_up(self.services, wake_up)
+        check_grading(self.lab)
+
+    def is_over(self) -> bool:
+        ended = all(grading.has_ended for grading in self.lab.gradings().values())
+        return ended and all(i.has_ended for i in self.lab.invocations().values())
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Something the dispatcher does; `arrange` is what was before it."""
+
+    name: str
+    arrange: Callable[[Story], Any]
+    act: Callable[[Story], Any]
+    afterwards: Callable[[Story], None]
+    """What is special about this one: after the crash, before the sweeps."""
+    verdicts: frozenset[str]
+    attempts: int
+    """So often a grading may have been given to a judge, one thing having gone wrong."""
+    world: dict[str, Any]
+
+
+OPERATIONS: dict[str, Operation] = {}
+
+
+def operation(
+    arrange: Callable[[Story], Any] = lambda story: None,
+    *,
+    afterwards: Callable[[Story], None] = lambda story: None,
+    verdicts: tuple[str, ...] = ("WA",),
+    attempts: int = 1,
+    **world: Any,
+) -> Callable[[Callable[[Story], Any]], Callable[[Story], Any]]:
+    """Make an operation of a function."""
+
+    def made(act: Callable[[Story], Any]) -> Callable[[Story], Any]:
+        name = act.__name__
+        OPERATIONS[name] = Operation(
+            name, arrange, act, afterwards, frozenset(verdicts), attempts, world
+        )
+        return act
+
+    return made
+
+
+# Assignments.
+
+
+@operation()
+def puts_a_revision(story: Story) -> None:
+    story.lab.put_assignment(story.services, 2)
+
+
+def puts_it_again(story: Story) -> None:
+    """Whoever got no answer repeats the request; the same files are no other revision."""
+    story.services = story.lab.process()
+    after = story.lab.put_assignment(story.services, 2)
+    assert after.revision == 2
+
+
+@operation(Story.finished, afterwards=puts_it_again)
+def puts_a_revision_of_what_was_marked(story: Story) -> None:
+    story.lab.put_assignment(story.services, 2)
+
+
+@operation(Story.marking)
+def deletes_an_assignment(story: Story) -> None:
+    audit = story.lab.audit(Action.ASSIGNMENT_DELETE, "assignments/two")
+    story.services.grading.grades.delete("two", OPERATOR, audit)
+
+
+# Submissions.
+
+
+@operation()
+def submits(story: Story) -> None:
+    story.submits()
+
+
+def asks_again_with_the_key(story: Story) -> None:
+    story.services = story.lab.process()
+    again = {story.submits(KEY).id for _ in range(2)}
+    assert again == {KEY}
+    assert len(story.lab.submissions()) == 1
+
+
+@operation(afterwards=asks_again_with_the_key)
+def submits_with_a_key(story: Story) -> None:
+    story.submits(KEY)
+
+
+@operation(Story.marking, judges=1)
+def submits_while_all_judges_are_busy(story: Story) -> None:
+    story.submits(learner="bob", parts=("first",))
+
+
+# Judges.
+
+
+@operation(Story.asking)
+def gives_a_judge_its_grading(story: Story) -> None:
+    story.lab.ask(story.services, story.judges()[0])
+
+
+def did_not_hear(story: Story) -> None:
+    story.asking()
+    story.lab.ask(story.services, story.judges()[0], hears=False)
+
+
+@operation(did_not_hear)
+def gives_it_the_same_again(story: Story) -> None:
+    story.lab.ask(story.services, story.judges()[0])
+
+
+@operation(Story.marked)
+def takes_a_mark(story: Story) -> None:
+    story.lab.hand_in(story.services, story.judges()[0])
+
+
+@operation(Story.others_wait, judges=1)
+def takes_a_mark_and_gives_the_next_grading(story: Story) -> None:
+    story.lab.hand_in(story.services, story.judges()[0])
+
+
+def next_was_not_heard(story: Story) -> None:
+    story.others_wait()
+    story.lab.hand_in(story.services, story.judges()[0], hears=False)
+
+
+@operation(next_was_not_heard, judges=1)
+def gives_the_same_next_grading_again(story: Story) -> None:
+    story.lab.hand_in(story.services, story.judges()[0])
+
+
+def ends_without_the_next(story: Story) -> None:
+    """It never heard of the next one, and tells the mark before it with its end."""
+    next_was_not_heard(story)
+    story.lab.end(story.judges()[0])
+
+
+@operation(ends_without_the_next, judges=1, attempts=2)
+def hears_of_an_end_without_the_next_mark(story: Story) -> None:
+    story.lab.report(story.services, story.judges()[0])
+
+
+@operation(Story.going_on, judges=1, attempts=2)
+def learns_that_a_judge_is_lost_with_its_second_grading(story: Story) -> None:
+    story.lab.deliver(story.services, story.loses(story.judges()[0]))
+
+
+@operation(Story.ending)
+def hears_of_a_mark(story: Story) -> None:
+    story.lab.report(story.services, story.judges()[0])
+
+
+def acknowledgement_is_lost(story: Story) -> None:
+    story.ending()
+    story.lab.report(story.services, story.judges()[0], hears=False)
+
+
+@operation(acknowledgement_is_lost)
+def hears_of_a_mark_again(story: Story) -> None:
+    story.lab.report(story.services, story.judges()[0])
+
+
+def ends_while_others_wait(story: Story) -> None:
+    story.others_wait()
+    story.lab.end(story.judges()[0])
+
+
+@operation(ends_while_others_wait, judges=1)
+def hears_of_a_mark_while_others_wait(story: Story) -> None:
+    story.lab.report(story.services, story.judges()[0])
+
+
+def a_judge_failed(story: Story) -> None:
+    story.marking()
+    story.lab.end(story.judges()[0], Outcome.FAILED)
+
+
+@operation(a_judge_failed, attempts=2)
+def hears_that_a_judge_failed(story: Story) -> None:
+    story.lab.report(story.services, story.judges()[0])
+
+
+@operation(a_judge_failed, attempts=2, judges=1)
+def hears_that_a_judge_failed_with_no_place_left(story: Story) -> None:
+    story.submits(learner="bob", parts=("first",))
+    story.lab.report(story.services, story.judges()[0])
+
+
+@operation(Story.marking, attempts=2)
+def learns_that_a_judge_is_lost(story: Story) -> None:
+    event = story.loses(story.judges()[0])
+    story.lab.deliver(story.services, event)
+
+
+def is_lost_twice(story: Story) -> None:
+    """A submission of one part, whose third judge marks."""
+    story.submits(parts=("first",))
+    for attempt in range(MAX_ATTEMPTS):
+        story.round()
+        (container,) = story.judges()
+        story.lab.ask(story.services, container)
+        if attempt < MAX_ATTEMPTS - 1:
+            story.lab.deliver(story.services, story.loses(container))
+
+
+@operation(is_lost_twice, verdicts=("IE",), attempts=3)
+def learns_that_the_last_judge_is_lost(story: Story) -> None:
+    story.lab.deliver(story.services, story.loses(story.judges()[0]))
+
+
+@operation(Story.marking, attempts=2)
+def kills_a_judge(story: Story) -> None:
+    container = story.judges()[0]
+    story.services.jobs.invocations.kill(container.invocation_id, "somebody asked")
+    story.lab.settle()
+    story.lab.end(container, Outcome.KILLED)
+
+
+# Regrading.
+
+
+def has_another_revision(story: Story) -> None:
+    story.finished()
+    story.lab.put_assignment(story.services, 2)
+
+
+def regrades_it_again(story: Story) -> None:
+    """The same request, repeated: nothing is marked a second time."""
+    story.services = story.lab.process()
+    (submission,) = story.lab.submissions().values()
+    for _ in range(2):
+        story.lab.regrade(story.services, submission, "again")
+    assert len(story.lab.gradings()) == 2
+
+
+@operation(has_another_revision, afterwards=regrades_it_again)
+def regrades(story: Story) -> None:
+    story.regrades_it()
+
+
+@operation(has_another_revision)
+def regrades_a_page(story: Story) -> None:
+    story.regrades_it(is_whole=True)
+
+
+def is_regraded_while_it_is_marked(story: Story) -> None:
+    story.marked()
+    story.lab.put_assignment(story.services, 2)
+    story.regrades_it()
+    story.lab.indexes_catch_up()
+
+
+@operation(is_regraded_while_it_is_marked, judges=1)
+def takes_a_mark_of_the_revision_before(story: Story) -> None:
+    story.lab.hand_in(story.services, story.judges()[0])
+
+
+# The sweep.
+
+
+def no_judge_was_asked_for(story: Story) -> None:
+    """Whoever handed the gradings over died before the invocations were recorded."""
+    story.services.grading.judging.ask_for_judge = lambda grading: None  # type: ignore[method-assign]
+    story.submits(parts=("first",))
+    assert {g.state for g in story.lab.gradings().values()} == {State.HANDED}
+    story.lab.now.move(61)
+
+
+@operation(no_judge_was_asked_for)
+def sweeps_what_no_judge_was_asked_for(story: Story) -> None:
+    story.lab.sweep(story.services)
+
+
+def ended_unheard(story: Story) -> None:
+    """The judges' ends were recorded, and their marks not taken."""
+    story.ending()
+    story.services.grading.judging.on_ended = lambda invocation: None  # type: ignore[method-assign]
+    for container in story.judges():
+        story.lab.report(story.services, container)
+    assert {g.state for g in story.lab.gradings().values()} == {State.STARTED}
+    story.lab.now.move(61)
+
+
+@operation(ended_unheard)
+def sweeps_marks_that_nobody_took(story: Story) -> None:
+    story.lab.sweep(story.services)
+
+
+def nothing_was_handed_over(story: Story) -> None:
+    story.services.grading.judging.hand_over_soon = lambda newcomers: None  # type: ignore[method-assign]
+    story.submits(parts=("first",))
+    assert {g.state for g in story.lab.gradings().values()} == {State.QUEUED}
+    story.lab.now.move(61)
+
+
+@operation(nothing_was_handed_over)
+def sweeps_what_waits(story: Story) -> None:
+    story.lab.sweep(story.services)
+
+
+def run(lab: GradingLab, operation: Operation, point: Point | None, *, noise: bool) -> list[str]:
+    """One operation with one thing going wrong, and what comes after; the calls it made."""
+    lab.begin(**operation.world)
+    story = Story(lab)
+    operation.arrange(story)
+    lab.settle()
+    check_grading(lab)
+    story.services = lab.process()
+    lab.wire.reset(point)
+    try:
+        operation.act(story)
+    except (UsherError, ClientError, BotoCoreError, StopError, ProcessDiedError):
+        assert point is not None
+        assert point.fate not in PASSING, "what boto3 gets over is nobody's business"
+    calls, struck = lab.wire.calls, lab.wire.struck
+    lab.wire.reset(None)
+    assert struck == (point is not None)
+    check_grading(lab)
+    operation.afterwards(story)
+    story.goes_on(noise=noise)
+    check_story(story, operation, point)
+    return calls
+
+
+def check_story(story: Story, operation: Operation, point: Point | None) -> None:
+    """It came out as it should, whatever went wrong."""
+    lab = story.lab
+    check_grading(lab)
+    gradings, submissions = lab.gradings(), lab.submissions()
+    assert set(story.answered) <= set(submissions), "a submission was lost"
+    assert len(submissions) <= story.most
+    for grading in gradings.values():
+        _check_end(grading, operation, point)
+    assert not lab.running(), "no task is left"
+    assert not any(grading.holds for grading in gradings.values())
+    handed_in = sum(lab.counts("handed-in#").values())
+    assert handed_in == len(submissions), "submissions are counted once"
+    resources = lab.audit_resources()
+    for submission in submissions.values():
+        regraded = max(len(part.older) for part in submission.parts)
+        assert resources.count(f"submissions/{submission.id}") == 1 + regraded
+        assert regraded <= story.regrades
+
+
+def _check_end(grading: Grading, operation: Operation, point: Point | None) -> None:
+    assert grading.has_ended, f"stuck: {grading}"
+    may_be = operation.verdicts | ({"WA"} if point is not None else set())
+    assert grading.verdict in may_be, f"{grading.verdict}: {grading}"
+    most = min(MAX_ATTEMPTS, operation.attempts + (point is not None))
+    assert grading.attempt <= most, f"given to a judge too often: {grading}"
+
+
+def spares_looks(name: str) -> bool:
+    """The looks of all sweeps are those of one of them."""
+    return name.startswith("sweeps_") and name != "sweeps_marks_that_nobody_took"
+
+
+def new_lab() -> GradingLab:
+    """One whose indexes and ECS lag: what was just written or run may be unknown yet."""
+    return GradingLab(index_lag_seconds=INDEX_LAG_SECONDS, read_lag_seconds=READ_LAG_SECONDS)
+
+
+def calls_of_operations() -> dict[str, list[str]]:
+    """What each operation calls when nothing goes wrong."""
+    lab = new_lab()
+    return {name: run(lab, found, None, noise=False) for name, found in OPERATIONS.items()}
+
+
+def crash_points() -> list[Any]:
+    """Every point of every operation, in silence and noise by turns: each fate meets both often."""
+    return [
+        pytest.param(crash, bool(index % 2), id=f"{crash}-{'noise' if index % 2 else 'silence'}")
+        for name, calls in recorded(MATRIX).items()
+        for index, crash in enumerate(points_of(name, calls, spares_looks=spares_looks(name)))
+    ]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[GradingLab]:
+    made = new_lab()
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("noise", [False, True], ids=["silence", "noise"])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_undisturbed_operation_makes_the_calls_that_are_crash_points(
+    lab: GradingLab, name: str, noise: bool
+) -> None:
+    compare(MATRIX, name, run(lab, OPERATIONS[name], None, noise=noise))
+
+
+@pytest.mark.parametrize(("crash", "noise"), crash_points())
+def test_every_grading_gets_one_verdict_wherever_it_breaks(
+    lab: GradingLab, crash: CrashPoint, noise: bool
+) -> None:
+    calls = run(lab, OPERATIONS[crash.operation], crash.point, noise=noise)
+    assert calls[crash.number - 1] == crash.call
