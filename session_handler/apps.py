@@ -2,16 +2,16 @@
 
 from typing import Any
 
+from chalicelib.contract.filters import Filter as Wants
+from chalicelib.contract.filters import FilterError, parse_filter
 from session_handler.app import AppSession, SessionApp
 from session_handler.feeds.records import Record
-from session_handler.filters import Filter as Wants
-from session_handler.filters import FilterError, parse_filter
 
 
 class Filter(SessionApp):
     """Forwards the records that the client asks for, all of them until it does.
 
-        client  {"type": "app", "filter": {…}}           see session_handler/filters.py
+        client  {"type": "app", "filter": {…}}           see chalicelib/contract/filters.py
         server  {"type": "app", "filter": {…}}           holds from now on; null: no filter
         server  {"type": "app", "error": {"code": "bad_filter", "message"}}   nothing changed
 

@@ -128,7 +128,6 @@ class Dispatcher:
 
 KILLS = 4
 """How often a run kills the container besides, so that the next one has to go on."""
-RECORDS_EACH = 3
 
 
 class Drops:
@@ -137,9 +136,9 @@ class Drops:
     Records are put at each connection, and so many that it always reaches the cut.
     """
 
-    def __init__(self, dispatcher, writer, count, seed=1):
-        self.dispatcher, self.writer, self.count = dispatcher, writer, count
-        self.records = count * RECORDS_EACH
+    def __init__(self, dispatcher, writer, count, each, seed=1):
+        self.dispatcher, self.writer, self.count, self.each = dispatcher, writer, count, each
+        self.records = count * each
         self.random = random.Random(seed)
         self.lock = threading.Lock()
         self.done = 0
@@ -155,10 +154,10 @@ class Drops:
         with self.lock:
             if not self.has_begun or self.done >= self.count:
                 return None
-            first = self.done * RECORDS_EACH
+            first = self.done * self.each
             self.done += 1
-            for number in range(first, first + RECORDS_EACH):
-                self.writer.put({"n": number}, "key")
+            for number in range(first, first + self.each):
+                self.writer.put({"n": number, "odd": number % 2}, "key")
             if self.done % (self.count // (KILLS + 1)) == 0:
                 self.dispatcher.sessions[-1].process.kill()
             # From the middle of the handshake's answer to the third record of the connection.
@@ -166,11 +165,11 @@ class Drops:
 
 
 @contextmanager
-def dropping(server, count):
+def dropping(server, count, each=3):
     """A dispatcher of containers on a fan-out feed of its own, dropped so often."""
     name = f"updates-{secrets.token_hex(4)}"
     writer = FeedWriter(server, name, shards=1)
     environment = {"FEED_URL": server.url(name), "RECONNECT_GRACE_SECONDS": 30}
     environment["ALLOWED_ORIGINS"] = "*"
     with Dispatcher(**environment) as dispatcher:
-        yield Drops(dispatcher, writer, count)
+        yield Drops(dispatcher, writer, count, each)

@@ -1,4 +1,4 @@
-"""Write jobs, run them here, call them from elsewhere.
+"""Write jobs, run them here, call them from elsewhere; follow feeds.
 
     from usher import Job
 
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
         AnswerError,
         DescriptionError,
         ProjectError,
+        SessionEndedError,
         UnreachableError,
         UsherError,
         WaitTimeoutError,
     )
     from usher.job import Job
+    from usher.sessions import dispatch, follow
 
 VERSION = "0.1.0"
 """Of this package; the same stands in pyproject.toml."""
@@ -44,10 +46,13 @@ __all__ = [
     "Progress",
     "ProjectError",
     "Schedule",
+    "SessionEndedError",
     "UnreachableError",
     "Usage",
     "UsherError",
     "WaitTimeoutError",
+    "dispatch",
+    "follow",
     "invoke",
     "kill",
     "logs",
@@ -70,11 +75,13 @@ _HOMES = {
         "AnswerError",
         "DescriptionError",
         "ProjectError",
+        "SessionEndedError",
         "UnreachableError",
         "UsherError",
         "WaitTimeoutError",
     ),
     "usher.job": ("Job",),
+    "usher.sessions": ("dispatch", "follow"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

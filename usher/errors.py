@@ -24,6 +24,17 @@ class AnswerError(UsherError):
         super().__init__(message)
         self.status = status
         self.code = code
+        self.retry_after_seconds: float | None = None
+        """When to ask again, if the answer said so."""
+
+
+class SessionEndedError(UsherError):
+    """The session ended, and is not to be replaced; `reason` is one of docs/contracts.md."""
+
+    def __init__(self, reason: str, detail: str = "", cursor: str | None = None) -> None:
+        super().__init__(f"the session ended: {reason}" + (f" ({detail})" if detail else ""))
+        self.reason = reason
+        self.cursor = cursor
 
 
 class WaitTimeoutError(UsherError):

@@ -90,7 +90,10 @@ class Transport:
             if 300 <= refused.code < 400:  # the same again would be redirected again
                 raise error from None
             if judge(refused.code) is Verdict.REPEAT:
-                raise _WorthRepeatingError(error, refused.headers.get("Retry-After")) from None
+                retry_after = refused.headers.get("Retry-After")
+                if retry_after and retry_after.isdecimal():
+                    error.retry_after_seconds = float(retry_after)
+                raise _WorthRepeatingError(error, retry_after) from None
             raise error from None
         except (OSError, http.client.HTTPException) as lost:
             reason = getattr(lost, "reason", None) or lost

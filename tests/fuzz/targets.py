@@ -16,6 +16,7 @@ from chalicelib.apps import parse_apps
 from chalicelib.callers import AuthMode, identify
 from chalicelib.contract import kpl
 from chalicelib.contract.assignments import ASSIGNMENT, GRADER, parse_assignment
+from chalicelib.contract.filters import FilterError, parse_filter
 from chalicelib.contract.graders import GraderError
 from chalicelib.errors import ConfigurationError, UsherError
 from chalicelib.jobs import listings
@@ -28,7 +29,6 @@ from chalicelib.sessions import requests as sessions
 from chalicelib.tasks.requests import parse_record_id
 from session_handler import gate, http_client, messages, resp
 from session_handler.cursor import Cursor, CursorError
-from session_handler.filters import FilterError, parse_filter
 from session_handler.server import refuse_head
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

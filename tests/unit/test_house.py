@@ -15,6 +15,7 @@ MUST_BE_PURE = {
     "chalicelib/audit/requests.py",
     "chalicelib/callers.py",
     "chalicelib/contract/assignments.py",
+    "chalicelib/contract/filters.py",
     "chalicelib/contract/graders.py",
     "chalicelib/dynamodb/expressions.py",
     "chalicelib/dynamodb/serialization.py",
@@ -67,6 +68,7 @@ MUST_BE_PURE = {
     "usher/grading/verdicts.py",
     "usher/protocol.py",
     "usher/repeating.py",
+    "usher/session_steps.py",
     "usher/child_messages.py",
 }
 IMPURE_MODULES = {

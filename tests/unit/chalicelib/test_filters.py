@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from session_handler.filters import FilterError, parse_filter
+from chalicelib.contract.filters import FilterError, parse_filter
 
 LISTING = {"suburb": "Fernbank", "price": 500_000, "new": True, "note": None, "day": "2026-03-01"}
 JSON = st.recursive(
