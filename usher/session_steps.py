@@ -137,7 +137,7 @@ class LostError(Exception):
 class World:
     """What is not pure: a monotonic clock, random numbers in [0, 1), and fresh keys."""
 
-    now: Callable[[], float]
+    clock: Callable[[], float]
     chance: Callable[[], float]
     new_key: Callable[[], str]
 
@@ -170,7 +170,7 @@ def dispatch_steps(wish: Wish, key: str, seconds: float, world: World) -> Steps:
     Raises AnswerError (a final refusal, or one that lasts longer than there is time),
     UnreachableError, SessionEndedError, WaitTimeoutError.
     """
-    ends = world.now() + seconds
+    ends = world.clock() + seconds
     attempt = 0
     place = Ask(wish.path, {"Idempotency-Key": key})
     while True:
@@ -182,7 +182,7 @@ def dispatch_steps(wish: Wish, key: str, seconds: float, world: World) -> Steps:
             attempt += 1
             told = getattr(error, "retry_after_seconds", None)
             pause = pause_before(attempt, world.chance(), told)
-            if world.now() + pause > ends:
+            if world.clock() + pause > ends:
                 raise  # it would only be refused later
             yield Deliver(State("waiting", attempt, pause, error))
             yield Pause(pause)
@@ -191,7 +191,7 @@ def dispatch_steps(wish: Wish, key: str, seconds: float, world: World) -> Steps:
             return session
         attempt = 0
         pause, place = _pending(body)
-        if world.now() + pause > ends:
+        if world.clock() + pause > ends:
             raise WaitTimeoutError(f"{body['id']} is still {body.get('state')}")
         yield Deliver(State("pending", 0, pause))
         yield Pause(pause)
@@ -251,7 +251,7 @@ class Feed:
                 self._session = yield from self._ask()
                 continue
             if self._dropped_at is None:
-                self._dropped_at = self._world.now()
+                self._dropped_at = self._world.clock()
             yield Deliver(State("joining", self._attempt))
             live_at, bye, error = yield from self._join(self._session)
             yield from self._after(live_at, bye, error)
@@ -291,7 +291,7 @@ class Feed:
                 message = _read(text)
                 match message.get("type"):
                     case Message.HELLO:
-                        live_at = self._world.now()
+                        live_at = self._world.clock()
                         yield from self._hello(message)
                     case Message.RECORDS:
                         yield from self._records(message)
@@ -335,7 +335,7 @@ class Feed:
         reason = None if bye is None else str(bye.get("reason"))
         if reason in self._final and bye is not None:
             raise SessionEndedError(str(reason), str(bye.get("detail") or ""), self.cursor)
-        now = self._world.now()
+        now = self._world.clock()
         if live_at is not None:
             self._dropped_at = now
             if now - live_at > STEADY_SECONDS:
