@@ -21,13 +21,13 @@ import sys
 import threading
 from collections.abc import Sequence
 from http.server import HTTPServer
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from chalice.app import Chalice
-from chalice.cli.factory import CLIFactory
 from chalice.config import Config
-from chalice.deploy.validate import validate_routes
+from chalice.deploy.validate import validate_feature_flags, validate_routes
 from chalice.local import (
     ChaliceRequestHandler,
     CustomLocalChalice,
@@ -137,16 +137,24 @@ def server_on(listener: socket.socket) -> type[HTTPServer]:
 
 
 def load_app(project_dir: Path, stage: str) -> tuple[Chalice, Config]:
-    """Load app.py the way Chalice's own `local` command does.
+    """Load app.py the way Chalice's own `local` command does, without what else its command line
+    imports: that takes a fifth of a second.
 
-    One thing differs: the environment this process was given wins over the stage's defaults in
+    One more thing differs: the environment this process was given wins over the stage's defaults in
     .chalice/config.json, as `local up` knows more about this run than a file can.
     """
-    factory = CLIFactory(str(project_dir), environ={})
-    config = factory.create_config_obj(chalice_stage_name=stage)
+    on_disk = json.loads((project_dir / ".chalice" / "config.json").read_text(encoding="utf-8"))
+    config = Config(
+        chalice_stage=stage,
+        config_from_disk=on_disk,
+        default_params={"project_dir": str(project_dir)},
+    )
     for name, value in config.environment_variables.items():
         os.environ.setdefault(name, value)
-    app = config.chalice_app
+    sys.path.insert(0, str(project_dir))
+    sys.path.append(str(project_dir / "vendor"))  # beside app.py in the deployed package
+    app = import_module("app").app
+    validate_feature_flags(app)
     validate_routes(app.routes)
     # What chalice.local.create_local_server does: requests of several threads at once.
     CustomLocalChalice.__bases__ = (LocalChalice, app.__class__)
