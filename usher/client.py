@@ -24,7 +24,7 @@ from usher.answers import (
     read_schedule,
 )
 from usher.errors import UsherError, WaitTimeoutError
-from usher.grading_client import GradingClient
+from usher.operations_client import OperationsClient
 from usher.transport import Patience, Transport
 
 URL_VARIABLE = "USHER_URL"
@@ -36,7 +36,7 @@ PAGE = 100
 """The most that the dispatcher gives at once."""
 
 
-class Client(GradingClient):
+class Client(OperationsClient):
     """Calls to one dispatcher. Thread-safe.
 
     Raises AnswerError where the dispatcher says no, UnreachableError where it says nothing.

@@ -5,7 +5,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from usher.errors import UsherError
+from usher.errors import AnswerError, UsherError
 from usher.session_steps import (
     Ask,
     Batch,
@@ -217,13 +217,15 @@ def _settings() -> dict[str, Any]:
 
 def _open(url: str) -> "ClientConnection":
     try:
-        from websockets.exceptions import WebSocketException
+        from websockets.exceptions import InvalidStatus, WebSocketException
         from websockets.sync.client import connect
     except ImportError:
         raise _no_websockets() from None
     try:
         # Entered, as later versions of websockets want it; the driver closes it.
         connection: ClientConnection = connect(url, **_settings()).__enter__()
+    except InvalidStatus as error:
+        raise _refused(error.response.status_code, error.response.body) from None
     except (OSError, WebSocketException, TimeoutError) as error:
         raise LostError(f"no connection to the container: {error}") from error
     return connection
@@ -232,14 +234,24 @@ def _open(url: str) -> "ClientConnection":
 async def _open_async(url: str) -> "AsyncConnection":
     try:
         from websockets.asyncio.client import connect
-        from websockets.exceptions import WebSocketException
+        from websockets.exceptions import InvalidStatus, WebSocketException
     except ImportError:
         raise _no_websockets() from None
     try:
         # A second attempt is up to the steps, as is a redirect: there is none.
         return await connect(url, **_settings())
+    except InvalidStatus as error:
+        raise _refused(error.response.status_code, error.response.body) from None
     except (OSError, WebSocketException, TimeoutError) as error:
         raise LostError(f"no connection to the container: {error}") from error
+
+
+def _refused(status: int, body: bytes | bytearray | None) -> Exception:
+    """Of a handshake: a 400 is about the cursor, and stays so in any container."""
+    if status != 400:
+        return LostError(f"no connection to the container: HTTP {status}")
+    text = (body or b"")[:200].decode("utf-8", "replace").strip()
+    return AnswerError(status, "bad_cursor", f"the container refuses the cursor: {text}")
 
 
 class MissingPackageError(UsherError):

@@ -50,6 +50,7 @@ def add_commands(commands: Commands) -> None:
     )
     rollback.add_argument("app", metavar="APP")
     add_no_wait(rollback)
+    add_json(rollback)
     add_url(rollback)
     rollback.set_defaults(run=_rollback)
 
@@ -187,6 +188,9 @@ def _rollback(arguments: argparse.Namespace) -> int:
     client = client_of(arguments)
     newest = client.app(arguments.app)["revision"]
     answer = client.roll_back_app(arguments.app, newest)
+    if arguments.json:
+        out_json(answer)
+        return 0
     out(f"took back {arguments.app}, revision {newest}; the newest is {answer['revision']}")
     return 0 if arguments.no_wait else _wait_for_proof(client, answer)
 

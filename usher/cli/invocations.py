@@ -1,6 +1,7 @@
 """`usher invoke`, `wait`, `show`, `invocations`, `kill`, `rerun` and `logs`."""
 
 import argparse
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -54,12 +55,14 @@ def add_commands(commands: Commands) -> None:
     )
     invoke.add_argument("--wait", action="store_true", help="and wait for its end")
     invoke.add_argument("--follow", action="store_true", help="and show its log until it ends")
+    invoke.add_argument("--json", action="store_true", help="the invocation; lines of the log, too")
     invoke.set_defaults(run=_invoke)
 
     wait = _with_id(commands, "wait", "wait until it has ended; exit 0 if it succeeded, else 1")
     wait.add_argument(
         "--timeout", type=float, metavar="SECONDS", help=f"then exit {EXIT_STILL_RUNNING}"
     )
+    add_json(wait)
     wait.set_defaults(run=_wait)
 
     show = _with_id(commands, "show", "all that is known of an invocation")
@@ -76,13 +79,17 @@ def add_commands(commands: Commands) -> None:
     add_json(listing)
     listing.set_defaults(run=_list)
 
-    _with_id(commands, "kill", "end an invocation, in whatever state it is").set_defaults(run=_kill)
+    kill = _with_id(commands, "kill", "end an invocation, in whatever state it is")
+    add_json(kill)
+    kill.set_defaults(run=_kill)
     rerun = _with_id(commands, "rerun", "run it again, as a new invocation")
+    add_json(rerun)
     rerun.set_defaults(run=_rerun)
 
     logs = _with_id(commands, "logs", "the log of an invocation")
     logs.add_argument("--follow", action="store_true", help="and what comes, until it ends")
     logs.add_argument("--times", action="store_true", help="with the instant of each line")
+    logs.add_argument("--json", action="store_true", help="one JSON object a line")
     logs.set_defaults(run=_logs)
 
 
@@ -106,13 +113,17 @@ def _invoke(arguments: argparse.Namespace) -> int:
         priority=arguments.priority,
         idempotency_key=arguments.key,
     )
-    out(invocation_id)
-    if not (arguments.wait or arguments.follow):
+    goes_on = arguments.wait or arguments.follow
+    if not arguments.json:
+        out(invocation_id)
+    elif not goes_on:
+        out_json(client.document(_path_of(invocation_id)))
+    if not goes_on:
         return 0
     try:
         if arguments.follow:
-            _print_log(client, invocation_id, follow=True, times=False)
-        return _report(client.wait(invocation_id, on_look=Waits()))
+            _print_log(client, arguments, invocation_id, follow=True)
+        return _report(client, client.wait(invocation_id, on_look=Waits()), arguments)
     except KeyboardInterrupt:
         note(f"usher: interrupted; the run goes on: usher kill {invocation_id} ends it")
         return EXIT_INTERRUPTED
@@ -134,16 +145,19 @@ class Waits:
 def _wait(arguments: argparse.Namespace) -> int:
     try:
         client = client_of(arguments)
-        return _report(client.wait(arguments.id, arguments.timeout, on_look=Waits()))
+        found = client.wait(arguments.id, arguments.timeout, on_look=Waits())
+        return _report(client, found, arguments)
     except WaitTimeoutError as error:
         note(f"usher: {error}")
         return EXIT_STILL_RUNNING
 
 
-def _report(invocation: Invocation) -> int:
+def _report(client: Client, invocation: Invocation, arguments: argparse.Namespace) -> int:
     suffix = f": {detail(invocation)}" if detail(invocation) else ""
     note(f"usher: {invocation.job} {outcome(invocation)}{suffix}")
-    if invocation.result is not None:
+    if arguments.json:
+        out_json(client.document(_path_of(invocation.id)))
+    elif invocation.result is not None:
         out_json(invocation.result)
     return 0 if invocation.succeeded else 1
 
@@ -151,7 +165,7 @@ def _report(invocation: Invocation) -> int:
 def _show(arguments: argparse.Namespace) -> int:
     client = client_of(arguments)
     if arguments.json:
-        out_json(client.document(f"/invocations/{quote(arguments.id, safe='')}"))
+        out_json(client.document(_path_of(arguments.id)))
     else:
         out(*invocation_lines(client.invocation(arguments.id)))
     return 0
@@ -181,23 +195,43 @@ def _say_once(line: str) -> Callable[[], None]:
 
 
 def _kill(arguments: argparse.Namespace) -> int:
-    invocation = client_of(arguments).kill(arguments.id)
+    client = client_of(arguments)
+    invocation = client.kill(arguments.id)
+    if arguments.json:
+        out_json(client.document(_path_of(arguments.id)))
+        return 0
     out(f"{invocation.id} {outcome(invocation)}")
     return 0
 
 
 def _rerun(arguments: argparse.Namespace) -> int:
-    out(client_of(arguments).rerun(arguments.id))
+    client = client_of(arguments)
+    invocation_id = client.rerun(arguments.id)
+    if arguments.json:
+        out_json(client.document(_path_of(invocation_id)))
+    else:
+        out(invocation_id)
     return 0
 
 
 def _logs(arguments: argparse.Namespace) -> int:
     client = client_of(arguments)
-    _print_log(client, arguments.id, follow=arguments.follow, times=arguments.times)
+    _print_log(client, arguments, arguments.id, follow=arguments.follow)
     return 0
 
 
-def _print_log(client: Client, invocation_id: str, *, follow: bool, times: bool) -> None:
+def _path_of(invocation_id: str) -> str:
+    return f"/invocations/{quote(invocation_id, safe='')}"
+
+
+def _print_log(
+    client: Client, arguments: argparse.Namespace, invocation_id: str, *, follow: bool
+) -> None:
+    times = getattr(arguments, "times", False)
     for line in client.logs(invocation_id, follow=follow, on_look=Waits()):
+        if arguments.json:
+            instant = line.at.isoformat(timespec="milliseconds") if line.at else None
+            out(json.dumps({"at": instant, "text": line.text}, ensure_ascii=False))
+            continue
         at = f"{line.at.isoformat(timespec='milliseconds')} " if times and line.at else ""
         out(at + line.text)

@@ -9,7 +9,21 @@ import sys
 from collections.abc import Sequence
 
 from usher import VERSION
-from usher.cli import apps, assignments, audit, deploy, dev, grade, invocations, project, schedules
+from usher.cli import (
+    apps,
+    assignments,
+    audit,
+    completion,
+    deploy,
+    dev,
+    grade,
+    invocations,
+    operations,
+    project,
+    schedules,
+    tail,
+    top,
+)
 from usher.cli.common import note
 from usher.cli.invocations import EXIT_INTERRUPTED
 from usher.cli.parser import CommandParser
@@ -23,6 +37,7 @@ examples:
   usher deploy
   usher invoke price_alert name=Ada --follow
   usher schedule put every-monday price_alert "cron(0 7 ? * MON *)" name=Ada
+  usher tail listings --cursor-file listings.cursor
 
 exit codes:
   0    done; with --wait, --follow and of `wait`: the run succeeded
@@ -33,22 +48,29 @@ exit codes:
   `usher run` exits with the job's own code; `usher grade` and `usher submit --follow` with 0 for
   full marks, 1 for less, 3 when the grader failed.
 
-`usher COMMAND --help` says more; docs/jobs.md leads from the first job to a scheduled one.
+`usher COMMAND --help` says more; docs/jobs.md leads from the first job to a scheduled one,
+docs/commands.md lists all commands.
 """
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="usher",
-        description="Write jobs and session apps, run them here, deploy them; call jobs.",
+        description="Write jobs and session apps, run and deploy them; call jobs, follow feeds.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"usher {VERSION}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=CommandParser)
-    for part in (project, dev, deploy, apps, invocations, schedules, audit, grade, assignments):
+    for part in PARTS:
         part.add_commands(commands)
     return parser
+
+
+PARTS = (
+    *(project, dev, deploy, apps, operations, top, tail, invocations, schedules, audit, grade),
+    *(assignments, completion),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == [dev.NAME]:
         return _dev(argv[1:])
+    if argv[:1] == [completion.HIDDEN]:
+        return completion.complete(build_parser(), argv[1:])
     arguments = build_parser().parse_args(argv)
     try:
         code: int = arguments.run(arguments)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 from urllib.parse import quote
 
-from usher.answers import read_schedule
+from usher.answers import Schedule, read_schedule
 from usher.cli.common import (
     add_json,
     add_parameters,
@@ -68,7 +68,7 @@ def add_commands(commands: Commands) -> None:
     add_url(listing)
     add_json(listing)
     listing.set_defaults(run=_list)
-    add_json(_verb(verbs, "show", "a schedule with its next ten runs", _show))
+    _verb(verbs, "show", "a schedule with its next ten runs", _show)
     _verb(verbs, "pause", "no runs until it is resumed", _pause)
     _verb(verbs, "resume", "runs again, from the next planned instant on", _resume)
     _verb(verbs, "run", "run its job now, besides its plan; prints the invocation's id", _run)
@@ -85,8 +85,9 @@ def _verb(
     parser: argparse.ArgumentParser = verbs.add_parser(
         name, help=summary, description=summary, epilog=epilog
     )
-    parser.add_argument("id", metavar="ID", help="of the schedule, chosen by you")
+    parser.add_argument("id", metavar="SCHEDULE", help="its id, chosen by you")
     add_url(parser)
+    add_json(parser)
     parser.set_defaults(run=run)
     return parser
 
@@ -108,7 +109,15 @@ def _put(arguments: argparse.Namespace) -> int:
     if not arguments.paused and _is_paused(client, arguments.id):
         body["paused"] = True
         note(f"usher: it stays paused: `usher schedule resume {arguments.id}` lets it run")
-    out(*schedule_lines(client.put_schedule(arguments.id, body), here=_here))
+    return _tell(arguments, client.put_schedule(arguments.id, body))
+
+
+def _tell(arguments: argparse.Namespace, schedule: Schedule, line: str | None = None) -> int:
+    """The schedule as it is now, or one line."""
+    if arguments.json:
+        out_json(client_of(arguments).document(f"/schedules/{quote(arguments.id, safe='')}"))
+    else:
+        out(*([line] if line else schedule_lines(schedule, here=_here)))
     return 0
 
 
@@ -147,22 +156,27 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _pause(arguments: argparse.Namespace) -> int:
-    client_of(arguments).pause_schedule(arguments.id)
-    out(f"{arguments.id} is paused")
-    return 0
+    schedule = client_of(arguments).pause_schedule(arguments.id)
+    return _tell(arguments, schedule, f"{arguments.id} is paused")
 
 
 def _resume(arguments: argparse.Namespace) -> int:
-    out(*schedule_lines(client_of(arguments).resume_schedule(arguments.id), here=_here))
-    return 0
+    return _tell(arguments, client_of(arguments).resume_schedule(arguments.id))
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    out(client_of(arguments).run_schedule(arguments.id))
+    invocation_id = client_of(arguments).run_schedule(arguments.id)
+    if arguments.json:
+        out_json({"id": invocation_id})
+    else:
+        out(invocation_id)
     return 0
 
 
 def _delete(arguments: argparse.Namespace) -> int:
     client_of(arguments).delete_schedule(arguments.id)
-    out(f"{arguments.id} is deleted")
+    if arguments.json:
+        out_json({"id": arguments.id, "deleted": True})
+    else:
+        out(f"{arguments.id} is deleted")
     return 0

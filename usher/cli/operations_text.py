@@ -1,0 +1,170 @@
+"""What the commands for operators show: rows, lines, and the screen of `usher top`. Pure."""
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from usher.cli.text import printable, table, when
+
+Document = Mapping[str, Any]
+
+SESSION_COLUMNS = ("SESSION", "APP", "STATE", "OWNER", "REVISION", "CREATED", "HOST")
+SESSION_FACTS = (
+    *("id", "app", "state", "reason", "detail", "owner", "revision", "address", "taskArn", "host"),
+    *("createdAt", "readyAt", "connectBy", "endedAt"),
+)
+HOST_COLUMNS = ("HOST", "INSTANCE", "STATE", "ZONE", "TASKS", "CPU LEFT", "MEMORY LEFT", "SINCE")
+LATE_SWEEP_SECONDS = 300
+LONG_WAIT_SECONDS = 900
+
+
+def session_row(session: Document) -> tuple[str, ...]:
+    """One line of a list, below SESSION_COLUMNS."""
+    return (
+        str(session["id"]),
+        str(session["app"]),
+        str(session["state"]),
+        str(session.get("owner") or "nobody, warm"),
+        str(session.get("revision") or ""),
+        _instant(session.get("createdAt")),
+        str(session.get("host") or "").rpartition("/")[2],
+    )
+
+
+def session_lines(session: Document) -> list[str]:
+    """All that is known of a session."""
+    facts = [(name, session.get(name)) for name in SESSION_FACTS]
+    lines = [f"{name + ':':<12} {printable(str(value))}" for name, value in facts if value]
+    changes = session.get("history") or ()
+    return [
+        *lines,
+        "history:",
+        *(
+            f"  {_instant(c['at'])}  {c['state']:<9}  {printable(c.get('cause') or '')}".rstrip()
+            for c in changes
+        ),
+    ]
+
+
+def host_row(host: Document) -> tuple[str, ...]:
+    """One line of a list, below HOST_COLUMNS."""
+    state = "leaving" if host.get("leaving") else str(host.get("status") or "")
+    state += "" if host.get("connected", True) else ", no agent"
+    return (
+        str(host["id"]),
+        str(host.get("instance") or ""),
+        state,
+        str(host.get("zone") or ""),
+        f"{host.get('runningTasks', 0)} + {host.get('pendingTasks', 0)}",
+        _room(host.get("cpu")),
+        _room(host.get("memory")),
+        _instant(host.get("registeredAt")),
+    )
+
+
+def problems_of(overview: Document, apps: Iterable[Document]) -> list[str]:
+    """What is wrong, as the console's first page says it."""
+    problems = []
+    for app in apps:
+        if app.get("state") in {"refused", "failing"}:
+            tried = ", no further one is tried for a while" if app["state"] == "refused" else ""
+            why = f": {app['reason']}" if app.get("reason") else ""
+            failures = f"{app.get('failures')} starts of revision {app.get('revision')} in a row"
+            problems.append(f"{app['name']}: {failures} failed{tried}{why}")
+    for name, count in (overview.get("deadLetters") or {}).items():
+        if count:
+            problems.append(f"{count} messages about {name} were given up")
+    sweep = overview.get("sweep")
+    late = _age(overview, sweep["finishedAt"]) if sweep else None
+    if late is None:
+        problems.append("no pass of the sweep has ended yet")
+    elif late > LATE_SWEEP_SECONDS:
+        problems.append(f"the last pass of the sweep ended {_duration(late)} ago")
+    if sweep and sweep.get("skipped"):
+        problems.append(f"the last pass of the sweep skipped {sweep['skipped']} pages")
+    waited = _age(overview, (overview.get("jobs") or {}).get("oldestWaitingSince"))
+    if waited is not None and waited > LONG_WAIT_SECONDS:
+        problems.append(f"a job waits for {_duration(waited)}")
+    return problems
+
+
+def top_lines(overview: Document, apps: Sequence[Document], width: int) -> list[str]:
+    """The screen of `usher top`: what is wrong first, then what runs; no line is wider."""
+    jobs = overview.get("jobs") or {}
+    waiting = jobs.get("waiting") or {}
+    by_priority = ", ".join(f"{count} {name}" for name, count in waiting.items() if count)
+    capacity = f" of {jobs['capacity']}" if jobs.get("capacity") else ""
+    oldest = _age(overview, jobs.get("oldestWaitingSince"))
+    problems = problems_of(overview, apps)
+    wrong = [f"! {problem}" for problem in problems] or ["nothing is wrong that this shows"]
+    facts = [
+        ("sessions", f"{(overview.get('sessions') or {}).get('live', '?')} live"),
+        ("jobs", f"{jobs.get('running', '?')}{capacity} running"),
+        ("waiting", f"{sum(waiting.values())}" + (f" ({by_priority})" if by_priority else "")),
+        ("oldest", "none waits" if oldest is None else f"waits for {_duration(oldest)}"),
+        ("sweep", _sweep(overview)),
+    ]
+    rows = [("APP", "STATE", "REVISION"), *map(_app_row, apps)]
+    lines = [
+        f"Usher at {_instant(overview.get('at'))}",
+        *wrong,
+        "",
+        *(f"{name:<9} {text}" for name, text in facts),
+        "",
+        *table(rows),
+    ]
+    return [fit(printable(line), width) for line in lines]
+
+
+def fit(line: str, width: int) -> str:
+    """As much of a line as fits; wide characters take two columns, combining ones none."""
+    used = 0
+    kept: list[str] = []
+    for character in line:
+        columns = _columns(character)
+        if used + columns > width:
+            return "".join(kept).rstrip()
+        kept.append(character)
+        used += columns
+    return line
+
+
+def _columns(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1
+
+
+def _app_row(app: Document) -> tuple[str, ...]:
+    return str(app["name"]), str(app.get("state") or ""), str(app.get("revision") or "")
+
+
+def _sweep(overview: Document) -> str:
+    sweep = overview.get("sweep")
+    if not sweep:
+        return "none yet"
+    ago = _duration(_age(overview, sweep["finishedAt"]) or 0.0)
+    return f"{ago} ago, {sweep.get('records')} records, {sweep.get('tasks')} tasks"
+
+
+def _age(overview: Document, at: str | None) -> float | None:
+    if not at or not overview.get("at"):
+        return None
+    now = datetime.fromisoformat(str(overview["at"]))
+    return max(0.0, (now - datetime.fromisoformat(str(at))).total_seconds())
+
+
+def _duration(seconds: float) -> str:
+    for size, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {name}"
+    return f"{seconds:.0f} s"
+
+
+def _instant(text: Any) -> str:
+    return when(datetime.fromisoformat(text)) if isinstance(text, str) and text else ""
+
+
+def _room(room: Any) -> str:
+    return f"{room['left']} of {room['total']}" if isinstance(room, Mapping) else ""

@@ -1,0 +1,57 @@
+"""The dispatcher's HTTP API for those who look after it, in Python: a part of `Client`."""
+
+from collections.abc import Iterator
+from urllib.parse import quote, urlencode
+
+from usher.grading_client import Document, GradingClient
+
+PAGE = 100
+"""The most that the dispatcher gives at once."""
+
+
+class OperationsClient(GradingClient):
+    """Calls about sessions, hosts and the deployment as a whole."""
+
+    def sessions(
+        self,
+        *,
+        app: str | None = None,
+        state: str | None = None,
+        owner: str | None = None,
+        host: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Document]:
+        """Sessions that have not ended, newest first, at most `limit`, as docs/contracts.md has
+        them: an owner's own, everybody's for operators and viewers.
+        """
+        query = {"app": app, "state": state, "owner": owner, "host": host}
+        return self._listed("/sessions", "sessions", query, limit)
+
+    def session_history(self, session_id: str) -> Document:
+        """A session with its states, for seven days after its end."""
+        return self._http.call("GET", f"/sessions/{quote(session_id, safe='')}/history")
+
+    def hosts(self, *, limit: int | None = None) -> Iterator[Document]:
+        """The hosts of containers, for operators and viewers."""
+        return self._listed("/hosts", "hosts", {}, limit)
+
+    def overview(self) -> Document:
+        """Counts of what waits, runs and was given up, for operators and viewers."""
+        return self._http.call("GET", "/overview")
+
+    def _listed(
+        self, path: str, name: str, query: dict[str, str | None], limit: int | None
+    ) -> Iterator[Document]:
+        """Pages may be short, or empty, and lead on."""
+        token: str | None = None
+        given = 0
+        while limit is None or given < limit:
+            most = PAGE if limit is None else min(PAGE, limit - given)
+            wanted = {**query, "limit": str(most), "next": token}
+            said = urlencode({key: value for key, value in wanted.items() if value is not None})
+            page = self._http.call("GET", f"{path}?{said}")
+            yield from page[name]
+            given += len(page[name])
+            token = page.get("next")
+            if token is None:
+                return
