@@ -9,9 +9,11 @@ import chalicelib.api.demo
 import chalicelib.api.feed
 import chalicelib.api.grading
 import chalicelib.api.health
+import chalicelib.api.hosts
 import chalicelib.api.jobs
 import chalicelib.api.logs
 import chalicelib.api.openapi
+import chalicelib.api.overview
 import chalicelib.api.schedules
 import chalicelib.api.sessions
 import chalicelib.api.tasks
@@ -28,6 +30,7 @@ app.register_blueprint(chalicelib.api.sessions.routes)
 app.register_blueprint(chalicelib.api.tasks.routes)
 app.register_blueprint(chalicelib.api.feed.routes)
 app.register_blueprint(chalicelib.api.apps.routes)
+app.register_blueprint(chalicelib.api.hosts.routes)
 app.register_blueprint(chalicelib.api.jobs.routes)
 app.register_blueprint(chalicelib.api.schedules.routes)
 app.register_blueprint(chalicelib.api.grading.routes)
@@ -35,5 +38,6 @@ app.register_blueprint(chalicelib.api.logs.routes)
 app.register_blueprint(chalicelib.api.audit.routes)
 app.register_blueprint(chalicelib.api.health.routes)
 app.register_blueprint(chalicelib.api.openapi.routes)
+app.register_blueprint(chalicelib.api.overview.routes)
 app.register_blueprint(chalicelib.api.demo.routes)
 app.register_blueprint(chalicelib.api.console.routes)

@@ -20,6 +20,7 @@ from chalicelib.metrics import EmbeddedMetrics, Metrics, ProcessMetrics
 
 if TYPE_CHECKING:
     from chalicelib.audit.table import Audit
+    from chalicelib.ecs.cluster import Cluster
     from chalicelib.ecs.launcher import Launcher
     from chalicelib.ecs.task_changes import TaskChange
     from chalicelib.grading.wiring import GradingServices
@@ -104,6 +105,13 @@ class Services:
         return build_schedules_kind(
             self.config, self.clients, self.schedules, self.metrics, self.environment.now
         )
+
+    @cached_property
+    def cluster(self) -> "Cluster":
+        """The hosts."""
+        from chalicelib.ecs.cluster import Cluster
+
+        return Cluster(self.clients.ecs, self.config.cluster)
 
     @cached_property
     def queues(self) -> "Queues":

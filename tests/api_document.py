@@ -22,7 +22,7 @@ from chalicelib.api.reference.document import openapi
 HOW = """\
 Declare it: what a request carries with `takes` at the view, its answers in
 chalicelib/api/reference; see "A route" in CONTRIBUTING.md."""
-OF_NO_ROUTE = {403, 404, 405, 413, 415}
+OF_NO_ROUTE = {400, 403, 404, 405, 413, 415}
 """What is answered where no route is: by the gateway, the guard of `local up`, or Chalice."""
 
 
@@ -37,9 +37,15 @@ class Checked:
 
 
 @cache
+def served_document() -> dict[str, Any]:
+    """The document of the app under test as it is served."""
+    return openapi(app.routes, None, "http://dispatcher")
+
+
+@cache
 def document() -> dict[str, Any]:
-    """The document of the app under test, all objects closed."""
-    found = copy.deepcopy(openapi(app.routes, None, "http://dispatcher"))
+    """The same, all objects closed."""
+    found = copy.deepcopy(served_document())
     _close(found["components"]["schemas"])
     _close(found["components"]["responses"])
     _close(found["paths"])

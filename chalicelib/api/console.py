@@ -2,10 +2,10 @@
 
 from chalice.app import Blueprint, Response
 
+from chalicelib.api.changes import IF_NONE_MATCH
 from chalicelib.api.http import answer, answering, authorizer_for, known_caller_of, takes
 from chalicelib.api.pages import (
     CONSOLE,
-    IF_NONE_MATCH,
     SCRIPTS,
     cacheable,
     document,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from chalice.app import Blueprint, Response
 
 from chalicelib.api.audit import record_of
+from chalicelib.api.changes import IF_NONE_MATCH
 from chalicelib.api.http import (
     answer,
     answering,
@@ -17,7 +18,7 @@ from chalicelib.api.http import (
     takes,
 )
 from chalicelib.api.jobs import base_url
-from chalicelib.api.pages import ACCEPT, ASSIGNMENTS, IF_NONE_MATCH, document, wants_page
+from chalicelib.api.pages import ACCEPT, ASSIGNMENTS, document, wants_page
 from chalicelib.audit.model import Action
 from chalicelib.callers import Caller
 from chalicelib.config import authorization

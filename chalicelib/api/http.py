@@ -28,8 +28,8 @@ from chalicelib.fields import MAX_BODY_BYTES, Document, Field, refuse_unknown
 
 CORS = CORSConfig(
     allow_origin="*",
-    allow_headers=["Idempotency-Key"],
-    expose_headers=["Location", "Retry-After"],
+    allow_headers=["Idempotency-Key", "If-None-Match"],
+    expose_headers=["ETag", "Location", "Retry-After"],
     max_age=600,
 )
 """For what a session's page calls, and for nothing else. What API Gateway answers to a preflight

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from chalice.app import Blueprint, Response, SQSEvent
 
 from chalicelib.api.audit import record_of
+from chalicelib.api.changes import IF_NONE_MATCH, WAIT_FOR_CHANGE, when_changed
 from chalicelib.api.http import (
     answer,
     answering,
@@ -148,9 +149,19 @@ def list_invocations() -> Response:
 
 @routes.route("/invocations/{invocation_id}", methods=["GET"], authorizer=AUTHORIZER)
 @answering
+@takes(query=(WAIT_FOR_CHANGE,), headers=(IF_NONE_MATCH,))
 def get_invocation(invocation_id: str) -> Response:
-    """An invocation as it is now; of one that waits, why."""
-    return _render(_found(invocation_id))
+    """An invocation as it is now, of one that waits, why; with `wait` and `If-None-Match` as it
+    becomes.
+    """
+    known, caller = parse_record_id(invocation_id, "invocation"), _caller()
+    return when_changed(
+        routes.current_request,
+        services(),
+        owner=caller.owner,
+        load=lambda: _jobs().invocations.get(known, caller),
+        render=_render,
+    )
 
 
 @routes.route("/invocations/{invocation_id}/kill", methods=["POST"], authorizer=AUTHORIZER)

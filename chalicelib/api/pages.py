@@ -14,13 +14,11 @@ from typing import Any
 
 from chalice.app import Response
 
+from chalicelib.api.changes import is_known, tag_of
 from chalicelib.api.http import own_path
 from chalicelib.config import authorization, stage
 from chalicelib.fields import Field
 
-IF_NONE_MATCH = Field(
-    "If-None-Match", {"type": "string"}, "entity tags", "The ETag of what the browser has."
-)
 ACCEPT = Field(
     "Accept",
     {"type": "string"},
@@ -61,7 +59,7 @@ SCRIPTS = {pages.script: pages for pages in (CONSOLE, ASSIGNMENTS)}
 
 @dataclass(frozen=True)
 class File:
-    """A text and its entity tag. API Gateway compresses, so the tag is a weak one."""
+    """A text and its entity tag."""
 
     text: str
     tag: str
@@ -93,8 +91,7 @@ def cacheable(
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
     }
-    known = request.headers.get(IF_NONE_MATCH.name.lower(), "")
-    if found.tag in [tag.strip() for tag in known.split(",")]:
+    if is_known(request, found.tag):
         return Response("", status_code=304, headers=headers)
     return Response(found.text, headers=headers)
 
@@ -139,7 +136,7 @@ def _without_module(part: str) -> str:
 
 def tagged(text: str) -> File:
     """The text with its entity tag."""
-    return File(text, f'W/"{hashlib.sha256(text.encode()).hexdigest()[:32]}"')
+    return File(text, tag_of(text))
 
 
 def content_security_policy(style: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from chalice.app import Blueprint, Response, SQSEvent
 
 from chalicelib.api.audit import record_of
+from chalicelib.api.changes import IF_NONE_MATCH, WAIT_FOR_CHANGE, when_changed
 from chalicelib.api.http import (
     CORS,
     answer,
@@ -99,9 +100,17 @@ def get_history(session_id: str) -> Response:
 
 @routes.route("/sessions/{session_id}", methods=["GET"], cors=CORS, authorizer=AUTHORIZER)
 @answering
+@takes(query=(WAIT_FOR_CHANGE,), headers=(IF_NONE_MATCH,))
 def get_session(session_id: str) -> Response:
-    """The session as it is now."""
-    return _render(_sessions().get(parse_record_id(session_id, "session"), _caller()))
+    """The session as it is now, or, with `wait` and `If-None-Match`, as it becomes."""
+    known, caller = parse_record_id(session_id, "session"), _caller()
+    return when_changed(
+        routes.current_request,
+        services(),
+        owner=caller.owner,
+        load=lambda: _sessions().get(known, caller),
+        render=_render,
+    )
 
 
 @routes.route("/sessions/{session_id}", methods=["DELETE"], cors=CORS, authorizer=AUTHORIZER)

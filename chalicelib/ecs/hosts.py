@@ -1,9 +1,79 @@
-"""What ECS says of a host: events of container instances. Pure."""
+"""What ECS says of hosts: container instances, their events, and the tasks on them. Pure."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+
+ZONE, INSTANCE_TYPE = "ecs.availability-zone", "ecs.instance-type"
+
+
+@dataclass(frozen=True)
+class Room:
+    """Of one resource of a host: how much there is, and how much is left."""
+
+    total: int
+    left: int
+
+
+@dataclass(frozen=True)
+class Host:
+    """A container instance. `cpu` in ECS units (1024 = a core), `memory` in MiB."""
+
+    arn: str
+    ec2_instance_id: str | None
+    status: str
+    """ACTIVE, DRAINING, REGISTERING, …"""
+    is_connected: bool
+    """Whether its agent answers ECS."""
+    running_tasks: int
+    pending_tasks: int
+    registered_at: float | None
+    cpu: Room
+    memory: Room
+    zone: str | None = None
+    instance_type: str | None = None
+    capacity_provider: str | None = None
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it takes no more tasks."""
+        return self.status != "ACTIVE" or not self.is_connected
 
 
 def is_leaving(instance: Mapping[str, Any]) -> bool:
     """Whether a host takes no more tasks: draining, deregistered, or its agent out of reach."""
     return instance.get("status") != "ACTIVE" or instance.get("agentConnected") is False
+
+
+def host_id_of(arn: str) -> str:
+    """The id of a container instance: the end of its ARN."""
+    return arn.rpartition("/")[2]
+
+
+def parse_host(instance: Mapping[str, Any]) -> Host:
+    """One container instance of DescribeContainerInstances."""
+    attributes = {one["name"]: one.get("value") for one in instance.get("attributes", ())}
+    registered = instance.get("registeredAt")
+    return Host(
+        arn=instance["containerInstanceArn"],
+        ec2_instance_id=instance.get("ec2InstanceId"),
+        status=instance.get("status", ""),
+        is_connected=instance.get("agentConnected") is not False,
+        running_tasks=int(instance.get("runningTasksCount", 0)),
+        pending_tasks=int(instance.get("pendingTasksCount", 0)),
+        registered_at=registered.timestamp() if isinstance(registered, datetime) else None,
+        cpu=_room(instance, "CPU"),
+        memory=_room(instance, "MEMORY"),
+        zone=attributes.get(ZONE),
+        instance_type=attributes.get(INSTANCE_TYPE),
+        capacity_provider=instance.get("capacityProviderName"),
+    )
+
+
+def _room(instance: Mapping[str, Any], name: str) -> Room:
+    total, left = (
+        next((int(one["integerValue"]) for one in instance.get(key, ()) if one["name"] == name), 0)
+        for key in ("registeredResources", "remainingResources")
+    )
+    return Room(total, left)

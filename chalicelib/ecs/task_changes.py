@@ -70,6 +70,10 @@ class TaskChange:
         """Whether its containers have started: only then is there an address."""
         return self.last_status == RUNNING
 
+    def is_younger_than(self, seconds: float, now: float) -> bool:
+        """Whether ECS accepted it within so many seconds."""
+        return self.created_at is not None and now - self.created_at < seconds
+
     @property
     def stop_texts(self) -> str:
         """Everything that ECS says about the end, for logs."""

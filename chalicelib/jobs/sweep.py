@@ -19,6 +19,7 @@ from chalicelib.tasks.hosts_wanted import JOBS, HostsWanted
 from chalicelib.tasks.kinds import Kind, Page, Step
 from chalicelib.tasks.store import LIVE_BUCKETS, Store
 from chalicelib.tasks.sweep_state import SweepState, Tally
+from chalicelib.tasks.trend import START_SECONDS, STARTED
 from chalicelib.tasks.unreadable import UnreadableRecords
 
 PAGE = 200
@@ -200,6 +201,10 @@ class JobsKind(Kind[Invocation]):
         for record in records:
             if record.is_waiting:
                 tally.saw(OLDEST, max(record.created_at, record.at or 0))
+
+    def tally_task(self, task: TaskChange, tally: Tally) -> None:
+        """Tasks that were started just now."""
+        tally.counts[STARTED] += task.is_younger_than(START_SECONDS, self._now())
 
     def report(self, state: SweepState) -> None:
         """The figures of a whole pass."""

@@ -112,7 +112,7 @@ class Sessions:
         session = entered.session
         until, is_new = started + request.wait_seconds, not entered.is_repeated
         if session.state in COMING:
-            if is_new or (request.wait_seconds and self._may_wait(session.owner or "")):
+            if is_new or (request.wait_seconds and self.may_wait(session.owner or "")):
                 session = self._wait(session, until, launches=is_new)
         else:
             self._metrics.observe("time_to_claim_seconds", self._now() - started, app=session.app)
@@ -124,6 +124,22 @@ class Sessions:
         kind = "warm" if session.pooled else "cold"
         self._metrics.count("dispatched", app=session.app, kind=kind)
         return session
+
+    def may_wait(self, owner: str) -> bool:
+        """Whether one more request may hold a function: while its session comes, or a container
+        is asked.
+
+        Who asked first waits for its own launch, and is bounded by the limits of sessions. Others
+        are counted for each `WAITS_SECONDS`, of an owner and in total, so that nothing has to
+        be counted back when a function dies.
+        """
+        now = self._now()
+        period, expire_at = int(now // WAITS_SECONDS), int(now) + KEPT_SECONDS
+        count = self._table.items.count
+        own = f"waits#{period}#{owner}"
+        return count(own, WAITS_OF_AN_OWNER, expire_at) and count(
+            f"waits#{period}", WAITS_IN_TOTAL, expire_at
+        )
 
     def _insert(self, request: DispatchRequest) -> Entered:
         """As `Claims.enter`, but who comes back is not kept out by the session they lost.
@@ -148,7 +164,7 @@ class Sessions:
         if not self._config.reaches_containers:
             return False
         active = [s for s in self._table.counted_by(counters) if s.state is State.ACTIVE]
-        if not active or not self._may_wait(owner):
+        if not active or not self.may_wait(owner):
             return False
         urls = {
             session.id: health_url(session, self._app_of(session), pings_client=True)
@@ -169,7 +185,7 @@ class Sessions:
         """
         if session.state not in HANDED_OUT or not self._config.reaches_containers:
             return False
-        if not self._may_wait(session.owner or ""):
+        if not self.may_wait(session.owner or ""):
             return False
         found = self._probe(health_url(session, self._app_of(session)))
         return found.is_gone or (found is Found.SILENT and session.state is State.RESERVED)
@@ -288,22 +304,6 @@ class Sessions:
                     self.stop(session.id, Reason.DRAINED, "its host leaves", only=session.state)
                     stopped += 1
         return stopped
-
-    def _may_wait(self, owner: str) -> bool:
-        """Whether one more request may hold a function: while its session comes, or a container
-        is asked.
-
-        Who asked first waits for its own launch, and is bounded by the limits of sessions. Others
-        are counted for each `WAITS_SECONDS`, of an owner and in total, so that nothing has to
-        be counted back when a function dies.
-        """
-        now = self._now()
-        period, expire_at = int(now // WAITS_SECONDS), int(now) + KEPT_SECONDS
-        count = self._table.items.count
-        own = f"waits#{period}#{owner}"
-        return count(own, WAITS_OF_AN_OWNER, expire_at) and count(
-            f"waits#{period}", WAITS_IN_TOTAL, expire_at
-        )
 
     def _wait(self, session: Session, until: float, *, launches: bool) -> Session:
         """Wait for a session: for the news of it here, or for the next poll.

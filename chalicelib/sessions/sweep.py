@@ -18,11 +18,13 @@ from chalicelib.sessions.pool_reconciler import PoolReconciler
 from chalicelib.sessions.probes import ask_all, health_url
 from chalicelib.sessions.service import Sessions
 from chalicelib.sessions.table import SessionsTable
+from chalicelib.sessions.waits import bucket_of
 from chalicelib.tasks.hosts_wanted import SESSIONS, HostsWanted
 from chalicelib.tasks.kinds import Kind, Page, Step
 from chalicelib.tasks.probe import Found
 from chalicelib.tasks.store import LIVE_BUCKETS, Store
 from chalicelib.tasks.sweep_state import SweepState, Tally
+from chalicelib.tasks.trend import START_SECONDS, STARTED
 from chalicelib.tasks.unreadable import UnreadableRecords
 
 PAGE = 200
@@ -210,12 +212,15 @@ class SessionsKind(Kind[Session]):
     # Counting.
 
     def tally(self, records: Sequence[Session], tally: Tally) -> None:
-        """Sessions by app and state."""
+        """Sessions by app and state, and how long the newest waited for their addresses."""
         tally.counts.update(_figure(session.app, session.state) for session in records)
+        now = self._now()
+        tally.counts.update(filter(None, (bucket_of(session, now) for session in records)))
 
     def tally_task(self, task: TaskChange, tally: Tally) -> None:
-        """Tasks that wait for hosts."""
+        """Tasks that wait for hosts, and those that were started just now."""
         tally.counts["waiting_for_hosts"] += task.waits_for_host
+        tally.counts[STARTED] += task.is_younger_than(START_SECONDS, self._now())
 
     def report(self, state: SweepState) -> None:
         """The figures of a whole pass."""

@@ -32,6 +32,7 @@ from chalicelib.tasks.sweep_state import (
     finished_of,
     moved,
 )
+from chalicelib.tasks.trend import point_of, with_point
 
 SAVE_SECONDS = 5.0
 """The position is written as often as this, and when the sweep ends."""
@@ -237,8 +238,12 @@ class _Run:
         for kind in self._s.kinds.values():
             kind.unreadable.gauge(whole.counts.get(f"unreadable/{kind.name}", 0))
             kind.report(whole)
-        finished = finished_of(whole, self._s.now())
-        self._state = replace(whole, stage=None, after=None, tries=0, finished=finished)
+        now = self._s.now()
+        finished = finished_of(whole, now, self._taken["StopOrphan"])
+        trend = with_point(whole.trend, point_of(whole.counts, now))
+        self._state = replace(
+            whole, stage=None, after=None, tries=0, finished=finished, trend=trend
+        )
         metrics = self._s.metrics
         metrics.gauge("sweep_pass_seconds", finished.seconds)
         metrics.gauge("sweep_pass_records", finished.records)

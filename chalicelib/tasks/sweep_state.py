@@ -36,6 +36,11 @@ class Finished:
     tasks: int
     skipped: int
     """Pages, and parts of partitions, that could not be looked through."""
+    orphans: int = 0
+    """Tasks that nothing claimed, which its last invocation stopped."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """What it counted, by name: see the `tally` of each kind."""
+    oldest: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,8 @@ class SweepState:
     """How many invocations have begun at this very place."""
     lease_until: float = 0.0
     finished: Finished | None = None
+    trend: tuple[Mapping[str, float], ...] = ()
+    """Figures of the last hours, the oldest first; see `chalicelib.tasks.trend`."""
 
 
 Position = tuple[str | None, str | None]
@@ -83,6 +90,7 @@ def begun(state: SweepState, stage: str, now: float) -> SweepState:
         tries=1,
         lease_until=state.lease_until,
         finished=state.finished,
+        trend=state.trend,
     )
 
 
@@ -97,7 +105,7 @@ def moved(state: SweepState, position: Position, tally: Tally) -> SweepState:
     return replace(state, stage=stage, after=after, counts=dict(counts), oldest=oldest, tries=0)
 
 
-def finished_of(state: SweepState, now: float) -> Finished:
+def finished_of(state: SweepState, now: float, orphans: int = 0) -> Finished:
     """What remains of a whole pass. Pure."""
     return Finished(
         at=now,
@@ -105,6 +113,9 @@ def finished_of(state: SweepState, now: float) -> Finished:
         records=state.counts.get("records", 0),
         tasks=state.counts.get("tasks", 0),
         skipped=state.skipped,
+        orphans=orphans,
+        counts=state.counts,
+        oldest=state.oldest,
     )
 
 

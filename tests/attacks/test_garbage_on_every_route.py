@@ -19,14 +19,17 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from schemathesis import checks
 
 from app import app
 from chalicelib.api.http import taken_by
 from chalicelib.apps import _APP
 from chalicelib.jobs.model import Priority
 from chalicelib.jobs.model import State as JobState
+from tests.api_document import check_answer, served_document
 from tests.integration.conftest import RunningCloud, finish, launch
 from tests.integration.grading.test_judging import FILES
 
@@ -244,12 +247,15 @@ def known(dispatcher) -> Known:
     weekly = {"job": "tally", "expression": "rate(7 days)"}
     assert dispatcher.http("PUT", "/schedules/weekly", weekly, headers=OPERATOR)[0] == 201
     keys = (key_of(dispatcher, "sessions", session["id"]), key_of(dispatcher, "jobs", run["id"]))
+    status, hosts = dispatcher.http("GET", "/hosts", headers=OPERATOR)
+    assert status == 200
     ids = {
         "{session_id}": session["id"],
         "{invocation_id}": run["id"],
         "{job}": "tally",
         "{schedule_id}": "weekly",
         "{name}": "page.js",
+        "{host}": hosts["hosts"][0]["id"],
         "{app}": "chat",
         "{page}": "invocations",
         "{record}": "tally",
@@ -328,9 +334,11 @@ def status_of(url: str, request: tuple[str, str, dict[str, bytes], bytes]) -> tu
         connection.putheader("Content-Length", str(len(body)))
         connection.endheaders(body)
         answer = connection.getresponse()
-        return answer.status, answer.read()
+        status, content = answer.status, answer.read()
     finally:
         connection.close()
+    check_answer(method, target, status, dict(answer.getheaders()), content)
+    return status, content
 
 
 def test_the_container_of_a_session_may_send_any_text(dispatcher):
@@ -355,6 +363,44 @@ def test_no_garbage_is_an_error_nobody_foresaw(dispatcher, known, route):
         assert status < 500, (request, body[:300])
 
     attack()
+
+
+OPERATIONS = [
+    found.ok() for found in schemathesis.openapi.from_dict(served_document()).get_all_operations()
+]
+CONFORMS = [
+    checks.not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.label)
+def test_what_fits_the_document_is_answered_as_the_document_says(dispatcher, known, operation):
+    """Requests made from the schemas, of known records and of others, most of them valid."""
+    ends = operation.method == "delete" or operation.path.endswith(ENDS)
+
+    @settings(
+        max_examples=6,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(), is_known=st.booleans())
+    def ask(case, is_known):
+        if is_known and not ends:
+            case.path_parameters |= {
+                name: known.ids[f"{{{name}}}"] for name in case.path_parameters
+            }
+        if operation.path == "/session":  # otherwise each would start a container
+            case.query |= {"app": "another"}
+        case.call_and_validate(
+            base_url=dispatcher.dispatcher, headers=OPERATOR, checks=CONFORMS, timeout=30
+        )
+
+    ask()
 
 
 @pytest.mark.parametrize("caller", [None, *CALLERS])

@@ -14,7 +14,6 @@ KEYS = {"ann": "ann's key", "bob": "bob's key", "opal": "opal's key"}
 def keyed_cloud(start_cloud):
     hashed = ",".join(f"{n}:{hashlib.sha256(k.encode()).hexdigest()}" for n, k in KEYS.items())
     return start_cloud(
-        is_checked=True,
         environment={"AUTH_MODE": "api_key", "API_KEYS": hashed, "OPERATORS": "opal"},
     )
 

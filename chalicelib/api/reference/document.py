@@ -11,6 +11,7 @@ from typing import Any
 
 from chalicelib.api.http import Takes, taken_by
 from chalicelib.api.reference.grading import GRADING
+from chalicelib.api.reference.hosts import HOSTS
 from chalicelib.api.reference.jobs import INVOCATIONS, JOBS
 from chalicelib.api.reference.model import UUID, Answer, By, Operation, Part
 from chalicelib.api.reference.operation import APPS, AUDIT, CONSOLE, DEPLOYMENT
@@ -32,7 +33,9 @@ from chalicelib.errors import (
 from chalicelib.fields import Field, describe
 from chalicelib.schedules.requests import ID_SCHEMA
 
-PARTS = (SESSIONS, APPS, JOBS, INVOCATIONS, SCHEDULES, GRADING, AUDIT, CONSOLE, DEPLOYMENT)
+PARTS = (
+    SESSIONS, APPS, JOBS, INVOCATIONS, SCHEDULES, GRADING, HOSTS, AUDIT, CONSOLE, DEPLOYMENT,
+)  # fmt: skip
 PATH: Mapping[str, Mapping[str, Any]] = {
     "session_id": UUID,
     "invocation_id": UUID,
@@ -41,6 +44,7 @@ PATH: Mapping[str, Mapping[str, Any]] = {
     "schedule_id": ID_SCHEMA,
     "assignment_id": {"type": "string", "pattern": "^[a-z][a-z0-9_-]{0,39}$"},
     "submission_id": UUID,
+    "host": {"type": "string", "pattern": "^[0-9a-f-]{32,36}$"},
     "name": {"type": "string"},
     "page": {"type": "string"},
     "record": {"type": "string"},
@@ -53,7 +57,7 @@ HEADERS: Mapping[str, Mapping[str, Any]] = {
         "schema": {"type": "string", "format": "uri-reference"},
     },
     "ETag": {
-        "description": "Of this very content: send it as `If-None-Match`. A browser may keep it.",
+        "description": "Of this very content: send it as `If-None-Match`.",
         "schema": {"type": "string"},
     },
     "Retry-After": {"description": "Seconds.", "schema": {"type": "string", "pattern": r"^\d+$"}},
@@ -249,7 +253,7 @@ def _answers(operation: Operation) -> dict[str, Any]:
 
 
 def _answer(answer: Answer) -> dict[str, Any]:
-    names = (*answer.headers, *(() if "ETag" in answer.headers else ("Cache-Control",)))
+    names = (*answer.headers, *(() if answer.is_kept else ("Cache-Control",)))
     described: dict[str, Any] = {
         "description": answer.about,
         "headers": {name: _header(name) for name in names},

@@ -1,5 +1,7 @@
 """Routes of jobs and invocations. Pure."""
 
+from dataclasses import replace
+
 from chalicelib.api.reference.model import (
     ANY,
     FLAG,
@@ -9,6 +11,7 @@ from chalicelib.api.reference.model import (
     MAYBE_WHOLE,
     NOTHING,
     TEXT,
+    UNCHANGED,
     UUID,
     WHOLE,
     Answer,
@@ -216,7 +219,9 @@ INVOCATIONS = Part(
         "jobs.list_invocations": Operation(
             By.CALLER, {200: Answer("One page, newest first.", ref("Invocations"))}
         ),
-        "jobs.get_invocation": Operation(By.CALLER, {200: _INVOCATION}),
+        "jobs.get_invocation": Operation(
+            By.CALLER, {200: replace(_INVOCATION, headers=("ETag",)), 304: UNCHANGED}
+        ),
         "jobs.kill_invocation": Operation(
             By.CALLER,
             {

@@ -34,8 +34,10 @@ class Answer:
     schema: Schema | None
     """None = it has no body."""
     headers: tuple[str, ...] = ()
-    """Those that it always has; besides `Cache-Control: no-store` unless there is an ETag."""
+    """Those that it always has, besides `Cache-Control: no-store`."""
     media_type: str = "application/json"
+    is_kept: bool = False
+    """Whether browsers keep it, so that it has no `Cache-Control: no-store`."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Part:
     schemas: Mapping[str, Schema] = field(default_factory=dict)
 
 
+UNCHANGED = Answer("It is what the client has: nothing changed in `wait`.", None, ("ETag",))
+"""Of routes that take `If-None-Match`."""
 INSTANT: Schema = {
     "type": "string",
     "format": "date-time",
@@ -134,6 +138,6 @@ def page_of(name: str, schema: Schema) -> Schema:
 
 def page_operation(about: str, media_type: str = "text/html") -> Operation:
     """A document or script that is the same for everybody, and that browsers keep."""
-    shown = Answer(about, {"type": "string"}, ("ETag",), media_type)
-    same = Answer("The browser has it.", None, ("ETag",))
+    shown = Answer(about, {"type": "string"}, ("ETag",), media_type, is_kept=True)
+    same = Answer("The browser has it.", None, ("ETag",), is_kept=True)
     return Operation(By.ANYBODY, {200: shown, 304: same})

@@ -1,6 +1,8 @@
 """Routes of session apps, of audit records, and of the deployment itself. Pure."""
 
+from chalicelib.api.reference.hosts import ROOM
 from chalicelib.api.reference.model import (
+    FLAG,
     INSTANT,
     MAYBE_TEXT,
     NOTHING,
@@ -16,11 +18,13 @@ from chalicelib.api.reference.model import (
     page_operation,
     record,
     ref,
+    table_of,
 )
 from chalicelib.audit.model import Action, Kind, Outcome
 from chalicelib.callers import Role
 from chalicelib.errors import ConflictError, ImpossibleTaskError
 from chalicelib.fields import Schema
+from chalicelib.tasks.trend import FIGURES
 
 _APP_STATES = ["proven", "unproven", "failing", "refused"]
 _PAGE: Schema = {"type": "string"}
@@ -159,6 +163,7 @@ _SWEEP = record(
     },
     or_null=True,
 )
+_MAYBE_NUMBER: Schema = {"type": ["number", "null"]}
 _COUNT: Schema = {"type": "object", "additionalProperties": WHOLE}
 
 DEPLOYMENT = Part(
@@ -166,7 +171,7 @@ DEPLOYMENT = Part(
     "The dispatcher itself.",
     {
         "health.health": Operation(By.ANYBODY, {200: Answer("It can do its work.", ref("Health"))}),
-        "health.overview": Operation(
+        "overview.overview": Operation(
             By.VIEWER, {200: Answer("Counts, which are about right.", ref("Overview"))}
         ),
         "health.metrics": Operation(
@@ -192,12 +197,40 @@ DEPLOYMENT = Part(
     },
     {
         "Overview": record(
-            "What waits, runs and was given up.",
+            "What is wrong, waits, runs and was given up.",
             {
                 "at": INSTANT,
                 "sweep": _SWEEP,
+                "alarms": {
+                    "type": ["array", "null"],
+                    "description": "The open alarms; null where CloudWatch does not say.",
+                    "items": record("An alarm.", {"name": TEXT, "since": INSTANT, "reason": TEXT}),
+                },
                 "deadLetters": {**_COUNT, "description": "By queue."},
-                "sessions": record("Sessions.", {"live": WHOLE}),
+                "orphans": {
+                    **WHOLE,
+                    "description": "Tasks that nothing claimed, stopped by the last pass.",
+                },
+                "sessions": record(
+                    "Sessions.",
+                    {
+                        "live": WHOLE,
+                        "byApp": {
+                            **table_of(_COUNT),
+                            "description": "By app and state, as of the last pass.",
+                        },
+                        "waitingForHosts": WHOLE,
+                        "timeToAddress": record(
+                            "How long users of live sessions that were started for them within "
+                            "the hour had waited; at most 19 % too high.",
+                            {"p50Seconds": _MAYBE_NUMBER, "p99Seconds": _MAYBE_NUMBER},
+                        ),
+                    },
+                ),
+                "startsInLastMinute": {
+                    **WHOLE,
+                    "description": "Tasks younger than a minute when the last pass saw them.",
+                },
                 "jobs": record(
                     "Jobs.",
                     {
@@ -205,20 +238,51 @@ DEPLOYMENT = Part(
                         "oldestWaitingSince": {**INSTANT, "type": ["string", "null"]},
                         "running": WHOLE,
                         "capacity": WHOLE,
+                        "byState": {**_COUNT, "description": "As of the last pass."},
                     },
+                ),
+                "gradingsWaiting": WHOLE,
+                "hosts": record(
+                    "The first 100 hosts added up; null where ECS does not say.",
+                    {
+                        "counted": WHOLE,
+                        "whole": {**FLAG, "description": "Whether there are no others."},
+                        "leaving": {**list_of(TEXT), "description": "Ids."},
+                        "cpu": ROOM,
+                        "memory": ROOM,
+                    },
+                    or_null=True,
+                ),
+                "trend": list_of(
+                    record(
+                        "Figures of five minutes; of six hours, the oldest first.",
+                        {"at": INSTANT, **{name: {"type": "number"} for name in FIGURES}},
+                    )
                 ),
             },
             example={
                 "at": "2026-01-31T09:00:00.000Z",
                 "sweep": None,
+                "alarms": [],
                 "deadLetters": {"launches": 0},
-                "sessions": {"live": 7},
+                "orphans": 0,
+                "sessions": {
+                    "live": 7,
+                    "byApp": {"listings": {"ACTIVE": 5, "WARM": 2}},
+                    "waitingForHosts": 0,
+                    "timeToAddress": {"p50Seconds": 1.28, "p99Seconds": 3.044},
+                },
+                "startsInLastMinute": 3,
                 "jobs": {
                     "waiting": {"critical": 0, "normal": 2, "low": 0},
                     "oldestWaitingSince": "2026-01-31T08:59:58.000Z",
                     "running": 3,
                     "capacity": 200,
+                    "byState": {"QUEUED": 2, "STARTED": 3},
                 },
+                "gradingsWaiting": 0,
+                "hosts": None,
+                "trend": [],
             },
         ),
         "Health": record(

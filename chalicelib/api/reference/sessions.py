@@ -1,5 +1,7 @@
 """Routes of sessions. Pure."""
 
+from dataclasses import replace
+
 from chalicelib.api.reference.model import (
     FLAG,
     INSTANT,
@@ -8,6 +10,7 @@ from chalicelib.api.reference.model import (
     MAYBE_WHOLE,
     NOTHING,
     TEXT,
+    UNCHANGED,
     UUID,
     WHOLE,
     Answer,
@@ -186,7 +189,14 @@ SESSIONS = Part(
         "sessions.get_history": Operation(
             By.CALLER, {200: Answer("The session with its states.", ref("SessionHistory"))}
         ),
-        "sessions.get_session": Operation(By.VISITOR, {200: _AS_IT_IS, 202: _COMING}),
+        "sessions.get_session": Operation(
+            By.VISITOR,
+            {
+                200: replace(_AS_IT_IS, headers=("ETag",)),
+                202: replace(_COMING, headers=("ETag", *_COMING.headers)),
+                304: UNCHANGED,
+            },
+        ),
         "sessions.stop_session": Operation(
             By.VISITOR, {200: _AS_IT_IS, 202: _COMING}, (ConflictError,)
         ),

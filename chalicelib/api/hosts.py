@@ -1,0 +1,88 @@
+"""Hosts over HTTP, for those who see everything: parse, call, render."""
+
+import re
+from typing import Any
+
+from chalice.app import Blueprint, Response
+
+from chalicelib.api.http import answer, answering, authorizer_for, known_caller_of, takes
+from chalicelib.config import authorization
+from chalicelib.ecs.hosts import Host, Room, host_id_of
+from chalicelib.ecs.task_changes import TaskChange
+from chalicelib.errors import NotFoundError
+from chalicelib.fields import Field, page_size
+from chalicelib.instants import instant
+from chalicelib.wiring import services
+
+routes = Blueprint(__name__)
+
+AUTHORIZER = authorizer_for(*authorization())
+LIMIT = page_size(default=50, most=100)
+NEXT = Field(
+    "next",
+    {"type": "string", "minLength": 1, "maxLength": 4_096},
+    "as the page before said",
+    "From the page before.",
+)
+_HOST_ID = re.compile(r"[0-9a-f-]{32,36}")
+
+
+@routes.route("/hosts", methods=["GET"], authorizer=AUTHORIZER)
+@answering
+@takes(query=(LIMIT, NEXT))
+def list_hosts() -> Response:
+    """One page of the hosts that take tasks or drain. For operators and viewers."""
+    request = routes.current_request
+    known_caller_of(request, services().config).require_sight()
+    query = request.query_params or {}
+    hosts, token = services().cluster.page(LIMIT.read(query), NEXT.read(query))
+    return answer({"hosts": [_show(host) for host in hosts], "next": token})
+
+
+@routes.route("/hosts/{host}", methods=["GET"], authorizer=AUTHORIZER)
+@answering
+def get_host(host: str) -> Response:
+    """One host with the tasks on it, at most 100. For operators and viewers."""
+    known_caller_of(routes.current_request, services().config).require_sight()
+    if not _HOST_ID.fullmatch(host):
+        raise NotFoundError("no such host")
+    found = services().cluster.get(host)
+    tasks = services().cluster.tasks_on(host)
+    return answer(_show(found) | {"tasks": [_show_task(task) for task in tasks]})
+
+
+def _show(host: Host) -> dict[str, Any]:
+    return {
+        "id": host_id_of(host.arn),
+        "arn": host.arn,
+        "instance": host.ec2_instance_id,
+        "status": host.status,
+        "connected": host.is_connected,
+        "leaving": host.is_leaving,
+        "zone": host.zone,
+        "instanceType": host.instance_type,
+        "capacityProvider": host.capacity_provider,
+        "registeredAt": instant(host.registered_at),
+        "runningTasks": host.running_tasks,
+        "pendingTasks": host.pending_tasks,
+        "cpu": _show_room(host.cpu),
+        "memory": _show_room(host.memory),
+    }
+
+
+def _show_room(room: Room) -> dict[str, int]:
+    return {"total": room.total, "left": room.left}
+
+
+def _show_task(task: TaskChange) -> dict[str, Any]:
+    kind, _, rest = (task.started_by or "").partition("/")
+    record = rest.partition("/")[0] or None
+    definition = (task.task_definition_arn or "").rpartition("/")[2]
+    return {
+        "task": task.task_arn,
+        "kind": kind if record and kind in {"session", "job"} else "other",
+        "record": record if kind in {"session", "job"} else None,
+        "definition": definition or None,
+        "status": task.last_status,
+        "createdAt": instant(task.created_at),
+    }

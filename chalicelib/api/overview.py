@@ -1,0 +1,150 @@
+"""What is wrong and what runs, in one answer: the console's first page, `usher top`."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from chalice.app import Blueprint, Response
+
+from chalicelib.api.http import answer, answering, authorizer_for, known_caller_of
+from chalicelib.config import Config, authorization, dead_letter_queues
+from chalicelib.instants import instant
+from chalicelib.wiring import services
+
+if TYPE_CHECKING:
+    from chalicelib.ecs.hosts import Host
+    from chalicelib.tasks.sweep_state import Finished
+
+routes = Blueprint(__name__)
+
+AUTHORIZER = authorizer_for(*authorization())
+MOST_HOSTS = 100
+"""So many are looked at, with two calls to ECS."""
+_log = logging.getLogger("usher.overview")
+
+
+@routes.route("/overview", methods=["GET"], authorizer=AUTHORIZER)
+@answering
+def overview() -> Response:
+    """What waits, runs and was given up. For operators and viewers.
+
+    Sessions by app and state, jobs by state, starts, waits for addresses, orphans and the trend are
+    those of the last whole pass of the sweep.
+    """
+    config = services().config
+    known_caller_of(routes.current_request, config).require_sight()
+    services().check()
+    state = services().sweep_states.read()
+    finished = state.finished
+    jobs = services().jobs.invocations.queue_facts()
+    dead = dead_letter_queues(config.stage)
+    counts = {} if finished is None else finished.counts
+    return answer(
+        {
+            "at": instant(services().environment.now()),
+            "sweep": None if finished is None else show_pass(finished),
+            "alarms": _alarms(config),
+            "deadLetters": {name: services().queues.count(queue) for name, queue in dead.items()},
+            "orphans": 0 if finished is None else finished.orphans,
+            "sessions": {
+                "live": services().sessions.table.count_live(),
+                "byApp": _by_app(counts),
+                "waitingForHosts": counts.get("waiting_for_hosts", 0),
+                "timeToAddress": _time_to_address(counts),
+            },
+            "startsInLastMinute": counts.get("started", 0),
+            "jobs": {
+                "waiting": {priority.value: n for priority, n in jobs.waiting.items()},
+                "oldestWaitingSince": instant(jobs.oldest_at),
+                "running": jobs.running,
+                "capacity": jobs.capacity,
+                "byState": _by_state(counts),
+            },
+            "gradingsWaiting": counts.get("gradings_waiting", 0),
+            "hosts": _hosts(),
+            "trend": [{**point, "at": instant(point["at"])} for point in state.trend],
+        }
+    )
+
+
+def show_pass(finished: "Finished") -> dict[str, Any]:
+    """A whole pass of the sweep."""
+    return {
+        "finishedAt": instant(finished.at),
+        "seconds": finished.seconds,
+        "records": finished.records,
+        "tasks": finished.tasks,
+        "skipped": finished.skipped,
+    }
+
+
+def _by_app(counts: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for name, count in counts.items():
+        kind, _, rest = name.partition("/")
+        app, _, state = rest.partition("/")
+        if kind == "session" and count:
+            found.setdefault(app, {})[state] = count
+    return dict(sorted(found.items()))
+
+
+def _by_state(counts: Mapping[str, int]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name, count in counts.items():
+        kind, _, rest = name.partition("/")
+        if kind == "invocation" and count:
+            state = rest.partition("/")[0]
+            found[state] = found.get(state, 0) + count
+    return dict(sorted(found.items()))
+
+
+def _time_to_address(counts: Mapping[str, int]) -> dict[str, float | None]:
+    from chalicelib.sessions.waits import percentile
+
+    return {"p50Seconds": percentile(counts, 0.5), "p99Seconds": percentile(counts, 0.99)}
+
+
+def _alarms(config: Config) -> list[dict[str, Any]] | None:
+    """The open alarms; none on a laptop, None where CloudWatch does not say."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from chalicelib.tasks.alarms import open_alarms
+
+    if config.metrics_here:
+        return []
+    try:
+        found = open_alarms(services().clients.create("cloudwatch"), config.stage)
+    except (BotoCoreError, ClientError):
+        _log.exception("CloudWatch does not say which alarms are open")
+        return None
+    return [{"name": a.name, "since": instant(a.since), "reason": a.reason} for a in found]
+
+
+def _hosts() -> dict[str, Any] | None:
+    """The first MOST_HOSTS added up; None where ECS does not say."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        hosts, following = services().cluster.page(MOST_HOSTS, None)
+    except (BotoCoreError, ClientError):
+        _log.exception("ECS does not say which hosts there are")
+        return None
+    return _show_hosts(hosts, is_whole=following is None)
+
+
+def _show_hosts(hosts: "Sequence[Host]", *, is_whole: bool) -> dict[str, Any]:
+    from chalicelib.ecs.hosts import host_id_of
+
+    return {
+        "counted": len(hosts),
+        "whole": is_whole,
+        "leaving": [host_id_of(host.arn) for host in hosts if host.is_leaving],
+        "cpu": {
+            "total": sum(h.cpu.total for h in hosts),
+            "left": sum(h.cpu.left for h in hosts),
+        },
+        "memory": {
+            "total": sum(h.memory.total for h in hosts),
+            "left": sum(h.memory.left for h in hosts),
+        },
+    }

@@ -1,0 +1,47 @@
+"""Figures of the last hours, kept with the state of the sweep: a point each five minutes. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+SLOT_SECONDS = 300
+SLOTS = 72
+"""Six hours, in some 7 KB."""
+STARTED = "started"
+"""Of a pass: tasks that ECS accepted within START_SECONDS of their look, and that still run."""
+START_SECONDS = 60
+FIGURES: Mapping[str, Sequence[str]] = {
+    "active": ("session/", "/ACTIVE"),
+    "warm": ("session/", "/WARM"),
+    "coming": ("session/", "/QUEUED", "/STARTING"),
+    "jobsRunning": ("invocation/", "/LAUNCHING/", "/LAUNCHED/", "/STARTED/"),
+    "jobsWaiting": ("invocation/", "/ACCEPTED/", "/QUEUED/"),
+    "starts": (STARTED,),
+}
+"""What a point has: the sum of the counts whose names begin and go on like this."""
+
+
+def point_of(counts: Mapping[str, int], now: float) -> dict[str, float]:
+    """The point of a whole pass."""
+    point: dict[str, float] = {"at": round(now, 3)}
+    for name, (prefix, *parts) in FIGURES.items():
+        point[name] = sum(_matching(counts, prefix, parts))
+    return point
+
+
+def with_point(
+    trend: Sequence[Mapping[str, float]], point: Mapping[str, float]
+) -> tuple[Mapping[str, float], ...]:
+    """The trend with one more point; the newest one of five minutes stands for them."""
+    slot = point["at"] // SLOT_SECONDS
+    newest = slot - SLOTS
+    kept = [one for one in trend if newest < one["at"] // SLOT_SECONDS < slot]
+    return (*kept, point)
+
+
+def _matching(counts: Mapping[str, int], prefix: str, parts: Sequence[str]) -> Iterator[int]:
+    for name, count in counts.items():
+        if name.startswith(prefix) and (not parts or any(_has(name, part) for part in parts)):
+            yield count
+
+
+def _has(name: str, part: str) -> bool:
+    return part in name if part.endswith("/") else name.endswith(part)
