@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from chalicelib.schedules.service import Schedules
     from chalicelib.schedules.sweep import SchedulesKind
     from chalicelib.sessions.wiring import SessionServices
+    from chalicelib.tasks.alarms import Alarms
     from chalicelib.tasks.deployed import Revisions
     from chalicelib.tasks.kinds import Kind
     from chalicelib.tasks.queues import Queues
@@ -105,6 +106,13 @@ class Services:
         return build_schedules_kind(
             self.config, self.clients, self.schedules, self.metrics, self.environment.now
         )
+
+    @cached_property
+    def alarms(self) -> "Alarms":
+        """The alarms of this stage."""
+        from chalicelib.tasks.alarms import Alarms
+
+        return Alarms(self.clients.create("cloudwatch"), self.config.stage)
 
     @cached_property
     def cluster(self) -> "Cluster":

@@ -14,7 +14,12 @@ from chalicelib.api.http import (
 from chalicelib.audit.model import Action, AuditRecord
 from chalicelib.callers import Caller
 from chalicelib.config import authorization
-from chalicelib.sessions.app_answers import app_facts, show_app, show_registered
+from chalicelib.sessions.app_answers import (
+    app_facts,
+    show_app,
+    show_containers,
+    show_registered,
+)
 from chalicelib.sessions.registered import RegisteredApp
 from chalicelib.sessions.requests import REGISTER, ROLLBACK
 from chalicelib.wiring import services
@@ -75,6 +80,34 @@ def roll_back_app(app: str) -> Response:
         app_facts,
     )
     return _render(before)
+
+
+@routes.route("/apps/{app}/drain", methods=["POST"], authorizer=AUTHORIZER)
+@answering
+def drain_app(app: str) -> Response:
+    """Stop the warm containers of an app, so that its pool is filled anew; sessions go on."""
+    _caller().require_operator()
+    registry = services().sessions.registry
+    drained = services().audit.around(
+        _audit_record(Action.APP_DRAIN, app),
+        None,
+        lambda: registry.drain(app),
+        lambda count: {"drained": count},
+    )
+    return answer({"drained": drained})
+
+
+@routes.route("/apps/{app}/containers", methods=["GET"], authorizer=AUTHORIZER)
+@answering
+def get_containers(app: str) -> Response:
+    """How many containers of an app there are by revision, state, zone and host."""
+    _caller().require_sight()
+    groups, is_whole = services().sessions.table.groups_of(
+        services().sessions.registry.get(app).name
+    )
+    hosts = sorted({host for _, _, host in groups if host})
+    zones = {host.arn: host.zone for host in services().cluster.describe(hosts)}
+    return answer({"groups": show_containers(groups, zones), "whole": is_whole})
 
 
 @routes.route("/apps/{app}", methods=["DELETE"], authorizer=AUTHORIZER)

@@ -24,7 +24,7 @@ NEXT = Field(
     "as the page before said",
     "From the page before.",
 )
-_HOST_ID = re.compile(r"[0-9a-f-]{32,36}")
+_ID = re.compile(r"[0-9a-f-]{32,36}")
 
 
 @routes.route("/hosts", methods=["GET"], authorizer=AUTHORIZER)
@@ -44,11 +44,24 @@ def list_hosts() -> Response:
 def get_host(host: str) -> Response:
     """One host with the tasks on it, at most 100. For operators and viewers."""
     known_caller_of(routes.current_request, services().config).require_sight()
-    if not _HOST_ID.fullmatch(host):
+    if not _ID.fullmatch(host):
         raise NotFoundError("no such host")
     found = services().cluster.get(host)
     tasks = services().cluster.tasks_on(host)
     return answer(_show(found) | {"tasks": [_show_task(task) for task in tasks]})
+
+
+@routes.route("/tasks/{task}", methods=["GET"], authorizer=AUTHORIZER)
+@answering
+def get_task(task: str) -> Response:
+    """A task of the cluster, and whose it is, as long as ECS knows it: an hour after its end. For
+    operators and viewers.
+    """
+    known_caller_of(routes.current_request, services().config).require_sight()
+    found = list(services().launcher.describe([task]).values()) if _ID.fullmatch(task) else []
+    if not found:
+        raise NotFoundError("ECS knows no such task")
+    return answer(_show_task(found[0]))
 
 
 def _show(host: Host) -> dict[str, Any]:

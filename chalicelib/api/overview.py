@@ -108,12 +108,10 @@ def _alarms(config: Config) -> list[dict[str, Any]] | None:
     """The open alarms; none on a laptop, None where CloudWatch does not say."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from chalicelib.tasks.alarms import open_alarms
-
     if config.metrics_here:
         return []
     try:
-        found = open_alarms(services().clients.create("cloudwatch"), config.stage)
+        found = services().alarms.open()
     except (BotoCoreError, ClientError):
         _log.exception("CloudWatch does not say which alarms are open")
         return None

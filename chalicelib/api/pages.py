@@ -46,7 +46,19 @@ CONSOLE = Pages(
     "Usher console",
     "console.js",
     ("console",),
-    (*FRAME, "invocations", "sessions", "jobs", "schedules", "apps", "audit", "home", "main"),
+    (
+        *FRAME,
+        "invocations",
+        "sessions",
+        "jobs",
+        "schedules",
+        "apps",
+        "audit",
+        "hosts",
+        "grades",
+        "home",
+        "main",
+    ),
 )
 ASSIGNMENTS = Pages(
     "Usher assignments",

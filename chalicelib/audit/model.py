@@ -48,6 +48,7 @@ class Action(StrEnum):
     SCHEDULE_RUN = "schedule.run"
     APP_REGISTER = "app.register"
     APP_ROLLBACK = "app.rollback"
+    APP_DRAIN = "app.drain"
     APP_DEREGISTER = "app.deregister"
     ASSIGNMENT_PUT = "assignment.put"
     ASSIGNMENT_DELETE = "assignment.delete"

@@ -23,12 +23,30 @@ def show_app(status: AppStatus, *, values: bool) -> dict[str, Any]:
         "origin": "registered" if status.registered else "file",
         "revision": number_of(status.task_definition),
         **_state_of(status),
+        "pool": {"minimum": status.app.pool.minimum, "maximum": status.app.pool.maximum},
+        "maxSessions": status.app.max_sessions,
     }
     if values:
         shown |= {"image": status.image, "taskDefinition": status.task_definition}
     if status.registered is not None:
         shown["description"] = _described(status.registered.description, values=values)
     return shown
+
+
+def show_containers(
+    groups: Mapping[tuple[str, str, str], int], zones: Mapping[str, str | None]
+) -> list[dict[str, Any]]:
+    """Containers of an app by revision, state and host; `zones` by the host's ARN."""
+    return [
+        {
+            "revision": number_of(definition) if definition else None,
+            "state": state,
+            "host": host or None,
+            "zone": zones.get(host),
+            "count": count,
+        }
+        for (definition, state, host), count in sorted(groups.items())
+    ]
 
 
 def show_registered(registered: RegisteredApp) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Registers session apps, takes a revision back, removes apps: `usher deploy` for sessions."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from chalicelib.ecs.task_definitions import deployment_of, family_of
 from chalicelib.errors import ConflictError, NotFoundError, StartFailedError
 from chalicelib.sessions.catalog import AppCatalog
 from chalicelib.sessions.launch_queue import LaunchQueue
+from chalicelib.sessions.model import Session
 from chalicelib.sessions.pool import AppState
 from chalicelib.sessions.registered import (
     DIGEST_LABEL,
@@ -39,6 +40,7 @@ class AppStatus:
     image: str
     state: AppState
     registered: RegisteredApp | None
+    app: App
 
 
 class AppRegistry:
@@ -53,13 +55,16 @@ class AppRegistry:
         table: SessionsTable,
         queue: LaunchQueue,
         config: Config,
+        stop_warm: Callable[[Session, str], bool],
     ) -> None:
+        """`stop_warm`: stops a session that is still warm; whether it was."""
         self._ecs = ecs
         self._revisions = revisions
         self._catalog = catalog
         self._table = table
         self._queue = queue
         self._config = config
+        self._stop_warm = stop_warm
 
     def all(self) -> list[AppStatus]:
         """All apps, those of the apps file first. Raises UnavailableError."""
@@ -133,6 +138,18 @@ class AppRegistry:
         self._newest(self._family(name))
         self._catalog.registered_names(fresh=True)
 
+    def drain(self, name: str) -> int:
+        """Stop the warm containers of an app; how many. Who is served stays, and the pool is filled
+        anew. Raises NotFoundError.
+        """
+        status = self.get(name)
+        members = self._table.members_now(status.state)
+        cause = "an operator drained its app"
+        drained = sum(self._stop_warm(session, cause) for session in members.sessions)
+        if status.app.pool.maximum:
+            self._queue.reconcile_pool(name)
+        return drained
+
     def _check_name(self, name: str) -> None:
         if name in self._config.apps.by_name:
             raise ConflictError(
@@ -152,12 +169,12 @@ class AppRegistry:
             found = self._catalog.registered(name, fresh=True)
             if found is None:
                 return None
-            return AppStatus(name, found.task_definition, found.app.image, state, found)
+            return AppStatus(name, found.task_definition, found.app.image, state, found, found.app)
         definition = self._newest(family_of(of_file.family_name, self._config.stage))
         if not definition:
             return None
         image = str(definition["containerDefinitions"][0]["image"])
-        return AppStatus(name, str(definition["taskDefinitionArn"]), image, state, None)
+        return AppStatus(name, str(definition["taskDefinitionArn"]), image, state, None, of_file)
 
     def _newest(self, family: str) -> Mapping[str, Any]:
         try:

@@ -255,6 +255,10 @@ class Sessions:
             self._stops.stop(session.task_arn, cause, session.log_fields)
         return session
 
+    def stop_warm(self, seen: Session, cause: str) -> bool:
+        """Stop a session that waits for an owner; False where it does not as it was seen."""
+        return self.stop(seen.id, Reason.DRAINED, cause, only=seen.state).state is State.STOPPING
+
     def handle_callback(self, session_id: str, key: str, callback: Callback, text: str) -> Session:
         """A container calls. Raises NotFoundError, UnauthorizedError, ConflictError."""
         session = authenticated(self._table.get(session_id), key, "session")

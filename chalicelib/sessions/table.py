@@ -6,12 +6,13 @@ not ended, `pool` what waits for an owner, with the state of its app in front.
 """
 
 import logging
+from collections import Counter as Tallies
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from chalicelib.dynamodb.expressions import Condition
+from chalicelib.dynamodb.expressions import Attr, Condition
 from chalicelib.dynamodb.records import Unreadable, only_readable, read_record
 from chalicelib.dynamodb.serialization import deserialize
 from chalicelib.dynamodb.table import FAILED
@@ -31,6 +32,7 @@ from chalicelib.tasks.breaker import RevisionStates
 from chalicelib.tasks.store import LIVE_BUCKETS, RecordTable, next_version
 
 LIVE_INDEX, POOL_INDEX = "live", "pool"
+HOST = "container_instance"
 LISTING_ROUNDS = 3
 """So often one page of a listing queries each bucket at most; documented in docs/contracts.md."""
 LISTING_ROWS = 25
@@ -172,6 +174,21 @@ class SessionsTable(RecordTable[Session]):
         )
         return sum(int(page["Count"]) for page in pages)
 
+    def groups_of(self, app: str) -> tuple[Tallies[tuple[str, str, str]], bool]:
+        """How many sessions of an app have not ended, by task definition, state and host; and
+        whether these are all: one query of each bucket, which reads a megabyte at most.
+        """
+        groups: Tallies[tuple[str, str, str]] = Tallies()
+        is_whole = True
+        for bucket in range(LIVE_BUCKETS):
+            page = self.items.page(LIVE_INDEX, "live_bucket", bucket, only=Attr("app").eq(app))
+            is_whole = is_whole and "LastEvaluatedKey" not in page
+            groups.update(
+                (_text(item, "task_definition"), _text(item, "state"), _text(item, HOST))
+                for item in page["Items"]
+            )
+        return groups, is_whole
+
     def _newest(self, upper: Place | None, limit: int) -> tuple[list[Session], float | None]:
         """The newest below `upper`, in order: all of them, or those created after an instant."""
         items: list[dict[str, Any]] = []
@@ -241,6 +258,11 @@ class SessionsTable(RecordTable[Session]):
         member = session.id if lists_sessions(counter.key) else None
         expire_at = counter.limit.expire_at
         return raised(self.items.name, counter.key, counter.maximum, expire_at, member)
+
+
+def _text(item: dict[str, Any], name: str) -> str:
+    """A text of an item as it is stored; empty where there is none."""
+    return str(item.get(name, {}).get("S", ""))
 
 
 def _what_was_lost(subjects: list[Any], reasons: list[str]) -> Lost | Full:

@@ -106,6 +106,7 @@ class SessionServices:
             table=self.table,
             queue=self.queue,
             config=self.config,
+            stop_warm=self.service.stop_warm,
         )
 
 

@@ -16,14 +16,23 @@ class Alarm:
     reason: str
 
 
-def open_alarms(cloudwatch: Any, stage: str) -> Sequence[Alarm]:
-    """Those of the stage, at most MOST. Raises botocore's errors."""
-    answer = cloudwatch.describe_alarms(
-        AlarmNamePrefix=f"usher-{stage}-", StateValue="ALARM", MaxRecords=MOST
-    )
-    return [
-        Alarm(
-            one["AlarmName"], one["StateUpdatedTimestamp"].timestamp(), one.get("StateReason", "")
+class Alarms:
+    """The alarms of one stage, through a boto3 CloudWatch client."""
+
+    def __init__(self, cloudwatch: Any, stage: str) -> None:
+        self._cloudwatch = cloudwatch
+        self._stage = stage
+
+    def open(self) -> Sequence[Alarm]:
+        """Those that are open, at most MOST. Raises botocore's errors."""
+        answer = self._cloudwatch.describe_alarms(
+            AlarmNamePrefix=f"usher-{self._stage}-", StateValue="ALARM", MaxRecords=MOST
         )
-        for one in answer["MetricAlarms"]
-    ]
+        return [
+            Alarm(
+                name=one["AlarmName"],
+                since=one["StateUpdatedTimestamp"].timestamp(),
+                reason=one.get("StateReason", ""),
+            )
+            for one in answer["MetricAlarms"]
+        ]

@@ -249,12 +249,14 @@ def known(dispatcher) -> Known:
     keys = (key_of(dispatcher, "sessions", session["id"]), key_of(dispatcher, "jobs", run["id"]))
     status, hosts = dispatcher.http("GET", "/hosts", headers=OPERATOR)
     assert status == 200
+    task = next(task for task in dispatcher.tasks() if session["id"] in task["startedBy"])
     ids = {
         "{session_id}": session["id"],
         "{invocation_id}": run["id"],
         "{job}": "tally",
         "{schedule_id}": "weekly",
         "{name}": "page.js",
+        "{task}": task["taskArn"].rpartition("/")[2],
         "{host}": hosts["hosts"][0]["id"],
         "{app}": "chat",
         "{page}": "invocations",

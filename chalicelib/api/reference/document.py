@@ -10,11 +10,12 @@ from functools import cache
 from typing import Any
 
 from chalicelib.api.http import Takes, taken_by
+from chalicelib.api.reference.apps import APPS
 from chalicelib.api.reference.grading import GRADING
 from chalicelib.api.reference.hosts import HOSTS
 from chalicelib.api.reference.jobs import INVOCATIONS, JOBS
 from chalicelib.api.reference.model import UUID, Answer, By, Operation, Part
-from chalicelib.api.reference.operation import APPS, AUDIT, CONSOLE, DEPLOYMENT
+from chalicelib.api.reference.operation import AUDIT, CONSOLE, DEPLOYMENT
 from chalicelib.api.reference.schedules import SCHEDULES
 from chalicelib.api.reference.sessions import SESSIONS
 from chalicelib.apps import NAME
@@ -45,6 +46,7 @@ PATH: Mapping[str, Mapping[str, Any]] = {
     "assignment_id": {"type": "string", "pattern": "^[a-z][a-z0-9_-]{0,39}$"},
     "submission_id": UUID,
     "host": {"type": "string", "pattern": "^[0-9a-f-]{32,36}$"},
+    "task": {"type": "string", "pattern": "^[0-9a-f-]{32,36}$"},
     "name": {"type": "string"},
     "page": {"type": "string"},
     "record": {"type": "string"},

@@ -59,12 +59,13 @@ HOSTS = Part(
         "hosts.get_host": Operation(
             By.VIEWER, {200: Answer("The host and what runs on it.", ref("HostWithTasks"))}
         ),
+        "hosts.get_task": Operation(By.VIEWER, {200: Answer("The task.", ref("HostTask"))}),
     },
     {
         "Host": record("A host.", _HOST, example=_HOST_EXAMPLE),
         "HostsPage": page_of("hosts", ref("Host")),
         "HostTask": record(
-            "A task on a host.",
+            "A task of the cluster.",
             {
                 "task": TEXT,
                 "kind": {"type": "string", "enum": ["session", "job", "other"]},

@@ -1,11 +1,10 @@
-"""Routes of session apps, of audit records, and of the deployment itself. Pure."""
+"""Routes of audit records, of the console, and of the deployment itself. Pure."""
 
 from chalicelib.api.reference.hosts import ROOM
 from chalicelib.api.reference.model import (
     FLAG,
     INSTANT,
     MAYBE_TEXT,
-    NOTHING,
     TEXT,
     WHOLE,
     Answer,
@@ -22,70 +21,10 @@ from chalicelib.api.reference.model import (
 )
 from chalicelib.audit.model import Action, Kind, Outcome
 from chalicelib.callers import Role
-from chalicelib.errors import ConflictError, ImpossibleTaskError
 from chalicelib.fields import Schema
 from chalicelib.tasks.trend import FIGURES
 
-_APP_STATES = ["proven", "unproven", "failing", "refused"]
 _PAGE: Schema = {"type": "string"}
-
-APPS = Part(
-    "Session apps",
-    "Kinds of session, for those who deploy them.",
-    {
-        "apps.list_apps": Operation(By.CALLER, {200: Answer("All apps.", ref("Apps"))}),
-        "apps.get_app": Operation(By.CALLER, {200: Answer("The app.", ref("App"))}),
-        "apps.put_app": Operation(
-            By.OPERATOR,
-            {200: Answer("The revision; of the same again the same one.", ref("AppRevision"))},
-            (ConflictError, ImpossibleTaskError),
-            example={"image": "registry.example/chat", "description": {"cpu": 128}},
-        ),
-        "apps.roll_back_app": Operation(
-            By.OPERATOR,
-            {200: Answer("The revision before.", ref("AppRevision"))},
-            (ConflictError,),
-            example={"revision": 7},
-        ),
-        "apps.delete_app": Operation(
-            By.OPERATOR, {200: Answer("Done.", NOTHING)}, (ConflictError,)
-        ),
-    },
-    {
-        "App": record(
-            "A session app and its newest revision.",
-            {
-                "name": TEXT,
-                "origin": {"type": "string", "enum": ["file", "registered"]},
-                "revision": {"type": ["integer", "null"]},
-                "state": {"type": "string", "enum": _APP_STATES},
-            },
-            optional={
-                "failures": WHOLE,
-                "reason": MAYBE_TEXT,
-                "image": {**MAYBE_TEXT, "description": "For operators."},
-                "taskDefinition": {**MAYBE_TEXT, "description": "For operators."},
-                "description": {
-                    "type": "object",
-                    "description": "Of a registered one; secret values for operators only.",
-                },
-            },
-            example={"name": "chat", "origin": "registered", "revision": 7, "state": "proven"},
-        ),
-        "Apps": record("All apps.", {"apps": list_of(ref("App"))}),
-        "AppRevision": record(
-            "A registered revision.",
-            {"name": TEXT, "revision": WHOLE, "image": TEXT, "taskDefinition": TEXT, "pool": WHOLE},
-            example={
-                "name": "chat",
-                "revision": 7,
-                "image": "registry.example/chat",
-                "taskDefinition": "arn:aws:ecs:eu-west-1:123456789012:task-definition/chat:7",
-                "pool": 2,
-            },
-        ),
-    },
-)
 
 AUDIT = Part(
     "Audit records",

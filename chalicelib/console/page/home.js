@@ -3,38 +3,70 @@
 import { call } from "./client.js";
 import { badge, h, instant } from "./elements.js";
 import { head, link, table } from "./views.js";
-import { duration, problemsOf } from "./text.js";
+import { duration, lineOf, problemsOf, taken } from "./text.js";
+
+const LINES = [["active", "Sessions in use"], ["coming", "Sessions that come"], ["warm", "Warm containers"], ["jobsRunning", "Jobs that run"],
+  ["jobsWaiting", "Jobs that wait"], ["starts", "Starts a minute"]];
 
 /** /console */
 export const home = {
   title: "Home",
+  pollSeconds: () => 10,
   load: async (context) => {
     if (context.me.role === "owner") return {};
     const [overview, { apps }] = await Promise.all([call("GET", "/overview", { signal: context.signal }), call("GET", "/apps", { signal: context.signal })]);
     return { overview, apps };
   },
-  draw: ({ overview, apps }) => overview ? [head("Home"), wrong(problemsOf(overview, apps)), running(overview), h("h2", null, "Apps"),
-    table("Session apps", [["App", (row) => link(`/apps/${encodeURIComponent(row.name)}`, row.name)], ["State", (row) => badge(row.state)],
-      ["Revision", (row) => row.revision], ["Sessions", (row) => link(`/sessions?app=${encodeURIComponent(row.name)}`, "Sessions")]], apps, (row) => row.name)]
+  draw: ({ overview, apps }) => overview ? [head("Home"), wrong(problemsOf(overview, apps)), running(overview), pools(overview, apps), jobStates(overview), lines(overview)]
     : [head("Home"), h("p", { class: "empty" }, "Here is what belongs to you: your ", link("/invocations", "invocations"), " and ", link("/sessions", "sessions"),
       ". To run something choose one of the ", link("/jobs", "jobs"), ".")],
 };
 
 function wrong(problems) {
-  if (!problems.length) return h("p", { class: "notice", "data-tone": "good" }, "Nothing is wrong that this page can see: no refused revision, no dead letter, no old queue, the sweep is on time.");
+  if (!problems.length) return h("p", { class: "notice", "data-tone": "good" }, "Nothing is wrong that this page can see: no alarm, no refused revision, no dead letter, no old queue, no host that leaves, the sweep is on time.");
   return h("section", { "aria-label": "What is wrong" }, problems.map(({ text, path, what }) =>
     h("p", { class: "notice", "data-tone": "bad" }, text, " ", path ? link(path, what) : what)));
 }
 
-function running({ at, sessions, jobs, sweep, deadLetters }) {
+function running({ at, sessions, jobs, sweep, hosts, startsInLastMinute, gradingsWaiting }) {
   const tile = (name, value, note) => h("div", null, h("dt", null, name), h("dd", null, value), note ? h("dd", { class: "quiet" }, note) : null);
   const waiting = Object.values(jobs.waiting).reduce((sum, count) => sum + count, 0);
-  const letters = Object.values(deadLetters).reduce((sum, count) => sum + count, 0);
+  const { p50Seconds, p99Seconds } = sessions.timeToAddress;
   return h("dl", { class: "tiles" },
-    tile("Sessions that live", link("/sessions", String(sessions.live))),
+    tile("Sessions that live", link("/sessions", String(sessions.live)), sessions.waitingForHosts ? `${sessions.waitingForHosts} wait for a host` : ""),
+    tile("Time to address, p50", p50Seconds === null ? "–" : duration(p50Seconds), p50Seconds === null ? "no cold start within the hour" : `p99 ${duration(p99Seconds)}, cold starts`),
+    tile("Starts a minute", String(startsInLastMinute)),
     tile("Jobs that run", link("/invocations?status=STARTED", jobs.capacity ? `${jobs.running} of ${jobs.capacity}` : "not bounded")),
     tile("Jobs that wait", link("/invocations?status=QUEUED", String(waiting)), Object.entries(jobs.waiting).filter(([, count]) => count).map(([priority, count]) => `${count} ${priority}`).join(", ")),
     tile("Oldest that waits", jobs.oldestWaitingSince ? duration((Date.parse(at) - Date.parse(jobs.oldestWaitingSince)) / 1000) : "none"),
-    tile("Dead letters", String(letters)),
+    gradingsWaiting ? tile("Gradings that wait", link("/assignments", String(gradingsWaiting))) : null,
+    hosts ? tile("Hosts", link("/hosts", `${hosts.counted}${hosts.whole ? "" : " and more"}`), hosts.counted
+      ? `${taken(hosts.cpu.total, hosts.cpu.left)} of processor, ${taken(hosts.memory.total, hosts.memory.left)} of memory taken` : "none") : null,
     tile("Last sweep", sweep ? instant(sweep.finishedAt) : "none yet", sweep && `${sweep.records} records, ${sweep.tasks} tasks, ${duration(sweep.seconds)}`));
+}
+
+function pools({ sessions }, apps) {
+  const of = (row, ...states) => states.reduce((sum, state) => sum + (sessions.byApp[row.name]?.[state] ?? 0), 0);
+  const count = (row, state, ...states) => link(`/sessions?app=${encodeURIComponent(row.name)}${states.length ? "" : `&state=${state}`}`, String(of(row, state, ...states)));
+  return [h("h2", null, "Apps"), table("Session apps, as the last sweep counted", [["App", (row) => link(`/apps/${encodeURIComponent(row.name)}`, row.name)], ["State", (row) => badge(row.state)],
+    ["Revision", (row) => row.revision], ["In use", (row) => count(row, "ACTIVE", "RESERVED")], ["Coming", (row) => count(row, "STARTING", "QUEUED")],
+    ["Warm", (row) => count(row, "WARM")], ["Pool", (row) => row.pool.maximum ? `${row.pool.minimum} to ${row.pool.maximum}` : "none"],
+    ["Most at once", (row) => row.maxSessions || "no limit"]], apps, (row) => row.name)];
+}
+
+function jobStates({ jobs }) {
+  const states = Object.entries(jobs.byState);
+  return states.length ? [h("h2", null, "Jobs"), h("p", { class: "states" }, states.map(([state, count]) =>
+    [link(`/invocations?status=${state}`, [badge(state), ` ${count}`]), " "]))] : null;
+}
+
+/** Sparklines: one figure each, over the hours that are kept. */
+function lines({ trend }) {
+  if (trend.length < 2) return null;
+  return [h("h2", null, "The last hours"), h("dl", { class: "tiles" }, LINES.map(([name, title]) => {
+    const values = trend.map((point) => point[name]);
+    return h("div", null, h("dt", null, title), h("dd", null, String(values.at(-1))),
+      h("dd", null, h("svg", { viewBox: "0 0 120 30", class: "line", role: "img", "aria-label": `${title}: ${Math.min(...values)} to ${Math.max(...values)} since ${trend[0].at}` },
+        h("svg:polyline", { points: lineOf(trend, name) }))));
+  }))];
 }

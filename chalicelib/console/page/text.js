@@ -176,6 +176,18 @@ export function address(path, filters) {
   return query.size ? `${path}?${query}` : path;
 }
 
+/** How much of something is taken, in percent. */
+export function taken(total, left) {
+  return total > 0 ? `${Math.round(100 * Math.max(0, total - left) / total)} %` : "0 %";
+}
+
+/** The points of a line through one figure of a trend, 120 wide and 30 high, 2 left free above and below. */
+export function lineOf(trend, name) {
+  const first = Date.parse(trend[0].at), length = Math.max(1, Date.parse(trend.at(-1).at) - first);
+  const most = Math.max(1, ...trend.map((point) => point[name]));
+  return trend.map((point) => `${(120 * (Date.parse(point.at) - first) / length).toFixed(1)},${(28 - 26 * point[name] / most).toFixed(1)}`).join(" ");
+}
+
 const LONG_WAIT_SECONDS = 600;
 const LATE_SWEEP_SECONDS = 300;
 
@@ -187,6 +199,8 @@ export function problemsOf(overview, apps) {
     problems.push({ text: `${app.name}: ${app.failures} starts of revision ${app.revision} in a row failed${app.state === "refused" ? ", no further one is tried for a while" : ""}.`,
       path: `/apps/${encodeURIComponent(app.name)}`, what: app.reason || "Show it" });
   }
+  if (overview.alarms === null) problems.push({ text: "CloudWatch does not say which alarms are open.", what: "The dispatcher's log has the reason." });
+  for (const { name, since, reason } of overview.alarms ?? []) problems.push({ text: `The alarm ${name} is open for ${duration(age(since))}.`, what: reason });
   for (const [name, count] of Object.entries(overview.deadLetters)) {
     if (count) problems.push({ text: `${count} messages about ${name} were given up.`, what: "The sweep does what they asked for; find out what failed, then delete them." });
   }
@@ -195,6 +209,9 @@ export function problemsOf(overview, apps) {
     problems.push({ text: `The last pass of the sweep ended ${duration(age(overview.sweep.finishedAt))} ago.`, what: "It repairs what else is left: look at the function sweep and its log." });
   }
   if (overview.sweep?.skipped) problems.push({ text: `The last pass of the sweep skipped ${overview.sweep.skipped} pages.`, what: "They were throttled, or ended the function." });
+  if (overview.orphans) problems.push({ text: `The last sweep stopped ${overview.orphans} tasks that nothing claimed.`, what: "A function died between starting them and writing it down." });
+  if (overview.hosts === null) problems.push({ text: "ECS does not say which hosts there are.", what: "The dispatcher's log has the reason." });
+  for (const id of overview.hosts?.leaving ?? []) problems.push({ text: "A host takes no more tasks.", path: `/hosts/${id}`, what: id });
   const oldest = overview.jobs.oldestWaitingSince;
   if (oldest && age(oldest) > LONG_WAIT_SECONDS) problems.push({ text: `A job waits for ${duration(age(oldest))}.`, path: "/invocations?status=QUEUED", what: "Show what waits" });
   return problems;

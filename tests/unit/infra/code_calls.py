@@ -14,7 +14,10 @@ import botocore.session
 from botocore import xform_name
 
 ROOT = Path(__file__).parents[3]
-CLIENTS = {"dynamodb", "sqs", "ecs", "ec2", "kinesis", "logs", "s3", "scheduler", "secretsmanager"}
+CLIENTS = {
+    "cloudwatch", "dynamodb", "sqs", "ecs", "ec2", "kinesis", "logs", "s3", "scheduler",
+    "secretsmanager",
+}  # fmt: skip
 AS_CLIENT = {"Any", "Callable[[], Any]"}
 """Types of parameters that are a client, or give one."""
 IMPLEMENTATIONS = {
