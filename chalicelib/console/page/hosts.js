@@ -6,7 +6,7 @@ import { facts, head, link, PAGE_SIZE, results, table } from "./views.js";
 import { taken } from "./text.js";
 
 const hostPath = (id) => `/hosts/${encodeURIComponent(id)}`;
-const stateOf = (it) => it.connected ? badge(it.status, it.leaving ? "busy" : "good") : badge("agent is silent", "bad");
+const hostState = (it) => it.connected ? badge(it.status, it.leaving ? "busy" : "good") : badge("agent is silent", "bad");
 
 /** How much of a resource is taken: a bar, and in words. */
 export function bar({ total, left }, unit) {
@@ -24,7 +24,7 @@ export const hostList = {
   },
   draw: (found, context) => [head("Hosts"),
     results(context, found, (rows) => table("Hosts as ECS knows them", [
-      ["Host", (row) => link(hostPath(row.id), row.instance ?? row.id)], ["State", stateOf], ["Zone", (row) => row.zone], ["Type", (row) => row.instanceType],
+      ["Host", (row) => link(hostPath(row.id), row.instance ?? row.id)], ["State", hostState], ["Zone", (row) => row.zone], ["Type", (row) => row.instanceType],
       ["Age", (row) => span(row.registeredAt)], ["Tasks", (row) => row.pendingTasks ? `${row.runningTasks} and ${row.pendingTasks} coming` : row.runningTasks],
       ["Processor", (row) => bar(row.cpu, "units")], ["Memory", (row) => bar(row.memory, "MiB")],
       ["Sessions", (row) => link(`/sessions?host=${encodeURIComponent(row.id)}`, "Sessions")], ["Id", (row) => copyable(row.id)]], rows, (row) => row.id),
@@ -37,7 +37,7 @@ export const hostPage = {
   pollSeconds: () => 15,
   load: (context) => call("GET", hostPath(context.id), { signal: context.signal }),
   draw: (it) => [
-    head([it.instance ?? it.id, " ", stateOf(it)], link(`/sessions?host=${encodeURIComponent(it.id)}`, "Its sessions", { class: "button" })),
+    head([it.instance ?? it.id, " ", hostState(it)], link(`/sessions?host=${encodeURIComponent(it.id)}`, "Its sessions", { class: "button" })),
     it.leaving ? h("p", { class: "notice" }, it.connected ? "It takes no more tasks. What runs on it goes on; warm containers are stopped."
       : "Its ECS agent does not answer. What runs on it may go on, and nothing is started on it.") : null,
     h("h2", null, "What runs here"), it.tasks.length ? table("Tasks on this host", [

@@ -13,6 +13,8 @@ LOGGERS = {"_log", "log", "_log_tasks"}
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
 ABOUT_NO_RECORD = {
     ("chalicelib/wiring.py", "the table of sessions does not answer: %s"),
+    ("chalicelib/api/overview.py", "CloudWatch does not say which alarms are open"),
+    ("chalicelib/api/overview.py", "ECS does not say which hosts there are"),
     ("chalicelib/tasks/pages.py", "sweep: the tasks are listed anew"),
     ("chalicelib/tasks/reconciler.py", "sweep: another one has gone on"),
     ("chalicelib/tasks/reconciler.py", "sweep: its state is not to be had, so it begins anew"),
