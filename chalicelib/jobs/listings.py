@@ -41,6 +41,7 @@ LISTING = (
 LISTED_SECONDS = MAX_AHEAD_SECONDS + KEPT_SECONDS
 """No record is older: it is planned a year ahead at most, and kept for 90 days after its end."""
 DAY_SECONDS = 86_400
+SETTLED_SECONDS = 3_600
 _DIGEST_CHARACTERS = 16
 _FILTERS = ("job", "status", "state", "owner", "from", "to")
 _ANOTHER_QUERY = "next: of another query; ask without next for the first page of this one"
@@ -101,6 +102,18 @@ class Partition:
     value: str
     begin: Place | None = None
     """Where its rows are all still to come: what a cursor says in front of it."""
+
+    def stays_as_it_is(self, search: Search) -> bool:
+        """Whether this is a day that gets no rows any more, and all of it is looked at.
+
+        Its last second is SETTLED_SECONDS before the newest instant wanted: records are created at
+        their own instant, and the index has them soon after.
+        """
+        if self.begin is None:
+            return False
+        earliest, latest = search.between
+        end = self.begin.created_at
+        return earliest <= end - DAY_SECONDS and end + SETTLED_SECONDS <= latest
 
 
 def parse_listing(query: Mapping[str, str], now: float) -> Listing:

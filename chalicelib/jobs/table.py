@@ -58,6 +58,8 @@ class InvocationsTable(RecordTable[Invocation]):
     def __init__(self, dynamodb: Any, name: str) -> None:
         super().__init__(dynamodb, name, INVOCATIONS)
         self.revisions = RevisionStates(self.items, JOB_STATES)
+        self._empty_days: set[str] = set()
+        """Past days that no record was created on: a page costs one query for each day otherwise."""
 
     def put_if_absent(self, invocation: Invocation, *more: Write) -> Invocation | None:
         """Write a new record, and `more` with it; None where there is one of this id already."""
@@ -166,12 +168,17 @@ class InvocationsTable(RecordTable[Invocation]):
         if start and (start.invocation_id is None or start.created_at > search.between[1]):
             start = None  # DynamoDB refuses a start key outside of the range
         for partition in plan_partitions(search):
+            if partition.value in self._empty_days and partition.index == "by_day":
+                continue
             place = start or partition.begin
+            is_whole = start is None
             while True:
                 if queries == MAX_QUERIES:
                     return Page(tuple(found), place)
                 queries += 1
-                records, place = self._rows(partition, search, start)
+                rows, records, place = self._rows(partition, search, start)
+                if is_whole and not rows and partition.stays_as_it_is(search):
+                    self._empty_days.add(partition.value)
                 for record in filter(search.wants, records):
                     found.append(record)
                     if len(found) == search.limit:
@@ -184,8 +191,8 @@ class InvocationsTable(RecordTable[Invocation]):
 
     def _rows(
         self, partition: Partition, search: Search, start: Place | None
-    ) -> tuple[list[Invocation], Place | None]:
-        """The records of one query, and where the next of this partition goes on."""
+    ) -> tuple[int, list[Invocation], Place | None]:
+        """How many rows one query has, their records, and where the next one goes on."""
         of_owner_and_job = partition.index == "by_owner" and search.job is not None
         is_filtered = of_owner_and_job or search.state is not None
         arguments: dict[str, Any] = {}
@@ -206,9 +213,10 @@ class InvocationsTable(RecordTable[Invocation]):
         ids = [row.invocation_id for row in rows[:BATCH] if row.invocation_id]
         records = only_readable(self.get_all(ids))
         if len(rows) > BATCH:
-            return records, rows[BATCH - 1]
+            return len(rows), records, rows[BATCH - 1]
         last = answer.get("LastEvaluatedKey")
-        return records, Place(float(last["created_at"]["N"]), last["id"]["S"]) if last else None
+        following = Place(float(last["created_at"]["N"]), last["id"]["S"]) if last else None
+        return len(rows), records, following
 
     def running(self) -> int:
         """How many hold a place of the capacity."""

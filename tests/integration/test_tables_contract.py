@@ -318,6 +318,18 @@ def test_a_page_stops_at_its_bound_and_the_next_goes_on(jobs, dynamodb):
         assert page.invocations == ()
     assert [i.id for i in found] == [oldest.id]
     assert pages == -(-367 // MAX_QUERIES)
+    # A past day without rows stays so: asked again, as a page that is kept up to date asks.
+    queries.clear()
+    page = jobs.search(Search(between=year, limit=5))
+    assert ([i.id for i in page.invocations], page.after, len(queries)) == ([oldest.id], None, 3)
+
+
+@any_server
+def test_a_day_that_may_get_rows_yet_is_looked_at_again(jobs):
+    today = Search(between=(0.0, waiting(1).created_at), limit=5)
+    assert jobs.search(today).invocations == ()
+    jobs.put_if_absent(waiting(1))
+    soon(lambda: [i.id for i in jobs.search(today).invocations], [waiting(1).id])
 
 
 @any_server
