@@ -59,7 +59,7 @@ class InvocationsTable(RecordTable[Invocation]):
         super().__init__(dynamodb, name, INVOCATIONS)
         self.revisions = RevisionStates(self.items, JOB_STATES)
         self._empty_days: set[str] = set()
-        """Past days that no record was created on: a page costs one query for each day otherwise."""
+        """Past days that no record was created on: otherwise a page costs a query for each."""
 
     def put_if_absent(self, invocation: Invocation, *more: Write) -> Invocation | None:
         """Write a new record, and `more` with it; None where there is one of this id already."""

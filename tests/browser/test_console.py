@@ -142,6 +142,16 @@ def test_a_run_is_followed_killed_and_run_again(page, watch, stage):
 
 
 @needs_chromium
+def test_a_search_in_a_log_holds_for_lines_to_come(page, watch, stage):
+    made = invoke(stage, lines=["keep 1", "drop 2", "keep 3"], seconds=1)
+    sign_in(page, stage, f"/invocations/{made}")
+    page.get_by_label("Only lines with").fill("keep")
+    expect(page.locator(".log span:visible")).to_have_count(2, timeout=60_000)
+    expect(page.locator(".log span")).to_have_count(3)
+    assert watch.complaints == []
+
+
+@needs_chromium
 def test_a_viewer_sees_why_a_button_does_nothing_and_is_refused_by_the_dispatcher(
     page, watch, stage, ended
 ):
@@ -332,6 +342,57 @@ def test_the_first_page_says_what_is_wrong_first(page, watch, stage, ended):
     assert watch.complaints == []
 
 
+@needs_chromium
+def test_a_host_says_what_runs_on_it_and_is_found_by_the_ids_that_ecs_gave(page, watch, stage):
+    _, made = stage.http("GET", "/session?wait=20", None, as_("opal"))
+    task = next(task for task in stage.tasks() if made["id"] in task["startedBy"])
+    sign_in(page, stage, "/hosts", who="vic")
+    expect(page.locator("tbody tr").first).to_contain_text("ACTIVE")
+    page.keyboard.press("/")
+    page.keyboard.type(task["containerInstanceArn"])
+    page.keyboard.press("Enter")
+    expect(page.locator("tbody")).to_contain_text(task["taskArn"].rpartition("/")[2])
+    page.keyboard.press("/")
+    page.keyboard.type(task["taskArn"])
+    page.keyboard.press("Enter")
+    expect(page.locator(".timeline")).to_be_visible()
+    assert page.url.endswith(made["id"])
+    stage.http("DELETE", f"/sessions/{made['id']}", None, as_("opal"))
+    assert [said for said in watch.complaints if "404" not in said] == []
+
+
+@needs_chromium
+def test_an_app_shows_its_containers_and_is_drained_by_an_operator_alone(page, watch, stage):
+    description = {"pool": {"minimum": 1, "maximum": 1}}
+    body = {"image": "usher-session", "description": description}
+    assert stage.http("PUT", "/apps/pooled", body, as_("opal"))[0] == 200
+    assert stage.http("POST", "/apps/pooled/drain", None, as_("vic"))[0] == 403
+    sign_in(page, stage, "/apps/pooled")
+    warm = page.locator("tbody tr", has_text="WARM")
+    expect(warm).to_contain_text("us-east-1", timeout=60_000)
+    button(page, "Drain").click()
+    page.get_by_role("dialog").get_by_role("button", name="Drain").click()
+    expect(page.locator(".toast")).to_contain_text("1 warm containers are being stopped")
+    assert stage.http("DELETE", "/apps/pooled", None, as_("opal"))[0] == 200
+    assert watch.complaints == []
+
+
+@needs_chromium
+def test_what_a_filter_selects_is_killed_after_saying_what_it_hits(page, watch, stage):
+    made = [invoke(stage, lines=["x"], seconds=300) for _ in range(2)]
+    other = invoke(stage, HOSTILE, lines=["x"], seconds=300)
+    sign_in(page, stage, "/invocations?job=talks&owner=api_key%3Aopal")
+    button(page, "Kill all of these").click()
+    expect(page.get_by_role("dialog").locator("li")).to_have_count(2)
+    page.get_by_role("dialog").get_by_role("button", name="Kill 2").click()
+    expect(page.locator(".toast")).to_contain_text("2 of 2 invocations killed")
+    for each in made:
+        wait_for_state(stage, each, "FINISHED")
+    assert invocation(stage, other)["state"] not in ("FINISHED", "KILL_INITIATED")
+    stage.http("POST", f"/invocations/{other}/kill", {}, as_("opal"))
+    assert watch.complaints == []
+
+
 PAGES = [
     "",
     "/invocations",
@@ -342,6 +403,10 @@ PAGES = [
     "/schedules",
     "/schedules/weekly",
     "/apps",
+    "/apps/listings",
+    "/hosts",
+    "/hosts/{host}",
+    "/assignments",
     "/audit",
 ]
 
@@ -357,8 +422,9 @@ def test_each_page_is_accessible_and_fits_a_phone(
         page = context.new_page()
         watch = PageWatch(page)
         sign_in(page, stage)
+        host = stage.http("GET", "/hosts", None, as_("vic"))[1]["hosts"][0]["id"]
         for path in PAGES:
-            page.goto(f"{stage.dispatcher}/console{path.format(ended=ended)}")
+            page.goto(f"{stage.dispatcher}/console{path.format(ended=ended, host=host)}")
             expect(page.locator("main h1")).to_be_visible()
             page.wait_for_load_state("networkidle")
             assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]

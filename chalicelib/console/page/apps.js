@@ -21,17 +21,42 @@ export const appList = {
 /** /console/apps/NAME */
 export const appPage = {
   title: "App",
-  load: (context) => call("GET", appPath(context.id), { signal: context.signal }),
-  draw: (it, context) => [
+  pollSeconds: () => 15,
+  load: async (context) => {
+    const { signal, me } = context;
+    const [app, containers] = await Promise.all([call("GET", appPath(context.id), { signal }), me.role === "owner" ? null : call("GET", `${appPath(context.id)}/containers`, { signal })]);
+    return { app, containers };
+  },
+  draw: ({ app: it, containers }, context) => [
     head([it.name, " ", badge(it.state)], change(context, "Roll back", { needs: "operator", tone: "danger",
       unless: it.origin === "file" ? "Apps of the apps file are changed by deploying." : "",
       ask: { title: `Take revision ${it.revision} of ${it.name} back?`, consequences: "New sessions start on the revision before it. Sessions that are open stay as they are." },
       send: () => call("POST", `${appPath(it.name)}/rollback`, { body: JSON.stringify({ revision: it.revision }) }),
       done: (before) => `Revision ${before.revision} is the newest now.` }),
+    change(context, "Drain", { needs: "operator", unless: it.pool.maximum ? "" : "It has no pool.",
+      ask: { title: `Stop the warm containers of ${it.name}?`, consequences: "Those that wait for a user are stopped, and the pool is filled anew. Sessions that are open stay as they are." },
+      send: () => call("POST", `${appPath(it.name)}/drain`), done: ({ drained }) => `${drained} warm containers are being stopped.` }),
     link(`/sessions?app=${encodeURIComponent(it.name)}`, "Its sessions", { class: "button" })),
     it.state === "refused" || it.state === "failing" ? h("p", { class: "notice" },
       `${it.failures} starts in a row failed${it.state === "refused" ? ", so no further one is tried for a while" : ""}. ${it.reason ?? ""}`) : null,
     it.state === "unproven" ? h("p", { class: "notice" }, "No container of this revision was ready yet.") : null,
-    facts(["Revision", it.revision], ["Comes from", it.origin === "file" ? "the apps file" : "usher deploy"], ["Image", it.image], ["Task definition", it.taskDefinition]),
+    containers ? group(it, containers) : null,
+    facts(["Revision", it.revision], ["Comes from", it.origin === "file" ? "the apps file" : "usher deploy"],
+      ["Pool", it.pool.maximum ? `${it.pool.minimum} to ${it.pool.maximum} warm` : "none"], ["Sessions at once", limitOf(it, containers)],
+      ["Image", it.image], ["Task definition", it.taskDefinition]),
     it.description ? [h("h2", null, "Description"), json(it.description)] : null],
 };
+
+function limitOf(it, containers) {
+  const used = containers?.groups.filter(({ state }) => state !== "WARM").reduce((sum, { count }) => sum + count, 0);
+  return `${used === undefined ? "" : `${used} of `}${it.maxSessions || "no limit"}`;
+}
+
+/** The containers of an app by revision, state, zone and host. */
+function group(it, { groups, whole }) {
+  const sessions = ({ revision, state, host }) => `/sessions?${new URLSearchParams({ app: it.name, state, ...(revision ? { revision } : {}), ...(host ? { host } : {}) })}`;
+  return [h("h2", null, "Containers"), groups.length ? table("Containers by revision, state, zone and host", [
+    ["Revision", (row) => row.revision ?? "none yet"], ["State", (row) => badge(row.state)], ["Zone", (row) => row.zone], ["Host", (row) => row.host && link(`/hosts/${row.host.split("/").at(-1)}`, row.host.split("/").at(-1))],
+    ["Containers", (row) => link(sessions(row), String(row.count))]], groups, (row) => `${row.revision} ${row.state} ${row.host}`)
+    : h("p", { class: "empty" }, "No container of it runs."), whole ? null : h("p", { class: "notice" }, "There are more sessions than one look counts: these are some of them.")];
+}

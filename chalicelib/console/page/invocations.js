@@ -2,7 +2,7 @@
 
 import { call } from "./client.js";
 import { badge, copyable, h, instant, span } from "./elements.js";
-import { change, facts, filters, head, link, listing, PAGE_SIZE, results, table } from "./views.js";
+import { change, changeAll, facts, filters, head, link, listing, PAGE_SIZE, results, table } from "./views.js";
 import { duration, showJson } from "./text.js";
 
 const STATES = ["SCHEDULED", "ACCEPTED", "QUEUED", "LAUNCHING", "LAUNCHED", "STARTED", "KILL_INITIATED", "FINISHED", "EXPIRED", "SKIPPED"];
@@ -13,16 +13,19 @@ const LOG_LINES = 10000; // then the reader asks for more: a browser lays out so
 const path = (id) => `/invocations/${encodeURIComponent(id)}`;
 const outcome = (row) => badge(row.reason ?? row.state);
 
+const filtersOf = (context) => Object.fromEntries(["job", "status", "owner", "from", "to"].map((name) => [name, context.query.get(name)]));
+
 /** /console/invocations */
 export const invocationList = {
   title: "Invocations",
   load: (context) => {
-    const of = (name) => context.query.get(name);
-    const query = { job: of("job"), status: of("status"), owner: of("owner"), from: of("from"), to: of("to") };
-    return listing(context, "/invocations", "invocations", query);
+    return listing(context, "/invocations", "invocations", filtersOf(context));
   },
+  pollSeconds: ({ rows }) => rows.some(({ state }) => !OVER.includes(state)) ? 5 : 15,
   draw: (found, context) => [
-    head("Invocations", link("/jobs", "Run a job", { class: "button" })),
+    head("Invocations", [...context.query.keys()].some((name) => name !== "next") ? changeAll(context, "Kill all of these", { path: "/invocations", name: "invocations", done: "killed",
+      query: filtersOf(context), fits: ({ state }) => !OVER.includes(state) && state !== "KILL_INITIATED", show: (one) => `${one.job}, ${one.state}, ${one.id}`,
+      rest: "Those that run get SIGTERM, those that wait do not start. What has ended stays as it is.", send: (one) => call("POST", `${path(one.id)}/kill`, { body: "{}" }) }) : null, link("/jobs", "Run a job", { class: "button" })),
     filters(context, [
       { name: "job", label: "Job" }, { name: "status", label: "State", choices: STATES },
       ...(context.me.role === "owner" ? [] : [{ name: "owner", label: "Owner", hint: "api_key:ann" }]),

@@ -1,13 +1,12 @@
 // Schedules: when each runs next, pause and resume (also many at once), run now.
 
 import { call } from "./client.js";
-import { badge, confirm, copyable, h, instant, toast } from "./elements.js";
-import { change, facts, head, link, results, table, whyNot } from "./views.js";
+import { badge, copyable, h, instant } from "./elements.js";
+import { change, changeAll, facts, head, link, results, table } from "./views.js";
 import { json } from "./invocations.js";
 import { inWords } from "./text.js";
 
 const SCHEDULES = 50;
-const MOST_AT_ONCE = 1000;
 const schedulePath = (id) => `/schedules/${encodeURIComponent(id)}`;
 const stateOf = (it) => it.trouble ? badge("in trouble", "bad") : it.paused ? badge("paused", "busy") : badge("on", "good");
 
@@ -23,7 +22,7 @@ export const scheduleList = {
     results(context, found, (rows) => table("Schedules by id", [
       ["Schedule", (row) => link(schedulePath(row.id), row.id)], ["State", stateOf], ["Job", (row) => link(`/jobs/${encodeURIComponent(row.job)}`, row.job)],
       ["When", (row) => [inWords(row.expression), h("span", { class: "quiet" }, ` ${row.timezone}`)]],
-      ["Next run", (row) => row.paused ? "paused" : instant(row.nextRuns[0])], ["Left out", (row) => row.skipped || "–"],
+      ["Next run", (row) => row.paused ? "paused" : instant(row.nextRuns[0])], ["Left out", (row) => row.skipped ? link(`/invocations?job=${encodeURIComponent(row.job)}&status=SKIPPED`, String(row.skipped)) : "–"],
       ["Last run", (row) => row.lastInvocation ? link(`/invocations/${row.lastInvocation}`, "show") : "–"]], rows, (row) => row.id),
     ["There is no schedule. Make one with ", h("code", null, "usher schedule put"), "."])],
 };
@@ -49,45 +48,14 @@ export const schedulePage = {
       h("h2", null, "Parameters"), json(it.parameters),
       facts(["Id", copyable(it.id)], ["Job", link(`/jobs/${encodeURIComponent(it.job)}`, it.job)], ["Expression", h("code", null, it.expression)],
         ["While the last run has not ended", it.overlap], ["In the hour that clocks leave out", it.gap], ["Late by at most", `${it.misfireSeconds} s`],
-        ["Left out so far", it.skipped], ["Last planned", it.lastPlannedAt && instant(it.lastPlannedAt)],
+        ["Left out so far", it.skipped ? link(`/invocations?job=${encodeURIComponent(it.job)}&status=SKIPPED`, `${it.skipped}, and why`) : 0], ["Last planned", it.lastPlannedAt && instant(it.lastPlannedAt)],
         ["Last run", it.lastInvocation && link(`/invocations/${it.lastInvocation}`, it.lastInvocation)], ["Created", instant(it.createdAt)])];
   },
 };
 
 /** A button that pauses or resumes all schedules that can be: it counts them over all pages first. */
 function bulk(context, way) {
-  const label = way === "pause" ? "Pause all" : "Resume all";
-  const why = whyNot(context.me, "operator");
-  const act = async () => {
-    if (why) {
-      toast(why, "bad");
-      return;
-    }
-    const hit = [];
-    let next = null;
-    do {
-      const answer = await call("GET", "/schedules", { query: { limit: 100, next }, signal: context.signal });
-      hit.push(...answer.schedules.filter((one) => one.paused === (way === "resume")));
-      next = answer.next;
-    } while (next && hit.length < MOST_AT_ONCE);
-    if (!hit.length) {
-      toast(`Nothing to ${way}.`);
-      return;
-    }
-    const isSure = await confirm(`${label}?`, `This hits ${hit.length} schedules${next ? ", more remain" : ""}. Those that are ${way}d already stay as they are.`, `${label.split(" ")[0]} ${hit.length}`,
-      h("ul", { class: "hit", tabindex: "0", "aria-label": "What it hits" }, hit.map((one) => h("li", null, `${one.id} (${one.job})`))));
-    if (!isSure) return;
-    let failures = 0;
-    for (const one of hit) {
-      try {
-        await call("POST", `${schedulePath(one.id)}/${way}`);
-      } catch (error) {
-        failures += 1;
-        toast(`${one.id}: ${error.message}`, "bad");
-      }
-    }
-    toast(`${hit.length - failures} of ${hit.length} schedules ${way}d.`, failures ? "bad" : "good");
-    context.refresh();
-  };
-  return h("button", { type: "button", onclick: act, title: why || null, "aria-disabled": why ? "true" : null }, label);
+  return changeAll(context, way === "pause" ? "Pause all" : "Resume all", { needs: "operator", path: "/schedules", name: "schedules", done: `${way}d`,
+    fits: (one) => one.paused === (way === "resume"), show: (one) => `${one.id} (${one.job})`,
+    rest: `Those that are ${way}d already stay as they are.`, send: (one) => call("POST", `${schedulePath(one.id)}/${way}`) });
 }

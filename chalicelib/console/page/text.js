@@ -178,7 +178,7 @@ export function address(path, filters) {
 
 /** How much of something is taken, in percent. */
 export function taken(total, left) {
-  return total > 0 ? `${Math.round(100 * Math.max(0, total - left) / total)} %` : "0 %";
+  return total > 0 ? `${Math.round(100 * Math.max(0, total - left) / total)}\u00a0%` : "0\u00a0%";
 }
 
 /** The points of a line through one figure of a trend, 120 wide and 30 high, 2 left free above and below. */

@@ -132,3 +132,59 @@ export function change(context, label, { needs = "owner", unless = "", ask, send
   };
   return h("button", { type: "button", class: tone, title: why || null, "aria-disabled": why ? "true" : null, onclick: act }, label);
 }
+
+const MOST_AT_ONCE = 1000;
+
+/**
+ * A button that does the same to all records that `query` selects and that `fits` leaves: it counts them over all
+ * pages, says which ones it hits, and asks.
+ */
+export function changeAll(context, label, { needs = "owner", path, name, query = {}, fits, show, rest, send, done }) {
+  const why = whyNot(context.me, needs);
+  const act = async (event) => {
+    if (why) {
+      toast(why, "bad");
+      return;
+    }
+    const button = event.currentTarget;
+    if (button.getAttribute("aria-busy")) return;
+    button.setAttribute("aria-busy", "true");
+    try {
+      const { hit, next } = await allOf(context, path, name, query, fits);
+      if (!hit.length) toast(`There is none to ${label.split(" ")[0].toLowerCase()}.`);
+      else if (await confirm(`${label}?`, `This hits ${hit.length} ${name}${next ? ", more remain" : ""}. ${rest}`, `${label.split(" ")[0]} ${hit.length}`,
+        h("ul", { class: "hit", tabindex: "0", "aria-label": "What it hits" }, hit.map((one) => h("li", null, show(one)))))) {
+        await changeEach(hit, { name, show, send, done });
+      }
+    } catch (error) {
+      if (!context.signal.aborted) toast(`${label}: ${error.message}`, "bad");
+    }
+    button.removeAttribute("aria-busy");
+    context.refresh();
+  };
+  return h("button", { type: "button", onclick: act, title: why || null, "aria-disabled": why ? "true" : null }, label);
+}
+
+async function allOf(context, path, name, query, fits) {
+  const hit = [];
+  let next = null;
+  do {
+    const answer = await call("GET", path, { query: { ...query, limit: 100, next }, signal: context.signal });
+    hit.push(...answer[name].filter(fits));
+    next = answer.next;
+  } while (next && hit.length < MOST_AT_ONCE);
+  return { hit, next };
+}
+
+async function changeEach(hit, { name, show, send, done }) {
+  let failures = 0;
+  for (const one of hit) {
+    try {
+      await send(one);
+    } catch (error) {
+      failures += 1;
+      toast(`${show(one)}: ${error.message}`, "bad");
+    }
+  }
+  toast(`${hit.length - failures} of ${hit.length} ${name} ${done}.`, failures ? "bad" : "good");
+}
