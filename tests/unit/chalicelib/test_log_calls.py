@@ -24,6 +24,7 @@ ABOUT_NO_RECORD = {
     ("chalicelib/tasks/sweep_state.py", "the state of the sweep is forgotten: %s"),
     ("chalicelib/tasks/reconciler.py", "sweep: %s"),
     ("chalicelib/tasks/reconciler.py", "sweep: %s failed"),
+    ("chalicelib/grading/judging.py", "left to the sweep"),
     ("chalicelib/sessions/catalog.py", "left out of the apps: %s"),
     ("chalicelib/sessions/catalog.py", "registered apps are left out: %s"),
     ("chalicelib/sessions/catalog.py", "which apps are registered is not known: %s"),
