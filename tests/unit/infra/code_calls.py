@@ -33,6 +33,7 @@ GIVEN_BY = {
     "relay": "Relay",
     "_jobs": "Jobs",
     "_schedules": "Schedules",
+    "_sessions": "Sessions",
     "_grading": "GradingServices",
 }
 """Functions of routes, and what they return."""
