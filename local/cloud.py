@@ -21,6 +21,7 @@ from local.aws.ecs.buckets import UNLIMITED
 from local.aws.ecs.engine import Engine
 from local.aws.ecs.model import Task
 from local.aws.ecs.providers import CapacityProvider
+from local.aws.ecs.read_lag import ReadLag
 from local.aws.ecs.shapes import show_task
 from local.aws.endpoint import Endpoint, Hosts
 from local.aws.faults import Faults
@@ -116,7 +117,7 @@ class Cloud:
         """
         options = self.options
         forwarders = self._forwarders()
-        LAG.set(options.index_lag_seconds)
+        LAG.set(options.index_lag_seconds, seed=options.lag_seed)
         calls = read_plan(options.template, {"Stage": STAGE}, options.region, STAGE)
         moto = InBackground(lambda: Moto(port_of(self.listeners.aws)))
         with self._step("feed"):
@@ -290,6 +291,7 @@ class Cloud:
             if options.capacity_provider
             else [],
             fargate=machines.fargate,
+            read_lag=ReadLag(options.task_lag_seconds, options.lag_seed),
             secret_value=secrets_through(self._clients.get, options.secrets),
         )
         self._undo.callback(within, CLOSE_SECONDS, "the tasks", engine.close)

@@ -39,14 +39,14 @@ class EmbeddedTables:
 
         dynamodb_backends["123456789012"]["us-east-1"].reset()
 
-    def client(self, *, attempts: int = 1) -> Any:
-        """A boto3 client of it."""
+    def client(self, *, attempts: int = 1, **settings: Any) -> Any:
+        """A boto3 client of it; `settings` are those of botocore's Config."""
         client = boto3.session.Session().client(
             "dynamodb",
             region_name="us-east-1",
             aws_access_key_id="local",
             aws_secret_access_key="local",
-            config=Config(retries={"total_max_attempts": attempts}),
+            config=Config(retries={"total_max_attempts": attempts}, **settings),
         )
         client.meta.events.register_first("before-send", self._send)
         return client

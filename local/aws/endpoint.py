@@ -14,7 +14,8 @@ from threading import Lock
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
-from local.aws.dynamodb.rules import RuleError
+from local.aws.constraints import ConstraintError, TypeOfValueError, check_constraints
+from local.aws.dynamodb.refusal import RuleError
 from local.aws.ec2 import describe_instances, describe_network_interfaces
 from local.aws.ecs.errors import EcsApiError
 from local.aws.ecs.metadata import PATH
@@ -185,25 +186,25 @@ class Endpoint:
     def _kinesis_answer(self, call: Call, request: Request) -> Answer:
         if "json" not in request.headers.get("content-type", ""):
             return error_answer(call, "UnsupportedProtocol", "Kinesis speaks JSON here", 415)
-        try:
-            parameters = json.loads(request.body or b"{}")
-        except ValueError:
-            return error_answer(call, "SerializationException", "the body is not JSON", 400)
         is_observer = OBSERVER in request.headers.get("user-agent", "")
         try:
+            parameters = _within_the_model(call, request)
             return json_answer(self._kinesis.call(call.action, parameters, is_observer=is_observer))
         except KinesisError as error:
             return error_answer(call, error.code, error.message, error.status)
+        except TypeOfValueError as error:
+            return error_answer(call, "SerializationException", str(error), 400)
+        except ConstraintError as error:
+            return error_answer(call, "ValidationException", str(error), 400)
 
     def _dynamodb_refusal(self, call: Call, request: Request) -> Answer | None:
         """The refusal of what breaks a rule of DynamoDB; None = moto answers."""
         try:
-            parameters = json.loads(request.body or b"{}")
-        except ValueError:
-            return error_answer(call, "SerializationException", "the body is not JSON", 400)
-        try:
+            parameters = _within_the_model(call, request)
             self._moto.check_dynamodb(call.action, parameters, self._region)
-        except RuleError as error:
+        except TypeOfValueError as error:
+            return error_answer(call, "SerializationException", str(error), 400)
+        except (ConstraintError, RuleError) as error:
             return error_answer(call, "ValidationException", str(error), 400)
         return None
 
@@ -243,3 +244,13 @@ class Endpoint:
             },
             content_type="application/json",
         )
+
+
+def _within_the_model(call: Call, request: Request) -> Any:
+    """The parameters of a request. Raises ConstraintError, TypeOfValueError."""
+    try:
+        parameters = json.loads(request.body or b"{}")
+    except ValueError:
+        raise TypeOfValueError("the body is not JSON") from None
+    check_constraints(call.service, call.action, parameters)
+    return parameters

@@ -38,6 +38,10 @@ class Options:
     throttling: bool = True
     index_lag_seconds: float = 0.0
     """Reads of DynamoDB's indexes show a write after up to so long; 0 = at once."""
+    task_lag_seconds: float = 0.0
+    """ListTasks and DescribeTasks know of a new task after up to so long; 0 = at once."""
+    lag_seed: int = 0
+    """Of the random lags."""
     restart: bool = True
     logs: Path | None = None
     project_dir: Path = ROOT

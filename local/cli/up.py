@@ -175,6 +175,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="DynamoDB's indexes show a write after a random time of up to so long, as on AWS "
         "(default: 0 = at once)",
     )
+    add(
+        "--task-lag",
+        type=not_negative,
+        default=0.0,
+        metavar="SECONDS",
+        help="ECS's ListTasks and DescribeTasks know of a new task after a random time of up to so "
+        "long, as on AWS (default: 0 = at once)",
+    )
+    add("--lag-seed", type=int, default=0, metavar="N", help="of the random lags (default: 0)")
     add("--no-restart", action="store_true", help="do not replace a dispatcher that died")
     add(
         "--functions",
@@ -453,6 +462,8 @@ def _options(arguments: argparse.Namespace, secrets: Mapping[str, str]) -> Any:
         iam=not arguments.no_iam,
         throttling=not arguments.no_throttling,
         index_lag_seconds=arguments.index_lag,
+        task_lag_seconds=arguments.task_lag,
+        lag_seed=arguments.lag_seed,
         restart=not arguments.no_restart,
         logs=arguments.logs and arguments.logs.resolve(),
         project_dir=project_dir,

@@ -48,6 +48,7 @@ from local.aws.ecs.engine import Engine, HostSlot
 from local.aws.ecs.model import Task
 from local.aws.ecs.ports import Ports
 from local.aws.ecs.providers import CapacityProvider
+from local.aws.ecs.read_lag import ReadLag
 from local.aws.ecs.workers import Work
 from local.aws.endpoint import OBSERVER, Endpoint, Hosts
 from local.aws.faults import Faults
@@ -332,7 +333,7 @@ class Lab:
             ports=Ports(range(20_000, 30_000), free=lambda *_: True),
             new_id=lambda: self._ids.uuid().replace("-", ""),
             workers=self._turns,
-            read_lag_seconds=self.read_lag_seconds,
+            read_lag=ReadLag(self.read_lag_seconds),
         )
 
     def deploy(self, app: str, **changes: Any) -> str:

@@ -167,7 +167,10 @@ def test_what_a_query_may_ask_for_is_answered(dynamodb):
             "Invalid ConditionExpression: An expression attribute name used in the document path "
             "is not defined; attribute name: #q",
         ),
-        ({"Item": KEY | {"id": {"S": ""}}}, "may not contain an empty string. Key: id"),
+        (
+            {"Item": KEY | {"id": {"S": ""}}},
+            "The AttributeValue for a key attribute cannot contain an empty string value. Key: id",
+        ),
         (
             {"Item": KEY | {"x": {"S": "x" * 409_600}}},
             "Item size has exceeded the maximum allowed size",
@@ -229,7 +232,8 @@ def test_bounds_of_batches(dynamodb):
     )
     puts = [{"PutRequest": {"Item": item}} for item in items(26)]
     refused(
-        "Too many items requested for the BatchWriteItem call",
+        "Map value must satisfy constraint: [Member must have length less than or equal to 25, "
+        "Member must have length greater than or equal to 1]",
         dynamodb.batch_write_item,
         RequestItems={"t": puts},
     )

@@ -164,8 +164,12 @@ def test_iterators_begin_where_they_say(service, kinesis):
     assert read(kinesis, shard_id, "AFTER_SEQUENCE_NUMBER", StartingSequenceNumber=number) == [b"c"]
     assert read(kinesis, shard_id, "AT_TIMESTAMP", Timestamp=instant) == [b"c"]
     assert [r["Data"] for r in kinesis.get_records(ShardIterator=latest)["Records"]] == [b"c"]
-    for wrong in ("1", "9" * 57, "x"):
-        with refused("InvalidArgumentException"):
+    for wrong, code in (
+        ("1", "InvalidArgumentException"),
+        ("9" * 57, "InvalidArgumentException"),
+        ("x", "ValidationException"),
+    ):
+        with refused(code):
             iterator(kinesis, shard_id, "AT_SEQUENCE_NUMBER", StartingSequenceNumber=wrong)
 
 

@@ -38,7 +38,7 @@ class References:
 @lru_cache(_KEPT)
 def references_of(kind: str, expression: str) -> References:
     """Read an expression; `kind` is one of `EXPRESSIONS`. Raises ValueError for no token."""
-    tokens = [*_tokens(expression), ("end", "")]
+    tokens = [*tokens_of(expression), ("end", "")]
     keywords: frozenset[str] = frozenset() if kind == "ProjectionExpression" else _KEYWORDS
     bare = tuple(
         word
@@ -50,13 +50,23 @@ def references_of(kind: str, expression: str) -> References:
     return References(bare, names, placeholders - names)
 
 
-def _tokens(expression: str) -> list[tuple[str, str]]:
+@lru_cache(_KEPT)
+def paths_of(projection: str) -> tuple[tuple[str, ...], ...]:
+    """The document paths of a ProjectionExpression, each as its steps: `x.y[0]` is x, y, [0]."""
+    paths = projection.split(",")
+    return tuple(
+        tuple(step.strip() for step in path.replace("[", ".[").split(".")) for path in paths
+    )
+
+
+def tokens_of(expression: str) -> list[tuple[str, str]]:
+    """Kind and text of each token. Raises ValueError for what is none."""
     found = []
     for match in _TOKEN.finditer(expression):
         kind = match.lastgroup or "end"
         if kind == "end":
             break
         if kind == "bad":
-            raise ValueError(f"Syntax error; token: {match['bad']!r}")
+            raise ValueError(f'Syntax error; token: "{match["bad"]}", near: "{match["bad"]}"')
         found.append((kind, match[kind]))
     return found

@@ -19,6 +19,7 @@ from local.aws.ecs.plans import TaskPlan
 from local.aws.ecs.ports import Ports
 from local.aws.ecs.providers import CapacityProvider, Waiting
 from local.aws.ecs.publisher import Publisher
+from local.aws.ecs.read_lag import AT_ONCE, ReadLag
 from local.aws.ecs.requests import TaskRequest
 from local.aws.ecs.store import Record, Store
 from local.aws.ecs.workers import Threads, Workers
@@ -63,7 +64,7 @@ class Engine:
         providers: Sequence[CapacityProvider] = (),
         waiting: Waiting | None = None,
         fargate: HostSlot | None = None,
-        read_lag_seconds: float = 0.0,
+        read_lag: ReadLag = AT_ONCE,
         secret_value: Callable[[str], str] = no_secrets,
         clock: Callable[[], float] = time.time,
         ports: Ports | None = None,
@@ -74,15 +75,15 @@ class Engine:
 
         The hosts belong to the first of `providers`. `fargate` runs the tasks of Fargate, each with
         an address of its own on loopback; its CPU units are the account's quota of vCPUs. For
-        `read_lag_seconds` ListTasks and DescribeTasks do not know of a new task, as they are
-        eventually consistent on ECS. `secret_value` fetches what a task definition refers to, and
-        raises SecretError. `workers` (threads of its own) are closed with the engine.
+        `read_lag` ListTasks and DescribeTasks do not know of a new task. `secret_value` fetches
+        what a task definition refers to, and raises SecretError. `workers` (threads of its own)
+        are closed with the engine.
         """
         self.arns = Arns(region, account)
         self.cluster = cluster
         self.health_interval_floor_seconds = health_interval_floor_seconds
         self.clock = clock
-        self.read_lag_seconds = read_lag_seconds
+        self._read_lag = read_lag
         self.fargate = fargate
         self.providers = {provider.name: provider for provider in providers}
         self._waiting = waiting or Waiting()
@@ -280,8 +281,8 @@ class Engine:
 
     def seen_tasks(self) -> list[Task]:
         """Those that ListTasks and DescribeTasks know of already."""
-        newest = self.clock() - self.read_lag_seconds
-        return [task for task in self.tasks() if task.created_at <= newest]
+        now, lag = self.clock(), self._read_lag
+        return [task for task in self.tasks() if task.created_at + lag.of(task) <= now]
 
     def find_task(self, task_id: str) -> Task | None:
         with self._lock:

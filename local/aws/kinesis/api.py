@@ -33,6 +33,7 @@ class KinesisApi:
     def __init__(
         self, region: str, account: str, switches: Switches, now: Callable[[], float] = time.time
     ) -> None:
+        self._account = account
         self._arn = f"arn:aws:kinesis:{region}:{account}:stream/"
         self._now = now
         self._lock = RLock()
@@ -250,7 +251,7 @@ class KinesisApi:
         name = asked.get("StreamName") or asked.get("StreamARN", "").rpartition("/")[2]
         stream = self._streams.get(name)
         if stream is None:
-            raise not_found(f"Stream {name} under account is not found.")
+            raise not_found(f"Stream {name} under account {self._account} not found.")
         return stream
 
     def _iterator(self, stream: Stream, shard: Shard, index: int) -> ShardIterator:

@@ -19,7 +19,8 @@ from io import BytesIO
 from threading import Lock, RLock
 from typing import Any
 
-from local.aws.dynamodb.rules import Keys, check
+from local.aws.dynamodb.keys import Keys, TableKeys
+from local.aws.dynamodb.rules import check
 from local.aws.wire import Answer, Call, Request
 
 # Read when moto is imported: CORS headers are for browsers, and a browser has no business here.
@@ -69,17 +70,18 @@ class Moto:
 
         tables = dynamodb_backends[DEFAULT_ACCOUNT_ID][region].tables
 
-        def schema(table: str, index: str | None) -> Keys | None:
-            found = tables.get(table)
-            if found is None:
+        def schema(name: str) -> TableKeys | None:
+            table = tables.get(name)
+            if table is None:
                 return None
-            types = {one["AttributeName"]: one["AttributeType"] for one in found.attr}
-            indexes = {one.name: one.schema for one in found.all_indexes()}
-            keys = found.schema if index is None else indexes.get(index)
-            if keys is None:
-                return None
-            ordered = sorted(keys, key=lambda key: str(key["KeyType"]))  # HASH before RANGE
-            return {key["AttributeName"]: types[key["AttributeName"]] for key in ordered}
+            types = {one["AttributeName"]: one["AttributeType"] for one in table.attr}
+
+            def keys_of(described: list[dict[str, str]]) -> Keys:
+                ordered = sorted(described, key=lambda key: key["KeyType"])  # HASH before RANGE
+                return {key["AttributeName"]: types[key["AttributeName"]] for key in ordered}
+
+            indexes = {one.name: keys_of(one.schema) for one in table.all_indexes()}
+            return TableKeys(keys_of(table.schema), indexes)
 
         check(action, parameters, schema, frozenset(ReservedKeywords.get_reserved_keywords()))
 

@@ -8,6 +8,7 @@ import pytest
 
 from local.aws.ecs.model import HostSlot
 from local.aws.ecs.providers import CapacityProvider, Waiting
+from local.aws.ecs.read_lag import ReadLag
 from local.hosts.base import Exit
 from tests.unit.local.fakes import Clock, FakeHost, World, until
 from tests.unit.local.strict_ecs import COMMON, ecs_model
@@ -172,7 +173,7 @@ def test_the_clusters_default_strategy_holds_where_nothing_else_is_said() -> Non
 
 def test_lists_and_descriptions_know_of_a_task_only_later() -> None:
     clock = Clock()
-    with World(clock=clock, read_lag_seconds=5) as world:
+    with World(clock=clock, read_lag=ReadLag(5)) as world:
         world.register()
         arn = world.run_one()
         assert world.api.call("ListTasks", {})["taskArns"] == []
@@ -181,6 +182,24 @@ def test_lists_and_descriptions_know_of_a_task_only_later() -> None:
         clock.now += 5
         assert world.api.call("ListTasks", {})["taskArns"] == [arn]
         assert world.task(arn)["taskArn"] == arn
+
+
+def test_each_task_lags_by_a_time_of_its_own_within_the_maximum() -> None:
+    clock = Clock()
+    lag = ReadLag(10, seed=1)
+    with World(clock=clock, read_lag=lag) as world:
+        world.register()
+        arns = [world.run_one() for _ in range(6)]
+        seen = []
+        for _ in range(100):
+            seen.append(len(world.api.call("ListTasks", {})["taskArns"]))
+            clock.now += 0.1
+        assert seen == sorted(seen)
+        assert len(set(seen)) > 3
+        assert sorted(world.api.call("ListTasks", {})["taskArns"]) == sorted(arns)
+        lags = [lag.of(task) for task in world.engine.tasks()]
+        assert lags == [ReadLag(10, seed=1).of(task) for task in world.engine.tasks()]
+        assert lags != [ReadLag(10, seed=2).of(task) for task in world.engine.tasks()]
 
 
 def test_started_by_goes_with_no_other_filter() -> None:
