@@ -23,6 +23,7 @@ Command = Sequence[bytes | str | int]
 TOO_LARGE = "ReplyTooLarge"
 UNREACHABLE = "Unreachable"
 MOVED = "MOVED"
+ASK = "ASK"
 MAX_REDIRECTIONS = 3
 
 REFUSALS = frozenset({"ERR", "NOAUTH", "NOPERM", "WRONGPASS", "WRONGTYPE"})
@@ -42,10 +43,10 @@ class RedisError(Exception):
 
 
 class RedisClient:
-    """One server, or the node of a cluster that has the keys: MOVED is followed.
+    """One server, or the node of a cluster that has the keys: MOVED and ASK are followed.
 
     Connects when something is asked, and again after the connection was lost, then to the server of
-    its URL. https://valkey.io/topics/cluster-spec/#moved-redirection
+    its URL. https://valkey.io/topics/cluster-spec/#redirection-and-resharding
     """
 
     def __init__(self, url: FanoutUrl) -> None:
@@ -65,17 +66,31 @@ class RedisClient:
             try:
                 return await self._exchange(commands, wait_seconds)
             except RedisError as exc:
+                if exc.code == ASK:
+                    return await self._ask(self._redirected_to(exc), commands, wait_seconds)
                 if exc.code != MOVED:
                     self._node = None
                     raise
-                self._node = self._moved_to(exc)
+                self._node = self._redirected_to(exc)
         return await self._exchange(commands, wait_seconds)
 
-    def _moved_to(self, moved: RedisError) -> tuple[str, int]:
+    async def _ask(
+        self, node: tuple[str, int], commands: Sequence[Command], wait_seconds: float
+    ) -> list[Any]:
+        """Once at a node that imports the slot, which goes on belonging to the other one."""
+        here, self._node = self._node, node
+        try:
+            _, *replies = await self._exchange([("ASKING",), *commands], wait_seconds)
+        finally:
+            self._node = here
+            self.close()  # the next call begins at the slot's own node
+        return replies
+
+    def _redirected_to(self, answer: RedisError) -> tuple[str, int]:
         """The address in `MOVED: SLOT HOST:PORT`; without a host it is the one that answered."""
-        host, _, port = str(moved).rpartition(" ")[2].rpartition(":")
+        host, _, port = str(answer).rpartition(" ")[2].rpartition(":")
         if not port.isdecimal():
-            raise moved
+            raise answer
         return host or (self._node or (self._url.host,))[0], int(port)
 
     async def _exchange(self, commands: Sequence[Command], wait_seconds: float) -> list[Any]:

@@ -105,7 +105,7 @@ def session_rules(stream: str) -> str:
     records, last, origin, _ = keys_of(stream)
     return (
         f"on ~{records} ~{last} ~{origin} "
-        "-@all +get +hgetall +xrange +xrevrange +xread +multi +exec +time"
+        "-@all +get +hgetall +xrange +xrevrange +xread +multi +exec +time +asking"
     )
 
 
@@ -117,7 +117,7 @@ def relay_rules(stream: str) -> str:
     return (
         f"on ~usher:{{{stream}}}:* "
         "-@all +evalsha +script|load +get +set +del +hget +hmget +hset +hdel +hexists +hgetall "
-        "+xadd +time +info +ping"
+        "+xadd +time +info +ping +asking"
     )
 
 

@@ -1,5 +1,6 @@
 """The fan-out feed's stream in Redis or Valkey, as the relay sees it: a few atomic steps."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -53,32 +54,49 @@ class RedisStream:
             name: server + (_SCRIPTS / f"{name}.lua").read_text(encoding="utf-8")
             for name in ("append", "begin", "end")
         }
-        self._use(client)
-
-    def _use(self, client: Any) -> None:
         self._client = client
-        self._scripts = {name: client.register_script(text) for name, text in self._texts.items()}
 
-    def _call(self, call: Callable[[], Any]) -> Any:
-        """Carry it out at the node that has the keys; https://valkey.io/topics/cluster-spec/"""
+    def _call(self, call: Callable[[Any], Any]) -> Any:
+        """Carry it out at the node that has the keys; https://valkey.io/topics/cluster-spec/
+
+        `call` gets the client of the node. While the slot migrates, a script is refused with
+        TRYAGAIN as long as its keys are at two nodes.
+        """
+        from redis.exceptions import AskError, MovedError
         from redis.exceptions import ConnectionError as Unreachable
-        from redis.exceptions import MovedError
 
         for _ in range(MAX_REDIRECTIONS):
             try:
-                return call()
+                return call(self._client)
             except MovedError as moved:
                 if self._client_at is None:
                     raise
-                self._use(self._client_at(moved.host, moved.port))
+                self._client = self._client_at(moved.host, moved.port)
+            except AskError as ask:
+                if self._client_at is None:
+                    raise
+                return call(_Asking(self._client_at(ask.host, ask.port)))
             except Unreachable:
                 if self._client is not self._first:
-                    self._use(self._first)  # the node is gone; the first one knows who follows
+                    self._client = self._first  # the node is gone; the first one knows who follows
                 raise
-        return call()
+        return call(self._client)
 
     def _run(self, script: str, args: list[str | int | bytes]) -> Any:
-        return self._call(lambda: self._scripts[script](keys=self._keys, args=args))
+        from redis.exceptions import NoScriptError
+
+        text = self._texts[script]
+        sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        words = ("EVALSHA", sha, len(self._keys), *self._keys, *args)
+
+        def call(node: Any) -> Any:
+            try:
+                return node.execute_command(*words)
+            except NoScriptError:
+                node.execute_command("SCRIPT LOAD", text)
+                return node.execute_command(*words)
+
+        return self._call(call)
 
     def append(self, entries: Sequence[Entry], origin: str = "") -> int | None:
         """Append those that are newer than their shard's last, all or none; how many these were.
@@ -108,5 +126,18 @@ class RedisStream:
 
     def last(self) -> dict[str, Position]:
         """The position of the newest entry of each shard."""
-        found = self._call(lambda: self._client.hgetall(self._keys.last))
+        found = self._call(lambda node: node.execute_command("HGETALL", self._keys.last))
         return {shard.decode(): Position.parse(position) for shard, position in found.items()}
+
+
+class _Asking:
+    """A node that imports the slot; the slot goes on belonging to the other one."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def execute_command(self, *words: Any) -> Any:
+        with self._client.pipeline(transaction=False) as pipeline:
+            pipeline.execute_command("ASKING")
+            pipeline.execute_command(*words)
+            return pipeline.execute()[-1]

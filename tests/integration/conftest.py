@@ -29,6 +29,10 @@ ROOT = Path(__file__).parent.parent.parent
 FIXTURES_APP = Path(__file__).parent / "fixtures_app"
 START_SECONDS = 90
 STOP_SECONDS = 30
+LAG_SECONDS = float(os.environ.get("LAG", "1"))
+"""By how much, at most, DynamoDB's indexes and ECS's lists lag in every cloud of the tests;
+`LAG=10 make test` makes it ten seconds, `LAG=0` none.
+"""
 
 
 def wait_until(
@@ -221,7 +225,8 @@ class UpFailedError(Exception):
 def up_command(**options: Any) -> list[str]:
     """The command line of `local up`, on free ports; `host_cpu=64` is `--host-cpu 64`."""
     given = {"port": 0, "aws_port": 0, "runtime": "process", "feed": "none"}
-    given |= {"functions": os.environ.get("FUNCTIONS", "shared")} | options
+    given |= {"functions": os.environ.get("FUNCTIONS", "shared")}
+    given |= {"index_lag": LAG_SECONDS, "task_lag": LAG_SECONDS} | options
     command = [sys.executable, "-m", "local", "up"]
     for name, value in given.items():
         flag = f"--{name.replace('_', '-')}"

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.integration.conftest import wait_until
 from tests.integration.sessions import look_as
 
 KEYS = {"ann": "ann's key", "bob": "bob's key", "opal": "opal's key"}
@@ -40,8 +41,16 @@ def test_a_key_is_needed_and_sessions_are_their_owners(keyed_cloud):
     assert [step["state"] for step in history["history"]][-1] == history["state"]
     assert look_as(keyed_cloud, "/sessions?owner=api_key:ann", bob) == 403
     mine, theirs = ({"id": one["id"]} for one in (of_ann, of_bob))
-    for who, wanted in ((ann, [mine]), (bob, [theirs]), (opal, [theirs, mine])):
-        _, listed = keyed_cloud.http("GET", "/sessions", headers=who)
+    for who, wanted in ((opal, [theirs, mine]), (ann, [mine]), (bob, [theirs])):
+
+        def listing(who=who):
+            return keyed_cloud.http("GET", "/sessions", headers=who)[1]
+
+        def is_shown(listing=listing, wanted=wanted):
+            return len(listing()["sessions"]) >= len(wanted)
+
+        wait_until(is_shown)  # indexes lag
+        listed = listing()
         assert [{"id": one["id"]} for one in listed["sessions"]] == wanted
         assert of_ann["path"].strip("/") not in str(listed)
     assert keyed_cloud.http("DELETE", path, headers=opal)[0] == 200
@@ -81,6 +90,7 @@ def test_jobs_are_the_operators_and_invocations_their_owners(keyed_cloud):
     assert ask("DELETE", "/jobs/tally", headers=ann)[0] == 403
     assert ask("POST", "/schedules/weekly/run", headers=ann)[0] == 403
     assert look_as(keyed_cloud, "/schedules/weekly", ann) == 404
+    wait_until(lambda: ask("GET", "/schedules", headers=opal)[1]["schedules"])  # indexes lag
     assert ask("GET", "/schedules", headers=ann)[1]["schedules"] == []
     assert [s["id"] for s in ask("GET", "/schedules", headers=opal)[1]["schedules"]] == ["weekly"]
     later = {"at": (datetime.now(UTC) + timedelta(days=1)).isoformat()}
@@ -93,6 +103,11 @@ def test_jobs_are_the_operators_and_invocations_their_owners(keyed_cloud):
     for method, of in (("GET", ""), ("GET", "/logs"), ("POST", "/kill"), ("POST", "/rerun")):
         assert ask(method, path + of, headers=bob)[0] == 404
         assert ask(method, path + of)[0] == 401
+
+    def all_are_shown():  # indexes lag
+        return len(ask("GET", "/invocations", headers=opal)[1]["invocations"]) >= len(made)
+
+    wait_until(all_are_shown)
     seen = {
         name: {one["id"] for one in ask("GET", "/invocations", headers=who)[1]["invocations"]}
         for name, who in (("ann", ann), ("bob", bob), ("opal", opal))

@@ -6,6 +6,7 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 
 import pytest
+from redis.exceptions import TryAgainError
 
 from chalicelib.contract.fanout import FanoutUrl, keys_of
 from chalicelib.feed.relay import Relay
@@ -107,9 +108,62 @@ def test_a_server_that_hides_its_run_id_is_not_filled_for_ever(cluster):
     stream._client.hset(relay_key, "server", "")
     for name, text in list(stream._texts.items()):
         stream._texts[name] = text.replace("'run_id:(%w+)'", "'no_such_line:(%w+)'")
-    stream._use(stream._client)
     assert stream.end(begun.origin, "me", is_whole=True)
     assert stream.begin("second", 0, "you", 30).state == "whole"
     stream._client.delete(keys_of(STREAM).origin)
     again = stream.begin("third", 0, "you", 30)
     assert (again.state, again.origin) == ("yours", "third"), "lost data shows by its origin"
+
+
+def migrate(source, target, node, keys):
+    """Begin to migrate their slot, and move the keys; the slot stays the source's."""
+    slot = source.call("CLUSTER", "KEYSLOT", keys[0])
+    node_ids = [source.call("CLUSTER", "MYID"), target.call("CLUSTER", "MYID")]
+    target.call("CLUSTER", "SETSLOT", slot, "IMPORTING", node_ids[0])
+    source.call("CLUSTER", "SETSLOT", slot, "MIGRATING", node_ids[1])
+    moved = [key for key in keys if source.call("EXISTS", key)]
+    to = ("127.0.0.1", node.port, "", 0, 5000, "AUTH", node.password)
+    source.call("MIGRATE", *to, "KEYS", *moved)
+    return slot, node_ids[1]
+
+
+@needs_redis
+@pytest.mark.parametrize("cluster", [2], indirect=True, ids=["two nodes"])
+def test_a_slot_that_migrates_loses_no_record_and_is_read_meanwhile(cluster):
+    importer, owner = cluster
+    history = FakeHistory(1)
+    (shard_id,) = history.by_id
+    keys = keys_of(STREAM)
+
+    def relay(number):
+        relay_at(owner, history).relay([history.put(shard_id, b"%d" % number)])
+
+    async def read():
+        """All entries, in a transaction and by a read that would wait."""
+        client = RedisClient(FanoutUrl.parse(owner.url(STREAM)))
+        try:
+            range_command = ("XRANGE", keys.records, "-", "+")
+            *_, found = await client.call(("MULTI",), range_command, ("TIME",), ("EXEC",))
+            [[[_, again]]] = await client.call(("XREAD", "STREAMS", keys.records, "0"))
+            assert again == found[0]
+            return len(again)
+        finally:
+            client.close()
+
+    with closing(owner.connect()) as one, closing(importer.connect()) as other:
+        assert one.call("CLUSTER", "KEYSLOT", keys.records) >= SLOTS // 2, "the second one's"
+        relay(1)
+        last = stream_at(owner).last()
+        slot, target_id = migrate(one, other, importer, keys)
+        assert asyncio.run(read()) == 1
+        assert stream_at(owner).last() == last
+        try:
+            relay(2)
+            was_relayed = True
+        except TryAgainError:  # a script's keys are at two nodes: Lambda repeats the batch
+            was_relayed = False
+        for connection in (other, one):
+            connection.call("CLUSTER", "SETSLOT", slot, "NODE", target_id)
+        assert asyncio.run(read()) == 1 + was_relayed
+        relay(3)
+        assert asyncio.run(read()) == 3, "the second is filled in from Kinesis if it is missing"
