@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from chalice.app import Blueprint, Response, SQSEvent
 
+from chalicelib.answer_size import fitting
 from chalicelib.api.http import (
     answer,
     answering,
@@ -47,13 +48,16 @@ AUTHORIZER = authorizer_for(*authorization())
 def list_schedules() -> Response:
     """The caller's schedules by id, for operators and viewers all.
 
-    A page may be empty and not the last.
+    A page may be empty and not the last, and ends before an answer is too large for Lambda.
     """
     caller = _caller()
     page = _schedules().page(*parse_page(routes.current_request.query_params or {}))
     now = services().environment.now()
-    shown = [show_schedule(s, now) for s in page.schedules if caller.may_see(s.owner)]
-    return answer({"schedules": shown, "next": page.after})
+    seen = [schedule for schedule in page.schedules if caller.may_see(schedule.owner)]
+    shown = [show_schedule(schedule, now) for schedule in seen]
+    number = fitting(shown)
+    after = page.after if number == len(seen) else seen[number - 1].id
+    return answer({"schedules": shown[:number], "next": after})
 
 
 @routes.route("/schedules/{schedule_id}", methods=["GET"], authorizer=AUTHORIZER)

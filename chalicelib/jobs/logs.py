@@ -11,11 +11,16 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from chalicelib.answer_size import MOST_BYTES, escaped_bytes, fitting
 from chalicelib.errors import BadRequestError
 from chalicelib.jobs.requests import DEFAULT_LOG_LINES, MAX_LOG_LINES
 
 CONTAINER = "job"
 """Name of the one container of a job's task."""
+
+LARGEST_CHARACTER = 14
+"""Bytes of an escaped character outside of the basic plane: two surrogates."""
+CUT = " … (cut: the line is too long for an answer)"
 
 _TOKEN = re.compile(r"[\w/+=:.-]{1,256}")
 
@@ -49,7 +54,8 @@ class JobLogs:
     def page(
         self, job: str, task_arn: str | None, next_token: str | None, limit: int = DEFAULT_LOG_LINES
     ) -> LogPage:
-        """The lines after `next_token`, or the first ones; at most `limit`.
+        """The lines after `next_token`, or the first ones; at most `limit`, and as many as an
+        answer can have. A line that no answer can have is cut.
 
         A task that has printed nothing yet has no stream: no lines, and no error.
         Raises BadRequestError for a token that is none.
@@ -67,7 +73,7 @@ class JobLogs:
         if next_token is not None:
             query["nextToken"] = next_token
         try:
-            answer = self._logs().get_log_events(**query)
+            answer = self._events(query)
         except ClientError as error:
             match error.response["Error"]["Code"]:
                 case "ResourceNotFoundException":
@@ -76,11 +82,29 @@ class JobLogs:
                     raise BadRequestError("next: as the page before said") from error
             raise
         lines = tuple(
-            Line(event["timestamp"] / 1000, event["message"]) for event in answer["events"]
+            Line(event["timestamp"] / 1000, _cut(event["message"])) for event in answer["events"]
         )
         following = answer["nextForwardToken"]
         # CloudWatch may give an empty page in the middle: the end is where the token stays.
         return LogPage(lines, following, is_last=following == next_token)
+
+    def _events(self, query: dict[str, Any]) -> Any:
+        """One page of GetLogEvents, up to 1 MiB. Fewer lines are asked for where they would not fit
+        into an answer: tokens stand behind the last line of a page, so none is left out.
+        """
+        while True:
+            answer = self._logs().get_log_events(**query)
+            number = fitting(event["message"] for event in answer["events"])
+            if number == len(answer["events"]):
+                return answer
+            query = query | {"limit": number}
+
+
+def _cut(message: str) -> str:
+    """The line, or the part of it that an answer can have."""
+    if len(message) * LARGEST_CHARACTER <= MOST_BYTES or escaped_bytes(message) <= MOST_BYTES:
+        return message
+    return message[: MOST_BYTES // LARGEST_CHARACTER] + CUT
 
 
 def stream_of(job: str, task_arn: str) -> str:

@@ -4,6 +4,8 @@ The tests are those of `test_dispatcher`, on another cloud: what leans on one wa
 those who wait, caches, threads after the answer, idle connections) shows itself here.
 """
 
+from itertools import chain
+
 import pytest
 
 from tests.integration import test_dispatcher
@@ -80,3 +82,31 @@ def test_a_sweep_after_functions_were_killed_in_the_middle_leaves_no_orphan(star
     assert wait_for(cloud, session["id"], "RESERVED")["url"]
     cloud.http("DELETE", f"/sessions/{session['id']}")
     no_tasks(cloud)
+
+
+def test_a_page_of_large_schedules_ends_before_lambda_refuses_it(cloud):
+    """A hundred rows with the largest parameters would be 7 MB; Lambda answers 6 MiB."""
+    schema = {"type": "object", "properties": {"text": {"type": "string"}}}
+    job = {"image": "any", "description": {"name": "tally", "parameters": schema}}
+    assert cloud.http("PUT", "/jobs/tally", job)[0] == 200
+    parameters = {"text": "\x01" * 10_900}
+    schedule = {"job": "tally", "expression": "rate(7 days)", "parameters": parameters}
+    status, made = cloud.http("PUT", "/schedules/s100", schedule)
+    assert status in {200, 201}, made
+    dynamodb, table = cloud.client("dynamodb"), "usher-local-jobs"
+    item = dynamodb.get_item(TableName=table, Key={"id": {"S": "schedule#s100"}})["Item"]
+    for number in range(101, 200):
+        dynamodb.put_item(TableName=table, Item=item | {"id": {"S": f"schedule#s{number}"}})
+
+    def all_pages():
+        pages, after = [], ""
+        while after is not None:
+            status, page = cloud.http("GET", f"/schedules?limit=100{after and '&next=' + after}")
+            assert status == 200, page
+            pages.append([one["id"] for one in page["schedules"]])
+            after = page["next"]
+        return pages if sum(map(len, pages)) >= 100 else None
+
+    pages = wait_until(all_pages, 30, "the index to show all")
+    assert len(pages) > 1
+    assert [*chain(*pages)] == [f"s{number}" for number in range(100, 200)]

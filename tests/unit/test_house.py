@@ -84,7 +84,18 @@ PURE_ALL_THE_SAME = {
 IMPURE_CALLS = {"now", "utcnow", "today", "uuid1", "uuid4", "open", "getenv", "read_text"}
 FLOORS = [
     {"contract"},
-    {"errors", "fields", "instants", "callers", "apps", "config", "logs", "metrics", "clients"},
+    {
+        "answer_size",
+        "errors",
+        "fields",
+        "instants",
+        "callers",
+        "apps",
+        "config",
+        "logs",
+        "metrics",
+        "clients",
+    },
     {"dynamodb", "ecs"},
     {"feed", "tasks", "audit", "environment"},
     {"sessions", "jobs"},

@@ -1,14 +1,19 @@
 """Waking somebody later, and reading what jobs printed: what is asked of AWS, and what is made of
 its answers."""
 
+import json
+
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.session import get_session
 from botocore.stub import Stubber
+from hypothesis import given
+from hypothesis import strategies as st
 
+from chalicelib.answer_size import MOST_BYTES, escaped_bytes, fitting
 from chalicelib.errors import BadRequestError
 from chalicelib.jobs.clock import Clock
-from chalicelib.jobs.logs import JobLogs, Line, LogPage
+from chalicelib.jobs.logs import CUT, JobLogs, Line, LogPage
 from chalicelib.tasks.queues import Queues
 
 NOW = 1_767_268_800.25  # 2026-01-01T12:00:00.25Z
@@ -165,6 +170,41 @@ def test_a_page_is_bounded_whatever_is_asked_for(logs):
     for asked, limit in ((0, 1), (10**6, 1000)):
         logs.add_response("get_log_events", answered("f/1"), QUERY | {"limit": limit})
         logs.pages.page("report", TASK, None, asked)
+
+
+def test_a_page_that_lambda_could_not_answer_is_asked_for_again_with_fewer_lines(logs):
+    """A program that prints control characters: 1 MiB of them are 7 MiB in an answer."""
+    events = [(n, "\x01" * 1024) for n in range(1000)]
+    logs.add_response("get_log_events", answered("f/1000", *events), QUERY | {"limit": 1000})
+    number = fitting(text for _, text in events)
+    assert 600 < number < 800
+    logs.add_response(
+        "get_log_events", answered("f/n", *events[:number]), QUERY | {"limit": number}
+    )
+    page = logs.pages.page("report", TASK, None, 1000)
+    assert (len(page.lines), page.next_token) == (number, "f/n")
+    assert escaped_bytes([line.text for line in page.lines]) < 6 * 1024 * 1024
+
+
+@pytest.mark.parametrize("text", ["\x00", "\U0001f600", "é", '"'])
+def test_a_line_that_lambda_could_not_answer_is_cut(logs, text):
+    line = text * (1024 * 1024)
+    logs.add_response("get_log_events", answered("f/1", (1, line)))
+    (shown,) = logs.pages.page("report", TASK, None).lines
+    assert escaped_bytes(shown.text) < 6 * 1024 * 1024
+    is_cut = escaped_bytes(line) > MOST_BYTES
+    assert (shown.text == line) is not is_cut
+    assert shown.text.endswith(CUT) is is_cut
+    assert shown.text[:300_000] == line[:300_000]
+
+
+@given(st.lists(st.text(), max_size=5))
+def test_the_size_of_a_row_is_what_it_takes_in_an_answer(rows):
+    body = json.dumps({"lines": rows})
+    proxy_response = json.dumps({"statusCode": 200, "body": body}, ensure_ascii=False)
+    assert len(proxy_response.encode()) <= sum(map(escaped_bytes, rows)) + 60
+    assert fitting(rows, 10**6) == len(rows)
+    assert fitting(rows, 0) == min(1, len(rows))
 
 
 def test_a_token_that_is_none_is_the_callers_mistake(logs):
