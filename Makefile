@@ -12,7 +12,7 @@ MACHINES ?= tests/integration/test_jobs_machine.py tests/integration/test_lifecy
 	tests/integration/test_jobs_waiting.py tests/unit/session_handler/test_protocol.py \
 	tests/unit/chalicelib/test_relay.py
 
-.PHONY: help package run test search crash check api-docs locks locked sbom audit fuzz coursera emulators deploy diff destroy conformance bench clean
+.PHONY: help dashboards observe package run test search crash check api-docs locks locked sbom audit fuzz coursera emulators deploy diff destroy conformance bench clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -75,6 +75,12 @@ api-docs: $(VENV)/.can-dev ## Write docs/api.md anew, from what the routes decla
 
 package: $(VENV)/.can-dev ## What others install, to build/packages: wheel, sdist and npm tarball
 	@$(BIN)/python -m infra.packages
+
+dashboards: $(VENV)/.can-dev ## Write the dashboards and the table of metrics anew, from what is declared
+	$(BIN)/python -m infra.observe.dashboards
+
+observe: $(VENV)/.can-run ## Prometheus, and Grafana where it is installed, on the running `make run`
+	@exec $(BIN)/python -m infra.observe $(ARGS)
 
 fuzz: $(VENV)/.can-dev ## Search for input that makes a parser fail, SECONDS=60 for each; ARGS="--keep cron_expression"
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(ARGS)

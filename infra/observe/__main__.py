@@ -1,0 +1,132 @@
+"""`make observe`: Prometheus on a running dispatcher, and Grafana where it is installed.
+
+Both listen on the loopback and keep what they store in a folder that is removed at the end.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from infra.observe.dashboards import GRAFANA
+
+SCRAPE_SECONDS = 2
+
+
+def prometheus_settings(dispatcher: str) -> str:
+    """Which dispatcher is asked, as Prometheus reads it: YAML, of which JSON is a part."""
+    scheme, _, target = dispatcher.rstrip("/").partition("://")
+    host, _, prefix = target.partition("/")
+    path = f"/{prefix}/metrics" if prefix else "/metrics"
+    return json.dumps(
+        {
+            "global": {"scrape_interval": f"{SCRAPE_SECONDS}s"},
+            "scrape_configs": [
+                {
+                    "job_name": "usher",
+                    "scheme": scheme,
+                    "metrics_path": path,
+                    "static_configs": [{"targets": [host]}],
+                }
+            ],
+        }
+    )
+
+
+def prometheus_command(program: str, folder: Path, port: int) -> list[str]:
+    """Prometheus with its settings and its data in `folder`."""
+    return [
+        program,
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+
+
+def lay_out_grafana(folder: Path, prometheus: str) -> Path:
+    """What Grafana reads when it starts: where Prometheus is, and the dashboard."""
+    provisioning = folder / "provisioning"
+    for name, document in {
+        "datasources": {
+            "apiVersion": 1,
+            "datasources": [
+                {"name": "Usher", "type": "prometheus", "url": prometheus, "isDefault": True}
+            ],
+        },
+        "dashboards": {
+            "apiVersion": 1,
+            "providers": [{"name": "usher", "options": {"path": str(folder / "dashboards")}}],
+        },
+    }.items():
+        (provisioning / name).mkdir(parents=True)
+        (provisioning / name / "usher.yaml").write_text(json.dumps(document), encoding="utf-8")
+    (folder / "dashboards").mkdir()
+    shutil.copy(GRAFANA, folder / "dashboards")
+    return provisioning
+
+
+def grafana_variables(folder: Path, port: int) -> dict[str, str]:
+    """Its settings: without an account, on the loopback."""
+    return {
+        "GF_PATHS_DATA": str(folder / "grafana"),
+        "GF_PATHS_LOGS": str(folder / "logs"),
+        "GF_PATHS_PROVISIONING": str(folder / "provisioning"),
+        "GF_SERVER_HTTP_ADDR": "127.0.0.1",
+        "GF_SERVER_HTTP_PORT": str(port),
+        "GF_AUTH_ANONYMOUS_ENABLED": "true",
+        "GF_AUTH_ANONYMOUS_ORG_ROLE": "Viewer",
+        "GF_ANALYTICS_REPORTING_ENABLED": "false",
+        "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m infra.observe", description=__doc__)
+    parser.add_argument("--dispatcher", default="http://127.0.0.1:8000", metavar="URL")
+    parser.add_argument("--prometheus-port", type=int, default=9090, metavar="PORT")
+    parser.add_argument("--grafana-port", type=int, default=3000, metavar="PORT")
+    arguments = parser.parse_args()
+    program = shutil.which("prometheus")
+    if program is None:
+        print("no prometheus: `apt-get install prometheus` on Debian has it", file=sys.stderr)
+        return 1
+    url = f"http://127.0.0.1:{arguments.prometheus_port}"
+    processes = []
+    with tempfile.TemporaryDirectory(prefix="usher-observe-") as name:
+        folder = Path(name)
+        settings = prometheus_settings(arguments.dispatcher)
+        (folder / "prometheus.yml").write_text(settings, encoding="utf-8")
+        command = prometheus_command(program, folder, arguments.prometheus_port)
+        processes.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
+        print(f"Prometheus: {url}/graph", flush=True)
+        grafana = shutil.which("grafana-server")
+        if grafana is None:
+            print(f"no grafana-server: import {GRAFANA} into a Grafana of yours", flush=True)
+        else:
+            lay_out_grafana(folder, url)
+            variables = {**os.environ, **grafana_variables(folder, arguments.grafana_port)}
+            home = ["--homepath", "/usr/share/grafana"]
+            processes.append(
+                subprocess.Popen([grafana, *home], env=variables, stdout=subprocess.DEVNULL)
+            )
+            print(f"Grafana: http://127.0.0.1:{arguments.grafana_port}/d/usher", flush=True)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            processes[0].wait()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.wait(10)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
