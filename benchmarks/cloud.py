@@ -61,9 +61,15 @@ class Cloud:
             raise NotServedError(f"{status} {body}")
         return Address(body["ip"], body["port"], body["path"])
 
-    def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> tuple[int, Any]:
         """A request to the dispatcher, on a connection of its own, as a new user's is."""
-        return request(self.ready["dispatcher"], method, path, body)
+        return request(self.ready["dispatcher"], method, path, body, headers)
 
     def control(self, method: str, path: str, body: Any = None) -> Any:
         """A request to /_local/…; RuntimeError unless it is answered with 200."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.grading_burst import measure_grading_burst
 from benchmarks.run import Run, SkipError
 from usher.box.docker_box import docker_missing
 from usher.box.model import BoxSettings, File, NoBoxError, Task
@@ -42,6 +43,7 @@ def measure_graders(run: Run) -> None:
             _measure(run, boxes, image, Path(folder))
     if not measured:
         raise SkipError("nothing here makes boxes")
+    measure_grading_burst(run, GROUP)
 
 
 def _image() -> str:

@@ -110,11 +110,13 @@ def show_grading(
     is_author: bool,
     invocation: Invocation | None = None,
     position: int | None = None,
+    estimate: int | None = None,
 ) -> dict[str, Any]:
     """A grading in the shape of the judge's result document.
 
     `document` is what the judge stored for this reader; `invocation` the judge's, of a grading that
-    is not finished; `position` how many stand before it in the queue.
+    is not finished; `position` how many stand before it in the queue, and `estimate` in how many
+    seconds it will have been marked.
     """
     said = document or {}
     state, progress = _progress(grading, invocation)
@@ -137,6 +139,7 @@ def show_grading(
         "attempts": grading.attempt,
         "progress": progress,
         "position": position if grading.state is State.QUEUED else None,
+        "estimateSeconds": estimate if grading.state is State.QUEUED else None,
     }
     if is_author:
         shown |= {"reason": grading.reason, "invocation": grading.invocation}

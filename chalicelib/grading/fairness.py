@@ -9,6 +9,7 @@ who had submitted before, however many those have waiting. No look at all that w
 Goyal, Vin, Cheng: Start-time Fair Queueing, SIGCOMM 1996.
 """
 
+import math
 from collections.abc import Iterable
 
 from chalicelib.grading.model import Grading
@@ -18,6 +19,16 @@ def next_turns(clock: int, last_turn: int | None, number: int) -> range:
     """The turns of `number` new gradings of a learner whose newest one has `last_turn`."""
     first = clock if last_turn is None else max(clock, last_turn + 1)
     return range(first, first + number)
+
+
+def estimate_seconds(position: int, pace: float | None, judges: int) -> int | None:
+    """In how many seconds a grading will have its verdict that so many stand before.
+
+    `pace`: how long one takes a judge; None, and so the estimate, before that is known.
+    """
+    if pace is None:
+        return None
+    return math.ceil((position // max(1, judges) + 2) * pace)  # those with judges go first
 
 
 def in_fair_order(gradings: Iterable[Grading]) -> list[Grading]:

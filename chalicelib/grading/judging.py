@@ -32,6 +32,9 @@ OWNER = "usher:judge"
 REPORT_SECONDS = 300
 """How much longer than the judge may run its URLs are good, to store what it found."""
 
+PACE_EVERY = 5
+"""How long a grading takes is noted of a judge's first, sixth, eleventh."""
+
 _log = logging.getLogger("usher.grading")
 
 
@@ -62,6 +65,8 @@ class Judging:
 
         `newcomers` have just been written: the index may not show them yet.
         """
+        if self._table.with_judges() >= self._config.grading_capacity:
+            return 0  # whose end is the next occasion
         waiting = in_fair_order([*self._table.waiting(), *newcomers])
         handed = 0
         for grading in waiting[:HANDED_AT_ONCE]:
@@ -150,6 +155,8 @@ class Judging:
             if written is not None:
                 ended, given = written
                 self._on_transition(seen, ended)
+                if seen.place % PACE_EVERY == 1 and seen.started_at is not None:
+                    self._table.note_pace(self._now() - seen.started_at)
                 return None if given is None else self._next_order(given, invocation)
         raise ConflictError("the grading is changing too fast")
 

@@ -1,7 +1,8 @@
 """The table of grading. Every write is conditional; a lost condition is a result.
 
 It holds gradings and submissions by id, `assignment#…`, `learner#…` (turns, and how many of a
-learner's gradings wait or run), `handed-in#…` and `capacity#judges` counters, and `clock#gradings`.
+learner's gradings wait or run), `handed-in#…` and `capacity#judges` counters, `clock#gradings` and
+`pace#gradings`.
 """
 
 import hashlib
@@ -32,8 +33,11 @@ from chalicelib.grading.model import KEPT_SECONDS, Assignment, Grading, Submissi
 from chalicelib.tasks.store import RecordTable, next_version
 
 CLOCK = "clock#gradings"
+PACE = "pace#gradings"
+OLD_PACE = 0.8
+"""The weight of what was known before in the moving average of how long a grading takes."""
 WRITE_TRIES = 12
-PAGE = 25
+PAGE = 10
 """Of those that wait: the next ones, as the index shows them."""
 
 
@@ -188,6 +192,23 @@ class GradingTable(RecordTable[Grading]):
     def clock(self) -> int:
         """The highest turn that was handed to a judge."""
         return self.items.counted(CLOCK)
+
+    def with_judges(self) -> int:
+        """How many gradings judges have."""
+        return self.items.counted(PLACE)
+
+    def pace(self) -> float | None:
+        """How many seconds a grading takes a judge, on average of late; None before the first."""
+        item = self.items.get(PACE)
+        return float(item["seconds"]["N"]) if item else None
+
+    def note_pace(self, seconds: float) -> None:
+        """A judge took so long. Of two at the same time one counts."""
+        before = self.pace()
+        after = seconds if before is None else OLD_PACE * before + (1 - OLD_PACE) * seconds
+        unknown = Attr("seconds").not_exists()
+        as_read = unknown if before is None else Attr("seconds").eq(before)
+        self.items.update(PACE, {"seconds": round(after, 3)}, as_read)
 
     def waiting(self) -> list[Grading]:
         """The next ones that wait, as the index shows them and as they are now."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from chalicelib.dynamodb.records import Unreadable
 from chalicelib.grading.answers import show_grading, show_older, show_submission
+from chalicelib.grading.fairness import estimate_seconds
 from chalicelib.grading.files import GradingFiles
 from chalicelib.grading.lifecycle import fold_mark
 from chalicelib.grading.model import Grading, State, Submission
@@ -16,10 +17,14 @@ from chalicelib.jobs.service import Invocations
 class Views:
     """Reads what belongs to a submission. One read of each kind for each of its parts."""
 
-    def __init__(self, table: GradingTable, files: GradingFiles, invocations: Invocations) -> None:
+    def __init__(
+        self, table: GradingTable, files: GradingFiles, invocations: Invocations, judges: int
+    ) -> None:
+        """`judges`: how many mark at once."""
         self._table = table
         self._files = files
         self._invocations = invocations
+        self._judges = judges
 
     def submission(self, submission: Submission, *, is_author: bool) -> dict[str, Any]:
         """All of it, with its current gradings; the older ones in `history`."""
@@ -39,15 +44,21 @@ class Views:
 
     def grading(self, grading: Grading, *, is_author: bool) -> dict[str, Any]:
         """One grading, with how far it is."""
-        document = invocation = position = None
+        document = invocation = position = estimate = None
         if grading.has_ended and grading.results is not None:
             document = self._files.document(grading.results, is_author=is_author)
         elif grading.state is State.STARTED and grading.invocation is not None:
             invocation = self._invocations.get_record(grading.invocation)
         elif grading.is_waiting:
             position = self._table.position(grading)
+            estimate = estimate_seconds(position, self._table.pace(), self._judges)
         return show_grading(
-            grading, document, is_author=is_author, invocation=invocation, position=position
+            grading,
+            document,
+            is_author=is_author,
+            invocation=invocation,
+            position=position,
+            estimate=estimate,
         )
 
     def statistics(self, submissions: Sequence[Submission], revision: int) -> dict[str, Any]:

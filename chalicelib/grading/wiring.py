@@ -68,4 +68,6 @@ def build_grading(
         metrics=metrics,
         now=now,
     )
-    return GradingServices(grades, judging, Views(table, files, jobs.invocations), kind)
+    return GradingServices(
+        grades, judging, Views(table, files, jobs.invocations, config.grading_capacity), kind
+    )

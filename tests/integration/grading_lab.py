@@ -151,9 +151,9 @@ class GradingLab(JobLab):
 
     def audit(self, action: Action, resource: str) -> AuditEntry:
         """The record of a change by the operator."""
-        actor = Actor("opal", Kind.OPERATOR, "192.0.2.9", self._chance.uuid())
+        actor = Actor("opal", Kind.OPERATOR, "192.0.2.9", self._ids.uuid())
         record = AuditRecord(
-            self._chance.uuid(), self.now(), actor, action, resource, AuditOutcome.DONE
+            self._ids.uuid(), self.now(), actor, action, resource, AuditOutcome.DONE
         )
         return AuditEntry(record, self.config.audit_table, 30)
 

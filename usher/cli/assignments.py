@@ -212,7 +212,9 @@ def progress_of(grading: Mapping[str, Any]) -> str:
         return f"{grading['verdict']}, {score:g} of {grading['maxScore']:g} points"
     if grading["state"] == "QUEUED":
         position = grading["position"]
-        return "queued" if position is None else f"queued, {position} before it"
+        estimate = grading.get("estimateSeconds")
+        soon = "" if estimate is None else f", marked in about {estimate} s"
+        return "queued" if position is None else f"queued, {position} before it{soon}"
     progress = grading["progress"] or {}
     return str(progress.get("message") or grading["state"].lower())
 

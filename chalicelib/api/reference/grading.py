@@ -198,6 +198,7 @@ GRADING = Part(
                 "attempts": WHOLE,
                 "progress": {"type": ["object", "null"]},
                 "position": MAYBE_WHOLE,
+                "estimateSeconds": MAYBE_WHOLE,
             },
             optional={"reason": MAYBE_TEXT, "invocation": MAYBE_TEXT},
         ),

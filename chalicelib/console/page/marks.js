@@ -46,11 +46,12 @@ export function shareOf(amount, limit) {
 }
 
 /** How far the marking of a part is, in words, and the share that is done (null: not known). */
-export function progressOf({ state, position, progress, attempts }) {
+export function progressOf({ state, position, estimateSeconds, progress, attempts }) {
   const again = attempts > 1 ? ", again: a judge was lost" : "";
   if (state === "QUEUED") {
     if (position === null || position === undefined) return { words: `Handed to a judge${again}`, share: null };
-    return { words: `In the queue, ${position ? `${position} before it` : "next"}${again}`, share: null };
+    const soon = estimateSeconds ? `, marked in about ${estimateSeconds} s` : "";
+    return { words: `In the queue, ${position ? `${position} before it` : "next"}${soon}${again}`, share: null };
   }
   if (state === "COMPILING") return { words: `Compiling${again}`, share: null };
   const { case: number, of } = progress ?? {};

@@ -67,6 +67,10 @@ def test_progress_in_words():
                 {"words": "In the queue, 3 before it", "share": None},
             ),
             (
+                [{"state": "QUEUED", "position": 3, "estimateSeconds": 8, "attempts": 0}],
+                {"words": "In the queue, 3 before it, marked in about 8 s", "share": None},
+            ),
+            (
                 [{"state": "QUEUED", "position": 0, "attempts": 0}],
                 {"words": "In the queue, next", "share": None},
             ),
