@@ -69,3 +69,24 @@ time.sleep(20)
 def test_a_program_within_them_is_left_alone(run):
     outcome = run("print(sum(range(1000)))")
     assert (outcome.stdout, outcome.exit_code) == (b"499500\n", 0), outcome
+
+
+@needs_bubblewrap
+def test_processor_time_of_children_that_nobody_waits_for_counts(run):
+    """The kernel adds that of a child to its parent's only where the parent waits for it."""
+    program = """
+import os, signal, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for _ in range(8):
+    if os.fork() == 0:
+        while time.process_time() < 0.5:
+            pass
+        os._exit(0)
+    try:
+        os.wait()
+    except ChildProcessError:
+        pass
+print("IN")
+"""
+    outcome = run(program, replace(SETTINGS, cpu_seconds=2, wall_seconds=60))
+    assert outcome.limit is Limit.CPU, outcome

@@ -93,6 +93,13 @@ depends_on = ["later"]
         assert words in text, words
 
 
+def test_as_many_cases_as_may_be():
+    head = LEAST.partition("[[cases]]")[0]
+    cases = [f'[[cases]]\nname = "{n}"\ninput = "01.in"\nanswer = "01.ans"\n' for n in range(501)]
+    assert len(parse(head + "".join(cases[:500])).cases) == 500
+    assert problems(head + "".join(cases)) == ["cases: at most 500"]
+
+
 @pytest.mark.parametrize("value", ["nan", "inf", "-1", "0", "1e9", '"1"', "[1]"])
 def test_a_limit_is_a_finite_number(value):
     assert "time_limit_seconds" in problems(f"time_limit_seconds = {value}\n{LEAST}")[0]

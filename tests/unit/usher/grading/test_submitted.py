@@ -124,6 +124,15 @@ def test_bounds():
     assert "more than 64" in refused({"all.zip": zip_of(*((f"f{n}", b"", 0) for n in range(65)))})
 
 
+def test_as_much_as_may_be_is_taken():
+    assert accept_files({"a": bytes(MOST_BYTES)}, ["a"]) == {"a": bytes(MOST_BYTES)}
+    files = {f"{n:02}{'x' * 253}": bytes(MOST_BYTES // 64) for n in range(64)}
+    assert accept_files(files, ["*"]) == files
+    packed = zip_of(*((f"f{n}", bytes(MOST_BYTES // 64), 0) for n in range(64)))
+    assert len(accept_files({"all.zip": packed}, ["*"])) == 64
+    assert refused({"x" * 256: b""})
+
+
 @given(st.binary(max_size=2000), st.sampled_from(["a.zip", "a.tar", "a.tgz"]))
 def test_garbage_is_refused_with_words(data, name):
     with contextlib.suppress(SubmissionError):
