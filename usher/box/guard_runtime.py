@@ -15,6 +15,7 @@ from typing import TypeVar
 import usher
 from usher.box.docker_requests import LABEL, RUNTIME
 from usher.box.engine import Demultiplexer, Engine, EngineError
+from usher.box.leftovers import remove_volumes
 from usher.box.model import BoxError
 
 MODULES = (
@@ -146,6 +147,7 @@ def fill_volume(engine: Engine, base: str, name: str) -> None:
         raise BoxError(f"the guard cannot be put into a volume: {error}") from error
     finally:
         engine.call("DELETE", path, {"force": "true"})
+    remove_volumes(engine, f"{LABEL}=guard", name)
     if b"filled" not in said:
         text = said.decode(errors="replace").strip()
         raise BoxError(f"the guard cannot be put into a volume by {base}: {text[-500:]}")

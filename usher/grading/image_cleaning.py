@@ -11,11 +11,14 @@ from typing import Any
 from usher.box.docker_requests import PYTHON, RUNTIME
 from usher.box.engine import Demultiplexer, Engine, EngineError
 from usher.box.guard_runtime import start_with_runtime, volume_name
+from usher.box.leftovers import remove_images
 from usher.box.model import BoxError
 from usher.errors import UsherError
 
 CLEANED = "usher-cleaned"
 """The name of what was cleaned; the tag is the beginning of the first id."""
+BUILT = "usher-grader"
+"""The name of what was built of an author's Dockerfile."""
 MOST_BYTES = 10 * 1024**3
 CLEAN_SECONDS = 300.0
 _CAPABILITIES = ("DAC_OVERRIDE", "FOWNER", "SETFCAP")
@@ -76,6 +79,8 @@ def clean_image(engine: Engine, image: str, base: str) -> CleanImage:
     tag = source.removeprefix("sha256:")[:24]
     with contextlib.suppress(EngineError):  # it was not cleaned yet
         known = engine.call("GET", f"/images/{CLEANED}:{tag}/json")
+        # So it is known when it was used last, see `usher.box.leftovers`.
+        engine.call("POST", f"/images/{known['Id']}/tag", {"repo": CLEANED, "tag": tag})
         return CleanImage(str(known["Id"]), source, digest)
     # A commit keeps what the image does not say as the container has it.
     user = "0:0" if details["Config"].get("User") else ""
@@ -92,6 +97,7 @@ def clean_image(engine: Engine, image: str, base: str) -> CleanImage:
             engine.call("POST", f"/images/{source}/tag", {"repo": CLEANED, "tag": tag})
     finally:
         engine.call("DELETE", f"/containers/{container}", {"force": "true", "v": "true"})
+    remove_images(engine, (CLEANED, f"{BUILT}/*"))
     made = engine.call("GET", f"/images/{CLEANED}:{tag}/json")
     return CleanImage(str(made["Id"]), source, digest, tuple(found["changed"]))
 

@@ -11,7 +11,7 @@ from usher.box.guard_runtime import DEFAULT_BASE
 from usher.box.model import BoxError
 from usher.errors import UsherError
 from usher.grading.folders import GraderFolder
-from usher.grading.image_cleaning import CleanImage, ImageRefusedError, clean_image
+from usher.grading.image_cleaning import BUILT, CleanImage, ImageRefusedError, clean_image
 
 BUILD_SECONDS = 600
 PULL_SECONDS = 300.0
@@ -84,13 +84,21 @@ def image_command(image: str) -> ImageCommand:
     return ImageCommand(argv, environment, config.get("WorkingDir") or "/")
 
 
+def _digest(folder: GraderFolder, base: str | None) -> str:
+    found = hashlib.sha256(repr(base).encode())
+    for path, data in sorted(folder.files.items()):
+        found.update(f"{len(path)} {path} {len(data)} ".encode())
+        found.update(data)
+    return found.hexdigest()[:24]
+
+
 def _build(folder: GraderFolder, base: str | None) -> str:
     """By the docker command, which knows what a Dockerfile may say.
 
-    `ARG USHER_BASE_IMAGE` in it is the base that the graders of this machine have.
+    `ARG USHER_BASE_IMAGE` in it is the base that the graders of this machine have. The image is
+    named after its files, so that a grader is built once, wherever its files are.
     """
-    name = hashlib.sha256(str(folder.path.resolve()).encode()).hexdigest()[:12]
-    tag = f"usher-grader/{name}"
+    tag = f"{BUILT}/{_digest(folder, base)}"
     arguments = ["--build-arg", f"USHER_BASE_IMAGE={base}"] if base else []
     command = ["docker", "build", "--quiet", "--tag", tag, *arguments, str(folder.path)]
     try:

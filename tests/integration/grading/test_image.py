@@ -2,17 +2,20 @@
 
 import contextlib
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from chalicelib.grading.archives import pack
 from tests.integration.box.conftest import python_image
 from tests.needs import needs_bubblewrap, needs_docker
 from usher.box.bubblewrap_box import BubblewrapBoxes
 from usher.box.docker_box import DockerBoxes
-from usher.grading.folders import read_grader
+from usher.grading.folders import read_files, read_grader
 from usher.grading.images import image_for
 from usher.grading.judge import Judge
+from usher.grading.marking import Marker, Order, Papers
 from usher.grading.results import document
 
 GRADER = 'kind = "image"\nfiles = ["main.py"]\ntime_limit_seconds = 5\nwall_limit_seconds = 3\n'
@@ -248,3 +251,25 @@ def test_bubblewrap_has_no_images(foolish):
     grading = judge.grade(foolish.folder, {"main.py": b""})
     assert grading.verdict.value == "IE"
     assert "needs Docker" in grading.details
+
+
+NAMES = """
+import json, os, sys
+words = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+assert words["userId"] == os.environ["userId"], words
+print(json.dumps({"isCorrect": True, "feedback": words["userId"]}))
+"""
+
+
+@needs_docker
+def test_a_judge_tells_the_image_whose_submission_it_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("USHER_BASE_IMAGE", python_image())
+    (tmp_path / "part").mkdir()
+    files = read_files(Author(tmp_path / "part", NAMES, None).folder.path)
+    for name, content in (("grader", files), ("files", {"main.py": b""})):
+        (tmp_path / f"{name}.zip").write_bytes(pack(content))
+    order = Order("g", "s", "part", "part", "api_key:ada", 1)
+    urls = [(tmp_path / f"{name}.zip").as_uri() for name in ("grader", "files")]
+    with contextlib.closing(Marker()) as marker:
+        mark = marker.mark_order(order, Papers(*urls, {}), lambda *_: None, datetime.now(UTC))
+    assert (mark["verdict"], mark["feedback"]) == ("AC", "api_key:ada"), mark

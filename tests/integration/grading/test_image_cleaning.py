@@ -3,11 +3,13 @@
 import contextlib
 import subprocess
 import uuid
+from datetime import timedelta
 
 import pytest
 
 from tests.integration.box.conftest import python_image
 from tests.needs import needs_docker
+from usher.box import leftovers
 from usher.box.docker_box import DockerBoxes
 from usher.box.engine import Engine, EngineError, socket_path
 from usher.box.model import BoxSettings, Task
@@ -93,3 +95,33 @@ def test_a_refused_image_is_named(engine, image, monkeypatch):
     monkeypatch.setattr("usher.grading.image_cleaning.MOST_BYTES", 1)
     with pytest.raises(ImageRefusedError, match=f"{image} is refused"):
         clean_image(engine, image, python_image())
+
+
+@needs_docker
+def test_what_is_old_and_unused_is_removed(engine, image, monkeypatch):
+    monkeypatch.setattr(leftovers, "IMAGES_KEPT", timedelta(days=-1))
+    monkeypatch.setattr(leftovers, "VOLUMES_KEPT", timedelta(days=-1))
+    mark = uuid.uuid4().hex
+    engine.call("POST", f"/images/{image}/tag", {"repo": f"usher-test-{mark}", "tag": "old"})
+    assert leftovers.remove_images(engine, [f"usher-test-{mark}"]) == [f"usher-test-{mark}:old"]
+    names = [f"usher-test-{mark}-{n}" for n in ("old", "kept")]
+    for name in names:
+        engine.call("POST", "/volumes/create", body={"Name": name, "Labels": {"usher.test": mark}})
+    try:
+        removed = leftovers.remove_volumes(engine, f"usher.test={mark}", names[1])
+    finally:
+        engine.call("DELETE", f"/volumes/{names[1]}")
+    assert removed == [names[0]]
+
+
+@needs_docker
+def test_each_use_of_a_cleaned_image_is_noted(engine, image):
+    def used_at():
+        found = engine.call("GET", f"/images/usher-cleaned:{tag}/json")
+        return found["Metadata"]["LastTagTime"]
+
+    tag = image.removeprefix("sha256:")[:24]
+    clean_image(engine, image, python_image())
+    first = used_at()
+    clean_image(engine, image, python_image())
+    assert used_at() > first
