@@ -16,6 +16,7 @@ from benchmarks.burst import measure_burst
 from benchmarks.calls import measure_calls
 from benchmarks.churn import measure_churn
 from benchmarks.cold import measure_cold, measure_jupyterhub
+from benchmarks.console import measure_console
 from benchmarks.container import measure_container
 from benchmarks.feed import measure_feed
 from benchmarks.function import measure_function
@@ -44,6 +45,7 @@ BENCHMARKS: dict[str, tuple[Callable[[Run], None], str]] = {
     ),
     "app": (measure_app, "start and memory of a session app's container, against one without"),
     "sweep": (measure_sweep, "a pass over 1,000 to 50,000 records: calls, processor time, memory"),
+    "console": (measure_console, "its pages over 50,000 invocations: server time, time to usable"),
     "container": (measure_container, "the session container alone; also against Node.js"),
 }
 

@@ -42,6 +42,8 @@ VARIABLES: Mapping[str, str] = {
     "AUTH_MODE": "how callers are known: none, api_key, iam or jwt; default: none, at stage local",
     "USER_POOL_ARNS": "for jwt: ARNs of the Cognito user pools, comma separated",
     "API_KEYS": "for api_key: NAME:SHA256HEX of each key, comma separated",
+    "SIGN_IN_URL": "for jwt: https:// and the domain of the user pool's hosted pages",
+    "SIGN_IN_CLIENT": "for jwt: the app client of the console, public, with the code grant",
     "OPERATORS": "names that may manage every session, comma separated",
     "VIEWERS": "names that may see what operators see and change nothing, comma separated",
     "CRITICAL_OWNERS": "owners besides operators that may ask for the priority critical",
@@ -258,6 +260,22 @@ def authorization(environ: Mapping[str, str] = os.environ) -> tuple[AuthMode | N
     if mode is AuthMode.JWT and not user_pools:
         raise ConfigurationError("AUTH_MODE jwt needs USER_POOL_ARNS")
     return mode, user_pools
+
+
+def sign_in_page(environ: Mapping[str, str] = os.environ) -> tuple[str, str]:
+    """SIGN_IN_URL and SIGN_IN_CLIENT: where people sign in for `jwt`; empty without both.
+
+    Raises ConfigurationError.
+    """
+    url, client = environ.get("SIGN_IN_URL", "").rstrip("/"), environ.get("SIGN_IN_CLIENT", "")
+    if not url or not client:
+        return "", ""
+    is_laptop = stage(environ) == LOCAL
+    if not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?", url) or (
+        url.startswith("http:") and not is_laptop
+    ):
+        raise ConfigurationError("SIGN_IN_URL: https://DOMAIN, without a path")
+    return url, client
 
 
 @cache

@@ -16,7 +16,7 @@ from chalice.app import Response
 
 from chalicelib.api.changes import is_known, tag_of
 from chalicelib.api.http import own_path
-from chalicelib.config import authorization, stage
+from chalicelib.config import authorization, sign_in_page, stage
 from chalicelib.fields import Field
 
 ACCEPT = Field(
@@ -40,7 +40,7 @@ class Pages:
     """The parts of the script in the order in which they are joined: each uses those before it."""
 
 
-FRAME = ("text", "elements", "client", "views", "frame")
+FRAME = ("text", "elements", "client", "sign_in", "views", "frame")
 """What the scripts of all pages begin with."""
 CONSOLE = Pages(
     "Usher console",
@@ -120,7 +120,10 @@ def render_document(pages: Pages, script: str, root: str) -> tuple[str, str]:
 
     style = "".join((FOLDER / f"{name}.css").read_text("utf-8") for name in pages.styles)
     mode, _ = authorization()
+    sign_in_url, sign_in_client = sign_in_page()
     values = {
+        "SIGN_IN": sign_in_url,
+        "CLIENT": sign_in_client,
         "TITLE": pages.title,
         "SCRIPT": script,
         "ROOT": root,
@@ -130,7 +133,7 @@ def render_document(pages: Pages, script: str, root: str) -> tuple[str, str]:
     text = (FOLDER / "console.html").read_text("utf-8")
     for name, value in values.items():
         text = text.replace(f"{{{name}}}", escape(value))
-    return text.replace("/* console.css */", style), content_security_policy(style)
+    return text.replace("/* console.css */", style), content_security_policy(style, sign_in_url)
 
 
 @cache
@@ -151,8 +154,9 @@ def tagged(text: str) -> File:
     return File(text, tag_of(text))
 
 
-def content_security_policy(style: str) -> str:
-    """Forbid everything but the script and data of this origin, and the one style inline.
+def content_security_policy(style: str, sign_in_url: str = "") -> str:
+    """Forbid everything but the script and data of this origin, and the one style inline; and
+    tokens from `sign_in_url`.
 
     Trusted Types make writing HTML from the script an error.
     """
@@ -162,7 +166,7 @@ def content_security_policy(style: str) -> str:
             "default-src 'none'",
             "script-src 'self'",
             f"style-src 'sha256-{digest}'",
-            "connect-src 'self'",
+            f"connect-src 'self' {sign_in_url}".rstrip(),
             "img-src data:",
             "base-uri 'none'",
             "form-action 'none'",

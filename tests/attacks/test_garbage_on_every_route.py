@@ -54,6 +54,7 @@ KNOWN = (
     "files",
     "fraction",
     "gap",
+    "grading",
     "image",
     "job",
     "launchType",

@@ -40,7 +40,9 @@ REPAIR = {
 `tests/unit/infra/test_policies.py` derives these calls from the source."""
 
 MAY_BE_UNNEEDED = {
-    "api_handler": LOGS | {"ecs:DescribeTasks", "sqs:GetQueueAttributes"},
+    "api_handler": LOGS
+    | {"ecs:DescribeTasks", "sqs:GetQueueAttributes"}
+    | {"cloudwatch:DescribeAlarms"},  # a laptop has no alarms
     "sweep": LOGS | NO_ROLE | REPAIR,
     "task_changed": LOGS | REPAIR,
     "launch_queued": LOGS | REPAIR,
@@ -134,6 +136,8 @@ def jobs_flow(cloud, runs: Runs, folder: Path) -> None:
     assert cloud.http("GET", "/jobs")[0] == 200
     assert cloud.http("GET", "/sessions")[0] == 200
     assert cloud.http("GET", "/overview")[0] == 200
+    _, hosts = cloud.http("GET", "/hosts")
+    assert cloud.http("GET", f"/hosts/{hosts['hosts'][0]['id']}")[0] == 200
     assert cloud.fire("sweep")["error"] is None
     assert cloud.http("DELETE", "/jobs/light")[0] in {200, 204}
 

@@ -6,6 +6,7 @@
 
 import { asksForKey, call, mode, Refusal, ROOT, session, stageName } from "./client.js";
 import { confirm, h, morphChildren, toast } from "./elements.js";
+import { beginSignIn, endSignIn, hasSignInPage } from "./sign_in.js";
 import { head, link } from "./views.js";
 
 const REFRESH_MS = 5000;
@@ -149,6 +150,13 @@ function signIn(problem) {
     open();
   } }, h("label", null, words, h("input", { name: "key", type: "password", autocomplete: "off", required: true })),
   h("button", { type: "submit", class: "strong" }, "Sign in"));
+  if (mode === "jwt" && hasSignInPage) {
+    const go = h("button", { type: "button", class: "strong", onclick: beginSignIn }, "Sign in");
+    show(state.context, [head("Sign in"), problem ? h("p", { class: "notice", role: "alert" }, problem) : null, h("p", null, go),
+      h("p", { class: "quiet" }, "On the sign-in page of this deployment's users. The token stays in this tab, and is forgotten when the tab is closed or you sign out.")]);
+    main.querySelector("button").focus();
+    return;
+  }
   show(state.context, [head("Sign in"), problem ? h("p", { class: "notice", role: "alert" }, problem) : null, form,
     h("p", { class: "quiet" }, "It stays in this tab, is sent in a header, and is forgotten when the tab is closed or you sign out.")]);
   form.elements.key.focus();
@@ -228,5 +236,12 @@ export function start({ pages, first, route, find, hasKeys = false }) {
     if (field.value.trim()) find(field.value.trim());
     field.select();
   });
-  open();
+  begin();
+}
+
+/** The first page, after what the sign-in page may have sent. */
+async function begin() {
+  const problem = mode === "jwt" && hasSignInPage ? await endSignIn() : "";
+  await open();
+  if (problem) signIn(problem);
 }
