@@ -247,3 +247,34 @@ def test_a_page_has_one_megabyte(dynamodb):
     page = dynamodb.query(**query(dynamodb, "id = :v", values={":v": {"S": "page"}}))
     assert page["Count"] == 3
     assert page["LastEvaluatedKey"] == {"id": {"S": "page"}, "at": {"N": "2"}}
+
+
+def test_a_page_of_an_index_has_one_megabyte_of_what_is_projected(dynamodb):
+    """ "Query", API reference: the size of index entries counts, not that of the items."""
+    index = {
+        "IndexName": "keys",
+        "KeySchema": [{"AttributeName": "day", "KeyType": "HASH"}],
+        "Projection": {"ProjectionType": "KEYS_ONLY"},
+    }
+    dynamodb.create_table(
+        TableName="many",
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        AttributeDefinitions=[
+            {"AttributeName": "id", "AttributeType": "S"},
+            {"AttributeName": "day", "AttributeType": "S"},
+        ],
+        GlobalSecondaryIndexes=[index],
+    )
+    for number in range(5):
+        item = {"id": {"S": str(number)}, "day": {"S": "x"}, "text": {"S": "x" * 300_000}}
+        dynamodb.put_item(TableName="many", Item=item)
+    page = dynamodb.query(
+        TableName="many",
+        IndexName="keys",
+        KeyConditionExpression="#d = :d",
+        ExpressionAttributeNames={"#d": "day"},
+        ExpressionAttributeValues={":d": {"S": "x"}},
+    )
+    assert (page["Count"], page.get("LastEvaluatedKey")) == (5, None)
+    assert all(item.keys() == {"id", "day"} for item in page["Items"])

@@ -19,8 +19,9 @@ The shortcuts change no answer:
 
 An excerpt has moto's own code and the table's own settings; only its items are others.
 
-One thing is added: reads of an index lag behind writes, see `local.aws.dynamodb.index_lag`. With
-a lag of zero no answer is changed.
+Two things are added: reads of an index lag behind writes, see `local.aws.dynamodb.index_lag` (with
+a lag of zero no answer is changed), and a page of an index ends after 1 MB of what is projected
+into it, where moto counts whole items: more rows fit into a page of keys, as on AWS.
 """
 
 import copy
@@ -133,10 +134,18 @@ class QuickTable(Table):  # type: ignore[misc]
         asked = _QUERY.bind(self, *arguments, **settings).arguments
         candidates = self._candidates(asked)
         if asked.get("index_name") is not None:
-            candidates = self._as_indexed(asked["index_name"], candidates)
+            candidates = self._projected(asked["index_name"], candidates)
         if candidates is None:
             return super().query(*arguments, **settings)
         return Excerpt.of(self, candidates).query(*arguments, **settings)
+
+    def _projected(self, index: str, candidates: list[Item] | None) -> list[Item] | None:
+        """What the index has of the items: the bytes of a page are those of its projection."""
+        shown = self._as_indexed(index, candidates)
+        found = [one for one in self.global_indexes if one.name == index]
+        if not found or found[0].projection.get("ProjectionType") == "ALL":
+            return shown
+        return [found[0].project(item) for item in (self.all_items() if shown is None else shown)]
 
     def has_idx_items(self, index_name: str) -> list[Item]:
         items = self._as_indexed(index_name, None)
