@@ -11,8 +11,8 @@ The shortcuts change no answer:
   match; when most notes are of items that were, all are made anew.
 - moto measures an item once for each of its attributes while it is made, and remembers all items
   ever made or copied.
-- moto keeps the name of each attribute and each value once for each item: most of what the records
-  of ended sessions hold is the same in all of them.
+- moto keeps the name of each attribute and each value once for each item: almost half of what the
+  records of ended sessions hold is the same in all of them.
 - A projection makes the whole item plain, at each level of it by a deep copy, once for each of its
   expressions; of the records of jobs a page took 40 ms. Whole attributes are taken as they are.
 - moto compiles seven patterns for each word of a condition, and reads the same conditions again
