@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from chalicelib.audit.items import from_item, to_item
 from chalicelib.audit.model import (
     BUCKETS,
+    DAY_SECONDS,
     MINUTE_SECONDS,
     AuditRecord,
     Facts,
@@ -33,6 +34,8 @@ PAGE = 100
 MAX_DAYS_A_PAGE = 16
 """So many reads of all buckets one page takes at most; then it is short, or empty, with `next`."""
 REMEMBERED_PLACES = 256
+SETTLED_SECONDS = 3_600
+"""So long after its end a day gets no record any more, whatever clocks say."""
 
 Result = TypeVar("Result")
 _log = logging.getLogger("usher.audit")
@@ -68,6 +71,8 @@ class Audit:
         self._name = name
         self._days = days
         self._taken: set[str] = set()
+        self._empty_days: set[float] = set()
+        """Past days without a record, by their first instants: each costs BUCKETS queries."""
 
     def entry(self, record: AuditRecord) -> AuditEntry:
         """For a change that is written in one transaction with its record."""
@@ -120,7 +125,8 @@ class Audit:
             day = min(day, float(search.after.partition("#")[0]))
         found: list[AuditRecord] = []
         for _ in range(MAX_DAYS_A_PAGE):
-            records, is_whole = self._newest(day, low, upper)
+            is_empty = day_start(day) in self._empty_days
+            records, is_whole = ([], True) if is_empty else self._newest(day, low, upper)
             for place, record in records:
                 upper = place
                 if search.wants(record):
@@ -129,11 +135,20 @@ class Audit:
                     return AuditPage(tuple(found), upper)
             if not is_whole:
                 continue
+            if not records:
+                self._remember_empty(day, low, upper, latest)
             if day_start(day) <= earliest:
                 return AuditPage(tuple(found), None)
             upper = instant_key(day_start(day))
             day = day_start(day) - 1
         return AuditPage(tuple(found), upper)
+
+    def _remember_empty(self, day: float, low: str, upper: str, latest: float) -> None:
+        """A past day without a record between `low` and `upper`, if it is whole, gets none."""
+        start, end = day_start(day), day_start(day) + DAY_SECONDS
+        is_whole = low <= instant_key(start) and upper >= instant_key(end)
+        if is_whole and end + SETTLED_SECONDS <= latest:
+            self._empty_days.add(start)
 
     def _newest(
         self, day: float, low: str, upper: str

@@ -116,9 +116,12 @@ class Table:
         order: str = "",
         between: tuple[Any, Any] | None = None,
         only: Condition | None = None,
+        projection: Sequence[str] = (),
         **more: Any,
     ) -> dict[str, Any]:
         """One Query of an index by its partition key. `more` as DynamoDB's Query takes it.
+
+        `projection`: the attributes wanted; all without it.
 
         `between` bounds the sort key, called `order`; both ends are included. `only` filters what
         the index has, after `Limit` counted it.
@@ -126,7 +129,8 @@ class Table:
         key: Condition = Attr(attribute).eq(value)
         if between is not None:
             key &= Attr(order).between(*between)
-        page: dict[str, Any] = self._dynamodb.query(**self._query(index, key, only), **more)
+        asked = self._query(index, key, only, projection)
+        page: dict[str, Any] = self._dynamodb.query(**asked, **more)
         return page
 
     def page_after(
@@ -301,8 +305,15 @@ class Table:
     def _pause(self, tries: int) -> None:
         self._sleep(FIRST_PAUSE_SECONDS * 2**tries * random.random())  # noqa: S311 - spreads retries only
 
-    def _query(self, index: str, key: Condition, only: Condition | None = None) -> dict[str, Any]:
-        return {"TableName": self.name, "IndexName": index} | expressions(key=key, only=only)
+    def _query(
+        self,
+        index: str,
+        key: Condition,
+        only: Condition | None = None,
+        projection: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        asked = expressions(key=key, only=only, projection=projection)
+        return {"TableName": self.name, "IndexName": index} | asked
 
 
 def change(

@@ -181,7 +181,13 @@ class SessionsTable(RecordTable[Session]):
         groups: Tallies[tuple[str, str, str]] = Tallies()
         is_whole = True
         for bucket in range(LIVE_BUCKETS):
-            page = self.items.page(LIVE_INDEX, "live_bucket", bucket, only=Attr("app").eq(app))
+            page = self.items.page(
+                LIVE_INDEX,
+                "live_bucket",
+                bucket,
+                only=Attr("app").eq(app),
+                projection=("task_definition", "state", HOST),
+            )
             is_whole = is_whole and "LastEvaluatedKey" not in page
             groups.update(
                 (_text(item, "task_definition"), _text(item, "state"), _text(item, HOST))

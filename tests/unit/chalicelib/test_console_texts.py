@@ -150,19 +150,26 @@ def test_what_is_wrong_comes_with_the_worst_first():
     ill = {
         "at": "2027-01-15T09:00:00Z",
         "sweep": sweep | {"skipped": 2},
+        "alarms": [{"name": "x", "since": "2027-01-15T08:59:00Z", "reason": "Threshold"}],
+        "orphans": 2,
+        "hosts": {"leaving": ["0a"]},
         "deadLetters": {"jobs": 3},
         "jobs": {"oldestWaitingSince": "2027-01-15T08:30:00Z"},
     }
     app = {"name": "chat", "revision": 3, "state": "proven"}
     refused = app | {"state": "refused", "failures": 5, "reason": "exit 1"}
-    nothing, everything, young = called(
+    nothing, everything, young, unknown = called(
         ["problemsOf", well, [app]],
         ["problemsOf", ill, [app, refused]],
         ["problemsOf", well | {"sweep": None}, []],
+        ["problemsOf", well | {"alarms": None, "hosts": None}, []],
     )
     assert nothing == []
-    starts = ["chat: 5 starts", "3 messages", "The last pass", "The last pass", "A job waits"]
-    assert [one["text"].startswith(s) for one, s in zip(everything, starts, strict=True)] == [
-        True
-    ] * 5
+    assert [one["text"].partition(" ")[0] for one in unknown] == ["CloudWatch", "ECS"]
+    starts = [
+        "chat: 5 starts", "The alarm x", "3 messages", "The last pass", "The last pass",
+        "The last sweep stopped 2", "A host takes no more", "A job waits",
+    ]  # fmt: skip
+    for one, start in zip(everything, starts, strict=True):
+        assert one["text"].startswith(start)
     assert [one["text"] for one in young] == ["No pass of the sweep has ended yet."]

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from chalicelib.audit.items import from_item, show_record, to_item
 from chalicelib.audit.model import (
+    BUCKETS,
+    DAY_SECONDS,
     REFUSALS_A_MINUTE,
     Action,
     Actor,
@@ -16,6 +18,7 @@ from chalicelib.audit.model import (
     Kind,
     Outcome,
     Search,
+    day_start,
     instant_key,
     refusal_place,
 )
@@ -183,3 +186,39 @@ def test_a_search_is_bounded_by_what_is_kept():
     search = parse_search({}, NOW, 90)
     assert search.between == (NOW - 90 * DAY, NOW)
     assert isinstance(search, Search)
+
+
+class NoRecords:
+    """A table without records."""
+
+    def __init__(self):
+        self.asked = []
+
+    def query(self, **arguments):
+        self.asked.append(arguments)
+        return {"Items": []}
+
+
+@pytest.mark.parametrize(("back_days", "first", "again"), [(3, 4, 1), (0, 1, 1)])
+def test_a_past_day_without_records_is_read_once(back_days, first, again):
+    table = NoRecords()
+    audit = Audit(table, "audit", 90)
+    now = 1_800_000_000.0 + 7_200
+    search = Search(between=(day_start(now) - back_days * DAY_SECONDS, now), limit=5)
+    assert audit.page(search).after is None
+    assert len(table.asked) == first * BUCKETS
+    table.asked.clear()
+    assert audit.page(search).after is None
+    assert len(table.asked) == again * BUCKETS
+
+
+def test_a_day_that_was_read_in_part_is_read_again():
+    table = NoRecords()
+    audit = Audit(table, "audit", 90)
+    start = day_start(1_800_000_000.0)
+    within = instant_key(start - DAY_SECONDS / 2)
+    part = Search(between=(start - DAY_SECONDS, start + 7_200), limit=5, after=within)
+    audit.page(part)
+    table.asked.clear()
+    audit.page(Search(between=(start - DAY_SECONDS, start + 7_200), limit=5))
+    assert len(table.asked) == 2 * BUCKETS
