@@ -49,7 +49,8 @@ export const appPage = {
 
 function limitOf(it, containers) {
   const used = containers?.groups.filter(({ state }) => state !== "WARM").reduce((sum, { count }) => sum + count, 0);
-  return `${used === undefined ? "" : `${used} of `}${it.maxSessions || "no limit"}`;
+  const most = it.maxSessions || "no limit";
+  return used === undefined ? most : it.maxSessions ? `${used} of ${most}` : `${used}, no limit of its own`;
 }
 
 /** The containers of an app by revision, state, zone and host. */
