@@ -116,9 +116,7 @@ def test_a_schedule_is_made_shown_changed_and_taken_away(cloud: RunningCloud) ->
     changed = put(cloud, "weekly", expression="rate(2 days)", overlap="allow")
     again = scheduler.get_schedule(Name="schedule-weekly", GroupName="usher-local")
     assert again["ScheduleExpression"] != armed["ScheduleExpression"]
-    status, listed = cloud.http("GET", "/schedules")
-    assert status == 200
-    assert changed in listed["schedules"]
+    wait_until(lambda: changed in cloud.http("GET", "/schedules")[1]["schedules"])
     _, paused = cloud.http("POST", "/schedules/weekly/pause")
     assert paused["paused"] is True
     _, resumed = cloud.http("POST", "/schedules/weekly/resume")

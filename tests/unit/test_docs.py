@@ -86,3 +86,15 @@ def test_links_between_documents_lead_somewhere(document):
 
 def test_the_page_of_the_api_is_current():
     assert PAGE.read_text("utf-8") == render(), "run `make api-docs`"
+
+
+def test_every_action_that_a_policy_allows_is_told_by_whom_it_was_verified():
+    told = first_cells("verified.md", "### Call by call")
+    named = {word.rpartition(":")[2] for word in told}
+    files = [*(ROOT / ".chalice").glob("policy-*.json"), ROOT / "infra" / "template.yaml"]
+    services = {word.partition(":")[0] for word in told if ":" in word}
+    pattern = rf"\b({'|'.join(sorted(services))}):([A-Z][A-Za-z]+)"
+    allowed = {
+        match[2] for file in files for match in re.finditer(pattern, file.read_text("utf-8"))
+    }
+    assert allowed - named == set()
