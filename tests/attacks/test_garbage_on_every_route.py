@@ -357,6 +357,44 @@ def test_the_container_of_a_session_may_send_any_text(dispatcher):
     dispatcher.http("DELETE", f"/sessions/{session['id']}", headers=OPERATOR)
 
 
+RAW = {
+    "overlong": b"\xc0\xaf\xe0\x80\xaf",
+    "half a pair": b"\xed\xa0\x80",
+    "cut off": "\U0001f600".encode()[:3],
+    "latin-1": "Zo\xeb".encode("latin-1"),
+    "beyond Unicode": b"\xf5\x80\x80\x80",
+    "right to left": "\u202ecod.exe".encode(),
+    "many marks": ("e" + "\u0301" * 300).encode(),
+}
+BAD_ESCAPES = ("%", "%f", "%zz", "%ff", "%00", "%c0%af", "%ed%a0%80", "%u1234", "+%+", "%25%")
+
+
+def raw_requests(path: str, method: str) -> Iterator[tuple[str, str, dict[str, bytes], bytes]]:
+    """The same text in each place that a request has for one, in bytes that are no UTF-8 or odd."""
+    key = {"X-Api-Key": CALLERS["opal"].encode(), "Content-Type": b"application/json"}
+    app = "app=x?&" if path == "/session" else ""  # otherwise each would start a container
+    for raw in RAW.values():
+        yield method, path, key, b'{"detail": "' + raw + b'", "job": "' + raw + b'"}'
+        yield method, f"{path}?{app}", key | {"Idempotency-Key": raw}, b"{}"
+        yield method, f"{path}?{app}", {"X-Api-Key": raw, "Authorization": b"Bearer " + raw}, b"{}"
+    for encoding in ("utf-8-sig", "utf-16", "utf-16-be", "utf-32"):
+        yield method, f"{path}?{app}", key, '{"detail": "a"}'.encode(encoding)
+    for escape in BAD_ESCAPES:
+        yield method, f"{path}?{app}limit={escape}&{escape}={escape}", key, b"{}"
+        yield method, f"{path}/{escape}", key, b"{}"
+
+
+def test_texts_in_no_encoding_are_errors_of_the_caller(dispatcher, known):
+    """Each route gets an eighth of them, and each of them goes to an eighth of the routes."""
+    for number, (route, method) in enumerate(ROUTES):
+        if method == "DELETE" or route.endswith(ENDS):
+            continue
+        path = "/".join(known.ids[part] if "{" in part else part for part in route.split("/"))
+        for request in [*raw_requests(path, method)][number % 8 :: 8]:
+            status, body = status_of(dispatcher.dispatcher, request)
+            assert status < 500, (request, body[:300])
+
+
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route[1]} {route[0]}")
 def test_no_garbage_is_an_error_nobody_foresaw(dispatcher, known, route):
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))

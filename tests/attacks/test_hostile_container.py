@@ -5,6 +5,7 @@ attacker's choice. Reach: what it answers on its own port, and the texts of its 
 """
 
 import json
+import re
 import socket
 import ssl
 import struct
@@ -16,12 +17,16 @@ from dataclasses import replace
 
 import pytest
 
-from chalicelib.sessions import probe, probes, reaping
+from chalicelib.ecs.task_changes import OURS, parse_task
+from chalicelib.jobs.requests import parse_finish, parse_progress
+from chalicelib.sessions import probes, reaping
 from chalicelib.sessions.probes import ask_all
 from chalicelib.sessions.requests import parse_callback
+from chalicelib.tasks import probe
 from chalicelib.tasks.probe import Found
 from tests.certificates import Authority
 from tests.unit.chalicelib.test_lifecycle import APP, RUNNING, START, until
+from usher.child_messages import progress_line, progress_of
 
 Answer = Callable[..., None]
 
@@ -248,11 +253,50 @@ def test_nonsense_is_no(hostile, answer):
     assert not found.is_gone
 
 
-@pytest.mark.parametrize("text", ["\ud800", "a\0b", "\x1b[2J", "\udfff\ud800"])
-def test_a_text_that_cannot_be_stored_is_replaced(text):
-    _, words = parse_callback({"type": "failed", "detail": text})
-    assert "\ufffd" in words
-    assert words.encode()
+TEXTS = {
+    "half a pair": "\ud800",
+    "the other half": "\udfff\ud800",
+    "a pair in halves": "\ud83d\ude00",
+    "NUL": "a\0b",
+    "escape": "\x1b[2J",
+    "C1 control": "\x9b2J",
+    "right to left": "\u202ecod.exe\u2066",
+    "many marks": "e" + "\u0301" * 5_000,
+    "byte order marks": "\ufeff\ufffe",
+    "no characters": "\uffff\U0010ffff",
+    "half a pair where it is cut": "x" * 499 + "\U0001f600",
+    "pairs around the cut": "\U0001f600" * 5_000,
+}
+UNFIT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+MESSAGE = {"process": "12345678", "message": ""}
+FINISH = {"process": "12345678", "outcome": "failed", "exitCode": 1}
+TASK = {"taskArn": "arn", "version": 1, "lastStatus": "STOPPED", "desiredStatus": "STOPPED"}
+
+
+def of_container(reason):
+    return TASK | {"containers": [{"name": name, "reason": reason} for name in OURS]}
+
+
+PLACES = {
+    "detail of a callback": lambda t: parse_callback({"type": "failed", "detail": t})[1],
+    "its reason": lambda t: parse_callback({"type": "failed", "reason": t, "detail": t})[1],
+    "progress": lambda t: parse_progress(MESSAGE | {"message": t})[2],
+    "end of a run": lambda t: parse_finish(FINISH | {"detail": t}).detail,
+    "reason of ECS": lambda t: parse_task(TASK | {"stoppedReason": t}).why_stopped,
+    "of a container": lambda t: parse_task(of_container(t)).stop_texts,
+    "line of a job's child": lambda t: json.loads(progress_line(progress_of(0.5, t)))["message"],
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_that_cannot_be_stored_is_replaced(place, text):
+    """Wherever a text of a container or of ECS is stored, logged or shown."""
+    stored = PLACES[place](TEXTS[text])
+    assert stored
+    assert len(stored) <= 1_000
+    assert stored.encode().decode() == stored
+    assert not UNFIT.search(stored)
 
 
 def test_many_bad_containers_cost_one_deadline_together(hostile, monkeypatch):
