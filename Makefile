@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST ?= tests
-WORKERS ?= 3
+WORKERS ?= 4
 STAGE  ?= dev
 CHECK  ?= check
 

@@ -9,8 +9,8 @@ from tests.integration.light import IMAGE, MEMORY_MIB, make_light_image
 from tests.integration.sessions import no_tasks
 
 AT_A_TIME = 4
-FIRST, MORE = 80, 240
-SLACK = 40
+FIRST, MORE = 40, 120
+SLACK = 20
 """A connection more for each call that was never at once before; a leak would be `MORE`."""
 APPS = f"""
 [apps.light]

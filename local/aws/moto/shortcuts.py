@@ -1,6 +1,9 @@
 """Shortcuts through moto, through the seams that it offers. They change no answer.
 
 - `method_names_from_class` inspects a handler class anew for each call; here once for each class.
+  The same for the name of each action, and for the kinds of nodes that a reader of expressions
+  processes, which is asked for each node.
+- The id of an answer is drawn at once, not letter by letter.
 - DynamoDB's answers are nested `{"S": "…"}`, of a shape with ten members. moto makes plain values
   of its own ones first and then looks for each of the ten under up to eight aliases, which takes
   three quarters of a GetItem. Here an item is written at once as it goes over the wire, and the
@@ -14,8 +17,9 @@
 
 import base64
 from collections.abc import Callable, Iterable
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from itertools import islice
+from string import ascii_letters, digits
 from threading import Condition, RLock
 from typing import Any
 
@@ -26,6 +30,8 @@ from moto.core.serialize import SERVICE_SPECIFIC_SERIALIZERS, JSONSerializer
 from moto.dynamodb import responses as dynamodb
 from moto.dynamodb.models.dynamo_type import DynamoType, LimitedSizeDict
 from moto.dynamodb.models.utilities import dynamo_to_dict
+from moto.dynamodb.parsing.ast_nodes import DepthFirstTraverser
+from moto.moto_api._internal.moto_random import MotoRandom
 from moto.sqs import models as sqs
 
 from local.aws.dynamodb import tables as moto_tables
@@ -141,12 +147,37 @@ def _make_queue_as(make: Callable[..., None]) -> Callable[..., None]:
     return make_queue
 
 
+_node_kinds: dict[type[DepthFirstTraverser], tuple[type, ...]] = {}
+
+
+def _kinds_of_nodes(traverser: Any) -> tuple[type, ...]:
+    """Those that it processes: the same for all of its class."""
+    kinds = _node_kinds.get(type(traverser))
+    if kinds is None:
+        kinds = _node_kinds[type(traverser)] = tuple(traverser._processing_map())
+    return kinds
+
+
+def _random_string(
+    random: MotoRandom,
+    length: int = 20,
+    include_digits: bool = True,
+    lower_case: bool = False,
+) -> str:
+    pool = ascii_letters + digits if include_digits else ascii_letters
+    drawn = "".join(random.choices(pool, k=length))
+    return drawn.lower() if lower_case else drawn
+
+
 def take() -> None:
     """Take the shortcuts from now on, in the whole process. Idempotent."""
     if dynamodb.dynamo_to_dict is write_values:
         return
     botocore_session.create_loader = cache(botocore_session.create_loader)
     moto_utils.create_loader = cache(moto_utils.create_loader)
+    responses.camelcase_to_underscores = lru_cache(4096)(responses.camelcase_to_underscores)
+    DepthFirstTraverser.nodes_to_be_processed = _kinds_of_nodes
+    MotoRandom.get_random_string = _random_string
     responses.method_names_from_class = cache(responses.method_names_from_class)
     SERVICE_SPECIFIC_SERIALIZERS.setdefault("dynamodb", {})["json"] = AttributeValues
     dynamodb.dynamo_to_dict = write_values
