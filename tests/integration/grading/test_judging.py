@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from app import app
 from tests.integration.conftest import ROOT, finish, launch, wait_until
 from tests.needs import needs_bubblewrap
 
+BURST = 24
 NAMES = ("opal", "tess", "ada", "bob")
 """The operator, an author, two learners."""
 KEYS = {name: f"key-of-{name}-{'x' * 20}" for name in NAMES}
@@ -264,6 +266,24 @@ def test_a_judge_that_ends_without_a_mark_is_replaced(cloud, assignment, end):
     first = call(cloud, "opal", "GET", f"/invocations/{invocation}")[1]
     assert first["state"] == "FINISHED"
     assert first["reason"] in {end, "failed"}
+
+
+@needs_bubblewrap
+def test_a_burst_of_learners_is_marked_by_few_judges(cloud, assignment):
+    """One submission each, all at once: nothing is lost, nothing marked twice."""
+    body = {"parts": {"double": {"files": {"main.py": "print(2)"}}}}
+
+    def submit(number):
+        path = f"{assignment}/submissions"
+        return call(cloud, "opal", "POST", path, body | {"learner": f"learner-{number}"})
+
+    with ThreadPoolExecutor(10) as threads:
+        made = list(threads.map(submit, range(BURST)))
+    assert [status for status, _ in made] == [202] * BURST
+    done = [marked(cloud, "opal", submission["id"])["gradings"] for _, submission in made]
+    assert [(g["score"], g["attempts"]) for (g,) in done] == [(40, 1)] * BURST
+    judges = {grading["invocation"] for (grading,) in done}
+    assert len(judges) < BURST / 2, "each start of a judge serves several"
 
 
 @needs_bubblewrap
