@@ -8,7 +8,7 @@ boxes that it makes.
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -93,8 +93,12 @@ def task_definition(stage: str, region: str) -> dict[str, Any]:
 class HostWithJudge:
     """A host, and beside it processes of the machine for the judge's image alone."""
 
-    def __init__(self, host: Host, make_judges: Callable[[], Host], scratch: Path) -> None:
-        """`make_judges` makes the host of the judges, when the first one is started.
+    def __init__(
+        self, host: Host, make_judges: Callable[[], Host], scratch: Path, gateway: str | None = None
+    ) -> None:
+        """`make_judges` makes the host of the judges, when the first one is started. `gateway`:
+        where containers reach the servers of this machine; it lets nobody else in, so judges are
+        given the loopback in its place.
 
         `scratch`: where judges and their boxes put files. It is removed with the run, as one that
         is killed removes nothing.
@@ -102,6 +106,7 @@ class HostWithJudge:
         self._host = host
         self._make_judges = make_judges
         self._scratch = scratch
+        self._gateway = gateway
         self._judges: Host | None = None
         self._lock = threading.Lock()
 
@@ -130,7 +135,7 @@ class HostWithJudge:
         given |= {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         bare = replace(
             spec,
-            environment={**spec.environment, **given},
+            environment={**on_loopback(spec.environment, self._gateway), **given},
             memory_mib=None,  # its boxes have limits of their own
             user=None,
             read_only_root=False,
@@ -161,6 +166,13 @@ class HostWithJudge:
         if runtime_id.startswith(_MARK) and self._judges is not None:
             return self._judges, runtime_id.removeprefix(_MARK)
         return self._host, runtime_id
+
+
+def on_loopback(environment: Mapping[str, str], gateway: str | None) -> dict[str, str]:
+    """The variables with URLs at the gateway led to the same ports of the loopback."""
+    if gateway is None:
+        return dict(environment)
+    return {k: v.replace(f"//{gateway}:", "//127.0.0.1:") for k, v in environment.items()}
 
 
 def put_assignment(url: str, folder: Path) -> None:

@@ -103,7 +103,10 @@ def _docker(site: Site, say: Callable[[str], None]) -> Machines:
             addresses = {port: f"{runtime.expose(port)}:{port}" for port in site.ports}
         except (HostDownError, CannotPullImageError, OSError) as error:
             raise NoRuntimeError(str(error)) from error
-        slots = _slots(lambda name: _with_judge(DockerHost(runtime, name), name, site, say), site)
+        slots = _slots(
+            lambda name: _with_judge(DockerHost(runtime, name), name, site, say, runtime.gateway),
+            site,
+        )
         fargate = _fargate(DockerHost(runtime, FARGATE), site)
         undo.pop_all()
         return Machines("docker", slots, fargate, addresses, runtime.close)
@@ -135,7 +138,9 @@ def _processes(site: Site, say: Callable[[str], None]) -> Machines:
     return Machines("process", slots, fargate, addresses, close=lambda: None)
 
 
-def _with_judge(host: Host, name: str, site: Site, say: Callable[[str], None]) -> Host:
+def _with_judge(
+    host: Host, name: str, site: Site, say: Callable[[str], None], gateway: str | None = None
+) -> Host:
     """The host, which starts judges as plain processes of the machine."""
     from local.hosts.isolation import Kind
     from local.hosts.packages import Packages
@@ -154,7 +159,7 @@ def _with_judge(host: Host, name: str, site: Site, say: Callable[[str], None]) -
             packages=Packages(say),
         )
 
-    return HostWithJudge(host, judges, site.logs.parent / "judges")
+    return HostWithJudge(host, judges, site.logs.parent / "judges", gateway)
 
 
 def _slots(make: Callable[[str], Host], site: Site) -> list[HostSlot]:
