@@ -9,6 +9,7 @@ import pytest
 
 from chalicelib.api.http import MAX_DEPTH
 from chalicelib.contract.jobs import MAX_PARAMETERS_BYTES
+from tests.integration.conftest import exchange
 
 ANYTHING = {"type": "object"}
 
@@ -40,6 +41,24 @@ def test_another_value_under_the_same_key_is_a_conflict(cloud, first, second):
     assert invoke(cloud, "exact", {"n": second}, key, at=at)[0] == 409
     status, again = invoke(cloud, "exact", {"n": first}, key, at=at)
     assert (status, again["id"]) == (200, made["id"])
+
+
+def test_a_location_leads_to_the_record_and_its_tag_says_whether_it_changed(cloud):
+    assert deploy(cloud, "located", ANYTHING)[0] == 200
+    body = {"parameters": {}, "at": (datetime.now(UTC) + timedelta(days=1)).isoformat()}
+    url = f"{cloud.dispatcher}/jobs/located/invocations"
+    status, made, _ = exchange("POST", url, body, {}, 30)
+    assert status == 201
+    record = f"{cloud.dispatcher}{made['Location']}"
+    status, found, _ = exchange("GET", record, None, {}, 30)
+    assert status == 200
+    known = {"If-None-Match": found["ETag"]}
+    assert exchange("GET", f"{record}?wait=0.5", None, known, 30)[0] == 304
+    with ThreadPoolExecutor() as others:
+        waits = others.submit(exchange, "GET", f"{record}?wait=25", None, known, 40)
+        assert cloud.http("POST", f"{made['Location']}/kill", {})[0] == 200
+        status, _, content = waits.result()
+    assert (status, json.loads(content)["state"]) == (200, "FINISHED")
 
 
 def test_a_repeated_request_is_answered_whatever_became_of_the_job(cloud):
