@@ -13,10 +13,8 @@ from benchmarks.websocket import connect
 GROUP = "churn"
 POOL = 8
 AT_A_TIME = 4
-WARM_UP = 200
-"""Sessions that fill caches, connection pools and arenas of the C library, before anything is
-compared: with 60 an ended session seemed to leave 43 KiB, of which 20 were alive.
-"""
+WARM_UP = 60
+"""Sessions that fill caches and connection pools, before anything is compared."""
 SECONDS = 40.0
 
 

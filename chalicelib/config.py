@@ -65,6 +65,10 @@ VARIABLES: Mapping[str, str] = {
     "GRADING_BUCKET": "S3 bucket of graders' and learners' files",
     "GRADING_CAPACITY": "how many gradings judges have at once",
     "GRADING_UNAVAILABLE": "why submissions are not marked here; default: they are",
+    "JUDGES_CLUSTER": "ECS cluster of judges; default: that of everything else",
+    "JUDGES_CAPACITY_PROVIDER": "ECS capacity provider of judges; default: CAPACITY_PROVIDER",
+    "JUDGES_CALLBACK_URL": "base URL of this API as judges reach it; default: as other jobs do",
+    "GRADER_IMAGES": "repository that graders' images have to be in, by digest; default: any image",
     "GRADINGS_PER_LEARNER": "how many gradings of one learner may wait or run; 0 = any number",
     "SUBMISSIONS_PER_LEARNER": "how many submissions to one assignment; 0 = any number",
     "JOBS_LAUNCH_TYPE": "EC2 or FARGATE, for jobs that do not say",
@@ -139,6 +143,13 @@ class Config:
     grading_capacity: int = 4
     grading_unavailable: str | None = None
     """For whoever submits; None = submissions are marked here."""
+    judges_cluster: str | None = None
+    """Name of a cluster for judges alone; None = they run where everything else does."""
+    judges_capacity_provider: str | None = None
+    judges_callback_url: str | None = None
+    """For judges that reach this API by another address than other jobs."""
+    grader_images: str | None = None
+    """A repository; None = graders may name any image, or bring a Dockerfile."""
     gradings_per_learner: int = 100
     submissions_per_learner: int = 500
     jobs_launch_type: str = "EC2"
@@ -160,6 +171,12 @@ class Config:
     def cluster(self) -> str:
         """Name of the ECS cluster."""
         return cluster_name(self.stage)
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """Names of all clusters that tasks run in, the own one first."""
+        other = self.judges_cluster
+        return (self.cluster,) if other in {None, self.cluster} else (self.cluster, str(other))
 
     @property
     def reaches_containers(self) -> bool:
@@ -212,6 +229,11 @@ class Config:
 def cluster_name(stage: str) -> str:
     """Name of the ECS cluster; Chalice needs it while app.py is being imported."""
     return f"usher-{stage}"
+
+
+def judges_cluster_name(stage: str) -> str:
+    """Name of the ECS cluster of judges; Chalice needs it while app.py is being imported."""
+    return f"{cluster_name(stage)}-graders"
 
 
 def launches_queue(stage: str) -> str:
@@ -353,6 +375,10 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         grading_bucket=environ.get("GRADING_BUCKET") or f"usher-{stage_name}-grading",
         grading_capacity=_whole(environ, "GRADING_CAPACITY", 4),
         grading_unavailable=environ.get("GRADING_UNAVAILABLE") or None,
+        judges_cluster=environ.get("JUDGES_CLUSTER") or None,
+        judges_capacity_provider=environ.get("JUDGES_CAPACITY_PROVIDER") or None,
+        judges_callback_url=environ.get("JUDGES_CALLBACK_URL") or None,
+        grader_images=environ.get("GRADER_IMAGES") or None,
         gradings_per_learner=_whole(environ, "GRADINGS_PER_LEARNER", 100, low=0),
         submissions_per_learner=_whole(environ, "SUBMISSIONS_PER_LEARNER", 500, low=0),
         jobs_launch_type=_one_of(environ, "JOBS_LAUNCH_TYPE", "EC2", "FARGATE"),

@@ -211,7 +211,7 @@ def build(
 
     clients, environment = clients or clients_for(config), environment or Environment()
     metrics = ProcessMetrics() if config.metrics_here else EmbeddedMetrics(config.stage)
-    launcher = Launcher(clients.ecs, config.cluster)
+    launcher = Launcher(clients.ecs, *config.clusters)
     revisions = Revisions(launcher, environment.now)
     sessions = build_sessions(
         config,

@@ -19,7 +19,7 @@ LOCAL = "local"
 
 def rename(policy: str, stage: str) -> str:
     """The policy of stage `dev` with the names of another stage's resources. Pure."""
-    policy = re.sub(rf"\busher-{SOURCE}\b", f"usher-{stage}", policy)
+    policy = re.sub(rf"\busher-{SOURCE}(?![a-z0-9])", f"usher-{stage}", policy)
     return re.sub(rf"/usher/{SOURCE}\b", f"/usher/{stage}", policy)
 
 

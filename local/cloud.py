@@ -4,9 +4,9 @@ import http.client
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -71,6 +71,8 @@ class Parts:
     triggers: Triggers
     engine: Engine
     endpoint: Endpoint
+    judges: Engine
+    """The cluster of judges."""
 
 
 @dataclass
@@ -246,6 +248,8 @@ class Cloud:
             "TASK_SUBNETS": "subnet-local",
             "TASK_SECURITY_GROUPS": "sg-local",
             "SESSION_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/usher-{STAGE}-session",
+            "JUDGES_CLUSTER": judge.CLUSTER.format(stage=STAGE),
+            "JUDGES_CAPACITY_PROVIDER": judge.CLUSTER.format(stage=STAGE),
             "GRADING_BUCKET": f"usher-{STAGE}-grading-{ACCOUNT}",
             "JOBS_LAUNCH_TYPE": self.options.launch_type.upper(),
             "USHER_LOCAL_RUN": self.run.run_id,
@@ -295,8 +299,11 @@ class Cloud:
             secret_value=secrets_through(self._clients.get, options.secrets),
         )
         self._undo.callback(within, CLOSE_SECONDS, "the tasks", engine.close)
+        judges = self._judges_engine(machines, triggers)
+        self._undo.callback(within, CLOSE_SECONDS, "the judges", judges.close)
         self._undo.callback(triggers.stop_new)
-        ecs = EcsApi(engine, limits=Limits() if options.throttling else UNLIMITED)
+        limits = Limits() if options.throttling else UNLIMITED
+        ecs = EcsApi(engine, others=[judges], limits=limits)
         endpoint = Endpoint(
             moto=moto,
             ecs=ecs,
@@ -308,30 +315,49 @@ class Cloud:
             },
             hosts=Hosts(
                 engine.instance_address,
-                lambda task: _task_role(engine, ecs, task),
-                engine.metadata,
+                lambda task: _task_role([engine, judges], ecs, task),
+                lambda words: engine.metadata(words) or judges.metadata(words),
                 engine.find_interface,
             ),
             faults=self.faults,
             control=Control(self.faults, self).answer,
             publish=triggers.bus.publish,
             region=options.region,
-            authorizer=self._authorizer(engine, ecs, forwarders) if options.iam else None,
+            authorizer=self._authorizer([engine, judges], ecs, forwarders) if options.iam else None,
         )
-        self._parts = Parts(machines, dispatcher, triggers, engine, endpoint)
+        self._parts = Parts(machines, dispatcher, triggers, engine, endpoint, judges)
         port = port_of(self.listeners.aws)
         rule = AccessRule(hosts_at(port, [machines.addresses[port]]))
         self._server = HttpServer(self.listeners.aws, endpoint.answer, rule)
         self._server.start()
         return triggers
 
-    def _authorizer(self, engine: Engine, ecs: EcsApi, forwarded: Collection[str]) -> Authorizer:
+    def _judges_engine(self, machines: Machines, triggers: Triggers) -> Engine:
+        """The cluster of judges with its own provider, as on AWS; its host is on the first one's
+        machine.
+        """
+        host = replace(machines.slots[0], name=judge.HOST, ec2_instance_id="i-0000000000000face")
+        return Engine(
+            region=self.options.region,
+            account=ACCOUNT,
+            hosts=[host],
+            publish=triggers.bus.publish,
+            start_delay_seconds=self.options.start_delay_seconds,
+            cluster=judge.CLUSTER.format(stage=STAGE),
+            agent_endpoint=self._seen_by_containers(machines),
+            providers=[CapacityProvider(judge.CLUSTER.format(stage=STAGE))],
+            read_lag=ReadLag(self.options.task_lag_seconds, self.options.lag_seed),
+        )
+
+    def _authorizer(
+        self, engines: Sequence[Engine], ecs: EcsApi, forwarded: Collection[str]
+    ) -> Authorizer:
         roles = read_roles(self.options.template, STAGE, self.options.region)
         principals = Principals(
             functions=read_functions(self.options.project_dir, STAGE),
             roles=roles,
             host_role=host_role_of(roles),
-            role_of_task=_roles_by_key(engine, ecs),
+            role_of_task=_roles_by_key(engines, ecs),
         )
         region = self.options.region
         return Authorizer(principals, ecs.task_definition, region, forwarded)
@@ -409,7 +435,9 @@ class Cloud:
             "run": self.run.run_id,
             "runtime": parts.machines.runtime,
             "logs": str(self.logs),
-            "tasks": [show_task(task) for task in parts.engine.tasks()],
+            "tasks": [
+                show_task(task) for each in (parts.engine, parts.judges) for task in each.tasks()
+            ],
             "hosts": [
                 {
                     "name": slot.name,
@@ -498,8 +526,8 @@ def _environments(dispatcher: DispatcherProcess) -> dict[str, Any]:
         return {}  # it has just died, and its processes with it
 
 
-def _task_role(engine: Engine, ecs: EcsApi, task_id: str) -> str | None:
-    task = engine.find_task(task_id)
+def _task_role(engines: Sequence[Engine], ecs: EcsApi, task_id: str) -> str | None:
+    task = next(filter(None, (engine.find_task(task_id) for engine in engines)), None)
     if task is None or task.is_stopped:
         return None
     return _role_of(ecs, task)
@@ -511,13 +539,14 @@ def _role_of(ecs: EcsApi, task: Task) -> str | None:
     return str(role) if role else None
 
 
-def _roles_by_key(engine: Engine, ecs: EcsApi) -> Callable[[str], str | None]:
+def _roles_by_key(engines: Sequence[Engine], ecs: EcsApi) -> Callable[[str], str | None]:
     """The role of the task that was given an access key; credentials outlive their task."""
     known: dict[str, str | None] = {}
 
     def role_of(key: str) -> str | None:
         if key not in known:
-            known.update({task_key(task.id): _role_of(ecs, task) for task in engine.tasks()})
+            tasks = [task for engine in engines for task in engine.tasks()]
+            known.update({task_key(task.id): _role_of(ecs, task) for task in tasks})
         return known.get(key)
 
     return role_of

@@ -14,9 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from chalicelib.contract.jobs import JUDGE_JOB
-from chalicelib.jobs.description import parse_description
-from chalicelib.jobs.task_definitions import job_task_definition
+from chalicelib.jobs.judge import judge_task_definition
+from local.aws.provision import ACCOUNT
 from local.hosts.base import ContainerSpec, Exit, Host
 from local.hosts.base_image import NoBaseImageError, ensure_base
 from local.hosts.docker_engine import connect
@@ -28,15 +27,9 @@ from usher.box.runtimes import choose_boxes
 from usher.grading.folders import read_files
 
 IMAGE = "usher-judge"
-DESCRIPTION = {
-    "name": JUDGE_JOB,
-    "summary": "Marks one part of a submission.",
-    "cpu": 1024,
-    "memory": 1024,
-    "timeoutSeconds": 900,
-    "launchType": "EC2",
-    "parameters": {"type": "object"},
-}
+CLUSTER = "usher-{stage}-graders"
+"""The cluster of judges, and their capacity provider."""
+HOST = "graders-1"
 _PASSED_ON = ("DOCKER_HOST", "XDG_RUNTIME_DIR", "USHER_BASE_IMAGE")
 """Of this program's own environment: how boxes are made here."""
 _MARK = "judge:"
@@ -80,14 +73,11 @@ def image(root: Path) -> ImageSource:
 
 def task_definition(stage: str, region: str) -> dict[str, Any]:
     """The RegisterTaskDefinition request of the judge."""
-    return job_task_definition(
-        parse_description(DESCRIPTION),
-        IMAGE,
-        stage=stage,
-        region=region,
-        log_group=f"/usher/{stage}/jobs",
-        launch_type="EC2",
+    role = f"arn:aws:iam::{ACCOUNT}:role/usher-{stage}-judge"
+    request = judge_task_definition(
+        IMAGE, stage=stage, region=region, log_group=f"/usher/{stage}/jobs"
     )
+    return {**request, "taskRoleArn": role}
 
 
 class HostWithJudge:

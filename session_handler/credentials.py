@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from chalicelib.contract.sigv4 import Credentials
 from session_handler.http_client import HttpClient, HttpError
-from session_handler.sigv4 import Credentials
 
 ECS_CREDENTIALS_ORIGIN = "http://169.254.170.2"
 """Where RELATIVE_URI lives, as the ECS agent defines it."""

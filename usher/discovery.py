@@ -7,7 +7,6 @@ import sys
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 
@@ -73,16 +72,8 @@ def find_job(project: Path, name: str) -> type[Job]:
         return found[0]
     if found:
         raise ProjectError(_twice(found))
-    raise ProjectError(_missing(project, name, find_jobs(project)))
-
-
-def _missing(project: Path, name: str, found: Found) -> str:
-    """Why there is no such job, with the one that may be meant and the modules that are broken."""
-    close = get_close_matches(name, found.jobs, n=1)
-    meant = f"; did you mean {close[0]}?" if close else ""
-    there = ", ".join(found.jobs) or "none"
-    problems = "".join(f"; {problem}" for problem in found.problems)
-    return f"{project} has no job {name!r}{meant or f'; there is: {there}'}{problems}"
+    there = ", ".join(find_jobs(project).jobs) or "none"
+    raise ProjectError(f"{project} has no job {name!r}; there is: {there}")
 
 
 def _twice(jobs: list[type[Job]]) -> str:

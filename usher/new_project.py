@@ -1,6 +1,5 @@
 """Writes the files of a new project, or of one more job in a project; never over others."""
 
-import builtins
 import keyword
 import re
 from collections.abc import Iterator
@@ -43,8 +42,7 @@ def _check_name(name: str) -> None:
         hint = f"; {better} would be one" if JOB_NAME.fullmatch(better) else ""
         raise ProjectError(f"{name!r} is no name for a job: {JOB_NAME_RULE}{hint}")
     title = class_name(name)
-    is_taken = title in TAKEN or hasattr(builtins, title)
-    if keyword.iskeyword(name) or keyword.iskeyword(title) or is_taken:
+    if keyword.iskeyword(name) or keyword.iskeyword(title) or title in TAKEN:
         raise ProjectError(
             f"{name!r} is no name for a job: Python or the job's own module means something else "
             f"by it; {name}_job would be one"

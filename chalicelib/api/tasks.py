@@ -4,20 +4,22 @@ from typing import Any
 
 from chalice.app import Blueprint, CloudWatchEvent, Rate
 
-from chalicelib.config import cluster_name, stage
+from chalicelib.config import cluster_name, judges_cluster_name, stage
 from chalicelib.ecs.hosts import is_leaving
-from chalicelib.ecs.task_changes import is_in_cluster, parse_task
+from chalicelib.ecs.task_changes import is_in_clusters, parse_task
 from chalicelib.wiring import services
 
 routes = Blueprint(__name__)
 
 OWN_CLUSTER: list[dict[str, str]] = [{"suffix": f":cluster/{cluster_name(stage())}"}]
 """A rule gets the events of every cluster of its account and region: others are filtered out."""
+OWN_CLUSTERS = [*OWN_CLUSTER, {"suffix": f":cluster/{judges_cluster_name(stage())}"}]
+"""That of judges too, which a stage without graders does not have."""
 
 TASK_CHANGES: dict[str, Any] = {
     "source": ["aws.ecs"],
     "detail-type": ["ECS Task State Change"],
-    "detail": {"clusterArn": OWN_CLUSTER, "lastStatus": ["RUNNING", "STOPPED"]},
+    "detail": {"clusterArn": OWN_CLUSTERS, "lastStatus": ["RUNNING", "STOPPED"]},
 }
 """Only what can change a session: the steps between are nobody's news."""
 
@@ -36,14 +38,15 @@ HOST_CHANGES: dict[str, Any] = {
 @routes.on_cw_event(HOST_CHANGES, name="host_changed")
 def host_changed(event: CloudWatchEvent) -> None:
     """A host of this stage drains, lost its agent, or is gone."""
-    if _is_own(event) and is_leaving(event.detail):
+    is_own = is_in_clusters(event.detail, {services().config.cluster})  # where sessions run
+    if is_own and is_leaving(event.detail):
         services().sessions.service.on_host_leaving(event.detail["containerInstanceArn"])
 
 
 @routes.on_cw_event(TASK_CHANGES, name="task_changed")
 def task_changed(event: CloudWatchEvent) -> None:
     """A task of this stage runs, became healthy, or stopped."""
-    if _is_own(event):
+    if is_in_clusters(event.detail, services().config.clusters):
         services().on_task_change(parse_task(event.detail))
 
 
@@ -51,8 +54,3 @@ def task_changed(event: CloudWatchEvent) -> None:
 def sweep(event: CloudWatchEvent) -> dict[str, int]:
     """Compare all records with all tasks, and repair, as far as the function's time allows."""
     return services().sweep.run(lambda: event.context.get_remaining_time_in_millis() / 1_000)
-
-
-def _is_own(event: CloudWatchEvent) -> bool:
-    """Whether the event is about this stage's cluster, whatever the rule let through."""
-    return is_in_cluster(event.detail, services().config.cluster)

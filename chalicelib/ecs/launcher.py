@@ -23,12 +23,17 @@ class StaleTokenError(Exception):
     """A list of tasks cannot be continued: its token is too old."""
 
 
-class Launcher:
-    """Runs and stops tasks of one cluster through a boto3 ECS client."""
+NEXT_CLUSTER = "|"
+"""In a token of `Launcher.page`: between the number of a cluster and ECS's own token."""
 
-    def __init__(self, ecs: Any, cluster: str) -> None:
+
+class Launcher:
+    """Runs and stops tasks through a boto3 ECS client, and looks at those of its clusters."""
+
+    def __init__(self, ecs: Any, *clusters: str) -> None:
+        """`clusters`: names, the one of tasks whose ARN has none first."""
         self._ecs = ecs
-        self._cluster = cluster
+        self._clusters = clusters
 
     def newest_definition(self, family: str) -> Mapping[str, Any]:
         """The newest active task definition of `family`. Raises LaunchError."""
@@ -65,7 +70,9 @@ class Launcher:
         Raises StopError.
         """
         try:
-            self._ecs.stop_task(cluster=self._cluster, task=task_arn, reason=reason[:255])
+            self._ecs.stop_task(
+                cluster=self._cluster_of(task_arn), task=task_arn, reason=reason[:255]
+            )
         except ClientError as error:
             if not _is_missing_task(error):
                 raise StopError(str(error)) from error
@@ -75,34 +82,60 @@ class Launcher:
     def describe(self, task_arns: Sequence[str]) -> dict[str, TaskChange]:
         """Look at tasks, in batches; those ECS has forgotten are absent from the answer."""
         found = {}
-        for start in range(0, len(task_arns), DESCRIBE_BATCH):
-            batch = list(task_arns[start : start + DESCRIBE_BATCH])
-            answer = self._ecs.describe_tasks(cluster=self._cluster, tasks=batch)
-            for task in answer["tasks"]:
-                change = parse_task(task)
-                found[change.task_arn] = change
+        by_cluster: dict[str, list[str]] = {}
+        for arn in task_arns:
+            by_cluster.setdefault(self._cluster_of(arn), []).append(arn)
+        for cluster, arns in by_cluster.items():
+            for start in range(0, len(arns), DESCRIBE_BATCH):
+                batch = arns[start : start + DESCRIBE_BATCH]
+                answer = self._ecs.describe_tasks(cluster=cluster, tasks=batch)
+                for task in answer["tasks"]:
+                    change = parse_task(task)
+                    found[change.task_arn] = change
         return found
 
     def page(self, token: str | None) -> tuple[list[TaskChange], str | None]:
-        """Up to 100 tasks of the cluster that are meant to run, and the token of the next page.
+        """Up to 100 tasks that are meant to run, cluster by cluster, and the next page's token.
 
         Raises StaleTokenError for a token that ECS does not know any more.
         """
-        more = {} if token is None else {"nextToken": token}
+        number, given = self._read_token(token)
+        more = {} if given is None else {"nextToken": given}
         try:
-            answer = self._ecs.list_tasks(cluster=self._cluster, desiredStatus="RUNNING", **more)
+            answer = self._ecs.list_tasks(
+                cluster=self._clusters[number], desiredStatus="RUNNING", **more
+            )
         except ClientError as error:
-            if token is not None and error.response["Error"]["Code"] in STALE_TOKEN:
+            if given is not None and error.response["Error"]["Code"] in STALE_TOKEN:
                 raise StaleTokenError from error
             raise
-        return list(self.describe(answer["taskArns"]).values()), answer.get("nextToken")
+        following = answer.get("nextToken")
+        if following is None and number + 1 < len(self._clusters):
+            number, following = number + 1, ""
+        if following is not None:
+            following = f"{number}{NEXT_CLUSTER}{following}"
+        return list(self.describe(answer["taskArns"]).values()), following
 
     def started_by(self, mark: str) -> list[TaskChange]:
-        """The tasks with this startedBy that are meant to run; one page, as there are few."""
-        answer = self._ecs.list_tasks(
-            cluster=self._cluster, desiredStatus="RUNNING", startedBy=mark
-        )
-        return list(self.describe(answer["taskArns"]).values())
+        """The tasks with this startedBy that are meant to run; one page each, as there are few."""
+        arns: list[str] = []
+        for cluster in self._clusters:
+            answer = self._ecs.list_tasks(cluster=cluster, desiredStatus="RUNNING", startedBy=mark)
+            arns += answer["taskArns"]
+        return list(self.describe(arns).values())
+
+    def _read_token(self, token: str | None) -> tuple[int, str | None]:
+        if token is None:
+            return 0, None
+        number, _, given = token.partition(NEXT_CLUSTER)
+        if not number.isdecimal() or int(number) >= len(self._clusters):
+            raise StaleTokenError  # of a deployment before
+        return int(number), given or None
+
+    def _cluster_of(self, task_arn: str) -> str:
+        """`arn:…:task/CLUSTER/ID` has it."""
+        parts = task_arn.split("/")
+        return parts[1] if len(parts) == 3 else self._clusters[0]
 
     def _adopt(self, error: ClientError) -> TaskChange:
         """The task that a ConflictException names: the token was used, so it is ours already.

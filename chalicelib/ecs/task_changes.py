@@ -4,7 +4,7 @@ Both carry the same shape, so both become a `TaskChange`. Events arrive at least
 any order; `version` decides which is newer (the event's own `version` is always "0").
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -90,12 +90,12 @@ class TaskChange:
         return text if self.exit_code is None else f"{text} (exit code {self.exit_code})"
 
 
-def is_in_cluster(detail: Mapping[str, Any], cluster: str) -> bool:
-    """Whether the `detail` of an event of ECS is about the cluster of this name.
+def is_in_clusters(detail: Mapping[str, Any], clusters: Collection[str]) -> bool:
+    """Whether the `detail` of an event of ECS is about a cluster with one of these names.
 
     Events of tasks and of container instances carry `clusterArn`; one without it is not ours.
     """
-    return str(detail.get("clusterArn", "")).endswith(f":cluster/{cluster}")
+    return str(detail.get("clusterArn", "")).partition(":cluster/")[2] in clusters
 
 
 def parse_task(task: Mapping[str, Any]) -> TaskChange:

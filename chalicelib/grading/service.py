@@ -12,6 +12,7 @@ from chalicelib.contract.assignments import AssignmentFiles
 from chalicelib.contract.jobs import JUDGE_JOB
 from chalicelib.environment import Ids
 from chalicelib.errors import (
+    BadRequestError,
     ConflictError,
     ForbiddenError,
     LimitError,
@@ -22,6 +23,7 @@ from chalicelib.errors import (
 from chalicelib.grading import archives
 from chalicelib.grading.answers import facts_of_assignment, facts_of_submission
 from chalicelib.grading.files import GradingFiles
+from chalicelib.grading.images import image_problems
 from chalicelib.grading.judging import Judging
 from chalicelib.grading.model import (
     Assignment,
@@ -34,6 +36,7 @@ from chalicelib.grading.requests import Files, part_infos
 from chalicelib.grading.scores import Standing, standing
 from chalicelib.grading.table import WRITE_TRIES, Bounds, Full, GradingTable
 from chalicelib.jobs.catalog import Catalog
+from chalicelib.jobs.judge import FARGATE_CANNOT
 from chalicelib.jobs.model import derived_id
 
 MAX_REGRADES = 20
@@ -92,8 +95,11 @@ class Grades:
     ) -> tuple[Assignment, bool]:
         """Make it, or its next revision; whether it is new. The same files change nothing.
 
-        Raises ForbiddenError, UnavailableError.
+        Raises BadRequestError, ForbiddenError, UnavailableError.
         """
+        repository = self._config.grader_images
+        if repository and (problems := image_problems(found, repository)):
+            raise BadRequestError("\n".join(problems))
         archive = archives.pack(files)
         digest = hashlib.sha256(archive).hexdigest()
         for _ in range(WRITE_TRIES):
@@ -163,10 +169,7 @@ class Grades:
                 why = "no judge is deployed here"
             else:
                 if (launch_type or self._config.jobs_launch_type) == "FARGATE":
-                    why = (
-                        "judges are configured for Fargate, which has no container engine to make "
-                        "a box with; they need hosts (EC2)"
-                    )
+                    why = FARGATE_CANNOT
         if why is not None:
             raise UnavailableError(f"submissions are not marked here: {why}")
 

@@ -7,10 +7,9 @@ from enum import Enum, auto
 from itertools import chain
 
 from chalicelib.config import Config
-from chalicelib.contract.jobs import JobEnv
 from chalicelib.ecs.failures import FINAL, LaunchError, LaunchFailure
 from chalicelib.ecs.launcher import Launcher
-from chalicelib.ecs.requests import TaskRequest, run_task_for
+from chalicelib.ecs.requests import run_task_for
 from chalicelib.errors import UnavailableError, UnknownJobError
 from chalicelib.jobs import lifecycle, policy
 from chalicelib.jobs.catalog import Catalog
@@ -20,7 +19,12 @@ from chalicelib.jobs.owners import OwnersRunning
 from chalicelib.jobs.queues import JobQueues, WakeUp
 from chalicelib.jobs.quotas import running_quota
 from chalicelib.jobs.table import CAPACITY_KEY, InvocationsTable, NoCapacity, OwnerFull
-from chalicelib.jobs.task_definitions import CONTAINER
+from chalicelib.jobs.task_requests import (
+    cluster_of,
+    launch_type_of,
+    provider_of,
+    task_request_for,
+)
 from chalicelib.metrics import Metrics
 from chalicelib.tasks.hosts_wanted import JOBS, HostsWanted
 from chalicelib.tasks.lease import Busy, Lease
@@ -56,37 +60,6 @@ class Outcome(Enum):
     """Not this one, and none of its owner."""
     STOP = auto()
     """Nobody behind it either."""
-
-
-def launch_type_of(job: DeployedJob, config: Config) -> str:
-    """EC2 or FARGATE: what the job says, or what the deployment has. Pure."""
-    return job.description.launch_type or config.jobs_launch_type
-
-
-def task_request_for(invocation: Invocation, job: DeployedJob, config: Config) -> TaskRequest:
-    """The task of the current attempt; the same record always asks for the same task. Pure."""
-    launch_type = launch_type_of(job, config)
-    url = f"{invocation.callback_base_url}/invocations/{invocation.id}"
-    environment = {
-        JobEnv.INVOCATION_ID: invocation.id,
-        JobEnv.INVOCATION_ATTEMPT: str(invocation.attempt),
-        JobEnv.INVOCATION_KEY: invocation.key,
-        JobEnv.INVOCATION_URL: url,
-        JobEnv.JOB_NAME: invocation.job,
-        JobEnv.JOB_REVISION: str(job.revision),
-    }
-    fargate = launch_type == "FARGATE"
-    return TaskRequest(
-        started_by=invocation.started_by,
-        attempt=invocation.attempt,
-        task_definition=job.task_definition,
-        container=CONTAINER,
-        environment={str(name): value for name, value in environment.items()},
-        launch_type=launch_type,
-        capacity_provider=None if fargate else config.capacity_provider,
-        subnets=config.task_subnets if fargate else (),
-        security_groups=config.task_security_groups if fargate else (),
-    )
 
 
 class JobLauncher:
@@ -256,7 +229,8 @@ class JobLauncher:
         ECS takes them in no order of ours, so few wait there; places are kept for critical ones.
         """
         config = self._config
-        if config.capacity_provider is None or launch_type_of(job, config) != "EC2":
+        provider = provider_of(job.description.name, config)
+        if provider is None or launch_type_of(job, config) != "EC2":
             return True
         kept = min(config.jobs_kept_for_critical, config.waiting_jobs // 2)
         most = config.waiting_jobs - (0 if invocation.priority is Priority.CRITICAL else kept)
@@ -278,7 +252,8 @@ class JobLauncher:
         most = policy.slots_for(
             invocation.priority, config.jobs_capacity, config.jobs_kept_for_critical
         )
-        request = run_task_for(task_request_for(invocation, job, config), config.cluster)
+        cluster = cluster_of(invocation.job, config)
+        request = run_task_for(task_request_for(invocation, job, config), cluster)
         quota = running_quota(invocation, config.jobs_running_per_owner, now)
         holds = () if most is None else (CAPACITY_KEY,)
         claimed = lifecycle.claim(

@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from chalicelib.contract.jobs import DESCRIPTION_LABEL
+from chalicelib.contract.jobs import DESCRIPTION_LABEL, JUDGE_JOB
 from chalicelib.ecs.task_definitions import (
     Deployment,
     deploy,
@@ -24,7 +24,13 @@ SCRATCH_MIB = 64
 
 
 def family_of(job: str, stage: str) -> str:
-    """The task definition family of a job in a stage."""
+    """The task definition family of a job in a stage.
+
+    That of judges, which have the engine of their host, has a name that no right on those of other
+    jobs and apps covers.
+    """
+    if job == JUDGE_JOB:
+        return f"usher-{stage}_judge"
     return f"{family_prefix(stage)}{job.replace('_', '-')}"
 
 
@@ -42,8 +48,12 @@ def job_task_definition(
     log_group: str,
     launch_type: str,
     deployment: Deployment | None = None,
+    change: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Build the RegisterTaskDefinition request. `launch_type`: where the description has none."""
+    """Build the RegisterTaskDefinition request. `launch_type`: where the description has none.
+
+    `change` may complete the request before its digest is taken.
+    """
     launch_type = description.launch_type or launch_type
     container = hardened_container(
         CONTAINER,
@@ -73,6 +83,7 @@ def job_task_definition(
         deploy(request, description.name, deployment)
     else:
         container["logConfiguration"] = log_configuration(log_group, region, description.name)
+    change(request)
     label = json.dumps(description.to_json(), separators=(",", ":"))
     container["dockerLabels"] = {DESCRIPTION_LABEL: label}
     container["dockerLabels"][DIGEST_LABEL] = _digest(request)

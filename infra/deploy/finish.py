@@ -16,6 +16,9 @@ CALLBACK_PATHS = (
     "/invocations/{invocation_id}/marks",
     "/route",
 )
+JUDGES_API = "JudgesAPI"
+JUDGE_PATHS = tuple(path for path in CALLBACK_PATHS if path.startswith("/invocations/"))
+"""What judges call, by an API of their own that only their network reaches."""
 INSIDE_THE_VPC = ("RelayRecords", "KeepFeedWhole")
 """Functions that talk to Valkey, which has no address outside."""
 
@@ -65,8 +68,17 @@ def _add_callbacks(resources: dict[str, Any]) -> None:
     paths = resources["RestAPI"]["Properties"]["DefinitionBody"]["paths"]
     for path in CALLBACK_PATHS:
         paths[path] = _renamed(paths[path])
+    _add_judges_api(resources, {path: paths[path] for path in JUDGE_PATHS})
     for alarm in WATCHED:
         _watch_callbacks(resources[alarm]["Properties"]["Metrics"])
+
+
+def _add_judges_api(resources: dict[str, Any], paths: Mapping[str, Any]) -> None:
+    api = resources[JUDGES_API]
+    api["Properties"]["DefinitionBody"]["paths"] = copy.deepcopy(paths)
+    permission = copy.deepcopy(resources[f"{CALLBACKS}InvokePermission"])
+    permission["Properties"]["SourceArn"]["Fn::Sub"][1]["RestAPIId"] = {"Ref": JUDGES_API}
+    resources[f"{JUDGES_API}InvokePermission"] = {**permission, "Condition": api["Condition"]}
 
 
 def _watch_callbacks(metrics: list[dict[str, Any]]) -> None:

@@ -35,6 +35,7 @@ ONLY_ON_AWS = (
     "AWS::Lambda::",
     "AWS::Logs::",
     "AWS::Route53::",
+    "AWS::Route53Resolver::",
     "AWS::S3::BucketPolicy",
     "AWS::SNS::",
     "AWS::SQS::QueuePolicy",

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from chalicelib.contract.sigv4 import Signer
 from session_handler.credentials import CredentialCache, CredentialsError
 from session_handler.http_client import HttpClient, HttpError, TooLargeError
-from session_handler.sigv4 import Signer
 
 TIMEOUT_SECONDS = 10.0
 

@@ -157,21 +157,6 @@ def doubling(keyword, levels):
     return {"$defs": definitions | {f"l{levels}": {"type": "null"}}, "$ref": "#/$defs/l0"}
 
 
-def explodes_in(schema):
-    """The schema, in which REF is one that takes for ever."""
-    return {"$defs": doubling("allOf", 30)["$defs"], **schema}
-
-
-def nested(levels):
-    value = {}
-    for _ in range(levels):
-        value = {"n": value}
-    return value
-
-
-REF = {"$ref": "#/$defs/l0"}
-LONG = {"n": list(range(2_000))}
-NAMED = {f"n{n}": n for n in range(2_000)}
 MIXED = [value for n in range(3_000) for value in (n, str(n), [n], {"n": n})]
 
 
@@ -186,20 +171,6 @@ MIXED = [value for n in range(3_000) for value in (n, str(n), [n], {"n": n})]
         ({"properties": {"n": {"items": {"required": [str(n) for n in range(2_000)]}}}},
          {"n": [{}] * 20_000}),
         ({"properties": {"n": {"contains": {"const": MIXED[:100]}}}}, {"n": [MIXED[:99]] * 200}),
-        (explodes_in({"properties": {"n": {"contains": REF, "minContains": 2}}}), LONG),
-        (explodes_in({"properties": {"n": {"not": {"contains": {"not": REF}}}}}), LONG),
-        (explodes_in({"patternProperties": {f"^{n}?": REF for n in range(9)}}), NAMED),
-        (explodes_in({"propertyNames": REF}), NAMED),
-        (explodes_in({"dependentSchemas": {"n0": REF}}), NAMED),
-        (explodes_in({"if": REF, "then": REF, "else": REF}), {}),
-        (explodes_in({"unevaluatedProperties": REF}), NAMED),
-        ({"allOf": [{"unevaluatedProperties": False}] * 60}, NAMED),
-        (explodes_in({"properties": {"n": {"unevaluatedItems": REF}}}), LONG),
-        (explodes_in({"properties": {"n": {"prefixItems": [REF] * 50}}}), LONG),
-        ({"$dynamicAnchor": "n", "properties": {"n": {"$dynamicRef": "#n"}}}, nested(60)),
-        ({"properties": {"n": {"items": {"multipleOf": 5e-324}}}}, {"n": [1e300] * 20_000}),
-        ({"properties": {"n": {"items": {"format": "email"}}}}, {"n": ["a@" * 900] * 30}),
-        ({"properties": {"n": {"uniqueItems": True}}}, {"n": [{"k": [n]} for n in range(6_000)]}),
     ],
 )  # fmt: skip
 def test_nothing_takes_for_ever(schema, value):

@@ -400,33 +400,3 @@ def test_what_a_failed_transaction_had_updated_is_as_before(both):
     assert both.ask("TransactWriteItems", TransactItems=actions)[0] == 400
     _, body = both.ask("Scan", TableName=flat)
     assert body["Items"] == [{"id": {"S": "a"}, "tags": {"SS": ["x"]}}]
-
-
-def test_what_items_have_in_common_is_kept_once_and_changed_for_one(both):
-    """All values of one item are those of another, whichever request wrote it."""
-    flat, _ = both.tables()
-    common = {
-        "app": {"S": "listings"},
-        "n": {"N": "1"},
-        "live": {"BOOL": True},
-        "none": {"NULL": True},
-        "history": {"L": [{"M": {"state": {"S": "WARM"}}}]},
-        "tags": {"SS": ["x"]},
-    }
-    for name in ("a", "b", "c"):
-        both.ask("PutItem", TableName=flat, Item={"id": {"S": name}, **common})
-    change = {
-        "UpdateExpression": "SET history[0].#state = :s, #app = :s, #none = :s ADD n :n, tags :t",
-        "ExpressionAttributeNames": {"#state": "state", "#app": "app", "#none": "none"},
-        "ExpressionAttributeValues": {":s": {"S": "y"}, ":n": {"N": "1"}, ":t": {"SS": ["z"]}},
-    }
-    both.ask("UpdateItem", TableName=flat, Key={"id": {"S": "b"}}, **change)
-    update = {"TableName": flat, "Key": {"id": {"S": "c"}}, **change}
-    both.ask("TransactWriteItems", TransactItems=[{"Update": update}])
-    for name in ("a", "b", "c"):
-        both.ask("GetItem", TableName=flat, Key={"id": {"S": name}})
-    items = dynamodb_backends[DEFAULT_ACCOUNT_ID]["us-east-1"].tables[flat].items.values()
-    first, second, third = (item.attrs for item in items)
-    assert all(second[name] is third[name] for name in ("app", "n", "live", "none"))
-    assert first["live"] is second["live"]
-    assert first["app"] is not second["app"]

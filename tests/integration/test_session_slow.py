@@ -1,6 +1,5 @@
 """Clients that read slowly, at all: they get everything. Clients that read nothing do not stay."""
 
-import base64
 import ssl
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -76,8 +75,6 @@ class Told:
 
 
 STORIES = {
-    # Kernels tell of what was read when half a buffer is free: here every two to four seconds.
-    "1 KiB/s": Told(24 * KIB, KIB, EAGER | {"PING_TIMEOUT_SECONDS": 9}),
     "4 KiB/s": Told(100 * KIB, 4 * KIB, EAGER),
     "48 KiB/s": Told(int(0.97 * MIB), 48 * KIB, EAGER),
     "16 KiB/s": Told(400 * KIB, 16 * KIB),
@@ -87,42 +84,12 @@ STORIES = {
     "stops for 8.5 s, twice": Told(
         MIB, 150 * KIB, client={"pauses": [(100_000, 8.5), (500_000, 8.5)]}
     ),
-    "in bursts of a second, 9 s apart": Told(
-        MIB, 300 * KIB, client={"pauses": [(n * 300_000, 9) for n in range(1, 4)]}
-    ),
-}
-SMALL = [b"1"] * 2_000
-EVERY_SIZE = [b"y" * size for size in (1, 2, 3, 125, 126, KIB, 65_535, 65_536, MIB, LARGEST)]
-"""Of records; 126 bytes and 64 KiB change the header of a frame."""
-LISTS = {
-    "2,000 records of one byte": (SMALL, 64 * KIB),
-    "from one byte to the largest": (EVERY_SIZE, MIB),
 }
 RESUMED = {
     "0.2 MiB": (MIB // 5, 16 * KIB),
     "1 MiB": (MIB, 100 * KIB),
     "4 MiB": (LARGEST, 400 * KIB),
 }
-
-
-def read_list(url, rate, records):
-    with PacedClient(url, rate) as client:
-        client.read_until(lambda c: len(c.records) >= len(records) or c.close_code, 120)
-    return client
-
-
-def read_to_the_end(start, end, settings):
-    """The session ends, by `end`, in the middle of the large record; another one goes on."""
-    session = start(**settings)
-    with PacedClient(session.until_ready().url + BEGINNING, 32 * KIB) as client:
-        client.read_until(lambda c: c.received_bytes > 100 * KIB, 60)
-        end(session)
-        client.read_until(lambda c: c.dropped or c.close_code, 60)
-    code = session.exit_code()
-    again = start()
-    with PacedClient(f"{again.until_ready().url}?cursor={client.cursor}", MIB) as rest:
-        rest.read_until(lambda c: len(c.records) == 2 or c.close_code, 60)
-    return client, code, rest
 
 
 def read_resumed(address, size, rate):
@@ -133,12 +100,6 @@ def read_resumed(address, size, rate):
     with PacedClient(address(client.cursor), rate) as again:
         again.read_until(lambda c: len(c.records) == 2 or c.close_code, 120)
     return client, again
-
-
-ENDS = {
-    "told to stop": (SessionProcess.terminate, {}),
-    "at its maximum lifetime": (lambda _: None, {"MAX_SESSION_SECONDS": 20}),
-}
 
 
 def read_and_stop(address):
@@ -156,7 +117,7 @@ def stories(certificate):
     file, key = certificate
     tls = ssl.create_default_context(cafile=str(file))
     found = {}
-    with ExitStack() as stack, ThreadPoolExecutor(24) as pool:
+    with ExitStack() as stack, ThreadPoolExecutor(16) as pool:
 
         def stream(size):
             kinesis = stack.enter_context(FakeKinesis())
@@ -183,16 +144,6 @@ def stories(certificate):
         for name, (size, rate) in RESUMED.items():
             address = partial(address_in, stream(size), EAGER)
             found[name] = pool.submit(read_resumed, address, size, rate)
-        for name, (records, rate) in LISTS.items():
-            kinesis = stack.enter_context(FakeKinesis())
-            for record in records:
-                kinesis.put(record)
-            found[name] = pool.submit(
-                read_list, url_of(kinesis, **EAGER) + BEGINNING, rate, records
-            )
-        for name, (end, settings) in ENDS.items():
-            start = partial(process, stream(2 * MIB))
-            found[name] = pool.submit(read_to_the_end, start, end, settings)
         address = partial(address_in, stream(LARGEST), {})
         found["stops for 13 s"] = pool.submit(read_and_stop, address)
         yield found
@@ -202,22 +153,6 @@ def stories(certificate):
 def test_a_client_that_takes_bytes_gets_every_record(stories, name):
     client = stories[name].result()
     assert (names(client), client.close_code, client.dropped) == (STORY, None, False)
-
-
-@pytest.mark.parametrize("name", LISTS)
-def test_a_slow_client_gets_records_of_any_length_each_once(stories, name):
-    client = stories[name].result()
-    got = [
-        base64.b64decode(r["data"]["base64"]) if isinstance(r["data"], dict) else b"1"
-        for r in client.records
-    ]
-    assert (got, client.close_code, client.dropped) == (LISTS[name][0], None, False)
-
-
-@pytest.mark.parametrize("name", ENDS)
-def test_a_session_that_ends_under_a_slow_client_loses_nothing(stories, name):
-    client, code, rest = stories[name].result()
-    assert (code, names(client), names(rest)) == (0, STORY[:2], STORY[2:])
 
 
 @pytest.mark.parametrize("name", RESUMED)

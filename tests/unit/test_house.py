@@ -30,6 +30,7 @@ MUST_BE_PURE = {
     "chalicelib/instants.py",
     "chalicelib/grading/answers.py",
     "chalicelib/grading/fairness.py",
+    "chalicelib/grading/images.py",
     "chalicelib/grading/items.py",
     "chalicelib/grading/lifecycle.py",
     "chalicelib/grading/model.py",

@@ -57,14 +57,18 @@ class Engine:
         path: str,
         query: Mapping[str, str] | None = None,
         body: Any = None,
+        *,
         seconds: float = CALL_SECONDS,
+        headers: Mapping[str, str] | None = None,
     ) -> Any:
         """The answer, parsed; None where it is empty. Raises EngineError."""
-        return _parsed(self._answer(method, path, query, body, seconds))
+        return _parsed(
+            self._answer(method, path, query, body, seconds=seconds, more_headers=headers)
+        )
 
     def read(self, path: str, query: Mapping[str, str]) -> bytes:
         """The answer to GET as it is. Raises EngineError."""
-        return self._answer("GET", path, query, None, CALL_SECONDS)
+        return self._answer("GET", path, query, None)
 
     def _answer(
         self,
@@ -72,10 +76,13 @@ class Engine:
         path: str,
         query: Mapping[str, str] | None,
         body: Any,
-        seconds: float,
+        *,
+        seconds: float = CALL_SECONDS,
+        more_headers: Mapping[str, str] | None = None,
     ) -> bytes:
         connection = _Connection(self._path, seconds)
         headers = {"Content-Type": "application/json"} if body is not None else {}
+        headers |= more_headers or {}
         data = None if body is None else json.dumps(body)
         try:
             connection.request(method, _target(path, query), data, headers)

@@ -1,7 +1,6 @@
 """What several commands share: their client, their parameters, and where output goes."""
 
 import argparse
-import codecs
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -122,21 +121,9 @@ def read_parameters(
     if arguments[0] == "-":
         return parse_json(sys.stdin.read(), "stdin")
     try:
-        return parse_json(_text_of(Path(arguments[0])), arguments[0])
+        return parse_json(Path(arguments[0]).read_text(encoding="utf-8"), arguments[0])
     except FileNotFoundError as error:
         what = f"{error.strerror}: {arguments[0]!r}"
         raise UsageError(f"parameters are name=value, a file of JSON, or -: {what}") from None
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"parameters: {error}") from None
-
-
-def _text_of(path: Path) -> str:
-    """What a file says, with or without a byte order mark, which editors and shells on Windows
-    write. Raises OSError; UsageError for another encoding than UTF-8 and UTF-16.
-    """
-    data = path.read_bytes()
-    is_utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    try:
-        return data.decode("utf-16" if is_utf_16 else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8: {error}") from None

@@ -12,6 +12,7 @@ from usher.box.model import BoxError
 from usher.errors import UsherError
 from usher.grading.folders import GraderFolder
 from usher.grading.image_cleaning import BUILT, CleanImage, ImageRefusedError, clean_image
+from usher.grading.registry import RegistryError, pull_headers
 
 BUILD_SECONDS = 600
 PULL_SECONDS = 300.0
@@ -48,9 +49,10 @@ def _present(name: str) -> str:
     reference = name if "@" in name or ":" in name.rpartition("/")[2] else f"{name}:latest"
     try:
         query = {"fromImage": reference}
-        engine.call("POST", "/images/create", query, seconds=PULL_SECONDS)
+        headers = pull_headers(name)
+        engine.call("POST", "/images/create", query, seconds=PULL_SECONDS, headers=headers)
         return _id(engine, name)
-    except EngineError as error:
+    except (EngineError, RegistryError) as error:
         raise ImageError(
             f"the image {name} is not on this machine and cannot be pulled: {error} "
             "(--runtime bubblewrap uses this machine's tools)"

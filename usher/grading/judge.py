@@ -5,7 +5,6 @@ checker in a box of its own.
 """
 
 import contextlib
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -29,9 +28,6 @@ from usher.grading.verdicts import Verdict, explain_run, verdict_of_run
 
 Progress = Callable[[str, int, int], None]
 """`compiling`, or `case` with its number and how many there are."""
-MARKING_SECONDS = 600.0
-"""Of all cases together: a judge's job may take 900 s, and has begun with others."""
-OUT_OF_TIME = "not run: the cases before took all the time that one submission has"
 COMPILE_OUTPUT_BYTES = 64 * 1024
 _CHECKS = {"exact": check_exact, "lines": check_lines, "tokens": check_tokens}
 
@@ -66,8 +62,6 @@ class Judge:
 
     boxes: Boxes
     image: str = ""
-    seconds: float = MARKING_SECONDS
-    """So long after the beginning another case is begun."""
 
     def grade(
         self,
@@ -118,26 +112,12 @@ class _Marking:
                 return self._compile_error(compiled)
             files = dict(compiled.files)
         programs = self._programs()
-        ends_at = time.monotonic() + self.judge.seconds
         done: dict[str, CaseResult] = {}
         for number, case in enumerate(results.run_order(grader), 1):
-            if time.monotonic() > ends_at:
-                done[case.name] = self._left_out(case, done)
-                continue
             self.on_progress("case", number, len(grader.cases))
             done[case.name] = self._case(case, files, done, programs)
         grading = results.conclude([done[case.name] for case in grader.cases], grader)
         return grading if compiled is None else _with_compile(grading, compiled)
-
-    def _left_out(self, case: Case, done: Mapping[str, CaseResult]) -> CaseResult:
-        """A case that there is no time for: by the submission's fault if it was slow before."""
-        is_slow = any(one.verdict is Verdict.TLE for one in done.values())
-        verdict = Verdict.SK if is_slow else Verdict.IE
-        why = OUT_OF_TIME
-        if not is_slow:
-            ran = sum(one.verdict is not Verdict.IE for one in done.values())
-            why = f"{self.judge.seconds:g} s were over after {ran} cases: fewer, or quicker ones"
-        return CaseResult(case.name, verdict, 0.0, case.points, case.is_visible, message=why)
 
     def _programs(self) -> dict[str, PreparedProgram]:
         """The author's programs, compiled where they have to be."""

@@ -11,8 +11,7 @@ The shortcuts change no answer:
   match; when most notes are of items that were, all are made anew.
 - moto measures an item once for each of its attributes while it is made, and remembers all items
   ever made or copied.
-- moto keeps the name of each attribute and each value once for each item: almost half of what the
-  records of ended sessions hold is the same in all of them.
+- moto keeps the name of each attribute once for each item.
 - A projection makes the whole item plain, at each level of it by a deep copy, once for each of its
   expressions; of the records of jobs a page took 40 ms. Whole attributes are taken as they are.
 - moto compiles seven patterns for each word of a condition, and reads the same conditions again
@@ -46,9 +45,6 @@ _SURELY_SMALL_BYTES = 400_000
 """moto's own limit for an item is a little above."""
 
 _KEPT_WORDS = 4096
-_KEPT_VALUES = 4096
-_SHARED_CHARACTERS = 256
-"""Longer values are not shared, so that those that are kept for it are 1 MiB at most."""
 
 NOTES_KEPT = 500
 NOTES_PER_ITEM = 20
@@ -85,9 +81,7 @@ class QuickTable(Table):  # type: ignore[misc]
             self._behind.hold(key, copy.deepcopy(self.find(key)))
 
     def note(self, item: Item) -> None:
-        """Remember where an item that was written is to be found, and share its values."""
-        for name, typed in item.attrs.items():
-            dict.__setitem__(item.attrs, name, _share(typed))
+        """Remember where an item that was written is to be found."""
         for attribute, keys_by_value in self._noted.items():
             value = item.attrs.get(attribute)
             if value is not None and value.type in _KEY_TYPES:
@@ -381,25 +375,6 @@ def _copy(typed: DynamoType) -> DynamoType:
     made = object.__new__(DynamoType)
     made.type, made.value = typed.type, value
     return made
-
-
-def _share(typed: DynamoType) -> DynamoType:
-    """The same value, in objects that other items have too; see `_copy`."""
-    value = typed.value
-    if type(value) is list:
-        if typed.type == "L":
-            value[:] = map(_share, value)
-        return typed
-    if type(value) is dict:
-        typed.value = {intern(name): _share(inner) for name, inner in value.items()}
-        return typed
-    is_long = type(value) is not bool and value is not None and len(value) > _SHARED_CHARACTERS
-    return typed if is_long else _shared(typed.type, value)
-
-
-@lru_cache(_KEPT_VALUES)
-def _shared(kind: str, value: Any) -> DynamoType:
-    return DynamoType({kind: value})
 
 
 def _project_as(by_moto: Callable[[Item, list[list[str]]], Item]) -> Callable[..., Item]:

@@ -5,9 +5,10 @@ https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Operations.html
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from local.aws.ecs.arns import name_of
 from local.aws.ecs.buckets import Buckets, Limits
 from local.aws.ecs.clusters import Clusters
 from local.aws.ecs.definition_actions import DefinitionActions
@@ -17,6 +18,8 @@ from local.aws.ecs.instance_actions import InstanceActions
 from local.aws.ecs.tag_actions import TagActions
 from local.aws.ecs.task_actions import TaskActions
 from local.aws.ecs.task_definitions import TaskDefinitions
+
+Action = Callable[[dict[str, Any]], dict[str, Any]]
 
 __all__ = ["EcsApi", "EcsApiError", "Limits"]
 
@@ -28,9 +31,11 @@ class EcsApi:
         self,
         engine: Engine,
         *,
+        others: Sequence[Engine] = (),
         limits: Limits | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`others` have a cluster each: calls that name it go to them."""
         self._lock = threading.Lock()
         self._monotonic = monotonic
         self._buckets = Buckets(limits or Limits(), monotonic())
@@ -43,6 +48,7 @@ class EcsApi:
             **InstanceActions(engine, clusters).actions,
             **TagActions(engine, clusters, definitions).actions,
         }
+        self._of_others = {other.cluster: _of_cluster(other, definitions) for other in others}
 
     @property
     def actions(self) -> frozenset[str]:
@@ -63,7 +69,8 @@ class EcsApi:
 
     def call(self, action: str, parameters: dict[str, Any]) -> dict[str, Any]:
         """Answer one request. Raises EcsApiError; its `body()` is the error reply."""
-        perform = self._actions.get(action)
+        name = name_of(str(parameters.get("cluster") or ""))
+        perform = self._of_others.get(name, {}).get(action) or self._actions.get(action)
         if perform is None:
             known = ", ".join(sorted(self._actions))
             raise EcsApiError(
@@ -74,3 +81,10 @@ class EcsApi:
             if not self._buckets.admit(action, self._monotonic()):
                 raise throttled()
             return perform(parameters)
+
+
+def _of_cluster(engine: Engine, definitions: TaskDefinitions) -> dict[str, Action]:
+    """What another cluster answers: all that names it."""
+    clusters = Clusters(engine)
+    tasks = TaskActions(engine, clusters, definitions)
+    return {**clusters.actions, **tasks.actions, **InstanceActions(engine, clusters).actions}

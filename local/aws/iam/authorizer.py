@@ -58,7 +58,8 @@ class Authorizer:
             return None
         asked = Asked(call.action, parameters, self._region, ACCOUNT, self._task_definition)
         for access in accesses(call.service, asked):
-            verdict = decide(principal.statements, access.action, access.resource, access.context)
+            context = {**access.context, **principal.context}
+            verdict = decide(principal.statements, access.action, access.resource, context)
             self._record(key, access, verdict)
             if verdict.decision is not Decision.ALLOWED:
                 return _refused(call, principal, access, verdict.decision)

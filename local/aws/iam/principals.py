@@ -6,7 +6,7 @@ they do not keep one out. `local` is the developer, who may do everything.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,9 @@ TASK_KEY = "ASIA"
 """Begins the keys that the credentials endpoint gives to tasks."""
 
 SOURCE_STAGE = "dev"
+JUDGE = "-judge"
+"""Ends the name of the role of judges, which alone are in the network of graders."""
+GRADERS_VPC = "vpc-of-graders"
 EVERYTHING = parse_policy(
     {"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}},
 )
@@ -36,6 +39,8 @@ class Principal:
 
     arn: str
     statements: tuple[Statement, ...]
+    context: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Condition keys of all its requests, in lower case."""
 
 
 def task_key(task_id: str) -> str:
@@ -81,7 +86,8 @@ class Principals:
         if role is None:
             return None
         name = role.rpartition("/")[2]
-        return Principal(_assumed(name, key), tuple(self._roles.get(name, ())))
+        network = {"aws:sourcevpc": (GRADERS_VPC,)} if name.endswith(JUDGE) else {}
+        return Principal(_assumed(name, key), tuple(self._roles.get(name, ())), network)
 
 
 def _assumed(role: str, session: str) -> str:
@@ -118,6 +124,8 @@ def read_roles(template: Path, stage: str, region: str) -> dict[str, tuple[State
     resources = document["Resources"]
 
     def attribute(logical: str, wanted: str | None) -> str:
+        if logical == "GradersVpc":
+            return GRADERS_VPC
         resource = resources[logical]
         key, arn = _NAMED.get(resource["Type"], ("", f"unknown:::{logical}"))
         name = resolver.value(resource.get("Properties", {}).get(key) or f"usher-{stage}-{logical}")

@@ -232,38 +232,6 @@ def test_groups_that_depend_are_skipped(marks):
     assert grading.score == 0
 
 
-SLOW = """
-files = ["main.py"]
-run = ["python3", "main.py"]
-wall_limit_seconds = 1
-""" + "".join(
-    f'[[cases]]\nname = "{number}"\ninput = "1.in"\nanswer = "1.ans"\nvisibility = "visible"\n'
-    for number in range(4)
-)
-
-
-def test_what_takes_too_long_in_all_has_its_verdict_and_the_rest_is_skipped(marks):
-    """However many cases there are: else an endless loop would be the judge's time-out, an IE."""
-    marks.write(SLOW, **FILES)
-    folder = read_grader(marks.folder)
-    judge = Judge(marks.place.boxes, marks.place.image, seconds=1.5)
-    grading = judge.grade(folder, {"main.py": b"import time; time.sleep(60)"})
-    found = [case.verdict for case in grading.cases]
-    assert (grading.verdict, grading.score) == (Verdict.TLE, 0)
-    assert found[0] is Verdict.TLE
-    assert found[-1] is Verdict.SK
-    assert "took all the time" in grading.cases[-1].message
-    assert "took all the time" in json.dumps(document(for_learner(grading)))
-
-
-def test_a_grader_with_more_cases_than_time_is_the_authors_fault(marks):
-    marks.write(SLOW, **FILES)
-    judge = Judge(marks.place.boxes, marks.place.image, seconds=-1)
-    grading = judge.grade(read_grader(marks.folder), {"main.py": b"print(42)"})
-    assert (grading.verdict, grading.score) == (Verdict.IE, None)
-    assert "fewer, or quicker ones" in grading.details
-
-
 @pytest.mark.alone
 def test_as_large_as_a_submission_and_a_grader_may_be(marks):
     """500 cases, 64 files, 1 MiB together. Under bubblewrap fewer: a case is as any other there."""

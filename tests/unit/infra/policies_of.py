@@ -14,10 +14,12 @@ PSEUDO = {
     "AWS::URLSuffix": "amazonaws.com",
     "Stage": "dev",
     "Cluster": "usher-dev",
+    "GradersCluster": "usher-dev-graders",
+    "GradersVpc": "vpc-0123456789abcdef0",
+    "GraderApiEndpoint": "vpce-0123456789abcdef0",
 }
 ARN = {
     "AWS::DynamoDB::Table": "dynamodb:{r}:{a}:table/usher-dev-{n}",
-    "AWS::ECS::Cluster": "ecs:{r}:{a}:cluster/usher-dev",
     "AWS::Kinesis::Stream": "kinesis:{r}:{a}:stream/usher-dev-{n}",
     "AWS::Logs::LogGroup": "logs:{r}:{a}:log-group:/usher/dev/{n}:*",
     "AWS::S3::Bucket": "s3:::usher-dev-{n}",
@@ -93,4 +95,6 @@ def _sub(text: str, template: dict[str, Any]) -> str:
 
 def _arn(name: str, template: dict[str, Any]) -> str:
     kind = template["Resources"][name]["Type"]
+    if kind == "AWS::ECS::Cluster":
+        return f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/{PSEUDO[name]}"
     return "arn:aws:" + ARN[kind].format(r=REGION, a=ACCOUNT, n=name.lower())

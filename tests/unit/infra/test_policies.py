@@ -55,6 +55,8 @@ ROLES_FOR = {
         "usher-dev-execution",
         "usher-dev-session",
         "usher-dev-session-writer",
+        "usher-dev-judge",
+        "usher-dev-judge-execution",
     },
     "scheduler.amazonaws.com": {"usher-dev-scheduler"},
 }
@@ -118,7 +120,7 @@ def test_rights_end_at_this_stages_own_things(function):
             if resource == "*":
                 assert set(statement["Action"]) <= WITHOUT_RESOURCES
             else:
-                assert re.search(r"[:/]usher[-/]dev\b", resource), resource
+                assert re.search(r"[:/]usher[-/]dev(?![a-z0-9])", resource), resource
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -135,9 +137,24 @@ def test_roles_are_passed_to_tasks_alone_and_tasks_stay_in_the_cluster(function)
             assert families == {"usher-dev-job-*:*", "usher-dev-app-*:*"}
         elif any(a.startswith("ecs:") for a in actions) and not actions <= WITHOUT_RESOURCES:
             is_of_cluster = statement["Resource"] == "arn:aws:ecs:*:*:cluster/usher-dev"
-            named = [statement["Resource"]] if is_of_cluster else []
-            (cluster,) = named or statement["Condition"]["ArnLike"].values()
-            assert cluster.endswith(":cluster/usher-dev")
+            found = [statement["Resource"]] if is_of_cluster else []
+            (clusters,) = found or statement["Condition"]["ArnLike"].values()
+            listed = [clusters] if isinstance(clusters, str) else clusters
+            named = {cluster.rpartition("/")[2] for cluster in listed}
+            assert named <= {"usher-dev", "usher-dev-graders"}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_nothing_but_the_judge_is_run_among_graders_and_the_judge_nowhere_else(function):
+    """Its task has the engine of its host: in another cluster it would be root of others' hosts."""
+    for statement in statements(function):
+        if "ecs:RunTask" in statement["Action"]:
+            family = statement["Resource"].partition(":task-definition/")[2]
+            cluster = statement["Condition"]["ArnLike"]["ecs:cluster"].rpartition("/")[2]
+            assert (family == "usher-dev_judge:*") is (cluster == "usher-dev-graders")
+            assert family == "usher-dev_judge:*" or family.startswith("usher-dev-")
+        if "ecs:RegisterTaskDefinition" in statement["Action"]:
+            assert "judge" not in str(statement["Resource"])
 
 
 def test_policies_of_other_stages_are_derived_from_those_of_dev():

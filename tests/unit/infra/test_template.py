@@ -82,7 +82,7 @@ def test_whatever_is_kept_is_encrypted_and_every_log_ends(templates):
 
 
 def test_a_host_gives_no_credentials_to_containers(templates):
-    (host,) = of_type(templates["kinesis"], "AWS::EC2::LaunchTemplate").values()
+    host = of_type(templates["kinesis"], "AWS::EC2::LaunchTemplate")["HostTemplate"]
     options = host["LaunchTemplateData"]["MetadataOptions"]
     assert options["HttpTokens"] == "required"
     assert options["HttpPutResponseHopLimit"] == 1
@@ -100,8 +100,8 @@ def test_a_host_gives_no_credentials_to_containers(templates):
 
 
 def test_a_host_with_a_session_on_it_is_not_taken_away(templates):
-    (provider,) = of_type(templates["kinesis"], "AWS::ECS::CapacityProvider").values()
-    (group,) = of_type(templates["kinesis"], "AWS::AutoScaling::AutoScalingGroup").values()
+    provider = of_type(templates["kinesis"], "AWS::ECS::CapacityProvider")["CapacityProvider"]
+    group = of_type(templates["kinesis"], "AWS::AutoScaling::AutoScalingGroup")["Hosts"]
     scaling = provider["AutoScalingGroupProvider"]
     assert scaling["ManagedTerminationProtection"] == "ENABLED"
     assert scaling["ManagedScaling"]["Status"] == "ENABLED"
@@ -147,22 +147,26 @@ def test_sam_adds_no_stage_and_every_stage_is_limited_and_logged(translated):
     deployments = of_type(translated, "AWS::ApiGateway::Deployment")
     assert deployments
     assert not [d for d in deployments.values() if "StageName" in d]
-    (stage,) = of_type(translated, "AWS::ApiGateway::Stage").values()
-    (settings,) = stage["MethodSettings"]
-    assert (settings["HttpMethod"], settings["ResourcePath"]) == ("*", "/*")
-    assert {"ThrottlingRateLimit", "ThrottlingBurstLimit"} <= set(settings)
-    assert stage["AccessLogSetting"]["DestinationArn"]
+    stages = of_type(translated, "AWS::ApiGateway::Stage")
+    assert len(stages) == 2  # the API, and that of judges
+    for stage in stages.values():
+        (settings,) = stage["MethodSettings"]
+        assert (settings["HttpMethod"], settings["ResourcePath"]) == ("*", "/*")
+        assert {"ThrottlingRateLimit", "ThrottlingBurstLimit"} <= set(settings)
+        assert stage["AccessLogSetting"]["DestinationArn"]
 
 
 def test_rules_let_only_events_of_this_stages_cluster_through(translated):
-    patterns = [
-        rule["EventPattern"]
+    patterns = {
+        pattern["detail-type"][0]: pattern["detail"]["clusterArn"]
         for rule in of_type(translated, "AWS::Events::Rule").values()
-        if "EventPattern" in rule
-    ]
-    assert len(patterns) == 2
-    for pattern in patterns:
-        assert pattern["detail"]["clusterArn"] == [{"suffix": ":cluster/usher-dev"}]
+        if (pattern := rule.get("EventPattern"))
+    }
+    own, graders = {"suffix": ":cluster/usher-dev"}, {"suffix": ":cluster/usher-dev-graders"}
+    assert patterns == {
+        "ECS Task State Change": [own, graders],
+        "ECS Container Instance State Change": [own],  # of sessions' hosts
+    }
 
 
 @pytest.mark.parametrize("what", ["Errors", "Throttles"])

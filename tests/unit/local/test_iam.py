@@ -197,7 +197,7 @@ def test_a_call_needs(service, action, parameters, expected):
 def test_every_condition_key_of_our_policies_is_one_that_requests_carry():
     """A key that no request carries would never match, and nobody would see why."""
     given = {"ecs:cluster", "ecs:privileged", "ecs:task-cpu", "ecs:task-memory"}
-    given |= {"iam:passedtoservice", "ecs:createaction"}
+    given |= {"iam:passedtoservice", "ecs:createaction", "aws:sourcevpc"}
     policies = list(read_functions(ROOT, "local").values())
     policies += read_roles(ROOT / "infra" / "template.yaml", "local", "us-east-1").values()
     used = {

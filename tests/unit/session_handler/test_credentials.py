@@ -7,13 +7,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from chalicelib.contract.sigv4 import Credentials
 from session_handler.credentials import (
     CredentialCache,
     CredentialsError,
     CredentialSource,
     parse_answer,
 )
-from session_handler.sigv4 import Credentials
 
 ANSWER = {"AccessKeyId": "A", "SecretAccessKey": "S", "Token": "T"}
 

@@ -9,7 +9,7 @@ from botocore.credentials import Credentials as BotocoreCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from session_handler.sigv4 import Credentials, Signer
+from chalicelib.contract.sigv4 import Credentials, Signer
 
 NAMES = st.text(string.ascii_letters + "-", min_size=1, max_size=12).map(lambda n: f"X-{n}")
 VALUES = st.text(string.ascii_letters + string.digits + " .;=/", max_size=30).map(str.strip)

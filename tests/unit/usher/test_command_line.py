@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usher.cli.common import read_parameters
 from usher.cli.main import build_parser, main
 from usher.cli.text import UsageError, are_pairs, audit_row, parse_instant, parse_pairs, table
 
@@ -198,18 +197,3 @@ def test_a_line_of_the_audit_has_no_control_characters_of_callers():
         "2027-01-15 08:00:00Z", r"api_key:ann\u001b[2J", "192.0.2.7", "invocation.kill",
         r"invocations/1\n2", "done", "state: QUEUED to FINISHED",
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_files_of_parameters_as_windows_writes_them(tmp_path, encoding):
-    """PowerShell's `>` writes UTF-16, Notepad a byte order mark, both end lines with CR and LF."""
-    file = tmp_path / "parameters.json"
-    file.write_bytes('{\r\n "name": "Zoë 😀"\r\n}\r\n'.encode(encoding))
-    assert read_parameters([str(file)]) == {"name": "Zoë 😀"}
-
-
-def test_a_file_of_another_encoding_is_named(tmp_path):
-    file = tmp_path / "parameters.json"
-    file.write_bytes('{"name": "Zoë"}'.encode("latin-1"))
-    with pytest.raises(UsageError, match=r"parameters\.json is not UTF-8"):
-        read_parameters([str(file)])

@@ -98,13 +98,3 @@ def test_a_missing_job_is_told_with_those_there_are(project):
 def test_a_job_whose_module_cannot_be_read_is_told_why(project):
     with pytest.raises(ProjectError, match=r"jobs\.other cannot be imported: SyntaxError"):
         find_job(project(other="class ("), "other")
-
-
-def test_a_job_that_is_not_there_may_be_misspelt_or_in_a_module_that_is_broken(project):
-    root = project(one=ONE, broken="import nowhere")
-    with pytest.raises(ProjectError, match=r"did you mean price_alert\?"):
-        find_job(root, "price_alrt")
-    with pytest.raises(ProjectError) as raised:
-        find_job(root, "broken")
-    assert "has no job 'broken'; there is: price_alert; jobs.broken cannot be" in str(raised.value)
-    assert "No module named 'nowhere'" in str(raised.value)

@@ -1,8 +1,4 @@
-import builtins
-import keyword
 import re
-import sys
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -165,45 +161,3 @@ def test_a_name_is_kept_or_refused(name):
     except ProjectError:
         return
     assert snake_case(class_name(name)) == name
-
-
-ODD = [
-    *keyword.kwlist,
-    *keyword.softkwlist,
-    *dir(builtins),
-    *(name.lower() for name in dir(builtins)),
-    *sys.stdlib_module_names,
-    *("__init__", "__main__", "_", "__", "a__b", "_a", "a_", "job", "jobs", "tests", "conftest"),
-    *("con", "prn", "aux", "nul", "com1", "lpt9"),  # Windows has no files of these names
-    *("prіce", "ﬁle", "pri\u200bce", "price\u0301", "ｐrice", "ß", "İ", "i\u0307"),
-    *(
-        "price\n",
-        " price",
-        "price ",
-        "a b",
-        "a.b",
-        "a/b",
-        "a\\\\b",
-        "-x",
-        "a" * 40,
-        "top_10",
-        "x1",
-        "x_1y",
-    ),
-]
-
-
-@pytest.mark.parametrize("name", sorted(set(ODD)))
-def test_a_name_is_refused_or_becomes_a_module_with_a_job_called_like_it(name):
-    """Any name: its class is called as the command line calls the job, and is valid Python."""
-    with suppress(ProjectError):
-        _check_name(name)
-        check_job_of(name)
-
-
-def check_job_of(name):
-    title = class_name(name)
-    assert name.isascii()
-    assert snake_case(title) == name
-    compile(f"from jobs.{name} import {title}\n\nclass {title}: ...", "job", "exec")
-    assert not hasattr(builtins, title)

@@ -139,30 +139,3 @@ def test_markup_of_any_kind_becomes_text(text):
 def test_text_of_a_page_comes_line_by_line():
     page = "<h1>Well</h1><style>p {}</style><p>done &amp; dusted<br>twice</p>"
     assert plain_text(page) == "Well\ndone & dusted\ntwice"
-
-
-@pytest.mark.parametrize(
-    "unit",
-    ["<", "<!", "<!--", "<a ", "</", "<![CDATA[", "<?", "<a b='", "&#9", "&", "<script>", "</a "],
-)
-def test_markup_that_never_ends_is_read_in_one_pass(unit):
-    """html.parser takes minutes for these, and the judge serves others meanwhile."""
-    assert len(plain_text(unit * (1_000_000 // len(unit)))) <= 1_000_000
-
-
-@pytest.mark.parametrize(
-    ("page", "text"),
-    [
-        ("&#" + "9" * 5000 + ";", "\ufffd"),
-        ("&#xD800; &#0; &lt;b&gt;", "\ufffd \ufffd <b>"),
-        ("1 < 2 <3 and 4 > 3", "1 < 2 <3 and 4 > 3"),
-        ("a<!-- <p>no</p> -->b", "ab"),
-        ("a<SCRIPT>if (1 < 2) no()</Script >b", "ab"),
-        ("a<style>never closed", "a"),
-        ("<!DOCTYPE html><h1>One</h1>two<br/>three", "One\ntwo\nthree"),
-        ("<p class=x>a</P><img src=y>b", "a\nb"),
-        ("open <a", "open"),
-    ],
-)
-def test_what_markup_says(page, text):
-    assert plain_text(page) == text

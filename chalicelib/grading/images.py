@@ -1,0 +1,30 @@
+"""Which images a deployment lets graders name: those that its hosts can pull. Pure."""
+
+import re
+
+from chalicelib.contract.assignments import AssignmentFiles
+
+DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
+
+
+def image_problems(found: AssignmentFiles, repository: str) -> list[str]:
+    """What is wrong with the images of an assignment's graders where they have to be in one
+    repository, pinned by digest; one entry a part.
+    """
+    problems = []
+    for part in found.parts.values():
+        image = part.grader.image
+        if "Dockerfile" in part.files:
+            problem = "a Dockerfile cannot be built here"
+        elif not image:
+            problem = "names no image"
+        elif not image.startswith((f"{repository}@", f"{repository}:")):
+            problem = f"{image} is in another registry, which judges cannot reach"
+        elif not DIGEST.search(image):
+            problem = f"{image} has no digest (NAME@sha256:…)"
+        else:
+            continue
+        problems.append(
+            f"part {part.name}: {problem}; push the image to {repository} and name it by digest"
+        )
+    return problems

@@ -1,0 +1,57 @@
+"""Where the task of an invocation runs, and what it is given. Pure."""
+
+from chalicelib.config import Config
+from chalicelib.contract.jobs import JUDGE_JOB, JobEnv
+from chalicelib.ecs.requests import TaskRequest
+from chalicelib.jobs.description import DeployedJob
+from chalicelib.jobs.model import Invocation
+from chalicelib.jobs.task_definitions import CONTAINER
+
+
+def launch_type_of(job: DeployedJob, config: Config) -> str:
+    """EC2 or FARGATE: what the job says, or what the deployment has."""
+    return job.description.launch_type or config.jobs_launch_type
+
+
+def task_request_for(invocation: Invocation, job: DeployedJob, config: Config) -> TaskRequest:
+    """The task of the current attempt; the same record always asks for the same task."""
+    launch_type = launch_type_of(job, config)
+    base_url = _callback_base_url(invocation, config)
+    url = f"{base_url}/invocations/{invocation.id}"
+    environment = {
+        JobEnv.INVOCATION_ID: invocation.id,
+        JobEnv.INVOCATION_ATTEMPT: str(invocation.attempt),
+        JobEnv.INVOCATION_KEY: invocation.key,
+        JobEnv.INVOCATION_URL: url,
+        JobEnv.JOB_NAME: invocation.job,
+        JobEnv.JOB_REVISION: str(job.revision),
+    }
+    fargate = launch_type == "FARGATE"
+    return TaskRequest(
+        started_by=invocation.started_by,
+        attempt=invocation.attempt,
+        task_definition=job.task_definition,
+        container=CONTAINER,
+        environment={str(name): value for name, value in environment.items()},
+        launch_type=launch_type,
+        capacity_provider=None if fargate else provider_of(invocation.job, config),
+        subnets=config.task_subnets if fargate else (),
+        security_groups=config.task_security_groups if fargate else (),
+    )
+
+
+def _callback_base_url(invocation: Invocation, config: Config) -> str:
+    own = config.judges_callback_url if invocation.job == JUDGE_JOB else None
+    return own or invocation.callback_base_url
+
+
+def provider_of(job: str, config: Config) -> str | None:
+    """The capacity provider of a job on EC2; judges may have one of their own."""
+    own = config.judges_capacity_provider if job == JUDGE_JOB else None
+    return own or config.capacity_provider
+
+
+def cluster_of(job: str, config: Config) -> str:
+    """The cluster that a job runs in; judges may have one of their own."""
+    own = config.judges_cluster if job == JUDGE_JOB else None
+    return own or config.cluster
