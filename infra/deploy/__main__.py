@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.errors import ConfigurationError
 from infra.deploy.access import describe_access
-from infra.deploy.context import build_context, content_hash
+from infra.deploy.context import build_context, build_judge_context, content_hash
 from infra.deploy.execute import Environment, Executor
 from infra.deploy.plan import plan_deploy, plan_destroy, plan_diff
 from infra.deploy.settings import Settings, SettingsError, parse_settings
@@ -61,8 +61,12 @@ def plan(verb: str, settings: Settings) -> tuple[Step, ...]:
         return plan_destroy(settings)
     if verb == "diff":
         return plan_diff(settings)
-    content = content_hash(build_context(), settings.base_image, settings.platform)
-    return plan_deploy(settings, content)
+
+    def content(context: bytes) -> str:
+        return content_hash(context, settings.base_image, settings.platform)
+
+    judge = content(build_judge_context()) if settings.has_graders else ""
+    return plan_deploy(settings, content(build_context()), judge)
 
 
 def show(steps: Sequence[Step]) -> None:

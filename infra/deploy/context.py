@@ -1,13 +1,17 @@
-"""The build context of the session image: the same bytes for the same content, and their hash.
+"""The build contexts of the images of this project: the same bytes for the same content, and
+their hash.
 
-`python -m infra.deploy.context` writes it to stdout, for `docker build … -`.
+`python -m infra.deploy.context session|judge` writes one to stdout, for `docker build … -`.
 """
 
 import hashlib
 import io
+import shutil
 import sys
 import tarfile
 from pathlib import Path
+
+from usher.docker import build_context as build_context_of_project
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("session_handler", "chalicelib/__init__.py", "chalicelib/contract")
@@ -28,6 +32,28 @@ def build_context(root: Path = ROOT) -> bytes:
     return stream.getvalue()
 
 
+def build_judge_context(root: Path = ROOT) -> bytes:
+    """A tar of the judge as any project of jobs: its job, usher, and usher's Dockerfile."""
+    stream = io.BytesIO()
+    with build_context_of_project(root / "usher" / "judge", None) as folder:
+        shutil.copy(root / "usher" / "Dockerfile", folder / "Dockerfile")
+        with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+            for path in sorted(folder.rglob("*")):
+                entry = tarfile.TarInfo(path.relative_to(folder).as_posix())
+                if path.is_dir():
+                    entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+                    tar.addfile(entry)
+                else:
+                    content = path.read_bytes()
+                    entry.size, entry.mode = len(content), 0o644
+                    tar.addfile(entry, io.BytesIO(content))
+    return stream.getvalue()
+
+
+CONTEXTS = {"session": build_context, "judge": build_judge_context}
+"""What `EnsureImage.context` names."""
+
+
 def content_hash(context: bytes, base_image: str, platform: str) -> str:
     """What an image of this content is tagged with."""
     digest = hashlib.sha256(context)
@@ -44,4 +70,4 @@ def _files(root: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(build_context())
+    sys.stdout.buffer.write(CONTEXTS[sys.argv[1]]())

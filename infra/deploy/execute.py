@@ -15,15 +15,18 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from chalicelib.config import load_config
+from chalicelib.config import cluster_name, judges_cluster_name, load_config
+from chalicelib.contract.jobs import JUDGE_JOB
 from chalicelib.dynamodb.records import only_readable
+from chalicelib.ecs.task_definitions import Deployment
+from chalicelib.jobs.task_definitions import family_of
 from chalicelib.sessions.model import State
 from chalicelib.sessions.table import SessionsTable
 from infra.deploy import contents, steps
-from infra.deploy.context import build_context
+from infra.deploy.context import CONTEXTS
 from infra.deploy.finish import finish
 from infra.deploy.functions import copy_project, install_command
-from infra.deploy.revisions import check_names, register
+from infra.deploy.revisions import check_names, register, register_judge
 from infra.deploy.smoke import smoke
 from infra.deploy.stacks import DeployError, Stacks
 from infra.supply import bills
@@ -94,6 +97,8 @@ class Executor:
             steps.Package: self._package,
             steps.CheckAppNames: self._check_names,
             steps.RegisterTaskDefinitions: self._register,
+            steps.FindS3PrefixList: self._find_prefix_list,
+            steps.RegisterJudge: self._register_judge,
             steps.WaitForHosts: self._wait,
             steps.SmokeTest: self._smoke,
             steps.ShowChanges: self._show_changes,
@@ -150,7 +155,7 @@ class Executor:
         if digest is None:
             name = f"{repository}:{step.tag}"
             argv = [*step.build[: step.build.index("--tag") + 1], name, "-"]
-            self._environment.run(argv, stdin=build_context())
+            self._environment.run(argv, stdin=CONTEXTS[step.context]())
             self._tell_contents(step, name)
             self._login(repository)
             self._environment.run(["docker", "push", name])
@@ -159,7 +164,7 @@ class Executor:
                 raise DeployError(f"{name} was pushed, and the registry does not know it")
         else:
             self._environment.say(f"  the registry has this content already, as {step.tag}")
-        self._found["image"] = f"{repository}@{digest}"
+        self._found[step.finds_out] = f"{repository}@{digest}"
 
     def _tell_contents(self, step: steps.EnsureImage, name: str) -> None:
         self._environment.run(["docker", "image", "inspect", "--format", steps.SIZE, name])
@@ -170,7 +175,7 @@ class Executor:
             stdin=Path(contents.__file__).read_bytes(),
             output=bill,
         )
-        if problems := bills.compare("session_handler/requirements.lock", bill):
+        if problems := bills.compare(step.lock, bill):
             raise DeployError(f"{name} is not what its lock says: {'; '.join(problems)}")
         self._environment.say(f"  what is in it: {bill}")
 
@@ -246,6 +251,30 @@ class Executor:
         for arn in changed or ["nothing to change"]:
             self._environment.say(f"  {arn}")
 
+    def _find_prefix_list(self, step: steps.FindS3PrefixList) -> None:
+        filters = [{"Name": "prefix-list-name", "Values": [step.name]}]
+        ec2 = self._environment.client("ec2")
+        found = ec2.describe_managed_prefix_lists(Filters=filters)["PrefixLists"]
+        if len(found) != 1:
+            raise DeployError(f"{len(found)} prefix lists are called {step.name}")
+        self._found["s3_prefix_list"] = str(found[0]["PrefixListId"])
+
+    def _register_judge(self, step: steps.RegisterJudge) -> None:
+        changed = register_judge(
+            self._environment.client("ecs"),
+            stage=step.stage,
+            region=self._region,
+            image=self._value(step.image),
+            task_role=self._value(step.task_role),
+            deployment=Deployment(
+                self._region,
+                self._value(step.log_group),
+                self._value(step.execution_role),
+                step.architecture,
+            ),
+        )
+        self._environment.say(f"  {changed or 'nothing to change'}")
+
     def _wait(self, step: steps.WaitForHosts) -> None:
         config = load_config({"STAGE": step.stage, "AWS_REGION": self._region})
         table = SessionsTable(self._environment.client("dynamodb"), config.sessions_table)
@@ -289,16 +318,21 @@ class Executor:
             )
 
     def _end_tasks(self, step: steps.EndTasks) -> None:
-        client, cluster = self._environment.client("ecs"), f"usher-{step.stage}"
-        try:
-            for page in client.get_paginator("list_tasks").paginate(cluster=cluster):
-                for arn in page["taskArns"]:
-                    client.stop_task(cluster=cluster, task=arn, reason="the stage is destroyed")
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ClusterNotFoundException":
-                raise
+        client = self._environment.client("ecs")
+        for cluster in (cluster_name(step.stage), judges_cluster_name(step.stage)):
+            try:
+                for page in client.get_paginator("list_tasks").paginate(cluster=cluster):
+                    for arn in page["taskArns"]:
+                        client.stop_task(cluster=cluster, task=arn, reason="the stage is destroyed")
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "ClusterNotFoundException":
+                    raise
+        for prefix in (f"usher-{step.stage}-", family_of(JUDGE_JOB, step.stage)):
+            self._deregister(client, prefix)
+
+    def _deregister(self, client: Any, prefix: str) -> None:
         families = client.get_paginator("list_task_definition_families")
-        for page in families.paginate(familyPrefix=f"usher-{step.stage}-", status="ACTIVE"):
+        for page in families.paginate(familyPrefix=prefix, status="ACTIVE"):
             for family in page["families"]:
                 pages = client.get_paginator("list_task_definitions").paginate(familyPrefix=family)
                 for arns in pages:

@@ -8,8 +8,10 @@ from infra.deploy.steps import (
     DeployStack,
     EndTasks,
     EnsureImage,
+    FindS3PrefixList,
     Later,
     Package,
+    RegisterJudge,
     RegisterTaskDefinitions,
     ReleaseHosts,
     ShowChanges,
@@ -27,8 +29,9 @@ FAN_OUT = "rediss://valkey.invalid:6379/updates"
 """A fan-out feed whose address the template knows; wherever it stands, only the kind counts."""
 
 
-def plan_deploy(settings: Settings, content: str) -> tuple[Step, ...]:
-    """A deployment. `content` is the hash of all that goes into the session image.
+def plan_deploy(settings: Settings, content: str, judge_content: str = "") -> tuple[Step, ...]:
+    """A deployment. `content` is the hash of all that goes into the session image, `judge_content`
+    of what goes into the judge's, which a stage with graders has.
 
     The dispatcher comes before the containers: a new dispatcher knows old containers, and
     sessions of a new revision begin only when it can serve them.
@@ -46,6 +49,7 @@ def plan_deploy(settings: Settings, content: str) -> tuple[Step, ...]:
             base_image=settings.base_image,
             platform=settings.platform,
         ),
+        *_before_graders(settings, judge_content),
         _package(settings),
         DeployStack("everything that runs", main, Later("template"), _parameters(settings)),
         RegisterTaskDefinitions(
@@ -61,6 +65,7 @@ def plan_deploy(settings: Settings, content: str) -> tuple[Step, ...]:
             feed_password=Later(f"{main}.FeedSessionPassword") if settings.uses_fan_out else "",
             log_group=Later(f"{main}.SessionLogs"),
         ),
+        *_judge(settings),
         WaitForHosts("hosts and pools", settings.stage, _hosts(settings)),
         SmokeTest("a session, for real", Later(f"{main}.EndpointURL")),
     )
@@ -73,6 +78,7 @@ def plan_diff(settings: Settings) -> tuple[Step, ...]:
         ShowChanges(
             "registry and bucket", settings.foundation, FOUNDATION, {"Stage": settings.stage}
         ),
+        *_prefix_list(settings),
         _package(settings),
         ShowChanges("everything that runs", settings.stack, Later("template"), parameters),
     )
@@ -82,6 +88,11 @@ def plan_destroy(settings: Settings) -> tuple[Step, ...]:
     """The end of a stage: whatever has users last, whatever others need after them."""
     return (
         ReleaseHosts("hosts", f"{settings.stack}-hosts"),
+        *(
+            [ReleaseHosts("hosts of judges", f"{settings.stack}-graders")]
+            if settings.has_graders
+            else []
+        ),
         EndTasks("tasks", settings.stage),
         DeleteBucket(
             "files of graders and learners", settings.stack, "GradingBucket", empties_only=True
@@ -89,6 +100,44 @@ def plan_destroy(settings: Settings) -> tuple[Step, ...]:
         DeleteStack("everything that runs", settings.stack),
         DeleteBucket("packages", settings.foundation, "Artifacts"),
         DeleteStack("registry", settings.foundation),
+    )
+
+
+def _prefix_list(settings: Settings) -> tuple[Step, ...]:
+    return (FindS3PrefixList("S3's addresses", settings.region),) if settings.has_graders else ()
+
+
+def _before_graders(settings: Settings, content: str) -> tuple[Step, ...]:
+    if not settings.has_graders:
+        return ()
+    image = EnsureImage(
+        "judge's image",
+        repository=Later(f"{settings.foundation}.JudgeRepositoryUri"),
+        tag=content,
+        base_image=settings.base_image,
+        platform=settings.platform,
+        finds_out="judge_image",
+        dockerfile="Dockerfile",
+        context="judge",
+        lock="usher/requirements.lock",
+    )
+    return (image, *_prefix_list(settings))
+
+
+def _judge(settings: Settings) -> tuple[Step, ...]:
+    if not settings.has_graders:
+        return ()
+    main = settings.stack
+    return (
+        RegisterJudge(
+            "judge",
+            stage=settings.stage,
+            architecture=settings.architecture,
+            image=Later("judge_image"),
+            task_role=Later(f"{main}.JudgeRoleArn"),
+            execution_role=Later(f"{main}.JudgeExecutionRoleArn"),
+            log_group=Later(f"{main}.JobLogs"),
+        ),
     )
 
 
@@ -114,6 +163,7 @@ def _parameters(settings: Settings) -> dict[str, Value]:
         "Stage": settings.stage,
         "Architecture": settings.architecture,
         "SessionImage": Later("image"),
+        **({"S3PrefixList": Later("s3_prefix_list")} if settings.has_graders else {}),
         **settings.parameters,
     }
 

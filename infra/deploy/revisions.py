@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from chalicelib.apps import App
 from chalicelib.config import load_apps
 from chalicelib.ecs.task_definitions import Deployment, task_definition_for
+from chalicelib.jobs.judge import JudgeRoles, judge_task_definition
 from chalicelib.sessions.registered import families_prefix
 from infra.deploy.stacks import DeployError
 
@@ -69,6 +70,24 @@ def check_names(ecs: Any, stage: str) -> None:
 def content_of(request: Mapping[str, Any]) -> str:
     """A short name for what a task definition says."""
     return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def register_judge(
+    ecs: Any, *, stage: str, region: str, image: str, task_role: str, deployment: Deployment
+) -> str | None:
+    """ARN of the judge's new revision; None where its newest one is the same."""
+    request = judge_task_definition(
+        image,
+        stage=stage,
+        region=region,
+        log_group=deployment.log_group,
+        roles=JudgeRoles(task_role, deployment),
+    )
+    content = content_of(request)
+    if content == _deployed(ecs, request["family"]):
+        return None
+    answer = ecs.register_task_definition(**request, tags=[{"key": MARK, "value": content}])
+    return str(answer["taskDefinition"]["taskDefinitionArn"])
 
 
 def _image(app: App, images: Mapping[str, str]) -> str:

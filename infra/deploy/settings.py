@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from chalicelib.jobs.judge import FARGATE_CANNOT
 from infra.deploy.access import access_problems
 from infra.supply.bases import pinned
 
 ARCHITECTURES = {"x86_64": "linux/amd64", "arm64": "linux/arm64"}
 """Words of Lambda and ECS, and Docker's for the same."""
 
-SET_HERE = {"Stage", "Architecture", "SessionImage"}
+SET_HERE = {"Stage", "Architecture", "SessionImage", "S3PrefixList"}
 """Parameters of the template that the deployment itself finds out."""
 
 DEFAULT_BASE = "python:3.12-slim"
@@ -56,6 +57,11 @@ class Settings:
     def platform(self) -> str:
         """Docker's word for the architecture."""
         return ARCHITECTURES[self.architecture]
+
+    @property
+    def has_graders(self) -> bool:
+        """Whether there are hosts for judges."""
+        return self.parameters.get("Graders") == "ec2"
 
     @property
     def uses_fan_out(self) -> bool:
@@ -114,6 +120,8 @@ def _parameter_problems(parameters: Mapping[str, Any], declared: Mapping[str, An
             wanted, _text(value)
         ):
             problems.append(f"parameters.{name}: must match {wanted}")
+        elif name == "Graders" and value == "fargate":
+            problems.append(f"parameters.Graders: {FARGATE_CANNOT}")
         elif (allowed := declared[name].get("AllowedValues")) and value not in allowed:
             problems.append(f"parameters.{name}: one of {', '.join(map(str, allowed))}")
     return problems

@@ -54,9 +54,9 @@ CONTENTS = ("docker", "run", "--rm", "-i", "--network", "none", "--entrypoint", 
 
 @dataclass(frozen=True)
 class EnsureImage:
-    """Build and push the session image, unless the registry has this very content.
+    """Build and push an image of this project, unless the registry has this very content.
 
-    Finds out `image`, its name by digest.
+    Finds out its name by digest, as `finds_out`.
     """
 
     title: str
@@ -65,6 +65,12 @@ class EnsureImage:
     """The hash of all that goes into it: the same content is pushed once."""
     base_image: str
     platform: str
+    finds_out: str = "image"
+    dockerfile: str = "session_handler/Dockerfile"
+    context: str = "session"
+    """Which of the contexts that `infra.deploy.context` writes."""
+    lock: str = "session_handler/requirements.lock"
+    """What its packages are compared with."""
 
     @property
     def build(self) -> list[str]:
@@ -72,13 +78,14 @@ class EnsureImage:
         return [
             "docker", "build", "--platform", self.platform,
             "--build-arg", f"BASE_IMAGE={self.base_image}",
-            "--file", "session_handler/Dockerfile", "--tag", f"{self.repository}:{self.tag}", "-",
+            "--file", self.dockerfile, "--tag", f"{self.repository}:{self.tag}", "-",
         ]  # fmt: skip
 
     def commands(self) -> list[str]:
         name = f"{self.repository}:{self.tag}"
         return [
-            "python -m infra.deploy.context | " + shlex.join(self.build).replace("'", ""),
+            f"python -m infra.deploy.context {self.context} | "
+            + shlex.join(self.build).replace("'", ""),
             f"docker image inspect --format '{SIZE}' {name}",
             f"{' '.join(CONTENTS)} {name} - < infra/deploy/contents.py",
             f"aws ecr get-login-password | docker login --username AWS --password-stdin {name}",
@@ -147,6 +154,47 @@ class RegisterTaskDefinitions:
         return [
             f"aws ecs register-task-definition --family usher-{self.stage}-APP --cli-input-json "
             "$(chalicelib.ecs.task_definitions.task_definition_for)   # for every app that changed"
+        ]
+
+
+@dataclass(frozen=True)
+class FindS3PrefixList:
+    """The region's prefix list of S3, which hosts of judges may reach.
+
+    Finds out `s3_prefix_list`.
+    """
+
+    title: str
+    region: str
+
+    @property
+    def name(self) -> str:
+        """What AWS calls it."""
+        return f"com.amazonaws.{self.region}.s3"
+
+    def commands(self) -> list[str]:
+        return [
+            "aws ec2 describe-managed-prefix-lists "
+            f"--filters Name=prefix-list-name,Values={self.name}"
+        ]
+
+
+@dataclass(frozen=True)
+class RegisterJudge:
+    """A new revision of the judge, if its task definition is another than the newest one."""
+
+    title: str
+    stage: str
+    architecture: str
+    image: Value
+    task_role: Value
+    execution_role: Value
+    log_group: Value
+
+    def commands(self) -> list[str]:
+        return [
+            f"aws ecs register-task-definition --family usher-{self.stage}_judge --cli-input-json "
+            "$(chalicelib.jobs.judge.judge_task_definition)   # if it changed"
         ]
 
 
@@ -262,6 +310,8 @@ Step = (
     | Package
     | CheckAppNames
     | RegisterTaskDefinitions
+    | FindS3PrefixList
+    | RegisterJudge
     | WaitForHosts
     | SmokeTest
     | ReleaseHosts

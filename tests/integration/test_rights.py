@@ -36,6 +36,8 @@ REPAIR = {
     "sqs:GetQueueUrl, sqs:SendMessage, sqs:GetQueueAttributes",
     "sqs:SendMessage",
 }
+JUDGE = {"ecs:RunTask of the judge"}
+"""Any of the functions that launch jobs may be the one that launches it."""
 """After crashes, lost replies and events, and for what waits: not on the way of these flows.
 `tests/unit/infra/test_policies.py` derives these calls from the source."""
 
@@ -43,12 +45,12 @@ MAY_BE_UNNEEDED = {
     "api_handler": LOGS
     | {"ecs:DescribeTasks", "sqs:GetQueueAttributes"}
     | {"cloudwatch:DescribeAlarms"},  # a laptop has no alarms
-    "sweep": LOGS | NO_ROLE | REPAIR,
+    "sweep": LOGS | NO_ROLE | REPAIR | JUDGE,
     "task_changed": LOGS | REPAIR,
     "launch_queued": LOGS | REPAIR,
-    "run_critical_jobs": LOGS | NO_ROLE | REPAIR,
-    "run_normal_jobs": LOGS | NO_ROLE | REPAIR,
-    "run_low_jobs": LOGS | NO_ROLE | REPAIR,
+    "run_critical_jobs": LOGS | NO_ROLE | REPAIR | JUDGE,
+    "run_normal_jobs": LOGS | NO_ROLE | REPAIR | JUDGE,
+    "run_low_jobs": LOGS | NO_ROLE | REPAIR | JUDGE,
     "fire_schedules": LOGS | NO_ROLE | REPAIR,
 }
 """By function: the actions of statements that these flows need not need."""
@@ -213,6 +215,22 @@ def rights(cloud, tmp_path_factory):
     return cloud.state()["rights"]
 
 
+def label(statement: dict) -> str:
+    """What a statement is about: its actions, and whether it is for the judge alone."""
+    of_judge = " of the judge" if str(statement["Resource"]).endswith("_judge:*") else ""
+    return ", ".join(statement["Action"]) + of_judge
+
+
+def test_some_function_runs_the_judge_by_the_right_on_its_cluster_alone(rights):
+    running = [
+        function
+        for function in ("sweep", "run_critical_jobs", "run_normal_jobs", "run_low_jobs")
+        for index in rights["needed"].get(f"function-{function}", ())
+        if label(statements_of(function)[index]) in JUDGE
+    ]
+    assert running
+
+
 def test_no_call_of_the_flows_is_refused(rights):
     assert rights["refused"] == {}
 
@@ -221,7 +239,7 @@ def test_no_call_of_the_flows_is_refused(rights):
 def test_without_any_one_statement_some_call_is_refused(rights, function):
     needed = rights["needed"][f"function-{function}"]
     unneeded = {
-        ", ".join(statement["Action"])
+        label(statement)
         for index, statement in enumerate(statements_of(function))
         if index not in needed
     }

@@ -11,7 +11,7 @@ from chalicelib.config import load_apps
 from chalicelib.contract.fanout import is_fanout, relay_rules, session_rules
 from chalicelib.ecs.task_definitions import task_definition_for
 from infra.deploy.__main__ import load_settings
-from infra.deploy.context import build_context, content_hash
+from infra.deploy.context import build_context, build_judge_context, content_hash
 from infra.deploy.finish import finish
 from infra.deploy.plan import plan_deploy, plan_destroy, plan_diff
 from infra.deploy.settings import Settings, SettingsError, parse_settings
@@ -19,15 +19,19 @@ from infra.deploy.steps import (
     DeleteStack,
     DeployStack,
     EnsureImage,
+    FindS3PrefixList,
     Later,
     Package,
+    RegisterJudge,
     RegisterTaskDefinitions,
+    ReleaseHosts,
     ShowChanges,
     WaitForHosts,
 )
 
 APP = load_apps().get(None)
 SETTINGS = Settings("dev", "eu-west-1", parameters={"MinHosts": "3"})
+GRADERS = Settings("dev", "eu-west-1", parameters={"Graders": "ec2"})
 DECLARED = {"MinHosts": {}, "Feed": {"AllowedValues": ["kinesis", "valkey"]}}
 HASH = "sha256:" + "0" * 64
 DIGEST = f"python:3.12-slim@{HASH}"
@@ -47,7 +51,11 @@ def test_the_dispatcher_comes_before_the_containers_and_the_proof_comes_last():
 
 
 def test_every_later_value_is_found_out_by_an_earlier_step():
-    for plan in (plan_deploy(SETTINGS, "abc"), plan_diff(SETTINGS)):
+    plans = (
+        *(plan_deploy(SETTINGS, "abc"), plan_diff(SETTINGS)),
+        *(plan_deploy(GRADERS, "abc", "def"), plan_diff(GRADERS)),
+    )
+    for plan in plans:
         known = {"current_image"}
         for each in plan:
             values = [v for v in vars(each).values() if isinstance(v, Later)]
@@ -60,9 +68,47 @@ def test_every_later_value_is_found_out_by_an_earlier_step():
                 case DeployStack() | ShowChanges():
                     known.add(each.stack)
                 case EnsureImage():
-                    known.add("image")
+                    known.add(each.finds_out)
+                case FindS3PrefixList():
+                    known.add("s3_prefix_list")
                 case Package():
                     known.add("template")
+
+
+def test_a_stage_with_graders_gets_the_judge_and_another_nothing_of_it():
+    plan = plan_deploy(GRADERS, "abc", "def")
+    _, image = (s for s in plan if isinstance(s, EnsureImage))
+    assert (image.tag, image.context, image.lock) == ("def", "judge", "usher/requirements.lock")
+    judge = step(plan, RegisterJudge)
+    assert judge.image == Later("judge_image")
+    assert judge.execution_role == Later("usher-dev.JudgeExecutionRoleArn")
+    (*_, main) = (s for s in plan if isinstance(s, DeployStack))
+    assert main.parameters["S3PrefixList"] == Later("s3_prefix_list")
+    assert [s.group for s in plan_destroy(GRADERS) if isinstance(s, ReleaseHosts)] == [
+        "usher-dev-hosts",
+        "usher-dev-graders",
+    ]
+    without = plan_deploy(SETTINGS, "abc")
+    assert not [s for s in without if isinstance(s, RegisterJudge | FindS3PrefixList)]
+
+
+def test_fargate_for_graders_is_refused_with_the_reason():
+    document = {"parameters": {"Graders": "fargate"}}
+    declared = {"Graders": {"AllowedValues": ["none", "ec2"]}}
+    with pytest.raises(SettingsError, match="no container engine to make a box"):
+        parse_settings(document, stage="dev", region="r", declared=declared, digests={})
+
+
+def test_the_judges_context_is_a_project_of_jobs_with_ushers_dockerfile():
+    context = build_judge_context()
+    assert context == build_judge_context()
+    with tarfile.open(fileobj=io.BytesIO(context)) as tar:
+        names = set(tar.getnames())
+        assert {entry.mtime for entry in tar} == {0}
+        dockerfile = tar.extractfile("Dockerfile").read()
+    assert dockerfile == (Path(__file__).parents[3] / "usher" / "Dockerfile").read_bytes()
+    wanted = {"jobs/marking.py", "usher/box/guard.py", "usher/requirements.lock", "wheels"}
+    assert names >= wanted | {"requirements.txt", "usher/contract/sigv4.py"}
 
 
 def test_an_image_is_named_by_its_content():
