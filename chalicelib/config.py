@@ -49,6 +49,7 @@ VARIABLES: Mapping[str, str] = {
     "CRITICAL_OWNERS": "owners besides operators that may ask for the priority critical",
     "ADDRESSES": "which addresses containers are told by: public, or private behind a router",
     "PROBES": "on, or off where functions reach no container although addresses are public",
+    "TRACES_ENDPOINT": "base URL of a collector of OTLP over HTTP; default: no span is sent",
     "ROUTER_KEY": "SHA-256 in hex of each key of routers, comma separated; default: none",
     "CAPACITY_PROVIDER": "ECS capacity provider of EC2 apps; default: whatever hosts there are",
     "TASK_SUBNETS": "for Fargate apps: subnets of their tasks, comma separated",
@@ -122,6 +123,8 @@ class Config:
     private_addresses: bool = False
     probes: bool = True
     """Whether functions reach containers at their public addresses."""
+    traces_endpoint: str | None = None
+    """Base URL of a collector of OTLP over HTTP; None = no span is sent."""
     router_keys: tuple[str, ...] = ()
     """SHA-256 in hex of each; none = nobody may ask where a session is."""
     capacity_provider: str | None = None
@@ -359,6 +362,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         feed_backfill_seconds=_whole(environ, "FEED_BACKFILL_SECONDS", 600),
         private_addresses=_one_of(environ, "ADDRESSES", "public", "private") == "private",
         probes=_one_of(environ, "PROBES", "on", "off") == "on",
+        traces_endpoint=_http_url(environ, "TRACES_ENDPOINT"),
         router_keys=_digests(environ, "ROUTER_KEY"),
         capacity_provider=environ.get("CAPACITY_PROVIDER") or None,
         task_subnets=_list(environ, "TASK_SUBNETS"),
@@ -407,6 +411,13 @@ def _limits(environ: Mapping[str, str], of_file: Limits) -> Limits:
         per_owner=_whole(environ, "MAX_SESSIONS_PER_OWNER", of_file.per_owner, low=0),
         per_second=_whole(environ, "MAX_REQUESTS_PER_SECOND", of_file.per_second, low=0),
     )
+
+
+def _http_url(environ: Mapping[str, str], name: str) -> str | None:
+    value = (environ.get(name) or "").rstrip("/")
+    if value and not re.fullmatch(r"https?://[^\s/@?#]+(/[^\s?#@]*)?", value):
+        raise ConfigurationError(f"{name}: a URL of http or https without a password or query")
+    return value or None
 
 
 def _one_of(environ: Mapping[str, str], name: str, *choices: str) -> str:

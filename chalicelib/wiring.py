@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from chalicelib.tasks.queues import Queues
     from chalicelib.tasks.reconciler import Sweep
     from chalicelib.tasks.sweep_state import Finished, SweepStates
+    from chalicelib.traces import Traces
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,16 @@ class Services:
     revisions: "Revisions"
     metrics: Metrics
     sessions: "SessionServices"
+
+    @cached_property
+    def traces(self) -> "Traces":
+        """Where spans go."""
+        from chalicelib.traces import Traces
+
+        environment = self.environment
+        return Traces(
+            self.config.traces_endpoint, self.config.stage, environment.now, environment.ids.key
+        )
 
     @cached_property
     def jobs(self) -> "Jobs":

@@ -37,6 +37,7 @@ from session_handler.user import User, read_user
 
 if TYPE_CHECKING:
     from session_handler.publishing import Publisher
+    from session_handler.traces import FirstRecord
 
 SLOW_CLOSE_SECONDS = 60.0
 """A slow client's bye stands behind what it has not read yet: it may take no byte for so long. A
@@ -46,6 +47,13 @@ APP_STOP_SECONDS = 2.0
 """How long `on_stop` of a session app may take."""
 
 log = logging.getLogger(__name__)
+
+
+def _first_record(settings: Settings) -> "FirstRecord":
+    from session_handler.traces import FirstRecord  # only where spans are sent
+
+    endpoint = settings.traces_endpoint or ""
+    return FirstRecord(endpoint, settings.session_id, settings.app_name)
 
 
 class Container:
@@ -64,6 +72,9 @@ class Container:
         self._callbacks = Callbacks(
             settings.callback_url, settings.session_key, self._on_callback_answer
         )
+        self._first_record: FirstRecord | None = None
+        if settings.traces_endpoint:
+            self._first_record = _first_record(settings)
         self._actions: asyncio.Queue[Action] = asyncio.Queue()
         self._timer: asyncio.TimerHandle | None = None
         self._feed: Feed | None = None
@@ -254,6 +265,8 @@ class Container:
             match await self._actions.get():
                 case Report() as report:
                     self._stop_reason = report.fields.get("reason", self._stop_reason)
+                    if report.type is Callback.CONNECTED and self._first_record:
+                        self._first_record.on_connected()
                     self._callbacks.add(report)
                 case Stream() as stream if stream is self._session.stream:
                     self._streaming = self._loop.create_task(self._stream(stream))
@@ -267,6 +280,8 @@ class Container:
                 case Exit(code):
                     await self._stop_streaming()
                     await asyncio.gather(self._stop_app(), self._callbacks.finish())
+                    if self._first_record:
+                        await self._first_record.finish()
                     log.info("exiting with %d: %s", code, self._stop_reason)
                     return code
 
@@ -281,7 +296,11 @@ class Container:
             delivered = self._delivery.delivered_cursor()
             cursor = Cursor.parse(delivered) if delivered else None
         self._delivery = delivery = Delivery(
-            websocket, self._app, watch, delivered=str(cursor) if cursor else None
+            websocket,
+            self._app,
+            watch,
+            delivered=str(cursor) if cursor else None,
+            on_records=self._first_record.on_record if self._first_record else None,
         )
         try:
             gone = await self._start_feed(cursor)
@@ -383,6 +402,8 @@ class Container:
     def _on_callback_answer(self, report: Report, body: bytes) -> None:
         if report.type is Callback.CONNECTED and not self._user.done():
             self._user.set_result(read_user(body))
+            if self._first_record:
+                self._first_record.on_answer(body)
 
     def _timer_failed(self, exc: BaseException) -> None:
         failure = AppFailedError("a timer failed")

@@ -39,8 +39,12 @@ class Delivery:
         watch: ClientWatch,
         *,
         delivered: str | None,
+        on_records: Callable[[], None] | None = None,
     ) -> None:
-        """`delivered` is the cursor that the client came with."""
+        """`delivered` is the cursor that the client came with; `on_records` is called when some
+        were sent.
+        """
+        self._on_records = on_records
         self._websocket = websocket
         self._app = app
         self._watch = watch
@@ -107,6 +111,8 @@ class Delivery:
         began = self._now()
         cursor = passed(last)
         await self._send(messages.records(batch, cursor), cursor)
+        if batch and self._on_records is not None:
+            self._on_records()
         age_seconds = time.time() - last.arrived_at / 1000
         if self._falling.sent(began, self._now(), age_seconds):
             raise SlowClientError("falls ever further behind the feed")

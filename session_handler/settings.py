@@ -61,6 +61,8 @@ class Settings:
     compresses: bool
     app_class: str | None
     """`module:Class` of the session app; None forwards every record."""
+    traces_endpoint: str | None
+    """A collector of OTLP over HTTP; None sends no span."""
     feed_write_url: str | None
     """`kinesis://STREAM` that a session app may put records into."""
     app_name: str
@@ -178,6 +180,7 @@ def parse(environ: Mapping[str, str]) -> Settings:
         ping_timeout_seconds=read.seconds(Env.PING_TIMEOUT_SECONDS, DEFAULT_PING_TIMEOUT_SECONDS),
         compresses=read.matching(Env.COMPRESSION, _COMPRESSION, "none or deflate") == "deflate",
         app_class=read.matching(Env.SESSION_APP, _APP, "module:Class"),
+        traces_endpoint=read.url(Env.TRACES_ENDPOINT),
         feed_write_url=read.matching(Env.FEED_WRITE_URL, _WRITE_URL, "kinesis://STREAM"),
         app_name=read.text(Env.SESSION_APP_NAME) or read.text(Env.SESSION_APP) or "default",
         revision=read.text(Env.SESSION_REVISION) or "",

@@ -28,7 +28,7 @@ from chalicelib.fields import MAX_BODY_BYTES, Document, Field, refuse_unknown
 
 CORS = CORSConfig(
     allow_origin="*",
-    allow_headers=["Idempotency-Key", "If-None-Match"],
+    allow_headers=["Idempotency-Key", "If-None-Match", "Traceparent"],
     expose_headers=["ETag", "Location", "Retry-After"],
     max_age=600,
 )

@@ -129,6 +129,7 @@ def invoke(job: str) -> Response:
         at=wanted.at,
         not_after=wanted.not_after,
         request_digest=wanted.digest if key else None,
+        traceparent=_traceparent(request.headers.get("traceparent")),
     )
     audit = audit_entry(Action.INVOKE, f"invocations/{draft.id}")
     written = _jobs().invocations.accept(draft, by=caller, audit=audit)
@@ -307,6 +308,16 @@ def _check_priority(caller: Caller, priority: Priority | None) -> None:
         return
     if caller.owner not in services().config.critical_owners:
         raise ForbiddenError("critical: for operators, and for the owners in CRITICAL_OWNERS")
+
+
+def _traceparent(header: str | None) -> str | None:
+    """The caller's place in a trace, for the job's container; what is none is ignored."""
+    if header is None:
+        return None
+    from chalicelib.contract.traces import parse_traceparent
+
+    place = parse_traceparent(header)
+    return None if place is None else place.header
 
 
 def _again(found: Invocation, wanted: Invoke) -> Response:

@@ -26,6 +26,7 @@ from chalicelib.api.http import (
 from chalicelib.audit.model import Action
 from chalicelib.callers import Caller
 from chalicelib.config import authorization, launches_queue, stage
+from chalicelib.contract import Callback
 from chalicelib.errors import NoRouteError
 from chalicelib.sessions.answers import answer_to_callback, body_of, retry_after, status_of
 from chalicelib.sessions.launch_queue import LaunchAgain, ReconcilePool, read_message
@@ -42,6 +43,7 @@ from chalicelib.sessions.requests import (
     DISPATCH,
     SESSION_ID,
     SESSION_PATH,
+    DispatchRequest,
     parse_callback,
     parse_dispatch,
 )
@@ -65,15 +67,50 @@ def dispatch_session() -> Response:
     config = services().config
     caller = caller_of(request, config)
     caller.require_change()
-    dispatch = parse_dispatch(
+    header = request.headers.get("traceparent")
+    if header is None and config.traces_endpoint is None:
+        return _render(_sessions().dispatch(_parse_dispatch(caller, None)))
+    return _render(_traced(caller, header))
+
+
+def _traced(caller: Caller, header: str | None) -> Session:
+    """The same with a place in a trace, which the container is told."""
+    traces, now = services().traces, services().environment.now
+    above, place = traces.enter(header)
+    began, session = now(), None
+    try:
+        dispatch = _parse_dispatch(caller, None if place is None else place.header)
+        session = _sessions().dispatch(dispatch)
+    finally:
+        traces.dispatched(above, place, began, _attributes_of(session), failed=session is None)
+    return session
+
+
+def _attributes_of(session: Session | None) -> dict[str, str | None]:
+    """What a span says of a session: neither address nor owner."""
+    if session is None:
+        return {}
+    return {
+        "usher.session": session.id,
+        "usher.app": session.app,
+        "usher.state": session.state.value,
+        "usher.warm": "true" if session.pooled else "false",
+        "aws.ecs.task.arn": session.task_arn,
+    }
+
+
+def _parse_dispatch(caller: Caller, traceparent: str | None) -> DispatchRequest:
+    request = routes.current_request
+    config = services().config
+    return parse_dispatch(
         request.query_params or {},
         request.headers,
         apps=services().sessions.apps,
         caller=caller,
         callback_base_url=config.callback_base_url or own_url(request),
         default_wait_seconds=config.default_wait_seconds,
+        traceparent=traceparent,
     )
-    return _render(_sessions().dispatch(dispatch))
 
 
 @routes.route("/sessions", methods=["GET"], authorizer=AUTHORIZER)
@@ -142,6 +179,11 @@ def handle_container_callback(session_id: str) -> Response:
     session = _sessions().handle_callback(
         parse_record_id(session_id, "session"), key, callback, text
     )
+    is_start = callback is Callback.READY and session.owner is not None
+    if is_start and session.traceparent and session.ready_at is not None and not session.pooled:
+        services().traces.started(
+            session.traceparent, session.created_at, session.ready_at, _attributes_of(session)
+        )
     return answer(answer_to_callback(session, callback))
 
 

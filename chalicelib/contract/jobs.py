@@ -21,6 +21,10 @@ class JobEnv(StrEnum):
     JOB_REVISION = "JOB_REVISION"
 
 
+TRACEPARENT = "TRACEPARENT"
+"""Environment variable of a job that was asked for with a trace context: W3C's header."""
+
+
 class Outcome(StrEnum):
     """`outcome` of the body of `…/finish`: how the run went, by the container's own word."""
 

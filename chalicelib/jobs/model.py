@@ -159,6 +159,8 @@ class Invocation:
     planned_at: float | None = None
     """The instant a schedule planned it for."""
     rerun_of: str | None = None
+    traceparent: str | None = None
+    """Where in a trace the request for it stands; W3C's header."""
     request_digest: str | None = None
     """Of the request with an Idempotency-Key: who repeats it must ask for the same."""
     state: State = State.ACCEPTED

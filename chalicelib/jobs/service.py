@@ -110,6 +110,7 @@ class Invocations:
         planned_at: float | None = None,
         rerun_of: str | None = None,
         request_digest: str | None = None,
+        traceparent: str | None = None,
     ) -> Invocation:
         """A record that was not written yet; the job and its parameters are checked.
 
@@ -138,6 +139,7 @@ class Invocations:
             planned_at=planned_at,
             rerun_of=rerun_of,
             request_digest=request_digest,
+            traceparent=traceparent,
             image=deployed.image,
             state=state,
             history=(Change(now, state, f"asked for by {owner}"),),

@@ -18,7 +18,7 @@ def task_request_for(invocation: Invocation, job: DeployedJob, config: Config) -
     launch_type = launch_type_of(job, config)
     base_url = _callback_base_url(invocation, config)
     url = f"{base_url}/invocations/{invocation.id}"
-    environment = {
+    environment: dict[str, str] = {
         JobEnv.INVOCATION_ID: invocation.id,
         JobEnv.INVOCATION_ATTEMPT: str(invocation.attempt),
         JobEnv.INVOCATION_KEY: invocation.key,
@@ -26,6 +26,8 @@ def task_request_for(invocation: Invocation, job: DeployedJob, config: Config) -
         JobEnv.JOB_NAME: invocation.job,
         JobEnv.JOB_REVISION: str(job.revision),
     }
+    if invocation.traceparent:
+        environment[TRACEPARENT] = invocation.traceparent
     fargate = launch_type == "FARGATE"
     return TaskRequest(
         started_by=invocation.started_by,

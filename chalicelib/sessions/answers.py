@@ -59,8 +59,13 @@ def status_of(session: Session) -> int:
 
 
 def answer_to_callback(session: Session, callback: Callback) -> dict[str, Any]:
-    """What a container is answered: to `connected`, who its user is, as often as it asks."""
+    """What a container is answered: to `connected`, who its user is and where in a trace it
+    stands, as often as it asks.
+    """
     if callback is not Callback.CONNECTED:
         return {}
     claims, query = dict(session.claims or {}), dict(session.query or {})
-    return {"user": {"owner": session.owner, "claims": claims, "query": query}}
+    answer: dict[str, Any] = {
+        "user": {"owner": session.owner, "claims": claims, "query": query},
+    }
+    return answer | ({"traceparent": session.traceparent} if session.traceparent else {})

@@ -232,7 +232,11 @@ class Claims:
 
     def _claimed(self, warm: Session, request: DispatchRequest) -> Session:
         owned = replace(
-            warm, owner=request.caller.owner, claims=request.claims, query=request.query
+            warm,
+            owner=request.caller.owner,
+            claims=request.claims,
+            query=request.query,
+            traceparent=request.traceparent,
         )
         return lifecycle.reserve(owned, request.app, self._now(), "claimed")
 
@@ -254,4 +258,5 @@ class Claims:
             queue_seconds=request.app.queue_seconds,
             claims=request.claims,
             query=request.query,
+            traceparent=request.traceparent,
         )

@@ -17,6 +17,7 @@ def new_session(
     queue_seconds: float,
     claims: Mapping[str, str] | None = None,
     query: Mapping[str, str] | None = None,
+    traceparent: str | None = None,
 ) -> Session:
     """A QUEUED session of `owner`, or for the pool where there is none yet."""
     session_id = ids.uuid()
@@ -33,4 +34,5 @@ def new_session(
         task_definition=task_definition,
         claims=claims,
         query=query,
+        traceparent=traceparent,
     )

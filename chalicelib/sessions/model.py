@@ -116,6 +116,8 @@ class Session:
     """Of its owner's token, those that the app's `pass_claims` names."""
     query: Mapping[str, str] | None = None
     """Of the request that it was handed out to, the parameters that `pass_query` names."""
+    traceparent: str | None = None
+    """Where in a trace the request stands that it was handed out to; W3C's header."""
     is_impossible: bool = False
     """ECS refused what its app asks for: no task of this kind can exist."""
     detail: str | None = None

@@ -78,6 +78,8 @@ class DispatchRequest:
     """What the container is told of the caller's claims; None = nothing."""
     query: Mapping[str, str] | None = None
     """The same of the request's parameters."""
+    traceparent: str | None = None
+    """Where in a trace the request stands, for its container."""
 
 
 class Offered(Protocol):
@@ -99,6 +101,7 @@ def parse_dispatch(
     caller: Caller,
     callback_base_url: str,
     default_wait_seconds: float,
+    traceparent: str | None = None,
 ) -> DispatchRequest:
     """Read query and headers of GET /session. Raises BadRequestError."""
     name, wait = APP.read(query), WAIT.read(query)
@@ -113,6 +116,7 @@ def parse_dispatch(
         callback_base_url=callback_base_url,
         claims=_passed("claims", app.pass_claims, caller.claims),
         query=_passed("parameters", app.pass_query, query),
+        traceparent=traceparent,
     )
 
 

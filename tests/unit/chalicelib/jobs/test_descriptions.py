@@ -266,3 +266,12 @@ def test_the_job_s_own_launch_type_goes_first(config):
     on_fargate = request_of(accepted(), provided, launch_type="FARGATE")
     assert on_fargate["launchType"] == "FARGATE"
     assert "networkConfiguration" in on_fargate
+
+
+def test_a_job_that_was_asked_for_in_a_trace_finds_its_place_in_its_environment(config):
+    place = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    (override,) = request_of(replace(queued(), traceparent=place), config)["overrides"][
+        "containerOverrides"
+    ]
+    environment = {pair["name"]: pair["value"] for pair in override["environment"]}
+    assert environment["TRACEPARENT"] == place
