@@ -40,7 +40,12 @@ from chalicelib.jobs.requests import (
     parse_progress,
     parse_start,
 )
-from chalicelib.tasks.requests import IDEMPOTENCY_KEY, parse_idempotency_key, parse_record_id
+from chalicelib.tasks.requests import (
+    IDEMPOTENCY_KEY,
+    TRACEPARENT,
+    parse_idempotency_key,
+    parse_record_id,
+)
 from chalicelib.wiring import services
 
 if TYPE_CHECKING:
@@ -105,7 +110,7 @@ def delete_job(job: str) -> Response:
 
 @routes.route("/jobs/{job}/invocations", methods=["POST"], authorizer=AUTHORIZER)
 @answering
-@takes(body=INVOKE, headers=(IDEMPOTENCY_KEY,))
+@takes(body=INVOKE, headers=(IDEMPOTENCY_KEY, TRACEPARENT))
 def invoke(job: str) -> Response:
     """Have a job run: at once, or at an instant."""
     request, caller = routes.current_request, _caller()
@@ -129,7 +134,7 @@ def invoke(job: str) -> Response:
         at=wanted.at,
         not_after=wanted.not_after,
         request_digest=wanted.digest if key else None,
-        traceparent=_traceparent(request.headers.get("traceparent")),
+        traceparent=_traceparent(request.headers.get(TRACEPARENT.name)),
     )
     audit = audit_entry(Action.INVOKE, f"invocations/{draft.id}")
     written = _jobs().invocations.accept(draft, by=caller, audit=audit)

@@ -47,7 +47,7 @@ from chalicelib.sessions.requests import (
     parse_callback,
     parse_dispatch,
 )
-from chalicelib.tasks.requests import IDEMPOTENCY_KEY, parse_record_id
+from chalicelib.tasks.requests import IDEMPOTENCY_KEY, TRACEPARENT, parse_record_id
 from chalicelib.wiring import services
 
 if TYPE_CHECKING:
@@ -60,14 +60,14 @@ AUTHORIZER = authorizer_for(*authorization())
 
 @routes.route("/session", methods=["GET", "POST"], cors=CORS, authorizer=AUTHORIZER)
 @answering
-@takes(query=DISPATCH, headers=(IDEMPOTENCY_KEY,), ignores_others=True)
+@takes(query=DISPATCH, headers=(IDEMPOTENCY_KEY, TRACEPARENT), ignores_others=True)
 def dispatch_session() -> Response:
     """A container of their own for whoever asks."""
     request = routes.current_request
     config = services().config
     caller = caller_of(request, config)
     caller.require_change()
-    header = request.headers.get("traceparent")
+    header = request.headers.get(TRACEPARENT.name)
     if header is None and config.traces_endpoint is None:
         return _render(_sessions().dispatch(_parse_dispatch(caller, None)))
     return _render(_traced(caller, header))

@@ -8,6 +8,12 @@ from typing import Protocol, TypeVar
 from chalicelib.errors import NotFoundError, UnauthorizedError
 from chalicelib.fields import Field
 
+TRACEPARENT = Field(
+    "traceparent",
+    {"type": "string"},
+    "a string",
+    "Where the request stands in a trace, as W3C has it; what is none is ignored.",
+)
 IDEMPOTENCY_KEY = Field(
     "Idempotency-Key",
     {"type": "string", "pattern": r"^[\x21-\x7e]{1,128}$"},

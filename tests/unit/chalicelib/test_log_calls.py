@@ -31,6 +31,7 @@ ABOUT_NO_RECORD = {
     ("chalicelib/tasks/queues.py", "it is not known what waits in %s: %s"),
     ("chalicelib/sessions/table.py", "transaction conflict: %s"),
     ("chalicelib/feed/relay.py", "the feed is filled from Kinesis, origin %s"),
+    ("chalicelib/traces.py", "a span was not taken: %s"),
     ("chalicelib/jobs/clock.py", "the one-time schedule %s stays, and wakes nobody: %s"),
 }
 
