@@ -95,6 +95,7 @@ FLOORS = [
         "config",
         "logs",
         "metrics",
+        "traces",
         "clients",
     },
     {"dynamodb", "ecs"},
