@@ -1,7 +1,7 @@
 """Where the task of an invocation runs, and what it is given. Pure."""
 
 from chalicelib.config import Config
-from chalicelib.contract.jobs import JUDGE_JOB, JobEnv
+from chalicelib.contract.jobs import JUDGE_JOB, TRACEPARENT, JobEnv
 from chalicelib.ecs.requests import TaskRequest
 from chalicelib.jobs.description import DeployedJob
 from chalicelib.jobs.model import Invocation
