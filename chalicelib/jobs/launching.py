@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum, auto
 from itertools import chain
 
@@ -25,6 +25,7 @@ from chalicelib.jobs.task_requests import (
     provider_of,
     task_request_for,
 )
+from chalicelib.jobs.turns import Turns
 from chalicelib.metrics import Metrics
 from chalicelib.tasks.hosts_wanted import JOBS, HostsWanted
 from chalicelib.tasks.lease import Busy, Lease
@@ -70,6 +71,7 @@ class JobLauncher:
         *,
         table: InvocationsTable,
         records: Store[Invocation],
+        turns: Turns,
         launcher: Launcher,
         stops: TaskStops,
         catalog: Catalog,
@@ -83,6 +85,7 @@ class JobLauncher:
     ) -> None:
         self._table = table
         self._records = records
+        self._turns = turns
         self._launcher = launcher
         self._stops = stops
         self._catalog = catalog
@@ -116,7 +119,7 @@ class JobLauncher:
             raise
 
     def _launch_waiting(self, newcomer: str | None, *, capacity_freed: bool) -> int:
-        launched = 0
+        launched: list[Invocation] = []
         revisions: dict[str, RevisionState] = {}
         blocked: set[str] = set()
         owners = OwnersRunning(
@@ -131,7 +134,7 @@ class JobLauncher:
             owner_is_full=owners.is_full,
         )
         for invocation in candidates:
-            if launched == STARTS_AT_ONCE:
+            if len(launched) == STARTS_AT_ONCE:
                 self._queues.send(Priority.CRITICAL, WakeUp())
                 break
             outcome = self._try(invocation, revisions)
@@ -143,8 +146,15 @@ class JobLauncher:
                 owners.found_full(invocation)
             elif outcome is Outcome.LAUNCHED:
                 owners.launched(invocation)
-                launched += 1
-        return launched
+                launched.append(invocation)
+        self._move_virtual_time(launched)
+        return len(launched)
+
+    def _move_virtual_time(self, launched: Sequence[Invocation]) -> None:
+        for priority in Priority:
+            turns = [each.turn for each in launched if each.priority is priority and each.turn]
+            if turns:
+                self._turns.launched(priority, max(turns), self._now())
 
     def launch(self, invocation: Invocation) -> Outcome:
         """Run the stored request of a claimed one; the same again is harmless."""

@@ -47,11 +47,16 @@ _REASON_OF = {
 }
 
 
-def came_due(invocation: Invocation, now: float) -> Invocation:
+def is_due(invocation: Invocation, now: float) -> bool:
+    """Whether the time of a deferred one has come."""
+    return invocation.state is State.SCHEDULED and now >= (invocation.at or 0)
+
+
+def came_due(invocation: Invocation, turn: int | None, now: float) -> Invocation:
     """A deferred one whose time has come waits for its turn from now on."""
-    if invocation.state is not State.SCHEDULED or now < (invocation.at or 0):
+    if not is_due(invocation, now):
         return invocation
-    return invocation.moved(State.ACCEPTED, now, "its time has come")
+    return invocation.moved(State.ACCEPTED, now, "its time has come", turn=turn)
 
 
 def fold_sent(invocation: Invocation, now: float) -> Invocation:

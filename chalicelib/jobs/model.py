@@ -194,6 +194,8 @@ class Invocation:
     refusals: int = 0
     """How often in a row RunTask found no room for it."""
     next_try_at: float | None = None
+    turn: int | None = None
+    """Its place among those that wait, in milliseconds; see `chalicelib.jobs.fairness`."""
     holds: tuple[str, ...] = ()
     """Counters raised with the claim, lowered when the attempt ends."""
     counters: tuple[str, ...] = ()

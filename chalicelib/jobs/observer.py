@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from chalicelib.jobs.model import Invocation, Priority, State
 from chalicelib.jobs.queues import JobQueues, WakeUp
+from chalicelib.jobs.turns import Turns
 from chalicelib.metrics import Metrics
 from chalicelib.tasks.breaker import Breaker
 from chalicelib.tasks.hosts_wanted import JOBS, HostsWanted
@@ -22,6 +23,7 @@ class JobObserver:
         *,
         breaker: Breaker[RevisionState],
         queues: JobQueues,
+        turns: Turns,
         hosts_wanted: HostsWanted,
         metrics: Metrics,
         now: Callable[[], float],
@@ -31,6 +33,7 @@ class JobObserver:
         self._on_ended = on_ended
         self._breaker = breaker
         self._queues = queues
+        self._turns = turns
         self._hosts_wanted = hosts_wanted
         self._metrics = metrics
         self._now = now
@@ -53,6 +56,8 @@ class JobObserver:
         if after.start_failures > before.start_failures and after.next_try_at is not None:
             rest = max(1, math.ceil(after.next_try_at - self._now()))
             self._queues.send(after.priority, WakeUp(after.id), rest)
+        if after.has_ended and before.is_waiting and before.turn is not None:
+            self._turns.give_back(before.owner, before.priority)
         if after.has_ended:
             self._on_ended(after)
 

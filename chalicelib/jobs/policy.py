@@ -1,6 +1,7 @@
 """Whose turn it is. Pure.
 
-Invocations wait in the order of their priority, then of their age. Who finds no room keeps its
+Invocations wait in the order of their priority, then of their turns, which are fair between owners
+and those of one owner in the order of their age; see `fairness.py`. Who finds no room keeps its
 place at the head for some tries, so that a large one is not passed over by small ones for ever;
 after that, others may go past it, so that one that never fits holds up nobody else. All this holds
 for each launch type by itself: hosts that are full hold up nobody who is to run on Fargate.
@@ -84,9 +85,13 @@ def in_its_place(newcomer: Invocation, waiting: Iterable[Invocation]) -> Iterato
 
 
 def place_of(invocation: Invocation) -> tuple[int, float]:
-    """What those that wait are ordered by: priority, then the instant since which it may start."""
-    since = max(invocation.created_at, invocation.at or 0)
-    return ORDER.index(invocation.priority), since
+    """What those that wait are ordered by: priority, then turn, in seconds.
+
+    Without a turn: the instant since which it may start.
+    """
+    if invocation.turn is not None:
+        return ORDER.index(invocation.priority), invocation.turn / 1_000
+    return ORDER.index(invocation.priority), max(invocation.created_at, invocation.at or 0)
 
 
 def blocks_its_launch_type(invocation: Invocation) -> bool:

@@ -41,6 +41,7 @@ from chalicelib.jobs.queues import JobQueues, WakeUp, message_of
 from chalicelib.jobs.quotas import Quota, quotas_for, running_quota
 from chalicelib.jobs.schemas import check_parameters
 from chalicelib.jobs.table import InvocationsTable
+from chalicelib.jobs.turns import Turns
 from chalicelib.metrics import Metrics
 from chalicelib.tasks.requests import authenticated
 from chalicelib.tasks.stops import TaskStops
@@ -73,6 +74,7 @@ class Invocations:
         *,
         table: InvocationsTable,
         records: Store[Invocation],
+        turns: Turns,
         stops: TaskStops,
         catalog: Catalog,
         queues: JobQueues,
@@ -85,6 +87,7 @@ class Invocations:
     ) -> None:
         self._table = table
         self._records = records
+        self._turns = turns
         self._stops = stops
         self._catalog = catalog
         self._queues = queues
@@ -153,6 +156,9 @@ class Invocations:
         `by`: the caller whose quotas it counts against; `audit` is recorded with it.
         Raises LimitError, UnavailableError.
         """
+        if draft.state is State.ACCEPTED:
+            turn = self._turns.next(draft.owner, draft.priority, self._now())
+            draft = replace(draft, turn=turn)
         written = self._record(draft, by, audit)
         if written is None:
             found = self._table.get(draft.id)
@@ -169,7 +175,7 @@ class Invocations:
         return self.send(written)
 
     def accept_at_once(self, draft: Invocation) -> None:
-        """As `accept`, of one that counts against no quota and is to run as soon as it can."""
+        """As `accept`, of one that has no quota and no turn: it goes before those that have one."""
         written = self._table.put_if_absent(draft)
         if written is not None:
             self._metrics.count("jobs_accepted", job=draft.job, priority=draft.priority.value)
@@ -214,7 +220,10 @@ class Invocations:
         now, seen = self._now(), self._table.find(invocation_id)
         if seen is None or isinstance(seen, Unreadable):  # the sweep does it, once it can be read
             return
-        after = self._records.update(seen, lambda before: lifecycle.came_due(before, now))
+        turn = None
+        if lifecycle.is_due(seen, now):
+            turn = self._turns.next(seen.owner, seen.priority, now)
+        after = self._records.update(seen, lambda before: lifecycle.came_due(before, turn, now))
         if after.state is State.ACCEPTED:
             self._records.update(after, lambda before: lifecycle.fold_sent(before, now))
 
@@ -254,7 +263,7 @@ class Invocations:
             return None
         config, priority = self._config, invocation.priority
         most = policy.slots_for(priority, config.jobs_capacity, config.jobs_kept_for_critical)
-        place = max(invocation.created_at, invocation.at or 0)
+        place = policy.place_of(invocation)[1]
         more = policy.ORDER[: policy.ORDER.index(priority)]
         ahead = sum(map(self._table.count_waiting, more))
         ahead += self._table.count_waiting(priority, before=place)

@@ -156,7 +156,9 @@ class InvocationsTable(RecordTable[Invocation]):
     def oldest_waiting(self, priority: Priority) -> float | None:
         """Since when the first of one queue waits; None for an empty one."""
         page = self.items.page("waiting", "waiting", priority, Limit=1)
-        return float(page["Items"][0]["waiting_order"]["N"]) if page["Items"] else None
+        ids = [item["id"]["S"] for item in page["Items"]]
+        first = only_readable(self.get_all(ids, COMPARED))
+        return max(first[0].created_at, first[0].at or 0) if first else None
 
     def search(self, search: Search) -> Page:
         """One page, newest first. Costs at most MAX_QUERIES queries, each with at most one

@@ -20,6 +20,7 @@ from chalicelib.jobs.queues import JobQueues
 from chalicelib.jobs.service import Invocations
 from chalicelib.jobs.sweep import JobsKind
 from chalicelib.jobs.table import InvocationsTable
+from chalicelib.jobs.turns import Turns
 from chalicelib.metrics import Metrics
 from chalicelib.tasks.breaker import Breaker
 from chalicelib.tasks.deployed import Revisions
@@ -64,10 +65,12 @@ def build_jobs(
     queues = JobQueues(sqs, names)
     shared: dict[str, Any] = {"metrics": metrics, "now": now, "table": table}
     hosts_wanted = HostsWanted(table.items)
+    turns = Turns(table.items)
     breaker = Breaker(table.revisions, revisions, now)
     observer = JobObserver(
         breaker=breaker,
         queues=queues,
+        turns=turns,
         hosts_wanted=hosts_wanted,
         metrics=metrics,
         now=now,
@@ -78,6 +81,7 @@ def build_jobs(
     stops = TaskStops(launcher, metrics, now)
     job_launcher = JobLauncher(
         records=records,
+        turns=turns,
         launcher=launcher,
         stops=stops,
         catalog=catalog,
@@ -94,6 +98,7 @@ def build_jobs(
     clock = Clock(sqs, partial(clients.create, "scheduler"), config.stage, now)
     invocations = Invocations(
         records=records,
+        turns=turns,
         stops=stops,
         catalog=catalog,
         queues=queues,

@@ -315,10 +315,10 @@ def test_a_job_whose_time_is_up_did_not_end_because_somebody_killed_it():
 
 def test_a_deferred_one_comes_due_at_its_time_and_not_before():
     before = scheduled(at=2_000.0)
-    assert lifecycle.came_due(before, 1_999.9) is before
-    after = lifecycle.came_due(before, 2_000.0)
-    assert after.state is State.ACCEPTED
-    assert lifecycle.came_due(after, 3_000.0) is after
+    assert lifecycle.came_due(before, 7, 1_999.9) is before
+    after = lifecycle.came_due(before, 7, 2_000.0)
+    assert (after.state, after.turn) == (State.ACCEPTED, 7)
+    assert lifecycle.came_due(after, 8, 3_000.0) is after
 
 
 def test_being_sent_is_news_once():
@@ -520,7 +520,7 @@ processes, versions = st.sampled_from(PROCESSES), st.integers(1, 5)
 news = st.one_of(
     st.just(a_claim),
     st.just(plain(lifecycle.fold_sent)),
-    st.just(plain(lifecycle.came_due)),
+    st.just(lambda s: lifecycle.came_due(s.invocation, 7, s.now)),
     st.just(plain(lifecycle.forgotten)),
     st.just(plain(lifecycle.never_asked)),
     st.just(lambda s: killed(s.invocation, s.now)),
