@@ -39,10 +39,11 @@ def solution(name: str) -> Path:
 
 
 def texts_of(folder: Path, prefix: str = "") -> dict[str, str]:
+    """The files of the grader alone: each test makes an assignment of its own around it."""
     return {
         f"{prefix}{path.name}": path.read_text("utf-8")
         for path in folder.iterdir()
-        if path.is_file()
+        if path.is_file() and path.name != "assignment.toml"
     }
 
 
