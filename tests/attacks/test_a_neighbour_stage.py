@@ -10,6 +10,7 @@ from chalice.test import Client
 import app
 from chalicelib import wiring
 from chalicelib.api.tasks import HOST_CHANGES, TASK_CHANGES
+from chalicelib.config import load_config
 from local.functions.triggers.events import rule_for
 
 OWN = "arn:aws:ecs:eu-west-1:123456789012:cluster/usher-local"
@@ -25,9 +26,9 @@ class Recorder:
 
     def __init__(self):
         self.calls = []
-        self.config = self
+        self.config = load_config({"STAGE": "local", "AWS_REGION": "eu-west-1"})
         self.sessions = self
-        self.cluster = "usher-local"
+        self.service = self
 
     def on_task_change(self, change):
         self.calls.append(change.task_arn)

@@ -57,6 +57,7 @@ WITH_A_KEY_OF_THEIR_OWN = {
     ("POST", "/sessions/{session_id}/events"),
     ("POST", "/invocations/{invocation_id}/start"),
     ("POST", "/invocations/{invocation_id}/progress"),
+    ("POST", "/invocations/{invocation_id}/marks"),
     ("POST", "/invocations/{invocation_id}/finish"),
 }
 """What routers and containers call, each with its key; without it a request changes nothing."""

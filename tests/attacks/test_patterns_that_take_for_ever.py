@@ -34,12 +34,14 @@ UNAMBIGUOUS = {
 }
 BY_CALLERS = {"chalicelib/jobs/schemas.py"}
 OF_OURS = {
-    # Made of literals of the module, or of what the developer typed.
+    # Made of literals of the module, of what the developer typed, or of botocore's models.
     "chalicelib/apps.py",
     "chalicelib/ecs/public_text.py",
     "chalicelib/fields.py",
     "infra/deploy/settings.py",
     "infra/policies.py",
+    "local/aws/constraints.py",
+    "local/aws/dynamodb/rules.py",
     "local/aws/iam/policy.py",
     "usher/cli/apps.py",
 }
