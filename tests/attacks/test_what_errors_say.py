@@ -102,12 +102,10 @@ def test_health_tells_strangers_that_it_fails_and_not_why(error, caplog, monkeyp
         def get(self, key: str, **_: object) -> None:
             raise error
 
-    class Table:
-        items = Items()
-
+    sessions = SimpleNamespace(table=SimpleNamespace(items=Items()))
     environment = SimpleNamespace(now=lambda: 0.0)
     rest = dict.fromkeys(REST) | {"environment": environment}
-    services = Services(table=Table(), **rest)  # type: ignore[arg-type]
+    services = Services(sessions=sessions, **rest)  # type: ignore[arg-type]
     with pytest.raises(UnavailableError) as told:
         services.check()
     assert str(told.value) == "the table of sessions does not answer"
@@ -115,4 +113,4 @@ def test_health_tells_strangers_that_it_fails_and_not_why(error, caplog, monkeyp
     assert str(error) in caplog.text
 
 
-REST = tuple(field.name for field in fields(Services) if field.name != "table")
+REST = tuple(field.name for field in fields(Services) if field.name != "sessions")
