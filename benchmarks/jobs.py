@@ -52,7 +52,7 @@ class Note(Job):
         time.sleep(parameters.seconds)
 '''
 BARE = "from jobs.note import Note; Note().run(Note.Parameters(port={port}, number=-1))"
-"""The same code in a process of its own: no dispatcher, no leave, no report."""
+"""The same code in a process of its own: no dispatcher, no start permit, no report."""
 ROOM: dict[str, Any] = {"hosts": 2, "host_cpu": 65_536, "host_memory": 65_536}
 
 Invocation = Mapping[str, Any]

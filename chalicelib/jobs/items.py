@@ -22,13 +22,17 @@ READABLE_DEPTH = 200
 """Stored JSON that is nested deeper is not taken apart: bodies have been bounded to less since."""
 _AS_TEXT = ("parameters", "request", "result")
 """JSON of any shape: kept as text, so that it comes back exactly as it was."""
-_PARTS = ("fence", "progress", "usage")
+_PARTS = ("permit", "progress", "usage")
 _FIELDS = [field.name for field in fields(Invocation) if field.name != "extra"]
+_STORED_AS = {name: name for name in _FIELDS} | {"permit": "fence"}
+"""Field → attribute."""
 _ALWAYS = ("state", "version", "attempt", "task_version", "start_failures", "history")
 """Every stored invocation has them: their defaults are those of a new one."""
 _INDEXED = {"day", "expire_at", "invoked_by", "live_bucket", "waiting", "waiting_order"}
-_KNOWN = frozenset({*_FIELDS, *_INDEXED})
-COMPARED = tuple(sorted({*_FIELDS, "expire_at", "live_bucket"} - {"parameters", "result"}))
+_KNOWN = frozenset({*_STORED_AS.values(), *_INDEXED})
+COMPARED = tuple(
+    sorted({*_STORED_AS.values(), "expire_at", "live_bucket"} - {"parameters", "result"})
+)
 """What the sweep reads of an invocation. What may be large stays in the table: a record that was
 read so must not be written."""
 
@@ -46,7 +50,8 @@ def to_item(invocation: Invocation) -> dict[str, Any]:
     if invocation.is_waiting:
         item["waiting"] = invocation.priority
         item["waiting_order"] = place_of(invocation)[1]
-    return {**invocation.extra, **serialize(item)}
+    stored = {_STORED_AS.get(name, name): value for name, value in item.items()}
+    return {**invocation.extra, **serialize(stored)}
 
 
 def to_text(value: Any) -> str:
@@ -72,7 +77,7 @@ def read_json(text: str) -> Any:
 
 def from_item(item: Item) -> Invocation:
     """The inverse of `to_item`. Raises ValueError; see `chalicelib.dynamodb.records`."""
-    values = deserialize({name: item[name] for name in _FIELDS if name in item})
+    values = deserialize({n: item[at] for n, at in _STORED_AS.items() if at in item})
     values |= {n: read_json(values[n]) for n in _AS_TEXT if n in values}
     return build(Invocation, values | {"extra": extra_attributes(item, _KNOWN)}, always=_ALWAYS)
 

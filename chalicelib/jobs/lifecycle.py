@@ -1,9 +1,9 @@
 """What becomes of an invocation when something is learnt. Pure: a record in, a record out.
 
-News comes late, twice and in any order: from ECS (task changes), from the container (leave to
-start, progress, finish) and from people (kill). The same record out means: nothing new.
+News comes late, twice and in any order: from ECS (task changes), from the container (request
+for a start permit, progress, finish) and from people (kill). The same record out: nothing new.
 
-The rule that all else serves: user code may run only behind the fence, and the fence is granted
+The rule that all else serves: user code may run only with a start permit, which is given
 once. What ended without one provably ran nothing and is tried again; what ended behind it is not.
 """
 
@@ -15,18 +15,18 @@ from chalicelib.contract.jobs import EXIT_NOT_RUN, EXIT_TIMED_OUT, Outcome
 from chalicelib.ecs.failures import FINAL, LaunchError, LaunchFailure, backoff_seconds
 from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.jobs.model import (
-    UNFENCED,
+    BEFORE_PERMIT,
     Change,
-    Fence,
     Invocation,
     Progress,
     Reason,
+    StartPermit,
     State,
     Usage,
 )
 
 MAX_START_FAILURES = 5
-"""An invocation whose tasks keep ending before the fence is given up after so many."""
+"""An invocation whose tasks keep ending without a start permit is given up after so many."""
 HOST_GONE = "Host EC2"
 """How ECS's stopped reason begins when the instance went away."""
 
@@ -167,18 +167,18 @@ def requeue(invocation: Invocation, why: str, now: float) -> Invocation:
     )
 
 
-def grant(
+def give_permit(
     invocation: Invocation, attempt: int, task_arn: str | None, process: str, now: float
 ) -> Invocation | Refused:
-    """The fence: leave to run user code, for one process of the current attempt, once.
+    """The start permit: for one process of the current attempt, once.
 
     A container that knows no task ARN (no metadata address) is known by its attempt's key alone.
     """
     if attempt != invocation.attempt:
         return Refused(f"attempt {attempt} is over, the current one is {invocation.attempt}")
-    if invocation.fence is not None:
-        return _granted_before(invocation, process)
-    if invocation.state not in UNFENCED:
+    if invocation.permit is not None:
+        return _permitted_before(invocation, process)
+    if invocation.state not in BEFORE_PERMIT:
         return Refused(f"nothing may start while it is {invocation.state}")
     if invocation.task_arn is not None and task_arn not in {None, invocation.task_arn}:
         return Refused("another task was started for this attempt")
@@ -186,9 +186,9 @@ def grant(
     return invocation.moved(
         State.STARTED,
         now,
-        "leave to run was given",
+        "the start permit was given",
         task_arn=arn or None,
-        fence=Fence(arn, process, now),
+        permit=StartPermit(arn, process, now),
         started_at=now,
         detail=None,
         waits_for_host=False,
@@ -197,10 +197,10 @@ def grant(
     )
 
 
-def _granted_before(invocation: Invocation, process: str) -> Invocation | Refused:
+def _permitted_before(invocation: Invocation, process: str) -> Invocation | Refused:
     """The same answer again for who did not hear it; no start after a kill that came since."""
-    if invocation.fence is None or invocation.fence.process != process:
-        return Refused("leave was given before")
+    if invocation.permit is None or invocation.permit.process != process:
+        return Refused("the start permit was given before")
     if invocation.state is not State.STARTED:
         return Refused(f"nothing may start while it is {invocation.state}")
     return invocation
@@ -210,8 +210,8 @@ def fold_progress(
     invocation: Invocation, process: str, fraction: float | None, message: str, now: float
 ) -> Invocation | Refused:
     """The job says how far it is."""
-    if invocation.fence is None or invocation.fence.process != process:
-        return Refused("no leave was given to this process")
+    if invocation.permit is None or invocation.permit.process != process:
+        return Refused("this process has no start permit")
     if invocation.has_ended:
         return Refused("it has ended")
     return replace(invocation, progress=Progress(now, fraction, message))
@@ -229,8 +229,8 @@ def fold_finish(
     now: float,
 ) -> Invocation | Refused:
     """The container says how the run went."""
-    if invocation.fence is None or invocation.fence.process != process:
-        return Refused("no leave was given to this process")
+    if invocation.permit is None or invocation.permit.process != process:
+        return Refused("this process has no start permit")
     if invocation.has_ended:
         return invocation
     reported = replace(invocation, exit_code=exit_code, result=result, usage=usage)
@@ -268,18 +268,18 @@ def forgotten(invocation: Invocation, now: float) -> Invocation:
     detail = "ECS knows nothing of its task any more"
     if invocation.claimed_at is None or invocation.has_ended:
         return invocation
-    if invocation.fence is not None:
-        return _behind_the_fence(invocation, None, detail, now)
+    if invocation.permit is not None:
+        return _ended_with_permit(invocation, None, detail, now)
     if invocation.state is State.KILL_INITIATED:
         return finish(invocation, invocation.reason or Reason.KILLED, detail, now)
     return requeue(invocation, detail, now)
 
 
 def never_asked(invocation: Invocation, now: float) -> Invocation:
-    """Its task is there and never asks for leave; from now on it would ask in vain."""
-    if invocation.state not in UNFENCED:
+    """Its task is there and never asks for a start permit; from now on it would ask in vain."""
+    if invocation.state not in BEFORE_PERMIT:
         return invocation
-    return _failed_start(invocation, "it never asked for leave to start", now)
+    return _failed_start(invocation, "it never asked for a start permit", now)
 
 
 def ask_for_end(
@@ -330,8 +330,8 @@ def _ended(
 
 def _fold_stop(invocation: Invocation, change: TaskChange, now: float) -> Invocation:
     detail = change.why_stopped
-    if invocation.fence is not None:
-        return _behind_the_fence(invocation, change.exit_code, detail, now)
+    if invocation.permit is not None:
+        return _ended_with_permit(invocation, change.exit_code, detail, now)
     if invocation.state is State.KILL_INITIATED:
         return finish(invocation, invocation.reason or Reason.KILLED, detail, now)
     if detail.startswith(HOST_GONE):
@@ -339,7 +339,7 @@ def _fold_stop(invocation: Invocation, change: TaskChange, now: float) -> Invoca
     if change.found_no_host:
         return requeue(invocation, f"no host in time: {detail}", now)
     if change.exit_code == EXIT_NOT_RUN:
-        detail = f"it was given no leave to start, or could not ask for it: {detail}"
+        detail = f"it was given no start permit, or could not ask for one: {detail}"
     return _failed_start(invocation, detail, now)
 
 
@@ -356,7 +356,7 @@ def _failed_start(invocation: Invocation, detail: str, now: float) -> Invocation
     return requeue(failed, f"start failed: {detail}", now)
 
 
-def _behind_the_fence(
+def _ended_with_permit(
     invocation: Invocation, exit_code: int | None, detail: str, now: float
 ) -> Invocation:
     """User code may have run, and the container did not say how it went."""
@@ -368,7 +368,7 @@ def _behind_the_fence(
     if exit_code == 0:
         return finish(ended, Reason.SUCCEEDED, "exit code 0; its report was lost", now)
     if exit_code == EXIT_NOT_RUN:
-        detail = f"it was given leave and did not hear of it, so that nothing ran: {detail}"
+        detail = f"its start permit did not reach it, so that nothing ran: {detail}"
     started = invocation.started_at or now
     if exit_code == EXIT_TIMED_OUT and now >= started + (invocation.timeout_seconds or 0):
         return finish(ended, Reason.TIMED_OUT, detail, now)

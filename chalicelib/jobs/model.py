@@ -26,7 +26,7 @@ class State(StrEnum):
     LAUNCHED = "LAUNCHED"
     """RunTask accepted."""
     STARTED = "STARTED"
-    """The fence was granted: user code may run from here on."""
+    """The start permit was given: user code may run from here on."""
     KILL_INITIATED = "KILL_INITIATED"
     """Somebody wants it ended."""
     FINISHED = "FINISHED"
@@ -44,7 +44,7 @@ class Reason(StrEnum):
     FAILED = "failed"
     KILLED = "killed"
     LOST = "lost"
-    """It was fenced and has no exit code: it may have run, in part or whole."""
+    """It had a start permit and has no exit code: it may have run, in part or whole."""
     START_FAILED = "start_failed"
     TIMED_OUT = "timed_out"
     INVALID = "invalid"
@@ -87,7 +87,7 @@ NEXT: dict[State, frozenset[State]] = {
 ENDS = frozenset({State.FINISHED, State.EXPIRED, State.SKIPPED})
 WAITING = frozenset({State.ACCEPTED, State.QUEUED})
 """The states from which it may be claimed: a message can be quicker than the write after it."""
-UNFENCED = frozenset({State.LAUNCHING, State.LAUNCHED})
+BEFORE_PERMIT = frozenset({State.LAUNCHING, State.LAUNCHED})
 """The states in which a task may exist and no user code has run."""
 
 KEPT_CHANGES = 64
@@ -111,8 +111,8 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Fence:
-    """Who was given leave to run user code: one process of one task."""
+class StartPermit:
+    """Which process of which task may run user code."""
 
     task_arn: str
     process: str
@@ -151,7 +151,7 @@ class Invocation:
     not_after: float
     """Not launched after this: EXPIRED."""
     parameters: Any = None
-    """JSON. The container fetches it with its leave to start."""
+    """JSON. The container fetches it with its start permit."""
     at: float | None = None
     """Not queued before this; None = at once."""
     callback_base_url: str = ""
@@ -179,7 +179,7 @@ class Invocation:
     task_version: int = 0
     waits_for_host: bool = False
     """RunTask accepted it, and no host had it yet."""
-    fence: Fence | None = None
+    permit: StartPermit | None = None
     progress: Progress | None = None
     result: Any = None
     usage: Usage | None = None
@@ -190,7 +190,7 @@ class Invocation:
     detail: str | None = None
     """For people: why it waits, or how it ended."""
     start_failures: int = 0
-    """Attempts whose task ended before the fence."""
+    """Attempts whose task ended without a start permit."""
     refusals: int = 0
     """How often in a row RunTask found no room for it."""
     next_try_at: float | None = None

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.jobs.lifecycle import found_host
-from chalicelib.jobs.model import UNFENCED, Invocation, State, mark_of
+from chalicelib.jobs.model import BEFORE_PERMIT, Invocation, State, mark_of
 
 SETTLE_SECONDS = 15
 """ListTasks lags behind RunTask; a launch is no loss before this."""
 LEASE_SECONDS = 60
 """A claim that did not become a task by then was forgotten by a crash: the same request again."""
 START_DEADLINE_SECONDS = 600
-"""A task that has not asked for leave so long after a host got it never will; pulling a large image
-takes minutes. Waiting for a host is not counted.
+"""A task that has not asked for a start permit so long after a host got it never will; pulling a
+large image takes minutes. Waiting for a host is not counted.
 """
 MARGIN_SECONDS = 30
 """Containers end by themselves at their deadlines; the sweep comes after them."""
@@ -82,7 +82,7 @@ class TimeUp:
 
 @dataclass(frozen=True)
 class NeverAsked:
-    """One whose task never came to ask for leave."""
+    """One whose task never asked for a start permit."""
 
     invocation: Invocation
 
@@ -153,7 +153,7 @@ def looks_overdue(invocation: Invocation, now: float) -> bool:
         case State.STARTED if invocation.timeout_seconds is not None:
             runs = now - (invocation.started_at or now)
             return runs > invocation.timeout_seconds + MARGIN_SECONDS
-        case state if state in UNFENCED:
+        case state if state in BEFORE_PERMIT:
             return now >= invocation.not_after or since > START_DEADLINE_SECONDS
     return False
 
@@ -184,7 +184,7 @@ def _overdue(invocation: Invocation, task: TaskChange | None, now: float) -> Act
 
 
 def _without_task(invocation: Invocation, since: float, now: float) -> Action | None:
-    if invocation.task_arn is not None or invocation.fence is not None:
+    if invocation.task_arn is not None or invocation.permit is not None:
         return Forget(invocation) if since > SETTLE_SECONDS else None
     if now - (invocation.claimed_at or now) <= LEASE_SECONDS:
         return None
@@ -199,7 +199,7 @@ def _since_host(task: TaskChange, now: float) -> float:
 
 
 def _with_task(invocation: Invocation, task: TaskChange, since: float, now: float) -> Action | None:
-    if invocation.state in UNFENCED:
+    if invocation.state in BEFORE_PERMIT:
         if task.waits_for_host:
             return Expire(invocation) if now >= invocation.not_after else None
         late = min(since, _since_host(task, now)) > START_DEADLINE_SECONDS

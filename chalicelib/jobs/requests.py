@@ -206,7 +206,7 @@ def check_instants(wanted: Invoke, now: float) -> None:
 
 
 def parse_start(body: Any) -> tuple[int, str | None, str]:
-    """Read a container's request for leave: attempt, task ARN, process."""
+    """Read a container's request for a start permit: attempt, task ARN, process."""
     document = START.check(body)
     return document["attempt"], document["taskArn"], document["process"]
 

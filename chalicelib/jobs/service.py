@@ -303,12 +303,12 @@ class Invocations:
     def start(
         self, invocation_id: str, key: str, attempt: int, task_arn: str | None, process: str
     ) -> Mapping[str, Any]:
-        """A container asks for leave to run. Raises ConflictError where there is none for it."""
+        """A container asks for a start permit. Raises ConflictError where there is none for it."""
         seen, now = self._known(invocation_id, key), self._now()
         if isinstance(seen.parameters, UnreadableJson):
             raise ConflictError("its parameters are nested too deeply to be read")
         after = self._fold(
-            seen, lambda before: lifecycle.grant(before, attempt, task_arn, process, now)
+            seen, lambda before: lifecycle.give_permit(before, attempt, task_arn, process, now)
         )
         return {
             "job": after.job,

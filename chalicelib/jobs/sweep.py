@@ -173,10 +173,10 @@ class JobsKind(Kind[Invocation]):
             self._stop(seen, "no host in time")
 
     def _give_up_start(self, seen: Invocation) -> None:
-        """Close the fence to it first: it may be about to ask."""
+        """Refuse it the start permit first: it may be about to ask."""
         after = self._fold(seen, lifecycle.never_asked)
         if after is not None and (after.attempt != seen.attempt or after.has_ended):
-            self._stop(seen, "it never asked for leave to start")
+            self._stop(seen, "it never asked for a start permit")
 
     def _stop(self, invocation: Invocation, why: str) -> None:
         if invocation.task_arn is not None:

@@ -1,8 +1,8 @@
 """The laboratory of jobs: all of AWS inside the test, and containers that do as the test says.
 
 On the machinery of `tests.integration.lab`: time stands still, every AWS call may meet its fate,
-events and messages come when they are delivered. A container here asks for leave, runs (which is
-counted), reports, and exits, one step at a time; what it hears of the answers is the test's to say.
+events and messages come when they are delivered. A container here asks for a start permit,
+runs (which is counted), reports, and exits, one step at a time; what it hears of the answers is the test's to say.
 """
 
 import uuid
@@ -34,7 +34,7 @@ from tests.integration.lab import REGION, Lab, LabHost, backend, take_all
 from tests.unit.local.fakes import FakeHost
 
 LEAVE_SECONDS = 120
-"""For so long a container repeats its question for leave."""
+"""For so long a container repeats its request for a start permit."""
 FINISH_SECONDS = 60
 KILLED_CODE = 143
 DESCRIPTION = {"name": "report", "cpu": 64, "memory": 64, "timeoutSeconds": 7_200}
@@ -186,7 +186,7 @@ class JobLab(Lab):
         self.settle()
         (container,) = self.jobs_of(draft.id)
         if state is State.STARTED:
-            granted = lifecycle.grant(after, 1, after.task_arn, container.process, now)
+            granted = lifecycle.give_permit(after, 1, after.task_arn, container.process, now)
             assert isinstance(granted, Invocation)
             after = granted
             container.phase, container.ran = Phase.RUNNING, True
@@ -263,7 +263,7 @@ class JobLab(Lab):
         return found
 
     def ask(self, services: Services, container: JobContainer, *, hears: bool = True) -> None:
-        """It asks for leave, and runs if it hears that it may."""
+        """It asks for a start permit, and runs if it hears that it may."""
         try:
             services.jobs.invocations.start(
                 container.invocation_id,
@@ -374,7 +374,7 @@ def check_jobs(lab: JobLab) -> None:
     invocations = lab.invocations()
     for invocation in invocations.values():
         if lab.runs[invocation.id]:
-            assert invocation.fence is not None, f"ran without leave: {invocation}"
+            assert invocation.permit is not None, f"ran without a permit: {invocation}"
     held = sum(bool(i.holds) for i in invocations.values())
     assert lab.places_taken() == held, "the count equals those that hold a place"
     assert held <= lab.config.jobs_capacity
@@ -388,12 +388,12 @@ def check_end(lab: JobLab, ended: Invocation, *, kill_was_asked: bool) -> None:
     assert ended.reason is not None
     assert not [c for c in lab.jobs_of(ended.id) if c.running], f"runs on: {ended}"
     ran = [c for c in lab.jobs_of(ended.id) if c.ran]
-    if ended.fence is not None:
+    if ended.permit is not None:
         _check_exit_code(lab, ended)
     may_be = {Reason.KILLED} if kill_was_asked else set()
     if not ran:
         may_be |= {Reason.EXPIRED, Reason.START_FAILED}
-        if ended.fence is not None:  # it never heard that it had leave
+        if ended.permit is not None:  # it never heard that it had a permit
             may_be = may_be | {Reason.FAILED, Reason.LOST}
     elif ran[0].was_heard:
         may_be = {Reason(ran[0].outcome.value)}
@@ -414,8 +414,8 @@ def _check_exit_code(lab: JobLab, ended: Invocation) -> None:
 
     Whatever the code: a container without an answer may crash as any other.
     """
-    assert ended.fence is not None
-    (permitted,) = [c for c in lab.jobs_of(ended.id) if c.process == ended.fence.process]
+    assert ended.permit is not None
+    (permitted,) = [c for c in lab.jobs_of(ended.id) if c.process == ended.permit.process]
     codes = {None, permitted.exit_code}
     if permitted.was_heard:
         codes.add(_code_of(permitted.outcome))  # as it was reported, whatever came after

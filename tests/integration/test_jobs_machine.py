@@ -334,8 +334,8 @@ class Lifecycle(RuleBasedStateMachine):
         for now in invocations.values():
             before = self.seen.get(now.id, now)
             assert now.state in after(before.state), f"{before.state} leads not to {now.state}"
-            if before.fence is not None:
-                assert now.fence == before.fence
+            if before.permit is not None:
+                assert now.permit == before.permit
                 assert now.state in FENCED
                 assert now.attempt == before.attempt
             self.seen[now.id] = now

@@ -74,7 +74,7 @@ def launched(now: float = CREATED) -> Invocation:
 
 
 def started(now: float = CREATED) -> Invocation:
-    after = lifecycle.grant(launched(), 1, ARN, PROCESS, now)
+    after = lifecycle.give_permit(launched(), 1, ARN, PROCESS, now)
     assert isinstance(after, Invocation)
     return after
 

@@ -19,11 +19,11 @@ from chalicelib.jobs.items import (
 from chalicelib.jobs.model import (
     KEPT_CHANGES,
     Change,
-    Fence,
     Invocation,
     Priority,
     Progress,
     Reason,
+    StartPermit,
     State,
     Usage,
 )
@@ -67,7 +67,7 @@ invocations = st.builds(
     claimed_at=maybe(instants),
     task_arn=maybe(words),
     task_version=st.integers(0, 99),
-    fence=maybe(st.builds(Fence, words, words, instants)),
+    permit=maybe(st.builds(StartPermit, words, words, instants)),
     progress=maybe(st.builds(Progress, instants, maybe(amounts), words)),
     result=documents,
     usage=maybe(st.builds(Usage, amounts, amounts, amounts)),

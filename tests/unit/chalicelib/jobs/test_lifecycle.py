@@ -54,10 +54,10 @@ def report(
 def asks(
     invocation: Invocation, attempt: int = 1, arn: str | None = ARN, process: str = PROCESS
 ) -> Invocation | Refused:
-    return lifecycle.grant(invocation, attempt, arn, process, NOW)
+    return lifecycle.give_permit(invocation, attempt, arn, process, NOW)
 
 
-# The fence.
+# The start permit.
 
 
 @pytest.mark.parametrize("before", [claimed(), launched()])
@@ -65,7 +65,7 @@ def asks(
 def test_leave_is_given_to_the_current_attempt(before, arn):
     after = asks(before, arn=arn)
     assert after.state is State.STARTED
-    assert (after.fence.process, after.started_at) == (PROCESS, NOW)
+    assert (after.permit.process, after.started_at) == (PROCESS, NOW)
     assert after.task_arn == (arn or before.task_arn)
 
 
@@ -278,7 +278,7 @@ def test_a_report_is_the_end_in_the_container_s_words(outcome):
 
 def test_who_has_no_leave_is_not_heard():
     for before in (launched(), started()):
-        process = OTHER_PROCESS if before.fence else PROCESS
+        process = OTHER_PROCESS if before.permit else PROCESS
         told = lifecycle.fold_finish(
             before,
             process,
@@ -386,7 +386,7 @@ class Story:
     now: float = CREATED
     leaves: int = 0
     succeeded: bool = False
-    """Whether anybody said that it did: its process, or ECS by exit code 0 behind the fence."""
+    """Whether anybody said that it did: its process, or ECS by exit code 0 with a start permit."""
 
     def take(self, news: Callable[["Story"], Invocation | Refused]) -> None:
         before, self.now = self.invocation, self.now + 1
@@ -394,7 +394,7 @@ class Story:
         if isinstance(after, Refused) or after is before:
             return
         check_step(before, after)
-        self.leaves += before.fence is None and after.fence is not None
+        self.leaves += before.permit is None and after.permit is not None
         self.invocation = after
         if after.reason is Reason.SUCCEEDED:
             assert self.succeeded, f"nobody said so: {after}"
@@ -408,10 +408,10 @@ def check_step(before: Invocation, after: Invocation) -> None:
     for one, next_one in pairwise(after.history):
         assert next_one.state in NEXT[one.state]
     assert after.history[-1].state is after.state
-    if before.fence is not None:
-        assert after.fence == before.fence, "a fence is given once"
+    if before.permit is not None:
+        assert after.permit == before.permit, "a permit is given once"
         assert after.attempt == before.attempt, "what may have run is not run again"
-    elif after.fence is not None:
+    elif after.permit is not None:
         assert (before.state, after.state) in {
             (State.LAUNCHING, State.STARTED),
             (State.LAUNCHED, State.STARTED),
@@ -442,9 +442,9 @@ def hops(before: Invocation, after: Invocation) -> bool:
 def check_end(ended: Invocation) -> None:
     """The end is true."""
     if ended.reason in {Reason.SUCCEEDED, Reason.FAILED, Reason.INVALID, Reason.LOST}:
-        assert ended.fence is not None
+        assert ended.permit is not None
     if ended.reason in {Reason.START_FAILED, Reason.EXPIRED}:
-        assert ended.fence is None
+        assert ended.permit is None
     if ended.reason is Reason.SUCCEEDED:
         assert ended.exit_code == 0
     if ended.reason is Reason.LOST:
@@ -483,20 +483,20 @@ def a_task(attempt, arn, version, *, code=None, ends=False):
     def news(story):
         facts = {"arn": arn, "attempt": attempt}
         change = stopped(code, version, **facts) if ends else task(version, **facts)
-        story.succeeded |= ends and code == 0 and story.invocation.fence is not None
+        story.succeeded |= ends and code == 0 and story.invocation.permit is not None
         return lifecycle.fold_task(story.invocation, attempt, change, story.now)
 
     return news
 
 
 def a_question(attempt, arn, process):
-    return lambda s: lifecycle.grant(s.invocation, attempt, arn, process, s.now)
+    return lambda s: lifecycle.give_permit(s.invocation, attempt, arn, process, s.now)
 
 
 def a_report(process, outcome):
     def news(story):
-        fence = story.invocation.fence
-        mine = fence is not None and fence.process == process
+        permit = story.invocation.permit
+        mine = permit is not None and permit.process == process
         story.succeeded |= mine and outcome is Outcome.SUCCEEDED
         code = 0 if outcome is Outcome.SUCCEEDED else 3
         return lifecycle.fold_finish(

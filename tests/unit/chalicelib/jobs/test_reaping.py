@@ -52,7 +52,7 @@ def plan(invocation: Invocation, seconds: float, *tasks):
 
 def nameless() -> Invocation:
     """Started by a container that did not know its task."""
-    after = lifecycle.grant(claimed(), 1, None, PROCESS, CREATED)
+    after = lifecycle.give_permit(claimed(), 1, None, PROCESS, CREATED)
     assert isinstance(after, Invocation)
     return after
 
