@@ -2,7 +2,8 @@
 
 On the machinery of `tests.integration.lab`: time stands still, every AWS call may meet its fate,
 events and messages come when they are delivered. A container here asks for a start permit,
-runs (which is counted), reports, and exits, one step at a time; what it hears of the answers is the test's to say.
+runs (which is counted), reports, and exits, one step at a time; what it hears of the answers is the
+test's to say.
 """
 
 import uuid
