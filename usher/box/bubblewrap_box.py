@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -104,13 +105,17 @@ class _Launcher:
         self._filter.seek(0)
         source, self._spec = os.pipe()
         passed = (source, self._report.fileno(), self._filter.fileno())
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", launcher.__file__, *map(str, passed[:2])],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=passed,
-        )
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # it inherits that
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", launcher.__file__, *map(str, passed[:2])],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=passed,
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(source)
 
     def _open(self, name: str) -> IO[bytes]:

@@ -5,7 +5,8 @@ starts bubblewrap as an unprivileged user in the control group, waits for all th
 behind, and reports. Descriptors: 0 to 2 become the program's, SPEC has one line of JSON and then
 the contents of the files, REPORT takes one line of JSON and then the contents of files.
 
-SIGTERM kills what it started; then it reports as usual.
+SIGTERM kills what it started; then it reports as usual. It begins with SIGTERM blocked, so that one
+that comes too early waits until there is something to kill.
 """
 
 import contextlib
@@ -69,6 +70,7 @@ def run(spec: dict[str, Any], contents: Any) -> tuple[dict[str, Any], list[bytes
         kill(child)
 
     signal.signal(signal.SIGTERM, on_term)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     for fd in (0, 1, 2):  # only the program has them now, so their ends are seen
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, fd)
@@ -163,6 +165,7 @@ def start(spec: dict[str, Any], tell_fd: int) -> int:
     if child:
         return child
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         os.setsid()
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL if spec["ends_all"] else 0, 0, 0, 0)
         for path in spec["groups"]:

@@ -90,3 +90,9 @@ print("IN")
 """
     outcome = run(program, replace(SETTINGS, cpu_seconds=2, wall_seconds=60))
     assert outcome.limit is Limit.CPU, outcome
+
+
+@needs_bubblewrap
+def test_a_limit_that_is_over_before_the_box_stands_is_a_limit_all_the_same(run):
+    outcome = run("import time; time.sleep(60)", replace(SETTINGS, wall_seconds=0.0001))
+    assert outcome.limit is Limit.WALL

@@ -202,7 +202,7 @@ def test_a_learner_fails_mends_and_passes_and_a_regrade_keeps_the_history(cloud,
 SLEEPY = """
 import time
 input()
-time.sleep(2.5)
+time.sleep(4)
 print(2)
 """
 
