@@ -34,12 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ):
         command = commands.add_parser(
             name,
+            prog=getattr(module, "PROGRAM", None),
             help=summary,
             description=(module.__doc__ or summary).split("\n\n", 1)[0],
         )
         module.add_arguments(command)
         command.set_defaults(run=module.run)
-    options = parser.parse_args(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        commands.choices[options.command].error(f"unrecognized arguments: {' '.join(unknown)}")
     return int(options.run(options))
 
 

@@ -1,4 +1,4 @@
-"""`python -m local dev DIR`: the embedded cloud with the session apps of a folder and their page.
+"""Runs the session apps of a folder on the embedded cloud, with their page; follows changes.
 
 When a file changes, the next session gets the new code, as after a deployment; open sessions keep
 theirs. stdout carries the READY line of `local up`, all else goes to stderr.
@@ -19,6 +19,8 @@ from local.cli import up
 if TYPE_CHECKING:
     from local.dev.changes import Files
 
+PROGRAM = "usher dev"
+"""What its help and its messages call it; `usher dev` runs `python -m local dev`."""
 APPS_FILE = "apps.toml"
 PAGE_FOLDER = "page"
 LOOK_SECONDS = 0.3
@@ -35,7 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--page-port", type=int, default=8080, metavar="P", help="the page's (default: 8080)")
     add("--port", default="8000", metavar="P", help="the dispatcher's (default: 8000)")
     add("--aws-port", default="5000", metavar="P", help="that of AWS (default: 5000)")
-    add("--runtime", choices=("auto", "docker", "process"), default="auto", help="see local up")
+    add(
+        "--runtime",
+        choices=("auto", "docker", "process"),
+        default="auto",
+        help="what containers are (default: Docker's where an Engine answers, else processes)",
+    )
     add("--feed", default="demo", metavar="WHAT", help="demo, none, or a file of JSON lines")
     add("--rate", metavar="R", help="records a second of --feed")
     add("--logs", metavar="DIR", help="keep the logs there")
@@ -49,17 +56,17 @@ def run(arguments: argparse.Namespace) -> int:
         secrets = secrets_of(folder, os.environ)
         listener = socket.create_server(("127.0.0.1", arguments.page_port))
     except DevError as error:
-        print(f"usher dev: {error}", file=sys.stderr)
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
         return up.EXIT_USAGE
     except OSError as error:
         print(
-            f"usher dev: port {arguments.page_port} is in use or not allowed ({error.strerror}); "
+            f"{PROGRAM}: port {arguments.page_port} is in use or not allowed ({error.strerror}); "
             "choose another one with --page-port, 0 means any free one",
             file=sys.stderr,
         )
         return up.EXIT_USAGE
     port = listener.getsockname()[1]
-    parser = argparse.ArgumentParser(prog="usher dev")
+    parser = argparse.ArgumentParser(prog=PROGRAM)
     up.add_arguments(parser)
     options = ["--apps", str(folder / APPS_FILE)]
     for name in images:

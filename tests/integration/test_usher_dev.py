@@ -320,13 +320,17 @@ def test_a_folder_that_cannot_be_run_is_refused(folder, missing, says):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_it_has_help():
+@pytest.mark.parametrize(("option", "code"), [("--help", 0), ("--no-such-option", 2)])
+def test_its_usage_has_the_name_that_was_called(option, code):
     done = subprocess.run(
-        [sys.executable, "-m", "usher", "dev", "--help"],
+        [sys.executable, "-m", "usher", "dev", option],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0
-    assert "--page-port" in done.stdout
+    said = done.stdout + done.stderr
+    assert done.returncode == code
+    assert said.startswith("usage: usher dev [-h]")
+    assert "--page-port" in said
+    assert "python -m local" not in said
