@@ -97,8 +97,8 @@ def run(cloud: RunningCloud, image: str, *words: str) -> dict:
     (task,) = ecs.run_task(cluster=cluster, taskDefinition="printer")["tasks"]
 
     def ended() -> dict | None:
-        (now,) = ecs.describe_tasks(cluster=cluster, tasks=[task["taskArn"]])["tasks"]
-        return now if now["lastStatus"] == "STOPPED" else None
+        found = ecs.describe_tasks(cluster=cluster, tasks=[task["taskArn"]])["tasks"]
+        return next((now for now in found if now["lastStatus"] == "STOPPED"), None)
 
     return wait_until(ended, 120, "the end of the task", every=0.1)
 

@@ -105,6 +105,16 @@ def set_back(cloud: RunningCloud, schedule_id: str, seconds: float, **more: dict
     return at
 
 
+def is_armed_for(cloud: RunningCloud, schedule_id: str, instant: float) -> bool:
+    """Whether the record says that it is armed for this time."""
+    found = cloud.client("dynamodb").get_item(
+        TableName="usher-local-jobs",
+        Key={"id": {"S": f"schedule#{schedule_id}"}},
+        ConsistentRead=True,
+    )
+    return float(found["Item"]["armed_for"]["N"]) == instant
+
+
 def test_a_schedule_is_made_shown_changed_and_taken_away(cloud: RunningCloud) -> None:
     made = put(cloud, "weekly", expression="0 0 9 ? * MON", timezone="Europe/Berlin")
     assert made["expression"] == "cron(0 9 ? * MON *)"
@@ -169,7 +179,8 @@ def test_a_schedule_fires_by_itself_when_its_time_comes(cloud: RunningCloud) -> 
     # Its time is a minute away: let it have been made 57 seconds ago.
     start = int(time.time()) - 57
     set_back(cloud, "soon", 57, counts_from={"N": str(start)}, armed_for={"N": "0"})
-    cloud.fire("sweep")  # finds that it is not armed for its next time
+    # The sweep finds that it is not armed for its next time, once the index shows it.
+    wait_until(lambda: cloud.fire("sweep") and is_armed_for(cloud, "soon", start + 60), 20)
     (run,) = wait_until(lambda: invocations(cloud, "soon"), 20, "the run", every=0.1)
     assert datetime.fromisoformat(run["plannedAt"]).timestamp() == start + 60
     cloud.http("DELETE", "/schedules/soon")
