@@ -3,7 +3,7 @@
 import pytest
 
 from chalicelib.apps import parse_apps
-from chalicelib.config import VARIABLES, load_apps, load_config
+from chalicelib.config import VARIABLES, load_apps, load_config, sign_in_page
 from chalicelib.errors import ConfigurationError
 
 
@@ -90,4 +90,5 @@ def test_every_documented_variable_is_read():
             return default
 
     load_config(Spy())
+    sign_in_page(Spy())  # read by the console alone
     assert read == set(VARIABLES)

@@ -18,6 +18,10 @@ ROOT = Path(__file__).parents[3]
 CLUSTER = "arn:aws:ecs:eu-west-1:123456789012:cluster/usher-dev"
 
 REASONS = {
+    (
+        "RESOURCE_STAR",
+        "cloudwatch:DescribeAlarms",
+    ): "a search by prefix: AWS wants * for it",
     ("RESOURCE_STAR", "ec2:CreateNetworkInterface"): "Lambda wants it so for functions in a VPC",
     ("RESOURCE_STAR", "ec2:DeleteNetworkInterface"): "Lambda wants it so for functions in a VPC",
     ("RESOURCE_STAR", "ecs:ListTasks"): "its resource type is a host; a condition on the cluster",
