@@ -1,5 +1,7 @@
 """Session apps over HTTP, for those who deploy them: parse, call, render."""
 
+from typing import TYPE_CHECKING
+
 from chalice.app import Blueprint, Response
 
 from chalicelib.api.audit import record_of
@@ -14,15 +16,11 @@ from chalicelib.api.http import (
 from chalicelib.audit.model import Action, AuditRecord
 from chalicelib.callers import Caller
 from chalicelib.config import authorization
-from chalicelib.sessions.app_answers import (
-    app_facts,
-    show_app,
-    show_containers,
-    show_registered,
-)
-from chalicelib.sessions.registered import RegisteredApp
 from chalicelib.sessions.requests import REGISTER, ROLLBACK
 from chalicelib.wiring import services
+
+if TYPE_CHECKING:
+    from chalicelib.sessions.registered import RegisteredApp
 
 routes = Blueprint(__name__)
 
@@ -33,6 +31,8 @@ AUTHORIZER = authorizer_for(*authorization())
 @answering
 def list_apps() -> Response:
     """All session apps: those of the apps file, then those that were registered."""
+    from chalicelib.sessions.app_answers import show_app
+
     values = _caller().is_operator
     return answer(
         {"apps": [show_app(s, values=values) for s in services().sessions.registry.all()]}
@@ -43,6 +43,8 @@ def list_apps() -> Response:
 @answering
 def get_app(app: str) -> Response:
     """One session app: its newest revision, and whether that is proven."""
+    from chalicelib.sessions.app_answers import show_app
+
     values = _caller().is_operator
     return answer(show_app(services().sessions.registry.get(app), values=values))
 
@@ -52,6 +54,8 @@ def get_app(app: str) -> Response:
 @takes(body=REGISTER)
 def put_app(app: str) -> Response:
     """Register a revision of a session app; sessions that run keep theirs."""
+    from chalicelib.sessions.app_answers import app_facts
+
     _caller().require_operator()
     body = REGISTER.check(document_of(routes.current_request, REGISTER))
     image, description = body["image"], body["description"]
@@ -70,6 +74,8 @@ def put_app(app: str) -> Response:
 @takes(body=ROLLBACK)
 def roll_back_app(app: str) -> Response:
     """Take the newest revision back: `{"revision"}` says which one that is."""
+    from chalicelib.sessions.app_answers import app_facts
+
     _caller().require_operator()
     revision = ROLLBACK.check(document_of(routes.current_request, ROLLBACK))["revision"]
     registry = services().sessions.registry
@@ -101,6 +107,8 @@ def drain_app(app: str) -> Response:
 @answering
 def get_containers(app: str) -> Response:
     """How many containers of an app there are by revision, state, zone and host."""
+    from chalicelib.sessions.app_answers import show_containers
+
     _caller().require_sight()
     groups, is_whole = services().sessions.table.groups_of(
         services().sessions.registry.get(app).name
@@ -114,6 +122,8 @@ def get_containers(app: str) -> Response:
 @answering
 def delete_app(app: str) -> Response:
     """Remove a registered app; sessions that run go on."""
+    from chalicelib.sessions.app_answers import app_facts
+
     _caller().require_operator()
     registry = services().sessions.registry
     services().audit.around(
@@ -125,7 +135,9 @@ def delete_app(app: str) -> Response:
     return answer({})
 
 
-def _render(registered: RegisteredApp) -> Response:
+def _render(registered: "RegisteredApp") -> Response:
+    from chalicelib.sessions.app_answers import show_registered
+
     return answer(show_registered(registered))
 
 

@@ -16,7 +16,6 @@ from chalicelib.api.http import (
     known_caller_of,
     takes,
 )
-from chalicelib.audit.items import show_record
 from chalicelib.audit.model import Action, Actor, AuditRecord, Kind, Outcome
 from chalicelib.audit.requests import SEARCH, parse_search, show_next
 from chalicelib.callers import Caller
@@ -35,6 +34,8 @@ _log = logging.getLogger("usher.audit")
 @takes(query=SEARCH)
 def list_audit() -> Response:
     """One page of audit records, newest first. For operators and viewers."""
+    from chalicelib.audit.items import show_record
+
     request, config = routes.current_request, services().config
     known_caller_of(request, config).require_sight()
     query = dict(request.query_params or {})

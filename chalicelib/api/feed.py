@@ -11,7 +11,6 @@ from chalice.app import Blueprint, KinesisEvent, Rate
 
 from chalicelib.config import feed_url, load_config, stage, updates_stream
 from chalicelib.contract.fanout import is_fanout
-from chalicelib.feed.records import arrivals_of_event
 from chalicelib.metrics import EmbeddedMetrics
 from chalicelib.wiring import services
 
@@ -44,6 +43,8 @@ def _built_relay() -> "Relay":
 
 def relay_records(event: KinesisEvent) -> None:
     """A batch of one shard into the feed; raises unless all of it is there."""
+    from chalicelib.feed.records import arrivals_of_event
+
     relay().relay(arrivals_of_event(event.to_dict()["Records"]))
 
 

@@ -32,7 +32,6 @@ from chalicelib.grading.fields import (
     SUBMISSION,
     VIEW,
 )
-from chalicelib.jobs.model import repeated_id
 from chalicelib.tasks.requests import IDEMPOTENCY_KEY, parse_idempotency_key, parse_record_id
 from chalicelib.wiring import services
 
@@ -136,6 +135,7 @@ def delete_assignment(assignment_id: str) -> Response:
 def submit(assignment_id: str) -> Response:
     """Hand in files for some parts."""
     from chalicelib.grading.requests import accept, parse_assignment_id
+    from chalicelib.jobs.model import repeated_id
 
     request, caller = routes.current_request, _caller()
     caller.require_change()

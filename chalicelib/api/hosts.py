@@ -1,18 +1,20 @@
 """Hosts over HTTP, for those who see everything: parse, call, render."""
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chalice.app import Blueprint, Response
 
 from chalicelib.api.http import answer, answering, authorizer_for, known_caller_of, takes
 from chalicelib.config import authorization
-from chalicelib.ecs.hosts import Host, Room, host_id_of
-from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.errors import NotFoundError
 from chalicelib.fields import Field, page_size
 from chalicelib.instants import instant
 from chalicelib.wiring import services
+
+if TYPE_CHECKING:
+    from chalicelib.ecs.hosts import Host, Room
+    from chalicelib.ecs.task_changes import TaskChange
 
 routes = Blueprint(__name__)
 
@@ -64,7 +66,9 @@ def get_task(task: str) -> Response:
     return answer(_show_task(found[0]))
 
 
-def _show(host: Host) -> dict[str, Any]:
+def _show(host: "Host") -> dict[str, Any]:
+    from chalicelib.ecs.hosts import host_id_of
+
     return {
         "id": host_id_of(host.arn),
         "arn": host.arn,
@@ -83,11 +87,11 @@ def _show(host: Host) -> dict[str, Any]:
     }
 
 
-def _show_room(room: Room) -> dict[str, int]:
+def _show_room(room: "Room") -> dict[str, int]:
     return {"total": room.total, "left": room.left}
 
 
-def _show_task(task: TaskChange) -> dict[str, Any]:
+def _show_task(task: "TaskChange") -> dict[str, Any]:
     kind, _, rest = (task.started_by or "").partition("/")
     record = rest.partition("/")[0] or None
     definition = (task.task_definition_arn or "").rpartition("/")[2]

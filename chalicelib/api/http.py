@@ -100,10 +100,22 @@ def takes(
     return mark
 
 
+def takes_lazily(declare: Callable[[], Takes]) -> Callable[[View], View]:
+    """As `takes`, with a declaration that is imported by the first request of the view: what a
+    claim of a session does not need is no part of a cold start.
+    """
+
+    def mark(view: View) -> View:
+        vars(view)["takes"] = declare
+        return view
+
+    return mark
+
+
 def taken_by(view: Callable[..., Any]) -> Takes:
     """What a view takes."""
-    declared: Takes = getattr(view, "takes", NOTHING)
-    return declared
+    declared: Takes | Callable[[], Takes] = getattr(view, "takes", NOTHING)
+    return declared if isinstance(declared, Takes) else declared()
 
 
 def authorizer_for(mode: AuthMode | None, user_pools: Sequence[str]) -> Authorizer | None:

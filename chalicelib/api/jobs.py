@@ -7,6 +7,7 @@ from chalice.app import Blueprint, Response, SQSEvent
 from chalicelib.api.audit import record_of
 from chalicelib.api.changes import IF_NONE_MATCH, WAIT_FOR_CHANGE, when_changed
 from chalicelib.api.http import (
+    Takes,
     answer,
     answering,
     authorizer_for,
@@ -16,30 +17,13 @@ from chalicelib.api.http import (
     own_path,
     own_url,
     takes,
+    takes_lazily,
 )
 from chalicelib.audit.model import Action, AuditRecord
 from chalicelib.callers import Caller
 from chalicelib.config import authorization, jobs_queue, stage
 from chalicelib.contract.jobs import DEFAULT_TIMEOUT_SECONDS, JUDGE_JOB
 from chalicelib.errors import ConflictError, ForbiddenError, UnknownJobError
-from chalicelib.jobs.answers import job_facts, show_invocation, show_job, show_row
-from chalicelib.jobs.description import DeployedJob
-from chalicelib.jobs.listings import LISTING, parse_listing, show_place
-from chalicelib.jobs.model import Invocation, Priority, repeated_id
-from chalicelib.jobs.queues import read_wake_up
-from chalicelib.jobs.requests import (
-    FINISH,
-    INVOKE,
-    PROGRESS,
-    REGISTER,
-    START,
-    Invoke,
-    check_instants,
-    parse_finish,
-    parse_invoke,
-    parse_progress,
-    parse_start,
-)
 from chalicelib.tasks.requests import (
     IDEMPOTENCY_KEY,
     TRACEPARENT,
@@ -50,6 +34,9 @@ from chalicelib.wiring import services
 
 if TYPE_CHECKING:
     from chalicelib.audit.table import AuditEntry
+    from chalicelib.jobs.description import DeployedJob
+    from chalicelib.jobs.model import Invocation, Priority
+    from chalicelib.jobs.requests import Invoke
     from chalicelib.jobs.wiring import Jobs
 
 routes = Blueprint(__name__)
@@ -59,10 +46,48 @@ CONCURRENCY = 2
 """Rounds of one queue at once: one would do, two is the least that Lambda can be told."""
 
 
+def _register() -> Takes:
+    from chalicelib.jobs.requests import REGISTER
+
+    return Takes(body=REGISTER)
+
+
+def _invoke() -> Takes:
+    from chalicelib.jobs.requests import INVOKE
+
+    return Takes(body=INVOKE, headers=(IDEMPOTENCY_KEY, TRACEPARENT))
+
+
+def _listing() -> Takes:
+    from chalicelib.jobs.listings import LISTING
+
+    return Takes(query=LISTING)
+
+
+def _start() -> Takes:
+    from chalicelib.jobs.requests import START
+
+    return Takes(body=START)
+
+
+def _progress() -> Takes:
+    from chalicelib.jobs.requests import PROGRESS
+
+    return Takes(body=PROGRESS)
+
+
+def _finish() -> Takes:
+    from chalicelib.jobs.requests import FINISH
+
+    return Takes(body=FINISH)
+
+
 @routes.route("/jobs", methods=["GET"], authorizer=AUTHORIZER)
 @answering
 def list_jobs() -> Response:
     """All jobs that are deployed."""
+    from chalicelib.jobs.answers import show_job
+
     values = _caller().is_operator
     return answer({"jobs": [show_job(job, values=values) for job in _jobs().catalog.all()]})
 
@@ -71,15 +96,20 @@ def list_jobs() -> Response:
 @answering
 def get_job(job: str) -> Response:
     """The newest revision of a job."""
+    from chalicelib.jobs.answers import show_job
+
     values = _caller().is_operator
     return answer(show_job(_jobs().catalog.get(job), values=values))
 
 
 @routes.route("/jobs/{job}", methods=["PUT"], authorizer=AUTHORIZER)
 @answering
-@takes(body=REGISTER)
+@takes_lazily(_register)
 def put_job(job: str) -> Response:
     """Register a revision of a job; what uses an old one finishes on it."""
+    from chalicelib.jobs.answers import job_facts, show_job
+    from chalicelib.jobs.requests import REGISTER
+
     _caller().require_operator()
     refuse_judge(job)
     body = REGISTER.check(document_of(routes.current_request, REGISTER))
@@ -97,6 +127,8 @@ def put_job(job: str) -> Response:
 @answering
 def delete_job(job: str) -> Response:
     """Take a job out of the catalog."""
+    from chalicelib.jobs.answers import job_facts
+
     _caller().require_operator()
     refuse_judge(job)
     services().audit.around(
@@ -110,9 +142,12 @@ def delete_job(job: str) -> Response:
 
 @routes.route("/jobs/{job}/invocations", methods=["POST"], authorizer=AUTHORIZER)
 @answering
-@takes(body=INVOKE, headers=(IDEMPOTENCY_KEY, TRACEPARENT))
+@takes_lazily(_invoke)
 def invoke(job: str) -> Response:
     """Have a job run: at once, or at an instant."""
+    from chalicelib.jobs.model import repeated_id
+    from chalicelib.jobs.requests import INVOKE, check_instants, parse_invoke
+
     request, caller = routes.current_request, _caller()
     refuse_judge(job)
     now = services().environment.now()
@@ -143,9 +178,12 @@ def invoke(job: str) -> Response:
 
 @routes.route("/invocations", methods=["GET"], authorizer=AUTHORIZER)
 @answering
-@takes(query=LISTING)
+@takes_lazily(_listing)
 def list_invocations() -> Response:
     """One page of invocations, newest first."""
+    from chalicelib.jobs.answers import show_row
+    from chalicelib.jobs.listings import parse_listing, show_place
+
     now = services().environment.now()
     listing = parse_listing(routes.current_request.query_params or {}, now)
     page = _jobs().invocations.search(listing, _caller())
@@ -185,6 +223,8 @@ def kill_invocation(invocation_id: str) -> Response:
 @takes(headers=(IDEMPOTENCY_KEY,))
 def rerun_invocation(invocation_id: str) -> Response:
     """The same again, as a new invocation."""
+    from chalicelib.jobs.model import repeated_id
+
     seen, caller, request = _found(invocation_id), _caller(), routes.current_request
     refuse_judge(seen.job)
     key = parse_idempotency_key(request.headers)
@@ -208,9 +248,11 @@ def rerun_invocation(invocation_id: str) -> Response:
 
 @routes.route("/invocations/{invocation_id}/start", methods=["POST"])
 @answering
-@takes(body=START)
+@takes_lazily(_start)
 def start_invocation(invocation_id: str) -> Response:
     """A container asks for leave to run."""
+    from chalicelib.jobs.requests import START, parse_start
+
     request = routes.current_request
     attempt, task_arn, process = parse_start(document_of(request, START))
     known = parse_record_id(invocation_id, "invocation")
@@ -225,9 +267,11 @@ def start_invocation(invocation_id: str) -> Response:
 
 @routes.route("/invocations/{invocation_id}/progress", methods=["POST"])
 @answering
-@takes(body=PROGRESS)
+@takes_lazily(_progress)
 def handle_progress(invocation_id: str) -> Response:
     """A job says how far it is."""
+    from chalicelib.jobs.requests import PROGRESS, parse_progress
+
     request = routes.current_request
     process, fraction, message = parse_progress(document_of(request, PROGRESS))
     known = parse_record_id(invocation_id, "invocation")
@@ -237,9 +281,11 @@ def handle_progress(invocation_id: str) -> Response:
 
 @routes.route("/invocations/{invocation_id}/finish", methods=["POST"])
 @answering
-@takes(body=FINISH)
+@takes_lazily(_finish)
 def finish_invocation(invocation_id: str) -> Response:
     """A container says how the run went."""
+    from chalicelib.jobs.requests import FINISH, parse_finish
+
     request = routes.current_request
     finish = parse_finish(document_of(request, FINISH))
     _jobs().invocations.finish(
@@ -256,7 +302,7 @@ def finish_invocation(invocation_id: str) -> Response:
 
 
 @routes.on_sqs_message(
-    queue=jobs_queue(stage(), Priority.CRITICAL),
+    queue=jobs_queue(stage(), "critical"),
     batch_size=1,
     name="run_critical_jobs",
     maximum_concurrency=CONCURRENCY,
@@ -267,7 +313,7 @@ def run_critical_jobs(event: SQSEvent) -> None:
 
 
 @routes.on_sqs_message(
-    queue=jobs_queue(stage(), Priority.NORMAL),
+    queue=jobs_queue(stage(), "normal"),
     batch_size=1,
     name="run_normal_jobs",
     maximum_concurrency=CONCURRENCY,
@@ -278,7 +324,7 @@ def run_normal_jobs(event: SQSEvent) -> None:
 
 
 @routes.on_sqs_message(
-    queue=jobs_queue(stage(), Priority.LOW),
+    queue=jobs_queue(stage(), "low"),
     batch_size=1,
     name="run_low_jobs",
     maximum_concurrency=CONCURRENCY,
@@ -300,6 +346,8 @@ def base_url(request: Any) -> str:
 
 
 def _launch_waiting(event: SQSEvent) -> None:
+    from chalicelib.jobs.queues import read_wake_up
+
     for record in event:
         wake_up = read_wake_up(record.body)
         if wake_up.invocation_id is not None and wake_up.comes_due:
@@ -307,9 +355,9 @@ def _launch_waiting(event: SQSEvent) -> None:
         _jobs().launcher.run(wake_up.invocation_id, capacity_freed=wake_up.capacity_freed)
 
 
-def _check_priority(caller: Caller, priority: Priority | None) -> None:
+def _check_priority(caller: Caller, priority: "Priority | None") -> None:
     """Raise ForbiddenError unless the caller may ask for it. A job's own default needs no right."""
-    if priority is not Priority.CRITICAL or caller.is_operator:
+    if priority != "critical" or caller.is_operator:
         return
     if caller.owner not in services().config.critical_owners:
         raise ForbiddenError("critical: for operators, and for the owners in CRITICAL_OWNERS")
@@ -325,24 +373,28 @@ def _traceparent(header: str | None) -> str | None:
     return None if place is None else place.header
 
 
-def _again(found: Invocation, wanted: Invoke) -> Response:
+def _again(found: "Invocation", wanted: "Invoke") -> Response:
     """What a repeated request is answered. Raises ConflictError where it asks for another thing."""
     if found.request_digest not in {None, wanted.digest}:
         raise ConflictError("this Idempotency-Key was sent with another request")
     return _render(found)
 
 
-def _found(invocation_id: str) -> Invocation:
+def _found(invocation_id: str) -> "Invocation":
     return _jobs().invocations.get(parse_record_id(invocation_id, "invocation"), _caller())
 
 
-def _created(invocation: Invocation) -> Response:
+def _created(invocation: "Invocation") -> Response:
     """A new one. Why it waits is not looked up: it has hardly begun to."""
+    from chalicelib.jobs.answers import show_invocation
+
     headers = {"Location": own_path(routes.current_request, f"/invocations/{invocation.id}")}
     return answer(show_invocation(invocation, None), 201, headers)
 
 
-def _render(invocation: Invocation, status: int = 200) -> Response:
+def _render(invocation: "Invocation", status: int = 200) -> Response:
+    from chalicelib.jobs.answers import show_invocation
+
     waiting = _jobs().invocations.why_it_waits(invocation)
     return answer(show_invocation(invocation, waiting), status)
 
@@ -356,7 +408,7 @@ def _audit_record(action: Action, resource: str) -> AuditRecord:
     return record_of(routes.current_request, _caller(), action, resource)
 
 
-def _deployed(job: str) -> DeployedJob | None:
+def _deployed(job: str) -> "DeployedJob | None":
     try:
         return _jobs().catalog.get(job, fresh=True)
     except UnknownJobError:

@@ -4,10 +4,16 @@ from typing import TYPE_CHECKING
 
 from chalice.app import Blueprint, Response
 
-from chalicelib.api.http import answer, answering, authorizer_for, known_caller_of, takes
+from chalicelib.api.http import (
+    Takes,
+    answer,
+    answering,
+    authorizer_for,
+    known_caller_of,
+    takes_lazily,
+)
 from chalicelib.config import authorization
 from chalicelib.instants import instant
-from chalicelib.jobs.requests import LOG_LIMIT, LOGS
 from chalicelib.tasks.requests import parse_record_id
 from chalicelib.wiring import services
 
@@ -23,11 +29,19 @@ LOCAL_LAG_SECONDS = 1
 """and so long to the local cloud's files."""
 
 
+def _logs() -> Takes:
+    from chalicelib.jobs.requests import LOGS
+
+    return Takes(query=LOGS)
+
+
 @routes.route("/invocations/{invocation_id}/logs", methods=["GET"], authorizer=AUTHORIZER)
 @answering
-@takes(query=LOGS)
+@takes_lazily(_logs)
 def get_logs(invocation_id: str) -> Response:
     """One page of what an invocation's current attempt printed."""
+    from chalicelib.jobs.requests import LOG_LIMIT
+
     request = routes.current_request
     query = request.query_params or {}
     limit = LOG_LIMIT.read(query)

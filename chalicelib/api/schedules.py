@@ -6,6 +6,7 @@ from chalice.app import Blueprint, Response, SQSEvent
 
 from chalicelib.answer_size import fitting
 from chalicelib.api.http import (
+    Takes,
     answer,
     answering,
     authorizer_for,
@@ -13,28 +14,19 @@ from chalicelib.api.http import (
     known_caller_of,
     own_path,
     takes,
+    takes_lazily,
 )
 from chalicelib.api.jobs import audit_entry, base_url, refuse_judge
 from chalicelib.audit.model import Action
 from chalicelib.callers import Caller
 from chalicelib.config import authorization, schedules_queue, stage
 from chalicelib.errors import NotFoundError
-from chalicelib.jobs.answers import show_invocation
-from chalicelib.schedules.model import Schedule
-from chalicelib.schedules.requests import (
-    PAGE,
-    SCHEDULE,
-    parse_page,
-    parse_schedule,
-    parse_schedule_id,
-    read_message,
-    show_schedule,
-)
 from chalicelib.tasks.requests import IDEMPOTENCY_KEY, parse_idempotency_key
 from chalicelib.wiring import services
 
 if TYPE_CHECKING:
     from chalicelib.audit.table import AuditEntry
+    from chalicelib.schedules.model import Schedule
     from chalicelib.schedules.service import Schedules
 
 routes = Blueprint(__name__)
@@ -42,14 +34,28 @@ routes = Blueprint(__name__)
 AUTHORIZER = authorizer_for(*authorization())
 
 
+def _page() -> Takes:
+    from chalicelib.schedules.requests import PAGE
+
+    return Takes(query=PAGE)
+
+
+def _schedule() -> Takes:
+    from chalicelib.schedules.requests import SCHEDULE
+
+    return Takes(body=SCHEDULE)
+
+
 @routes.route("/schedules", methods=["GET"], authorizer=AUTHORIZER)
 @answering
-@takes(query=PAGE)
+@takes_lazily(_page)
 def list_schedules() -> Response:
     """The caller's schedules by id, for operators and viewers all.
 
     A page may be empty and not the last, and ends before an answer is too large for Lambda.
     """
+    from chalicelib.schedules.requests import parse_page, show_schedule
+
     caller = _caller()
     page = _schedules().page(*parse_page(routes.current_request.query_params or {}))
     now = services().environment.now()
@@ -64,6 +70,8 @@ def list_schedules() -> Response:
 @answering
 def get_schedule(schedule_id: str) -> Response:
     """A schedule as it is now."""
+    from chalicelib.schedules.requests import parse_schedule_id
+
     caller, schedule = _caller(), _schedules().get(parse_schedule_id(schedule_id))
     if not caller.may_see(schedule.owner):
         raise NotFoundError("no such schedule")
@@ -72,9 +80,11 @@ def get_schedule(schedule_id: str) -> Response:
 
 @routes.route("/schedules/{schedule_id}", methods=["PUT"], authorizer=AUTHORIZER)
 @answering
-@takes(body=SCHEDULE)
+@takes_lazily(_schedule)
 def put_schedule(schedule_id: str) -> Response:
     """Make a schedule, or put it in the place of one."""
+    from chalicelib.schedules.requests import SCHEDULE, parse_schedule
+
     request, caller = routes.current_request, _operator()
     wanted = parse_schedule(
         schedule_id,
@@ -92,6 +102,8 @@ def put_schedule(schedule_id: str) -> Response:
 @answering
 def delete_schedule(schedule_id: str) -> Response:
     """Take a schedule away; what it asked for runs on."""
+    from chalicelib.schedules.requests import parse_schedule_id
+
     _operator()
     known = parse_schedule_id(schedule_id)
     _schedules().delete(known, _audit(Action.SCHEDULE_DELETE, known))
@@ -102,6 +114,8 @@ def delete_schedule(schedule_id: str) -> Response:
 @answering
 def pause_schedule(schedule_id: str) -> Response:
     """Plan nothing until it is resumed."""
+    from chalicelib.schedules.requests import parse_schedule_id
+
     _operator()
     known = parse_schedule_id(schedule_id)
     return _render(_schedules().pause(known, _audit(Action.SCHEDULE_PAUSE, known)))
@@ -111,6 +125,8 @@ def pause_schedule(schedule_id: str) -> Response:
 @answering
 def resume_schedule(schedule_id: str) -> Response:
     """Plan again, from now on."""
+    from chalicelib.schedules.requests import parse_schedule_id
+
     _operator()
     known = parse_schedule_id(schedule_id)
     return _render(_schedules().resume(known, _audit(Action.SCHEDULE_RESUME, known)))
@@ -121,6 +137,9 @@ def resume_schedule(schedule_id: str) -> Response:
 @takes(headers=(IDEMPOTENCY_KEY,))
 def run_schedule(schedule_id: str) -> Response:
     """Run it once now, besides its times."""
+    from chalicelib.jobs.answers import show_invocation
+    from chalicelib.schedules.requests import parse_schedule_id
+
     caller, key = _operator(), parse_idempotency_key(routes.current_request.headers)
     run, is_new = _schedules().run_now(
         parse_schedule_id(schedule_id),
@@ -137,11 +156,15 @@ def run_schedule(schedule_id: str) -> Response:
 @routes.on_sqs_message(queue=schedules_queue(stage()), batch_size=1, name="fire_schedules")
 def fire_schedules(event: SQSEvent) -> None:
     """Schedules whose time has come."""
+    from chalicelib.schedules.requests import read_message
+
     for record in event:
         _schedules().fire(read_message(record.body))
 
 
-def _render(schedule: Schedule, status: int = 200) -> Response:
+def _render(schedule: "Schedule", status: int = 200) -> Response:
+    from chalicelib.schedules.requests import show_schedule
+
     return answer(show_schedule(schedule, services().environment.now()), status)
 
 

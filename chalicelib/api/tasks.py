@@ -5,8 +5,6 @@ from typing import Any
 from chalice.app import Blueprint, CloudWatchEvent, Rate
 
 from chalicelib.config import cluster_name, judges_cluster_name, stage
-from chalicelib.ecs.hosts import is_leaving
-from chalicelib.ecs.task_changes import is_in_clusters, parse_task
 from chalicelib.wiring import services
 
 routes = Blueprint(__name__)
@@ -38,6 +36,9 @@ HOST_CHANGES: dict[str, Any] = {
 @routes.on_cw_event(HOST_CHANGES, name="host_changed")
 def host_changed(event: CloudWatchEvent) -> None:
     """A host of this stage drains, lost its agent, or is gone."""
+    from chalicelib.ecs.hosts import is_leaving
+    from chalicelib.ecs.task_changes import is_in_clusters
+
     is_own = is_in_clusters(event.detail, {services().config.cluster})  # where sessions run
     if is_own and is_leaving(event.detail):
         services().sessions.service.on_host_leaving(event.detail["containerInstanceArn"])
@@ -46,6 +47,8 @@ def host_changed(event: CloudWatchEvent) -> None:
 @routes.on_cw_event(TASK_CHANGES, name="task_changed")
 def task_changed(event: CloudWatchEvent) -> None:
     """A task of this stage runs, became healthy, or stopped."""
+    from chalicelib.ecs.task_changes import is_in_clusters, parse_task
+
     if is_in_clusters(event.detail, services().config.clusters):
         services().on_task_change(parse_task(event.detail))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from chalicelib.api import COLLECT_AFTER
 from chalicelib.clients import READ_TIMEOUT_SECONDS, LazyClient, clients_for
 from chalicelib.config import load_config
 
@@ -34,6 +35,34 @@ def test_importing_the_app_brings_no_client_with_it():
     heavy = {"boto3", "botocore.client", "redis", "urllib3", "ssl"}
     heavy |= {"tarfile", "zipfile", "html", "chalicelib.grading.requests"}
     assert heavy.isdisjoint(modules_after("import app"))
+
+
+NOT_FOR_A_CLAIM = {
+    f"chalicelib.{name}"
+    for name in (
+        "audit.items",
+        "ecs.hosts",
+        "feed.records",
+        "sessions.app_answers",
+        "sessions.registry",
+    )
+}
+"""What routes need that no claim of a session does; and all of jobs and schedules."""
+
+
+@pytest.mark.parametrize(
+    "script", ["import app", "import app; from chalicelib.wiring import services; services()"]
+)
+def test_a_claim_pays_for_no_other_room(script):
+    found = modules_after(script)
+    assert NOT_FOR_A_CLAIM.isdisjoint(found)
+    others = ("chalicelib.jobs", "chalicelib.schedules", "chalicelib.api.reference")
+    assert sorted(name for name in found if name.startswith(others)) == []
+
+
+def test_a_cold_start_is_not_spent_on_collecting_garbage():
+    shown = "import app, gc, sys; sys.modules[f'threshold.{gc.get_threshold()[0]}'] = gc"
+    assert f"threshold.{COLLECT_AFTER}" in modules_after(shown)
 
 
 def test_building_the_services_makes_no_client_and_imports_no_room_but_the_sessions():
