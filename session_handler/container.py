@@ -230,7 +230,9 @@ class Container:
             if self._feed is not None:
                 await self._feed.prepare()
         except (AppError, FeedError) as exc:
-            log.error("cannot start: %s", exc)  # noqa: TRY400 - configuration, not code
+            # A traceback where the app's own code raised: configuration has none.
+            raised = exc.__cause__ if isinstance(exc, AppError) else None
+            log.error("cannot start: %s", exc, exc_info=raised)  # noqa: TRY400 - see above
             self._do(self._session.failed_to_start(str(exc)))
         except Exception:
             log.exception("cannot start")

@@ -45,6 +45,10 @@ SESSION_IMAGE = "usher-session"
 FOLDER = "dir:"
 """An image `dir:/absolute/path` is built from the Dockerfile in that folder."""
 
+ADDED_TO_CONTEXT = frozenset({"wheels", "usher"})
+"""What a build here finds in its context although the folder need not have it."""
+GLOB_CHARACTERS = frozenset("*?[")
+
 _ROOT = Path(__file__).resolve().parents[2]
 
 _PYTHON = re.compile(r"python(3(\.\d+)?)?")
@@ -228,6 +232,8 @@ def resolve(
         config = read_config(source, sources)
     except DockerfileError as error:
         raise cannot_pull(image, str(error)) from error
+    if absent := missing_sources(config, source.context):
+        raise cannot_pull(image, f"{source.dockerfile}: COPY {', '.join(absent)}: not found")
     program = program_of(
         config,
         source.context,
@@ -242,6 +248,21 @@ def resolve(
     path = filter(None, (program.environment.get("PYTHONPATH"), *map(str, folders)))
     environment = {**program.environment, "PYTHONPATH": ":".join(path)}
     return replace(program, environment=environment, python_path=folders)
+
+
+def missing_sources(config: ImageConfig, context: Path) -> list[str]:
+    """What the last stage copies from the build context and is not there: the build would fail.
+
+    What .dockerignore leaves out counts as present.
+    """
+
+    def is_there(path: str) -> bool:
+        if (context / path).exists() or path.partition("/")[0] in ADDED_TO_CONTEXT:
+            return True
+        return bool(GLOB_CHARACTERS & set(path)) and any(context.glob(path))
+
+    copied = dict.fromkeys(path.lstrip("/") for path, _ in config.copied)
+    return [path for path in copied if not is_there(path)]
 
 
 def _python_folders(

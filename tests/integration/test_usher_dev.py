@@ -223,6 +223,8 @@ def test_an_app_that_cannot_be_made_says_so_to_its_author_and_to_who_asks(
     assert status == 503
     assert says in json.dumps(body)
     dev.wait_for(says)
+    if name == "counter.py":
+        dev.wait_for('counter.py", line ')  # of the traceback
     dev.edit(name, new, old)
     dev.wait_for("deployed usher-local-counter:3")
     assert wait_until(lambda: dev.session()[1].get("revision") == 3, 30)

@@ -227,6 +227,18 @@ def test_an_image_that_cannot_be_read_cannot_be_pulled(tmp_path):
         resolve("mine", [source_in(tmp_path, "FROM a\nNONSENSE x")])
 
 
+def test_an_image_that_copies_what_is_missing_cannot_be_pulled(tmp_path):
+    source = source_in(tmp_path, "FROM a\nCOPY server.js gone.py no*.js /app/\nCMD x")
+    with pytest.raises(CannotPullImageError, match=r"COPY gone\.py, no\*\.js: not found"):
+        resolve("mine", [source])
+
+
+@pytest.mark.parametrize("path", [".", "/server.js", "serv*.js", "./sub/", "wheels", "usher/x"])
+def test_what_a_build_has_in_its_context_may_be_copied(tmp_path, path):
+    source = source_in(tmp_path, f"FROM a\nCOPY {path} /app/\nCMD x")
+    assert resolve("mine", [source]).working_directory == tmp_path
+
+
 def test_an_image_without_a_program_cannot_start(tmp_path):
     with pytest.raises(CannotStartError, match="No command specified"):
         resolve("mine", [source_in(tmp_path, "FROM a")])
