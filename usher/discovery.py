@@ -1,6 +1,7 @@
 """Finds the jobs of a project: the subclasses of Job in the modules of its folder `jobs/`."""
 
 import ast
+import difflib
 import importlib
 import inspect
 import sys
@@ -72,8 +73,13 @@ def find_job(project: Path, name: str) -> type[Job]:
         return found[0]
     if found:
         raise ProjectError(_twice(found))
-    there = ", ".join(find_jobs(project).jobs) or "none"
-    raise ProjectError(f"{project} has no job {name!r}; there is: {there}")
+    jobs = find_jobs(project).jobs
+    meant = difflib.get_close_matches(name, jobs, n=1)
+    raise ProjectError(
+        f"{project} has no job {name!r}; "
+        + (f"did you mean {meant[0]!r}? " if meant else "")
+        + f"there is: {', '.join(jobs) or 'none'}"
+    )
 
 
 def _twice(jobs: list[type[Job]]) -> str:

@@ -300,11 +300,18 @@ sys.exit(main(sys.argv[1:]))
 """The command where SIGINT is heard: a shell lets what it runs in its background ignore it."""
 
 
-def test_ctrl_c_while_following_leaves_the_run_alone(api):
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        (["invoke", "echo", "--follow"], "/logs"),
+        (["logs", ID, "--follow"], "/logs"),
+        (["wait", ID], ID),
+    ],
+)
+def test_ctrl_c_while_following_leaves_the_run_alone(api, words, asked):
     api.on("POST /jobs/echo/invocations", MADE)
     api.on(f"GET /invocations/{ID}", (200, invocation("STARTED")))
     api.on(f"GET /invocations/{ID}/logs", page())
-    words = ["invoke", "echo", "--follow"]
     process = subprocess.Popen(
         [sys.executable, "-c", HEARS_SIGINT, *words],
         env=environment(USHER_URL=os.environ["USHER_URL"]),
@@ -312,12 +319,48 @@ def test_ctrl_c_while_following_leaves_the_run_alone(api):
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout.readline() == f"{ID}\n"
-    wait_until(lambda: any(call.path.endswith("/logs") for call in api.calls), what="the log")
+    if words[0] == "invoke":
+        assert process.stdout.readline() == f"{ID}\n"
+    wait_until(lambda: any(call.path.endswith(asked) for call in api.calls), what="the request")
     process.send_signal(signal.SIGINT)
     _, log = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert log == f"usher: interrupted; the run goes on: usher kill {ID} ends it\n"
+    assert log == (
+        f"usher: interrupted; the run goes on: usher logs {ID} --follow shows it again, "
+        f"usher kill {ID} ends it\n"
+    )
+
+
+JOBS = (200, {"jobs": [{"name": "price_alert"}, {"name": "export"}]})
+UNKNOWN = (400, {"error": {"code": "unknown_job", "message": "no job is called 'price_alrt'"}})
+
+
+def test_a_misspelt_job_is_answered_with_the_one_that_is_most_like_it(api):
+    api.on("GET /jobs", JOBS)
+    api.on("POST /jobs/price_alrt/invocations", UNKNOWN)
+    api.on("GET /invocations?job=price_alrt&limit=20", (200, {"invocations": []}))
+    asked = command("invoke", "price_alrt")
+    assert asked.returncode == 1
+    assert asked.stderr == ("usher: no job is called 'price_alrt'; did you mean 'price_alert'?\n")
+    listed = command("invocations", "--job", "price_alrt")
+    assert listed.returncode == 0
+    assert listed.stderr == asked.stderr
+
+
+def test_a_misspelt_app_is_answered_with_the_one_that_is_most_like_it(api):
+    api.on("GET /apps", (200, {"apps": [{"name": "listings"}]}))
+    asked = command("rollback", "listigns")
+    assert asked.returncode == 1
+    assert asked.stderr.endswith("; did you mean 'listings'?\n")
+
+
+def test_several_runs_are_killed_and_those_that_cannot_be_are_named(api):
+    other = ID[:-1] + "2"
+    api.on(f"POST /invocations/{ID}/kill", (200, invocation("FINISHED", reason="killed")))
+    killed = command("kill", other, ID)
+    assert killed.returncode == 1
+    assert killed.stdout == f"{ID} killed\n"
+    assert killed.stderr.startswith(f"usher: {other}: ")
 
 
 @pytest.mark.parametrize(("kind", "sent"), [("string", "12"), ("integer", 12)])

@@ -64,7 +64,7 @@ def _print(arguments: argparse.Namespace) -> int:
 def complete(parser: argparse.ArgumentParser, words: Sequence[str]) -> int:
     """Print the candidates for the last of `words`; never fails."""
     *before, prefix = list(words) or [""]
-    found = candidates(parser, before, prefix, _names)
+    found = candidates(parser, before, prefix, known_names)
     found = [name for name in found if name.startswith(prefix) and SAFE.issuperset(name)]
     if found:
         out(*sorted(set(found)))
@@ -138,7 +138,7 @@ LISTINGS = {
 """Which listing has the names that a word of the usage stands for."""
 
 
-def _names(metavar: str, url: str | None) -> list[str]:
+def known_names(metavar: str, url: str | None) -> list[str]:
     """Names from the dispatcher, if it answers within a second."""
     if metavar not in LISTINGS:
         return []

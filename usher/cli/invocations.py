@@ -19,10 +19,12 @@ from usher.cli.common import (
     read_parameters,
     schema_of,
 )
+from usher.cli.completion import known_names
 from usher.cli.project import Commands
 from usher.cli.text import (
     INVOCATION_COLUMNS,
     detail,
+    did_you_mean,
     invocation_lines,
     invocation_row,
     outcome,
@@ -31,7 +33,7 @@ from usher.cli.text import (
     waits_for,
 )
 from usher.client import Client
-from usher.errors import WaitTimeoutError
+from usher.errors import AnswerError, WaitTimeoutError
 
 EXIT_STILL_RUNNING = 124
 EXIT_INTERRUPTED = 130
@@ -79,7 +81,14 @@ def add_commands(commands: Commands) -> None:
     add_json(listing)
     listing.set_defaults(run=_list)
 
-    kill = _with_id(commands, "kill", "end an invocation, in whatever state it is")
+    kill = commands.add_parser(
+        "kill",
+        help="end invocations, in whatever state they are",
+        description="End invocations, in whatever state they are. The console ends all that a "
+        "filter selects.",
+    )
+    kill.add_argument("ids", nargs="+", metavar="ID", help="of an invocation")
+    add_url(kill)
     add_json(kill)
     kill.set_defaults(run=_kill)
     rerun = _with_id(commands, "rerun", "run it again, as a new invocation")
@@ -125,8 +134,15 @@ def _invoke(arguments: argparse.Namespace) -> int:
             _print_log(client, arguments, invocation_id, follow=True)
         return _report(client, client.wait(invocation_id, on_look=Waits()), arguments)
     except KeyboardInterrupt:
-        note(f"usher: interrupted; the run goes on: usher kill {invocation_id} ends it")
-        return EXIT_INTERRUPTED
+        return _interrupted(invocation_id)
+
+
+def _interrupted(invocation_id: str) -> int:
+    note(
+        f"usher: interrupted; the run goes on: usher logs {invocation_id} --follow shows it again, "
+        f"usher kill {invocation_id} ends it"
+    )
+    return EXIT_INTERRUPTED
 
 
 class Waits:
@@ -150,6 +166,8 @@ def _wait(arguments: argparse.Namespace) -> int:
     except WaitTimeoutError as error:
         note(f"usher: {error}")
         return EXIT_STILL_RUNNING
+    except KeyboardInterrupt:
+        return _interrupted(arguments.id)
 
 
 def _report(client: Client, invocation: Invocation, arguments: argparse.Namespace) -> int:
@@ -181,12 +199,22 @@ def _list(arguments: argparse.Namespace) -> int:
         limit=arguments.limit,
         on_page=_say_once("usher: searching further back; Ctrl-C ends it"),
     )
+    documents = list(found)
+    if arguments.job and not documents:
+        _say_if_unknown(arguments)
     if arguments.json:
-        out_json(list(found))
+        out_json(documents)
         return 0
-    rows = (invocation_row(read_invocation(document)) for document in found)
+    rows = (invocation_row(read_invocation(document)) for document in documents)
     out(*table([INVOCATION_COLUMNS, *rows]))
     return 0
+
+
+def _say_if_unknown(arguments: argparse.Namespace) -> None:
+    """Says on stderr that no job has the name; a removed job may have invocations all the same."""
+    known = known_names("JOB", arguments.url)
+    if known and arguments.job not in known:
+        note(f"usher: no job is called {arguments.job!r}{did_you_mean(arguments.job, known)}")
 
 
 def _say_once(line: str) -> Callable[[], None]:
@@ -196,12 +224,24 @@ def _say_once(line: str) -> Callable[[], None]:
 
 def _kill(arguments: argparse.Namespace) -> int:
     client = client_of(arguments)
-    invocation = client.kill(arguments.id)
+    documents = []
+    failed = False
+    for invocation_id in arguments.ids:
+        try:
+            invocation = client.kill(invocation_id)
+        except AnswerError as error:
+            if len(arguments.ids) == 1:
+                raise
+            note(f"usher: {invocation_id}: {error}")
+            failed = True
+            continue
+        if arguments.json:
+            documents.append(client.document(_path_of(invocation_id)))
+        else:
+            out(f"{invocation.id} {outcome(invocation)}")
     if arguments.json:
-        out_json(client.document(_path_of(arguments.id)))
-        return 0
-    out(f"{invocation.id} {outcome(invocation)}")
-    return 0
+        out_json(documents if len(arguments.ids) > 1 else documents[0])
+    return 1 if failed else 0
 
 
 def _rerun(arguments: argparse.Namespace) -> int:
@@ -216,7 +256,12 @@ def _rerun(arguments: argparse.Namespace) -> int:
 
 def _logs(arguments: argparse.Namespace) -> int:
     client = client_of(arguments)
-    _print_log(client, arguments, arguments.id, follow=arguments.follow)
+    try:
+        _print_log(client, arguments, arguments.id, follow=arguments.follow)
+    except KeyboardInterrupt:
+        if not arguments.follow:
+            raise
+        return _interrupted(arguments.id)
     return 0
 
 

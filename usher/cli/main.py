@@ -26,8 +26,8 @@ from usher.cli import (
 )
 from usher.cli.common import note
 from usher.cli.invocations import EXIT_INTERRUPTED
-from usher.cli.parser import CommandParser
-from usher.cli.text import UsageError
+from usher.cli.parser import CommandParser, SuggestingParser
+from usher.cli.text import UsageError, did_you_mean
 from usher.errors import AnswerError, ProjectError, UnreachableError, UsherError
 
 EPILOG = """\
@@ -54,7 +54,7 @@ docs/commands.md lists all commands.
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = SuggestingParser(
         prog="usher",
         description="Write jobs and session apps, run and deploy them; call jobs, follow feeds.",
         epilog=EPILOG,
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code: int = arguments.run(arguments)
     except UsherError as error:
-        note(f"usher: {error}{_advice(error)}")
+        note(f"usher: {error}{_advice(error, arguments)}")
         return 2 if isinstance(error, UsageError | ProjectError) else 1
     except KeyboardInterrupt:
         note("usher: interrupted")
@@ -104,7 +104,7 @@ def _dev(argv: Sequence[str]) -> int:
     return 2
 
 
-def _advice(error: UsherError) -> str:
+def _advice(error: UsherError, arguments: argparse.Namespace) -> str:
     """What may help, besides what the error says."""
     match error:
         case UnreachableError():
@@ -112,7 +112,11 @@ def _advice(error: UsherError) -> str:
         case AnswerError(status=401):
             return " (USHER_API_KEY is sent as X-Api-Key)"
         case AnswerError(code="unknown_job"):
-            return " (`usher deploy` registers the jobs of a project)"
+            known = completion.known_names("JOB", arguments.url)
+            meant = did_you_mean(arguments.job, known) if "job" in arguments else ""
+            return meant or " (`usher deploy` registers the jobs of a project)"
+        case AnswerError(status=404) if "app" in arguments:
+            return did_you_mean(arguments.app, completion.known_names("APP", arguments.url))
         case _:
             return ""
 

@@ -6,13 +6,42 @@ argparse gives a list of words like `PARAMETERS …` what stands in one piece, a
 
 import argparse
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
 
+from usher.cli.text import did_you_mean
+
+ALIASES = {
+    "cancel": "kill",
+    "init": "new",
+    "jobs": "list",
+    "ps": "top",
+    "runs": "invocations",
+    "status": "show",
+    "stop": "kill",
+}
+"""Words that people try, and the command that does it."""
 _NUMBER = re.compile(r"-[0-9.].*")
 
 
-class CommandParser(argparse.ArgumentParser):
+class SuggestingParser(argparse.ArgumentParser):
+    """A parser that names the commands most like one that it does not know."""
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        is_command = isinstance(action, argparse._SubParsersAction)
+        if is_command and action.choices is not None and value not in action.choices:
+            self._refuse(str(value), list(action.choices))
+        super()._check_value(action, value)
+
+    def _refuse(self, word: str, commands: Iterable[str]) -> NoReturn:
+        commands = list(commands)
+        alias = ALIASES.get(word)
+        meant = f"; did you mean {alias!r}?" if alias in commands else did_you_mean(word, commands)
+        there = meant or f"; there are: {', '.join(commands)}"
+        self.error(f"{self.prog} has no command {word!r}{there}")
+
+
+class CommandParser(SuggestingParser):
     """The parser of one command whose options take one value or none."""
 
     def parse_known_args(  # type: ignore[override]

@@ -3,6 +3,7 @@
 Raises UsageError for what was typed wrongly.
 """
 
+import difflib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -99,6 +100,12 @@ def parse_instant(text: str, now: datetime) -> datetime:
     if at.tzinfo is None:
         raise UsageError(f"{text!r} has no time zone: add Z or +02:00")
     return at.astimezone(UTC)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'a' or 'b'?` for the known names most like `word`, at most three; else ""."""
+    names = difflib.get_close_matches(word.lower(), list(known), n=3, cutoff=0.6)
+    return f"; did you mean {' or '.join(map(repr, names))}?" if names else ""
 
 
 def table(rows: Iterable[Sequence[str]]) -> list[str]:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from usher.cli.main import build_parser, main
+from usher.cli.parser import ALIASES
 from usher.cli.text import UsageError, are_pairs, audit_row, parse_instant, parse_pairs, table
 
 NOW = datetime(2026, 1, 31, 9, tzinfo=UTC)
@@ -197,3 +198,26 @@ def test_a_line_of_the_audit_has_no_control_characters_of_callers():
         "2027-01-15 08:00:00Z", r"api_key:ann\u001b[2J", "192.0.2.7", "invocation.kill",
         r"invocations/1\n2", "done", "state: QUEUED to FINISHED",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["runs"], "usher has no command 'runs'; did you mean 'invocations'?"),
+        (["invocaton"], "did you mean 'invocations'?"),
+        (["schedule", "lst"], "usher schedule has no command 'lst'; did you mean 'list'?"),
+        (["xyzzy"], "there are: new, list, "),
+    ],
+)
+def test_a_misspelt_command_is_answered_with_the_one_that_is_meant(words, said, capsys):
+    with pytest.raises(SystemExit) as exited:
+        main(words)
+    assert exited.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_every_alias_stands_for_a_command_and_is_none(capsys):
+    for alias, command in ALIASES.items():
+        with pytest.raises(SystemExit):
+            main([alias])
+        assert f"did you mean {command!r}?" in capsys.readouterr().err

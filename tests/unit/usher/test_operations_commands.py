@@ -152,7 +152,7 @@ def test_completion_has_nothing_to_say_there(before):
 
 def test_a_strangers_name_never_becomes_part_of_a_command_line(monkeypatch, capsys):
     hostile = ["$(touch x)", "a b", "`id`", "ok", "a;b", "a\nb"]
-    monkeypatch.setattr("usher.cli.completion._names", lambda *_: hostile)
+    monkeypatch.setattr("usher.cli.completion.known_names", lambda *_: hostile)
     assert complete(build_parser(), ["invoke", ""]) == 0
     assert capsys.readouterr().out == "ok\n"
 
