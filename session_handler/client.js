@@ -155,7 +155,7 @@ class Following {
   #key = newKey();
   #attempt = 0; // failures in a row
   #graceMs = REJOIN_MS; // how long this container waits for us, as far as is known
-  #droppedAt = null; // since when the container that we had is tried again
+  #droppedAt = null; // since when the container that we had is tried again, by a clock nobody sets
   #wake = null; // ends a pause
   #asking = null;
   #isAway = false; // the page is kept for the way back to it, and nobody looks at it
@@ -199,7 +199,7 @@ class Following {
       if (this.#ended) return;
       if (!session) continue;
       this.#session = session;
-      this.#droppedAt ??= Date.now();
+      this.#droppedAt ??= performance.now();
       const close = await this.#join(session);
       if (this.#ended) return;
       await this.#afterClose(close);
@@ -212,7 +212,7 @@ class Following {
       this.#end({ bye });
       return;
     }
-    const now = Date.now();
+    const now = performance.now();
     if (liveAt !== null) {
       this.#droppedAt = now;
       if (now - liveAt > STEADY_MS) this.#attempt = 0;
@@ -318,7 +318,7 @@ class Following {
         cursor: this.#cursor,
         WebSocket: this.#options.WebSocket,
         onHello: current((hello) => {
-          liveAt = Date.now();
+          liveAt = performance.now();
           this.#graceMs = (hello.graceSeconds ?? Infinity) * 1000;
           clearTimeout(timer);
           this.#tell("live");

@@ -33,6 +33,37 @@ try {
   console.log(JSON.stringify({ error: { name, status, code, id, message }, states }));
 }
 """
+CLOCK_SET_BACK = """
+import { follow } from "usher-client";
+
+let skew = 0;
+const now = Date.now;
+Date.now = () => now() + skew;
+const tried = [];
+// The first connection is dropped, then the clock is set six hours back; no other one opens.
+class WebSocket {
+  constructor(url) {
+    tried.push(url);
+    if (tried.length === 2) skew = -6 * 3600e3;
+    setTimeout(tried.length === 1 ? () => this.dropped() : () => this.onclose({}), 0);
+  }
+  dropped() {
+    this.onopen();
+    this.onmessage({ data: '{"type": "hello", "graceSeconds": 0.1}' });
+    this.onclose({});
+  }
+}
+globalThis.fetch = async () => {
+  console.log("asked after", tried.length, "connections");
+  process.exit();
+};
+const following = follow("http://x/session", { session: { url: "ws://x/1" }, WebSocket });
+const again = setInterval(() => following.retry(), 10);
+setTimeout(() => {
+  console.log("still tries the container that is gone");
+  process.exit();
+}, 5000);
+"""
 TYPED = """
 import { connect, dispatch, DispatchError, follow, version, type Session } from "usher-client";
 
@@ -153,6 +184,16 @@ def test_dispatch_throws_what_repeating_cannot_change(project, answer, options, 
         error = dispatched(project, world, **options)["error"]
         assert error["name"] == "DispatchError"
         assert (error["status"], error["code"]) == expected
+
+
+@needs_node
+def test_a_clock_that_is_set_back_keeps_nobody_at_a_container_that_is_gone(tmp_path):
+    (tmp_path / "client.mjs").write_bytes((ROOT / "session_handler" / "client.js").read_bytes())
+    script = CLOCK_SET_BACK.replace("usher-client", "./client.mjs")
+    (tmp_path / "clock.mjs").write_text(script)
+    words = ["node", "clock.mjs"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("asked after")
 
 
 @needs_npm
