@@ -71,7 +71,7 @@ class Client(OperationsClient):
 
     def jobs(self) -> list[JobInfo]:
         """All registered jobs."""
-        return [read_job(job) for job in self._http.call("GET", "/jobs")["jobs"]]
+        return list(map(read_job, self._all("jobs")))
 
     def job(self, name: str) -> JobInfo:
         return read_job(self._http.call("GET", f"/jobs/{_path(name)}"))
@@ -322,11 +322,15 @@ class Client(OperationsClient):
 
     def schedule_documents(self) -> Iterator[dict[str, Any]]:
         """The same, as the dispatcher says them."""
+        return self._all("schedules")
+
+    def _all(self, what: str) -> Iterator[dict[str, Any]]:
+        """The rows of all pages of a listing."""
         token: str | None = None
         while True:
             query = f"?{urlencode({'next': token})}" if token else ""
-            page = self._http.call("GET", f"/schedules{query}")
-            yield from page["schedules"]
+            page = self._http.call("GET", f"/{what}{query}")
+            yield from page[what]
             token = page.get("next")
             if token is None:
                 return

@@ -46,6 +46,12 @@ CONCURRENCY = 2
 """Rounds of one queue at once: one would do, two is the least that Lambda can be told."""
 
 
+def _page() -> Takes:
+    from chalicelib.jobs.requests import PAGE
+
+    return Takes(query=PAGE)
+
+
 def _register() -> Takes:
     from chalicelib.jobs.requests import REGISTER
 
@@ -84,12 +90,18 @@ def _finish() -> Takes:
 
 @routes.route("/jobs", methods=["GET"], authorizer=AUTHORIZER)
 @answering
+@takes_lazily(_page)
 def list_jobs() -> Response:
-    """All jobs that are deployed."""
-    from chalicelib.jobs.answers import show_job
+    """One page of the jobs that are deployed, by name.
+
+    A page ends before an answer is too large for Lambda.
+    """
+    from chalicelib.jobs.answers import show_jobs
+    from chalicelib.jobs.requests import parse_page
 
     values = _caller().is_operator
-    return answer({"jobs": [show_job(job, values=values) for job in _jobs().catalog.all()]})
+    found, after = _jobs().catalog.page(*parse_page(routes.current_request.query_params or {}))
+    return answer(show_jobs(found, after, values=values))
 
 
 @routes.route("/jobs/{job}", methods=["GET"], authorizer=AUTHORIZER)

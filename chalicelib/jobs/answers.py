@@ -1,8 +1,9 @@
 """What callers are told of jobs and invocations. Pure. Nothing here carries a container's key."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from chalicelib.answer_size import fitting
 from chalicelib.instants import instant
 from chalicelib.jobs.description import DeployedJob
 from chalicelib.jobs.model import Invocation, State, UnreadableJson
@@ -21,6 +22,16 @@ def show_job(job: DeployedJob, *, values: bool) -> dict[str, Any]:
         hidden = [name for name in ("environment", "secrets") if shown.get(name)]
         shown |= {name: dict.fromkeys(shown[name], HIDDEN) for name in hidden}
     return shown
+
+
+def show_jobs(found: Sequence[DeployedJob], after: str | None, *, values: bool) -> dict[str, Any]:
+    """A page of jobs, as many of them as one answer can have. `after`: where the next one begins,
+    if all of these fit.
+    """
+    shown = [show_job(job, values=values) for job in found]
+    number = fitting(shown)
+    after = after if number == len(shown) else found[number - 1].description.name
+    return {"jobs": shown[:number], "next": after}
 
 
 def show_row(invocation: Invocation) -> dict[str, Any]:

@@ -73,11 +73,17 @@ class Catalog:
             raise UnknownJobError(f"{revision} is described in other words: {error}") from error
         return DeployedJob(description, arn, image_of(definition))
 
-    def all(self) -> list[DeployedJob]:
-        """All jobs, by name."""
+    def page(self, limit: int, after: str | None = None) -> tuple[list[DeployedJob], str | None]:
+        """At most `limit` jobs by name, those behind `after`; and after which name the next page
+        begins, None behind the last.
+        """
+        prefix = family_prefix(self._config.stage)
+        names = sorted(family.removeprefix(prefix) for family in self._families())
+        behind = [name for name in names if after is None or name > after]
+        wanted = behind[:limit]
         with ThreadPoolExecutor(max_workers=LOOKS_AT_ONCE) as looks:
-            found = list(looks.map(self._newest, self._families()))
-        return sorted(filter(None, found), key=lambda job: job.description.name)
+            found = list(looks.map(self._newest, [prefix + name for name in wanted]))
+        return list(filter(None, found)), wanted[-1] if len(behind) > limit else None
 
     def register(self, name: str, image: str, document: Any) -> DeployedJob:
         """Register a job, unless its newest revision is this already. Raises BadRequestError."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.contract.jobs import (
+    JOB_NAME,
     MAX_MESSAGE_CHARACTERS,
     MAX_PARAMETERS_BYTES,
     MAX_RESULT_BYTES,
@@ -34,6 +35,16 @@ MAX_LOG_LINES = 1_000
 DEFAULT_LOG_LINES = 500
 MAX_NUMBER = 1e12
 MAX_ATTEMPT = 1_000_000
+PAGE = (
+    page_size(default=100, most=100),
+    Field(
+        "next",
+        {"type": "string", "pattern": f"^{JOB_NAME.pattern}$"},
+        "as the page before said",
+        "From the page before.",
+    ),
+)
+"""The query of `GET /jobs`."""
 INSTANT: Schema = {"type": "string", "format": "date-time"}
 MAYBE_INSTANT: Schema = {"type": ["string", "null"], "format": "date-time"}
 INSTANT_RULE = "an instant like 2027-01-31T09:00:00Z"
@@ -181,6 +192,12 @@ class Finish:
     detail: str
     result: Any
     usage: Usage | None
+
+
+def parse_page(query: Mapping[str, str]) -> tuple[int, str | None]:
+    """The query of GET /jobs: how many, behind which name. Raises BadRequestError."""
+    limit, after = PAGE
+    return limit.read(query), after.read(query)
 
 
 def parse_invoke(body: Any, headers: Mapping[str, str]) -> Invoke:

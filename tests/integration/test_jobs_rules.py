@@ -155,10 +155,25 @@ def test_a_job_that_nobody_can_read_stops_no_other(only_lab: JobLab) -> None:
     found = only_lab.invocations()
     assert found[odd.id].reason is Reason.START_FAILED
     assert found[good.id].state is State.LAUNCHED
-    assert [job.description.name for job in services.jobs.catalog.all()] == ["report"]
+    assert [job.description.name for job in services.jobs.catalog.page(100)[0]] == ["report"]
 
 
 # Listings.
+
+
+def test_pages_of_jobs_have_each_job_once_by_name(only_lab: JobLab) -> None:
+    only_lab.begin(others=("alpha", "zulu", "midway", "odd"))
+    catalog = only_lab.process().jobs.catalog
+    family = family_of("odd", "local")
+    known = only_lab.aws.ecs.describe_task_definition(taskDefinition=family)["taskDefinition"]
+    (container,) = known["containerDefinitions"]
+    container["dockerLabels"] = {"usher.job": "nonsense"}
+    only_lab.aws.ecs.register_task_definition(family=family, containerDefinitions=[container])
+    pages, after = [], None
+    while not pages or after:
+        jobs, after = catalog.page(2, after)
+        pages.append([job.description.name for job in jobs])
+    assert pages == [["alpha", "midway"], ["report"], ["zulu"]]
 
 
 def test_a_listing_looks_at_no_day_to_come_and_at_none_that_is_forgotten(lab: JobLab) -> None:

@@ -163,6 +163,13 @@ def test_all_schedules_are_listed_however_many_pages_they_are(api):
     assert len({each.id for each in usher.Client().schedules()}) == 150
 
 
+def test_all_jobs_are_listed_however_many_pages_they_are(api):
+    api.on("GET /jobs", (200, {"jobs": [{"name": "alpha"}], "next": "beta"}))
+    api.on("GET /jobs?next=beta", (200, {"jobs": [], "next": "gamma"}))
+    api.on("GET /jobs?next=gamma", (200, {"jobs": [{"name": "zulu"}], "next": None}))
+    assert [job.name for job in usher.Client().jobs()] == ["alpha", "zulu"]
+
+
 @pytest.mark.parametrize("follow", [False, True])
 def test_an_empty_page_in_the_middle_of_a_log_is_no_end(api, follow):
     path = f"GET /invocations/{ID}/logs"

@@ -133,7 +133,7 @@ SCHEMAS = {
         optional={"secrets": table_of(TEXT), "taskDefinition": TEXT},
         example=_JOB_EXAMPLE,
     ),
-    "Jobs": record("All jobs.", {"jobs": list_of(ref("Job"))}, example={"jobs": [_JOB_EXAMPLE]}),
+    "JobsPage": page_of("jobs", ref("Job")),
     "InvocationRow": record("An invocation in a listing.", _ROW, example=_ROW_EXAMPLE),
     "Invocation": record(
         "An invocation.",
@@ -192,7 +192,9 @@ JOBS = Part(
     "Jobs",
     "What is deployed to run once or on a schedule.",
     {
-        "jobs.list_jobs": Operation(By.CALLER, {200: Answer("All jobs.", ref("Jobs"))}),
+        "jobs.list_jobs": Operation(
+            By.CALLER, {200: Answer("One page, by name.", ref("JobsPage"))}
+        ),
         "jobs.get_job": Operation(
             By.CALLER, {200: Answer("The job.", ref("Job"))}, (UnknownJobError,)
         ),
@@ -204,7 +206,7 @@ JOBS = Part(
         ),
         "jobs.delete_job": Operation(By.OPERATOR, {200: _DONE}, (UnknownJobError,)),
     },
-    {name: SCHEMAS[name] for name in ("Job", "Jobs")},
+    {name: SCHEMAS[name] for name in ("Job", "JobsPage")},
 )
 INVOCATIONS = Part(
     "Invocations",
@@ -253,5 +255,5 @@ INVOCATIONS = Part(
             example={"process": _PROCESS, "outcome": "succeeded", "exitCode": 0, "result": 7},
         ),
     },
-    {name: schema for name, schema in SCHEMAS.items() if name not in ("Job", "Jobs")},
+    {name: schema for name, schema in SCHEMAS.items() if name not in ("Job", "JobsPage")},
 )

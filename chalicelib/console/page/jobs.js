@@ -2,21 +2,25 @@
 
 import { call } from "./client.js";
 import { h } from "./elements.js";
-import { askAndSend, facts, head, link, table, whyNot } from "./views.js";
+import { askAndSend, facts, head, link, results, table, whyNot } from "./views.js";
 import { invocationTable, json } from "./invocations.js";
 import { fieldsOf, parametersOf, showJson } from "./text.js";
 
+const JOBS = 50;
 const jobPath = (name) => `/jobs/${encodeURIComponent(name)}`;
 
 /** /console/jobs */
 export const jobList = {
   title: "Jobs",
-  load: (context) => call("GET", "/jobs", { signal: context.signal }),
-  draw: ({ jobs }) => [head("Jobs"), jobs.length ? table("Jobs that are deployed", [
+  load: async (context) => {
+    const answer = await call("GET", "/jobs", { query: { limit: JOBS, next: context.query.get("next") }, signal: context.signal });
+    return { rows: answer.jobs, next: answer.next };
+  },
+  draw: (found, context) => [head("Jobs"), results(context, found, (rows) => table("Jobs that are deployed", [
     ["Job", (row) => link(jobPath(row.name), row.name)], ["Revision", (row) => row.revision], ["Priority", (row) => row.priority],
     ["Processor", (row) => row.cpu && `${row.cpu} units`], ["Memory", (row) => row.memory && `${row.memory} MiB`], ["Image", (row) => row.image],
-    ["Runs", (row) => link(`/invocations?job=${encodeURIComponent(row.name)}`, "Invocations")]], jobs, (row) => row.name)
-    : h("p", { class: "empty" }, "No job is deployed. Write one with ", h("code", null, "usher new NAME"), " and deploy it with ", h("code", null, "usher deploy"), ".")],
+    ["Runs", (row) => link(`/invocations?job=${encodeURIComponent(row.name)}`, "Invocations")]], rows, (row) => row.name),
+    ["No job is deployed. Write one with ", h("code", null, "usher new NAME"), " and deploy it with ", h("code", null, "usher deploy"), "."])],
 };
 
 /** /console/jobs/NAME */

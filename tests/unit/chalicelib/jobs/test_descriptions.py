@@ -12,9 +12,11 @@ from chalicelib.contract.jobs import DESCRIPTION_LABEL, JobEnv
 from chalicelib.ecs.requests import MAX_OVERRIDES_CHARACTERS, run_task_for
 from chalicelib.ecs.task_definitions import Deployment
 from chalicelib.errors import BadRequestError, InvalidParametersError
-from chalicelib.jobs.description import JobDescription, parse_description
+from chalicelib.jobs.answers import show_jobs
+from chalicelib.jobs.description import DeployedJob, JobDescription, parse_description
 from chalicelib.jobs.launching import task_request_for
 from chalicelib.jobs.model import Priority
+from chalicelib.jobs.requests import parse_page
 from chalicelib.jobs.schemas import check_parameters, check_schema
 from chalicelib.jobs.task_definitions import (
     CONTAINER,
@@ -50,6 +52,36 @@ def definition(launch_type="EC2", deployment=None, image="registry/report:1", **
 def container(**options):
     (only,) = definition(**options)["containerDefinitions"]
     return only
+
+
+# Listings.
+
+
+def test_a_page_of_jobs_ends_before_lambda_refuses_it():
+    """A hundred jobs with large environments are more than the 6 MiB of a Lambda's answer."""
+    large = {"TEXT": "\x01" * 9_000}
+    names = [f"j{number}" for number in range(100, 200)]
+    jobs = [
+        DeployedJob(JobDescription(name, environment=large), f"arn:job-{name}:1", "image")
+        for name in names
+    ]
+    first = show_jobs(jobs, "later", values=True)
+    number = len(first["jobs"])
+    assert 50 < number < 100
+    assert len(json.dumps(json.dumps(first))) < 6 * 1024 * 1024
+    assert first["next"] == first["jobs"][-1]["name"] == names[number - 1]
+    second = show_jobs(jobs[number:], "later", values=True)
+    assert [job["name"] for job in first["jobs"] + second["jobs"]] == names
+    assert second["next"] == "later"
+    assert show_jobs([], None, values=True) == {"jobs": [], "next": None}
+
+
+def test_the_query_of_a_listing_is_checked():
+    assert parse_page({}) == (100, None)
+    assert parse_page({"limit": "7", "next": "report"}) == (7, "report")
+    for wrong in ({"limit": "101"}, {"limit": "0"}, {"next": "No"}, {"next": ""}):
+        with pytest.raises(BadRequestError):
+            parse_page(wrong)
 
 
 # Descriptions.
