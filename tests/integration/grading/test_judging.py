@@ -28,6 +28,7 @@ SECRETS = (
 GRADER = """
 files = ["main.py"]
 run = ["python3", "main.py"]
+wall_limit_seconds = 20
 checker = {program = "check.py"}
 [[cases]]
 input = "1.in"
