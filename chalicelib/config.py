@@ -256,7 +256,8 @@ def schedules_queue(stage: str) -> str:
 
 def dead_letter_queues(stage: str) -> dict[str, str]:
     """Names of the queues of messages that were given up, by what they were about."""
-    return {name: f"usher-{stage}-{name}-dead" for name in ("launches", "jobs", "schedules")}
+    about = ("launches", "jobs", "schedules", "events")
+    return {name: f"usher-{stage}-{name}-dead" for name in about}
 
 
 def updates_stream(stage: str) -> str:

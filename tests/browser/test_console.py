@@ -337,7 +337,7 @@ def test_the_first_page_says_what_is_wrong_first(page, watch, stage, ended):
     expect(page.locator(".notice")).to_contain_text("Nothing is wrong")
     sqs.send_message(QueueUrl=queue, MessageBody="{}")
     page.keyboard.press("r")
-    expect(page.locator(".notice")).to_contain_text("1 messages about jobs were given up")
+    expect(page.locator(".notice")).to_contain_text("1 message about jobs given up")
     sqs.purge_queue(QueueUrl=queue)
     page.keyboard.press("r")
     expect(page.locator(".notice")).to_contain_text("Nothing is wrong")

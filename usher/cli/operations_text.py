@@ -72,9 +72,11 @@ def problems_of(overview: Document, apps: Iterable[Document]) -> list[str]:
             why = f": {app['reason']}" if app.get("reason") else ""
             failures = f"{app.get('failures')} starts of revision {app.get('revision')} in a row"
             problems.append(f"{app['name']}: {failures} failed{tried}{why}")
+    problems += _alarms(overview)
     for name, count in (overview.get("deadLetters") or {}).items():
         if count:
-            problems.append(f"{count} messages about {name} were given up")
+            messages = "1 message" if count == 1 else f"{count} messages"
+            problems.append(f"{messages} about {name} given up: queue usher-STAGE-{name}-dead")
     sweep = overview.get("sweep")
     late = _age(overview, sweep["finishedAt"]) if sweep else None
     if late is None:
@@ -83,10 +85,32 @@ def problems_of(overview: Document, apps: Iterable[Document]) -> list[str]:
         problems.append(f"the last pass of the sweep ended {_duration(late)} ago")
     if sweep and sweep.get("skipped"):
         problems.append(f"the last pass of the sweep skipped {sweep['skipped']} pages")
+    if overview.get("orphans"):
+        problems.append(f"the last sweep stopped {overview['orphans']} tasks that nothing claimed")
+    problems += _hosts(overview)
     waited = _age(overview, (overview.get("jobs") or {}).get("oldestWaitingSince"))
     if waited is not None and waited > LONG_WAIT_SECONDS:
         problems.append(f"a job waits for {_duration(waited)}")
     return problems
+
+
+def _alarms(overview: Document) -> list[str]:
+    alarms = overview.get("alarms", ())
+    if alarms is None:
+        return ["CloudWatch does not say which alarms are open"]
+    return [
+        f"the alarm {alarm['name']} is open"
+        + ("" if (age := _age(overview, alarm.get("since"))) is None else f" for {_duration(age)}")
+        + (f": {alarm['reason']}" if alarm.get("reason") else "")
+        for alarm in alarms
+    ]
+
+
+def _hosts(overview: Document) -> list[str]:
+    hosts = overview.get("hosts", {})
+    if hosts is None:
+        return ["ECS does not say which hosts there are"]
+    return [f"host {host} takes no more tasks" for host in hosts.get("leaving", ())]
 
 
 def top_lines(overview: Document, apps: Sequence[Document], width: int) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib.config import VARIABLES
+from chalicelib.config import VARIABLES, dead_letter_queues
 from infra.deploy.finish import CALLBACK_PATHS, finish
 from local.aws.template import load_template
 
@@ -116,6 +116,15 @@ def test_events_that_cannot_be_delivered_or_handled_are_kept(templates):
         assert event["Properties"]["DeadLetterConfig"]["Arn"] == kept
         assert event["Properties"]["Pattern"]
         assert functions[name]["DeadLetterQueue"]["TargetArn"] == kept
+
+
+def test_every_queue_of_messages_that_were_given_up_is_counted_for_operators(templates):
+    names = {
+        queue["QueueName"]["Fn::Sub"]
+        for queue in of_type(templates["valkey"], "AWS::SQS::Queue").values()
+    }
+    dead = {name for name in names if name.endswith("-dead")}
+    assert dead == set(dead_letter_queues("${Stage}").values())
 
 
 def test_a_queues_messages_are_not_repeated_while_they_are_worked_on(templates):

@@ -44,6 +44,26 @@ def test_top_says_that_nothing_is_wrong_and_what_runs():
     assert problems_of(OVERVIEW, APPS) == []
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (
+            {"alarms": [{"name": "x", "since": "2026-01-31T08:00:00.000Z", "reason": "crossed"}]},
+            "the alarm x is open for ",
+        ),
+        ({"alarms": None}, "CloudWatch does not say"),
+        ({"deadLetters": {"events": 1}}, "1 message about events given up"),
+        ({"orphans": 2}, "the last sweep stopped 2 tasks"),
+        ({"hosts": {"leaving": ["0a"]}}, "host 0a takes no more tasks"),
+        ({"hosts": None}, "ECS does not say"),
+    ],
+)
+def test_top_leaves_out_nothing_that_the_console_calls_wrong(more, said):
+    problems = problems_of(OVERVIEW | more, APPS)
+    assert len(problems) == 1
+    assert problems[0].startswith(said)
+
+
 def test_top_says_first_what_is_wrong():
     overview = json.loads(json.dumps(OVERVIEW))
     overview["deadLetters"]["launches"] = 4
