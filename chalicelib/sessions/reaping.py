@@ -23,6 +23,8 @@ START_DEADLINE_SECONDS = 300
 
 Fargate needs 30 to 70 seconds. Waiting for a host is not counted.
 """
+NOT_READY = "not ready in time"
+"""Why a container is stopped that has not reported `ready`."""
 MARGIN_SECONDS = 10
 """Containers end by themselves at their deadlines; the sweep comes after them."""
 UNASKED_SECONDS = 300
@@ -179,7 +181,7 @@ def _overdue(session: Session, task: TaskChange, app: App | None, now: float) ->
         case State.QUEUED if now >= session.not_after and task.waits_for_host:
             return Expire(session)
         case State.STARTING if min(since, _since_host(task, now)) > START_DEADLINE_SECONDS:
-            return Stop(session, Reason.FAILED_TO_START, "not ready in time")
+            return Stop(session, Reason.FAILED_TO_START, NOT_READY)
         case State.RESERVED if now > (session.connect_by or now) + MARGIN_SECONDS:
             return AskWhetherConnected(session)
         case State.STOPPING if since > stop_timeout + MARGIN_SECONDS:

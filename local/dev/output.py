@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from chalicelib.sessions.reaping import NOT_READY
 from local.aws.ecs.model import StopCode, Task
 
 READ_BYTES = 256 * 1024
@@ -53,6 +54,9 @@ class TaskEnds:
             if not task.is_stopped or task.id in self._seen:
                 continue
             self._seen.add(task.id)
+            if task.stopped_reason == NOT_READY:
+                yield f"[{task.id[:8]}] ended: {NOT_READY}: it did not report `ready`"
+                continue
             for container in task.containers:
                 code = container.exit_code
                 asked = task.stop_code is StopCode.USER_INITIATED

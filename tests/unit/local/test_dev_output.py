@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from chalicelib.sessions.reaping import NOT_READY
 from local.aws.ecs.model import Container, Status, StopCode, Task
 from local.dev.output import TaskEnds
 
@@ -48,6 +49,10 @@ def ended(exit_code, reason=None, **changes):
         ),
         (ended(143, stop_code=StopCode.USER_INITIATED), []),
         (ended(None, stop_code=StopCode.USER_INITIATED), []),
+        (
+            ended(0, stop_code=StopCode.USER_INITIATED, stopped_reason=NOT_READY),
+            ["[01234567] ended: not ready in time: it did not report `ready`"],
+        ),
         (replace(ended(1), last_status=Status.RUNNING), []),
     ],
 )
