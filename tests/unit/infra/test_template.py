@@ -1,6 +1,7 @@
 """The merged template as CloudFormation will see it."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -139,6 +140,18 @@ def test_every_alarm_has_something_to_do_in_the_runbook(templates):
     for alarm in of_type(templates["valkey"], "AWS::CloudWatch::Alarm").values():
         name = alarm["AlarmName"]["Fn::Sub"].removeprefix("usher-${Stage}-")
         assert f"`{name}`" in runbook, name
+
+
+def test_the_runbooks_commands_name_what_the_template_has(templates):
+    runbook = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    commands = runbook.partition("## Commands for it")[2].partition("\n## ")[0]
+    resource = re.compile(r"`([A-Z][A-Za-z]+)`|--logical-resource-id ([A-Z][A-Za-z]+)")
+    named = {a or b for a, b in resource.findall(commands)}
+    assert {"Sweep", "LaunchQueued"} <= named
+    # `Callbacks` is split off when the template is finished.
+    assert named - {"Callbacks"} <= set(of_type(templates["valkey"], FUNCTION)) | {"READY"}
+    for name in dead_letter_queues("S"):
+        assert f"usher-S-{name}-dead" in commands or f"`{name}`" in commands
 
 
 def test_alarms_look_at_metrics_that_exist(templates):
