@@ -28,8 +28,8 @@ class Item:
 ITEMS = (
     Item("hosts, t3.large, with one that follows a killed one", 2, 0.0832),
     Item("their disks, 30 GB gp3 each", 2, 0.0033),
-    Item("public IPv4 addresses of hosts and Fargate tasks", 4, 0.005),
-    Item("Fargate, 0.25 vCPU and 0.5 GB", 1, 0.0124),
+    Item("public IPv4 addresses of hosts and Fargate tasks", 5, 0.005),
+    Item("Fargate tasks, 0.25 vCPU and 0.5 GB, one of them a pool's", 2, 0.0124),
     Item("shards of the stream", 2, 0.015),
     Item("Valkey, cache.t4g.micro", 2, 0.0128),
     Item("interface endpoint for Kinesis in two zones", 2, 0.01),

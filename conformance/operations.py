@@ -23,12 +23,18 @@ def alarms(session: Session) -> str:
     return f"{len(found)} alarms"
 
 
+POOLS = ("warm", "fargate-warm")
+"""Apps whose pools have a container when everything is over."""
+
+
 def orphans(session: Session) -> str:
     """After everything no task runs but the pool's."""
     ecs, cluster = session.target.client("ecs"), f"usher-{session.target.stage}"
 
     def only_the_pool() -> bool:
-        return not [task for task in _tasks(ecs, cluster) if not _is_of(task, "warm")]
+        return not [
+            task for task in _tasks(ecs, cluster) if not any(_is_of(task, app) for app in POOLS)
+        ]
 
     session.wait("the end of all tasks", session.target.limits.end * 2, only_the_pool, every=1.0)
     return f"{len(_tasks(ecs, cluster))} tasks of the pool"

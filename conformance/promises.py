@@ -47,6 +47,7 @@ PROMISES = (
     _promise("cold_session", sessions.cold_session),
     _promise("warm_session", sessions.warm_session),
     _promise("fargate_session", sessions.fargate_session),
+    _promise("fargate_warm_session", sessions.fargate_warm_session),
     _promise("one_key", sessions.one_key),
     _promise("limits", sessions.limits),
     _promise("broken_image", sessions.broken_image),

@@ -94,12 +94,29 @@ def _whole_life(session: Session, app: str) -> str:
 
 def warm_session(session: Session) -> str:
     """A container that waits is handed out at once, and another takes its place."""
-    session.wait("a warm container", session.target.limits.cold, lambda: _warm(session), every=1.0)
-    return f"address after {session.facts['warm: seconds to an address']} s"
+    return _warm_life(session, "warm")
 
 
-def _warm(session: Session) -> bool:
-    found = obtain(session, "warm")
+def fargate_warm_session(session: Session) -> str:
+    """A container that waits on Fargate is handed out at once, and another takes its place."""
+    session.target.has_fargate()
+    return _warm_life(session, "fargate-warm")
+
+
+def _warm_life(session: Session, app: str) -> str:
+    """Twice: the second warm one is what took the place of the first."""
+    for _ in range(2):
+        session.wait(
+            f"a warm container of {app}",
+            session.target.limits.cold,
+            lambda: _is_warm(session, app),
+            every=1.0,
+        )
+    return f"address after {session.facts[f'{app}: seconds to an address']} s"
+
+
+def _is_warm(session: Session, app: str) -> bool:
+    found = obtain(session, app)
     stop(session, found["id"])
     return bool(found["warm"])
 

@@ -4,7 +4,7 @@ from conformance.local_target import LocalTarget
 from conformance.promises import PROMISES, Outcome, run
 from tests.needs import needs_redis
 
-NOT_HERE = {"fargate_session", "wss", "alarms"}
+NOT_HERE = {"wss", "alarms"}
 
 
 @needs_redis

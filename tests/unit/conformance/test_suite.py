@@ -166,14 +166,25 @@ def test_the_stage_of_the_copy_has_policies_settings_and_apps_of_its_own(tmp_pat
     assert settings["parameters"] == {"MinHosts": 1}
     shipped = (project / "chalicelib" / "apps.toml").read_text("utf-8")
     apps = parse_apps(tomllib.loads(shipped)).by_name
-    assert set(apps) >= {"cold", "warm", "fargate", "direct", "limited", "broken", "bulky"}
+    assert set(apps) >= {
+        "cold",
+        "warm",
+        "fargate",
+        "fargate-warm",
+        "direct",
+        "limited",
+        "broken",
+        "bulky",
+    }
     assert "{stage}" not in shipped
     assert not (project / ".git").exists()
 
 
-def test_the_apps_of_the_embedded_cloud_have_no_fargate(tmp_path):
-    path = apps_file(tmp_path, "local", fargate=False)
-    assert "fargate" not in parse_apps(tomllib.loads(path.read_text("utf-8"))).by_name
+@pytest.mark.parametrize("fargate", [True, False])
+def test_apps_on_fargate_are_only_where_there_is_fargate(tmp_path, fargate):
+    path = apps_file(tmp_path, "local", fargate=fargate)
+    apps = set(parse_apps(tomllib.loads(path.read_text("utf-8"))).by_name)
+    assert ({"fargate", "fargate-warm"} <= apps) is fargate
 
 
 def test_a_dry_run_shows_the_cost_every_command_and_every_check(capsys):
