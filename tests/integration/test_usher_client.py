@@ -359,6 +359,9 @@ def test_a_misspelt_app_is_answered_with_the_one_that_is_most_like_it(api):
     asked = command("rollback", "listigns")
     assert asked.returncode == 1
     assert asked.stderr.endswith("; did you mean 'listings'?\n")
+    api.on("GET /sessions?app=listigns&limit=50", (200, {"sessions": []}))
+    listed = command("sessions", "--app", "listigns")
+    assert listed.stderr == "usher: no app is called 'listigns'; did you mean 'listings'?\n"
 
 
 def test_several_runs_are_killed_and_those_that_cannot_be_are_named(api):

@@ -4,8 +4,9 @@ import argparse
 import itertools
 from collections.abc import Callable, Sequence
 
-from usher.cli.common import out
+from usher.cli.common import note, out
 from usher.cli.project import Commands
+from usher.cli.text import did_you_mean
 from usher.client import Client
 from usher.errors import UsherError
 from usher.transport import Patience
@@ -148,3 +149,13 @@ def known_names(metavar: str, url: str | None) -> list[str]:
     except UsherError:
         return []
     return [str(item.get(key)) for item in document.get(field, ()) if isinstance(item, dict)]
+
+
+def note_if_unknown(metavar: str, name: str, url: str | None) -> None:
+    """For a listing that is empty: say on stderr that nothing registered has the name.
+
+    Nothing is said where the dispatcher does not list the names. What was removed may have records.
+    """
+    known = known_names(metavar, url)
+    if known and name not in known:
+        note(f"usher: no {metavar.lower()} is called {name!r}{did_you_mean(name, known)}")

@@ -19,12 +19,11 @@ from usher.cli.common import (
     read_parameters,
     schema_of,
 )
-from usher.cli.completion import known_names
+from usher.cli.completion import note_if_unknown
 from usher.cli.project import Commands
 from usher.cli.text import (
     INVOCATION_COLUMNS,
     detail,
-    did_you_mean,
     invocation_lines,
     invocation_row,
     outcome,
@@ -201,20 +200,13 @@ def _list(arguments: argparse.Namespace) -> int:
     )
     documents = list(found)
     if arguments.job and not documents:
-        _say_if_unknown(arguments)
+        note_if_unknown("JOB", arguments.job, arguments.url)
     if arguments.json:
         out_json(documents)
         return 0
     rows = (invocation_row(read_invocation(document)) for document in documents)
     out(*table([INVOCATION_COLUMNS, *rows]))
     return 0
-
-
-def _say_if_unknown(arguments: argparse.Namespace) -> None:
-    """Says on stderr that no job has the name; a removed job may have invocations all the same."""
-    known = known_names("JOB", arguments.url)
-    if known and arguments.job not in known:
-        note(f"usher: no job is called {arguments.job!r}{did_you_mean(arguments.job, known)}")
 
 
 def _say_once(line: str) -> Callable[[], None]:

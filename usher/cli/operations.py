@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from usher.cli.common import add_json, add_url, client_of, note, out, out_json, positive
+from usher.cli.completion import note_if_unknown
 from usher.cli.operations_text import (
     HOST_COLUMNS,
     SESSION_COLUMNS,
@@ -76,10 +77,13 @@ def _sessions(arguments: argparse.Namespace) -> int:
         host=arguments.host,
         limit=arguments.limit,
     )
+    documents = list(found)
+    if arguments.app and not documents:
+        note_if_unknown("APP", arguments.app, arguments.url)
     if arguments.json:
-        out_json(list(found))
+        out_json(documents)
     else:
-        out(*table([SESSION_COLUMNS, *map(session_row, found)]))
+        out(*table([SESSION_COLUMNS, *map(session_row, documents)]))
     return 0
 
 
