@@ -182,7 +182,7 @@ def test_sessions_hosts_and_top_for_people_and_for_programs(api: FakeApi):
     api.on("GET /apps", (200, {"apps": apps}))
     done = command("top")  # in a pipe: once
     assert (done.returncode, done.stderr) == (0, "")
-    assert "! 2 messages about launches were given up" in done.stdout
+    assert "! 2 messages about launches given up: queue usher-STAGE-launches-dead" in done.stdout
     assert "2 of 9 running" in done.stdout
     assert "\x1b" not in done.stdout
     document = json.loads(command("top", "--json").stdout)
