@@ -148,7 +148,13 @@ class ImageBuilder:
         once it is built. Raises CannotPullImageError.
         """
         bases = bases_of(read_text(source.dockerfile))
-        return {b: self.image(b) for b in sorted(bases) if known_base(b, self._sources)}
+        return {b: self._present(b) for b in sorted(bases) if known_base(b, self._sources)}
+
+    def _present(self, name: str) -> str:
+        """As `image`; made again where another run removed it as an old version."""
+        if not has_image(self._client, self.image(name)):
+            self.forget(name)
+        return self.image(name)
 
     def _base(self, build_arguments: Mapping[str, str]) -> str | None:
         if BASE_ARGUMENT not in build_arguments:

@@ -517,6 +517,26 @@ def test_only_the_newest_versions_of_an_image_stay(tmp_path):
 
 
 @needs_docker
+def test_an_image_to_build_on_that_was_removed_since_is_built_again(tmp_path):
+    client = connect()
+    base, above = (f"usher-test-{secrets.token_hex(4)}" for _ in "12")
+    sources = []
+    for name, below in ((base, "scratch"), (above, base)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "Dockerfile").write_text(f"FROM {below}\nENV A=1\n")
+        sources.append(ImageSource(name, tmp_path / name / "Dockerfile", tmp_path / name))
+    builder = ImageBuilder(client, sources, lambda _: None)
+    try:
+        client.remove_image(builder.image(base))
+        assert builder.image(above) in client.images(above)[0]["RepoTags"]
+    finally:
+        for name in (above, base):
+            for image in client.images(name):
+                client.remove_image(image["RepoTags"][0])
+        client.close()
+
+
+@needs_docker
 def test_what_a_dead_run_left_is_removed_and_a_live_runs_stays(source):
     with new_runtime(source) as live, new_runtime(source) as dead:
         for runtime in (live, dead):
