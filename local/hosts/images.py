@@ -232,7 +232,7 @@ def resolve(
         config = read_config(source, sources)
     except DockerfileError as error:
         raise cannot_pull(image, str(error)) from error
-    if absent := missing_sources(config, source.context):
+    if absent := missing_sources(config, source.context, source.beside):
         raise cannot_pull(image, f"{source.dockerfile}: COPY {', '.join(absent)}: not found")
     program = program_of(
         config,
@@ -250,14 +250,15 @@ def resolve(
     return replace(program, environment=environment, python_path=folders)
 
 
-def missing_sources(config: ImageConfig, context: Path) -> list[str]:
+def missing_sources(config: ImageConfig, context: Path, beside: Iterable[str] = ()) -> list[str]:
     """What the last stage copies from the build context and is not there: the build would fail.
 
-    What .dockerignore leaves out counts as present.
+    What .dockerignore leaves out counts as present. `beside`: what is put into the context as well.
     """
+    added = {*ADDED_TO_CONTEXT, *beside}
 
     def is_there(path: str) -> bool:
-        if (context / path).exists() or path.partition("/")[0] in ADDED_TO_CONTEXT:
+        if (context / path).exists() or path.partition("/")[0] in added:
             return True
         return bool(GLOB_CHARACTERS & set(path)) and any(context.glob(path))
 
