@@ -155,6 +155,9 @@ class JobLauncher:
             turns = [each.turn for each in launched if each.priority is priority and each.turn]
             if turns:
                 self._turns.launched(priority, max(turns), self._now())
+        newest = {(each.owner, each.priority): each.turn for each in launched if each.turn}
+        for (owner, priority), turn in newest.items():
+            self._turns.none_waits(owner, priority, turn)
 
     def launch(self, invocation: Invocation) -> Outcome:
         """Run the stored request of a claimed one; the same again is harmless."""

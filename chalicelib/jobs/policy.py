@@ -1,7 +1,7 @@
 """Whose turn it is. Pure.
 
 Invocations wait in the order of their priority, then of their turns, which are fair between owners
-and those of one owner in the order of their age; see `fairness.py`. Who finds no room keeps its
+and those of one owner in the order of their age; see `fairness.py`. One without room keeps its
 place at the head for some tries, so that a large one is not passed over by small ones for ever;
 after that, others may go past it, so that one that never fits holds up nobody else. All this holds
 for each launch type by itself: hosts that are full hold up nobody who is to run on Fargate.

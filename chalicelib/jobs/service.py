@@ -159,8 +159,13 @@ class Invocations:
         if draft.state is State.ACCEPTED:
             turn = self._turns.next(draft.owner, draft.priority, self._now())
             draft = replace(draft, turn=turn)
-        written = self._record(draft, by, audit)
+        try:
+            written = self._record(draft, by, audit)
+        except LimitError:
+            self._give_turn_back(draft)  # refused ones must not put the owner's next one behind
+            raise
         if written is None:
+            self._give_turn_back(draft)
             found = self._table.get(draft.id)
             if found is None:  # another transaction held the place
                 raise UnavailableError("it was not recorded", retry_after_seconds=1)
@@ -173,6 +178,10 @@ class Invocations:
             )
             return written
         return self.send(written)
+
+    def _give_turn_back(self, draft: Invocation) -> None:
+        if draft.turn is not None:
+            self._turns.give_back(draft.owner, draft.priority)
 
     def accept_at_once(self, draft: Invocation) -> None:
         """As `accept`, of one that has no quota and no turn: it goes before those that have one."""

@@ -50,6 +50,10 @@ class Turns:
             | expressions(condition=Attr("n").gt(SPACING_MS), add_values={"n": -SPACING_MS})
         )
 
+    def none_waits(self, owner: str, priority: Priority, turn: int) -> None:
+        """What has this turn was launched: if it is its owner's newest one, nothing waits."""
+        self._items.update(owner_key(owner, priority), {"n": 0}, Attr("n").eq(turn))
+
     def launched(self, priority: Priority, turn: int, now: float) -> None:
         """Virtual time is at least at this turn."""
         ahead = ahead_after(turn, now)

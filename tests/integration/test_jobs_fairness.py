@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.callers import Caller
+from chalicelib.errors import LimitError
 from chalicelib.jobs.fairness import SPACING_MS
 from chalicelib.jobs.model import Invocation, Priority, State
 from chalicelib.jobs.turns import Turns
@@ -92,6 +93,21 @@ def test_runs_that_were_killed_while_they_waited_cost_their_owner_no_turn(lab: J
     services = lab.process()
     for each in [ask(lab, services, "ann") for _ in range(8)]:
         services.jobs.invocations.kill(each, "not wanted any more")
+    wanted = ask(lab, services, "ann")
+    others = [ask(lab, services, f"owner-{number}") for number in range(5)]
+    started = [start_one(lab, services).id for _ in range(6)]
+    assert started.index(wanted) <= 1
+    assert {*started} == {wanted, *others}
+
+
+def test_runs_that_were_refused_cost_their_owner_no_turn(lab: JobLab) -> None:
+    lab.config = replace(lab.config, jobs_per_owner=1)
+    services = lab.process()
+    first = ask(lab, services, "ann")
+    for _ in range(8):
+        with pytest.raises(LimitError):
+            ask(lab, services, "ann")
+    assert start_one(lab, services).id == first
     wanted = ask(lab, services, "ann")
     others = [ask(lab, services, f"owner-{number}") for number in range(5)]
     started = [start_one(lab, services).id for _ in range(6)]
