@@ -13,7 +13,7 @@ from tests.session_process import ROOT, SessionProcess
 from usher.new_session import write_session_app
 
 PLAIN, APP = "plain", "app"
-WORDS = {
+LABELS = {
     "ready_ms": ("start until ready", "ms"),
     "first_record_ms": ("start until the first record", "ms"),
     "rss_mib": ("resident memory with a client", "MiB"),
@@ -53,6 +53,6 @@ def measure_app(run: Run) -> None:
             for name in (PLAIN, APP) if turn % 2 else (APP, PLAIN):
                 for what, value in measure_once(kinesis, folder, is_app=name == APP).items():
                     values[name, what].append(value)
-    for what, (label, unit) in WORDS.items():
+    for what, (label, unit) in LABELS.items():
         run.report.add("app", f"{label}: {PLAIN}", unit, values[PLAIN, what])
         run.report.add("app", f"{label}: {APP}", unit, values[APP, what], f"{label}: {PLAIN}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.bare import bare_server
 from benchmarks.cloud import Cloud, request, running_cloud
-from benchmarks.pool import ROOM, bare_session, fill
+from benchmarks.pool import HOST_SIZE, bare_session, fill
 from benchmarks.run import Run
 from benchmarks.websocket import Address, WebSocket, connect
 
@@ -41,7 +41,7 @@ def measure_burst(run: Run) -> None:
         floor = _burst(threads, lambda: request(bare.url, "GET", "/session"), count, [])
     add(group, "floor: answered", "ms", [one.seconds * 1000 for one in floor])
     websockets: list[WebSocket] = []
-    with running_cloud(run, "process", pool=pool, **ROOM) as cloud:
+    with running_cloud(run, "process", pool=pool, **HOST_SIZE) as cloud:
         run.say(f"{group}: filling the pool")
         filled = pool / fill(cloud, pool)
         add(group, "pool filled", "1/s", [filled], "floor: bare containers started")

@@ -182,7 +182,7 @@ def measure(runs: int, records: int) -> dict[tuple[str, str], list[float]]:
     return values
 
 
-WORDS = {
+LABELS = {
     "listening_ms": ("until it listens", "ms"),
     "first_record_ms": ("until the first record", "ms"),
     "rss_mib": ("resident memory", "MiB"),
@@ -197,7 +197,7 @@ def measure_container(run: Run) -> None:
     run.say("container: starts, then records")
     values = measure(run.many(15, 2), run.many(50_000, 2_000))
     for (name, what), found in sorted(values.items(), key=lambda item: item[0][1]):
-        label, unit = WORDS[what]
+        label, unit = LABELS[what]
         other = "bare" if ("bare", what) in values else "node"
         floor = None if name == other else f"{label}: {other}"
         run.report.add("container", f"{label}: {name}", unit, found, floor)

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.websocket import WebSocket
 
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 """How soon a new client is looked after."""
 
 
@@ -43,7 +43,7 @@ class Crowd:
 
     def _look_after(self) -> None:
         while not self._over.is_set():
-            for descriptor, _ in self._poll.poll(_LOOK_SECONDS * 1000):
+            for descriptor, _ in self._poll.poll(_POLL_SECONDS * 1000):
                 websocket = self._members[descriptor]
                 try:
                     self._receive(websocket)

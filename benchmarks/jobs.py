@@ -53,7 +53,7 @@ class Note(Job):
 '''
 BARE = "from jobs.note import Note; Note().run(Note.Parameters(port={port}, number=-1))"
 """The same code in a process of its own: no dispatcher, no start permit, no report."""
-ROOM: dict[str, Any] = {"hosts": 2, "host_cpu": 65_536, "host_memory": 65_536}
+HOST_SIZE: dict[str, Any] = {"hosts": 2, "host_cpu": 65_536, "host_memory": 65_536}
 
 Invocation = Mapping[str, Any]
 
@@ -67,7 +67,7 @@ def measure_jobs(run: Run) -> None:
 
 def _one_by_one(run: Run, folder: Path, notes: "_Notes") -> None:
     group, count = "one job after the other, process", run.many(ONE_BY_ONE, 5)
-    with running_cloud(run, **ROOM) as cloud:
+    with running_cloud(run, **HOST_SIZE) as cloud:
         _deploy(cloud, folder)
         bare, whole, seen = [], [], []
         for number in range(count):
@@ -88,7 +88,7 @@ def _through_few_places(run: Run, folder: Path, notes: "_Notes") -> None:
     count = run.many(INVOCATIONS, 60)
     group = f"{count} jobs through {CAPACITY} places, process"
     places = {"JOBS_CAPACITY": str(CAPACITY), "JOBS_KEPT_FOR_CRITICAL": "2"}
-    with running_cloud(run, environment=places, **ROOM) as cloud:
+    with running_cloud(run, environment=places, **HOST_SIZE) as cloud:
         _deploy(cloud, folder)
         run.say(f"{group}: the floor")
         floor = [_bare_at_once(folder, notes) for _ in range(run.many(5, 1))]

@@ -12,7 +12,7 @@ from benchmarks.cloud import Cloud, NotServedError, running_cloud
 from benchmarks.container import BARE_SERVER
 from benchmarks.contestants import Program, end_bare, start_bare
 from benchmarks.crowd import Crowd
-from benchmarks.pool import ROOM
+from benchmarks.pool import HOST_SIZE
 from benchmarks.processes import carrying, cpu_seconds, pss_mib
 from benchmarks.run import ROOT, Run, SkipError
 from benchmarks.websocket import connect
@@ -27,7 +27,7 @@ USERS_AT_ONCE = 8
 QUIET_SECONDS = 10.0
 ARRIVAL_SECONDS = 60.0
 SETTLE_SECONDS = 5.0
-LOOK_SECONDS = 0.05
+POLL_SECONDS = 0.05
 TRIES = 10
 
 
@@ -37,7 +37,7 @@ def measure_live(run: Run) -> None:
         group = f"{count} live sessions"
         try:
             _need_memory(count)
-            with running_cloud(run, "process", **ROOM) as cloud:
+            with running_cloud(run, "process", **HOST_SIZE) as cloud:
                 _measure(run, group, cloud, count)
         except (SkipError, NotServedError) as reason:
             run.report.skip(group, str(reason))
@@ -115,7 +115,7 @@ def _arrivals(cloud: Cloud, crowd: Crowd, count: int) -> list[float]:
         len(crowd.arrived) + crowd.ended.total() < count
         and time.perf_counter() - began < ARRIVAL_SECONDS
     ):
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     return [came - began for came in crowd.arrived]
 
 

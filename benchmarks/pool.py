@@ -12,7 +12,7 @@ from benchmarks.websocket import Address, RefusedError, connect_when_there, free
 
 FILL_SECONDS = 180
 POLL_SECONDS = 0.05
-ROOM = {"hosts": 2, "host_cpu": 16_384, "host_memory": 65_536}
+HOST_SIZE = {"hosts": 2, "host_cpu": 16_384, "host_memory": 65_536}
 """Hosts that declare room for some 1,300 containers; what they use is another matter."""
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 
 from benchmarks.bare import bare_server
 from benchmarks.cloud import Cloud, request, running_cloud
-from benchmarks.pool import ROOM, bare_session, fill
+from benchmarks.pool import HOST_SIZE, bare_session, fill
 from benchmarks.processes import cpu_seconds
 from benchmarks.run import Run, SkipError, need_docker
 from benchmarks.websocket import WebSocket, connect
@@ -32,7 +32,7 @@ def _warm(run: Run, group: str, runtime: str) -> None:
         fill(cloud, AT_REST_POOL)
         _measure_at_rest(run, group, cloud)
     size = run.many(100, 20)
-    with running_cloud(run, runtime, pool=size, **ROOM) as cloud:
+    with running_cloud(run, runtime, pool=size, **HOST_SIZE) as cloud:
         fill(cloud, size)
         _measure_in_a_row(run, group, cloud, size)
 

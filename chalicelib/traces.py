@@ -29,13 +29,13 @@ class Traces:
     """Where spans go. Without an endpoint contexts are passed on, and nothing is sent."""
 
     def __init__(
-        self, endpoint: str | None, stage: str, now: Callable[[], float], chance: Callable[[], str]
+        self, endpoint: str | None, stage: str, now: Callable[[], float], random: Callable[[], str]
     ) -> None:
-        """`chance` returns a text that nobody can guess."""
+        """`random` returns a text that nobody can guess."""
         self._endpoint = endpoint
         self._stage = stage
         self._now = now
-        self._chance = chance
+        self._random = random
 
     def enter(self, header: str | None) -> tuple[Context | None, Context | None]:
         """The caller's place, and ours below it; a new trace where the caller has none."""
@@ -43,8 +43,8 @@ class Traces:
         if self._endpoint is None:
             return caller, caller
         if caller is None:
-            return None, new_root(self._chance())
-        return caller, caller.child(self._chance())
+            return None, new_root(self._random())
+        return caller, caller.child(self._random())
 
     def dispatched(
         self,

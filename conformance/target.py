@@ -104,9 +104,9 @@ class Session:
         return found
 
 
-def require(holds: object, what: str) -> None:
+def require(condition: object, what: str) -> None:
     """Raises BrokenPromiseError unless it holds."""
-    if not holds:
+    if not condition:
         raise BrokenPromiseError(what)
 
 

@@ -67,9 +67,9 @@ def _operation(title: str, operation: dict[str, Any]) -> Iterator[str]:
     yield from ("", f"Errors: {'; '.join(codes)}.", "")
 
 
-def _row(name: str, told: dict[str, Any]) -> str:
-    schema = told["schema"]
-    about = told.get("description") or schema.get("description", "")
+def _row(name: str, parameter: dict[str, Any]) -> str:
+    schema = parameter["schema"]
+    about = parameter.get("description") or schema.get("description", "")
     return f"| {name} | {_kind(schema)} | {about} |"
 
 
@@ -103,11 +103,11 @@ def _kind(schema: dict[str, Any]) -> str:
         return f"one of {values}"
     if "array" in kinds:
         return f"list of {_kind(schema['items'])}"
-    said = " or ".join(
+    types = " or ".join(
         schema["format"] if k == "string" and "format" in schema else k for k in kinds
     )
     bounds = [f"{word} {schema[key]}" for key, word in _BOUNDS.items() if key in schema]
-    return ", ".join([said, *bounds])
+    return ", ".join([types, *bounds])
 
 
 _BOUNDS = {

@@ -146,7 +146,7 @@ class Cloud:
         with self._step("relay"):
             self._feed.begin(dispatcher, options.region)
         with self._step("health check"):
-            self._wait_healthy(dispatcher.last_words)
+            self._wait_healthy(dispatcher.last_output)
         triggers.fire_rates()
         dispatcher_url = f"http://{LOOPBACK}:{port_of(self.listeners.dispatcher)}"
         for folder in options.assignments:
@@ -362,7 +362,7 @@ class Cloud:
         region = self.options.region
         return Authorizer(principals, ecs.task_definition, region, forwarded)
 
-    def _wait_healthy(self, last_words: Callable[[], str]) -> None:
+    def _wait_healthy(self, last_output: Callable[[], str]) -> None:
         deadline = time.monotonic() + HEALTHY_SECONDS
         while True:
             connection = http.client.HTTPConnection(
@@ -378,7 +378,7 @@ class Cloud:
                 return
             if time.monotonic() > deadline:
                 raise NotHealthyError(
-                    f"GET /health answers {response.status}: {body}\n{last_words()}"
+                    f"GET /health answers {response.status}: {body}\n{last_output()}"
                 )
             self._pause(0.1)
 

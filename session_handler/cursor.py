@@ -166,7 +166,7 @@ def _decode_others(text: str) -> Others:
     raise CursorError("a position without its shard")
 
 
-_WORDS: Mapping[str, Position] = {"h": Horizon(), "e": Ended(), "w": Waiting()}
+_KEYWORDS: Mapping[str, Position] = {"h": Horizon(), "e": Ended(), "w": Waiting()}
 
 
 def decode(text: str) -> Position:
@@ -175,6 +175,6 @@ def decode(text: str) -> Position:
         return After(int(found[1], 16), int(found[2]))
     if found := _SINCE.fullmatch(text):
         return Since(int(found[1]))
-    if text in _WORDS:
-        return _WORDS[text]
+    if text in _KEYWORDS:
+        return _KEYWORDS[text]
     raise CursorError("a position that is none")

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 LATE_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
@@ -17,8 +17,8 @@ async def watch_loop() -> None:
     loop = asyncio.get_running_loop()
     while True:
         began = loop.time()
-        await asyncio.sleep(LOOK_SECONDS)
-        late = loop.time() - began - LOOK_SECONDS
+        await asyncio.sleep(POLL_SECONDS)
+        late = loop.time() - began - POLL_SECONDS
         if late > LATE_SECONDS:
             log.warning(
                 "nothing ran for %.1f s: the session app blocked the event loop "

@@ -30,8 +30,8 @@ from usher.transport import Patience, Transport
 URL_VARIABLE = "USHER_URL"
 KEY_VARIABLE = "USHER_API_KEY"
 DEFAULT_URL = "http://127.0.0.1:8000"
-FIRST_LOOK_SECONDS = 0.25
-LONGEST_LOOK_SECONDS = 5.0
+FIRST_POLL_SECONDS = 0.25
+MAX_POLL_SECONDS = 5.0
 PAGE = 100
 """The most that the dispatcher gives at once."""
 
@@ -208,7 +208,7 @@ class Client(OperationsClient):
         Raises WaitTimeoutError.
         """
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        pause = FIRST_LOOK_SECONDS
+        pause = FIRST_POLL_SECONDS
         while True:
             invocation = self.invocation(invocation_id)
             if invocation.has_ended:
@@ -222,7 +222,7 @@ class Client(OperationsClient):
                     )
                 pause = min(pause, left)
             time.sleep(pause)
-            pause = min(pause * 1.5, LONGEST_LOOK_SECONDS)
+            pause = min(pause * 1.5, MAX_POLL_SECONDS)
 
     def kill(self, invocation_id: str) -> Invocation:
         """End it, in whatever state it is; harmless when it has ended."""
@@ -251,7 +251,7 @@ class Client(OperationsClient):
         `on_look` gets the invocation each time that there was no line.
         """
         token: str | None = None
-        pause = FIRST_LOOK_SECONDS
+        pause = FIRST_POLL_SECONDS
         while True:
             page = self.log_page(invocation_id, token)
             yield from page.lines
@@ -260,14 +260,14 @@ class Client(OperationsClient):
             if page.ended or not (leads_on or follow):
                 return
             if leads_on:
-                pause = FIRST_LOOK_SECONDS
+                pause = FIRST_POLL_SECONDS
             else:
                 invocation = self.invocation(invocation_id)
                 if invocation.has_ended and invocation.task_arn is None:
                     return
                 on_look(invocation)
                 time.sleep(pause)
-                pause = min(pause * 1.5, LONGEST_LOOK_SECONDS)
+                pause = min(pause * 1.5, MAX_POLL_SECONDS)
             token = page.next or token
 
     # Audit records

@@ -95,7 +95,7 @@ class Dispatcher:
         try:
             answer = self._post("progress", body, self._limits.request_seconds)
         except (OSError, http.client.HTTPException) as error:
-            say(f"usher: progress was not told: {_words(error)}")
+            say(f"usher: progress was not told: {_message(error)}")
             return
         if judge(answer.status) is not Verdict.ACCEPTED:
             say(f"usher: progress was not taken: {refusal(answer.status, answer.body)}")
@@ -159,7 +159,7 @@ def task_arn() -> str | None:
     try:
         answer = request("GET", f"{url}/task", METADATA_SECONDS, {})
     except (OSError, http.client.HTTPException) as error:
-        say(f"usher: the task's ARN is not known: {_words(error)}")
+        say(f"usher: the task's ARN is not known: {_message(error)}")
         return None
     arn = read_object(answer.body).get("TaskARN")
     return arn if isinstance(arn, str) else None
@@ -173,7 +173,7 @@ def _repeat(attempt: Callable[[], T | None], seconds: float) -> T | None:
         try:
             answer = attempt()
         except (OSError, http.client.HTTPException) as error:
-            say(f"usher: the dispatcher was not reached: {_words(error)}")
+            say(f"usher: the dispatcher was not reached: {_message(error)}")
             answer = None
         if answer is not None:
             return answer
@@ -184,5 +184,5 @@ def _repeat(attempt: Callable[[], T | None], seconds: float) -> T | None:
         time.sleep(pause)
 
 
-def _words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return str(error) or type(error).__name__

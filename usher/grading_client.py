@@ -12,8 +12,8 @@ from urllib.parse import quote, urlencode
 from usher.errors import WaitTimeoutError
 from usher.transport import Transport
 
-FIRST_LOOK_SECONDS = 0.25
-LONGEST_LOOK_SECONDS = 2.0
+FIRST_POLL_SECONDS = 0.25
+MAX_POLL_SECONDS = 2.0
 PAGE = 50
 """The most that the dispatcher gives at once."""
 
@@ -105,7 +105,7 @@ class GradingClient:
         Raises WaitTimeoutError.
         """
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        pause = FIRST_LOOK_SECONDS
+        pause = FIRST_POLL_SECONDS
         while True:
             found = self.submission(submission_id)
             on_look(found)
@@ -114,7 +114,7 @@ class GradingClient:
             if deadline is not None and time.monotonic() + pause > deadline:
                 raise WaitTimeoutError(f"{submission_id} is still {found['state']}")
             time.sleep(pause)
-            pause = min(pause * 1.3, LONGEST_LOOK_SECONDS)
+            pause = min(pause * 1.3, MAX_POLL_SECONDS)
 
     def regrade_submission(self, submission_id: str) -> Document:
         """Mark all its parts again, on the newest revision."""

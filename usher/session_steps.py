@@ -138,7 +138,7 @@ class World:
     """What is not pure: a monotonic clock, random numbers in [0, 1), and fresh keys."""
 
     clock: Callable[[], float]
-    chance: Callable[[], float]
+    random: Callable[[], float]
     new_key: Callable[[], str]
 
 
@@ -158,10 +158,10 @@ class Wish:
         return f"/session?{urlencode(words)}" if words else "/session"
 
 
-def pause_before(attempt: int, chance: float, told: float | None) -> float:
+def pause_before(attempt: int, random: float, reported: float | None) -> float:
     """How long to wait after so many failures in a row (1 or more); never less than told."""
     ceiling = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(attempt - 1, 16))
-    return max(ceiling * (0.5 + chance / 2), told or 0.0)
+    return max(ceiling * (0.5 + random / 2), reported or 0.0)
 
 
 def dispatch_steps(wish: Wish, key: str, seconds: float, world: World) -> Steps:
@@ -180,8 +180,8 @@ def dispatch_steps(wish: Wish, key: str, seconds: float, world: World) -> Steps:
             if isinstance(error, AnswerError) and judge(error.status) is Verdict.NEVER:
                 raise
             attempt += 1
-            told = getattr(error, "retry_after_seconds", None)
-            pause = pause_before(attempt, world.chance(), told)
+            reported = getattr(error, "retry_after_seconds", None)
+            pause = pause_before(attempt, world.random(), reported)
             if world.clock() + pause > ends:
                 raise  # it would only be refused later
             yield Deliver(State("waiting", attempt, pause, error))
@@ -357,10 +357,10 @@ class Feed:
         self._grace_seconds = REJOIN_SECONDS
         self._key = self._world.new_key()
 
-    def _wait(self, error: Exception, told: float | None = None) -> Steps:
+    def _wait(self, error: Exception, reported: float | None = None) -> Steps:
         self._attempt += 1
-        told = None if told is None else min(told, LONGEST_PAUSE_SECONDS)
-        pause = pause_before(self._attempt, self._world.chance(), told)
+        reported = None if reported is None else min(reported, LONGEST_PAUSE_SECONDS)
+        pause = pause_before(self._attempt, self._world.random(), reported)
         yield Deliver(State("waiting", self._attempt, pause, error))
         yield Pause(pause)
 

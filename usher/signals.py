@@ -8,7 +8,7 @@ import signal
 import time
 from types import FrameType
 
-TOLD = (signal.SIGTERM, signal.SIGINT)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopAskedError(Exception):
@@ -28,7 +28,7 @@ class Signals:
         os.set_blocking(self.wakeup, False)
         os.set_blocking(write, False)
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        for number in TOLD:
+        for number in STOP_SIGNALS:
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
@@ -60,12 +60,12 @@ class Signals:
 
 def hold() -> None:
     """Keep signals back, so that none comes between a fork and the child's own handlers."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
 def release() -> None:
     """Let them through again."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
 def become_a_job() -> None:

@@ -16,8 +16,8 @@ from usher.processes import kill_all, reap, signal_job
 from usher.protocol import Usage
 from usher.signals import Signals
 
-LOOK_SECONDS = 0.1
-CLOSE_LOOK_SECONDS = 0.01
+POLL_SECONDS = 0.1
+CLOSE_POLL_SECONDS = 0.01
 """Between two looks at memory; the second when more than half of it is in use."""
 PIPE_BYTES = 65_536
 
@@ -111,7 +111,7 @@ class Supervisor:
 
     def _keep_to_limits(self, now: float) -> None:
         if self._run_limits.memory_mib is not None and now >= self._next_check:
-            self._look_at_memory(self._run_limits.memory_mib * MIB, now)
+            self._check_memory(self._run_limits.memory_mib * MIB, now)
         if self._signals.times_asked > 0 and self._kill_at is None:
             self._begin_to_stop(Stop.ASKED, now)
         if self._signals.times_asked > 1 and self._stop is Stop.ASKED:
@@ -134,14 +134,14 @@ class Supervisor:
             self._listen()
             self._stop, self._end_came_first = why, self._end is not None
 
-    def _look_at_memory(self, limit: int, now: float) -> None:
+    def _check_memory(self, limit: int, now: float) -> None:
         used = tree_bytes(more_than=limit)
         self._peak_bytes = max(self._peak_bytes, used)
         if used > limit:
             self._note_stop(Stop.MEMORY)
             signal_job(self._pid, signal.SIGKILL)
         near = used > limit / 2
-        self._next_check = now + (CLOSE_LOOK_SECONDS if near else LOOK_SECONDS)
+        self._next_check = now + (CLOSE_POLL_SECONDS if near else POLL_SECONDS)
 
     def _seen(self, status: int) -> Seen:
         memory = self._group.facts()

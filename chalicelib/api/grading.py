@@ -148,7 +148,7 @@ def submit(assignment_id: str) -> Response:
     if found is not None:  # whatever became of the assignment since
         return _again(found, wanted)
     assignment = _assignment(known)
-    _grading().grades.check_door()
+    _grading().grades.check_accepts_submissions()
     written = _grading().grades.submit(
         assignment,
         accept(assignment, wanted),
@@ -230,7 +230,7 @@ def regrade_submission(submission_id: str) -> Response:
     _check_regrade(caller, seen.author)
     grades = _grading().grades
     key = parse_idempotency_key(request.headers) or uuid.uuid4().hex
-    grades.check_door()
+    grades.check_accepts_submissions()
     audit = _audit(Action.SUBMISSION_REGRADE, f"submissions/{seen.id}")
     after, _ = grades.regrade(
         grades.assignment(seen.assignment), seen, key, base_url(request), audit, is_whole=False
@@ -258,7 +258,7 @@ def regrade_assignment(assignment_id: str) -> Response:
         if listing.after is not None:
             raise ConflictError("next: with the Idempotency-Key of the first page")
         key = uuid.uuid4().hex
-    grades.check_door()
+    grades.check_accepts_submissions()
     limit = min(listing.limit, REGRADES_A_REQUEST)
     found, after = grades.submissions(assignment.id, listing.learner, limit, listing.after)
     queued = 0

@@ -13,7 +13,7 @@ from chalicelib.instants import instant
 from chalicelib.wiring import services
 
 if TYPE_CHECKING:
-    from chalicelib.ecs.hosts import Host, Room
+    from chalicelib.ecs.hosts import Host, Resource
     from chalicelib.ecs.task_changes import TaskChange
 
 routes = Blueprint(__name__)
@@ -82,13 +82,13 @@ def _show(host: "Host") -> dict[str, Any]:
         "registeredAt": instant(host.registered_at),
         "runningTasks": host.running_tasks,
         "pendingTasks": host.pending_tasks,
-        "cpu": _show_room(host.cpu),
-        "memory": _show_room(host.memory),
+        "cpu": _resource_answer(host.cpu),
+        "memory": _resource_answer(host.memory),
     }
 
 
-def _show_room(room: "Room") -> dict[str, int]:
-    return {"total": room.total, "left": room.left}
+def _resource_answer(resource: "Resource") -> dict[str, int]:
+    return {"total": resource.total, "left": resource.left}
 
 
 def _show_task(task: "TaskChange") -> dict[str, Any]:

@@ -199,8 +199,8 @@ def find_container() -> Response:
     request = routes.current_request
     if not is_routers(bearer(request), services().config.router_keys):
         raise NoRouteError("this key is no router's")
-    told = [request.headers.get(field.name.lower(), "") for field in (SESSION_ID, SESSION_PATH)]
-    address = _sessions().locate(*told)
+    values = [request.headers.get(field.name.lower(), "") for field in (SESSION_ID, SESSION_PATH)]
+    address = _sessions().locate(*values)
     headers = {"X-Usher-Address": address, "X-Accel-Expires": f"@{int(time.time())}"}
     return answer({}, headers=headers)
 

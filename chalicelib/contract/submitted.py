@@ -100,13 +100,13 @@ def unpack(name: str, data: bytes) -> dict[str, bytes]:
 
 def _taken(name: str, entries: Iterator[tuple[str, bytes]]) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
-    room = MOST_BYTES
+    bytes_left = MOST_BYTES
     for inner, content in entries:
         check_name(inner)
         if inner in files:
             raise SubmissionError(f"{name}: {inner} is in it twice")
-        room -= len(content)
-        if room < 0:
+        bytes_left -= len(content)
+        if bytes_left < 0:
             raise SubmissionError(f"{name}: more than 1 MiB when unpacked")
         files[inner] = content
         if len(files) > MOST_FILES:

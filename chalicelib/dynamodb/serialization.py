@@ -7,10 +7,10 @@ from typing import Any
 
 def serialize(values: Mapping[str, Any]) -> dict[str, Any]:
     """Plain values as DynamoDB's JSON, without those that are None."""
-    return {name: _to_wire(value) for name, value in values.items() if value is not None}
+    return {name: _to_attribute(value) for name, value in values.items() if value is not None}
 
 
-def _to_wire(value: Any) -> dict[str, Any]:  # noqa: PLR0911 - one for each type
+def _to_attribute(value: Any) -> dict[str, Any]:  # noqa: PLR0911 - one for each type
     match value:
         case bool():
             return {"BOOL": value}
@@ -25,17 +25,17 @@ def _to_wire(value: Any) -> dict[str, Any]:  # noqa: PLR0911 - one for each type
         case frozenset():
             return {"SS": sorted(value)}
         case list() | tuple():
-            return {"L": [_to_wire(part) for part in value]}
+            return {"L": [_to_attribute(part) for part in value]}
         case _:
             raise TypeError(f"no DynamoDB type for {type(value).__name__}")
 
 
 def deserialize(item: Mapping[str, Any]) -> dict[str, Any]:
     """The inverse of `serialize`; numbers come whole where they are."""
-    return {name: _from_wire(value) for name, value in item.items()}
+    return {name: _from_attribute(value) for name, value in item.items()}
 
 
-def _from_wire(value: Mapping[str, Any]) -> Any:
+def _from_attribute(value: Mapping[str, Any]) -> Any:
     ((kind, content),) = value.items()
     match kind:
         case "N":
@@ -44,7 +44,7 @@ def _from_wire(value: Mapping[str, Any]) -> Any:
         case "M":
             return deserialize(content)
         case "L":
-            return [_from_wire(part) for part in content]
+            return [_from_attribute(part) for part in content]
         case "NULL":
             return None
         case _:

@@ -9,7 +9,7 @@ ZONE, INSTANCE_TYPE = "ecs.availability-zone", "ecs.instance-type"
 
 
 @dataclass(frozen=True)
-class Room:
+class Resource:
     """Of one resource of a host: how much there is, and how much is left."""
 
     total: int
@@ -29,8 +29,8 @@ class Host:
     running_tasks: int
     pending_tasks: int
     registered_at: float | None
-    cpu: Room
-    memory: Room
+    cpu: Resource
+    memory: Resource
     zone: str | None = None
     instance_type: str | None = None
     capacity_provider: str | None = None
@@ -63,17 +63,17 @@ def parse_host(instance: Mapping[str, Any]) -> Host:
         running_tasks=int(instance.get("runningTasksCount", 0)),
         pending_tasks=int(instance.get("pendingTasksCount", 0)),
         registered_at=registered.timestamp() if isinstance(registered, datetime) else None,
-        cpu=_room(instance, "CPU"),
-        memory=_room(instance, "MEMORY"),
+        cpu=_resource(instance, "CPU"),
+        memory=_resource(instance, "MEMORY"),
         zone=attributes.get(ZONE),
         instance_type=attributes.get(INSTANCE_TYPE),
         capacity_provider=instance.get("capacityProviderName"),
     )
 
 
-def _room(instance: Mapping[str, Any], name: str) -> Room:
+def _resource(instance: Mapping[str, Any], name: str) -> Resource:
     total, left = (
         next((int(one["integerValue"]) for one in instance.get(key, ()) if one["name"] == name), 0)
         for key in ("registeredResources", "remainingResources")
     )
-    return Room(total, left)
+    return Resource(total, left)

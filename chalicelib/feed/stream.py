@@ -87,14 +87,14 @@ class RedisStream:
 
         text = self._texts[script]
         sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-        words = ("EVALSHA", sha, len(self._keys), *self._keys, *args)
+        arguments = ("EVALSHA", sha, len(self._keys), *self._keys, *args)
 
         def call(node: Any) -> Any:
             try:
-                return node.execute_command(*words)
+                return node.execute_command(*arguments)
             except NoScriptError:
                 node.execute_command("SCRIPT LOAD", text)
-                return node.execute_command(*words)
+                return node.execute_command(*arguments)
 
         return self._call(call)
 
@@ -136,8 +136,8 @@ class _Asking:
     def __init__(self, client: Any) -> None:
         self._client = client
 
-    def execute_command(self, *words: Any) -> Any:
+    def execute_command(self, *arguments: Any) -> Any:
         with self._client.pipeline(transaction=False) as pipeline:
             pipeline.execute_command("ASKING")
-            pipeline.execute_command(*words)
+            pipeline.execute_command(*arguments)
             return pipeline.execute()[-1]

@@ -118,7 +118,7 @@ def show_grading(
     is not finished; `position` how many stand before it in the queue, and `estimate` in how many
     seconds it will have been marked.
     """
-    said = document or {}
+    result = document or {}
     state, progress = _progress(grading, invocation)
     shown = {
         "id": grading.id,
@@ -129,9 +129,9 @@ def show_grading(
         "verdict": grading.verdict,
         "score": grading.score,
         "maxScore": grading.max_score,
-        "feedback": said.get("feedback", grading.feedback),
-        "cases": said.get("cases", []),
-        "compile": said.get("compile"),
+        "feedback": result.get("feedback", grading.feedback),
+        "cases": result.get("cases", []),
+        "compile": result.get("compile"),
         "queuedAt": instant(grading.created_at),
         "startedAt": instant(grading.started_at),
         "finishedAt": instant(grading.finished_at),
@@ -164,20 +164,20 @@ def _progress(grading: Grading, invocation: Invocation | None) -> tuple[str, dic
         return "FINISHED", None
     if grading.state is not State.STARTED:
         return "QUEUED", None
-    said = invocation.progress.message if invocation and invocation.progress else ""
-    said = _said_of(grading, said)
-    if said == "compiling":
-        return "COMPILING", {"case": None, "of": None, "message": said}
-    found = _CASE.fullmatch(said)
+    text = invocation.progress.message if invocation and invocation.progress else ""
+    text = _text_of(grading, text)
+    if text == "compiling":
+        return "COMPILING", {"case": None, "of": None, "message": text}
+    found = _CASE.fullmatch(text)
     case, of = (int(found[1]), int(found[2])) if found else (None, None)
-    return "RUNNING", {"case": case, "of": of, "message": said}
+    return "RUNNING", {"case": case, "of": of, "message": text}
 
 
-def _said_of(grading: Grading, said: str) -> str:
-    """What a judge said of this grading; nothing where it said it of the one before."""
-    of, colon, what = said.partition(": ")
+def _text_of(grading: Grading, text: str) -> str:
+    """The progress text of this grading; empty where it belongs to the one marked before."""
+    of, colon, what = text.partition(": ")
     if not colon or len(of) != _ID_CHARACTERS:
-        return said  # a judge that marks one alone
+        return text  # a judge that marks one alone
     return what if of == grading.id else ""
 
 

@@ -44,7 +44,7 @@ def unpack(data: bytes) -> dict[str, bytes]:
 
 def _read(archive: zipfile.ZipFile) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
-    room = MOST_BYTES
+    bytes_left = MOST_BYTES
     for entry in archive.infolist():
         if entry.is_dir():
             continue
@@ -55,9 +55,9 @@ def _read(archive: zipfile.ZipFile) -> dict[str, bytes]:
         if path in files:
             raise BadRequestError(f"archive: {path!r} is in it twice")
         with archive.open(entry) as file:
-            files[path] = file.read(room + 1)
-        room -= len(files[path])
-        if room < 0 or len(files) > MOST_FILES:
+            files[path] = file.read(bytes_left + 1)
+        bytes_left -= len(files[path])
+        if bytes_left < 0 or len(files) > MOST_FILES:
             raise BadRequestError(
                 f"archive: at most {MOST_BYTES // 1024 // 1024} MiB and {MOST_FILES} files"
             )

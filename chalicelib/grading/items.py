@@ -13,8 +13,8 @@ ALL = "all"
 """The one key of the indexes of assignments and of gradings that wait."""
 _ASSIGNMENT = "assignment#"
 _INDEXED = {"expire_at", "live_bucket", "waiting", "waiting_order", "assignments", "by_learner"}
-_ALIASES = {"assignment": "of_assignment"}
-"""The key of the index of submissions, which gradings are not in."""
+_ALIASES = {"assignment": "of_assignment", "attempt_counters": "holds"}
+"""Field → attribute. `assignment` is a key of the index of submissions, without gradings."""
 
 
 def assignment_key(assignment_id: str) -> str:
@@ -88,7 +88,8 @@ def grading_item(grading: Grading) -> dict[str, Any]:
     if grading.is_waiting:
         item |= {"waiting": ALL, "waiting_order": waiting_order(grading)}
     for name, stored in _ALIASES.items():
-        item[stored] = item.pop(name)
+        if name in item:
+            item[stored] = item.pop(name)
     return {**grading.extra, **serialize(item)}
 
 
@@ -104,7 +105,11 @@ def waiting_order(grading: Grading) -> str:
 
 
 def _without(grading: Grading, keys: Sequence[str]) -> Grading:
-    return replace(grading, holds=tuple(key for key in grading.holds if key not in keys))
+    return replace(
+        grading, attempt_counters=tuple(key for key in grading.attempt_counters if key not in keys)
+    )
 
 
-GRADINGS = Codec(grading_item, read_grading, counters=lambda g: g.holds, without=_without)
+GRADINGS = Codec(
+    grading_item, read_grading, counters=lambda g: g.attempt_counters, without=_without
+)

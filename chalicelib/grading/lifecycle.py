@@ -50,7 +50,7 @@ def decide_hand_over(grading: Grading, now: float) -> Grading:
         invocation=invocation_id(grading.id, attempt),
         handed_at=now,
         results=f"results/{grading.id}/{attempt}",
-        holds=(*grading.holds, PLACE),
+        attempt_counters=(*grading.attempt_counters, PLACE),
     )
 
 
@@ -85,7 +85,7 @@ def decide_next(grading: Grading, marked: Grading, now: float) -> Grading:
         handed_at=now,
         started_at=now,
         results=f"results/{grading.id}/{attempt}",
-        holds=(*grading.holds, PLACE),
+        attempt_counters=(*grading.attempt_counters, PLACE),
         place=marked.place + 1,
     )
 
@@ -99,7 +99,7 @@ def decide_mark(grading: Grading, mark: Mark, now: float) -> Grading:
         score=mark.score,
         feedback=mark.feedback,
         results=grading.results if mark.is_detailed else None,
-        holds=(),
+        attempt_counters=(),
     )
 
 
@@ -123,14 +123,14 @@ def decide_end(grading: Grading, invocation: Invocation, now: float) -> Grading:
     # Of one that was not its judge's first the time was not all its own.
     is_useful = invocation.reason not in NO_USE_TO_REPEAT or grading.place > 1
     if grading.attempt < MAX_ATTEMPTS and is_useful:
-        holds = tuple(key for key in grading.holds if key != PLACE)
+        attempt_counters = tuple(key for key in grading.attempt_counters if key != PLACE)
         return grading.moved(
             State.QUEUED,
             invocation=None,
             started_at=None,
             results=None,
             reason=why,
-            holds=holds,
+            attempt_counters=attempt_counters,
             place=1,
         )
     return grading.moved(
@@ -141,7 +141,7 @@ def decide_end(grading: Grading, invocation: Invocation, now: float) -> Grading:
         feedback=IE_FOR_LEARNERS,
         reason=why,
         results=None,
-        holds=(),
+        attempt_counters=(),
     )
 
 
@@ -189,5 +189,5 @@ def _is_of(invocation: Invocation, grading: Grading) -> bool:
 
 
 def _why(invocation: Invocation) -> str:
-    said = f": {invocation.detail}" if invocation.detail else ""
-    return f"the judge ended without a mark ({invocation.reason}{said})"
+    detail = f": {invocation.detail}" if invocation.detail else ""
+    return f"the judge ended without a mark ({invocation.reason}{detail})"

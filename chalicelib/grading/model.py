@@ -200,7 +200,7 @@ class Grading:
     """Why there is no mark of a judge, for the author."""
     results: str | None = None
     """Prefix of the keys of its documents."""
-    holds: tuple[str, ...] = ()
+    attempt_counters: tuple[str, ...] = ()
     """Counters raised for it: lowered in the write in which it stops to hold them."""
     place: int = 1
     """Which one of its invocation: a judge marks several gradings, one after the other."""

@@ -159,7 +159,7 @@ class Grades:
 
     # Submissions
 
-    def check_door(self) -> None:
+    def check_accepts_submissions(self) -> None:
         """Raise UnavailableError where nothing can be marked here, with the reason."""
         why = self._config.grading_unavailable
         if why is None:

@@ -44,13 +44,13 @@ def show_statistics(results: Iterable[Result], revision: int) -> dict[str, Any]:
 
 
 def _show_error(grading: Grading, document: Mapping[str, Any]) -> dict[str, Any]:
-    said = [grading.reason, document.get("feedback")]
-    said += [
+    texts = [grading.reason, document.get("feedback")]
+    texts += [
         f"{case.get('name')}: {case.get('message')}"
         for case in document.get("cases", [])
         if case.get("verdict") == INTERNAL_ERROR
     ]
-    details = "\n".join(str(each) for each in said if each)
+    details = "\n".join(str(each) for each in texts if each)
     return {
         "submission": grading.submission,
         "grading": grading.id,

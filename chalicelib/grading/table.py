@@ -164,7 +164,7 @@ class GradingTable(RecordTable[Grading]):
             last = int(seen["last_turn"]["N"]) if "last_turn" in seen else None
             turns = next_turns(self.clock(), last, len(gradings))
             queued = [
-                replace(grading, turn=turn, holds=(key,))
+                replace(grading, turn=turn, attempt_counters=(key,))
                 for grading, turn in zip(gradings, turns, strict=True)
             ]
             condition = Attr("last_turn").eq(last) if last is not None else _NO_TURN
@@ -276,7 +276,7 @@ class GradingTable(RecordTable[Grading]):
         writes: list[Write] = [
             {"Put": put(name, grading_item(ended), before.version)},
             {"Put": put(name, grading_item(begun), waiting.version)},
-            *({"Update": lowered(name, key)} for key in before.holds if key != PLACE),
+            *({"Update": lowered(name, key)} for key in before.attempt_counters if key != PLACE),
         ]
         submission = self.submission(before.submission)
         marked = submission and fold_mark(submission, after)

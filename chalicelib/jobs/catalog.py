@@ -30,7 +30,7 @@ from chalicelib.tasks.deployed import Revisions
 from chalicelib.tasks.images import check_image
 from chalicelib.tasks.revisions import family_in
 
-LOOKS_AT_ONCE = 8
+CONCURRENT_READS = 8
 _log = logging.getLogger("usher.jobs")
 
 
@@ -81,7 +81,7 @@ class Catalog:
         names = sorted(family.removeprefix(prefix) for family in self._families())
         behind = [name for name in names if after is None or name > after]
         wanted = behind[:limit]
-        with ThreadPoolExecutor(max_workers=LOOKS_AT_ONCE) as looks:
+        with ThreadPoolExecutor(max_workers=CONCURRENT_READS) as looks:
             found = list(looks.map(self._newest, [prefix + name for name in wanted]))
         return list(filter(None, found)), wanted[-1] if len(behind) > limit else None
 

@@ -24,7 +24,7 @@ _AS_TEXT = ("parameters", "request", "result")
 """JSON of any shape: kept as text, so that it comes back exactly as it was."""
 _PARTS = ("permit", "progress", "usage")
 _FIELDS = [field.name for field in fields(Invocation) if field.name != "extra"]
-_STORED_AS = {name: name for name in _FIELDS} | {"permit": "fence"}
+_STORED_AS = {name: name for name in _FIELDS} | {"permit": "fence", "attempt_counters": "holds"}
 """Field → attribute."""
 _ALWAYS = ("state", "version", "attempt", "task_version", "start_failures", "history")
 """Every stored invocation has them: their defaults are those of a new one."""
@@ -92,16 +92,16 @@ JOB_STATES = StateCodec("job", RevisionState)
 
 
 def _without(invocation: Invocation, keys: Sequence[str]) -> Invocation:
-    holds, counters = (
+    attempt_counters, counters = (
         tuple(key for key in held if key not in keys)
-        for held in (invocation.holds, invocation.counters)
+        for held in (invocation.attempt_counters, invocation.counters)
     )
-    return replace(invocation, holds=holds, counters=counters)
+    return replace(invocation, attempt_counters=attempt_counters, counters=counters)
 
 
 INVOCATIONS = Codec(
     to_item,
     from_item,
-    counters=lambda i: i.holds if i.has_ended else (*i.holds, *i.counters),
+    counters=lambda i: i.attempt_counters if i.has_ended else (*i.attempt_counters, *i.counters),
     without=_without,
 )

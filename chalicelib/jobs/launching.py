@@ -268,14 +268,14 @@ class JobLauncher:
         cluster = cluster_of(invocation.job, config)
         request = run_task_for(task_request_for(invocation, job, config), cluster)
         quota = running_quota(invocation, config.jobs_running_per_owner, now)
-        holds = () if most is None else (CAPACITY_KEY,)
+        attempt_counters = () if most is None else (CAPACITY_KEY,)
         claimed = lifecycle.claim(
             invocation,
             task_definition=job.task_definition,
             image=job.image,
             timeout_seconds=job.description.timeout_seconds,
             request=request,
-            holds=holds if quota is None else (*holds, quota.key),
+            attempt_counters=attempt_counters if quota is None else (*attempt_counters, quota.key),
             now=now,
         )
         written = self._table.claim(invocation, claimed, most, now, quota)

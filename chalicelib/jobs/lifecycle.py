@@ -80,7 +80,7 @@ def claim(
     image: str,
     timeout_seconds: int,
     request: Mapping[str, Any],
-    holds: tuple[str, ...],
+    attempt_counters: tuple[str, ...],
     now: float,
 ) -> Invocation:
     """It is to be launched with exactly this RunTask request."""
@@ -92,7 +92,7 @@ def claim(
         image=image,
         timeout_seconds=timeout_seconds,
         request=request,
-        holds=holds,
+        attempt_counters=attempt_counters,
         claimed_at=now,
         task_arn=None,
         task_version=0,
@@ -162,7 +162,7 @@ def requeue(invocation: Invocation, why: str, now: float) -> Invocation:
         waits_for_host=False,
         request=None,
         claimed_at=None,
-        holds=(),
+        attempt_counters=(),
         detail=f"waiting, {why}",
     )
 
@@ -322,7 +322,7 @@ def _ended(
         reason=reason,
         detail=detail,
         finished_at=now,
-        holds=(),
+        attempt_counters=(),
         request=None,
         waits_for_host=False,
     )

@@ -196,7 +196,7 @@ class Invocation:
     next_try_at: float | None = None
     turn: int | None = None
     """Its place among those that wait, in milliseconds; see `chalicelib.jobs.fairness`."""
-    holds: tuple[str, ...] = ()
+    attempt_counters: tuple[str, ...] = ()
     """Counters raised with the claim, lowered when the attempt ends."""
     counters: tuple[str, ...] = ()
     """Counters of quotas raised when it was recorded, lowered when it ends."""

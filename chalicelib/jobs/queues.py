@@ -51,7 +51,7 @@ def read_wake_up(body: str) -> WakeUp:
     message = json.loads(body)
     match message:
         case {"invocation": str() | None as invocation_id}:
-            due, room = bool(message.get("comesDue")), bool(message.get("roomWasMade"))
-            return WakeUp(invocation_id, due, room)
+            due, capacity_freed = bool(message.get("comesDue")), bool(message.get("roomWasMade"))
+            return WakeUp(invocation_id, due, capacity_freed)
         case _:
             raise ValueError(f"not a message of the queues of jobs: {body[:100]}")

@@ -48,7 +48,7 @@ PAGE = (
 INSTANT: Schema = {"type": "string", "format": "date-time"}
 MAYBE_INSTANT: Schema = {"type": ["string", "null"], "format": "date-time"}
 INSTANT_RULE = "an instant like 2027-01-31T09:00:00Z"
-_WORDS: Schema = {"type": ["string", "null"]}
+_TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
 LOG_LIMIT = page_size(DEFAULT_LOG_LINES, MAX_LOG_LINES)
 LOGS = (
     LOG_LIMIT,
@@ -101,7 +101,9 @@ START = Document(
             "`INVOCATION_ATTEMPT`.",
             is_required=True,
         ),
-        Field("taskArn", _WORDS, "a string, or null", "As the metadata endpoint of ECS has it."),
+        Field(
+            "taskArn", _TEXT_OR_NULL, "a string, or null", "As the metadata endpoint of ECS has it."
+        ),
         _PROCESS,
     ),
     most_bytes=MAX_BODY_BYTES,
@@ -114,7 +116,7 @@ PROGRESS = Document(
             {"type": ["number", "null"], "minimum": 0, "maximum": 1},
             "a number from 0 to 1, or null",
         ),
-        Field("message", _WORDS, "a string", "For people; what is longer is cut."),
+        Field("message", _TEXT_OR_NULL, "a string", "For people; what is longer is cut."),
     ),
 )
 _USAGE = tuple(
@@ -137,7 +139,7 @@ FINISH = Document(
             "0 where it succeeded, and nowhere else.",
             is_required=True,
         ),
-        Field("detail", _WORDS, "a string", "For people; what is longer is cut."),
+        Field("detail", _TEXT_OR_NULL, "a string", "For people; what is longer is cut."),
         Field("result", {}, "any JSON", f"At most {MAX_RESULT_BYTES} bytes of JSON."),
         Field(
             "usage",

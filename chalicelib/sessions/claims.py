@@ -34,7 +34,7 @@ from chalicelib.tasks.revisions import Open, choose_revision, serves
 
 ATTEMPTS = 24
 """How many lost races a request puts up with before it is told to come back."""
-LOSSES_PER_LOOK = 2
+LOSSES_PER_QUERY = 2
 """Who lost so often looks again: in a burst, what was warm a moment ago is mostly gone."""
 REFILL_DELAY_SECONDS = 1
 """The message that asks for a refill is sent while the claim is written: it must not be first."""
@@ -166,7 +166,7 @@ class Claims:
     ) -> None:
         attempt.lost |= {lost.id} if lost else set()
         attempt.candidates = [s for s in attempt.candidates if s.id not in attempt.lost]
-        if len(attempt.lost) % LOSSES_PER_LOOK == 0 or not attempt.candidates:
+        if len(attempt.lost) % LOSSES_PER_QUERY == 0 or not attempt.candidates:
             state, members = self._table.read_pool(request.app.name)
             warm = self._candidates(request, state, members, newest)
             # The index may show as warm, for a while yet, what others have claimed or has ended.

@@ -14,7 +14,7 @@ from chalicelib.errors import BadRequestError, UnknownAppError
 from chalicelib.fields import Document, Field
 from chalicelib.tasks.requests import parse_idempotency_key
 
-_MAX_WORDS = 500
+_MAX_TEXT = 500
 SESSION_ID = Field("X-Session-Id", {"type": "string"}, "a session's id", "The session's id.")
 SESSION_PATH = Field(
     "X-Session-Path", {"type": "string"}, "a path", "The session's secret path, with its slash."
@@ -125,8 +125,8 @@ def parse_callback(body: Any) -> tuple[Callback, str]:
     where it has both. Raises BadRequestError.
     """
     document = CALLBACK.check(body)
-    parts = [words for words in (document["reason"], document["detail"]) if words]
-    return Callback(document["type"]), readable(": ".join(parts), _MAX_WORDS)
+    parts = [text for text in (document["reason"], document["detail"]) if text]
+    return Callback(document["type"]), readable(": ".join(parts), _MAX_TEXT)
 
 
 def _passed(

@@ -33,7 +33,7 @@ from chalicelib.tasks.store import LIVE_BUCKETS, RecordTable, next_version
 
 LIVE_INDEX, POOL_INDEX = "live", "pool"
 HOST = "container_instance"
-LISTING_ROUNDS = 3
+MAX_LISTING_QUERIES = 3
 """So often one page of a listing queries each bucket at most; documented in docs/contracts.md."""
 LISTING_ROWS = 25
 """So many of a bucket a query of it reads at least: more than share an instant."""
@@ -155,7 +155,7 @@ class SessionsTable(RecordTable[Session]):
         """
         found: list[Session] = []
         upper = search.after
-        for _ in range(LISTING_ROUNDS):
+        for _ in range(MAX_LISTING_QUERIES):
             sessions, cut = self._newest(upper, search.limit)
             for session in filter(search.wants, sessions):
                 found.append(session)

@@ -44,7 +44,7 @@ class Pages:
         """The page `after` of a stage; where the next one begins. Unless it `acts`, read only."""
         what, _, place = stage.partition("/")
         if what == "tasks":
-            return self._look_at_tasks(after, tally, acts=acts)
+            return self._describe_tasks(after, tally, acts=acts)
         name, _, partition = place.partition("/")
         kind = self._kinds[name]
         if what == "counts":
@@ -59,12 +59,10 @@ class Pages:
             return overdue.after
         page = kind.page(int(partition), after)
         if acts:
-            self._look_at_records(kind, page.records, tally)
+            self._read_records(kind, page.records, tally)
         return page.after
 
-    def _look_at_records(
-        self, kind: Kind[R], found: Sequence[R | Unreadable], tally: Tally
-    ) -> None:
+    def _read_records(self, kind: Kind[R], found: Sequence[R | Unreadable], tally: Tally) -> None:
         records = only_readable(found)
         unreadable = [record for record in found if isinstance(record, Unreadable)]
         if unreadable:
@@ -111,7 +109,7 @@ class Pages:
         found = {task.task_arn: task for task in self._launcher.started_by(mark)}
         return list(kind.plan(record, found)) if found else actions
 
-    def _look_at_tasks(self, after: str | None, tally: Tally, *, acts: bool) -> str | None:
+    def _describe_tasks(self, after: str | None, tally: Tally, *, acts: bool) -> str | None:
         try:
             tasks, following = self._launcher.page(after)
         except StaleTokenError:

@@ -78,6 +78,6 @@ def audit(ask_service: Callable[[str, str], Finding], *, required: bool) -> tupl
 
 
 if __name__ == "__main__":
-    exit_code, said = audit(ask, required=os.environ.get("REQUIRE_AUDIT") == "1")
-    print("\n".join(said))
+    exit_code, lines = audit(ask, required=os.environ.get("REQUIRE_AUDIT") == "1")
+    print("\n".join(lines))
     sys.exit(exit_code)

@@ -23,7 +23,7 @@ PROGRAM = "usher dev"
 """What its help and its messages call it; `usher dev` runs `python -m local dev`."""
 APPS_FILE = "apps.toml"
 PAGE_FOLDER = "page"
-LOOK_SECONDS = 0.3
+POLL_SECONDS = 0.3
 
 
 class DevError(Exception):
@@ -156,7 +156,7 @@ class _Beside:
         from local.dev.output import ContainerOutput, TaskEnds, show_lines
 
         output, ends = ContainerOutput(cloud.logs), TaskEnds()
-        while not stop.wait(LOOK_SECONDS):
+        while not stop.wait(POLL_SECONDS):
             ended = list(ends.new_lines(cloud.parts.engine.tasks()))
             show_lines(output.new_lines(), say)
             for line in ended:  # after what the containers printed

@@ -8,7 +8,7 @@ from local.feed.entries import BadLine
 
 EVERY_SECONDS_ON_TERMINAL = 0.1
 EVERY_SECONDS_IN_LOG = 5.0
-MOST_BAD_LINES_TOLD = 20
+MAX_BAD_LINES_PRINTED = 20
 
 
 @dataclass
@@ -34,14 +34,14 @@ class Progress:
         self._out = out
         self._terminal = out.isatty()
         self._every = EVERY_SECONDS_ON_TERMINAL if self._terminal else EVERY_SECONDS_IN_LOG
-        self._told_at = time.monotonic()
+        self._printed_at = time.monotonic()
         self._open_line = False
 
     def show(self, totals: Totals) -> None:
         """Tell, unless that was done just now."""
-        if time.monotonic() - self._told_at < self._every:
+        if time.monotonic() - self._printed_at < self._every:
             return
-        self._told_at = time.monotonic()
+        self._printed_at = time.monotonic()
         text = f"{totals.records:,} records, {totals.rate:,.0f} a second"
         if totals.refused:
             text += f", {totals.refused:,} put again"
@@ -60,9 +60,9 @@ class Progress:
 
 def summary(totals: Totals, *, dry_run: bool, stopped: bool) -> list[str]:
     """The last words, one line each: bad lines with their numbers, then the totals."""
-    said = [f"feed: line {bad.number}: {bad.why}" for bad in totals.bad[:MOST_BAD_LINES_TOLD]]
-    if len(totals.bad) > MOST_BAD_LINES_TOLD:
-        said.append(f"feed: {len(totals.bad) - MOST_BAD_LINES_TOLD:,} more bad lines")
+    lines = [f"feed: line {bad.number}: {bad.why}" for bad in totals.bad[:MAX_BAD_LINES_PRINTED]]
+    if len(totals.bad) > MAX_BAD_LINES_PRINTED:
+        lines.append(f"feed: {len(totals.bad) - MAX_BAD_LINES_PRINTED:,} more bad lines")
     verb = "checked" if dry_run else "put"
     text = f"feed: {'stopped, ' if stopped else ''}{verb} {totals.records:,} records"
     text += f" ({totals.data_bytes / 1e6:.1f} MB) in {totals.seconds:.1f} s"
@@ -72,4 +72,4 @@ def summary(totals: Totals, *, dry_run: bool, stopped: bool) -> list[str]:
         text += f", {totals.refused:,} put again after a refusal"
     if totals.bad:
         text += f", {len(totals.bad):,} bad lines left out"
-    return [*said, text]
+    return [*lines, text]

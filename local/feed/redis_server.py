@@ -126,7 +126,7 @@ class RedisServer:
             if self._start_at(program):
                 return
             self.port = 0
-        raise NoRedisError(f"{program} did not start:\n{self._last_words()}")
+        raise NoRedisError(f"{program} did not start:\n{self._last_lines()}")
 
     def _restart(self) -> None:
         program = find_program()
@@ -189,7 +189,7 @@ class RedisServer:
             process.kill()
             process.wait()
 
-    def _last_words(self) -> str:
+    def _last_lines(self) -> str:
         lines = (self._folder / "redis.log").read_text("utf-8", errors="replace").splitlines()
         return "\n".join(lines[-5:])
 

@@ -117,10 +117,10 @@ class DispatcherProcess:
             if self._process and self._process.poll() is not None:
                 break
         if not answers:
-            raise DispatcherDiedError(self.last_words())
+            raise DispatcherDiedError(self.last_output())
         return answers[0]
 
-    def last_words(self) -> str:
+    def last_output(self) -> str:
         """The end of its log."""
         try:
             lines = self._log_file.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 INIT_SECONDS = 10.0
 """Lambda gives the initialization so long, and then once more the function's own timeout."""
 
-LOOK_SECONDS = 0.05
+POLL_SECONDS = 0.05
 """How often the memory of a function that runs is measured."""
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -164,7 +164,7 @@ class Environment:
     def _read(self, length: int, request_id: str, deadline: float) -> bytes:
         found = bytearray()
         while len(found) < length:
-            wait = min(LOOK_SECONDS, deadline - time.monotonic())
+            wait = min(POLL_SECONDS, deadline - time.monotonic())
             readable, _, _ = select.select([self._socket], [], [], max(0.0, wait))
             if readable:
                 part = self._socket.recv(min(length - len(found), 1 << 20))

@@ -7,7 +7,7 @@ from typing import Any
 WARM_SECONDS = 20.0
 """How long the start waits for the pools; what is not warm by then follows."""
 
-LOOK_SECONDS = 0.1
+POLL_SECONDS = 0.1
 
 
 def pools_of(environment: Mapping[str, str]) -> dict[str, int]:
@@ -55,4 +55,4 @@ def wait_until_warm(
             if warm != seen:
                 say(f"pool of {app}: {warm} of {minimum} are warm")
                 seen = warm
-            pause(LOOK_SECONDS)
+            pause(POLL_SECONDS)

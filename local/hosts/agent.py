@@ -29,8 +29,8 @@ from local.hosts.kept_output import KeptOutput
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _RETRY_SECONDS = 0.01
-_LOOK_SECONDS = 1.0
-_CLOSE_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 1.0
+_CLOSE_POLL_SECONDS = 0.1
 _MAXRSS_UNIT = 1024 if sys.platform == "linux" else 1
 _END_SECONDS = 5.0
 _CHUNK_BYTES = 65536
@@ -56,7 +56,7 @@ class Child:
         """The signal that ended it in place of an init process."""
         self.most_bytes: int | None = order.get("most_bytes")
         """The memory limit."""
-        self.next_check = time.monotonic() + _CLOSE_LOOK_SECONDS
+        self.next_check = time.monotonic() + _CLOSE_POLL_SECONDS
         self.is_check = order["op"] == "check"
         self.deadline = time.monotonic() + order["timeout"] if self.is_check else None
         self.pending: list[int] = []
@@ -143,7 +143,7 @@ class Child:
         for pid in strays:
             _kill(pid, signal.SIGKILL)
 
-    def look_at_memory(self, now: float) -> None:
+    def check_memory(self, now: float) -> None:
         """Kill it if it uses more than it may. Looks more closely the nearer it comes to that."""
         if self.most_bytes is None or now < self.next_check:
             return
@@ -153,7 +153,7 @@ class Child:
             self.over_memory = True
             self.kill()
         near = resident > self.most_bytes / 2
-        self.next_check = now + (_CLOSE_LOOK_SECONDS if near else _LOOK_SECONDS)
+        self.next_check = now + (_CLOSE_POLL_SECONDS if near else _POLL_SECONDS)
 
     def outcome(self, code: int, peak_bytes: int) -> Order:
         """What its end is reported as.
@@ -187,7 +187,7 @@ class Agent:
         while open_input:
             for descriptor, _ in self._poll.poll(self._patience_ms()):
                 if descriptor == 0:
-                    open_input = self._take_orders()
+                    open_input = self._read_commands()
                 elif descriptor == self._woken:
                     os.read(self._woken, 4096)
                 else:
@@ -204,7 +204,7 @@ class Agent:
         waits += [c.next_check - now for c in self._children.values() if c.most_bytes is not None]
         return max(0, round(min(waits) * 1000) + 1) if waits else None
 
-    def _take_orders(self) -> bool:
+    def _read_commands(self) -> bool:
         data = os.read(0, 65536)
         *lines, self._input = (self._input + data).split(b"\n")
         for line in lines:
@@ -284,7 +284,7 @@ class Agent:
             child.deliver()
             if child.deadline is not None and now >= child.deadline:
                 child.kill()
-            child.look_at_memory(now)
+            child.check_memory(now)
 
     def _end(self) -> None:
         deadline = time.monotonic() + _END_SECONDS

@@ -201,7 +201,7 @@ def _debootstrap_command(recipe: Recipe, root: Path) -> list[str]:
 
 def _run(command: list[str], on_progress: Progress) -> None:
     """Run debootstrap, telling of each new phase. Raises NoBaseImageError with its last words."""
-    last_words: list[str] = []
+    last_lines: list[str] = []
     to_tell = ["retrieving", "extracting", "installing", "unpacking", "configuring"]
     environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
     with subprocess.Popen(
@@ -213,13 +213,13 @@ def _run(command: list[str], on_progress: Progress) -> None:
         env=environment,
     ) as process:
         for line in process.stdout or ():
-            last_words = [*last_words[-4:], line.strip()]
+            last_lines = [*last_lines[-4:], line.strip()]
             phase = line.removeprefix("I: ").partition(" ")[0].lower()
             if phase in to_tell:
                 to_tell.remove(phase)
                 on_progress(f"base image: {phase} Debian packages")
     if process.returncode != 0:
-        raise NoBaseImageError(f"debootstrap failed: {' | '.join(last_words)}")
+        raise NoBaseImageError(f"debootstrap failed: {' | '.join(last_lines)}")
 
 
 def packed(entry: tarfile.TarInfo, left_out: Iterable[str]) -> tarfile.TarInfo | None:

@@ -42,10 +42,10 @@ class ContainerCreation:
         try:
             return self._create(spec, labels, check_up)
         except docker.errors.ImageNotFound as error:
-            raise cannot_pull(spec.image, words_of(error)) from error
+            raise cannot_pull(spec.image, message_of(error)) from error
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
             raise CannotStartError(
-                f"CannotCreateContainerError: Error response from daemon: {words_of(error)}"
+                f"CannotCreateContainerError: Error response from daemon: {message_of(error)}"
             ) from error
 
     def _create(
@@ -72,6 +72,6 @@ class ContainerCreation:
         return frozenset((inspected.get("Config") or {}).get("Volumes") or ())
 
 
-def words_of(error: Exception) -> str:
+def message_of(error: Exception) -> str:
     """What the Engine said."""
     return str(getattr(error, "explanation", None) or error)

@@ -20,7 +20,7 @@ import requests
 from local.aws.logs.streams import new_stream
 from local.hosts.base import CannotStartError, ContainerSpec, Exit, HostDownError
 from local.hosts.base_image import Progress
-from local.hosts.docker_creation import ContainerCreation, words_of
+from local.hosts.docker_creation import ContainerCreation, message_of
 from local.hosts.docker_ends import ContainerEnds
 from local.hosts.docker_engine import (
     ENGINE_TROUBLE,
@@ -180,7 +180,7 @@ class DockerRuntime:
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
             self._discard(container)
             raise CannotStartError(
-                f"CannotStartContainerError: Error response from daemon: {words_of(error)}"
+                f"CannotStartContainerError: Error response from daemon: {message_of(error)}"
             ) from error
         except Exception:
             self._discard(container)

@@ -219,12 +219,12 @@ def _remove(client: docker.APIClient, image: Mapping[str, Any]) -> None:
 
 def _follow(name: str, lines: Iterable[Mapping[str, Any]]) -> None:
     """Read the build's output to its end. Raises CannotPullImageError with the last of it."""
-    said: list[str] = []
+    output: list[str] = []
     try:
         for line in lines:
-            said = [*said[-9:], *str(line.get("stream", "")).splitlines()]
+            output = [*output[-9:], *str(line.get("stream", "")).splitlines()]
             if "error" in line:
-                detail = " | ".join(text for text in said if text.strip())
+                detail = " | ".join(text for text in output if text.strip())
                 raise cannot_pull(name, f"cannot be built: {line['error']} ({detail})")
     except docker.errors.APIError as error:
         raise cannot_pull(name, f"cannot be built: {error.explanation}") from error

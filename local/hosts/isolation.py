@@ -50,10 +50,10 @@ class Kind(Enum):
     @property
     def description(self) -> str:
         """For people."""
-        return _WORDS[self]
+        return _DESCRIPTIONS[self]
 
 
-_WORDS = {
+_DESCRIPTIONS = {
     Kind.BUBBLEWRAP: (
         "bubblewrap: own process, user, IPC and mount namespaces, read-only files, private /tmp, "
         "no capabilities; network shared"

@@ -45,16 +45,16 @@ class KeptOutput:
     def write(self, data: bytes) -> None:
         """Add what has just arrived."""
         while data:
-            room = (self._number + 1) * self._segment_bytes - self._size
-            if room == 0:
+            space_left = (self._number + 1) * self._segment_bytes - self._size
+            if space_left == 0:
                 self._open_next()
                 continue
             self._note_arrival()
-            part = data[:room]
+            part = data[:space_left]
             _write_all(self._data, part)
             self._size += len(part)
             self._ends_line = part.endswith(b"\n")
-            data = data[room:]
+            data = data[space_left:]
 
     def close(self) -> None:
         """Nothing more comes: what was printed last is a line by now."""

@@ -55,8 +55,10 @@ class Packages:
                     _pip("install", "--target", str(partial), "--requirement", str(file))
                 except subprocess.CalledProcessError as error:
                     shutil.rmtree(partial, ignore_errors=True)
-                    said = " | ".join(error.stderr.strip().splitlines()[-3:])
-                    raise cannot_pull(source.name, f"{file} cannot be installed: {said}") from error
+                    output = " | ".join(error.stderr.strip().splitlines()[-3:])
+                    raise cannot_pull(
+                        source.name, f"{file} cannot be installed: {output}"
+                    ) from error
                 except subprocess.TimeoutExpired as error:
                     shutil.rmtree(partial, ignore_errors=True)
                     why = f"{file}: pip took longer than {INSTALL_SECONDS:.0f} s"

@@ -197,12 +197,12 @@ class KinesisFeed:
             # The last shard has ended and no child is known yet: there must be one.
             failures += 1
             await asyncio.sleep(pause_seconds(failures, jitter()))
-            begun = await self._look_for_children()
+            begun = await self._find_child_shards()
         for child in begun:
             self._reading(child)
             group.create_task(self._follow(child, group, deliver, tell_gap))
 
-    async def _look_for_children(self) -> list[str]:
+    async def _find_child_shards(self) -> list[str]:
         try:
             await self._list_shards()
         except KinesisError as exc:

@@ -130,18 +130,18 @@ class Progress:
         if self._delivered_to is not None and self._origin is not None:
             entry = EntryPlace(*self._delivered_to, self._origin)
         rest = encode_rest(self._others, entry)
-        room = MAX_LENGTH - len(VERSION) - sum(len(word) + 1 for word in rest)
-        if sum(len(text) + 1 for text in self._texts.values()) <= room:
+        characters_left = MAX_LENGTH - len(VERSION) - sum(len(word) + 1 for word in rest)
+        if sum(len(text) + 1 for text in self._texts.values()) <= characters_left:
             return join([*self._texts.values(), *rest])
         return self._bounded_cursor(entry)
 
     def _bounded_cursor(self, entry: EntryPlace | None) -> str:
         rest = encode_rest(Since(0), entry)
-        room = MAX_LENGTH - len(VERSION) - sum(len(word) + 1 for word in rest)
+        characters_left = MAX_LENGTH - len(VERSION) - sum(len(word) + 1 for word in rest)
         texts = []
         for name in sorted(self._texts, key=number_of, reverse=True):
-            room -= len(self._texts[name]) + 1
-            if room < 0:
+            characters_left -= len(self._texts[name]) + 1
+            if characters_left < 0:
                 break
             texts.append(self._texts[name])
         return join([*texts, *rest])

@@ -174,7 +174,7 @@ class GradingLab(JobLab):
     ) -> Submission:
         """POST /assignments/two/submissions."""
         grades = services.grading.grades
-        grades.check_door()
+        grades.check_accepts_submissions()
         return grades.submit(
             grades.assignment("two"),
             {part: {"main.py": f"of {learner}".encode()} for part in parts},
@@ -357,7 +357,7 @@ def check_grading(lab: GradingLab) -> None:
     """What holds at every instant, whatever happened."""
     check_jobs(lab)
     gradings, submissions = lab.gradings(), lab.submissions()
-    held = Counter(key for grading in gradings.values() for key in grading.holds)
+    held = Counter(key for grading in gradings.values() for key in grading.attempt_counters)
     counted = lab.counts("learner#") | lab.counts(PLACE)
     assert {key: n for key, n in counted.items() if n} == held, "counts equal what is held"
     assert held[PLACE] <= lab.config.grading_capacity

@@ -180,7 +180,7 @@ class JobLab(Lab):
             image="any",
             timeout_seconds=job.description.timeout_seconds,
             request=request,
-            holds=(CAPACITY_KEY,),
+            attempt_counters=(CAPACITY_KEY,),
             now=now,
         )
         after = lifecycle.fold_launch(claimed, 1, self._aside.launcher.run(request), now)
@@ -376,7 +376,7 @@ def check_jobs(lab: JobLab) -> None:
     for invocation in invocations.values():
         if lab.runs[invocation.id]:
             assert invocation.permit is not None, f"ran without a permit: {invocation}"
-    held = sum(bool(i.holds) for i in invocations.values())
+    held = sum(bool(i.attempt_counters) for i in invocations.values())
     assert lab.places_taken() == held, "the count equals those that hold a place"
     assert held <= lab.config.jobs_capacity
     arns = Counter(i.task_arn for i in invocations.values() if i.task_arn)

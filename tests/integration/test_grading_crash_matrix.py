@@ -491,7 +491,7 @@ def check_story(story: Story, operation: Operation, point: Point | None) -> None
     for grading in gradings.values():
         _check_end(grading, operation, point)
     assert not lab.running(), "no task is left"
-    assert not any(grading.holds for grading in gradings.values())
+    assert not any(grading.attempt_counters for grading in gradings.values())
     handed_in = sum(lab.counts("handed-in#").values())
     assert handed_in == len(submissions), "submissions are counted once"
     resources = lab.audit_resources()

@@ -84,7 +84,7 @@ def is_counted_right(cloud: RunningCloud) -> bool:
     table = items(cloud)
     counts = [int(i["n"]["N"]) for i in table if i["id"]["S"] == CAPACITY_KEY]
     records = [from_item(item) for item in table if "#" not in item["id"]["S"]]
-    held = sum(bool(i.holds) for i in records)
+    held = sum(bool(i.attempt_counters) for i in records)
     return [held] == (counts or [0]) and held <= CAPACITY
 
 

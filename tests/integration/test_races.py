@@ -319,14 +319,14 @@ class Watch:
 
 
 @contextmanager
-def watching(holds: Callable[[], bool]) -> Iterator[Watch]:
+def watching(is_true: Callable[[], bool]) -> Iterator[Watch]:
     """Look again and again meanwhile, and fail if it did not hold once."""
     over, watch, broken = threading.Event(), Watch(), []
 
     def look() -> None:
         while not over.is_set():
             watch.looks += 1
-            if not holds():
+            if not is_true():
                 broken.append(watch.looks)
                 return
             over.wait(0.1)

@@ -355,7 +355,7 @@ def test_places_are_taken_and_returned(jobs):
     assert isinstance(jobs.claim(second, claimed(second), 1, 1_000.0), NoCapacity)
     assert jobs.running() == 1
     ended = job_lifecycle.finish(won, Reason.KILLED, "asked", 1_001.0)
-    assert jobs.replace(won, replace(ended, holds=())) is not None
+    assert jobs.replace(won, replace(ended, attempt_counters=())) is not None
     assert jobs.running() == 0
 
 
@@ -505,7 +505,7 @@ def test_judges_have_as_many_as_they_may_and_a_mark_is_written_once(gradings):
     )
     assert gradings.hand_over(third, decide_hand_over(third, 1_001.0), 2, 1_001.0) is True
     marked = given.moved(
-        GradingState.FINISHED, finished_at=1_002.0, verdict="AC", score=10.0, holds=()
+        GradingState.FINISHED, finished_at=1_002.0, verdict="AC", score=10.0, attempt_counters=()
     )
     assert gradings.finish(given, marked) is not None
     assert gradings.finish(given, marked) is None

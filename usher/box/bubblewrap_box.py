@@ -49,8 +49,8 @@ def bubblewrap_missing() -> str:
         tried = BubblewrapBoxes().run(Task(("true",)), BoxSettings(wall_seconds=_TRY_SECONDS))
     except BoxError as error:
         return str(error)
-    said = tried.stderr.decode(errors="replace").strip()
-    return "" if tried.is_success else f"bubblewrap does not work: {said or tried}"
+    output = tried.stderr.decode(errors="replace").strip()
+    return "" if tried.is_success else f"bubblewrap does not work: {output or tried}"
 
 
 class BubblewrapBoxes:
@@ -254,15 +254,15 @@ class _Run:
         try:
             report: dict[str, Any] = json.loads(report_file.readline())
         except ValueError:
-            said = bytes(self._stderr.data[-500:]).decode(errors="replace")
-            raise BoxError(f"the launcher of the box died: {said}") from None
+            output = bytes(self._stderr.data[-500:]).decode(errors="replace")
+            raise BoxError(f"the launcher of the box died: {output}") from None
         if "trouble" in report:
             raise BoxError(f"no box: {report['trouble']}")
         usage = self._counted(report)
         # The kernel may choose bubblewrap itself where it kills for want of memory.
         if not report["began"] and usage.memory_kills == 0:
-            said = bytes(self._stderr.data[-500:]).decode(errors="replace")
-            raise BoxError(f"no box: {said.strip()}")
+            output = bytes(self._stderr.data[-500:]).decode(errors="replace")
+            raise BoxError(f"no box: {output.strip()}")
         code, number = split_status(report["status"])
         return Outcome(
             code,

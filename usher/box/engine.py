@@ -115,9 +115,9 @@ class Engine:
             connection.close()
             raise EngineError(0, f"the Docker Engine does not answer: {error}") from error
         if status not in (101, 200):
-            said = rest + connection.recv(4096)
+            output = rest + connection.recv(4096)
             connection.close()
-            raise EngineError(status, f"the Docker Engine says: {_message(said)}")
+            raise EngineError(status, f"the Docker Engine says: {_message(output)}")
         return connection
 
 

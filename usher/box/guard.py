@@ -42,8 +42,8 @@ MOST_WANTED_BYTES = 1024 * 1024 + 1
 """Of a single collected file: enough to see that it has more than 1 MiB."""
 REQUEST_SECONDS = 10.0
 DRAIN_SECONDS = 2.0
-LEAST_LOOK_SECONDS = 0.002
-DEFAULT_LOOK_SECONDS = 0.1
+MIN_POLL_SECONDS = 0.002
+DEFAULT_POLL_SECONDS = 0.1
 
 
 class Judge:
@@ -148,11 +148,11 @@ class Streams:
             del self._open[fd]
             return
         kind = self._open[fd]
-        room = len(data) if self._limit is None else self._limit - self._counts[kind]
-        self.is_over = self.is_over or len(data) > room
+        bytes_left = len(data) if self._limit is None else self._limit - self._counts[kind]
+        self.is_over = self.is_over or len(data) > bytes_left
         self._counts[kind] += len(data)
-        if room > 0:
-            self._judge.send(kind, data[:room])
+        if bytes_left > 0:
+            self._judge.send(kind, data[:bytes_left])
 
     def close(self) -> None:
         left = [] if self._stdin is None else [self._stdin]
@@ -176,7 +176,7 @@ class Run:
         self._inner = inner
         self._judge, self._spec, self._group = judge, spec, group
         self._settings = BoxSettings(**spec["settings"])
-        self._told = bytearray()
+        self._status_bytes = bytearray()
         self._is_done = self._is_stopped = self._is_killed = self.out_of_wall = False
         self._scratch = scratch
         self._look_at = 0.0
@@ -202,16 +202,16 @@ class Run:
             self._end(streams)
         finally:
             streams.close()
-            for fd in {started.told, self._go} - {-1}:
+            for fd in {started.status_fd, self._go} - {-1}:
                 os.close(fd)
             self._kill()
         return self._report(streams, ended_at)
 
     def _await_begin(self) -> None:
         self._go = self._started.go
-        said = os.read(self._started.told, 4096)
-        if said != BEGUN:
-            raise OSError(said[1:].decode(errors="replace") or "its first process died")
+        message = os.read(self._started.status_fd, 4096)
+        if message != BEGUN:
+            raise OSError(message[1:].decode(errors="replace") or "its first process died")
 
     def _loop(self, streams: Streams, goes_on: Callable[[Streams], float | None]) -> None:
         """Moves bytes until `goes_on` says None; else it says how long to wait at most."""
@@ -221,15 +221,19 @@ class Run:
                 streams.register(selector)
                 if not self._judge.is_gone:
                     source = self._judge.source
-                    selector.register(source, selectors.EVENT_READ, lambda: self._hear(streams))
+                    selector.register(
+                        source, selectors.EVENT_READ, lambda: self._read_stream(streams)
+                    )
                 if not self._is_done:
-                    selector.register(self._started.told, selectors.EVENT_READ, self._hear_end)
+                    selector.register(
+                        self._started.status_fd, selectors.EVENT_READ, self._read_status
+                    )
                 if self._inner is not None and self._inner.is_free:
                     selector.register(self._inner, selectors.EVENT_READ, self._inner.accept)
                 for key, _ in selector.select(seconds):
                     key.data()
 
-    def _hear(self, streams: Streams) -> None:
+    def _read_stream(self, streams: Streams) -> None:
         for kind, payload in self._judge.receive():
             if kind == frames.GO:
                 os.write(self._go, b"g")
@@ -242,10 +246,10 @@ class Run:
             elif kind == frames.STOP:
                 self._is_stopped = True
 
-    def _hear_end(self) -> None:
-        data = os.read(self._started.told, 4096)
-        self._told += data
-        self._is_done = not data or self._told.startswith(ENDED)
+    def _read_status(self) -> None:
+        data = os.read(self._started.status_fd, 4096)
+        self._status_bytes += data
+        self._is_done = not data or self._status_bytes.startswith(ENDED)
 
     def _is_waiting_for_go(self, _: Streams) -> float | None:
         return None if self._go == -1 or self._judge.is_gone or self._is_stopped else 1.0
@@ -253,7 +257,7 @@ class Run:
     def _is_running(self, streams: Streams) -> float | None:
         settings = self._settings
         now = time.monotonic()
-        left = DEFAULT_LOOK_SECONDS
+        left = DEFAULT_POLL_SECONDS
         if settings.wall_seconds is not None:
             left = min(left, self._began_at + settings.wall_seconds - now)
             self.out_of_wall = self.out_of_wall or left < 0
@@ -261,7 +265,7 @@ class Run:
             if now >= self._look_at:
                 unused = settings.cpu_seconds - self._group.usage().cpu_seconds
                 self._is_stopped = self._is_stopped or unused < 0
-                self._look_at = now + max(LEAST_LOOK_SECONDS, unused / (settings.cpus or 1.0))
+                self._look_at = now + max(MIN_POLL_SECONDS, unused / (settings.cpus or 1.0))
             left = min(left, self._look_at - now)
         is_over = self._is_done or self._is_stopped or self.out_of_wall
         return None if is_over or streams.is_over or self._judge.is_gone else max(0.0, left)
@@ -291,12 +295,12 @@ class Run:
             os.waitpid(self._started.pid, 0)
 
     def _report(self, streams: Streams, ended_at: float) -> dict[str, Any]:
-        told = bytes(self._told)
-        if told and not told.startswith(ENDED):
-            raise OSError(told[1:].decode(errors="replace"))
+        status_bytes = bytes(self._status_bytes)
+        if status_bytes and not status_bytes.startswith(ENDED):
+            raise OSError(status_bytes[1:].decode(errors="replace"))
         used = self._group.usage()
         return {
-            "status": int(told[1:]) if told else 128 + signal.SIGKILL,
+            "status": int(status_bytes[1:]) if status_bytes else 128 + signal.SIGKILL,
             "cpu_seconds": used.cpu_seconds,
             "memory_bytes": used.memory_bytes,
             "memory_kills": used.memory_kills,

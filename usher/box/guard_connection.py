@@ -46,7 +46,7 @@ class GuardConnection:
         self._sock.settimeout(SILENT_SECONDS)
         self._demultiplexer = Demultiplexer()
         self._reader = frames.FrameReader()
-        self._said = bytearray()
+        self._output = bytearray()
 
     def close(self) -> None:
         """Take the container away, and with it all that is in it. Raises EngineError."""
@@ -63,9 +63,9 @@ class GuardConnection:
     def run(self, task: Task, settings: BoxSettings, payload: bytes, ends: Ends) -> Outcome:
         """Raises BoxError when there was no box, and when the guard cannot be used again."""
         self._send(frames.RUN, payload)
-        kind, said = self._receive_one()
+        kind, output = self._receive_one()
         if kind != frames.READY:
-            raise BoxError(f"no box: {said.decode(errors='replace')}")
+            raise BoxError(f"no box: {output.decode(errors='replace')}")
         task.on_ready()
         run = _Run(task, settings)
         self._send(frames.GO)
@@ -122,10 +122,10 @@ class GuardConnection:
             if stream == 1:
                 found += self._reader.feed(part)
             else:
-                self._said += part[:CHUNK]
+                self._output += part[:CHUNK]
         if not data:
-            said = self._said[-1000:].decode(errors="replace").strip()
-            raise BoxError(f"the guard of the box is gone: {said or 'it said nothing'}")
+            output = self._output[-1000:].decode(errors="replace").strip()
+            raise BoxError(f"the guard of the box is gone: {output or 'it output nothing'}")
         return found
 
     def _send(self, kind: bytes, payload: bytes = b"") -> None:

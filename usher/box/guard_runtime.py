@@ -96,8 +96,8 @@ def sources() -> dict[str, str]:
 def volume_name(engine: Engine, base: str) -> str:
     """Of the volume for this code and this base image. Raises EngineError without the image."""
     identity = engine.call("GET", f"/images/{base}/json")["Id"]
-    told = json.dumps([identity, FILL, sources()], sort_keys=True)
-    return f"usher-guard-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+    content = json.dumps([identity, FILL, sources()], sort_keys=True)
+    return f"usher-guard-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
 
 def start_with_runtime(engine: Engine, base: str, volume: str, start: Callable[[], T]) -> T:
@@ -140,14 +140,14 @@ def fill_volume(engine: Engine, base: str, name: str) -> None:
             sock.settimeout(FILL_SECONDS)
             engine.call("POST", f"{path}/start")
             sock.sendall(data)
-            frames, said = Demultiplexer(), b""
+            frames, output = Demultiplexer(), b""
             while part := sock.recv(65_536):
-                said += b"".join(text for _, text in frames.feed(part))
+                output += b"".join(text for _, text in frames.feed(part))
     except OSError as error:
         raise BoxError(f"the guard cannot be put into a volume: {error}") from error
     finally:
         engine.call("DELETE", path, {"force": "true"})
     remove_volumes(engine, f"{LABEL}=guard", name)
-    if b"filled" not in said:
-        text = said.decode(errors="replace").strip()
+    if b"filled" not in output:
+        text = output.decode(errors="replace").strip()
         raise BoxError(f"the guard cannot be put into a volume by {base}: {text[-500:]}")

@@ -53,31 +53,31 @@ class Started:
     stdout: int
     stderr: int
     go: int
-    told: int
+    status_fd: int
 
 
 def start_box(spec: dict[str, Any], root: str, scratch: str, group_fds: Sequence[int]) -> Started:
-    """Returns when there is a process; what it says comes by `told`. Raises OSError."""
+    """Returns when there is a process; what it says comes by `status_fd`. Raises OSError."""
     pipes = [os.pipe() for _ in range(6)]
-    (in_r, in_w), (out_r, out_w), (err_r, err_w), (go_r, go_w), (told_r, told_w), number = pipes
+    (in_r, in_w), (out_r, out_w), (err_r, err_w), (go_r, go_w), (status_r, status_w), number = pipes
     first = os.fork()
     if first == 0:
-        for fd in (in_w, out_r, err_r, go_w, told_r, number[0]):
+        for fd in (in_w, out_r, err_r, go_w, status_r, number[0]):
             os.close(fd)
         _make_namespaces(
-            _Inside(spec, root, scratch, (in_r, out_w, err_w), go_r, told_w, tuple(group_fds)),
+            _Inside(spec, root, scratch, (in_r, out_w, err_w), go_r, status_w, tuple(group_fds)),
             number[1],
         )
-    for fd in (in_r, out_w, err_w, go_r, told_w, number[1]):
+    for fd in (in_r, out_w, err_w, go_r, status_w, number[1]):
         os.close(fd)
     with os.fdopen(number[0], "rb") as file:
-        said = file.read()
+        answer = file.read()
     os.waitpid(first, 0)
-    if not said.isdigit():
-        for fd in (in_w, out_r, err_r, go_w, told_r):
+    if not answer.isdigit():
+        for fd in (in_w, out_r, err_r, go_w, status_r):
             os.close(fd)
-        raise OSError(f"no namespaces: {said.decode(errors='replace')}")
-    return Started(int(said), in_w, out_r, err_r, go_w, told_r)
+        raise OSError(f"no namespaces: {answer.decode(errors='replace')}")
+    return Started(int(answer), in_w, out_r, err_r, go_w, status_r)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class _Inside:
     scratch: str
     streams: tuple[int, int, int]
     go: int
-    told: int
+    status_fd: int
     group_fds: tuple[int, ...]
 
 
@@ -131,7 +131,7 @@ def _first_process(inside: _Inside) -> NoReturn:
         null = os.open("/dev/null", os.O_RDWR)
         for fd in (0, 1, 2):  # the guard's own
             os.dup2(null, fd)
-        os.write(inside.told, BEGUN)
+        os.write(inside.status_fd, BEGUN)
         if not os.read(inside.go, 1):
             os._exit(0)
         command = os.fork()
@@ -140,22 +140,22 @@ def _first_process(inside: _Inside) -> NoReturn:
         for fd in (*inside.streams, *inside.group_fds, inside.go):
             os.close(fd)
         _give_up_privileges(GUARD)
-        _wait(command, inside.told, ends_all=inside.spec["ends_all"])
+        _wait(command, inside.status_fd, ends_all=inside.spec["ends_all"])
     except Exception as error:  # noqa: BLE001 - whatever it is, the guard has to know
-        os.write(inside.told, FAILED + repr(error).encode())
+        os.write(inside.status_fd, FAILED + repr(error).encode())
     finally:
         os._exit(0)
 
 
-def _wait(command: int, told: int, *, ends_all: bool) -> None:
+def _wait(command: int, status_fd: int, *, ends_all: bool) -> None:
     """Says the command's status: 128 + n for signal n."""
     while True:
         pid, status = os.waitpid(-1, 0)
         if pid == command:
             break
     code = os.waitstatus_to_exitcode(status)
-    os.write(told, ENDED + str(code if code >= 0 else 128 - code).encode())
-    os.close(told)
+    os.write(status_fd, ENDED + str(code if code >= 0 else 128 - code).encode())
+    os.close(status_fd)
     with contextlib.suppress(ChildProcessError):
         while not ends_all:
             os.waitpid(-1, 0)
@@ -163,9 +163,9 @@ def _wait(command: int, told: int, *, ends_all: bool) -> None:
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str = "") -> None:
     """Raises OSError, with the target as its file."""
-    words = [word.encode() or None for word in (source, target, kind)]
+    arguments = [word.encode() or None for word in (source, target, kind)]
     try:
-        check(libc.mount(*words, ctypes.c_ulong(flags), options.encode() or None))
+        check(libc.mount(*arguments, ctypes.c_ulong(flags), options.encode() or None))
     except OSError as error:
         raise OSError(error.errno, error.strerror, target) from None
 

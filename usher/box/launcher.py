@@ -59,7 +59,7 @@ def run(spec: dict[str, Any], contents: Any) -> tuple[dict[str, Any], list[bytes
     box = os.path.join(scratch, "box")
     sized = ((file, contents.read(file[2])) for file in spec["files"])
     fill_scratch(scratch, sized, spec["user"], writable=spec["writable"])
-    told_fd, tell_fd = os.pipe()
+    status_fd, tell_fd = os.pipe()
     os.set_inheritable(tell_fd, True)
     child = start(spec, tell_fd)
     os.close(tell_fd)
@@ -78,7 +78,7 @@ def run(spec: dict[str, Any], contents: Any) -> tuple[dict[str, Any], list[bytes
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     report_fields: dict[str, Any] = {
         "status": status,
-        "began": bool(killed) or has_begun(os.read(told_fd, 4096)),
+        "began": bool(killed) or has_begun(os.read(status_fd, 4096)),
         "cpu_seconds": used.ru_utime + used.ru_stime,
         "memory_bytes": used.ru_maxrss * 1024,
         "files": [],
@@ -211,20 +211,20 @@ def wait_for(child: int, *, ends_all: bool) -> int:
 def collect(box: str, most_bytes: int, left_out: list[str]) -> list[tuple[str, int, bytes]]:
     """The regular files below `box`: no links, nothing that more than `most_bytes` are of."""
     found: list[tuple[str, int, bytes]] = []
-    room = most_bytes
+    bytes_left = most_bytes
     for folder, folders, names in os.walk(box):
         folders.sort()
         for name in sorted(names):
             path = os.path.join(folder, name)
             below = os.path.relpath(path, box)
             status = os.lstat(path)
-            is_wanted = stat.S_ISREG(status.st_mode) and status.st_size <= room
+            is_wanted = stat.S_ISREG(status.st_mode) and status.st_size <= bytes_left
             if not is_wanted or len(found) >= MOST_FILES or not is_text(below):
                 left_out.append(below.encode("utf-8", "replace").decode())
                 continue
             with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-                data = file.read(room)
-            room -= len(data)
+                data = file.read(bytes_left)
+            bytes_left -= len(data)
             found.append((below, status.st_mode & 0o755, data))
     return found
 

@@ -29,9 +29,9 @@ class Kept:
             os.set_blocking(self.copy_to, False)
 
     def take(self, data: bytes) -> None:
-        room = len(data) if self.limit is None else self.limit - len(self.data)
-        self.data += data[: max(0, room)]
-        self.is_over = self.is_over or len(data) > room
+        bytes_left = len(data) if self.limit is None else self.limit - len(self.data)
+        self.data += data[: max(0, bytes_left)]
+        self.is_over = self.is_over or len(data) > bytes_left
         self.flush()
 
     def flush(self) -> bool:

@@ -17,7 +17,7 @@ from usher.session_project import SESSION_IMAGE, SessionProject, description_of,
 
 PROOF_SECONDS = 180.0
 """How long `usher deploy` waits for the first ready container of an app with a pool."""
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 COLUMNS = ("APP", "REVISION", "STATE", "FROM", "DETAIL")
 ADVICE = {
     401: "set USHER_API_KEY",
@@ -120,7 +120,7 @@ def _poll(look: Callable[[], Mapping[str, Any]], revision: int) -> Mapping[str, 
         settled = found["state"] in {"proven", "refused"} or found["revision"] != revision
         if settled or time.monotonic() > until:
             return found
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def _session_image(arguments: argparse.Namespace, client: Client) -> str:

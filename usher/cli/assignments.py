@@ -160,13 +160,13 @@ def _submit(arguments: argparse.Namespace) -> int:
     return exit_code(found) if arguments.follow else 0
 
 
-def read_parts(words: list[str]) -> dict[str, dict[str, bytes]]:
+def read_parts(arguments: list[str]) -> dict[str, dict[str, bytes]]:
     """The files of `PART=FILE …` by part and name. Raises UsageError."""
     parts: dict[str, dict[str, bytes]] = {}
-    for word in words:
-        part, separator, path = word.partition("=")
+    for argument in arguments:
+        part, separator, path = argument.partition("=")
         if not separator or not part or not path:
-            raise UsageError(f"{word!r}: PART=FILE is wanted")
+            raise UsageError(f"{argument!r}: PART=FILE is wanted")
         files = parts.setdefault(part, {})
         name = Path(path).name
         if name in files:
@@ -232,10 +232,10 @@ class _Progress:
     """A line of stderr for each change."""
 
     def __init__(self) -> None:
-        self._said = ""
+        self._printed = ""
 
     def __call__(self, found: Mapping[str, Any]) -> None:
         line = "; ".join(f"{each['part']}: {progress_of(each)}" for each in found["gradings"])
-        if line != self._said:
+        if line != self._printed:
             note(line)
-            self._said = line
+            self._printed = line

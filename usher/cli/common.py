@@ -83,12 +83,12 @@ def out_json(document: Any) -> None:
 
 def client_of(arguments: argparse.Namespace) -> Client:
     """A client that says on stderr once when it has to repeat a request."""
-    said: list[UsherError] = []
+    errors: list[UsherError] = []
 
     def on_retry(error: UsherError) -> None:
-        if not said:
+        if not errors:
             note(f"usher: {error}; trying again for a while")
-        said.append(error)
+        errors.append(error)
 
     return Client(arguments.url, on_retry=on_retry)
 

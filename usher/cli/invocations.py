@@ -148,13 +148,13 @@ class Waits:
     """Says on stderr what an invocation waits for, each time that it is something else."""
 
     def __init__(self) -> None:
-        self._said = ""
+        self._printed = ""
 
     def __call__(self, invocation: Invocation) -> None:
         line = waits_for(invocation)
-        if line and line != self._said:
+        if line and line != self._printed:
             note(f"usher: {line}")
-        self._said = line
+        self._printed = line
 
 
 def _wait(arguments: argparse.Namespace) -> int:

@@ -57,8 +57,8 @@ def host_row(host: Document) -> tuple[str, ...]:
         state,
         str(host.get("zone") or ""),
         f"{host.get('runningTasks', 0)} + {host.get('pendingTasks', 0)}",
-        _room(host.get("cpu")),
-        _room(host.get("memory")),
+        _left_of(host.get("cpu")),
+        _left_of(host.get("memory")),
         _instant(host.get("registeredAt")),
     )
 
@@ -190,5 +190,5 @@ def _instant(text: Any) -> str:
     return when(datetime.fromisoformat(text)) if isinstance(text, str) and text else ""
 
 
-def _room(room: Any) -> str:
-    return f"{room['left']} of {room['total']}" if isinstance(room, Mapping) else ""
+def _left_of(resource: Any) -> str:
+    return f"{resource['left']} of {resource['total']}" if isinstance(resource, Mapping) else ""

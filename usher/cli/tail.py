@@ -67,7 +67,7 @@ def _tail(arguments: argparse.Namespace) -> int:
             cursor=cursor,
             filter=_filter(arguments.filter),
             on_gap=_tell_gap,
-            on_state=Told(),
+            on_state=StateLines(),
         )
     except ValueError as error:
         raise UsageError(f"--filter: {error}") from None
@@ -115,11 +115,11 @@ def closing_on_interrupt(following: Following) -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-class Told:
+class StateLines:
     """Says on stderr what it waits for, each time that it is something else."""
 
     def __init__(self) -> None:
-        self._said = ""
+        self._printed = ""
 
     def __call__(self, state: State) -> None:
         line = ""
@@ -128,11 +128,11 @@ class Told:
         elif state.phase == "waiting" and state.error is not None and state.attempt > 1:
             line = f"usher: {state.error}; trying again"
         elif state.phase == "live":
-            self._said = ""
+            self._printed = ""
             return
-        if line and line != self._said:
+        if line and line != self._printed:
             note(line)
-            self._said = line
+            self._printed = line
 
 
 def _tell_gap(gap: Gap) -> None:

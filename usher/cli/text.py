@@ -141,8 +141,8 @@ def waits_for(invocation: Invocation) -> str:
 
 def detail(invocation: Invocation) -> str:
     """What there is to say besides the reason."""
-    is_said = invocation.detail in (None, invocation.reason)
-    return "" if is_said else printable(str(invocation.detail))
+    is_repeated = invocation.detail in (None, invocation.reason)
+    return "" if is_repeated else printable(str(invocation.detail))
 
 
 def invocation_lines(invocation: Invocation) -> list[str]:

@@ -117,8 +117,8 @@ def mark_by_image(
 def conclude_image(outcome: Outcome, settings: BoxSettings, points: float) -> Grading:
     """The grading that the image's end and result mean. Pure."""
     if outcome.limit is not None or outcome.exit_code != 0:
-        said = shown(outcome.stderr[-1000:]).strip()
-        return broken(points, f"the image {explain_run(outcome, settings)}\n{said}".strip())
+        stderr = shown(outcome.stderr[-1000:]).strip()
+        return broken(points, f"the image {explain_run(outcome, settings)}\n{stderr}".strip())
     try:
         files = {name: file.data for name, file in outcome.files.items() if name[0] == "/"}
         result = parse_result(files, outcome.stdout, points)

@@ -207,8 +207,8 @@ class _Marking:
 
 def explain(outcome: Outcome, settings: BoxSettings) -> str:
     """Why a run failed, and the last of what it said."""
-    said = shown(outcome.stderr[-1000:]).strip()
-    return explain_run(outcome, settings) + (f"\n{said}" if said else "")
+    stderr = shown(outcome.stderr[-1000:]).strip()
+    return explain_run(outcome, settings) + (f"\n{stderr}" if stderr else "")
 
 
 def _points(checked: Checked, case: Case) -> float:

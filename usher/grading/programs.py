@@ -35,7 +35,7 @@ EXECUTABLE = 0o755
 _VERDICTS = {0: Verdict.AC, 1: Verdict.WA, 2: Verdict.PE}
 _POINTS_CODE = 7
 _POINTS = re.compile(rb"\s*points\s+([0-9]{1,9}(?:\.[0-9]{1,9})?)(?=\s|$)")
-_SAID_BYTES = 500
+_MESSAGE_BYTES = 500
 
 
 class ProgramError(UsherError):
@@ -62,7 +62,7 @@ def prepare(
         if not outcome.is_success:
             raise ProgramError(
                 f"{program.program}: its compiler {explain_run(outcome, COMPILE_SETTINGS)}"
-                f"\n{said_of(outcome)}"
+                f"\n{message_of(outcome)}"
             )
         files = dict(outcome.files)
     return PreparedProgram(program.argv, files, image)
@@ -80,19 +80,19 @@ def run_checker(
 
 def judge_exit(outcome: Outcome, what: str, settings: BoxSettings) -> Checked:
     """What a checker's or interactor's end means. Raises ProgramError."""
-    said = said_of(outcome)
+    message = message_of(outcome)
     if outcome.limit is None and outcome.exit_code in _VERDICTS:
-        return Checked(_VERDICTS[outcome.exit_code], said)
+        return Checked(_VERDICTS[outcome.exit_code], message)
     if outcome.limit is None and outcome.exit_code == _POINTS_CODE:
         # testlib writes to stderr; programs without it may print.
         found = _POINTS.match(outcome.stderr) or _POINTS.match(outcome.stdout)
         if found is None:
-            raise ProgramError(f"the {what} ended with 7 and named no points: {said}")
-        return Checked(Verdict.WA, said, float(found[1]))
-    raise ProgramError(f"the {what} {explain_run(outcome, settings)}: {said}")
+            raise ProgramError(f"the {what} ended with 7 and named no points: {message}")
+        return Checked(Verdict.WA, message, float(found[1]))
+    raise ProgramError(f"the {what} {explain_run(outcome, settings)}: {message}")
 
 
-def said_of(outcome: Outcome) -> str:
+def message_of(outcome: Outcome) -> str:
     """The first words of a program, for the message of a case."""
     text = outcome.stderr.strip() or outcome.stdout.strip()
-    return text[:_SAID_BYTES].decode(errors="replace").replace("\0", "\ufffd")
+    return text[:_MESSAGE_BYTES].decode(errors="replace").replace("\0", "\ufffd")

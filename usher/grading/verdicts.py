@@ -24,10 +24,10 @@ class Verdict(Enum):
     @property
     def meaning(self) -> str:
         """For people."""
-        return _WORDS[self]
+        return _DESCRIPTIONS[self]
 
 
-_WORDS = {
+_DESCRIPTIONS = {
     Verdict.IE: "the grader failed",
     Verdict.CE: "does not compile",
     Verdict.TLE: "time limit exceeded",

@@ -18,7 +18,7 @@ from chalicelib.api.reference.model import (
 from chalicelib.fields import Schema
 
 _ARN = "arn:aws:ecs:eu-west-1:123456789012"
-ROOM = record("Of one resource.", {"total": WHOLE, "left": WHOLE})
+RESOURCE = record("Of one resource.", {"total": WHOLE, "left": WHOLE})
 _HOST: dict[str, Schema] = {
     "id": TEXT,
     "arn": TEXT,
@@ -32,8 +32,8 @@ _HOST: dict[str, Schema] = {
     "registeredAt": MAYBE_INSTANT,
     "runningTasks": WHOLE,
     "pendingTasks": WHOLE,
-    "cpu": {**ROOM, "description": "In ECS units: 1024 are a core."},
-    "memory": {**ROOM, "description": "In MiB."},
+    "cpu": {**RESOURCE, "description": "In ECS units: 1024 are a core."},
+    "memory": {**RESOURCE, "description": "In MiB."},
 }
 _HOST_EXAMPLE = {
     "id": "0123456789abcdef0123456789abcdef",

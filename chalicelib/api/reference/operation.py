@@ -1,6 +1,6 @@
 """Routes of audit records, of the console, and of the deployment itself. Pure."""
 
-from chalicelib.api.reference.hosts import ROOM
+from chalicelib.api.reference.hosts import RESOURCE
 from chalicelib.api.reference.model import (
     FLAG,
     INSTANT,
@@ -187,8 +187,8 @@ DEPLOYMENT = Part(
                         "counted": WHOLE,
                         "whole": {**FLAG, "description": "Whether there are no others."},
                         "leaving": {**list_of(TEXT), "description": "Ids."},
-                        "cpu": ROOM,
-                        "memory": ROOM,
+                        "cpu": RESOURCE,
+                        "memory": RESOURCE,
                     },
                     or_null=True,
                 ),

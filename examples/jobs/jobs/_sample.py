@@ -13,24 +13,24 @@ STATUSES = {"sold": 72, "sold prior": 10, "passed in": 18}
 
 def sample_lines() -> list[bytes]:
     """Results of 26 weekends as JSON lines."""
-    chance = Random(20260103)  # noqa: S311 - invents, protects nothing
+    random = Random(20260103)  # noqa: S311 - invents, protects nothing
     lines: list[bytes] = []
     for week in range(WEEKS):
         day = FIRST_SATURDAY + timedelta(weeks=week)
         level = 1 + 0.004 * week
-        for _ in range(chance.randint(60, 120)):
-            suburb = chance.choice(list(SUBURBS))
-            kind = chance.choices(list(TYPES), [weight for _, weight in TYPES.values()])[0]
-            price = TYPES[kind][0] * SUBURBS[suburb] * level * chance.lognormvariate(0, 0.25)
+        for _ in range(random.randint(60, 120)):
+            suburb = random.choice(list(SUBURBS))
+            kind = random.choices(list(TYPES), [weight for _, weight in TYPES.values()])[0]
+            price = TYPES[kind][0] * SUBURBS[suburb] * level * random.lognormvariate(0, 0.25)
             record = {
                 "id": f"sample-{len(lines) + 1:05}",
                 "date": day.isoformat(),
                 "suburb": suburb,
-                "address": f"{chance.randint(1, 200)} Sample St",
+                "address": f"{random.randint(1, 200)} Sample St",
                 "type": kind,
-                "rooms": chance.randint(1, 5),
+                "rooms": random.randint(1, 5),
                 "price": round(price / 5_000) * 5_000,
-                "status": chance.choices(list(STATUSES), list(STATUSES.values()))[0],
+                "status": random.choices(list(STATUSES), list(STATUSES.values()))[0],
             }
             lines.append(json.dumps(record).encode() + b"\n")
     return lines

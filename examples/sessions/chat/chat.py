@@ -48,10 +48,10 @@ class Chat(SessionApp):
         await self._tell(session, "joined", True)
 
     async def on_record(self, record: Record) -> Record | None:
-        told = record.data
-        if not isinstance(told, dict) or told.get("room") != self._room:
+        event = record.data
+        if not isinstance(event, dict) or event.get("room") != self._room:
             return None
-        return record if any(kind in told for kind in KINDS) else None
+        return record if any(kind in event for kind in KINDS) else None
 
     async def on_message(self, message: dict[str, Any]) -> None:
         session, text = self._session, message.get("say")
@@ -70,9 +70,9 @@ class Chat(SessionApp):
             await self._tell(self._session, "left", True)
 
     async def _tell(self, session: AppSession, kind: str, value: Any) -> None:
-        told = {"room": self._room, "from": self._name, kind: value}
+        event = {"room": self._room, "from": self._name, kind: value}
         try:
-            await session.publish(told, partition_key=f"room-{self._room}")
+            await session.publish(event, partition_key=f"room-{self._room}")
         except PublishError as error:
             session.log.warning("not told: %s", error)
             await session.send({"error": "that reached nobody, try again"})

@@ -123,8 +123,8 @@ class _Reader:
     def _text(self) -> str:
         return self._tokens[self._at][1]
 
-    def _is_word(self, *words: str) -> bool:
-        return self._kind == "name" and self._text.upper() in words
+    def _is_word(self, *keywords: str) -> bool:
+        return self._kind == "name" and self._text.upper() in keywords
 
     def _take(self) -> str:
         text = self._text

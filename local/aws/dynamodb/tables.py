@@ -44,7 +44,7 @@ _KEY_TYPES = frozenset({"S", "N", "B"})
 _SURELY_SMALL_BYTES = 400_000
 """moto's own limit for an item is a little above."""
 
-_KEPT_WORDS = 4096
+_RESERVED_NAMES = 4096
 
 NOTES_KEPT = 500
 NOTES_PER_ITEM = 20
@@ -403,4 +403,4 @@ def take() -> None:
     Item.size = _size_of_item
     Item.project = _project_as(Item.project)
     lex_one_node = partial(ConditionExpressionParser._lex_one_node, ConditionExpressionParser)
-    ConditionExpressionParser._lex_one_node = staticmethod(lru_cache(_KEPT_WORDS)(lex_one_node))
+    ConditionExpressionParser._lex_one_node = staticmethod(lru_cache(_RESERVED_NAMES)(lex_one_node))

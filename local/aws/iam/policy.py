@@ -47,7 +47,7 @@ class Statement:
         return (
             named is not self.not_actions
             and at is not self.not_resources
-            and all(condition.holds(context) for condition in self.conditions)
+            and all(condition.is_met(context) for condition in self.conditions)
         )
 
 
@@ -62,18 +62,18 @@ class Condition:
     quantifier: str = ""
     """`ForAllValues`, `ForAnyValue` or nothing."""
 
-    def holds(self, context: Context) -> bool:
+    def is_met(self, context: Context) -> bool:
         """Whether the request fulfils it."""
         present = context.get(self.key.lower())
         if self.operator == "Null":
             return (present is None) == (self.values[0].lower() == "true")
         if not present:
-            return self._holds_without()
+            return self._is_met_without()
         if self.quantifier == "ForAllValues":
             return all(self._matches(value) for value in present)
         return any(self._matches(value) for value in present)
 
-    def _holds_without(self) -> bool:
+    def _is_met_without(self) -> bool:
         """For a request that does not have the key."""
         if self.if_exists or self.quantifier == "ForAllValues":
             return True

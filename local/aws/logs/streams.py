@@ -154,13 +154,13 @@ class Stream:
         data = b""
         while len(data) < count:
             number, offset = divmod(place + len(data), self._segment_bytes)
-            room = self._sizes.get(number, 0) - offset
-            if room <= 0:
+            space_left = self._sizes.get(number, 0) - offset
+            if space_left <= 0:
                 break
             try:
                 with open(f"{self._path}.{number}", "rb") as file:
                     file.seek(offset)
-                    data += file.read(min(room, count - len(data)))
+                    data += file.read(min(space_left, count - len(data)))
             except FileNotFoundError:
                 self._look()  # deleted since the last look, as more was printed
                 break

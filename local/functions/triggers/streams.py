@@ -19,7 +19,7 @@ from local.functions.triggers.delivery import Invoker
 POLL_SECONDS = 0.1
 """AWS polls each shard once a second, or pushes to consumers of enhanced fan-out in 70 ms."""
 
-LOOK_FOR_SHARDS_SECONDS = 2.0
+SHARD_POLL_SECONDS = 2.0
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 log = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ class StreamReaders:
             except (BotoCoreError, ClientError) as error:
                 if not self._closed.is_set():
                     log.warning("stream %s: %s", self._stream, error)
-            self._look.wait(LOOK_FOR_SHARDS_SECONDS)
+            self._look.wait(SHARD_POLL_SECONDS)
 
     def _list_shards(self, kinesis: Any) -> list[Mapping[str, Any]]:
         pages = kinesis.get_paginator("list_shards").paginate(StreamName=self._stream)

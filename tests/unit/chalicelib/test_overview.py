@@ -9,7 +9,7 @@ from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.ecs.hosts import Host, Room, parse_host
+from chalicelib.ecs.hosts import Host, Resource, parse_host
 from chalicelib.sessions.model import Change, Session, State
 from chalicelib.sessions.waits import GROWTH, bucket_of, percentile
 from chalicelib.tasks.alarms import Alarm, Alarms
@@ -110,8 +110,8 @@ def test_a_host_is_read_as_ecs_describes_it():
         running_tasks=3,
         pending_tasks=1,
         registered_at=NOW,
-        cpu=Room(4096, 2560),
-        memory=Room(7680, 6144),
+        cpu=Resource(4096, 2560),
+        memory=Resource(7680, 6144),
         zone="eu-west-1a",
         instance_type="c7g.xlarge",
     )

@@ -95,7 +95,7 @@ def test_waiting_ends_at_its_deadline_with_what_was_waited_for():
         session.wait("the moon", 5, lambda: None)
     assert session.wait("it", 5, lambda: "there") == "there"
     with pytest.raises(BrokenPromiseError, match="words"):
-        require(holds=False, what="words")
+        require(condition=False, what="words")
 
 
 results = st.builds(

@@ -264,9 +264,9 @@ def test_progress_is_sparse_in_a_log():
 
 def test_the_summary_names_at_most_twenty_bad_lines():
     bad = [BadLine(number, "no JSON") for number in range(1, 31)]
-    said = summary(Totals(records=10, seconds=2.0, bad=bad), dry_run=False, stopped=True)
-    assert said[0] == "feed: line 1: no JSON"
-    assert said[-2] == "feed: 10 more bad lines"
-    assert said[-1] == (
+    lines = summary(Totals(records=10, seconds=2.0, bad=bad), dry_run=False, stopped=True)
+    assert lines[0] == "feed: line 1: no JSON"
+    assert lines[-2] == "feed: 10 more bad lines"
+    assert lines[-1] == (
         "feed: stopped, put 10 records (0.0 MB) in 2.0 s, 5 a second, 30 bad lines left out"
     )

@@ -87,7 +87,7 @@ def test_not_action_and_not_resource_are_everything_else():
 
 
 @pytest.mark.parametrize(
-    ("operator", "wanted", "value", "holds"),
+    ("operator", "wanted", "value", "is_met"),
     [
         ("StringEquals", "a", ("a",), True),
         ("StringEquals", ["a", "b"], ("b",), True),
@@ -120,10 +120,10 @@ def test_not_action_and_not_resource_are_everything_else():
         ("ForAnyValue:StringEquals", "a", None, False),
     ],
 )
-def test_conditions(operator, wanted, value, holds):
+def test_conditions(operator, wanted, value, is_met):
     context = {} if value is None else {"a_key": value}
     found = decision([allow(Condition={operator: {"A:Key": wanted}})], **context)
-    assert (found is Decision.ALLOWED) is holds
+    assert (found is Decision.ALLOWED) is is_met
 
 
 @pytest.mark.parametrize(

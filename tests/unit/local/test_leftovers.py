@@ -92,8 +92,8 @@ def test_live_runs_tell_of_themselves_the_youngest_first(tmp_path, other_run):
 
 def test_a_live_run_is_left_alone(tmp_path, other_run):
     removed = []
-    said = remove_dead_runs(tmp_path / "runs", {"things": lambda run: removed.append(run) or 1})
-    assert said is None
+    lines = remove_dead_runs(tmp_path / "runs", {"things": lambda run: removed.append(run) or 1})
+    assert lines is None
     assert removed == []
     assert (tmp_path / "runs" / other_run.run_id).is_dir()
 
@@ -106,8 +106,8 @@ def test_what_a_killed_run_left_is_removed_and_told(tmp_path, other_run):
         removed.append((run["run"], run["aws"]))
         return 3
 
-    said = remove_dead_runs(tmp_path / "runs", {"processes": remove})
-    assert said == "removed what 1 dead run left behind: 3 processes"
+    lines = remove_dead_runs(tmp_path / "runs", {"processes": remove})
+    assert lines == "removed what 1 dead run left behind: 3 processes"
     assert removed == [(other_run.run_id, "http://127.0.0.1:1")]
     assert not (tmp_path / "runs" / other_run.run_id).exists()
     assert live_runs(tmp_path / "runs") == []
@@ -128,11 +128,11 @@ def test_a_removal_that_fails_leaves_the_run_to_the_next_start(tmp_path, other_r
 def test_a_run_of_which_something_cannot_be_removed_now_is_remembered(tmp_path, other_run):
     kill(other_run)
     removers = {"processes": lambda _: 2, "sets of containers": lambda _: None}
-    said = remove_dead_runs(tmp_path / "runs", removers)
-    assert said == "1 dead run left something that cannot be removed now; later"
+    lines = remove_dead_runs(tmp_path / "runs", removers)
+    assert lines == "1 dead run left something that cannot be removed now; later"
     assert (tmp_path / "runs" / other_run.run_id).is_dir()
-    said = remove_dead_runs(tmp_path / "runs", {"sets of containers": lambda _: 1})
-    assert said == "removed what 1 dead run left behind: 1 sets of containers"
+    lines = remove_dead_runs(tmp_path / "runs", {"sets of containers": lambda _: 1})
+    assert lines == "removed what 1 dead run left behind: 1 sets of containers"
     assert not (tmp_path / "runs" / other_run.run_id).exists()
 
 

@@ -10,7 +10,7 @@ class Growing:
     """A pool in which one more is warm at each look; time passes with the pauses."""
 
     def __init__(self, most):
-        self.warm, self.most, self.seconds, self.said = 0, most, 0.0, []
+        self.warm, self.most, self.seconds, self.lines = 0, most, 0.0, []
 
     def count(self, app):
         self.warm = min(self.warm + 1, self.most)
@@ -21,14 +21,14 @@ class Growing:
 
     def wait(self, pools):
         wait_until_warm(
-            pools, self.count, pause=self.pause, say=self.said.append, now=lambda: self.seconds
+            pools, self.count, pause=self.pause, say=self.lines.append, now=lambda: self.seconds
         )
 
 
 def test_the_wait_ends_when_all_are_warm_and_says_how_far_it_is():
     pool = Growing(most=3)
     pool.wait({"listings": 3})
-    assert pool.said == [
+    assert pool.lines == [
         "pool of listings: 1 of 3 are warm",
         "pool of listings: 2 of 3 are warm",
     ]
@@ -39,7 +39,7 @@ def test_the_wait_ends_in_time_even_if_they_do_not_come():
     pool = Growing(most=1)
     pool.wait({"listings": 3, "other": 2})
     assert WARM_SECONDS <= pool.seconds < WARM_SECONDS + 1
-    assert pool.said[-1] == "pool of other: 1 of 2 are warm, the others follow"
+    assert pool.lines[-1] == "pool of other: 1 of 2 are warm, the others follow"
 
 
 def test_the_pause_can_end_the_wait():

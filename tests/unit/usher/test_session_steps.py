@@ -229,8 +229,8 @@ def test_no_message_breaks_it(received, answers):
 
 
 @given(st.integers(1, 10**6), st.floats(0, 1, exclude_max=True), st.none() | st.floats(0, 600))
-def test_a_pause_is_bounded_and_never_less_than_told(attempt, chance, told):
-    pause = pause_before(attempt, chance, told)
+def test_a_pause_is_bounded_and_never_less_than_told(attempt, random, told):
+    pause = pause_before(attempt, random, told)
     assert max(0.15, told or 0) <= pause <= max(30, told or 0)
 
 

@@ -38,7 +38,7 @@ def grading(**changes):
         "flow": "ada",
         "turn": 0,
         "created_at": 1.0,
-        "holds": ("learner#x",),
+        "attempt_counters": ("learner#x",),
     }
     return Grading(**values | changes)
 
@@ -120,7 +120,7 @@ def test_a_mark_counts_once_and_from_the_current_judge_alone():
     stranger = ended("another", result=RIGHT)
     assert lifecycle.decide_end(started, stranger, 4.0) is started
     done = lifecycle.decide_end(started, ended(started.invocation, result=RIGHT), 4.0)
-    assert (done.verdict, done.score, done.holds) == ("AC", 10.0, ())
+    assert (done.verdict, done.score, done.attempt_counters) == ("AC", 10.0, ())
     worse = ended(started.invocation, result=RIGHT | {"verdict": "WA", "score": 0})
     assert lifecycle.decide_end(done, worse, 5.0) is done
 
@@ -133,18 +133,21 @@ def test_a_lost_judge_is_repeated_so_often_and_then_the_verdict_is_ie(reason):
     seen = set()
     for attempt in range(1, MAX_ATTEMPTS + 1):
         current = lifecycle.decide_hand_over(current, 2.0)
-        assert (current.attempt, current.holds) == (attempt, ("learner#x", lifecycle.PLACE))
+        assert (current.attempt, current.attempt_counters) == (
+            attempt,
+            ("learner#x", lifecycle.PLACE),
+        )
         seen.add(current.invocation)
         current = lifecycle.decide_end(current, ended(current.invocation, reason), 3.0)
     assert (current.state, current.verdict, current.score) == (State.FINISHED, "IE", None)
-    assert current.holds == ()
+    assert current.attempt_counters == ()
     assert len(seen) == MAX_ATTEMPTS
 
 
 def test_a_judge_that_was_repeated_cannot_start_any_more():
     first = handed()
     again = lifecycle.decide_end(first, ended(first.invocation, Reason.LOST), 3.0)
-    assert again.holds == ("learner#x",)
+    assert again.attempt_counters == ("learner#x",)
     assert lifecycle.decide_start(again, first.invocation, 4.0) is None
     second = lifecycle.decide_hand_over(again, 5.0)
     assert lifecycle.decide_start(second, first.invocation, 6.0) is None
@@ -252,7 +255,9 @@ def test_states_move_as_the_table_says_and_a_verdict_stays(steps):
         if current.has_ended:
             assert after is current
         assert after.attempt <= MAX_ATTEMPTS
-        assert (lifecycle.PLACE in after.holds) == (after.state in {State.HANDED, State.STARTED})
+        assert (lifecycle.PLACE in after.attempt_counters) == (
+            after.state in {State.HANDED, State.STARTED}
+        )
         current = after
 
 

@@ -54,7 +54,7 @@ def claimed(before: Invocation | None = None, now: float = CREATED) -> Invocatio
         image="any",
         timeout_seconds=600,
         request=REQUEST,
-        holds=("capacity#jobs",),
+        attempt_counters=("capacity#jobs",),
         now=now,
     )
 

@@ -79,7 +79,7 @@ invocations = st.builds(
     start_failures=st.integers(0, 5),
     refusals=st.integers(0, 99),
     next_try_at=maybe(instants),
-    holds=st.lists(words, max_size=2).map(tuple),
+    attempt_counters=st.lists(words, max_size=2).map(tuple),
     history=st.lists(st.builds(Change, instants, st.sampled_from(State), words), max_size=3).map(
         tuple
     ),

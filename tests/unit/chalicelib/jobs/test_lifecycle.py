@@ -127,7 +127,7 @@ def test_without_room_it_waits_longer_each_time(error):
     for attempt in range(1, 9):
         after = lifecycle.fold_refusal(before, attempt, error, NOW)
         assert (after.state, after.attempt, after.refusals) == (State.QUEUED, attempt + 1, attempt)
-        assert (after.request, after.task_arn, after.holds) == (None, None, ())
+        assert (after.request, after.task_arn, after.attempt_counters) == (None, None, ())
         pauses.append(after.next_try_at - NOW)
         before = claimed(after)
     assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
@@ -160,7 +160,11 @@ def test_a_refusal_that_something_overtook_is_no_news(before, error):
 
 def test_one_that_is_killed_meanwhile_and_finds_no_room_is_over():
     after = lifecycle.fold_refusal(killed(claimed()), 1, NO_ROOM, NOW)
-    assert (after.state, after.reason, after.holds) == (State.FINISHED, Reason.KILLED, ())
+    assert (after.state, after.reason, after.attempt_counters) == (
+        State.FINISHED,
+        Reason.KILLED,
+        (),
+    )
 
 
 def test_one_that_is_killed_while_it_is_launched_learns_its_task():
@@ -176,7 +180,7 @@ def test_one_that_is_killed_while_it_is_launched_learns_its_task():
 def test_what_ends_before_the_fence_is_tried_again(before, code):
     after = lifecycle.fold_task(before, 1, stopped(code), NOW)
     assert (after.state, after.attempt, after.start_failures) == (State.QUEUED, 2, 1)
-    assert (after.exit_code, after.holds, after.task_arn) == (None, (), None)
+    assert (after.exit_code, after.attempt_counters, after.task_arn) == (None, (), None)
     assert after.next_try_at == NOW + 1
 
 
@@ -214,7 +218,7 @@ def test_what_ends_behind_the_fence_without_a_report_is_never_tried_again(code, 
     after = lifecycle.fold_task(started(), 1, stopped(code), now)
     assert (after.state, after.reason, after.attempt) == (State.FINISHED, reason, 1)
     assert after.exit_code == code
-    assert after.holds == ()
+    assert after.attempt_counters == ()
 
 
 def test_one_that_had_leave_and_never_heard_of_it_is_told_as_such():
@@ -272,7 +276,7 @@ def test_a_report_is_the_end_in_the_container_s_words(outcome):
     code = 0 if outcome is Outcome.SUCCEEDED else 3
     after = report(started(), outcome, code, result={"rows": 3}, detail="words")
     assert (after.state, after.reason, after.exit_code) == (State.FINISHED, Reason(outcome), code)
-    assert (after.result, after.detail, after.holds) == ({"rows": 3}, "words", ())
+    assert (after.result, after.detail, after.attempt_counters) == ({"rows": 3}, "words", ())
     assert report(after, Outcome.FAILED, 9) is after
 
 
@@ -343,7 +347,7 @@ def test_a_kill_that_is_repeated_changes_nothing():
     for before in (claimed(), launched(), started()):
         once = killed(before)
         assert once.state is State.KILL_INITIATED
-        assert once.holds == before.holds
+        assert once.attempt_counters == before.attempt_counters
         assert killed(once) is once
 
 
@@ -355,7 +359,7 @@ def test_too_late_for_another_attempt():
     ):
         after = fold(claimed())
         assert (after.state, after.reason) == (State.EXPIRED, Reason.EXPIRED)
-        assert (after.attempt, after.holds) == (1, ())
+        assert (after.attempt, after.attempt_counters) == (1, ())
 
 
 def test_one_that_is_left_out_has_its_reason():
@@ -421,9 +425,9 @@ def check_step(before: Invocation, after: Invocation) -> None:
     if after.attempt > before.attempt:
         assert after.is_waiting
     if after.is_waiting or after.has_ended:
-        assert after.holds == (), "who does not run takes no place"
-    elif before.holds:
-        assert after.holds == before.holds
+        assert after.attempt_counters == (), "who does not run takes no place"
+    elif before.attempt_counters:
+        assert after.attempt_counters == before.attempt_counters
     if after.state in {State.STARTED, State.KILL_INITIATED} and before.is_waiting:
         pytest.fail("nothing starts from the queue")
     if after.has_ended:
@@ -462,7 +466,7 @@ def a_claim(story: Story) -> Invocation:
         image="any",
         timeout_seconds=5,
         request=REQUEST,
-        holds=("capacity#jobs",),
+        attempt_counters=("capacity#jobs",),
         now=story.now,
     )
 
