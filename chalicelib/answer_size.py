@@ -19,10 +19,10 @@ def escaped_bytes(value: Any) -> int:
 
 def fitting(rows: Iterable[Any], most_bytes: int = MOST_BYTES) -> int:
     """How many of the first rows one answer can have; at least one, if there is one."""
-    room, number = most_bytes, 0
+    bytes_left, number = most_bytes, 0
     for row in rows:
-        room -= escaped_bytes(row)
-        if room < 0 and number:
+        bytes_left -= escaped_bytes(row)
+        if bytes_left < 0 and number:
             break
         number += 1
     return number

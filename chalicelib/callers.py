@@ -20,7 +20,7 @@ from chalicelib.errors import ForbiddenError, UnauthorizedError
 
 
 class AuthMode(StrEnum):
-    """How a deployment learns who is asking."""
+    """How a deployment identifies callers."""
 
     NONE = "none"
     API_KEY = "api_key"

@@ -1,6 +1,6 @@
 """The services of this process, built once and only when first needed.
 
-The composition root: it knows every room, and no room knows it. Rooms are imported when they are
+The composition root: it knows every package, none knows it. Packages are imported when they are
 built, so that importing app.py stays cheap for a cold start.
 """
 

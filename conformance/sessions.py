@@ -162,7 +162,7 @@ def broken_image(session: Session) -> str:
 
 
 def full_cluster(session: Session) -> str:
-    """More requests than the hosts have room for wait, and are served when others leave."""
+    """More requests than the hosts have capacity for wait, and are served when others leave."""
     taken: list[str] = []
     try:
         for _ in range(40):

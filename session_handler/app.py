@@ -156,7 +156,7 @@ class SessionApp:
     One instance lives as long as its session, also while a client that lost its line is waited
     for: what is in `self` is there when it comes back. The methods run on one event loop, and one
     of them never runs twice at the same time; while one awaits, another one may run. They must not
-    block: see `AppSession.run_blocking`. An exception ends the session: the client hears
+    block: see `AppSession.run_blocking`. An exception ends the session: the client receives
     `app_failed`, and no other session is touched.
     """
 

@@ -22,7 +22,7 @@ BATCH_SECONDS = 2.0
 resumption repeats."""
 
 QUIET_SECONDS = 10.0
-"""While the app keeps all records to itself, the client hears so often how far the cursor is."""
+"""While the app keeps all records to itself, the client is sent so often how far the cursor is."""
 
 
 class AppFailedError(Exception):

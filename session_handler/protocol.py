@@ -67,7 +67,7 @@ CLOSE_CODES = {
     Bye.APP_FAILED: messages.CLOSE_INTERNAL_ERROR,
     Bye.FEED_FAILED: messages.CLOSE_INTERNAL_ERROR,
 }
-"""A client that hears 1001 or 1013 does well to ask for another session."""
+"""A client that receives 1001 or 1013 does well to ask for another session."""
 
 HANDOVER_SECONDS = 5.0
 """How long a session without a client waits for the one that takes the place of another."""

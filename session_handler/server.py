@@ -22,7 +22,7 @@ MAX_HEAD_BYTES = 16 * 1024
 """Request line and headers: one line may have 8 KiB (a long cursor), the rest is small."""
 
 MAX_PENDING_CONNECTIONS = 32
-"""Beyond, the one that has been longest without a whole request makes room."""
+"""Beyond, the one that has been longest without a whole request frees a place."""
 
 HANDSHAKE_SECONDS = 5
 """How long a whole request may take to come, in seconds in which this process runs: on a busy
@@ -168,7 +168,7 @@ def _serialized(answer: gate.Answer) -> bytes:
 
 
 class ConnectionManager:
-    """Answers requests, seats one client, and knows all connections."""
+    """Answers requests, accepts one client, and knows all connections."""
 
     def __init__(self, rules: gate.Gate, session: SessionHost) -> None:
         self._rules = rules

@@ -1,5 +1,5 @@
 """The job's program: its module is imported, its parameters are checked, and `run` is called. The
-parent hears of it over a pipe. `usher.program` starts it.
+parent is notified over a pipe. `usher.program` starts it.
 """
 
 import fcntl

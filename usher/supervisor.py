@@ -126,7 +126,7 @@ class Supervisor:
     def _begin_to_stop(self, why: Stop, now: float) -> None:
         self._note_stop(why)
         signal_job(self._pid, signal.SIGTERM)
-        signal_job(self._pid, signal.SIGCONT)  # one that is halted would not hear it
+        signal_job(self._pid, signal.SIGCONT)  # one that is halted would not receive it
         self._kill_at = now + self._run_limits.grace_seconds
 
     def _note_stop(self, why: Stop) -> None:

@@ -1,6 +1,6 @@
 """What the dispatcher and the session containers say to each other: names, and nothing else.
 
-The only room of `chalicelib` that goes into a session image; standard library only.
+The only package of `chalicelib` that goes into a session image; standard library only.
 docs/contracts.md describes each name for people who write containers in other languages.
 """
 

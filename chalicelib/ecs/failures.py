@@ -26,7 +26,7 @@ class LaunchFailure(StrEnum):
     """What kind of no it was."""
 
     CAPACITY = "capacity"
-    """Nothing has room now, and nothing started: wait and try again as a new attempt."""
+    """Nothing has capacity now, and nothing started: wait and try again as a new attempt."""
     THROTTLED = "throttled"
     """Too many calls, nothing started: wait and try again."""
     UNCERTAIN = "uncertain"
@@ -160,7 +160,7 @@ def classify_failures(failures: Iterable[Mapping[str, Any]]) -> LaunchError:
     """Read `failures[]` of an HTTP 200. What waits for one and not for another is refused."""
     reasons = sorted({str(failure.get("reason", "unknown")) for failure in failures})
     kinds = {failure_of_reason(reason) or LaunchFailure.REFUSED for reason in reasons}
-    # Each host has its reason: one that may have room later is enough.
+    # Each host has its reason: one that may have capacity later is enough.
     kind = LaunchFailure.CAPACITY if LaunchFailure.CAPACITY in kinds else LaunchFailure.REFUSED
     return LaunchError(kind, ", ".join(reasons))
 

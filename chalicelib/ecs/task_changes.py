@@ -47,7 +47,7 @@ class TaskChange:
 
     @property
     def waits_for_host(self) -> bool:
-        """Whether ECS has accepted it and no host has: it waits for room, or for its network."""
+        """Whether ECS has accepted it and no host has: it waits for capacity or its network."""
         return (
             self.last_status == PROVISIONING
             and self.desired_status != STOPPED
@@ -56,7 +56,7 @@ class TaskChange:
 
     @property
     def found_no_host(self) -> bool:
-        """Whether ECS gave it up because there was no room: it ran nothing, another one may."""
+        """Whether ECS gave it up because there was no capacity: it ran nothing, another one may."""
         return (
             self.is_stopped
             and self.stop_code == "TaskFailedToStart"

@@ -98,7 +98,7 @@ class JobLauncher:
         self._now = now
 
     def run(self, newcomer: str | None = None, *, capacity_freed: bool = False) -> int:
-        """Launch as many as there is room for, in order, unless another process does.
+        """Launch as many as there is capacity for, in order, unless another process does.
 
         `newcomer` is the id of one that the index may not show yet. Returns how many it were.
         """
@@ -280,7 +280,7 @@ class JobLauncher:
         )
         written = self._table.claim(invocation, claimed, most, now, quota)
         if isinstance(written, NoCapacity):
-            return Outcome.STOP  # an end makes room, and sends a message
+            return Outcome.STOP  # an end frees a place, and sends a message
         if isinstance(written, OwnerFull):
             return Outcome.OWNER_FULL
         return Outcome.PASSED if written is None else self.launch(written)

@@ -198,7 +198,7 @@ def give_permit(
 
 
 def _permitted_before(invocation: Invocation, process: str) -> Invocation | Refused:
-    """The same answer again for who did not hear it; no start after a kill that came since."""
+    """The same answer again for a lost one; no start after a kill that came since."""
     if invocation.permit is None or invocation.permit.process != process:
         return Refused("the start permit was given before")
     if invocation.state is not State.STARTED:

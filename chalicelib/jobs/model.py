@@ -192,7 +192,7 @@ class Invocation:
     start_failures: int = 0
     """Attempts whose task ended without a start permit."""
     refusals: int = 0
-    """How often in a row RunTask found no room for it."""
+    """How often in a row RunTask found no capacity for it."""
     next_try_at: float | None = None
     turn: int | None = None
     """Its place among those that wait, in milliseconds; see `chalicelib.jobs.fairness`."""

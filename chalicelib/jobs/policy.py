@@ -1,7 +1,7 @@
 """Whose turn it is. Pure.
 
 Invocations wait in the order of their priority, then of their turns, which are fair between owners
-and those of one owner in the order of their age; see `fairness.py`. One without room keeps its
+and those of one owner in the order of their age; see `fairness.py`. One without capacity keeps its
 place at the head for some tries, so that a large one is not passed over by small ones for ever;
 after that, others may go past it, so that one that never fits holds up nobody else. All this holds
 for each launch type by itself: hosts that are full hold up nobody who is to run on Fargate.
@@ -16,9 +16,9 @@ MAX_REST_SECONDS = 35
 """The longest backoff, and what clocks differ by."""
 LAUNCH_TYPES = frozenset({"EC2", "FARGATE"})
 MAX_PASSED_OVER = 500
-"""Invocations of a launch type without room that are read to find one of another launch type."""
+"""Invocations of a launch type without capacity that are read to find another launch type."""
 HEAD_TRIES = 5
-"""So often in a row the head may find no room before others may pass it: about half a minute."""
+"""Refusals in a row of the head before others may pass it: about half a minute."""
 
 
 def slots_for(priority: Priority, capacity: int, kept_for_critical: int) -> int | None:
@@ -42,7 +42,7 @@ def candidates(
     """Those to launch now, in order; `waiting` comes in the order of their places.
 
     `capacity_freed`: something ended, so the head need not wait for its next try. `blocked` are the
-    launch types whose head found no room: those behind it wait as well, those of another launch
+    launch types whose head found no capacity: those behind it wait as well, those of another launch
     type do not. The caller adds to it between two candidates. At most MAX_PASSED_OVER are passed
     over.
 
@@ -65,7 +65,7 @@ def candidates(
         if not rests or (capacity_freed and invocation.refusals):
             yield invocation
         elif 0 < invocation.refusals < HEAD_TRIES:
-            blocked.add(launch_type_of(invocation))  # there was no room for it a moment ago
+            blocked.add(launch_type_of(invocation))  # there was no capacity for it a moment ago
 
 
 def in_its_place(newcomer: Invocation, waiting: Iterable[Invocation]) -> Iterator[Invocation]:
@@ -95,5 +95,5 @@ def place_of(invocation: Invocation) -> tuple[int, float]:
 
 
 def blocks_its_launch_type(invocation: Invocation) -> bool:
-    """Whether nobody behind this one, for which there was no room, is tried for now."""
+    """Whether nobody behind this one, for which there was no capacity, is tried for now."""
     return invocation.refusals <= HEAD_TRIES

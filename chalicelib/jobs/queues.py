@@ -22,7 +22,7 @@ class WakeUp:
     comes_due: bool = False
     """It was deferred, and its time has come."""
     capacity_freed: bool = False
-    """Something ended, so there is room for the one at the head."""
+    """Something ended, so there is capacity for the one at the head."""
 
 
 class JobQueues:

@@ -59,7 +59,7 @@ def decide_after_failure(
 
     Only a no for certain makes a new attempt: where the answer was lost the same request is
     repeated, and its token finds the task that may be running already. A session that nobody
-    waits for does not queue for room.
+    waits for does not queue for capacity.
     """
     detail = error.public_message
     if error.failure in FINAL:
@@ -233,7 +233,7 @@ class Launches:
         return after
 
     def try_again(self, session: Session) -> None:
-        """ECS gave its task up for want of room: the next attempt."""
+        """ECS gave its task up for want of capacity: the next attempt."""
         self._queue.launch(session.id, 1, session.retry_after_seconds or 1)
 
     def _on_another_revision(
@@ -278,7 +278,7 @@ class Launches:
             self._launch_waiting(session, tries=1)
 
     def _launch_waiting(self, session: Session, tries: int) -> bool:
-        """Launch it if it still waits; False when this second has no room for it."""
+        """Launch it if it still waits; False when this second has no capacity for it."""
         if session.waits_for_host:
             if self._now() >= session.not_after:
                 self.expire(session)
@@ -291,7 +291,7 @@ class Launches:
         return True
 
     def may_start(self) -> bool:
-        """Whether this second has room for a start that can wait. Counts it if so."""
+        """Whether this second has a start left that can wait. Counts it if so."""
         return self._rate.may_start(STARTS_PER_SECOND)
 
     def _wait_or_give_up(self, session: Session, error: LaunchError, tries: int) -> Session:

@@ -59,7 +59,7 @@ def _with_host(session: Session, cause: str, now: float) -> Session:
 
 
 def wait_again(session: Session, why: str, now: float) -> Session:
-    """ECS gave its task up, as there was no room: it ran nothing, so another attempt may."""
+    """ECS gave its task up, as there was no capacity: it ran nothing, so another attempt may."""
     return replace(
         session,
         attempt=session.attempt + 1,

@@ -144,7 +144,7 @@ class Sessions:
     def _insert(self, request: DispatchRequest) -> Entered:
         """As `Claims.enter`, but who comes back is not kept out by the session they lost.
 
-        One of an owner at their limit whose client is gone makes room, and a repeated request is
+        One of an owner at their limit whose client is gone frees a place, and a repeated request is
         not answered with a container that is gone. Both look at containers, for a bounded time.
         """
         try:

@@ -1,4 +1,4 @@
-"""What the sweep does for sessions: compare each record with its task, act, tend the pools."""
+"""What the sweep does for sessions: compare each record with its task, act, reconcile the pools."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -164,7 +164,7 @@ class SessionsKind(Kind[Session]):
         del finished
         for app in self._apps.all().values():
             if app.pool.maximum:
-                yield "Tend", partial(self._pools.reconcile, app)
+                yield "Reconcile", partial(self._pools.reconcile, app)
         yield "Measure", self._measure_queue
 
     def _measure_queue(self) -> None:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 STAGE = "local"
 
 DEFAULT_SIZE = Size(hosts=2, cpu_units=4096, memory_mib=8192)
-"""Room for 64 sessions of the default app."""
+"""Capacity for 64 sessions of the default app."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Learns of every container's end from one event stream of the Docker Engine."""
+"""Receives every container's end from one event stream of the Docker Engine."""
 
 import logging
 import threading

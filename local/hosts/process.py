@@ -174,7 +174,7 @@ class ProcessHost:
     def close(self) -> None:
         with self._lock:
             if self._agent.stdin is not None and not self._agent.stdin.closed:
-                with suppress(BrokenPipeError):  # an agent that died has let go of its tasks
+                with suppress(BrokenPipeError):  # an agent that died has released its tasks
                     self._agent.stdin.close()
         try:
             self._agent.wait(_END_SECONDS)

@@ -171,7 +171,7 @@ class Lineage:
         self._entries[shard_id] = f"{encode(position)}.{shard_id}"
 
     def add(self, shards: Iterable[Shard]) -> None:
-        """Learn of shards. Only those that descend from what is read will ever matter."""
+        """Register shards. Only those that descend from what is read will ever matter."""
         for shard in shards:
             if shard.shard_id not in self._positions and shard.shard_id not in self._past:
                 self._waiting[shard.shard_id] = shard

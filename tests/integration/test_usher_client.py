@@ -282,7 +282,7 @@ def test_a_listing_as_json_and_with_empty_pages(api):
 
 
 def test_waiting_says_what_for_once_each(api):
-    waiting = {"because": "no room in the cluster", "ahead": 2, "nextTryAt": None}
+    waiting = {"because": "no capacity in the cluster", "ahead": 2, "nextTryAt": None}
     api.on(
         f"GET /invocations/{ID}",
         (200, invocation("QUEUED", waiting=waiting)),
@@ -292,7 +292,7 @@ def test_waiting_says_what_for_once_each(api):
         (200, invocation("FINISHED", reason="succeeded")),
     )
     assert command("wait", ID).stderr.splitlines() == [
-        "usher: QUEUED: no room in the cluster, 2 before it",
+        "usher: QUEUED: no capacity in the cluster, 2 before it",
         "usher: its container is being started; an image that is not there yet is built or pulled",
         "usher: echo succeeded",
     ]

@@ -72,7 +72,7 @@ class GuardConnection:
         if task.stdin_fd is None:
             self._send(frames.STDIN_END)
         self._exchange(run)
-        ends.close()  # whoever talks with the command learns of its end
+        ends.close()  # the peer of the command is notified of its end
         if run.trouble is not None:
             raise BoxError(f"no box: {run.trouble}")
         return run.outcome()

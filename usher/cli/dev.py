@@ -27,7 +27,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Become `python -m local dev`, which reads the words and hears the signals itself.
+    """Become `python -m local dev`, which parses the arguments and handles the signals itself.
 
     Raises NoCheckoutError.
     """

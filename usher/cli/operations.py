@@ -41,7 +41,9 @@ def add_commands(commands: Commands) -> None:
     add_url(sessions)
     sessions.set_defaults(run=_sessions)
 
-    summary = "the hosts of containers: room, tasks, what leaves; for operators and viewers"
+    summary = (
+        "the hosts of containers: free capacity, tasks, what leaves; for operators and viewers"
+    )
     hosts = commands.add_parser("hosts", help=summary, description=f"List {summary}.")
     hosts.add_argument("--limit", type=positive, default=100, metavar="N", help="default: 100")
     add_json(hosts)

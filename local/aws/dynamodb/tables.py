@@ -304,7 +304,7 @@ class QuickBackend(DynamoDBBackend):  # type: ignore[misc]
 
 
 def _blank(kind: type, like: Any) -> Any:
-    """An object of that class with the attributes of another; moto does not hear of it."""
+    """An object of that class with the attributes of another; moto is not notified."""
     made: Any = object.__new__(kind)
     made.__dict__.update(like.__dict__)
     return made

@@ -126,7 +126,7 @@ class Engine:
 
     @agent_endpoint.setter
     def agent_endpoint(self, address: str) -> None:
-        """For those who learn the address after the engine was made."""
+        """For callers that get the address after the engine was made."""
         self._lifecycle.agent_endpoint = address
 
     def run(

@@ -1,4 +1,4 @@
-"""From a placed task to its end: starts containers on hosts, signals them, hears of their exits.
+"""From a placed task to its end: starts containers on hosts, signals them, handles their exits.
 
 One lock guards all state; hosts are never called under it, but by workers.
 """
@@ -48,7 +48,7 @@ class Lifecycle:
         self.agent_endpoint = agent_endpoint
         self.secret_value = secret_value
         self.on_capacity: Callable[[], None] = lambda: None
-        """Called under the lock when room was made for tasks that wait."""
+        """Called under the lock when capacity was freed for tasks that wait."""
         self._store = store
         self._publisher = publisher
         self._clock = clock

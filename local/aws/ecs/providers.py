@@ -31,7 +31,7 @@ class CapacityProvider:
 
     name: str
     managed_scaling: bool = True
-    """Without it RunTask refuses at once what has no room."""
+    """Without it RunTask refuses at once what has no capacity."""
     bring: Callable[[], HostSlot | None] = no_host
     """Makes the next host, or None while the group has no more."""
     host_seconds: float = 180.0

@@ -101,7 +101,7 @@ class Store:
         now: float,
         choose: Callable[[Sequence[Instance]], Instance],
     ) -> tuple[list[Record], list[Refusal]]:
-        """Reserve room for as many tasks as fit; on `targets` (instance ARNs) or wherever.
+        """Reserve capacity for as many tasks as fit; on `targets` (instance ARNs) or wherever.
 
         Raises InvalidParameterException when there is no active instance to choose from.
         """
@@ -226,7 +226,7 @@ class Store:
         return [i for i in self._of_provider(provider) if i.status == "ACTIVE"]
 
     def _put_on(self, record: Record, instance: Instance) -> bool:
-        """Reserve room and ports; False when a port is taken."""
+        """Reserve capacity and ports; False when a port is taken."""
         try:
             ports = self._take_ports(record.plan)
         except NoPortError:

@@ -42,7 +42,7 @@ def file_of(group: str, stream: str) -> str:
 
 
 def new_stream(root: Path, group: str, stream: str) -> Path:
-    """Make room for a stream, and return the path to write it to."""
+    """Make space for a stream, and return the path to write it to."""
     path = root / file_of(group, stream)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path

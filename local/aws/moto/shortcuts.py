@@ -37,7 +37,7 @@ from moto.sqs import models as sqs
 from local.aws.dynamodb import tables as moto_tables
 
 QUEUE_LOCK = RLock()
-"""To be held for each call of SQS; let go of while the call waits for messages."""
+"""To be held for each call of SQS; released while the call waits for messages."""
 
 DELETED_KEPT = 200
 """Receipt handles of deleted messages that a queue knows."""
