@@ -104,7 +104,7 @@ def _through_few_places(run: Run, folder: Path, notes: "_Notes") -> None:
         cpu = cpu_seconds(cloud.dispatcher_pid) - cpu
         calls = cloud.calls() - calls
         with ThreadPoolExecutor(CALLERS) as callers:
-            ended = list(callers.map(lambda found: _look(cloud, found), ids))
+            ended = list(callers.map(lambda found: _poll(cloud, found), ids))
     add = run.report.add
     add(group, "floor: bare processes, as many at once", "1/s", floor)
     add(group, "jobs", "1/s", [count / took], "floor: bare processes, as many at once")
@@ -194,7 +194,7 @@ def _priority(number: int) -> str:
     return "critical" if number % 10 == 0 else "low" if number % 10 > 6 else "normal"
 
 
-def _look(cloud: Cloud, invocation_id: str) -> Invocation:
+def _poll(cloud: Cloud, invocation_id: str) -> Invocation:
     status, answer = cloud.request("GET", f"/invocations/{invocation_id}")
     if status != 200:
         raise RuntimeError(f"{status} {answer}")
@@ -204,7 +204,7 @@ def _look(cloud: Cloud, invocation_id: str) -> Invocation:
 
 def _wait(cloud: Cloud, invocation_id: str) -> Invocation:
     deadline = time.monotonic() + SECONDS
-    while (found := _look(cloud, invocation_id))["finishedAt"] is None:
+    while (found := _poll(cloud, invocation_id))["finishedAt"] is None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"{invocation_id} is {found['state']}")
         time.sleep(0.01)

@@ -37,7 +37,7 @@ class Traces:
         self._now = now
         self._random = random
 
-    def enter(self, header: str | None) -> tuple[Context | None, Context | None]:
+    def contexts(self, header: str | None) -> tuple[Context | None, Context | None]:
         """The caller's place, and ours below it; a new trace where the caller has none."""
         caller = parse_traceparent(header)
         if self._endpoint is None:

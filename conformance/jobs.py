@@ -15,7 +15,7 @@ def invoke(session: Session, **parameters: Any) -> str:
     return str(found.body["id"])
 
 
-def look(session: Session, invocation_id: str) -> dict[str, Any]:
+def describe(session: Session, invocation_id: str) -> dict[str, Any]:
     """The invocation as it is now."""
     return dict(session.http("GET", f"/invocations/{invocation_id}").body)
 
@@ -24,7 +24,7 @@ def end_of(session: Session, invocation_id: str) -> dict[str, Any]:
     """Wait for the end. Raises BrokenPromiseError."""
 
     def ended() -> dict[str, Any] | None:
-        found = look(session, invocation_id)
+        found = describe(session, invocation_id)
         return found if found.get("finishedAt") else None
 
     return dict(session.wait(f"the end of {invocation_id}", END_SECONDS, ended, every=1.0))
@@ -58,7 +58,7 @@ def job_killed_and_again(session: Session) -> str:
     """A running job is killed; the same again is a new invocation, which ends well."""
     invocation_id = invoke(session, seconds=120)
     session.wait(
-        "its start", END_SECONDS, lambda: look(session, invocation_id)["state"] == "STARTED"
+        "its start", END_SECONDS, lambda: describe(session, invocation_id)["state"] == "STARTED"
     )
     killed = session.http("POST", f"/invocations/{invocation_id}/kill")
     require(killed.status in {200, 202}, f"{killed.status} {killed.body}")

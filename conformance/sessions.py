@@ -49,11 +49,11 @@ def state_of(session: Session, session_id: str) -> dict[str, Any]:
 def end_of(session: Session, session_id: str) -> str:
     """Wait for the end, and return its reason. Raises BrokenPromiseError."""
 
-    def look() -> dict[str, Any] | None:
+    def probe() -> dict[str, Any] | None:
         found = state_of(session, session_id)
         return found if found.get("state") == "ENDED" else None
 
-    found = session.wait(f"the end of {session_id}", session.target.limits.end, look)
+    found = session.wait(f"the end of {session_id}", session.target.limits.end, probe)
     return str(found["reason"])
 
 

@@ -94,10 +94,10 @@ class Session:
             with error:
                 return Response(error.code, _parsed(error.read()), dict(error.headers))
 
-    def wait(self, what: str, seconds: float, look: Callable[[], Any], every: float = 0.5) -> Any:
+    def wait(self, what: str, seconds: float, probe: Callable[[], Any], every: float = 0.5) -> Any:
         """Look until there is something, and return it. Raises BrokenPromiseError."""
         deadline = self.now() + seconds
-        while not (found := look()):
+        while not (found := probe()):
             if self.now() > deadline:
                 raise BrokenPromiseError(f"{what}: not within {seconds:.0f} s")
             self.sleep(every)

@@ -316,7 +316,7 @@ class Cloud:
             hosts=Hosts(
                 engine.instance_address,
                 lambda task: _task_role([engine, judges], ecs, task),
-                lambda words: engine.metadata(words) or judges.metadata(words),
+                lambda text: engine.metadata(text) or judges.metadata(text),
                 engine.find_interface,
             ),
             faults=self.faults,

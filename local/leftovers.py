@@ -142,10 +142,10 @@ def remove_dead_runs(base: Path, removers: Mapping[str, Remover]) -> str | None:
                 dead += 1
                 shutil.rmtree(folder)
     left = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    said = [f"removed what {_dead_runs(dead)} left behind: {left}"] if dead else []
+    answer = [f"removed what {_dead_runs(dead)} left behind: {left}"] if dead else []
     if kept:
-        said.append(f"{_dead_runs(kept)} left something that cannot be removed now; later")
-    return "; ".join(said) or None
+        answer.append(f"{_dead_runs(kept)} left something that cannot be removed now; later")
+    return "; ".join(answer) or None
 
 
 def _dead_runs(count: int) -> str:

@@ -48,8 +48,8 @@ class OperationsClient(GradingClient):
         while limit is None or given < limit:
             most = PAGE if limit is None else min(PAGE, limit - given)
             wanted = {**query, "limit": str(most), "next": token}
-            said = urlencode({key: value for key, value in wanted.items() if value is not None})
-            page = self._http.call("GET", f"{path}?{said}")
+            answer = urlencode({key: value for key, value in wanted.items() if value is not None})
+            page = self._http.call("GET", f"{path}?{answer}")
             yield from page[name]
             given += len(page[name])
             token = page.get("next")

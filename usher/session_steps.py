@@ -154,8 +154,8 @@ class Wish:
     def path(self) -> str:
         """Of GET /session, with its query."""
         own = {"app": self.app, "wait": self.wait_seconds}
-        words = {**self.query, **{name: value for name, value in own.items() if value is not None}}
-        return f"/session?{urlencode(words)}" if words else "/session"
+        text = {**self.query, **{name: value for name, value in own.items() if value is not None}}
+        return f"/session?{urlencode(text)}" if text else "/session"
 
 
 def pause_before(attempt: int, random: float, reported: float | None) -> float:
@@ -268,7 +268,7 @@ class Feed:
                     return session
                 pause, place = _pending(body)
             except SessionEndedError as error:
-                self._leave()
+                self._disconnect()
                 return (yield from self._wait(error))
             except UnreachableError as error:
                 return (yield from self._wait(error))
@@ -344,13 +344,13 @@ class Feed:
         if rejoin is None:
             rejoin = min(REJOIN_SECONDS, self._grace_seconds)
         if reason is not None or now - (self._dropped_at or 0.0) >= rejoin:
-            self._leave()
+            self._disconnect()
         if live_at is not None and reason is None and self._attempt == 0:
             self._attempt = 1  # most drops are short: the first try comes at once
             return
         yield from self._wait(error)
 
-    def _leave(self) -> None:
+    def _disconnect(self) -> None:
         """The container is of no more use: the next one is another, and a new key gets it."""
         self._session = None
         self._dropped_at = None

@@ -76,7 +76,7 @@ def dispatch_session() -> Response:
 def _traced(caller: Caller, header: str | None) -> Session:
     """The same with a place in a trace, which the container is told."""
     traces, now = services().traces, services().environment.now
-    above, place = traces.enter(header)
+    above, place = traces.contexts(header)
     began, session = now(), None
     try:
         dispatch = _parse_dispatch(caller, None if place is None else place.header)

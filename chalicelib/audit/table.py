@@ -70,7 +70,7 @@ class Audit:
         self._dynamodb = dynamodb
         self._name = name
         self._days = days
-        self._taken: set[str] = set()
+        self._used_places: set[str] = set()
         self._empty_days: set[float] = set()
         """Past days without a record, by their first instants: each costs BUCKETS queries."""
 
@@ -109,11 +109,11 @@ class Audit:
         A process asks DynamoDB at most once about each place.
         """
         refusal = refusal_place(record.actor, record.resource.partition(" ")[0], record.at)
-        if refusal.place in self._taken:
+        if refusal.place in self._used_places:
             return False
-        if len(self._taken) >= REMEMBERED_PLACES:
-            self._taken.clear()
-        self._taken.add(refusal.place)
+        if len(self._used_places) >= REMEMBERED_PLACES:
+            self._used_places.clear()
+        self._used_places.add(refusal.place)
         return self._put_refusal(record, refusal)
 
     def page(self, search: Search) -> AuditPage:

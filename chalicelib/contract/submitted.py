@@ -90,7 +90,7 @@ def unpack(name: str, data: bytes) -> dict[str, bytes]:
     """The files of an archive, each name checked. Raises SubmissionError."""
     try:
         entries = _zip_entries(data) if name.lower().endswith(".zip") else _tar_entries(data)
-        return _taken(name, entries)
+        return _checked_entries(name, entries)
     except (
         zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, ValueError, OverflowError,
         NotImplementedError, RuntimeError, LookupError, OSError,
@@ -98,7 +98,7 @@ def unpack(name: str, data: bytes) -> dict[str, bytes]:
         raise SubmissionError(f"{name} cannot be unpacked: {error}") from error
 
 
-def _taken(name: str, entries: Iterator[tuple[str, bytes]]) -> dict[str, bytes]:
+def _checked_entries(name: str, entries: Iterator[tuple[str, bytes]]) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     bytes_left = MOST_BYTES
     for inner, content in entries:

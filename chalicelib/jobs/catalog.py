@@ -81,8 +81,8 @@ class Catalog:
         names = sorted(family.removeprefix(prefix) for family in self._families())
         behind = [name for name in names if after is None or name > after]
         wanted = behind[:limit]
-        with ThreadPoolExecutor(max_workers=CONCURRENT_READS) as looks:
-            found = list(looks.map(self._newest, [prefix + name for name in wanted]))
+        with ThreadPoolExecutor(max_workers=CONCURRENT_READS) as executor:
+            found = list(executor.map(self._newest, [prefix + name for name in wanted]))
         return list(filter(None, found)), wanted[-1] if len(behind) > limit else None
 
     def register(self, name: str, image: str, document: Any) -> DeployedJob:

@@ -53,7 +53,7 @@ class _Attempt:
 
 
 @dataclass(frozen=True)
-class Entered:
+class Inserted:
     """The session of a request, and whether an earlier request was answered with it already."""
 
     session: Session
@@ -87,7 +87,7 @@ class Claims:
         self._trusted: set[str] = set()
         """Apps whose proven revision was taken for the newest, once."""
 
-    def insert(self, request: DispatchRequest) -> Entered:
+    def insert(self, request: DispatchRequest) -> Inserted:
         """The session of this request: reused, claimed or new (QUEUED, not launched yet).
 
         Raises LimitError, RevisionFailingError, ConflictError, BusyError.
@@ -103,7 +103,7 @@ class Claims:
             existing = self._answered(request, attempt) if attempt.answers else None
             if existing is None:
                 raise
-            return Entered(existing, is_repeated=True)
+            return Inserted(existing, is_repeated=True)
         finally:
             sent()  # a function is frozen after its answer
 
@@ -123,7 +123,7 @@ class Claims:
 
     def _insert(
         self, request: DispatchRequest, attempt: _Attempt, state: AppState, newest: str
-    ) -> Entered:
+    ) -> Inserted:
         for tried in range(ATTEMPTS):
             placement = decide_placement(attempt.candidates, self._ids.part())
             before = placement.session if isinstance(placement, Claim) else None
@@ -131,7 +131,7 @@ class Claims:
             outcome = self._try(session, before, attempt)
             match outcome:
                 case Session():
-                    return Entered(outcome, is_repeated=False)
+                    return Inserted(outcome, is_repeated=False)
                 case Full(counters):
                     attempt.full |= {counter.key for counter in counters}
                 case Lost.SESSION:
@@ -139,7 +139,7 @@ class Claims:
                 case Lost.REQUEST:
                     answered = self._answered(request, attempt)
                     if answered is not None:
-                        return Entered(answered, is_repeated=True)
+                        return Inserted(answered, is_repeated=True)
                 case Lost.CONFLICT:
                     self._sleep(0.005 * (tried + 1) * self._ids.part())
         raise BusyError("too many requests at once", retry_after_seconds=1)

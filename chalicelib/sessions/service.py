@@ -28,7 +28,7 @@ from chalicelib.metrics import Metrics
 from chalicelib.sessions import lifecycle
 from chalicelib.sessions.arrivals import Arrivals
 from chalicelib.sessions.catalog import AppCatalog
-from chalicelib.sessions.claims import Claims, Entered
+from chalicelib.sessions.claims import Claims, Inserted
 from chalicelib.sessions.launching import Launches
 from chalicelib.sessions.listings import SessionPage, SessionSearch
 from chalicelib.sessions.model import COMING, HANDED_OUT, Reason, Session, State, session_id_of
@@ -101,7 +101,7 @@ class Sessions:
 
         Waits up to `request.wait_seconds` for a container that has to start; what is not ready
         by then is returned as it is. Raises StartFailedError when it ended instead, and what
-        `Claims.enter` raises.
+        `Claims.insert` raises.
         """
         started = self._now()
         try:
@@ -141,8 +141,8 @@ class Sessions:
             f"waits#{period}", WAITS_IN_TOTAL, expire_at
         )
 
-    def _insert(self, request: DispatchRequest) -> Entered:
-        """As `Claims.enter`, but who comes back is not kept out by the session they lost.
+    def _insert(self, request: DispatchRequest) -> Inserted:
+        """As `Claims.insert`, but who comes back is not kept out by the session they lost.
 
         One of an owner at their limit whose client is gone frees a place, and a repeated request is
         not answered with a container that is gone. Both look at containers, for a bounded time.

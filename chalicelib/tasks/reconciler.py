@@ -116,7 +116,7 @@ class _Run:
     def __init__(self, sweep: Sweep, clock: Clock) -> None:
         self._s = sweep
         self._clock = clock
-        self._taken: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
         self._is_saved = True
         self._saved_at = sweep.now()
         self._state = SweepState()
@@ -141,11 +141,11 @@ class _Run:
                     self._attempt(name, step)
         last = self._state.begun_at if self._state.finished is None else self._state.finished.at
         self._s.metrics.gauge("sweep_pass_age_seconds", round(self._s.now() - last, 3))
-        for name, amount in self._taken.items():
+        for name, amount in self._counts.items():
             self._s.metrics.count("sweep_actions", amount, action=name)
-        if self._taken:
-            _log.info("sweep: %s", dict(self._taken))
-        return dict(self._taken)
+        if self._counts:
+            _log.info("sweep: %s", dict(self._counts))
+        return dict(self._counts)
 
     def _take(self) -> bool:
         """Whether this sweep may work. Where its state cannot be read or written it works too."""
@@ -239,7 +239,7 @@ class _Run:
             kind.unreadable.gauge(whole.counts.get(f"unreadable/{kind.name}", 0))
             kind.report(whole)
         now = self._s.now()
-        finished = finished_of(whole, now, self._taken["StopOrphan"])
+        finished = finished_of(whole, now, self._counts["StopOrphan"])
         trend = with_point(whole.trend, point_of(whole.counts, now))
         self._state = replace(
             whole, stage=None, after=None, tries=0, finished=finished, trend=trend
@@ -266,7 +266,7 @@ class _Run:
             written = self._s.states.write(self._state, release=release)
         except (BotoCoreError, ClientError, UsherError):
             _log.exception("sweep: its position cannot be written")
-            self._taken["failed"] += 1
+            self._counts["failed"] += 1
             self._is_saved = False  # what was written is not known
             return
         if written is None:
@@ -277,7 +277,7 @@ class _Run:
     # Acting.
 
     def _failed(self) -> None:
-        self._taken["failed"] += 1
+        self._counts["failed"] += 1
 
     def _take_steps(self, steps: Iterable[Step]) -> None:
         for name, step in steps:
@@ -291,10 +291,10 @@ class _Run:
     def _attempt(self, name: str, step: Callable[[], object]) -> None:
         try:
             step()
-            self._taken[name] += 1
+            self._counts[name] += 1
         except Exception:  # noqa: BLE001 - actions are independent, the next sweep tries again
             _log.exception("sweep: %s failed", name)
-            self._taken["failed"] += 1
+            self._counts["failed"] += 1
 
 
 def _stages(kinds: Sequence[Kind[Any]]) -> Iterator[str]:

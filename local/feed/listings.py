@@ -30,7 +30,7 @@ class Suburb:
     latitude: float
     longitude: float
     spread: float
-    room_price: int
+    price_each: int
     weight: int
 
 
@@ -189,7 +189,7 @@ def _new_listing(listing_id: str, today: date, rng: Random) -> Listing:
     number = f"{rng.randint(1, 24)}/{house}" if kind == "unit" else str(house)
     latitude, longitude = street.place(house)
     factor = {"house": 1.1, "unit": 0.85, "townhouse": 1.0}[kind] * rng.lognormvariate(0, 0.22)
-    price = suburb.room_price * (rooms + 0.8) * factor
+    price = suburb.price_each * (rooms + 0.8) * factor
     return Listing(
         id=listing_id,
         date=today,

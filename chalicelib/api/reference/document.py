@@ -200,7 +200,7 @@ def _operation(
     route: Any, method: str, part: Part, operation: Operation, mode: AuthMode | None
 ) -> dict[str, Any]:
     view, path = route.view_function, route.uri_pattern
-    taken = taken_by(view)
+    declared = taken_by(view)
     summary, _, more = str(view.__doc__ or "").strip().partition("\n\n")
     described: dict[str, Any] = {
         "operationId": operation_id(route, method),
@@ -208,18 +208,18 @@ def _operation(
         "summary": " ".join(summary.split()),
         "x-usher-by": operation.by.value,
         "security": _security(operation.by, mode),
-        "parameters": [*_path_parameters(path), *_parameters(taken)],
+        "parameters": [*_path_parameters(path), *_parameters(declared)],
         "responses": {**_answers(operation), **_refusals(operation, path)},
     }
     if more:
         described["description"] = " ".join(more.split())
-    if taken.body is not None:
-        content: dict[str, Any] = {"schema": taken.body.schema}
+    if declared.body is not None:
+        content: dict[str, Any] = {"schema": declared.body.schema}
         if operation.example is not None:
             content["example"] = operation.example
         described["requestBody"] = {
-            "required": not taken.body.is_optional,
-            "description": f"At most {taken.body.most_bytes} bytes.",
+            "required": not declared.body.is_optional,
+            "description": f"At most {declared.body.most_bytes} bytes.",
             "content": {"application/json": content},
         }
     return described
@@ -238,9 +238,9 @@ def _path_parameters(path: str) -> list[dict[str, Any]]:
     ]
 
 
-def _parameters(taken: Takes) -> list[dict[str, Any]]:
-    return [_parameter(field, "query") for field in taken.query] + [
-        _parameter(field, "header") for field in taken.headers
+def _parameters(declared: Takes) -> list[dict[str, Any]]:
+    return [_parameter(field, "query") for field in declared.query] + [
+        _parameter(field, "header") for field in declared.headers
     ]
 
 

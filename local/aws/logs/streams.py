@@ -71,7 +71,7 @@ class Stream:
         self._sizes: dict[int, int] = {}
         self._times: dict[int, list[tuple[int, int]]] = {}
         self._block, self._block_start, self._block_is_last = b"", 0, False
-        self._look()
+        self._refresh()
         if 0 not in self._sizes:
             raise FileNotFoundError(str(self._path))
 
@@ -162,11 +162,11 @@ class Stream:
                     file.seek(offset)
                     data += file.read(min(space_left, count - len(data)))
             except FileNotFoundError:
-                self._look()  # deleted since the last look, as more was printed
+                self._refresh()  # deleted since the last look, as more was printed
                 break
         return data
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         """Find out which segments are kept, and how long each is."""
         name = self._path.name
         self._sizes = {

@@ -100,7 +100,7 @@ class StreamReaders:
         self._started: set[str] = set()
         self._finished: set[str] = set()
         self._positioned = threading.Event()
-        self._look = threading.Event()
+        self._wake = threading.Event()
         self._thread = threading.Thread(
             target=self._find_shards, name=f"stream-{self._stream}", daemon=True
         )
@@ -113,7 +113,7 @@ class StreamReaders:
     def close(self) -> None:
         """Read no more."""
         self._closed.set()
-        self._look.set()
+        self._wake.set()
 
     def _find_shards(self) -> None:
         kinesis = self._kinesis()
@@ -121,7 +121,7 @@ class StreamReaders:
         # later, by splitting or merging, are read whole.
         position = self._position
         while not self._closed.is_set():
-            self._look.clear()
+            self._wake.clear()
             try:
                 shards = self._list_shards(kinesis)
                 if position == "LATEST":
@@ -136,7 +136,7 @@ class StreamReaders:
             except (BotoCoreError, ClientError) as error:
                 if not self._closed.is_set():
                     log.warning("stream %s: %s", self._stream, error)
-            self._look.wait(SHARD_POLL_SECONDS)
+            self._wake.wait(SHARD_POLL_SECONDS)
 
     def _list_shards(self, kinesis: Any) -> list[Mapping[str, Any]]:
         pages = kinesis.get_paginator("list_shards").paginate(StreamName=self._stream)
@@ -180,7 +180,7 @@ class StreamReaders:
         if not self._closed.is_set():
             with self._lock:
                 self._finished.add(reader.shard_id)
-            self._look.set()
+            self._wake.set()
 
     def _deliver(self, event: dict[str, Any]) -> None:
         """Hand a batch over until the function takes it: what follows must not overtake it."""
