@@ -311,8 +311,8 @@ class Cloud:
             services={
                 "logs": LogsApi(self.streams, options.region, ACCOUNT).answer,
                 "scheduler": self._scheduler.answer,
-                **{name: forwarder.answer for name, forwarder in forwarders.items()},
             },
+            forwarded={name: forwarder.answer for name, forwarder in forwarders.items()},
             hosts=Hosts(
                 engine.instance_address,
                 lambda task: _task_role([engine, judges], ecs, task),

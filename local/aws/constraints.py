@@ -1,11 +1,11 @@
-"""What AWS's front end refuses before a service sees a request: values beyond the model's bounds.
+"""Values beyond the bounds of a service's model, as AWS's front ends word them.
 
-DynamoDB and Kinesis answer so, with all violations at once and the same text for each kind. The
-bounds are those of botocore's models: required members, ranges, lengths, patterns, enumerations.
+All violations at once, with the same text for each kind. The bounds are those of botocore's
+models: required members, ranges, lengths, patterns, enumerations.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -26,7 +26,11 @@ TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 class ConstraintError(ValueError):
-    """The text of a ValidationException."""
+    """The text of a ValidationException. `missing` are the top members that are not there."""
+
+    def __init__(self, message: str, missing: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.missing = missing
 
 
 class TypeOfValueError(ValueError):
@@ -38,18 +42,22 @@ def _model(service: str) -> ServiceModel:
     return ServiceModel(Loader().load_service_model(service, "service-2"), service)
 
 
-def check_constraints(service: str, action: str, parameters: Any) -> None:
-    """Raise ConstraintError or TypeOfValueError. Actions that the model does not have pass."""
+def operation_model(service: str, action: str) -> OperationModel | None:
+    """The model of an action; None for one that botocore does not know."""
     model = _model(service)
-    if action not in model.operation_names:
+    return model.operation_model(action) if action in model.operation_names else None
+
+
+def check_constraints(operation: OperationModel, parameters: Any) -> None:
+    """Raise ConstraintError or TypeOfValueError for parameters that the model does not allow."""
+    shape = operation.input_shape
+    if shape is None:
         return
-    operation: OperationModel = model.operation_model(action)
-    if operation.input_shape is None:
-        return
-    found = list(_violations(operation.input_shape, parameters, ""))
+    found = list(_violations(shape, parameters, ""))
     if found:
         number = f"{len(found)} validation error{'s' if len(found) > 1 else ''} detected: "
-        raise ConstraintError(number + "; ".join(found))
+        missing = [name for name in shape.required_members if parameters.get(name) is None]
+        raise ConstraintError(number + "; ".join(found), missing)
 
 
 def _violations(shape: Shape, value: Any, path: str) -> Iterator[str]:

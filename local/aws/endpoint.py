@@ -14,13 +14,13 @@ from threading import Lock
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
-from local.aws.constraints import ConstraintError, TypeOfValueError, check_constraints
 from local.aws.dynamodb.refusal import RuleError
 from local.aws.ec2 import describe_instances, describe_network_interfaces
 from local.aws.ecs.errors import EcsApiError
 from local.aws.ecs.metadata import PATH
 from local.aws.ecs.model import Interface
 from local.aws.faults import Faults, Kind
+from local.aws.front_end import refusal_by_model
 from local.aws.iam.authorizer import Authorizer
 from local.aws.iam.principals import task_key
 from local.aws.kinesis.api import KinesisApi
@@ -84,11 +84,14 @@ class Endpoint:
         region: str,
         kinesis: KinesisApi | None = None,
         services: Mapping[str, Service] | None = None,
+        forwarded: Mapping[str, Service] | None = None,
         authorizer: Authorizer | None = None,
     ) -> None:
-        """`services` are further ones, of this project or forwarded to other emulators, by boto3's
-        names. Without an authorizer everybody may do everything.
+        """`services` are further ones of this project, by boto3's names, `forwarded` are those of
+        other emulators, which check requests themselves. Without an authorizer everybody may do
+        everything.
         """
+        self._forwarded = forwarded or {}
         self._authorizer = authorizer
         self._moto = moto
         self._ecs = ecs
@@ -169,8 +172,11 @@ class Endpoint:
             return error_answer(call, "InternalFailure", f"{call}: {error!r}", 500)
 
     def _answer_of_service(self, call: Call, request: Request) -> Answer:
+        forward = self._forwarded.get(call.service)
+        answer = forward(call, request) if forward else refusal_by_model(call, request)
         own = self._services.get(call.service)
-        answer = own(call, request) if own is not None else None
+        if answer is None and own is not None:
+            answer = own(call, request)
         if answer is None and call.service == "ec2":
             answer = self._ec2_answer(call, parse_qs(request.body.decode()))
         return self._moto.call(call, request) if answer is None else answer
@@ -188,23 +194,17 @@ class Endpoint:
             return error_answer(call, "UnsupportedProtocol", "Kinesis speaks JSON here", 415)
         is_observer = OBSERVER in request.headers.get("user-agent", "")
         try:
-            parameters = _within_the_model(call, request)
+            parameters = json.loads(request.body or b"{}")
             return json_answer(self._kinesis.call(call.action, parameters, is_observer=is_observer))
         except KinesisError as error:
             return error_answer(call, error.code, error.message, error.status)
-        except TypeOfValueError as error:
-            return error_answer(call, "SerializationException", str(error), 400)
-        except ConstraintError as error:
-            return error_answer(call, "ValidationException", str(error), 400)
 
     def _dynamodb_refusal(self, call: Call, request: Request) -> Answer | None:
         """The refusal of what breaks a rule of DynamoDB; None = moto answers."""
         try:
-            parameters = _within_the_model(call, request)
+            parameters = json.loads(request.body or b"{}")
             self._moto.check_dynamodb(call.action, parameters, self._region)
-        except TypeOfValueError as error:
-            return error_answer(call, "SerializationException", str(error), 400)
-        except (ConstraintError, RuleError) as error:
+        except RuleError as error:
             return error_answer(call, "ValidationException", str(error), 400)
         return None
 
@@ -212,11 +212,7 @@ class Endpoint:
         if not request.target:
             return error_answer(call, "UnsupportedProtocol", "ECS speaks AWS JSON 1.1 here", 415)
         try:
-            parameters = json.loads(request.body or b"{}")
-        except ValueError:
-            return error_answer(call, "SerializationException", "the body is not JSON", 400)
-        try:
-            return json_answer(self._ecs.call(call.action, parameters))
+            return json_answer(self._ecs.call(call.action, json.loads(request.body or b"{}")))
         except EcsApiError as error:
             return error_answer(call, error.code, error.message, error.status)
 
@@ -244,13 +240,3 @@ class Endpoint:
             },
             content_type="application/json",
         )
-
-
-def _within_the_model(call: Call, request: Request) -> Any:
-    """The parameters of a request. Raises ConstraintError, TypeOfValueError."""
-    try:
-        parameters = json.loads(request.body or b"{}")
-    except ValueError:
-        raise TypeOfValueError("the body is not JSON") from None
-    check_constraints(call.service, call.action, parameters)
-    return parameters

@@ -106,7 +106,7 @@ def served_by(url, name="dynamodb"):
         control=lambda _: json_answer({}),
         publish=lambda _: None,
         region=REGION,
-        services={name: Forwarder(OtherService(name, url), REGION).answer},
+        forwarded={name: Forwarder(OtherService(name, url), REGION).answer},
     )
     listener = create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
