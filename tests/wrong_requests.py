@@ -1,4 +1,4 @@
-"""Requests that DynamoDB and Kinesis refuse, one for each rule: for the embedded ones and others.
+"""Requests that services of AWS refuse, one for each rule: for the embedded ones and others.
 
 Sources of the rules: the API reference of DynamoDB (Query, Scan, PutItem, UpdateItem, BatchGetItem,
 BatchWriteItem, TransactWriteItems, TransactGetItems), "Constraints in Amazon DynamoDB", "Reserved
@@ -552,3 +552,138 @@ ON_A_STREAM = [
     Wrong("delete_stream: stream", "delete_stream", {"StreamName": "nowhere"}),
 ]
 """Wrong requests to Kinesis."""
+
+QUEUE = "wrong"
+"""Of `on_a_queue`."""
+
+
+def on_a_queue(url: str) -> list[Wrong]:
+    """Requests that SQS refuses, to the queue with this URL and a missing one.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_Operations.html
+    """
+
+    def wrong(name: str, operation: str, queue: str | None = url, **parameters: Any) -> Wrong:
+        asked = parameters if queue is None else {"QueueUrl": queue} | parameters
+        return Wrong(f"{operation}: {name}", operation, asked)
+
+    def batch(*ids: str, size: int = 1) -> list[dict[str, Any]]:
+        return [{"Id": one, "MessageBody": "x" * size} for one in ids]
+
+    missing = url + "-missing"
+    return [
+        wrong("queue", "send_message", missing, MessageBody="x"),
+        wrong("queue", "receive_message", missing),
+        wrong("queue", "delete_message", missing, ReceiptHandle="x"),
+        wrong("queue", "get_queue_attributes", missing, AttributeNames=["All"]),
+        wrong("queue", "get_queue_url", None, QueueName=QUEUE + "-missing"),
+        wrong("no queue", "send_message", None, MessageBody="x"),
+        wrong("no queue", "receive_message", None),
+        wrong("no body", "send_message"),
+        wrong("empty body", "send_message", MessageBody=""),
+        wrong("too large", "send_message", MessageBody="x" * (1 << 20) + "x"),
+        wrong("control character", "send_message", MessageBody="a\x00b"),
+        wrong("delay", "send_message", MessageBody="x", DelaySeconds=901),
+        wrong("negative delay", "send_message", MessageBody="x", DelaySeconds=-1),
+        wrong("number for a body", "send_message", MessageBody=7),
+        wrong("eleven messages", "receive_message", MaxNumberOfMessages=11),
+        wrong("no messages", "receive_message", MaxNumberOfMessages=0),
+        wrong("long wait", "receive_message", WaitTimeSeconds=21),
+        wrong("no receipt", "delete_message"),
+        wrong("bad receipt", "delete_message", ReceiptHandle="nothing"),
+        wrong("bad receipt", "change_message_visibility", ReceiptHandle="x", VisibilityTimeout=1),
+        wrong("timeout", "change_message_visibility", ReceiptHandle="x", VisibilityTimeout=43201),
+        wrong("attribute", "get_queue_attributes", AttributeNames=["Nothing"]),
+        wrong("empty batch", "send_message_batch", Entries=[]),
+        wrong("eleven in a batch", "send_message_batch", Entries=batch(*map(str, range(11)))),
+        wrong("one id twice", "send_message_batch", Entries=batch("a", "a")),
+        wrong("id", "send_message_batch", Entries=batch("a b")),
+        wrong("large batch", "send_message_batch", Entries=batch(*"abc", size=400_000)),
+        wrong("value", "set_queue_attributes", Attributes={"VisibilityTimeout": "43201"}),
+        wrong("name", "create_queue", None, QueueName="a b"),
+    ]
+
+
+FAMILY = "wrong"
+"""Of `on_a_cluster`: with one container `main`, of 64 MiB."""
+MAIN = {"name": "main", "image": "image", "memory": 64}
+NOBODY = "0" * 32
+CONTAINERS = {"containerDefinitions": [MAIN]}
+
+
+def _ecs(name: str, operation: str, /, **parameters: Any) -> Wrong:
+    return Wrong(f"{operation}: {name}", operation, parameters)
+
+
+def _run(name: str, /, **parameters: Any) -> Wrong:
+    return _ecs(name, "run_task", **{"taskDefinition": FAMILY} | parameters)
+
+
+def _register(name: str, /, **container: Any) -> Wrong:
+    return _ecs(
+        name, "register_task_definition", family=FAMILY, containerDefinitions=[MAIN | container]
+    )
+
+
+def on_a_cluster(cluster: str) -> list[Wrong]:
+    """Requests that ECS refuses, to this cluster where they name no other.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Operations.html
+    """
+    of_all = {"cluster": cluster}
+    return [
+        *_OF_DEFINITIONS,
+        *(one._replace(parameters=of_all | one.parameters) for one in _OF_TASKS),
+    ]
+
+
+_OF_TASKS = [
+    _run("no definition", taskDefinition=None),
+    _run("definition", taskDefinition="missing"),
+    _run("revision", taskDefinition=f"{FAMILY}:99"),
+    _run("cluster", cluster="missing"),
+    _run("count", count=11),
+    _run("no count", count=0),
+    _run("count as text", count="1"),
+    _run("launch type", launchType="TOASTER"),
+    _run("long started by", startedBy="x" * 129),
+    _run("container", overrides={"containerOverrides": [{"name": "other", "command": ["x"]}]}),
+    _run("long overrides", overrides={"containerOverrides": [{"name": "m" * 9000}]}),
+    _run("constraint", placementConstraints=[{"type": "sometimes"}]),
+    _run("strategy", placementStrategy=[{"type": "sometimes"}]),
+    _run("network", networkConfiguration={"awsvpcConfiguration": {"subnets": ["subnet-1"]}}),
+    _run("no Fargate", launchType="FARGATE"),
+    _run("provider", capacityProviderStrategy=[{"capacityProvider": "missing"}]),
+    _run(
+        "type and provider", launchType="EC2", capacityProviderStrategy=[{"capacityProvider": "x"}]
+    ),
+    _run("51 tags", tags=[{"key": str(n), "value": "x"} for n in range(51)]),
+    _run("tag of AWS", tags=[{"key": "aws:x", "value": "x"}]),
+    _ecs("task", "stop_task", task=NOBODY),
+    _ecs(
+        "no task",
+        "stop_task",
+    ),
+    _ecs("cluster", "stop_task", cluster="missing", task=NOBODY),
+    _ecs("no tasks", "describe_tasks", tasks=[]),
+    _ecs("101 tasks", "describe_tasks", tasks=[NOBODY] * 101),
+    _ecs("cluster", "describe_tasks", cluster="missing", tasks=[NOBODY]),
+    _ecs("cluster", "list_tasks", cluster="missing"),
+    _ecs("status", "list_tasks", desiredStatus="SLEEPING"),
+    _ecs("two filters", "list_tasks", startedBy="x", family="y"),
+    _ecs("101 results", "list_tasks", maxResults=101),
+]
+_OF_DEFINITIONS = [
+    _ecs("definition", "describe_task_definition", taskDefinition="missing"),
+    _ecs("no revision", "deregister_task_definition", taskDefinition=FAMILY),
+    _ecs("definition", "deregister_task_definition", taskDefinition="missing:1"),
+    _ecs("no containers", "register_task_definition", family=FAMILY, containerDefinitions=[]),
+    _ecs("family", "register_task_definition", family="a b", **CONTAINERS),
+    _register("no image", image=None),
+    _register("no memory", memory=None),
+    _register("little memory", memory=1),
+    _register("name", name="a b"),
+    _register("port", portMappings=[{"containerPort": 70000}]),
+    _register("protocol", portMappings=[{"containerPort": 80, "protocol": "pigeon"}]),
+    _register("long stop", stopTimeout="x"),
+]

@@ -122,8 +122,18 @@ def _bounds(shape: Shape, value: Any) -> Iterator[str]:
     if shape.type_name == "string":
         if "enum" in metadata and value not in metadata["enum"]:
             yield f"Member must satisfy enum value set: [{', '.join(metadata['enum'])}]"
-        if "pattern" in metadata and not re.fullmatch(metadata["pattern"], value):
+        if "pattern" in metadata and not _matches(metadata["pattern"], value):
             yield f"Member must satisfy regular expression pattern: {metadata['pattern']}"
+
+
+def _matches(pattern: str, value: str) -> bool:
+    """Whether a value fits a pattern, which is Java's: words and digits are ASCII. One with classes
+    that Python does not have, such as those of Unicode's categories, is left to the service.
+    """
+    try:
+        return re.fullmatch(pattern, value, re.ASCII) is not None
+    except re.error:
+        return True
 
 
 def _length(shape: Shape, value: Any) -> int | None:

@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
+from local.aws import sqs
 from local.aws.dynamodb.refusal import RuleError
 from local.aws.ec2 import describe_instances, describe_network_interfaces
 from local.aws.ecs.errors import EcsApiError
@@ -100,6 +101,7 @@ class Endpoint:
             "ecs": self._ecs_answer,
             "kinesis": self._kinesis_answer,
             "dynamodb": self._dynamodb_refusal,
+            "sqs": sqs.refusal,
             **(services or {}),
         }
         self._hosts = hosts

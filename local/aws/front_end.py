@@ -43,9 +43,7 @@ def refusal_by_model(call: Call, request: Request) -> Answer | None:
     """The answer to a request that the model of its service does not allow; None = it does, or
     this service's requests are not checked.
     """
-    if call.service not in CODES and call.service not in MISSING:
-        return None
-    if call.protocol is not Protocol.JSON:
+    if call.protocol is not Protocol.JSON or call.service not in CODES | MISSING:
         return None
     operation = operation_model(call.service, call.action)
     if operation is None:
@@ -56,12 +54,17 @@ def refusal_by_model(call: Call, request: Request) -> Answer | None:
     except TypeOfValueError as error:
         return error_answer(call, SERIALIZATION, str(error), 400)
     except ConstraintError as error:
-        if call.service in CODES:
-            return error_answer(call, CODES[call.service], str(error), 400)
-        if error.missing:
-            message = f"The request must contain the parameter {error.missing[0]}."
-            return error_answer(call, MISSING[call.service], message, 400)
+        return _refusal(call, error)
     return None
+
+
+def _refusal(call: Call, error: ConstraintError) -> Answer | None:
+    if call.service in CODES:
+        return error_answer(call, CODES[call.service], str(error), 400)
+    if not error.missing:
+        return None
+    message = f"The request must contain the parameter {error.missing[0]}."
+    return error_answer(call, MISSING[call.service], message, 400)
 
 
 def parameters_of(operation: OperationModel, request: Request) -> Any:

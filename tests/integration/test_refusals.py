@@ -14,7 +14,18 @@ from tests.emulators import client, serve_ministack, serve_npm
 from tests.integration.conftest import wait_until
 from tests.kinesis_service import serve_kinesis
 from tests.needs import needs_dynalite, needs_kinesalite, needs_ministack
-from tests.wrong_requests import ALL, CREATE, ON_A_STREAM, STREAM, TABLE
+from tests.wrong_requests import (
+    ALL,
+    CONTAINERS,
+    CREATE,
+    FAMILY,
+    ON_A_STREAM,
+    QUEUE,
+    STREAM,
+    TABLE,
+    on_a_cluster,
+    on_a_queue,
+)
 
 CODES = {
     "ValidationException",
@@ -119,6 +130,42 @@ def test_kinesalite_refuses_with_the_same_codes():
     assert ACCEPTED not in ours.values()
 
 
+def ask_queue(sqs):
+    return answers(sqs, on_a_queue(sqs.create_queue(QueueName=QUEUE)["QueueUrl"]))
+
+
+def ask_cluster(ecs, cluster):
+    ecs.register_task_definition(family=FAMILY, **CONTAINERS)
+    return answers(ecs, on_a_cluster(cluster))
+
+
+def differences_of_codes(ours, theirs):
+    """As `differences`, without messages: those of moto and ministack are their own."""
+    found = differences(ours, theirs)
+    return {name: found[name] for name in ("accepts", "another code")}
+
+
+@needs_ministack
+def test_ministack_refuses_what_the_embedded_queues_and_tasks_refuse_but_for_what_is_listed(
+    fixture_cloud,
+):
+    def ours(service):
+        return client(service, fixture_cloud.aws, parameter_validation=False)
+
+    found = {"sqs": ask_queue(ours("sqs")), "ecs": ask_cluster(ours("ecs"), "usher-local")}
+    for answered in found.values():
+        assert {code for code, _ in answered.values()} & {ACCEPTED, "InternalFailure"} == set()
+    with serve_ministack("sqs", "ecs") as url:
+        ecs = client("ecs", url, parameter_validation=False)
+        ecs.create_cluster(clusterName="usher-local")
+        theirs = {
+            "sqs": ask_queue(client("sqs", url, parameter_validation=False)),
+            "ecs": ask_cluster(ecs, "usher-local"),
+        }
+    assert differences_of_codes(found["sqs"], theirs["sqs"]) == MINISTACK_SQS
+    assert differences_of_codes(found["ecs"], theirs["ecs"]) == MINISTACK_ECS
+
+
 DYNALITE = {
     "accepts": {
         "put: 33 levels",
@@ -203,5 +250,60 @@ MINISTACK = {
         "update: paths that overlap",
         "update: unknown function",
         "update: value that is not defined",
+    },
+}
+MINISTACK_SQS = {
+    "accepts": {
+        "create_queue: name",
+        "get_queue_attributes: attribute",
+        "receive_message: long wait",
+        "send_message: delay",
+        "send_message: negative delay",
+    },
+    "another code": {
+        "change_message_visibility: timeout": "ReceiptHandleIsInvalid",
+        "receive_message: no queue": "AWS.SimpleQueueService.NonExistentQueue",
+        "send_message: no queue": "AWS.SimpleQueueService.NonExistentQueue",
+        "send_message: number for a body": "InternalError",
+    },
+}
+MINISTACK_ECS = {
+    "accepts": {
+        "deregister_task_definition: no revision",
+        "describe_tasks: 101 tasks",
+        "describe_tasks: cluster",
+        "describe_tasks: no tasks",
+        "list_tasks: 101 results",
+        "list_tasks: cluster",
+        "list_tasks: status",
+        "list_tasks: two filters",
+        "register_task_definition: family",
+        "register_task_definition: little memory",
+        "register_task_definition: long stop",
+        "register_task_definition: name",
+        "register_task_definition: no image",
+        "register_task_definition: no memory",
+        "register_task_definition: port",
+        "register_task_definition: protocol",
+        "run_task: 51 tags",
+        "run_task: cluster",
+        "run_task: constraint",
+        "run_task: container",
+        "run_task: count",
+        "run_task: launch type",
+        "run_task: long overrides",
+        "run_task: long started by",
+        "run_task: network",
+        "run_task: no Fargate",
+        "run_task: no count",
+        "run_task: provider",
+        "run_task: strategy",
+        "run_task: tag of AWS",
+        "stop_task: no task",
+    },
+    "another code": {
+        "run_task: count as text": "InternalError",
+        "run_task: no definition": "ClientException",
+        "stop_task: cluster": "InvalidParameterException",
     },
 }

@@ -5,12 +5,16 @@ API_ContainerInstance.html. Instants are seconds since the epoch, as the JSON pr
 """
 
 from typing import Any
+from unicodedata import category
 
+from local.aws.ecs.errors import invalid_parameter
 from local.aws.ecs.model import Container, Status, Task
 from local.aws.ecs.placement import Instance
 from local.hosts.base import PortMapping
 
 AGENT_VERSION = "local"
+MAX_TAG_KEY = 128
+MAX_TAG_VALUE = 256
 
 
 def show_task(task: Task, *, with_tags: bool = False) -> dict[str, Any]:
@@ -170,4 +174,22 @@ def show_tags(tags: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
 
 
 def read_tags(tags: list[dict[str, str]] | None) -> tuple[tuple[str, str], ...]:
-    return tuple((tag.get("key", ""), tag.get("value", "")) for tag in tags or [])
+    """Raises InvalidParameterException for tags that ECS does not take.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Tag.html
+    """
+    read = tuple((tag.get("key", ""), tag.get("value", "")) for tag in tags or [])
+    if len({key for key, _ in read}) < len(read):
+        raise invalid_parameter("Duplicate tag keys found. Please note that Tag keys are unique.")
+    for key, value in read:
+        if not key or len(key) > MAX_TAG_KEY or len(value) > MAX_TAG_VALUE:
+            raise invalid_parameter(f"A tag has 1 to {MAX_TAG_KEY} and 0 to {MAX_TAG_VALUE} chars.")
+        if key.lower().startswith("aws:") or value.lower().startswith("aws:"):
+            raise invalid_parameter("Tags with the prefix aws: are reserved for AWS.")
+        if not all(map(_may_be_in_a_tag, key + value)):
+            raise invalid_parameter(f"Tag {key!r} has characters that tags may not have.")
+    return read
+
+
+def _may_be_in_a_tag(char: str) -> bool:
+    return char in "_.:/=+-@" or category(char)[0] in "LZN"
