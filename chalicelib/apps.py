@@ -100,6 +100,8 @@ class App:
     stop_timeout_seconds: int = 10
     queue_seconds: int = 120
     """How long a request may wait for capacity before it ends as queue_timeout."""
+    group: str | None = None
+    """The capacity group its containers belong to; None = the default one."""
     pool: PoolSize = PoolSize()
     placement: Placement = Placement()
     is_registered: bool = False
@@ -223,6 +225,7 @@ _APP: dict[str, Check] = {
     "max_session_seconds": _whole(10, 1_209_600),
     "stop_timeout_seconds": _whole(2, 120),
     "queue_seconds": _whole(1, 3_600),
+    "group": _text(),
 }
 _POOL: dict[str, Check] = {
     "minimum": _whole(0, 10_000),

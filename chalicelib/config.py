@@ -7,9 +7,10 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from chalicelib.apps import Apps, Limits, parse_apps
 from chalicelib.callers import AuthMode
@@ -25,6 +26,7 @@ VARIABLES: Mapping[str, str] = {
     "STAGE": "deployment stage; part of every physical name",
     "AWS_REGION": "region of everything",
     "APPS_FILE": "path of the apps file; default: the one beside this module",
+    "CAPACITY_FILE": "path of the file of capacity groups; default: the one beside this module",
     "FEED_URL": "what containers stream: kinesis://STREAM or redis://HOST:PORT/STREAM",
     "FEED_RELAY_URL": "the fan-out feed as the relay reaches it; default: FEED_URL",
     "FEED_PASSWORD_SECRET": "secret in Secrets Manager with the password that FEED_URL leaves out",
@@ -163,6 +165,9 @@ class Config:
     sessions_feed_password: str | None = None
     """ARN of a secret; None = the feed asks for no password."""
     app_bounds: AppBounds = AppBounds()
+    capacity: Mapping[str, Any] = field(default_factory=dict)
+    """The document with the capacity groups, see `chalicelib.capacity.groups`; empty = one group
+    and no bound."""
     architecture: str = "x86_64"
 
     @property
@@ -395,6 +400,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
             memory=_whole(environ, "APPS_MAX_MEMORY", AppBounds.memory),
             pool=_whole(environ, "APPS_MAX_POOL", AppBounds.pool, low=0),
         ),
+        capacity=_capacity(environ.get("CAPACITY_FILE")),
         architecture=_one_of(environ, "ARCHITECTURE", "x86_64", "arm64"),
     )
 
@@ -466,8 +472,24 @@ def load_apps(path: Path | None = None) -> Apps:
     """Read the apps file at `path`, or the one shipped. Raises ConfigurationError."""
     source = path or Path(__file__).with_name("apps.toml")
     try:
-        return parse_apps(tomllib.loads(source.read_text(encoding="utf-8")))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        return parse_apps(_document(source))
+    except ConfigurationError as error:
         raise ConfigurationError(f"{source}: {error}") from error
+
+
+def _document(source: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(source.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(str(error)) from error
+
+
+def _capacity(file: str | None) -> dict[str, Any]:
+    """The file of capacity groups as a document; the shipped one may be missing."""
+    source = Path(file) if file else Path(__file__).with_name("capacity.toml")
+    if not file and not source.exists():
+        return {}
+    try:
+        return _document(source)
     except ConfigurationError as error:
         raise ConfigurationError(f"{source}: {error}") from error

@@ -31,8 +31,8 @@ MAX_SUMMARY_CHARACTERS = 200
 
 def describe(job: type[Job]) -> dict[str, Any]:
     """The description of a job class. Raises DescriptionError."""
-    secrets = _secrets(job)
-    return ({"secrets": secrets} if secrets else {}) | {
+    some = {"secrets": _secrets(job), "group": _group(job)}
+    return {key: value for key, value in some.items() if value} | {
         "version": VERSION,
         "name": _name(job),
         "summary": _summary(job),
@@ -65,6 +65,13 @@ def _summary(job: type[Job]) -> str:
     # Not inherited: the base class's docstring says nothing about this job.
     text = inspect.cleandoc(vars(job).get("__doc__") or "")
     return text.partition("\n")[0][:MAX_SUMMARY_CHARACTERS]
+
+
+def _group(job: type[Job]) -> str | None:
+    group = job.group
+    if not isinstance(group, str | None):
+        raise _wrong(job, "group", "has to be the name of a capacity group, or None")
+    return group
 
 
 def _number(job: type[Job], field: str) -> int:

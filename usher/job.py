@@ -36,6 +36,8 @@ class Job:
     """
     launch_type: ClassVar[str | None] = None
     """`EC2` or `FARGATE`; None leaves it to the deployment."""
+    group: ClassVar[str | None] = None
+    """The capacity group it belongs to; None means the default one of the deployment."""
     Parameters: ClassVar["type[BaseModel] | None"] = None
     """A pydantic model of what an invocation may pass; None = nothing."""
 

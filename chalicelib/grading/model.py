@@ -180,7 +180,7 @@ class Grading:
     flow: str
     """What fairness is between: a learner's submissions, or the regrades of an assignment."""
     turn: int
-    """See `chalicelib.grading.fairness`."""
+    """See `chalicelib.capacity.fairness`."""
     created_at: float
     callback_base_url: str = ""
     """Where its judge reaches the dispatcher."""

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from chalicelib.capacity.fairness import next_turns
+from chalicelib.capacity.turns import Turns
 from chalicelib.dynamodb.expressions import Attr, expressions
 from chalicelib.dynamodb.records import Unreadable, only_readable, read_record, readable
 from chalicelib.dynamodb.table import FAILED
 from chalicelib.dynamodb.writes import Write, lowered, put, raised
-from chalicelib.grading.fairness import in_fair_order, next_turns
+from chalicelib.grading.fairness import in_fair_order
 from chalicelib.grading.items import (
     ALL,
     GRADINGS,
@@ -32,7 +34,8 @@ from chalicelib.grading.lifecycle import PLACE, fold_mark
 from chalicelib.grading.model import KEPT_SECONDS, Assignment, Grading, Submission
 from chalicelib.tasks.store import RecordTable, next_version
 
-CLOCK = "clock#gradings"
+QUEUE = "gradings"
+"""In turns: all gradings wait in one queue."""
 PACE = "pace#gradings"
 OLD_PACE = 0.8
 """The weight of what was known before in the moving average of how long a grading takes."""
@@ -63,6 +66,7 @@ class GradingTable(RecordTable[Grading]):
 
     def __init__(self, dynamodb: Any, name: str) -> None:
         super().__init__(dynamodb, name, GRADINGS)
+        self._turns = Turns(self.items)
 
     # Assignments
 
@@ -162,7 +166,7 @@ class GradingTable(RecordTable[Grading]):
         for _ in range(WRITE_TRIES):
             seen = self.items.get(key) or {}
             last = int(seen["last_turn"]["N"]) if "last_turn" in seen else None
-            turns = next_turns(self.clock(), last, len(gradings))
+            turns = next_turns(self._turns.clock(QUEUE), last, len(gradings))
             queued = [
                 replace(grading, turn=turn, attempt_counters=(key,))
                 for grading, turn in zip(gradings, turns, strict=True)
@@ -188,10 +192,6 @@ class GradingTable(RecordTable[Grading]):
         return refused
 
     # Gradings
-
-    def clock(self) -> int:
-        """The highest turn that was handed to a judge."""
-        return self.items.counted(CLOCK)
 
     def with_judges(self) -> int:
         """How many gradings judges have."""
@@ -241,8 +241,7 @@ class GradingTable(RecordTable[Grading]):
                 [{"Put": put(name, item, before.version)}, {"Update": place}]
             )
             if refusal is None or self.items.is_written(item, refusal):
-                behind = Attr("n").not_exists() | Attr("n").lt(written.turn)
-                self.items.update(CLOCK, {"n": written.turn}, behind)
+                self._turns.started(QUEUE, written.turn)
                 return written
             if FAILED in refusal.reasons:
                 return refusal.reasons[0] != FAILED
@@ -285,8 +284,7 @@ class GradingTable(RecordTable[Grading]):
             writes.append({"Put": put(name, item, submission.version)})
         refusal = self.items.transact(writes, waits_for_others=True)
         if refusal is None or self.items.is_written(grading_item(ended), refusal):
-            behind = Attr("n").not_exists() | Attr("n").lt(begun.turn)
-            self.items.update(CLOCK, {"n": begun.turn}, behind)
+            self._turns.started(QUEUE, begun.turn)
             return ended, begun
         others = [*refusal.reasons[:1], *refusal.reasons[2:]]
         return waiting if FAILED not in others else None

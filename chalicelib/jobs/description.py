@@ -47,6 +47,7 @@ _KNOWN = {
     "environment",
     "secrets",
     "launchType",
+    "group",
     "parameters",
 }
 
@@ -65,6 +66,8 @@ class JobDescription:
     priority: Priority = Priority.NORMAL
     launch_type: str | None = None
     """EC2 or FARGATE; None = what the deployment has."""
+    group: str | None = None
+    """The capacity group it belongs to; None = the default one."""
     environment: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Variables whose values ECS fetches: name to reference, see `chalicelib.contract.secrets`."""
@@ -73,8 +76,9 @@ class JobDescription:
 
     def to_json(self) -> dict[str, Any]:
         """The document that `parse_description` reads."""
-        secrets = {"secrets": dict(self.secrets)} if self.secrets else {}
-        return secrets | {
+        some: dict[str, Any] = {"secrets": dict(self.secrets)} if self.secrets else {}
+        some |= {"group": self.group} if self.group else {}
+        return some | {
             "version": 1,
             "name": self.name,
             "summary": self.summary,
@@ -121,6 +125,7 @@ def parse_description(document: Any) -> JobDescription:
         queue_seconds=whole["queueSeconds"],
         priority=Priority(document.get("priority") or Priority.NORMAL),
         launch_type=document.get("launchType"),
+        group=document.get("group"),
         environment=dict(document.get("environment") or {}),
         secrets=dict(document.get("secrets") or {}),
         parameters=document.get("parameters"),
@@ -143,6 +148,8 @@ def _problems(document: Mapping[str, Any]) -> list[str]:
         problems.append(f"priority: one of {', '.join(Priority)}")
     if document.get("launchType") not in (None, *LAUNCH_TYPES):
         problems.append(f"launchType: one of {', '.join(LAUNCH_TYPES)}, or null")
+    if not isinstance(document.get("group"), str | None):
+        problems.append("group: the name of a capacity group, or null")
     problems += _problems_of_variables(document)
     schema = document.get("parameters")
     if schema is not None and not isinstance(schema, Mapping):

@@ -24,7 +24,11 @@ _AS_TEXT = ("parameters", "request", "result")
 """JSON of any shape: kept as text, so that it comes back exactly as it was."""
 _PARTS = ("permit", "progress", "usage")
 _FIELDS = [field.name for field in fields(Invocation) if field.name != "extra"]
-_STORED_AS = {name: name for name in _FIELDS} | {"permit": "fence", "attempt_counters": "holds"}
+_STORED_AS = {name: name for name in _FIELDS} | {
+    "permit": "fence",
+    "attempt_counters": "holds",
+    "turn": "fair_turn",
+}
 """Field → attribute."""
 _ALWAYS = ("state", "version", "attempt", "task_version", "start_failures", "history")
 """Every stored invocation has them: their defaults are those of a new one."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from enum import Enum, auto
 from itertools import chain
 
+from chalicelib.capacity.turns import Turns
 from chalicelib.config import Config
 from chalicelib.ecs.failures import FINAL, LaunchError, LaunchFailure
 from chalicelib.ecs.launcher import Launcher
@@ -25,7 +26,6 @@ from chalicelib.jobs.task_requests import (
     provider_of,
     task_request_for,
 )
-from chalicelib.jobs.turns import Turns
 from chalicelib.metrics import Metrics
 from chalicelib.tasks.hosts_wanted import JOBS, HostsWanted
 from chalicelib.tasks.lease import Busy, Lease
@@ -147,17 +147,21 @@ class JobLauncher:
             elif outcome is Outcome.LAUNCHED:
                 owners.launched(invocation)
                 launched.append(invocation)
-        self._move_virtual_time(launched)
+        self._move_clocks(launched)
         return len(launched)
 
-    def _move_virtual_time(self, launched: Sequence[Invocation]) -> None:
-        for priority in Priority:
-            turns = [each.turn for each in launched if each.priority is priority and each.turn]
-            if turns:
-                self._turns.launched(priority, max(turns), self._now())
-        newest = {(each.owner, each.priority): each.turn for each in launched if each.turn}
-        for (owner, priority), turn in newest.items():
-            self._turns.none_waits(owner, priority, turn)
+    def _move_clocks(self, launched: Sequence[Invocation]) -> None:
+        started: dict[str, int] = {}
+        newest: dict[tuple[str, str], int] = {}
+        for each in launched:
+            if each.turn is not None:
+                queue = policy.turns_of(each.priority)
+                started[queue] = max(each.turn, started.get(queue, 0))
+                newest[queue, each.owner] = each.turn
+        for queue, turn in started.items():
+            self._turns.started(queue, turn)
+        for (queue, owner), turn in newest.items():
+            self._turns.none_waits(queue, owner, turn)
 
     def launch(self, invocation: Invocation) -> Outcome:
         """Run the stored request of a claimed one; the same again is harmless."""

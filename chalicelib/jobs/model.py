@@ -195,7 +195,7 @@ class Invocation:
     """How often in a row RunTask found no capacity for it."""
     next_try_at: float | None = None
     turn: int | None = None
-    """Its place among those that wait, in milliseconds; see `chalicelib.jobs.fairness`."""
+    """Its place among those of its priority; see `chalicelib.capacity.fairness`."""
     attempt_counters: tuple[str, ...] = ()
     """Counters raised with the claim, lowered when the attempt ends."""
     counters: tuple[str, ...] = ()

@@ -4,9 +4,10 @@ import logging
 import math
 from collections.abc import Callable
 
+from chalicelib.capacity.turns import Turns
 from chalicelib.jobs.model import Invocation, Priority, State
+from chalicelib.jobs.policy import turns_of
 from chalicelib.jobs.queues import JobQueues, WakeUp
-from chalicelib.jobs.turns import Turns
 from chalicelib.metrics import Metrics
 from chalicelib.tasks.breaker import Breaker
 from chalicelib.tasks.hosts_wanted import JOBS, HostsWanted
@@ -57,7 +58,7 @@ class JobObserver:
             rest = max(1, math.ceil(after.next_try_at - self._now()))
             self._queues.send(after.priority, WakeUp(after.id), rest)
         if after.has_ended and before.is_waiting and before.turn is not None:
-            self._turns.give_back(before.owner, before.priority)
+            self._turns.give_back(turns_of(before.priority), before.owner)
         if after.has_ended:
             self._on_ended(after)
 

@@ -1,14 +1,16 @@
 """Whose turn it is. Pure.
 
 Invocations wait in the order of their priority, then of their turns, which are fair between owners
-and those of one owner in the order of their age; see `fairness.py`. One without capacity keeps its
-place at the head for some tries, so that a large one is not passed over by small ones for ever;
-after that, others may go past it, so that one that never fits holds up nobody else. All this holds
-for each launch type by itself: hosts that are full hold up nobody who is to run on Fargate.
+and those of one owner in the order of their age; see `chalicelib.capacity.fairness`. One without
+capacity keeps its place at the head for some tries, so that a large one is not passed over by small
+ones for ever; after that, others may go past it, so that one that never fits holds up nobody else.
+All this holds for each launch type by itself: hosts that are full hold up nobody who is to run on
+Fargate.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 
+from chalicelib.capacity.fairness import order_of
 from chalicelib.jobs.model import Invocation, Priority
 
 ORDER = (Priority.CRITICAL, Priority.NORMAL, Priority.LOW)
@@ -84,14 +86,16 @@ def in_its_place(newcomer: Invocation, waiting: Iterable[Invocation]) -> Iterato
         yield newcomer
 
 
-def place_of(invocation: Invocation) -> tuple[int, float]:
-    """What those that wait are ordered by: priority, then turn, in seconds.
+def place_of(invocation: Invocation) -> tuple[int, int]:
+    """What those that wait are ordered by: priority, then turn; who has none goes first."""
+    since = max(invocation.created_at, invocation.at or 0)
+    order = order_of(0 if invocation.turn is None else invocation.turn + 1, since)
+    return ORDER.index(invocation.priority), order
 
-    Without a turn: the instant since which it may start.
-    """
-    if invocation.turn is not None:
-        return ORDER.index(invocation.priority), invocation.turn / 1_000
-    return ORDER.index(invocation.priority), max(invocation.created_at, invocation.at or 0)
+
+def turns_of(priority: Priority) -> str:
+    """The queue in which invocations of a priority have their turns."""
+    return f"jobs/{priority}"
 
 
 def blocks_its_launch_type(invocation: Invocation) -> bool:

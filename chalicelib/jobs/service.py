@@ -8,6 +8,7 @@ from typing import Any
 
 from chalicelib.audit.table import AuditEntry
 from chalicelib.callers import Caller
+from chalicelib.capacity.turns import Turns
 from chalicelib.config import Config, jobs_queue
 from chalicelib.contract.jobs import Outcome
 from chalicelib.dynamodb.records import Unreadable
@@ -41,7 +42,6 @@ from chalicelib.jobs.queues import JobQueues, WakeUp, message_of
 from chalicelib.jobs.quotas import Quota, quotas_for, running_quota
 from chalicelib.jobs.schemas import check_parameters
 from chalicelib.jobs.table import InvocationsTable
-from chalicelib.jobs.turns import Turns
 from chalicelib.metrics import Metrics
 from chalicelib.tasks.requests import authenticated
 from chalicelib.tasks.stops import TaskStops
@@ -157,7 +157,7 @@ class Invocations:
         Raises LimitError, UnavailableError.
         """
         if draft.state is State.ACCEPTED:
-            turn = self._turns.next(draft.owner, draft.priority, self._now())
+            turn = self._turns.next(policy.turns_of(draft.priority), draft.owner, self._now())
             draft = replace(draft, turn=turn)
         try:
             written = self._record(draft, by, audit)
@@ -181,7 +181,7 @@ class Invocations:
 
     def _give_turn_back(self, draft: Invocation) -> None:
         if draft.turn is not None:
-            self._turns.give_back(draft.owner, draft.priority)
+            self._turns.give_back(policy.turns_of(draft.priority), draft.owner)
 
     def accept_at_once(self, draft: Invocation) -> None:
         """As `accept`, of one that has no quota and no turn: it goes before those that have one."""
@@ -231,7 +231,7 @@ class Invocations:
             return
         turn = None
         if lifecycle.is_due(seen, now):
-            turn = self._turns.next(seen.owner, seen.priority, now)
+            turn = self._turns.next(policy.turns_of(seen.priority), seen.owner, now)
         after = self._records.update(seen, lambda before: lifecycle.came_due(before, turn, now))
         if after.state is State.ACCEPTED:
             self._records.update(after, lambda before: lifecycle.fold_sent(before, now))

@@ -145,9 +145,9 @@ class InvocationsTable(RecordTable[Invocation]):
                 return
             more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
-    def count_waiting(self, priority: Priority, before: float | None = None) -> int:
+    def count_waiting(self, priority: Priority, before: int | None = None) -> int:
         """About how many wait in one queue, or only those with a place up to `before`."""
-        between = None if before is None else (0.0, before)
+        between = None if before is None else (0, before)
         page = self.items.page(
             "waiting", "waiting", priority, order="waiting_order", between=between, Select="COUNT"
         )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from chalicelib.capacity.turns import Turns
 from chalicelib.clients import Clients
 from chalicelib.config import Config, jobs_queue
 from chalicelib.ecs.launcher import Launcher
@@ -20,7 +21,6 @@ from chalicelib.jobs.queues import JobQueues
 from chalicelib.jobs.service import Invocations
 from chalicelib.jobs.sweep import JobsKind
 from chalicelib.jobs.table import InvocationsTable
-from chalicelib.jobs.turns import Turns
 from chalicelib.metrics import Metrics
 from chalicelib.tasks.breaker import Breaker
 from chalicelib.tasks.deployed import Revisions

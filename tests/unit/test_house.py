@@ -14,6 +14,9 @@ MUST_BE_PURE = {
     "chalicelib/audit/model.py",
     "chalicelib/audit/requests.py",
     "chalicelib/callers.py",
+    "chalicelib/capacity/fairness.py",
+    "chalicelib/capacity/groups.py",
+    "chalicelib/capacity/shares.py",
     "chalicelib/contract/assignments.py",
     "chalicelib/contract/filters.py",
     "chalicelib/contract/graders.py",
@@ -99,7 +102,7 @@ FLOORS = [
         "clients",
     },
     {"dynamodb", "ecs"},
-    {"feed", "tasks", "audit", "environment"},
+    {"feed", "tasks", "capacity", "audit", "environment"},
     {"sessions", "jobs"},
     {"schedules", "grading"},
     {"wiring"},
@@ -111,6 +114,8 @@ BESIDE = [
     {"sessions", "schedules"},
     {"grading", "sessions"},
     {"grading", "schedules"},
+    {"capacity", "feed"},
+    {"capacity", "audit"},
 ]
 """Rooms that know nothing of each other."""
 

@@ -130,7 +130,11 @@ SCHEMAS = {
     "Job": record(
         "The newest revision of a job.",
         _JOB,
-        optional={"secrets": table_of(TEXT), "taskDefinition": TEXT},
+        optional={
+            "secrets": table_of(TEXT),
+            "group": {**TEXT, "description": "Its capacity group, where it names one."},
+            "taskDefinition": TEXT,
+        },
         example=_JOB_EXAMPLE,
     ),
     "JobsPage": page_of("jobs", ref("Job")),

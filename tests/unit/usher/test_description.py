@@ -72,6 +72,7 @@ def test_a_job_whose_parameters_all_have_defaults_may_be_asked_for_without_any()
         ("queue_seconds", 10**9, "queue_seconds must be a whole number"),
         ("priority", "urgent", "priority must be one of 'critical', 'normal', 'low'"),
         ("launch_type", "LAMBDA", "launch_type must be one of None, 'EC2', 'FARGATE'"),
+        ("group", 3, "group has to be the name of a capacity group, or None"),
         ("environment", ["A=1"], "environment must map names to strings"),
         ("environment", {"A": 1}, "environment has A = 1, which is no string"),
         ("environment", {"A-B": "1"}, "environment has 'A-B', which is no name"),

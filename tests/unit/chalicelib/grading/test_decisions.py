@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.capacity.fairness import next_turns
 from chalicelib.grading import lifecycle
-from chalicelib.grading.fairness import in_fair_order, next_turns
+from chalicelib.grading.fairness import in_fair_order
 from chalicelib.grading.model import (
     MAX_ATTEMPTS,
     NEXT,

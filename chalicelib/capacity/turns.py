@@ -1,0 +1,58 @@
+"""The turns of those that wait, in a table; see `chalicelib.capacity.fairness`."""
+
+from chalicelib.capacity.fairness import clock_key, next_turns, owner_key
+from chalicelib.dynamodb.expressions import Attr, expressions
+from chalicelib.dynamodb.table import Table
+from chalicelib.errors import UnavailableError
+
+KEPT_SECONDS = 400 * 86_400
+"""How long after its last use an owner's newest turn is kept."""
+TRIES = 12
+NONE_WAITS = -1
+"""In the place of an owner's newest turn: it has been started."""
+
+
+class Turns:
+    """Hands out turns. Safe at once from several places; a turn that is not used is a gap."""
+
+    def __init__(self, items: Table) -> None:
+        self._items = items
+
+    def clock(self, queue: str) -> int:
+        """The highest turn of a queue that was started."""
+        return self._items.counted(clock_key(queue))
+
+    def next(self, queue: str, owner: str, now: float) -> int:
+        """The next turn of an owner. Raises UnavailableError, BusyError."""
+        clock = self.clock(queue)
+        key, expire_at = owner_key(queue, owner), int(now) + KEPT_SECONDS
+        one_more = {"TableName": self._items.name, "Key": {"id": {"S": key}}} | expressions(
+            condition=Attr("n").gte(clock), add_values={"n": 1}, set_values={"expire_at": expire_at}
+        )
+        nothing_waits = Attr("n").not_exists() | Attr("n").lt(clock)
+        (first,) = next_turns(clock, None, 1)
+        for _ in range(TRIES):
+            following = self._items.update_number(one_more)
+            if following is not None:
+                return following
+            values = {"n": first, "expire_at": expire_at}
+            if self._items.update(key, values, nothing_waits) is not None:
+                return first
+        raise UnavailableError("too many at once ask for a turn", retry_after_seconds=1)
+
+    def give_back(self, queue: str, owner: str) -> None:
+        """One that had a turn ended before it was started: its owner's next one is no later."""
+        key = owner_key(queue, owner)
+        self._items.update_number(
+            {"TableName": self._items.name, "Key": {"id": {"S": key}}}
+            | expressions(condition=Attr("n").gt(NONE_WAITS), add_values={"n": -1})
+        )
+
+    def none_waits(self, queue: str, owner: str, turn: int) -> None:
+        """What has this turn was started: if it is its owner's newest one, nothing waits."""
+        self._items.update(owner_key(queue, owner), {"n": NONE_WAITS}, Attr("n").eq(turn))
+
+    def started(self, queue: str, turn: int) -> None:
+        """The clock of a queue is at least at this turn."""
+        behind = Attr("n").not_exists() | Attr("n").lt(turn)
+        self._items.update(clock_key(queue), {"n": turn}, behind)
