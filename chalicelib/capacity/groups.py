@@ -55,9 +55,9 @@ class Amount:
             max(self.memory, other.memory),
         )
 
-    def fits_in(self, room: "Amount", resources: Iterable[str] = RESOURCES) -> bool:
-        """Whether it is at most `room`, in each of these resources."""
-        return all(self.of(name) <= room.of(name) for name in resources)
+    def fits_in(self, available: "Amount", resources: Iterable[str] = RESOURCES) -> bool:
+        """Whether it is at most `available`, in each of these resources."""
+        return all(self.of(name) <= available.of(name) for name in resources)
 
 
 ALL = Amount(UNBOUNDED, UNBOUNDED, UNBOUNDED)
@@ -267,8 +267,8 @@ def _too_large(groups: Groups) -> Iterable[str]:
         parts = {g.name: g.guarantee.of(name) for g in groups.by_name.values()}
         total, most = sum(parts.values()), groups.cluster.of(name)
         if total > most:
-            said = " + ".join(f"{group} {part}" for group, part in parts.items() if part)
+            text = " + ".join(f"{group} {part}" for group, part in parts.items() if part)
             yield (
-                f"groups: the guarantees of {name} are {total} ({said}), "
+                f"groups: the guarantees of {name} are {total} ({text}), "
                 f"{total - most} more than the cluster's {most}"
             )

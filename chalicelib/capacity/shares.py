@@ -81,10 +81,10 @@ def decide_take(
         for other in groups.by_name.values()
         if other is not group
     }
-    room = groups.cluster - sum(others.values(), Amount())
-    if not after.fits_in(room, groups.resources):
+    available = groups.cluster - sum(others.values(), Amount())
+    if not after.fits_in(available, groups.resources):
         return Denied(Why.NO_ROOM)
-    return Allowed(_most(groups, room, group.maximum) - wanted, others)
+    return Allowed(_most(groups, available, group.maximum) - wanted, others)
 
 
 def next_group(groups: Groups, standings: Standings, wanted: Mapping[str, Amount]) -> str | None:
@@ -166,11 +166,11 @@ def _kept_for(group: Group, taken: Amount) -> Amount:
     return taken if group.lend else taken.largest(group.guarantee)
 
 
-def _most(groups: Groups, room: Amount, maximum: Amount) -> Amount:
-    """The most a group may have taken: within `room`, where that is bounded, and its maximum."""
+def _most(groups: Groups, available: Amount, maximum: Amount) -> Amount:
+    """The most a group may have taken: within `available`, where that is bounded, and its maximum."""
     return Amount(
         **{
-            name: min(room.of(name), maximum.of(name)) if name in groups.resources
+            name: min(available.of(name), maximum.of(name)) if name in groups.resources
             else maximum.of(name)
             for name in ("places", "cpu", "memory")
         }
