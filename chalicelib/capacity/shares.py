@@ -36,7 +36,7 @@ class Why(StrEnum):
 
     AT_MAXIMUM = "at_maximum"
     """It has as much as it may ever have."""
-    NO_ROOM = "no_room"
+    NO_CAPACITY = "no_capacity"
     """All that is not kept for others is taken."""
     OTHERS_FIRST = "others_first"
     """There may be room, and a group that waits goes before it."""
@@ -83,7 +83,7 @@ def decide_take(
     }
     available = groups.cluster - sum(others.values(), Amount())
     if not after.fits_in(available, groups.resources):
-        return Denied(Why.NO_ROOM)
+        return Denied(Why.NO_CAPACITY)
     return Allowed(_most(groups, available, group.maximum) - wanted, others)
 
 
@@ -167,7 +167,7 @@ def _kept_for(group: Group, taken: Amount) -> Amount:
 
 
 def _most(groups: Groups, available: Amount, maximum: Amount) -> Amount:
-    """The most a group may have taken: within `available`, where that is bounded, and its maximum."""
+    """The most a group may have taken: its maximum, and `available` of what the cluster bounds."""
     return Amount(
         **{
             name: min(available.of(name), maximum.of(name)) if name in groups.resources
