@@ -34,6 +34,7 @@ def overview() -> Response:
     config = services().config
     known_caller_of(routes.current_request, config).require_sight()
     services().check()
+    now, sessions = services().environment.now(), services().sessions
     state = services().sweep_states.read()
     finished = state.finished
     jobs = services().jobs.invocations.queue_facts()
@@ -41,13 +42,13 @@ def overview() -> Response:
     counts = {} if finished is None else finished.counts
     return answer(
         {
-            "at": instant(services().environment.now()),
+            "at": instant(now),
             "sweep": None if finished is None else show_pass(finished),
             "alarms": _alarms(config),
             "deadLetters": {name: services().queues.count(queue) for name, queue in dead.items()},
             "orphans": 0 if finished is None else finished.orphans,
             "sessions": {
-                "live": services().sessions.table.count_live(),
+                **count_of_live(*sessions.table.count_live(), finished, now),
                 "byApp": _by_app(counts),
                 "waitingForHosts": counts.get("waiting_for_hosts", 0),
                 "timeToAddress": _time_to_address(counts),
@@ -76,6 +77,18 @@ def show_pass(finished: "Finished") -> dict[str, Any]:
         "tasks": finished.tasks,
         "skipped": finished.skipped,
     }
+
+
+def count_of_live(
+    counted: int, is_whole: bool, finished: "Finished | None", at: float
+) -> dict[str, Any]:
+    """How many sessions have not ended: as counted `at`, or by the last pass where that is not
+    all of them. Pure.
+    """
+    if not is_whole and finished is not None:
+        swept = sum(n for name, n in finished.counts.items() if name.startswith("session/"))
+        counted, at, is_whole = max(counted, swept), finished.at, True
+    return {"live": counted, "liveAt": instant(at), "liveWhole": is_whole}
 
 
 def _by_app(counts: Mapping[str, int]) -> dict[str, dict[str, int]]:

@@ -53,6 +53,11 @@ class SessionSearch:
     host: str | None = None
     revision: int | None = None
 
+    @property
+    def is_filtered(self) -> bool:
+        """Whether some sessions are left out."""
+        return any((self.app, self.state, self.owner, self.host, self.revision))
+
     def wants(self, session: Session) -> bool:
         """Whether the session is one of those asked for."""
         return (

@@ -36,7 +36,10 @@ HOST = "container_instance"
 MAX_LISTING_QUERIES = 3
 """So often one page of a listing queries each bucket at most; documented in docs/contracts.md."""
 LISTING_ROWS = 25
-"""So many of a bucket a query of it reads at least: more than share an instant."""
+"""So many of a bucket a query of it reads at least: more than share an instant. Twice a bucket's
+part of 50 rows, so that nearly always one query of each bucket has the newest 50."""
+COUNTED_ROWS = 50
+"""So many of a bucket are counted; where one has more, the sweep's count stands for them."""
 POOL_PAGE = 60
 """How many pool members one look takes in: a burst spreads over so many candidates."""
 
@@ -155,8 +158,9 @@ class SessionsTable(RecordTable[Session]):
         """
         found: list[Session] = []
         upper = search.after
+        rows = search.limit if search.is_filtered else 2 * search.limit // LIVE_BUCKETS
         for _ in range(MAX_LISTING_QUERIES):
-            sessions, cut = self._newest(upper, search.limit)
+            sessions, cut = self._newest(upper, max(rows, LISTING_ROWS))
             for session in filter(search.wants, sessions):
                 found.append(session)
                 if len(found) == search.limit:
@@ -166,13 +170,20 @@ class SessionsTable(RecordTable[Session]):
             upper = before_all_of(cut)
         return SessionPage(tuple(found), upper)
 
-    def count_live(self) -> int:
-        """About how many have not ended: one query of each bucket."""
-        pages = (
-            self.items.page(LIVE_INDEX, "live_bucket", bucket, Select="COUNT")
-            for bucket in range(LIVE_BUCKETS)
-        )
-        return sum(int(page["Count"]) for page in pages)
+    def count_live(self) -> tuple[int, bool]:
+        """How many have not ended (eventually consistent), and whether these are all.
+
+        Stops at the first bucket that has more than COUNTED_ROWS.
+        """
+        counted = 0
+        for bucket in range(LIVE_BUCKETS):
+            page = self.items.page(
+                LIVE_INDEX, "live_bucket", bucket, Select="COUNT", Limit=COUNTED_ROWS
+            )
+            counted += int(page["Count"])
+            if "LastEvaluatedKey" in page:
+                return counted, False
+        return counted, True
 
     def groups_of(self, app: str) -> tuple[Tallies[tuple[str, str, str]], bool]:
         """How many sessions of an app have not ended, by task definition, state and host; and
@@ -180,14 +191,8 @@ class SessionsTable(RecordTable[Session]):
         """
         groups: Tallies[tuple[str, str, str]] = Tallies()
         is_whole = True
-        for bucket in range(LIVE_BUCKETS):
-            page = self.items.page(
-                LIVE_INDEX,
-                "live_bucket",
-                bucket,
-                only=Attr("app").eq(app),
-                projection=("task_definition", "state", HOST),
-            )
+        wanted = ("task_definition", "state", HOST)
+        for page in self._each_bucket(only=Attr("app").eq(app), projection=wanted):
             is_whole = is_whole and "LastEvaluatedKey" not in page
             groups.update(
                 (_text(item, "task_definition"), _text(item, "state"), _text(item, HOST))
@@ -195,20 +200,20 @@ class SessionsTable(RecordTable[Session]):
             )
         return groups, is_whole
 
-    def _newest(self, upper: Place | None, limit: int) -> tuple[list[Session], float | None]:
-        """The newest below `upper`, in order: all of them, or those created after an instant."""
+    def _newest(self, upper: Place | None, rows: int) -> tuple[list[Session], float | None]:
+        """The newest below `upper`, in order: all of them, or those created after an instant.
+
+        `rows`: so many of each bucket are read.
+        """
         items: list[dict[str, Any]] = []
         cut: float | None = None
-        for bucket in range(LIVE_BUCKETS):
-            page = self.items.page(
-                LIVE_INDEX,
-                "live_bucket",
-                bucket,
-                order="created_at",
-                between=None if upper is None else (0.0, upper[0]),
-                ScanIndexForward=False,
-                Limit=max(limit, LISTING_ROWS),
-            )
+        pages = self._each_bucket(
+            order="created_at",
+            between=None if upper is None else (0.0, upper[0]),
+            ScanIndexForward=False,
+            Limit=rows,
+        )
+        for page in pages:
             items += page["Items"]
             if "LastEvaluatedKey" in page:
                 last = float(page["LastEvaluatedKey"]["created_at"]["N"])
@@ -221,6 +226,17 @@ class SessionsTable(RecordTable[Session]):
             and (cut is None or session.created_at > cut)
         ]
         return sorted(chosen, key=lambda s: (s.created_at, s.id), reverse=True), cut
+
+    def _each_bucket(self, **query: Any) -> list[dict[str, Any]]:
+        """A page of each bucket of what has not ended; the queries run at the same time."""
+        from concurrent.futures import ThreadPoolExecutor  # no part of a cold start
+
+        with ThreadPoolExecutor(LIVE_BUCKETS) as executor:
+            pages = executor.map(
+                lambda bucket: self.items.page(LIVE_INDEX, "live_bucket", bucket, **query),
+                range(LIVE_BUCKETS),
+            )
+            return list(pages)
 
     def read_pool(self, app: str) -> tuple[AppState, list[Session]]:
         """The state of an app and what waits in its pool, ready ones first: one round trip.

@@ -154,6 +154,15 @@ DEPLOYMENT = Part(
                     "Sessions.",
                     {
                         "live": WHOLE,
+                        "liveAt": {
+                            **INSTANT,
+                            "description": "When they were counted: now, or by the last pass "
+                            "where they are many.",
+                        },
+                        "liveWhole": {
+                            **FLAG,
+                            "description": "False: more than `live`; there was no pass yet.",
+                        },
                         "byApp": {
                             **table_of(_COUNT),
                             "description": "By app and state, as of the last pass.",
@@ -207,6 +216,8 @@ DEPLOYMENT = Part(
                 "orphans": 0,
                 "sessions": {
                     "live": 7,
+                    "liveAt": "2026-01-31T09:00:00.000Z",
+                    "liveWhole": True,
                     "byApp": {"listings": {"ACTIVE": 5, "WARM": 2}},
                     "waitingForHosts": 0,
                     "timeToAddress": {"p50Seconds": 1.28, "p99Seconds": 3.044},

@@ -3,7 +3,7 @@
 import { call } from "./client.js";
 import { badge, h, instant } from "./elements.js";
 import { head, link, table } from "./views.js";
-import { duration, lineOf, problemsOf, taken } from "./text.js";
+import { duration, lineOf, problemsOf, relative, taken } from "./text.js";
 
 const LINES = [["active", "Sessions in use"], ["coming", "Sessions that come"], ["warm", "Warm containers"], ["jobsRunning", "Jobs that run"],
   ["jobsWaiting", "Jobs that wait"], ["starts", "Starts a minute"]];
@@ -33,7 +33,8 @@ function running({ at, sessions, jobs, sweep, hosts, startsInLastMinute, grading
   const waiting = Object.values(jobs.waiting).reduce((sum, count) => sum + count, 0);
   const { p50Seconds, p99Seconds } = sessions.timeToAddress;
   return h("dl", { class: "tiles" },
-    tile("Sessions that live", link("/sessions", String(sessions.live)), sessions.waitingForHosts ? `${sessions.waitingForHosts} wait for a host` : ""),
+    tile("Sessions that live", link("/sessions", `${sessions.live}${sessions.liveWhole ? "" : " and more"}`),
+      [sessions.liveAt < at ? `as counted ${relative(Date.parse(sessions.liveAt), Date.parse(at))}` : "", sessions.waitingForHosts ? `${sessions.waitingForHosts} wait for a host` : ""].filter(Boolean).join(", ")),
     tile("Time to address, p50", p50Seconds === null ? "–" : duration(p50Seconds), p50Seconds === null ? "no cold start within the hour" : `p99 ${duration(p99Seconds)}, cold starts`),
     tile("Starts a minute", String(startsInLastMinute)),
     tile("Jobs that run", link("/invocations?status=STARTED", jobs.capacity ? `${jobs.running} of ${jobs.capacity}` : "not bounded")),

@@ -9,10 +9,13 @@ from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.api.overview import count_of_live
 from chalicelib.ecs.hosts import Host, Resource, parse_host
+from chalicelib.instants import instant
 from chalicelib.sessions.model import Change, Session, State
 from chalicelib.sessions.waits import GROWTH, bucket_of, percentile
 from chalicelib.tasks.alarms import Alarm, Alarms
+from chalicelib.tasks.sweep_state import Finished
 from chalicelib.tasks.trend import FIGURES, SLOT_SECONDS, SLOTS, point_of, with_point
 
 NOW = 1_800_000_000.0
@@ -140,3 +143,15 @@ def test_the_open_alarms_of_this_stage_are_asked_for():
         assert Alarms(client, "dev").open() == [
             Alarm("usher-dev-jobs-dead", NOW, "Threshold crossed")
         ]
+
+
+def test_many_live_sessions_are_those_that_the_sweep_counted():
+    swept = Finished(
+        at=NOW - 60, seconds=1.0, records=9, tasks=9, skipped=0,
+        counts={"session/chat/ACTIVE": 7, "session/map/WARM": 2, "started": 5},
+    )  # fmt: skip
+    now, then = instant(NOW), instant(NOW - 60)
+    assert count_of_live(4, True, swept, NOW) == {"live": 4, "liveAt": now, "liveWhole": True}
+    assert count_of_live(4, False, swept, NOW) == {"live": 9, "liveAt": then, "liveWhole": True}
+    assert count_of_live(50, False, swept, NOW)["live"] == 50
+    assert count_of_live(50, False, None, NOW) == {"live": 50, "liveAt": now, "liveWhole": False}

@@ -129,3 +129,12 @@ def test_neither_path_nor_key_is_shown_and_hosts_are_for_those_who_see_all():
     own = show_history(session, with_host=False)
     assert own["history"][0]["cause"] == "asked for"
     assert not {"host", "address", "taskArn"} & own.keys()
+
+
+@pytest.mark.parametrize("most", [50, 2])
+def test_few_live_sessions_are_counted_and_of_many_no_more_than_the_bound(many, monkeypatch, most):
+    table, live = many  # noqa: F811
+    monkeypatch.setattr("chalicelib.sessions.table.COUNTED_ROWS", most)
+    counted, is_whole = table.count_live()
+    assert is_whole == (most == 50)
+    assert counted == len(live) if is_whole else counted == most
