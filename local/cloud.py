@@ -127,7 +127,7 @@ class Cloud:
             self._feed.start()
         with self._step("hosts"):
             machines = self._make_machines()
-        calls += task_definition_calls(STAGE, options.apps, self._feed.url(machines.addresses))
+        calls += self._task_definition_calls(self._feed.url(machines.addresses))
         judges = judge.task_definition(STAGE, options.region)
         calls.append(AwsCall("ecs", "register_task_definition", judges))
         with self._step("dispatcher process"):
@@ -164,6 +164,10 @@ class Cloud:
     def _check_wanted(self) -> None:
         if self.stop.is_set():
             raise StopRequestedError
+
+    def _task_definition_calls(self, feed_url: str) -> list[AwsCall]:
+        region = self.options.region if self.options.log_streams else None
+        return task_definition_calls(STAGE, self.options.apps, feed_url, log_region=region)
 
     def _forwarders(self) -> Mapping[str, Forwarder]:
         """Of the services that others serve, by name. Raises UnreachableServiceError."""
@@ -480,7 +484,7 @@ class Cloud:
         Raises ConfigurationError, and botocore's errors.
         """
         feed_url = self._feed.url(self.parts.machines.addresses)
-        calls = task_definition_calls(STAGE, self.options.apps, feed_url)
+        calls = self._task_definition_calls(feed_url)
         ecs = self._clients.get("ecs")
         answers = [ecs.register_task_definition(**call.arguments) for call in calls]
         if restart:

@@ -1,24 +1,18 @@
-"""What jobs printed, over HTTP: parse, call, render."""
+"""What jobs and sessions printed, over HTTP: parse, call, render."""
 
 from typing import TYPE_CHECKING
 
 from chalice.app import Blueprint, Response
 
-from chalicelib.api.http import (
-    Takes,
-    answer,
-    answering,
-    authorizer_for,
-    known_caller_of,
-    takes_lazily,
-)
+from chalicelib.api.http import answer, answering, authorizer_for, known_caller_of, takes
+from chalicelib.callers import Caller
 from chalicelib.config import authorization
 from chalicelib.instants import instant
-from chalicelib.tasks.requests import parse_record_id
+from chalicelib.tasks.requests import LOG_LIMIT, LOGS, parse_record_id
 from chalicelib.wiring import services
 
 if TYPE_CHECKING:
-    from chalicelib.jobs.wiring import Jobs
+    from chalicelib.tasks.logs import LogPage
 
 routes = Blueprint(__name__)
 
@@ -29,36 +23,47 @@ LOCAL_LAG_SECONDS = 1
 """and so long to the local cloud's files."""
 
 
-def _logs() -> Takes:
-    from chalicelib.jobs.requests import LOGS
-
-    return Takes(query=LOGS)
-
-
 @routes.route("/invocations/{invocation_id}/logs", methods=["GET"], authorizer=AUTHORIZER)
 @answering
-@takes_lazily(_logs)
+@takes(query=LOGS)
 def get_logs(invocation_id: str) -> Response:
     """One page of what an invocation's current attempt printed."""
-    from chalicelib.jobs.requests import LOG_LIMIT
+    wanted = _wanted()
+    found = services().jobs.invocations.get(parse_record_id(invocation_id, "invocation"), _caller())
+    page = services().jobs.logs.page(found.job, found.task_arn, *wanted)
+    return _render(page, found.task_arn, found.finished_at or 0 if found.has_ended else None)
 
-    request = routes.current_request
-    query = request.query_params or {}
-    limit = LOG_LIMIT.read(query)
-    config = services().config
-    caller = known_caller_of(request, config)
-    found = _jobs().invocations.get(parse_record_id(invocation_id, "invocation"), caller)
-    page = _jobs().logs.page(found.job, found.task_arn, query.get("next"), limit)
-    lag = LOCAL_LAG_SECONDS if config.metrics_here else LAG_SECONDS
-    settled = services().environment.now() >= (found.finished_at or 0) + lag
+
+@routes.route("/sessions/{session_id}/logs", methods=["GET"], authorizer=AUTHORIZER)
+@answering
+@takes(query=LOGS)
+def get_session_logs(session_id: str) -> Response:
+    """One page of what a session's container printed. For operators and viewers."""
+    wanted, caller = _wanted(), _caller()
+    caller.require_sight()
+    found = services().sessions.service.get(parse_record_id(session_id, "session"), caller)
+    page = services().sessions.logs.page(found.app, found.task_arn, *wanted)
+    return _render(page, found.task_arn, None if found.is_live else found.ended_at or 0)
+
+
+def _wanted() -> tuple[str | None, int]:
+    """Where the page begins, and how many lines it has at most."""
+    query = routes.current_request.query_params or {}
+    return query.get("next"), LOG_LIMIT.read(query)
+
+
+def _render(page: "LogPage", task_arn: str | None, ended_at: float | None) -> Response:
+    """A page of the log of a task; `ended_at` is None while its record has not ended."""
+    lag = LOCAL_LAG_SECONDS if services().config.metrics_here else LAG_SECONDS
+    is_settled = ended_at is not None and services().environment.now() >= ended_at + lag
     return answer(
         {
             "lines": [{"at": instant(line.at), "text": line.text} for line in page.lines],
             "next": page.next_token,
-            "ended": found.has_ended and page.is_last and (settled or found.task_arn is None),
+            "ended": ended_at is not None and page.is_last and (is_settled or task_arn is None),
         }
     )
 
 
-def _jobs() -> "Jobs":
-    return services().jobs
+def _caller() -> Caller:
+    return known_caller_of(routes.current_request, services().config)

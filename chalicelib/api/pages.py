@@ -48,6 +48,7 @@ CONSOLE = Pages(
     ("console",),
     (
         *FRAME,
+        "log",
         "invocations",
         "sessions",
         "jobs",

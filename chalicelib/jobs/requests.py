@@ -31,8 +31,6 @@ from chalicelib.tasks.requests import parse_idempotency_key
 
 MAX_AHEAD_SECONDS = 366 * 86_400
 """How far ahead an invocation may be planned."""
-MAX_LOG_LINES = 1_000
-DEFAULT_LOG_LINES = 500
 MAX_NUMBER = 1e12
 MAX_ATTEMPT = 1_000_000
 PAGE = (
@@ -49,12 +47,6 @@ INSTANT: Schema = {"type": "string", "format": "date-time"}
 MAYBE_INSTANT: Schema = {"type": ["string", "null"], "format": "date-time"}
 INSTANT_RULE = "an instant like 2027-01-31T09:00:00Z"
 _TEXT_OR_NULL: Schema = {"type": ["string", "null"]}
-LOG_LIMIT = page_size(DEFAULT_LOG_LINES, MAX_LOG_LINES)
-LOGS = (
-    LOG_LIMIT,
-    Field("next", {"type": "string"}, "as the page before said", "From the page before."),
-)
-"""The query of `GET /invocations/{id}/logs`."""
 PARAMETERS = Field(
     "parameters",
     {},

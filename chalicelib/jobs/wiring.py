@@ -14,18 +14,19 @@ from chalicelib.jobs.catalog import Catalog
 from chalicelib.jobs.clock import Clock
 from chalicelib.jobs.items import KEPT_SECONDS
 from chalicelib.jobs.launching import LEASE_SECONDS, JobLauncher
-from chalicelib.jobs.logs import JobLogs
 from chalicelib.jobs.model import Invocation, Priority
 from chalicelib.jobs.observer import JobObserver
 from chalicelib.jobs.queues import JobQueues
 from chalicelib.jobs.service import Invocations
 from chalicelib.jobs.sweep import JobsKind
 from chalicelib.jobs.table import InvocationsTable
+from chalicelib.jobs.task_definitions import CONTAINER
 from chalicelib.metrics import Metrics
 from chalicelib.tasks.breaker import Breaker
 from chalicelib.tasks.deployed import Revisions
 from chalicelib.tasks.hosts_wanted import HostsWanted
 from chalicelib.tasks.lease import Lease
+from chalicelib.tasks.logs import TaskLogs
 from chalicelib.tasks.queues import Queues
 from chalicelib.tasks.start_rate import StartRate
 from chalicelib.tasks.stops import TaskStops
@@ -43,7 +44,7 @@ class Jobs:
     launcher: JobLauncher
     kind: JobsKind
     clock: Clock
-    logs: JobLogs
+    logs: TaskLogs
 
 
 def build_jobs(
@@ -118,5 +119,5 @@ def build_jobs(
         config=config,
         **shared,
     )
-    logs = JobLogs(partial(clients.create, "logs"), config.jobs_log_group)
+    logs = TaskLogs(partial(clients.create, "logs"), config.jobs_log_group, CONTAINER)
     return Jobs(table, catalog, invocations, job_launcher, kind, clock, logs)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from chalicelib.sessions.pool_reconciler import PoolReconciler
     from chalicelib.sessions.registry import AppRegistry
     from chalicelib.sessions.sweep import SessionsKind
+    from chalicelib.tasks.logs import TaskLogs
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,15 @@ class SessionServices:
             config=self.config,
             stop_warm=self.service.stop_warm,
         )
+
+    @cached_property
+    def logs(self) -> "TaskLogs":
+        """What containers of sessions printed."""
+        from chalicelib.ecs.task_definitions import CONTAINER
+        from chalicelib.tasks.logs import TaskLogs
+
+        group = self.config.sessions_log_group
+        return TaskLogs(lambda: self.clients.create("logs"), group, CONTAINER)
 
 
 def build_sessions(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol, TypeVar
 
 from chalicelib.errors import NotFoundError, UnauthorizedError
-from chalicelib.fields import Field
+from chalicelib.fields import Field, page_size
 
 TRACEPARENT = Field(
     "traceparent",
@@ -20,6 +20,14 @@ IDEMPOTENCY_KEY = Field(
     "1 to 128 printable ASCII characters, no spaces",
     "The same key is answered with what its first request made; a random UUID is a good one.",
 )
+MAX_LOG_LINES = 1_000
+DEFAULT_LOG_LINES = 500
+LOG_LIMIT = page_size(DEFAULT_LOG_LINES, MAX_LOG_LINES)
+LOGS = (
+    LOG_LIMIT,
+    Field("next", {"type": "string"}, "as the page before said", "From the page before."),
+)
+"""The query of `GET …/{id}/logs`."""
 
 
 class WithKey(Protocol):

@@ -273,22 +273,26 @@ def read_plan(path: Path, parameters: Mapping[str, Any], region: str, stage: str
     return plan(template, parameters, Place(region, ACCOUNT, f"usher-{stage}"))
 
 
-def task_definition_calls(stage: str, apps_file: Path | None, feed_url: str = "") -> list[AwsCall]:
+def task_definition_calls(
+    stage: str, apps_file: Path | None, feed_url: str = "", *, log_region: str | None = None
+) -> list[AwsCall]:
     """One RegisterTaskDefinition for each app; `feed_url` is what its containers stream unless
-    the app says otherwise. Raises chalicelib's ConfigurationError.
+    the app says otherwise. `log_region`: what they print goes to log streams there; to plain files
+    without it. Raises chalicelib's ConfigurationError.
     """
     from chalicelib.config import load_apps
-    from chalicelib.ecs.task_definitions import task_definition_for
+    from chalicelib.ecs.task_definitions import log_configuration, task_definition_for
 
     role = f"arn:aws:iam::{ACCOUNT}:role/usher-{stage}-session"
-    return [
-        AwsCall(
-            "ecs",
-            "register_task_definition",
-            task_definition_for(app, stage=stage, task_role_arn=role, feed_url=feed_url),
-        )
-        for app in load_apps(apps_file).by_name.values()
-    ]
+    calls = []
+    for app in load_apps(apps_file).by_name.values():
+        request = task_definition_for(app, stage=stage, task_role_arn=role, feed_url=feed_url)
+        if log_region is not None:
+            (container,) = request["containerDefinitions"]
+            group = f"/usher/{stage}/sessions"
+            container["logConfiguration"] = log_configuration(group, log_region, app.name)
+        calls.append(AwsCall("ecs", "register_task_definition", request))
+    return calls
 
 
 def execute(calls: Sequence[AwsCall], client: Callable[[str], Any]) -> None:

@@ -62,6 +62,8 @@ class Options:
     """Further origins whose pages may use dispatcher and sessions."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Values of references to secrets, which are not looked up then."""
+    log_streams: bool = True
+    """Whether what sessions print goes to log streams, as on AWS; else to plain files."""
     assignments: tuple[Path, ...] = ()
     """Folders of assignments that are put when everything works."""
     aws_services: tuple[OtherService, ...] = ()

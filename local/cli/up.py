@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -336,7 +337,7 @@ def run(
         from local.cloud import Cloud, StopRequestedError
         from local.hosts.programs import RUN_VARIABLE
 
-    options = _options(arguments, secrets)
+    options = replace(_options(arguments, secrets), log_streams=beside is _nothing)
     try:
         listeners = Listeners.bind(options)
     except OSError as error:

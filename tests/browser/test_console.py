@@ -295,6 +295,9 @@ def test_a_session_is_found_its_story_told_and_stopped(page, watch, stage):
     expect(row).to_contain_text("RESERVED")
     row.get_by_role("link", name=made["app"]).click()
     expect(page.locator(".timeline")).to_contain_text("RunTask accepted")
+    expect(page.locator(".log")).to_contain_text(f"session={made['id']}")
+    refused, _ = stage.http("GET", f"/sessions/{made['id']}/logs", None, as_(HOSTILE))
+    assert refused == 403
     expect(page.locator(".facts")).to_contain_text(f"{made['ip']}:{made['port']}")
     assert made["path"].strip("/") not in page.content()
     button(page, "Stop").click()

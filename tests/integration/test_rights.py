@@ -78,6 +78,7 @@ def sessions_flow(cloud) -> None:
             wait_for(cloud, lost["id"], "ACTIVE")
             kill_container(lost["id"])
             wait_for(cloud, lost["id"], "ENDED")
+            assert cloud.http("GET", f"/sessions/{lost['id']}/logs")[0] == 200
     status, waiting = cloud.http("POST", "/session?wait=0")
     assert status in {200, 202}
     cloud.http("DELETE", f"/sessions/{waiting['id']}")

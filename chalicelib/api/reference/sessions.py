@@ -186,6 +186,7 @@ SESSIONS = Part(
         "sessions.list_sessions": Operation(
             By.CALLER, {200: Answer("One page, newest first.", ref("SessionsPage"))}
         ),
+        "logs.get_session_logs": Operation(By.VIEWER, {200: Answer("One page.", ref("Log"))}),
         "sessions.get_history": Operation(
             By.CALLER, {200: Answer("The session with its states.", ref("SessionHistory"))}
         ),

@@ -2,13 +2,12 @@
 
 import { call } from "./client.js";
 import { badge, copyable, h, instant, span } from "./elements.js";
+import { showLog } from "./log.js";
 import { change, changeAll, facts, filters, head, link, listing, PAGE_SIZE, results, table } from "./views.js";
 import { duration, showJson } from "./text.js";
 
 const STATES = ["SCHEDULED", "ACCEPTED", "QUEUED", "LAUNCHING", "LAUNCHED", "STARTED", "KILL_INITIATED", "FINISHED", "EXPIRED", "SKIPPED"];
 const OVER = ["FINISHED", "EXPIRED", "SKIPPED"];
-const LOG_PAGE = 500;
-const LOG_LINES = 10000; // then the reader asks for more: a browser lays out so many without trouble
 
 const path = (id) => `/invocations/${encodeURIComponent(id)}`;
 const outcome = (row) => badge(row.reason ?? row.state);
@@ -76,7 +75,7 @@ export const invocationPage = {
         ["Again of", it.rerunOf && link(path(it.rerunOf), it.rerunOf)], ["Task", it.taskArn && copyable(it.taskArn)],
         ["Used", it.usage && `${duration(it.usage.cpuSeconds)} of processor, ${Math.round(it.usage.maxMemoryMib)} MiB, ${duration(it.usage.wallSeconds)}`])];
   },
-  mount: (root, context) => follow(root.querySelector('[data-keep="log"]'), context),
+  mount: (root, context) => showLog(root.querySelector('[data-keep="log"]'), context, `${path(context.id)}/logs`),
 };
 
 /** A value as JSON. */
@@ -93,42 +92,4 @@ export function timeline({ history }, isOver) {
     badge(step.state), h("span", { class: "bar", share: String(seconds[place] / longest), "aria-hidden": "true" }),
     h("span", null, place === history.length - 1 && isOver ? "" : duration(seconds[place])),
     h("span", { class: "cause" }, step.cause), instant(step.at))));
-}
-
-/** Shows the log and goes on reading it at each refresh; lines are plain text, so the browser's search finds them. */
-function follow(place, context) {
-  let next = null, isReading = false, isOver = false, most = LOG_LINES, count = 0;
-  const lines = h("pre", { class: "log", tabindex: "0", "aria-label": "Lines of the log" });
-  const status = h("p", { class: "quiet", role: "status" }, "Reading …");
-  const wanted = h("input", { type: "search", placeholder: "Only lines with …", "aria-label": "Only lines with", oninput: () => lines.childNodes.forEach(sift) });
-  const end = h("input", { type: "checkbox", checked: true });
-  const more = h("button", { type: "button", hidden: true, onclick: () => { most += LOG_LINES; read(); } }, "Show more lines");
-  const sift = (line) => { line.hidden = !line.textContent.toLowerCase().includes(wanted.value.toLowerCase()); };
-
-  async function read() {
-    if (isReading || isOver) return;
-    isReading = true;
-    try {
-      for (let isMore = true; isMore && count < most;) {
-        const answer = await call("GET", `${path(context.id)}/logs`, { query: { next, limit: LOG_PAGE }, signal: context.signal });
-        const isAtEnd = lines.scrollTop + lines.clientHeight >= lines.scrollHeight - 40;
-        const fresh = answer.lines.map(({ at, text }) => h("span", { title: at }, `${text}\n`));
-        fresh.forEach(sift);
-        lines.append(...fresh);
-        count += fresh.length;
-        if (end.checked && isAtEnd) lines.scrollTop = lines.scrollHeight;
-        isMore = answer.next !== next && !answer.ended;
-        isOver = answer.ended;
-        next = answer.next;
-      }
-      status.textContent = isOver ? (count ? `${count} lines, complete.` : "It printed nothing.") : count ? `${count} lines so far.` : "Nothing printed yet.";
-    } catch (error) {
-      if (!context.signal.aborted) status.textContent = `The log cannot be read now: ${error.message}`;
-    }
-    more.hidden = count < most || isOver;
-    isReading = false;
-  }
-  place.append(h("div", { class: "log-head" }, wanted, h("label", null, end, " stay at the end")), lines, status, more);
-  context.onRefresh(read);
-  read();
 }

@@ -3,6 +3,7 @@
 import { call } from "./client.js";
 import { badge, copyable, h, instant, span } from "./elements.js";
 import { change, facts, filters, head, link, listing, results, table } from "./views.js";
+import { showLog } from "./log.js";
 import { timeline } from "./invocations.js";
 
 const LIVE = ["QUEUED", "STARTING", "WARM", "RESERVED", "ACTIVE", "STOPPING"];
@@ -47,6 +48,7 @@ export const sessionPage = {
           : "Its container is stopped. Nobody is connected." },
         send: () => call("DELETE", sessionPath(it.id)), done: "It is being stopped." })),
       it.detail ? h("p", { class: "notice" }, it.detail) : null,
+      context.me.role === "owner" ? null : [h("h2", null, "Log"), h("section", { "data-keep": "log", "aria-label": "Log" })],
       h("h2", null, "Story"), timeline(it, it.state === "ENDED"),
       facts(["Id", copyable(it.id)], ["Owner", it.owner ?? "nobody yet"], ["App", link(`/apps/${encodeURIComponent(it.app)}`, it.app)],
         ["Revision", it.revision], ["Start", it.warm ? "warm, from the pool" : "cold"], ["Attempt", it.attempt],
@@ -54,6 +56,9 @@ export const sessionPage = {
         ["Start took", it.readyAt && span(it.createdAt, it.readyAt)], ["Client is to come by", it.connectBy && it.state === "RESERVED" && instant(it.connectBy)],
         ["Ended", it.endedAt && instant(it.endedAt)], ["Address, without its secret path", it.address],
         ["Host", it.host && link(`/sessions?host=${encodeURIComponent(it.host)}`, it.host.split("/").at(-1))], ["Task", it.taskArn && copyable(it.taskArn)],
-        ["Lines of the log", `session=${it.id}`])];
+        ["Lines of the dispatcher's log", `session=${it.id}`])];
+  },
+  mount: (root, context) => {
+    if (context.me.role !== "owner") showLog(root.querySelector('[data-keep="log"]'), context, `${sessionPath(context.id)}/logs`);
   },
 };

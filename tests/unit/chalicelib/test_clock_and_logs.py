@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from chalicelib.answer_size import MOST_BYTES, escaped_bytes, fitting
 from chalicelib.errors import BadRequestError
 from chalicelib.jobs.clock import Clock
-from chalicelib.jobs.logs import CUT, JobLogs, Line, LogPage
+from chalicelib.tasks.logs import CUT, Line, LogPage, TaskLogs
 from chalicelib.tasks.queues import Queues
 
 NOW = 1_767_268_800.25  # 2026-01-01T12:00:00.25Z
@@ -136,7 +136,7 @@ QUERY = {"logGroupName": "/g", "logStreamName": "report/job/0123abc", "startFrom
 def logs():
     made = client("logs")
     with Stubber(made) as stub:
-        stub.pages = JobLogs(lambda: made, "/g")
+        stub.pages = TaskLogs(lambda: made, "/g", "job")
         yield stub
         stub.assert_no_pending_responses()
 
@@ -223,4 +223,4 @@ def test_nobody_at_the_other_end_is_no_empty_log():
         raise EndpointConnectionError(endpoint_url="http://x")
 
     with pytest.raises(EndpointConnectionError):
-        JobLogs(refuse, "/g").page("report", TASK, None)
+        TaskLogs(refuse, "/g", "job").page("report", TASK, None)

@@ -1,7 +1,7 @@
-"""What the containers of jobs printed, from CloudWatch Logs, page by page.
+"""What containers printed, from CloudWatch Logs, page by page.
 
-The stream of a task is found by job and task: `{job}/job/{task id}`; the first line in it says the
-invocation.
+The stream of a task is found by the name of its job or app, its container and its id:
+`{name}/{container}/{task id}`.
 """
 
 import re
@@ -13,10 +13,7 @@ from botocore.exceptions import ClientError
 
 from chalicelib.answer_size import MOST_BYTES, escaped_bytes, fitting
 from chalicelib.errors import BadRequestError
-from chalicelib.jobs.requests import DEFAULT_LOG_LINES, MAX_LOG_LINES
-
-CONTAINER = "job"
-"""Name of the one container of a job's task."""
+from chalicelib.tasks.requests import DEFAULT_LOG_LINES, MAX_LOG_LINES
 
 LARGEST_CHARACTER = 14
 """Bytes of an escaped character outside of the basic plane: two surrogates."""
@@ -43,16 +40,24 @@ class LogPage:
     """Whether nothing more was there."""
 
 
-class JobLogs:
-    """The logs of jobs through a boto3 client of CloudWatch Logs."""
+class TaskLogs:
+    """The logs of one kind of container through a boto3 client of CloudWatch Logs."""
 
-    def __init__(self, logs: Callable[[], Any], group: str) -> None:
-        """`logs()` gives the client: most never need it, and it costs time to make."""
+    def __init__(self, logs: Callable[[], Any], group: str, container: str) -> None:
+        """`logs()` gives the client: most never need it, and it costs time to make.
+
+        `container` is the name of the one container of each task.
+        """
         self._logs = logs
         self._group = group
+        self._container = container
 
     def page(
-        self, job: str, task_arn: str | None, next_token: str | None, limit: int = DEFAULT_LOG_LINES
+        self,
+        name: str,
+        task_arn: str | None,
+        next_token: str | None,
+        limit: int = DEFAULT_LOG_LINES,
     ) -> LogPage:
         """The lines after `next_token`, or the first ones; at most `limit`, and as many as an
         answer can have. A line that no answer can have is cut.
@@ -66,7 +71,7 @@ class JobLogs:
             return LogPage((), next_token, is_last=True)
         query = {
             "logGroupName": self._group,
-            "logStreamName": stream_of(job, task_arn),
+            "logStreamName": stream_of(name, self._container, task_arn),
             "startFromHead": True,
             "limit": max(1, min(limit, MAX_LOG_LINES)),
         }
@@ -107,6 +112,6 @@ def _cut(message: str) -> str:
     return message[: MOST_BYTES // LARGEST_CHARACTER] + CUT
 
 
-def stream_of(job: str, task_arn: str) -> str:
+def stream_of(name: str, container: str, task_arn: str) -> str:
     """The stream of a task: prefix, container, task id."""
-    return f"{job}/{CONTAINER}/{task_arn.rpartition('/')[2]}"
+    return f"{name}/{container}/{task_arn.rpartition('/')[2]}"
