@@ -7,13 +7,19 @@ nothing; with CRASH_POINTS=all, as `make crash` sets it, every fate of every cal
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.integration.wire import Fate, Point
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+
+from chalicelib.ecs.failures import StopError
+from chalicelib.errors import UsherError
+from tests.integration.lab import Lab
+from tests.integration.wire import Fate, Point, ProcessDiedError
 
 OF_A_LOOK = ((Fate.FAILS,), (Fate.DIES_BEFORE,))
 """To a call that changes nothing, no more can happen; one and the other in turn."""
@@ -37,6 +43,10 @@ PASSING = {Fate.REPLY_LOST_ONCE}
 MOST_OF_A_LOOK = 2
 """A call that changes nothing has so many fates at most."""
 RECORDED = Path(__file__).with_suffix(".json")
+
+
+REFUSALS = (UsherError, ClientError, BotoCoreError, StopError, ProcessDiedError)
+"""What an operation may raise when one of its calls goes wrong."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,48 @@ def points_of(name: str, calls: list[str], *, spares_looks: bool) -> Iterator[Cr
             fates = chosen(number, fates_of(call, number))
             yield from (CrashPoint(name, number, call, fate) for fate in fates)
         before = call
+
+
+def silent_and_noisy_points(matrix: str, spares_looks: Callable[[str], bool]) -> list[Any]:
+    """Every point of every operation, in silence and noise by turns: each fate meets both often."""
+    return [
+        pytest.param(crash, bool(index % 2), id=f"{crash}-{'noise' if index % 2 else 'silence'}")
+        for name, calls in recorded(matrix).items()
+        for index, crash in enumerate(points_of(name, calls, spares_looks=spares_looks(name)))
+    ]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an operation during which at most one call went wrong."""
+
+    calls: list[str]
+    was_answered: bool
+    """False where the operation raised what its caller may get."""
+
+
+def act(
+    lab: Lab,
+    operation: Callable[[], object],
+    point: Point | None,
+    passing: Collection[Fate] = PASSING,
+) -> Outcome:
+    """Carry out an operation; the call at `point` meets its fate, the wire is whole afterwards.
+
+    No fate of `passing` may be noticed by the operation.
+    """
+    lab.wire.reset(point)
+    was_answered = True
+    try:
+        operation()
+    except REFUSALS:
+        assert point is not None
+        assert point.fate not in passing, "what boto3 gets over is nobody's business"
+        was_answered = False
+    calls, struck = lab.wire.calls, lab.wire.struck
+    lab.wire.reset(None)
+    assert struck == (point is not None)
+    return Outcome(calls, was_answered)
 
 
 @cache

@@ -13,20 +13,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.contract import Bye
-from chalicelib.ecs.failures import StopError
-from chalicelib.errors import UsherError
 from chalicelib.sessions.launch_queue import ReconcilePool
 from chalicelib.sessions.model import Reason, Session, State
-from tests.integration.crash_points import CrashPoint, chosen, compare, recorded
+from tests.integration.crash_points import CrashPoint, act, chosen, compare, recorded
 from tests.integration.lab import (
     Lab,
     check_at_rest,
     check_invariants,
 )
-from tests.integration.wire import Fate, Point, ProcessDiedError
+from tests.integration.wire import Fate, Point
 
 MATRIX = "sessions"
 LIMITS = "[limits]\ntotal = 4\nper_owner = 1\n"
@@ -483,16 +480,9 @@ def run(lab: Lab, operation: Operation, point: Point | None) -> list[str]:
     operation.arrange(story)
     lab.settle()
     story.services = lab.process()
-    lab.wire.reset(point)
-    try:
-        operation.act(story)
-    except (UsherError, ClientError, BotoCoreError, StopError, ProcessDiedError):
-        assert point is not None
-        assert point.fate not in PASSING, "what boto3 gets over is nobody's business"
+    outcome = act(lab, lambda: operation.act(story), point, PASSING)
+    if not outcome.was_answered:
         story.told = None
-    calls, struck = lab.wire.calls, lab.wire.struck
-    lab.wire.reset(None)
-    assert struck == (point is not None)
     check_invariants(lab)
     operation.afterwards(story)
     lab.all_speak(story.services)
@@ -505,7 +495,7 @@ def run(lab: Lab, operation: Operation, point: Point | None) -> list[str]:
         if session is not None and session.owner is not None:
             assert session.state is State.ACTIVE, f"a live session was lost: {session}"
             assert lab.container_of(session_id).connected
-    return calls
+    return outcome.calls
 
 
 BY_NAME = {operation.name: operation for operation in OPERATIONS}

@@ -13,18 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.audit.model import Action
 from chalicelib.contract.jobs import Outcome
-from chalicelib.ecs.failures import StopError
-from chalicelib.errors import UsherError
 from chalicelib.grading.model import MAX_ATTEMPTS, Grading, State, Submission
 from chalicelib.jobs.model import repeated_id
-from tests.integration.crash_points import PASSING, CrashPoint, compare, points_of, recorded
+from tests.integration.crash_points import CrashPoint, act, compare, silent_and_noisy_points
 from tests.integration.grading_lab import OPERATOR, GradingLab, check_grading
 from tests.integration.job_lab import JobContainer, failure_is_news
-from tests.integration.wire import Point, ProcessDiedError
+from tests.integration.wire import Point
 
 MATRIX = "grading"
 INDEX_LAG_SECONDS = 1.0
@@ -465,20 +462,12 @@ def run(lab: GradingLab, operation: Operation, point: Point | None, *, noise: bo
     lab.settle()
     check_grading(lab)
     story.services = lab.process()
-    lab.wire.reset(point)
-    try:
-        operation.act(story)
-    except (UsherError, ClientError, BotoCoreError, StopError, ProcessDiedError):
-        assert point is not None
-        assert point.fate not in PASSING, "what boto3 gets over is nobody's business"
-    calls, struck = lab.wire.calls, lab.wire.struck
-    lab.wire.reset(None)
-    assert struck == (point is not None)
+    outcome = act(lab, lambda: operation.act(story), point)
     check_grading(lab)
     operation.afterwards(story)
     story.goes_on(noise=noise)
     check_story(story, operation, point)
-    return calls
+    return outcome.calls
 
 
 def check_story(story: Story, operation: Operation, point: Point | None) -> None:
@@ -525,15 +514,6 @@ def calls_of_operations() -> dict[str, list[str]]:
     return {name: run(lab, found, None, noise=False) for name, found in OPERATIONS.items()}
 
 
-def crash_points() -> list[Any]:
-    """Every point of every operation, in silence and noise by turns: each fate meets both often."""
-    return [
-        pytest.param(crash, bool(index % 2), id=f"{crash}-{'noise' if index % 2 else 'silence'}")
-        for name, calls in recorded(MATRIX).items()
-        for index, crash in enumerate(points_of(name, calls, spares_looks=spares_looks(name)))
-    ]
-
-
 @pytest.fixture(scope="module")
 def lab() -> Iterator[GradingLab]:
     made = new_lab()
@@ -549,7 +529,7 @@ def test_an_undisturbed_operation_makes_the_calls_that_are_crash_points(
     compare(MATRIX, name, run(lab, OPERATIONS[name], None, noise=noise))
 
 
-@pytest.mark.parametrize(("crash", "noise"), crash_points())
+@pytest.mark.parametrize(("crash", "noise"), silent_and_noisy_points(MATRIX, spares_looks))
 def test_every_grading_gets_one_verdict_wherever_it_breaks(
     lab: GradingLab, crash: CrashPoint, noise: bool
 ) -> None:

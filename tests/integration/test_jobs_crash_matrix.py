@@ -13,14 +13,11 @@ from functools import partial
 from typing import Any
 
 import pytest
-from botocore.exceptions import BotoCoreError, ClientError
 
 from chalicelib.contract.jobs import Outcome
-from chalicelib.ecs.failures import StopError
-from chalicelib.errors import UsherError
 from chalicelib.jobs.model import Invocation, Priority, Reason, State, repeated_id
 from chalicelib.jobs.queues import WakeUp
-from tests.integration.crash_points import PASSING, CrashPoint, compare, points_of, recorded
+from tests.integration.crash_points import CrashPoint, act, compare, silent_and_noisy_points
 from tests.integration.job_lab import (
     JobContainer,
     JobLab,
@@ -29,7 +26,7 @@ from tests.integration.job_lab import (
     check_rest,
     failure_is_news,
 )
-from tests.integration.wire import Point, ProcessDiedError
+from tests.integration.wire import Point
 
 MATRIX = "jobs"
 INDEX_LAG_SECONDS = 1.0
@@ -673,23 +670,16 @@ def run(lab: JobLab, operation: Operation, point: Point | None, *, noise: bool) 
     operation.arrange(story)
     lab.settle()
     story.services = lab.process()
-    lab.wire.reset(point)
-    try:
-        operation.act(story)
-    except (UsherError, ClientError, BotoCoreError, StopError, ProcessDiedError):
-        assert point is not None
-        assert point.fate not in PASSING, "what boto3 gets over is nobody's business"
+    outcome = act(lab, lambda: operation.act(story), point)
+    if not outcome.was_answered:
         story.told = None
-    calls, struck = lab.wire.calls, lab.wire.struck
-    lab.wire.reset(None)
-    assert struck == (point is not None)
     check_jobs(lab)
     operation.afterwards(story)
     story.goes_on(noise=noise)
     story.ends(noise=noise)
     check_rest(lab, kills=story.kills)
     check_story(story, operation, point)
-    return calls
+    return outcome.calls
 
 
 def check_story(story: Story, operation: Operation, point: Point | None) -> None:
@@ -721,17 +711,6 @@ def calls_of_operations() -> dict[str, list[str]]:
     return {name: run(lab, operation, None, noise=False) for name, operation in BY_NAME.items()}
 
 
-def crash_points() -> list[Any]:
-    """Every point of every operation, in silence and noise by turns: each fate meets both often."""
-    return [
-        pytest.param(crash, bool(index % 2), id=f"{crash}-{'noise' if index % 2 else 'silence'}")
-        for operation, calls in recorded(MATRIX).items()
-        for index, crash in enumerate(
-            points_of(operation, calls, spares_looks=spares_looks(operation))
-        )
-    ]
-
-
 @pytest.fixture(scope="module")
 def lab() -> Iterator[JobLab]:
     made = new_lab()
@@ -747,7 +726,7 @@ def test_an_undisturbed_operation_makes_the_calls_that_are_crash_points(
     compare(MATRIX, name, run(lab, BY_NAME[name], None, noise=noise))
 
 
-@pytest.mark.parametrize(("crash", "noise"), crash_points())
+@pytest.mark.parametrize(("crash", "noise"), silent_and_noisy_points(MATRIX, spares_looks))
 def test_user_code_runs_once_or_never_wherever_it_breaks(
     lab: JobLab, crash: CrashPoint, noise: bool
 ) -> None:
