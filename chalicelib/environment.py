@@ -8,11 +8,14 @@ import secrets
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from chalicelib.tasks.probe import Found, probe
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Ids(Protocol):
@@ -54,6 +57,26 @@ def in_thread(call: Callable[[], None]) -> Callable[[], None]:
     return thread.join
 
 
+class RunEach(Protocol):
+    """Makes one call for each item, at most so many at a time; the results in order."""
+
+    def __call__(
+        self, call: Callable[[Item], Result], items: Sequence[Item], at_once: int
+    ) -> list[Result]:
+        """See `run_each_in_threads`."""
+        ...
+
+
+def run_each_in_threads(
+    call: Callable[[Item], Result], items: Sequence[Item], at_once: int
+) -> list[Result]:
+    """`call` for each item, in `at_once` threads. Raises what the first call that failed raised."""
+    from concurrent.futures import ThreadPoolExecutor  # no request for a session needs it
+
+    with ThreadPoolExecutor(max_workers=at_once) as threads:
+        return list(threads.map(call, items))
+
+
 @dataclass(frozen=True)
 class Environment:
     """What is no AWS: the machine's time and randomness, the look at a container's health."""
@@ -70,3 +93,4 @@ class Environment:
     """Waits so many seconds for an event at most."""
     beside: Callable[[Callable[[], None]], Callable[[], None]] = in_thread
     """Starts a call at the same time; returns what waits for its end."""
+    run_each: RunEach = run_each_in_threads

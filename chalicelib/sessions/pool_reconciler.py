@@ -2,14 +2,13 @@
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from chalicelib.apps import App
 from chalicelib.config import Config
 from chalicelib.dynamodb.records import Unreadable
 from chalicelib.ecs.task_definitions import family_of
-from chalicelib.environment import Ids
+from chalicelib.environment import Ids, RunEach
 from chalicelib.errors import ConfigurationError
 from chalicelib.metrics import Metrics
 from chalicelib.sessions.catalog import AppCatalog
@@ -58,6 +57,7 @@ class PoolReconciler:
         metrics: Metrics,
         ids: Ids,
         starters: int,
+        run_each: RunEach,
         now: Callable[[], float],
     ) -> None:
         """`starters`: how many starts there are at a time."""
@@ -71,6 +71,7 @@ class PoolReconciler:
         self._metrics = metrics
         self._ids = ids
         self._starters = starters
+        self._run_each = run_each
         self._now = now
 
     def on_message(self, message: ReconcilePool) -> None:
@@ -160,8 +161,7 @@ class PoolReconciler:
 
     def _start(self, app: App, plan: PoolPlan, drafts: list[Session]) -> int:
         """Start all; how many of them live."""
-        with ThreadPoolExecutor(max_workers=self._starters) as starters:
-            sessions = list(starters.map(self._start_one, drafts))
+        sessions = self._run_each(self._start_one, drafts, self._starters)
         if len(drafts) < plan.start and all(session.is_live for session in sessions):
             self._queue.reconcile_pool(app.name, delay_seconds=PAUSE_SECONDS)
         return sum(1 for session in sessions if session.is_live)

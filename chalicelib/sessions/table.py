@@ -257,7 +257,7 @@ class SessionsTable(RecordTable[Session]):
         The index, to its last page, and `state.unseen` say which; the records are then read
         consistently, so that a member that was claimed or has ended counts no more.
         """
-        shown = {record.id for record in self.query_all(state.name)[1]}
+        shown = dict.fromkeys(record.id for record in self.query_all(state.name)[1])
         ids = [*shown, *(session_id for session_id in state.unseen if session_id not in shown)]
         found = self.get_all(ids)
         sessions = [session for session in only_readable(found) if session.is_nobodys]

@@ -71,6 +71,7 @@ class SessionServices:
             metrics=self.metrics,
             ids=self.environment.ids,
             starters=self.environment.starters,
+            run_each=self.environment.run_each,
             now=self.environment.now,
         )
 
@@ -128,10 +129,14 @@ def build_sessions(
     launcher: Launcher,
     revisions: Revisions,
     metrics: Metrics,
+    table: SessionsTable | None = None,
 ) -> SessionServices:
-    """Build everything for `config`. Opens no connection yet."""
+    """Build everything for `config`. Opens no connection yet.
+
+    `table` is another than the one in DynamoDB: the simulation passes a model of it.
+    """
     now = environment.now
-    table = SessionsTable(clients.dynamodb, config.sessions_table)
+    table = table or SessionsTable(clients.dynamodb, config.sessions_table)
     queue = LaunchQueue(Queues(clients.sqs), config.launches_queue)
     apps = AppCatalog(clients.ecs, revisions, config, now)
     rate = StartRate(table.items, now)

@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ["app.py", "chalicelib", "session_handler", "usher", "examples"]
+NEVER_SHIPPED = {"local", "simulation", "tests", "benchmarks", "moto"}
 MUST_BE_PURE = {
     "chalicelib/apps.py",
     "chalicelib/audit/items.py",
@@ -155,7 +156,9 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-ALL = modules_below("app.py", "chalicelib", "session_handler", "usher", "examples", "local")
+ALL = modules_below(
+    "app.py", "chalicelib", "session_handler", "usher", "examples", "local", "simulation"
+)
 
 
 @pytest.mark.parametrize("path", ALL, ids=name_of)
@@ -178,7 +181,21 @@ def test_pure_modules_touch_neither_the_world_nor_the_clock(path: Path) -> None:
 @pytest.mark.parametrize("path", modules_below(*SHIPPED), ids=name_of)
 def test_nothing_shipped_imports_the_local_cloud_or_the_tests(path: Path) -> None:
     imported = imports_of(ast.parse(path.read_text(encoding="utf-8")))
-    assert not {name for name in imported if within(name, {"local", "tests", "benchmarks", "moto"})}
+    assert not {name for name in imported if within(name, NEVER_SHIPPED)}
+
+
+def test_the_simulation_runs_what_is_deployed_and_nothing_else_imports_it() -> None:
+    outside = modules_below("app.py", "chalicelib", "session_handler", "usher", "infra", "local")
+    for path in outside:
+        imported = imports_of(ast.parse(path.read_text(encoding="utf-8")))
+        assert not {name for name in imported if within(name, {"simulation"})}, name_of(path)
+    used = set[str]()
+    for path in modules_below("simulation"):
+        used |= imports_of(ast.parse(path.read_text(encoding="utf-8")))
+    assert not {name for name in used if within(name, {"chalice", "moto", "boto3", "tests"})}
+    of_local = {name for name in used if within(name, {"local"})}
+    assert all(within(name, {"local.aws.ecs.buckets"}) for name in of_local)
+    assert any(within(name, {"chalicelib.sessions.wiring"}) for name in used)
 
 
 def test_only_the_child_and_the_description_of_a_job_know_pydantic() -> None:

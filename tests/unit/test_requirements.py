@@ -43,7 +43,16 @@ def test_every_package_that_is_imported_is_named():
 
 
 def _sources():
-    rooms = ("chalicelib", "session_handler", "usher", "local", "benchmarks", "tests", "examples")
+    rooms = (
+        "chalicelib",
+        "session_handler",
+        "usher",
+        "local",
+        "benchmarks",
+        "tests",
+        "examples",
+        "simulation",
+    )
     files = [file for room in rooms for file in (ROOT / room).rglob("*.py")]
     return [ROOT / "app.py", *(file for file in files if not OTHERS.intersection(file.parts))]
 

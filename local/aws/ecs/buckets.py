@@ -40,14 +40,14 @@ class Bucket:
         self._tokens = rate.burst
         self._filled_at = now
 
-    def take(self, now: float) -> bool:
-        """Take one token; False when there is none."""
+    def take(self, now: float, tokens: float = 1) -> bool:
+        """Take one token, or so many; False, and nothing is taken, when there are fewer."""
         elapsed = max(0.0, now - self._filled_at)
         self._filled_at = max(now, self._filled_at)
         self._tokens = min(self._rate.burst, self._tokens + elapsed * self._rate.per_second)
-        if self._tokens < 1:
+        if self._tokens < tokens:
             return False
-        self._tokens -= 1
+        self._tokens -= tokens
         return True
 
 
