@@ -37,12 +37,13 @@ def host_hours(sessions: Iterable[Interval], slots: int) -> float:
                 seconds += host.closes_at - host.opened_at
         open_hosts = still_open
         free = [host for host in open_hosts if len(host.ends) < slots]
-        host: _Host | None = min(free, key=lambda one: _cost(one, end), default=None)
-        if host is None or (host.closes_at < end and end - host.closes_at > end - start):
-            host = _Host(start, end)
-            open_hosts.append(host)
-        heappush(host.ends, end)
-        host.closes_at = max(host.closes_at, end)
+        if free:
+            chosen = min(free, key=lambda one: _cost(one, end))
+        else:
+            chosen = _Host(start, end)
+            open_hosts.append(chosen)
+        heappush(chosen.ends, end)
+        chosen.closes_at = max(chosen.closes_at, end)
     seconds += sum(host.closes_at - host.opened_at for host in open_hosts)
     return seconds / 3_600
 

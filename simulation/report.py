@@ -1,4 +1,4 @@
-"""What came of a run: a document for programs, and the table and plots for people. Pure."""
+"""What came of a run: a document for programs, and the table and plots for people."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -20,10 +20,19 @@ def diurnal(at: float) -> float:
 
     The shape is that of residential traffic: two harmonics, as published for video services.
     """
-    hour = at / HOUR % 24
-    first = math.cos((hour - 19) / 24 * 2 * math.pi)
-    second = math.cos((hour - 14) / 12 * 2 * math.pi)
-    return max(0.2, min(1.0, 0.58 + 0.36 * first + 0.10 * second))
+    part = (_two_harmonics(at / HOUR % 24) - _LEAST) / (_MOST - _LEAST)
+    return NIGHT + (1.0 - NIGHT) * part
+
+
+def _two_harmonics(hour: float) -> float:
+    first = math.cos((hour - 18.0) / 24 * 2 * math.pi)
+    second = math.cos((hour - 20.5) / 12 * 2 * math.pi)
+    return first + 0.3 * second
+
+
+NIGHT = 0.2
+_DAY = [_two_harmonics(minute / 60) for minute in range(24 * 60)]
+_LEAST, _MOST = min(_DAY), max(_DAY)
 
 
 def crowd(at: float, begins: float, peak: float, rises: float, fades: float) -> float:

@@ -2,7 +2,8 @@
 
 The dispatcher's own code is synchronous: it calls AWS and waits for the answer. Each call of it
 runs in a greenlet, and what waits (`sleep`, a request to a model of AWS) gives control back to
-SimPy's event loop until its instant has come. So the code that is simulated is the code that is deployed.
+SimPy's event loop until its instant has come. So the code that is simulated is that which is
+deployed.
 """
 
 from collections.abc import Callable, Sequence
