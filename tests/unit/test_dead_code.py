@@ -6,7 +6,7 @@ from vulture import Vulture
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ("app.py", "chalicelib", "session_handler", "usher", "infra")
-READERS = ("benchmarks", "conformance", "examples", "local", "simulation", "tests")
+READERS = ("benchmarks", "conformance", "examples", "local", "tests")
 USED_ALL_THE_SAME = {
     "handle_data": "html.parser calls it",
     "handle_endtag": "html.parser calls it",
