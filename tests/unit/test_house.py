@@ -26,6 +26,7 @@ MUST_BE_PURE = {
     "chalicelib/dynamodb/writes.py",
     "chalicelib/capacity/cluster_state.py",
     "chalicelib/capacity/hosts.py",
+    "chalicelib/capacity/placement.py",
     "chalicelib/ecs/expressions.py",
     "chalicelib/ecs/failures.py",
     "chalicelib/ecs/hosts.py",
