@@ -12,6 +12,7 @@ from typing import Any
 from chalicelib.contract import SESSION_PORT, Env
 from chalicelib.contract.secrets import problems_of
 from chalicelib.errors import ConfigurationError
+from chalicelib.task_placement import Placement, parse_placement, problems_of_placement
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 JOBS_BEGIN_WITH = "job-"
@@ -45,18 +46,6 @@ class Limits:
     def are_complete(self) -> bool:
         """Whether each of them limits something."""
         return min(self.total, self.per_owner, self.per_second) > 0
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where ECS puts tasks, in its own words; for EC2 only, Fargate spreads by itself."""
-
-    spread: tuple[str, ...] = ()
-    """Fields to spread over, like `attribute:ecs.availability-zone` or `instanceId`."""
-    binpack: str | None = None
-    """`cpu` or `memory`: fill hosts one after the other, so that empty ones can go."""
-    constraints: tuple[str, ...] = ()
-    """memberOf expressions, like `attribute:ecs.instance-type =~ c7g.*`."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +92,7 @@ class App:
     group: str | None = None
     """The capacity group its containers belong to; None = the default one."""
     pool: PoolSize = PoolSize()
-    placement: Placement = Placement()
+    placement: Placement = field(default_factory=Placement)
     is_registered: bool = False
     """Whether it was registered over HTTP (`usher deploy`), and is not in the apps file."""
 
@@ -232,11 +221,6 @@ _POOL: dict[str, Check] = {
     "maximum": _whole(0, 10_000),
     "max_age_seconds": _whole(30, 86_400),
 }
-_PLACEMENT: dict[str, Check] = {
-    "spread": _strings,
-    "binpack": _text("cpu|memory", "cpu or memory"),
-    "constraints": _strings,
-}
 _LIMITS: dict[str, Check] = {
     "total": _whole(0, 1_000_000),
     "per_owner": _whole(0, 1_000_000),
@@ -276,7 +260,7 @@ def _app(name: str, table: Mapping[str, Any]) -> App:
     values = _tuples({k: v for k, v in table.items() if k not in {"pool", "placement"}})
     pool = dict(table.get("pool", {}))
     pool.setdefault("maximum", pool.get("minimum", 0))
-    placement = Placement(**_tuples(table.get("placement", {})))
+    placement = parse_placement(table.get("placement", {}))
     return App(name=name, pool=PoolSize(**pool), placement=placement, **values)
 
 
@@ -298,9 +282,11 @@ def _app_mistakes(where: str, name: str, table: Any) -> list[str]:
     pool, placement = table.get("pool", {}), table.get("placement", {})
     problems = _mistakes(where, own, _APP)
     problems += _mistakes(f"{where}.pool", pool, _POOL)
-    problems += _mistakes(f"{where}.placement", placement, _PLACEMENT)
+    fargate = table.get("launch_type") == "FARGATE"
+    wrong = problems_of_placement(placement, fargate=fargate)
+    problems += [f"{where}.placement: {problem}" for problem in wrong]
     if not problems:
-        problems = [f"{where}.{problem}" for problem in _contradictions(table, pool, placement)]
+        problems = [f"{where}.{problem}" for problem in _contradictions(table, pool)]
     return problems
 
 
@@ -314,9 +300,7 @@ def _mistakes(where: str, table: Any, checks: Mapping[str, Check]) -> list[str]:
     return problems
 
 
-def _contradictions(
-    table: Mapping[str, Any], pool: Mapping[str, Any], placement: Mapping[str, Any]
-) -> list[str]:
+def _contradictions(table: Mapping[str, Any], pool: Mapping[str, Any]) -> list[str]:
     problems = []
     fargate = table.get("launch_type") == "FARGATE"
     if "image" not in table:
@@ -329,8 +313,6 @@ def _contradictions(
         problems.append("certificates: Fargate has no host folders, only EFS")
     if table.get("writes_feed") and "feed_url" in table:
         problems.append("writes_feed: into the deployment's stream only, and this app has its own")
-    if fargate and placement:
-        problems.append("placement: Fargate knows none")
     if pool.get("minimum", 0) > pool.get("maximum", pool.get("minimum", 0)):
         problems.append("pool: its minimum is above its maximum")
     return problems

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, replace
 
-from chalicelib.apps import App, Apps, Limits, Placement, PoolSize
+from chalicelib.apps import App, Apps, Limits, PoolSize
 from chalicelib.callers import AuthMode
 from chalicelib.config import Config
+from chalicelib.task_placement import Placement
 
 APP = "listings"
 

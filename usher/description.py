@@ -31,7 +31,7 @@ MAX_SUMMARY_CHARACTERS = 200
 
 def describe(job: type[Job]) -> dict[str, Any]:
     """The description of a job class. Raises DescriptionError."""
-    some = {"secrets": _secrets(job), "group": _group(job)}
+    some = {"secrets": _secrets(job), "group": _group(job), "placement": _placement(job)}
     return {key: value for key, value in some.items() if value} | {
         "version": VERSION,
         "name": _name(job),
@@ -44,6 +44,17 @@ def describe(job: type[Job]) -> dict[str, Any]:
         "environment": _environment(job),
         "launchType": _one_of(job, "launch_type", LAUNCH_TYPES),
         "parameters": _schema(job),
+    }
+
+
+def _placement(job: type[Job]) -> dict[str, Any]:
+    """Its placement as JSON has it. The dispatcher checks the rest: it knows ECS's language."""
+    if not isinstance(job.placement, Mapping):
+        raise _wrong(job, "placement", f"must be a mapping, not {job.placement!r}")
+    names = {"anti_affinity": "antiAffinity"}
+    return {
+        names.get(key, key): list(value) if isinstance(value, tuple) else value
+        for key, value in job.placement.items()
     }
 
 

@@ -38,6 +38,10 @@ class Job:
     """`EC2` or `FARGATE`; None leaves it to the deployment."""
     group: ClassVar[str | None] = None
     """The capacity group it belongs to; None means the default one of the deployment."""
+    placement: ClassVar[Mapping[str, Any]] = {}
+    """Where its containers go on EC2: `spread`, `binpack`, `constraints`, `affinity`,
+    `anti_affinity`, `plugin`; see docs/placement.md.
+    """
     Parameters: ClassVar["type[BaseModel] | None"] = None
     """A pydantic model of what an invocation may pass; None = nothing."""
 

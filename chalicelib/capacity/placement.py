@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from chalicelib.capacity.cluster_state import ACTIVE, DRAINING, HostState, Need, PlacedTask
-from chalicelib.ecs.expressions import Facts, only_attributes, parse_expression
+from chalicelib.cluster_query import Facts, only_attributes, parse_expression
 
 INSTANCE_FIELDS = ("instanceId", "host")
 """Fields of a spread that mean each host by itself."""

@@ -13,6 +13,12 @@ from chalicelib.contract.jobs import DEFAULT_TIMEOUT_SECONDS, JOB_NAME, JOB_NAME
 from chalicelib.contract.secrets import problems_of
 from chalicelib.errors import BadRequestError
 from chalicelib.jobs.model import Priority
+from chalicelib.task_placement import (
+    Placement,
+    from_json,
+    parse_placement,
+    problems_of_placement,
+)
 
 MAX_SCHEMA_BYTES = 16_384
 LAUNCH_TYPES = ("EC2", "FARGATE")
@@ -49,6 +55,7 @@ _KNOWN = {
     "launchType",
     "group",
     "parameters",
+    "placement",
 }
 
 
@@ -73,11 +80,14 @@ class JobDescription:
     """Variables whose values ECS fetches: name to reference, see `chalicelib.contract.secrets`."""
     parameters: Mapping[str, Any] | None = None
     """JSON Schema; None = it takes no parameters."""
+    placement: Placement = field(default_factory=Placement)
+    """Where its containers go, on EC2; on Fargate nothing is asked for."""
 
     def to_json(self) -> dict[str, Any]:
         """The document that `parse_description` reads."""
         some: dict[str, Any] = {"secrets": dict(self.secrets)} if self.secrets else {}
         some |= {"group": self.group} if self.group else {}
+        some |= {"placement": placement} if (placement := self.placement.to_json()) else {}
         return some | {
             "version": 1,
             "name": self.name,
@@ -129,6 +139,7 @@ def parse_description(document: Any) -> JobDescription:
         environment=dict(document.get("environment") or {}),
         secrets=dict(document.get("secrets") or {}),
         parameters=document.get("parameters"),
+        placement=parse_placement(from_json(document.get("placement"))),
     )
 
 
@@ -151,6 +162,9 @@ def _problems(document: Mapping[str, Any]) -> list[str]:
     if not isinstance(document.get("group"), str | None):
         problems.append("group: the name of a capacity group, or null")
     problems += _problems_of_variables(document)
+    placement, fargate = document.get("placement"), document.get("launchType") == "FARGATE"
+    wrong = problems_of_placement(from_json(placement), fargate=fargate)
+    problems += [f"placement: {problem}" for problem in wrong]
     schema = document.get("parameters")
     if schema is not None and not isinstance(schema, Mapping):
         problems.append("parameters: a JSON Schema, or null")

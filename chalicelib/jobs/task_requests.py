@@ -6,6 +6,7 @@ from chalicelib.ecs.requests import TaskRequest
 from chalicelib.jobs.description import DeployedJob
 from chalicelib.jobs.model import Invocation
 from chalicelib.jobs.task_definitions import CONTAINER
+from chalicelib.task_placement import Placement
 
 
 def launch_type_of(job: DeployedJob, config: Config) -> str:
@@ -29,6 +30,7 @@ def task_request_for(invocation: Invocation, job: DeployedJob, config: Config) -
     if invocation.traceparent:
         environment[TRACEPARENT] = invocation.traceparent
     fargate = launch_type == "FARGATE"
+    placement = Placement() if fargate else job.description.placement
     return TaskRequest(
         started_by=invocation.started_by,
         attempt=invocation.attempt,
@@ -39,6 +41,9 @@ def task_request_for(invocation: Invocation, job: DeployedJob, config: Config) -
         capacity_provider=None if fargate else provider_of(invocation.job, config),
         subnets=config.task_subnets if fargate else (),
         security_groups=config.task_security_groups if fargate else (),
+        spread=placement.fields(),
+        binpack=placement.binpack,
+        constraints=placement.expressions(config.stage),
     )
 
 

@@ -127,9 +127,9 @@ def task_request_for(session: Session, app: App, config: Config) -> TaskRequest:
         capacity_provider=config.capacity_provider if app.launch_type == "EC2" else None,
         subnets=config.task_subnets if app.network_mode == "awsvpc" else (),
         security_groups=config.task_security_groups if app.network_mode == "awsvpc" else (),
-        spread=app.placement.spread,
+        spread=app.placement.fields(),
         binpack=app.placement.binpack,
-        constraints=app.placement.constraints,
+        constraints=app.placement.expressions(config.stage),
     )
 
 

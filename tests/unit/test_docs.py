@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chalicelib import apps
+from chalicelib import apps, task_placement
 from chalicelib.config import VARIABLES
 from chalicelib.contract import Env
 from chalicelib.contract.jobs import JobEnv
@@ -42,7 +42,7 @@ def test_every_variable_of_a_jobs_container_is_described():
 def test_every_key_of_the_apps_file_is_described_and_no_other():
     described = first_cells("contracts.md", "## The apps file")
     described -= {"[apps.NAME.pool]", "[apps.NAME.placement]"}
-    assert described == set(apps._APP) | set(apps._POOL) | set(apps._PLACEMENT)
+    assert described == set(apps._APP) | set(apps._POOL) | task_placement.KEYS
 
 
 def test_every_key_of_a_stage_file_is_described_and_no_other():

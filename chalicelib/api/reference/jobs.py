@@ -133,6 +133,7 @@ SCHEMAS = {
         optional={
             "secrets": table_of(TEXT),
             "group": {**TEXT, "description": "Its capacity group, where it names one."},
+            "placement": {**ANY, "description": "Where its containers go, see docs/placement.md."},
             "taskDefinition": TEXT,
         },
         example=_JOB_EXAMPLE,

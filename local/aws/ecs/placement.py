@@ -5,11 +5,11 @@ words of refusals, .../developerguide/api_failures_messages.html
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from chalicelib.cluster_query import Expression, Facts
 from local.aws.ecs.errors import invalid_parameter
-from local.aws.ecs.expressions import Expression
 
 Port = tuple[int, str]
 """Host port and protocol."""
@@ -125,11 +125,13 @@ def place(
     constraints: Constraints,
     strategies: Sequence[Strategy],
     tasks_of_group: Mapping[str, int],
+    groups_on: Mapping[str, Collection[str]],
     choose: Callable[[Sequence[Instance]], Instance],
 ) -> Instance | list[Refusal]:
     """The instance that takes the task, or why each of them does not.
 
-    `tasks_of_group` counts the live tasks of the same group by instance ARN; `choose` breaks ties.
+    `tasks_of_group` counts the live tasks of the same group by instance ARN, `groups_on` has the
+    groups of all live tasks by instance ARN; `choose` breaks ties.
     Raises InvalidParameterException when there is no active instance at all.
     """
     active = [instance for instance in instances if instance.status == "ACTIVE"]
@@ -138,7 +140,7 @@ def place(
     fitting: list[Instance] = []
     refusals: list[Refusal] = []
     for instance in active:
-        reason = _unmet(constraints, instance, tasks_of_group) or instance.lacks(need)
+        reason = _unmet(constraints, instance, tasks_of_group, groups_on) or instance.lacks(need)
         if reason:
             refusals.append(Refusal(instance.arn, reason))
         else:
@@ -151,15 +153,28 @@ def place(
 
 
 def _unmet(
-    constraints: Constraints, instance: Instance, tasks_of_group: Mapping[str, int]
+    constraints: Constraints,
+    instance: Instance,
+    tasks_of_group: Mapping[str, int],
+    groups_on: Mapping[str, Collection[str]],
 ) -> str | None:
     if constraints.distinct and tasks_of_group.get(instance.arn, 0):
         return "DistinctInstance placement constraint unsatisfied."
-    subject = {f"attribute:{name}": value for name, value in instance.attributes.items()}
-    subject["ec2InstanceId"] = instance.ec2_instance_id
-    if not all(expression.matches(subject) for expression in constraints.member_of):
+    facts = _facts_of(instance, groups_on.get(instance.arn, ()))
+    if not all(expression.matches(facts) for expression in constraints.member_of):
         return "MemberOf placement constraint unsatisfied."
     return None
+
+
+def _facts_of(instance: Instance, groups: Collection[str]) -> Facts:
+    return {
+        **{f"attribute:{name}": [value] for name, value in instance.attributes.items()},
+        "ec2InstanceId": [instance.ec2_instance_id],
+        "task:group": groups,
+        "agentConnected": ["true" if instance.agent_connected else "false"],
+        "runningTasksCount": [str(instance.running_tasks)],
+        "registeredAt": [str(instance.registered_at)],
+    }
 
 
 def _best(

@@ -9,9 +9,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from chalicelib.cluster_query import Expression, ExpressionError, parse_expression
 from chalicelib.ecs import fargate
+from chalicelib.task_placement import MOST_CONSTRAINTS, MOST_STRATEGIES
 from local.aws.ecs.errors import client_error, invalid_parameter, unsupported
-from local.aws.ecs.expressions import parse_expression
 from local.aws.ecs.placement import Constraints, Strategy
 from local.aws.ecs.providers import FARGATE
 from local.aws.ecs.shapes import read_tags
@@ -58,6 +59,7 @@ def read_request(parameters: dict[str, Any], definition: TaskDefinition) -> Task
         raise invalid_parameter(f"startedBy longer than {MAX_STARTED_BY}.")
     launch_type = _launch_type(parameters)
     _check_launch(parameters, definition, launch_type, overrides)
+    _check_placement(parameters, definition, launch_type)
     tags = read_tags(parameters.get("tags"))
     if parameters.get("propagateTags") == "TASK_DEFINITION":
         tags = tuple((dict(definition.tags) | dict(tags)).items())
@@ -136,6 +138,30 @@ def _check_launch(
         raise unsupported("The local engine has awsvpc on Fargate only.")
 
 
+def _check_placement(
+    parameters: dict[str, Any], definition: TaskDefinition, launch_type: str
+) -> None:
+    """The bounds of strategies and constraints; Fargate takes neither.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html
+    """
+    strategies = parameters.get("placementStrategy") or []
+    constraints = parameters.get("placementConstraints") or []
+    if launch_type == "FARGATE":
+        if strategies:
+            raise client_error("Placement strategies are not supported with FARGATE launch type.")
+        if constraints:
+            raise client_error("Placement constraints are not supported with FARGATE launch type.")
+    if len(strategies) > MOST_STRATEGIES:
+        raise invalid_parameter(f"Placement strategies must be at most {MOST_STRATEGIES}.")
+    together = len(constraints) + len(definition.content["placementConstraints"])
+    if together > MOST_CONSTRAINTS:
+        raise invalid_parameter(f"Placement constraints must be at most {MOST_CONSTRAINTS}.")
+    for constraint in constraints:
+        if constraint.get("type") == "distinctInstance" and constraint.get("expression"):
+            raise invalid_parameter("distinctInstance takes no expression.")
+
+
 def _read_constraints(constraints: list[dict[str, Any]]) -> Constraints:
     expressions = []
     distinct = False
@@ -143,10 +169,17 @@ def _read_constraints(constraints: list[dict[str, Any]]) -> Constraints:
         if constraint.get("type") == "distinctInstance":
             distinct = True
         elif constraint.get("type") == "memberOf":
-            expressions.append(parse_expression(constraint.get("expression", "")))
+            expressions.append(_read_expression(constraint.get("expression", "")))
         else:
             raise client_error(f"Unknown placement constraint: {constraint.get('type')}")
     return Constraints(distinct, tuple(expressions))
+
+
+def _read_expression(text: str) -> Expression:
+    try:
+        return parse_expression(text)
+    except ExpressionError as error:
+        raise invalid_parameter(f"Invalid placement constraint expression: {error}") from error
 
 
 def _read_strategy(strategy: dict[str, Any]) -> Strategy:

@@ -122,6 +122,7 @@ class Store:
                 constraints=request.constraints,
                 strategies=request.strategies,
                 tasks_of_group=self._tasks_of_group(request.group),
+                groups_on=self._groups_on(),
                 choose=choose,
             )
             outcome = self._admit_on(chosen, request, plan, now)
@@ -214,6 +215,7 @@ class Store:
             constraints=request.constraints,
             strategies=request.strategies,
             tasks_of_group=self._tasks_of_group(request.group),
+            groups_on=self._groups_on(),
             choose=choose,
         )
         return isinstance(chosen, Instance) and self._put_on(record, chosen)
@@ -322,3 +324,11 @@ class Store:
             for r in self.live()
             if r.task.group == group and r.task.instance_arn is not None
         )
+
+    def _groups_on(self) -> dict[str, set[str]]:
+        """The task groups of the live tasks of each instance."""
+        groups: dict[str, set[str]] = {}
+        for record in self.live():
+            if record.task.instance_arn is not None:
+                groups.setdefault(record.task.instance_arn, set()).add(record.task.group)
+        return groups

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.cluster_query import parse_expression
 from local.aws.ecs.errors import EcsApiError
-from local.aws.ecs.expressions import parse_expression
 from local.aws.ecs.placement import Constraints, Instance, Need, Refusal, Strategy, place
 from local.aws.ecs.ports import NoPortError, Ports, ephemeral_range, task_range
+from tests.unit.local.fakes import World
 
 SMALL = Need(100, 100)
 
@@ -37,6 +38,7 @@ def chosen(need, instances, *, constraints=ANYWHERE, strategies=(), groups=None)
         constraints=constraints,
         strategies=[Strategy(*strategy) for strategy in strategies],
         tasks_of_group=groups or {},
+        groups_on={},
         choose=lambda equal: equal[0],
     )
 
@@ -96,30 +98,6 @@ def test_distinct_instance_and_member_of() -> None:
     assert chosen(SMALL, instances, constraints=only_b).name == "b1"
     refused = chosen(SMALL, instances[:1], constraints=only_b)
     assert refused == [Refusal("a1", "MemberOf placement constraint unsatisfied.")]
-
-
-@pytest.mark.parametrize(
-    ("text", "matches"),
-    [
-        ("attribute:zone == a", True),
-        ("attribute:zone != a", False),
-        ("attribute:zone in [b, a]", True),
-        ("attribute:zone not_in [b, c]", True),
-        ("attribute:zone == a and attribute:size == 'big'", True),
-        ("attribute:zone == a and attribute:size == small", False),
-        ("attribute:absent == a", False),
-        ("ec2InstanceId in ['i-1']", True),
-    ],
-)
-def test_expressions(text: str, matches: bool) -> None:
-    subjects = {"attribute:zone": "a", "attribute:size": "big", "ec2InstanceId": "i-1"}
-    assert parse_expression(text).matches(subjects) is matches
-
-
-@pytest.mark.parametrize("text", ["", "zone == a", "attribute:zone == [a]", "attribute:zone in a"])
-def test_expressions_that_are_not_understood_are_refused(text: str) -> None:
-    with pytest.raises(EcsApiError):
-        parse_expression(text)
 
 
 NEEDS = st.builds(
@@ -182,3 +160,56 @@ def test_the_range_is_beside_the_one_for_outgoing_connections() -> None:
     assert task_range((10_000, 20_000)) == range(20_001, 65536)
     low, high = ephemeral_range()
     assert 0 < low < high < 65536
+
+
+@pytest.mark.parametrize(
+    ("parameters", "refusal"),
+    [
+        ({"placementStrategy": [{"type": "random"}] * 6}, "strategies must be at most 5"),
+        ({"placementConstraints": [{"type": "distinctInstance"}] * 11}, "must be at most 10"),
+        (
+            {"placementConstraints": [{"type": "memberOf", "expression": "zone is a"}]},
+            "Invalid placement constraint expression",
+        ),
+        (
+            {"placementConstraints": [{"type": "distinctInstance", "expression": "x"}]},
+            "distinctInstance takes no expression",
+        ),
+        ({"placementStrategy": [{"type": "spread", "field": "cpu"}]}, "Invalid placement strategy"),
+    ],
+)
+def test_run_task_refuses_what_ecs_refuses(parameters, refusal: str) -> None:
+    with World() as world:
+        world.register()
+        with pytest.raises(EcsApiError, match=refusal):
+            world.run(**parameters)
+
+
+def test_tasks_keep_away_from_a_group_or_go_where_it_runs() -> None:
+    apart = {"type": "memberOf", "expression": "not(task:group == family:family)"}
+    beside = {"type": "memberOf", "expression": "task:group == family:family"}
+    with World(hosts=2) as world:
+        world.register()
+        first = world.run_one()
+        host = world.task(first)["containerInstanceArn"]
+        other = world.run_one(placementConstraints=[apart])
+        assert world.task(other)["containerInstanceArn"] != host
+        assert world.run(placementConstraints=[apart])["failures"][0]["reason"] == (
+            "MemberOf placement constraint unsatisfied."
+        )
+        world.register("guest")
+        assert world.run_one("guest", placementConstraints=[beside])
+
+
+def test_start_task_names_its_hosts_and_waits_nowhere() -> None:
+    with World(hosts=2, cpu=300) as world:
+        world.register()
+        (arn, _) = world.api.call("ListContainerInstances", {})["containerInstanceArns"]
+        start = {"taskDefinition": "family", "containerInstances": [arn]}
+        started = world.api.call("StartTask", start)
+        assert started["tasks"][0]["containerInstanceArn"] == arn
+        refused = world.api.call("StartTask", start)
+        assert refused["failures"] == [{"arn": arn, "reason": "RESOURCE:CPU"}]
+        draining = {"containerInstances": [arn], "status": "DRAINING"}
+        world.api.call("UpdateContainerInstancesState", draining)
+        assert world.api.call("StartTask", start)["tasks"] == []

@@ -15,9 +15,9 @@ from chalicelib.capacity.placement import (
     explain,
     simulate,
 )
+from chalicelib.cluster_query import parse_expression
 from local.aws.ecs import placement as ecs
 from local.aws.ecs.errors import EcsApiError
-from local.aws.ecs.expressions import parse_expression
 
 TASK = TaskToPlace(Need(100, 100), "family:web")
 ZONE = "attribute:ecs.availability-zone"
@@ -130,7 +130,9 @@ RULES = st.builds(
     spread=st.lists(st.sampled_from([ZONE, "host"]), max_size=2).map(tuple),
     binpack=st.sampled_from([None, "cpu", "memory"]),
     constraints=st.lists(
-        st.sampled_from([f"{ZONE} in [a, b]", f"{ZONE} != b"]), max_size=2
+        st.sampled_from(
+            [f"{ZONE} in [a, b]", f"{ZONE} != b", "not(task:group == family:other)"]
+        ), max_size=2
     ).map(tuple),
 )  # fmt: skip
 
@@ -184,6 +186,7 @@ def test_the_explanation_is_what_ecs_decides(drawn, rules: Rules) -> None:
             ),
             strategies=strategies,
             tasks_of_group={state.id: state.groups()["family:web"] for state in hosts},
+            groups_on={state.id: set(state.groups()) for state in hosts},
             choose=choose,
         )
     except EcsApiError:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.ecs.expressions import ExpressionError, only_attributes, parse_expression
+from chalicelib.cluster_query import ExpressionError, only_attributes, parse_expression
 
 FACTS = {
     "attribute:zone": ["a"],
