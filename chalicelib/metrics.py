@@ -73,9 +73,15 @@ class ProcessMetrics:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._values: dict[tuple[str, str, str], float] = {}
+        self._counted_at: dict[str, float] = {}
+
+    def counted_at(self, name: str) -> float | None:
+        """When something last happened, in seconds since 1970; None where it has not."""
+        return self._counted_at.get(name)
 
     def count(self, name: str, amount: int = 1, **labels: str) -> None:
         """Something happened `amount` times."""
+        self._counted_at[name] = time.time()
         self._add("counter", name, "_total", amount, labels)
 
     def observe(self, name: str, value: float, **labels: str) -> None:

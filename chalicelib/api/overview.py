@@ -9,6 +9,9 @@ from chalice.app import Blueprint, Response
 from chalicelib.api.http import answer, answering, authorizer_for, known_caller_of
 from chalicelib.config import Config, authorization, dead_letter_queues
 from chalicelib.instants import instant
+from chalicelib.metrics import Metrics, ProcessMetrics
+from chalicelib.tasks.percentiles import percentile
+from chalicelib.tasks.trend import ADDRESS, WAITS
 from chalicelib.wiring import services
 
 if TYPE_CHECKING:
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 routes = Blueprint(__name__)
 
 AUTHORIZER = authorizer_for(*authorization())
+ALARM_SECONDS = 300
+"""For so long after a judge's error the alarm is open, as in infra/template.yaml."""
 MOST_HOSTS = 100
 """So many are looked at, with two calls to ECS."""
 _log = logging.getLogger("usher.overview")
@@ -63,7 +68,10 @@ def overview() -> Response:
             },
             "gradingsWaiting": counts.get("gradings_waiting", 0),
             "hosts": _hosts(),
-            "trend": [{**point, "at": instant(point["at"])} for point in state.trend],
+            "trend": [
+                {**dict.fromkeys(WAITS), **point, "at": instant(point["at"])}
+                for point in state.trend
+            ],
         }
     )
 
@@ -112,23 +120,35 @@ def _by_state(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def _time_to_address(counts: Mapping[str, int]) -> dict[str, float | None]:
-    from chalicelib.sessions.waits import percentile
-
-    return {"p50Seconds": percentile(counts, 0.5), "p99Seconds": percentile(counts, 0.99)}
+    return {
+        "p50Seconds": percentile(counts, ADDRESS, 0.5),
+        "p99Seconds": percentile(counts, ADDRESS, 0.99),
+    }
 
 
 def _alarms(config: Config) -> list[dict[str, Any]] | None:
-    """The open alarms; none on a laptop, None where CloudWatch does not say."""
+    """The open alarms; None where CloudWatch does not say."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     if config.metrics_here:
-        return []
+        return alarms_of(services().metrics, services().environment.now())
     try:
         found = services().alarms.open()
     except (BotoCoreError, ClientError):
         _log.exception("CloudWatch does not say which alarms are open")
         return None
     return [{"name": a.name, "since": instant(a.since), "reason": a.reason} for a in found]
+
+
+def alarms_of(metrics: Metrics, now: float) -> list[dict[str, Any]]:
+    """The alarm on failing judges, from what this process counts: there is no CloudWatch."""
+    at = None
+    if isinstance(metrics, ProcessMetrics):
+        at = metrics.counted_at("grading_internal_errors")
+    if at is None or now - at > ALARM_SECONDS:
+        return []
+    reason = "a grader or its judge failed (verdict IE); the log of its grading says why"
+    return [{"name": "grading-internal-errors", "since": instant(at), "reason": reason}]
 
 
 def _hosts() -> dict[str, Any] | None:

@@ -44,6 +44,7 @@ REFILL_DELAY_SECONDS = 1
 class _Attempt:
     """What a request knows while it tries."""
 
+    asked_at: float
     candidates: list[Session]
     limits: list[Limit]
     full: frozenset[str] = frozenset()
@@ -92,9 +93,10 @@ class Claims:
 
         Raises LimitError, RevisionFailingError, ConflictError, BusyError.
         """
+        asked_at = self._now()
         state, members = self._table.read_pool(request.app.name)
         newest = self._newest_for_claim(request.app, state, members)
-        attempt = self._prepare(request, state, members, newest)
+        attempt = self._prepare(request, state, members, newest, asked_at)
         sent = self._refill(request, attempt, members)
         try:
             return self._insert(request, attempt, state, newest)
@@ -127,7 +129,11 @@ class Claims:
         for tried in range(ATTEMPTS):
             placement = decide_placement(attempt.candidates, self._ids.part())
             before = placement.session if isinstance(placement, Claim) else None
-            session = self._claimed(before, request) if before else self._new(request, state)
+            session = (
+                self._claimed(before, request, attempt.asked_at)
+                if before
+                else self._new(request, state)
+            )
             outcome = self._try(session, before, attempt)
             match outcome:
                 case Session():
@@ -181,9 +187,15 @@ class Claims:
         return current or [s for s in warm if serves(state, s.task_definition, newest)]
 
     def _prepare(
-        self, request: DispatchRequest, state: AppState, members: list[Session], newest: str
+        self,
+        request: DispatchRequest,
+        state: AppState,
+        members: list[Session],
+        newest: str,
+        asked_at: float,
     ) -> _Attempt:
         attempt = _Attempt(
+            asked_at=asked_at,
             candidates=self._candidates(request, state, members, newest),
             limits=limits_for(
                 self._config.apps.limits,
@@ -230,9 +242,10 @@ class Claims:
         attempt.answers = replace(attempt.answers, replaces=session_id)
         return None
 
-    def _claimed(self, warm: Session, request: DispatchRequest) -> Session:
+    def _claimed(self, warm: Session, request: DispatchRequest, asked_at: float) -> Session:
         owned = replace(
             warm,
+            asked_at=asked_at,
             owner=request.caller.owner,
             claims=request.claims,
             query=request.query,

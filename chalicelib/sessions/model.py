@@ -116,6 +116,8 @@ class Session:
     """Of its owner's token, those that the app's `pass_claims` names."""
     query: Mapping[str, str] | None = None
     """Of the request that it was handed out to, the parameters that `pass_query` names."""
+    asked_at: float | None = None
+    """When the request came that it was claimed for; of one that was warm alone."""
     traceparent: str | None = None
     """Where in a trace the request stands that it was handed out to; W3C's header."""
     is_impossible: bool = False

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from chalicelib.tasks.percentiles import percentile
+
 SLOT_SECONDS = 300
 SLOTS = 72
 """Six hours, in some 7 KB."""
@@ -17,6 +19,10 @@ FIGURES: Mapping[str, Sequence[str]] = {
     "starts": (STARTED,),
 }
 """What a point has: the sum of the counts whose names begin and go on like this."""
+ADDRESS = "address/"
+"""Begins the names of buckets of how long users waited for an address."""
+WAITS: Mapping[str, float] = {"addressP50": 0.5, "addressP99": 0.99}
+"""What a point has besides, in seconds; not where nobody was counted."""
 
 
 def point_of(counts: Mapping[str, int], now: float) -> dict[str, float]:
@@ -24,6 +30,9 @@ def point_of(counts: Mapping[str, int], now: float) -> dict[str, float]:
     point: dict[str, float] = {"at": round(now, 3)}
     for name, (prefix, *parts) in FIGURES.items():
         point[name] = sum(_matching(counts, prefix, parts))
+    for name, share in WAITS.items():
+        if (seconds := percentile(counts, ADDRESS, share)) is not None:
+            point[name] = seconds
     return point
 
 

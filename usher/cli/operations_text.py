@@ -17,6 +17,19 @@ SESSION_FACTS = (
 HOST_COLUMNS = ("HOST", "INSTANCE", "STATE", "ZONE", "TASKS", "CPU LEFT", "MEMORY LEFT", "SINCE")
 LATE_SWEEP_SECONDS = 300
 LONG_WAIT_SECONDS = 900
+BLOCKS = "▁▂▃▄▅▆▇█"
+SPARK_COLUMNS = 72
+"""Six hours of five minutes."""
+TREND = {
+    "active": "sessions in use",
+    "coming": "sessions to come",
+    "warm": "warm containers",
+    "jobsRunning": "jobs that run",
+    "jobsWaiting": "jobs that wait",
+    "starts": "starts a minute",
+    "addressP50": "address, p50 s",
+    "addressP99": "address, p99 s",
+}
 
 
 def session_row(session: Document) -> tuple[str, ...]:
@@ -123,13 +136,18 @@ def top_lines(overview: Document, apps: Sequence[Document], width: int) -> list[
     problems = problems_of(overview, apps)
     wrong = [f"! {problem}" for problem in problems] or ["nothing is wrong that this shows"]
     facts = [
-        ("sessions", f"{(overview.get('sessions') or {}).get('live', '?')} live"),
+        ("sessions", _sessions(overview)),
+        ("address", _time_to_address(overview)),
+        ("starts", f"{overview.get('startsInLastMinute', '?')} in a minute"),
         ("jobs", f"{jobs.get('running', '?')}{capacity} running"),
         ("waiting", f"{sum(waiting.values())}" + (f" ({by_priority})" if by_priority else "")),
         ("oldest", "none waits" if oldest is None else f"waits for {_duration(oldest)}"),
+        ("states", _counts((overview.get("jobs") or {}).get("byState"))),
+        ("hosts", _host_sums(overview.get("hosts"))),
         ("sweep", _sweep(overview)),
     ]
-    rows = [("APP", "STATE", "REVISION"), *map(_app_row, apps)]
+    by_app = (overview.get("sessions") or {}).get("byApp") or {}
+    rows = [("APP", "STATE", "REVISION", "SESSIONS"), *(_app_row(app, by_app) for app in apps)]
     lines = [
         f"Usher at {_instant(overview.get('at'))}",
         *wrong,
@@ -137,6 +155,7 @@ def top_lines(overview: Document, apps: Sequence[Document], width: int) -> list[
         *(f"{name:<9} {text}" for name, text in facts),
         "",
         *table(rows),
+        *_trend_lines(overview.get("trend") or ()),
     ]
     return [fit(printable(line), width) for line in lines]
 
@@ -160,8 +179,70 @@ def _columns(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1
 
 
-def _app_row(app: Document) -> tuple[str, ...]:
-    return str(app["name"]), str(app.get("state") or ""), str(app.get("revision") or "")
+def sparkline(values: Sequence[float | None], columns: int = SPARK_COLUMNS) -> str:
+    """The newest values as blocks from 0 to their maximum; a space where there is none."""
+    shown = values[-columns:]
+    most = max((value for value in shown if value is not None), default=0) or 1
+    top = len(BLOCKS) - 1
+    return "".join(
+        " " if value is None else BLOCKS[round(top * max(0, value) / most)] for value in shown
+    )
+
+
+def _trend_lines(trend: Sequence[Document]) -> list[str]:
+    """A line of blocks for each figure of the last hours; none before there are two points."""
+    if len(trend) < 2:
+        return []
+    lines = ["", "the last hours"]
+    for name, title in TREND.items():
+        values = [point.get(name) for point in trend]
+        if any(value is not None for value in values):
+            newest = "" if values[-1] is None else f" {values[-1]:g}"
+            lines.append(f"{title:<18} {sparkline(values)}{newest}")
+    return lines
+
+
+def _sessions(overview: Document) -> str:
+    sessions = overview.get("sessions") or {}
+    totals: dict[str, int] = {}
+    for states in (sessions.get("byApp") or {}).values():
+        for state, count in states.items():
+            totals[state] = totals.get(state, 0) + count
+    states = f" ({_counts(totals)})" if totals else ""
+    waiting = sessions.get("waitingForHosts")
+    return f"{sessions.get('live', '?')} live{states}" + (
+        f", {waiting} wait for a host" if waiting else ""
+    )
+
+
+def _time_to_address(overview: Document) -> str:
+    found = (overview.get("sessions") or {}).get("timeToAddress") or {}
+    if found.get("p50Seconds") is None:
+        return "none within the hour"
+    return f"p50 {found['p50Seconds']:.2f} s, p99 {found['p99Seconds']:.2f} s within the hour"
+
+
+def _counts(counts: Mapping[str, int] | None) -> str:
+    return ", ".join(f"{count} {name}" for name, count in (counts or {}).items()) or "none"
+
+
+def _host_sums(hosts: Document | None) -> str:
+    if not hosts or "cpu" not in hosts:
+        return "none known"
+    taken = [
+        f"{round(100 * (1 - of['left'] / of['total'])) if of['total'] else 0} % of {name}"
+        for name, of in (("processor", hosts["cpu"]), ("memory", hosts["memory"]))
+    ]
+    return f"{hosts['counted']}, {' and '.join(taken)} taken"
+
+
+def _app_row(app: Document, by_app: Mapping[str, Mapping[str, int]]) -> tuple[str, ...]:
+    return (
+        str(app["name"]),
+        str(app.get("state") or ""),
+        str(app.get("revision") or ""),
+        _counts(by_app.get(str(app["name"]))),
+    )
 
 
 def _sweep(overview: Document) -> str:

@@ -6,7 +6,8 @@ import { head, link, table } from "./views.js";
 import { duration, lineOf, problemsOf, relative, taken } from "./text.js";
 
 const LINES = [["active", "Sessions in use"], ["coming", "Sessions that come"], ["warm", "Warm containers"], ["jobsRunning", "Jobs that run"],
-  ["jobsWaiting", "Jobs that wait"], ["starts", "Starts a minute"]];
+  ["jobsWaiting", "Jobs that wait"], ["starts", "Starts a minute"],
+  ["addressP50", "Time to address, p50", duration], ["addressP99", "Time to address, p99", duration]];
 
 /** /console */
 export const home = {
@@ -35,7 +36,7 @@ function running({ at, sessions, jobs, sweep, hosts, startsInLastMinute, grading
   return h("dl", { class: "tiles" },
     tile("Sessions that live", link("/sessions", `${sessions.live}${sessions.liveWhole ? "" : " and more"}`),
       [sessions.liveAt < at ? `as counted ${relative(Date.parse(sessions.liveAt), Date.parse(at))}` : "", sessions.waitingForHosts ? `${sessions.waitingForHosts} wait for a host` : ""].filter(Boolean).join(", ")),
-    tile("Time to address, p50", p50Seconds === null ? "–" : duration(p50Seconds), p50Seconds === null ? "no cold start within the hour" : `p99 ${duration(p99Seconds)}, cold starts`),
+    tile("Time to address, p50", p50Seconds === null ? "–" : duration(p50Seconds), p50Seconds === null ? "no address within the hour" : `p99 ${duration(p99Seconds)}, warm and cold, within the hour`),
     tile("Starts a minute", String(startsInLastMinute)),
     tile("Jobs that run", link("/invocations?status=STARTED", jobs.capacity ? `${jobs.running} of ${jobs.capacity}` : "not bounded")),
     tile("Jobs that wait", link("/invocations?status=QUEUED", String(waiting)), Object.entries(jobs.waiting).filter(([, count]) => count).map(([priority, count]) => `${count} ${priority}`).join(", ")),
@@ -64,10 +65,12 @@ function jobStates({ jobs }) {
 /** Sparklines: one figure each, over the hours that are kept. */
 function lines({ trend }) {
   if (trend.length < 2) return null;
-  return [h("h2", null, "The last hours"), h("dl", { class: "tiles" }, LINES.map(([name, title]) => {
-    const values = trend.map((point) => point[name]);
-    return h("div", null, h("dt", null, title), h("dd", null, String(values.at(-1))),
-      h("dd", null, h("svg", { viewBox: "0 0 120 30", class: "line", role: "img", "aria-label": `${title}: ${Math.min(...values)} to ${Math.max(...values)} since ${trend[0].at}` },
-        h("svg:polyline", { points: lineOf(trend, name) }))));
+  return [h("h2", null, "The last hours"), h("dl", { class: "tiles" }, LINES.map(([name, title, show = String]) => {
+    const points = trend.filter((point) => point[name] !== null);
+    const values = points.map((point) => point[name]);
+    if (points.length < 2) return null;
+    return h("div", null, h("dt", null, title), h("dd", null, show(values.at(-1))),
+      h("dd", null, h("svg", { viewBox: "0 0 120 30", class: "line", role: "img", "aria-label": `${title}: ${show(Math.min(...values))} to ${show(Math.max(...values))} since ${points[0].at}` },
+        h("svg:polyline", { points: lineOf(points, name) }))));
   }))];
 }

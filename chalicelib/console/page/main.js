@@ -40,8 +40,10 @@ async function findTask(id) {
 async function find(text) {
   if (/^\w+:./.test(text) && !text.startsWith("arn:")) return go(`/invocations?owner=${encodeURIComponent(text)}`);
   if (text.startsWith("arn:") || HEX.test(text)) return findTask(text.split("/").at(-1));
-  const kinds = UUID.test(text) ? ["invocations", "sessions"] : ["jobs", "schedules", "apps", "assignments"];
+  const kinds = UUID.test(text) ? ["invocations", "sessions", "submissions"] : ["jobs", "schedules", "apps", "assignments"];
   const answers = await Promise.allSettled(kinds.map((kind) => call("GET", `/${kind}/${encodeURIComponent(text)}`)));
+  const submission = answers[kinds.indexOf("submissions")]?.value;
+  if (submission) return go(`/assignments/${encodeURIComponent(submission.assignment)}?learner=${encodeURIComponent(submission.learner)}`);
   const found = kinds.find((kind, number) => PAGES[kind] && answers[number].status === "fulfilled");
   if (found) return go(`/${found}/${encodeURIComponent(text)}`);
   const silent = answers.find(({ reason }) => reason?.status === 0);

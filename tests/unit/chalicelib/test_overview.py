@@ -1,5 +1,6 @@
 """What the console's first page is made of: the trend, waits for addresses, hosts and alarms."""
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -9,14 +10,16 @@ from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.api.overview import count_of_live
+from chalicelib.api.overview import alarms_of, count_of_live
 from chalicelib.ecs.hosts import Host, Resource, parse_host
 from chalicelib.instants import instant
+from chalicelib.metrics import ProcessMetrics
 from chalicelib.sessions.model import Change, Session, State
-from chalicelib.sessions.waits import GROWTH, bucket_of, percentile
+from chalicelib.sessions.waits import bucket_of
 from chalicelib.tasks.alarms import Alarm, Alarms
+from chalicelib.tasks.percentiles import GROWTH, percentile
 from chalicelib.tasks.sweep_state import Finished
-from chalicelib.tasks.trend import FIGURES, SLOT_SECONDS, SLOTS, point_of, with_point
+from chalicelib.tasks.trend import ADDRESS, FIGURES, SLOT_SECONDS, SLOTS, point_of, with_point
 
 NOW = 1_800_000_000.0
 INSTANCE = {
@@ -93,15 +96,35 @@ def test_percentiles_of_waits_are_at_most_a_bucket_too_high(waits):
     waits.sort()
     for share in (0.5, 0.99):
         exact = waits[max(0, -int(-share * len(waits) // 1) - 1)]
-        found = percentile(counts, share)
+        found = percentile(counts, ADDRESS, share)
         assert exact * 0.999 - 0.001 <= found <= exact * GROWTH * 1.001 + 0.001
 
 
-def test_waits_of_warm_old_and_waiting_sessions_do_not_count():
+def test_warm_sessions_count_from_their_request_and_are_in_the_trend():
+    created = replace(cold(900.0), pooled=True)
+    warm = replace(created, asked_at=created.history[0].at - 0.04)
+    counts = {bucket_of(warm, NOW): 3}
+    point = point_of(counts, NOW)
+    assert 0.04 <= point["addressP50"] <= 0.04 * GROWTH * 1.001
+    assert point["addressP50"] == point["addressP99"] == percentile(counts, ADDRESS, 0.5)
+    assert "addressP50" not in point_of({}, NOW)
+
+
+def test_waits_of_old_and_waiting_sessions_and_of_unknown_begin_do_not_count():
     assert bucket_of(replace(cold(1.0), pooled=True), NOW) is None
     assert bucket_of(cold(1.0, ago=3_601), NOW) is None
     assert bucket_of(replace(cold(1.0), history=()), NOW) is None
-    assert percentile({"session/chat/ACTIVE": 3}, 0.5) is None
+    assert percentile({"session/chat/ACTIVE": 3}, ADDRESS, 0.5) is None
+
+
+def test_a_judges_error_is_an_open_alarm_on_a_laptop_for_five_minutes():
+    metrics = ProcessMetrics()
+    assert alarms_of(metrics, time.time()) == []
+    metrics.count("grading_internal_errors")
+    (alarm,) = alarms_of(metrics, time.time())
+    assert alarm["name"] == "grading-internal-errors"
+    assert alarm["since"] == instant(metrics.counted_at("grading_internal_errors"))
+    assert alarms_of(metrics, time.time() + 301) == []
 
 
 def test_a_host_is_read_as_ecs_describes_it():

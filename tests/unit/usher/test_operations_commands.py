@@ -13,7 +13,7 @@ from usher.cli.common import LINES
 from usher.cli.completion import SCRIPTS, candidates, complete
 from usher.cli.cursor_file import load_cursor, save_cursor
 from usher.cli.main import build_parser
-from usher.cli.operations_text import fit, host_row, problems_of, session_row, top_lines
+from usher.cli.operations_text import fit, host_row, problems_of, session_row, sparkline, top_lines
 from usher.cli.tail import as_json, as_text
 from usher.cli.text import UsageError
 from usher.session_steps import Record
@@ -62,6 +62,29 @@ def test_top_leaves_out_nothing_that_the_console_calls_wrong(more, said):
     problems = problems_of(OVERVIEW | more, APPS)
     assert len(problems) == 1
     assert problems[0].startswith(said)
+
+
+def test_top_shows_states_percentiles_and_the_last_hours():
+    trend = [
+        {"at": "x", "active": number, "warm": 2, "coming": 0, "jobsRunning": 0, "jobsWaiting": 1,
+         "starts": 0, "addressP50": 0.5 if number else None, "addressP99": None}
+        for number in range(8)
+    ]  # fmt: skip
+    sessions = {
+        "live": 9,
+        "byApp": {"listings": {"ACTIVE": 7, "WARM": 1}, "chat": {"WARM": 1}},
+        "timeToAddress": {"p50Seconds": 0.04, "p99Seconds": 3.1},
+    }
+    lines = top_lines(OVERVIEW | {"sessions": sessions, "trend": trend}, APPS, 100)
+    text = "\n".join(lines)
+    for part in (
+        "9 live (7 ACTIVE, 2 WARM)", "p50 0.04 s, p99 3.10 s", "7 ACTIVE, 1 WARM",
+        "sessions in use    ▁▂▃▄▅▆▇█ 7", "address, p50 s      ███████ 0.5",
+    ):  # fmt: skip
+        assert part in text
+    assert "p99 s  " not in text
+    assert sparkline([0, None, 5]) == "▁ █"
+    assert top_lines(OVERVIEW | {"trend": trend[:1]}, APPS, 100)[-1].startswith("listings")
 
 
 def test_top_says_first_what_is_wrong():
