@@ -15,6 +15,7 @@ from chalicelib.api import (
     logs,
     openapi,
     overview,
+    placement,
     schedules,
     sessions,
     tasks,
@@ -29,8 +30,8 @@ app.register_middleware(unify_errors, "http")
 app.register_middleware(record_refusals, "http")
 app.register_middleware(refuse_parameters(app.routes), "http")
 PARTS = (
-    sessions, tasks, feed, apps, hosts, jobs, schedules, grading, logs, audit, health, openapi,
-    overview, demo, console,
+    sessions, tasks, feed, apps, hosts, placement, jobs, schedules, grading, logs, audit, health,
+    openapi, overview, demo, console,
 )  # fmt: skip
 for part in PARTS:
     app.register_blueprint(part.routes)

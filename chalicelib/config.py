@@ -53,6 +53,7 @@ VARIABLES: Mapping[str, str] = {
     "PROBES": "on, or off where functions reach no container although addresses are public",
     "TRACES_ENDPOINT": "base URL of a collector of OTLP over HTTP; default: no span is sent",
     "ROUTER_KEY": "SHA-256 in hex of each key of routers, comma separated; default: none",
+    "PLACEMENT_MODULE": "module with the stage's own placement (PLUGINS by name); default: none",
     "CAPACITY_PROVIDER": "ECS capacity provider of EC2 apps; default: whatever hosts there are",
     "TASK_SUBNETS": "for Fargate apps: subnets of their tasks, comma separated",
     "TASK_SECURITY_GROUPS": "for Fargate apps: security groups of their tasks, comma separated",
@@ -151,6 +152,8 @@ class Config:
     judges_cluster: str | None = None
     """Name of a cluster for judges alone; None = they run where everything else does."""
     judges_capacity_provider: str | None = None
+    placement_module: str | None = None
+    """Where `PLUGINS` are, see `chalicelib/capacity/plugins.py`."""
     judges_callback_url: str | None = None
     """For judges that reach this API by another address than other jobs."""
     grader_images: str | None = None
@@ -387,6 +390,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         grading_unavailable=environ.get("GRADING_UNAVAILABLE") or None,
         judges_cluster=environ.get("JUDGES_CLUSTER") or None,
         judges_capacity_provider=environ.get("JUDGES_CAPACITY_PROVIDER") or None,
+        placement_module=environ.get("PLACEMENT_MODULE") or None,
         judges_callback_url=environ.get("JUDGES_CALLBACK_URL") or None,
         grader_images=environ.get("GRADER_IMAGES") or None,
         gradings_per_learner=_whole(environ, "GRADINGS_PER_LEARNER", 100, low=0),

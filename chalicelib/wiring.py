@@ -6,6 +6,7 @@ built, so that importing app.py stays cheap for a cold start.
 
 import logging
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ from chalicelib.metrics import EmbeddedMetrics, Metrics, ProcessMetrics
 
 if TYPE_CHECKING:
     from chalicelib.audit.table import Audit
+    from chalicelib.capacity.placement import Plugin
+    from chalicelib.capacity.view import ClusterView
     from chalicelib.ecs.cluster import Cluster
     from chalicelib.ecs.launcher import Launcher
     from chalicelib.ecs.task_changes import TaskChange
@@ -131,6 +134,25 @@ class Services:
         from chalicelib.ecs.cluster import Cluster
 
         return Cluster(self.clients.ecs, self.config.cluster)
+
+    @cached_property
+    def cluster_view(self) -> "ClusterView":
+        """The hosts and their tasks, for decisions."""
+        from chalicelib.capacity.view import ClusterView
+
+        return ClusterView(
+            self.cluster,
+            self.launcher,
+            warm=self.sessions.warm_tasks,
+            most_seconds=self.sessions.most_seconds,
+        )
+
+    @cached_property
+    def placement_plugins(self) -> "Mapping[str, Plugin]":
+        """The stage's own placement. Raises ConfigurationError where it cannot be loaded."""
+        from chalicelib.capacity.plugins import load_plugins
+
+        return load_plugins(self.config.placement_module)
 
     @cached_property
     def queues(self) -> "Queues":

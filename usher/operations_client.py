@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from urllib.parse import quote, urlencode
 
+from usher.errors import AnswerError
 from usher.grading_client import Document, GradingClient
 
 PAGE = 100
@@ -34,6 +35,26 @@ class OperationsClient(GradingClient):
     def hosts(self, *, limit: int | None = None) -> Iterator[Document]:
         """The hosts of containers, for operators and viewers."""
         return self._listed("/hosts", "hosts", {}, limit)
+
+    def explain(self, record_id: str) -> Document:
+        """The hosts, and why each takes the container of a session or an invocation or not, for
+        operators and viewers.
+        """
+        quoted = quote(record_id, safe="")
+        try:
+            return self._http.call("GET", f"/sessions/{quoted}/placement")
+        except AnswerError as error:
+            if error.status != 404:
+                raise
+        return self._http.call("GET", f"/invocations/{quoted}/placement")
+
+    def simulate(
+        self, *, app: str | None = None, job: str | None = None, more: int = 1
+    ) -> Document:
+        """Where `more` containers of an app or a job would go, for operators and viewers."""
+        wanted = {"app": app, "job": job, "more": str(more)}
+        query = urlencode({key: value for key, value in wanted.items() if value is not None})
+        return self._http.call("GET", f"/placement?{query}")
 
     def overview(self) -> Document:
         """Counts of what waits, runs and was given up, for operators and viewers."""

@@ -1,7 +1,7 @@
 """What ECS says of hosts: container instances, their events, and the tasks on them. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +34,8 @@ class Host:
     zone: str | None = None
     instance_type: str | None = None
     capacity_provider: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    used_ports: frozenset[int] = frozenset()
 
     @property
     def is_leaving(self) -> bool:
@@ -68,6 +70,8 @@ def parse_host(instance: Mapping[str, Any]) -> Host:
         zone=attributes.get(ZONE),
         instance_type=attributes.get(INSTANCE_TYPE),
         capacity_provider=instance.get("capacityProviderName"),
+        attributes={name: value or "" for name, value in attributes.items()},
+        used_ports=_used_ports(instance),
     )
 
 
@@ -77,3 +81,14 @@ def _resource(instance: Mapping[str, Any], name: str) -> Resource:
         for key in ("registeredResources", "remainingResources")
     )
     return Resource(total, left)
+
+
+def _used_ports(instance: Mapping[str, Any]) -> frozenset[int]:
+    """Host ports in use: those that are taken from `remainingResources` are listed there."""
+    taken = (
+        int(port)
+        for one in instance.get("remainingResources", ())
+        if one["name"] in {"PORTS", "PORTS_UDP"}
+        for port in one.get("stringSetValue", ())
+    )
+    return frozenset(taken)

@@ -8,6 +8,7 @@ from chalicelib.clients import Clients
 from chalicelib.config import Config
 from chalicelib.ecs.addresses import Addresses
 from chalicelib.ecs.launcher import Launcher
+from chalicelib.ecs.task_definitions import family_of
 from chalicelib.environment import Environment
 from chalicelib.metrics import Metrics
 from chalicelib.sessions.arrivals import Arrivals
@@ -54,6 +55,27 @@ class SessionServices:
     rate: StartRate
     hosts_wanted: HostsWanted
     unreadable: UnreadableRecords
+
+    def warm_tasks(self) -> dict[str, str]:
+        """ARNs of the tasks that wait for an owner, and the app of each."""
+        found: dict[str, str] = {}
+        for app in self.apps.all().values():
+            if app.pool.maximum:
+                members = self.table.members_now(self.table.apps.get(app.name))
+                arns = (session.task_arn for session in members.sessions)
+                found |= {arn: app.name for arn in arns if arn is not None}
+        return found
+
+    def most_seconds(self, family: str) -> float | None:
+        """How long a container of this task definition family lives at most; None = not an app's.
+
+        It waits in the pool, then for its client, then serves.
+        """
+        for app in self.apps.all().values():
+            if family_of(app.family_name, self.config.stage) == family:
+                idle = app.pool.max_age_seconds if app.pool.maximum else 0
+                return float(idle + app.connect_deadline_seconds + app.max_session_seconds)
+        return None
 
     @cached_property
     def pools(self) -> "PoolReconciler":

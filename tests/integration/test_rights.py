@@ -140,6 +140,7 @@ def jobs_flow(cloud, runs: Runs, folder: Path) -> None:
     assert cloud.http("GET", "/sessions")[0] == 200
     assert cloud.http("GET", "/overview")[0] == 200
     _, hosts = cloud.http("GET", "/hosts")
+    assert cloud.http("GET", "/placement?app=listings&more=3")[0] == 200
     assert cloud.http("GET", f"/hosts/{hosts['hosts'][0]['id']}")[0] == 200
     assert cloud.fire("sweep")["error"] is None
     assert cloud.http("DELETE", "/jobs/light")[0] in {200, 204}

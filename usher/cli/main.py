@@ -16,6 +16,7 @@ from usher.cli import (
     completion,
     deploy,
     dev,
+    explain,
     grade,
     invocations,
     operations,
@@ -68,7 +69,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 PARTS = (
-    *(project, dev, deploy, apps, operations, top, tail, invocations, schedules, audit, grade),
+    *(project, dev, deploy, apps, operations, explain, top, tail, invocations, schedules, audit),
+    grade,
     *(assignments, completion),
 )
 

@@ -16,6 +16,7 @@ from chalicelib.api.reference.hosts import HOSTS
 from chalicelib.api.reference.jobs import INVOCATIONS, JOBS
 from chalicelib.api.reference.model import UUID, Answer, By, Operation, Part
 from chalicelib.api.reference.operation import AUDIT, CONSOLE, DEPLOYMENT
+from chalicelib.api.reference.placement import PLACEMENT
 from chalicelib.api.reference.schedules import SCHEDULES
 from chalicelib.api.reference.sessions import SESSIONS
 from chalicelib.apps import NAME
@@ -35,7 +36,8 @@ from chalicelib.fields import Field, describe
 from chalicelib.schedules.requests import ID_SCHEMA
 
 PARTS = (
-    SESSIONS, APPS, JOBS, INVOCATIONS, SCHEDULES, GRADING, HOSTS, AUDIT, CONSOLE, DEPLOYMENT,
+    SESSIONS, APPS, JOBS, INVOCATIONS, SCHEDULES, GRADING, HOSTS, PLACEMENT, AUDIT, CONSOLE,
+    DEPLOYMENT,
 )  # fmt: skip
 PATH: Mapping[str, Mapping[str, Any]] = {
     "session_id": UUID,

@@ -1,0 +1,124 @@
+"""The cluster as decisions see it: read from ECS, two calls for 100 hosts and two for 100 tasks."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+
+from chalicelib.capacity.cluster_state import HostState, Need, PlacedTask, TaskKind
+from chalicelib.ecs.cluster import Cluster
+from chalicelib.ecs.hosts import Host, host_id_of
+from chalicelib.ecs.launcher import Launcher
+from chalicelib.ecs.task_changes import TaskChange
+
+PAGE = 100
+MOST_TASK_PAGES = 50
+"""ECS takes 20 such calls a second: in a larger cluster hosts have ECS's counts of tasks alone."""
+AMI = "ecs.ami-id"
+
+WarmTasks = Callable[[], Mapping[str, str]]
+"""ARNs of tasks that are nobody's yet, and the app of each."""
+
+
+class ClusterView:
+    """Reads hosts and what runs on them."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        launcher: Launcher,
+        *,
+        warm: WarmTasks,
+        most_seconds: Callable[[str], float | None],
+    ) -> None:
+        """`most_seconds`: how long a task of a family may live at most, None = unknown."""
+        self._cluster = cluster
+        self._launcher = launcher
+        self._warm = warm
+        self._most_seconds = most_seconds
+
+    def hosts(self) -> list[HostState]:
+        """All hosts that are active or draining, with their tasks unless these are too many."""
+        hosts: list[Host] = []
+        page, token = self._cluster.page(PAGE, None)
+        hosts += page
+        while token is not None:
+            page, token = self._cluster.page(PAGE, token)
+            hosts += page
+        tasks = self._tasks() if hosts else {}
+        warm = self._warm()
+        states = [
+            self._state(host, [] if tasks is None else tasks.get(host.arn, []), warm)
+            for host in hosts
+        ]
+        return mark_outdated(states)
+
+    def _tasks(self) -> Mapping[str, Sequence[TaskChange]] | None:
+        """By container instance; None where there are too many to read."""
+        found: dict[str, list[TaskChange]] = {}
+        token: str | None = None
+        for _ in range(MOST_TASK_PAGES):
+            tasks, token = self._launcher.page(token)
+            for task in tasks:
+                if task.container_instance_arn is not None:
+                    found.setdefault(task.container_instance_arn, []).append(task)
+            if token is None:
+                return found
+        return None
+
+    def _state(self, host: Host, tasks: Sequence[TaskChange], warm: Mapping[str, str]) -> HostState:
+        placed = tuple(self._placed(task, warm) for task in tasks)
+        return replace(state_of(host), tasks=placed)
+
+    def _placed(self, task: TaskChange, warm: Mapping[str, str]) -> PlacedTask:
+        family = family_of(task.task_definition_arn or "")
+        most = self._most_seconds(family)
+        ends_by = None if most is None or task.created_at is None else task.created_at + most
+        return PlacedTask(
+            id=task.task_arn,
+            group=f"family:{family}",
+            need=Need(0, 0),  # what is left of the host says what they take
+            kind=kind_of(task, warm),
+            ends_by=ends_by,
+            pool=warm.get(task.task_arn),
+        )
+
+
+def state_of(host: Host) -> HostState:
+    """A host without its tasks. ECS's counts say how many there are."""
+    return HostState(
+        id=host_id_of(host.arn),
+        cpu=host.cpu.total,
+        memory=host.memory.total,
+        free_cpu=host.cpu.left,
+        free_memory=host.memory.left,
+        used_ports=host.used_ports,
+        pending_or_running=host.running_tasks + host.pending_tasks,
+        status=host.status,
+        is_connected=host.is_connected,
+        attributes=host.attributes,
+        ec2_instance_id=host.ec2_instance_id,
+        provider=host.capacity_provider,
+        registered_at=host.registered_at or 0.0,
+    )
+
+
+def kind_of(task: TaskChange, warm: Collection[str]) -> TaskKind:
+    """What a task is, by who started it."""
+    if task.task_arn in warm:
+        return TaskKind.WARM
+    kind = (task.started_by or "").partition("/")[0]
+    return {"session": TaskKind.SESSION, "job": TaskKind.JOB}.get(kind, TaskKind.OTHER)
+
+
+def family_of(task_definition_arn: str) -> str:
+    """`arn:…:task-definition/FAMILY:REVISION` has it."""
+    return task_definition_arn.rpartition("/")[2].partition(":")[0]
+
+
+def mark_outdated(hosts: Sequence[HostState]) -> list[HostState]:
+    """An image is outdated where the newest host started from another one."""
+    newest = max(hosts, key=lambda host: host.registered_at, default=None)
+    image = newest.attributes.get(AMI) if newest else None
+    return [
+        replace(host, image_outdated=host.attributes.get(AMI) not in (None, image))
+        for host in hosts
+    ]
