@@ -49,6 +49,10 @@ STARTS_AT_ONCE = 3 * (os.cpu_count() or 2)
 """A start is work for the processor, a tenth of a second and more of it. With all at once all are
 late; in turn the last is no later, and the others are earlier."""
 
+LATE_MEMORY_SECONDS = 1.0
+"""How long after the end of a container, killed by nobody known, the Engine may say that its memory
+ran out."""
+
 WORKERS = 8
 """Threads that see to ended containers: inspect, report, keep the log, remove."""
 
@@ -68,6 +72,8 @@ class _Container:
     """Somebody sees to its end, or it never ran."""
     silent: bool = False
     """Its end is not reported: its host went down with it."""
+    killed: bool = False
+    """It was sent SIGKILL from here."""
     output: DockerOutput | None = None
     """What listens to it, if what it prints goes to a log stream."""
 
@@ -247,6 +253,8 @@ class DockerRuntime:
         try:
             if code is None or (code == KILLED and not out_of_memory):
                 code, out_of_memory = self._ends.inspect(container.id, code)
+            if code == KILLED and not (out_of_memory or container.killed or container.silent):
+                out_of_memory = self.exits.ran_out_of_memory(container.id, LATE_MEMORY_SECONDS)
             if container.output is not None:
                 container.output.close()
             if not container.silent:
@@ -254,6 +262,7 @@ class DockerRuntime:
         except Exception:
             log.exception("the end of container %s could not be reported", container.id[:12])
         finally:
+            self.exits.forget(container.id)
             if container.output is None:
                 self._ends.keep_log(container.id, container.spec.task_id)
             self._remove_container(container)
@@ -288,6 +297,10 @@ class DockerRuntime:
 
     def signal(self, container_id: str, signal_name: str) -> None:
         """As `Host.signal`. Raises APIError where the Engine refuses, and HostDownError."""
+        with self._lock:
+            container = self._containers.get(container_id)
+            if container is not None and signal_name == "SIGKILL":
+                container.killed = True
         try:
             self._reach(lambda: self.client.kill(container_id, signal_name))
         except docker.errors.APIError as error:

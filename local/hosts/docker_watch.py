@@ -43,6 +43,7 @@ class ExitWatch:
         self._running = running
         self._closed = threading.Event()
         self._out_of_memory: set[str] = set()
+        self._memory_events = threading.Condition()
         self._lock = threading.Lock()
         self._stream = self._open()
         self._thread = threading.Thread(target=self._watch, name="docker-exits", daemon=True)
@@ -59,6 +60,22 @@ class ExitWatch:
             except OSError:
                 log.debug("the event stream was closed already", exc_info=True)
         self._thread.join()
+
+    def ran_out_of_memory(self, container_id: str, seconds: float) -> bool:
+        """Whether the Engine says that this container's memory ran out; waits for that so long.
+
+        containerd reports the end of a process and that of its memory side by side. Where the end
+        is first, the Engine's `die` and its State.OOMKilled know nothing, and `oom` follows.
+        """
+        with self._memory_events:
+            return self._memory_events.wait_for(
+                lambda: container_id in self._out_of_memory, seconds
+            )
+
+    def forget(self, container_id: str) -> None:
+        """Keep nothing more of a container whose end has been reported."""
+        with self._memory_events:
+            self._out_of_memory.discard(container_id)
 
     def interrupt(self) -> None:
         """Break the event stream, as a restart of the Engine would; it is opened again."""
@@ -99,11 +116,12 @@ class ExitWatch:
     def _take(self, event: dict[str, Any]) -> None:
         container_id = event["Actor"]["ID"]
         if event["Action"] == "oom":
-            self._out_of_memory.add(container_id)
+            with self._memory_events:
+                self._out_of_memory.add(container_id)
+                self._memory_events.notify_all()
             return
         code = event["Actor"]["Attributes"].get("exitCode")
         out_of_memory = container_id in self._out_of_memory
-        self._out_of_memory.discard(container_id)
         self._on_end(container_id, None if code is None else int(code), out_of_memory)
 
     def _make_up(self) -> None:
