@@ -11,6 +11,7 @@ from typing import Any
 
 from chalicelib.contract import SESSION_PORT, Env
 from chalicelib.contract.secrets import problems_of
+from chalicelib.contract.text import can_be_passed, is_readable, is_variable
 from chalicelib.errors import ConfigurationError
 from chalicelib.task_placement import Placement, parse_placement, problems_of_placement
 
@@ -140,6 +141,9 @@ Check = Callable[[Any], str | None]
 """Says what is wrong with a value, or None."""
 
 
+_WITHOUT = "without NUL and lone surrogates"
+
+
 def _whole(low: int, high: int) -> Check:
     def check(value: Any) -> str | None:
         whole = isinstance(value, int) and not isinstance(value, bool)
@@ -150,14 +154,17 @@ def _whole(low: int, high: int) -> Check:
 
 def _text(pattern: str = ".+", expected: str = "a string") -> Check:
     def check(value: Any) -> str | None:
-        return None if isinstance(value, str) and re.fullmatch(pattern, value) else expected
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            return expected
+        return None if is_readable(value) else f"{expected} without control characters"
 
     return check
 
 
 def _strings(value: Any) -> str | None:
-    strings = isinstance(value, list) and all(isinstance(part, str) for part in value)
-    return None if strings else "a list of strings"
+    if not isinstance(value, list) or not all(isinstance(part, str) for part in value):
+        return "a list of strings"
+    return None if all(map(can_be_passed, value)) else f"a list of strings {_WITHOUT}"
 
 
 def _names(*taken: str) -> Check:
@@ -173,8 +180,11 @@ def _names(*taken: str) -> Check:
 
 
 def _pairs(value: Any) -> str | None:
-    pairs = isinstance(value, Mapping) and all(isinstance(v, str) for v in value.values())
-    return None if pairs else "a table of strings"
+    if not isinstance(value, Mapping) or not all(isinstance(v, str) for v in value.values()):
+        return "a table of strings"
+    if not all(map(is_variable, value)):
+        return "a table whose names have no blanks, control characters and ="
+    return None if all(map(can_be_passed, value.values())) else f"a table of strings {_WITHOUT}"
 
 
 def _references(value: Any) -> str | None:

@@ -16,7 +16,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from chalicelib.contract.text import is_readable
 from chalicelib.errors import ForbiddenError, UnauthorizedError
+
+MOST_NAME_BYTES = 1_000
+"""Of a caller's name: it is part of keys of DynamoDB (1,024 bytes for a sort key). OpenID Connect
+allows 255 for `sub`, IAM some 630 for the ARN of a role."""
 
 
 class AuthMode(StrEnum):
@@ -137,6 +142,8 @@ def identify(
             name = claims.get("sub")
     if not name:
         raise UnauthorizedError(_HOW[mode])
+    if not isinstance(name, str) or not is_readable(name) or len(name.encode()) > MOST_NAME_BYTES:
+        raise UnauthorizedError(UNFIT_NAME)
     owner, names = f"{mode}:{name}", aliases | {name}
     is_operator = not operators.isdisjoint(names)
     return Caller(
@@ -148,6 +155,10 @@ def identify(
     )
 
 
+UNFIT_NAME = (
+    "the caller's name is not one line of text without control characters, or too long; names are "
+    "not changed, as two callers would become one"
+)
 UNDECIDED = (
     "AUTH_MODE is not set: decide who may ask, by api_key, iam or jwt; none lets everybody have "
     "sessions, within limits, and nothing else"

@@ -11,6 +11,7 @@ from typing import Any
 
 from chalicelib.contract.jobs import DEFAULT_TIMEOUT_SECONDS, JOB_NAME, JOB_NAME_RULE
 from chalicelib.contract.secrets import problems_of
+from chalicelib.contract.text import can_be_passed, is_variable
 from chalicelib.errors import BadRequestError
 from chalicelib.jobs.model import Priority
 from chalicelib.task_placement import (
@@ -173,9 +174,15 @@ def _problems(document: Mapping[str, Any]) -> list[str]:
     return problems
 
 
+_PAIRS = (
+    "an object of strings without NUL and lone surrogates, by names without =, blanks and control "
+    "characters"
+)
+
+
 def _problems_of_variables(document: Mapping[str, Any]) -> list[str]:
     environment, secrets = document.get("environment") or {}, document.get("secrets") or {}
-    problems = [] if _are_pairs(environment) else ["environment: an object of strings"]
+    problems = [] if _are_pairs(environment) else [f"environment: {_PAIRS}"]
     problems += [
         f"environment: {key} changes what code runs; set it in the image"
         for names in (environment, secrets)
@@ -188,4 +195,7 @@ def _problems_of_variables(document: Mapping[str, Any]) -> list[str]:
 
 
 def _are_pairs(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(v, str) for v in value.values())
+    return isinstance(value, Mapping) and all(
+        is_variable(name) and isinstance(content, str) and can_be_passed(content)
+        for name, content in value.items()
+    )

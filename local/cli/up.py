@@ -20,7 +20,7 @@ from typing import Any
 
 from local.access import hosts_at, origin_of
 from local.aws.forwarding import SERVICES, OtherService, parse_service
-from local.background import no_garbage
+from local.background import keep_memory_together, no_garbage
 from local.hosts.images import ImageSource, named_image
 from local.leftovers import RunFolder, remove_dead_runs, runs_folder
 from local.stopping import HeardSignals
@@ -331,6 +331,7 @@ def run(
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="        %(message)s")
     signals = Signals()
     signals.install()
+    keep_memory_together()
     # Importing takes longer than anything else, and Ctrl-C should be heard meanwhile.
     with no_garbage():
         from local.cli.options import Listeners

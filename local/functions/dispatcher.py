@@ -39,6 +39,7 @@ from chalice.local import (
 from local.access import AccessRule, hosts_at, origin_of
 from local.aws.http_server import HttpServer
 from local.background import no_garbage
+from local.functions.failures import FailureReports
 from local.functions.gateway import RemoteApp
 from local.functions.invoke_api import InThisProcess, InvokeApi
 from local.functions.pool import IDLE_SECONDS as KEPT_SECONDS
@@ -170,6 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--stage", default="local")
     parser.add_argument("--http-fd", type=int, required=True, help="listening socket of the API")
     parser.add_argument("--invoke-fd", type=int, required=True, help="the same of the Invoke API")
+    parser.add_argument("--failures-fd", type=int, help="a pipe, for a line for each failure")
     parser.add_argument("--allowed-host", action="append", default=[], help="a further name")
     parser.add_argument("--allowed-origin", action="append", default=[], help="of other pages")
     parser.add_argument("--access-log", action="store_true")
@@ -185,6 +187,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     with no_garbage():
         app, config = load_app(options.project_dir, options.stage)
+    if options.failures_fd is not None:
+        _report_failures(options.failures_fd, app.log)
     listener = socket.socket(fileno=options.http_fd)
     host, port = listener.getsockname()[:2]
     Handler.rule = AccessRule(
@@ -229,6 +233,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if pools is not None:
         pools.close()
     return 0
+
+
+def _report_failures(fd: int, of_app: logging.Logger) -> None:
+    os.set_inheritable(fd, False)  # its end is that of this process
+    reports = FailureReports(fd)
+    logging.getLogger().addHandler(reports)
+    if not of_app.propagate:
+        of_app.addHandler(reports)
 
 
 def _die_with_parent() -> None:

@@ -6,6 +6,7 @@ Also the way to its functions: `invoke` is what AWS's event sources do with a La
 import http.client
 import json
 import logging
+import os
 import select
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local.functions.failures import pipe_of_failures
 from local.functions.invoke_api import BASE, ENVIRONMENTS
 
 FIRST_BACKOFF_SECONDS = 0.1
@@ -217,17 +219,21 @@ class DispatcherProcess:
             process.stdin.close()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        with self._log_file.open("ab") as log_file:
-            return subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,  # its end tells the dispatcher that this process is gone
-                stdout=log_file,
-                stderr=subprocess.STDOUT,
-                env=self._environment,
-                cwd=Path(__file__).parents[2],
-                pass_fds=[listener.fileno() for listener in self._sockets],
-                start_new_session=True,  # Ctrl-C is for this process, which ends things in order
-            )
+        failures = pipe_of_failures(self._log_file)
+        try:
+            with self._log_file.open("ab") as log_file:
+                return subprocess.Popen(
+                    [*self._command, "--failures-fd", str(failures)],
+                    stdin=subprocess.PIPE,  # its end tells the dispatcher that this process is gone
+                    stdout=log_file,
+                    stderr=subprocess.STDOUT,
+                    env=self._environment,
+                    cwd=Path(__file__).parents[2],
+                    pass_fds=[failures, *(listener.fileno() for listener in self._sockets)],
+                    start_new_session=True,  # Ctrl-C is for this process, which ends in order
+                )
+        finally:
+            os.close(failures)
 
     def _watch(self) -> None:
         backoff = FIRST_BACKOFF_SECONDS

@@ -39,6 +39,17 @@ class Outcome:
     error: str | None = None
 
 
+def error_text(outcome: Outcome) -> str:
+    """Kind and message of a failed invocation."""
+    try:
+        document = json.loads(outcome.payload)
+        return ": ".join(
+            str(document[name]) for name in ("errorType", "errorMessage") if document.get(name)
+        )
+    except (ValueError, AttributeError):
+        return outcome.error or ""
+
+
 def check_request(payload: bytes, most_bytes: int = MAX_SYNCHRONOUS_BYTES) -> None:
     """Raises RequestTooLargeError, in Lambda's words."""
     if len(payload) > most_bytes:

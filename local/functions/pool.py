@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from local.functions.environment import Environment, FunctionSettings
-from local.functions.payloads import Outcome, TooManyRequestsError, check_request
+from local.functions.failures import failed
+from local.functions.payloads import (
+    Outcome,
+    TooManyRequestsError,
+    check_request,
+    error_text,
+)
 
 IDLE_SECONDS = 300.0
 """An environment that was not used for so long is ended; Lambda promises no figure."""
@@ -180,7 +186,10 @@ class Pools:
 
     def invoke(self, function: str, event: bytes) -> Outcome:
         """Run a function. Raises KeyError, TooManyRequestsError, RequestTooLargeError."""
-        return self._pools[function].invoke(event)
+        outcome = self._pools[function].invoke(event)
+        if outcome.error is not None:
+            failed(function, error_text(outcome))
+        return outcome
 
     def describe(self) -> dict[str, object]:
         """The environments of each function."""

@@ -101,6 +101,7 @@ def test_what_goes_wrong_is_answered_in_the_words_of_lambda(cloud, how, kind, wo
     assert outcome["payload"]["errorType"] == kind
     assert words in outcome["payload"]["errorMessage"]
     after = payload_of(cloud, "misbehave", {"how": "nothing"})["pid"]
+    wait_until(lambda: any(f"misbehave failed: {kind}: " in line for line in cloud.errors))
     survives = how in {"answer", "raise"}
     assert (after == before) is survives
     assert Path(f"/proc/{before}").exists() is survives

@@ -1,9 +1,11 @@
 """The shortcuts through moto's DynamoDB against moto as it comes: the same requests to both."""
 
+import gc
 import itertools
 import json
 import subprocess
 import sys
+import tracemalloc
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -400,3 +402,27 @@ def test_what_a_failed_transaction_had_updated_is_as_before(both):
     assert both.ask("TransactWriteItems", TransactItems=actions)[0] == 400
     _, body = both.ask("Scan", TableName=flat)
     assert body["Items"] == [{"id": {"S": "a"}, "tags": {"SS": ["x"]}}]
+
+
+def test_an_item_is_kept_in_a_few_kilobytes():
+    """A record of a session that ended has some twenty short values and ten lines of history."""
+    quick, count = Moto(0), 80
+    answer_of(quick, "CreateTable", {**TABLE, "TableName": "small", "KeySchema": keys("id")})
+
+    def write(number):
+        values = {f"a{n}": {"S": f"arn:aws:ecs:us-east-1:123456789012:{n}"} for n in range(18)}
+        line = [{"N": f"1700000000.{number:06}"}, {"S": "STARTING"}, {"S": "RunTask accepted"}]
+        own = {"id": {"S": f"{number:036}"}, "history": {"L": [{"L": line}] * 10}}
+        answer_of(quick, "PutItem", {"TableName": "small", "Item": values | own})
+
+    for number in range(count):
+        write(number)
+    tracemalloc.start()
+    try:
+        for number in range(count, 2 * count):
+            write(number)
+        gc.collect()
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept / count < 6_000

@@ -11,7 +11,7 @@ The shortcuts change no answer:
   match; when most notes are of items that were, all are made anew.
 - moto measures an item once for each of its attributes while it is made, and remembers all items
   ever made or copied.
-- moto keeps the name of each attribute once for each item.
+- moto keeps the name of each attribute once for each item, and each short value.
 - A projection makes the whole item plain, at each level of it by a deep copy, once for each of its
   expressions; of the records of jobs a page took 40 ms. Whole attributes are taken as they are.
 - moto compiles seven patterns for each word of a condition, and reads the same conditions again
@@ -45,6 +45,9 @@ _SURELY_SMALL_BYTES = 400_000
 """moto's own limit for an item is a little above."""
 
 _RESERVED_NAMES = 4096
+_SHARED_VALUES = 4096
+_SHARED_CHARACTERS = 200
+"""Texts up to that long are kept once for all items, if they were among the last values."""
 
 NOTES_KEPT = 500
 NOTES_PER_ITEM = 20
@@ -82,6 +85,7 @@ class QuickTable(Table):  # type: ignore[misc]
 
     def note(self, item: Item) -> None:
         """Remember where an item that was written is to be found."""
+        _share_values(item)
         for attribute, keys_by_value in self._noted.items():
             value = item.attrs.get(attribute)
             if value is not None and value.type in _KEY_TYPES:
@@ -375,6 +379,28 @@ def _copy(typed: DynamoType) -> DynamoType:
     made = object.__new__(DynamoType)
     made.type, made.value = typed.type, value
     return made
+
+
+def _share_values(item: Item) -> None:
+    """Have one object for all equal values: most of a record's are those of many others."""
+    for name, value in item.attrs.items():
+        dict.__setitem__(item.attrs, name, _shared(value))
+
+
+def _shared(typed: DynamoType) -> DynamoType:
+    content = typed.value
+    if type(content) is str:
+        return _value_of(typed.type, content) if len(content) <= _SHARED_CHARACTERS else typed
+    if type(content) is bool:
+        return _value_of(typed.type, content)
+    if typed.type == "L":
+        content[:] = map(_shared, content)
+    return typed
+
+
+@lru_cache(_SHARED_VALUES, typed=True)
+def _value_of(kind: str, content: Any) -> DynamoType:
+    return DynamoType({kind: content})
 
 
 def _project_as(by_moto: Callable[[Item, list[list[str]]], Item]) -> Callable[..., Item]:

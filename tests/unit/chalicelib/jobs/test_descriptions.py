@@ -9,11 +9,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chalicelib.contract.jobs import DESCRIPTION_LABEL, JobEnv
+from chalicelib.contract.text import can_be_passed, is_variable
 from chalicelib.ecs.requests import MAX_OVERRIDES_CHARACTERS, run_task_for
 from chalicelib.ecs.task_definitions import Deployment
 from chalicelib.errors import BadRequestError, InvalidParametersError
 from chalicelib.jobs.answers import show_jobs
-from chalicelib.jobs.description import DeployedJob, JobDescription, parse_description
+from chalicelib.jobs.description import (
+    RUNS_CODE,
+    DeployedJob,
+    JobDescription,
+    parse_description,
+)
 from chalicelib.jobs.launching import task_request_for
 from chalicelib.jobs.model import Priority
 from chalicelib.jobs.requests import parse_page
@@ -96,7 +102,13 @@ descriptions = st.builds(
     queue_seconds=st.integers(1, 1_209_600),
     priority=st.sampled_from(Priority),
     launch_type=st.sampled_from([None, "EC2", "FARGATE"]),
-    environment=st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
+    environment=st.dictionaries(
+        st.text(max_size=5).filter(
+            lambda name: is_variable(name) and not RUNS_CODE.fullmatch(name)
+        ),
+        st.text(max_size=5).filter(can_be_passed),
+        max_size=3,
+    ),
     parameters=st.none() | st.just(SCHEMA),
 )
 
