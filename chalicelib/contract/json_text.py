@@ -26,6 +26,14 @@ def parse(text: str) -> Any:
     return _decoder.decode(text)
 
 
+def size_of(value: Any) -> int:
+    """Bytes of a value's JSON in UTF-8, without blanks and needless escapes, however it was
+    written. Raises ValueError for what is no JSON.
+    """
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return len(text.encode())
+
+
 def is_deeper(value: Any, levels: int) -> bool:
     """Whether lists and objects are nested in more than so many levels. Does not recurse."""
     containers = [value] if isinstance(value, dict | list) else []

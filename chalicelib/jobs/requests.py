@@ -14,6 +14,7 @@ from chalicelib.contract.jobs import (
     MAX_RESULT_BYTES,
     Outcome,
 )
+from chalicelib.contract.json_text import size_of
 from chalicelib.contract.text import readable
 from chalicelib.errors import BadRequestError
 from chalicelib.fields import (
@@ -270,9 +271,8 @@ def check_size(value: Any, most_bytes: int, name: str) -> Any:
     escapes, however it was written. Raises BadRequestError.
     """
     try:
-        compact = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        size = len(compact.encode())
-    except (ValueError, UnicodeEncodeError) as error:
+        size = size_of(value)
+    except ValueError as error:
         raise BadRequestError(f"{name}: {error}") from error
     if size > most_bytes:
         raise BadRequestError(f"{name}: {size} bytes of JSON, at most {most_bytes} are taken")

@@ -66,6 +66,8 @@ class Child:
         """Where what it prints comes out, if that goes to a log stream."""
         self.keeps = True
         """False once it could not be kept, as on a full disk: then it is read and dropped."""
+        self.stream = str(order.get("stream", ""))
+        """Where that is kept."""
         self.kept = self._new_kept(order)
 
     def read_output(self) -> bool:
@@ -97,7 +99,9 @@ class Child:
 
     def _lose_output(self, error: OSError) -> None:
         self.keeps = False
-        sys.stderr.write(f"the output of a container is lost from here on: {error}\n")
+        sys.stderr.write(
+            f"what a container prints into {self.stream} is lost from here on: {error}\n"
+        )
 
     def _keep(self, action: Callable[[KeptOutput], None]) -> None:
         if self.kept is None or not self.keeps:

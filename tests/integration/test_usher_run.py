@@ -57,6 +57,16 @@ def test_parameters_come_from_a_file_or_from_stdin(tmp_path):
     assert run("echo", "-", told='{"text": "stdin"}').out.startswith("echoing stdin\n")
 
 
+@pytest.mark.parametrize(("size", "code"), [(65_536, 0), (65_537, 2)])
+def test_parameters_are_as_long_here_as_they_may_be_on_aws(tmp_path, size, code):
+    file = tmp_path / "parameters.json"
+    empty = len('{"text":""}')
+    file.write_text(json.dumps({"text": "é" + "x" * (size - empty - 2)}, indent=4))
+    done = run("echo", str(file))
+    assert done.code == code
+    assert code == 0 or "65537 bytes of JSON, at most 65536 are taken" in done.log[-1]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [

@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from chalicelib.contract.jobs import MAX_PARAMETERS_BYTES
+from chalicelib.contract.json_text import size_of
 from usher.cli.common import add_parameters, add_project, note, out, out_json, read_parameters
-from usher.cli.text import table
+from usher.cli.text import UsageError, table
 from usher.describe_apart import describe_apart
 from usher.discovery import FOLDER, find_job, find_jobs, find_project
 from usher.docker import BuildOptions, build, docker_answers, has_image, local_tag, push
@@ -155,6 +157,10 @@ def _run(arguments: argparse.Namespace) -> int:
     project = find_project(arguments.project)
     description = describe_apart(project, arguments.job)
     parameters = read_parameters(arguments.parameters, lambda: description.get("parameters"))
+    if (size := size_of(parameters)) > MAX_PARAMETERS_BYTES:
+        raise UsageError(
+            f"parameters: {size} bytes of JSON, at most {MAX_PARAMETERS_BYTES} are taken"
+        )
     missing = [name for name in description.get("secrets", ()) if name not in os.environ]
     if missing:
         raise ProjectError(
