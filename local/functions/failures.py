@@ -47,15 +47,15 @@ class FailureReports(logging.Handler):
             self.close()
 
 
-def tell_of_failures(fd: int, log_file: Path, now: Callable[[], float] = time.monotonic) -> None:
+def warn_of_failures(fd: int, log_file: Path, now: Callable[[], float] = time.monotonic) -> None:
     """In `local up`: a warning for each report, until the pipe ends; closes it."""
-    said: dict[str, float] = {}
+    last: dict[str, float] = {}
     with open(fd, encoding="utf-8") as reports:
         for line in reports:
             text = json.loads(line)
-            if now() - said.get(text, -QUIET_SECONDS) >= QUIET_SECONDS:
-                said = {one: at for one, at in said.items() if now() - at < QUIET_SECONDS}
-                said[text] = now()
+            if now() - last.get(text, -QUIET_SECONDS) >= QUIET_SECONDS:
+                last = {one: at for one, at in last.items() if now() - at < QUIET_SECONDS}
+                last[text] = now()
                 log.warning("%s; its traceback is in %s", text, log_file)
 
 
@@ -63,6 +63,6 @@ def pipe_of_failures(log_file: Path) -> int:
     """The end of a new pipe that reports are written to; they are told of in a thread."""
     reading, writing = os.pipe()
     threading.Thread(
-        target=tell_of_failures, args=(reading, log_file), name="failures", daemon=True
+        target=warn_of_failures, args=(reading, log_file), name="failures", daemon=True
     ).start()
     return writing

@@ -60,10 +60,10 @@ def test_a_function_that_fails_gets_its_event_three_times(fixture_cloud):
     wait_until(lambda: fixture_cloud.state()["pending"] == 0)
     assert arrivals(fixture_cloud, "event")[text] == 3
     assert fixture_cloud.state()["given_up"] >= 1
-    wait_until(lambda: told(fixture_cloud, "on_event failed: RuntimeError: asked to fail"))
+    wait_until(lambda: warned(fixture_cloud, "on_event failed: RuntimeError: asked to fail"))
 
 
-def told(cloud, words):
+def warned(cloud, words):
     """Whether `local up` says so to whoever started it, and where the traceback is."""
     where = f"; its traceback is in {cloud.folder / cloud.run_id / 'logs' / 'dispatcher.log'}"
     return any(words in line and where in line for line in cloud.errors)

@@ -5,11 +5,11 @@ import os
 import threading
 from pathlib import Path
 
-from local.functions.failures import QUIET_SECONDS, FailureReports, failed, tell_of_failures
+from local.functions.failures import QUIET_SECONDS, FailureReports, failed, warn_of_failures
 
 
-def told(caplog, report, times=(0.0,)):
-    """What is said of what `report(logger)` logs, once at each of these instants."""
+def warnings_of(caplog, report, times=(0.0,)):
+    """What is line of what `report(logger)` logs, once at each of these instants."""
     reading, writing = os.pipe()
     instants = iter(times)
     now = [0.0]
@@ -17,7 +17,7 @@ def told(caplog, report, times=(0.0,)):
     handler = FailureReports(writing)
     logger.addHandler(handler)
     thread = threading.Thread(
-        target=tell_of_failures, args=(reading, Path("the.log"), lambda: now[0]), daemon=True
+        target=warn_of_failures, args=(reading, Path("the.log"), lambda: now[0]), daemon=True
     )
     try:
         for now[0] in instants:
@@ -38,26 +38,26 @@ def raising(logger):
 
 
 def test_an_error_with_a_traceback_is_told_in_one_line(caplog):
-    said = "sweep failed: KeyError: 'no\\nsuch thing'; its traceback is in the.log"
-    assert told(caplog, raising) == [said]
+    line = "sweep failed: KeyError: 'no\\nsuch thing'; its traceback is in the.log"
+    assert warnings_of(caplog, raising) == [line]
 
 
 def test_errors_without_one_are_not(caplog):
-    assert told(caplog, lambda logger: logger.error("something")) == []
+    assert warnings_of(caplog, lambda logger: logger.error("something")) == []
 
 
 def test_a_function_in_a_process_of_its_own_is_told_too(caplog):
-    said = "sweep failed: Task timed out; its traceback is in the.log"
-    assert told(caplog, lambda _: failed("sweep", "Task timed out")) == [said]
+    line = "sweep failed: Task timed out; its traceback is in the.log"
+    assert warnings_of(caplog, lambda _: failed("sweep", "Task timed out")) == [line]
 
 
 def test_the_same_failure_again_and_again_is_told_once(caplog):
-    assert len(told(caplog, raising, times=(0.0, 1.0, QUIET_SECONDS - 1))) == 1
+    assert len(warnings_of(caplog, raising, times=(0.0, 1.0, QUIET_SECONDS - 1))) == 1
 
 
 def test_a_long_message_is_cut(caplog):
-    (said,) = told(caplog, lambda _: failed("sweep", "x" * 100_000))
-    assert len(said) < 400
+    (line,) = warnings_of(caplog, lambda _: failed("sweep", "x" * 100_000))
+    assert len(line) < 400
 
 
 def test_nobody_that_reads_is_no_failure(caplog):
