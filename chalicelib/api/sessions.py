@@ -128,11 +128,20 @@ def list_sessions() -> Response:
 
 @routes.route("/sessions/{session_id}/history", methods=["GET"], authorizer=AUTHORIZER)
 @answering
+@takes(query=(WAIT_FOR_CHANGE,), headers=(IF_NONE_MATCH,))
 def get_history(session_id: str) -> Response:
-    """A session with its states, also for a week after its end."""
+    """A session with its states, also for a week after its end; with `wait` and `If-None-Match`
+    as it becomes.
+    """
     caller = known_caller_of(routes.current_request, services().config)
-    session = _sessions().get(parse_record_id(session_id, "session"), caller)
-    return answer(show_history(session, with_host=caller.sees_all))
+    known = parse_record_id(session_id, "session")
+    return when_changed(
+        routes.current_request,
+        services(),
+        owner=caller.owner,
+        load=lambda: _sessions().get(known, caller),
+        render=lambda session: answer(show_history(session, with_host=caller.sees_all)),
+    )
 
 
 @routes.route("/sessions/{session_id}", methods=["GET"], cors=CORS, authorizer=AUTHORIZER)

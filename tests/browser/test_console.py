@@ -27,6 +27,11 @@ from tests.integration.conftest import RunningCloud, finish
 from tests.needs import needs_axe, needs_chromium
 
 AXE = emulators.FOLDER / "node_modules" / "axe-core" / "axe.min.js"
+HIDE = """hidden => {
+    Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+"""What a browser does to a page whose tab is left and returned to."""
 PHONE = {"width": 375, "height": 800}
 LINES = [HOSTILE, "\x1b[31mred", "مرحبا 🎭", *(f"line {number}" for number in range(600))]
 
@@ -231,6 +236,26 @@ def test_live_updates_can_be_paused_and_ids_are_found(page, stage, ended):
     page.keyboard.type("6d6cf8ce-0000-4000-8000-000000000000")
     page.keyboard.press("Enter")
     expect(page.locator(".toast")).to_contain_text("Nothing is called")
+
+
+@needs_chromium
+def test_a_hidden_page_asks_for_nothing_and_a_shown_one_goes_on(page, watch, stage):
+    made = invoke(stage, lines=["before"], seconds=300)
+    page.clock.install()
+    sign_in(page, stage, f"/invocations/{made}")
+    with page.expect_request(re.compile(r"wait=25")):
+        expect(page.locator(".log")).to_contain_text("before", timeout=60_000)
+    page.evaluate(HIDE, True)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.clock.run_for(300_000)
+    assert asked == []
+    stage.http("POST", f"/invocations/{made}/kill", {}, as_("opal"))
+    wait_for_state(stage, made, "FINISHED")
+    page.evaluate(HIDE, False)
+    expect(page.locator("h1")).to_contain_text("killed")
+    assert asked
+    assert watch.complaints == []
 
 
 @needs_chromium

@@ -188,7 +188,11 @@ SESSIONS = Part(
         ),
         "logs.get_session_logs": Operation(By.VIEWER, {200: Answer("One page.", ref("Log"))}),
         "sessions.get_history": Operation(
-            By.CALLER, {200: Answer("The session with its states.", ref("SessionHistory"))}
+            By.CALLER,
+            {
+                200: Answer("The session with its states.", ref("SessionHistory"), ("ETag",)),
+                304: UNCHANGED,
+            },
         ),
         "sessions.get_session": Operation(
             By.VISITOR,

@@ -37,12 +37,30 @@ export function asksForKey() {
 }
 
 /** One request. Resolves with the body; rejects with a Refusal, or the signal's reason. */
-export async function call(method, path, { query = {}, body, signal, repeatable } = {}) {
+export async function call(method, path, options = {}) {
+  return (await exchange(method, path, options)).answer;
+}
+
+/**
+ * A reader of one record, which is asked for again only where it has changed. `read(seconds)` waits so long for a change
+ * on the dispatcher's side, and resolves with the record as it is then.
+ */
+export function conditionalReader(path, signal) {
+  let tag = null, answer = null;
+  return async (seconds, abort) => {
+    const read = await exchange("GET", path, { tag, signal: abort ? AbortSignal.any([signal, abort]) : signal, query: tag && seconds ? { wait: String(seconds) } : {} });
+    if (!read.isUnchanged) ({ tag, answer } = read);
+    return answer;
+  };
+}
+
+async function exchange(method, path, { query = {}, body, signal, repeatable, tag } = {}) {
   const url = new URL(path.replace(/^\//, ""), base);
   for (const [name, value] of Object.entries(query)) if (value) url.searchParams.set(name, value);
   const headers = {};
   if (session.key && asksForKey()) headers[HEADER[mode]] = session.key;
   if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (tag) headers["If-None-Match"] = tag;
   if (repeatable) headers["Idempotency-Key"] = repeatable;
   const patience = AbortSignal.timeout(TIMEOUT_MS);
   let response, text;
@@ -54,13 +72,14 @@ export async function call(method, path, { query = {}, body, signal, repeatable 
     if (signal?.aborted) throw error;
     throw new Refusal(0, "unreachable", navigator.onLine ? "The dispatcher does not answer." : "This device is offline.");
   }
+  if (response.status === 304) return { isUnchanged: true };
   let answer;
   try {
     answer = parseJson(text);
   } catch {
     throw new Refusal(response.status, "no_json", `The answer (${response.status}) cannot be read.`);
   }
-  if (response.ok) return answer;
+  if (response.ok) return { answer, tag: response.headers.get("ETag") };
   throw new Refusal(response.status, answer.error?.code ?? "", answer.error?.message ?? answer.message ?? "",
     response.headers.has("Retry-After") ? Number(response.headers.get("Retry-After")) : null);
 }

@@ -2,7 +2,8 @@
 //
 // A page has a `title`, `load(context)` for its data, `draw(data, context)` for its elements, perhaps
 // `mount(main, context, data)` after the first time; `isStill` where nothing changes by itself, or
-// `pollSeconds(data)` until it is loaded anew, null for never.
+// `pollSeconds(data)` until it is loaded anew, null for never. Where `isWatched(data)`, it is asked for
+// at once: `load(context, seconds, abort)` then waits so long for a change.
 
 import { asksForKey, call, mode, Refusal, ROOT, session, stageName } from "./client.js";
 import { confirm, h, morphChildren, toast } from "./elements.js";
@@ -11,10 +12,12 @@ import { head, link } from "./views.js";
 
 const REFRESH_MS = 5000;
 const LONGEST_MS = 60000;
+const WATCH_SECONDS = 25; // within the 29 s of API Gateway
+const WATCH_PAUSE_MS = 1000; // a dispatcher where too many wait already answers at once
 const main = document.getElementById("main");
 const banner = document.getElementById("banner");
 const frame = { pages: {}, first: "", route: null, hasKeys: false };
-const state = { me: null, context: null, pause: sessionStorage.getItem("usher-pause") === "1", timer: 0, failures: 0, shownAt: 0 };
+const state = { me: null, context: null, pause: sessionStorage.getItem("usher-pause") === "1", timer: 0, watch: null, failures: 0, shownAt: 0 };
 
 export function go(path, { replace = false } = {}) {
   history[replace ? "replaceState" : "pushState"](null, "", ROOT + path);
@@ -31,13 +34,13 @@ function place() {
 /** Show the page of the address. */
 async function open() {
   state.context?.abort.abort();
-  clearTimeout(state.timer);
+  stopUpdates();
   const { name, id } = place();
   const abort = new AbortController();
   const hooks = [];
   const view = id === null ? frame.pages[name]?.list : frame.pages[name]?.one;
   const context = { name, id, view, abort, hooks, signal: abort.signal, path: pathOf(name), query: new URLSearchParams(location.search), me: state.me,
-    isMounted: false, go, refresh: () => refresh(context), onRefresh: (hook) => hooks.push(hook) };
+    isMounted: false, go, refresh: () => refresh(context), onRefresh: (hook) => hooks.push(hook), isActive: () => context === state.context && !document.hidden && !isPaused() };
   state.context = context;
   state.failures = 0;
   drawFrame();
@@ -59,11 +62,14 @@ function show(context, content) {
 }
 
 /** Ask for the page's data again, and show what has changed. */
-async function refresh(context) {
+async function refresh(context, seconds = 0) {
   if (context !== state.context || !context.view) return;
-  clearTimeout(state.timer);
+  stopUpdates();
+  const watch = seconds ? new AbortController() : null;
+  state.watch = watch;
   try {
-    const data = await context.view.load(context);
+    const data = await context.view.load(context, seconds, watch?.signal);
+    if (watch?.signal.aborted) return;
     if (context !== state.context) return;
     context.data = data;
     show(context, context.view.draw(data, context));
@@ -76,7 +82,7 @@ async function refresh(context) {
     state.shownAt = Date.now();
     banner.hidden = true;
   } catch (error) {
-    if (context !== state.context || context.signal.aborted) return;
+    if (context !== state.context || context.signal.aborted || watch?.signal.aborted) return;
     if (!(error instanceof Refusal)) throw error;
     state.failures += 1;
     if (failed(error, context)) return;
@@ -105,9 +111,20 @@ function failed(error, context) {
 
 const isPaused = () => frame.hasKeys && state.pause;
 
+/** Neither ask again nor go on waiting for a change. */
+function stopUpdates() {
+  clearTimeout(state.timer);
+  state.watch?.abort();
+  state.watch = null;
+}
+
 function plan() {
   clearTimeout(state.timer);
   const { view, data } = state.context;
+  if (!state.failures && !isPaused() && !document.hidden && data && view.isWatched?.(data)) {
+    state.timer = setTimeout(() => refresh(state.context, WATCH_SECONDS), WATCH_PAUSE_MS);
+    return;
+  }
   const seconds = view.pollSeconds ? data && view.pollSeconds(data) : view.isStill ? null : REFRESH_MS / 1000;
   if ((isPaused() || !seconds) && !state.failures) return;
   if (document.hidden) return;
@@ -172,7 +189,7 @@ function togglePause() {
   state.pause = !state.pause;
   sessionStorage.setItem("usher-pause", state.pause ? "1" : "0");
   drawFrame();
-  if (state.pause) clearTimeout(state.timer);
+  if (state.pause) stopUpdates();
   else refresh(state.context);
 }
 
@@ -215,7 +232,7 @@ document.addEventListener("click", (event) => {
   go(anchor.pathname.slice(ROOT.length) + anchor.search);
 });
 document.addEventListener("visibilitychange", () => {
-  if (document.hidden) clearTimeout(state.timer);
+  if (document.hidden) stopUpdates();
   else if (!isPaused() && state.me) refresh(state.context);
 });
 addEventListener("online", () => state.context?.refresh());

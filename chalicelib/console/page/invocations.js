@@ -3,7 +3,7 @@
 import { call } from "./client.js";
 import { badge, copyable, h, instant, span } from "./elements.js";
 import { showLog } from "./log.js";
-import { change, changeAll, facts, filters, head, link, listing, PAGE_SIZE, results, table } from "./views.js";
+import { change, changeAll, facts, filters, head, link, listing, PAGE_SIZE, results, table, watchRecord } from "./views.js";
 import { duration, showJson } from "./text.js";
 
 const STATES = ["SCHEDULED", "ACCEPTED", "QUEUED", "LAUNCHING", "LAUNCHED", "STARTED", "KILL_INITIATED", "FINISHED", "EXPIRED", "SKIPPED"];
@@ -45,7 +45,8 @@ export function invocationTable(rows) {
 /** /console/invocations/ID */
 export const invocationPage = {
   title: "Invocation",
-  load: (context) => call("GET", path(context.id), { signal: context.signal }),
+  load: watchRecord((context) => path(context.id)),
+  isWatched: ({ state }) => !OVER.includes(state),
   draw: (it, context) => {
     const isOver = OVER.includes(it.state);
     const again = change(context, "Run again", {

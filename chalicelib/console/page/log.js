@@ -4,11 +4,12 @@ import { call } from "./client.js";
 import { h } from "./elements.js";
 
 const LOG_PAGE = 500;
+const LOG_SECONDS = 3;
 const LOG_LINES = 10000; // then the reader asks for more: a browser lays out so many without trouble
 
-/** Show the log that `path` serves, and go on reading it at each refresh. */
+/** Show the log that `path` serves, and go on reading it while the page is shown. */
 export function showLog(place, context, path) {
-  let next = null, isReading = false, isOver = false, most = LOG_LINES, count = 0;
+  let next = null, timer = 0, isReading = false, isOver = false, most = LOG_LINES, count = 0;
   const lines = h("pre", { class: "log", tabindex: "0", "aria-label": "Lines of the log" });
   const status = h("p", { class: "quiet", role: "status" }, "Reading …");
   const pattern = h("input", { type: "search", placeholder: "Only lines with …", "aria-label": "Only lines with", oninput: () => lines.childNodes.forEach(filterLine) });
@@ -38,6 +39,8 @@ export function showLog(place, context, path) {
     }
     more.hidden = count < most || isOver;
     isReading = false;
+    clearTimeout(timer);
+    if (context.isActive() && !isOver && count < most) timer = setTimeout(() => context.isActive() && read(), LOG_SECONDS * 1000);
   }
   place.append(h("div", { class: "log-head" }, pattern, h("label", null, end, " stay at the end")), lines, status, more);
   context.onRefresh(read);

@@ -2,7 +2,7 @@
 
 import { call } from "./client.js";
 import { badge, copyable, h, instant, span } from "./elements.js";
-import { change, facts, filters, head, link, listing, results, table } from "./views.js";
+import { change, facts, filters, head, link, listing, results, table, watchRecord } from "./views.js";
 import { showLog } from "./log.js";
 import { timeline } from "./invocations.js";
 
@@ -38,7 +38,8 @@ export const sessionList = {
 /** /console/sessions/ID */
 export const sessionPage = {
   title: "Session",
-  load: (context) => call("GET", `${sessionPath(context.id)}/history`, { signal: context.signal }),
+  load: watchRecord((context) => `${sessionPath(context.id)}/history`),
+  isWatched: ({ state }) => state !== "ENDED",
   draw: (it, context) => {
     const isOver = ["STOPPING", "ENDED"].includes(it.state);
     return [

@@ -1,6 +1,6 @@
 // What the pages share: heads, filters, tables, pages of a listing, buttons that know who may.
 
-import { call, newKey, Refusal, ROOT } from "./client.js";
+import { call, conditionalReader, newKey, Refusal, ROOT } from "./client.js";
 import { confirm, h, toast } from "./elements.js";
 import { address } from "./text.js";
 
@@ -10,6 +10,14 @@ const SHORT_PAGES = 5;
 /** The head of a page: its title and what can be done here. */
 export function head(title, ...actions) {
   return h("div", { class: "head" }, h("h1", null, title), h("div", { class: "actions" }, actions));
+}
+
+/** The `load` of a page of one record: it can wait for a change of it. */
+export function watchRecord(pathOf) {
+  return (context, seconds, abort) => {
+    context.read ??= conditionalReader(pathOf(context), context.signal);
+    return context.read(seconds, abort);
+  };
 }
 
 /** A link within the console. */
