@@ -7,10 +7,10 @@ import os
 import platform
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -20,6 +20,7 @@ from typing import IO, Any
 from usher.box import launcher
 from usher.box.bubblewrap import CONFIGURATION, SYSTEM, bubblewrap_command, launcher_spec
 from usher.box.control_group import PREFIX, ControlGroup, make_group
+from usher.box.launcher_process import LauncherProcess, memory_file, start_launcher
 from usher.box.model import (
     BoxError,
     BoxSettings,
@@ -30,11 +31,13 @@ from usher.box.model import (
     decide_limit,
     split_status,
 )
-from usher.box.pump import Ends, Kept, Pump
+from usher.box.pump import TICK_SECONDS, Ends, Kept, Pump
 from usher.box.seccomp import AUDIT_ARCH, bpf_program
 from usher.box.watching import Watch
 
 _TRY_SECONDS = 10.0
+END_SECONDS = 10.0
+"""How long a launcher may take to report after SIGTERM, and to go after SIGKILL."""
 
 
 def bubblewrap_missing() -> str:
@@ -59,83 +62,109 @@ class BubblewrapBoxes:
     name = "bubblewrap"
 
     def __init__(self, *, keeps_ready: bool = False) -> None:
-        """With `keeps_ready` the next launcher starts while the command of this one runs."""
+        """With `keeps_ready` what starts launchers stays for the next run."""
         self._keeps_ready = keeps_ready
-        # A launcher ends with the thread that started it, as the kernel sees to.
-        self._ready: dict[threading.Thread, _Launcher] = {}
+        self._ready: list[_Launchers] = []
 
     def session(self) -> "BubblewrapBoxes":
         """Boxes for the runs of one submission."""
         return BubblewrapBoxes(keeps_ready=True)
 
     def close(self) -> None:
-        """End the launchers that no run came for."""
+        """End what no run came for."""
         while self._ready:
-            self._ready.popitem()[1].close()
+            self._ready.pop().close()
 
     def run(self, task: Task, settings: BoxSettings) -> Outcome:
         """Raises BoxError when the box could not be made or watched."""
         with contextlib.ExitStack() as stack:
             ends = stack.enter_context(contextlib.closing(Ends(task.stdin_fd, task.stdout_fd)))
-            launcher_ = self._ready.pop(threading.current_thread(), None) or _Launcher()
-            stack.callback(launcher_.close)
+            launchers = self._take()
+            stack.callback(self._put_back, launchers)
             group = make_group(settings, PREFIX + uuid.uuid4().hex[:12])
             if group is not None and settings.ends_all:
                 stack.callback(group.remove)
-            launcher_.give(task, settings, group)
-            if self._keeps_ready:
-                self._ready[threading.current_thread()] = _Launcher()
-            return launcher_.attend(task, settings, group, ends)
+            return launchers.run(task, settings, group, ends)
+
+    def _take(self) -> "_Launchers":
+        """Several threads may ask at once, as an interactor and its submission do."""
+        try:
+            return self._ready.pop()
+        except IndexError:
+            return _Launchers()
+
+    def _put_back(self, launchers: "_Launchers") -> None:
+        if self._keeps_ready and launchers.is_good:
+            self._ready.append(launchers)
+        else:
+            launchers.close()
 
 
-class _Launcher:
-    """A started launcher, which waits for what it has to run."""
+class _Launchers:
+    """The process that starts a launcher for each run, one after the other."""
 
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
-        self._folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="usher-box-"))
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="usher-box-"))
         if os.getuid() == 0:
-            os.chmod(self._folder, 0o711)  # noqa: S103 - the box's user passes through, sees nothing
-        self._scratch = os.path.join(self._folder, "scratch")
+            os.chmod(folder, 0o711)  # noqa: S103 - the box's user passes through, sees nothing
+        # Each launcher mounts its own file system there, which no other process sees.
+        self._scratch = os.path.join(folder, "scratch")
         os.mkdir(self._scratch)
-        self._report = self._open("report")
-        self._filter = self._open("filter")
-        self._filter.write(bpf_program(platform.machine()))
-        self._filter.flush()
-        self._filter.seek(0)
-        source, self._spec = os.pipe()
-        passed = (source, self._report.fileno(), self._filter.fileno())
+        self._requests, theirs = socket.socketpair()
+        self._stack.callback(self._requests.close)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # it inherits that
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", launcher.__file__, *map(str, passed[:2])],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                pass_fds=passed,
+            self._server = subprocess.Popen(
+                [sys.executable, "-I", "-S", launcher.__file__, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
             )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        os.close(source)
-
-    def _open(self, name: str) -> IO[bytes]:
-        return self._stack.enter_context(open(os.path.join(self._folder, name), "w+b"))
+            theirs.close()
+        self.is_good = True
+        """Whether it may be asked once more: each run before had an outcome."""
 
     def close(self) -> None:
-        """Without a run it ends by itself: there is nothing to read for it."""
-        if self._spec != -1:
-            os.close(self._spec)
-            self._spec = -1
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if stream is not None:
-                _close(stream)
+        """End it, and a launcher that is left."""
+        self._server.kill()
+        self._server.wait()
         self._stack.close()
 
-    def give(self, task: Task, settings: BoxSettings, group: ControlGroup | None) -> None:
+    def run(
+        self, task: Task, settings: BoxSettings, group: ControlGroup | None, ends: Ends
+    ) -> Outcome:
+        """Raises BoxError."""
+        self.is_good = False
+        report = memory_file("report")
+        with contextlib.closing(report), contextlib.closing(self._launch(report)) as process:
+            self._give(process, task, settings, group)
+            run = _Run(process, settings, group, task)
+            run.attend()
+            ends.close()
+            report.seek(0)
+            outcome = run.outcome(report)
+        self.is_good = True
+        return outcome
+
+    def _launch(self, report: IO[bytes]) -> LauncherProcess:
+        """A launcher that waits for what it has to run."""
+        with memory_file("filter") as rules:
+            rules.write(bpf_program(platform.machine()))
+            rules.seek(0)
+            return start_launcher(self._requests, report.fileno(), rules.fileno())
+
+    def _give(
+        self,
+        process: LauncherProcess,
+        task: Task,
+        settings: BoxSettings,
+        group: ControlGroup | None,
+    ) -> None:
         """Say what to run. Raises BoxError where it has died."""
-        filter_fd = self._filter.fileno() if settings.syscall_filter else None
+        filter_fd = launcher.FILTER_FD if settings.syscall_filter else None
         command = bubblewrap_command(task, settings, self._scratch, _system(), filter_fd)
         spec = launcher_spec(
             task,
@@ -146,23 +175,8 @@ class _Launcher:
             environment={} if settings.clean_environment else os.environ,
         )
         task.on_ready()
-        try:
-            with os.fdopen(self._spec, "wb") as file:
-                self._spec = -1
-                file.write(json.dumps(spec).encode() + b"\n")
-                file.writelines(one.data for one in task.files.values())
-        except OSError as error:
-            raise BoxError(f"the launcher of the box died: {error}") from None
-
-    def attend(
-        self, task: Task, settings: BoxSettings, group: ControlGroup | None, ends: Ends
-    ) -> Outcome:
-        """Until it has ended. Raises BoxError."""
-        run = _Run(self._process, settings, group, task)
-        run.attend()
-        ends.close()
-        self._report.seek(0)
-        return run.outcome(self._report)
+        contents = [json.dumps(spec).encode() + b"\n", *(one.data for one in task.files.values())]
+        process.give(contents)
 
 
 def _system() -> dict[str, str | None]:
@@ -183,7 +197,7 @@ class _Run:
 
     def __init__(
         self,
-        process: "subprocess.Popen[bytes]",
+        process: LauncherProcess,
         settings: BoxSettings,
         group: ControlGroup | None,
         task: Task,
@@ -203,7 +217,6 @@ class _Run:
         """Until the launcher has ended, which it does after everything in the box has."""
         process, settings = self._process, self._settings
         stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
-        assert stdin is not None and stdout is not None and stderr is not None  # noqa: S101, PT018
         started_at = time.monotonic()
         os.set_blocking(stdin.fileno(), False)
 
@@ -212,26 +225,23 @@ class _Run:
             passed = time.monotonic() - started_at
             if settings.wall_seconds is not None and passed > settings.wall_seconds:
                 self._out_of_wall = True
-            return self._out_of_wall or process.poll() is not None or self._is_over_limit()
+            return self._out_of_wall or process.has_ended() or self._is_over_limit()
 
-        pump = Pump(stdin.fileno(), lambda: _close(stdin), self._task.stdin, self._task.stdin_fd)
+        pump = Pump(stdin.fileno(), process.close_stdin, self._task.stdin, self._task.stdin_fd)
         try:
             pump.read(stdout.fileno(), self._stdout.take)
             pump.read(stderr.fileno(), self._stderr.take)
             pump.run(is_over)
-            while process.poll() is None and not is_over():
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(0.02)
+            while not process.has_ended(TICK_SECONDS) and not is_over():
+                pass
         finally:
             self._ended_at = time.monotonic()
             self._seconds = self._ended_at - started_at
             self._last = self._usage() if self._group is None else None
             pump.close()
             self._end()
-            _close(stdin)
+            process.close_stdin()
             self._stdout.finish()
-            stdout.close()
-            stderr.close()
 
     def _is_over_limit(self) -> bool:
         used, settings = self._usage(), self._settings
@@ -241,13 +251,12 @@ class _Run:
         return too_long or too_much or watched
 
     def _end(self) -> None:
-        if self._process.poll() is None:
-            self._process.terminate()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if self._process.has_ended():
+            return
+        self._process.signal(signal.SIGTERM)
+        if not self._process.has_ended(END_SECONDS):
+            self._process.signal(signal.SIGKILL)
+            self._process.has_ended(END_SECONDS)
 
     def outcome(self, report_file: IO[bytes]) -> Outcome:
         """From the launcher's report."""
@@ -292,8 +301,3 @@ class _Run:
             seen.memory_kills,
             is_exact=False,
         )
-
-
-def _close(file: IO[bytes]) -> None:
-    with contextlib.suppress(OSError):
-        file.close()

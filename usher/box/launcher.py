@@ -1,12 +1,18 @@
-"""The process between the judge and bubblewrap, a program of its own, standard library only.
+"""The processes between the judge and bubblewrap, a program of its own, standard library only.
 
-It makes the bounded scratch file system in a mount namespace of its own, puts the files there,
-starts bubblewrap as an unprivileged user in the control group, waits for all that this leaves
-behind, and reports. Descriptors: 0 to 2 become the program's, SPEC has one line of JSON and then
-the contents of the files, REPORT takes one line of JSON and then the contents of files.
+One is started for the runs of a submission and forks a launcher for each of them, which costs a
+fraction of another start of Python. It has read nothing of a run before: a launcher gets everything
+by the descriptors of its request.
 
-SIGTERM kills what it started; then it reports as usual. It begins with SIGTERM blocked, so that one
-that comes too early waits until there is something to kill.
+A launcher makes the bounded scratch file system in a mount namespace of its own, puts the files
+there, starts bubblewrap as an unprivileged user in the control group, waits for all that this
+leaves behind, and reports. Descriptors of a request, in this order: the program's stdin, stdout and
+stderr; the specification, one line of JSON and then the contents of the files; the report, which
+takes one line of JSON and then the contents of files; the filter of system calls; and a pipe that
+nothing else has, so that its other end sees the launcher's end.
+
+SIGTERM kills what a launcher started; then it reports as usual. It begins with SIGTERM blocked, so
+that one that comes too early waits until there is something to kill.
 """
 
 import contextlib
@@ -15,7 +21,9 @@ import json
 import os
 import resource
 import signal
+import socket
 import stat
+import struct
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -24,6 +32,9 @@ CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
 MS_NOSUID, MS_NODEV, MS_REC, MS_PRIVATE = 2, 4, 16384, 1 << 18
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 MOST_FILES = 4096
+FDS = 7
+FILTER_FD = 100
+"""Where bubblewrap finds the filter of system calls."""
 PLACES = {"box": 0o755, "tmp": 0o1777, "shm": 0o1777}
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -37,10 +48,51 @@ def check(result: int) -> None:
 
 
 def main() -> None:
-    """argv: the descriptor of the specification, and of the report."""
-    spec_fd, report_fd = int(sys.argv[1]), int(sys.argv[2])
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    """argv: the descriptor of the socket that requests come by. Ends with the judge."""
+    requests = socket.socket(fileno=int(sys.argv[1]))
+    requests.set_inheritable(False)
+    server = os.getpid()
+    launched = 0
+    while True:
+        message, fds, _, _ = socket.recv_fds(requests, 1, FDS)
+        if not message:
+            break
+        for fd in fds:  # no program may have them: recv_fds drops its flags
+            os.set_inheritable(fd, False)
+        if launched:  # until now its number was good to signal it
+            os.waitpid(launched, 0)
+        launched = os.fork()
+        if launched == 0:
+            requests.close()
+            launch(fds, server)
+        for fd in fds:
+            os.close(fd)
+        requests.sendall(struct.pack("=i", launched))
+
+
+def launch(fds: list[int], server: int) -> None:
+    """Attend to one run and end; with the server, where that ends first."""
+    code = 1
+    try:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        if os.getppid() != server:
+            os._exit(code)
+        *streams, spec_fd, report_fd, filter_fd, _ = fds
+        for number, fd in enumerate(streams):
+            os.dup2(fd, number)
+            os.close(fd)
+        os.dup2(filter_fd, FILTER_FD)
+        attend(spec_fd, report_fd)
+        code = 0
+    except Exception as error:  # noqa: BLE001 - there is no report then, and this says why
+        os.write(2, f"{error!r}\n".encode())
+    finally:
+        os._exit(code)
+
+
+def attend(spec_fd: int, report_fd: int) -> None:
+    """Read what to run, run it, and report."""
     with os.fdopen(spec_fd, "rb") as file, os.fdopen(report_fd, "wb") as report:
         spec = json.loads(file.readline())
         try:

@@ -264,3 +264,11 @@ def test_as_many_files_and_bytes_as_a_submission_may_have(place):
     program = "import os; print(sum(os.stat(n).st_size for n in os.listdir('.') if n[0] == 'p'))"
     outcome = place.run(program, SETTINGS, files=files)
     assert outcome.stdout == b"%d\n" % (63 * 16_384), outcome
+
+
+def test_it_has_the_three_standard_streams_and_no_other_descriptor(place):
+    program = """
+import os
+print(sorted(int(n) for n in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{n}")))
+"""
+    assert place.run(program, SETTINGS).stdout == b"[0, 1, 2]\n"
