@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.bare import bare_server
 from benchmarks.cloud import Cloud, request, running_cloud
-from benchmarks.pool import HOST_SIZE, bare_session, fill
+from benchmarks.pool import HOST_SIZE, bare_session, fill, filled_per_second
 from benchmarks.run import Run
 from benchmarks.websocket import Address, WebSocket, connect
 
@@ -43,7 +43,8 @@ def measure_burst(run: Run) -> None:
     websockets: list[WebSocket] = []
     with running_cloud(run, "process", pool=pool, **HOST_SIZE) as cloud:
         run.say(f"{group}: filling the pool")
-        filled = pool / fill(cloud, pool)
+        fill(cloud, pool)
+        filled = filled_per_second(cloud)
         add(group, "pool filled", "1/s", [filled], "floor: bare containers started")
         run.say(f"{group}: the burst")
         try:

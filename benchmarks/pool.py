@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from benchmarks.cloud import Cloud
 from benchmarks.contestants import SESSION, end_bare, session_environment, start_bare
@@ -18,7 +19,22 @@ HOST_SIZE = {"hosts": 2, "host_cpu": 16_384, "host_memory": 65_536}
 
 def warm_now(cloud: Cloud) -> int:
     """How many of the default app's containers wait for an owner, and are ready."""
-    page = (
+    return len(_warm(cloud))
+
+
+def filled_per_second(cloud: Cloud) -> float:
+    """How fast the pool was filled, from the first record to the last container's `ready`.
+
+    By the records: whoever looks when all is there measures how fast they look.
+    """
+    warm = _warm(cloud)
+    created = min(float(item["created_at"]["N"]) for item in warm)
+    ready = max(float(item["ready_at"]["N"]) for item in warm)
+    return len(warm) / (ready - created)
+
+
+def _warm(cloud: Cloud) -> list[dict[str, Any]]:
+    pages = (
         cloud.client("dynamodb")
         .get_paginator("query")
         .paginate(
@@ -30,7 +46,7 @@ def warm_now(cloud: Cloud) -> int:
             ExpressionAttributeValues={":app": {"S": "session"}, ":warm": {"S": "WARM"}},
         )
     )
-    return sum(len(one["Items"]) for one in page)
+    return [item for page in pages for item in page["Items"]]
 
 
 def fill(cloud: Cloud, size: int, *, sweep: bool = True, quiet: bool = True) -> float:

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from chalicelib.callers import Caller
 from chalicelib.clients import Clients
 from chalicelib.contract import Callback, Env
+from chalicelib.ecs.failures import StopError
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.task_changes import parse_task
 from chalicelib.ecs.task_definitions import family_of
@@ -350,7 +353,7 @@ class Cell:
                     with self.functions.invocation(function):
                         handle()
                         return
-                except (ThrottledError, UsherError):
+                except (ThrottledError, UsherError, ClientError, StopError):
                     self.meter.add("deliveries repeated")
                     self.time.sleep(2.0**tries)
             self.meter.add("deliveries given up")
@@ -385,7 +388,7 @@ class Cell:
         try:
             with self.functions.invocation("sweep"):
                 step()
-        except (ThrottledError, UsherError):
+        except (ThrottledError, UsherError, ClientError, StopError):
             self.meter.add("steps of the sweep failed")
 
     # What a scenario does to it.

@@ -25,7 +25,7 @@ SESSIONS, CELLS = 1_000_000, 20
 SECONDS = 40 * MINUTE
 CROWD_AT, LOST_AT = 8 * MINUTE, 22 * MINUTE
 CROWD_PEAK = 10.0
-SIMULATED = 250
+SIMULATED = 400
 """So many sessions of a cell are simulated one by one, at most, at the usual rate."""
 USUAL = 0.8
 """Part of a cell's sessions that are live before the crowd comes."""

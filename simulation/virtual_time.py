@@ -72,15 +72,24 @@ class VirtualTime:
         self.later(seconds, begin)
 
     def beside(self, call: Callable[[], None]) -> Callable[[], None]:
-        """Start a call at the same time; returns what waits for its end."""
+        """Start a call at the same time; returns what waits for its end, and raises what it did."""
         done = self.event()
+        failures: list[Exception] = []
 
         def run() -> None:
-            call()
+            try:
+                call()
+            except Exception as failure:  # noqa: BLE001 - it is raised where its end is awaited
+                failures.append(failure)
             done.set()
 
+        def wait() -> None:
+            done.wait()
+            if failures:
+                raise failures[0]
+
         self.spawn(run)
-        return done.wait
+        return wait
 
     def run_each(
         self, call: Callable[[Item], Result], items: Sequence[Item], at_once: int

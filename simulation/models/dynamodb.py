@@ -68,21 +68,37 @@ class Partitions:
         self.meter.add("read units", units)
         self.time.sleep(self.latencies.read)
 
-    def write(self, units: Mapping[str, float], seconds: float) -> None:
-        """Writes by partition key, again while one is throttled. Raises BusyError."""
+    def write(self, units: Mapping[str, float], seconds: float, items: Sequence[str] = ()) -> bool:
+        """Writes by partition key, again while one is throttled. Raises BusyError.
+
+        `items` are those of a transaction; False where another has one of them in hand.
+        """
         for tries in range(BUSY_TRIES):
+            if not self.held.isdisjoint(items):
+                self.meter.add("conflicts of transactions")
+                self.time.sleep(self.latencies.write)
+                return False
             if all(self._take(key, amount) for key, amount in units.items()):
-                self.time.sleep(seconds)
-                return
+                for key, amount in units.items():
+                    self.meter.add(f"partition {key}" if key else "records", amount)
+                self.meter.add("write units", sum(units.values()))
+                self._hold(items, seconds)
+                return True
             self.meter.add("throttled writes")
             self.time.sleep(seconds + FIRST_PAUSE_SECONDS * 2**tries * self._chance.random())
         raise BusyError("too many writes at once", retry_after_seconds=1)
 
+    def _hold(self, items: Sequence[str], seconds: float) -> None:
+        held = items if len(items) > 1 else ()
+        self.held.update(held)
+        try:
+            self.time.sleep(seconds)
+        finally:
+            self.held.difference_update(held)
+
     def _take(self, key: str, units: float) -> bool:
-        self.meter.add("write units", units)
         if not key:  # the table's own partitions: a key for each record
             return True
-        self.meter.add(f"partition {key}", units)
         bucket = self._buckets.get(key)
         if bucket is None:
             bucket = self._buckets[key] = Bucket(self._rate, self.time.now())
@@ -309,24 +325,15 @@ class TableModel(SessionsTable):
 
     def _transact(self, before: Session | None, after: Session, items: Sequence[str]) -> bool:
         """Let the time of a write pass; False where another transaction has one of the items."""
-        held, latencies = self._partitions.held, self._partitions.latencies
+        latencies = self._partitions.latencies
         is_transaction = len(items) > 1
         units: dict[str, float] = {"": RECORD_UNITS * (2 if is_transaction else 1)}
         for key in items[1:]:  # an owner's counter is nobody else's: it is no hot partition
             name = f"item {key}" if key.startswith(SHARED_COUNTERS) else ""
             units[name] = units.get(name, 0) + 2
         units |= self._index_units(before, after)
-        if not held.isdisjoint(items):
-            self._partitions.meter.add("conflicts of transactions")
-            self._partitions.time.sleep(latencies.write)
-            return False
-        held.update(items if is_transaction else ())
-        try:
-            seconds = latencies.transaction if is_transaction else latencies.write
-            self._partitions.write(units, seconds)
-        finally:
-            held.difference_update(items if is_transaction else ())
-        return True
+        seconds = latencies.transaction if is_transaction else latencies.write
+        return self._partitions.write(units, seconds, items)
 
     def _index_units(self, before: Session | None, after: Session) -> dict[str, float]:
         bucket = f"live {int(after.id[:8], 16) % LIVE_BUCKETS}"

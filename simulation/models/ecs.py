@@ -204,7 +204,7 @@ class EcsModel:
     ) -> dict[str, Any]:
         """DescribeContainerInstances."""
         self._time.sleep(self.latencies.ecs_read)
-        self._take("looks", "DescribeContainerInstances")
+        self._take("looks", "DescribeContainerInstances", 1 / self._batch)  # of a host, not a task
         found = [self.hosts[arn] for arn in containerInstances if arn in self.hosts]
         return {"containerInstances": [{"ec2InstanceId": f"i-{host.number}"} for host in found]}
 
@@ -335,14 +335,14 @@ class EcsModel:
             detail["pullStartedAt"] = detail["pullStartedAt"].isoformat()
         self._time.later(self.latencies.event, lambda: self.on_event(detail))
 
-    def _take(self, bucket: str, action: str) -> None:
+    def _take(self, bucket: str, action: str, tokens: float = 1) -> None:
         """As botocore's standard mode: a throttled call is repeated twice."""
         for tries in range(TRIES):
-            self._meter.add(f"ECS {bucket} asked")
-            if self._buckets[bucket].take(self._time.now()):
-                self._meter.add(f"ECS {bucket}")
+            self._meter.add(f"ECS {bucket} asked", tokens)
+            if self._buckets[bucket].take(self._time.now(), tokens):
+                self._meter.add(f"ECS {bucket}", tokens)
                 return
-            self._meter.add(f"ECS {bucket} throttled")
+            self._meter.add(f"ECS {bucket} throttled", tokens)
             if tries < TRIES - 1:
                 self._time.sleep(self._chance.random() * 2**tries)
         raise _error("ThrottlingException", f"Rate exceeded: {action}")

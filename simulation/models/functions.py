@@ -42,10 +42,10 @@ class Functions:
     @contextmanager
     def request(self) -> Iterator[None]:
         """A request of a client or a container, all the way. Raises ThrottledError."""
-        self._meter.add("requests")
         if not self._requests.take(self._time.now()):
             self._meter.add("throttled requests")
             raise ThrottledError("API Gateway: too many requests")
+        self._meter.add("requests")
         with self.invocation(API, self._latencies.network):
             yield
 

@@ -6,5 +6,5 @@ __all__ = ["Bucket", "Rate", "shared_rate"]
 
 
 def shared_rate(rate: Rate, batch: int) -> Rate:
-    """What is left of a rate for each of the simulated sessions, which stand for `batch` each."""
-    return Rate(rate.burst / batch, rate.per_second / batch)
+    """A rate in simulated sessions, which stand for `batch` each. One at least comes at once."""
+    return Rate(max(1.0, rate.burst / batch), rate.per_second / batch)

@@ -61,6 +61,24 @@ def test_what_fails_ends_the_simulation():
         time.run(2)
 
 
+def test_what_fails_beside_fails_where_it_is_awaited():
+    time, seen = VirtualTime(), []
+
+    def fails(number):
+        time.sleep(number)
+        raise LookupError(str(number))
+
+    def work():
+        try:
+            time.run_each(fails, [1, 2], 2)
+        except LookupError as failure:
+            seen.append((str(failure), time.elapsed))
+
+    time.spawn(work)
+    time.run(5)
+    assert seen == [("1", 1.0)]
+
+
 def test_only_what_was_spawned_sleeps():
     with pytest.raises(RuntimeError):
         VirtualTime().sleep(1)
