@@ -25,6 +25,7 @@ from benchmarks.jobs import measure_jobs
 from benchmarks.live import measure_live
 from benchmarks.machine import describe
 from benchmarks.run import Run, SkipError
+from benchmarks.simulation import measure_simulation
 from benchmarks.sweep import measure_sweep
 from benchmarks.warm import measure_warm
 
@@ -45,6 +46,10 @@ BENCHMARKS: dict[str, tuple[Callable[[Run], None], str]] = {
     ),
     "app": (measure_app, "start and memory of a session app's container, against one without"),
     "sweep": (measure_sweep, "a pass over 1,000 to 50,000 records: calls, processor time, memory"),
+    "simulation": (
+        measure_simulation,
+        "visitors of ten minutes on the embedded cloud, and in virtual time",
+    ),
     "console": (measure_console, "its pages over 50,000 invocations: server time, time to usable"),
     "container": (measure_container, "the session container alone; also against Node.js"),
 }

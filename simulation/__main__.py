@@ -18,6 +18,7 @@ from simulation.world import world_of
 
 SIMULATED = 400
 """So many sessions are simulated one by one; above that each stands for several."""
+MANAGED, PLANNER = "managed", "planner"
 MOST_SESSIONS = 1_000_000
 MOST_CELLS = 100
 
@@ -56,7 +57,13 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
     scenario = BY_NAME[options.scenario]
     sessions = options.sessions or scenario.sessions
     batch = options.batch or _batch_for(sessions)
-    world = world_of(scenario, sessions, seed=options.seed, batch=batch)
+    world = world_of(
+        scenario,
+        sessions,
+        seed=options.seed,
+        batch=batch,
+        planned_hosts=options.hosts == PLANNER,
+    )
     try:
         world.run(say)
         document = document_of(world, seed=options.seed, sessions=sessions)
@@ -109,6 +116,12 @@ def _parser() -> argparse.ArgumentParser:
         type=_whole(1, 1_000),
         metavar="B",
         help=f"how many sessions one simulated stands for; as few as keep {SIMULATED} of them",
+    )
+    parser.add_argument(
+        "--hosts",
+        choices=(MANAGED, PLANNER),
+        default=MANAGED,
+        help="ECS managed scaling, which is what is deployed unless told; or the own planner",
     )
     parser.add_argument("--json", action="store_true", help="all figures, for programs")
     return parser

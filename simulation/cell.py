@@ -2,6 +2,7 @@
 
 import logging
 import random
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from chalicelib.callers import Caller
+from chalicelib.capacity.cluster_state import TaskKind
 from chalicelib.clients import Clients
 from chalicelib.contract import Callback, Env
 from chalicelib.ecs.failures import StopError
@@ -40,6 +42,7 @@ from simulation.models.functions import Functions, ThrottledError
 from simulation.models.latencies import Latencies
 from simulation.models.messages import MessagesModel
 from simulation.models.scaling import AutoScaling
+from simulation.planned_hosts import PlannedHosts
 from simulation.records import Visit, Visits
 from simulation.shape import APP, Shape
 from simulation.virtual_time import VirtualTime
@@ -51,6 +54,8 @@ PATIENCE_SECONDS = 120.0
 CONNECT_SECONDS = 0.15
 """From the address to the open websocket: DNS, TCP, TLS, handshake."""
 CALLBACK_TRIES = 8
+NEWS_SECONDS = 0.002
+"""How soon who waits in the same process learns of a session."""
 UNDONE = {State.QUEUED, State.STARTING, State.RESERVED, State.STOPPING}
 
 
@@ -109,8 +114,15 @@ class Cell:
         seed: str,
         batch: int = 1,
         latencies: Latencies | None = None,
+        shares_process: bool = False,
+        planned_hosts: bool = False,
     ) -> None:
-        """`shape` is batched already; `batch` is what each simulated session stands for."""
+        """`shape` is batched already; `batch` is what each simulated session stands for.
+
+        `shares_process`: all functions run in one process, as on a laptop, so who waits for a
+        session learns at once that it is there. `planned_hosts`: by the dispatcher's own planner
+        instead of ECS managed scaling.
+        """
         logging.getLogger("usher").setLevel(logging.CRITICAL)
         self.time, self.shape, self.batch = time, shape, batch
         self.latencies = latencies or Latencies()
@@ -118,24 +130,17 @@ class Cell:
         self.meter = Meter(time.now, batch)
         self.ecs = EcsModel(time, self.meter, chance, self.latencies, batch)
         self.functions = Functions(time, self.meter, self.latencies, batch)
-        self.scaling = AutoScaling(
-            time,
-            self.meter,
-            chance,
-            self.ecs,
-            zones=shape.zones,
-            slots=shape.sessions_on_host,
-            minimum=1,
-            maximum=max(3, round(shape.most_sessions * 1.3 / shape.sessions_on_host)),
-        )
+        self.scaling = self._scaling(planned_hosts)
         messages = MessagesModel(time, self.meter, self.latencies)
         partitions = Partitions(time, self.meter, chance, self.latencies, batch)
         self.table = TableModel(partitions)
         self.config = shape.config(max(4, 300 // batch))
         self._ids = SeededIds(chance)
+        self._shares_process = shares_process
         self.services = self._build(messages)
         self.visits = Visits()
         self._containers: dict[str, Container] = {}
+        self._booting = 0
         self._served: dict[str, float] = {}
         self._ended: list[tuple[float, float]] = []
         self.given: set[str] = set()
@@ -145,6 +150,33 @@ class Cell:
         self.ecs.on_running = self._on_running
         messages.on_message = self._on_message
 
+    def _scaling(self, is_planned: bool) -> AutoScaling:
+        shape = self.shape
+        arguments = (self.time, self.meter, self._chance, self.ecs)
+        settings: dict[str, Any] = {
+            "zones": shape.zones,
+            "slots": shape.sessions_on_host,
+            "minimum": 1,
+            "maximum": max(3, round(shape.most_sessions * 1.3 / shape.sessions_on_host)),
+        }
+        if not is_planned:
+            return AutoScaling(*arguments, **settings)
+        planned = PlannedHosts(*arguments, **settings, stay_seconds=shape.stay_seconds)
+        planned.kind_of, planned.move = self._kind_of, self._move
+        return planned
+
+    def _kind_of(self, task: Task) -> TaskKind:
+        session = self.table.sessions.get(task.started_by.partition("/")[2])
+        return TaskKind.WARM if session and session.state is State.WARM else TaskKind.SESSION
+
+    def _move(self, task_arn: str) -> None:
+        """A warm container is to be started elsewhere, if it is nobody's still."""
+        session_id = self.ecs.tasks[task_arn].started_by.partition("/")[2]
+        session = self.table.sessions.get(session_id)
+        if session is not None and session.state is State.WARM:
+            stop = self.services.service.stop_warm
+            self._deliver("host_changed", lambda: stop(session, "its host leaves"))
+
     def _build(self, messages: MessagesModel) -> SessionServices:
         time = self.time
         launcher = Launcher(self.ecs, self.config.cluster)
@@ -153,7 +185,7 @@ class Cell:
             sleep=time.sleep,
             probe=self._probe,
             ids=self._ids,
-            wait=lambda _, seconds: time.sleep(seconds),
+            wait=self._wait,
             beside=time.beside,
             run_each=time.run_each,
         )
@@ -167,10 +199,19 @@ class Cell:
             table=self.table,
         )
 
-    def begin(self, sessions: int) -> None:
+    def _wait(self, event: threading.Event, seconds: float) -> None:
+        """What waits for a session: for the next poll, or for the news of it in this process."""
+        until = self.time.now() + seconds
+        while self._shares_process and not event.is_set() and self.time.now() < until:
+            self.time.sleep(min(NEWS_SECONDS, until - self.time.now()))
+        if not self._shares_process:
+            self.time.sleep(seconds)
+
+    def begin(self, sessions: int, hosts: int | None = None) -> None:
         """Hosts with so many sessions that are served already, and a sweep each minute."""
         filled = sessions + self.shape.pool_minimum
-        self.scaling.begin(1 + round(filled / self.shape.sessions_on_host / 0.9))
+        needed = 1 + round(filled / self.shape.sessions_on_host / 0.9)
+        self.scaling.begin(needed if hosts is None else hosts)
         for number in range(sessions):
             self._add_served(f"early-{number}")
         self.time.spawn(self._sweep)
@@ -291,7 +332,14 @@ class Cell:
         session_id = environment[Env.SESSION_ID]
         container = Container(task, session_id, environment[Env.SESSION_KEY])
         self._containers[session_id] = container
-        self.time.spawn(lambda: self._call(container, Callback.READY), self.latencies.boot)
+        self._booting += 1
+        share = max(1.0, self._booting / (self.latencies.cores or float("inf")))
+
+        def boot() -> None:
+            self._booting -= 1
+            self._call(container, Callback.READY)
+
+        self.time.spawn(boot, self.latencies.boot * share)
 
     def _call(self, container: Container, callback: Callback) -> bool:
         """A callback of a container, until it is acknowledged; False if it is refused."""

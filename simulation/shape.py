@@ -49,6 +49,8 @@ class Shape:
     room: float = 4.0
     """Limits and the largest group of hosts allow so many times the usual sessions."""
     per_owner: int = 50
+    pool: tuple[int, int] | None = None
+    """Minimum and maximum of the warm pool, where they do not follow from the sessions."""
     slots: int = 0
     """Sessions on a host, where it is not the host type's."""
 
@@ -92,7 +94,7 @@ class Shape:
             cpu=32,
             memory=128,
             queue_seconds=300,
-            pool=PoolSize(self.pool_minimum, max(20, self.sessions // 4)),
+            pool=PoolSize(*(self.pool or (self.pool_minimum, max(20, self.sessions // 4)))),
             placement=Placement(("attribute:ecs.availability-zone",), "memory"),
         )
         limits = Limits(total=self.most_sessions, per_owner=self.per_owner)

@@ -178,6 +178,7 @@ def world_of(
     shape: Shape | None = None,
     latencies: Latencies | None = None,
     cell_name: str = "cell",
+    planned_hosts: bool = False,
 ) -> World:
     """A cell for a scenario, with nobody in it yet."""
     whole = shape or Shape(sessions, host=host_type_for(sessions))
@@ -190,5 +191,6 @@ def world_of(
         seed=f"{seed}/{cell_name}/aws",
         batch=batch,
         latencies=latencies,
+        planned_hosts=planned_hosts,
     )
     return World(scenario, cell, chance)

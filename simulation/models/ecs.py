@@ -129,6 +129,8 @@ class EcsModel:
         self._tokens: dict[str, Task] = {}
         self._numbers = count(1)
         self.revision = 1
+        self.started = self.ended = 0
+        """How many tasks hosts were given, and how many of these are over."""
         self.fails: Callable[[Task], bool] = lambda _: False
         """Whether a task's container ends at once, as that of a broken image does."""
         self.on_event: Callable[[dict[str, Any]], None] = lambda _: None
@@ -280,6 +282,7 @@ class EcsModel:
         self.provisioning.pop(task.arn, None)
         if task.host is not None:
             task.host.tasks.pop(task.arn, None)
+            self.ended += 1
         self._publish(task)
         self._time.later(PROVISIONING_SECONDS, lambda: self.tasks.pop(task.arn, None))
         self.place_waiting()
@@ -299,6 +302,7 @@ class EcsModel:
     def _place(self, task: Task, host: Host) -> None:
         now = self._time.now()
         task.host, host.tasks[task.arn] = host, task
+        self.started += 1
         task.last_status, task.version = "PENDING", task.version + 1
         task.pull_started_at = now + self.latencies.place
         image = task.task_definition

@@ -28,6 +28,8 @@ class Latencies:
     """The first pull of an image by a host. Assumed: 100 MB compressed."""
     boot: float = 0.3
     """From a container's start to its `ready`: the session container's own, see performance.md."""
+    cores: float | None = None
+    """What containers that start at once share; None = each has all it needs, as on many hosts."""
     event: float = 0.4
     """From a change of a task to the function that handles the event. EventBridge: about 0.5 s."""
     message: float = 0.05

@@ -20,6 +20,8 @@ from simulation.world import ABUSER, World, world_of
 
 ROOT = Path(__file__).parents[3]
 SESSIONS = 60
+PLANNED = {"diurnal", "az-shortage"}
+"""Under the own planner for hosts; the others under managed scaling."""
 EXPECTED_CUTS = {"zone-outage", "spot-reclaim"}
 
 
@@ -29,7 +31,7 @@ def small(name: str, seed: int = 1, seconds: float | None = None) -> World:
         seconds = 2 * HOUR
     if seconds is not None:
         scenario = replace(scenario, seconds=seconds)
-    world = world_of(scenario, SESSIONS, seed=seed)
+    world = world_of(scenario, SESSIONS, seed=seed, planned_hosts=name in PLANNED)
     world.run()
     return world
 
