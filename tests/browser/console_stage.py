@@ -93,3 +93,13 @@ def invocation(cloud: RunningCloud, invocation_id: str) -> dict[str, Any]:
 def wait_for_state(cloud: RunningCloud, invocation_id: str, state: str) -> None:
     """Wait until the invocation has come to the state."""
     wait_until(lambda: invocation(cloud, invocation_id)["state"] == state, 60, state, every=0.1)
+
+
+def wait_for_listed(cloud: RunningCloud, query: str, count: int) -> None:
+    """Wait until so many invocations are listed: what was just written is in no index yet."""
+
+    def listed() -> bool:
+        _, page = cloud.http("GET", f"/invocations?limit=100&{query}", None, as_("opal"))
+        return len(page["invocations"]) == count
+
+    wait_until(listed, 60, f"{count} invocations with {query}", every=0.2)

@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -34,8 +35,36 @@ def write_many(
     """Fill the tables of stage `local`; the newest `running` invocations have not ended."""
     now = time.time()
     _write(dynamodb, "usher-local-jobs", _invocations(invocations, running, now))
-    _write(dynamodb, "usher-local-jobs", _schedules(schedules, now))
+    _write(dynamodb, "usher-local-jobs", map(schedule_item, _schedules(schedules, now)))
     _write(dynamodb, "usher-local-sessions", _sessions(sessions, app, now))
+
+
+def write_left_out(dynamodb: Any, schedule: str, job: str) -> None:
+    """A schedule of stage `local` that left two of its runs out, because it was late."""
+    now = time.time()
+    why = "9000 s late, and misfireSeconds is 60"
+    runs = [
+        Invocation(
+            id=str(uuid.uuid4()),
+            job=job,
+            owner="api_key:opal",
+            key="secret",
+            priority=Priority.NORMAL,
+            created_at=round(now - number, 3),
+            not_after=now + HOUR,
+            parameters=None,
+            state=State.SKIPPED,
+            finished_at=round(now - number, 3),
+            reason=Reason.SKIPPED,
+            detail=why,
+            schedule_id=schedule,
+            history=(Change(round(now - number, 3), State.SKIPPED, why),),
+        )
+        for number in range(2)
+    ]
+    _write(dynamodb, "usher-local-jobs", map(invocation_item, runs))
+    late = replace(next(_schedules(1, now)), id=schedule, job=job, skipped=2)
+    _write(dynamodb, "usher-local-jobs", iter([schedule_item(late)]))
 
 
 def _invocations(count: int, running: int, now: float) -> Iterator[dict[str, Any]]:
@@ -64,21 +93,19 @@ def _invocations(count: int, running: int, now: float) -> Iterator[dict[str, Any
         )
 
 
-def _schedules(count: int, now: float) -> Iterator[dict[str, Any]]:
+def _schedules(count: int, now: float) -> Iterator[Schedule]:
     for number in range(count):
-        yield schedule_item(
-            Schedule(
-                id=f"nightly-{number:03}",
-                job=NAMES[number % len(NAMES)],
-                owner="api_key:opal",
-                expression="cron(0 3 * * ? *)",
-                timezone="America/New_York",
-                created_at=now - HOUR,
-                counts_from=now - HOUR,
-                decided_until=now,
-                parameters={"number": TALL},
-                paused=number % 5 == 0,
-            )
+        yield Schedule(
+            id=f"nightly-{number:03}",
+            job=NAMES[number % len(NAMES)],
+            owner="api_key:opal",
+            expression="cron(0 3 * * ? *)",
+            timezone="America/New_York",
+            created_at=now - HOUR,
+            counts_from=now - HOUR,
+            decided_until=now,
+            parameters={"number": TALL},
+            paused=number % 5 == 0,
         )
 
 

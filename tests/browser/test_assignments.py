@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Response, Route, expect
@@ -308,7 +309,18 @@ def test_an_author_sees_failures_and_verdicts_by_case_and_marks_again(
     button(page.get_by_role("dialog"), "Mark all again").click()
     expect(page.locator(".toast", has_text="marked again: 1")).to_be_visible()
     assert stage.http("GET", "/assignments/counted/statistics", None, as_(HOSTILE))[0] == 403
-    assert watch.complaints == []
+    page.goto(f"{stage.dispatcher}/console/assignments")
+    page.get_by_role("link", name="counted", exact=True).click()
+    expect(page.locator("tbody tr")).to_contain_text(HOSTILE)
+    page.get_by_role("link", name="Home").click()
+    page.get_by_role("searchbox").fill(made["id"])
+    page.keyboard.press("Enter")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page.locator("tbody tr")).to_contain_text("counted: AC")
+    learner = quote(f"api_key:{HOSTILE}", safe="")
+    assert page.url.endswith(f"/console/assignments/counted?learner={learner}")
+    # An id may be an invocation's or a session's: those are asked for too.
+    assert [said for said in watch.complaints if "404" not in said] == []
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests import emulators
 from tests.browser.console_stage import (
@@ -19,9 +19,10 @@ from tests.browser.console_stage import (
     invoke,
     launch_stage,
     register_talks,
+    wait_for_listed,
     wait_for_state,
 )
-from tests.browser.many_records import NAMES, write_many
+from tests.browser.many_records import NAMES, write_left_out, write_many
 from tests.browser.watched import PageWatch
 from tests.integration.conftest import RunningCloud, finish
 from tests.needs import needs_axe, needs_chromium
@@ -450,6 +451,8 @@ def test_two_operators_kill_the_same_run_and_one_reloads_meanwhile(page, watch, 
 @needs_chromium
 def test_pages_of_many_records_have_each_once_whatever_they_are_called(page, watch, stage):
     write_many(stage.client("dynamodb"), invocations=240)
+    wait_for_listed(stage, f"job={quote(NAMES[2])}", 60)
+    wait_for_listed(stage, f"job={quote(NAMES[0])}", 60)
     sign_in(page, stage, f"/invocations?job={quote(NAMES[2])}")
     expect(page.locator("tbody tr")).to_have_count(50)
     first = set(page.locator("tbody tr").evaluate_all("all => all.map(one => one.dataset.key)"))
@@ -466,6 +469,137 @@ def test_pages_of_many_records_have_each_once_whatever_they_are_called(page, wat
     assert "owned" not in page.title()
     # Every log of theirs is gone: no such job was ever deployed.
     assert [said for said in watch.complaints if "404" not in said] == []
+
+
+@needs_chromium
+def test_lines_of_the_last_hours_have_a_point_for_each_time_with_a_figure(page, watch, stage):
+    trend = [
+        {"at": f"2026-01-31T0{hour}:00:00.000Z", "active": 3 * hour, "warm": 2, "coming": 0,
+         "jobsRunning": 9 - hour, "jobsWaiting": 0, "starts": hour % 2,
+         "addressP50": None if hour == 4 else 0.05, "addressP99": None if hour < 8 else 2.5}
+        for hour in range(9)
+    ]  # fmt: skip
+
+    def with_trend(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"trend": trend})
+
+    page.route("**/overview", with_trend)
+    sign_in(page, stage)
+    line = page.get_by_role("img", name="Sessions in use: 0 to 24 since 2026-01-31T00:00:00.000Z")
+    expect(line).to_be_visible()
+    points = line.locator("polyline").get_attribute("points").split()
+    assert len(points) == 9
+    assert (points[0], points[-1]) == ("0.0,28.0", "120.0,2.0")
+    half = page.get_by_role("img", name=re.compile("Time to address, p50"))
+    assert len(half.locator("polyline").get_attribute("points").split()) == 8
+    assert page.get_by_role("img", name=re.compile("p99")).count() == 0  # one point is no line
+    assert watch.complaints == []
+
+
+@needs_chromium
+def test_what_a_schedule_left_out_is_a_link_to_the_runs_that_were_skipped(page, watch, stage):
+    write_left_out(stage.client("dynamodb"), "late", "audited")
+    wait_for_listed(stage, "job=audited&status=SKIPPED", 2)
+    sign_in(page, stage, "/schedules")
+    page.locator("tr", has_text="late").get_by_role("link", name="2", exact=True).click()
+    expect(page.locator("tbody tr")).to_have_count(2)
+    expect(page.locator("tbody tr").first).to_contain_text("skipped")
+    page.locator("tbody tr a").first.click()
+    expect(page.locator("main")).to_contain_text("9000 s late, and misfireSeconds is 60")
+    assert page.evaluate("history.length") > 2
+    stage.http("DELETE", "/schedules/late", None, as_("opal"))
+    # They printed nothing: no such job was ever deployed.
+    assert [said for said in watch.complaints if "404" not in said] == []
+
+
+@pytest.fixture(scope="module")
+def operator(browser: Browser, stage: RunningCloud) -> Iterator[Page]:
+    """A page of an operator who is signed in."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.set_default_timeout(20_000)
+    sign_in(page, stage)
+    yield page
+    context.close()
+
+
+def tab_to(page: Page, target: Locator) -> None:
+    """Press Tab until the element has the focus."""
+    expect(target).to_be_visible()
+    for _ in range(100):
+        if target.evaluate("element => element === document.activeElement"):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"Tab does not reach {target}")
+
+
+def act(page: Page, name: str, answer: str | None = None) -> None:
+    """Use a button, and confirm what it asks, with the keyboard alone."""
+    tab_to(page, button(page, name))
+    page.keyboard.press("Enter")
+    confirm = page.get_by_role("dialog").get_by_role("button", name=answer or name, exact=True)
+    expect(confirm).to_be_visible()
+    while not confirm.evaluate("element => element === document.activeElement"):
+        page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
+
+
+def new_run(stage: RunningCloud) -> str:
+    return f"/invocations/{invoke(stage, seconds=300)}"
+
+
+def new_session(stage: RunningCloud) -> str:
+    return f"/sessions/{stage.http('GET', '/session', None, as_('opal'))[1]['id']}"
+
+
+def new_app(stage: RunningCloud) -> str:
+    for tone in ("one", "two"):
+        description = {"environment": {"TONE": tone}, "pool": {"minimum": 0, "maximum": 1}}
+        body = {"image": "usher-session", "description": description}
+        assert stage.http("PUT", "/apps/typed", body, as_("opal"))[0] == 200
+    return "/apps/typed"
+
+
+def new_schedule(stage: RunningCloud) -> str:
+    body = {"job": "talks", "expression": "rate(30 days)", "timezone": "UTC", "parameters": {}}
+    assert stage.http("PUT", "/schedules/typed", body, as_("opal"))[0] in {200, 201}
+    return "/schedules/typed"
+
+
+def many_runs(stage: RunningCloud) -> str:
+    new_run(stage)
+    return "/invocations?job=talks&owner=api_key%3Aopal"
+
+
+ACTIONS = [
+    ("Kill", None, new_run, "h1", "killed"),
+    ("Run again", None, new_run, ".toast", "Asked for"),
+    ("Stop", None, new_session, "h1", "stopped"),
+    ("Roll back", None, new_app, ".toast", "is the newest now"),
+    ("Drain", None, new_app, ".toast", "0 warm containers"),
+    ("Pause", None, new_schedule, "h1", "paused"),
+    ("Resume", None, lambda _: "/schedules/typed", "h1", "on"),
+    ("Run now", None, new_schedule, ".toast", "Asked for"),
+    ("Pause all", re.compile("Pause [0-9]+"), lambda _: "/schedules", ".toast", "paused"),
+    ("Resume all", re.compile("Resume [0-9]+"), lambda _: "/schedules", ".toast", "resumed"),
+    ("Kill all of these", re.compile("Kill [0-9]+"), many_runs, ".toast", "killed"),
+    ("Run now", "Run", lambda _: "/jobs/talks", ".timeline", "ACCEPTED"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "prepare", "place", "said"),
+    ACTIONS,
+    ids=[f"{action[0]} {number}" for number, action in enumerate(ACTIONS)],
+)
+@needs_chromium
+def test_each_action_is_done_with_the_keyboard_alone(
+    operator, stage, schedules, name, answer, prepare, place, said
+):
+    operator.goto(f"{stage.dispatcher}/console{prepare(stage)}")
+    act(operator, name, answer)
+    expect(operator.locator(place).last).to_contain_text(said, timeout=60_000)
 
 
 PAGES = [

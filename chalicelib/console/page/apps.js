@@ -21,7 +21,7 @@ export const appList = {
 /** /console/apps/NAME */
 export const appPage = {
   title: "App",
-  pollSeconds: () => 15,
+  pollSeconds: ({ app, containers }) => containers && isMoving(app, containers.groups) ? 3 : 15,
   load: async (context) => {
     const { signal, me } = context;
     const [app, containers] = await Promise.all([call("GET", appPath(context.id), { signal }), me.role === "owner" ? null : call("GET", `${appPath(context.id)}/containers`, { signal })]);
@@ -46,6 +46,12 @@ export const appPage = {
       ["Image", it.image], ["Task definition", it.taskDefinition]),
     it.description ? [h("h2", null, "Description"), json(it.description)] : null],
 };
+
+/** Whether containers come or go: some are on their way, or the pool lacks all it should have. */
+function isMoving({ pool }, groups) {
+  const has = (...states) => groups.some(({ state }) => states.includes(state));
+  return has("QUEUED", "STARTING", "STOPPING") || (pool.minimum > 0 && !has("WARM"));
+}
 
 function limitOf(it, containers) {
   const used = containers?.groups.filter(({ state }) => state !== "WARM").reduce((sum, { count }) => sum + count, 0);
