@@ -49,6 +49,7 @@ CONSOLE = Pages(
     (
         *FRAME,
         "log",
+        "placement",
         "invocations",
         "sessions",
         "jobs",

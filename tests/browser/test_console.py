@@ -325,6 +325,8 @@ def test_a_session_is_found_its_story_told_and_stopped(page, watch, stage):
     refused, _ = stage.http("GET", f"/sessions/{made['id']}/logs", None, as_(HOSTILE))
     assert refused == 403
     expect(page.locator(".facts")).to_contain_text(f"{made['ip']}:{made['port']}")
+    button(page, "Explain its placement").click()
+    expect(page.get_by_role("table", name="Hosts as they are now")).to_contain_text("fits")
     assert made["path"].strip("/") not in page.content()
     button(page, "Stop").click()
     page.get_by_role("dialog").get_by_role("button", name="Stop").click()

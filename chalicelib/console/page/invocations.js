@@ -4,6 +4,7 @@ import { call } from "./client.js";
 import { badge, copyable, h, instant, span } from "./elements.js";
 import { showLog } from "./log.js";
 import { change, changeAll, facts, filters, head, link, listing, PAGE_SIZE, results, table, watchRecord } from "./views.js";
+import { showPlacement } from "./placement.js";
 import { duration, showJson } from "./text.js";
 
 const STATES = ["SCHEDULED", "ACCEPTED", "QUEUED", "LAUNCHING", "LAUNCHED", "STARTED", "KILL_INITIATED", "FINISHED", "EXPIRED", "SKIPPED"];
@@ -66,6 +67,7 @@ export const invocationPage = {
         : h("progress", { max: 1, value: it.progress.fraction, "aria-label": "Progress" }), " ", it.progress.message) : null,
       h("h2", null, "Log"), h("section", { "data-keep": "log", "aria-label": "Log" }),
       h("h2", null, "Timeline"), timeline(it, isOver),
+      context.me.role === "owner" ? null : h("section", { "data-keep": "placement", "aria-label": "Placement" }),
       h("div", { class: "columns" }, h("section", null, h("h2", null, "Parameters"), json(it.parameters)),
         h("section", null, h("h2", null, "Result"), it.result === null && !isOver ? h("p", { class: "quiet" }, "Not yet.") : json(it.result))),
       facts(["Id", copyable(it.id)], ["Owner", it.owner], ["Job", link(`/jobs/${encodeURIComponent(it.job)}`, it.job)], ["Revision", it.revision],
@@ -76,7 +78,10 @@ export const invocationPage = {
         ["Again of", it.rerunOf && link(path(it.rerunOf), it.rerunOf)], ["Task", it.taskArn && copyable(it.taskArn)],
         ["Used", it.usage && `${duration(it.usage.cpuSeconds)} of processor, ${Math.round(it.usage.maxMemoryMib)} MiB, ${duration(it.usage.wallSeconds)}`])];
   },
-  mount: (root, context) => showLog(root.querySelector('[data-keep="log"]'), context, `${path(context.id)}/logs`),
+  mount: (root, context) => {
+    showLog(root.querySelector('[data-keep="log"]'), context, `${path(context.id)}/logs`);
+    if (context.me.role !== "owner") showPlacement(root.querySelector('[data-keep="placement"]'), context, path(context.id));
+  },
 };
 
 /** A value as JSON. */

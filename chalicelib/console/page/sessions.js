@@ -4,6 +4,7 @@ import { call } from "./client.js";
 import { badge, copyable, h, instant, span } from "./elements.js";
 import { change, facts, filters, head, link, listing, results, table, watchRecord } from "./views.js";
 import { showLog } from "./log.js";
+import { showPlacement } from "./placement.js";
 import { timeline } from "./invocations.js";
 
 const LIVE = ["QUEUED", "STARTING", "WARM", "RESERVED", "ACTIVE", "STOPPING"];
@@ -51,6 +52,7 @@ export const sessionPage = {
       it.detail ? h("p", { class: "notice" }, it.detail) : null,
       context.me.role === "owner" ? null : [h("h2", null, "Log"), h("section", { "data-keep": "log", "aria-label": "Log" })],
       h("h2", null, "Story"), timeline(it, it.state === "ENDED"),
+      context.me.role === "owner" ? null : h("section", { "data-keep": "placement", "aria-label": "Placement" }),
       facts(["Id", copyable(it.id)], ["Owner", it.owner ?? "nobody yet"], ["App", link(`/apps/${encodeURIComponent(it.app)}`, it.app)],
         ["Revision", it.revision], ["Start", it.warm ? "warm, from the pool" : "cold"], ["Attempt", it.attempt],
         ["Created", instant(it.createdAt)], ["Ready", it.readyAt && instant(it.readyAt)],
@@ -60,6 +62,8 @@ export const sessionPage = {
         ["Lines of the dispatcher's log", `session=${it.id}`])];
   },
   mount: (root, context) => {
-    if (context.me.role !== "owner") showLog(root.querySelector('[data-keep="log"]'), context, `${sessionPath(context.id)}/logs`);
+    if (context.me.role === "owner") return;
+    showLog(root.querySelector('[data-keep="log"]'), context, `${sessionPath(context.id)}/logs`);
+    showPlacement(root.querySelector('[data-keep="placement"]'), context, sessionPath(context.id));
   },
 };
