@@ -4,6 +4,7 @@
 that fails on the second typo after the first was mended wastes an afternoon.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,8 @@ REGISTERED_BEGIN_WITH = "app-"
 PASSED = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 MOST_PASSED = 16
 """So many claims, and so many parameters, a container may be told."""
+MOST_POLICY_CHARACTERS = 2_048
+"""STS's own bound for a session policy, which also counts it packed."""
 NO_FEED = "none"
 """`feed_url` of an app that streams nothing: a terminal, a game."""
 
@@ -78,6 +81,10 @@ class App:
     """Whether the feed needs AWS credentials, and with them a task role."""
     writes_feed: bool = False
     """Whether its sessions may put records into the deployment's stream."""
+    user_role: str | None = None
+    """Which role `usher-STAGE-user-…` its containers get credentials of, once they have a user."""
+    user_policy: str | None = None
+    """JSON of a policy that limits the rights of `user_role`: STS's session policy."""
     pass_claims: tuple[str, ...] = ()
     """Names of the claims of a user's token that their container is told."""
     pass_query: tuple[str, ...] = ()
@@ -191,6 +198,22 @@ def _references(value: Any) -> str | None:
     return "; ".join(problems_of(value, {})) or None
 
 
+def session_policy_problem(value: Any) -> str | None:
+    """What is wrong with the text of a session policy; None where it may be one."""
+    expected = f"the JSON of a policy of at most {MOST_POLICY_CHARACTERS} characters"
+    if not isinstance(value, str):
+        return expected
+    try:
+        document = json.loads(value)
+        compact = json.dumps(document, separators=(",", ":"))
+    except (ValueError, RecursionError):
+        return expected
+    is_policy = isinstance(document, Mapping) and document.get("Version") == "2012-10-17"
+    if not is_policy or not isinstance(document.get("Statement"), list):
+        return f'{expected}, with "Version": "2012-10-17" and a list "Statement"'
+    return None if len(compact) <= MOST_POLICY_CHARACTERS else expected
+
+
 def _flag(value: Any) -> str | None:
     return None if isinstance(value, bool) else "true or false"
 
@@ -216,6 +239,10 @@ _APP: dict[str, Check] = {
     "certificates": _text(r"/.+|fs-[0-9a-f]+", "a folder of the host, or fs-… of EFS"),
     "needs_aws": _flag,
     "writes_feed": _flag,
+    "user_role": _text(
+        r"[a-z0-9][a-z0-9-]{0,31}", "what follows usher-STAGE-user-, up to 32 of a-z0-9-"
+    ),
+    "user_policy": session_policy_problem,
     "pass_claims": _names(),
     "pass_query": _names("app", "wait"),
     "max_sessions": _whole(0, 1_000_000),
@@ -321,6 +348,8 @@ def _contradictions(table: Mapping[str, Any], pool: Mapping[str, Any]) -> list[s
         problems.append("network_mode: Fargate knows awsvpc only")
     if fargate and table.get("certificates", "").startswith("/"):
         problems.append("certificates: Fargate has no host folders, only EFS")
+    if "user_policy" in table and "user_role" not in table:
+        problems.append("user_policy: limits the rights of a user_role, and there is none")
     if table.get("writes_feed") and "feed_url" in table:
         problems.append("writes_feed: into the deployment's stream only, and this app has its own")
     if pool.get("minimum", 0) > pool.get("maximum", pool.get("minimum", 0)):

@@ -139,10 +139,11 @@ class Services:
     def cluster_view(self) -> "ClusterView":
         """The hosts and their tasks, for decisions."""
         from chalicelib.capacity.view import ClusterView
+        from chalicelib.ecs.launcher import Launcher
 
         return ClusterView(
             self.cluster,
-            self.launcher,
+            Launcher(self.clients.ecs, self.config.cluster),  # judges' tasks are on no host of ours
             warm=self.sessions.warm_tasks,
             most_seconds=self.sessions.most_seconds,
         )

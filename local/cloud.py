@@ -40,9 +40,11 @@ from local.aws.kinesis.api import KinesisApi
 from local.aws.kinesis.switches import Switches
 from local.aws.logs.api import LogsApi
 from local.aws.moto.calls import Moto
+from local.aws.moto.roles import find_role
 from local.aws.provision import ACCOUNT, AwsCall, execute, read_plan, task_definition_calls
 from local.aws.scheduler.api import Scheduler, sender
 from local.aws.secrets import secrets_through
+from local.aws.sts import Sts
 from local.background import InBackground, within
 from local.cli.options import ROOT, STAGE, Listeners, Options, port_of
 from local.feed.engine import Feed
@@ -308,6 +310,11 @@ class Cloud:
         self._undo.callback(triggers.stop_new)
         limits = Limits() if options.throttling else UNLIMITED
         ecs = EcsApi(engine, others=[judges], limits=limits)
+        sts = Sts(ACCOUNT, lambda name: find_role(ACCOUNT, name))
+        authorizer = None
+        if options.iam:
+            authorizer = self._authorizer([engine, judges], ecs, forwarders, sts)
+            sts.caller_of = authorizer.arn_of
         endpoint = Endpoint(
             moto=moto,
             ecs=ecs,
@@ -315,6 +322,7 @@ class Cloud:
             services={
                 "logs": LogsApi(self.streams, options.region, ACCOUNT).answer,
                 "scheduler": self._scheduler.answer,
+                "sts": sts.answer,
             },
             forwarded={name: forwarder.answer for name, forwarder in forwarders.items()},
             hosts=Hosts(
@@ -327,7 +335,7 @@ class Cloud:
             control=Control(self.faults, self).answer,
             publish=triggers.bus.publish,
             region=options.region,
-            authorizer=self._authorizer([engine, judges], ecs, forwarders) if options.iam else None,
+            authorizer=authorizer,
         )
         self._parts = Parts(machines, dispatcher, triggers, engine, endpoint, judges)
         port = port_of(self.listeners.aws)
@@ -354,7 +362,7 @@ class Cloud:
         )
 
     def _authorizer(
-        self, engines: Sequence[Engine], ecs: EcsApi, forwarded: Collection[str]
+        self, engines: Sequence[Engine], ecs: EcsApi, forwarded: Collection[str], sts: Sts
     ) -> Authorizer:
         roles = read_roles(self.options.template, STAGE, self.options.region)
         principals = Principals(
@@ -362,6 +370,7 @@ class Cloud:
             roles=roles,
             host_role=host_role_of(roles),
             role_of_task=_roles_by_key(engines, ecs),
+            sts=sts,
         )
         region = self.options.region
         return Authorizer(principals, ecs.task_definition, region, forwarded)

@@ -4,10 +4,13 @@ import asyncio
 import importlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from session_handler.feeds.records import Record
 from session_handler.user import User
+
+if TYPE_CHECKING:
+    from chalicelib.contract.sigv4 import Credentials
 
 DEFAULT_APP = "session_handler.apps:Filter"
 MAX_TIMERS = 100
@@ -41,6 +44,7 @@ class AppSession:
         user: asyncio.Future[User],
         pending: Callable[[], int],
         publish: Callable[[Any, str], Awaitable[None]],
+        credentials: Callable[[], Awaitable["Credentials"]],
     ) -> None:
         """What has no name in the container's environment is the container's: `fail` takes what a
         timer raised, `user` is known once the dispatcher said it.
@@ -56,6 +60,7 @@ class AppSession:
         self._user = user
         self._pending = pending
         self._publish = publish
+        self._credentials = credentials
         self._timers: set[asyncio.Task[None]] = set()
 
     async def user(self) -> User:
@@ -65,6 +70,16 @@ class AppSession:
         answer, this waits. It is the same for the whole session, reconnects included.
         """
         return await asyncio.shield(self._user)
+
+    async def credentials(self) -> "Credentials":
+        """AWS credentials with the rights of the session's user: access_key, secret_key, token and
+        expires_at, seconds since 1970.
+
+        Needs a `user_role` in the app's table. Ask each time they are needed: they end after 15
+        minutes and are renewed here in time, until the session is over. Raises
+        `session_handler.credentials.CredentialsError` where there are none.
+        """
+        return await self._credentials()
 
     @property
     def pending(self) -> int:

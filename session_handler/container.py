@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,8 @@ from session_handler.settings import Settings
 from session_handler.user import User, read_user
 
 if TYPE_CHECKING:
+    from chalicelib.contract.sigv4 import Credentials
+    from session_handler.credentials import CredentialCache
     from session_handler.publishing import Publisher
     from session_handler.traces import FirstRecord
 
@@ -85,6 +88,7 @@ class Container:
         self._is_replaced = False
         self._delivery: Delivery | None = None
         self._publisher: Publisher | None = None
+        self._credentials: CredentialCache | None = None
         self._streaming: asyncio.Task[None] | None = None
         self._start_cursor: str | None = None
         self._feed_has_started = False
@@ -373,6 +377,7 @@ class Container:
             user=self._user,
             pending=self._pending_bytes,
             publish=self._publish,
+            credentials=self._user_credentials,
         )
         try:
             await self._app.on_start(self._app_session)
@@ -395,6 +400,24 @@ class Container:
         if self._publisher is None:
             self._publisher = Publisher(self._settings)
         await self._publisher.publish(data, partition_key)
+
+    async def _user_credentials(self) -> "Credentials":
+        from session_handler.credentials import (  # only where it is used
+            CredentialCache,
+            CredentialsError,
+            CredentialSource,
+        )
+
+        if self._credentials is None:
+            source = CredentialSource(
+                url=self._settings.credentials_url,
+                authorization=f"Bearer {self._settings.session_key}",
+            )
+            self._credentials = CredentialCache(source, time.time)
+        found = await self._credentials.get()
+        if found is None:
+            raise CredentialsError("the app's table in the apps file needs a user_role")
+        return found
 
     def _pending_bytes(self) -> int:
         if self._websocket is None or self._session.phase is not Phase.CONNECTED:

@@ -63,6 +63,8 @@ class Settings:
     """`module:Class` of the session app; None forwards every record."""
     traces_endpoint: str | None
     """A collector of OTLP over HTTP; None sends no span."""
+    credentials_url: str | None
+    """Where the dispatcher gives AWS credentials with the rights of the session's user."""
     feed_write_url: str | None
     """`kinesis://STREAM` that a session app may put records into."""
     app_name: str
@@ -181,6 +183,7 @@ def parse(environ: Mapping[str, str]) -> Settings:
         compresses=read.matching(Env.COMPRESSION, _COMPRESSION, "none or deflate") == "deflate",
         app_class=read.matching(Env.SESSION_APP, _APP, "module:Class"),
         traces_endpoint=read.url(Env.TRACES_ENDPOINT),
+        credentials_url=read.url(Env.CREDENTIALS_URL),
         feed_write_url=read.matching(Env.FEED_WRITE_URL, _WRITE_URL, "kinesis://STREAM"),
         app_name=read.text(Env.SESSION_APP_NAME) or read.text(Env.SESSION_APP) or "default",
         revision=read.text(Env.SESSION_REVISION) or "",

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from chalicelib.contract.sigv4 import Credentials
 from session_handler.app import AppSession, SessionApp
 from session_handler.feeds.records import Record
 from session_handler.messages import app as app_message
@@ -140,6 +141,9 @@ class OpenSession:
             del partition_key
             self._published.append(json.loads(json.dumps(data, allow_nan=False)))
 
+        async def credentials() -> Credentials:
+            return Credentials("test", "test", "test")
+
         user: asyncio.Future[User] = self._runner.get_loop().create_future()
         user.set_result(self._user)
         self._app_session = AppSession(
@@ -152,6 +156,7 @@ class OpenSession:
             user=user,
             pending=lambda: 0,
             publish=publish,
+            credentials=credentials,
         )
         self._run(self.app.on_start(self._app_session))
 

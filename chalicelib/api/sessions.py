@@ -196,6 +196,16 @@ def handle_container_callback(session_id: str) -> Response:
     return answer(answer_to_callback(session, callback))
 
 
+@routes.route("/sessions/{session_id}/credentials", methods=["GET"])
+@answering
+@takes()
+def get_user_credentials(session_id: str) -> Response:
+    """AWS credentials with the rights of the session's user, for its container alone."""
+    key = bearer(routes.current_request)
+    record_id = parse_record_id(session_id, "session")
+    return answer(services().sessions.user_credentials.give(record_id, key))
+
+
 @routes.route("/route", methods=["GET"])
 @answering
 @takes(headers=(SESSION_ID, SESSION_PATH), ignores_others=True)

@@ -19,6 +19,10 @@ class Credentials(NamedTuple):
     token: str | None = None
     expires_at: float | None = None
 
+    def __repr__(self) -> str:
+        """Without what is secret: credentials may end up in a log with what holds them."""
+        return f"Credentials({self.access_key}, expires_at={self.expires_at})"
+
 
 class Signer:
     """Signs for one service in one region; keeps the day's signing key."""

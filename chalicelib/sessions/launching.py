@@ -106,6 +106,10 @@ def environment_for(session: Session, app: App, config: Config) -> dict[str, str
         environment[Env.AWS_ENDPOINT_URL] = config.container_aws_endpoint_url
     if config.traces_endpoint:
         environment[Env.TRACES_ENDPOINT] = config.traces_endpoint
+    if app.user_role:
+        environment[Env.CREDENTIALS_URL] = (
+            session.callback_url.removesuffix("/events") + "/credentials"
+        )
     if app.writes_feed:
         environment[Env.FEED_WRITE_URL] = f"kinesis://{config.stream}"
     if app.session_app:

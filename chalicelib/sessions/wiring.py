@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from chalicelib.sessions.pool_reconciler import PoolReconciler
     from chalicelib.sessions.registry import AppRegistry
     from chalicelib.sessions.sweep import SessionsKind
+    from chalicelib.sessions.user_credentials import UserCredentials
     from chalicelib.tasks.logs import TaskLogs
 
 
@@ -131,6 +132,19 @@ class SessionServices:
             queue=self.queue,
             config=self.config,
             stop_warm=self.service.stop_warm,
+        )
+
+    @cached_property
+    def user_credentials(self) -> "UserCredentials":
+        """What gives containers the rights of their users."""
+        from chalicelib.sessions.user_credentials import UserCredentials
+
+        return UserCredentials(
+            table=self.table,
+            apps=self.apps,
+            sts=self.clients.create("sts"),
+            stage=self.config.stage,
+            now=self.environment.now,
         )
 
     @cached_property

@@ -54,6 +54,7 @@ FOR_ANYBODY = {
 scripts are the same for everybody and have no data."""
 WITH_A_KEY_OF_THEIR_OWN = {
     ("GET", "/route"),
+    ("GET", "/sessions/{session_id}/credentials"),
     ("POST", "/sessions/{session_id}/events"),
     ("POST", "/invocations/{invocation_id}/start"),
     ("POST", "/invocations/{invocation_id}/progress"),

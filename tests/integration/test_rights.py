@@ -43,6 +43,7 @@ JUDGE = {"ecs:RunTask of the judge"}
 
 MAY_BE_UNNEEDED = {
     "api_handler": LOGS
+    | {"sts:AssumeRole, sts:TagSession"}  # tests/integration/test_user_credentials.py
     | {"ecs:DescribeTasks", "sqs:GetQueueAttributes"}
     | {"cloudwatch:DescribeAlarms"},  # a laptop has no alarms
     "sweep": LOGS | NO_ROLE | REPAIR | JUDGE,

@@ -106,6 +106,7 @@ FLOORS = [
         "config",
         "logs",
         "metrics",
+        "tags",
         "traces",
         "clients",
     },

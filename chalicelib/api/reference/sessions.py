@@ -33,6 +33,7 @@ from chalicelib.errors import (
     NoRouteError,
     RevisionFailingError,
     StartFailedError,
+    UnavailableError,
     UnknownAppError,
 )
 from chalicelib.fields import Schema
@@ -92,6 +93,23 @@ SCHEMAS = {
             "reason": "disconnected",
             "detail": "Essential container in task exited (exit code 0)",
             "endedAt": "2026-01-31T09:21:07.113Z",
+        },
+    ),
+    "UserCredentials": record(
+        "AWS credentials of a session, with the rights of its user; they end after 15 minutes.",
+        {
+            "RoleArn": TEXT,
+            "AccessKeyId": TEXT,
+            "SecretAccessKey": TEXT,
+            "Token": TEXT,
+            "Expiration": {**TEXT, "description": "ISO 8601 in UTC, whole seconds."},
+        },
+        example={
+            "RoleArn": "arn:aws:iam::123456789012:role/usher-prod-user-files",
+            "AccessKeyId": "ASIA...",
+            "SecretAccessKey": "...",
+            "Token": "...",
+            "Expiration": "2026-01-31T09:15:00Z",
         },
     ),
     "ContainersUser": record(
@@ -210,6 +228,11 @@ SESSIONS = Part(
             {200: Answer("Heard.", ref("ContainersUser"))},
             (ConflictError,),
             example={"type": "ready"},
+        ),
+        "sessions.get_user_credentials": Operation(
+            By.CONTAINER,
+            {200: Answer("In the form that AWS's SDKs read.", ref("UserCredentials"))},
+            (ConflictError, LimitError, UnavailableError),
         ),
         "sessions.find_container": Operation(
             By.ROUTER,

@@ -12,6 +12,7 @@ from typing import Any
 from local.aws.kinesis.errors import KinesisError
 from local.aws.kinesis.iterators import ShardIterator
 from local.aws.kinesis.listing import read_token
+from local.aws.sts import StsError, request_context, session_tags
 
 
 @dataclass(frozen=True)
@@ -306,7 +307,24 @@ def _s3(asked: Asked) -> list[Access] | None:
     return [Access(f"s3:{action_of_object}", f"arn:aws:s3:::{bucket}/{key}")]
 
 
+# STS: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssecuritytokenservice.html
+
+
+def _sts(asked: Asked) -> list[Access] | None:
+    if asked.action != "AssumeRole":
+        return None
+    try:
+        tags = session_tags(asked.parameters)
+    except StsError:
+        return None  # what the service refuses in a moment
+    arn = str(asked["RoleArn"])
+    context = request_context(tags, str(asked["RoleSessionName"]))
+    actions = ["sts:AssumeRole", *(["sts:TagSession"] if tags else [])]
+    return [Access(action, arn, context) for action in actions]
+
+
 _SERVICES: Mapping[str, Callable[[Asked], list[Access] | None]] = {
+    "sts": _sts,
     "s3": _s3,
     "dynamodb": _dynamodb,
     "sqs": _sqs,

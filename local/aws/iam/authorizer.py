@@ -1,5 +1,6 @@
 """Refuses the calls that their principal's policies do not allow, in AWS's words."""
 
+import hmac
 import json
 import threading
 import time
@@ -15,7 +16,7 @@ from local.aws.iam.principals import FUNCTION_KEY, HOST_KEY, Principal, Principa
 from local.aws.provision import ACCOUNT
 from local.aws.wire import Answer, Call, Protocol, Request, credential_of, error_answer
 
-_FORBIDDEN = {"scheduler", "sqs", "ec2", "s3"}
+_FORBIDDEN = {"scheduler", "sqs", "ec2", "s3", "sts"}
 """Services whose refusals have the status 403; those of JSON with a target have 400."""
 _NAMED_KEYS = (FUNCTION_KEY, HOST_KEY)
 """Of principals that there is a bounded number of."""
@@ -47,7 +48,7 @@ class Authorizer:
             message = "Request is missing Authentication Token"
             return error_answer(call, "MissingAuthenticationTokenException", message, 403)
         principal = self._principals.find(key)
-        if principal is None:
+        if principal is None or not _has_token(principal, request):
             message = "The security token included in the request is invalid."
             return error_answer(call, "UnrecognizedClientException", message, 403)
         if expired(request, time.time()):
@@ -59,11 +60,16 @@ class Authorizer:
         asked = Asked(call.action, parameters, self._region, ACCOUNT, self._task_definition)
         for access in accesses(call.service, asked):
             context = {**access.context, **principal.context}
-            verdict = decide(principal.statements, access.action, access.resource, context)
+            verdict = _verdict(principal, access, context)
             self._record(key, access, verdict)
             if verdict.decision is not Decision.ALLOWED:
                 return _refused(call, principal, access, verdict.decision)
         return None
+
+    def arn_of(self, request: Request) -> str:
+        """Who makes a request that is allowed."""
+        principal = self._principals.find(access_key_of(request) or "")
+        return principal.arn if principal else ""
 
     def refusal_of_missing(self, call: Call, request: Request) -> Answer | None:
         """The answer to a call for an object that S3 has not, to who may not list the bucket: 403,
@@ -77,7 +83,7 @@ class Authorizer:
             return None
         bucket = object_of(request)["Bucket"]
         access = Access("s3:ListBucket", f"arn:aws:s3:::{bucket}")
-        verdict = decide(principal.statements, access.action, access.resource, access.context)
+        verdict = _verdict(principal, access, {**access.context, **principal.context})
         self._record(key, access, verdict)
         if verdict.decision is Decision.ALLOWED:
             return None
@@ -97,6 +103,25 @@ class Authorizer:
         with self._lock:
             needed = {key: sorted(indexes) for key, indexes in self._needed.items()}
             return {"refused": dict(self._refused), "needed": needed}
+
+
+def _verdict(
+    principal: Principal, access: Access, context: Mapping[str, tuple[str, ...]]
+) -> Verdict:
+    """What its policies say, and where it has one the policy of its session, which only limits."""
+    verdict = decide(principal.statements, access.action, access.resource, context)
+    if principal.limits is None or verdict.decision is not Decision.ALLOWED:
+        return verdict
+    limited = decide(principal.limits, access.action, access.resource, context)
+    return verdict if limited.decision is Decision.ALLOWED else limited
+
+
+def _has_token(principal: Principal, request: Request) -> bool:
+    if principal.token is None:
+        return True
+    given = request.headers.get("x-amz-security-token")
+    given = given or parse_qs(request.query).get("X-Amz-Security-Token", [""])[0]
+    return hmac.compare_digest(principal.token.encode(), given.encode())
 
 
 def _says_where_by_token(parameters: Mapping[str, Any]) -> bool:
@@ -161,5 +186,5 @@ def _refused(call: Call, principal: Principal, access: Access, decision: Decisio
         message = f"You are not authorized to perform this operation. {message}"
         return error_answer(call, "UnauthorizedOperation", message, 403)
     status = 403 if call.service in _FORBIDDEN else 400
-    code = "AccessDenied" if call.service == "s3" else "AccessDeniedException"
+    code = "AccessDenied" if call.service in {"s3", "sts"} else "AccessDeniedException"
     return error_answer(call, code, message, status)

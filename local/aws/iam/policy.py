@@ -9,8 +9,9 @@ Whatever a policy says that is not understood here is a PolicyError, never a gue
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 Context = Mapping[str, Sequence[str]]
@@ -43,7 +44,8 @@ class Statement:
     def applies(self, action: str, resource: str, context: Context) -> bool:
         """Whether it says anything of this action."""
         named = any(glob(pattern.lower())(action.lower()) for pattern in self.actions)
-        at = any(glob(pattern)(resource) for pattern in self.resources)
+        patterns = [filled(pattern, context) for pattern in self.resources]
+        at = any(pattern is not None and glob(pattern)(resource) for pattern in patterns)
         return (
             named is not self.not_actions
             and at is not self.not_resources
@@ -69,9 +71,11 @@ class Condition:
             return (present is None) == (self.values[0].lower() == "true")
         if not present:
             return self._is_met_without()
+        filled_in = [filled(wanted, context) for wanted in self.values]
+        wanted = [each for each in filled_in if each is not None]
         if self.quantifier == "ForAllValues":
-            return all(self._matches(value) for value in present)
-        return any(self._matches(value) for value in present)
+            return all(self._matches(value, wanted) for value in present)
+        return any(self._matches(value, wanted) for value in present)
 
     def _is_met_without(self) -> bool:
         """For a request that does not have the key."""
@@ -79,9 +83,9 @@ class Condition:
             return True
         return self.quantifier == "" and "Not" in self.operator
 
-    def _matches(self, value: str) -> bool:
+    def _matches(self, value: str, wanted: Sequence[str]) -> bool:
         test = OPERATORS[self.operator]
-        found = any(test(wanted, value) for wanted in self.values)
+        found = any(test(each, value) for each in wanted)
         return found != ("Not" in self.operator)
 
 
@@ -155,16 +159,33 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     text = str(value)
-    if "${" in text:
-        raise PolicyError(f"policy variables are not evaluated here: {text}")
+    if "${" in _VARIABLE.sub("", text):
+        raise PolicyError(f"of policy variables only tags of principals are evaluated here: {text}")
     return text
+
+
+_VARIABLE = re.compile(r"\$\{(aws:PrincipalTag/[^}]+)\}", re.IGNORECASE)
+
+
+def filled(text: str, context: Context) -> str | None:
+    """The text with the request's values in the place of its variables; None where the request does
+    not have one, as then the element matches nothing. Values of tags have no wildcards.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
+    """
+    if "${" not in text:
+        return text
+    names = [name.lower() for name in _VARIABLE.findall(text)]
+    if not all(context.get(name) for name in names):
+        return None
+    return _VARIABLE.sub(lambda found: context[found[1].lower()][0], text)
 
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-@cache
+@lru_cache(4096)
 def glob(pattern: str) -> Callable[[str], bool]:
     """Whether a text fits a pattern with `*` and `?`, all of it."""
     parts = re.split(r"([*?])", pattern)
@@ -187,6 +208,17 @@ def _numeric(compare: Callable[[float, float], bool]) -> Callable[[str, str], bo
             return compare(float(value), float(wanted))
         except ValueError:
             return False
+
+    return test
+
+
+def _date(compare: Callable[[float, float], bool]) -> Callable[[str, str], bool]:
+    def test(wanted: str, value: str) -> bool:
+        try:
+            instants = [datetime.fromisoformat(text).timestamp() for text in (value, wanted)]
+        except ValueError:
+            return False
+        return compare(*instants)
 
     return test
 
@@ -215,6 +247,10 @@ OPERATORS: Mapping[str, Callable[[str, str], bool]] = {
     "ArnNotEquals": _arn_like,
     "ArnNotLike": _arn_like,
     "Bool": _same_letters,
+    "DateLessThan": _date(lambda value, wanted: value < wanted),
+    "DateLessThanEquals": _date(lambda value, wanted: value <= wanted),
+    "DateGreaterThan": _date(lambda value, wanted: value > wanted),
+    "DateGreaterThanEquals": _date(lambda value, wanted: value >= wanted),
     "NumericEquals": _numeric(lambda value, wanted: value == wanted),
     "NumericNotEquals": _numeric(lambda value, wanted: value == wanted),
     "NumericLessThan": _numeric(lambda value, wanted: value < wanted),

@@ -7,12 +7,15 @@ they do not keep one out. `local` is the developer, who may do everything.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from infra.policies import rename
 from local.aws.iam.policy import Statement, parse_policy
 from local.aws.provision import ACCOUNT
+from local.aws.sts import KEY as SESSION_KEY
+from local.aws.sts import Sts
 from local.aws.template import Place, Resolver, load_template
 
 DEVELOPER_KEY = "local"
@@ -41,6 +44,10 @@ class Principal:
     statements: tuple[Statement, ...]
     context: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Condition keys of all its requests, in lower case."""
+    limits: tuple[Statement, ...] | None = None
+    """Of its session's policy, which must allow, too, what it does; None = it has none."""
+    token: str | None = None
+    """What its requests must have as X-Amz-Security-Token; None = that is not looked at."""
 
 
 def task_key(task_id: str) -> str:
@@ -57,12 +64,14 @@ class Principals:
         roles: Mapping[str, Sequence[Statement]],
         host_role: str | None,
         role_of_task: Callable[[str], str | None],
+        sts: Sts | None = None,
     ) -> None:
         """`functions` by name; `roles` by the role's name; `role_of_task` says which role's ARN
         the task has whose key this is.
         """
         self._roles = roles
         self._role_of_task = role_of_task
+        self._sts = sts
         union = tuple(statement for each in functions.values() for statement in each)
         union = union or EVERYTHING
         self._fixed = {
@@ -82,12 +91,29 @@ class Principals:
         if key.startswith(FUNCTION_KEY):
             name = key.removeprefix(FUNCTION_KEY)
             return Principal(_assumed(f"function-{name}", name), EVERYTHING)
+        if key.startswith(SESSION_KEY):
+            return self._assumed_session(key)
         role = self._role_of_task(key) if key.startswith(TASK_KEY) else None
         if role is None:
             return None
         name = role.rpartition("/")[2]
         network = {"aws:sourcevpc": (GRADERS_VPC,)} if name.endswith(JUDGE) else {}
         return Principal(_assumed(name, key), tuple(self._roles.get(name, ())), network)
+
+    def _assumed_session(self, key: str) -> Principal | None:
+        found = self._sts.find(key) if self._sts else None
+        if found is None:
+            return None
+        session, role = found
+        issued = datetime.fromtimestamp(session.issued_at, UTC).isoformat()
+        context = {f"aws:principaltag/{k.lower()}": (v,) for k, v in session.tags.items()}
+        return Principal(
+            _assumed(session.role, session.name),
+            role.statements if role else (),
+            context | {"aws:tokenissuetime": (issued,)},
+            session.limits,
+            session.token,
+        )
 
 
 def _assumed(role: str, session: str) -> str:

@@ -16,7 +16,7 @@ from botocore import xform_name
 ROOT = Path(__file__).parents[3]
 CLIENTS = {
     "cloudwatch", "dynamodb", "sqs", "ecs", "ec2", "kinesis", "logs", "s3", "scheduler",
-    "secretsmanager",
+    "secretsmanager", "sts",
 }  # fmt: skip
 AS_CLIENT = {"Any", "Callable[[], Any]"}
 """Types of parameters that are a client, or give one."""
@@ -240,6 +240,8 @@ def _actions(service: str, method: str) -> set[str]:
         return {"dynamodb:PutItem", "dynamodb:UpdateItem"}
     if operation in {"RunTask", "RegisterTaskDefinition"}:
         return {f"ecs:{operation}", "iam:PassRole"}
+    if operation == "AssumeRole":  # with tags
+        return {"sts:AssumeRole", "sts:TagSession"}
     if service == "s3" and operation == "GetObject":  # else a missing object is a 403, not a 404
         return {"s3:GetObject", "s3:ListBucket"}
     if operation in {"CreateSchedule", "UpdateSchedule"}:

@@ -1,0 +1,58 @@
+"""AWS credentials of one session by the rights of its user: what STS is asked and answers. Pure.
+
+A container gets them once it was handed out to somebody, never while it waits warm. They end after
+`DURATION_SECONDS`, the least that STS gives: a container renews them, which ends with its session.
+https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from chalicelib.apps import App
+from chalicelib.sessions.model import Session
+from chalicelib.tags import tag_value
+
+DURATION_SECONDS = 900
+"""The least there is, as nobody can take back what STS gave out."""
+MOST_IN_A_PERIOD = 30
+"""So often in `DURATION_SECONDS` a container is given new ones; one that renews asks twice."""
+OWNER_TAG, APP_TAG, SESSION_TAG = "usher-owner", "usher-app", "usher-session"
+
+
+def role_arn(session: Session, app: App, stage: str) -> str:
+    """The role's ARN, in the partition and account of the session's task."""
+    _, partition, _, _, account, _ = (session.task_arn or "").split(":", 5)
+    return f"arn:{partition}:iam::{account}:role/usher-{stage}-user-{app.user_role}"
+
+
+def assume_role_for(session: Session, app: App, stage: str) -> dict[str, Any]:
+    """The AssumeRole request. Session tags say whose it is; the app's policy limits the role's."""
+    request: dict[str, Any] = {
+        "RoleArn": role_arn(session, app, stage),
+        "RoleSessionName": f"usher-{session.id}",
+        "DurationSeconds": DURATION_SECONDS,
+        "Tags": [
+            {"Key": OWNER_TAG, "Value": tag_value(session.owner or "")},
+            {"Key": APP_TAG, "Value": session.app},
+            {"Key": SESSION_TAG, "Value": session.id},
+        ],
+    }
+    if app.user_policy is not None:
+        request["Policy"] = json.dumps(json.loads(app.user_policy), separators=(",", ":"))
+    return request
+
+
+def show_credentials(answer: Mapping[str, Any], arn: str) -> dict[str, Any]:
+    """What the container is answered: the form that AWS's SDKs read from an ECS agent.
+
+    https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
+    """
+    found = answer["Credentials"]
+    return {
+        "RoleArn": arn,
+        "AccessKeyId": found["AccessKeyId"],
+        "SecretAccessKey": found["SecretAccessKey"],
+        "Token": found["SessionToken"],
+        "Expiration": found["Expiration"].strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
