@@ -22,6 +22,7 @@ CARRIES = re.compile(
 NONE = {
     "TLS_CERT_FILE",  # public
     "CertificatesFileSystem",  # a place
+    "CREDENTIALS_URL",  # an address
     "FEED_WRITE_URL",  # the name of a stream
     "TASK_SECURITY_GROUPS",
 }
