@@ -23,6 +23,8 @@ REGISTERED_BEGIN_WITH = "app-"
 PASSED = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 MOST_PASSED = 16
 """So many claims, and so many parameters, a container may be told."""
+MOST_SUBNETS, MOST_SECURITY_GROUPS = 16, 5
+"""ECS's bounds: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_AwsVpcConfiguration.html"""
 MOST_POLICY_CHARACTERS = 2_048
 """STS's own bound for a session policy, which also counts it packed."""
 NO_FEED = "none"
@@ -81,6 +83,12 @@ class App:
     """Whether the feed needs AWS credentials, and with them a task role."""
     writes_feed: bool = False
     """Whether its sessions may put records into the deployment's stream."""
+    task_role: str | None = None
+    """Which role `usher-STAGE-task-…` its containers have, in the place of the sessions' role."""
+    subnets: tuple[str, ...] = ()
+    """Of its tasks, in the place of the deployment's: awsvpc alone."""
+    security_groups: tuple[str, ...] = ()
+    """The same."""
     user_role: str | None = None
     """Which role `usher-STAGE-user-…` its containers get credentials of, once they have a user."""
     user_policy: str | None = None
@@ -218,6 +226,21 @@ def _flag(value: Any) -> str | None:
     return None if isinstance(value, bool) else "true or false"
 
 
+def _ids(kind: str, most: int) -> Check:
+    """Ids of EC2, like `sg-0123456789abcdef0`."""
+    pattern = re.compile(rf"{kind}-([0-9a-f]{{8}}|[0-9a-f]{{17}})")
+
+    def check(value: Any) -> str | None:
+        ids = isinstance(value, list) and all(
+            isinstance(one, str) and pattern.fullmatch(one) for one in value
+        )
+        fits = ids and 0 < len(value) <= most and len(set(value)) == len(value)
+        return None if fits else f"a list of 1 to {most} different ids {kind}-…"
+
+    return check
+
+
+_ROLE = r"[a-z0-9][a-z0-9-]{0,31}"
 _APP: dict[str, Check] = {
     "image": _text(),
     "cpu": _whole(0, 196_608),
@@ -239,9 +262,10 @@ _APP: dict[str, Check] = {
     "certificates": _text(r"/.+|fs-[0-9a-f]+", "a folder of the host, or fs-… of EFS"),
     "needs_aws": _flag,
     "writes_feed": _flag,
-    "user_role": _text(
-        r"[a-z0-9][a-z0-9-]{0,31}", "what follows usher-STAGE-user-, up to 32 of a-z0-9-"
-    ),
+    "task_role": _text(_ROLE, "what follows usher-STAGE-task-, up to 32 of a-z0-9-"),
+    "subnets": _ids("subnet", MOST_SUBNETS),
+    "security_groups": _ids("sg", MOST_SECURITY_GROUPS),
+    "user_role": _text(_ROLE, "what follows usher-STAGE-user-, up to 32 of a-z0-9-"),
     "user_policy": session_policy_problem,
     "pass_claims": _names(),
     "pass_query": _names("app", "wait"),
@@ -348,6 +372,13 @@ def _contradictions(table: Mapping[str, Any], pool: Mapping[str, Any]) -> list[s
         problems.append("network_mode: Fargate knows awsvpc only")
     if fargate and table.get("certificates", "").startswith("/"):
         problems.append("certificates: Fargate has no host folders, only EFS")
+    problems += [
+        f"{key}: of tasks with a network interface of their own; network_mode is bridge"
+        for key in ("subnets", "security_groups")
+        if key in table and table.get("network_mode", "bridge") == "bridge"
+    ]
+    if table.get("task_role") and table.get("writes_feed"):
+        problems.append("writes_feed: by a role of the deployment, and this app has its own")
     if "user_policy" in table and "user_role" not in table:
         problems.append("user_policy: limits the rights of a user_role, and there is none")
     if table.get("writes_feed") and "feed_url" in table:

@@ -106,12 +106,8 @@ def task_definition_for(
         "requiresCompatibilities": [app.launch_type],
         "containerDefinitions": [container],
     }
-    streams = app.feed_url_or(feed_url)
-    reads_aws = not is_fanout(streams) and app.feed_url != NO_FEED
-    if task_role_arn and app.writes_feed:
-        request["taskRoleArn"] = task_role_arn + WRITER
-    elif app.needs_aws and task_role_arn and reads_aws:
-        request["taskRoleArn"] = task_role_arn
+    if task_role_arn and (role := _task_role(app, stage, task_role_arn, feed_url)):
+        request["taskRoleArn"] = role
     if app.launch_type == "FARGATE":
         problem = fargate.problem_with(app.cpu, app.memory)
         if problem:
@@ -122,6 +118,16 @@ def task_definition_for(
     if deployment:
         deploy(request, app.name, deployment)
     return request
+
+
+def _task_role(app: App, stage: str, of_sessions: str, feed_url: str) -> str | None:
+    """The ARN of the role that an app's tasks have; None = no right on AWS."""
+    if app.task_role:
+        return f"{of_sessions.rpartition('/')[0]}/usher-{stage}-task-{app.task_role}"
+    if app.writes_feed:
+        return of_sessions + WRITER
+    reads_aws = not is_fanout(app.feed_url_or(feed_url)) and app.feed_url != NO_FEED
+    return of_sessions if app.needs_aws and reads_aws else None
 
 
 def _secrets(app: App, feed_password: str) -> Mapping[str, str]:

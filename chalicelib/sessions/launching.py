@@ -129,8 +129,10 @@ def task_request_for(session: Session, app: App, config: Config) -> TaskRequest:
         environment=environment_for(session, app, config),
         launch_type=app.launch_type,
         capacity_provider=config.capacity_provider if app.launch_type == "EC2" else None,
-        subnets=config.task_subnets if app.network_mode == "awsvpc" else (),
-        security_groups=config.task_security_groups if app.network_mode == "awsvpc" else (),
+        subnets=app.subnets or config.task_subnets if app.network_mode == "awsvpc" else (),
+        security_groups=app.security_groups or config.task_security_groups
+        if app.network_mode == "awsvpc"
+        else (),
         spread=app.placement.fields(),
         binpack=app.placement.binpack,
         constraints=app.placement.expressions(config.stage),

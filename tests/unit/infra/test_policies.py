@@ -55,6 +55,7 @@ ROLES_FOR = {
         "usher-dev-execution",
         "usher-dev-session",
         "usher-dev-session-writer",
+        "usher-dev-task-*",
         "usher-dev-judge",
         "usher-dev-judge-execution",
     },
