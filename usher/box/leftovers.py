@@ -1,4 +1,5 @@
-"""What boxes left on a Docker Engine and nobody needs any more: volumes of guards, cleaned images.
+"""What boxes left on a Docker Engine and nobody needs any more: volumes of guards, cleaned images,
+containers of judges that died while they cleaned one.
 
 It is removed where something new of its kind is made, which is seldom. What is removed too early is
 made again at its next use, and the engine itself refuses to remove what a container uses.
@@ -16,6 +17,19 @@ VOLUMES_KEPT = timedelta(days=1)
 """How long after it was made a guard's volume is kept that no container has."""
 IMAGES_KEPT = timedelta(days=30)
 """How long after its last use an image is kept."""
+
+CONTAINERS_KEPT = timedelta(minutes=30)
+"""How long after it was made a container stays that an image is cleaned in: it takes minutes."""
+
+
+def remove_containers(engine: Engine, prefix: str) -> list[str]:
+    """Remove old containers whose names begin so; the ids of those that went."""
+    query = {"all": "1", "filters": json.dumps({"name": [f"^/{prefix}"]})}
+    found = engine.call("GET", "/containers/json", query)
+    old = decide_containers(found, datetime.now(UTC))
+    return [
+        each for each in old if _removed(engine, f"/containers/{each}", {"force": "1", "v": "1"})
+    ]
 
 
 def remove_volumes(engine: Engine, label: str, kept: str) -> list[str]:
@@ -37,6 +51,12 @@ def remove_images(engine: Engine, references: Sequence[str]) -> list[str]:
             details[tag] = engine.call("GET", f"/images/{tag}/json")
     old = decide_images(details, datetime.now(UTC))
     return [tag for tag in old if _removed(engine, f"/images/{tag}")]
+
+
+def decide_containers(containers: Sequence[Mapping[str, Any]], now: datetime) -> list[str]:
+    """The ids of those that are old. `Created` is in seconds since 1970."""
+    oldest = (now - CONTAINERS_KEPT).timestamp()
+    return [each["Id"] for each in containers if each["Created"] < oldest]
 
 
 def decide_volumes(volumes: Sequence[Mapping[str, Any]], now: datetime) -> list[str]:
@@ -64,9 +84,9 @@ def _is_older(text: Any, age: timedelta, now: datetime) -> bool:
     return at.tzinfo is not None and at.year > 1 and now - at > age
 
 
-def _removed(engine: Engine, path: str) -> bool:
+def _removed(engine: Engine, path: str, query: Mapping[str, str] | None = None) -> bool:
     try:
-        engine.call("DELETE", path)
+        engine.call("DELETE", path, query)
     except EngineError:  # in use, or gone
         return False
     return True

@@ -5,13 +5,14 @@ The image's own programs are not run for it: the guard's Python walks over its f
 
 import contextlib
 import json
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
 from usher.box.docker_requests import PYTHON, RUNTIME
 from usher.box.engine import Demultiplexer, Engine, EngineError
 from usher.box.guard_runtime import start_with_runtime, volume_name
-from usher.box.leftovers import remove_images
+from usher.box.leftovers import remove_containers, remove_images
 from usher.box.model import BoxError
 from usher.errors import UsherError
 
@@ -21,6 +22,8 @@ BUILT = "usher-grader"
 """The name of what was built of an author's Dockerfile."""
 MOST_BYTES = 10 * 1024**3
 CLEAN_SECONDS = 300.0
+CONTAINERS = "usher-cleaning-"
+"""Names of the containers that images are cleaned in begin so; a label would stay in the image."""
 _CAPABILITIES = ("DAC_OVERRIDE", "FOWNER", "SETFCAP")
 _CLEAN = """
 import json, os, stat
@@ -97,6 +100,7 @@ def clean_image(engine: Engine, image: str, base: str) -> CleanImage:
             engine.call("POST", f"/images/{source}/tag", {"repo": CLEANED, "tag": tag})
     finally:
         engine.call("DELETE", f"/containers/{container}", {"force": "true", "v": "true"})
+    remove_containers(engine, CONTAINERS)
     remove_images(engine, (CLEANED, f"{BUILT}/*"))
     made = engine.call("GET", f"/images/{CLEANED}:{tag}/json")
     return CleanImage(str(made["Id"]), source, digest, tuple(found["changed"]))
@@ -134,7 +138,8 @@ def _start(engine: Engine, image: str, base: str, user: str) -> str:
     }
 
     def start() -> str:
-        number = str(engine.call("POST", "/containers/create", body=request)["Id"])
+        name = {"name": f"{CONTAINERS}{uuid.uuid4().hex}"}
+        number = str(engine.call("POST", "/containers/create", name, request)["Id"])
         try:
             engine.call("POST", f"/containers/{number}/start")
         except EngineError:
@@ -155,5 +160,13 @@ def _result(engine: Engine, container: str) -> dict[str, Any]:
         streams[number] += part
     if ended["StatusCode"] != 0:
         raise BoxError(f"an image cannot be cleaned: {streams[2][-500:].decode(errors='replace')}")
-    found: dict[str, Any] = json.loads(streams[1])
-    return found
+    return _read(streams[1])
+
+
+def _read(text: bytes) -> dict[str, Any]:
+    """What the walk printed. Raises BoxError."""
+    try:
+        found = json.loads(text)
+        return {name: [str(path) for path in found[name]] for name in ("changed", "bad")}
+    except (ValueError, TypeError, KeyError) as error:
+        raise BoxError(f"an image cannot be cleaned: no result of the walk: {error!r}") from error
