@@ -25,6 +25,7 @@ from usher.answers import (
 )
 from usher.errors import UsherError, WaitTimeoutError
 from usher.operations_client import OperationsClient
+from usher.pages import page_size, pages, rows
 from usher.transport import Patience, Transport
 
 URL_VARIABLE = "USHER_URL"
@@ -32,8 +33,6 @@ KEY_VARIABLE = "USHER_API_KEY"
 DEFAULT_URL = "http://127.0.0.1:8000"
 FIRST_POLL_SECONDS = 0.25
 MAX_POLL_SECONDS = 5.0
-PAGE = 100
-"""The most that the dispatcher gives at once."""
 
 
 class Client(OperationsClient):
@@ -71,7 +70,7 @@ class Client(OperationsClient):
 
     def jobs(self) -> list[JobInfo]:
         """All registered jobs."""
-        return list(map(read_job, self._all("jobs")))
+        return list(map(read_job, rows(pages(self._get, "/jobs", {}), "jobs")))
 
     def job(self, name: str) -> JobInfo:
         return read_job(self._http.call("GET", f"/jobs/{_path(name)}"))
@@ -176,25 +175,10 @@ class Client(OperationsClient):
             "status": status,
             "from": _instant(since, "since"),
             "to": _instant(until, "until"),
-            "limit": PAGE if limit is None else min(limit, PAGE),
+            "limit": page_size(limit),
         }
-        given = 0
-        token: str | None = None
-        while True:
-            wanted = {**query, "next": token}
-            query_text = urlencode(
-                {name: value for name, value in wanted.items() if value is not None}
-            )
-            page = self._http.call("GET", f"/invocations?{query_text}")
-            for document in page["invocations"]:
-                if limit is not None and given >= limit:
-                    return
-                given += 1
-                yield document
-            token = page.get("next")
-            if token is None or (limit is not None and given >= limit):
-                return
-            on_page()
+        found = pages(self._get, "/invocations", query, on_page=on_page)
+        return rows(found, "invocations", limit)
 
     def wait(
         self,
@@ -292,22 +276,9 @@ class Client(OperationsClient):
             "resource": resource,
             "from": _instant(since, "since"),
             "to": _instant(until, "until"),
-            "limit": PAGE if limit is None else max(1, min(limit, PAGE)),
+            "limit": page_size(limit),
         }
-        given = 0
-        token: str | None = None
-        while limit is None or given < limit:
-            wanted = {**query, "next": token}
-            query_text = urlencode(
-                {name: value for name, value in wanted.items() if value is not None}
-            )
-            page = self._http.call("GET", f"/audit?{query_text}")
-            records = page["records"][: None if limit is None else limit - given]
-            given += len(records)
-            yield from records
-            token = page.get("next")
-            if token is None:
-                return
+        return rows(pages(self._get, "/audit", query), "records", limit)
 
     # Schedules
 
@@ -322,18 +293,7 @@ class Client(OperationsClient):
 
     def schedule_documents(self) -> Iterator[dict[str, Any]]:
         """The same, as the dispatcher says them."""
-        return self._all("schedules")
-
-    def _all(self, what: str) -> Iterator[dict[str, Any]]:
-        """The rows of all pages of a listing."""
-        token: str | None = None
-        while True:
-            query = f"?{urlencode({'next': token})}" if token else ""
-            page = self._http.call("GET", f"/{what}{query}")
-            yield from page[what]
-            token = page.get("next")
-            if token is None:
-                return
+        return rows(pages(self._get, "/schedules", {}), "schedules")
 
     def schedule(self, schedule_id: str) -> Schedule:
         return read_schedule(self._http.call("GET", f"/schedules/{_path(schedule_id)}"))

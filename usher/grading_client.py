@@ -6,19 +6,16 @@ import time
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 from urllib.parse import quote, urlencode
 
 from usher.errors import WaitTimeoutError
+from usher.pages import Document, pages, rows
 from usher.transport import Transport
 
 FIRST_POLL_SECONDS = 0.25
 MAX_POLL_SECONDS = 2.0
 PAGE = 50
 """The most that the dispatcher gives at once."""
-
-Document = dict[str, Any]
-"""JSON as docs/contracts.md has it."""
 
 
 class GradingClient:
@@ -127,26 +124,14 @@ class GradingClient:
         With the `key` of an interrupted regrade nothing is marked twice.
         """
         headers = {"Idempotency-Key": key or str(uuid.uuid4())}
-        token: str | None = None
-        while True:
-            query = f"?{urlencode({'next': token})}" if token else ""
-            path = f"/assignments/{_path(assignment_id)}/regrade{query}"
-            page = self._http.call("POST", path, headers=headers)
-            yield page
-            token = page.get("next")
-            if token is None:
-                return
+        path = f"/assignments/{_path(assignment_id)}/regrade"
+        return pages(lambda at: self._http.call("POST", at, headers=headers), path, {})
 
     def _pages(self, path: str, name: str, query: Mapping[str, str | None]) -> Iterator[Document]:
-        token: str | None = None
-        while True:
-            wanted = {**query, "limit": str(PAGE), "next": token}
-            given = urlencode({name: value for name, value in wanted.items() if value is not None})
-            page = self._http.call("GET", f"{path}?{given}")
-            yield from page[name]
-            token = page.get("next")
-            if token is None:
-                return
+        return rows(pages(self._get, path, {**query, "limit": str(PAGE)}), name)
+
+    def _get(self, path: str) -> Document:
+        return self._http.call("GET", path)
 
 
 def _path(part: str) -> str:

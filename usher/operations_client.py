@@ -1,13 +1,11 @@
 """The dispatcher's HTTP API for those who look after it, in Python: a part of `Client`."""
 
 from collections.abc import Iterator
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from usher.errors import AnswerError
 from usher.grading_client import Document, GradingClient
-
-PAGE = 100
-"""The most that the dispatcher gives at once."""
+from usher.pages import page_size, pages, rows
 
 
 class OperationsClient(GradingClient):
@@ -63,16 +61,5 @@ class OperationsClient(GradingClient):
     def _listed(
         self, path: str, name: str, query: dict[str, str | None], limit: int | None
     ) -> Iterator[Document]:
-        """Pages may be short, or empty, and lead on."""
-        token: str | None = None
-        given = 0
-        while limit is None or given < limit:
-            most = PAGE if limit is None else min(PAGE, limit - given)
-            wanted = {**query, "limit": str(most), "next": token}
-            answer = urlencode({key: value for key, value in wanted.items() if value is not None})
-            page = self._http.call("GET", f"{path}?{answer}")
-            yield from page[name]
-            given += len(page[name])
-            token = page.get("next")
-            if token is None:
-                return
+        query = {**query, "limit": str(page_size(limit))}
+        return rows(pages(self._get, path, query), name, limit)
