@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 from usher.errors import AnswerError
-from usher.grading_client import Document, GradingClient
-from usher.pages import page_size, pages, rows
+from usher.grading_client import GradingClient
+from usher.pages import Document, page_size, pages, rows
 
 
 class OperationsClient(GradingClient):

@@ -164,7 +164,7 @@ def command_at(url, *words):
 def test_sessions_hosts_and_top_for_people_and_for_programs(api: FakeApi):
     more = {**SESSION, "owner": "\x1b[2Jevil", "id": "other"}
     api.on("GET /sessions?app=listings&limit=50", (200, {"sessions": [SESSION], "next": "c"}))
-    api.on("GET /sessions?app=listings&limit=49&next=c", (200, {"sessions": [more], "next": None}))
+    api.on("GET /sessions?app=listings&limit=50&next=c", (200, {"sessions": [more], "next": None}))
     shown = command("sessions", "--app", "listings").stdout
     assert f"{ID}  listings  ACTIVE" in shown
     assert "\x1b" not in shown
