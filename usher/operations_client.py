@@ -1,7 +1,7 @@
 """The dispatcher's HTTP API for those who look after it, in Python: a part of `Client`."""
 
 from collections.abc import Iterator
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from usher.errors import AnswerError
 from usher.grading_client import GradingClient
