@@ -1,4 +1,4 @@
-"""Who is asking. Pure.
+"""The identity of callers. Pure.
 
 `none`: nobody is asked; limits count by IP address. At stage `local` the one caller there is an
 operator; anywhere else it is anonymous and may use sessions alone. `api_key`: the dispatcher checks
@@ -44,7 +44,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who is asking. `owner` is recorded with the session and counted against limits."""
+    """A caller. `owner` is recorded with the session and counted against limits."""
 
     owner: str
     key_scope: str
@@ -115,7 +115,7 @@ def identify(
     viewers: frozenset[str] = frozenset(),
     is_local: bool = False,
 ) -> Caller:
-    """Say who is asking. Raises UnauthorizedError; ForbiddenError where no mode was decided on.
+    """Return the caller. Raises UnauthorizedError; ForbiddenError if AUTH_MODE is not set.
 
     `headers` are lower case; `context` is API Gateway's request context; `api_keys` has a
     name and the SHA-256 of a key, in hex, for each key: a name may have several.
@@ -166,7 +166,7 @@ UNDECIDED = (
 
 
 def principal_of(caller: str) -> str:
-    """Who an IAM caller is, without what it chose itself when it took its credentials.
+    """The identity of an IAM caller, without parts that it chose itself, as a session name.
 
     AssumeRole and GetFederationToken let a caller choose the session's name, so that a name would
     make as many owners as it likes. Sessions of one role are one owner, and so are the federated

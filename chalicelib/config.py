@@ -17,7 +17,7 @@ from chalicelib.callers import AuthMode
 from chalicelib.errors import ConfigurationError
 
 LOCAL = "local"
-"""The stage of a laptop: its callers may do everything without saying who they are."""
+"""The stage of the local cloud: its callers have all permissions without credentials."""
 
 MAX_WAIT_SECONDS = 25
 """API Gateway gives up after 29 seconds; what is left is for everything but the waiting."""
@@ -111,7 +111,7 @@ class Config:
     metrics_here: bool
     """Whether `GET /metrics` tells this process's metrics, instead of CloudWatch."""
     auth_mode: AuthMode | None
-    """None = nobody decided on one, and no caller is served."""
+    """None = not set, and no caller is served."""
     api_keys: tuple[tuple[str, str], ...]
     """Name and SHA-256 in hex of each key; while a key is replaced its name has two."""
     operators: frozenset[str]
@@ -129,7 +129,7 @@ class Config:
     traces_endpoint: str | None = None
     """Base URL of a collector of OTLP over HTTP; None = no span is sent."""
     router_keys: tuple[str, ...] = ()
-    """SHA-256 in hex of each; none = nobody may ask where a session is."""
+    """SHA-256 in hex of each; none = no router may request the address of a session."""
     capacity_provider: str | None = None
     """None = EC2 tasks go to the hosts there are, and no host is added for them."""
     task_subnets: tuple[str, ...] = ()
@@ -148,7 +148,7 @@ class Config:
     grading_bucket: str = ""
     grading_capacity: int = 4
     grading_unavailable: str | None = None
-    """For whoever submits; None = submissions are marked here."""
+    """Shown to submitters; None = submissions are marked here."""
     judges_cluster: str | None = None
     """Name of a cluster for judges alone; None = they run where everything else does."""
     judges_capacity_provider: str | None = None
@@ -175,7 +175,7 @@ class Config:
 
     @property
     def is_local(self) -> bool:
-        """Whether this runs on a laptop, for whoever started it."""
+        """Whether this is the local cloud, whose callers have all permissions."""
         return self.stage == LOCAL
 
     @property

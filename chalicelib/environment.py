@@ -22,11 +22,11 @@ class Ids(Protocol):
     """Where identifiers, keys and spread come from."""
 
     def uuid(self) -> str:
-        """A UUID that nobody has yet."""
+        """A new random UUID (version 4)."""
         ...
 
     def key(self) -> str:
-        """A key that nobody guesses."""
+        """A new random key that cannot be guessed."""
         ...
 
     def part(self) -> float:

@@ -55,7 +55,7 @@ class UnsupportedMediaTypeError(UsherError):
 
 
 class UnauthorizedError(UsherError):
-    """Who is asking is unknown, or the key is wrong."""
+    """The caller is unknown, or the key is wrong."""
 
     status = 401
     code = "unauthorized"
@@ -76,7 +76,7 @@ class NotFoundError(UsherError):
 
 
 class ForbiddenError(UsherError):
-    """Who is asking is known, and may not."""
+    """The caller is known and lacks the permission."""
 
     status = 403
     code = "forbidden"

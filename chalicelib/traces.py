@@ -31,7 +31,7 @@ class Traces:
     def __init__(
         self, endpoint: str | None, stage: str, now: Callable[[], float], random: Callable[[], str]
     ) -> None:
-        """`random` returns a text that nobody can guess."""
+        """`random` returns a text that cannot be guessed."""
         self._endpoint = endpoint
         self._stage = stage
         self._now = now
@@ -69,7 +69,7 @@ class Traces:
     def started(
         self, header: str | None, began: float, ended: float, attributes: Mapping[str, str | None]
     ) -> None:
-        """ECS and the container's start, for a session that somebody waits for."""
+        """ECS and the container's start, for a session that a request waits for."""
         parent = parse_traceparent(header)
         if parent is not None:
             self._send(

@@ -1,4 +1,4 @@
-"""Session apps over HTTP, for those who deploy them: parse, call, render."""
+"""Session apps over HTTP, for their developers: parse, call, render."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""Audit records over HTTP: who asks, for the record; and the listing for operators."""
+"""Audit records over HTTP: the actor of a request for the record; the listing for operators."""
 
 import logging
 from collections.abc import Callable
@@ -74,7 +74,7 @@ def record_refusals(event: Any, get_response: Callable[[Any], Response]) -> Resp
 def _refused_actor(request: Any) -> Actor:
     try:
         caller = identified(request, services().config)
-    except (UnauthorizedError, ForbiddenError):  # AUTH_MODE is not decided on: nobody is known
+    except (UnauthorizedError, ForbiddenError):  # AUTH_MODE is not set: no caller is known
         return _actor(request, "unknown", Kind.UNKNOWN)
     return _actor(request, caller.owner, Kind.ANONYMOUS if caller.is_anonymous else Kind.OWNER)
 

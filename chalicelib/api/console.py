@@ -1,4 +1,4 @@
-"""The operators' console at `/console`, the scripts of all pages, and who asks."""
+"""The operators' console at `/console`, the scripts of all pages, and the caller's identity."""
 
 from chalice.app import Blueprint, Response
 
@@ -56,7 +56,7 @@ def file(name: str) -> Response:
 @routes.route("/whoami", methods=["GET"], authorizer=AUTHORIZER)
 @answering
 def whoami() -> Response:
-    """Who the caller is and what it may do."""
+    """The caller's owner name, its role and the stage."""
     caller = known_caller_of(routes.current_request, services().config)
     return answer({"owner": caller.owner, "role": caller.role.value, "stage": stage()})
 

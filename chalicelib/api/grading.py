@@ -54,7 +54,7 @@ REGRADES_A_REQUEST = 10
 @routes.route("/learn", methods=["GET"])
 @takes(headers=(IF_NONE_MATCH,), ignores_others=True)
 def learn() -> Response:
-    """The page with all assignments, where API Gateway lets nobody to `/assignments` unknown."""
+    """The page with all assignments, where API Gateway requires credentials at `/assignments`."""
     return document(routes.current_request, ASSIGNMENTS, "/learn")
 
 
@@ -303,7 +303,7 @@ def _read_submit(request: Any) -> "Submit":
 
 
 def _learner(caller: Caller, named: str | None) -> str | None:
-    """The learner that an operator names. Raises ForbiddenError for anybody else."""
+    """The learner that an operator names. Raises ForbiddenError for other callers."""
     if named is not None and named != caller.owner and not caller.is_operator:
         raise ForbiddenError("learner: only operators may hand in for others")
     return named

@@ -1,4 +1,4 @@
-"""Hosts over HTTP, for those who see everything: parse, call, render."""
+"""Hosts over HTTP, for operators and viewers: parse, call, render."""
 
 import re
 from typing import TYPE_CHECKING, Any

@@ -72,7 +72,7 @@ class Takes:
     query: tuple[Field, ...] = ()
     body: Document | None = None
     headers: tuple[Field, ...] = ()
-    """Those with a meaning of their own; not those that say who is asking."""
+    """Headers that a route defines; without the headers of authentication."""
     ignores_others: bool = False
     """Whether other parameters of the query are ignored; else they are a 400."""
 
@@ -258,15 +258,16 @@ def bearer(request: Any) -> str:
 
 
 def known_caller_of(request: Any, config: Config) -> Caller:
-    """Who is asking, for everything but sessions. Raises UnauthorizedError, ForbiddenError."""
+    """The caller, on all routes but sessions. Raises UnauthorizedError, ForbiddenError."""
     caller = caller_of(request, config)
     caller.require_identity()
     return caller
 
 
 def caller_of(request: Any, config: Config) -> Caller:
-    """Who is asking for a session. Raises UnauthorizedError; ForbiddenError, also for a viewer's
-    request by any method that changes something.
+    """The caller that requests a session.
+
+    Raises UnauthorizedError; ForbiddenError, also for a viewer's request by a changing method.
     """
     caller = identified(request, config)
     if request.method not in SAFE_METHODS:
@@ -275,7 +276,7 @@ def caller_of(request: Any, config: Config) -> Caller:
 
 
 def identified(request: Any, config: Config) -> Caller:
-    """Who is asking, whatever for. Raises UnauthorizedError, ForbiddenError."""
+    """The caller, on any route. Raises UnauthorizedError, ForbiddenError."""
     return identify(
         config.auth_mode,
         request.headers,

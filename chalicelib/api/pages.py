@@ -1,6 +1,6 @@
 """Pages of the dispatcher: a document, its script, and the headers of both.
 
-A document and its script have nothing of anybody in them, so they need no key. The script sends the
+A document and its script contain no data of callers, so they need no key. The script sends the
 caller's key with each request for data, and the routes of the data decide what it may.
 """
 

@@ -1,4 +1,4 @@
-"""Where containers go and why, over HTTP, for those who see everything: parse, call, render."""
+"""Explanations of placement over HTTP, for operators and viewers: parse, call, render."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any

@@ -62,7 +62,7 @@ AUTHORIZER = authorizer_for(*authorization())
 @answering
 @takes(query=DISPATCH, headers=(IDEMPOTENCY_KEY, TRACEPARENT), ignores_others=True)
 def dispatch_session() -> Response:
-    """A container of their own for whoever asks."""
+    """A session in its own container for the caller."""
     request = routes.current_request
     config = services().config
     caller = caller_of(request, config)

@@ -19,7 +19,7 @@ TASK_CHANGES: dict[str, Any] = {
     "detail-type": ["ECS Task State Change"],
     "detail": {"clusterArn": OWN_CLUSTERS, "lastStatus": ["RUNNING", "STOPPED"]},
 }
-"""Only what can change a session: the steps between are nobody's news."""
+"""Only states that can change a session; intermediate states are ignored."""
 
 
 HOST_CHANGES: dict[str, Any] = {
@@ -30,7 +30,7 @@ HOST_CHANGES: dict[str, Any] = {
         "$or": [{"status": [{"anything-but": "ACTIVE"}]}, {"agentConnected": [False]}],
     },
 }
-"""Hosts that leave. Each start and end of a task changes its host too, and is nobody's news."""
+"""Hosts that drain or end. Changes of a host by starts and ends of tasks are ignored."""
 
 
 @routes.on_cw_event(HOST_CHANGES, name="host_changed")

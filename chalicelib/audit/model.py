@@ -1,4 +1,4 @@
-"""Audit records: who changed what, from where, when, and how it ended. Pure.
+"""Audit records: a change with its caller, address, time and outcome. Pure.
 
 A record carries names and states, and never parameters, results, keys or values of environment
 variables: who builds `before` and `after` chooses the fields that may be read by operators.
@@ -17,7 +17,7 @@ MINUTE_SECONDS = 60
 BUCKETS = 4
 """A day's records are spread over so many partitions: one takes 1,000 writes a second."""
 REFUSALS_A_MINUTE = 32
-"""So many refused requests a minute are recorded at most, whoever sends them and how many."""
+"""Maximum number of refused requests that are recorded a minute, over all callers."""
 MAX_TEXT = 512
 
 Facts = Mapping[str, Any]
@@ -74,7 +74,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Actor:
-    """Who sent the request, and from where."""
+    """The caller of the request and its address."""
 
     who: str
     """The caller's owner name."""

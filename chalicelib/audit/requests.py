@@ -16,7 +16,7 @@ _LONG = f"at most {MAX_TEXT} characters"
 _TEXT = {"type": "string", "maxLength": MAX_TEXT}
 LIMIT = page_size(default=50, most=100)
 FILTERS = (
-    Field("who", _TEXT, _LONG, "Those of this owner alone."),
+    Field("who", _TEXT, _LONG, "Only records of this owner."),
     Field(
         "action",
         {"type": "string", "enum": [each.value for each in Action]},

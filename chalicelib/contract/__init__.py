@@ -1,7 +1,7 @@
 """What the dispatcher and the session containers say to each other: names, and nothing else.
 
 The only package of `chalicelib` that goes into a session image; standard library only.
-docs/contracts.md describes each name for people who write containers in other languages.
+docs/contracts.md describes each name for developers of containers in other languages.
 """
 
 from enum import StrEnum

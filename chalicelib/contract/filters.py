@@ -22,7 +22,7 @@ _Condition = Callable[[Any], bool]
 
 
 class FilterError(ValueError):
-    """Not a filter; the message is for whoever wrote it."""
+    """Not a valid filter; the message is for its author."""
 
 
 def parse_filter(wish: Any) -> Filter | None:

@@ -1,4 +1,4 @@
-"""Which bytes count as JSON: the same for whoever writes a record and whoever reads it. Pure.
+"""Which bytes count as JSON, the same for writers and readers of records. Pure.
 
 RFC 8259 in UTF-8, and no more: Python reads NaN and Infinity, browsers do not.
 """

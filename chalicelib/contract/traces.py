@@ -38,7 +38,7 @@ class Context:
 
 
 def parse_traceparent(text: str | None) -> Context | None:
-    """None for what is none, which is to be ignored: it comes from anybody."""
+    """None for an invalid header, which is ignored: every caller may send one."""
     found = _HEADER.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         return None

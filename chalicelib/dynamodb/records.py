@@ -1,6 +1,6 @@
 """Records from stored items: every value is checked against its field's type. Pure.
 
-An item may not fit: a newer version wrote it and was rolled back, somebody edited it by hand. Such
+An item may not fit: a newer version wrote it and was rolled back, or it was edited manually. Such
 an item becomes an `Unreadable`, which is passed around in the place of the record: what reads many
 records goes on with the others, and nothing is written over it or stopped because of it.
 """

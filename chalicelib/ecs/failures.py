@@ -9,7 +9,7 @@ with its source:
 - reasons: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_messages.html
 - events: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-event-messages-list.html
 - stopped: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html
-- seen: not documented, and reported by those who met it
+- seen: not documented, but reported by users of ECS
 """
 
 from collections.abc import Iterable, Mapping
@@ -42,7 +42,7 @@ FINAL = frozenset({LaunchFailure.REFUSED, LaunchFailure.INVALID})
 
 
 class LaunchError(Exception):
-    """RunTask started nothing for certain, or (UNCERTAIN) nobody knows."""
+    """RunTask certainly started nothing, or (UNCERTAIN) the outcome is unknown."""
 
     def __init__(self, failure: LaunchFailure, message: str) -> None:
         super().__init__(message)

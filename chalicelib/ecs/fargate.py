@@ -29,7 +29,7 @@ def exists(cpu: int, memory: int) -> bool:
 def problem_with(cpu: int, memory: int) -> str | None:
     """Why a task of this size cannot run on Fargate, with what would be possible; None if it can.
 
-    For who writes an apps file or a job: said when it is deployed, not when it is started.
+    For authors of apps files and jobs: raised at the deployment, not at the start.
     """
     if exists(cpu, memory):
         return None

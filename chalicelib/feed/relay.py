@@ -22,7 +22,7 @@ FILL_SECONDS = 15.0
 one goes on where it stopped.
 """
 HOLD_SECONDS = 30.0
-"""For so long nobody else fills, should who does so die."""
+"""Seconds after which another invocation may fill, if the one that fills died."""
 
 WAIT_SECONDS = 8.0
 WAIT_STEP_SECONDS = 0.1

@@ -13,7 +13,7 @@ _SCRIPTS = Path(__file__).with_name("scripts")
 
 
 class Filling(StrEnum):
-    """Whether the entries are whole, and who sees to it if not."""
+    """Whether the entries are complete, and the holder that fills them if not."""
 
     WHOLE = "whole"
     YOURS = "yours"
@@ -78,7 +78,7 @@ class RedisStream:
                 return call(_Asking(self._client_at(ask.host, ask.port)))
             except Unreachable:
                 if self._client is not self._first:
-                    self._client = self._first  # the node is gone; the first one knows who follows
+                    self._client = self._first  # that node is gone; the first knows its successor
                 raise
         return call(self._client)
 

@@ -236,7 +236,7 @@ class Schedules:
             trouble = str(error)
             _log.warning("this schedule cannot run: %s", error, extra=fields)
         done = rules.carried_out(schedule, trouble, self._now())
-        self._table.replace(schedule, self._woken(done))  # lost, somebody else did it as well
+        self._table.replace(schedule, self._woken(done))  # if it fails, another process did it
 
     def _kill(self, invocation_id: str, by: str) -> None:
         try:
@@ -261,7 +261,7 @@ class Schedules:
         armed = schedule if schedule.pending is not None else self._woken(schedule)
         if armed is schedule:
             return schedule
-        # Lost, it is armed by whoever changed it.
+        # If the condition fails, the process that changed it arms it.
         return self._table.replace(schedule, armed) or schedule
 
     def _woken(self, schedule: Schedule) -> Schedule:

@@ -1,4 +1,4 @@
-"""What an image may be called by those who register jobs and apps. Pure."""
+"""Permitted image names in registrations of jobs and apps. Pure."""
 
 from chalicelib.errors import BadRequestError
 

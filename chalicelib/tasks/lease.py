@@ -70,6 +70,6 @@ class Lease:
         return self._table.update(self._id, extended, own) is not None
 
     def release(self, held: Held, *, pause_seconds: float = 0) -> None:
-        """Release the lease, whatever is requested; nobody acquires it for `pause_seconds`."""
+        """Release the lease despite rerun requests; it stays unavailable for `pause_seconds`."""
         until = self._now() + pause_seconds if pause_seconds else 0
         self._table.update(self._id, {"expires_at": until}, HOLDER.eq(held.holder))

@@ -30,7 +30,7 @@ class Found(Enum):
 
     @property
     def is_gone(self) -> bool:
-        """Whether this container serves nobody any more, for certain."""
+        """Whether this container certainly has no client any more."""
         return self in {Found.OVER, Found.REFUSED}
 
 

@@ -53,7 +53,7 @@ class Open:
 def is_open(state: RevisionState, revision: str, now: float) -> bool:
     """Whether the breaker of `revision` refuses now.
 
-    A failure of the future was written by a clock that was wrong, and keeps nobody waiting.
+    A failure in the future was written by a wrong clock and causes no wait.
     """
     failing = state.failing.get(revision)
     return (

@@ -107,7 +107,7 @@ class RecordTable(Generic[R]):
         gone = [key for key, why in zip(released, reasons, strict=False) if why == FAILED]
         if not gone or refusal.reasons[0] == FAILED:
             return None
-        # Somebody deleted a counter. No record may be kept from its end by that.
+        # A counter was deleted. That must not prevent the end of a record.
         _log.error("counters that should count it do not: %s", gone, extra=before.log_fields)
         return self.replace(codec.without(before, gone), after, *more)
 

@@ -1,16 +1,16 @@
-"""Who may use a deployment, and by which kind of connection: decided in the stage file. Pure."""
+"""Access to a deployment: callers and kinds of connection, from the stage file. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
 
 LIMITS = ("MaxSessions", "MaxSessionsPerOwner", "MaxRequestsPerSecond")
 NEEDS = {"api_key": "ApiKeys", "jwt": "UserPoolArns"}
-"""The parameter without which a mode accepts nobody."""
+"""The parameter without which a mode accepts no caller."""
 
 CHOICES = {
     "AuthMode": (
-        "decide who may ask: api_key (with ApiKeys), iam or jwt (with UserPoolArns); none lets "
-        "everybody have sessions at your expense, within the limits, and closes jobs and schedules"
+        "decide on authentication: api_key (with ApiKeys), iam or jwt (with UserPoolArns); none "
+        "lets everyone have sessions at your expense, within limits, and closes jobs and schedules"
     ),
     "SessionUrlTemplate": (
         "decide how browsers connect: wss://… with a certificate, see "
@@ -33,7 +33,7 @@ def access_problems(parameters: Mapping[str, str], declared: Mapping[str, Any]) 
     mode = parameters.get("AuthMode", "")
     needed = NEEDS.get(mode)
     if needed and not parameters.get(needed):
-        problems.append(f"parameters.{needed}: AuthMode {mode} accepts nobody without it")
+        problems.append(f"parameters.{needed}: AuthMode {mode} accepts no caller without it")
     if mode == "none":
         problems += [
             f"parameters.{name}: 0 is no limit, which AuthMode none needs"
@@ -50,7 +50,7 @@ def _is_missing(name: str, declaration: Mapping[str, Any], parameters: Mapping[s
 
 
 def describe_access(parameters: Mapping[str, str], declared: Mapping[str, Any]) -> list[str]:
-    """Who may do what in this deployment, a line each, for whoever deploys it."""
+    """The permissions of callers in this deployment, one line each, for the deployment's output."""
 
     def value(name: str) -> str:
         return parameters.get(name) or str(declared.get(name, {}).get("Default", ""))
@@ -60,19 +60,19 @@ def describe_access(parameters: Mapping[str, str], declared: Mapping[str, Any]) 
         f"{value('MaxRequestsPerSecond')} requests a second"
     )
     callers = {
-        "none": "everybody on the internet",
-        "api_key": "whoever has one of the keys in ApiKeys",
+        "none": "everyone on the internet",
+        "api_key": "every client with one of the keys in ApiKeys",
         "iam": "every IAM principal that may call this API",
         "jwt": f"every user of {value('UserPoolArns')}",
     }[value("AuthMode")]
     lines = [f"sessions: {callers}, up to {limits} (0 = no limit)"]
     if value("AuthMode") == "none":
-        lines.append("jobs and schedules: nobody, as AuthMode is none")
+        lines.append("jobs and schedules: no caller, as AuthMode is none")
     else:
-        operators = value("Operators") or "nobody: set Operators"
-        lines.append(f"invoke jobs, see and stop their own runs: {callers}")
-        lines.append(f"register jobs, change schedules, see and stop everything: {operators}")
-        lines.append(f"see everything and change nothing: {value('Viewers') or 'nobody'}")
+        operators = value("Operators") or "no caller: set Operators"
+        lines.append(f"invoke jobs, read and stop their own runs: {callers}")
+        lines.append(f"register jobs, change schedules, read and stop everything: {operators}")
+        lines.append(f"read everything and change nothing: {value('Viewers') or 'no caller'}")
     if value("SessionUrlTemplate").startswith("ws:"):
         lines.append("connections of sessions: ws, in CLEAR TEXT, paths and data included")
     else:

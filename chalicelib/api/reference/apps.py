@@ -23,7 +23,7 @@ _APP_STATES = ["proven", "unproven", "failing", "refused"]
 
 APPS = Part(
     "Session apps",
-    "Kinds of session, for those who deploy them.",
+    "Kinds of session, for their developers.",
     {
         "apps.list_apps": Operation(By.CALLER, {200: Answer("All apps.", ref("Apps"))}),
         "apps.get_app": Operation(By.CALLER, {200: Answer("The app.", ref("App"))}),

@@ -72,7 +72,7 @@ _JOB_EXAMPLE = {
 _ROW: dict[str, Schema] = {
     "id": UUID,
     "job": TEXT,
-    "owner": {**MAYBE_TEXT, "description": "Who asked for it."},
+    "owner": {**MAYBE_TEXT, "description": "The caller that requested it."},
     "revision": MAYBE_WHOLE,
     "priority": one_of(Priority),
     "state": one_of(State),

@@ -14,11 +14,11 @@ from chalicelib.fields import Schema
 
 
 class By(StrEnum):
-    """Who may send a request."""
+    """The callers that may send a request."""
 
     ANYBODY = "anybody"
     VISITOR = "who may have sessions"
-    """A caller; with AUTH_MODE none everybody."""
+    """A caller; with AUTH_MODE none every client."""
     CALLER = "callers"
     VIEWER = "operators and viewers"
     OPERATOR = "operators"
@@ -42,7 +42,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Operation:
-    """One route: who may use it, and how it is answered. Its summary is the view's docstring."""
+    """One route: its permitted callers and its answers. Its summary is the view's docstring."""
 
     by: By
     answers: Mapping[int, Answer]

@@ -28,7 +28,7 @@ _PAGE: Schema = {"type": "string"}
 
 AUDIT = Part(
     "Audit records",
-    "Who changed what, from where, when, and how it ended.",
+    "A change: its caller, address, time, action and outcome.",
     {
         "audit.list_audit": Operation(
             By.VIEWER, {200: Answer("One page, newest first.", ref("AuditPage"))}
@@ -84,7 +84,7 @@ CONSOLE = Part(
     },
     {
         "Whoami": record(
-            "Who the caller is.",
+            "The caller's identity and role.",
             {"owner": TEXT, "role": one_of(Role), "stage": TEXT},
             example={"owner": "api_key:opal", "role": "operator", "stage": "dev"},
         )

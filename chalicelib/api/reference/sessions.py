@@ -56,7 +56,7 @@ SCHEMAS = {
         optional={
             "ip": {**TEXT, "description": "With port, path and url: for all but viewers."},
             "port": WHOLE,
-            "path": {**TEXT, "description": "A secret: whoever knows it may connect."},
+            "path": {**TEXT, "description": "A secret: it permits to connect."},
             "url": {**TEXT, "description": "What a browser opens."},
         },
         example={

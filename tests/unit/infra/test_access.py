@@ -30,12 +30,12 @@ def test_a_stage_that_decided_is_taken():
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        ({"AuthMode": None}, "AuthMode: decide who may ask: api_key .* iam or jwt .* none"),
+        ({"AuthMode": None}, "AuthMode: decide on authentication: api_key .* iam or jwt .* none"),
         ({"SessionUrlTemplate": None}, "SessionUrlTemplate: decide .* wss:.* clear text"),
         ({"SessionUrlTemplate": "wss://a.example.org{path}"}, "stands for your own domain"),
         ({"SessionUrlTemplate": "http://{ip}"}, "SessionUrlTemplate: must match"),
-        ({"AuthMode": "api_key"}, "ApiKeys: AuthMode api_key accepts nobody"),
-        ({"AuthMode": "jwt"}, "UserPoolArns: AuthMode jwt accepts nobody"),
+        ({"AuthMode": "api_key"}, "ApiKeys: AuthMode api_key accepts no caller"),
+        ({"AuthMode": "jwt"}, "UserPoolArns: AuthMode jwt accepts no caller"),
         ({"AuthMode": "none", "MaxSessions": 0}, "MaxSessions: 0 is no limit"),
         ({"AuthMode": "none", "MaxSessionsPerOwner": 0}, "MaxSessionsPerOwner: 0 is no limit"),
         ({"AuthMode": "none", "MaxRequestsPerSecond": 0}, "MaxRequestsPerSecond: 0 is no limit"),
@@ -70,15 +70,15 @@ def told(**parameters):
 
 def test_a_deployment_says_who_may_do_what():
     anonymous = told(AuthMode="none", SessionUrlTemplate="ws://{ip}:{port}{path}", MaxSessions="7")
-    assert "everybody on the internet, up to 7 sessions, 10 of one owner" in anonymous
-    assert "jobs and schedules: nobody" in anonymous
+    assert "everyone on the internet, up to 7 sessions, 10 of one owner" in anonymous
+    assert "jobs and schedules: no caller" in anonymous
     assert "CLEAR TEXT" in anonymous
     assert "open to 0.0.0.0/0" in anonymous
     keyed = told(AuthMode="api_key", ApiKeys="ann:0", Access="router", ClientCidr="192.0.2.0/24")
-    assert "whoever has one of the keys" in keyed
-    assert "see and stop everything: nobody: set Operators" in keyed
+    assert "every client with one of the keys" in keyed
+    assert "read and stop everything: no caller: set Operators" in keyed
     assert "ports of the router: open to 192.0.2.0/24" in keyed
     assert "wss" in keyed
-    assert "see and stop everything: opal" in told(AuthMode="jwt", Operators="opal")
-    assert "change nothing: nobody" in keyed
+    assert "read and stop everything: opal" in told(AuthMode="jwt", Operators="opal")
+    assert "change nothing: no caller" in keyed
     assert "change nothing: vic" in told(AuthMode="jwt", Viewers="vic")
