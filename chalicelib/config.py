@@ -53,6 +53,10 @@ VARIABLES: Mapping[str, str] = {
     "PROBES": "on, or off where functions reach no container although addresses are public",
     "TRACES_ENDPOINT": "base URL of a collector of OTLP over HTTP; default: no span is sent",
     "ROUTER_KEY": "SHA-256 in hex of each key of routers, comma separated; default: none",
+    "HOSTS_GROUP": "Auto Scaling group whose hosts are planned; default: none, nothing is planned",
+    "HOSTS_MAX_AGE_SECONDS": "hosts beyond this age are recycled; 0 = none",
+    "HOSTS_FREE_PLACES": "how many containers of the default app's size there is always room for",
+    "HOSTS_AWAY": "how many hosts may be away at once for being recycled",
     "PLACEMENT_MODULE": "module with the stage's own placement (PLUGINS by name); default: none",
     "CAPACITY_PROVIDER": "ECS capacity provider of EC2 apps; default: whatever hosts there are",
     "TASK_SUBNETS": "for Fargate apps: subnets of their tasks, comma separated",
@@ -152,6 +156,11 @@ class Config:
     judges_cluster: str | None = None
     """Name of a cluster for judges alone; None = they run where everything else does."""
     judges_capacity_provider: str | None = None
+    hosts_group: str | None = None
+    """The Auto Scaling group that is planned; None = ECS's managed scaling alone."""
+    hosts_max_age_seconds: int = 0
+    hosts_free_places: int = 0
+    hosts_away: int = 1
     placement_module: str | None = None
     """Where `PLUGINS` are, see `chalicelib/capacity/plugins.py`."""
     judges_callback_url: str | None = None
@@ -390,6 +399,10 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         grading_unavailable=environ.get("GRADING_UNAVAILABLE") or None,
         judges_cluster=environ.get("JUDGES_CLUSTER") or None,
         judges_capacity_provider=environ.get("JUDGES_CAPACITY_PROVIDER") or None,
+        hosts_group=environ.get("HOSTS_GROUP") or None,
+        hosts_max_age_seconds=_whole(environ, "HOSTS_MAX_AGE_SECONDS", 0, low=0),
+        hosts_free_places=_whole(environ, "HOSTS_FREE_PLACES", 0, low=0),
+        hosts_away=_whole(environ, "HOSTS_AWAY", 1),
         placement_module=environ.get("PLACEMENT_MODULE") or None,
         judges_callback_url=environ.get("JUDGES_CALLBACK_URL") or None,
         grader_images=environ.get("GRADER_IMAGES") or None,

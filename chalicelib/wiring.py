@@ -21,6 +21,7 @@ from chalicelib.metrics import EmbeddedMetrics, Metrics, ProcessMetrics
 
 if TYPE_CHECKING:
     from chalicelib.audit.table import Audit
+    from chalicelib.capacity.host_planner import HostPlanner
     from chalicelib.capacity.placement import Plugin
     from chalicelib.capacity.view import ClusterView
     from chalicelib.ecs.cluster import Cluster
@@ -146,6 +147,36 @@ class Services:
             Launcher(self.clients.ecs, self.config.cluster),  # judges' tasks are on no host of ours
             warm=self.sessions.warm_tasks,
             most_seconds=self.sessions.most_seconds,
+        )
+
+    @cached_property
+    def host_planner(self) -> "HostPlanner | None":
+        """What plans the hosts; None where no Auto Scaling group is named."""
+        from chalicelib.capacity.auto_scaling import AutoScaling
+        from chalicelib.capacity.cluster_state import Need
+        from chalicelib.capacity.host_planner import HostPlanner
+        from chalicelib.capacity.hosts import Budget, HostPolicy
+
+        config = self.config
+        if config.hosts_group is None:
+            return None
+        app = config.apps.by_name[config.apps.default]
+        policy = HostPolicy(
+            place=Need(app.cpu, app.memory),
+            least_free_places=config.hosts_free_places,
+            maximum_age_seconds=config.hosts_max_age_seconds or None,
+            budget=Budget(hosts=config.hosts_away),
+        )
+        return HostPlanner(
+            view=self.cluster_view,
+            cluster=self.cluster,
+            group=AutoScaling(self.clients.create("autoscaling"), config.hosts_group),
+            items=self.sessions.table.items,
+            policy=policy,
+            move_warm=self.sessions.service.on_host_leaving,
+            metrics=self.metrics,
+            now=self.environment.now,
+            name=config.hosts_group,
         )
 
     @cached_property

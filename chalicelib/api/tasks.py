@@ -14,6 +14,9 @@ OWN_CLUSTER: list[dict[str, str]] = [{"suffix": f":cluster/{cluster_name(stage()
 OWN_CLUSTERS = [*OWN_CLUSTER, {"suffix": f":cluster/{judges_cluster_name(stage())}"}]
 """That of judges too, which a stage without graders does not have."""
 
+PLANNER_SECONDS = 20
+"""Kept of the sweep's time for the hosts."""
+
 TASK_CHANGES: dict[str, Any] = {
     "source": ["aws.ecs"],
     "detail-type": ["ECS Task State Change"],
@@ -55,5 +58,12 @@ def task_changed(event: CloudWatchEvent) -> None:
 
 @routes.schedule(Rate(1, unit=Rate.MINUTES), name="sweep")
 def sweep(event: CloudWatchEvent) -> dict[str, int]:
-    """Compare all records with all tasks, and repair, as far as the function's time allows."""
-    return services().sweep.run(lambda: event.context.get_remaining_time_in_millis() / 1_000)
+    """Compare all records with all tasks, and repair, as far as the function's time allows. Then
+    plan the hosts, where an Auto Scaling group is named for it.
+    """
+    planner = services().host_planner
+    kept = PLANNER_SECONDS if planner else 0
+    done = services().sweep.run(lambda: event.context.get_remaining_time_in_millis() / 1_000 - kept)
+    if planner is not None:
+        planner.run()
+    return done

@@ -43,6 +43,7 @@ class PlacedTask:
     kind: TaskKind = TaskKind.SESSION
     ends_by: float | None = None
     """When it is over at the latest; None = unknown."""
+    created_at: float | None = None
     pool: str | None = None
     """The app whose warm pool it belongs to."""
     capacity_group: str | None = None

@@ -147,12 +147,14 @@ def lifetime_left(host: HostState, policy: HostPolicy, now: float) -> float:
     A task that has to end soon counts with that, any other with `expected_seconds`. So a host
     with few tasks comes before a full one, and one whose tasks expire before one of new ones.
     """
-    return sum(
+    known = sum(
         policy.expected_seconds
         if task.ends_by is None
         else min(policy.expected_seconds, max(0.0, task.ends_by - now))
         for task in host.busy
     )
+    unknown = max(0, (host.pending_or_running or 0) - len(host.tasks))
+    return known + unknown * policy.expected_seconds
 
 
 def is_away(host: HostState) -> bool:

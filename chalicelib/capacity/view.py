@@ -1,7 +1,7 @@
 """The cluster as decisions see it: read from ECS, two calls for 100 hosts and two for 100 tasks."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from chalicelib.capacity.cluster_state import HostState, Need, PlacedTask, TaskKind
 from chalicelib.ecs.cluster import Cluster
@@ -13,6 +13,16 @@ PAGE = 100
 MOST_TASK_PAGES = 50
 """ECS takes 20 such calls a second: in a larger cluster hosts have ECS's counts of tasks alone."""
 AMI = "ecs.ami-id"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One look at the cluster."""
+
+    hosts: list[HostState]
+    waiting: int = 0
+    """Tasks in PROVISIONING that have no host."""
+
 
 WarmTasks = Callable[[], Mapping[str, str]]
 """ARNs of tasks that are nobody's yet, and the app of each."""
@@ -37,32 +47,36 @@ class ClusterView:
 
     def hosts(self) -> list[HostState]:
         """All hosts that are active or draining, with their tasks unless these are too many."""
+        return self.read().hosts
+
+    def read(self) -> Seen:
+        """The hosts, and how many tasks wait for one."""
         hosts: list[Host] = []
         page, token = self._cluster.page(PAGE, None)
         hosts += page
         while token is not None:
             page, token = self._cluster.page(PAGE, token)
             hosts += page
-        tasks = self._tasks() if hosts else {}
+        tasks = self._tasks()
+        on_hosts: dict[str, list[TaskChange]] = {}
+        for task in tasks:
+            if task.container_instance_arn is not None:
+                on_hosts.setdefault(task.container_instance_arn, []).append(task)
         warm = self._warm()
-        states = [
-            self._state(host, [] if tasks is None else tasks.get(host.arn, []), warm)
-            for host in hosts
-        ]
-        return mark_outdated(states)
+        states = [self._state(host, on_hosts.get(host.arn, []), warm) for host in hosts]
+        waiting = sum(task.waits_for_host and task.network_interface_id is None for task in tasks)
+        return Seen(mark_outdated(states), waiting)
 
-    def _tasks(self) -> Mapping[str, Sequence[TaskChange]] | None:
-        """By container instance; None where there are too many to read."""
-        found: dict[str, list[TaskChange]] = {}
+    def _tasks(self) -> list[TaskChange]:
+        """All of them; none where there are too many to read."""
+        found: list[TaskChange] = []
         token: str | None = None
         for _ in range(MOST_TASK_PAGES):
             tasks, token = self._launcher.page(token)
-            for task in tasks:
-                if task.container_instance_arn is not None:
-                    found.setdefault(task.container_instance_arn, []).append(task)
+            found += tasks
             if token is None:
                 return found
-        return None
+        return []
 
     def _state(self, host: Host, tasks: Sequence[TaskChange], warm: Mapping[str, str]) -> HostState:
         placed = tuple(self._placed(task, warm) for task in tasks)
@@ -78,6 +92,7 @@ class ClusterView:
             need=Need(0, 0),  # what is left of the host says what they take
             kind=kind_of(task, warm),
             ends_by=ends_by,
+            created_at=task.created_at,
             pool=warm.get(task.task_arn),
         )
 

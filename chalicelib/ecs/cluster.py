@@ -10,6 +10,9 @@ from chalicelib.ecs.launcher import DESCRIBE_BATCH, STALE_TOKEN
 from chalicelib.ecs.task_changes import TaskChange, parse_task
 from chalicelib.errors import BadRequestError, NotFoundError
 
+UPDATE_BATCH = 10
+"""UpdateContainerInstancesState takes at most this many hosts."""
+
 
 class Cluster:
     """Looks at the container instances of one cluster through a boto3 ECS client.
@@ -62,3 +65,16 @@ class Cluster:
             return []
         tasks = self._ecs.describe_tasks(cluster=self._cluster, tasks=answer["taskArns"])
         return [parse_task(task) for task in tasks["tasks"]]
+
+    def arn_of(self, host_id: str) -> str:
+        """The ARN of a host. Raises NotFoundError."""
+        return self.get(host_id).arn
+
+    def set_status(self, hosts: Sequence[str], status: str) -> None:
+        """Make hosts ACTIVE or DRAINING. Those that are gone or register still are left out."""
+        for start in range(0, len(hosts), UPDATE_BATCH):
+            self._ecs.update_container_instances_state(
+                cluster=self._cluster,
+                containerInstances=list(hosts[start : start + UPDATE_BATCH]),
+                status=status,
+            )

@@ -1,0 +1,78 @@
+"""The Auto Scaling group of a cluster's hosts: calls only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from chalicelib.errors import ConfigurationError
+
+IN_SERVICE = "InService"
+
+
+@dataclass(frozen=True)
+class Group:
+    """An Auto Scaling group as it is now."""
+
+    name: str
+    desired: int
+    minimum: int
+    maximum: int
+    states: Mapping[str, str]
+    """Instance ids and their lifecycle states."""
+
+    def is_in_service(self, instance: str | None) -> bool:
+        """Whether it is a running instance of the group, which nothing ends yet."""
+        return self.states.get(instance or "") == IN_SERVICE
+
+
+class AutoScaling:
+    """Reads and changes one group through a boto3 client of Auto Scaling."""
+
+    def __init__(self, client: Any, name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def read(self) -> Group:
+        """The group. Raises ConfigurationError where there is none of this name."""
+        answer = self._client.describe_auto_scaling_groups(AutoScalingGroupNames=[self._name])
+        if not answer["AutoScalingGroups"]:
+            raise ConfigurationError(f"HOSTS_GROUP: no Auto Scaling group is called {self._name}")
+        group = answer["AutoScalingGroups"][0]
+        return Group(
+            name=self._name,
+            desired=group["DesiredCapacity"],
+            minimum=group["MinSize"],
+            maximum=group["MaxSize"],
+            states={one["InstanceId"]: one["LifecycleState"] for one in group["Instances"]},
+        )
+
+    def raise_desired(self, wanted: int) -> bool:
+        """Want at least so many instances; never fewer than somebody else wants by now."""
+        group = self.read()
+        most = min(wanted, group.maximum)
+        if most <= group.desired:
+            return False
+        self._client.set_desired_capacity(
+            AutoScalingGroupName=self._name, DesiredCapacity=most, HonorCooldown=False
+        )
+        return True
+
+    def end(self, instance: str) -> bool:
+        """End an instance and want one less. False where it is being ended, or is gone.
+
+        The state is read first: a second call for the same instance would want one less again.
+        """
+        group = self.read()
+        if not group.is_in_service(instance) or group.desired <= group.minimum:
+            return False
+        try:
+            self._client.terminate_instance_in_auto_scaling_group(
+                InstanceId=instance, ShouldDecrementDesiredCapacity=True
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"ValidationError", "ScalingActivityInProgress"}:
+                return False
+            raise
+        return True

@@ -1,0 +1,155 @@
+"""Carries out plans for hosts: once a minute, by one process at a time, each step repeatable."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from chalicelib.capacity.auto_scaling import AutoScaling
+from chalicelib.capacity.cluster_state import ACTIVE, DRAINING, ClusterState, HostState
+from chalicelib.capacity.hosts import Demand, HostPlan, HostPolicy, plan_hosts, plan_summary
+from chalicelib.capacity.memory import Remembered, from_json
+from chalicelib.capacity.view import ClusterView
+from chalicelib.dynamodb.expressions import Attr
+from chalicelib.dynamodb.table import Table
+from chalicelib.ecs.cluster import Cluster
+from chalicelib.metrics import Metrics
+from chalicelib.tasks.lease import Busy, Lease
+
+LEASE_SECONDS = 90
+HOST_SECONDS = 180.0
+"""From the wish for a host to its first task: EC2 instances of Linux mostly take two minutes."""
+STARTS_SECONDS = 900
+"""Starts are counted over so long: a shorter time shows chance more than growth."""
+PLAN = Attr("plan")
+_log = logging.getLogger("usher.hosts")
+
+
+@dataclass(frozen=True)
+class Done:
+    """What was done in one run."""
+
+    drained: int = 0
+    taken_back: int = 0
+    ended: int = 0
+    added: int = 0
+
+
+class HostPlanner:
+    """Reads the cluster, plans, and carries the plan out."""
+
+    def __init__(
+        self,
+        *,
+        view: ClusterView,
+        cluster: Cluster,
+        group: AutoScaling,
+        items: Table,
+        policy: HostPolicy,
+        move_warm: Callable[[str], int],
+        metrics: Metrics,
+        now: Callable[[], float],
+        name: str,
+    ) -> None:
+        """`move_warm` stops what waits warm on a host (by ARN), to be started elsewhere."""
+        self._view = view
+        self._cluster = cluster
+        self._group = group
+        self._items = items
+        self._policy = policy
+        self._move_warm = move_warm
+        self._metrics = metrics
+        self._now = now
+        self._key = f"hosts-plan#{name}"
+        self._lease = Lease(items, f"hosts#{name}", LEASE_SECONDS, now)
+
+    def run(self) -> Done | None:
+        """One plan, carried out; None where another process is at it."""
+        held = self._lease.acquire()
+        if isinstance(held, Busy):
+            return None
+        try:
+            return self._run()
+        finally:
+            self._lease.release(held)
+
+    def _run(self) -> Done:
+        now = self._now()
+        group = self._group.read()
+        seen = self._view.read()
+        hosts = [host for host in seen.hosts if group.is_in_service(host.ec2_instance_id)]
+        tasks = sum(host.pending_or_running or 0 for host in hosts)
+        stored = self._stored()
+        before = from_json(stored).with_sample(now, tasks)
+        plan = plan_hosts(
+            ClusterState(hosts, group.desired, maximum=group.maximum, minimum=group.minimum),
+            self._demand(before, hosts, seen.waiting, now),
+            self._policy,
+            before.memory,
+            now=now,
+        )
+        meanwhile = before.while_carried_out(plan).to_json()
+        if not self._replace(stored, meanwhile):
+            return Done()  # another process has planned since: its plan counts
+        done = self._carry_out(plan, {host.id: host for host in hosts}, group.desired)
+        self._replace(meanwhile, before.after(plan).to_json())
+        self._report(plan, hosts)
+        return done
+
+    def _demand(
+        self, before: Remembered, hosts: Sequence[HostState], waiting: int, now: float
+    ) -> Demand:
+        started = sum(
+            task.created_at is not None and task.created_at > now - STARTS_SECONDS
+            for host in hosts
+            for task in host.tasks
+        )
+        starts = started / STARTS_SECONDS
+        return Demand(
+            waiting=waiting,
+            starts_per_second=starts,
+            ends_per_second=max(0.0, starts - before.growth()),
+            host_seconds=HOST_SECONDS,
+        )
+
+    def _carry_out(self, plan: HostPlan, hosts: dict[str, HostState], desired: int) -> Done:
+        if plan.take_back:
+            self._cluster.set_status(list(plan.take_back), ACTIVE)
+        if plan.drain:
+            self._cluster.set_status(list(plan.drain), DRAINING)
+        leaving = {host for host, state in hosts.items() if set(plan.move) & _ids_of(state)}
+        for host in {*leaving, *plan.drain}:
+            self._move_warm(self._cluster.arn_of(host))
+        ended = sum(self._end(hosts[host]) for host in plan.end)
+        added = plan.add if plan.add and self._group.raise_desired(desired + plan.add) else 0
+        return Done(len(plan.drain), len(plan.take_back), ended, added)
+
+    def _end(self, host: HostState) -> bool:
+        """End a host, if it is drained and empty still as ECS says now."""
+        current = self._cluster.describe([host.id])
+        if not current or current[0].status != DRAINING or host.ec2_instance_id is None:
+            return False
+        if current[0].running_tasks or current[0].pending_tasks:
+            return False
+        return self._group.end(host.ec2_instance_id)
+
+    def _stored(self) -> str | None:
+        item = self._items.get(self._key) or {}
+        text: str | None = item.get("plan", {}).get("S")
+        return text
+
+    def _replace(self, before: str | None, after: str) -> bool:
+        """Write what is remembered, where it is still what was read."""
+        unchanged = PLAN.not_exists() if before is None else PLAN.eq(before)
+        return self._items.update(self._key, {"plan": after}, unchanged) is not None
+
+    def _report(self, plan: HostPlan, hosts: Sequence[HostState]) -> None:
+        self._metrics.gauge("hosts", len(hosts))
+        self._metrics.gauge("hosts_draining", sum(not host.takes_tasks for host in hosts))
+        self._metrics.gauge("hosts_free_places", plan.free_places)
+        self._metrics.gauge("hosts_wanted_places", plan.wanted_places)
+        for line in plan_summary(plan):
+            _log.info("hosts: %s", line)
+
+
+def _ids_of(host: HostState) -> set[str]:
+    return {task.id for task in host.tasks}
