@@ -16,7 +16,7 @@ from chalicelib.clients import Clients, clients_for
 from chalicelib.config import Config, load_config
 from chalicelib.contract.jobs import JUDGE_JOB
 from chalicelib.environment import Environment
-from chalicelib.errors import UnavailableError, UsherError
+from chalicelib.errors import ConfigurationError, UnavailableError, UsherError
 from chalicelib.metrics import EmbeddedMetrics, Metrics, ProcessMetrics
 
 if TYPE_CHECKING:
@@ -150,8 +150,8 @@ class Services:
         )
 
     @cached_property
-    def host_planner(self) -> "HostPlanner | None":
-        """What plans the hosts; None where no Auto Scaling group is named."""
+    def host_planner(self) -> "HostPlanner":
+        """What plans the hosts. Raises ConfigurationError where no Auto Scaling group is named."""
         from chalicelib.capacity.auto_scaling import AutoScaling
         from chalicelib.capacity.cluster_state import Need
         from chalicelib.capacity.host_planner import HostPlanner
@@ -159,7 +159,7 @@ class Services:
 
         config = self.config
         if config.hosts_group is None:
-            return None
+            raise ConfigurationError("HOSTS_GROUP: no Auto Scaling group is named")
         app = config.apps.by_name[config.apps.default]
         policy = HostPolicy(
             place=Need(app.cpu, app.memory),
@@ -174,7 +174,6 @@ class Services:
             items=self.sessions.table.items,
             policy=policy,
             move_warm=self.sessions.service.on_host_leaving,
-            metrics=self.metrics,
             now=self.environment.now,
             name=config.hosts_group,
         )

@@ -61,9 +61,9 @@ def sweep(event: CloudWatchEvent) -> dict[str, int]:
     """Compare all records with all tasks, and repair, as far as the function's time allows. Then
     plan the hosts, where an Auto Scaling group is named for it.
     """
-    planner = services().host_planner
-    kept = PLANNER_SECONDS if planner else 0
+    plans_hosts = services().config.hosts_group is not None
+    kept = PLANNER_SECONDS if plans_hosts else 0
     done = services().sweep.run(lambda: event.context.get_remaining_time_in_millis() / 1_000 - kept)
-    if planner is not None:
-        planner.run()
+    if plans_hosts:
+        services().host_planner.run()
     return done

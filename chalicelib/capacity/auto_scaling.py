@@ -30,13 +30,13 @@ class Group:
 class AutoScaling:
     """Reads and changes one group through a boto3 client of Auto Scaling."""
 
-    def __init__(self, client: Any, name: str) -> None:
-        self._client = client
+    def __init__(self, autoscaling: Any, name: str) -> None:
+        self._autoscaling = autoscaling
         self._name = name
 
     def read(self) -> Group:
         """The group. Raises ConfigurationError where there is none of this name."""
-        answer = self._client.describe_auto_scaling_groups(AutoScalingGroupNames=[self._name])
+        answer = self._autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[self._name])
         if not answer["AutoScalingGroups"]:
             raise ConfigurationError(f"HOSTS_GROUP: no Auto Scaling group is called {self._name}")
         group = answer["AutoScalingGroups"][0]
@@ -54,7 +54,7 @@ class AutoScaling:
         most = min(wanted, group.maximum)
         if most <= group.desired:
             return False
-        self._client.set_desired_capacity(
+        self._autoscaling.set_desired_capacity(
             AutoScalingGroupName=self._name, DesiredCapacity=most, HonorCooldown=False
         )
         return True
@@ -68,7 +68,7 @@ class AutoScaling:
         if not group.is_in_service(instance) or group.desired <= group.minimum:
             return False
         try:
-            self._client.terminate_instance_in_auto_scaling_group(
+            self._autoscaling.terminate_instance_in_auto_scaling_group(
                 InstanceId=instance, ShouldDecrementDesiredCapacity=True
             )
         except ClientError as error:

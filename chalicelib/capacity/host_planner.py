@@ -12,7 +12,6 @@ from chalicelib.capacity.view import ClusterView
 from chalicelib.dynamodb.expressions import Attr
 from chalicelib.dynamodb.table import Table
 from chalicelib.ecs.cluster import Cluster
-from chalicelib.metrics import Metrics
 from chalicelib.tasks.lease import Busy, Lease
 
 LEASE_SECONDS = 90
@@ -46,7 +45,6 @@ class HostPlanner:
         items: Table,
         policy: HostPolicy,
         move_warm: Callable[[str], int],
-        metrics: Metrics,
         now: Callable[[], float],
         name: str,
     ) -> None:
@@ -57,7 +55,6 @@ class HostPlanner:
         self._items = items
         self._policy = policy
         self._move_warm = move_warm
-        self._metrics = metrics
         self._now = now
         self._key = f"hosts-plan#{name}"
         self._lease = Lease(items, f"hosts#{name}", LEASE_SECONDS, now)
@@ -143,12 +140,11 @@ class HostPlanner:
         return self._items.update(self._key, {"plan": after}, unchanged) is not None
 
     def _report(self, plan: HostPlan, hosts: Sequence[HostState]) -> None:
-        self._metrics.gauge("hosts", len(hosts))
-        self._metrics.gauge("hosts_draining", sum(not host.takes_tasks for host in hosts))
-        self._metrics.gauge("hosts_free_places", plan.free_places)
-        self._metrics.gauge("hosts_wanted_places", plan.wanted_places)
+        leaving = sum(not host.takes_tasks for host in hosts)
+        fields = {"free_places": plan.free_places, "wanted_places": plan.wanted_places}
         for line in plan_summary(plan):
-            _log.info("hosts: %s", line)
+            text = "%d hosts, %d leaving: %s"
+            _log.info(text, len(hosts), leaving, line, extra=fields)
 
 
 def _ids_of(host: HostState) -> set[str]:

@@ -88,9 +88,7 @@ class Fleet:
                     self.lab.all_speak(services)
             self.move(20)
         self.lab.sweep(services)
-        planner = services.host_planner
-        assert planner is not None
-        done = planner.run()
+        done = services.host_planner.run()
         assert done is not None
         return done
 
@@ -203,11 +201,8 @@ def test_a_crash_at_any_call_of_the_planner_leaves_a_plan_that_the_next_run_comp
         which = fault if skip % 2 else lost
         patterns = ("ecs.UpdateContainerInstancesState", "autoscaling.*", "dynamodb.UpdateItem")
         fleet.lab.faults.set({"calls": {patterns[skip % 3]: which}})
-        fresh = fleet.lab.process()
-        planner = fresh.host_planner
-        assert planner is not None
         with suppress(ClientError, BotoCoreError):  # the process dies of it
-            planner.run()
+            fleet.lab.process().host_planner.run()
         fleet.lab.faults.set({})
         fleet.move(120)  # the lease of the dead one expires
         fleet.minute(fleet.lab.process())

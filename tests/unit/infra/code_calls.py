@@ -15,8 +15,8 @@ from botocore import xform_name
 
 ROOT = Path(__file__).parents[3]
 CLIENTS = {
-    "cloudwatch", "dynamodb", "sqs", "ecs", "ec2", "kinesis", "logs", "s3", "scheduler",
-    "secretsmanager", "sts",
+    "autoscaling", "cloudwatch", "dynamodb", "sqs", "ecs", "ec2", "kinesis", "logs", "s3",
+    "scheduler", "secretsmanager", "sts",
 }  # fmt: skip
 AS_CLIENT = {"Any", "Callable[[], Any]"}
 """Types of parameters that are a client, or give one."""

@@ -35,6 +35,7 @@ BY_EVENT = {
 """What Lambda itself does in a function's name; the developer guide on each event source."""
 
 WITHOUT_RESOURCES = {
+    "autoscaling:DescribeAutoScalingGroups",
     "cloudwatch:DescribeAlarms",
     "ec2:CreateNetworkInterface",
     "ec2:DeleteNetworkInterface",
