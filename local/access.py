@@ -1,4 +1,4 @@
-"""Who may talk to a port of the local cloud. Pure.
+"""Access to the ports of the local cloud. Pure.
 
 The ports have no authentication: being on this machine is the credential. A browser is on this
 machine too, and runs what any web page says. So each request must name this server (Host, against

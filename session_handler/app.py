@@ -64,7 +64,7 @@ class AppSession:
         self._timers: set[asyncio.Task[None]] = set()
 
     async def user(self) -> User:
-        """Who the session was handed out to: owner, claims and query parameters.
+        """The user of the session: owner, claims and query parameters.
 
         The dispatcher says it when the client is connected, usually at once; while that does not
         answer, this waits. It is the same for the whole session, reconnects included.

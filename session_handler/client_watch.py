@@ -83,7 +83,7 @@ class ClientWatch:
             raise SilentClientError
 
     async def answers(self) -> bool:
-        """Whether the client is there: asks it at once, for all who want to know."""
+        """Whether the client is connected: pings it at once, one ping for all callers."""
         if self._probe is None or self._probe.done():
             self._probe = asyncio.create_task(self._ask())
         return await asyncio.shield(self._probe)

@@ -1,4 +1,4 @@
-"""Who gets in: what each HTTP request to the container's one port is answered with. Pure.
+"""Admission: the answer to each HTTP request at the container's one port. Pure.
 
 For everybody who does not know the UUID there is nothing here but `/healthz`: any other path
 gets the same 404, and paths are compared in constant time.

@@ -1,4 +1,4 @@
-"""Log lines that nobody but this process begins: what clients sent is escaped where it is told."""
+"""Log lines that only this process can begin: text from clients is escaped."""
 
 import logging
 

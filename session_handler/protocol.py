@@ -41,7 +41,7 @@ class Stream(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """Stop reading the feed: there is nobody to read it for."""
+    """Stop reading the feed: no client is connected."""
 
 
 class Goodbye(NamedTuple):

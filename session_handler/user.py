@@ -1,4 +1,4 @@
-"""Who the user of a session is, by the dispatcher's word.
+"""The user of a session, as the dispatcher reports it.
 
 The dispatcher says it in its answer to the callback `connected`, which only the holder of the
 session's key gets: nothing that a client sends to the container changes it.

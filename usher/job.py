@@ -28,7 +28,7 @@ class Job:
     queue_seconds: ClassVar[int] = 86_400
     """How long it may wait to be launched, unless an invocation says otherwise."""
     environment: ClassVar[Mapping[str, str]] = {}
-    """Environment variables of its container. No secrets: whoever may see the job can read them."""
+    """Environment variables of its container. No secrets: users of the job can read them."""
     secrets: ClassVar[Mapping[str, str]] = {}
     """Variables whose values are fetched when it starts: name to the ARN of a secret in Secrets
     Manager, or to the ARN or name of a parameter of the Parameter Store. `usher run` takes them

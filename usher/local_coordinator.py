@@ -22,7 +22,7 @@ class LocalCoordinator:
         return self._permit
 
     def tell_progress(self, progress: Progress) -> None:
-        """Nobody asks: it is in the log."""
+        """Does nothing: no caller reads it, and the log has it."""
 
     def tell_end(self, ending: Ending, usage: Usage, seconds: float) -> None:
         del usage, seconds

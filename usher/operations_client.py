@@ -1,4 +1,4 @@
-"""The dispatcher's HTTP API for those who look after it, in Python: a part of `Client`."""
+"""The dispatcher's HTTP API for operators, in Python: a part of `Client`."""
 
 from collections.abc import Iterator
 from urllib.parse import quote, urlencode

@@ -35,7 +35,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """Who this container is. `key` is a secret."""
+    """The identity of this container. `key` is a secret."""
 
     invocation_id: str
     attempt: int

@@ -1,4 +1,4 @@
-"""Passes progress on: the newest, once a second, from a thread that holds up nobody."""
+"""Sends the newest progress once a second, from a separate thread."""
 
 import threading
 from collections.abc import Callable

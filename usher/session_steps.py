@@ -31,7 +31,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Session:
-    """A container. `url` is a secret: whoever knows it may connect."""
+    """A container. `url` is a secret: it permits to connect."""
 
     id: str
     app: str | None
@@ -51,7 +51,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Batch:
-    """Records that came together; whoever has seen them goes on with `cursor`."""
+    """Records of one message; `cursor` resumes after them."""
 
     records: tuple[Record, ...]
     cursor: str | None
@@ -120,7 +120,7 @@ class Hang:
 
 @dataclass(frozen=True)
 class Deliver:
-    """Give this to whoever follows."""
+    """Pass this to the caller of `follow`."""
 
     item: Batch | Gap | State
 

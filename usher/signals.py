@@ -12,7 +12,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopAskedError(Exception):
-    """Somebody wants this process to end, while nothing runs yet."""
+    """A signal asks this process to end before a run has begun."""
 
 
 class Signals:
@@ -20,7 +20,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.times_asked = 0
-        """How often somebody wanted us to end."""
+        """How many signals asked this process to end."""
         self.asked_at: float | None = None
         """When they first did, on the monotonic clock."""
         self._raises = False
@@ -46,7 +46,7 @@ class Signals:
             raise StopAskedError
 
     def raise_no_more(self) -> None:
-        """From now on a signal is only counted, and wakes who polls `wakeup`."""
+        """From now on a signal is only counted, and makes `wakeup` readable."""
         self._raises = False
 
     def drain(self) -> None:

@@ -24,7 +24,7 @@ PIPE_BYTES = 65_536
 
 @dataclass(frozen=True)
 class RunLimits:
-    """What the run may take. `memory_mib` is set where nobody else enforces a limit."""
+    """Limits of the run. `memory_mib` is set where nothing else enforces a limit."""
 
     timeout_seconds: float
     grace_seconds: float

@@ -31,7 +31,7 @@ def smoke(
     if status != 200:
         raise DeployError(f"GET {base}/health answers {status} {health}: read the API's log")
     if os.environ.get("USHER_API_KEY") is None and _asks_who(base):
-        say("  it is well; who asks must say who they are, so no session was opened")
+        say("  healthy; requests need credentials, so no session was opened")
         return
     started = time.monotonic()
     session = _address(base, sleep)

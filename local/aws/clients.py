@@ -18,7 +18,7 @@ class Clients:
         self._session: Any = None
 
     def get(self, service: str, key: str = DEVELOPER_KEY) -> Any:
-        """The client of a service, of whoever has this access key."""
+        """The client of a service, with this access key."""
         import boto3
         from botocore.config import Config
 

@@ -53,7 +53,7 @@ class Options:
     allow_unprotected: bool = False
     """Whether processes start images of others where isolation protects no files."""
     iam: bool = True
-    """Whether calls are checked against the policies of who makes them."""
+    """Whether calls are checked against the policies of their principals."""
     function_concurrency: int | None = None
     function_idle_seconds: float | None = None
     allowed_hosts: tuple[str, ...] = ()

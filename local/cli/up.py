@@ -166,7 +166,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="start processes of images in other users' folders although the isolation that works "
         "here (see `isolation` of READY) does not protect your files from them",
     )
-    add("--no-iam", action="store_true", help="check no call against the policies of who makes it")
+    add("--no-iam", action="store_true", help="do not check calls against policies")
     add("--no-throttling", action="store_true", help="ECS and Kinesis without their rates")
     add(
         "--index-lag",

@@ -38,7 +38,7 @@ class DispatcherDiedError(Exception):
 
 
 class UnreachableError(Exception):
-    """The function was not carried out, or nobody knows: the dispatcher died meanwhile."""
+    """The function was not executed, or the outcome is unknown: the dispatcher died."""
 
 
 class ThrottledError(UnreachableError):

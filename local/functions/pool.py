@@ -55,7 +55,7 @@ class Refuse:
 
 
 def decide_environment(idle: Sequence[Idle], busy: int, limit: int) -> Reuse | Start | Refuse:
-    """Who takes the next call. Pure."""
+    """Chooses the process for the next call. Pure."""
     if busy >= limit:
         return Refuse()
     if idle:

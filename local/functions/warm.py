@@ -22,7 +22,7 @@ def pools_of(environment: Mapping[str, str]) -> dict[str, int]:
 
 
 def count_warm(environment: Mapping[str, str], dynamodb: Any, app: str) -> int:
-    """How many containers of an app are ready and nobody's. `dynamodb` is a boto3 client."""
+    """The number of warm containers of an app. `dynamodb` is a boto3 client."""
     from chalicelib.config import load_config
     from chalicelib.dynamodb.records import only_readable
     from chalicelib.sessions.model import State

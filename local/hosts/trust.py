@@ -25,7 +25,7 @@ ROOT_USER = 0
 
 @dataclass(frozen=True)
 class Entry:
-    """A file or folder, and who may change it."""
+    """A file or folder with the users that may change it."""
 
     path: Path
     owner: int

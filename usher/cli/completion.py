@@ -1,4 +1,4 @@
-"""`usher completion SHELL`: what a shell asks for when somebody types Tab."""
+"""`usher completion SHELL`: the completion script, and the candidates for Tab."""
 
 import argparse
 import itertools

@@ -1,4 +1,4 @@
-"""Who makes a call, by its access key, and the policies of each: functions, hosts, tasks' roles.
+"""The principal of a call, by its access key, and its policies: functions, hosts, tasks' roles.
 
 The keys name their principal instead of being secret: they tell programs of one developer apart,
 they do not keep one out. `local` is the developer, who may do everything.
@@ -38,7 +38,7 @@ EVERYTHING = parse_policy(
 
 @dataclass(frozen=True)
 class Principal:
-    """Who makes a call, and what its policies say."""
+    """The principal of a call, with its policies."""
 
     arn: str
     statements: tuple[Statement, ...]
@@ -85,7 +85,7 @@ class Principals:
             self._fixed[HOST_KEY] = Principal(_assumed(host_role, "host"), tuple(roles[host_role]))
 
     def find(self, key: str) -> Principal | None:
-        """The principal of an access key; None = nobody has it."""
+        """The principal of an access key; None = the key is unknown."""
         if key in self._fixed:
             return self._fixed[key]
         if key.startswith(FUNCTION_KEY):

@@ -99,7 +99,7 @@ class EventBus:
         self._rules = tuple(rules)
 
     def publish(self, event: Mapping[str, Any]) -> None:
-        """Deliver one event to whoever wants it. Returns at once."""
+        """Deliver one event to the matching functions. Returns at once."""
         for rule in self._rules:
             if rule.matches(event):
                 for delay in self._delays():
