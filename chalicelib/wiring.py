@@ -78,6 +78,7 @@ class Services:
             metrics=self.metrics,
             ids=self.environment.ids,
             now=self.environment.now,
+            ledger=self.sessions.ledger,
             on_ended=self._on_job_ended,
         )
 

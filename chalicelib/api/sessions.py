@@ -29,7 +29,12 @@ from chalicelib.config import authorization, launches_queue, stage
 from chalicelib.contract import Callback
 from chalicelib.errors import NoRouteError
 from chalicelib.sessions.answers import answer_to_callback, body_of, retry_after, status_of
-from chalicelib.sessions.launch_queue import LaunchAgain, ReconcilePool, read_message
+from chalicelib.sessions.launch_queue import (
+    LaunchAgain,
+    ReconcilePool,
+    StartWaiting,
+    read_message,
+)
 from chalicelib.sessions.listings import (
     LISTING,
     parse_search,
@@ -233,6 +238,8 @@ def launch_queued(event: SQSEvent) -> None:
                 services().sessions.launches.launch_later(session_id, tries)
             case ReconcilePool() as message:
                 services().sessions.pools.on_message(message)
+            case StartWaiting(group):
+                services().sessions.launches.start_waiting(group)
 
 
 def is_routers(key: str, digests: Iterable[str]) -> bool:

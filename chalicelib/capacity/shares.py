@@ -4,7 +4,7 @@ What a group is guaranteed and has not taken is kept free for it, unless it lend
 have it until the group asks. The rest of the cluster, and what is lent, goes to whoever borrows:
 critical groups before flex ones, within a tier to the group with the smallest part of its weight,
 by the resource of which it has borrowed the largest part of the cluster (dominant resource
-fairness: Ghodsi et al., NSDI 2011). Nothing that runs is ended to make room; a group that has lent
+fairness: Ghodsi et al., NSDI 2011). Nothing that runs is ended for others; a group that has lent
 gets its guarantee back as what was borrowed ends, before anybody borrows more.
 """
 
@@ -24,6 +24,10 @@ class Standing:
     waits: Amount | None = None
     took_at: float = 0.0
     """When it last took something: of groups with the same right, the one that took before."""
+    pace: float | None = None
+    """About how many seconds lie between two starts of those that wait; None = not known yet."""
+    admitted_at: float = 0.0
+    """When the last one that had waited was started, or the first one began to wait."""
 
 
 Standings = Mapping[str, Standing]
@@ -39,7 +43,7 @@ class Why(StrEnum):
     NO_CAPACITY = "no_capacity"
     """All that is not kept for others is taken."""
     OTHERS_FIRST = "others_first"
-    """There may be room, and a group that waits goes before it."""
+    """There may be enough, and a group that waits goes before it."""
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,14 @@ class Turns:
 
     def __init__(self, items: Table) -> None:
         self._items = items
+        self._clocks: dict[str, int] = {}
+        """Where clocks stood at least when they were last read or moved."""
 
     def clock(self, queue: str) -> int:
         """The highest turn of a queue that was started."""
-        return self._items.counted(clock_key(queue))
+        clock = self._items.counted(clock_key(queue))
+        self._clocks[queue] = clock
+        return clock
 
     def next(self, queue: str, owner: str, now: float) -> int:
         """The next turn of an owner. Raises UnavailableError, BusyError."""
@@ -54,5 +58,8 @@ class Turns:
 
     def started(self, queue: str, turn: int) -> None:
         """The clock of a queue is at least at this turn."""
+        if turn <= self._clocks.get(queue, 0):
+            return
         behind = Attr("n").not_exists() | Attr("n").lt(turn)
         self._items.update(clock_key(queue), {"n": turn}, behind)
+        self._clocks[queue] = turn

@@ -113,13 +113,14 @@ def why_it_waits(
     invocation: Invocation,
     *,
     ahead: int,
+    estimate_seconds: int | None,
     running: int,
     most: int | None,
     owner_running: int = 0,
     owner_most: int | None = None,
 ) -> dict[str, Any] | None:
-    """Why an invocation is not launched: `ahead` go first, `running` of `most` places are taken,
-    `owner_running` of its owner's `owner_most`.
+    """Why an invocation is not launched: `ahead` go first, which takes about `estimate_seconds`;
+    `running` of `most` places are taken, `owner_running` of its owner's `owner_most`.
     """
     if invocation.state is State.SCHEDULED:
         because = f"its time comes at {instant(invocation.at)}"
@@ -136,6 +137,7 @@ def why_it_waits(
     return {
         "because": because,
         "ahead": ahead,
+        "estimateSeconds": estimate_seconds if invocation.is_waiting else None,
         "nextTryAt": instant(invocation.next_try_at),
     }
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from chalicelib.capacity.groups import ONE_GROUP, Groups, container
 from chalicelib.config import Config
 from chalicelib.contract.jobs import DESCRIPTION_LABEL, JOB_NAME
 from chalicelib.ecs import fargate
@@ -37,10 +38,13 @@ _log = logging.getLogger("usher.jobs")
 class Catalog:
     """Registers jobs, and knows those that are."""
 
-    def __init__(self, ecs: Any, revisions: Revisions, config: Config) -> None:
+    def __init__(
+        self, ecs: Any, revisions: Revisions, config: Config, groups: Groups = ONE_GROUP
+    ) -> None:
         self._ecs = ecs
         self._revisions = revisions
         self._config = config
+        self._groups = groups
 
     def get(self, name: str, *, fresh: bool = False) -> DeployedJob:
         """The newest revision of a job. Raises UnknownJobError, UnavailableError."""
@@ -90,6 +94,11 @@ class Catalog:
         description = parse_description(document)
         if description.name != name:
             raise BadRequestError(f"description: name is {description.name!r}, not {name!r}")
+        problem = self._groups.problem_of(description.group) or self._groups.problem_of_size(
+            description.group, container(description.cpu, description.memory)
+        )
+        if problem:
+            raise BadRequestError(f"description: group: {problem}")
         if description.parameters is not None:
             check_schema(description.parameters)
         check_image(image, is_local=self._config.is_local)

@@ -10,7 +10,7 @@ from chalicelib.contract import json_text
 from chalicelib.dynamodb.records import Item, build, extra_attributes
 from chalicelib.dynamodb.serialization import deserialize, serialize
 from chalicelib.jobs.model import Invocation, UnreadableJson
-from chalicelib.jobs.policy import place_of
+from chalicelib.jobs.policy import order_in_partition, partition_of
 from chalicelib.tasks.breaker import StateCodec
 from chalicelib.tasks.revisions import RevisionState
 from chalicelib.tasks.store import Codec, live_or_expiring
@@ -52,8 +52,8 @@ def to_item(invocation: Invocation) -> dict[str, Any]:
     ended_at = (invocation.finished_at or invocation.created_at) if invocation.has_ended else None
     item |= live_or_expiring(invocation.id, ended_at=ended_at, kept_seconds=KEPT_SECONDS)
     if invocation.is_waiting:
-        item["waiting"] = invocation.priority
-        item["waiting_order"] = place_of(invocation)[1]
+        item["waiting"] = partition_of(invocation)
+        item["waiting_order"] = order_in_partition(invocation)
     stored = {_STORED_AS.get(name, name): value for name, value in item.items()}
     return {**invocation.extra, **serialize(stored)}
 

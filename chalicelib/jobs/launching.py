@@ -2,10 +2,14 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum, auto
+from functools import partial
 from itertools import chain
 
+from chalicelib.capacity.groups import Amount, container
+from chalicelib.capacity.ledger import Ledger
+from chalicelib.capacity.shares import Denied, next_group
 from chalicelib.capacity.turns import Turns
 from chalicelib.config import Config
 from chalicelib.ecs.failures import FINAL, LaunchError, LaunchFailure
@@ -15,11 +19,18 @@ from chalicelib.errors import UnavailableError, UnknownJobError
 from chalicelib.jobs import lifecycle, policy
 from chalicelib.jobs.catalog import Catalog
 from chalicelib.jobs.description import DeployedJob
+from chalicelib.jobs.lines import Line
 from chalicelib.jobs.model import Invocation, Priority, Reason, State
 from chalicelib.jobs.owners import OwnersRunning
 from chalicelib.jobs.queues import JobQueues, WakeUp
 from chalicelib.jobs.quotas import running_quota
-from chalicelib.jobs.table import CAPACITY_KEY, InvocationsTable, NoCapacity, OwnerFull
+from chalicelib.jobs.table import (
+    CAPACITY_KEY,
+    GroupsChanged,
+    InvocationsTable,
+    NoCapacity,
+    OwnerFull,
+)
 from chalicelib.jobs.task_requests import (
     cluster_of,
     launch_type_of,
@@ -44,6 +55,10 @@ STARTS_AT_ONCE = 10
 AGAIN_KEPT_SECONDS = 3_600
 WAITING_FULL_SECONDS = 10
 """How long until it is looked again whether one more may wait for a host."""
+GROUP_FULL_SECONDS = 5
+"""How long until it is looked again whether a capacity group may have more."""
+CLAIM_TRIES = 3
+"""So often a claim is planned anew where groups took more in the meantime."""
 INDEX_LAG_SECONDS = 2
 """An index shows what was written a moment later, mostly within a second."""
 _log = logging.getLogger("usher.jobs")
@@ -59,6 +74,8 @@ class Outcome(Enum):
     """Nor those behind it with its launch type."""
     OWNER_FULL = auto()
     """Not this one, and none of its owner."""
+    GROUP_FULL = auto()
+    """Nor any of its capacity group."""
     STOP = auto()
     """Nobody behind it either."""
 
@@ -72,6 +89,7 @@ class JobLauncher:
         table: InvocationsTable,
         records: Store[Invocation],
         turns: Turns,
+        ledger: Ledger,
         launcher: Launcher,
         stops: TaskStops,
         catalog: Catalog,
@@ -86,6 +104,7 @@ class JobLauncher:
         self._table = table
         self._records = records
         self._turns = turns
+        self._ledger = ledger
         self._launcher = launcher
         self._stops = stops
         self._catalog = catalog
@@ -121,28 +140,23 @@ class JobLauncher:
     def _launch_waiting(self, newcomer: str | None, *, capacity_freed: bool) -> int:
         launched: list[Invocation] = []
         revisions: dict[str, RevisionState] = {}
-        blocked: set[str] = set()
         owners = OwnersRunning(
             self._table.items.counted, self._config.jobs_running_per_owner, self._now()
         )
-        candidates = policy.candidates(
-            self._waiting(newcomer),
-            self._now(),
-            capacity_freed=capacity_freed,
-            launch_type_of=self._launch_type_of,
-            blocked=blocked,
-            owner_is_full=owners.is_full,
-        )
-        for invocation in candidates:
+        lines = self._lines(newcomer, owners, capacity_freed=capacity_freed)
+        while (line := self._next_line(lines)) is not None:
             if len(launched) == STARTS_AT_ONCE:
                 self._queues.send(Priority.CRITICAL, WakeUp())
                 break
+            invocation = line.take_first()
             outcome = self._try(invocation, revisions)
             if outcome is Outcome.STOP:
                 break
-            if outcome is Outcome.BLOCKED:
-                blocked.add(self._launch_type_of(invocation))
-            if outcome is Outcome.OWNER_FULL:
+            if outcome is Outcome.GROUP_FULL:
+                line.close()
+            elif outcome is Outcome.BLOCKED:
+                line.blocked.add(self._launch_type_of(invocation))
+            elif outcome is Outcome.OWNER_FULL:
                 owners.found_full(invocation)
             elif outcome is Outcome.LAUNCHED:
                 owners.launched(invocation)
@@ -150,12 +164,65 @@ class JobLauncher:
         self._move_clocks(launched)
         return len(launched)
 
+    def _lines(
+        self, newcomer: str | None, owners: OwnersRunning, *, capacity_freed: bool
+    ) -> dict[str, Line]:
+        """What waits in each capacity group, by the group's name."""
+        groups, now = self._ledger.groups, self._now()
+        found = self._table.find(newcomer) if newcomer is not None else None
+        new = found if isinstance(found, Invocation) and found.is_waiting else None
+        self._ledger.standings(fresh=True)
+
+        def candidates(name: str, blocked: set[str]) -> Iterator[Invocation]:
+            group = None if name == groups.default else name
+            waiting: Iterator[Invocation] = chain.from_iterable(
+                map(self._table.waiting, policy.partitions_of(group))
+            )
+            if new is not None and new.group == group:
+                waiting = policy.in_its_place(new, waiting)
+            return policy.candidates(
+                waiting,
+                now,
+                capacity_freed=capacity_freed,
+                launch_type_of=self._launch_type_of,
+                blocked=blocked,
+                owner_is_full=owners.is_full,
+            )
+
+        return {name: Line(partial(candidates, name)) for name in groups.by_name}
+
+    def _next_line(self, lines: Mapping[str, Line]) -> Line | None:
+        """The line whose first one is to be tried next; None where no more may start."""
+        if not self._ledger.groups.is_counted:
+            (line,) = lines.values()
+            return line if line.first is not None else None
+        wanted = {name: self._size_of(line.first) for name, line in lines.items() if line.first}
+        name = next_group(self._ledger.groups, self._ledger.standings(), wanted)
+        if name is not None:
+            return lines[name]
+        for each, amount in wanted.items():
+            self._wait_for_group(each, amount)
+        return None
+
+    def _wait_for_group(self, group: str | None, wanted: Amount) -> None:
+        """Note that somebody waits; what ends besides jobs sends the launcher no message."""
+        self._ledger.note_waiting(group, wanted)
+        self._again(GROUP_FULL_SECONDS)
+
+    def _size_of(self, invocation: Invocation) -> Amount:
+        """What its container takes, by the newest revision of its job."""
+        try:
+            description = self._catalog.get(invocation.job).description
+        except (UnknownJobError, UnavailableError):
+            return container(0, 0)
+        return container(description.cpu, description.memory)
+
     def _move_clocks(self, launched: Sequence[Invocation]) -> None:
         started: dict[str, int] = {}
         newest: dict[tuple[str, str], int] = {}
         for each in launched:
             if each.turn is not None:
-                queue = policy.turns_of(each.priority)
+                queue = policy.turns_of(each)
                 started[queue] = max(each.turn, started.get(queue, 0))
                 newest[queue, each.owner] = each.turn
         for queue, turn in started.items():
@@ -188,14 +255,6 @@ class JobLauncher:
         elif after.state is State.KILL_INITIATED:
             self._stops.stop(task.task_arn, "it was killed while it was launched", after.log_fields)
         return Outcome.LAUNCHED
-
-    def _waiting(self, newcomer: str | None) -> Iterator[Invocation]:
-        """All that wait, in order; the newcomer in its place, whether the index shows it or not."""
-        found = self._table.find(newcomer) if newcomer is not None else None
-        waiting = chain.from_iterable(map(self._table.waiting, policy.ORDER))
-        if not isinstance(found, Invocation) or not found.is_waiting:
-            return waiting
-        return policy.in_its_place(found, waiting)
 
     def _try(self, invocation: Invocation, revisions: dict[str, RevisionState]) -> Outcome:
         now = self._now()
@@ -264,7 +323,9 @@ class JobLauncher:
             return chosen if isinstance(chosen, Open) else newest
         return self._catalog.revision(chosen)
 
-    def _claim_and_launch(self, invocation: Invocation, job: DeployedJob) -> Outcome:
+    def _claim_and_launch(
+        self, invocation: Invocation, job: DeployedJob, tries: int = CLAIM_TRIES
+    ) -> Outcome:
         config, now = self._config, self._now()
         most = policy.slots_for(
             invocation.priority, config.jobs_capacity, config.jobs_kept_for_critical
@@ -272,22 +333,32 @@ class JobLauncher:
         cluster = cluster_of(invocation.job, config)
         request = run_task_for(task_request_for(invocation, job, config), cluster)
         quota = running_quota(invocation, config.jobs_running_per_owner, now)
-        attempt_counters = () if most is None else (CAPACITY_KEY,)
+        size = container(job.description.cpu, job.description.memory)
+        take = self._ledger.plan_take(invocation.group, size, has_waited=True)
+        if isinstance(take, Denied):
+            self._wait_for_group(invocation.group, size)
+            return Outcome.GROUP_FULL
+        counters = [] if most is None else [CAPACITY_KEY]
+        counters += [] if quota is None else [quota.key]
         claimed = lifecycle.claim(
             invocation,
             task_definition=job.task_definition,
             image=job.image,
             timeout_seconds=job.description.timeout_seconds,
             request=request,
-            attempt_counters=attempt_counters if quota is None else (*attempt_counters, quota.key),
+            attempt_counters=(*counters, *take.counters),
             now=now,
         )
-        written = self._table.claim(invocation, claimed, most, now, quota)
-        if isinstance(written, NoCapacity):
-            return Outcome.STOP  # an end frees a place, and sends a message
-        if isinstance(written, OwnerFull):
-            return Outcome.OWNER_FULL
-        return Outcome.PASSED if written is None else self.launch(written)
+        written = self._table.claim(invocation, claimed, most, now, quota, *take.writes)
+        if isinstance(written, Invocation):
+            self._ledger.taken(invocation.group, size, has_waited=True)
+            return self.launch(written)
+        self._ledger.forget()
+        if isinstance(written, NoCapacity):  # an end frees a place, and sends a message
+            return Outcome.GROUP_FULL if self._ledger.groups.is_counted else Outcome.STOP
+        if isinstance(written, GroupsChanged) and tries > 1:
+            return self._claim_and_launch(invocation, job, tries - 1)
+        return Outcome.OWNER_FULL if isinstance(written, OwnerFull) else Outcome.PASSED
 
     def _refused(self, invocation: Invocation, error: LaunchError) -> Outcome:
         fields = invocation.log_fields | {"failure": error.failure}

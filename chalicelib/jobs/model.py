@@ -194,6 +194,8 @@ class Invocation:
     refusals: int = 0
     """How often in a row RunTask found no capacity for it."""
     next_try_at: float | None = None
+    group: str | None = None
+    """The capacity group it belongs to; None = the default one."""
     turn: int | None = None
     """Its place among those of its priority; see `chalicelib.capacity.fairness`."""
     attempt_counters: tuple[str, ...] = ()

@@ -58,7 +58,7 @@ class JobObserver:
             rest = max(1, math.ceil(after.next_try_at - self._now()))
             self._queues.send(after.priority, WakeUp(after.id), rest)
         if after.has_ended and before.is_waiting and before.turn is not None:
-            self._turns.give_back(turns_of(before.priority), before.owner)
+            self._turns.give_back(turns_of(before), before.owner)
         if after.has_ended:
             self._on_ended(after)
 

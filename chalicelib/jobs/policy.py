@@ -11,11 +11,16 @@ Fargate.
 from collections.abc import Callable, Iterable, Iterator
 
 from chalicelib.capacity.fairness import order_of
+from chalicelib.capacity.groups import Groups
+from chalicelib.contract.jobs import JUDGE_JOB
+from chalicelib.jobs.description import JobDescription
 from chalicelib.jobs.model import Invocation, Priority
 
 ORDER = (Priority.CRITICAL, Priority.NORMAL, Priority.LOW)
 MAX_REST_SECONDS = 35
 """The longest backoff, and what clocks differ by."""
+A_PRIORITY = 10**30
+"""So much of the order of a group each priority has: more than any turn takes."""
 LAUNCH_TYPES = frozenset({"EC2", "FARGATE"})
 MAX_PASSED_OVER = 500
 """Invocations of a launch type without capacity that are read to find another launch type."""
@@ -93,9 +98,46 @@ def place_of(invocation: Invocation) -> tuple[int, int]:
     return ORDER.index(invocation.priority), order
 
 
-def turns_of(priority: Priority) -> str:
-    """The queue in which invocations of a priority have their turns."""
-    return f"jobs/{priority}"
+def turns_of(invocation: Invocation) -> str:
+    """The queue in which an invocation has its turn: of its group and priority."""
+    if invocation.group is None:
+        return f"jobs/{invocation.priority}"
+    return f"jobs/{invocation.group}/{invocation.priority}"
+
+
+def group_for(description: JobDescription, groups: Groups) -> str | None:
+    """The capacity group of a job's invocations; None for the default one."""
+    is_judge = description.name == JUDGE_JOB
+    name = groups.judges if is_judge else groups.of(description.group).name
+    return None if name == groups.default else name
+
+
+def partitions_of(group: str | None) -> tuple[str, ...]:
+    """The partitions of the index in which the invocations of a group wait, in order."""
+    return ORDER if group is None else (f"group/{group}",)
+
+
+def partition_of(invocation: Invocation) -> str:
+    """The partition of the index in which it waits.
+
+    The default group has one for each priority, as deployments without groups have; another
+    group has one, in which priorities follow each other, so that one query finds its first.
+    """
+    return invocation.priority if invocation.group is None else f"group/{invocation.group}"
+
+
+def order_in_partition(invocation: Invocation) -> int:
+    """What a partition of the index is sorted by."""
+    rank, order = place_of(invocation)
+    return order if invocation.group is None else rank * A_PRIORITY + order
+
+
+def range_of(group: str | None, priority: Priority) -> tuple[str, int, int]:
+    """The partition and the range of it in which a group's invocations of a priority wait."""
+    if group is None:
+        return priority, 0, A_PRIORITY
+    first = ORDER.index(priority) * A_PRIORITY
+    return f"group/{group}", first, first + A_PRIORITY - 1
 
 
 def blocks_its_launch_type(invocation: Invocation) -> bool:

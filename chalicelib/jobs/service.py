@@ -8,6 +8,7 @@ from typing import Any
 
 from chalicelib.audit.table import AuditEntry
 from chalicelib.callers import Caller
+from chalicelib.capacity.ledger import Ledger
 from chalicelib.capacity.turns import Turns
 from chalicelib.config import Config, jobs_queue
 from chalicelib.contract.jobs import Outcome
@@ -75,6 +76,7 @@ class Invocations:
         table: InvocationsTable,
         records: Store[Invocation],
         turns: Turns,
+        ledger: Ledger,
         stops: TaskStops,
         catalog: Catalog,
         queues: JobQueues,
@@ -88,6 +90,7 @@ class Invocations:
         self._table = table
         self._records = records
         self._turns = turns
+        self._ledger = ledger
         self._stops = stops
         self._catalog = catalog
         self._queues = queues
@@ -133,6 +136,7 @@ class Invocations:
             owner=owner,
             key=self._ids.key(),
             priority=priority or description.priority,
+            group=policy.group_for(description, self._ledger.groups),
             created_at=now,
             not_after=not_after or (later or now) + description.queue_seconds,
             parameters=parameters,
@@ -157,7 +161,7 @@ class Invocations:
         Raises LimitError, UnavailableError.
         """
         if draft.state is State.ACCEPTED:
-            turn = self._turns.next(policy.turns_of(draft.priority), draft.owner, self._now())
+            turn = self._turns.next(policy.turns_of(draft), draft.owner, self._now())
             draft = replace(draft, turn=turn)
         try:
             written = self._record(draft, by, audit)
@@ -181,7 +185,7 @@ class Invocations:
 
     def _give_turn_back(self, draft: Invocation) -> None:
         if draft.turn is not None:
-            self._turns.give_back(policy.turns_of(draft.priority), draft.owner)
+            self._turns.give_back(policy.turns_of(draft), draft.owner)
 
     def accept_at_once(self, draft: Invocation) -> None:
         """As `accept`, of one that has no quota and no turn: it goes before those that have one."""
@@ -231,7 +235,7 @@ class Invocations:
             return
         turn = None
         if lifecycle.is_due(seen, now):
-            turn = self._turns.next(policy.turns_of(seen.priority), seen.owner, now)
+            turn = self._turns.next(policy.turns_of(seen), seen.owner, now)
         after = self._records.update(seen, lambda before: lifecycle.came_due(before, turn, now))
         if after.state is State.ACCEPTED:
             self._records.update(after, lambda before: lifecycle.fold_sent(before, now))
@@ -258,13 +262,35 @@ class Invocations:
 
     def queue_facts(self) -> QueueFacts:
         """What waits and runs, about: counts of each priority's first megabyte of index."""
-        oldest = [self._table.oldest_waiting(priority) for priority in Priority]
+        groups = self._groups()
+        oldest = [
+            self._table.oldest_waiting(partition)
+            for group in groups
+            for partition in policy.partitions_of(group)
+        ]
+        waiting = {
+            priority: sum(
+                self._table.count_waiting(*policy.range_of(group, priority)) for group in groups
+            )
+            for priority in Priority
+        }
         return QueueFacts(
-            waiting={priority: self._table.count_waiting(priority) for priority in Priority},
+            waiting=waiting,
             oldest_at=min((at for at in oldest if at is not None), default=None),
             running=self._table.running(),
             capacity=self._config.jobs_capacity,
         )
+
+    def waiting_in(self, group: str) -> int:
+        """About how many wait in a capacity group."""
+        own = None if group == self._ledger.groups.default else group
+        ranges = [policy.range_of(own, priority) for priority in Priority]
+        return sum(self._table.count_waiting(*each) for each in ranges)
+
+    def _groups(self) -> list[str | None]:
+        """The groups in which invocations wait, as records have them."""
+        groups = self._ledger.groups
+        return [None, *(name for name in groups.by_name if name != groups.default)]
 
     def why_it_waits(self, invocation: Invocation) -> dict[str, Any] | None:
         """What keeps it from being launched; None for one that does not wait."""
@@ -272,19 +298,28 @@ class Invocations:
             return None
         config, priority = self._config, invocation.priority
         most = policy.slots_for(priority, config.jobs_capacity, config.jobs_kept_for_critical)
-        place = policy.place_of(invocation)[1]
-        more = policy.ORDER[: policy.ORDER.index(priority)]
-        ahead = sum(map(self._table.count_waiting, more))
-        ahead += self._table.count_waiting(priority, before=place)
+        ahead = self._ahead_of(invocation)
         quota = running_quota(invocation, config.jobs_running_per_owner, self._now())
         return why_it_waits(
             invocation,
             owner_running=0 if quota is None else self._table.items.counted(quota.key),
             owner_most=None if quota is None else quota.maximum,
-            ahead=max(0, ahead - invocation.is_waiting),
+            ahead=ahead,
+            estimate_seconds=self._ledger.estimate_seconds(invocation.group, ahead),
             running=self._table.running() if most is not None else 0,
             most=most,
         )
+
+    def _ahead_of(self, invocation: Invocation) -> int:
+        """About how many of its group go before it."""
+        count, own = self._table.count_waiting, policy.order_in_partition(invocation)
+        if invocation.group is not None:
+            ahead = count(policy.partition_of(invocation), 0, own)
+        else:
+            more = policy.ORDER[: policy.ORDER.index(invocation.priority)]
+            ahead = sum(count(*policy.range_of(None, priority)) for priority in more)
+            ahead += count(invocation.priority, 0, own)
+        return max(0, ahead - invocation.is_waiting)
 
     def kill(
         self,

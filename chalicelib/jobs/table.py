@@ -22,7 +22,7 @@ from chalicelib.jobs.items import (
     to_item,
 )
 from chalicelib.jobs.listings import Page, Partition, Search, plan_partitions
-from chalicelib.jobs.model import Invocation, Place, Priority
+from chalicelib.jobs.model import Invocation, Place
 from chalicelib.jobs.quotas import Quota
 from chalicelib.tasks.breaker import RevisionStates
 from chalicelib.tasks.store import RecordTable, next_version
@@ -52,11 +52,16 @@ class NoCapacity:
     """The claim was not written: as many run as may."""
 
 
+class GroupsChanged:
+    """The claim was not written: capacity groups have taken more than was known."""
+
+
 class InvocationsTable(RecordTable[Invocation]):
     """The table of jobs through a boto3 DynamoDB client."""
 
-    def __init__(self, dynamodb: Any, name: str) -> None:
-        super().__init__(dynamodb, name, INVOCATIONS)
+    def __init__(self, dynamodb: Any, name: str, groups_table: str | None = None) -> None:
+        """`groups_table` has the counts of capacity groups; None = this table has."""
+        super().__init__(dynamodb, name, INVOCATIONS, groups_table)
         self.revisions = RevisionStates(self.items, JOB_STATES)
         self._empty_days: set[str] = set()
         """Past days that no record was created on: otherwise a page costs a query for each."""
@@ -96,11 +101,13 @@ class InvocationsTable(RecordTable[Invocation]):
         most: int | None,
         now: float,
         quota: Quota | None = None,
-    ) -> Invocation | NoCapacity | OwnerFull | None:
+        *more: Write,
+    ) -> Invocation | NoCapacity | OwnerFull | GroupsChanged | None:
         """Write a claim, and raise the count of what runs unless it stands at `most`.
 
-        The same for the counter of its owner's `quota`, if it has one. None when the record has
-        moved on, or other transactions hold the count: look again.
+        The same for the counter of its owner's `quota`, if it has one; `more` is what counts it in
+        its capacity group. None when the record has moved on, or other transactions hold the
+        count: look again.
         """
         if most is not None and most < 1:
             return NoCapacity()
@@ -112,12 +119,16 @@ class InvocationsTable(RecordTable[Invocation]):
             writes.append({"Update": raised(name, CAPACITY_KEY, most, expire_at)})
         if quota is not None:
             writes.append({"Update": raised(name, quota.key, quota.maximum, quota.expire_at)})
+        own = len(writes)
+        writes += more
         for _ in range(CLAIM_TRIES):
             refusal = self.items.transact(writes)
             if refusal is None or self.items.is_written(item, refusal):
                 return written
-            if FAILED in refusal.reasons:
+            if FAILED in refusal.reasons[:own]:
                 return _not_claimed(refusal, has_capacity=most is not None)
+            if FAILED in refusal.reasons:
+                return GroupsChanged()
         return None
 
     def live(
@@ -134,28 +145,32 @@ class InvocationsTable(RecordTable[Invocation]):
         live = [r for r in records if isinstance(r, Unreadable) or not r.has_ended]
         return live, following
 
-    def waiting(self, priority: Priority) -> Iterator[Invocation]:
-        """One queue in order, as the records are now, page by page."""
+    def waiting(self, partition: str) -> Iterator[Invocation]:
+        """One partition of what waits in order, as the records are now, page by page."""
         more: dict[str, Any] = {}
         while True:
-            page = self.items.page("waiting", "waiting", priority, Limit=PAGE, **more)
+            page = self.items.page("waiting", "waiting", partition, Limit=PAGE, **more)
             records = only_readable(self.get_all([item["id"]["S"] for item in page["Items"]]))
             yield from (record for record in records if record.is_waiting)
             if "LastEvaluatedKey" not in page:
                 return
             more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
-    def count_waiting(self, priority: Priority, before: int | None = None) -> int:
-        """About how many wait in one queue, or only those with a place up to `before`."""
-        between = None if before is None else (0, before)
+    def count_waiting(self, partition: str, first: int, last: int) -> int:
+        """About how many wait in a partition, from one place in its order to another."""
         page = self.items.page(
-            "waiting", "waiting", priority, order="waiting_order", between=between, Select="COUNT"
+            "waiting",
+            "waiting",
+            partition,
+            order="waiting_order",
+            between=(first, last),
+            Select="COUNT",
         )
         return int(page["Count"])
 
-    def oldest_waiting(self, priority: Priority) -> float | None:
-        """Since when the first of one queue waits; None for an empty one."""
-        page = self.items.page("waiting", "waiting", priority, Limit=1)
+    def oldest_waiting(self, partition: str) -> float | None:
+        """Since when the first of a partition waits; None for an empty one."""
+        page = self.items.page("waiting", "waiting", partition, Limit=1)
         ids = [item["id"]["S"] for item in page["Items"]]
         first = only_readable(self.get_all(ids, COMPARED))
         return max(first[0].created_at, first[0].at or 0) if first else None

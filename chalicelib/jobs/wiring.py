@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from chalicelib.capacity.ledger import Ledger
 from chalicelib.capacity.turns import Turns
 from chalicelib.clients import Clients
 from chalicelib.config import Config, jobs_queue
@@ -57,10 +58,11 @@ def build_jobs(
     metrics: Metrics,
     ids: Ids,
     now: Callable[[], float],
+    ledger: Ledger,
     on_ended: Callable[[Invocation], None] = lambda _: None,
 ) -> Jobs:
     """Build everything for `config`. Opens no connection yet. `on_ended`: see `JobObserver`."""
-    table = InvocationsTable(clients.dynamodb, config.jobs_table)
+    table = InvocationsTable(clients.dynamodb, config.jobs_table, config.sessions_table)
     names = {priority: jobs_queue(config.stage, priority) for priority in Priority}
     sqs = Queues(clients.sqs)
     queues = JobQueues(sqs, names)
@@ -78,9 +80,10 @@ def build_jobs(
         on_ended=on_ended,
     )
     records = Store(table, observer)
-    catalog = Catalog(clients.ecs, revisions, config)
+    catalog = Catalog(clients.ecs, revisions, config, ledger.groups)
     stops = TaskStops(launcher, metrics, now)
     job_launcher = JobLauncher(
+        ledger=ledger,
         records=records,
         turns=turns,
         launcher=launcher,
@@ -98,6 +101,7 @@ def build_jobs(
     )
     clock = Clock(sqs, partial(clients.create, "scheduler"), config.stage, now)
     invocations = Invocations(
+        ledger=ledger,
         records=records,
         turns=turns,
         stops=stops,

@@ -8,12 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from chalicelib.apps import App
+from chalicelib.capacity.counting import group_counters
+from chalicelib.capacity.ledger import Ledger, Take
+from chalicelib.capacity.turns import Turns
 from chalicelib.config import Config
 from chalicelib.ecs.task_definitions import family_of
 from chalicelib.environment import Ids
 from chalicelib.errors import BusyError, ConflictError, LimitError, RevisionFailingError
 from chalicelib.sessions import lifecycle
-from chalicelib.sessions.creation import new_session
+from chalicelib.sessions.creation import container_of, new_session, turns_of
 from chalicelib.sessions.items import request_key
 from chalicelib.sessions.launch_queue import LaunchQueue
 from chalicelib.sessions.limits import (
@@ -32,6 +35,7 @@ from chalicelib.sessions.table import Answered, Full, Lost, SessionsTable
 from chalicelib.tasks.deployed import Revisions
 from chalicelib.tasks.revisions import Open, choose_revision, serves
 
+WAITS = "waiting, its capacity group may have no more now"
 ATTEMPTS = 24
 """How many lost races a request puts up with before it is told to come back."""
 LOSSES_PER_QUERY = 2
@@ -49,6 +53,8 @@ class _Attempt:
     limits: list[Limit]
     full: frozenset[str] = frozenset()
     answers: Answered | None = None
+    turn: int | None = None
+    """In the queue of its capacity group, once it is known that it has to wait there."""
     lost: frozenset[str] = frozenset()
     """Sessions that others claimed; the index may show them as warm for a while yet."""
 
@@ -70,6 +76,8 @@ class Claims:
         table: SessionsTable,
         queue: LaunchQueue,
         revisions: Revisions,
+        ledger: Ledger,
+        turns: Turns,
         config: Config,
         ids: Ids,
         now: Callable[[], float],
@@ -81,6 +89,8 @@ class Claims:
         self._queue = queue
         self._beside = beside
         self._revisions = revisions
+        self._ledger = ledger
+        self._turns = turns
         self._config = config
         self._ids = ids
         self._now = now
@@ -99,8 +109,12 @@ class Claims:
         attempt = self._prepare(request, state, members, newest, asked_at)
         sent = self._refill(request, attempt, members)
         try:
-            return self._insert(request, attempt, state, newest)
+            inserted = self._insert(request, attempt, state, newest)
+            if inserted.is_repeated or inserted.session.turn is None:
+                self._give_turn_back(request, attempt)
+            return inserted
         except (LimitError, RevisionFailingError):
+            self._give_turn_back(request, attempt)
             # What is refused to a new session is no reason to take away the one there is.
             existing = self._answered(request, attempt) if attempt.answers else None
             if existing is None:
@@ -108,6 +122,11 @@ class Claims:
             return Inserted(existing, is_repeated=True)
         finally:
             sent()  # a function is frozen after its answer
+
+    def _give_turn_back(self, request: DispatchRequest, attempt: _Attempt) -> None:
+        if attempt.turn is not None:
+            queue = turns_of(self._group_of(request.app))
+            self._turns.give_back(queue, request.caller.owner)
 
     def _refill(
         self, request: DispatchRequest, attempt: _Attempt, members: list[Session]
@@ -129,14 +148,12 @@ class Claims:
         for tried in range(ATTEMPTS):
             placement = decide_placement(attempt.candidates, self._ids.part())
             before = placement.session if isinstance(placement, Claim) else None
-            session = (
-                self._claimed(before, request, attempt.asked_at)
-                if before
-                else self._new(request, state)
-            )
-            outcome = self._try(session, before, attempt)
+            session, take = self._draft(request, attempt, before, state)
+            outcome = self._try(session, before, attempt, take)
             match outcome:
                 case Session():
+                    if take.counters:
+                        self._ledger.taken(request.app.group, container_of(request.app))
                     return Inserted(outcome, is_repeated=False)
                 case Full(counters):
                     attempt.full |= {counter.key for counter in counters}
@@ -146,6 +163,8 @@ class Claims:
                     answered = self._answered(request, attempt)
                     if answered is not None:
                         return Inserted(answered, is_repeated=True)
+                case Lost.CAPACITY:
+                    self._ledger.forget()
                 case Lost.CONFLICT:
                     self._sleep(0.005 * (tried + 1) * self._ids.part())
         raise BusyError("too many requests at once", retry_after_seconds=1)
@@ -212,11 +231,50 @@ class Claims:
         return attempt
 
     def _try(
-        self, session: Session, before: Session | None, attempt: _Attempt
+        self, session: Session, before: Session | None, attempt: _Attempt, take: Take
     ) -> Session | Lost | Full:
         counters = [self._counter(limit, attempt.full) for limit in attempt.limits]
-        held = replace(session, counters=lowered_at_end(counters))
-        return self._table.insert(held, before=before, answers=attempt.answers, counters=counters)
+        kept = group_counters(session.counters) + take.counters
+        return self._table.insert(
+            replace(session, counters=lowered_at_end(counters) + kept),
+            before=before,
+            answers=attempt.answers,
+            counters=counters,
+            takes=take.writes,
+        )
+
+    def _draft(
+        self,
+        request: DispatchRequest,
+        attempt: _Attempt,
+        before: Session | None,
+        state: AppState,
+    ) -> tuple[Session, Take]:
+        """The session as it is to be written, and what counts a new one in its group."""
+        if before is not None:
+            return self._claimed(before, request, attempt.asked_at), Take()
+        session, take = self._new(request, state), self._take(request, attempt)
+        if attempt.turn is not None:
+            group = self._group_of(request.app)
+            session = replace(session, waits_in=group, turn=attempt.turn, detail=WAITS)
+        return session, take
+
+    def _take(self, request: DispatchRequest, attempt: _Attempt) -> Take:
+        """What counts a new container in its app's group, or nothing where it has to wait: then
+        the attempt has a turn, which is behind all that wait there.
+        """
+        app = request.app
+        if attempt.turn is None and not self._ledger.someone_waits(app.group):
+            planned = self._ledger.plan_take(app.group, container_of(app))
+            if isinstance(planned, Take):
+                return planned
+        if attempt.turn is None:
+            queue = turns_of(self._group_of(app))
+            attempt.turn = self._turns.next(queue, request.caller.owner, self._now())
+        return Take()
+
+    def _group_of(self, app: App) -> str:
+        return self._ledger.groups.of(app.group).name
 
     def _counter(self, limit: Limit, full: frozenset[str]) -> Counter:
         counter = choose(limit, self._ids.part(), full)

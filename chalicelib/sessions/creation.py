@@ -2,8 +2,20 @@
 
 from collections.abc import Mapping
 
+from chalicelib.apps import App
+from chalicelib.capacity.groups import Amount, container
 from chalicelib.environment import Ids
 from chalicelib.sessions.model import Session
+
+
+def container_of(app: App) -> Amount:
+    """What one container of an app takes of its capacity group."""
+    return container(app.cpu, app.memory)
+
+
+def turns_of(group: str | None) -> str:
+    """The queue in which the sessions have their turns that wait in a capacity group."""
+    return f"sessions/{group}"
 
 
 def new_session(

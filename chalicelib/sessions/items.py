@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import fields, replace
 from typing import Any
 
+from chalicelib.capacity.fairness import order_of
 from chalicelib.dynamodb.records import Item, Unreadable, build, extra_attributes
 from chalicelib.dynamodb.serialization import deserialize, serialize
 from chalicelib.sessions.limits import lists_sessions
@@ -33,6 +34,11 @@ def request_key(owner: str, idempotency_key: str) -> str:
     return f"request#{digest}"
 
 
+def waiting_partition(group: str | None) -> str:
+    """The partition of the pool index with the sessions that wait in a capacity group."""
+    return f"waiting#{group}"
+
+
 def to_item(session: Session) -> dict[str, Any]:
     """A session; no attributes for None, index attributes only where the index is to have it."""
     item: dict[str, Any] = {name: getattr(session, name) for name in _FIELDS}
@@ -43,6 +49,9 @@ def to_item(session: Session) -> dict[str, Any]:
         ready = session.state is State.WARM
         item["pool"] = session.app
         item["pool_order"] = session.created_at + (0 if ready else NOT_READY_ORDER)
+    elif session.waits_for_group:
+        item["pool"] = waiting_partition(session.waits_in)
+        item["pool_order"] = order_of(session.turn or 0, session.created_at)
     return {**session.extra, **serialize(item)}
 
 

@@ -25,6 +25,13 @@ class ReconcilePool:
     again: bool = False
 
 
+@dataclass(frozen=True)
+class StartWaiting:
+    """Those that wait in a capacity group: something ended."""
+
+    group: str
+
+
 class LaunchQueue:
     """Sends the queue's messages; one that cannot be sent is left to the sweep."""
 
@@ -43,12 +50,16 @@ class LaunchQueue:
         message = {"tend": app, "claimed": claimed, "again": again}
         self._queues.send(self._name, message, delay_seconds)
 
+    def start_waiting(self, group: str) -> None:
+        """Have those started that wait in a capacity group, as far as it may have more."""
+        self._queues.send(self._name, {"group": group})
+
     def waiting(self) -> int:
         """About how many messages wait; 0 where SQS does not answer."""
         return self._queues.waiting(self._name)
 
 
-def read_message(body: str) -> LaunchAgain | ReconcilePool:
+def read_message(body: str) -> LaunchAgain | ReconcilePool | StartWaiting:
     """What a message of the queue asks for. Raises ValueError for one that is not ours."""
     message = json.loads(body)
     match message:
@@ -56,5 +67,7 @@ def read_message(body: str) -> LaunchAgain | ReconcilePool:
             return LaunchAgain(session_id, tries)
         case {"tend": str(app)}:
             return ReconcilePool(app, bool(message.get("claimed")), bool(message.get("again")))
+        case {"group": str(group)}:
+            return StartWaiting(group)
         case _:
             raise ValueError(f"not a message of the launch queue: {body[:100]}")

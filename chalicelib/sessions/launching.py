@@ -17,6 +17,7 @@ from chalicelib.errors import UsherError
 from chalicelib.metrics import Metrics
 from chalicelib.sessions import lifecycle
 from chalicelib.sessions.catalog import AppCatalog
+from chalicelib.sessions.group_queue import GroupQueue
 from chalicelib.sessions.launch_queue import LaunchQueue
 from chalicelib.sessions.model import Reason, Session, State
 from chalicelib.sessions.table import SessionsTable
@@ -152,6 +153,7 @@ class Launches:
         queue: LaunchQueue,
         revisions: Revisions,
         rate: StartRate,
+        group_queue: GroupQueue,
         hosts_wanted: HostsWanted,
         apps: AppCatalog,
         config: Config,
@@ -165,6 +167,7 @@ class Launches:
         self._queue = queue
         self._revisions = revisions
         self._rate = rate
+        self._group_queue = group_queue
         self._hosts_wanted = hosts_wanted
         self._apps = apps
         self._config = config
@@ -177,6 +180,11 @@ class Launches:
             return session
         if self._now() >= session.not_after:
             return self.expire(session)
+        if session.waits_for_group:
+            return self._group_queue.start_in_turn(session, tries, self)
+        return self._launch(session, tries)
+
+    def _launch(self, session: Session, tries: int) -> Session:
         app = self._apps.of(session)
         if app is None:
             detail = f"app {session.app} is no longer offered"
@@ -237,6 +245,17 @@ class Launches:
         if after.state is State.STOPPING and after.ready_at is None:
             self._stops.stop(after.task_arn, "no host in time", after.log_fields)
         return after
+
+    def start_waiting(self, group: str) -> None:
+        """Start those that wait in a capacity group, in their order, while it may have more."""
+        self._group_queue.start_waiting(group, self)
+
+    def start_for_pool(self, draft: Session, app: App) -> Session | None:
+        """Record and start a container that nobody waits for; None where its group may have no
+        more, or where somebody waits there.
+        """
+        counted = self._group_queue.insert_for_pool(draft, app)
+        return None if counted is None else self.launch(counted)
 
     def try_again(self, session: Session) -> None:
         """ECS gave its task up for want of capacity: the next attempt."""

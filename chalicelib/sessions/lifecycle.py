@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chalicelib.apps import App
+from chalicelib.capacity.counting import group_counters
 from chalicelib.contract import Bye, Callback
 from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.sessions.model import HANDED_OUT, Reason, Session, State
@@ -169,7 +170,8 @@ def abandon(session: Session, reason: Reason, cause: str, now: float) -> Session
     """
     if session.state not in HANDED_OUT:
         return session
-    return replace(_leaving(session, reason, cause, now), counters=())
+    kept = group_counters(session.counters)  # its container is there yet
+    return replace(_leaving(session, reason, cause, now), counters=kept)
 
 
 def end(session: Session, reason: Reason, detail: str | None, *, now: float) -> Session:

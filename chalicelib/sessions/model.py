@@ -93,6 +93,10 @@ class Session:
     """Of the record: every write expects the version it read."""
     attempt: int = 1
     """Of RunTask; a new one only where the last provably started nothing."""
+    waits_in: str | None = None
+    """The capacity group that has to have more before it may start."""
+    turn: int | None = None
+    """Its place among those that wait there; see `chalicelib.capacity.fairness`."""
     queue_position: int | None = None
     """About how many wait for capacity before it, itself included."""
     retry_after_seconds: int | None = None
@@ -137,6 +141,11 @@ class Session:
     def is_reachable(self) -> bool:
         """Whether its address is known."""
         return self.ip is not None and self.port is not None
+
+    @property
+    def waits_for_group(self) -> bool:
+        """Whether it may not start before its capacity group has more."""
+        return self.state is State.QUEUED and self.waits_in is not None
 
     @property
     def waits_for_host(self) -> bool:

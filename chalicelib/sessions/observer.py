@@ -3,11 +3,15 @@
 import logging
 from collections.abc import Callable
 
+from chalicelib.capacity.counting import group_counters
+from chalicelib.capacity.ledger import Ledger
+from chalicelib.capacity.turns import Turns
 from chalicelib.config import Config
 from chalicelib.ecs.task_definitions import family_of
 from chalicelib.metrics import Metrics
 from chalicelib.sessions.arrivals import Arrivals
 from chalicelib.sessions.catalog import AppCatalog
+from chalicelib.sessions.creation import turns_of
 from chalicelib.sessions.launch_queue import LaunchQueue
 from chalicelib.sessions.model import COMING, Reason, Session, State
 from chalicelib.sessions.pool import AppState
@@ -28,6 +32,8 @@ class SessionObserver:
         queue: LaunchQueue,
         arrivals: Arrivals,
         hosts_wanted: HostsWanted,
+        ledger: Ledger,
+        turns: Turns,
         apps: AppCatalog,
         config: Config,
         metrics: Metrics,
@@ -37,6 +43,8 @@ class SessionObserver:
         self._queue = queue
         self._arrivals = arrivals
         self._hosts_wanted = hosts_wanted
+        self._ledger = ledger
+        self._turns = turns
         self._apps = apps
         self._config = config
         self._metrics = metrics
@@ -59,6 +67,17 @@ class SessionObserver:
         if on_hosts and waited:
             self._hosts_wanted.remove(SESSIONS, before.id, before.attempt)
         self._reconcile_pool(before, after)
+        if after.state is State.ENDED:
+            self._on_group_capacity(before)
+
+    def _on_group_capacity(self, ended: Session) -> None:
+        """What waits may be first now: in its own group, or in one that borrows."""
+        if ended.waits_in is not None and ended.owner is not None:
+            self._turns.give_back(turns_of(ended.waits_in), ended.owner)
+        elif group_counters(ended.counters):
+            for name, standing in self._ledger.standings().items():
+                if standing.waits is not None:
+                    self._queue.start_waiting(name)
 
     def _failures_in_a_row(self, before: Session, after: Session) -> int | None:
         """Fold a start into the breaker of its revision; None where this is the news of none."""

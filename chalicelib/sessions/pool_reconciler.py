@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from chalicelib.apps import App
 from chalicelib.config import Config
@@ -161,14 +162,12 @@ class PoolReconciler:
 
     def _start(self, app: App, plan: PoolPlan, drafts: list[Session]) -> int:
         """Start all; how many of them live."""
-        sessions = self._run_each(self._start_one, drafts, self._starters)
-        if len(drafts) < plan.start and all(session.is_live for session in sessions):
+        start = partial(self._launches.start_for_pool, app=app)
+        sessions = self._run_each(start, drafts, self._starters)
+        live = sum(1 for session in sessions if session is not None and session.is_live)
+        if len(drafts) < plan.start and live == len(drafts):
             self._queue.reconcile_pool(app.name, delay_seconds=PAUSE_SECONDS)
-        return sum(1 for session in sessions if session.is_live)
-
-    def _start_one(self, draft: Session) -> Session:
-        self._table.insert(draft)
-        return self._launches.launch(draft)
+        return live
 
     def _drain(self, session: Session) -> None:
         cause = "too old, too many, or of a revision that no longer serves"

@@ -12,16 +12,18 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
+from chalicelib.capacity.fairness import order_of
 from chalicelib.dynamodb.expressions import Attr, Condition
 from chalicelib.dynamodb.records import Unreadable, only_readable, read_record
 from chalicelib.dynamodb.serialization import deserialize
-from chalicelib.dynamodb.table import FAILED
+from chalicelib.dynamodb.table import BATCH, FAILED
 from chalicelib.dynamodb.writes import Write, put, raised
 from chalicelib.sessions.items import (
     APP_STATES,
     SESSIONS,
     from_item,
     to_item,
+    waiting_partition,
 )
 from chalicelib.sessions.limits import Counter, lists_sessions
 from chalicelib.sessions.listings import Place, SessionPage, SessionSearch, before_all_of
@@ -53,6 +55,8 @@ class Lost(Enum):
     """The warm session is somebody else's by now."""
     REQUEST = auto()
     """The same request was answered in the meantime."""
+    CAPACITY = auto()
+    """Capacity groups have taken more than was known."""
     CONFLICT = auto()
     """Another transaction held one of the items; the same again may work."""
 
@@ -101,11 +105,13 @@ class SessionsTable(RecordTable[Session]):
         before: Session | None = None,
         answers: Answered | None = None,
         counters: Sequence[Counter] = (),
+        takes: Sequence[Write] = (),
     ) -> Session | Lost | Full:
         """Write a session that has its owner now, with all that goes with it, or nothing of it.
 
         `before` is the warm session it was, None for a new one; `answers` remembers the request;
-        `counters` are raised by one. Returns the record as written.
+        `counters` are raised by one; `takes` counts it in its capacity group. Returns the record
+        as written.
         """
         written = session if before is None else next_version(before, session)
         expected = None if before is None else before.version
@@ -118,6 +124,7 @@ class SessionsTable(RecordTable[Session]):
             )
             writes.append(({"Put": remembered}, Lost.REQUEST))
         writes += [({"Update": self._raised(counter, session)}, counter) for counter in counters]
+        writes += [(write, Lost.CAPACITY) for write in takes]
         refusal = self.items.transact([write for write, _ in writes])
         if refusal is None or self.items.is_written(to_item(written), refusal):
             return written
@@ -238,6 +245,26 @@ class SessionsTable(RecordTable[Session]):
             )
             return list(pages)
 
+    def waiting(self, group: str, limit: int = BATCH) -> list[Session]:
+        """The first sessions that wait in a capacity group, as they are now, in order."""
+        partition = waiting_partition(group)
+        page = self.items.page(POOL_INDEX, "pool", partition, Limit=limit)
+        found = self.get_all([item["id"]["S"] for item in page["Items"]])
+        return [session for session in only_readable(found) if session.waits_for_group]
+
+    def count_waiting(self, group: str, until: Session | None = None) -> int:
+        """About how many wait in a capacity group, or only those up to a session's place."""
+        last = None if until is None else order_of(until.turn or 0, until.created_at)
+        page = self.items.page(
+            POOL_INDEX,
+            "pool",
+            waiting_partition(group),
+            order="pool_order",
+            between=None if last is None else (0, last),
+            Select="COUNT",
+        )
+        return int(page["Count"])
+
     def read_pool(self, app: str) -> tuple[AppState, list[Session]]:
         """The state of an app and what waits in its pool, ready ones first: one round trip.
 
@@ -291,7 +318,7 @@ def _what_was_lost(subjects: list[Any], reasons: list[str]) -> Lost | Full:
     failed = [
         subject for subject, reason in zip(subjects, reasons, strict=False) if reason == FAILED
     ]
-    for lost in (Lost.REQUEST, Lost.SESSION):
+    for lost in (Lost.REQUEST, Lost.SESSION, Lost.CAPACITY):
         if lost in failed:
             return lost
     if failed:

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from chalicelib.capacity.groups import Groups, check_members, container, parse_groups
+from chalicelib.capacity.ledger import Ledger
+from chalicelib.capacity.turns import Turns
 from chalicelib.clients import Clients
 from chalicelib.config import Config
 from chalicelib.ecs.addresses import Addresses
@@ -14,6 +17,7 @@ from chalicelib.metrics import Metrics
 from chalicelib.sessions.arrivals import Arrivals
 from chalicelib.sessions.catalog import AppCatalog
 from chalicelib.sessions.claims import Claims
+from chalicelib.sessions.group_queue import GroupQueue
 from chalicelib.sessions.items import KEPT_SECONDS
 from chalicelib.sessions.launch_queue import LaunchQueue
 from chalicelib.sessions.launching import Launches
@@ -54,6 +58,7 @@ class SessionServices:
     queue: LaunchQueue
     apps: AppCatalog
     rate: StartRate
+    ledger: Ledger
     hosts_wanted: HostsWanted
     unreadable: UnreadableRecords
 
@@ -157,6 +162,19 @@ class SessionServices:
         return TaskLogs(lambda: self.clients.create("logs"), group, CONTAINER)
 
 
+def groups_of(config: Config) -> Groups:
+    """The capacity groups, which the apps of the apps file fit. Raises ConfigurationError."""
+    groups = parse_groups(config.capacity)
+    check_members(
+        groups,
+        {
+            f"apps.{app.name}": (app.group, container(app.cpu, app.memory))
+            for app in config.apps.by_name.values()
+        },
+    )
+    return groups
+
+
 def build_sessions(
     config: Config,
     clients: Clients,
@@ -176,6 +194,8 @@ def build_sessions(
     queue = LaunchQueue(Queues(clients.sqs), config.launches_queue)
     apps = AppCatalog(clients.ecs, revisions, config, now)
     rate = StartRate(table.items, now)
+    ledger = Ledger(table.items, groups_of(config), now)
+    turns = Turns(table.items)
     hosts_wanted = HostsWanted(table.items)
     arrivals = Arrivals()
     observer = SessionObserver(
@@ -183,6 +203,8 @@ def build_sessions(
         arrivals=arrivals,
         queue=queue,
         hosts_wanted=hosts_wanted,
+        ledger=ledger,
+        turns=turns,
         apps=apps,
         config=config,
         metrics=metrics,
@@ -201,6 +223,15 @@ def build_sessions(
         queue=queue,
         revisions=revisions,
         rate=rate,
+        group_queue=GroupQueue(
+            table=table,
+            records=records,
+            ledger=ledger,
+            turns=turns,
+            queue=queue,
+            apps=apps,
+            now=now,
+        ),
         hosts_wanted=hosts_wanted,
         apps=apps,
         config=config,
@@ -211,6 +242,8 @@ def build_sessions(
         table=table,
         queue=queue,
         revisions=revisions,
+        ledger=ledger,
+        turns=turns,
         config=config,
         ids=environment.ids,
         now=now,
@@ -249,6 +282,7 @@ def build_sessions(
         queue=queue,
         apps=apps,
         rate=rate,
+        ledger=ledger,
         hosts_wanted=hosts_wanted,
         unreadable=unreadable,
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
+from chalicelib.capacity import counting
 from chalicelib.dynamodb.records import Item, Unreadable, read_record, readable
 from chalicelib.dynamodb.table import FAILED, Table, change
 from chalicelib.dynamodb.writes import Write, lowered, put
@@ -65,9 +66,13 @@ def next_version(before: R, after: R) -> R:
 class RecordTable(Generic[R]):
     """Records by id, through a boto3 DynamoDB client."""
 
-    def __init__(self, dynamodb: Any, name: str, codec: Codec[R]) -> None:
+    def __init__(
+        self, dynamodb: Any, name: str, codec: Codec[R], groups_table: str | None = None
+    ) -> None:
+        """`groups_table` has the counts of capacity groups; None = this table has."""
         self.items = Table(dynamodb, name)
         self._codec = codec
+        self._groups_table = groups_table or name
 
     def get(self, record_id: str) -> R | None:
         """The record as it is now (a consistent read). Raises UnreadableRecordError."""
@@ -97,7 +102,7 @@ class RecordTable(Generic[R]):
         refusal = self.items.transact(
             [
                 {"Put": put(name, item, before.version)},
-                *({"Update": lowered(name, k, codec.member(k, before))} for k in released),
+                *({"Update": self._lowered(key, before)} for key in released),
                 *more,
             ]
         )
@@ -110,6 +115,11 @@ class RecordTable(Generic[R]):
         # A counter was deleted. That must not prevent the end of a record.
         _log.error("counters that should count it do not: %s", gone, extra=before.log_fields)
         return self.replace(codec.without(before, gone), after, *more)
+
+    def _lowered(self, counter: str, before: R) -> Write:
+        if counting.is_group_counter(counter):
+            return counting.lowered(self._groups_table, counter)
+        return lowered(self.items.name, counter, self._codec.member(counter, before))
 
 
 class Observer(Protocol[R_contra]):

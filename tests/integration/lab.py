@@ -36,7 +36,12 @@ from chalicelib.ecs.task_definitions import task_definition_for
 from chalicelib.environment import Environment
 from chalicelib.errors import ConflictError, NotFoundError, UnauthorizedError, UsherError
 from chalicelib.sessions.items import from_item
-from chalicelib.sessions.launch_queue import LaunchAgain, ReconcilePool, read_message
+from chalicelib.sessions.launch_queue import (
+    LaunchAgain,
+    ReconcilePool,
+    StartWaiting,
+    read_message,
+)
 from chalicelib.sessions.model import Session, State, session_id_of
 from chalicelib.sessions.requests import DispatchRequest
 from chalicelib.tasks.probe import Found
@@ -414,7 +419,7 @@ class Lab:
             with _failure_is_news():
                 self.deliver(services, event)
 
-    def messages(self) -> list[tuple[str, LaunchAgain | ReconcilePool]]:
+    def messages(self) -> list[tuple[str, LaunchAgain | ReconcilePool | StartWaiting]]:
         """The messages of the launch queue that can be received now, by their receipts."""
         found = []
         url = self.aws.sqs.get_queue_url(QueueName=self.config.launches_queue)["QueueUrl"]
@@ -425,12 +430,14 @@ class Lab:
             found += [(m["ReceiptHandle"], read_message(m["Body"])) for m in answer["Messages"]]
 
     def take_message(
-        self, services: Services, message: tuple[str, LaunchAgain | ReconcilePool]
+        self, services: Services, message: tuple[str, LaunchAgain | ReconcilePool | StartWaiting]
     ) -> None:
         """What `launch_queued` of chalicelib/api/sessions.py does; taken means deleted."""
         receipt, asked = message
         if isinstance(asked, LaunchAgain):
             services.sessions.launches.launch_later(asked.session_id, asked.tries)
+        elif isinstance(asked, StartWaiting):
+            services.sessions.launches.start_waiting(asked.group)
         else:
             services.sessions.pools.on_message(asked)
         url = self.aws.sqs.get_queue_url(QueueName=self.config.launches_queue)["QueueUrl"]

@@ -1,0 +1,125 @@
+"""The counts of what groups have taken: one item, and the writes that change it. Pure.
+
+A container is counted by the transaction that decides on its start, and no more by the one that
+records its end, so a count cannot drift. The record of the container has the counter's name, which
+says what was taken: what a group is called and how large a container is may have changed since.
+"""
+
+from collections.abc import Mapping
+from functools import reduce
+from operator import and_
+from typing import Any
+
+from chalicelib.capacity.groups import RESOURCES, UNBOUNDED, Amount, Groups
+from chalicelib.capacity.shares import Allowed, Standing
+from chalicelib.dynamodb.expressions import Attr, Condition, expressions
+from chalicelib.dynamodb.serialization import deserialize
+from chalicelib.dynamodb.writes import Write
+
+ITEM = "capacity#groups"
+WAITS_SECONDS = 15
+"""How long a note holds that somebody waits in a group: it is renewed while that is so."""
+OLD_PACE = 0.8
+"""The weight of what was known before in the moving average of the time between two starts."""
+LONGEST_PAUSE_SECONDS = 600.0
+"""A longer time between two starts counts as this long."""
+_COUNTER = "group#"
+
+
+def counter_of(group: str, amount: Amount) -> str:
+    """The name of the counter of a container in a group."""
+    return f"{_COUNTER}{group}#{amount.places}#{amount.cpu}#{amount.memory}"
+
+
+def is_group_counter(counter: str) -> bool:
+    """Whether a counter is one of a group."""
+    return counter.startswith(_COUNTER)
+
+
+def group_counters(counters: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of these counters that are of groups."""
+    return tuple(filter(is_group_counter, counters))
+
+
+def raised(
+    table: str,
+    groups: Groups,
+    allowed: Allowed,
+    *,
+    name: str,
+    amount: Amount,
+    now: float,
+    pace: float | None,
+) -> Write:
+    """Count one more container of the group called `name`, where no count is above what is allowed.
+
+    `pace`: what is known by now of the seconds between two starts of those that wait there.
+    """
+    values = {f"{name}/took_at": now}
+    if pace is not None:  # who goes on waiting there says so again
+        values |= {f"{name}/pace": round(pace, 3), f"{name}/admitted_at": now}
+        values |= {f"{name}/waits_at": 0}
+    return {"TableName": table, "Key": {"id": {"S": ITEM}}} | expressions(
+        condition=_condition(groups, name, allowed),
+        add_values={f"{name}/{each}": amount.of(each) for each in RESOURCES},
+        set_values=values,
+    )
+
+
+def lowered(table: str, counter: str) -> Write:
+    """Count a container of this counter no more; no count is ever negative."""
+    name, *amounts = counter.removeprefix(_COUNTER).rsplit("#", 3)
+    taken = dict(zip(RESOURCES, map(int, amounts), strict=True))
+    return {"TableName": table, "Key": {"id": {"S": ITEM}}} | expressions(
+        condition=Attr(f"{name}/places").gte(taken["places"]),
+        add_values={f"{name}/{each}": -number for each, number in taken.items()},
+    )
+
+
+def waiting_noted(name: str, wanted: Amount, now: float, *, is_first: bool) -> Mapping[str, Any]:
+    """The attributes that say that somebody waits in a group; `is_first`: nobody did before."""
+    values = {f"{name}/waits_at": now} | {f"{name}/waits_{r}": wanted.of(r) for r in RESOURCES}
+    return values | ({f"{name}/admitted_at": now} if is_first else {})
+
+
+def read_standings(
+    item: Mapping[str, Any] | None, groups: Groups, now: float
+) -> dict[str, Standing]:
+    """What each group has taken, and what waits in it, by the stored item."""
+    values = deserialize(dict(item)) if item else {}
+    return {name: _read(values, name, now) for name in groups.by_name}
+
+
+def next_pace(standing: Standing, now: float) -> float:
+    """The seconds between two starts of those that wait in a group, with one that starts now."""
+    took = min(now - standing.admitted_at, LONGEST_PAUSE_SECONDS)
+    if standing.pace is None:
+        return took
+    return OLD_PACE * standing.pace + (1 - OLD_PACE) * took
+
+
+def _read(values: Mapping[str, Any], name: str, now: float) -> Standing:
+    taken, waits = (
+        Amount(**{each: int(values.get(f"{name}/{prefix}{each}", 0)) for each in RESOURCES})
+        for prefix in ("", "waits_")
+    )
+    pace = values.get(f"{name}/pace")
+    return Standing(
+        taken,
+        waits if abs(now - float(values.get(f"{name}/waits_at", 0))) < WAITS_SECONDS else None,
+        took_at=float(values.get(f"{name}/took_at", 0)),
+        pace=None if pace is None else float(pace),
+        admitted_at=float(values.get(f"{name}/admitted_at", now)),
+    )
+
+
+def _condition(groups: Groups, name: str, allowed: Allowed) -> Condition | None:
+    bounds = [(name, each, allowed.own_at_most.of(each)) for each in RESOURCES]
+    bounds = [bound for bound in bounds if bound[2] < UNBOUNDED // 2]
+    for other, most in allowed.others_at_most.items():
+        bounds += [(other, each, most.of(each)) for each in groups.resources]
+    conditions = [
+        Attr(f"{group}/{each}").not_exists() | Attr(f"{group}/{each}").lte(most)
+        for group, each, most in bounds
+    ]
+    return reduce(and_, conditions) if conditions else None

@@ -1,0 +1,118 @@
+"""What the groups have taken, in DynamoDB: read at most once a second, written on condition."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from chalicelib.capacity import counting
+from chalicelib.capacity.groups import Amount, Groups
+from chalicelib.capacity.shares import Denied, Standing, decide_take
+from chalicelib.dynamodb.expressions import Attr
+from chalicelib.dynamodb.table import Table
+from chalicelib.dynamodb.writes import Write
+
+FRESH_SECONDS = 1.0
+"""So long what was read is good for a first try: the condition of the write knows better."""
+NOTED_SECONDS = 5.0
+"""A note that somebody waits is renewed when it is older than this."""
+
+
+@dataclass(frozen=True)
+class Take:
+    """What a start has to write in its transaction; nothing where nothing is counted."""
+
+    counters: tuple[str, ...] = ()
+    """To be kept with the record until what was taken is given back."""
+    writes: tuple[Write, ...] = ()
+
+
+class Ledger:
+    """The counts of all groups. Safe at once from several places."""
+
+    def __init__(self, items: Table, groups: Groups, now: Callable[[], float]) -> None:
+        self.groups = groups
+        self._items = items
+        self._now = now
+        self._read: tuple[float, Mapping[str, Standing]] = (-FRESH_SECONDS, {})
+
+    def standings(self, *, fresh: bool = False) -> Mapping[str, Standing]:
+        """What each group has taken, and what waits there."""
+        if not self.groups.is_counted:
+            return {}
+        read_at, known = self._read
+        now = self._now()
+        if fresh or not 0 <= now - read_at < FRESH_SECONDS:
+            known = counting.read_standings(self._items.get(counting.ITEM), self.groups, now)
+            self._read = (now, known)
+        return known
+
+    def plan_take(
+        self, group: str | None, wanted: Amount, *, has_waited: bool = False
+    ) -> Take | Denied:
+        """What to write so that one more container of a group starts, or why none may.
+
+        `has_waited`: whether it is one that waited in the group. Where the transaction loses the
+        condition, call `forget` and plan again.
+        """
+        if not self.groups.is_counted:
+            return Take()
+        name = self.groups.of(group).name
+        read_before = self._read[0]
+        standings = self.standings()
+        decided = decide_take(self.groups, standings, name, wanted)
+        if isinstance(decided, Denied) and self._read[0] == read_before:
+            standings = self.standings(fresh=True)
+            decided = decide_take(self.groups, standings, name, wanted)
+        if isinstance(decided, Denied):
+            return decided
+        now = self._now()
+        pace = counting.next_pace(standings[name], now) if has_waited else None
+        write = counting.raised(
+            self._items.name, self.groups, decided, name=name, amount=wanted, now=now, pace=pace
+        )
+        return Take((counting.counter_of(name, wanted),), ({"Update": write},))
+
+    def taken(self, group: str | None, wanted: Amount, *, has_waited: bool = False) -> None:
+        """What was planned is written: until the next look it counts here too."""
+        if not self.groups.is_counted:
+            return
+        name = self.groups.of(group).name
+        read_at, known = self._read
+        standing = known.get(name, Standing())
+        after = replace(
+            standing,
+            taken=standing.taken + wanted,
+            took_at=self._now(),
+            waits=None if has_waited else standing.waits,
+        )
+        self._read = (read_at, {**known, name: after})
+
+    def forget(self) -> None:
+        """What was read is no longer so."""
+        self._read = (-FRESH_SECONDS, {})
+
+    def someone_waits(self, group: str | None) -> bool:
+        """Whether somebody waits in a group, by what was read last."""
+        standing = self.standings().get(self.groups.of(group).name)
+        return standing is not None and standing.waits is not None
+
+    def note_waiting(self, group: str | None, wanted: Amount) -> None:
+        """Somebody waits in a group: others with a lesser right borrow nothing for a while."""
+        if not self.groups.is_counted:
+            return
+        name, now = self.groups.of(group).name, self._now()
+        is_first = not self.someone_waits(name)
+        values = counting.waiting_noted(name, wanted, now, is_first=is_first)
+        noted_at = Attr(f"{name}/waits_at")
+        self._items.update(
+            counting.ITEM, values, noted_at.not_exists() | noted_at.lt(now - NOTED_SECONDS)
+        )
+
+    def estimate_seconds(self, group: str | None, ahead: int) -> int | None:
+        """In about how many seconds one starts that so many of its group go before; None while
+        that is not known.
+        """
+        standing = self.standings().get(self.groups.of(group).name)
+        if standing is None or standing.pace is None:
+            return None
+        return math.ceil((ahead + 1) * standing.pace)

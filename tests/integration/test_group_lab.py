@@ -1,0 +1,111 @@
+"""Three groups compete for one cluster: guarantees are held at every step, counts are exact."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from chalicelib.jobs.model import State as JobState
+from chalicelib.sessions.model import State
+from chalicelib.wiring import Services
+from tests.integration.group_lab import GroupLab, check_groups
+
+GROUPS = """
+default = "batch"
+[cluster]
+places = 12
+[groups.live]
+tier = "critical"
+guarantee = { places = 4 }
+[groups.reports]
+guarantee = { places = 3 }
+weight = 2
+[groups.batch]
+"""
+APPS = """
+[apps.chat]
+image = "any"
+cpu = 16
+memory = 16
+group = "live"
+queue_seconds = 3600
+[apps.demo]
+image = "any"
+cpu = 16
+memory = 16
+queue_seconds = 3600
+"""
+JOBS = {"report": "reports", "crunch": "batch"}
+
+
+@pytest.fixture(scope="module")
+def only_lab() -> Iterator[GroupLab]:
+    made = GroupLab()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def lab(only_lab: GroupLab) -> GroupLab:
+    only_lab.begin_groups(GROUPS, APPS, JOBS)
+    return only_lab
+
+
+def taken(lab: GroupLab) -> dict[str, int]:
+    return {name: standing.taken.places for name, standing in lab.standings().items()}
+
+
+def launch_jobs(lab: GroupLab, services: Services) -> None:
+    """Launch all that may be; no more than so many a second are started."""
+    while services.jobs.launcher.run(capacity_freed=True):
+        lab.now.move(1)
+
+
+def test_borrowed_places_leave_a_critical_guarantee_free(lab: GroupLab) -> None:
+    services = lab.process()
+    for _ in range(20):
+        lab.job(services, "crunch", "ann")
+    launch_jobs(lab, services)
+    assert taken(lab) == {"live": 0, "reports": 0, "batch": 8}
+    check_groups(lab)
+    states = [lab.session(services, "chat", f"owner-{n}").state for n in range(5)]
+    assert states == [State.STARTING] * 4 + [State.QUEUED]
+    check_groups(lab)
+
+
+def test_who_has_lent_gets_the_next_places(lab: GroupLab) -> None:
+    services = lab.process()
+    crunching = [lab.job(services, "crunch", "ann") for _ in range(20)]
+    launch_jobs(lab, services)
+    reports = [lab.job(services, "report", "bob") for _ in range(3)]
+    launch_jobs(lab, services)
+    assert taken(lab)["reports"] == 0
+    for each in crunching[:4]:
+        container = lab.job_of(each)
+        lab.ask(services, container)
+        lab.end(container)
+        lab.report(services, container)
+        lab.now.move(1)
+        launch_jobs(lab, services)
+        check_groups(lab)
+    assert taken(lab) == {"live": 0, "reports": 3, "batch": 5}
+    assert {lab.invocations()[each].state for each in reports} == {JobState.LAUNCHED}
+
+
+def test_a_session_that_waits_starts_when_one_of_its_group_ends(lab: GroupLab) -> None:
+    services = lab.process()
+    first = [lab.session(services, "demo", "ann") for _ in range(8)]
+    assert taken(lab)["batch"] == 8
+    waits = [lab.session(services, "demo", "ann") for _ in range(3)]
+    of_bob = lab.session(services, "demo", "bob")
+    assert [each.queue_position for each in waits] == [1, 2, 3]
+    check_groups(lab)
+    lab.all_speak(services)
+    lab.deliver_events(services)
+    for each in first[:2]:
+        lab.exit(lab.container_of(each.id))
+        lab.deliver_events(services)
+    lab.take_messages(services)
+    check_groups(lab)
+    now = lab.sessions()
+    started = {s.id for s in (*waits, of_bob) if now[s.id].state is not State.QUEUED}
+    assert started == {waits[0].id, of_bob.id}
