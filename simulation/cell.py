@@ -28,7 +28,7 @@ from chalicelib.errors import (
 )
 from chalicelib.sessions import lifecycle
 from chalicelib.sessions.creation import new_session
-from chalicelib.sessions.launch_queue import LaunchAgain, read_message
+from chalicelib.sessions.launch_queue import LaunchAgain, StartWaiting, read_message
 from chalicelib.sessions.limits import choose, limits_for, lowered_at_end
 from chalicelib.sessions.model import HANDED_OUT, Session, State
 from chalicelib.sessions.requests import DispatchRequest
@@ -383,6 +383,8 @@ class Cell:
             match read_message(body):
                 case LaunchAgain(session_id, tries):
                     self.services.launches.launch_later(session_id, tries)
+                case StartWaiting(group):
+                    self.services.launches.start_waiting(group)
                 case message:
                     self.services.pools.on_message(message)
 

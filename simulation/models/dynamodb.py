@@ -262,7 +262,10 @@ class TableModel(SessionsTable):
         before: Session | None = None,
         answers: Answered | None = None,
         counters: Sequence[Counter] = (),
+        takes: Sequence[Write] = (),
     ) -> Session | Lost | Full:
+        if takes:
+            raise NotImplementedError("capacity groups are not modelled")
         written = session if before is None else next_version(before, session)
         items = [written.id, *(counter.key for counter in counters)]
         if answers is not None:
