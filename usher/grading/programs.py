@@ -33,6 +33,11 @@ COMPILE_SETTINGS = BoxSettings(
 )
 EXECUTABLE = 0o755
 _VERDICTS = {0: Verdict.AC, 1: Verdict.WA, 2: Verdict.PE}
+_UNCAUGHT_CODE = 1
+"""What Python and Java end with after an exception, too: no word of a checker's."""
+_UNCAUGHT = re.compile(
+    rb'^(?:Traceback \(most recent call last\):|Exception in thread "main" .*)\r?$', re.MULTILINE
+)
 _POINTS_CODE = 7
 _POINTS = re.compile(rb"\s*points\s+([0-9]{1,9}(?:\.[0-9]{1,9})?)(?=\s|$)")
 _MESSAGE_BYTES = 500
@@ -81,6 +86,9 @@ def run_checker(
 def judge_exit(outcome: Outcome, what: str, settings: BoxSettings) -> Checked:
     """What a checker's or interactor's end means. Raises ProgramError."""
     message = message_of(outcome)
+    if outcome.exit_code == _UNCAUGHT_CODE and _UNCAUGHT.search(outcome.stderr):
+        last = outcome.stderr.strip()[-_MESSAGE_BYTES:].decode(errors="replace")
+        raise ProgramError(f"the {what} ended with an exception that it did not catch: {last}")
     if outcome.limit is None and outcome.exit_code in _VERDICTS:
         return Checked(_VERDICTS[outcome.exit_code], message)
     if outcome.limit is None and outcome.exit_code == _POINTS_CODE:

@@ -154,6 +154,14 @@ points = 10
         ("os.abort()", "IE", None),
         ("time.sleep(100)", "IE", None),
         ("assert os.getuid() == 64002", "AC", 10),
+        ("while True: sys.stdout.write('x' * 65536)", "IE", None),
+        ("while True: sys.stderr.write('x' * 65536)", "IE", None),
+        ("while True: os.fork()", "IE", None),
+        ("for n in range(10 ** 6): open(f'/tmp/{n}', 'w').close()", "IE", None),
+        ("held = b'x' * 2 ** 30", "IE", None),
+        ("int('x')", "IE", None),
+        ("print('wrong', file=sys.stderr); sys.exit(1)", "WA", 0),
+        ("if os.fork() == 0: os.setsid(); time.sleep(600)", "AC", 10),
     ],
 )
 def test_an_authors_checker(marks, checker, verdict, score, monkeypatch):
@@ -220,6 +228,25 @@ def test_a_conversation(marks, program, verdict):
     marks.write(INTERACTIVE, talk_py=TALK, **FILES)
     grading = marks.mark(program)
     assert grading.verdict.value == verdict, document(grading)
+
+
+@pytest.mark.parametrize(
+    "interactor",
+    [
+        "while True: print('1' * 65536)",
+        "while True: print('1' * 65536, file=sys.stderr)",
+        "while True: os.fork()",
+        "held = b'x' * 2 ** 30",
+        "os.kill(os.getpid(), 9)",
+        "sys.exit(17)",
+    ],
+)
+def test_a_hostile_interactor_costs_the_learner_nothing(marks, interactor):
+    marks.write(INTERACTIVE, talk_py=f"import os, sys\n{interactor}", **FILES)
+    grading = marks.mark(GUESS)
+    assert (grading.verdict.value, grading.score) == ("IE", None), document(grading)
+    marks.write(INTERACTIVE, talk_py=TALK, **FILES)
+    assert marks.mark(GUESS).verdict is Verdict.AC
 
 
 def test_groups_that_depend_are_skipped(marks):
