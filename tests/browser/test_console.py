@@ -639,6 +639,7 @@ def test_each_page_is_accessible_and_fits_a_phone(
             expect(page.locator("main h1")).to_be_visible()
             page.wait_for_load_state("networkidle")
             assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+            expect(page.locator("#nav [aria-current=page]")).to_be_in_viewport(ratio=0.9)
             for size in (PHONE, {"width": 1280, "height": 900}):
                 page.set_viewport_size(size)
                 page.evaluate(AXE.read_text("utf-8"))

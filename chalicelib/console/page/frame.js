@@ -203,6 +203,7 @@ function drawFrame() {
     me && asksForKey() ? h("button", { type: "button", onclick: signOut }, "Sign out") : null));
   morphChildren(document.getElementById("nav"), h("nav", null, Object.entries(frame.pages).map(([name, { list }]) =>
     link(pathOf(name), list.title, { "aria-current": name === here ? "page" : null }))));
+  document.querySelector('#nav [aria-current="page"]')?.scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 
 function showKeys() {

@@ -33,7 +33,8 @@ export function showLog(place, context, path) {
         isOver = answer.ended;
         next = answer.next;
       }
-      status.textContent = isOver ? (count ? `${count} lines, complete.` : "It printed nothing.") : count ? `${count} lines so far.` : "Nothing printed yet.";
+      const counted = count === 1 ? "1 line" : `${count} lines`;
+      status.textContent = isOver ? (count ? `${counted}, complete.` : "It printed nothing.") : count ? `${counted} so far.` : "Nothing printed yet.";
     } catch (error) {
       if (!context.signal.aborted) status.textContent = `The log cannot be read now: ${error.message}`;
     }

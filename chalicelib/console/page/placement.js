@@ -6,6 +6,7 @@ import { facts, link, table } from "./views.js";
 import { taken } from "./text.js";
 
 const hostOf = ({ host, instance }) => link(`/hosts/${encodeURIComponent(host)}`, instance ?? host);
+const nameOf = (hosts, id) => hosts.find(({ host }) => host === id)?.instance ?? id;
 const obstaclesOf = ({ fits, obstacles }) => fits ? badge("fits", "good") : obstacles.map(({ cause, detail }) => h("div", null, `${cause}: ${detail}`));
 
 /** A button that explains the placement of the record at `path`, in the section `place`. */
@@ -26,7 +27,7 @@ function draw({ name, cpu, memory, launchType, placedOn, best, causes, hosts, ru
   const rule = [...rules.spread.map((by) => `spread over ${by}`), rules.binpack && `packed by ${rules.binpack}`, ...rules.constraints].filter(Boolean);
   return [
     facts(["What is placed", `${name}: ${cpu} units of processor, ${memory} MiB`], ["Where", launchType === "FARGATE" ? "Fargate, where no host is chosen" : null],
-      ["Runs on", placedOn && link(`/hosts/${encodeURIComponent(placedOn)}`, placedOn)], ["Rules", rule.join("; ")], ["Another one would go to", best.join(", ")],
+      ["Runs on", placedOn && link(`/hosts/${encodeURIComponent(placedOn)}`, nameOf(hosts, placedOn))], ["Rules", rule.join("; ")], ["Another one would go to", best.map((id) => nameOf(hosts, id)).join(", ")],
       ["Hosts ruled out", Object.entries(causes).map(([cause, count]) => `${count} by ${cause}`).join(", ")]),
     hosts.length ? table("Hosts as they are now", [["Host", hostOf], ["Zone", (row) => row.zone], ["Another one", obstaclesOf],
       ["Processor", (row) => taken(row.cpu.total, row.cpu.left)], ["Memory", (row) => taken(row.memory.total, row.memory.left)], ["Tasks", (row) => row.tasks]],
