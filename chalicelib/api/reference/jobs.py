@@ -148,7 +148,15 @@ SCHEMAS = {
             "result": ANY,
             "waiting": record(
                 "Why it is not launched, while it waits.",
-                {"because": TEXT, "ahead": WHOLE, "nextTryAt": MAYBE_INSTANT},
+                {
+                    "because": TEXT,
+                    "ahead": WHOLE,
+                    "nextTryAt": MAYBE_INSTANT,
+                    "estimateSeconds": {
+                        **MAYBE_WHOLE,
+                        "description": "About how long it still waits; null where that is unknown.",
+                    },
+                },
                 or_null=True,
             ),
             "history": list_of(
@@ -159,7 +167,12 @@ SCHEMAS = {
             **_ROW_EXAMPLE,
             "parameters": {"day": "2026-01-30"},
             "result": None,
-            "waiting": {"because": "2 go first", "ahead": 2, "nextTryAt": None},
+            "waiting": {
+                "because": "2 go first",
+                "ahead": 2,
+                "nextTryAt": None,
+                "estimateSeconds": 40,
+            },
             "history": [
                 {"at": "2026-01-31T09:00:00.000Z", "state": "ACCEPTED", "cause": "asked for"}
             ],

@@ -61,7 +61,7 @@ export const invocationPage = {
       send: () => call("POST", `${path(it.id)}/kill`, { body: "{}" }), done: "It is being ended." });
     return [
       head([it.job, " ", outcome(it)], again, kill),
-      it.waiting ? h("p", { class: "notice" }, `Why it waits: ${it.waiting.because}. `, it.waiting.nextTryAt ? ["Next try ", instant(it.waiting.nextTryAt)] : null) : null,
+      it.waiting ? h("p", { class: "notice" }, `Why it waits: ${it.waiting.because}. `, it.waiting.nextTryAt ? ["Next try ", instant(it.waiting.nextTryAt)] : null, it.waiting.estimateSeconds ? ` It starts in about ${duration(it.waiting.estimateSeconds)}.` : null) : null,
       it.detail && it.detail !== it.reason ? h("p", { class: "notice" }, it.detail) : null,
       it.progress && !isOver ? h("p", { class: "notice" }, it.progress.fraction === null ? null
         : h("progress", { max: 1, value: it.progress.fraction, "aria-label": "Progress" }), " ", it.progress.message) : null,
