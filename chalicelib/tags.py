@@ -7,9 +7,16 @@ begins with `aws:`. https://docs.aws.amazon.com/tag-editor/latest/userguide/best
 import hashlib
 import re
 
+GROUP, OWNER = "usher-group", "usher-owner"
 MOST_CHARACTERS = 256
 _PLAIN = re.compile(r"[^A-Za-z0-9_.:/+@ -]")
 _DIGEST_CHARACTERS = 64
+
+
+def cost_tags(*, group: str | None, owner: str | None, **more: str) -> dict[str, str]:
+    """What a task is tagged with, for reports of costs; without what there is none of."""
+    tags = {GROUP: group, OWNER: owner, **{f"usher-{name}": text for name, text in more.items()}}
+    return {name: text for name, text in tags.items() if text}
 
 
 def tag_value(text: str) -> str:

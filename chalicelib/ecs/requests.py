@@ -2,8 +2,10 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from chalicelib.tags import tag_value
 
 MAX_OVERRIDES_CHARACTERS = 8_192
 
@@ -26,6 +28,8 @@ class TaskRequest:
     spread: Sequence[str] = ()
     binpack: str | None = None
     constraints: Sequence[str] = ()
+    tags: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Whose costs its task is: names and texts, which become values of tags."""
 
 
 def client_token(started_by: str, attempt: int) -> str:
@@ -69,6 +73,11 @@ def run_task_for(request: TaskRequest, cluster: str) -> dict[str, Any]:
                 "assignPublicIp": "ENABLED",
             }
         }
+    if request.tags:
+        run["tags"] = [
+            {"key": key, "value": tag_value(text)} for key, text in sorted(request.tags.items())
+        ]
+        run["enableECSManagedTags"] = True  # the cluster's name, for the same reports
     strategy = [{"type": "spread", "field": field} for field in request.spread]
     if request.binpack:
         strategy.append({"type": "binpack", "field": request.binpack})

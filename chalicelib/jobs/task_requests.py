@@ -6,6 +6,7 @@ from chalicelib.ecs.requests import TaskRequest
 from chalicelib.jobs.description import DeployedJob
 from chalicelib.jobs.model import Invocation
 from chalicelib.jobs.task_definitions import CONTAINER
+from chalicelib.tags import cost_tags
 from chalicelib.task_placement import Placement
 
 
@@ -44,6 +45,7 @@ def task_request_for(invocation: Invocation, job: DeployedJob, config: Config) -
         spread=placement.fields(),
         binpack=placement.binpack,
         constraints=placement.expressions(config.stage),
+        tags=cost_tags(job=invocation.job, group=job.description.group, owner=invocation.owner),
     )
 
 

@@ -21,6 +21,7 @@ from chalicelib.sessions.group_queue import GroupQueue
 from chalicelib.sessions.launch_queue import LaunchQueue
 from chalicelib.sessions.model import Reason, Session, State
 from chalicelib.sessions.table import SessionsTable
+from chalicelib.tags import cost_tags
 from chalicelib.tasks import queues
 from chalicelib.tasks.deployed import Revisions
 from chalicelib.tasks.hosts_wanted import SESSIONS, HostsWanted
@@ -137,6 +138,10 @@ def task_request_for(session: Session, app: App, config: Config) -> TaskRequest:
         spread=app.placement.fields(),
         binpack=app.placement.binpack,
         constraints=app.placement.expressions(config.stage),
+        # One that waits ahead is nobody's when it starts, and a repeated request is the same one.
+        tags=cost_tags(
+            app=session.app, group=app.group, owner=None if session.pooled else session.owner
+        ),
     )
 
 

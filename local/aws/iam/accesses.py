@@ -128,7 +128,8 @@ def _run_task(asked: Asked) -> list[Access]:
     roles = [
         overrides.get(role) or definition.get(role) for role in ("taskRoleArn", "executionRoleArn")
     ]
-    return found + _tags(asked, arn) + _passed(roles, "ecs-tasks.amazonaws.com")
+    tasks = asked.arn("ecs", f"task/{_cluster(asked).rpartition('/')[2]}/*")
+    return found + _tags(asked, tasks) + _passed(roles, "ecs-tasks.amazonaws.com")
 
 
 def _register(asked: Asked) -> list[Access]:

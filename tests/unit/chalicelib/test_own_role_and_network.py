@@ -1,4 +1,4 @@
-"""A role and a network of an app's own."""
+"""A role and a network of an app's own, and the tags of its tasks."""
 
 from dataclasses import replace
 
@@ -72,3 +72,24 @@ def test_an_app_has_its_own_role_whatever_its_feed():
 def test_what_cannot_be_is_said_when_it_is_read(table, words):
     with pytest.raises(ConfigurationError, match=words):
         parse_app("own", table)
+
+
+def tags_of(session, app):
+    run = run_task_for(task_request_for(session, app, CONFIG), "c")
+    assert run["enableECSManagedTags"] is True
+    return {tag["key"]: tag["value"] for tag in run["tags"]}
+
+
+def test_tasks_are_tagged_by_app_group_and_owner():
+    app = App(name="own", image="i", group="lab")
+    anns = replace(SESSION, owner="jwt:ann|Zoë")
+    expected = {"usher-app": "own", "usher-group": "lab", "usher-owner": "jwt:ann=7CZo=C3=AB"}
+    assert tags_of(anns, app) == expected
+    assert tags_of(SESSION, App(name="own", image="i")) == {"usher-app": "own"}
+
+
+def test_what_waits_ahead_has_the_same_tags_before_and_after_its_claim():
+    """ECS refuses a repeated request that differs."""
+    app = App(name="own", image="i")
+    waiting = replace(SESSION, pooled=True)
+    assert tags_of(waiting, app) == tags_of(replace(waiting, owner="jwt:ann"), app)

@@ -134,6 +134,10 @@ def test_roles_are_passed_to_tasks_alone_and_tasks_stay_in_the_cluster(function)
             roles = {arn.rpartition("/")[2] for arn in statement["Resource"]}
             assert set(statement["Condition"]["StringEquals"]) == {"iam:PassedToService"}
             assert roles <= ROLES_FOR[service]
+        elif actions == {"ecs:TagResource"}:
+            assert statement["Condition"] == {"StringEquals": {"ecs:CreateAction": "RunTask"}}
+            places = {arn.partition(":task/")[2] for arn in statement["Resource"]}
+            assert places <= {"usher-dev/*", "usher-dev-graders/*"}
         elif actions == {"ecs:RegisterTaskDefinition"}:
             families = {arn.partition(":task-definition/")[2] for arn in statement["Resource"]}
             assert families == {"usher-dev-job-*:*", "usher-dev-app-*:*"}
