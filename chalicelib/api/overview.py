@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from chalice.app import Blueprint, Response
 
 from chalicelib.api.http import answer, answering, authorizer_for, known_caller_of
+from chalicelib.capacity.shares import borrowed
 from chalicelib.config import Config, authorization, dead_letter_queues
 from chalicelib.instants import instant
 from chalicelib.metrics import Metrics, ProcessMetrics
@@ -66,6 +68,7 @@ def overview() -> Response:
                 "capacity": jobs.capacity,
                 "byState": _by_state(counts),
             },
+            "groups": _groups(),
             "gradingsWaiting": counts.get("gradings_waiting", 0),
             "hosts": _hosts(),
             "trend": [
@@ -74,6 +77,27 @@ def overview() -> Response:
             ],
         }
     )
+
+
+def _groups() -> list[dict[str, Any]]:
+    """What each capacity group has taken, and what waits there; empty without groups."""
+    ledger = services().sessions.ledger
+    shown = []
+    for name, standing in ledger.standings(fresh=True).items():
+        group = ledger.groups.by_name[name]
+        waiting = services().jobs.invocations.waiting_in(name)
+        shown.append(
+            {
+                "name": name,
+                "tier": group.tier.value,
+                "taken": asdict(standing.taken),
+                "guaranteed": asdict(group.guarantee),
+                "borrowed": asdict(borrowed(ledger.groups, group, standing.taken)),
+                "waiting": waiting + services().sessions.table.count_waiting(name),
+                "secondsBetweenStarts": standing.pace,
+            }
+        )
+    return shown
 
 
 def show_pass(finished: "Finished") -> dict[str, Any]:

@@ -6,10 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.apps import App
+from chalicelib.capacity.groups import Groups, check_members
 from chalicelib.config import Config
 from chalicelib.ecs.task_definitions import deployment_of, family_of
-from chalicelib.errors import ConflictError, NotFoundError, StartFailedError
+from chalicelib.errors import (
+    BadRequestError,
+    ConfigurationError,
+    ConflictError,
+    NotFoundError,
+    StartFailedError,
+)
 from chalicelib.sessions.catalog import AppCatalog
+from chalicelib.sessions.creation import container_of
 from chalicelib.sessions.launch_queue import LaunchQueue
 from chalicelib.sessions.model import Session
 from chalicelib.sessions.pool import AppState
@@ -55,6 +63,7 @@ class AppRegistry:
         table: SessionsTable,
         queue: LaunchQueue,
         config: Config,
+        groups: Groups,
         stop_warm: Callable[[Session, str], bool],
     ) -> None:
         """`stop_warm`: stops a session that is still warm; whether it was."""
@@ -64,6 +73,7 @@ class AppRegistry:
         self._table = table
         self._queue = queue
         self._config = config
+        self._groups = groups
         self._stop_warm = stop_warm
 
     def all(self) -> list[AppStatus]:
@@ -92,6 +102,10 @@ class AppRegistry:
         self._check_name(name)
         check_image(image, is_local=self._config.is_local)
         app = parse_registered(name, image, description, self._config.app_bounds)
+        try:
+            check_members(self._groups, {"description": (app.group, container_of(app))})
+        except ConfigurationError as error:
+            raise BadRequestError(str(error)) from error
         names = self._catalog.registered_names(fresh=True)
         if name not in names and len(names) >= MOST_APPS:
             raise ConflictError(f"{MOST_APPS} apps are registered, and no more may be")

@@ -136,6 +136,7 @@ class SessionServices:
             table=self.table,
             queue=self.queue,
             config=self.config,
+            groups=self.ledger.groups,
             stop_warm=self.service.stop_warm,
         )
 

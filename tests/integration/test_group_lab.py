@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from chalicelib.errors import BadRequestError
 from chalicelib.jobs.model import State as JobState
 from chalicelib.sessions.model import State
 from chalicelib.wiring import Services
@@ -109,3 +110,26 @@ def test_a_session_that_waits_starts_when_one_of_its_group_ends(lab: GroupLab) -
     now = lab.sessions()
     started = {s.id for s in (*waits, of_bob) if now[s.id].state is not State.QUEUED}
     assert started == {waits[0].id, of_bob.id}
+
+
+def test_a_host_that_dies_leaves_the_counts_exact(lab: GroupLab) -> None:
+    services = lab.process()
+    for _ in range(10):
+        lab.job(services, "crunch", "ann")
+    launch_jobs(lab, services)
+    for number in range(3):
+        lab.session(services, "chat", f"owner-{number}")
+    check_groups(lab)
+    before = sum(taken(lab).values())
+    lab.kill_host(0)
+    lab.deliver_events(services)
+    check_groups(lab)
+    assert sum(taken(lab).values()) < before
+
+
+def test_a_group_that_is_not_there_is_refused_with_the_name_that_was_meant(lab: GroupLab) -> None:
+    services = lab.process()
+    with pytest.raises(BadRequestError, match="did you mean reports"):
+        services.jobs.catalog.register("new", "any", {"name": "new", "group": "report"})
+    with pytest.raises(BadRequestError, match="did you mean live"):
+        services.sessions.registry.register("new", "any", {"group": "liv"})

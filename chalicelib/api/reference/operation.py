@@ -103,6 +103,7 @@ _SWEEP = record(
     or_null=True,
 )
 _MAYBE_NUMBER: Schema = {"type": ["number", "null"]}
+_AMOUNT = record("Containers, CPU units and MiB.", {"places": WHOLE, "cpu": WHOLE, "memory": WHOLE})
 _COUNT: Schema = {"type": "object", "additionalProperties": WHOLE}
 
 DEPLOYMENT = Part(
@@ -189,6 +190,26 @@ DEPLOYMENT = Part(
                         "byState": {**_COUNT, "description": "As of the last pass."},
                     },
                 ),
+                "groups": list_of(
+                    record(
+                        "A capacity group; there are none without a capacity file.",
+                        {
+                            "name": TEXT,
+                            "tier": TEXT,
+                            "taken": _AMOUNT,
+                            "guaranteed": _AMOUNT,
+                            "borrowed": {
+                                **_AMOUNT,
+                                "description": "Taken beyond the guarantee.",
+                            },
+                            "waiting": {**WHOLE, "description": "Sessions and invocations."},
+                            "secondsBetweenStarts": {
+                                **_MAYBE_NUMBER,
+                                "description": "Of those that waited, on average of late.",
+                            },
+                        },
+                    )
+                ),
                 "gradingsWaiting": WHOLE,
                 "hosts": record(
                     "The first 100 hosts added up; null where ECS does not say.",
@@ -234,6 +255,7 @@ DEPLOYMENT = Part(
                     "capacity": 200,
                     "byState": {"QUEUED": 2, "STARTED": 3},
                 },
+                "groups": [],
                 "gradingsWaiting": 0,
                 "hosts": None,
                 "trend": [],
