@@ -25,9 +25,9 @@ SESSIONS, CELLS = 1_000_000, 20
 SECONDS = 40 * MINUTE
 CROWD_AT, LOST_AT = 8 * MINUTE, 22 * MINUTE
 CROWD_PEAK = 10.0
-SIMULATED = 400
+SIMULATED = 500
 """So many sessions of a cell are simulated one by one, at most, at the usual rate."""
-USUAL = 0.8
+USUAL = 1.0
 """Part of a cell's sessions that are live before the crowd comes."""
 STAY_SECONDS = 1_800.0
 RETURNING = 1.2 * STAY_SECONDS / MINUTE
@@ -184,7 +184,18 @@ def _together(found: list[dict[str, Any]], *, seed: int, sessions: int) -> dict[
         "waiting": {f"p{p}": percentile(waited, p / 100) for p in (50, 90, 99)},
         "warm": {"share": round(len(warm) / len(waited), 4) if waited else None}
         | {f"p{p}": percentile(warm, p / 100) for p in (50, 90, 99)},
-        "dollars": {"perThousandSessions": round(paid / given * 1_000, 4) if given else None},
+        "pool": {
+            "containerHours": sum(one["pool"]["containerHours"] for one in found),
+            "dollarsPerThousandSessions": round(
+                sum(
+                    one["pool"]["dollarsPerThousandSessions"] * one["sessionsGiven"]
+                    for one in found
+                )
+                / max(1, given),
+                4,
+            ),
+        },
+        "dollars": {"perThousandSessions": round(paid / max(1, given) * 1_000, 4)},
         "quotas": _fullest([one["quotas"] for one in found]),
         "ofCells": [
             {
@@ -229,6 +240,8 @@ def text_of(document: Mapping[str, Any]) -> str:
         "waiting time p50 / p90 / p99": times(document["waiting"]),
         "warm share": percent(document["warm"]["share"]),
         "of warm ones p50 / p90 / p99": times(document["warm"]),
+        "kept warm": f"{document['pool']['containerHours']:,.0f} container-hours, "
+        f"{document['pool']['dollarsPerThousandSessions']:.3f} dollars per 1,000 sessions",
         "dollars per 1,000 sessions": f"{document['dollars']['perThousandSessions']:.3f}",
     }
     cells = [

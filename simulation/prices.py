@@ -36,13 +36,14 @@ def dollars(world: World) -> dict[str, float]:
     by_million = prices()["million"]
     found = {name: amount * by_million[name]["dollars"] / 1e6 for name, amount in amounts.items()}
     hours = cell.scaling.hours()
-    hourly = prices()["hourly"]
-    found["hosts"] = hours * _hourly(hourly, cell.shape.host.name)
-    found["addresses"] = hours * _hourly(hourly, "public_address")
+    found["hosts"] = hours * hourly_dollars(cell.shape.host.name)
+    found["addresses"] = hours * hourly_dollars("public_address")
     return found
 
 
-def _hourly(table: dict[str, Any], name: str) -> float:
+def hourly_dollars(name: str) -> float:
+    """Dollars an hour of what prices.toml has under this name."""
+    table = prices()["hourly"]
     for part in name.split("."):
         table = table[part]
     return float(table["dollars"])

@@ -34,10 +34,11 @@ class Quota:
 
 
 def quotas(world: World) -> list[Quota]:
-    """The quotas that one cell meets. Rates are of the fullest second, before throttling."""
+    """The quotas that one cell meets. Rates are of the fullest minute, unless they say second."""
     cell, peaks = world.cell, world.cell.meter.peaks
     hosts = peaks["hosts"]
-    partition = max((v for name, v in peaks.items() if name.startswith("partition ")), default=0.0)
+    minutes = [name for name in list(cell.meter.minutes) if name.startswith("partition ")]
+    partition = max((_sustained(world, name) for name in minutes), default=0.0)
     modify, read = RATES.modify, RATES.read
     if modify is None or read is None:
         raise AssertionError("ECS has rates")
@@ -84,7 +85,7 @@ def quotas(world: World) -> list[Quota]:
             "account and region",
         ),
         Quota(
-            "API Gateway: requests",
+            "API Gateway: requests, fullest second",
             "1/s",
             functions.REQUESTS.per_second,
             peaks["requests"],
@@ -94,7 +95,7 @@ def quotas(world: World) -> list[Quota]:
             "DynamoDB: write units of the table",
             "1/s",
             TABLE_WRITES,
-            peaks["write units"],
+            _sustained(world, "write units"),
             "table, on demand",
         ),
         Quota(

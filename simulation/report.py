@@ -5,7 +5,7 @@ from typing import Any
 
 from simulation.foresight import host_hours
 from simulation.meter import percentile
-from simulation.prices import dollars
+from simulation.prices import dollars, hourly_dollars
 from simulation.quotas import quotas
 from simulation.world import World
 
@@ -41,6 +41,7 @@ def document_of(world: World, *, seed: int, sessions: int) -> dict[str, Any]:
         "givenTwice": cell.given_twice,
         "waiting": _waiting(waited),
         "warm": {"share": _rounded(len(warm) / len(waited)) if waited else None} | _waiting(warm),
+        "pool": _pool(world, served),
         "starts": {
             "total": cell.meter.totals["tasks started"],
             "throttled": cell.meter.totals["ECS starts throttled"],
@@ -70,6 +71,19 @@ def document_of(world: World, *, seed: int, sessions: int) -> dict[str, Any]:
             for quota in quotas(world)
         ],
         "series": _series(world),
+    }
+
+
+def _pool(world: World, served: int) -> dict[str, float]:
+    """What it costs that containers wait warm: their part of the hosts."""
+    cell, samples = world.cell, world.samples
+    mean = sum(sample.warm for sample in samples) / max(1, len(samples))
+    hours = mean * world.scenario.seconds / 3_600
+    on_a_host = cell.shape.sessions_on_host * cell.batch
+    paid = hours / on_a_host * hourly_dollars(cell.shape.host.name)
+    return {
+        "containerHours": round(hours, 1),
+        "dollarsPerThousandSessions": round(paid / max(1, served) * 1_000, 4),
     }
 
 
@@ -128,6 +142,8 @@ def text_of(document: Mapping[str, Any]) -> str:
                 "waiting time p50 / p90 / p99": times(document["waiting"]),
                 "warm share": percent(document["warm"]["share"]),
                 "of warm ones p50 / p90 / p99": times(document["warm"]),
+                "kept warm": f"{document['pool']['containerHours']:,.0f} container-hours, "
+                f"{document['pool']['dollarsPerThousandSessions']:.3f} dollars per 1,000 sessions",
                 "tasks started": f"{document['starts']['total']:,.0f}, "
                 f"{document['starts']['throttled']:,.0f} requests throttled",
                 "conflicts of transactions": f"{document['conflicts']:,.0f}",

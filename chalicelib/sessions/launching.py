@@ -2,6 +2,7 @@
 
 import logging
 import math
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -34,6 +35,9 @@ POOL_PART = 4
 """Pools may have this part of the places of those that wait at ECS."""
 STARTS_PER_SECOND = 30
 """Of what can wait; ECS takes 40 a second of everything."""
+LEAST_SPREAD_SECONDS = 3
+MAX_PAUSE_SECONDS = 30
+"""The sweep takes a session for forgotten whose try is late by RELAUNCH_SECONDS, 45."""
 _log = logging.getLogger("usher.sessions")
 
 
@@ -81,6 +85,17 @@ def decide_after_failure(
         tried_at=now,
     )
     return Retry(queued, delay_seconds)
+
+
+def pause_seconds(session_id: str, waiting: int, now: float) -> int:
+    """How long a session pauses that a second had no room for, 1 to MAX_PAUSE_SECONDS. Pure.
+
+    The pauses of `waiting` sessions are spread over the time that their starts take, so that about
+    twice as many try in a second as may start, however many wait: each try is an invocation and a
+    write of one and the same item.
+    """
+    spread = min(MAX_PAUSE_SECONDS, max(LEAST_SPREAD_SECONDS, waiting // STARTS_PER_SECOND))
+    return 1 + zlib.crc32(f"{session_id} {int(now)}".encode()) % spread
 
 
 def environment_for(session: Session, app: App, config: Config) -> dict[str, str]:
@@ -296,7 +311,8 @@ class Launches:
         if isinstance(session, Unreadable):  # the sweep launches it, once it can be read
             log_unreadable(session, "session")
         elif session is not None and not self._launch_waiting(session, tries):
-            self._queue.launch(session_id, tries, delay_seconds=1 + session.version % 3)
+            waiting, now = self._queue.waiting(), self._now()
+            self._queue.launch(session_id, tries, pause_seconds(session.id, waiting, now))
 
     def relaunch(self, session_id: str) -> None:
         """The next try of a session whose message was lost.

@@ -13,13 +13,17 @@ from chalicelib.ecs.requests import MAX_OVERRIDES_CHARACTERS, client_token, run_
 from chalicelib.ecs.task_definitions import CONTAINER, Deployment, family_of, task_definition_for
 from chalicelib.sessions.answers import body_of
 from chalicelib.sessions.launching import (
+    MAX_PAUSE_SECONDS,
+    STARTS_PER_SECOND,
     GiveUp,
     Retry,
     decide_after_failure,
     environment_for,
+    pause_seconds,
     task_request_for,
 )
 from chalicelib.sessions.model import Reason, State
+from chalicelib.sessions.reaping import RELAUNCH_SECONDS
 from tests.unit.chalicelib.test_lifecycle import APP, DEFINITION, queued
 
 CONFIG = load_config({"STAGE": "test", "CALLBACK_BASE_URL": "http://dispatcher"})
@@ -268,3 +272,21 @@ def test_fargate_and_health_checks_have_their_fields():
     assert (container["command"], container["entryPoint"]) == (["run"], ["sh"])
     assert container["image"] == "registry/chat@sha256:0"
     assert container["dockerSecurityOptions"] == []
+
+
+@given(st.integers(0, 50_000), st.integers(0, 10**6))
+def test_a_pause_ends_before_the_sweep_takes_the_session_for_forgotten(waiting, now):
+    assert 1 <= pause_seconds("id", waiting, now) <= MAX_PAUSE_SECONDS < RELAUNCH_SECONDS
+
+
+@pytest.mark.parametrize("waiting", [90, 300, 900])
+def test_about_twice_as_many_try_in_a_second_as_may_start(waiting):
+    """What waits tries again after each pause; the tries of a second, on average."""
+    seconds = 600
+    tries, due = 0, {f"session-{number}": 0 for number in range(waiting)}
+    for now in range(seconds):
+        for name, at in due.items():
+            if at <= now:
+                tries += 1
+                due[name] = now + pause_seconds(name, waiting, now)
+    assert STARTS_PER_SECOND < tries / seconds < 2.2 * STARTS_PER_SECOND
