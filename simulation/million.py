@@ -20,14 +20,14 @@ from simulation.shape import M7G_4XLARGE, Shape
 from simulation.world import world_of
 
 NAME = "million"
-LINE = "20 cells, a flash crowd and a lost cell, a million sessions live at once"
+LINE = "20 cells, a flash crowd and a lost cell, up to a million live sessions"
 SESSIONS, CELLS = 1_000_000, 20
 SECONDS = 40 * MINUTE
 CROWD_AT, LOST_AT = 8 * MINUTE, 22 * MINUTE
 CROWD_PEAK = 10.0
-SIMULATED = 500
+SIMULATED = 400
 """So many sessions of a cell are simulated one by one, at most, at the usual rate."""
-USUAL = 1.0
+USUAL = 0.8
 """Part of a cell's sessions that are live before the crowd comes."""
 STAY_SECONDS = 1_800.0
 RETURNING = 1.2 * STAY_SECONDS / MINUTE
