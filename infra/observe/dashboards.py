@@ -171,7 +171,7 @@ def in_template(template: str) -> str:
 
 def in_docs(page: str) -> str:
     """docs/operations.md with the table of metrics as it is to be."""
-    head = "| name | kind, labels | what it tells |\n|---|---|---|\n"
+    head = "| name | kind, labels | meaning |\n|---|---|---|\n"
     before, rest = page.split(head, 1)
     _, after = rest.split("\n\n", 1)
     rows = [

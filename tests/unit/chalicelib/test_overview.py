@@ -140,6 +140,11 @@ def test_a_host_is_read_as_ecs_describes_it():
         memory=Resource(7680, 6144),
         zone="eu-west-1a",
         instance_type="c7g.xlarge",
+        attributes={
+            "ecs.availability-zone": "eu-west-1a",
+            "ecs.instance-type": "c7g.xlarge",
+            "ecs.capability.something": "",
+        },
     )
 
 
