@@ -83,8 +83,10 @@ def _groups() -> list[dict[str, Any]]:
     """What each capacity group has taken, and what waits there; empty without groups."""
     ledger = services().sessions.ledger
     shown = []
-    for name, standing in ledger.standings(fresh=True).items():
-        group = ledger.groups.by_name[name]
+    standings = ledger.standings(fresh=True)
+    for name, group in ledger.groups.by_name.items():
+        if (standing := standings.get(name)) is None:
+            continue
         waiting = services().jobs.invocations.waiting_in(name)
         shown.append(
             {

@@ -6,6 +6,7 @@ says what was taken: what a group is called and how large a container is may hav
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import reduce
 from operator import and_
 from typing import Any
@@ -85,9 +86,15 @@ def waiting_noted(name: str, wanted: Amount, now: float, *, is_first: bool) -> M
 def read_standings(
     item: Mapping[str, Any] | None, groups: Groups, now: float
 ) -> dict[str, Standing]:
-    """What each group has taken, and what waits in it, by the stored item."""
+    """What each group has taken, and what waits in it, by the stored item.
+
+    A group that is gone from the configuration is in it while containers of it run.
+    """
     values = deserialize(dict(item)) if item else {}
-    return {name: _read(values, name, now) for name in groups.by_name}
+    suffix = "/places"
+    stored = {key.removesuffix(suffix) for key, n in values.items() if key.endswith(suffix) and n}
+    gone = {name: replace(_read(values, name, now), waits=None) for name in sorted(stored)}
+    return gone | {name: _read(values, name, now) for name in groups.by_name}
 
 
 def next_pace(standing: Standing, now: float) -> float:

@@ -31,7 +31,8 @@ class Standing:
 
 
 Standings = Mapping[str, Standing]
-"""By the names of groups; a group that is not in it has taken nothing and waits for nothing."""
+"""By the names of groups; a group that is not in it has taken nothing and waits for nothing. One
+that is gone from the configuration is in it while containers of it run."""
 _NOTHING = Standing()
 
 
@@ -85,6 +86,7 @@ def decide_take(
         for other in groups.by_name.values()
         if other is not group
     }
+    others |= {each: s.taken for each, s in standings.items() if each not in groups.by_name}
     available = groups.cluster - sum(others.values(), Amount())
     if not after.fits_in(available, groups.resources):
         return Denied(Why.NO_CAPACITY)

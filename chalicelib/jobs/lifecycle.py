@@ -148,6 +148,13 @@ def waits_because(invocation: Invocation, detail: str) -> Invocation:
     return replace(invocation, detail=detail)
 
 
+def regroup(invocation: Invocation, gone: str | None, group: str | None, turn: int) -> Invocation:
+    """One that waits in the capacity group `gone` waits in another, where it has this turn."""
+    if not invocation.is_waiting or invocation.group != gone:
+        return invocation
+    return replace(invocation, group=group, turn=turn)
+
+
 def requeue(invocation: Invocation, why: str, now: float) -> Invocation:
     """The next attempt, as this one provably ran nothing; or its end where it is too late."""
     if now >= invocation.not_after:

@@ -108,8 +108,13 @@ def turns_of(invocation: Invocation) -> str:
 def group_for(description: JobDescription, groups: Groups) -> str | None:
     """The capacity group of a job's invocations; None for the default one."""
     is_judge = description.name == JUDGE_JOB
-    name = groups.judges if is_judge else groups.of(description.group).name
-    return None if name == groups.default else name
+    return known_group(groups.judges if is_judge else description.group, groups)
+
+
+def known_group(name: str | None, groups: Groups) -> str | None:
+    """The group as records have it: None for the default one, and for one that is gone."""
+    found = groups.of(name).name
+    return None if found == groups.default else found
 
 
 def partitions_of(group: str | None) -> tuple[str, ...]:

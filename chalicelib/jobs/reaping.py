@@ -53,6 +53,13 @@ class Send:
 
 
 @dataclass(frozen=True)
+class Regroup:
+    """One that waits in a capacity group that the configuration has no more."""
+
+    invocation: Invocation
+
+
+@dataclass(frozen=True)
 class Expire:
     """One that waited for too long, here or at ECS for a host, or whose launch was forgotten."""
 
@@ -99,6 +106,7 @@ Action = (
     | StopOrphan
     | ComeDue
     | Send
+    | Regroup
     | Expire
     | LaunchAgain
     | Forget

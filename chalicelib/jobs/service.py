@@ -240,6 +240,24 @@ class Invocations:
         if after.state is State.ACCEPTED:
             self._records.update(after, lambda before: lifecycle.fold_sent(before, now))
 
+    def regroup(self, invocation_id: str) -> None:
+        """One that waits in a capacity group that is gone waits in the default one from now on,
+        behind what its owner has waiting there. Raises UnavailableError, BusyError.
+        """
+        seen = self._table.find(invocation_id)
+        if not isinstance(seen, Invocation) or not seen.is_waiting:
+            return
+        group = policy.known_group(seen.group, self._ledger.groups)
+        if group == seen.group:
+            return
+        moved = replace(seen, group=group)
+        turn = self._turns.next(policy.turns_of(moved), seen.owner, self._now())
+        after = self._records.update(
+            seen, lambda before: lifecycle.regroup(before, seen.group, group, turn)
+        )
+        if after.turn == turn:
+            self._queues.send(after.priority, WakeUp(after.id))
+
     def get_record(self, invocation_id: str) -> Invocation | None:
         """The record as it is now."""
         return self._table.get(invocation_id)

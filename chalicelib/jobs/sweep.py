@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, assert_never
 
+from chalicelib.capacity.groups import Groups
 from chalicelib.config import Config
 from chalicelib.dynamodb.records import Unreadable
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.task_changes import TaskChange
-from chalicelib.jobs import lifecycle, reaping
+from chalicelib.jobs import lifecycle, policy, reaping
 from chalicelib.jobs.items import COMPARED
 from chalicelib.jobs.launching import JobLauncher
 from chalicelib.jobs.model import WAITING, Invocation, Priority, Reason, State, invocation_id_of
@@ -46,6 +47,7 @@ class JobsKind(Kind[Invocation]):
         hosts_wanted: HostsWanted,
         unreadable: UnreadableRecords,
         config: Config,
+        groups: Groups,
         metrics: Metrics,
         now: Callable[[], float],
     ) -> None:
@@ -55,6 +57,7 @@ class JobsKind(Kind[Invocation]):
         self._job_launcher = job_launcher
         self._launcher = launcher
         self._config = config
+        self._groups = groups
         self._metrics = metrics
         self._now = now
         self.unreadable = unreadable
@@ -104,8 +107,10 @@ class JobsKind(Kind[Invocation]):
     # Deciding.
 
     def plan(self, record: Invocation, tasks: Mapping[str, TaskChange]) -> Iterator[reaping.Action]:
-        """See `reaping.plan_reaping`."""
-        return reaping.plan_reaping([record], tasks, self._now())
+        """See `reaping.plan_reaping`; besides, no launcher looks into a group that is gone."""
+        if record.is_waiting and record.group != policy.known_group(record.group, self._groups):
+            yield reaping.Regroup(record)
+        yield from reaping.plan_reaping([record], tasks, self._now())
 
     def plan_task(self, record: Invocation | None, task: TaskChange) -> Iterator[reaping.Action]:
         """See `reaping.plan_task`."""
@@ -144,6 +149,8 @@ class JobsKind(Kind[Invocation]):
                 self._invocations.came_due(invocation.id)
             case reaping.Send(invocation):
                 self._with_all_of(invocation, self._invocations.send)
+            case reaping.Regroup(invocation):
+                self._invocations.regroup(invocation.id)
             case reaping.Expire(invocation):
                 self._expire(invocation)
             case reaping.LaunchAgain(invocation):

@@ -121,6 +121,7 @@ def build_jobs(
         hosts_wanted=hosts_wanted,
         unreadable=unreadable,
         config=config,
+        groups=ledger.groups,
         **shared,
     )
     logs = TaskLogs(partial(clients.create, "logs"), config.jobs_log_group, CONTAINER)

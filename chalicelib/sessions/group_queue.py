@@ -61,6 +61,9 @@ class GroupQueue:
 
         One that has to go on waiting is tried again later.
         """
+        session = self._in_known_group(session)
+        if not session.waits_for_group:
+            return session
         group = session.waits_in or ""
         self.start_waiting(group, starter)
         current = self._table.get(session.id) or session
@@ -83,6 +86,21 @@ class GroupQueue:
         if after.waits_for_group:
             self._queue.launch(session.id, tries + 1, delay)
         return after
+
+    def _in_known_group(self, session: Session) -> Session:
+        """The session; one whose capacity group is gone waits in the default one from now on."""
+        gone, owner = session.waits_in, session.owner
+        group = self._ledger.groups.of(gone).name
+        if group == gone or owner is None:
+            return session
+        turn = self._turns.next(turns_of(group), owner, self._now())
+
+        def decide(before: Session) -> Session:
+            if not before.waits_for_group or before.waits_in != gone:
+                return before
+            return replace(before, waits_in=group, turn=turn)
+
+        return self._records.update(session, decide)
 
     def start_waiting(self, group: str, starter: Starter) -> None:
         """Start those that wait in a capacity group, in their order, while it may have more."""

@@ -1,7 +1,7 @@
 """The laboratory of capacity groups: sessions and jobs that share one cluster, in virtual time."""
 
 import tomllib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -42,6 +42,10 @@ class GroupLab(JobLab):
             self.deploy_job(name, group=group, cpu=16, memory=16)
         self.wire.reset(None)
 
+    def configure(self, groups: str) -> None:
+        """The capacity file of processes that begin from now on."""
+        self.config = replace(self.config, capacity=tomllib.loads(groups))
+
     def _new_host(self) -> SharedHost:
         cluster = self.config.cluster
         region = "us-east-1"
@@ -79,7 +83,7 @@ class GroupLab(JobLab):
 
 def counted(lab: GroupLab) -> dict[str, Amount]:
     """What the records say that each group has taken."""
-    sums = {name: Amount() for name in lab.groups.by_name}
+    sums = defaultdict(Amount, {name: Amount() for name in lab.groups.by_name})
     counters = [
         key
         for session in lab.sessions().values()
@@ -106,7 +110,7 @@ def check_groups(lab: GroupLab) -> None:
     total = sum((standing.taken for standing in standings.values()), Amount())
     assert total.fits_in(groups.cluster, groups.resources)
     for name, standing in standings.items():
-        assert standing.taken.fits_in(groups.by_name[name].maximum)
+        assert standing.taken.fits_in(groups.of(name).maximum)
     for group in groups.by_name.values():
         if not group.lend:
             others = total - standings[group.name].taken

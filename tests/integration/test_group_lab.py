@@ -133,3 +133,53 @@ def test_a_group_that_is_not_there_is_refused_with_the_name_that_was_meant(lab: 
         services.jobs.catalog.register("new", "any", {"name": "new", "group": "report"})
     with pytest.raises(BadRequestError, match="did you mean live"):
         services.sessions.registry.register("new", "any", {"group": "liv"})
+
+
+WITHOUT_REPORTS = GROUPS.replace("[groups.reports]\nguarantee = { places = 3 }\nweight = 2\n", "")
+
+
+def test_an_invocation_whose_group_is_removed_from_the_file_starts_in_the_default_one(
+    lab: GroupLab,
+) -> None:
+    before = lab.process()
+    ids = [lab.job(before, "report", owner) for owner in ("ann", "ann", "bob")]
+    lab.configure(WITHOUT_REPORTS)
+    services = lab.process()
+    launch_jobs(lab, services)
+    assert not any(lab.invocations()[each].state is JobState.LAUNCHED for each in ids)
+    lab.sweep(services)
+    launch_jobs(lab, services)
+    assert {lab.invocations()[each].state for each in ids} == {JobState.LAUNCHED}
+    assert {lab.invocations()[each].group for each in ids} == {None}
+    assert taken(lab) == {"live": 0, "batch": 3}
+    check_groups(lab)
+
+
+def test_an_invocation_that_waits_in_what_is_now_the_default_group_starts(lab: GroupLab) -> None:
+    waits = lab.job(lab.process(), "report", "ann")
+    lab.configure(GROUPS.replace('default = "batch"', 'default = "reports"'))
+    services = lab.process()
+    lab.sweep(services)
+    launch_jobs(lab, services)
+    assert lab.invocations()[waits].state is JobState.LAUNCHED
+    assert taken(lab) == {"live": 0, "reports": 1, "batch": 0}
+
+
+def test_a_session_whose_group_is_removed_from_the_file_waits_in_the_default_one(
+    lab: GroupLab,
+) -> None:
+    before = lab.process()
+    first = [lab.session(before, "demo", "ann") for _ in range(8)]
+    others = [lab.session(before, "demo", "bob") for _ in range(2)]
+    lab.configure(GROUPS.replace("batch", "other"))
+    services = lab.process()
+    lab.take_messages(services)
+    assert {lab.sessions()[each.id].waits_in for each in others} == {"other"}
+    assert services.sessions.table.count_waiting("other") == len(others)
+    lab.all_speak(services)
+    lab.deliver_events(services)
+    lab.exit(lab.container_of(first[0].id))
+    lab.deliver_events(services)
+    lab.take_messages(services)
+    states = [lab.sessions()[each.id].state for each in others]
+    assert states == [State.STARTING, State.QUEUED]

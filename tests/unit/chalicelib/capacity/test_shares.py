@@ -292,3 +292,12 @@ def test_without_a_bound_everybody_may() -> None:
     found = decide_take(groups, {}, "a", container(10**6, 10**6))
     assert isinstance(found, Allowed)
     assert all(low < high for low, high in pairwise((0, found.own_at_most.places)))
+
+
+def test_what_runs_in_a_group_that_is_gone_counts_for_the_cluster_until_it_ends() -> None:
+    groups = of(10, group("batch"))
+    running = standings({"batch": 4, "gone": 6}, {})
+    assert decide_take(groups, running, "batch", ONE) == Denied(Why.NO_CAPACITY)
+    allowed = decide_take(groups, standings({"batch": 4, "gone": 5}, {}), "batch", ONE)
+    assert isinstance(allowed, Allowed)
+    assert allowed.others_at_most == {"gone": Amount(5, 5, 5)}
