@@ -145,12 +145,8 @@ class JobsKind(Kind[Invocation]):
         match action:
             case reaping.Observe(task) | reaping.StopOrphan(task):
                 self._invocations.on_task_change(task)
-            case reaping.ComeDue(invocation):
-                self._invocations.came_due(invocation.id)
-            case reaping.Send(invocation):
-                self._with_all_of(invocation, self._invocations.send)
-            case reaping.Regroup(invocation):
-                self._invocations.regroup(invocation.id)
+            case reaping.ComeDue() | reaping.Send() | reaping.Regroup():
+                self._bring_into_queue(action)
             case reaping.Expire(invocation):
                 self._expire(invocation)
             case reaping.LaunchAgain(invocation):
@@ -164,6 +160,17 @@ class JobsKind(Kind[Invocation]):
                 self._give_up_start(invocation)
             case reaping.StopTask(invocation):
                 self._stop(invocation, "it did not stop by itself")
+            case _:
+                assert_never(action)
+
+    def _bring_into_queue(self, action: reaping.ComeDue | reaping.Send | reaping.Regroup) -> None:
+        match action:
+            case reaping.ComeDue(invocation):
+                self._invocations.came_due(invocation.id)
+            case reaping.Send(invocation):
+                self._with_all_of(invocation, self._invocations.send)
+            case reaping.Regroup(invocation):
+                self._invocations.regroup(invocation.id)
             case _:
                 assert_never(action)
 
