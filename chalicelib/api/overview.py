@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from chalice.app import Blueprint, Response
 
 from chalicelib.api.http import answer, answering, authorizer_for, known_caller_of
+from chalicelib.capacity.groups import UNBOUNDED, Amount
 from chalicelib.capacity.shares import borrowed
 from chalicelib.config import Config, authorization, dead_letter_queues
 from chalicelib.instants import instant
@@ -94,12 +95,17 @@ def _groups() -> list[dict[str, Any]]:
                 "tier": group.tier.value,
                 "taken": asdict(standing.taken),
                 "guaranteed": asdict(group.guarantee),
+                "maximum": _maximum(group.maximum),
                 "borrowed": asdict(borrowed(ledger.groups, group, standing.taken)),
                 "waiting": waiting + services().sessions.table.count_waiting(name),
                 "secondsBetweenStarts": standing.pace,
             }
         )
     return shown
+
+
+def _maximum(amount: Amount) -> dict[str, int | None]:
+    return {each: n if n < UNBOUNDED else None for each, n in asdict(amount).items()}
 
 
 def show_pass(finished: "Finished") -> dict[str, Any]:

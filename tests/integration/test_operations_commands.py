@@ -190,6 +190,18 @@ def test_sessions_hosts_and_top_for_people_and_for_programs(api: FakeApi):
     assert len(document["problems"]) == 2
 
 
+def test_capacity_for_people_and_for_programs(api: FakeApi):
+    amount = {"places": 5, "cpu": 16, "memory": 32}
+    names = ("taken", "guaranteed", "maximum", "borrowed")
+    group = {"name": "live", "tier": "critical", "waiting": 3, "secondsBetweenStarts": None}
+    groups = [group | dict.fromkeys(names, amount)]
+    api.on("GET /overview", (200, {**OVERVIEW, "groups": groups}))
+    assert "live   critical  5/16/32" in command("capacity").stdout
+    assert json.loads(command("capacity", "--json").stdout) == groups
+    api.on("GET /overview", (200, {**OVERVIEW, "groups": []}))
+    assert command("capacity").stdout == "this deployment has no capacity groups\n"
+
+
 def test_top_in_a_narrow_terminal_is_drawn_again_until_ctrl_c(api: FakeApi):
     name = "a-name-that-is-much-longer-than-the-terminal\x1b]0;title\x07"
     api.on("GET /overview", (200, OVERVIEW))

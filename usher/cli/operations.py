@@ -1,4 +1,4 @@
-"""`usher sessions`, `usher hosts` and `usher open`: what runs where, and its page."""
+"""`usher sessions`, `hosts`, `capacity` and `open`: what runs where, and its page."""
 
 import argparse
 import sys
@@ -9,8 +9,10 @@ from urllib.parse import quote
 from usher.cli.common import add_json, add_url, client_of, note, out, out_json, positive
 from usher.cli.completion import note_if_unknown
 from usher.cli.operations_text import (
+    GROUP_COLUMNS,
     HOST_COLUMNS,
     SESSION_COLUMNS,
+    group_row,
     host_row,
     session_lines,
     session_row,
@@ -49,6 +51,17 @@ def add_commands(commands: Commands) -> None:
     add_json(hosts)
     add_url(hosts)
     hosts.set_defaults(run=_hosts)
+
+    capacity = commands.add_parser(
+        "capacity",
+        help="capacity groups: what each has taken, is guaranteed and waits for",
+        description="List the capacity groups: tier, what each has taken, is guaranteed, may have "
+        "at most and has borrowed (places/CPU units/MiB; - = not bounded), how many wait, and the "
+        "seconds between two starts of those that waited. For operators and viewers.",
+    )
+    add_json(capacity)
+    add_url(capacity)
+    capacity.set_defaults(run=_capacity)
 
     opened = commands.add_parser(
         "open",
@@ -95,6 +108,17 @@ def _hosts(arguments: argparse.Namespace) -> int:
         out_json(list(found))
     else:
         out(*table([HOST_COLUMNS, *map(host_row, found)]))
+    return 0
+
+
+def _capacity(arguments: argparse.Namespace) -> int:
+    groups = client_of(arguments).overview().get("groups", [])
+    if arguments.json:
+        out_json(groups)
+    elif groups:
+        out(*table([GROUP_COLUMNS, *map(group_row, groups)]))
+    else:
+        out("this deployment has no capacity groups")
     return 0
 
 

@@ -15,6 +15,10 @@ SESSION_FACTS = (
     *("createdAt", "readyAt", "connectBy", "endedAt"),
 )
 HOST_COLUMNS = ("HOST", "INSTANCE", "STATE", "ZONE", "TASKS", "CPU LEFT", "MEMORY LEFT", "SINCE")
+GROUP_COLUMNS = (
+    *("GROUP", "TIER", "TAKEN", "GUARANTEED", "MAXIMUM", "BORROWED", "WAITING", "PACE"),
+)
+RESOURCES = ("places", "cpu", "memory")
 LATE_SWEEP_SECONDS = 300
 LONG_WAIT_SECONDS = 900
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -58,6 +62,26 @@ def session_lines(session: Document) -> list[str]:
             for c in changes
         ),
     ]
+
+
+def group_row(group: Document) -> tuple[str, ...]:
+    """One line of a list, below GROUP_COLUMNS; amounts are places/CPU units/MiB."""
+    pace = group.get("secondsBetweenStarts")
+    amounts = ("taken", "guaranteed", "maximum", "borrowed")
+    return (
+        str(group["name"]),
+        str(group.get("tier") or ""),
+        *(_amount(group.get(each) or {}) for each in amounts),
+        str(group.get("waiting", "")),
+        "" if pace is None else f"{pace:.1f} s",
+    )
+
+
+def _amount(amount: Document) -> str:
+    numbers = [amount.get(each) for each in RESOURCES]
+    if all(n is None for n in numbers):
+        return "-"
+    return "/".join("-" if n is None else str(n) for n in numbers)
 
 
 def host_row(host: Document) -> tuple[str, ...]:

@@ -198,6 +198,10 @@ DEPLOYMENT = Part(
                             "tier": TEXT,
                             "taken": _AMOUNT,
                             "guaranteed": _AMOUNT,
+                            "maximum": record(
+                                "null: not bounded.",
+                                dict.fromkeys(("places", "cpu", "memory"), _MAYBE_NUMBER),
+                            ),
                             "borrowed": {
                                 **_AMOUNT,
                                 "description": "Taken beyond the guarantee.",

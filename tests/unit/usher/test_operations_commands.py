@@ -13,7 +13,15 @@ from usher.cli.common import LINES
 from usher.cli.completion import SCRIPTS, candidates, complete
 from usher.cli.cursor_file import load_cursor, save_cursor
 from usher.cli.main import build_parser
-from usher.cli.operations_text import fit, host_row, problems_of, session_row, sparkline, top_lines
+from usher.cli.operations_text import (
+    fit,
+    group_row,
+    host_row,
+    problems_of,
+    session_row,
+    sparkline,
+    top_lines,
+)
 from usher.cli.tail import as_json, as_text
 from usher.cli.text import UsageError
 from usher.session_steps import Record
@@ -112,6 +120,22 @@ def test_no_line_of_top_is_wider_than_the_terminal_or_moves_its_cursor(width, te
 @pytest.mark.parametrize(("line", "width", "fits"), [("漢字かな", 5, "漢字"), ("abc", 2, "ab")])
 def test_wide_characters_take_two_columns(line, width, fits):
     assert fit(line, width) == fits
+
+
+def test_a_row_of_a_capacity_group_has_its_amounts_and_its_pace():
+    group = {
+        **{"name": "live", "tier": "critical", "waiting": 3, "secondsBetweenStarts": 2.25},
+        "taken": {"places": 5, "cpu": 1024, "memory": 2048},
+        "guaranteed": {"places": 4, "cpu": 0, "memory": 0},
+        "maximum": {"places": 8, "cpu": None, "memory": None},
+        "borrowed": {"places": 1, "cpu": 0, "memory": 0},
+    }
+    row = ("live", "critical", "5/1024/2048", "4/0/0", "8/-/-", "1/0/0", "3", "2.2 s")
+    assert group_row(group) == row
+    unbounded = dict.fromkeys(("places", "cpu", "memory"))
+    more = {**group, "maximum": unbounded, "secondsBetweenStarts": None}
+    assert group_row(more)[4::3] == ("-", "")
+    assert "capacity" in candidates(build_parser(), [], "cap", lambda *_: [])
 
 
 def test_rows_are_plain_text():
