@@ -93,7 +93,8 @@ class RecordTable(Generic[R]):
         """Write `after` where the record is still `before`; None when it has moved on.
 
         Counters that it holds no more are lowered, and `more` written, in the same transaction.
-        Returns the record as written, one version on.
+        Returns the record as written, one version on. While other transactions hold a counter it
+        is sent again after a pause. Raises BusyError.
         """
         codec, name = self._codec, self.items.name
         written = next_version(before, after)
@@ -104,7 +105,8 @@ class RecordTable(Generic[R]):
                 {"Put": put(name, item, before.version)},
                 *({"Update": self._lowered(key, before)} for key in released),
                 *more,
-            ]
+            ],
+            waits_for_others=bool(released or more),
         )
         if refusal is None or self.items.is_written(item, refusal):
             return written

@@ -1,10 +1,13 @@
 """Refusals of DynamoDB that pass: repeated with pauses, bounded, and never taken for others."""
 
+from dataclasses import dataclass
+
 import pytest
 from botocore.exceptions import ClientError
 
 from chalicelib.dynamodb.table import BUSY_TRIES, FAILED, GET_SECONDS, Table
 from chalicelib.errors import BusyError, UnavailableError
+from chalicelib.tasks.store import Codec, RecordTable
 
 ITEM = {"id": {"S": "a"}, "version": {"N": "1"}}
 MORE = {"Put": {"TableName": "t", "Item": {"id": {"S": "audit"}}}}
@@ -153,3 +156,27 @@ def test_reading_many_has_a_deadline_however_little_each_answer_has(wanted, is_r
     with pytest.raises(UnavailableError):
         reader.get_all(ids)
     assert dynamodb.now <= GET_SECONDS + 2
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A record that holds a counter."""
+
+    id: str = "a"
+    version: int = 1
+    counters: tuple[str, ...] = ("group#batch#1#16#16",)
+
+
+def test_a_record_whose_counter_another_transaction_holds_is_written_after_a_pause():
+    pauses = []
+    dynamodb = DynamoDb(canceled("None", "TransactionConflict"))
+    codec = Codec(
+        to_item=lambda record: {"id": {"S": record.id}, "version": {"N": str(record.version)}},
+        from_item=lambda _: Counted(),
+        counters=lambda record: record.counters,
+        without=lambda record, _: record,
+    )
+    records = RecordTable(dynamodb, "t", codec)
+    records.items = table(dynamodb, pauses)
+    written = records.replace(Counted(), Counted(counters=()))
+    assert (written, dynamodb.sent, len(pauses)) == (Counted(version=2, counters=()), 2, 1)
