@@ -1,5 +1,6 @@
 """The shares of groups against a plain model: guarantees kept, nothing idle, no starvation."""
 
+import heapq
 from collections import Counter, deque
 from collections.abc import Mapping
 from fractions import Fraction
@@ -9,6 +10,7 @@ from types import MappingProxyType
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chalicelib.capacity.fairness import next_turns, order_of
 from chalicelib.capacity.groups import ALL, UNBOUNDED, Amount, Group, Groups, Tier, container
 from chalicelib.capacity.shares import (
     Allowed,
@@ -301,3 +303,43 @@ def test_what_runs_in_a_group_that_is_gone_counts_for_the_cluster_until_it_ends(
     allowed = decide_take(groups, standings({"batch": 4, "gone": 5}, {}), "batch", ONE)
     assert isinstance(allowed, Allowed)
     assert allowed.others_at_most == {"gone": Amount(5, 5, 5)}
+
+
+def test_2000_jobs_and_200_sessions_of_three_groups_compete_in_virtual_time() -> None:
+    groups = of(
+        60,
+        group("live", 20, tier=Tier.CRITICAL, lend=False),
+        group("reports", 15, weight=2),
+        group("batch"),
+    )
+    waiting = Counter({"live": 0, "reports": 1_000, "batch": 1_000})
+    taken, started = Counter(dict.fromkeys(waiting, 0)), Counter[str]()
+    ends: list[tuple[int, str]] = []
+    for now in range(10_000):
+        waiting["live"] += now < 200
+        while ends and ends[0][0] <= now:
+            taken[heapq.heappop(ends)[1]] -= 1
+        wanted = {name: ONE for name, number in waiting.items() if number}
+        while (name := next_group(groups, standings(taken, waiting), wanted)) is not None:
+            is_owed = waiting["reports"] and taken["reports"] < 15
+            assert name != "batch" or not is_owed, "lent capacity comes back first"
+            taken[name] += 1
+            waiting[name] -= 1
+            started[name] += 1
+            heapq.heappush(ends, (now + 5 + started[name] * 7 % 36, name))
+            wanted = {each: ONE for each, number in waiting.items() if number}
+        assert taken.total() <= 60
+        assert taken["reports"] + taken["batch"] <= 40, "the guarantee of sessions is kept"
+        assert not waiting["live"] or taken["live"] >= 20, "a session starts in its guarantee"
+        if not waiting.total():
+            break
+    assert started == {"live": 200, "reports": 1_000, "batch": 1_000}
+
+
+def test_one_run_behind_5000_of_another_owner_starts_third_at_the_latest() -> None:
+    for running in range(20):
+        turns = next_turns(0, None, 5_000)
+        clock = turns[running - 1] if running else 0
+        (own,) = next_turns(clock, None, 1)
+        ahead = [turn for turn in turns[running:] if order_of(turn, 1) < order_of(own, 2)]
+        assert len(ahead) <= 2
