@@ -26,6 +26,8 @@ FIELDS = (
     "reason",
     "task",
     "failure",
+    "free_places",
+    "wanted_places",
 )
 _ROOT = "usher"
 

@@ -143,8 +143,7 @@ class HostPlanner:
         leaving = sum(not host.takes_tasks for host in hosts)
         fields = {"free_places": plan.free_places, "wanted_places": plan.wanted_places}
         for line in plan_summary(plan):
-            text = "%d hosts, %d leaving: %s"
-            _log.info(text, len(hosts), leaving, line, extra=fields)
+            _log.info("%d hosts, %d leaving: %s", len(hosts), leaving, line, extra=fields)
 
 
 def _ids_of(host: HostState) -> set[str]:

@@ -93,6 +93,7 @@ QUERIES = (
     "job",
     "learner",
     "limit",
+    "more",
     "next",
     "owner",
     "resource",

@@ -13,7 +13,6 @@ from chalicelib.errors import BadRequestError, UsherError
 from chalicelib.jobs.description import parse_description
 from chalicelib.jobs.listings import parse_listing
 from chalicelib.jobs.requests import (
-    LOG_LIMIT,
     parse_finish,
     parse_invoke,
     parse_progress,
@@ -21,6 +20,7 @@ from chalicelib.jobs.requests import (
 )
 from chalicelib.schedules.cron import ExpressionError, parse_expression
 from chalicelib.schedules.requests import parse_page, parse_schedule
+from chalicelib.tasks.requests import LOG_LIMIT
 from session_handler.cursor import Cursor, CursorError
 
 DIGITS = "1" * 5_000

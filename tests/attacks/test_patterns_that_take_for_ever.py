@@ -35,13 +35,16 @@ UNAMBIGUOUS = {
 BY_CALLERS = {"chalicelib/jobs/schemas.py"}
 OF_OURS = {
     # Made of literals of the module, of what the developer typed, or of botocore's models.
+    # Patterns in constraints of placement are an operator's, and matched with attributes of hosts.
     "chalicelib/apps.py",
+    "chalicelib/cluster_query.py",
     "chalicelib/ecs/public_text.py",
     "chalicelib/fields.py",
     "infra/deploy/settings.py",
     "infra/policies.py",
     "local/aws/constraints.py",
     "local/aws/dynamodb/rules.py",
+    "local/aws/front_end.py",
     "local/aws/iam/policy.py",
     "usher/cli/apps.py",
 }

@@ -40,13 +40,20 @@ JUDGE = {"ecs:RunTask of the judge"}
 """Any of the functions that launch jobs may be the one that launches it."""
 """After crashes, lost replies and events, and for what waits: not on the way of these flows.
 `tests/unit/infra/test_policies.py` derives these calls from the source."""
+PLANNER = {
+    "ecs:ListContainerInstances",
+    "ecs:UpdateContainerInstancesState",
+    "autoscaling:DescribeAutoScalingGroups",
+    "autoscaling:SetDesiredCapacity, autoscaling:TerminateInstanceInAutoScalingGroup",
+}
+"""Where an Auto Scaling group is named, tests/integration/test_hosts.py."""
 
 MAY_BE_UNNEEDED = {
     "api_handler": LOGS
     | {"sts:AssumeRole, sts:TagSession"}  # tests/integration/test_user_credentials.py
     | {"ecs:DescribeTasks", "sqs:GetQueueAttributes"}
     | {"cloudwatch:DescribeAlarms"},  # a laptop has no alarms
-    "sweep": LOGS | NO_ROLE | REPAIR | JUDGE,
+    "sweep": LOGS | NO_ROLE | REPAIR | JUDGE | PLANNER,
     "task_changed": LOGS | REPAIR,
     "launch_queued": LOGS | REPAIR,
     "run_critical_jobs": LOGS | NO_ROLE | REPAIR | JUDGE,

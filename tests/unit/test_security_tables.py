@@ -39,6 +39,7 @@ PARTIES = {
     "An owner",
     "A viewer",
     "An operator",
+    "A host of judges that was taken over",
     "A part of the deployment, taken over",
     "A neighbour stage in the same account",
     "The user of a laptop, and the other users of it",

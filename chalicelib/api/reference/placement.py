@@ -15,6 +15,7 @@ from chalicelib.api.reference.model import (
     ref,
     table_of,
 )
+from chalicelib.errors import UnknownJobError
 from chalicelib.fields import Schema
 
 _HOST = "0123456789abcdef0123456789abcdef"
@@ -59,10 +60,12 @@ PLACEMENT = Part(
             By.VIEWER, {200: Answer("Each host.", ref("PlacementExplained"))}
         ),
         "placement.explain_invocation": Operation(
-            By.VIEWER, {200: Answer("Each host.", ref("PlacementExplained"))}
+            By.VIEWER, {200: Answer("Each host.", ref("PlacementExplained"))}, (UnknownJobError,)
         ),
         "placement.simulate_placement": Operation(
-            By.VIEWER, {200: Answer("Where they would go.", ref("PlacementSimulated"))}
+            By.VIEWER,
+            {200: Answer("Where they would go.", ref("PlacementSimulated"))},
+            (UnknownJobError,),
         ),
     },
     {
