@@ -7,7 +7,7 @@ from chalice.app import Blueprint, Response
 
 from chalicelib.api.http import answer, answering, authorizer_for, known_caller_of, takes
 from chalicelib.config import authorization
-from chalicelib.errors import BadRequestError, NotFoundError
+from chalicelib.errors import BadRequestError, UnknownAppError
 from chalicelib.fields import Field
 from chalicelib.tasks.requests import parse_record_id
 from chalicelib.wiring import services
@@ -113,7 +113,7 @@ def _app(name: str | None) -> Subject:
 
     config, app = services().config, services().sessions.apps.get(name)
     if app is None:
-        raise NotFoundError("no such app")
+        raise UnknownAppError(f"no app is called {name!r}")
     if app.launch_type != "EC2":
         return Subject(app.name, app.cpu, app.memory, None)
     placed = task_and_rules(

@@ -15,7 +15,7 @@ from chalicelib.api.reference.model import (
     ref,
     table_of,
 )
-from chalicelib.errors import UnknownJobError
+from chalicelib.errors import UnknownAppError, UnknownJobError
 from chalicelib.fields import Schema
 
 _HOST = "0123456789abcdef0123456789abcdef"
@@ -57,7 +57,7 @@ PLACEMENT = Part(
     "Why a container is on a host, or on none: computed from the hosts as they are now.",
     {
         "placement.explain_session": Operation(
-            By.VIEWER, {200: Answer("Each host.", ref("PlacementExplained"))}
+            By.VIEWER, {200: Answer("Each host.", ref("PlacementExplained"))}, (UnknownAppError,)
         ),
         "placement.explain_invocation": Operation(
             By.VIEWER, {200: Answer("Each host.", ref("PlacementExplained"))}, (UnknownJobError,)
@@ -65,7 +65,7 @@ PLACEMENT = Part(
         "placement.simulate_placement": Operation(
             By.VIEWER,
             {200: Answer("Where they would go.", ref("PlacementSimulated"))},
-            (UnknownJobError,),
+            (UnknownAppError, UnknownJobError),
         ),
     },
     {
