@@ -45,6 +45,8 @@ class LazyClient:
         return getattr(self._client, name)
 
 
+ONCE = ":once"
+"""Behind the name of a service: its client repeats no call by itself."""
 S3_SETTINGS: Mapping[str, Any] = {
     "signature_version": "s3v4",
     "s3": {"addressing_style": "virtual"},
@@ -67,11 +69,12 @@ def clients_for(config: Config) -> Clients:
     def build(service: str) -> Any:
         from botocore.config import Config as ClientConfig
 
+        once, service = service.endswith(ONCE), service.removesuffix(ONCE)
         settings = ClientConfig(
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
             read_timeout=READ_TIMEOUT_SECONDS,
             **(S3_SETTINGS if service == "s3" else {}),
-            retries={"mode": "standard", "total_max_attempts": 3},
+            retries={"mode": "standard", "total_max_attempts": 1 if once else 3},
             max_pool_connections=64,
             parameter_validation=False,
             user_agent="usher",  # botocore composes its own anew for each call, a tenth of its time

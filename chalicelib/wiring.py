@@ -6,7 +6,6 @@ built, so that importing app.py stays cheap for a cold start.
 
 import logging
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,6 @@ from chalicelib.metrics import EmbeddedMetrics, Metrics, ProcessMetrics
 if TYPE_CHECKING:
     from chalicelib.audit.table import Audit
     from chalicelib.capacity.host_planner import HostPlanner
-    from chalicelib.capacity.placement import Plugin
     from chalicelib.capacity.view import ClusterView
     from chalicelib.ecs.cluster import Cluster
     from chalicelib.ecs.launcher import Launcher
@@ -79,6 +77,8 @@ class Services:
             ids=self.environment.ids,
             now=self.environment.now,
             ledger=self.sessions.ledger,
+            starter=self.sessions.starter,
+            plugins=self.sessions.plugins,
             on_ended=self._on_job_ended,
         )
 
@@ -178,13 +178,6 @@ class Services:
             now=self.environment.now,
             name=config.hosts_group,
         )
-
-    @cached_property
-    def placement_plugins(self) -> "Mapping[str, Plugin]":
-        """The stage's own placement. Raises ConfigurationError where it cannot be loaded."""
-        from chalicelib.capacity.plugins import load_plugins
-
-        return load_plugins(self.config.placement_module)
 
     @cached_property
     def queues(self) -> "Queues":

@@ -124,7 +124,7 @@ def _app(name: str | None) -> Subject:
         placement=app.placement,
         stage=config.stage,
         provider=config.capacity_provider,
-        plugins=services().placement_plugins,
+        plugins=services().sessions.plugins,
     )
     return Subject(app.name, app.cpu, app.memory, placed)
 
@@ -146,6 +146,6 @@ def _job(name: str) -> Subject:
         placement=described.placement,
         stage=config.stage,
         provider=provider_of(name, config),
-        plugins=services().placement_plugins,
+        plugins=services().sessions.plugins,
     )
     return Subject(described.name, described.cpu, described.memory, placed)

@@ -5,6 +5,7 @@ its hosts, so an explanation is what would be decided now, not a record of what 
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-placement.html
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ class Cause(StrEnum):
     """It belongs to another capacity provider."""
     PLUGIN = "plugin"
     """A hard constraint of the stage's own placement."""
+    PLUGIN_FAILED = "plugin-failed"
+    """The stage's own placement raised an exception, or its fitness is no number."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,11 @@ Fitness = Callable[[TaskToPlace, HostState, Sequence[HostState]], float]
 
 @dataclass(frozen=True)
 class Plugin:
-    """Placement of a stage's own: pure functions of a task, one host, and all hosts."""
+    """Placement of a stage's own: pure functions of a task, one host, and all hosts.
+
+    On a launch the tasks of the hosts have no `ends_by` and no `pool`, and warm ones are of the
+    kind SESSION: these cost more calls than a launch may.
+    """
 
     fitness: Fitness
     """The host with the greatest value gets the task."""
@@ -181,13 +188,27 @@ def _consider(
     plugin = rules.plugin
     if plugin is None:
         return Considered(host, tuple(obstacles))
-    obstacles += [
-        Obstacle(Cause.PLUGIN, f"{name} of the stage's own placement does not allow it")
-        for name, test in plugin.constraints.items()
-        if not test(task, host, hosts)
-    ]
-    fitness = None if obstacles else plugin.fitness(task, host, hosts)
+    fitness = None
+    try:
+        obstacles += [
+            Obstacle(Cause.PLUGIN, f"{name} of the stage's own placement does not allow it")
+            for name, test in plugin.constraints.items()
+            if not test(task, host, hosts)
+        ]
+        if not obstacles:
+            fitness = _number(plugin.fitness(task, host, hosts))
+    except Exception as error:  # noqa: BLE001 - the stage's own code, whatever it raises
+        detail = f"the stage's own placement failed: {type(error).__name__}: {error}"
+        obstacles.append(Obstacle(Cause.PLUGIN_FAILED, detail))
     return Considered(host, tuple(obstacles), fitness)
+
+
+def _number(fitness: float) -> float:
+    """Raises TypeError, ValueError for what cannot be compared."""
+    value = float(fitness)
+    if math.isnan(value):
+        raise ValueError("its fitness is not a number")
+    return value
 
 
 def _state_of(host: HostState, rules: Rules) -> Sequence[Obstacle]:

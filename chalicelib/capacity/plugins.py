@@ -1,5 +1,6 @@
 """The stage's own placement: a module deployed beside chalicelib, with `PLUGINS` by name."""
 
+import difflib
 import importlib
 from collections.abc import Mapping
 
@@ -18,3 +19,24 @@ def load_plugins(module: str | None) -> Mapping[str, Plugin]:
     if not isinstance(found, Mapping) or not all(isinstance(p, Plugin) for p in found.values()):
         raise ConfigurationError(f"PLACEMENT_MODULE: {module}.PLUGINS maps names to Plugin")
     return found
+
+
+def problem_of(plugins: Mapping[str, Plugin], name: str | None) -> str | None:
+    """What is wrong with naming this plug-in; None where it exists, or none is named."""
+    if name is None or name in plugins:
+        return None
+    near = difflib.get_close_matches(name, plugins, n=1)
+    known = f"there are {', '.join(sorted(plugins))}" if plugins else "PLACEMENT_MODULE has none"
+    hint = f"did you mean {near[0]}?" if near else known
+    return f"placement.plugin: no placement plug-in is called {name!r}: {hint}"
+
+
+def check_plugins(plugins: Mapping[str, Plugin], named: Mapping[str, str | None]) -> None:
+    """Check what names a plug-in, by where it does. Raises ConfigurationError with all problems."""
+    problems = [
+        f"{where}.{problem}"
+        for where, name in named.items()
+        if (problem := problem_of(plugins, name)) is not None
+    ]
+    if problems:
+        raise ConfigurationError("; ".join(problems))

@@ -42,11 +42,13 @@ FINAL = frozenset({LaunchFailure.REFUSED, LaunchFailure.INVALID})
 
 
 class LaunchError(Exception):
-    """RunTask certainly started nothing, or (UNCERTAIN) the outcome is unknown."""
+    """RunTask or StartTask certainly started nothing, or (UNCERTAIN) the outcome is unknown."""
 
-    def __init__(self, failure: LaunchFailure, message: str) -> None:
+    def __init__(self, failure: LaunchFailure, message: str, pause_seconds: int = 0) -> None:
+        """`pause_seconds`: the least until the same is tried again."""
         super().__init__(message)
         self.failure = failure
+        self.pause_seconds = pause_seconds
         self.public_message = for_clients(message)
         """What records and answers say; the whole message is for logs."""
 

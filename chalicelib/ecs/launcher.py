@@ -14,6 +14,8 @@ from chalicelib.ecs.failures import (
 )
 from chalicelib.ecs.task_changes import TaskChange, parse_task
 
+HOST_GONE = "MISSING"
+"""Of StartTask: the container instance that it names is deregistered; another one may do."""
 DESCRIBE_BATCH = 100
 """DescribeTasks takes at most this many tasks."""
 STALE_TOKEN = frozenset({"InvalidParameterException", "ClientException"})
@@ -40,7 +42,7 @@ class Launcher:
         try:
             answer = self._ecs.describe_task_definition(taskDefinition=family)
         except ClientError as error:
-            raise _launch_error(error) from error
+            raise launch_error(error) from error
         except BotoCoreError as error:
             raise LaunchError(LaunchFailure.THROTTLED, str(error)) from error
         definition: Mapping[str, Any] = answer["taskDefinition"]
@@ -56,12 +58,30 @@ class Launcher:
             answer = self._ecs.run_task(**request)
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConflictException":
-                raise _launch_error(error) from error
+                raise launch_error(error) from error
             return self._adopt(error)
         except BotoCoreError as error:
             raise LaunchError(LaunchFailure.UNCERTAIN, str(error)) from error
         if not answer.get("tasks"):
             raise classify_failures(answer.get("failures", ()))
+        return parse_task(answer["tasks"][0])
+
+    def start(self, request: Mapping[str, Any], host: str) -> TaskChange:
+        """Start one task on a container instance, by its id or ARN. Raises LaunchError.
+
+        StartTask has no client token: each call that arrives starts a task.
+        """
+        try:
+            answer = self._ecs.start_task(**request, containerInstances=[host])
+        except ClientError as error:
+            raise launch_error(error) from error
+        except BotoCoreError as error:
+            raise LaunchError(LaunchFailure.UNCERTAIN, str(error)) from error
+        if not answer.get("tasks"):
+            failures = answer.get("failures", ())
+            if any(failure.get("reason") == HOST_GONE for failure in failures):
+                raise LaunchError(LaunchFailure.CAPACITY, "the chosen host is gone")
+            raise classify_failures(failures)
         return parse_task(answer["tasks"][0])
 
     def stop(self, task_arn: str, reason: str) -> None:
@@ -150,7 +170,8 @@ class Launcher:
             raise LaunchError(LaunchFailure.UNCERTAIN, detail) from error
 
 
-def _launch_error(error: ClientError) -> LaunchError:
+def launch_error(error: ClientError) -> LaunchError:
+    """What an error answer of ECS means for a launch."""
     details = error.response["Error"]
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
     return classify_error(details["Code"], details.get("Message", ""), status)

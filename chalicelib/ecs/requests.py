@@ -1,4 +1,4 @@
-"""RunTask requests, built purely so that a test can read them. One task each. Pure."""
+"""RunTask and StartTask requests, of one task each, for a test to read. Pure."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,19 @@ from typing import Any
 from chalicelib.tags import tag_value
 
 MAX_OVERRIDES_CHARACTERS = 8_192
+PLUGIN = "plugin"
+"""Key of a request for StartTask that is none of ECS's: what the plug-in needs to choose a host."""
+
+
+@dataclass(frozen=True)
+class PluginPlacement:
+    """A task whose host a placement plug-in chooses. `cpu` in ECS units, `memory` in MiB."""
+
+    name: str
+    of: str
+    """The name of its app or job."""
+    cpu: int
+    memory: int
 
 
 @dataclass(frozen=True)
@@ -28,6 +41,8 @@ class TaskRequest:
     spread: Sequence[str] = ()
     binpack: str | None = None
     constraints: Sequence[str] = ()
+    plugin: PluginPlacement | None = None
+    """Chooses the host in place of ECS; the task is then started by StartTask."""
     tags: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Whose costs its task is: names and texts, which become values of tags."""
 
@@ -41,7 +56,10 @@ def client_token(started_by: str, attempt: int) -> str:
 
 
 def run_task_for(request: TaskRequest, cluster: str) -> dict[str, Any]:
-    """Build the RunTask request. The same `request` always gives the same bytes."""
+    """Build the RunTask request. The same `request` always gives the same bytes.
+
+    With a plug-in it is a StartTask request without its host and with PLUGIN besides.
+    """
     run: dict[str, Any] = {
         "cluster": cluster,
         "taskDefinition": request.task_definition,
@@ -60,6 +78,13 @@ def run_task_for(request: TaskRequest, cluster: str) -> dict[str, Any]:
             ]
         },
     }
+    if request.tags:
+        run["tags"] = [
+            {"key": key, "value": tag_value(text)} for key, text in sorted(request.tags.items())
+        ]
+        run["enableECSManagedTags"] = True  # the cluster's name, for the same reports
+    if request.plugin is not None:
+        return _for_plugin(run, request, request.plugin)
     if request.capacity_provider:
         provider = {"capacityProvider": request.capacity_provider, "weight": 1}
         run["capacityProviderStrategy"] = [provider]
@@ -73,11 +98,6 @@ def run_task_for(request: TaskRequest, cluster: str) -> dict[str, Any]:
                 "assignPublicIp": "ENABLED",
             }
         }
-    if request.tags:
-        run["tags"] = [
-            {"key": key, "value": tag_value(text)} for key, text in sorted(request.tags.items())
-        ]
-        run["enableECSManagedTags"] = True  # the cluster's name, for the same reports
     strategy = [{"type": "spread", "field": field} for field in request.spread]
     if request.binpack:
         strategy.append({"type": "binpack", "field": request.binpack})
@@ -87,4 +107,20 @@ def run_task_for(request: TaskRequest, cluster: str) -> dict[str, Any]:
         run["placementConstraints"] = [
             {"type": "memberOf", "expression": expression} for expression in request.constraints
         ]
+    return run
+
+
+def _for_plugin(
+    run: dict[str, Any], request: TaskRequest, plugin: PluginPlacement
+) -> dict[str, Any]:
+    """StartTask has no client token, no launch type and no placement of ECS's."""
+    del run["clientToken"], run["count"]
+    run[PLUGIN] = {
+        "name": plugin.name,
+        "of": plugin.of,
+        "cpu": plugin.cpu,
+        "memory": plugin.memory,
+        "constraints": list(request.constraints),
+        "provider": request.capacity_provider,
+    }
     return run

@@ -4,9 +4,12 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Any
 
 from chalicelib.capacity.groups import ONE_GROUP, Groups, container
+from chalicelib.capacity.placement import Plugin
+from chalicelib.capacity.plugins import problem_of
 from chalicelib.config import Config
 from chalicelib.contract.jobs import DESCRIPTION_LABEL, JOB_NAME
 from chalicelib.ecs import fargate
@@ -27,6 +30,7 @@ from chalicelib.jobs.task_definitions import (
     job_task_definition,
     labels_of,
 )
+from chalicelib.task_placement import FARGATE_REFUSAL
 from chalicelib.tasks.deployed import Revisions
 from chalicelib.tasks.images import check_image
 from chalicelib.tasks.revisions import family_in
@@ -39,12 +43,18 @@ class Catalog:
     """Registers jobs, and knows those that are."""
 
     def __init__(
-        self, ecs: Any, revisions: Revisions, config: Config, groups: Groups = ONE_GROUP
+        self,
+        ecs: Any,
+        revisions: Revisions,
+        config: Config,
+        groups: Groups = ONE_GROUP,
+        plugins: Mapping[str, Plugin] = MappingProxyType({}),
     ) -> None:
         self._ecs = ecs
         self._revisions = revisions
         self._config = config
         self._groups = groups
+        self._plugins = plugins
 
     def get(self, name: str, *, fresh: bool = False) -> DeployedJob:
         """The newest revision of a job. Raises UnknownJobError, UnavailableError."""
@@ -99,6 +109,7 @@ class Catalog:
         )
         if problem:
             raise BadRequestError(f"description: group: {problem}")
+        self._check_plugin(description)
         if description.parameters is not None:
             check_schema(description.parameters)
         check_image(image, is_local=self._config.is_local)
@@ -131,6 +142,15 @@ class Catalog:
             self._revisions.definition(family, fresh=True)
         except StartFailedError:
             return  # as it should be, and here it is known at once
+
+    def _check_plugin(self, description: JobDescription) -> None:
+        plugin = description.placement.plugin
+        problem = problem_of(self._plugins, plugin)
+        launch_type = description.launch_type or self._config.jobs_launch_type
+        if plugin is not None and launch_type == "FARGATE":
+            problem = f"placement.plugin: {FARGATE_REFUSAL}"
+        if problem:
+            raise BadRequestError(f"description: {problem}")
 
     def _families(self) -> Iterator[str]:
         pages = self._ecs.get_paginator("list_task_definition_families").paginate(

@@ -10,11 +10,11 @@ from itertools import chain
 from chalicelib.capacity.groups import Amount, container
 from chalicelib.capacity.ledger import Ledger
 from chalicelib.capacity.shares import Denied, next_group
+from chalicelib.capacity.starter import TaskStarter
 from chalicelib.capacity.turns import Turns
 from chalicelib.config import Config
 from chalicelib.ecs.failures import FINAL, LaunchError, LaunchFailure
-from chalicelib.ecs.launcher import Launcher
-from chalicelib.ecs.requests import run_task_for
+from chalicelib.ecs.requests import PLUGIN, run_task_for
 from chalicelib.errors import UnavailableError, UnknownJobError
 from chalicelib.jobs import lifecycle, policy
 from chalicelib.jobs.catalog import Catalog
@@ -90,7 +90,7 @@ class JobLauncher:
         records: Store[Invocation],
         turns: Turns,
         ledger: Ledger,
-        launcher: Launcher,
+        starter: TaskStarter,
         stops: TaskStops,
         catalog: Catalog,
         queues: JobQueues,
@@ -105,7 +105,7 @@ class JobLauncher:
         self._records = records
         self._turns = turns
         self._ledger = ledger
-        self._launcher = launcher
+        self._starter = starter
         self._stops = stops
         self._catalog = catalog
         self._queues = queues
@@ -236,7 +236,7 @@ class JobLauncher:
         if request is None or invocation.state is not State.LAUNCHING:
             return Outcome.PASSED
         try:
-            task = self._launcher.run(request)
+            task = self._starter.run(request)
         except LaunchError as error:
             return self._refused(invocation, error)
         now = self._now()
@@ -303,10 +303,12 @@ class JobLauncher:
         """Whether ECS is to have one more that may have to wait for a host.
 
         ECS takes them in no order of ours, so few wait there; places are kept for critical ones.
+        What a plug-in places never waits there.
         """
         config = self._config
         provider = provider_of(job.description.name, config)
-        if provider is None or launch_type_of(job, config) != "EC2":
+        has_plugin = job.description.placement.plugin is not None
+        if provider is None or has_plugin or launch_type_of(job, config) != "EC2":
             return True
         kept = min(config.jobs_kept_for_critical, config.waiting_jobs // 2)
         most = config.waiting_jobs - (0 if invocation.priority is Priority.CRITICAL else kept)
@@ -373,6 +375,8 @@ class JobLauncher:
         self._again((after.next_try_at or now) - now)
         if error.failure is LaunchFailure.THROTTLED:
             return Outcome.STOP  # the rate of RunTask is one for all
+        if PLUGIN in (invocation.request or {}):  # others may find a host all the same
+            return Outcome.PASSED
         return Outcome.BLOCKED if policy.blocks_its_launch_type(after) else Outcome.PASSED
 
     def _give_up(self, invocation: Invocation, detail: str) -> None:

@@ -2,7 +2,7 @@
 
 from chalicelib.config import Config
 from chalicelib.contract.jobs import JUDGE_JOB, TRACEPARENT, JobEnv
-from chalicelib.ecs.requests import TaskRequest
+from chalicelib.ecs.requests import PluginPlacement, TaskRequest
 from chalicelib.jobs.description import DeployedJob
 from chalicelib.jobs.model import Invocation
 from chalicelib.jobs.task_definitions import CONTAINER
@@ -31,7 +31,8 @@ def task_request_for(invocation: Invocation, job: DeployedJob, config: Config) -
     if invocation.traceparent:
         environment[TRACEPARENT] = invocation.traceparent
     fargate = launch_type == "FARGATE"
-    placement = Placement() if fargate else job.description.placement
+    described = job.description
+    placement = Placement() if fargate else described.placement
     return TaskRequest(
         started_by=invocation.started_by,
         attempt=invocation.attempt,
@@ -45,6 +46,9 @@ def task_request_for(invocation: Invocation, job: DeployedJob, config: Config) -
         spread=placement.fields(),
         binpack=placement.binpack,
         constraints=placement.expressions(config.stage),
+        plugin=PluginPlacement(placement.plugin, described.name, described.cpu, described.memory)
+        if placement.plugin
+        else None,
         tags=cost_tags(job=invocation.job, group=job.description.group, owner=invocation.owner),
     )
 

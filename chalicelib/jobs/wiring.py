@@ -1,11 +1,13 @@
 """The services of jobs, built when they are first needed: who wants a session waits for none."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from chalicelib.capacity.ledger import Ledger
+from chalicelib.capacity.placement import Plugin
+from chalicelib.capacity.starter import TaskStarter
 from chalicelib.capacity.turns import Turns
 from chalicelib.clients import Clients
 from chalicelib.config import Config, jobs_queue
@@ -59,6 +61,8 @@ def build_jobs(
     ids: Ids,
     now: Callable[[], float],
     ledger: Ledger,
+    starter: TaskStarter,
+    plugins: Mapping[str, Plugin],
     on_ended: Callable[[Invocation], None] = lambda _: None,
 ) -> Jobs:
     """Build everything for `config`. Opens no connection yet. `on_ended`: see `JobObserver`."""
@@ -80,13 +84,13 @@ def build_jobs(
         on_ended=on_ended,
     )
     records = Store(table, observer)
-    catalog = Catalog(clients.ecs, revisions, config, ledger.groups)
+    catalog = Catalog(clients.ecs, revisions, config, ledger.groups, plugins)
     stops = TaskStops(launcher, metrics, now)
     job_launcher = JobLauncher(
         ledger=ledger,
         records=records,
         turns=turns,
-        launcher=launcher,
+        starter=starter,
         stops=stops,
         catalog=catalog,
         queues=queues,

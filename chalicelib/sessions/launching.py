@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from chalicelib.apps import App
+from chalicelib.capacity.starter import TaskStarter
 from chalicelib.config import Config
 from chalicelib.contract import Env
 from chalicelib.dynamodb.records import Unreadable
 from chalicelib.ecs.failures import FINAL, LaunchError, LaunchFailure, backoff_seconds
-from chalicelib.ecs.launcher import Launcher
-from chalicelib.ecs.requests import TaskRequest, run_task_for
+from chalicelib.ecs.requests import PluginPlacement, TaskRequest, run_task_for
 from chalicelib.ecs.task_definitions import CONTAINER, family_of
 from chalicelib.errors import UsherError
 from chalicelib.metrics import Metrics
@@ -75,7 +75,7 @@ def decide_after_failure(
     certain = error.failure is LaunchFailure.CAPACITY
     if certain and session.owner is None:
         return GiveUp(lifecycle.end(session, Reason.QUEUE_TIMEOUT, detail, now=now))
-    delay_seconds = backoff_seconds(tries)
+    delay_seconds = max(backoff_seconds(tries), error.pause_seconds)
     queued = replace(
         session,
         attempt=session.attempt + 1 if certain else session.attempt,
@@ -138,6 +138,7 @@ def task_request_for(session: Session, app: App, config: Config) -> TaskRequest:
     """The task of a session; the same record always asks for the same task. Pure."""
     if session.task_definition is None:
         raise ValueError(f"session {session.id} has no task definition yet")
+    plugin = app.placement.plugin
     return TaskRequest(
         started_by=session.started_by,
         attempt=session.attempt,
@@ -153,6 +154,7 @@ def task_request_for(session: Session, app: App, config: Config) -> TaskRequest:
         spread=app.placement.fields(),
         binpack=app.placement.binpack,
         constraints=app.placement.expressions(config.stage),
+        plugin=PluginPlacement(plugin, app.name, app.cpu, app.memory) if plugin else None,
         # One that waits ahead is nobody's when it starts, and a repeated request is the same one.
         tags=cost_tags(
             app=session.app, group=app.group, owner=None if session.pooled else session.owner
@@ -168,7 +170,7 @@ class Launches:
         *,
         table: SessionsTable,
         records: Store[Session],
-        launcher: Launcher,
+        starter: TaskStarter,
         stops: TaskStops,
         queue: LaunchQueue,
         revisions: Revisions,
@@ -182,7 +184,7 @@ class Launches:
     ) -> None:
         self._table = table
         self._records = records
-        self._launcher = launcher
+        self._starter = starter
         self._stops = stops
         self._queue = queue
         self._revisions = revisions
@@ -211,7 +213,7 @@ class Launches:
             return self._end(session, Reason.FAILED_TO_START, detail)
         try:
             self._check_waiting(session, app)
-            task = self._launcher.run(
+            task = self._starter.run(
                 run_task_for(task_request_for(session, app, self._config), self._config.cluster)
             )
         except LaunchError as error:
@@ -241,9 +243,11 @@ class Launches:
     def _check_waiting(self, session: Session, app: App) -> None:
         """Raises LaunchError, CAPACITY, where as many wait at ECS as may.
 
-        More wait here, in order. A pool may have a part of the places only.
+        More wait here, in order. A pool may have a part of the places only. What a plug-in places
+        waits here alone.
         """
-        if self._config.capacity_provider is None or app.launch_type != "EC2":
+        may_wait = app.launch_type == "EC2" and app.placement.plugin is None
+        if self._config.capacity_provider is None or not may_wait:
             return
         most = self._config.waiting_sessions
         if session.owner is None:

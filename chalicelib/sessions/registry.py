@@ -7,6 +7,8 @@ from typing import Any
 
 from chalicelib.apps import App
 from chalicelib.capacity.groups import Groups, check_members
+from chalicelib.capacity.placement import Plugin
+from chalicelib.capacity.plugins import check_plugins
 from chalicelib.config import Config
 from chalicelib.ecs.task_definitions import deployment_of, family_of
 from chalicelib.errors import (
@@ -64,6 +66,7 @@ class AppRegistry:
         queue: LaunchQueue,
         config: Config,
         groups: Groups,
+        plugins: Mapping[str, Plugin],
         stop_warm: Callable[[Session, str], bool],
     ) -> None:
         """`stop_warm`: stops a session that is still warm; whether it was."""
@@ -74,6 +77,7 @@ class AppRegistry:
         self._queue = queue
         self._config = config
         self._groups = groups
+        self._plugins = plugins
         self._stop_warm = stop_warm
 
     def all(self) -> list[AppStatus]:
@@ -104,6 +108,7 @@ class AppRegistry:
         app = parse_registered(name, image, description, self._config.app_bounds)
         try:
             check_members(self._groups, {"description": (app.group, container_of(app))})
+            check_plugins(self._plugins, {"description": app.placement.plugin})
         except ConfigurationError as error:
             raise BadRequestError(str(error)) from error
         names = self._catalog.registered_names(fresh=True)

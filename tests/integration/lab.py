@@ -239,7 +239,7 @@ class Lab:
 
     def _answer(self, request: Request) -> Answer | None:
         answer = self._endpoint.answer(_undelayed(request))
-        if request.target.endswith((".RunTask", ".StopTask")):
+        if request.target.endswith((".RunTask", ".StartTask", ".StopTask")):
             self.settle()  # one after the other, so that a story goes the same way each time
         return answer
 

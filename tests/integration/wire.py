@@ -22,7 +22,7 @@ from local.aws.wire import Answer, Request, error_answer, identify
 from tests.expressions import check_expressions
 
 ATTEMPTS = 3
-"""How often boto3 tries a call; see `clients_for`."""
+"""How often boto3 tries a call, where its client does not say otherwise; see `clients_for`."""
 REPEATED = {
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
@@ -172,11 +172,12 @@ class DirectClient:
     def _call(self, operation: Any, **parameters: Any) -> dict[str, Any]:
         self._wire.begin(f"{self._model.endpoint_prefix}.{operation.name}")
         request = self._request(operation, parameters)
-        for attempt in range(1, ATTEMPTS + 1):
+        attempts: int = self._client.meta.config.retries["total_max_attempts"]
+        for attempt in range(1, attempts + 1):
             try:
                 answer = self._wire.send(request)
             except ConnectionClosedError:
-                if attempt == ATTEMPTS:
+                if attempt == attempts:
                     raise
                 continue
             if answer.status < 400 or not _is_repeated(answer):

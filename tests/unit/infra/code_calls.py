@@ -238,8 +238,8 @@ def _actions(service: str, method: str) -> set[str]:
     operation = _operations[service][method]
     if operation == "TransactWriteItems":  # no action of its own: those of what is in it
         return {"dynamodb:PutItem", "dynamodb:UpdateItem"}
-    if operation == "RunTask":  # with tags
-        return {"ecs:RunTask", "ecs:TagResource", "iam:PassRole"}
+    if operation in {"RunTask", "StartTask"}:  # with tags
+        return {f"ecs:{operation}", "ecs:TagResource", "iam:PassRole"}
     if operation == "RegisterTaskDefinition":
         return {f"ecs:{operation}", "iam:PassRole"}
     if operation == "AssumeRole":  # with tags

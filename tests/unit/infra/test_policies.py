@@ -135,7 +135,8 @@ def test_roles_are_passed_to_tasks_alone_and_tasks_stay_in_the_cluster(function)
             assert set(statement["Condition"]["StringEquals"]) == {"iam:PassedToService"}
             assert roles <= ROLES_FOR[service]
         elif actions == {"ecs:TagResource"}:
-            assert statement["Condition"] == {"StringEquals": {"ecs:CreateAction": "RunTask"}}
+            created_by = {"ecs:CreateAction": ["RunTask", "StartTask"]}
+            assert statement["Condition"] == {"StringEquals": created_by}
             places = {arn.partition(":task/")[2] for arn in statement["Resource"]}
             assert places <= {"usher-dev/*", "usher-dev-graders/*"}
         elif actions == {"ecs:RegisterTaskDefinition"}:
@@ -154,7 +155,7 @@ def test_roles_are_passed_to_tasks_alone_and_tasks_stay_in_the_cluster(function)
 def test_nothing_but_the_judge_is_run_among_graders_and_the_judge_nowhere_else(function):
     """Its task has the engine of its host: in another cluster it would be root of others' hosts."""
     for statement in statements(function):
-        if "ecs:RunTask" in statement["Action"]:
+        if {"ecs:RunTask", "ecs:StartTask"} & set(statement["Action"]):
             family = statement["Resource"].partition(":task-definition/")[2]
             cluster = statement["Condition"]["ArnLike"]["ecs:cluster"].rpartition("/")[2]
             assert (family == "usher-dev_judge:*") is (cluster == "usher-dev-graders")
