@@ -47,6 +47,8 @@ PLANNER = {
     "autoscaling:SetDesiredCapacity, autoscaling:TerminateInstanceInAutoScalingGroup",
 }
 """Where an Auto Scaling group is named, tests/integration/test_hosts.py."""
+PLUGINS = {"ecs:ListTasks", "ecs:ListContainerInstances"}
+"""Where a placement plug-in chooses the host, tests/integration/test_placement_plugins.py."""
 
 MAY_BE_UNNEEDED = {
     "api_handler": LOGS
@@ -55,10 +57,10 @@ MAY_BE_UNNEEDED = {
     | {"cloudwatch:DescribeAlarms"},  # a laptop has no alarms
     "sweep": LOGS | NO_ROLE | REPAIR | JUDGE | PLANNER,
     "task_changed": LOGS | REPAIR,
-    "launch_queued": LOGS | REPAIR,
-    "run_critical_jobs": LOGS | NO_ROLE | REPAIR | JUDGE,
-    "run_normal_jobs": LOGS | NO_ROLE | REPAIR | JUDGE,
-    "run_low_jobs": LOGS | NO_ROLE | REPAIR | JUDGE,
+    "launch_queued": LOGS | REPAIR | PLUGINS,
+    "run_critical_jobs": LOGS | NO_ROLE | REPAIR | JUDGE | PLUGINS,
+    "run_normal_jobs": LOGS | NO_ROLE | REPAIR | JUDGE | PLUGINS,
+    "run_low_jobs": LOGS | NO_ROLE | REPAIR | JUDGE | PLUGINS,
     "fire_schedules": LOGS | NO_ROLE | REPAIR,
 }
 """By function: the actions of statements that these flows need not need."""

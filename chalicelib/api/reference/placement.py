@@ -91,7 +91,7 @@ PLACEMENT = Part(
                             "cause": {
                                 **TEXT,
                                 "description": "cpu, memory, ports, attribute, constraint, "
-                                "draining, agent, status, provider or plugin.",
+                                "draining, agent, status, provider, plugin or plugin-failed.",
                             },
                             "detail": TEXT,
                         },

@@ -216,3 +216,13 @@ def test_a_dry_run_places_as_many_as_fit_and_over_commits_nothing(
     assert sum(dry.placed.values()) + dry.missing == count
     assert all(number <= places[name] for name, number in dry.placed.items())
     assert dry.missing == max(0, count - sum(places.values()))
+
+
+@pytest.mark.parametrize("fitness", [lambda *_: 1 / 0, lambda *_: "high", lambda *_: float("nan")])
+def test_a_plugin_that_fails_on_a_host_loses_that_host_alone(fitness) -> None:
+    def only_first(task, one, hosts):
+        return 1.0 if one.id == "a" else fitness(task, one, hosts)
+
+    found = explain(TASK, Rules(plugin=Plugin(only_first)), [host("a"), host("b")])
+    assert found.best == ("a",)
+    assert found.causes == {Cause.PLUGIN_FAILED: 1}
