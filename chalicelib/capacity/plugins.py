@@ -3,15 +3,20 @@
 import difflib
 import importlib
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from chalicelib.capacity.placement import Plugin
 from chalicelib.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from chalicelib.capacity.placement import Plugin
 
-def load_plugins(module: str | None) -> Mapping[str, Plugin]:
+
+def load_plugins(module: str | None) -> "Mapping[str, Plugin]":
     """`PLUGINS` of the module; none without a module. Raises ConfigurationError."""
     if module is None:
         return {}
+    from chalicelib.capacity.placement import Plugin
+
     try:
         found = importlib.import_module(module).PLUGINS
     except (ImportError, AttributeError) as error:
@@ -21,7 +26,7 @@ def load_plugins(module: str | None) -> Mapping[str, Plugin]:
     return found
 
 
-def problem_of(plugins: Mapping[str, Plugin], name: str | None) -> str | None:
+def problem_of(plugins: "Mapping[str, Plugin]", name: str | None) -> str | None:
     """What is wrong with naming this plug-in; None where it exists, or none is named."""
     if name is None or name in plugins:
         return None
@@ -31,7 +36,7 @@ def problem_of(plugins: Mapping[str, Plugin], name: str | None) -> str | None:
     return f"placement.plugin: no placement plug-in is called {name!r}: {hint}"
 
 
-def check_plugins(plugins: Mapping[str, Plugin], named: Mapping[str, str | None]) -> None:
+def check_plugins(plugins: "Mapping[str, Plugin]", named: Mapping[str, str | None]) -> None:
     """Check what names a plug-in, by where it does. Raises ConfigurationError with all problems."""
     problems = [
         f"{where}.{problem}"

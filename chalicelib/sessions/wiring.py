@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING
 
 from chalicelib.capacity.groups import Groups, check_members, container, parse_groups
 from chalicelib.capacity.ledger import Ledger
-from chalicelib.capacity.placement import Plugin
 from chalicelib.capacity.plugins import check_plugins, load_plugins
 from chalicelib.capacity.starter import TaskStarter
 from chalicelib.capacity.turns import Turns
-from chalicelib.capacity.view import ClusterView
 from chalicelib.clients import ONCE, Clients
 from chalicelib.config import Config
 from chalicelib.ecs.addresses import Addresses
-from chalicelib.ecs.cluster import Cluster
 from chalicelib.ecs.launcher import Launcher
 from chalicelib.ecs.task_definitions import family_of
 from chalicelib.environment import Environment
@@ -41,6 +38,7 @@ from chalicelib.tasks.store import Store
 from chalicelib.tasks.unreadable import UnreadableRecords
 
 if TYPE_CHECKING:
+    from chalicelib.capacity.placement import Plugin
     from chalicelib.sessions.pool_reconciler import PoolReconciler
     from chalicelib.sessions.registry import AppRegistry
     from chalicelib.sessions.sweep import SessionsKind
@@ -65,7 +63,7 @@ class SessionServices:
     apps: AppCatalog
     rate: StartRate
     ledger: Ledger
-    plugins: Mapping[str, Plugin]
+    plugins: "Mapping[str, Plugin]"
     starter: TaskStarter
     hosts_wanted: HostsWanted
     unreadable: UnreadableRecords
@@ -185,30 +183,12 @@ def groups_of(config: Config) -> Groups:
     return groups
 
 
-def plugins_of(config: Config) -> Mapping[str, Plugin]:
+def plugins_of(config: Config) -> "Mapping[str, Plugin]":
     """The placement plug-ins, with those that the apps file names. Raises ConfigurationError."""
     plugins = load_plugins(config.placement_module)
     apps = config.apps.by_name.values()
     check_plugins(plugins, {f"apps.{app.name}": app.placement.plugin for app in apps})
     return plugins
-
-
-def build_starter(
-    config: Config,
-    clients: Clients,
-    environment: Environment,
-    launcher: Launcher,
-    plugins: Mapping[str, Plugin],
-) -> TaskStarter:
-    """What starts tasks of sessions and jobs; it knows nothing of pools, see `Plugin`."""
-    view = ClusterView(
-        Cluster(clients.ecs, config.cluster),
-        Launcher(clients.ecs, config.cluster),
-        warm=dict,
-        most_seconds=lambda _: None,
-    )
-    once = Launcher(clients.create("ecs" + ONCE), *config.clusters)
-    return TaskStarter(launcher, once, view, plugins, environment.now)
 
 
 def build_sessions(
@@ -252,7 +232,14 @@ def build_sessions(
     records = Store(table, observer)
     stops = TaskStops(launcher, metrics, now)
     plugins = plugins_of(config)
-    starter = build_starter(config, clients, environment, launcher, plugins)
+    starter = TaskStarter(
+        clients.ecs,
+        config.cluster,
+        launcher=launcher,
+        once=Launcher(clients.create("ecs" + ONCE), *config.clusters),
+        plugins=plugins,
+        now=now,
+    )
     launches = Launches(
         stops=stops,
         table=table,
