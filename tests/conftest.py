@@ -1,6 +1,8 @@
 """Hooks shared by all tests."""
 
 import gc
+import sys
+from collections.abc import Iterator
 from functools import cache
 
 import botocore.session
@@ -14,6 +16,17 @@ register_profiles()
 # Each session of botocore would read its descriptions of services anew: a tenth of a second of
 # processor for each client that a test makes.
 botocore.session.create_loader = cache(botocore.session.create_loader)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_lag_outlives_its_module() -> Iterator[None]:
+    """moto's tables are the process's, and so is the lag of their indexes: a laboratory that was
+    not closed would leave its own, by a clock that stands still, to all modules that follow.
+    """
+    yield
+    index_lag = sys.modules.get("local.aws.dynamodb.index_lag")
+    if index_lag is not None:
+        index_lag.LAG.set(0.0)
 
 
 @pytest.hookimpl(tryfirst=True)
