@@ -6,7 +6,6 @@ import boto3
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 
-from local.aws.dynamodb.index_lag import LAG
 from local.aws.endpoint import Endpoint, Hosts
 from local.aws.faults import Faults
 from local.aws.moto.calls import Moto
@@ -36,10 +35,8 @@ class EmbeddedTables:
         )
 
     def reset(self) -> None:
-        """Empty, and its indexes do not lag, whatever a laboratory set before in this process."""
         from moto.dynamodb.models import dynamodb_backends
 
-        LAG.set(0.0)
         dynamodb_backends["123456789012"]["us-east-1"].reset()
 
     def client(self, *, attempts: int = 1, **settings: Any) -> Any:
