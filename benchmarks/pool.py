@@ -25,7 +25,7 @@ def warm_now(cloud: Cloud) -> int:
 def filled_per_second(cloud: Cloud) -> float:
     """How fast the pool was filled, from the first record to the last container's `ready`.
 
-    By the records: whoever looks when all is there measures how fast they look.
+    By the records: polling until all are there would measure the polling.
     """
     warm = _warm(cloud)
     created = min(float(item["created_at"]["N"]) for item in warm)

@@ -170,7 +170,7 @@ class Cell:
         return TaskKind.WARM if session and session.state is State.WARM else TaskKind.SESSION
 
     def _move(self, task_arn: str) -> None:
-        """A warm container is to be started elsewhere, if it is nobody's still."""
+        """A warm container is to be started elsewhere, if it still has no owner."""
         session_id = self.ecs.tasks[task_arn].started_by.partition("/")[2]
         session = self.table.sessions.get(session_id)
         if session is not None and session.state is State.WARM:

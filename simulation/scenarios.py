@@ -1,4 +1,4 @@
-"""What happens to a cell: how many come, and what AWS or somebody does to it. Pure."""
+"""What happens to a cell: how many come, and what AWS or an operator does to it. Pure."""
 
 import math
 from collections.abc import Callable, Mapping

@@ -13,7 +13,9 @@ from chalicelib.tasks.requests import parse_record_id
 from chalicelib.wiring import services
 
 if TYPE_CHECKING:
+    from chalicelib.apps import App
     from chalicelib.capacity.placement import Rules, TaskToPlace
+    from chalicelib.jobs.description import JobDescription
 
 routes = Blueprint(__name__)
 
@@ -108,44 +110,40 @@ def _explained(subject: Subject, state: str, host_arn: str | None) -> dict[str, 
 
 
 def _app(name: str | None) -> Subject:
-    from chalicelib.capacity.answers import task_and_rules
     from chalicelib.ecs.task_definitions import family_of
 
     config, app = services().config, services().sessions.apps.get(name)
     if app is None:
         raise UnknownAppError(f"no app is called {name!r}")
-    if app.launch_type != "EC2":
-        return Subject(app.name, app.cpu, app.memory, None)
-    placed = task_and_rules(
-        name=app.name,
-        family=family_of(app.family_name, config.stage),
-        cpu=app.cpu,
-        memory=app.memory,
-        placement=app.placement,
-        stage=config.stage,
-        provider=config.capacity_provider,
-        plugins=services().sessions.plugins,
-    )
-    return Subject(app.name, app.cpu, app.memory, placed)
+    family = family_of(app.family_name, config.stage)
+    return _subject(app, app.launch_type, family, config.capacity_provider)
 
 
 def _job(name: str) -> Subject:
-    from chalicelib.capacity.answers import task_and_rules
     from chalicelib.jobs.task_definitions import family_of
     from chalicelib.jobs.task_requests import launch_type_of, provider_of
 
     config, job = services().config, services().jobs.catalog.get(name)
-    described = job.description
-    if launch_type_of(job, config) != "EC2":
-        return Subject(described.name, described.cpu, described.memory, None)
+    family = family_of(job.description.name, config.stage)
+    return _subject(job.description, launch_type_of(job, config), family, provider_of(name, config))
+
+
+def _subject(
+    described: "App | JobDescription", launch_type: str, family: str, provider: str | None
+) -> Subject:
+    from chalicelib.capacity.answers import task_and_rules
+
+    name, cpu, memory = described.name, described.cpu, described.memory
+    if launch_type != "EC2":
+        return Subject(name, cpu, memory, None)
     placed = task_and_rules(
-        name=described.name,
-        family=family_of(described.name, config.stage),
-        cpu=described.cpu,
-        memory=described.memory,
+        name=name,
+        family=family,
+        cpu=cpu,
+        memory=memory,
         placement=described.placement,
-        stage=config.stage,
-        provider=provider_of(name, config),
+        stage=services().config.stage,
+        provider=provider,
         plugins=services().sessions.plugins,
     )
-    return Subject(described.name, described.cpu, described.memory, placed)
+    return Subject(name, cpu, memory, placed)

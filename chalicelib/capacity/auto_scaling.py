@@ -49,7 +49,7 @@ class AutoScaling:
         )
 
     def raise_desired(self, wanted: int) -> bool:
-        """Want at least so many instances; never fewer than somebody else wants by now."""
+        """Want at least so many instances; the desired capacity is never lowered."""
         group = self.read()
         most = min(wanted, group.maximum)
         if most <= group.desired:

@@ -19,7 +19,7 @@ class CellState(StrEnum):
 
     OPEN = "open"
     DRAINING = "draining"
-    """It keeps who is served there, and takes nobody new."""
+    """It keeps its users and takes no new ones."""
     LOST = "lost"
     """It is out of reach, with all that was in it."""
 

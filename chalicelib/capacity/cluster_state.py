@@ -11,13 +11,13 @@ ACTIVE, DRAINING = "ACTIVE", "DRAINING"
 
 
 class TaskKind(StrEnum):
-    """What a task is: whether somebody loses something when it is stopped."""
+    """What a task is: whether a user loses something when it is stopped."""
 
     SESSION = "session"
-    """Somebody's session, or one that was handed out."""
+    """A session with an owner."""
     JOB = "job"
     WARM = "warm"
-    """Nobody's yet: it may be stopped, and started elsewhere."""
+    """Unowned: it may be stopped and started elsewhere."""
     OTHER = "other"
     """Not Usher's: left alone, and its host is kept."""
 

@@ -19,7 +19,7 @@ from chalicelib.dynamodb.writes import Write
 
 ITEM = "capacity#groups"
 WAITS_SECONDS = 15
-"""How long a note holds that somebody waits in a group: it is renewed while that is so."""
+"""How long a recorded wait in a group is valid; it is renewed while the wait lasts."""
 OLD_PACE = 0.8
 """The weight of what was known before in the moving average of the time between two starts."""
 LONGEST_PAUSE_SECONDS = 600.0
@@ -78,7 +78,7 @@ def lowered(table: str, counter: str) -> Write:
 
 
 def waiting_noted(name: str, wanted: Amount, now: float, *, is_first: bool) -> Mapping[str, Any]:
-    """The attributes that say that somebody waits in a group; `is_first`: nobody did before."""
+    """The attributes that record a wait in a group; `is_first`: none was recorded before."""
     values = {f"{name}/waits_at": now} | {f"{name}/waits_{r}": wanted.of(r) for r in RESOURCES}
     return values | ({f"{name}/admitted_at": now} if is_first else {})
 

@@ -5,7 +5,7 @@ to wait; the lowest turn starts first, of equal ones the one that has waited lon
 queue stands at the highest turn that was started. An owner's turns follow each other, and the first
 one of an owner with nothing behind the clock gets the turn at which the clock stands. So whoever
 asks once is passed over by at most one of each other owner that had asked before, however many
-those have waiting, and nobody has to look at all that waits.
+those have waiting, without a scan of all that waits.
 
 Goyal, Vin, Cheng: Start-time Fair Queueing, SIGCOMM 1996.
 """

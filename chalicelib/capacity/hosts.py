@@ -2,7 +2,7 @@
 
 A session cannot be moved, so a host goes by being drained: it takes no more tasks, its warm
 containers are started elsewhere, and it is ended when the last task is over. A host that was
-drained by somebody else (an operator, ECS, a Spot interruption) is neither taken back nor ended.
+drained by another party (an operator, ECS, a Spot interruption) is neither taken back nor ended.
 """
 
 import math
@@ -122,7 +122,7 @@ class HostPlan:
     take_back: tuple[str, ...] = ()
     """Draining hosts that take tasks again."""
     move: tuple[str, ...] = ()
-    """Ids of warm tasks on draining hosts: to be stopped, if still nobody's."""
+    """Ids of warm tasks on draining hosts: to be stopped, if still unowned."""
     end: tuple[str, ...] = ()
     """Empty hosts that are drained: terminate, and want one instance less."""
     add: int = 0

@@ -14,7 +14,7 @@ from chalicelib.dynamodb.writes import Write
 FRESH_SECONDS = 1.0
 """So long what was read is good for a first try: the condition of the write knows better."""
 NOTED_SECONDS = 5.0
-"""A note that somebody waits is renewed when it is older than this."""
+"""A recorded wait is renewed when it is older than this."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,12 @@ class Ledger:
         self._read = (-FRESH_SECONDS, {})
 
     def someone_waits(self, group: str | None) -> bool:
-        """Whether somebody waits in a group, by what was read last."""
+        """Whether a wait in a group is recorded, as of the last read."""
         standing = self.standings().get(self.groups.of(group).name)
         return standing is not None and standing.waits is not None
 
     def note_waiting(self, group: str | None, wanted: Amount) -> None:
-        """Somebody waits in a group: others with a lesser right borrow nothing for a while."""
+        """Record a wait in a group: groups of lower rank borrow nothing for a while."""
         if not self.groups.is_counted:
             return
         name, now = self.groups.of(group).name, self._now()

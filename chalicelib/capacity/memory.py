@@ -26,7 +26,7 @@ class Remembered:
         """What is written before the plan is carried out: all drains, old and new.
 
         A host whose drain was written but not made is active, and the next plan forgets that.
-        The other way round, a drain that is not written here would look like somebody else's.
+        In the other order a drain that is not written here would look like that of another party.
         """
         drained = {**self.memory.drained, **plan.memory.drained}
         return replace(self, memory=replace(plan.memory, drained=drained))

@@ -18,7 +18,7 @@ from chalicelib.capacity.groups import Amount, Group, Groups, Tier
 
 @dataclass(frozen=True)
 class Standing:
-    """What a group has taken, and what its first one that waits wants; None = nobody waits."""
+    """What a group has taken, and what its first one that waits wants; None = no wait."""
 
     taken: Amount = field(default_factory=Amount)
     waits: Amount | None = None
@@ -96,7 +96,7 @@ def decide_take(
 def next_group(groups: Groups, standings: Standings, wanted: Mapping[str, Amount]) -> str | None:
     """Which of those that want one more gets it; None where none of them may.
 
-    `wanted`: by the name of each group in which somebody waits, what the first one there wants.
+    `wanted`: by the name of each group with a wait, what the first one there wants.
     """
     waiting = {
         name: replace(_standing(standings, groups.of(name)), waits=amount)

@@ -26,8 +26,8 @@ class TaskStarter:
     `startedBy` are looked for, and one that is there is adopted: a repeat after a lost answer or a
     crash finds what the first call started. As ListTasks lags, and as two processes may start the
     same record at once, two tasks can start all the same. The record takes one of them; the other
-    one is stopped by who finds that out, at the latest by the sweep, as an orphan. A job's code is
-    protected by the start permit, which one task alone gets.
+    one is stopped as an orphan, at the latest by the sweep. A job's code is protected by the start
+    permit, which one task alone gets.
     """
 
     def __init__(

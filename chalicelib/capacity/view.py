@@ -25,7 +25,7 @@ class Seen:
 
 
 WarmTasks = Callable[[], Mapping[str, str]]
-"""ARNs of tasks that are nobody's yet, and the app of each."""
+"""ARNs of tasks without an owner, and the app of each."""
 
 
 class ClusterView:

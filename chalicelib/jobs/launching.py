@@ -205,7 +205,7 @@ class JobLauncher:
         return None
 
     def _wait_for_group(self, group: str | None, wanted: Amount) -> None:
-        """Note that somebody waits; what ends besides jobs sends the launcher no message."""
+        """Record the wait; the end of a session sends the launcher no message."""
         self._ledger.note_waiting(group, wanted)
         self._again(GROUP_FULL_SECONDS)
 

@@ -114,7 +114,7 @@ class GroupQueue:
     def _admit(self, session: Session, app: App, starter: Starter) -> bool:
         """Count one that waits in its group and start it; False where the group may have no more.
 
-        Its record is written with the count: losing it to somebody quicker is no reason to stop.
+        Its record is written with the count: losing it to another process is no reason to stop.
         """
         size = container_of(app)
         for _ in range(ADMIT_TRIES):
@@ -143,7 +143,7 @@ class GroupQueue:
             self._turns.none_waits(queue, session.owner, session.turn)
 
     def insert_for_pool(self, draft: Session, app: App) -> Session | None:
-        """Record a container that nobody waits for, if its group may have one more."""
+        """Record a container for the pool, if its group may have one more."""
         if self._ledger.someone_waits(app.group):
             return None
         size = container_of(app)

@@ -45,7 +45,7 @@ def to_item(session: Session) -> dict[str, Any]:
     item["history"] = [[change.at, change.state, change.cause] for change in session.history]
     ended_at = None if session.state is not State.ENDED else session.ended_at or session.created_at
     item |= live_or_expiring(session.id, ended_at=ended_at, kept_seconds=KEPT_SECONDS)
-    if session.is_nobodys:
+    if session.is_unowned:
         ready = session.state is State.WARM
         item["pool"] = session.app
         item["pool_order"] = session.created_at + (0 if ready else NOT_READY_ORDER)

@@ -155,7 +155,7 @@ def task_request_for(session: Session, app: App, config: Config) -> TaskRequest:
         binpack=app.placement.binpack,
         constraints=app.placement.expressions(config.stage),
         plugin=PluginPlacement(plugin, app.name, app.cpu, app.memory) if plugin else None,
-        # One that waits ahead is nobody's when it starts, and a repeated request is the same one.
+        # A pool container has no owner when it starts, and a repeated request must be identical.
         tags=cost_tags(
             app=session.app, group=app.group, owner=None if session.pooled else session.owner
         ),

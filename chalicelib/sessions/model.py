@@ -153,7 +153,7 @@ class Session:
         return self.state is State.QUEUED and self.task_arn is not None
 
     @property
-    def is_nobodys(self) -> bool:
+    def is_unowned(self) -> bool:
         """Whether it waits, or will wait, for somebody to claim it."""
         return self.owner is None and self.is_live
 

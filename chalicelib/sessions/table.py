@@ -287,7 +287,7 @@ class SessionsTable(RecordTable[Session]):
         shown = dict.fromkeys(record.id for record in self.query_all(state.name)[1])
         ids = [*shown, *(session_id for session_id in state.unseen if session_id not in shown)]
         found = self.get_all(ids)
-        sessions = [session for session in only_readable(found) if session.is_nobodys]
+        sessions = [session for session in only_readable(found) if session.is_unowned]
         unseen = tuple(sorted(session.id for session in sessions if session.id not in shown))
         unreadable = [record for record in found if isinstance(record, Unreadable)]
         return Members(sessions, unreadable, unseen)
@@ -295,7 +295,7 @@ class SessionsTable(RecordTable[Session]):
     def warm_now(self, sessions: Sequence[Session]) -> list[Session]:
         """Those of these that are warm and nobody's now (a consistent read), in their order."""
         current = self.get_all([session.id for session in sessions])
-        return [s for s in only_readable(current) if s.is_nobodys and s.state is State.WARM]
+        return [s for s in only_readable(current) if s.is_unowned and s.state is State.WARM]
 
     def counted_by(self, keys: Sequence[str]) -> list[Session]:
         """The sessions that these counters count, where they list them; the oldest ones first."""

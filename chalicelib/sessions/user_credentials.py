@@ -47,14 +47,14 @@ class UserCredentials:
         """New credentials for the container that has this key.
 
         Raises NotFoundError (no such session, or its app has no `user_role`), UnauthorizedError,
-        ConflictError (it is nobody's, or over), LimitError, UnavailableError.
+        ConflictError (it has no owner, or has ended), LimitError, UnavailableError.
         """
         session = authenticated(self._table.get(session_id), key, "session")
         app = self._apps.of(session)
         if app is None or app.user_role is None:
             raise NotFoundError("this session's app has no user_role")
         if session.state not in HANDED_OUT or session.owner is None:
-            raise ConflictError(f"the session is {session.state}: nobody has it")
+            raise ConflictError(f"the session is {session.state}: it has no owner now")
         self._count(session_id)
         request = assume_role_for(session, app, self._stage)
         answer = self._assume(request, session.log_fields)

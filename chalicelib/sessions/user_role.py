@@ -1,6 +1,6 @@
 """AWS credentials of one session by the rights of its user: what STS is asked and answers. Pure.
 
-A container gets them once it was handed out to somebody, never while it waits warm. They end after
+A container gets them once its session has an owner, never while it is warm. They end after
 `DURATION_SECONDS`, the least that STS gives: a container renews them, which ends with its session.
 https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
 """
@@ -14,7 +14,7 @@ from chalicelib.sessions.model import Session
 from chalicelib.tags import tag_value
 
 DURATION_SECONDS = 900
-"""The least there is, as nobody can take back what STS gave out."""
+"""The minimum, as credentials of STS cannot be revoked one by one."""
 MOST_IN_A_PERIOD = 30
 """So often in `DURATION_SECONDS` a container is given new ones; one that renews asks twice."""
 OWNER_TAG, APP_TAG, SESSION_TAG = "usher-owner", "usher-app", "usher-session"

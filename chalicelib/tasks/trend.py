@@ -22,7 +22,7 @@ FIGURES: Mapping[str, Sequence[str]] = {
 ADDRESS = "address/"
 """Begins the names of buckets of how long users waited for an address."""
 WAITS: Mapping[str, float] = {"addressP50": 0.5, "addressP99": 0.99}
-"""What a point has besides, in seconds; not where nobody was counted."""
+"""What a point has besides, in seconds; absent where none was counted."""
 
 
 def point_of(counts: Mapping[str, int], now: float) -> dict[str, float]:

@@ -1,6 +1,6 @@
-"""How a function that failed is made known to whoever runs `local up`: a line for each, by a pipe.
+"""Reports failed functions to the terminal of `local up`: a line for each, by a pipe.
 
-The dispatcher's output goes to a file that nobody watches. Its traceback stays there.
+The dispatcher's output goes to a file. Its traceback stays there.
 """
 
 import json
@@ -43,7 +43,7 @@ class FailureReports(logging.Handler):
         line = json.dumps(" ".join(text.split())[:MOST_CHARACTERS]) + "\n"
         try:
             os.write(self._fd, line.encode())
-        except OSError:  # nobody reads any more: `local up` is ending
+        except OSError:  # the reader is gone: `local up` is ending
             self.close()
 
 

@@ -50,8 +50,7 @@ STARTS_AT_ONCE = 3 * (os.cpu_count() or 2)
 late; in turn the last is no later, and the others are earlier."""
 
 LATE_MEMORY_SECONDS = 1.0
-"""How long after the end of a container, killed by nobody known, the Engine may say that its memory
-ran out."""
+"""How long after a kill of unknown origin the Engine may still report that memory ran out."""
 
 WORKERS = 8
 """Threads that see to ended containers: inspect, report, keep the log, remove."""

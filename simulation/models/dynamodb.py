@@ -186,7 +186,7 @@ class PoolIndex:
         if session.id in self._entries:
             order, _ = self._entries.pop(session.id)
             del self._keys[bisect_left(self._keys, (order, session.id))]
-        if session.is_nobodys:
+        if session.is_unowned:
             ready = session.state is State.WARM
             order = session.created_at + (0 if ready else NOT_READY_ORDER)
             self._entries[session.id] = order, session
@@ -331,7 +331,7 @@ class TableModel(SessionsTable):
         latencies = self._partitions.latencies
         is_transaction = len(items) > 1
         units: dict[str, float] = {"": RECORD_UNITS * (2 if is_transaction else 1)}
-        for key in items[1:]:  # an owner's counter is nobody else's: it is no hot partition
+        for key in items[1:]:  # an owner's counter is no hot partition: that owner alone uses it
             name = f"item {key}" if key.startswith(SHARED_COUNTERS) else ""
             units[name] = units.get(name, 0) + 2
         units |= self._index_units(before, after)
@@ -341,7 +341,7 @@ class TableModel(SessionsTable):
     def _index_units(self, before: Session | None, after: Session) -> dict[str, float]:
         bucket = f"live {int(after.id[:8], 16) % LIVE_BUCKETS}"
         units: dict[str, float] = {bucket: RECORD_UNITS}
-        if after.is_nobodys or (before is not None and before.is_nobodys):
+        if after.is_unowned or (before is not None and before.is_unowned):
             units[f"pool {after.app}"] = RECORD_UNITS
         return units
 

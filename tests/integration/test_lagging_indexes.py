@@ -55,7 +55,7 @@ def use_fixed_lag() -> None:
 
 
 def nobodys(lab: Lab) -> list[str]:
-    return [session.id for session in lab.sessions().values() if session.is_nobodys]
+    return [session.id for session in lab.sessions().values() if session.is_unowned]
 
 
 def fill(lab: Lab) -> Services:
@@ -131,7 +131,7 @@ def test_a_host_that_leaves_takes_along_what_the_index_does_not_show_on_it(only_
     lab.deliver_events(services)
     (instance, *_) = [session.container_instance for session in lab.sessions().values()]
     services.sessions.service.on_host_leaving(str(instance))
-    assert instance not in {s.container_instance for s in lab.sessions().values() if s.is_nobodys}
+    assert instance not in {s.container_instance for s in lab.sessions().values() if s.is_unowned}
 
 
 def test_a_repeated_key_gets_its_session(only_lab: Lab) -> None:
