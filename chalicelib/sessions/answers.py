@@ -1,4 +1,4 @@
-"""What clients are told of a session. Pure. Nothing here carries the container's key."""
+"""Answers to clients about a session. Pure. No answer contains the container's key."""
 
 from typing import Any
 
@@ -10,7 +10,9 @@ RETRY_AFTER_SECONDS = 1
 
 
 def address_of(session: Session, url_template: str) -> dict[str, Any]:
-    """Where the browser goes: ip, port, path and url. The path is the secret that lets it in."""
+    """The address that the browser opens: ip, port, path and url. The path is a secret; it permits
+    to connect.
+    """
     path = f"/{session.uuid}"
     ip = session.ip or ""
     url = url_template.format(
@@ -24,9 +26,11 @@ def address_of(session: Session, url_template: str) -> dict[str, Any]:
 
 
 def body_of(session: Session, url_template: str, *, with_address: bool = True) -> dict[str, Any]:
-    """The JSON body of a session: its address, when to ask again, or why it ended.
+    """The JSON body of a session: its address, when to repeat the request, or the reason of its
+    end.
 
-    `with_address`: the address lets its reader in, and is not for those who only look.
+    `with_address`: include the address. It permits to connect and must not be sent to callers that
+    may only read.
     """
     answer: dict[str, Any] = {
         "id": session.id,
@@ -48,19 +52,19 @@ def body_of(session: Session, url_template: str, *, with_address: bool = True) -
 
 
 def retry_after(session: Session) -> int:
-    """When it is worth asking again, in seconds."""
+    """Seconds after which the client should repeat its request."""
     waits = session.state is State.QUEUED and session.retry_after_seconds
     return waits or RETRY_AFTER_SECONDS
 
 
 def status_of(session: Session) -> int:
-    """202 while there is nothing to hand out yet, else 200."""
+    """The HTTP status: 202 while the session has no address, else 200."""
     return 202 if session.is_live and session.state not in HANDED_OUT else 200
 
 
 def answer_to_callback(session: Session, callback: Callback) -> dict[str, Any]:
-    """What a container is answered: to `connected`, who its user is and where in a trace it
-    stands, as often as it asks.
+    """The body of the answer to a callback. Each answer to `connected` has the claims and
+    parameters of the session's user and the `traceparent` of the request; other answers are empty.
     """
     if callback is not Callback.CONNECTED:
         return {}

@@ -1,4 +1,4 @@
-"""What callers are told of session apps. Pure."""
+"""Answers about session apps. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,15 +8,15 @@ from chalicelib.sessions.registry import AppStatus
 from chalicelib.tasks.revisions import FAILURES_TO_OPEN, number_of
 
 HIDDEN = "***"
-"""In the place of a value that only operators see."""
+"""Replaces a value that only operators may read."""
 _HIDDEN = ("command", "entry_point", "feed_url", "health_check")
-"""What may have a password in it, besides environment and secrets."""
+"""Keys, besides environment and secrets, whose values may contain a password."""
 
 
 def show_app(status: AppStatus, *, values: bool) -> dict[str, Any]:
-    """An app: whose it is, its newest revision, and the state of that.
+    """An app: its source, its newest revision, and the state of that revision.
 
-    `values`: with image, and values of the environment; else with the names only.
+    `values`: include the image and the values of environment variables; otherwise their names only.
     """
     shown: dict[str, Any] = {
         "name": status.name,
@@ -36,7 +36,9 @@ def show_app(status: AppStatus, *, values: bool) -> dict[str, Any]:
 def show_containers(
     groups: Mapping[tuple[str, str, str], int], zones: Mapping[str, str | None]
 ) -> list[dict[str, Any]]:
-    """Containers of an app by revision, state and host; `zones` by the host's ARN."""
+    """Containers of an app, grouped by revision, state and host. `zones`: availability zones by the
+    host's ARN.
+    """
     return [
         {
             "revision": number_of(definition) if definition else None,
@@ -50,7 +52,7 @@ def show_containers(
 
 
 def show_registered(registered: RegisteredApp) -> dict[str, Any]:
-    """The answer to a change, for operators."""
+    """The answer to an operator's change of an app."""
     return {
         "name": registered.app.name,
         "revision": registered.revision,
@@ -61,7 +63,9 @@ def show_registered(registered: RegisteredApp) -> dict[str, Any]:
 
 
 def app_facts(registered: RegisteredApp | None) -> dict[str, Any] | None:
-    """What an audit record has of an app: of environment and secrets the names alone."""
+    """The description of an app in an audit record. It has the names of environment variables and
+    secrets, not their values.
+    """
     if registered is None:
         return None
     return {
@@ -73,8 +77,8 @@ def app_facts(registered: RegisteredApp | None) -> dict[str, Any] | None:
 
 
 def _state_of(status: AppStatus) -> dict[str, Any]:
-    """`proven`: a container of it was ready. `failing`: none yet, and starts failed; `refused`
-    while no further one is tried. `unproven`: none yet.
+    """`proven`: one of its containers became ready. `failing`: none became ready and starts failed;
+    `refused` while the breaker prevents further starts. `unproven`: none became ready yet.
     """
     failing = status.state.failing.get(status.task_definition)
     if status.state.proven == status.task_definition:

@@ -1,7 +1,8 @@
-"""Waiting for a session that is on its way.
+"""Waiting for a session to become ready.
 
-The record is the truth and is polled. Where the news arrives in the very process that waits, as on
-a laptop, the waiting ends at once; between two Lambda environments it ends with the next poll.
+Requests poll the record. If the record changes in the process that waits, as on a laptop, the
+request continues at once; if it changes in another Lambda environment, the request continues after
+its next poll.
 """
 
 import threading
@@ -10,7 +11,9 @@ from contextlib import contextmanager
 
 
 class Arrivals:
-    """Wakes those who wait for a session in this process. Thread-safe; forgets who has left."""
+    """Wakes the requests of this process that wait for a session. Thread-safe. A session without
+    waiting requests uses no memory.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -18,7 +21,7 @@ class Arrivals:
 
     @contextmanager
     def expecting(self, session_id: str) -> Iterator[threading.Event]:
-        """An event that is set by `announce` from now on."""
+        """An event that `announce` sets from now on."""
         event = threading.Event()
         with self._lock:
             self._waiting.setdefault(session_id, []).append(event)
@@ -31,7 +34,7 @@ class Arrivals:
                     del self._waiting[session_id]
 
     def announce(self, session_id: str) -> None:
-        """The session's record has changed."""
+        """Wake the requests that wait for this session: its record has changed."""
         with self._lock:
             for event in self._waiting.get(session_id, ()):
                 event.set()

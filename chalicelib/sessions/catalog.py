@@ -1,8 +1,8 @@
-"""The apps that a deployment offers: those of its apps file, and those that were registered.
+"""The apps of a deployment: those of its apps file and the registered ones.
 
-A name has one owner: what is in the apps file cannot be registered, and `make deploy` refuses an
-apps file with a name that is registered. Registered apps are task definitions, by ECS's word,
-remembered for CACHE_SECONDS.
+A name belongs to one of the two: an app of the apps file cannot be registered, and `make deploy`
+refuses an apps file with the name of a registered app. Registered apps are read from their ECS task
+definitions and cached for CACHE_SECONDS.
 """
 
 import logging
@@ -24,7 +24,7 @@ _log = logging.getLogger("usher.apps")
 
 
 class AppCatalog:
-    """Finds apps by name. Thread-safe: at worst two threads ask ECS the same."""
+    """Finds apps by name. Thread-safe: at worst two threads send the same request to ECS."""
 
     def __init__(
         self, ecs: Any, revisions: Revisions, config: Config, now: Callable[[], float]
@@ -38,13 +38,13 @@ class AppCatalog:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of all apps. Raises UnavailableError."""
+        """Names of all apps. Raises UnavailableError."""
         return (*self._config.apps.by_name, *self.registered_names())
 
     def get(self, name: str | None) -> App | None:
-        """The app called `name`, or the default one for None; None when there is no such app.
+        """The app called `name`, or the default app for None; None when there is no such app.
 
-        Raises UnavailableError where ECS does not say.
+        Raises UnavailableError where ECS does not answer.
         """
         of_file = self._config.apps.get(name)
         if of_file is not None or name is None:
@@ -53,7 +53,7 @@ class AppCatalog:
         return found.app if found else None
 
     def of(self, session: Session) -> App | None:
-        """The app of a session, as the revision describes it that the session runs on."""
+        """The app of a session, as the revision of the session's task definition describes it."""
         of_file = self._config.apps.by_name.get(session.app)
         if of_file is not None:
             return of_file
@@ -66,7 +66,7 @@ class AppCatalog:
         return self.get(session.app)
 
     def all(self) -> Mapping[str, App]:
-        """All apps by name; without the registered ones for as long as ECS has never said."""
+        """All apps by name. Registered apps are missing until ECS answered for the first time."""
         apps = dict(self._config.apps.by_name)
         try:
             names = self.registered_names()
@@ -77,9 +77,9 @@ class AppCatalog:
         return apps | {name: one.app for name, one in found.items() if one is not None}
 
     def registered_names(self, *, fresh: bool = False) -> tuple[str, ...]:
-        """Names of the registered apps, sorted. `fresh` asks ECS in any case.
+        """Names of the registered apps, sorted. `fresh` ignores the cache.
 
-        Where ECS does not answer what it said last is still true. Raises UnavailableError.
+        If ECS does not answer, returns its last answer. Raises UnavailableError.
         """
         if self._names is not None and self._now() < self._names_until and not fresh:
             return self._names
@@ -110,8 +110,8 @@ class AppCatalog:
         try:
             definition = self._revisions.definition(family_or_arn, fresh=fresh)
             return read_registered(definition, self._config.stage)
-        except StartFailedError:  # none is active
+        except StartFailedError:  # no revision is active
             return None
-        except BadRequestError as error:  # nobody else is to wait for this one
+        except BadRequestError as error:  # one unreadable app must not hide the others
             _log.warning("left out of the apps: %s", error)
             return None

@@ -1,7 +1,7 @@
-"""Handing a session to whoever asks: a warm one by one conditional write, else a cold one.
+"""Assigns a session to a request: a warm session by one conditional write, else a new one.
 
-The hot path is two round trips: one query has the app's state and what is warm, one transaction
-takes a session, remembers the request and raises the counters.
+The hot path makes two requests to DynamoDB: one query reads the app's state and its warm sessions;
+one transaction claims a session, records the request and increments the counters.
 """
 
 from collections.abc import Callable
@@ -37,16 +37,18 @@ from chalicelib.tasks.revisions import Open, choose_revision, serves
 
 WAITS = "waiting, its capacity group may have no more now"
 ATTEMPTS = 24
-"""How many lost races a request puts up with before it is told to come back."""
+"""A request fails with BusyError after this many lost conditional writes."""
 LOSSES_PER_QUERY = 2
-"""Who lost so often looks again: in a burst, what was warm a moment ago is mostly gone."""
+"""After this many lost claims a request reads the pool again: in a burst most of the sessions that
+it read before are claimed."""
 REFILL_DELAY_SECONDS = 1
-"""The message that asks for a refill is sent while the claim is written: it must not be first."""
+"""Delay of the message that requests a refill. The message is sent while the claim is written and
+must not be handled before it."""
 
 
 @dataclass
 class _Attempt:
-    """What a request knows while it tries."""
+    """The state of a request between its attempts."""
 
     asked_at: float
     candidates: list[Session]
@@ -54,21 +56,21 @@ class _Attempt:
     full: frozenset[str] = frozenset()
     answers: Answered | None = None
     turn: int | None = None
-    """In the queue of its capacity group, once it is known that it has to wait there."""
+    """Its turn in the queue of its capacity group, if it has to wait there."""
     lost: frozenset[str] = frozenset()
-    """Sessions that others claimed; the index may show them as warm for a while yet."""
+    """Sessions that other requests claimed; the index may still show them as warm."""
 
 
 @dataclass(frozen=True)
 class Inserted:
-    """The session of a request, and whether an earlier request was answered with it already."""
+    """The session of a request. `is_repeated`: an earlier request got the same session."""
 
     session: Session
     is_repeated: bool
 
 
 class Claims:
-    """Finds every request its session."""
+    """Assigns sessions to requests."""
 
     def __init__(
         self,
@@ -84,7 +86,7 @@ class Claims:
         sleep: Callable[[float], None],
         beside: Callable[[Callable[[], None]], Callable[[], None]],
     ) -> None:
-        """`beside` starts a call at the same time and returns what waits for its end."""
+        """`beside` starts a call in parallel and returns a function that waits for its end."""
         self._table = table
         self._queue = queue
         self._beside = beside
@@ -115,13 +117,13 @@ class Claims:
             return inserted
         except (LimitError, RevisionFailingError):
             self._give_turn_back(request, attempt)
-            # What is refused to a new session is no reason to take away the one there is.
+            # A limit for new sessions does not revoke an existing one.
             existing = self._answered(request, attempt) if attempt.answers else None
             if existing is None:
                 raise
             return Inserted(existing, is_repeated=True)
         finally:
-            sent()  # a function is frozen after its answer
+            sent()  # Lambda freezes the process after the answer
 
     def _give_turn_back(self, request: DispatchRequest, attempt: _Attempt) -> None:
         if attempt.turn is not None:
@@ -131,9 +133,10 @@ class Claims:
     def _refill(
         self, request: DispatchRequest, attempt: _Attempt, members: list[Session]
     ) -> Callable[[], None]:
-        """Ask for the pool to be filled if the claim leaves few, at the same time as the claim.
+        """Request a refill of the pool, in parallel with the claim, if the claim leaves few
+        members.
 
-        A client that connects asks for it too; one that never does would leave the pool as it is.
+        Clients request one too when they connect, but some never connect.
         """
         name = request.app.name
         if not attempt.candidates or not asks_for_refill(len(members) - 1, request.app.pool):
@@ -173,11 +176,12 @@ class Claims:
         return self._revisions.newest(family_of(app.family_name, self._config.stage))
 
     def _newest_for_claim(self, app: App, state: AppState, members: list[Session]) -> str:
-        """The newest revision; for the first claim of a process the proven one, where it waits.
+        """The newest revision; for the first claim of a process the proven one, if a warm session
+        has it.
 
-        So the first claim makes two calls and needs no client of ECS. A revision that was taken
-        back may be claimed so until the next look at the pool drains it, by a process's first
-        request alone.
+        The first claim therefore makes two calls and needs no ECS client. The first request of a
+        process can claim a session of a revision that was taken back, until the pool reconciler
+        drains it.
         """
         if app.name in self._trusted or state.proven is None:
             return self._newest(app)
@@ -194,7 +198,7 @@ class Claims:
         if len(attempt.lost) % LOSSES_PER_QUERY == 0 or not attempt.candidates:
             state, members = self._table.read_pool(request.app.name)
             warm = self._candidates(request, state, members, newest)
-            # The index may show as warm, for a while yet, what others have claimed or has ended.
+            # The index may still show sessions as warm that were claimed or have ended.
             attempt.candidates = self._table.warm_now([s for s in warm if s.id not in attempt.lost])
 
     def _candidates(
@@ -250,7 +254,7 @@ class Claims:
         before: Session | None,
         state: AppState,
     ) -> tuple[Session, Take]:
-        """The session as it is to be written, and what counts a new one in its group."""
+        """The session to write, and the writes that count a new one in its capacity group."""
         if before is not None:
             return self._claimed(before, request, attempt.asked_at), Take()
         session, take = self._new(request, state), self._take(request, attempt)
@@ -260,8 +264,8 @@ class Claims:
         return session, take
 
     def _take(self, request: DispatchRequest, attempt: _Attempt) -> Take:
-        """What counts a new container in its app's group, or nothing where it has to wait: then
-        the attempt has a turn, which is behind all that wait there.
+        """The writes that count a new container in its app's capacity group. Empty if the session
+        has to wait; the attempt then has a turn after all that wait in the group.
         """
         app = request.app
         if attempt.turn is None and not self._ledger.someone_waits(app.group):
@@ -288,7 +292,9 @@ class Claims:
         return counter
 
     def _answered(self, request: DispatchRequest, attempt: _Attempt) -> Session | None:
-        """The live session this request got before; else `attempt` replaces the ended one."""
+        """The live session of an earlier request with this key; None if there is none or it has
+        ended, and then `attempt` replaces it.
+        """
         if attempt.answers is None:
             raise AssertionError("only a request with a key can have been answered")
         session_id = self._table.answered(attempt.answers.key)

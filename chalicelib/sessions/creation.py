@@ -1,4 +1,4 @@
-"""A new record, with everything random passed in."""
+"""Creates session records. Random values are parameters."""
 
 from collections.abc import Mapping
 
@@ -9,12 +9,12 @@ from chalicelib.sessions.model import Session
 
 
 def container_of(app: App) -> Amount:
-    """What one container of an app takes of its capacity group."""
+    """The capacity that one container of an app uses in its group."""
     return container(app.cpu, app.memory)
 
 
 def turns_of(group: str | None) -> str:
-    """The queue in which the sessions have their turns that wait in a capacity group."""
+    """The name of the queue of turns for sessions that wait in a capacity group."""
     return f"sessions/{group}"
 
 

@@ -1,4 +1,4 @@
-"""Sessions that wait because their capacity group may have no more, and how they are started."""
+"""Sessions that wait for capacity of their group, and how they are started."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,22 +20,24 @@ GROUP_SECONDS = 3
 more the further behind; an end sends a message besides."""
 MOST_GROUP_SECONDS = 30
 STARTS_AT_ONCE = 10
-"""So many that wait in a group are started by one message."""
+"""One message starts at most this many sessions that wait in a group."""
 ADMIT_TRIES = 3
 
 
 class Starter(Protocol):
-    """What starts a session that its group has admitted."""
+    """Starts sessions that their group has admitted."""
 
     def may_start(self) -> bool:
-        """Whether this second has capacity for a start that can wait. Counts it if so."""
+        """Whether a start that can wait fits into the start rate of this second. Counts it if
+        so.
+        """
 
     def launch(self, session: Session) -> Session:
-        """Start it; its record then."""
+        """Start a session and return its record."""
 
 
 class GroupQueue:
-    """The sessions that wait in capacity groups; safe at once from several places."""
+    """The sessions that wait in capacity groups. May be called concurrently."""
 
     def __init__(
         self,
@@ -88,7 +90,9 @@ class GroupQueue:
         return after
 
     def _in_known_group(self, session: Session) -> Session:
-        """The session; one whose capacity group is gone waits in the default one from now on."""
+        """The session. If its capacity group no longer exists, it waits in the default group from
+        now on.
+        """
         gone, owner = session.waits_in, session.owner
         group = self._ledger.groups.of(gone).name
         if group == gone or owner is None:
@@ -103,11 +107,13 @@ class GroupQueue:
         return self._records.update(session, decide)
 
     def start_waiting(self, group: str, starter: Starter) -> None:
-        """Start those that wait in a capacity group, in their order, while it may have more."""
+        """Start sessions that wait in a capacity group, in their order, while the group has
+        capacity.
+        """
         for session in self._table.waiting(group, STARTS_AT_ONCE):
             app = self._apps.of(session)
             if app is None or self._now() >= session.not_after:
-                continue  # its own message, or the sweep, ends it
+                continue  # its own message or the sweep ends it
             if not starter.may_start() or not self._admit(session, app, starter):
                 return
 
@@ -143,7 +149,7 @@ class GroupQueue:
             self._turns.none_waits(queue, session.owner, session.turn)
 
     def insert_for_pool(self, draft: Session, app: App) -> Session | None:
-        """Record a container for the pool, if its group may have one more."""
+        """Record a container for the pool; None if its group has no capacity for it."""
         if self._ledger.someone_waits(app.group):
             return None
         size = container_of(app)

@@ -1,4 +1,4 @@
-"""Records as DynamoDB's JSON, and back. Pure."""
+"""Serializes sessions to DynamoDB items and back. Pure."""
 
 import hashlib
 from dataclasses import fields, replace
@@ -14,16 +14,16 @@ from chalicelib.tasks.breaker import StateCodec
 from chalicelib.tasks.store import Codec, live_or_expiring
 
 KEPT_SECONDS = 7 * 86_400
-"""How long an ended session is remembered; ECS forgets after about an hour."""
+"""Ended sessions are kept for this long; ECS keeps stopped tasks for about an hour."""
 
 APP_ORDER = 0
-"""In the pool index the app's state comes before all sessions,"""
+"""Sort key of the app's state in the pool index: before all sessions."""
 NOT_READY_ORDER = 10**10
-"""and those that are not ready yet after all that are: their instants are shifted by this."""
+"""Added to the sort key of sessions that are not ready: they follow all that are."""
 
 _FIELDS = [field.name for field in fields(Session) if field.name != "extra"]
 _ALWAYS = ("state", "version", "attempt", "pooled", "task_version", "history")
-"""Every stored session has them: their defaults are those of a new one."""
+"""Attributes that every stored session has, also with default values."""
 _INDEXED = {"expire_at", "live_bucket", "pool", "pool_order"}
 _KNOWN = frozenset({*_FIELDS, *_INDEXED})
 
@@ -40,7 +40,9 @@ def waiting_partition(group: str | None) -> str:
 
 
 def to_item(session: Session) -> dict[str, Any]:
-    """A session; no attributes for None, index attributes only where the index is to have it."""
+    """The item of a session. Attributes with the value None are omitted, and so are keys of indexes
+    that are not to contain it.
+    """
     item: dict[str, Any] = {name: getattr(session, name) for name in _FIELDS}
     item["history"] = [[change.at, change.state, change.cause] for change in session.history]
     ended_at = None if session.state is not State.ENDED else session.ended_at or session.created_at
@@ -62,13 +64,13 @@ def from_item(item: Item) -> Session:
 
 
 def pooled_at(record: Unreadable) -> float | None:
-    """When a session was created that waits in a pool and cannot be read, by its place there."""
+    """The creation time of a session in a pool whose record cannot be read, from its sort key."""
     order = record.number("pool_order")
     return None if order is None else order % NOT_READY_ORDER
 
 
 APP_STATES = StateCodec("app", AppState, lambda app: {"pool": app, "pool_order": APP_ORDER})
-"""The pool index has the state of an app in front of the app's sessions."""
+"""In the pool index the state of an app precedes the app's sessions."""
 
 SESSIONS = Codec(
     to_item,

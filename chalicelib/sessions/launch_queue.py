@@ -1,4 +1,4 @@
-"""The SQS queue of what has to be started later: sessions that wait, pools to be reconciled."""
+"""The SQS queue of delayed work: launches of sessions that wait, runs of the pool reconciler."""
 
 import json
 from dataclasses import dataclass
@@ -8,7 +8,9 @@ from chalicelib.tasks.queues import Queues
 
 @dataclass(frozen=True)
 class LaunchAgain:
-    """A session that waits for capacity; `tries` counts its RunTask calls, the coming one too."""
+    """Launch a session that waits for capacity. `tries` counts its RunTask calls, including this
+    one.
+    """
 
     session_id: str
     tries: int
@@ -16,9 +18,7 @@ class LaunchAgain:
 
 @dataclass(frozen=True)
 class ReconcilePool:
-    """A pool to be reconciled. `claimed`: because a session of its app got its client; `again`: a
-    rerun that was requested.
-    """
+    """Reconcile a pool. `claimed`: a session of the app was claimed; `again`: a requested rerun."""
 
     app: str
     claimed: bool = False
@@ -27,40 +27,40 @@ class ReconcilePool:
 
 @dataclass(frozen=True)
 class StartWaiting:
-    """Those that wait in a capacity group: something ended."""
+    """Start sessions that wait in a capacity group, because capacity was released."""
 
     group: str
 
 
 class LaunchQueue:
-    """Sends the queue's messages; one that cannot be sent is left to the sweep."""
+    """Sends messages to the queue. If a message cannot be sent, the sweep does its work."""
 
     def __init__(self, queues: Queues, name: str) -> None:
         self._queues = queues
         self._name = name
 
     def launch(self, session_id: str, tries: int, delay_seconds: int) -> None:
-        """Have the session launched after a delay."""
+        """Request the launch of a session after a delay."""
         self._queues.send(self._name, {"session": session_id, "tries": tries}, delay_seconds)
 
     def reconcile_pool(
         self, app: str, *, claimed: bool = False, again: bool = False, delay_seconds: int = 0
     ) -> None:
-        """Have the pool of `app` reconciled."""
+        """Request that the pool of `app` is reconciled."""
         message = {"tend": app, "claimed": claimed, "again": again}
         self._queues.send(self._name, message, delay_seconds)
 
     def start_waiting(self, group: str) -> None:
-        """Have those started that wait in a capacity group, as far as it may have more."""
+        """Request that sessions which wait in a capacity group are started."""
         self._queues.send(self._name, {"group": group})
 
     def waiting(self) -> int:
-        """About how many messages wait; 0 where SQS does not answer."""
+        """The approximate number of messages in the queue; 0 if SQS does not answer."""
         return self._queues.waiting(self._name)
 
 
 def read_message(body: str) -> LaunchAgain | ReconcilePool | StartWaiting:
-    """What a message of the queue asks for. Raises ValueError for one that is not ours."""
+    """Parse a message of the queue. Raises ValueError for an unknown one."""
     message = json.loads(body)
     match message:
         case {"session": str(session_id), "tries": int(tries)}:

@@ -1,4 +1,4 @@
-"""From a QUEUED record to a task that ECS accepted, or to the queue of those that wait."""
+"""Launches QUEUED sessions as ECS tasks, or queues those that have to wait."""
 
 import logging
 import math
@@ -32,18 +32,18 @@ from chalicelib.tasks.store import Store
 from chalicelib.tasks.unreadable import log_unreadable
 
 POOL_PART = 4
-"""Pools may have this part of the places of those that wait at ECS."""
+"""Sessions for pools may use one in this many of the places for tasks that wait at ECS."""
 STARTS_PER_SECOND = 30
-"""Of what can wait; ECS takes 40 a second of everything."""
+"""Limit for starts that can wait. ECS accepts 40 starts and stops a second in total."""
 LEAST_SPREAD_SECONDS = 3
 MAX_PAUSE_SECONDS = 30
-"""The sweep takes a session for forgotten whose try is late by RELAUNCH_SECONDS, 45."""
+"""Shorter than RELAUNCH_SECONDS (45), after which the sweep regards a session as forgotten."""
 _log = logging.getLogger("usher.sessions")
 
 
 @dataclass(frozen=True)
 class Retry:
-    """Nothing started: the record as it should be now, and when to try again."""
+    """Nothing was started: the record to write, and the delay of the next attempt."""
 
     session: Session
     delay_seconds: int
@@ -51,7 +51,7 @@ class Retry:
 
 @dataclass(frozen=True)
 class GiveUp:
-    """It will not start: the record, ended."""
+    """The session cannot be started: its record, ended."""
 
     session: Session
 
@@ -59,13 +59,13 @@ class GiveUp:
 def decide_after_failure(
     session: Session, error: LaunchError, *, tries: int, waiting: int, now: float
 ) -> Retry | GiveUp:
-    """What a failed RunTask means for the session. Pure.
+    """Decide about a session after a failed RunTask. Pure.
 
-    `tries` counts from 1, `waiting` is about how many wait already.
+    `tries` counts from 1, `waiting` is the approximate number of sessions that wait already.
 
-    Only a no for certain makes a new attempt: where the answer was lost the same request is
-    repeated, and its token finds the task that may be running already. A session that nobody
-    waits for does not queue for capacity.
+    A new attempt is made only if ECS certainly started nothing. If the answer was lost, the same
+    request is repeated, and its client token finds a task that may be running. A session for the
+    pool does not queue for capacity.
     """
     detail = error.public_message
     if error.failure in FINAL:
@@ -88,20 +88,21 @@ def decide_after_failure(
 
 
 def pause_seconds(session_id: str, waiting: int, now: float) -> int:
-    """How long a session pauses that a second had no room for, 1 to MAX_PAUSE_SECONDS. Pure.
+    """Seconds until the next try of a session that exceeded the start rate, 1 to MAX_PAUSE_SECONDS.
+    Pure.
 
     The pauses of `waiting` sessions are spread over the time that their starts take, so that about
-    twice as many try in a second as may start, however many wait: each try is an invocation and a
-    write of one and the same item.
+    twice as many sessions try in a second as may start, however many wait. Each try costs a Lambda
+    invocation and a write to one shared item.
     """
     spread = min(MAX_PAUSE_SECONDS, max(LEAST_SPREAD_SECONDS, waiting // STARTS_PER_SECOND))
     return 1 + zlib.crc32(f"{session_id} {int(now)}".encode()) % spread
 
 
 def environment_for(session: Session, app: App, config: Config) -> dict[str, str]:
-    """The environment of a session's container: docs/contracts.md lists what each means. Pure.
+    """The environment variables of a session's container; docs/contracts.md describes each. Pure.
 
-    A container that is to wait in the pool waits for its claim, then for its client.
+    A container for the pool waits for its claim first, then for its client.
     """
     idle_seconds = app.pool.max_age_seconds if session.pooled else 0
     environment = {
@@ -135,7 +136,7 @@ def environment_for(session: Session, app: App, config: Config) -> dict[str, str
 
 
 def task_request_for(session: Session, app: App, config: Config) -> TaskRequest:
-    """The task of a session; the same record always asks for the same task. Pure."""
+    """The RunTask request of a session; equal for equal records. Pure."""
     if session.task_definition is None:
         raise ValueError(f"session {session.id} has no task definition yet")
     plugin = app.placement.plugin
@@ -155,7 +156,8 @@ def task_request_for(session: Session, app: App, config: Config) -> TaskRequest:
         binpack=app.placement.binpack,
         constraints=app.placement.expressions(config.stage),
         plugin=PluginPlacement(plugin, app.name, app.cpu, app.memory) if plugin else None,
-        # A pool container has no owner when it starts, and a repeated request must be identical.
+        # A container for the pool has no owner when it starts, and repeated requests must be
+        # identical.
         tags=cost_tags(
             app=session.app, group=app.group, owner=None if session.pooled else session.owner
         ),
@@ -163,7 +165,7 @@ def task_request_for(session: Session, app: App, config: Config) -> TaskRequest:
 
 
 class Launches:
-    """Launches sessions; safe to call twice for the same one, and at once from two places."""
+    """Launches sessions. Repeated and concurrent calls for the same session are safe."""
 
     def __init__(
         self,
@@ -197,7 +199,7 @@ class Launches:
         self._now = now
 
     def launch(self, session: Session, tries: int = 1) -> Session:
-        """Try to start a QUEUED session and return its record as it then is."""
+        """Try to start a QUEUED session and return its record after that."""
         if session.state is not State.QUEUED or session.task_arn is not None:
             return session
         if self._now() >= session.not_after:
@@ -233,7 +235,7 @@ class Launches:
 
         launched = self._records.update(session, accepted)
         self._check_again(launched, task.task_arn, tries)
-        if waiting and not launched.waits_for_host:  # an event with its host was quicker
+        if waiting and not launched.waits_for_host:  # an event with its host was handled first
             self._hosts_wanted.remove(SESSIONS, session.id, session.attempt)
         if not launched.has_claim_to(task.task_arn):
             why = "its session ended while it was launched"
@@ -241,10 +243,10 @@ class Launches:
         return launched
 
     def _check_waiting(self, session: Session, app: App) -> None:
-        """Raises LaunchError, CAPACITY, where as many wait at ECS as may.
+        """Raises LaunchError with CAPACITY if as many tasks wait at ECS as are allowed.
 
-        More wait here, in order. A pool may have a part of the places only. What a plug-in places
-        waits here alone.
+        Further sessions wait in the table, in order. Pools may use a part of the places. Sessions
+        that a placement plug-in places never wait at ECS.
         """
         may_wait = app.launch_type == "EC2" and app.placement.plugin is None
         if self._config.capacity_provider is None or not may_wait:
@@ -256,14 +258,14 @@ class Launches:
             raise LaunchError(LaunchFailure.CAPACITY, f"{most} tasks wait for hosts already")
 
     def _check_again(self, session: Session, task_arn: str | None, tries: int) -> None:
-        """Have a message come at the deadline of a session that waits at ECS with this task."""
+        """Send a message for the deadline of a session that waits at ECS with this task."""
         if not session.waits_for_host or session.task_arn != task_arn:
             return
         left = max(1, math.ceil(session.not_after - self._now()))
         self._queue.launch(session.id, tries, min(left, queues.MAX_DELAY_SECONDS))
 
     def expire(self, session: Session) -> Session:
-        """End a session that waits for a host, if its deadline has come, and stop its task."""
+        """End a session that waits for a host if its deadline has passed, and stop its task."""
         now = self._now()
         after = self._records.update(session, lambda before: lifecycle.expire(before, now))
         if after.state is State.STOPPING and after.ready_at is None:
@@ -271,26 +273,28 @@ class Launches:
         return after
 
     def start_waiting(self, group: str) -> None:
-        """Start those that wait in a capacity group, in their order, while it may have more."""
+        """Start sessions that wait in a capacity group, in their order, while the group has
+        capacity.
+        """
         self._group_queue.start_waiting(group, self)
 
     def start_for_pool(self, draft: Session, app: App) -> Session | None:
-        """Record and start a container that nobody waits for; None where its group may have no
-        more, or where somebody waits there.
+        """Record and start a session for the pool; None if its group has no capacity for it, or if
+        a request waits there.
         """
         counted = self._group_queue.insert_for_pool(draft, app)
         return None if counted is None else self.launch(counted)
 
     def try_again(self, session: Session) -> None:
-        """ECS gave its task up for want of capacity: the next attempt."""
+        """Make the next attempt, after ECS stopped the task for lack of capacity."""
         self._queue.launch(session.id, 1, session.retry_after_seconds or 1)
 
     def _on_another_revision(
         self, session: Session, error: LaunchError, app: App
     ) -> Session | None:
-        """The session on the revision that is the newest now, if its own was taken back.
+        """Move the session to the newest revision if its own was deregistered.
 
-        A no for certain may be followed by another request; None where there is none to make.
+        Only if ECS certainly started nothing; None where there is no other request to make.
         """
         if error.failure not in FINAL:
             return None
@@ -310,25 +314,27 @@ class Launches:
         return self._records.update(session, decide)
 
     def launch_later(self, session_id: str, tries: int) -> None:
-        """A message of the queue: the next try of a session, if it still waits."""
+        """Handle a message of the queue: try to launch the session if it still waits."""
         session = self._table.find(session_id)
-        if isinstance(session, Unreadable):  # the sweep launches it, once it can be read
+        if isinstance(session, Unreadable):  # the sweep launches it when it can be read again
             log_unreadable(session, "session")
         elif session is not None and not self._launch_waiting(session, tries):
             waiting, now = self._queue.waiting(), self._now()
             self._queue.launch(session_id, tries, pause_seconds(session.id, waiting, now))
 
     def relaunch(self, session_id: str) -> None:
-        """The next try of a session whose message was lost.
+        """Try to launch a session whose message was lost.
 
-        It gets a message again only with the try: else each sweep would give it one more.
+        A new message is sent only by this try; otherwise each sweep would add one.
         """
         session = self._table.get(session_id)
         if session is not None:
             self._launch_waiting(session, tries=1)
 
     def _launch_waiting(self, session: Session, tries: int) -> bool:
-        """Launch it if it still waits; False when this second has no capacity for it."""
+        """Launch the session if it still waits; False if the start rate of this second is used
+        up.
+        """
         if session.waits_for_host:
             if self._now() >= session.not_after:
                 self.expire(session)
@@ -341,7 +347,9 @@ class Launches:
         return True
 
     def may_start(self) -> bool:
-        """Whether this second has a start left that can wait. Counts it if so."""
+        """Whether a start that can wait fits into the start rate of this second. Counts it if
+        so.
+        """
         return self._rate.may_start(STARTS_PER_SECOND)
 
     def _wait_or_give_up(self, session: Session, error: LaunchError, tries: int) -> Session:
@@ -352,12 +360,12 @@ class Launches:
         )
         self._metrics.count("launch_failures", app=session.app, failure=error.failure.value)
         now, decided = self._now(), False
-        waiting = self._queue.waiting() if tries == 1 else 0  # with those that wait at ECS
+        waiting = self._queue.waiting() if tries == 1 else 0  # includes those that wait at ECS
 
         def decide(before: Session) -> Session:
             nonlocal decided
             decided = before.state is State.QUEUED and before.attempt == session.attempt
-            if not decided:  # somebody else moved it on
+            if not decided:  # another process changed its state
                 return before
             return decide_after_failure(
                 before, error, tries=tries, waiting=waiting, now=now
@@ -369,7 +377,7 @@ class Launches:
         return after
 
     def _end(self, session: Session, reason: Reason, detail: str) -> Session:
-        """End a session that waits; what was launched in the meantime lives on."""
+        """End a session that waits. A session that was launched meanwhile continues."""
         now = self._now()
 
         def decide(before: Session) -> Session:

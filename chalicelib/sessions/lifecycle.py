@@ -1,8 +1,9 @@
-"""What becomes of a session when something is learnt. Pure: a record in, a record out.
+"""Transitions of sessions. Pure: each function takes a record and returns a record.
 
-News comes from three sides, late, twice and in any order: ECS (task changes), the container
-(callbacks) and people (stop). Each is folded into the record as a fact, and the state follows
-from the facts, so that no order of arrival loses one. The same record out means: nothing new.
+Reports arrive late, repeatedly and in any order from three sources: ECS (task changes), containers
+(callbacks) and users (stop). Each report is stored in the record as a fact, and the state is
+derived from the facts, so that the order of arrival does not matter. A function that returns the
+same record found nothing new.
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ WAITS = "waiting for a host"
 
 @dataclass(frozen=True)
 class Refused:
-    """A callback that the session's state does not allow."""
+    """The session's state does not allow this callback."""
 
     why: str
 
@@ -60,7 +61,7 @@ def _with_host(session: Session, cause: str, now: float) -> Session:
 
 
 def wait_again(session: Session, why: str, now: float) -> Session:
-    """ECS gave its task up, as there was no capacity: it ran nothing, so another attempt may."""
+    """ECS stopped the task for lack of capacity before it ran: another attempt is allowed."""
     return replace(
         session,
         attempt=session.attempt + 1,
@@ -78,7 +79,9 @@ def _may_wait_again(session: Session, change: TaskChange, now: float) -> bool:
 
 
 def expire(session: Session, now: float) -> Session:
-    """Its time to wait for a host is over. Its task, which has none, is to be stopped."""
+    """End a session whose time to wait for a host is over. Its task, which has no host, is to be
+    stopped.
+    """
     if session.state is not State.QUEUED or now < session.not_after:
         return session
     if session.task_arn is None:
@@ -125,14 +128,12 @@ def fold_task(
 def fold_callback(
     session: Session, callback: Callback, app: App, now: float, text: str = ""
 ) -> Session | Refused:
-    """Take in what the container says of itself. `text`: the reason or detail it gave, or
-    `reason: detail`.
-    """
+    """Apply a callback of the container. `text`: its reason or detail, or `reason: detail`."""
     if session.state is State.ENDED:
         return Refused("the session has ended")
     match callback:
         case Callback.READY:
-            if session.waits_for_host:  # ECS's news of its host is still on its way
+            if session.waits_for_host:  # the event with its host has not arrived yet
                 session = _with_host(session, "the container called", now)
             ready_at = session.ready_at or now
             return settle(_with(session, ready_at=ready_at), app, now)
@@ -150,13 +151,13 @@ def fold_callback(
 
 
 def found_connected(session: Session, now: float) -> Session:
-    """The container says, when asked, that its client is there: the callback was lost."""
+    """The container answered that its client is connected: its callback was lost."""
     after = _connected(session, now)
     return session if isinstance(after, Refused) else after
 
 
 def fold_stop(session: Session, reason: Reason, cause: str, now: float) -> Session:
-    """Somebody wants it stopped. One that never reached ECS ends at once."""
+    """Apply a request to stop. A session that never reached ECS ends at once."""
     if not session.is_live:
         return session
     if session.state is State.QUEUED and session.task_arn is None:
@@ -165,17 +166,19 @@ def fold_stop(session: Session, reason: Reason, cause: str, now: float) -> Sessi
 
 
 def abandon(session: Session, reason: Reason, cause: str, now: float) -> Session:
-    """Its container or its client is gone, and its owner asks for another one: it is stopped, and
-    counted against no limit from now on, however long the container takes to end.
+    """Stop a session whose container or client is gone, because its owner requests another one. It
+    counts against no limit of its owner from now on, even if the container takes long to end.
     """
     if session.state not in HANDED_OUT:
         return session
-    kept = group_counters(session.counters)  # its container is there yet
+    kept = group_counters(session.counters)  # its container still exists
     return replace(_leaving(session, reason, cause, now), counters=kept)
 
 
 def end(session: Session, reason: Reason, detail: str | None, *, now: float) -> Session:
-    """Nothing of it runs any more. The first reason known stays: a stop explains the exit code."""
+    """End the session: nothing of it runs any more. The reason that was known first is kept, so
+    that a stop explains the exit code.
+    """
     if session.state is State.ENDED:
         return session
     after = session.reason or reason
@@ -185,14 +188,16 @@ def end(session: Session, reason: Reason, detail: str | None, *, now: float) -> 
         detail=session.detail or detail,
         ended_at=now,
         connect_by=None,
-        claims=None,  # of people, and nobody asks for them any more
+        claims=None,  # personal data that is no longer needed
         query=None,
     )
     return ended.moved(State.ENDED, now, detail or after)
 
 
 def settle(session: Session, app: App, now: float) -> Session:
-    """The state that the facts add up to: an address and a ready container can be handed out."""
+    """Derive the state from the facts: a session with an address and a ready container can be
+    reserved.
+    """
     arrived = session.is_reachable and session.ready_at is not None
     if session.state is not State.STARTING or not arrived:
         return session
@@ -202,13 +207,13 @@ def settle(session: Session, app: App, now: float) -> Session:
 
 
 def reserve(session: Session, app: App, now: float, cause: str) -> Session:
-    """Hand the address out: the client's time to connect begins."""
+    """Reserve the session: its client has to connect from now until the deadline."""
     reserved = session.moved(State.RESERVED, now, cause)
     return replace(reserved, connect_by=now + app.connect_deadline_seconds)
 
 
 def _with(session: Session, **facts: Any) -> Session:
-    """The session with these facts; the very same record where it has them already."""
+    """The session with these facts; the identical object if it has them already."""
     changed = replace(session, **facts)
     return session if changed == session else changed
 
@@ -226,7 +231,7 @@ def _leaving(session: Session, reason: Reason, cause: str, now: float) -> Sessio
     if session.state is State.STOPPING:
         return session
     if session.state is State.QUEUED and session.task_arn is None:
-        # The container spoke before RunTask's answer was written.
+        # The container called before RunTask's answer was written.
         session = session.moved(State.STARTING, now, "the container called")
     return replace(session.moved(State.STOPPING, now, cause), reason=reason, connect_by=None)
 

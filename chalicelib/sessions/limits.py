@@ -1,8 +1,8 @@
-"""How many sessions there may be: counters that are written with the sessions they count. Pure.
+"""Limits on the number of sessions: counters that are written together with the sessions. Pure.
 
-A counter is raised in the transaction that hands a session to its owner and lowered in the one that
-ends it, so it cannot drift. DynamoDB lets one transaction at a time touch an item; a large limit is
-therefore split over several counters, each with its share, whose sum is the limit to the one.
+A counter is incremented in the transaction that claims a session and decremented in the one that
+ends it, so it cannot drift. DynamoDB runs one transaction at a time on an item; a large limit is
+therefore split over several counters whose maxima add up exactly to the limit.
 """
 
 import hashlib
@@ -15,8 +15,8 @@ SESSIONS_PER_SHARD = 50
 MAX_SHARDS = 16
 RATE_KEPT_SECONDS = 3_600
 KEPT_SECONDS = 30 * 86_400
-"""How long after it was last raised a counter is kept: for longer than any session lives, and no
-longer, as there is one for every owner who ever came."""
+"""A counter is kept for this long after its last increment: longer than any session lives. It
+expires then, because there is one for every owner that ever had a session."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,14 @@ class Limit:
     scope: str
     maximum: int
     expire_at: int
-    """When the counter may be forgotten."""
+    """When the counter's item may expire."""
     is_rate: bool = False
-    """Whether it counts requests of one second instead of sessions that live: nothing lowers it."""
+    """Whether it counts requests of one second instead of live sessions. It is never
+    decremented."""
 
     @property
     def label(self) -> str:
-        """What is limited, for people."""
+        """The limit's description in messages."""
         kind, _, name = self.scope.partition("/")
         names = {"owner": "sessions of one owner", "second": "requests a second"}
         return f"sessions of app {name}" if kind == "app" else names.get(kind, "all sessions")
@@ -40,7 +41,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Counter:
-    """One item of the table that counts; `limit` is what it is a share of."""
+    """One counter item; its `maximum` is its share of `limit`."""
 
     key: str
     maximum: int
@@ -48,7 +49,9 @@ class Counter:
 
 
 def lists_sessions(key: str) -> bool:
-    """Whether the counter with this key has the ids of the sessions it counts: an owner's."""
+    """Whether the counter with this key lists the ids of the sessions that it counts. Counters of
+    owners do.
+    """
     return key.startswith("limit#owner/")
 
 
@@ -81,13 +84,15 @@ def counters_of(limit: Limit) -> list[Counter]:
 
 
 def choose(limit: Limit, fraction: float, full: frozenset[str]) -> Counter | None:
-    """One counter of `limit` not known to be full; `fraction` (0 to 1) picks. None if all are."""
+    """A counter of `limit` that is not known to be full, selected by `fraction` (0 to 1); None if
+    all are full.
+    """
     free = [counter for counter in counters_of(limit) if counter.key not in full]
     return free[int(fraction * len(free)) % len(free)] if free else None
 
 
 def lowered_at_end(counters: Sequence[Counter]) -> tuple[str, ...]:
-    """The keys that the session's end gives back."""
+    """The keys of counters that are decremented when the session ends."""
     return tuple(counter.key for counter in counters if not counter.limit.is_rate)
 
 

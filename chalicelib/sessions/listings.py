@@ -1,6 +1,6 @@
-"""Pages of `GET /sessions`, and what they show of a session. Pure.
+"""Pages of `GET /sessions` and their rows. Pure.
 
-A cursor carries a digest of the filters it was made for, so that it is refused with others.
+A cursor contains a digest of the filters that it was made for, and is refused with others.
 """
 
 import hashlib
@@ -34,15 +34,15 @@ LISTING = (
 """The query of `GET /sessions`."""
 _FILTERS = ("app", "state", "owner", "host", "revision")
 _END = "\x7f"
-"""Behind every id: the cursor stands in front of all sessions of its instant."""
+"""Follows every id: the cursor points to the position before all sessions of its instant."""
 
 Place = tuple[float, str]
-"""Where a session is in the order of all: when it was created, and its id."""
+"""The sort position of a session: its creation time and its id."""
 
 
 @dataclass(frozen=True)
 class SessionSearch:
-    """What one page is to show; None = any."""
+    """Filters of one page; None = any."""
 
     limit: int
     after: Place | None
@@ -55,11 +55,11 @@ class SessionSearch:
 
     @property
     def is_filtered(self) -> bool:
-        """Whether some sessions are left out."""
+        """Whether the filters exclude some sessions."""
         return any((self.app, self.state, self.owner, self.host, self.revision))
 
     def wants(self, session: Session) -> bool:
-        """Whether the session is one of those asked for."""
+        """Whether the session passes the filters."""
         return (
             self.app in {None, session.app}
             and self.state in {None, session.state}
@@ -71,9 +71,9 @@ class SessionSearch:
 
 @dataclass(frozen=True)
 class SessionPage:
-    """Sessions, newest first, and where the next page begins; None = there is none.
+    """Sessions, newest first, and the position of the next page; None = last page.
 
-    A page may be short, or empty, and lead on.
+    A page may be short or empty and still have a next page.
     """
 
     sessions: tuple[Session, ...]
@@ -107,14 +107,14 @@ def show_next(page: SessionPage, search: SessionSearch) -> str | None:
 
 
 def before_all_of(created_at: float) -> Place:
-    """The place in front of all sessions of an instant, in the order newest first."""
+    """The position before all sessions of an instant, in the order newest first."""
     return created_at, _END
 
 
 def show_row(session: Session, *, with_host: bool) -> dict[str, Any]:
-    """A session as a listing has it: never its secret path.
+    """A row of a listing; it never has the secret path.
 
-    `with_host`: with its task and host, which are for those who see everything.
+    `with_host`: include task and host, for operators and viewers.
     """
     row = {
         "id": session.id,
@@ -139,7 +139,7 @@ def show_row(session: Session, *, with_host: bool) -> dict[str, Any]:
 
 
 def show_history(session: Session, *, with_host: bool) -> dict[str, Any]:
-    """A session with its states: when it came to each, and what caused it."""
+    """A session with its history: the time and the cause of each state."""
     return show_row(session, with_host=with_host) | {
         "history": [
             {"at": instant(change.at), "state": change.state.value, "cause": change.cause}

@@ -1,6 +1,6 @@
 """A session: one user's container, from the request to its end. Pure.
 
-States move forward only; `NEXT` is the one table of transitions. The end carries a reason.
+`NEXT` has all transitions; none leads back. The last one has a reason.
 """
 
 from collections.abc import Mapping
@@ -10,22 +10,22 @@ from typing import Any
 
 
 class State(StrEnum):
-    """Where a session is in its life."""
+    """The state of a session."""
 
     QUEUED = "QUEUED"
     """Recorded, and no host has it: not accepted by ECS, or waiting there in PROVISIONING."""
     STARTING = "STARTING"
     """RunTask accepted, and a host has it."""
     WARM = "WARM"
-    """Ready, nobody's."""
+    """Ready, without an owner."""
     RESERVED = "RESERVED"
     """The address was handed out; the client has until `connect_by`."""
     ACTIVE = "ACTIVE"
     """The client is connected."""
     STOPPING = "STOPPING"
-    """On its way out; `reason` is known."""
+    """About to end; `reason` is set."""
     ENDED = "ENDED"
-    """Nothing runs any more."""
+    """Its task has stopped, or there is none."""
 
 
 class Reason(StrEnum):
@@ -53,10 +53,10 @@ NEXT: dict[State, frozenset[State]] = {
 }
 
 HANDED_OUT = frozenset({State.RESERVED, State.ACTIVE})
-"""The states in which a client may be told the address."""
+"""States in which the client may receive the address."""
 
 COMING = frozenset({State.QUEUED, State.STARTING})
-"""The states in which it is worth waiting for an address."""
+"""States in which a request waits for the address."""
 
 KEPT_CHANGES = 32
 """A record keeps at most this many changes of its history."""
@@ -73,40 +73,41 @@ class Change:
 
 @dataclass(frozen=True)
 class Session:
-    """The record of a session. Instants are seconds since 1970. `uuid` and `key` are secrets."""
+    """The record of a session. Times are seconds since 1970. `uuid` and `key` are secrets."""
 
     id: str
     uuid: str
-    """The path the container serves; whoever knows it may connect."""
+    """The secret path of the container; it permits to connect."""
     key: str
-    """What the container proves itself with when it calls back."""
+    """Secret that authenticates the container's callbacks."""
     app: str
     owner: str | None
     callback_url: str
     created_at: float
     not_after: float
-    """How long it may stay QUEUED."""
+    """Until when it may stay QUEUED."""
     pooled: bool = False
-    """Whether it was started ahead, before anybody asked."""
+    """Whether it was started for the pool, before any request."""
     state: State = State.QUEUED
     version: int = 1
-    """Of the record: every write expects the version it read."""
+    """Version of the record; each write is conditional on the version that was read."""
     attempt: int = 1
-    """Of RunTask; a new one only where the last provably started nothing."""
+    """Number of the launch attempt; a new one is made only if the last certainly started
+    nothing."""
     waits_in: str | None = None
-    """The capacity group that has to have more before it may start."""
+    """The capacity group for whose capacity it waits."""
     turn: int | None = None
-    """Its place among those that wait there; see `chalicelib.capacity.fairness`."""
+    """Its position among those that wait there; see `chalicelib.capacity.fairness`."""
     queue_position: int | None = None
-    """About how many wait for capacity before it, itself included."""
+    """Its approximate position in the queue for capacity, counted from 1."""
     retry_after_seconds: int | None = None
-    """When the next try comes, from the last."""
+    """Seconds from the last try to the next one."""
     tried_at: float | None = None
-    """When RunTask last answered."""
+    """Time of the last answer of RunTask."""
     task_definition: str | None = None
     task_arn: str | None = None
     task_version: int = 0
-    """ECS's `version` of the newest observation taken in."""
+    """ECS's `version` of the newest task change that was applied."""
     container_instance: str | None = None
     ip: str | None = None
     port: int | None = None
@@ -114,27 +115,27 @@ class Session:
     connect_by: float | None = None
     ended_at: float | None = None
     counters: tuple[str, ...] = ()
-    """What was raised when it got its owner, and is lowered when it ends."""
+    """Keys of the counters that were incremented for it and are decremented when it ends."""
     reason: Reason | None = None
     claims: Mapping[str, str] | None = None
-    """Of its owner's token, those that the app's `pass_claims` names."""
+    """Claims of its owner's token that the app's `pass_claims` names."""
     query: Mapping[str, str] | None = None
-    """Of the request that it was handed out to, the parameters that `pass_query` names."""
+    """Parameters of its request that the app's `pass_query` names."""
     asked_at: float | None = None
-    """When the request came that it was claimed for; of one that was warm alone."""
+    """Time of the request that claimed it; only for sessions from the pool."""
     traceparent: str | None = None
-    """Where in a trace the request stands that it was handed out to; W3C's header."""
+    """W3C `traceparent` of the request that claimed it."""
     is_impossible: bool = False
-    """ECS refused what its app asks for: no task of this kind can exist."""
+    """ECS refused the task's requirements: no such task can exist."""
     detail: str | None = None
-    """For people: what ECS or the container said."""
+    """Message of ECS or the container, for display."""
     history: tuple[Change, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    """Attributes that another version stored with it, in DynamoDB's JSON: kept as they are."""
+    """Attributes that another version of Usher stored, in DynamoDB's JSON. They are preserved."""
 
     @property
     def is_live(self) -> bool:
-        """Whether a client may still come to it, now or later."""
+        """Whether a client may connect to it, now or later."""
         return self.state not in {State.STOPPING, State.ENDED}
 
     @property
@@ -144,7 +145,7 @@ class Session:
 
     @property
     def waits_for_group(self) -> bool:
-        """Whether it may not start before its capacity group has more."""
+        """Whether it waits for capacity of its group."""
         return self.state is State.QUEUED and self.waits_in is not None
 
     @property
@@ -154,27 +155,27 @@ class Session:
 
     @property
     def is_unowned(self) -> bool:
-        """Whether it waits, or will wait, for somebody to claim it."""
+        """Whether it is, or will be, available to be claimed."""
         return self.owner is None and self.is_live
 
     @property
     def started_by(self) -> str:
-        """What its task is marked with; the way back from a task to this record."""
+        """The `startedBy` of its task, by which the record of a task is found."""
         return started_by(self.id)
 
     @property
     def log_fields(self) -> dict[str, Any]:
-        """What each log line about it has as fields."""
+        """The fields of log records about it."""
         return {"session": self.id, "app": self.app, "owner": self.owner, "task": self.task_arn}
 
     @property
     def changed_at(self) -> float:
-        """When it came to its present state."""
+        """Time of the last transition."""
         return self.history[-1].at if self.history else self.created_at
 
     @property
     def next_try_at(self) -> float:
-        """When a QUEUED session is to be launched by who has it in hand."""
+        """When the message of a QUEUED session is to launch it."""
         if self.tried_at is None:
             return self.created_at
         return self.tried_at + (self.retry_after_seconds or 0)
@@ -186,11 +187,11 @@ class Session:
         return int(number) if number.isdecimal() else None
 
     def has_claim_to(self, task_arn: str) -> bool:
-        """Whether this task is the session's own, or the first that could become it."""
+        """Whether this task is the session's, or may become it because the session has none yet."""
         return self.state is not State.ENDED and self.task_arn in {None, task_arn}
 
     def moved(self, state: State, now: float, cause: str) -> "Session":
-        """The same session one state on. Raises ValueError where `NEXT` has no such step."""
+        """The session in its next state. Raises ValueError if `NEXT` lacks the transition."""
         if state not in NEXT[self.state]:
             raise ValueError(f"{self.state} does not lead to {state}")
         history = (*self.history, Change(now, state, cause))[-KEPT_CHANGES:]
@@ -201,12 +202,12 @@ PREFIX = "session/"
 
 
 def started_by(session_id: str) -> str:
-    """ECS's startedBy of a session's task."""
+    """The `startedBy` of a session's task."""
     return PREFIX + session_id
 
 
 def session_id_of(started_by: str | None) -> str | None:
-    """The session a task belongs to, or None when it is no session's."""
+    """The session that a task belongs to; None for other tasks."""
     if started_by is None or not started_by.startswith(PREFIX):
         return None
     return started_by.removeprefix(PREFIX)

@@ -1,4 +1,4 @@
-"""What follows from transitions of sessions: breakers, pools to be reconciled, metrics."""
+"""Effects of transitions of sessions: breakers, messages to the pool reconciler, metrics."""
 
 import logging
 from collections.abc import Callable
@@ -23,7 +23,9 @@ _log = logging.getLogger("usher.sessions")
 
 
 class SessionObserver:
-    """Wakes those who wait here, feeds the breakers, has pools reconciled, counts."""
+    """Wakes requests that wait in this process, updates breakers, requests pool reconciliation,
+    counts metrics.
+    """
 
     def __init__(
         self,
@@ -51,7 +53,7 @@ class SessionObserver:
         self._now = now
 
     def on_transition(self, before: Session, after: Session) -> None:
-        """See `chalicelib.tasks.store.Observer`. Facts that move no state are no news."""
+        """See `chalicelib.tasks.store.Observer`. Changes within a state have no effect."""
         waited = before.waits_for_host and not after.waits_for_host
         if before.state is after.state and before.waits_for_host is after.waits_for_host:
             return
@@ -71,7 +73,9 @@ class SessionObserver:
             self._on_group_capacity(before)
 
     def _on_group_capacity(self, ended: Session) -> None:
-        """What waits may be first now: in its own group, or in one that borrows."""
+        """Have sessions started that wait for capacity in this group or in one that borrows from
+        it.
+        """
         if ended.waits_in is not None and ended.owner is not None:
             self._turns.give_back(turns_of(ended.waits_in), ended.owner)
         elif group_counters(ended.counters):
@@ -80,7 +84,9 @@ class SessionObserver:
                     self._queue.start_waiting(name)
 
     def _failures_in_a_row(self, before: Session, after: Session) -> int | None:
-        """Fold a start into the breaker of its revision; None where this is the news of none."""
+        """Update the breaker of the session's revision with the result of a start; returns None if
+        the transition has no result.
+        """
         revision, fields = after.task_definition, after.log_fields
         if revision is None:
             return None

@@ -1,4 +1,4 @@
-"""Which container a request gets. Pure."""
+"""Chooses between a warm session and a new one. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from chalicelib.sessions.model import Session
 
 @dataclass(frozen=True)
 class Claim:
-    """A warm one is there: try to make it this request's."""
+    """Try to claim this warm session."""
 
     session: Session
 
 
 @dataclass(frozen=True)
 class Start:
-    """A container of its own has to be started."""
+    """Start a new container."""
 
 
 def decide_placement(warm: Sequence[Session], fraction: float) -> Claim | Start:

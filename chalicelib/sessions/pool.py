@@ -1,4 +1,4 @@
-"""How many containers of an app wait ahead of their users. Pure."""
+"""The size of an app's pool. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -10,22 +10,22 @@ from chalicelib.sessions.model import Session, State
 from chalicelib.tasks.revisions import RevisionState, serves
 
 DEFAULT_START_SECONDS = 5.0
-"""What a start is taken to need before one was seen."""
+"""Assumed duration of a start before one was measured."""
 SAFETY = 1.5
-"""Demand is lumpy: more than the mean of it is kept ready."""
+"""Factor on the mean demand, because requests arrive in bursts."""
 
 
 @dataclass(frozen=True)
 class AppState(RevisionState):
-    """What is remembered of an app between requests: its revisions, and its newest members."""
+    """The stored state of an app: its revisions and its newest pool members."""
 
     unseen: tuple[str, ...] = ()
-    """Ids of members that were started and that the pool index has not shown yet."""
+    """Ids of started members that the pool index does not show yet."""
 
 
 @dataclass(frozen=True)
 class PoolPlan:
-    """What to do now: start so many, drain these."""
+    """The number of sessions to start, and the sessions to drain."""
 
     start: int
     drain: tuple[Session, ...]
@@ -42,12 +42,13 @@ def plan_pool(
     now: float,
     unreadable: int = 0,
 ) -> PoolPlan:
-    """Compare what waits with what should. `members`: sessions without an owner that live.
+    """Compare the pool with its target size. `members`: live sessions without an owner.
 
-    `unreadable` members may serve once their records can be read again: each has a place.
+    `unreadable` members count as present, because they may serve again when their records can be
+    read.
 
-    `starts_on` is the revision that new ones start on: the newest, or the one before while that
-    keeps failing.
+    New sessions start on `starts_on`: the newest revision, or the previous one while the newest
+    fails.
     """
     good: list[Session] = []
     drain: list[Session] = []
@@ -56,8 +57,8 @@ def plan_pool(
         usable = serves(state, session.task_definition, newest) and not too_old
         (good if usable else drain).append(session)
     wanted = target(size, claims_per_second, start_seconds(good))
-    # Warm ones of another revision count for nothing that has to be started: the pool of the
-    # newest fills while they still serve.
+    # Warm sessions of other revisions do not reduce the number of starts: they serve until the pool
+    # of the newest revision is full.
     current = [session for session in good if session.task_definition == starts_on]
     surplus = sorted(current, key=_least_useful)[: max(0, len(current) - wanted)]
     present = len(current) + unreadable
@@ -66,26 +67,28 @@ def plan_pool(
 
 
 def asks_for_refill(left: int, size: PoolSize) -> bool:
-    """Whether a claim that leaves so many members asks for the pool to be filled.
+    """Whether a claim that leaves `left` members requests a refill.
 
-    At a half of the minimum, a quarter, and so on down to none: clients that connect ask for it
-    too, so a burst that empties a pool needs a few messages and not one for each claim.
+    True at a half, a quarter, an eighth … of the minimum and at none. Clients request one too when
+    they connect; a burst that empties a pool thus needs a few messages, not one for each claim.
     """
     return any(size.minimum >> halvings == left for halvings in range(1, 16))
 
 
 def target(size: PoolSize, claims_per_second: float, start_seconds: float) -> int:
-    """How many should wait: what is claimed while a replacement starts, within the bounds."""
+    """The target size: the number of sessions that are claimed while a replacement starts, within
+    the configured bounds.
+    """
     demand = math.ceil(claims_per_second * start_seconds * SAFETY)
     return max(size.minimum, min(size.maximum, demand))
 
 
 def start_seconds(members: Sequence[Session]) -> float:
-    """How long a start takes, by those that made it."""
+    """The duration of a start in seconds, measured on the members that started."""
     took = [s.ready_at - s.created_at for s in members if s.ready_at is not None]
     return median(took) if took else DEFAULT_START_SECONDS
 
 
 def _least_useful(session: Session) -> tuple[bool, float]:
-    """What goes first when there are too many: those not ready yet, then the oldest."""
+    """Sort key of the members to drain first: those that are not ready, then the oldest."""
     return session.state is State.WARM, session.created_at

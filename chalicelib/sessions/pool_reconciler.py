@@ -1,4 +1,6 @@
-"""Brings warm pools to their sizes: outside of any request, one process at a time for each app."""
+"""Brings pools to their target sizes, outside of client requests, in one process at a time for each
+app.
+"""
 
 import logging
 from collections.abc import Callable
@@ -26,9 +28,9 @@ from chalicelib.tasks.lease import Busy, Lease
 from chalicelib.tasks.revisions import Open, choose_revision
 
 LEASE_SECONDS = 30
-"""How long a pool stays as it is when the process that reconciles it has died."""
+"""A pool is not reconciled for this long if its reconciler's process dies."""
 PAUSE_SECONDS = 1
-"""After each run: the claims of one second are answered by one."""
+"""Pause after each run: one run serves all claims of a second."""
 STARTS_AT_ONCE = 20
 
 _log = logging.getLogger("usher.sessions")
@@ -36,7 +38,7 @@ _log = logging.getLogger("usher.sessions")
 
 @dataclass(frozen=True)
 class Reconciled:
-    """What was done for a pool."""
+    """The result of one run for a pool."""
 
     started: int
     drained: int
@@ -61,7 +63,7 @@ class PoolReconciler:
         run_each: RunEach,
         now: Callable[[], float],
     ) -> None:
-        """`starters`: how many starts there are at a time."""
+        """`starters`: number of concurrent starts."""
         self._table = table
         self._launches = launches
         self._sessions = sessions
@@ -76,7 +78,7 @@ class PoolReconciler:
         self._now = now
 
     def on_message(self, message: ReconcilePool) -> None:
-        """A session was claimed, or a warm one ended: count the claim, reconcile the pool."""
+        """Count a claim, if the message reports one, and reconcile the pool."""
         app = self._apps.get(message.app)
         if app is None or not app.pool.maximum:
             return
@@ -86,10 +88,10 @@ class PoolReconciler:
         self.reconcile(app, again=message.again)
 
     def reconcile(self, app: App, *, again: bool = False) -> Reconciled | None:
-        """Bring the pool of `app` to its size; None when another process does.
+        """Bring the pool of `app` to its target size; returns None when another process does.
 
-        The first that finds another at work sends a message for after that, and so does who
-        comes `again` because of such a message: a claim during a run is never forgotten.
+        The first call that finds the lease held sends a message for a rerun; so does a call with
+        `again`, which is such a rerun. A claim during a run is therefore always considered.
         """
         lease = Lease(self._table.items, f"pool#{app.name}", LEASE_SECONDS, self._now)
         held = lease.acquire()
@@ -134,7 +136,7 @@ class PoolReconciler:
         return Reconciled(started, len(plan.drain))
 
     def _drafts(self, app: App, plan: PoolPlan, revision: str) -> list[Session]:
-        """What is to be started now, as far as the start rate allows; nothing is written."""
+        """The sessions to start now, within the start rate. Writes nothing."""
         if not plan.start:
             return []
         base_url = self._config.callback_base_url
@@ -156,12 +158,14 @@ class PoolReconciler:
         ]
 
     def _note_unseen(self, state: AppState, unseen: tuple[str, ...]) -> None:
-        """Before the starts: the next run counts them, whatever the index shows by then."""
+        """Store the ids before the starts: the next run counts them even if the index does not show
+        them yet.
+        """
         if unseen != state.unseen:
             self._table.apps.change(state.name, lambda before: replace(before, unseen=unseen))
 
     def _start(self, app: App, plan: PoolPlan, drafts: list[Session]) -> int:
-        """Start all; how many of them live."""
+        """Start all of them; returns the number of those that live."""
         start = partial(self._launches.start_for_pool, app=app)
         sessions = self._run_each(start, drafts, self._starters)
         live = sum(1 for session in sessions if session is not None and session.is_live)
@@ -180,7 +184,7 @@ class PoolReconciler:
 
 
 def _may_serve(record: Unreadable, app: App, now: float) -> bool:
-    """Whether its container may still wait: it ends by itself when it is too old."""
+    """Whether its container may still wait: a container ends when it is too old."""
     created_at = pooled_at(record)
     return created_at is None or now - created_at <= app.pool.max_age_seconds
 

@@ -1,7 +1,7 @@
-"""Where containers are asked whether their clients are there, and asking many at once.
+"""Requests to containers whether their clients are connected, many in parallel.
 
-One container that does not answer costs its deadline, and so do many: they are asked side by side,
-and after PROBES_SECONDS the rest goes unasked until the next sweep.
+Slow containers cost their timeout once, because requests run in parallel. Containers that were not
+reached within PROBES_SECONDS are left to the next sweep.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,21 +14,23 @@ from chalicelib.sessions.model import Session
 Answer = TypeVar("Answer")
 
 PROBES_SECONDS = 6.0
-"""For all containers of one sweep together."""
+"""For all requests of one sweep together."""
 AT_ONCE = 32
 
 
 def health_url(session: Session, app: App | None, *, pings_client: bool = False) -> str:
-    """Where a container is asked; with `pings_client` it asks its client before it answers."""
+    """The health URL of a container; with `pings_client` the container pings its client before it
+    answers.
+    """
     scheme = "https" if app is not None and app.serves_tls else "http"
     ip = f"[{session.ip}]" if ":" in (session.ip or "") else session.ip
     return f"{scheme}://{ip}:{session.port}/healthz{'?ping' if pings_client else ''}"
 
 
 def ask_all(probe: Callable[[str], Answer], urls: Sequence[str]) -> dict[str, Answer]:
-    """What each container answered, by URL; without those that there was no time to ask.
+    """The answers of the containers, by URL; those that were not reached in time are missing.
 
-    `probe` must return within a bounded time by itself: a thread cannot be ended.
+    `probe` must have a timeout: a thread cannot be cancelled.
     """
     asked = list(dict.fromkeys(urls))
     if len(asked) < 2:

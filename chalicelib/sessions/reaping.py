@@ -1,7 +1,7 @@
-"""What the sweep does about each session and each task. Pure: everything seen goes in.
+"""Repairs of the sweep for sessions and their tasks. Pure: everything it considers is a parameter.
 
-Events and callbacks may be lost; records and tasks then disagree. The sweep compares all of
-both and repairs either side. Every action is harmless when repeated.
+Events and callbacks can be lost; records and tasks then differ. The sweep compares all records with
+all tasks and repairs both. All repairs are idempotent.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,44 +13,45 @@ from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.sessions.model import Reason, Session, State, session_id_of
 
 SETTLE_SECONDS = 15
-"""ListTasks lags behind RunTask; a launch is no loss before this."""
+"""ListTasks lags behind RunTask; a task that is missing for less than this is not regarded as
+lost."""
 RELAUNCH_SECONDS = 45
-"""A QUEUED session whose next try is overdue by this much was forgotten by a crash."""
+"""A QUEUED session whose next try is overdue by this much is launched by the sweep: its message was
+lost."""
 FURTHEST_TRY_SECONDS = 60
-"""No next try is further ahead, unless it was written by a clock that was wrong."""
+"""A next try further ahead was written by a wrong clock."""
 START_DEADLINE_SECONDS = 300
-"""From the host's beginning: a container that is not ready by then never will be.
+"""Counted from the assignment of a host: a container that is not ready by then is stopped.
 
 Fargate needs 30 to 70 seconds. Waiting for a host is not counted.
 """
 NOT_READY = "not ready in time"
-"""Why a container is stopped that has not reported `ready`."""
+"""Reason for stopping a container that did not report `ready`."""
 MARGIN_SECONDS = 10
-"""Containers end by themselves at their deadlines; the sweep comes after them."""
+"""Containers end themselves at their deadlines; the sweep acts this much later."""
 UNASKED_SECONDS = 300
-"""The same for a client that did not come, where containers cannot be asked for it. Containers tell
-of one every five seconds at least, until it is acknowledged: one that has been silent for so long,
-and has not ended either, does not work.
-"""
+"""The same for a client that did not connect, where containers cannot be queried. Containers repeat
+the report of a client at least every five seconds until it is acknowledged; one that is silent for
+this long, and has not ended either, does not work."""
 
 
 @dataclass(frozen=True)
 class Observe:
-    """Take in what ECS says: an event of this was lost, or is on its way."""
+    """Apply the state of the task in ECS: its event was lost or has not arrived."""
 
     task: TaskChange
 
 
 @dataclass(frozen=True)
 class StopOrphan:
-    """A task without a session that claims it."""
+    """Stop a task that no session refers to."""
 
     task: TaskChange
 
 
 @dataclass(frozen=True)
 class Stop:
-    """A session that is overdue, unless it has moved on since it was seen."""
+    """Stop an overdue session, if its state has not changed since it was read."""
 
     session: Session
     reason: Reason
@@ -59,28 +60,32 @@ class Stop:
 
 @dataclass(frozen=True)
 class AskWhetherConnected:
-    """A session whose client should have come: its container knows, silence alone kills nothing."""
+    """Query the container of a session whose client should have connected. Silence alone stops no
+    session.
+    """
 
     session: Session
 
 
 @dataclass(frozen=True)
 class Expire:
-    """A session whose task has waited for a host until its deadline."""
+    """End a session whose task waited for a host until its deadline."""
 
     session: Session
 
 
 @dataclass(frozen=True)
 class Relaunch:
-    """A session that was recorded and never launched."""
+    """Launch a session that was recorded and never launched."""
 
     session: Session
 
 
 @dataclass(frozen=True)
 class EndLost:
-    """A session whose task ECS knows nothing of any more, unless it has changed since."""
+    """End a session whose task no longer exists in ECS, if its record has not changed since it was
+    read.
+    """
 
     session: Session
 
@@ -97,11 +102,11 @@ def plan_reaping(
     *,
     can_ask: bool = True,
 ) -> Iterator[Action]:
-    """All actions for what was seen: live sessions, and tasks by ARN (running, and of sessions).
+    """All repairs for the live sessions and the running tasks of sessions, by ARN.
 
-    Unless it `can_ask`, the containers have addresses that are not reached from here. Only a
-    container at the address that ECS says of its task now is asked: at the record's address there
-    may be another one by now.
+    Without `can_ask` containers cannot be reached from here and are not queried. A container is
+    queried only if the record has the address that ECS reports for its task now: another container
+    may have the record's address by now.
     """
     by_id = {session.id: session for session in sessions}
     for task in tasks.values():
@@ -122,7 +127,7 @@ def plan_reaping(
 
 
 def plan_task(session: Session | None, task: TaskChange) -> Iterator[Observe | StopOrphan]:
-    """What to do about a task, given the live session that it names, if there is one."""
+    """Repair for a task, given the live session that it refers to, or None."""
     if session is None or not session.has_claim_to(task.task_arn):
         if not task.is_stopped:
             yield StopOrphan(task)
@@ -131,20 +136,20 @@ def plan_task(session: Session | None, task: TaskChange) -> Iterator[Observe | S
 
 
 def too_old_since(apps: Iterable[App], now: float) -> float:
-    """Only sessions created until then may be beyond their maximum lifetime."""
+    """The latest creation time of sessions that may have exceeded their maximum lifetime."""
     return now - START_DEADLINE_SECONDS - min((app.max_session_seconds for app in apps), default=0)
 
 
 SERVED = (
     Attr("state").eq(State.WARM) | Attr("state").eq(State.RESERVED) | Attr("state").eq(State.ACTIVE)
 )
-"""Filter: what a maximum lifetime may end."""
+"""Filter: states that a maximum lifetime applies to."""
 
 
 def looks_overdue(now: float) -> Condition:
-    """Filter: besides those that are too old, every session that `_overdue` may want ended.
+    """Filter: besides those that are too old, every session that `_overdue` may end.
 
-    DynamoDB applies it, so that the many others cost the sweep no time.
+    DynamoDB applies it, so that the sweep does not read the others.
     """
     return (
         (Attr("state").eq(State.QUEUED) & Attr("not_after").lte(now))
@@ -155,7 +160,7 @@ def looks_overdue(now: float) -> Condition:
 
 
 def _is_at(session: Session, task: TaskChange | None) -> bool:
-    """Whether the task runs where the record says. A port is ECS's word only in bridge mode."""
+    """Whether the task has the address of the record. ECS reports the port only in bridge mode."""
     return (
         task is not None
         and task.is_running
@@ -194,7 +199,7 @@ def _overdue(session: Session, task: TaskChange, app: App | None, now: float) ->
 
 
 def _since_host(task: TaskChange, now: float) -> float:
-    """For how long a host has had the task, as far as ECS says so."""
+    """Seconds since a host got the task, as far as ECS reports it."""
     if task.waits_for_host:
         return 0.0
     return float("inf") if task.pull_started_at is None else now - task.pull_started_at

@@ -1,7 +1,7 @@
-"""Apps that were registered over HTTP: what may be registered, and their task definitions. Pure.
+"""Descriptions of registered apps and their task definitions. Pure.
 
-The description of a registered app is a Docker label of the revision that it describes, as with
-jobs, so that a rollback of the one is a rollback of the other.
+The description is a Docker label of the task definition revision, as with jobs, so that one
+rollback applies to both.
 """
 
 import hashlib
@@ -27,13 +27,14 @@ from chalicelib.tasks.revisions import family_in
 DESCRIPTION_LABEL = "usher.app"
 """Docker label of the container definition: the app's description in JSON."""
 DIGEST_LABEL = "usher.digest"
-"""Docker label with a hash of all else: an unchanged app is not registered again."""
+"""Docker label with a hash of the rest: an unchanged app is not registered again."""
 MAX_DESCRIPTION_BYTES = 16_384
 NOT_OVER_HTTP = ("image", "certificates")
-"""Keys of the apps file that a description must not have: the image is given besides, and
-certificates are a folder of the host."""
+"""Keys of the apps file that a description must not contain: the image is a separate parameter, and
+certificates are a directory on the host."""
 _USER = re.compile(r"[1-9][0-9]{0,9}(:[0-9]{1,10})?")
-"""By number: what a name means the image's own /etc/passwd says, and Docker reads +0 as root."""
+"""A numeric user. A name would be resolved by the image's own /etc/passwd, and Docker reads +0 as
+root."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,12 @@ class RegisteredApp:
 
 
 def families_prefix(stage: str) -> str:
-    """What the families of all registered apps of a stage begin with."""
+    """The common prefix of the families of a stage's registered apps."""
     return family_of(REGISTERED_BEGIN_WITH, stage)
 
 
 def parse_registered(name: str, image: str, description: Any, bounds: AppBounds | None) -> App:
-    """The app that a description means; `bounds` = None trusts it, as it was checked before.
+    """Parse a description; `bounds` = None skips the checks, for stored descriptions.
 
     Raises BadRequestError with every problem.
     """
@@ -126,7 +127,9 @@ def registered_task_definition(
 
 
 def read_registered(definition: Mapping[str, Any], stage: str) -> RegisteredApp:
-    """The app that a task definition is a revision of. Raises BadRequestError for what is none."""
+    """Read a registered app from its task definition. Raises BadRequestError for any other task
+    definition.
+    """
     arn = str(definition["taskDefinitionArn"])
     name = family_in(arn).removeprefix(families_prefix(stage))
     label = labels_of(definition).get(DESCRIPTION_LABEL)

@@ -1,4 +1,4 @@
-"""Registers session apps, takes a revision back, removes apps: `usher deploy` for sessions."""
+"""Registers session apps, takes revisions back, removes apps: the service behind `usher deploy`."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -37,13 +37,13 @@ from chalicelib.tasks.images import check_image
 from chalicelib.tasks.revisions import family_in, fold_rollback
 
 MOST_APPS = 100
-"""Each is looked at by every sweep."""
+"""Bounds the work of a sweep, which reads each app."""
 _log = logging.getLogger("usher.apps")
 
 
 @dataclass(frozen=True)
 class AppStatus:
-    """An app as it is offered now. `registered` is None for one of the apps file."""
+    """The present state of an app. `registered` is None for an app of the apps file."""
 
     name: str
     task_definition: str
@@ -69,7 +69,7 @@ class AppRegistry:
         plugins: Mapping[str, Plugin],
         stop_warm: Callable[[Session, str], bool],
     ) -> None:
-        """`stop_warm`: stops a session that is still warm; whether it was."""
+        """`stop_warm` stops a session if it is still warm and returns whether it did."""
         self._ecs = ecs
         self._revisions = revisions
         self._catalog = catalog
@@ -88,18 +88,18 @@ class AppRegistry:
         return [status for status in (*of_file, *registered) if status is not None]
 
     def get(self, name: str) -> AppStatus:
-        """One app, as ECS says now. Raises NotFoundError, UnavailableError."""
+        """The present state of one app. Raises NotFoundError, UnavailableError."""
         status = self._status(name)
         if status is None:
             raise NotFoundError(f"no app is called {name!r}")
         return status
 
     def find(self, name: str) -> RegisteredApp | None:
-        """The newest revision of a registered app, as ECS says now."""
+        """The newest revision of a registered app, read from ECS without the cache."""
         return self._catalog.registered(name, fresh=True)
 
     def register(self, name: str, image: str, description: Any) -> RegisteredApp:
-        """Register a revision, unless the newest one is this already.
+        """Register a revision, unless the newest one is equal.
 
         Raises BadRequestError, ConflictError for a name of the apps file, UnavailableError.
         """
@@ -128,10 +128,10 @@ class AppRegistry:
         return found
 
     def roll_back(self, name: str, revision: int) -> RegisteredApp:
-        """Take the newest revision back, which is `revision`; return the one before it.
+        """Take back the newest revision, which must be `revision`; returns the previous one.
 
-        Sessions that run go on. Raises ConflictError where the newest is another one, or there is
-        none before it, NotFoundError.
+        Running sessions continue. Raises ConflictError if the newest is another one or has no
+        predecessor, NotFoundError.
         """
         self._check_name(name)
         newest = self._found(name)
@@ -149,7 +149,7 @@ class AppRegistry:
         return before
 
     def remove(self, name: str) -> None:
-        """Deregister all revisions: sessions that run go on. Raises NotFoundError."""
+        """Deregister all revisions. Running sessions continue. Raises NotFoundError."""
         self._check_name(name)
         self._found(name)
         for arn in self._active(name):
@@ -158,8 +158,8 @@ class AppRegistry:
         self._catalog.registered_names(fresh=True)
 
     def drain(self, name: str) -> int:
-        """Stop the warm containers of an app; how many. Who is served stays, and the pool is filled
-        anew. Raises NotFoundError.
+        """Stop the warm containers of an app; returns their number. Sessions with clients continue,
+        and the pool is refilled. Raises NotFoundError.
         """
         status = self.get(name)
         members = self._table.members_now(status.state)

@@ -1,4 +1,4 @@
-"""What clients may ask for, read and checked. Pure."""
+"""Parses and checks requests of clients. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ WAIT = Field(
     "How many seconds to wait for a cold start; `DEFAULT_WAIT_SECONDS` without it.",
 )
 DISPATCH = (APP, WAIT)
-"""The query of `GET /session`, besides what the app's `pass_query` names."""
+"""Query parameters of `GET /session`, besides those that the app's `pass_query` names."""
 REGISTER = Document(
     (
         Field("image", {"type": "string"}, "a string", "The image's name.", is_required=True),
@@ -62,12 +62,12 @@ CALLBACK = Document(
     is_open=True,
 )
 MOST_PASSED_BYTES = 2_048
-"""Of all claims, or all parameters, that a container is told."""
+"""For all claims, or all parameters, that are passed to a container."""
 
 
 @dataclass(frozen=True)
 class DispatchRequest:
-    """One GET /session: which app, how long to wait, and what makes a repetition recognisable."""
+    """One GET /session: app, seconds to wait, idempotency key, caller."""
 
     app: App
     wait_seconds: float
@@ -75,22 +75,22 @@ class DispatchRequest:
     caller: Caller
     callback_base_url: str
     claims: Mapping[str, str] | None = None
-    """What the container is told of the caller's claims; None = nothing."""
+    """Claims of the caller that are passed to the container; None = none."""
     query: Mapping[str, str] | None = None
-    """The same of the request's parameters."""
+    """Parameters of the request that are passed to the container; None = none."""
     traceparent: str | None = None
-    """Where in a trace the request stands, for its container."""
+    """W3C `traceparent` of the request, for the container."""
 
 
 class Offered(Protocol):
-    """The apps there are: those of an apps file, or of a deployment with registered ones."""
+    """The apps of a deployment: those of the apps file alone, or with the registered ones."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of all apps."""
+        """Names of all apps."""
 
     def get(self, name: str | None) -> App | None:
-        """The app called `name`, the default one for None; None when there is no such app."""
+        """The app called `name`, the default app for None; None when there is no such app."""
 
 
 def parse_dispatch(
@@ -121,8 +121,8 @@ def parse_dispatch(
 
 
 def parse_callback(body: Any) -> tuple[Callback, str]:
-    """Read a container's callback: its type, and the reason or detail with it; `reason: detail`
-    where it has both. Raises BadRequestError.
+    """Parse a container's callback: its type, and its reason or detail; `reason: detail` if it has
+    both. Raises BadRequestError.
     """
     document = CALLBACK.check(body)
     parts = [text for text in (document["reason"], document["detail"]) if text]
@@ -132,7 +132,7 @@ def parse_callback(body: Any) -> tuple[Callback, str]:
 def _passed(
     what: str, names: tuple[str, ...], values: Mapping[str, Any]
 ) -> Mapping[str, str] | None:
-    """Of `values` those with these names, as texts. Raises BadRequestError where they are long."""
+    """The named `values` as text. Raises BadRequestError if they are too long."""
     passed = {name: _text(values[name]) for name in names if values.get(name) is not None}
     size = sum(len(text.encode("utf-8", "replace")) for text in passed.values())
     if size > MOST_PASSED_BYTES:
@@ -141,6 +141,6 @@ def _passed(
 
 
 def _text(value: Any) -> str:
-    """API Gateway gives claims as texts; lists and numbers of a token become JSON."""
+    """API Gateway passes claims as text; lists and numbers of a token are serialized to JSON."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return readable(text, MOST_PASSED_BYTES + 1)

@@ -1,4 +1,6 @@
-"""Sessions as clients, containers and ECS see them: load, decide, write on condition, act."""
+"""Operations on sessions for clients, containers and ECS: load, decide, write conditionally,
+act.
+"""
 
 import hmac
 import logging
@@ -43,17 +45,18 @@ from chalicelib.tasks.unreadable import UnreadableRecords
 
 FIRST_POLL_SECONDS = 0.1
 POLL_GROWTH = 0.15
-"""The record is polled at intervals of so much of the time waited: never later than that,
-and some forty reads in the longest wait there is."""
+"""Interval between polls of a record, as a fraction of the time waited so far; about forty reads in
+the longest wait."""
 
 WAITS_SECONDS = 30
-"""Longer than any request waits, so that at most twice the bounds wait at a time."""
+"""Longer than any request waits, so that at most twice the limit of requests wait at a time."""
 WAITS_OF_AN_OWNER = 10
 WAITS_IN_TOTAL = 100
 KEPT_SECONDS = 3_600
 ORPHANED = "no live session has any claim to this task"
 MOST_ASKED = 16
-"""How many sessions of an owner at the limit are asked for their clients, the oldest ones first."""
+"""At most this many sessions of an owner at the limit are queried for their clients, the oldest
+first."""
 
 _log = logging.getLogger("usher.sessions")
 
@@ -97,11 +100,11 @@ class Sessions:
         self._wait_for = wait
 
     def dispatch(self, request: DispatchRequest) -> Session:
-        """Give this request a session: a warm one, a new one, or the one it had before.
+        """Assign a session to this request: a warm one, a new one, or that of an earlier request.
 
-        Waits up to `request.wait_seconds` for a container that has to start; what is not ready
-        by then is returned as it is. Raises StartFailedError when it ended instead, and what
-        `Claims.insert` raises.
+        Waits up to `request.wait_seconds` for a container that has to start, and returns a session
+        that is not ready by then as it is. Raises StartFailedError if the session ended instead,
+        and the errors of `Claims.insert`.
         """
         started = self._now()
         try:
@@ -126,12 +129,12 @@ class Sessions:
         return session
 
     def may_wait(self, owner: str) -> bool:
-        """Whether one more request may hold a function: while its session comes, or a container
-        is asked.
+        """Whether one more request may occupy a Lambda environment while it waits for a session or
+        a container's answer.
 
-        Who asked first waits for its own launch, and is bounded by the limits of sessions. Others
-        are counted for each `WAITS_SECONDS`, of an owner and in total, so that nothing has to
-        be counted back when a function dies.
+        A request that created its session waits for its own launch and is bounded by the limits of
+        sessions. Other waits are counted in periods of `WAITS_SECONDS`, for each owner and in
+        total; counters of periods need no decrement when a function dies.
         """
         now = self._now()
         period, expire_at = int(now // WAITS_SECONDS), int(now) + KEPT_SECONDS
@@ -142,10 +145,11 @@ class Sessions:
         )
 
     def _insert(self, request: DispatchRequest) -> Inserted:
-        """As `Claims.insert`, but who comes back is not kept out by the session they lost.
+        """As `Claims.insert`, but a lost session does not block its owner's next request.
 
-        One of an owner at their limit whose client is gone frees a place, and a repeated request is
-        not answered with a container that is gone. Both look at containers, for a bounded time.
+        If the owner is at the limit, a session whose client is gone is ended; a repeated request is
+        not answered with a session whose container is gone. Both query containers, for a bounded
+        time.
         """
         try:
             entered = self._claims.insert(request)
@@ -160,7 +164,9 @@ class Sessions:
         return entered
 
     def _free_place(self, counters: Sequence[str], owner: str) -> bool:
-        """End one session that these counters count and whose client is gone; False without one."""
+        """End one session that these counters count and whose client is gone; False if there is
+        none.
+        """
         if not self._config.reaches_containers:
             return False
         active = [s for s in self._table.counted_by(counters) if s.state is State.ACTIVE]
@@ -180,8 +186,9 @@ class Sessions:
         return False
 
     def _is_gone(self, session: Session) -> bool:
-        """Whether the container of a session that was handed out is there no more. One that was
-        never connected to and is silent counts as gone: who repeats the request did not get there.
+        """Whether the container of a session that was handed out is gone. A container without a
+        client that does not answer counts as gone: the request is repeated because its client did
+        not reach it.
         """
         if session.state not in HANDED_OUT or not self._config.reaches_containers:
             return False
@@ -191,7 +198,9 @@ class Sessions:
         return found.is_gone or (found is Found.SILENT and session.state is State.RESERVED)
 
     def _abandon(self, seen: Session, reason: Reason, cause: str) -> bool:
-        """Stop a session whose record is still as it was seen; whether it was."""
+        """Stop a session if its record has not changed since it was read; returns whether it
+        did.
+        """
         now, is_own = self._now(), False
 
         def decide(before: Session) -> Session:
@@ -205,15 +214,15 @@ class Sessions:
         return is_own
 
     def get(self, session_id: str, caller: Caller) -> Session:
-        """The session with this id. Raises NotFoundError, also for somebody else's."""
+        """The session with this id. Raises NotFoundError, also for sessions of other owners."""
         session = self._table.get(session_id)
         if session is None or not caller.may_see_session(session.owner):
             raise NotFoundError("no such session")
         return session
 
     def search(self, search: SessionSearch, caller: Caller) -> SessionPage:
-        """One page of sessions that have not ended, newest first: the caller's own, or everybody's
-        for an operator or viewer. Raises ForbiddenError.
+        """One page of the sessions that have not ended, newest first: the caller's own, or all for
+        an operator or viewer. Raises ForbiddenError.
         """
         if search.owner is not None and not caller.may_see(search.owner):
             raise ForbiddenError("owner: only operators and viewers may see what belongs to others")
@@ -221,9 +230,9 @@ class Sessions:
         return self._table.newest(own)
 
     def locate(self, session_id: str, path: str) -> str:
-        """`ip:port` of the container that a client with this id and secret path may reach.
+        """`ip:port` of the container for a client with this id and secret path.
 
-        Raises NoRouteError. The record is read consistently: who ended is not found any more.
+        Raises NoRouteError. The read is consistent: an ended session is not found.
         """
         session = self._table.get(session_id) if session_id else None
         if (
@@ -237,9 +246,9 @@ class Sessions:
     def stop(
         self, session_id: str, reason: Reason, cause: str, *, only: State | None = None
     ) -> Session:
-        """Stop a session; harmless for one that is stopping or has ended. Raises NotFoundError.
+        """Stop a session; no effect on one that is stopping or has ended. Raises NotFoundError.
 
-        `only` stops it in that state alone: what was seen may be over by now.
+        `only` stops it in that state alone: it may have changed since it was read.
         """
         now = self._now()
 
@@ -256,11 +265,15 @@ class Sessions:
         return session
 
     def stop_warm(self, seen: Session, cause: str) -> bool:
-        """Stop a session that waits for an owner; False where it does not as it was seen."""
+        """Stop a session that waits for an owner; False if its record has changed since it was
+        read.
+        """
         return self.stop(seen.id, Reason.DRAINED, cause, only=seen.state).state is State.STOPPING
 
     def handle_callback(self, session_id: str, key: str, callback: Callback, text: str) -> Session:
-        """A container calls. Raises NotFoundError, UnauthorizedError, ConflictError."""
+        """Handle a callback of a container. Raises NotFoundError, UnauthorizedError,
+        ConflictError.
+        """
         session = authenticated(self._table.get(session_id), key, "session")
         app, now = self._app_of(session), self._now()
 
@@ -273,7 +286,7 @@ class Sessions:
         return self._records.update(session, decide)
 
     def on_task_change(self, change: TaskChange) -> None:
-        """ECS says something of a task. A task that no session has any claim to is stopped."""
+        """Handle a task change of ECS. A task that no session refers to is stopped."""
         session_id = session_id_of(change.started_by)
         if session_id is None:
             return
@@ -297,7 +310,9 @@ class Sessions:
             self._launches.try_again(after)
 
     def on_host_leaving(self, container_instance_arn: str) -> int:
-        """A host drains or is gone: what waits warm on it is drained, whoever is served stays."""
+        """A host drains or is gone: stop the warm sessions on it. Sessions with clients continue.
+        Returns the number of stopped sessions.
+        """
         stopped = 0
         for app in self._apps.all().values():
             if not app.pool.maximum:
@@ -310,9 +325,10 @@ class Sessions:
         return stopped
 
     def _wait(self, session: Session, until: float, *, launches: bool) -> Session:
-        """Wait for a session: for the news of it here, or for the next poll.
+        """Wait until a transition in this process or the next poll.
 
-        Only who created it launches it; after that the queue and the sweep do.
+        Only the request that created the session launches it; later launches are made by the queue
+        and the sweep.
         """
         with self._arrivals.expecting(session.id) as arrival:
             started = self._now()
@@ -326,16 +342,16 @@ class Sessions:
         return session
 
     def _located(self, session: Session, change: TaskChange) -> tuple[TaskChange, str | None]:
-        """The change with its port, and the public IP, where the record lacks them."""
+        """The change with its port, and the public IP; looked up if the record lacks them."""
         if not change.is_running or session.is_reachable:
             return change, None
         if change.host_port is None and change.network_interface_id is None:
-            # ECS fills networkBindings a moment after RUNNING: one look, no polling
+            # ECS sets networkBindings a moment after RUNNING: read once, do not poll.
             change = self._launcher.describe([change.task_arn]).get(change.task_arn, change)
         return change, self._addresses.ip(change)
 
     def _app_of(self, session: Session) -> App:
         app = self._apps.of(session)
-        if app is None:  # taken out of the apps file while its last sessions live
+        if app is None:  # removed from the apps file while its last sessions live
             return App(name=session.app, image="")
         return app

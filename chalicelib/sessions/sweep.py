@@ -1,4 +1,4 @@
-"""What the sweep does for sessions: compare each record with its task, act, reconcile the pools."""
+"""The sessions' part of the sweep: compares records with tasks, repairs, reconciles the pools."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -28,14 +28,14 @@ from chalicelib.tasks.trend import START_SECONDS, STARTED
 from chalicelib.tasks.unreadable import UnreadableRecords
 
 PAGE = 200
-"""A record has some 2 KB in DynamoDB, and ten times that in memory."""
+"""A record takes about 2 KB in DynamoDB and ten times that in memory."""
 OVERDUE_PAGE = 1_000
-"""What DynamoDB looks at for a page of overdue ones; it stops at 1 MB."""
+"""Number of items that DynamoDB evaluates for a page of overdue sessions; it stops at 1 MB."""
 _OLD, _DUE = "old", "due"
 
 
 class SessionsKind(Kind[Session]):
-    """The sessions, as the sweep sees them."""
+    """The interface of sessions to the sweep."""
 
     name = "session"
     partitions = LIVE_BUCKETS
@@ -75,7 +75,7 @@ class SessionsKind(Kind[Session]):
         self.unreadable = unreadable
         self.hosts_wanted = None if config.capacity_provider is None else hosts_wanted
 
-    # Looking.
+    # Reads.
 
     def page(self, partition: int, after: str | None) -> Page[Session]:
         """A page of live sessions."""
@@ -83,7 +83,7 @@ class SessionsKind(Kind[Session]):
         return Page(*self._table.live(partition, after, self.page_size))
 
     def overdue_page(self, partition: int, after: str | None) -> Page[Session]:
-        """A page of those that look overdue: first what is old, then the rest."""
+        """A page of sessions that may be overdue: the oldest first, then the others."""
         self._by_name = self._apps.all()
         now, (part, _, start) = self._now(), (after or f"{_OLD} ").partition(" ")
         is_old = part == _OLD
@@ -99,15 +99,15 @@ class SessionsKind(Kind[Session]):
         return Page(records, f"{_DUE} " if is_old else None)
 
     def find(self, ids: Sequence[str]) -> Mapping[str, Session | Unreadable]:
-        """Sessions as they are now, by id."""
+        """The present records of sessions, by id."""
         return {record.id: record for record in self._table.get_all(ids)}
 
     def log_fields(self, record: Session) -> Mapping[str, Any]:
-        """Its id and what it is a run of."""
+        """The fields of log records about it."""
         return record.log_fields
 
     def task_arn_of(self, record: Session) -> str | None:
-        """Its task."""
+        """The ARN of its task."""
         return record.task_arn
 
     def record_id_of(self, started_by: str | None) -> str | None:
@@ -115,17 +115,17 @@ class SessionsKind(Kind[Session]):
         return session_id_of(started_by)
 
     def waiting(self, record: Session) -> tuple[str, int, int] | None:
-        """Those on hosts are counted; tasks of Fargate have no host to wait for."""
+        """Only sessions on hosts are counted; Fargate tasks wait for no host."""
         app = self._by_name.get(record.app)
         if not record.waits_for_host or app is None or app.launch_type != "EC2":
             return None
         return record.id, record.attempt, record.version
 
     def may_wait(self, record: Session, attempt: int) -> bool:
-        """While it is QUEUED with this attempt, RunTask may have been asked."""
+        """Whether RunTask may have been called for it: it is QUEUED with this attempt."""
         return record.state is State.QUEUED and record.attempt == attempt
 
-    # Deciding.
+    # Decisions.
 
     def plan(self, record: Session, tasks: Mapping[str, TaskChange]) -> Iterator[reaping.Action]:
         """See `reaping.plan_reaping`."""
@@ -137,16 +137,17 @@ class SessionsKind(Kind[Session]):
         return reaping.plan_task(record, task)
 
     def searched_by(self, record: Session, actions: Sequence[reaping.Action]) -> str | None:
-        """Before it is launched again or ended: RunTask's answer may have been lost.
+        """The `startedBy` to search for before the session is launched again or ended: RunTask's
+        answer may have been lost.
 
-        ECS does not remember the token of a launch for ever.
+        ECS forgets client tokens after some time.
         """
         return record.started_by if actions and record.task_arn is None else None
 
-    # Acting.
+    # Repairs.
 
     def steps(self, actions: Sequence[reaping.Action]) -> Iterator[Step]:
-        """The repairs, then what containers are to be asked, all of them side by side."""
+        """The repairs, then requests to containers, all of them in parallel."""
         to_ask = []
         for action in actions:
             if isinstance(action, reaping.AskWhetherConnected):
@@ -160,7 +161,7 @@ class SessionsKind(Kind[Session]):
             yield name, partial(self._on_answer, session, answer)
 
     def closing_steps(self, finished: SweepState | None) -> Iterator[Step]:
-        """The pools, whatever else there was time for."""
+        """Reconcile the pools, even if there was no time for other steps."""
         del finished
         for app in self._apps.all().values():
             if app.pool.maximum:
@@ -199,7 +200,7 @@ class SessionsKind(Kind[Session]):
         return health_url(session, self._apps.of(session))
 
     def _on_answer(self, session: Session, answer: Found | None) -> None:
-        """`answer` is what its container says; None where there was no time to ask."""
+        """`answer`: the container's answer; None if it was not reached in time."""
         if answer is None:
             return
         if answer is Found.CONNECTED:
@@ -209,21 +210,21 @@ class SessionsKind(Kind[Session]):
         cause = "no client came in time"
         self._sessions.stop(session.id, Reason.NEVER_CONNECTED, cause, only=State.RESERVED)
 
-    # Counting.
+    # Counts.
 
     def tally(self, records: Sequence[Session], tally: Tally) -> None:
-        """Sessions by app and state, and how long the newest waited for their addresses."""
+        """Count sessions by app and state, and the waits of the newest for their addresses."""
         tally.counts.update(_figure(session.app, session.state) for session in records)
         now = self._now()
         tally.counts.update(filter(None, (bucket_of(session, now) for session in records)))
 
     def tally_task(self, task: TaskChange, tally: Tally) -> None:
-        """Tasks that wait for hosts, and those that were started just now."""
+        """Count tasks that wait for hosts, and recently started ones."""
         tally.counts["waiting_for_hosts"] += task.waits_for_host
         tally.counts[STARTED] += task.is_younger_than(START_SECONDS, self._now())
 
     def report(self, state: SweepState) -> None:
-        """The figures of a whole pass."""
+        """Emit the metrics of a complete pass."""
         self._metrics.gauge("waiting_for_hosts", state.counts.get("waiting_for_hosts", 0))
         for app in self._apps.all():
             for kind in State:

@@ -1,8 +1,9 @@
-"""Sessions in DynamoDB. Every write is conditional; a lost condition is a result, no exception.
+"""Sessions in DynamoDB. Every write is conditional; a failed condition is a result, not an
+exception.
 
-One table holds sessions by id, `request#…` items which remember what session an Idempotency-Key
-was answered with, `limit#…` counters and `app#…` states. Two sparse indexes: `live` has what has
-not ended, `pool` what waits for an owner, with the state of its app in front.
+One table has sessions by id, `request#…` items that map an Idempotency-Key to its session,
+`limit#…` counters and `app#…` states. Two sparse indexes: `live` has the sessions that have not
+ended, `pool` those that wait for an owner, preceded by the state of their app.
 """
 
 import logging
@@ -36,41 +37,45 @@ from chalicelib.tasks.store import LIVE_BUCKETS, RecordTable, next_version
 LIVE_INDEX, POOL_INDEX = "live", "pool"
 HOST = "container_instance"
 MAX_LISTING_QUERIES = 3
-"""So often one page of a listing queries each bucket at most; documented in docs/contracts.md."""
+"""One page of a listing queries each bucket at most this often; documented in docs/contracts.md."""
 LISTING_ROWS = 25
-"""So many of a bucket a query of it reads at least: more than share an instant. Twice a bucket's
-part of 50 rows, so that nearly always one query of each bucket has the newest 50."""
+"""Minimum number of rows that a query reads from a bucket: more than share an instant. Twice a
+bucket's part of 50 rows, so that one query of each bucket nearly always returns the newest 50."""
 COUNTED_ROWS = 50
-"""So many of a bucket are counted; where one has more, the sweep's count stands for them."""
+"""At most this many sessions of a bucket are counted; if one has more, the sweep's count is
+used."""
 POOL_PAGE = 60
-"""How many pool members one look takes in: a burst spreads over so many candidates."""
+"""Maximum number of pool members in one read: the requests of a burst spread over that many
+candidates."""
 
 _log = logging.getLogger("usher.sessions")
 
 
 class Lost(Enum):
-    """Which condition of an entry was lost."""
+    """The condition of an insert that failed."""
 
     SESSION = auto()
-    """The warm session is somebody else's by now."""
+    """Another request claimed the warm session."""
     REQUEST = auto()
-    """The same request was answered in the meantime."""
+    """The same request was answered meanwhile."""
     CAPACITY = auto()
-    """Capacity groups have taken more than was known."""
+    """The capacity groups use more than was known."""
     CONFLICT = auto()
-    """Another transaction held one of the items; the same again may work."""
+    """Another transaction held one of the items; a repetition may succeed."""
 
 
 @dataclass(frozen=True)
 class Full:
-    """The counters that were full."""
+    """The limits' counters that were full."""
 
     counters: tuple[Counter, ...]
 
 
 @dataclass(frozen=True)
 class Answered:
-    """What remembers a request: its key, and the ended session it was answered with before."""
+    """The item that maps a request to its session: its key, and the ended session of the earlier
+    answer.
+    """
 
     key: str
     replaces: str | None = None
@@ -78,12 +83,12 @@ class Answered:
 
 @dataclass(frozen=True)
 class Members:
-    """A pool as it is now."""
+    """The present members of a pool."""
 
     sessions: list[Session]
     unreadable: list[Unreadable]
     unseen: tuple[str, ...]
-    """The ids of those that the pool index does not show yet."""
+    """Ids of members that the pool index does not show yet."""
 
 
 class SessionsTable(RecordTable[Session]):
@@ -107,11 +112,11 @@ class SessionsTable(RecordTable[Session]):
         counters: Sequence[Counter] = (),
         takes: Sequence[Write] = (),
     ) -> Session | Lost | Full:
-        """Write a session that has its owner now, with all that goes with it, or nothing of it.
+        """Write a session that has its owner, and everything that depends on it, in one
+        transaction.
 
-        `before` is the warm session it was, None for a new one; `answers` remembers the request;
-        `counters` are raised by one; `takes` counts it in its capacity group. Returns the record
-        as written.
+        `before` is the warm session, None for a new one; `answers` records the request; `counters`
+        are incremented; `takes` counts it in its capacity group. Returns the record as written.
         """
         written = session if before is None else next_version(before, session)
         expected = None if before is None else before.version
@@ -141,9 +146,8 @@ class SessionsTable(RecordTable[Session]):
     ) -> tuple[list[Session | Unreadable], str | None]:
         """A page of the sessions of a bucket that have not ended (eventually consistent).
 
-        `after` is None for the first page, else what the page before returned beside its sessions.
-        `only`: those of a page of `limit` that are to be returned. `created_until`: older ones
-        alone.
+        `after` is None for the first page, else the second value of the previous page. `only`:
+        filter on a page of `limit` items. `created_until`: return older ones only.
         """
         items, following = self.items.page_after(
             LIVE_INDEX,
@@ -160,8 +164,8 @@ class SessionsTable(RecordTable[Session]):
     def newest(self, search: SessionSearch) -> SessionPage:
         """One page of the sessions that have not ended, newest first (eventually consistent).
 
-        Costs at most LISTING_ROUNDS queries of each bucket; where that is not enough the page is
-        short, or empty, and leads on.
+        Queries each bucket at most MAX_LISTING_QUERIES times; if that is not enough, the page is
+        short or empty and has a next page.
         """
         found: list[Session] = []
         upper = search.after
@@ -178,9 +182,10 @@ class SessionsTable(RecordTable[Session]):
         return SessionPage(tuple(found), upper)
 
     def count_live(self) -> tuple[int, bool]:
-        """How many have not ended (eventually consistent), and whether these are all.
+        """The number of sessions that have not ended (eventually consistent), and whether it is
+        complete.
 
-        Stops at the first bucket that has more than COUNTED_ROWS.
+        Stops at the first bucket with more than COUNTED_ROWS.
         """
         counted = 0
         for bucket in range(LIVE_BUCKETS):
@@ -193,8 +198,8 @@ class SessionsTable(RecordTable[Session]):
         return counted, True
 
     def groups_of(self, app: str) -> tuple[Tallies[tuple[str, str, str]], bool]:
-        """How many sessions of an app have not ended, by task definition, state and host; and
-        whether these are all: one query of each bucket, which reads a megabyte at most.
+        """The number of an app's sessions that have not ended, by task definition, state and host,
+        and whether it is complete: one query for each bucket, which reads a megabyte at most.
         """
         groups: Tallies[tuple[str, str, str]] = Tallies()
         is_whole = True
@@ -208,9 +213,10 @@ class SessionsTable(RecordTable[Session]):
         return groups, is_whole
 
     def _newest(self, upper: Place | None, rows: int) -> tuple[list[Session], float | None]:
-        """The newest below `upper`, in order: all of them, or those created after an instant.
+        """The newest sessions below `upper`, in order: all of them, or those created after the
+        returned time.
 
-        `rows`: so many of each bucket are read.
+        Reads `rows` of each bucket.
         """
         items: list[dict[str, Any]] = []
         cut: float | None = None
@@ -235,8 +241,10 @@ class SessionsTable(RecordTable[Session]):
         return sorted(chosen, key=lambda s: (s.created_at, s.id), reverse=True), cut
 
     def _each_bucket(self, **query: Any) -> list[dict[str, Any]]:
-        """A page of each bucket of what has not ended; the queries run at the same time."""
-        from concurrent.futures import ThreadPoolExecutor  # no part of a cold start
+        """A page of each bucket of the sessions that have not ended; the queries run in
+        parallel.
+        """
+        from concurrent.futures import ThreadPoolExecutor  # not imported at cold start
 
         with ThreadPoolExecutor(LIVE_BUCKETS) as executor:
             pages = executor.map(
@@ -246,14 +254,16 @@ class SessionsTable(RecordTable[Session]):
             return list(pages)
 
     def waiting(self, group: str, limit: int = BATCH) -> list[Session]:
-        """The first sessions that wait in a capacity group, as they are now, in order."""
+        """The first sessions that wait in a capacity group, in order (consistent read)."""
         partition = waiting_partition(group)
         page = self.items.page(POOL_INDEX, "pool", partition, Limit=limit)
         found = self.get_all([item["id"]["S"] for item in page["Items"]])
         return [session for session in only_readable(found) if session.waits_for_group]
 
     def count_waiting(self, group: str, until: Session | None = None) -> int:
-        """About how many wait in a capacity group, or only those up to a session's place."""
+        """The approximate number of sessions that wait in a capacity group, or those up to a
+        session's turn.
+        """
         last = None if until is None else order_of(until.turn or 0, until.created_at)
         page = self.items.page(
             POOL_INDEX,
@@ -266,23 +276,23 @@ class SessionsTable(RecordTable[Session]):
         return int(page["Count"])
 
     def read_pool(self, app: str) -> tuple[AppState, list[Session]]:
-        """The state of an app and what waits in its pool, ready ones first: one round trip.
+        """The state of an app and the members of its pool, ready ones first, in one query.
 
-        Eventually consistent, so whatever is done about it is written on condition.
+        Eventually consistent: writes that depend on it must be conditional.
         """
         page = self.items.page(POOL_INDEX, "pool", app, ScanIndexForward=True, Limit=POOL_PAGE)
         state, members = _app_and_members(app, page["Items"])
         return state, only_readable(members)
 
     def query_all(self, app: str) -> tuple[AppState, list[Session | Unreadable]]:
-        """As `read_pool`, but to the last page, and with records that cannot be read."""
+        """As `read_pool`, but all pages, and with records that cannot be read."""
         return _app_and_members(app, list(self.items.query(POOL_INDEX, "pool", app)))
 
     def members_now(self, state: AppState) -> "Members":
-        """All members of an app's pool as they are now, those that its index lacks yet too.
+        """All present members of an app's pool, including those that its index does not show yet.
 
-        The index, to its last page, and `state.unseen` say which; the records are then read
-        consistently, so that a member that was claimed or has ended counts no more.
+        Their ids come from all pages of the index and from `state.unseen`; their records are read
+        consistently, so that claimed and ended members are excluded.
         """
         shown = dict.fromkeys(record.id for record in self.query_all(state.name)[1])
         ids = [*shown, *(session_id for session_id in state.unseen if session_id not in shown)]
@@ -293,12 +303,14 @@ class SessionsTable(RecordTable[Session]):
         return Members(sessions, unreadable, unseen)
 
     def warm_now(self, sessions: Sequence[Session]) -> list[Session]:
-        """Those of these that are warm and nobody's now (a consistent read), in their order."""
+        """Those of `sessions` that are warm and without an owner now (consistent read), in their
+        order.
+        """
         current = self.get_all([session.id for session in sessions])
         return [s for s in only_readable(current) if s.is_unowned and s.state is State.WARM]
 
     def counted_by(self, keys: Sequence[str]) -> list[Session]:
-        """The sessions that these counters count, where they list them; the oldest ones first."""
+        """The sessions that these counters list, the oldest first."""
         counters = self.items.get_all([key for key in keys if lists_sessions(key)])
         ids = [id_ for item in counters.values() for id_ in deserialize(item).get("members", ())]
         return sorted(only_readable(self.get_all(ids)), key=lambda session: session.created_at)
@@ -310,7 +322,7 @@ class SessionsTable(RecordTable[Session]):
 
 
 def _text(item: dict[str, Any], name: str) -> str:
-    """A text of an item as it is stored; empty where there is none."""
+    """A text attribute of an item; empty if it is missing."""
     return str(item.get(name, {}).get("S", ""))
 
 

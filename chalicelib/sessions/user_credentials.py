@@ -1,6 +1,6 @@
-"""Gives a container AWS credentials with the rights of its user, as long as it has one.
+"""Gives a container AWS credentials with the rights of its user while the session has one.
 
-They are in no record and in no log: STS gives new ones each time.
+They are neither stored nor logged: STS creates new ones for each request.
 """
 
 import logging
@@ -25,7 +25,7 @@ _log = logging.getLogger("usher.sessions")
 
 
 class UserCredentials:
-    """For the sessions of one deployment."""
+    """Credentials for the sessions of one deployment."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class UserCredentials:
         stage: str,
         now: Callable[[], float],
     ) -> None:
-        """`sts` is a client of STS."""
+        """`sts`: an STS client."""
         self._table = table
         self._apps = apps
         self._sts = sts

@@ -1,7 +1,7 @@
-"""AWS credentials of one session by the rights of its user: what STS is asked and answers. Pure.
+"""AWS credentials of a session with the rights of its user: the STS request and the answer. Pure.
 
-A container gets them once its session has an owner, never while it is warm. They end after
-`DURATION_SECONDS`, the least that STS gives: a container renews them, which ends with its session.
+A container gets them once its session has an owner, never while it is warm. They expire after
+`DURATION_SECONDS`, the minimum of STS; the container renews them until its session ends.
 https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
 """
 
@@ -14,9 +14,10 @@ from chalicelib.sessions.model import Session
 from chalicelib.tags import tag_value
 
 DURATION_SECONDS = 900
-"""The minimum, as credentials of STS cannot be revoked one by one."""
+"""The minimum, because STS credentials cannot be revoked individually."""
 MOST_IN_A_PERIOD = 30
-"""So often in `DURATION_SECONDS` a container is given new ones; one that renews asks twice."""
+"""Maximum number of requests of a container within `DURATION_SECONDS`; a container that renews
+needs two."""
 OWNER_TAG, APP_TAG, SESSION_TAG = "usher-owner", "usher-app", "usher-session"
 
 
@@ -27,7 +28,7 @@ def role_arn(session: Session, app: App, stage: str) -> str:
 
 
 def assume_role_for(session: Session, app: App, stage: str) -> dict[str, Any]:
-    """The AssumeRole request. Session tags say whose it is; the app's policy limits the role's."""
+    """The AssumeRole request. Session tags identify the user; the app's policy limits the role."""
     request: dict[str, Any] = {
         "RoleArn": role_arn(session, app, stage),
         "RoleSessionName": f"usher-{session.id}",
@@ -44,7 +45,7 @@ def assume_role_for(session: Session, app: App, stage: str) -> dict[str, Any]:
 
 
 def show_credentials(answer: Mapping[str, Any], arn: str) -> dict[str, Any]:
-    """What the container is answered: the form that AWS's SDKs read from an ECS agent.
+    """The answer to the container, in the format that the AWS SDKs read from an ECS agent.
 
     https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
     """

@@ -1,4 +1,6 @@
-"""The services of sessions. What no request for a session needs is built when it is first used."""
+"""The services of sessions. Those that `GET /session` does not need are built when they are first
+used.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SessionServices:
-    """What the routes of sessions call."""
+    """The services that the routes of sessions use."""
 
     config: Config
     clients: Clients
@@ -69,7 +71,7 @@ class SessionServices:
     unreadable: UnreadableRecords
 
     def warm_tasks(self) -> dict[str, str]:
-        """ARNs of the tasks that wait for an owner, and the app of each."""
+        """ARNs of the warm sessions' tasks, with the app of each."""
         found: dict[str, str] = {}
         for app in self.apps.all().values():
             if app.pool.maximum:
@@ -79,9 +81,10 @@ class SessionServices:
         return found
 
     def most_seconds(self, family: str) -> float | None:
-        """How long a container of this task definition family lives at most; None = not an app's.
+        """The maximum lifetime in seconds of a container of this task definition family; None if it
+        is not an app's.
 
-        It waits in the pool, then for its client, then serves.
+        It includes the time in the pool and the time until its client connects.
         """
         for app in self.apps.all().values():
             if family_of(app.family_name, self.config.stage) == family:
@@ -91,7 +94,7 @@ class SessionServices:
 
     @cached_property
     def pools(self) -> "PoolReconciler":
-        """What keeps the pools at their sizes; no request for a session needs it."""
+        """Brings the pools to their target sizes; not needed by `GET /session`."""
         from chalicelib.sessions.pool_reconciler import PoolReconciler
 
         return PoolReconciler(
@@ -132,7 +135,7 @@ class SessionServices:
 
     @cached_property
     def registry(self) -> "AppRegistry":
-        """What registers apps."""
+        """Registers apps."""
         from chalicelib.sessions.registry import AppRegistry
 
         return AppRegistry(
@@ -149,7 +152,7 @@ class SessionServices:
 
     @cached_property
     def user_credentials(self) -> "UserCredentials":
-        """What gives containers the rights of their users."""
+        """Gives containers credentials with the rights of their users."""
         from chalicelib.sessions.user_credentials import UserCredentials
 
         return UserCredentials(
@@ -162,7 +165,7 @@ class SessionServices:
 
     @cached_property
     def logs(self) -> "TaskLogs":
-        """What containers of sessions printed."""
+        """Logs of session containers."""
         from chalicelib.ecs.task_definitions import CONTAINER
         from chalicelib.tasks.logs import TaskLogs
 
@@ -171,7 +174,9 @@ class SessionServices:
 
 
 def groups_of(config: Config) -> Groups:
-    """The capacity groups, which the apps of the apps file fit. Raises ConfigurationError."""
+    """The capacity groups; raises ConfigurationError if an app of the apps file does not fit its
+    group.
+    """
     groups = parse_groups(config.capacity)
     check_members(
         groups,
@@ -184,7 +189,7 @@ def groups_of(config: Config) -> Groups:
 
 
 def plugins_of(config: Config) -> "Mapping[str, Plugin]":
-    """The placement plug-ins, with those that the apps file names. Raises ConfigurationError."""
+    """The placement plug-ins; raises ConfigurationError if the apps file names an unknown one."""
     plugins = load_plugins(config.placement_module)
     apps = config.apps.by_name.values()
     check_plugins(plugins, {f"apps.{app.name}": app.placement.plugin for app in apps})
@@ -201,9 +206,9 @@ def build_sessions(
     metrics: Metrics,
     table: SessionsTable | None = None,
 ) -> SessionServices:
-    """Build everything for `config`. Opens no connection yet.
+    """Build all services for `config`. Opens no connection.
 
-    `table` is another than the one in DynamoDB: the simulation passes a model of it.
+    `table` replaces the DynamoDB table; the simulation passes a model of it.
     """
     now = environment.now
     table = table or SessionsTable(clients.dynamodb, config.sessions_table)

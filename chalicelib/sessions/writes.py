@@ -1,4 +1,4 @@
-"""The conditional write that only sessions need, as DynamoDB wants it. Pure."""
+"""Conditional writes of sessions only. Pure."""
 
 from chalicelib.dynamodb.expressions import Attr, expressions
 from chalicelib.dynamodb.serialization import serialize
@@ -9,8 +9,8 @@ from chalicelib.sessions.limits import KEPT_SECONDS
 def remember(
     table: str, key: str, session_id: str, created_at: float, replaces: str | None
 ) -> Write:
-    """Remember what session a request was answered with: for the first time, or in the place of
-    an ended one. It is kept for longer than any session lives.
+    """Record the session that a request is answered with: for the first time, or in place of an
+    ended one. The item is kept for longer than any session lives.
     """
     expire_at = int(created_at) + KEPT_SECONDS
     item = serialize({"id": key, "session_id": session_id, "expire_at": expire_at})
