@@ -47,6 +47,18 @@ def test_it_prints_the_result_and_logs_as_on_ecs():
     assert done.log[-1].startswith("usher: finished outcome=succeeded exit=0 seconds=")
 
 
+def test_programs_get_one_document_and_the_jobs_own_output_beside_it(tmp_path):
+    file = tmp_path / "result.json"
+    done = run("echo", "text=ab", "times=2", "--json", "--result", str(file))
+    told = {"job": "echo", "exitCode": 0, "result": {"text": "abab"}}
+    assert (done.code, json.loads(done.out)) == (0, told)
+    assert "echoing ab" in done.log
+    assert json.loads(file.read_text()) == told["result"]
+    failed = run("ends", "how=exits", "code=3", "--json")
+    assert (failed.code, json.loads(failed.out)["exitCode"]) == (3, 3)
+    assert run("nowhere", "--json").out == ""
+
+
 def test_parameters_come_from_a_file_or_from_stdin(tmp_path):
     file = tmp_path / "parameters.json"
     file.write_text('{"text": "file"}')

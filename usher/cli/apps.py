@@ -3,11 +3,11 @@
 import argparse
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from usher.cli.common import add_json, add_url, client_of, note, out, out_json
+from usher.cli.common import add_json, add_url, client_of, note, out, out_json, say_for
 from usher.cli.project import Commands, build_and_push, build_options
 from usher.cli.text import UsageError, table
 from usher.client import Client
@@ -63,7 +63,7 @@ def deploy_apps(arguments: argparse.Namespace, project: SessionProject, *, is_lo
     if built and not (project.folder / "Dockerfile").is_file():
         raise UsageError(f"{project.folder} has no Dockerfile, and its apps need an image")
     if arguments.dry_run:
-        out(*_plan(arguments, project, apps, client.url, is_local=is_local))
+        show_plan(arguments, _plan(arguments, project, apps, client.url, is_local=is_local))
         return 0
     session_image = SESSION_IMAGE if is_local else _session_image(arguments, client)
     image = session_image
@@ -73,43 +73,52 @@ def deploy_apps(arguments: argparse.Namespace, project: SessionProject, *, is_lo
             if is_local
             else _build_and_push(arguments, project, session_image)
         )
-    results = [
-        _register(client, name, session_image if app.get("image") == SESSION_IMAGE else image, app)
-        for name, app in apps.items()
-    ]
-    if arguments.no_wait:
-        return 0
-    return max([_wait_for_proof(client, answer) for answer in results])
+    say = say_for(arguments)
+    answers = []
+    for name, app in apps.items():
+        of_app = session_image if app.get("image") == SESSION_IMAGE else image
+        answers.append(_register(client, name, of_app, app))
+        say(f"registered {name}, revision {answers[-1]['revision']}")
+    proven = [arguments.no_wait or _wait_for_proof(client, answer, say) for answer in answers]
+    if arguments.json:
+        out_json({"registered": [client.app(answer["name"]) for answer in answers]})
+    return 0 if all(proven) else 1
+
+
+def show_plan(arguments: argparse.Namespace, lines: Sequence[str]) -> None:
+    """What `--dry-run` prints."""
+    if arguments.json:
+        out_json({"plan": list(lines)})
+    else:
+        out(*lines)
 
 
 def _register(client: Client, name: str, image: str, app: Mapping[str, Any]) -> Mapping[str, Any]:
     try:
-        answer = client.register_app(name, image, description_of(app))
+        return client.register_app(name, image, description_of(app))
     except AnswerError as error:
         advice = ADVICE.get(error.status)
         why = f" ({advice})" if advice else ""
         raise UsherError(f"{name} was not registered: {error}{why}") from error
-    out(f"registered {name}, revision {answer['revision']}")
-    return answer
 
 
-def _wait_for_proof(client: Client, answer: Mapping[str, Any]) -> int:
-    """Wait until the first container of a revision is ready; the exit code."""
+def _wait_for_proof(client: Client, answer: Mapping[str, Any], say: Callable[[str], None]) -> bool:
+    """Wait until the first container of a revision is ready; whether nothing is wrong with it."""
     name, revision = answer["name"], answer["revision"]
     if not answer["pool"]:
         note(f"usher: {name} has no warm pool: its first session proves the revision")
-        return 0
+        return True
     note(f"usher: waiting for the first container of revision {revision}")
     found = _poll(lambda: client.app(name), revision)
     if found["state"] == "proven":
-        out(f"{name}, revision {revision} is proven: new sessions start on it")
-        return 0
+        say(f"{name}, revision {revision} is proven: new sessions start on it")
+        return True
     why = found.get("reason", f"no container was ready within {PROOF_SECONDS:.0f} s")
     note(
         f"usher: {name}, revision {revision} is {found['state']}: {why}; the proven revision "
         f"before it serves, if there is one, and `usher rollback {name}` takes this one back"
     )
-    return 1
+    return False
 
 
 def _poll(look: Callable[[], Mapping[str, Any]], revision: int) -> Mapping[str, Any]:
@@ -168,7 +177,10 @@ def _apps(arguments: argparse.Namespace) -> int:
     client = client_of(arguments)
     if arguments.remove:
         client.remove_app(arguments.remove)
-        out(f"removed {arguments.remove}; its sessions go on")
+        if arguments.json:
+            out_json({"name": arguments.remove, "removed": True})
+        else:
+            out(f"removed {arguments.remove}; its sessions go on")
         return 0
     apps = client.apps()
     if arguments.json:
@@ -188,11 +200,12 @@ def _rollback(arguments: argparse.Namespace) -> int:
     client = client_of(arguments)
     newest = client.app(arguments.app)["revision"]
     answer = client.roll_back_app(arguments.app, newest)
+    say = say_for(arguments)
+    say(f"took back {arguments.app}, revision {newest}; the newest is {answer['revision']}")
+    is_well = arguments.no_wait or _wait_for_proof(client, answer, say)
     if arguments.json:
-        out_json(answer)
-        return 0
-    out(f"took back {arguments.app}, revision {newest}; the newest is {answer['revision']}")
-    return 0 if arguments.no_wait else _wait_for_proof(client, answer)
+        out_json(client.app(arguments.app))
+    return 0 if is_well else 1
 
 
 def add_no_wait(parser: argparse.ArgumentParser) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 from chalicelib.contract.graders import GraderError
 from usher.cli.common import add_json, add_url, client_of, note, out, out_json
+from usher.cli.exit_codes import FAILED, GRADER_FAILED, OK
 from usher.cli.text import UsageError, table
 from usher.grading.folders import read_assignment, read_files
 
-EXIT_FULL, EXIT_NOT_FULL, EXIT_IE = 0, 1, 3
 Commands = Any
 
 
@@ -46,9 +46,7 @@ def add_commands(commands: Commands) -> None:
     submit = commands.add_parser(
         "submit",
         help="hand in files",
-        description="Hand in FILEs for parts of an assignment; a part may be named several times. "
-        "With --follow: exit code 0 for full marks of each part, 1 for less, 3 when the grader "
-        "failed.",
+        description="Hand in FILEs for parts of an assignment; a part may be named several times.",
     )
     submit.add_argument("assignment", metavar="ASSIGNMENT")
     submit.add_argument("files", metavar="PART=FILE", nargs="+")
@@ -223,9 +221,9 @@ def exit_code(found: Mapping[str, Any]) -> int:
     """What `--follow` exits with."""
     gradings = found["gradings"]
     if any(grading["verdict"] == "IE" for grading in gradings):
-        return EXIT_IE
+        return GRADER_FAILED
     is_full = all(grading["score"] == grading["maxScore"] for grading in gradings)
-    return EXIT_FULL if is_full else EXIT_NOT_FULL
+    return OK if is_full else FAILED
 
 
 class _Progress:

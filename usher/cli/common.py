@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +75,34 @@ def schema_of(client: Client, job: str) -> Callable[[], Mapping[str, Any] | None
     return ask
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="as the dispatcher says it")
+def add_json(parser: argparse.ArgumentParser, what: str = "as the dispatcher says it") -> None:
+    parser.add_argument("--json", action="store_true", help=what)
+
+
+def say_for(arguments: argparse.Namespace) -> Callable[[str], None]:
+    """Where lines for people go: to stdout, with --json to stderr, as stdout is a document's."""
+    return note if arguments.json else out
+
+
+@contextmanager
+def stdout_for_a_document() -> Iterator[Callable[[Any], None]]:
+    """Whatever writes to stdout meanwhile, child processes too, writes to stderr; what is given to
+    the yielded function is printed as JSON to stdout itself.
+    """
+    sys.stdout.flush()
+    own = os.dup(1)  # not inherited by other programs
+    os.dup2(2, 1)
+
+    def print_document(document: Any) -> None:
+        with os.fdopen(os.dup(own), "w", encoding="utf-8") as stdout:
+            stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+
+    try:
+        yield print_document
+    finally:
+        sys.stdout.flush()
+        os.dup2(own, 1)
+        os.close(own)
 
 
 def out_json(document: Any) -> None:

@@ -5,8 +5,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from usher.cli.apps import add_no_wait, deploy_apps
-from usher.cli.common import add_project, add_url, client_of, note, out
+from usher.cli.apps import add_no_wait, deploy_apps, show_plan
+from usher.cli.common import (
+    add_json,
+    add_project,
+    add_url,
+    client_of,
+    note,
+    out_json,
+    say_for,
+)
 from usher.cli.project import Commands, add_build_options, build_and_push, build_options
 from usher.cli.text import UsageError
 from usher.discovery import FOLDER, find_jobs, find_project
@@ -41,6 +49,7 @@ def add_commands(commands: Commands) -> None:
     add_project(deploy)
     add_build_options(deploy)
     add_no_wait(deploy)
+    add_json(deploy, "what was registered, or with --dry-run the lines of the plan")
     add_url(deploy)
     deploy.set_defaults(run=_deploy)
 
@@ -58,21 +67,25 @@ def _deploy(arguments: argparse.Namespace) -> int:
     descriptions = _descriptions(project, arguments.jobs)
     _check_image_options(arguments, client.url, is_local=is_local)
     if arguments.dry_run:
-        out(*_plan(arguments, project, descriptions, client.url, is_local=is_local))
+        show_plan(arguments, _plan(arguments, project, descriptions, client.url, is_local=is_local))
         return 0
     image = (
         f"dir:{project}"
         if is_local
         else build_and_push(arguments, project, build_options(arguments))
     )
+    answers = []
     for name, description in descriptions.items():
         try:
             answer = client.register(image, description)
         except AnswerError as error:
             raise UsherError(_explained(name, error)) from error
-        out(f"registered {name}, revision {answer['revision']}")
+        answers.append(answer)
+        say_for(arguments)(f"registered {name}, revision {answer['revision']}")
     if is_local:
         note("usher: the local cloud builds the image when the first run of it starts")
+    if arguments.json:
+        out_json({"registered": answers})
     return 0
 
 

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 from chalicelib.contract.graders import GraderError
 from chalicelib.contract.submitted import MOST_BYTES, SubmissionError, accept_files
 from usher.box.runtimes import NAMES
-from usher.cli.common import note, out, out_json
+from usher.cli.common import add_json, note, out, out_json, say_for
+from usher.cli.exit_codes import FAILED, GRADER_FAILED, OK
 from usher.cli.grade_text import expected_verdict, grading_lines
 from usher.cli.text import UsageError
 from usher.errors import UsherError
@@ -22,7 +23,6 @@ from usher.grading.marking import BASE_VARIABLE, mark_here
 from usher.grading.results import Grading, document, for_learner
 from usher.grading.verdicts import Verdict
 
-EXIT_FULL, EXIT_NOT_FULL, EXIT_IE = 0, 1, 3
 SOLUTIONS = "solutions"
 Commands = Any
 
@@ -33,13 +33,12 @@ def add_commands(commands: Commands) -> None:
         "grade",
         help="mark files with a grader on this machine",
         description="Mark FILEs with the grader in DIR (or a part of the assignment in DIR), in a "
-        "box of Docker or bubblewrap, and show what a learner may see. Exit code 0 for full "
-        "marks, 1 for less, 2 for wrong use, 3 when the grader failed.",
+        "box of Docker or bubblewrap, and show what a learner may see.",
     )
     grade.add_argument("folder", metavar="DIR", type=Path)
     grade.add_argument("files", metavar="FILE", type=Path, nargs="+")
     grade.add_argument("--part", help="of the assignment, if it has several")
-    grade.add_argument("--json", action="store_true", help="one JSON document")
+    add_json(grade, "one JSON document")
     grade.add_argument("--author", action="store_true", help="everything, hidden cases too")
     _add_boxes(grade)
     grade.set_defaults(run=_grade)
@@ -53,6 +52,7 @@ def add_commands(commands: Commands) -> None:
         "and compare with `@EXPECTED: WA` in its first lines.",
     )
     check.add_argument("folder", metavar="DIR", type=Path)
+    add_json(check, "one JSON document")
     _add_boxes(check)
     check.set_defaults(run=_check)
 
@@ -88,8 +88,8 @@ def _grade(arguments: argparse.Namespace) -> int:
     if grading.verdict is Verdict.IE:
         if not arguments.author:
             note("usher: the grader failed; --author shows why")
-        return EXIT_IE
-    return EXIT_FULL if grading.score == grading.max_score else EXIT_NOT_FULL
+        return GRADER_FAILED
+    return OK if grading.score == grading.max_score else FAILED
 
 
 def _now() -> str:
@@ -155,7 +155,8 @@ def _check(arguments: argparse.Namespace) -> int:
         assignment = read_assignment(arguments.folder)
     except GraderError as error:
         raise UsageError(str(error)) from None
-    bad = 0
+    checked: list[Checked] = []
+    is_complete = True
     for folder in assignment.parts.values():
         solutions = sorted(
             path
@@ -164,31 +165,76 @@ def _check(arguments: argparse.Namespace) -> int:
         )
         if not solutions:
             note(f"usher: {folder.name}: no files in {folder.path / SOLUTIONS}")
-            bad += 1
+            is_complete = False
         for path in solutions:
-            line, is_right = _check_one(folder, path, arguments)
-            out(line)
-            bad += not is_right
-    return EXIT_NOT_FULL if bad else EXIT_FULL
+            checked.append(_check_one(folder, path, arguments))
+            say_for(arguments)(checked[-1].line())
+    is_right = is_complete and all(one.is_right for one in checked)
+    if arguments.json:
+        out_json({"right": is_right, "solutions": [one.document() for one in checked]})
+    return OK if is_right else FAILED
 
 
-def _check_one(folder: GraderFolder, path: Path, arguments: argparse.Namespace) -> tuple[str, bool]:
-    name = f"{folder.name}: {path.relative_to(folder.path / SOLUTIONS)}"
+@dataclass(frozen=True)
+class Checked:
+    """A solution with the verdict that it expects and the one it got, as far as they are known."""
+
+    part: str
+    solution: str
+    expected: str | None
+    verdict: str | None = None
+    score: float | None = None
+    max_score: float | None = None
+    is_right: bool = False
+    why: str = ""
+
+    def line(self) -> str:
+        """For people."""
+        name = f"{self.part}: {self.solution}"
+        if self.verdict is None:
+            return f"bad  {name}: {self.why}"
+        points = "" if self.score is None else f", {self.score:g} of {self.max_score:g}"
+        if self.is_right:
+            return f"ok   {name}: {self.verdict}{points}"
+        return f"bad  {name}: {self.verdict}{points}, expected {self.expected}: {self.why}"
+
+    def document(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "part": self.part,
+            "solution": self.solution,
+            "expected": self.expected,
+            "verdict": self.verdict,
+            "score": self.score,
+            "maxScore": self.max_score,
+            "right": self.is_right,
+            "why": self.why,
+        }
+
+
+def _check_one(folder: GraderFolder, path: Path, arguments: argparse.Namespace) -> Checked:
+    name = str(path.relative_to(folder.path / SOLUTIONS))
     data = path.read_bytes()
     expected = expected_verdict(data)
+    found = Checked(folder.name, name, None if expected is None else expected.value)
     if expected is None:
-        return f"bad  {name}: no @EXPECTED: with a verdict in its first lines", False
+        return replace(found, why="no @EXPECTED: with a verdict in its first lines")
     wanted = folder.grader.files
     file_name = path.name if len(wanted) != 1 or "*" in wanted[0] else wanted[0]
     try:
         submitted = accept_files({file_name: data}, wanted)
         grading = _mark(folder, submitted, arguments)
     except (SubmissionError, UsherError) as error:
-        return f"bad  {name}: {error}", False
-    found = grading.verdict
-    score = "" if grading.score is None else f", {grading.score:g} of {grading.max_score:g}"
-    if found is expected:
-        return f"ok   {name}: {found.value}{score}", True
+        return replace(found, why=str(error))
+    found = replace(
+        found,
+        verdict=grading.verdict.value,
+        score=grading.score,
+        max_score=grading.max_score,
+        is_right=grading.verdict is expected,
+    )
+    if found.is_right:
+        return found
     why = (
         grading.details
         or grading.compile_output
@@ -198,4 +244,4 @@ def _check_one(folder: GraderFolder, path: Path, arguments: argparse.Namespace) 
             if case.verdict is not Verdict.AC
         )
     )
-    return f"bad  {name}: {found.value}{score}, expected {expected.value}: {why[-500:]}", False
+    return replace(found, why=why[-500:])

@@ -20,6 +20,7 @@ from usher.cli.common import (
     schema_of,
 )
 from usher.cli.completion import note_if_unknown
+from usher.cli.exit_codes import FAILED, INTERRUPTED, OK, STILL_RUNNING
 from usher.cli.project import Commands
 from usher.cli.text import (
     INVOCATION_COLUMNS,
@@ -33,9 +34,6 @@ from usher.cli.text import (
 )
 from usher.client import Client
 from usher.errors import AnswerError, WaitTimeoutError
-
-EXIT_STILL_RUNNING = 124
-EXIT_INTERRUPTED = 130
 
 
 def add_commands(commands: Commands) -> None:
@@ -60,9 +58,7 @@ def add_commands(commands: Commands) -> None:
     invoke.set_defaults(run=_invoke)
 
     wait = _with_id(commands, "wait", "wait until it has ended; exit 0 if it succeeded, else 1")
-    wait.add_argument(
-        "--timeout", type=float, metavar="SECONDS", help=f"then exit {EXIT_STILL_RUNNING}"
-    )
+    wait.add_argument("--timeout", type=float, metavar="SECONDS", help=f"then exit {STILL_RUNNING}")
     add_json(wait)
     wait.set_defaults(run=_wait)
 
@@ -141,7 +137,7 @@ def _interrupted(invocation_id: str) -> int:
         f"usher: interrupted; the run goes on: usher logs {invocation_id} --follow shows it again, "
         f"usher kill {invocation_id} ends it"
     )
-    return EXIT_INTERRUPTED
+    return INTERRUPTED
 
 
 class Waits:
@@ -164,7 +160,7 @@ def _wait(arguments: argparse.Namespace) -> int:
         return _report(client, found, arguments)
     except WaitTimeoutError as error:
         note(f"usher: {error}")
-        return EXIT_STILL_RUNNING
+        return STILL_RUNNING
     except KeyboardInterrupt:
         return _interrupted(arguments.id)
 
@@ -176,7 +172,7 @@ def _report(client: Client, invocation: Invocation, arguments: argparse.Namespac
         out_json(client.document(_path_of(invocation.id)))
     elif invocation.result is not None:
         out_json(invocation.result)
-    return 0 if invocation.succeeded else 1
+    return OK if invocation.succeeded else FAILED
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -233,7 +229,7 @@ def _kill(arguments: argparse.Namespace) -> int:
             out(f"{invocation.id} {outcome(invocation)}")
     if arguments.json:
         out_json(documents if len(arguments.ids) > 1 else documents[0])
-    return 1 if failed else 0
+    return FAILED if failed else OK
 
 
 def _rerun(arguments: argparse.Namespace) -> int:

@@ -1,8 +1,4 @@
-"""The command line: `usher COMMAND …`.
-
-Exit codes: 0 done, 1 it did not work (and a line on stderr says why), 2 wrong use; of `usher run`
-the job's own, of `usher wait` what docs/jobs.md says.
-"""
+"""The command line: `usher COMMAND …`. `exit_codes.py` has the exit codes of each command."""
 
 import argparse
 import sys
@@ -26,7 +22,7 @@ from usher.cli import (
     top,
 )
 from usher.cli.common import note
-from usher.cli.invocations import EXIT_INTERRUPTED
+from usher.cli.exit_codes import FAILED, INTERRUPTED, OK, WRONG_USE, add_exit_codes
 from usher.cli.parser import CommandParser, SuggestingParser
 from usher.cli.text import UsageError, did_you_mean
 from usher.errors import AnswerError, ProjectError, UnreachableError, UsherError
@@ -65,6 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=CommandParser)
     for part in PARTS:
         part.add_commands(commands)
+    add_exit_codes(parser)
     return parser
 
 
@@ -87,14 +84,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = arguments.run(arguments)
     except UsherError as error:
         note(f"usher: {error}{_advice(error, arguments)}")
-        return 2 if isinstance(error, UsageError | ProjectError) else 1
+        return WRONG_USE if isinstance(error, UsageError | ProjectError) else FAILED
     except KeyboardInterrupt:
         note("usher: interrupted")
-        return EXIT_INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has enough. Nothing more is written, not even at exit.
         sys.stdout = None
-        return 0
+        return OK
     return code
 
 
@@ -103,7 +100,7 @@ def _dev(argv: Sequence[str]) -> int:
         dev.run(argv)
     except UsherError as error:
         note(f"usher: {error}")
-    return 2
+    return WRONG_USE
 
 
 def _advice(error: UsherError, arguments: argparse.Namespace) -> str:
@@ -117,7 +114,7 @@ def _advice(error: UsherError, arguments: argparse.Namespace) -> str:
             known = completion.known_names("JOB", arguments.url)
             meant = did_you_mean(arguments.job, known) if "job" in arguments else ""
             return meant or " (`usher deploy` registers the jobs of a project)"
-        case AnswerError(status=404) if "app" in arguments:
+        case AnswerError(status=404) if getattr(arguments, "app", None):
             return did_you_mean(arguments.app, completion.known_names("APP", arguments.url))
         case _:
             return ""

@@ -47,12 +47,21 @@ class CommandParser(SuggestingParser):
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """As argparse does, after the options were put before the other words."""
+        """As argparse does, after the options were put before the other words.
+
+        What is not known is refused here, with the usage of this command and not of all.
+        """
         arguments = list(args or ())
-        leads_on = self._subparsers is not None  # then the rest is the next command's
-        return super().parse_known_args(
-            arguments if leads_on else self._in_order(arguments), namespace
-        )
+        if self._subparsers is not None:  # the rest is the next command's
+            return super().parse_known_args(arguments, namespace)
+        known, others = super().parse_known_args(self._in_order(arguments), namespace)
+        if others:
+            self.error(f"unrecognized arguments: {' '.join(others)}{self._meant(others[0])}")
+        return known, others
+
+    def _meant(self, word: str) -> str:
+        name = word.partition("=")[0]
+        return did_you_mean(name, [n for n in self._option_string_actions if n.startswith("--")])
 
     def _in_order(self, arguments: list[str]) -> list[str]:
         """A word after `--`, `-` alone and a negative number are no options."""

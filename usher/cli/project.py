@@ -3,12 +3,23 @@
 import argparse
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from chalicelib.contract.jobs import MAX_PARAMETERS_BYTES
 from chalicelib.contract.json_text import size_of
-from usher.cli.common import add_parameters, add_project, note, out, out_json, read_parameters
+from usher.cli.common import (
+    add_json,
+    add_parameters,
+    add_project,
+    note,
+    out,
+    out_json,
+    read_parameters,
+    say_for,
+    stdout_for_a_document,
+)
 from usher.cli.text import UsageError, table
 from usher.describe_apart import describe_apart
 from usher.discovery import FOLDER, find_job, find_jobs, find_project
@@ -38,16 +49,18 @@ def add_commands(commands: Commands) -> None:
     )
     new.add_argument("--session", action="store_true", help="write a session app, not a job")
     new.add_argument("--into", type=Path, metavar="DIR", help="the folder to write into")
+    add_json(new, "the files that were written")
     new.set_defaults(run=_new)
 
     listing = commands.add_parser("list", help="the jobs of this project, and what is wrong in it")
     add_project(listing)
-    listing.add_argument("--json", action="store_true", help="descriptions and problems")
+    add_json(listing, "descriptions and problems")
     listing.set_defaults(run=_list)
 
     describe = commands.add_parser("describe", help="a job's description, as it is registered")
     describe.add_argument("job", metavar="JOB")
     add_project(describe)
+    add_json(describe, "it is JSON in any case")
     describe.set_defaults(run=_describe)
 
     run = commands.add_parser(
@@ -65,6 +78,7 @@ def add_commands(commands: Commands) -> None:
     how.add_argument("--process", action="store_true", help="as a process")
     run.add_argument("--result", type=Path, metavar="FILE", help="write the result there as JSON")
     add_build_options(run)
+    add_json(run, "exit code and result as one document; the job's own output goes to stderr")
     run.set_defaults(run=_run)
 
 
@@ -92,32 +106,42 @@ def build_and_push(
 ) -> str:
     """Build --image, and push it with --push: the name to register, with its digest if pushed."""
     image: str = arguments.image
-    out(f"building {image} on {on}" if on else f"building {image}")
+    say = say_for(arguments)
+    say(f"building {image} on {on}" if on else f"building {image}")
     build(folder, image, options)
     if not arguments.push:
-        out("not pushed: where it is to run, it must be known by this name (--push)")
+        say("not pushed: where it is to run, it must be known by this name (--push)")
         return image
-    out(f"pushing {image}")
+    say(f"pushing {image}")
     return push(image)
 
 
 def _new(arguments: argparse.Namespace) -> int:
     if arguments.session:
-        return _new_session(arguments.name, arguments.into or Path(arguments.name))
+        return _new_session(arguments)
     folder = arguments.into
     if folder is None:
         here = Path()
         folder = here if (here / FOLDER).is_dir() else here / arguments.name
     made = write_project(arguments.name, folder)
-    out(*(f"wrote {path}" for path in made))
     go = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
-    out(f"try it: {go}usher run {arguments.name} parameters/{arguments.name}.json")
-    return 0
+    run = f"{go}usher run {arguments.name} parameters/{arguments.name}.json"
+    return _written(arguments, made, f"try it: {run}")
 
 
-def _new_session(name: str, folder: Path) -> int:
-    out(*(f"wrote {path}" for path in write_session_app(name, folder)))
-    out(f"test it: cd {folder} && python -m pytest", "see it: usher dev")
+def _new_session(arguments: argparse.Namespace) -> int:
+    folder = arguments.into or Path(arguments.name)
+    made = write_session_app(arguments.name, folder)
+    return _written(
+        arguments, made, f"test it: cd {folder} && python -m pytest", "see it: usher dev"
+    )
+
+
+def _written(arguments: argparse.Namespace, made: list[Path], *advice: str) -> int:
+    if arguments.json:
+        out_json({"written": [str(path) for path in made]})
+    else:
+        out(*(f"wrote {path}" for path in made), *advice)
     return 0
 
 
@@ -153,7 +177,21 @@ def _describe(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    """Returns in the child too; see `usher.wrapper`."""
+    if not arguments.json:
+        return _run_and_show(arguments, lambda result: None if result is None else _show(result))
+    results: list[Any] = []
+    with stdout_for_a_document() as print_document:
+        code = _run_and_show(arguments, results.append)
+        result = results[-1] if results else None
+        print_document({"job": arguments.job, "exitCode": code, "result": result})
+    return code
+
+
+def _show(result: Any) -> None:
+    out(json.dumps(result, ensure_ascii=False, indent=2))
+
+
+def _run_and_show(arguments: argparse.Namespace, show: Callable[[Any], None]) -> int:
     project = find_project(arguments.project)
     description = describe_apart(project, arguments.job)
     parameters = read_parameters(arguments.parameters, lambda: description.get("parameters"))
@@ -170,11 +208,11 @@ def _run(arguments: argparse.Namespace) -> int:
     result_file = None if arguments.result is None else arguments.result.resolve()
 
     def on_result(result: Any) -> None:
-        text = json.dumps(result, ensure_ascii=False, indent=2)
         if result_file is not None:
+            text = json.dumps(result, ensure_ascii=False, indent=2)
             result_file.write_text(text + "\n", encoding="utf-8")
-        elif result is not None:
-            out(text)
+        if result_file is None or arguments.json:
+            show(result)
 
     tag = local_tag(project)
     if arguments.docker or not (arguments.process or not has_image(tag)):

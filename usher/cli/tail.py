@@ -11,7 +11,7 @@ from typing import Any
 
 from usher.cli.common import add_url, note, out
 from usher.cli.cursor_file import load_cursor, save_cursor
-from usher.cli.invocations import EXIT_INTERRUPTED
+from usher.cli.exit_codes import INTERRUPTED
 from usher.cli.project import Commands
 from usher.cli.text import UsageError, are_pairs, parse_json, parse_pairs, printable
 from usher.session_steps import Gap, Record, State
@@ -76,7 +76,7 @@ def _tail(arguments: argparse.Namespace) -> int:
     if interrupted.is_set():
         if file:
             note(f"usher: interrupted; --cursor-file {file} goes on here")
-        return EXIT_INTERRUPTED
+        return INTERRUPTED
     return 0
 
 

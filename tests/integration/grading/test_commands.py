@@ -89,8 +89,17 @@ def test_solutions_are_checked(usher):
     assert done.returncode == 0, done
     (solutions / "lies.py").write_text("# @EXPECTED: AC\nprint(42)\n")
     (solutions / "silent.py").write_text("print(42)\n")
-    done = usher("grader", "check", usher.folder)
-    assert done.returncode == 1
     assert done.stdout.count("ok ") == 2
-    assert "lies.py: WA, 40 of 100, expected AC" in done.stdout
-    assert "silent.py: no @EXPECTED" in done.stdout
+    done = usher("grader", "check", usher.folder, "--json")
+    assert done.returncode == 1
+    assert "lies.py: WA, 40 of 100, expected AC" in done.stderr
+    assert "silent.py: no @EXPECTED" in done.stderr
+    told = json.loads(done.stdout)
+    lies, right, silent, wrong = told["solutions"]
+    assert [told["right"], *(one["right"] for one in told["solutions"])] == [
+        *(False, False, True, False, True)
+    ]
+    assert (lies["solution"], lies["verdict"], lies["expected"]) == ("lies.py", "WA", "AC")
+    assert (lies["score"], right["score"], lies["maxScore"]) == (40, 100, 100)
+    assert (silent["verdict"], silent["expected"]) == (None, None)
+    assert wrong["why"] == ""
