@@ -1,4 +1,4 @@
-"""What callers are told of jobs and invocations. Pure. Nothing here carries a container's key."""
+"""Answers about jobs and invocations. Pure. No answer contains a container's key."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,13 +9,14 @@ from chalicelib.jobs.description import DeployedJob
 from chalicelib.jobs.model import Invocation, State, UnreadableJson
 
 HIDDEN = "***"
-"""In the place of a value that only operators see."""
+"""Replaces a value that only operators may read."""
 
 
 def show_job(job: DeployedJob, *, values: bool) -> dict[str, Any]:
     """A deployed job: its description, revision and image.
 
-    `values`: with the values of its environment, which may be secrets; else with their names only.
+    `values`: include the values of its environment variables, which may be secrets; otherwise their
+    names only.
     """
     shown = job.description.to_json() | {"revision": job.revision, "image": job.image}
     if not values:
@@ -25,8 +26,8 @@ def show_job(job: DeployedJob, *, values: bool) -> dict[str, Any]:
 
 
 def show_jobs(found: Sequence[DeployedJob], after: str | None, *, values: bool) -> dict[str, Any]:
-    """A page of jobs, as many of them as one answer can have. `after`: where the next one begins,
-    if all of these fit.
+    """A page of jobs, at most as many as one answer can have. `after`: where the next page begins
+    if all of them fit.
     """
     shown = [show_job(job, values=values) for job in found]
     number = fitting(shown)
@@ -35,7 +36,7 @@ def show_jobs(found: Sequence[DeployedJob], after: str | None, *, values: bool) 
 
 
 def show_row(invocation: Invocation) -> dict[str, Any]:
-    """An invocation as a listing has it: without what may be large."""
+    """The row of an invocation in a listing: without fields that may be large."""
     return {
         "id": invocation.id,
         "job": invocation.job,
@@ -63,7 +64,7 @@ def show_row(invocation: Invocation) -> dict[str, Any]:
 
 
 def show_invocation(invocation: Invocation, waiting: Mapping[str, Any] | None) -> dict[str, Any]:
-    """All of an invocation. `waiting`: why it is not launched, of one that waits."""
+    """All fields of an invocation. `waiting`: the reason why it is not launched, if it waits."""
     return show_row(invocation) | {
         "parameters": shown_json(invocation.parameters),
         "result": shown_json(invocation.result),
@@ -76,7 +77,7 @@ def show_invocation(invocation: Invocation, waiting: Mapping[str, Any] | None) -
 
 
 def facts_of(invocation: Invocation) -> dict[str, Any]:
-    """What an audit record has of an invocation: no parameters, no result."""
+    """The fields of an invocation in an audit record: neither parameters nor result."""
     facts = {
         "job": invocation.job,
         "owner": invocation.owner,
@@ -90,7 +91,9 @@ def facts_of(invocation: Invocation) -> dict[str, Any]:
 
 
 def job_facts(job: DeployedJob | None) -> dict[str, Any] | None:
-    """What an audit record has of a job: of environment and secrets the names alone."""
+    """The description of a job in an audit record. It has the names of environment variables and
+    secrets, not their values.
+    """
     if job is None:
         return None
     described = job.description.to_json()
@@ -103,7 +106,7 @@ def job_facts(job: DeployedJob | None) -> dict[str, Any] | None:
 
 
 def shown_json(value: Any) -> Any:
-    """A stored value, or a note in the place of one that cannot be shown."""
+    """A stored value, or a note in place of one that cannot be shown."""
     if isinstance(value, UnreadableJson):
         return {"unreadable": f"{len(value.text)} characters of JSON, nested too deeply"}
     return value
@@ -119,8 +122,9 @@ def why_it_waits(
     owner_running: int = 0,
     owner_most: int | None = None,
 ) -> dict[str, Any] | None:
-    """Why an invocation is not launched: `ahead` go first, which takes about `estimate_seconds`;
-    `running` of `most` places are taken, `owner_running` of its owner's `owner_most`.
+    """The reason why an invocation is not launched: `ahead` invocations precede it, which takes
+    about `estimate_seconds`; `running` of `most` places are taken, `owner_running` of its owner's
+    `owner_most`.
     """
     if invocation.state is State.SCHEDULED:
         because = f"its time comes at {instant(invocation.at)}"

@@ -1,4 +1,4 @@
-"""The jobs that are deployed, by ECS's word: each is a family of task definitions."""
+"""The deployed jobs, read from ECS: each is a task definition family."""
 
 import json
 import logging
@@ -40,7 +40,7 @@ _log = logging.getLogger("usher.jobs")
 
 
 class Catalog:
-    """Registers jobs, and knows those that are."""
+    """Registers jobs and finds registered ones."""
 
     def __init__(
         self,
@@ -75,7 +75,9 @@ class Catalog:
             raise UnknownJobError(f"no such revision: {name}") from error
 
     def read(self, definition: Mapping[str, Any]) -> DeployedJob:
-        """A registered job. Raises UnknownJobError for what is none."""
+        """Read a job from its task definition. Raises UnknownJobError for any other task
+        definition.
+        """
         label = labels_of(definition).get(DESCRIPTION_LABEL)
         arn = str(definition["taskDefinitionArn"])
         revision = arn.rpartition("/")[2]
@@ -83,13 +85,14 @@ class Catalog:
             raise UnknownJobError(f"{revision} is no job")
         try:
             description = parse_description(json.loads(label))
-        except (ValueError, BadRequestError) as error:  # nobody else is to wait for this one
+        # one unreadable job must not hide the others
+        except (ValueError, BadRequestError) as error:
             raise UnknownJobError(f"{revision} is described in other words: {error}") from error
         return DeployedJob(description, arn, image_of(definition))
 
     def page(self, limit: int, after: str | None = None) -> tuple[list[DeployedJob], str | None]:
-        """At most `limit` jobs by name, those behind `after`; and after which name the next page
-        begins, None behind the last.
+        """At most `limit` jobs by name, beginning after `after`, and the name after which the next
+        page begins; None for the last page.
         """
         prefix = family_prefix(self._config.stage)
         names = sorted(family.removeprefix(prefix) for family in self._families())
@@ -100,7 +103,7 @@ class Catalog:
         return list(filter(None, found)), wanted[-1] if len(behind) > limit else None
 
     def register(self, name: str, image: str, document: Any) -> DeployedJob:
-        """Register a job, unless its newest revision is this already. Raises BadRequestError."""
+        """Register a job, unless its newest revision is equal. Raises BadRequestError."""
         description = parse_description(document)
         if description.name != name:
             raise BadRequestError(f"description: name is {description.name!r}, not {name!r}")
@@ -128,7 +131,7 @@ class Catalog:
         return self.read(answer["taskDefinition"])
 
     def remove(self, name: str) -> None:
-        """Deregister all revisions: what runs goes on. Raises UnknownJobError."""
+        """Deregister all revisions. Running invocations continue. Raises UnknownJobError."""
         job = self.get(name, fresh=True)
         family = family_of(job.description.name, self._config.stage)
         pages = self._ecs.get_paginator("list_task_definitions").paginate(
@@ -141,7 +144,7 @@ class Catalog:
         try:
             self._revisions.definition(family, fresh=True)
         except StartFailedError:
-            return  # as it should be, and here it is known at once
+            return  # expected; the cache has the new revision at once
 
     def _check_plugin(self, description: JobDescription) -> None:
         plugin = description.placement.plugin
@@ -162,7 +165,7 @@ class Catalog:
     def _newest(self, family: str) -> DeployedJob | None:
         try:
             return self.read(self._revisions.definition(family))
-        except (StartFailedError, UnknownJobError) as error:  # removed a moment ago, or no job
+        except (StartFailedError, UnknownJobError) as error:  # removed a moment ago, or not a job
             _log.info("left out of the catalog: %s", error, extra={"revision": family})
             return None
 

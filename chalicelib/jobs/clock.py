@@ -1,7 +1,8 @@
-"""Has a message in a queue when it is time: by SQS's delay if that is soon, else by EventBridge.
+"""Delivers a message to a queue at a given time: with SQS's delay if it is soon, else with
+EventBridge Scheduler.
 
-SQS is to the second and delays by fifteen minutes at most; EventBridge Scheduler takes any time,
-and may be a minute late.
+SQS is exact to the second and delays by fifteen minutes at most; EventBridge Scheduler accepts any
+time and may be a minute late.
 """
 
 import json
@@ -21,7 +22,9 @@ _log = logging.getLogger("usher.jobs")
 
 
 class Clock:
-    """Sends messages later. What cannot be arranged is logged: the sweep stands in for it."""
+    """Sends messages later. Failures are logged; the sweep does the work of a message that is
+    missing.
+    """
 
     def __init__(
         self,
@@ -30,7 +33,9 @@ class Clock:
         stage: str,
         now: Callable[[], float],
     ) -> None:
-        """`scheduler()` gives the boto3 client: most never need it, and it costs time to make."""
+        """`scheduler()` returns the boto3 client, which is created when it is first needed because
+        that takes time.
+        """
         self._queues = queues
         self._scheduler = scheduler
         self._group = f"usher-{stage}"
@@ -39,10 +44,10 @@ class Clock:
     def wake_at(
         self, at: float, message: Mapping[str, Any], queue: str, name: str | None = None
     ) -> bool:
-        """Have the message in the queue at an instant, or a little later; whether it will be.
+        """Deliver the message at a time, or a little later; returns whether it was arranged.
 
-        `name` is that of the one-time schedule, where it takes one: another wake of this name takes
-        the place of the first. Without it, it follows from queue and message.
+        `name` is the name of the one-time schedule, if one is needed: a later call with the same
+        name replaces it. The default name is derived from queue and message.
         """
         delay = math.ceil(at - self._now())
         if delay <= MAX_DELAY_SECONDS:
@@ -58,7 +63,7 @@ class Clock:
         return True
 
     def forget(self, name: str) -> None:
-        """Take away the one-time schedule of this name, if there is one."""
+        """Delete the one-time schedule of this name, if there is one."""
         try:
             self._scheduler().delete_schedule(Name=name, GroupName=self._group)
         except (BotoCoreError, ClientError) as error:

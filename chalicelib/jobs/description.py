@@ -1,7 +1,7 @@
-"""What a revision of a job takes and needs: read, checked whole, and told again. Pure.
+"""The description of a job's revision: parse, check and serialize it. Pure.
 
-The developer's tool derives it from the job's class; it is registered as a label of the task
-definition, so that a revision and its description cannot part.
+The developer's tool derives it from the job's class. It is registered as a label of the task
+definition, so that a revision always has its description.
 """
 
 import re
@@ -30,8 +30,7 @@ RUNS_CODE = re.compile(
     re.IGNORECASE,
 )
 """Variables that make an interpreter, a shell or the loader run other code than the image's. An
-image may set them itself: who wrote it decides what it runs.
-"""
+image may set them itself, because its author decides what it runs."""
 
 _BOUNDS = {
     "cpu": (16, 16_384),
@@ -62,7 +61,7 @@ _KNOWN = {
 
 @dataclass(frozen=True)
 class JobDescription:
-    """One revision of a job. `cpu` in ECS units (1024 = a core), `memory` in MiB."""
+    """One revision of a job. `cpu` in ECS units (1024 = one core), `memory` in MiB."""
 
     name: str
     summary: str = ""
@@ -70,19 +69,20 @@ class JobDescription:
     memory: int = 256
     timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS
     queue_seconds: int = 86_400
-    """How long an invocation may wait before it is EXPIRED, unless its caller says."""
+    """Default time after which a waiting invocation is EXPIRED."""
     priority: Priority = Priority.NORMAL
     launch_type: str | None = None
-    """EC2 or FARGATE; None = what the deployment has."""
+    """EC2 or FARGATE; None = the deployment's default."""
     group: str | None = None
-    """The capacity group it belongs to; None = the default one."""
+    """The job's capacity group; None = the default group."""
     environment: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
-    """Variables whose values ECS fetches: name to reference, see `chalicelib.contract.secrets`."""
+    """Variables whose values ECS reads from references, by name; see
+    `chalicelib.contract.secrets`."""
     parameters: Mapping[str, Any] | None = None
-    """JSON Schema; None = it takes no parameters."""
+    """JSON Schema; None = the job has no parameters."""
     placement: Placement = field(default_factory=Placement)
-    """Where its containers go, on EC2; on Fargate nothing is asked for."""
+    """Placement of its containers on EC2; not used on Fargate."""
 
     def to_json(self) -> dict[str, Any]:
         """The document that `parse_description` reads."""
@@ -119,7 +119,7 @@ class DeployedJob:
 
 
 def parse_description(document: Any) -> JobDescription:
-    """Read a description. Raises BadRequestError with every problem found."""
+    """Parse a description. Raises BadRequestError with all problems."""
     if not isinstance(document, Mapping):
         raise BadRequestError("description: a JSON object")
     problems = [f"{key}: unknown" for key in sorted(set(document) - _KNOWN)]

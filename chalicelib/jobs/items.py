@@ -1,4 +1,4 @@
-"""Records of jobs as DynamoDB's JSON, and back. Pure."""
+"""Serializes invocations to DynamoDB items and back. Pure."""
 
 import json
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from chalicelib.tasks.revisions import RevisionState
 from chalicelib.tasks.store import Codec, live_or_expiring
 
 KEPT_SECONDS = 90 * 86_400
-"""How long an ended invocation is remembered; ECS forgets after about an hour."""
+"""Ended invocations are kept for this long; ECS keeps stopped tasks for about an hour."""
 
 READABLE_DEPTH = 200
-"""Stored JSON that is nested deeper is not taken apart: bodies have been bounded to less since."""
+"""Stored JSON that is nested deeper is not parsed. The limit for request bodies is lower now."""
 _AS_TEXT = ("parameters", "request", "result")
-"""JSON of any shape: kept as text, so that it comes back exactly as it was."""
+"""JSON values that are stored as text, so that they are returned unchanged."""
 _PARTS = ("permit", "progress", "usage")
 _FIELDS = [field.name for field in fields(Invocation) if field.name != "extra"]
 _STORED_AS = {name: name for name in _FIELDS} | {
@@ -29,26 +29,26 @@ _STORED_AS = {name: name for name in _FIELDS} | {
     "attempt_counters": "holds",
     "turn": "fair_turn",
 }
-"""Field → attribute."""
+"""Attribute names by field."""
 _ALWAYS = ("state", "version", "attempt", "task_version", "start_failures", "history")
-"""Every stored invocation has them: their defaults are those of a new one."""
+"""Attributes that every stored invocation has, also with default values."""
 _INDEXED = {"day", "expire_at", "invoked_by", "live_bucket", "waiting", "waiting_order"}
 _KNOWN = frozenset({*_STORED_AS.values(), *_INDEXED})
 COMPARED = tuple(
     sorted({*_STORED_AS.values(), "expire_at", "live_bucket"} - {"parameters", "result"})
 )
-"""What the sweep reads of an invocation. What may be large stays in the table: a record that was
-read so must not be written."""
+"""Attributes that the sweep reads. Large ones are omitted; a record that was read this way must not
+be written."""
 
 
 def to_item(invocation: Invocation) -> dict[str, Any]:
-    """An invocation; index attributes only where the index is to have it."""
+    """The item of an invocation, with keys of those indexes only that are to contain it."""
     item: dict[str, Any] = {name: getattr(invocation, name) for name in _FIELDS}
     item |= {n: to_text(item[n]) for n in _AS_TEXT if item[n] is not None}
     item |= {n: asdict(item[n]) for n in _PARTS if item[n] is not None}
     item["history"] = [[change.at, change.state, change.cause] for change in invocation.history]
     item["day"] = day_of(invocation.created_at)
-    item["invoked_by"] = invocation.owner  # `owner` would list schedules, which have one too
+    item["invoked_by"] = invocation.owner  # `owner` is the key of the index of schedules too
     ended_at = (invocation.finished_at or invocation.created_at) if invocation.has_ended else None
     item |= live_or_expiring(invocation.id, ended_at=ended_at, kept_seconds=KEPT_SECONDS)
     if invocation.is_waiting:
@@ -59,18 +59,21 @@ def to_item(invocation: Invocation) -> dict[str, Any]:
 
 
 def to_text(value: Any) -> str:
-    """JSON as callers are measured by: escapes would make three times the bytes of it."""
+    """JSON in the form in which the size of requests is measured; escapes would triple the
+    bytes.
+    """
     if isinstance(value, UnreadableJson):
         return value.text
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def read_json(text: str) -> Any:
-    """Stored JSON; what no body may have any more is kept as it is, so that it harms no listing.
+    """Parse stored JSON. A value that request bodies may no longer have is returned as
+    UnreadableJson, so that listings still work.
 
-    Raises TypeError where it is no text.
+    Raises TypeError if it is not text.
     """
-    if not isinstance(text, str):  # bytes would be read as well
+    if not isinstance(text, str):  # json.loads would accept bytes
         raise TypeError("not a text")
     try:
         value = json.loads(text)
@@ -87,12 +90,12 @@ def from_item(item: Item) -> Invocation:
 
 
 def day_of(instant: float) -> str:
-    """The day in UTC that an instant falls on, like 2026-11-20."""
+    """The UTC day of a time, such as 2026-11-20."""
     return datetime.fromtimestamp(instant, UTC).date().isoformat()
 
 
 JOB_STATES = StateCodec("job", RevisionState)
-"""What is remembered of the revisions of jobs."""
+"""The stored state of jobs' revisions."""
 
 
 def _without(invocation: Invocation, keys: Sequence[str]) -> Invocation:

@@ -1,6 +1,6 @@
-"""The judge's task definition: the one task that has its host's container engine. Pure.
+"""The judge's task definition: the only task with access to its host's container engine. Pure.
 
-The deployment registers it, with roles of its own; see "Grading" in docs/architecture.md.
+The deployment registers it with separate roles; see "Grading" in docs/architecture.md.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,8 @@ from chalicelib.jobs.task_definitions import job_task_definition
 
 ENGINE_SOCKET = "/var/run/docker.sock"
 SCRATCH_MIB = 512
-"""Of /tmp: a grader's files, up to 64 MiB as an archive and unpacked, and a submission's."""
+"""Size of /tmp: a grader's files, up to 64 MiB as an archive and unpacked, and those of a
+submission."""
 DESCRIPTION = {
     "name": JUDGE_JOB,
     "summary": "Marks one part of a submission.",
@@ -24,9 +25,10 @@ DESCRIPTION = {
     "launchType": "EC2",
     "parameters": {"type": "object"},
 }
-"""Of the judge locally; boxes have limits of their own there and share the machine."""
+"""Description of the judge in the embedded cloud. Boxes have separate limits there and share the
+machine."""
 DEPLOYED_MEMORY = 2048
-"""What a judge reserves of its host on AWS, for the boxes beside it too: 1,024 MiB is the default
+"""Memory that a judge reserves on its host on AWS, its boxes included: 1,024 MiB is the default
 limit of a compile step."""
 FARGATE_CANNOT = (
     "judges cannot run on Fargate, which has no container engine to make a box with; they need "
@@ -39,7 +41,7 @@ class JudgeRoles:
     """Roles of the judge's task."""
 
     task: str
-    """ARN of what the judge itself may do: pull graders' images."""
+    """ARN of the role with the judge's rights: pull graders' images."""
     deployment: Deployment | None = None
 
 
@@ -61,13 +63,14 @@ def judge_task_definition(
         (container,) = request["containerDefinitions"]
         request["volumes"] = [{"name": "engine", "host": {"sourcePath": ENGINE_SOCKET}}]
         container["mountPoints"] = [{"sourceVolume": "engine", "containerPath": ENGINE_SOCKET}]
-        # The socket is root's. Without capabilities root may open it, and little else.
+        # The socket belongs to root. Without capabilities root may open it, and little else.
         container["user"] = "0:0"
         container["linuxParameters"]["tmpfs"][0]["size"] = SCRATCH_MIB
         if roles is None:
             return
         request["taskRoleArn"] = roles.task
-        # The host has this image and can pull none without the judge: boxes' own Python is its.
+        # The host has this image and pulls others only for the judge; it provides the Python of
+        # boxes.
         container["environment"] += [
             {"name": "AWS_REGION", "value": region},
             {"name": "USHER_BASE_IMAGE", "value": image},

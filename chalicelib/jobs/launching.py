@@ -1,4 +1,4 @@
-"""From those that wait to tasks that ECS accepted: claim, then run what was claimed."""
+"""Launches waiting invocations: claims them and runs their tasks on ECS."""
 
 import logging
 import math
@@ -47,41 +47,41 @@ from chalicelib.tasks.stops import TaskStops
 from chalicelib.tasks.store import Store
 
 LEASE_SECONDS = 15
-"""How long nothing is launched when the process that launches has died."""
+"""Nothing is launched for this long if the launcher's process dies."""
 STARTS_PER_SECOND = 20
-"""ECS takes 40 a second of everything; users who wait for a session go first."""
+"""ECS accepts 40 starts and stops a second in total; sessions of waiting users have priority."""
 STARTS_AT_ONCE = 10
-"""As many are launched before a message has the next ones launched."""
+"""The launcher sends a message for the next launches after this many."""
 AGAIN_KEPT_SECONDS = 3_600
 WAITING_FULL_SECONDS = 10
-"""How long until it is looked again whether one more may wait for a host."""
+"""Interval of checks whether one more task may wait for a host."""
 GROUP_FULL_SECONDS = 5
-"""How long until it is looked again whether a capacity group may have more."""
+"""Interval of checks whether a capacity group has capacity."""
 CLAIM_TRIES = 3
-"""So often a claim is planned anew where groups took more in the meantime."""
+"""Number of times that a claim is planned again because groups used more capacity meanwhile."""
 INDEX_LAG_SECONDS = 2
-"""An index shows what was written a moment later, mostly within a second."""
+"""An index shows a write after a delay, which is mostly less than a second."""
 _log = logging.getLogger("usher.jobs")
 
 
 class Outcome(Enum):
-    """What came of trying one."""
+    """The result of an attempt to launch an invocation."""
 
     LAUNCHED = auto()
     PASSED = auto()
-    """Not this one, perhaps the next."""
+    """This one is not launched; try the next one."""
     BLOCKED = auto()
-    """Nor those behind it with its launch type."""
+    """Skip those behind it that have the same launch type, too."""
     OWNER_FULL = auto()
-    """Not this one, and none of its owner."""
+    """Skip the others of its owner, too."""
     GROUP_FULL = auto()
-    """Nor any of its capacity group."""
+    """Skip the others of its capacity group, too."""
     STOP = auto()
-    """Nobody behind it either."""
+    """Launch no others in this run."""
 
 
 class JobLauncher:
-    """Launches waiting invocations in order; safe at once from several places."""
+    """Launches waiting invocations in order. May be called concurrently."""
 
     def __init__(
         self,
@@ -117,14 +117,16 @@ class JobLauncher:
         self._now = now
 
     def run(self, newcomer: str | None = None, *, capacity_freed: bool = False) -> int:
-        """Launch as many as there is capacity for, in order, unless another process does.
+        """Launch invocations in order while there is capacity, unless another process does.
 
-        `newcomer` is the id of one that the index may not show yet. Returns how many it were.
+        `newcomer` is the id of an invocation that the index may not show yet. Returns the number of
+        launches.
         """
         held = self._lease.acquire()
         if isinstance(held, Busy):
             if newcomer is not None:
-                self._again(INDEX_LAG_SECONDS)  # the holder may look before the index shows it
+                # the holder may read the index before it shows the newcomer
+                self._again(INDEX_LAG_SECONDS)
             return 0
         launched = 0
         try:
@@ -132,7 +134,8 @@ class JobLauncher:
                 launched += self._launch_waiting(newcomer, capacity_freed=capacity_freed)
                 if not self._lease.runs_again(held):
                     return launched
-                capacity_freed = True  # it may be what the rerun was requested for
+                # the rerun may have been requested because capacity was freed
+                capacity_freed = True
         except Exception:
             self._lease.release(held)
             raise
@@ -167,7 +170,7 @@ class JobLauncher:
     def _lines(
         self, newcomer: str | None, owners: OwnersRunning, *, capacity_freed: bool
     ) -> dict[str, Line]:
-        """What waits in each capacity group, by the group's name."""
+        """The waiting invocations of each capacity group, by the group's name."""
         groups, now = self._ledger.groups, self._now()
         found = self._table.find(newcomer) if newcomer is not None else None
         new = found if isinstance(found, Invocation) and found.is_waiting else None
@@ -192,7 +195,7 @@ class JobLauncher:
         return {name: Line(partial(candidates, name)) for name in groups.by_name}
 
     def _next_line(self, lines: Mapping[str, Line]) -> Line | None:
-        """The line whose first one is to be tried next; None where no more may start."""
+        """The line whose first invocation is to be tried next; None if no more may start."""
         if not self._ledger.groups.is_counted:
             (line,) = lines.values()
             return line if line.first is not None else None
@@ -205,12 +208,12 @@ class JobLauncher:
         return None
 
     def _wait_for_group(self, group: str | None, wanted: Amount) -> None:
-        """Record the wait; the end of a session sends the launcher no message."""
+        """Record the wait, because the end of a session sends no message to the launcher."""
         self._ledger.note_waiting(group, wanted)
         self._again(GROUP_FULL_SECONDS)
 
     def _size_of(self, invocation: Invocation) -> Amount:
-        """What its container takes, by the newest revision of its job."""
+        """The capacity that its container uses, by the newest revision of its job."""
         try:
             description = self._catalog.get(invocation.job).description
         except (UnknownJobError, UnavailableError):
@@ -231,7 +234,9 @@ class JobLauncher:
             self._turns.none_waits(queue, owner, turn)
 
     def launch(self, invocation: Invocation) -> Outcome:
-        """Run the stored request of a claimed one; the same again is harmless."""
+        """Send the stored RunTask request of a claimed invocation. Repetitions have no further
+        effect.
+        """
         attempt, request = invocation.attempt, invocation.request
         if request is None or invocation.state is not State.LAUNCHING:
             return Outcome.PASSED
@@ -246,7 +251,7 @@ class JobLauncher:
         after = self._records.update(
             invocation, lambda before: lifecycle.fold_launch(before, attempt, task, now)
         )
-        if counted and not after.waits_for_host:  # an event with its host was quicker
+        if counted and not after.waits_for_host:  # an event with its host was handled first
             self._hosts_wanted.remove(JOBS, invocation.id, attempt)
         if after.attempt != attempt or after.task_arn != task.task_arn:
             self._stops.stop(
@@ -293,17 +298,17 @@ class JobLauncher:
         return self._claim_and_launch(invocation, job)
 
     def _launch_type_of(self, invocation: Invocation) -> str:
-        """That of the newest revision of its job; of one that is not to be had, the default."""
+        """The launch type of the newest revision of its job; the default if that cannot be read."""
         try:
             return launch_type_of(self._catalog.get(invocation.job), self._config)
         except (UnknownJobError, UnavailableError):
             return self._config.jobs_launch_type
 
     def _may_wait_at_ecs(self, invocation: Invocation, job: DeployedJob) -> bool:
-        """Whether ECS is to have one more that may have to wait for a host.
+        """Whether one more task that may have to wait for a host is sent to ECS.
 
-        ECS takes them in no order of ours, so few wait there; places are kept for critical ones.
-        What a plug-in places never waits there.
+        ECS starts waiting tasks in an order of its choice, so few wait there; some places are
+        reserved for critical ones. Tasks that a placement plug-in places never wait there.
         """
         config = self._config
         provider = provider_of(job.description.name, config)
@@ -356,7 +361,8 @@ class JobLauncher:
             self._ledger.taken(invocation.group, size, has_waited=True)
             return self.launch(written)
         self._ledger.forget()
-        if isinstance(written, NoCapacity):  # an end frees a place, and sends a message
+        # the end of an invocation frees a place and sends a message
+        if isinstance(written, NoCapacity):
             return Outcome.GROUP_FULL if self._ledger.groups.is_counted else Outcome.STOP
         if isinstance(written, GroupsChanged) and tries > 1:
             return self._claim_and_launch(invocation, job, tries - 1)
@@ -374,8 +380,8 @@ class JobLauncher:
             return Outcome.PASSED
         self._again((after.next_try_at or now) - now)
         if error.failure is LaunchFailure.THROTTLED:
-            return Outcome.STOP  # the rate of RunTask is one for all
-        if PLUGIN in (invocation.request or {}):  # others may find a host all the same
+            return Outcome.STOP  # the rate of RunTask is shared by all
+        if PLUGIN in (invocation.request or {}):  # other invocations may still find a host
             return Outcome.PASSED
         return Outcome.BLOCKED if policy.blocks_its_launch_type(after) else Outcome.PASSED
 
@@ -393,9 +399,9 @@ class JobLauncher:
         self._records.update(invocation, lambda before: lifecycle.waits_because(before, detail))
 
     def _again(self, delay_seconds: float) -> None:
-        """Have it run again after a while; one message serves all who want that by the same second.
+        """Run again after a delay; calls for the same second share one message.
 
-        It comes at the end of that second, so that it is too early for none of them.
+        The message is delivered at the end of that second, so that it is not early for any of them.
         """
         now = self._now()
         second = math.ceil(now + delay_seconds)

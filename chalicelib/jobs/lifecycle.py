@@ -1,10 +1,11 @@
-"""What becomes of an invocation when something is learnt. Pure: a record in, a record out.
+"""Transitions of invocations. Pure: each function takes a record and returns a record.
 
-News comes late, twice and in any order: from ECS (task changes), from the container (request
-for a start permit, progress, finish) and from people (kill). The same record out: nothing new.
+Reports arrive late, repeatedly and in any order: from ECS (task changes), from the container
+(request for a start permit, progress, finish) and from users (kill). A function that returns the
+same record found nothing new.
 
-The rule that all else serves: user code may run only with a start permit, which is given
-once. What ended without one provably ran nothing and is tried again; what ended behind it is not.
+User code runs only with a start permit, which is given once. An attempt that ended without one
+certainly ran nothing and is repeated; one that ended with a permit is not.
 """
 
 from collections.abc import Mapping
@@ -26,14 +27,14 @@ from chalicelib.jobs.model import (
 )
 
 MAX_START_FAILURES = 5
-"""An invocation whose tasks keep ending without a start permit is given up after so many."""
+"""An invocation is given up after this many tasks that ended without a start permit."""
 HOST_GONE = "Host EC2"
-"""How ECS's stopped reason begins when the instance went away."""
+"""Prefix of ECS's stopped reason when the instance disappeared."""
 
 
 @dataclass(frozen=True)
 class Refused:
-    """A call that the state does not allow."""
+    """The state does not allow this call."""
 
     why: str
 
@@ -48,12 +49,12 @@ _REASON_OF = {
 
 
 def is_due(invocation: Invocation, now: float) -> bool:
-    """Whether the time of a deferred one has come."""
+    """Whether the time of a deferred invocation has come."""
     return invocation.state is State.SCHEDULED and now >= (invocation.at or 0)
 
 
 def came_due(invocation: Invocation, turn: int | None, now: float) -> Invocation:
-    """A deferred one whose time has come waits for its turn from now on."""
+    """Let a deferred invocation whose time has come wait for its turn."""
     if not is_due(invocation, now):
         return invocation
     return invocation.moved(State.ACCEPTED, now, "its time has come", turn=turn)
@@ -68,7 +69,7 @@ def fold_sent(invocation: Invocation, now: float) -> Invocation:
 
 
 def expire(invocation: Invocation, now: float) -> Invocation:
-    """Its time to be launched is over."""
+    """End an invocation that waited too long to be launched."""
     cause = invocation.detail or "not launched in time"
     return _ended(invocation, State.EXPIRED, Reason.EXPIRED, cause, now)
 
@@ -83,7 +84,7 @@ def claim(
     attempt_counters: tuple[str, ...],
     now: float,
 ) -> Invocation:
-    """It is to be launched with exactly this RunTask request."""
+    """Claim an invocation: it is launched with exactly this RunTask request."""
     return invocation.moved(
         State.LAUNCHING,
         now,
@@ -101,7 +102,9 @@ def claim(
 
 
 def fold_launch(invocation: Invocation, attempt: int, change: TaskChange, now: float) -> Invocation:
-    """RunTask accepted the request of `attempt`, if nothing overtook the answer."""
+    """RunTask accepted the request of `attempt`. No effect if a later report was applied
+    already.
+    """
     if invocation.attempt != attempt or invocation.task_arn is not None:
         return invocation
     if invocation.state in {State.STARTED, State.KILL_INITIATED}:
@@ -123,7 +126,9 @@ def fold_launch(invocation: Invocation, attempt: int, change: TaskChange, now: f
 def fold_refusal(
     invocation: Invocation, attempt: int, error: LaunchError, now: float
 ) -> Invocation:
-    """RunTask said no to `attempt`, or (UNCERTAIN) nothing: then the lease runs out first."""
+    """RunTask refused `attempt`, or its result is unknown (UNCERTAIN): then the lease must expire
+    first.
+    """
     unknown = error.failure is LaunchFailure.UNCERTAIN
     if invocation.attempt != attempt or invocation.task_arn is not None or unknown:
         return invocation
@@ -142,21 +147,25 @@ def fold_refusal(
 
 
 def waits_because(invocation: Invocation, detail: str) -> Invocation:
-    """Why it is not launched, for who asks."""
+    """Store why it is not launched, for display."""
     if not invocation.is_waiting or invocation.detail == detail:
         return invocation
     return replace(invocation, detail=detail)
 
 
 def regroup(invocation: Invocation, gone: str | None, group: str | None, turn: int) -> Invocation:
-    """One that waits in the capacity group `gone` waits in another, where it has this turn."""
+    """Move an invocation that waits in the removed capacity group `gone` to another one, with this
+    turn.
+    """
     if not invocation.is_waiting or invocation.group != gone:
         return invocation
     return replace(invocation, group=group, turn=turn)
 
 
 def requeue(invocation: Invocation, why: str, now: float) -> Invocation:
-    """The next attempt, as this one provably ran nothing; or its end where it is too late."""
+    """Make the next attempt, because this one certainly ran nothing; or end it if its time is
+    over.
+    """
     if now >= invocation.not_after:
         return _ended(invocation, State.EXPIRED, Reason.EXPIRED, why, now)
     return invocation.moved(
@@ -177,9 +186,9 @@ def requeue(invocation: Invocation, why: str, now: float) -> Invocation:
 def give_permit(
     invocation: Invocation, attempt: int, task_arn: str | None, process: str, now: float
 ) -> Invocation | Refused:
-    """The start permit: for one process of the current attempt, once.
+    """Give the start permit once, to one process of the current attempt.
 
-    A container that knows no task ARN (no metadata address) is known by its attempt's key alone.
+    A container without a task ARN (no metadata endpoint) is identified by its attempt's key alone.
     """
     if attempt != invocation.attempt:
         return Refused(f"attempt {attempt} is over, the current one is {invocation.attempt}")
@@ -205,7 +214,7 @@ def give_permit(
 
 
 def _permitted_before(invocation: Invocation, process: str) -> Invocation | Refused:
-    """The same answer again for a lost one; no start after a kill that came since."""
+    """Repeat the answer, which may have been lost; refuse if it was killed meanwhile."""
     if invocation.permit is None or invocation.permit.process != process:
         return Refused("the start permit was given before")
     if invocation.state is not State.STARTED:
@@ -216,7 +225,7 @@ def _permitted_before(invocation: Invocation, process: str) -> Invocation | Refu
 def fold_progress(
     invocation: Invocation, process: str, fraction: float | None, message: str, now: float
 ) -> Invocation | Refused:
-    """The job says how far it is."""
+    """Apply the job's progress."""
     if invocation.permit is None or invocation.permit.process != process:
         return Refused("this process has no start permit")
     if invocation.has_ended:
@@ -235,7 +244,7 @@ def fold_finish(
     usage: Usage | None,
     now: float,
 ) -> Invocation | Refused:
-    """The container says how the run went."""
+    """Apply the container's report of the run's end."""
     if invocation.permit is None or invocation.permit.process != process:
         return Refused("this process has no start permit")
     if invocation.has_ended:
@@ -243,17 +252,17 @@ def fold_finish(
     reported = replace(invocation, exit_code=exit_code, result=result, usage=usage)
     reason = _REASON_OF[outcome]
     if reason is Reason.KILLED and invocation.reason is not None:
-        reason = invocation.reason  # the SIGTERM came from here, because its time was up
+        reason = invocation.reason  # it received the SIGTERM because its time was up
     return finish(reported, reason, detail or _default_detail(reason, exit_code), now)
 
 
 def found_host(invocation: Invocation, change: TaskChange) -> bool:
-    """Whether the task of an invocation that waits for a host has one by now."""
+    """Whether the task of an invocation that waits for a host has one now."""
     return invocation.waits_for_host and not change.waits_for_host and not change.is_stopped
 
 
 def fold_task(invocation: Invocation, attempt: int, change: TaskChange, now: float) -> Invocation:
-    """Take in what ECS says of the task of `attempt`. Old and repeated news changes nothing."""
+    """Apply a change of the task of `attempt`. Old and repeated changes have no effect."""
     if (
         invocation.has_ended
         or attempt != invocation.attempt
@@ -262,7 +271,7 @@ def fold_task(invocation: Invocation, attempt: int, change: TaskChange, now: flo
         or change.version <= invocation.task_version
         or not (change.is_stopped or invocation.task_arn is None or found_host(invocation, change))
     ):
-        return invocation  # of a known task only its host and its end are news
+        return invocation  # for a known task only its host and its end matter
     invocation = fold_launch(invocation, attempt, change, now)
     if found_host(invocation, change):
         invocation = replace(invocation, waits_for_host=False, detail=None)
@@ -271,7 +280,7 @@ def fold_task(invocation: Invocation, attempt: int, change: TaskChange, now: flo
 
 
 def forgotten(invocation: Invocation, now: float) -> Invocation:
-    """ECS knows nothing of its task any more."""
+    """ECS no longer has its task."""
     detail = "ECS knows nothing of its task any more"
     if invocation.claimed_at is None or invocation.has_ended:
         return invocation
@@ -283,7 +292,7 @@ def forgotten(invocation: Invocation, now: float) -> Invocation:
 
 
 def never_asked(invocation: Invocation, now: float) -> Invocation:
-    """Its task is there and never asks for a start permit; from now on it would ask in vain."""
+    """Its task has not requested a start permit in time; later requests are refused."""
     if invocation.state not in BEFORE_PERMIT:
         return invocation
     return _failed_start(invocation, "it never asked for a start permit", now)
@@ -292,7 +301,7 @@ def never_asked(invocation: Invocation, now: float) -> Invocation:
 def ask_for_end(
     invocation: Invocation, cause: str, now: float, reason: Reason | None = None
 ) -> Invocation:
-    """Somebody wants it ended. One that has no task ends at once."""
+    """Apply a request to end it. An invocation without a task ends at once."""
     if invocation.has_ended or invocation.state is State.KILL_INITIATED:
         return invocation
     if invocation.state is State.SCHEDULED or invocation.is_waiting:
@@ -301,12 +310,12 @@ def ask_for_end(
 
 
 def finish(invocation: Invocation, reason: Reason, detail: str, now: float) -> Invocation:
-    """Nothing of it runs any more."""
+    """End the invocation: nothing of it runs any more."""
     return _ended(invocation, State.FINISHED, reason, detail, now)
 
 
 def skipped(invocation: Invocation, why: str, now: float) -> Invocation:
-    """A new record of a planned run that is left out."""
+    """The record of a planned run that its schedule skips."""
     return replace(
         invocation,
         state=State.SKIPPED,
@@ -366,7 +375,9 @@ def _failed_start(invocation: Invocation, detail: str, now: float) -> Invocation
 def _ended_with_permit(
     invocation: Invocation, exit_code: int | None, detail: str, now: float
 ) -> Invocation:
-    """User code may have run, and the container did not say how it went."""
+    """End an invocation with a start permit whose container reported no result: user code may have
+    run.
+    """
     ended = replace(invocation, exit_code=exit_code)
     if invocation.state is State.KILL_INITIATED:
         return finish(ended, invocation.reason or Reason.KILLED, detail, now)

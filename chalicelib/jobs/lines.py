@@ -1,4 +1,4 @@
-"""What waits in one capacity group, as a round of the launcher goes through it."""
+"""The waiting invocations of a capacity group in one run of the launcher."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,10 +6,10 @@ from chalicelib.jobs.model import Invocation
 
 
 class Line:
-    """The invocations of a group that may be tried, in order; the first one is known ahead."""
+    """The invocations of a group that may be tried, in order, with lookahead of one."""
 
     def __init__(self, candidates: Callable[[set[str]], Iterator[Invocation]]) -> None:
-        """`candidates` gets the set of launch types that are blocked; see `policy.candidates`."""
+        """`candidates` receives the set of blocked launch types; see `policy.candidates`."""
         self.blocked: set[str] = set()
         """Launch types whose first invocation found no capacity: of this group alone, so that a
         large container of one group holds up no other."""
@@ -19,14 +19,14 @@ class Line:
 
     @property
     def first(self) -> Invocation | None:
-        """The next one to be tried; None where there is none."""
+        """The next one to try; None if there is none."""
         if self._first is None and not self._is_closed:
             self._first = next(self._candidates, None)
             self._is_closed = self._first is None
         return self._first
 
     def take_first(self) -> Invocation:
-        """The next one to be tried; the one behind it comes then."""
+        """Return the next one to try and advance."""
         taken = self.first
         if taken is None:
             raise ValueError("nothing waits in this line")
@@ -34,5 +34,5 @@ class Line:
         return taken
 
     def close(self) -> None:
-        """None of its invocations is tried any more in this round."""
+        """Try no more of its invocations in this run."""
         self._first, self._is_closed = None, True

@@ -1,6 +1,6 @@
-"""Pages of `GET /invocations`: filters, cursors, and which indexes a page is read from. Pure.
+"""Pages of `GET /invocations`: filters, cursors and the indexes that a page is read from. Pure.
 
-A cursor carries a digest of the filters it was made for, so that it is refused with others.
+A cursor contains a digest of the filters that it was made for, and is refused with others.
 """
 
 import hashlib
@@ -39,7 +39,8 @@ LISTING = (
 )
 """The query of `GET /invocations`."""
 LISTED_SECONDS = MAX_AHEAD_SECONDS + KEPT_SECONDS
-"""No record is older: it is planned a year ahead at most, and kept for 90 days after its end."""
+"""No record is older: an invocation is planned a year ahead at most and kept for 90 days after its
+end."""
 DAY_SECONDS = 86_400
 SETTLED_SECONDS = 3_600
 _DIGEST_CHARACTERS = 16
@@ -49,7 +50,7 @@ _ANOTHER_QUERY = "next: of another query; ask without next for the first page of
 
 @dataclass(frozen=True)
 class Listing:
-    """One GET /invocations. `between`: the first and last instant of creation wanted."""
+    """The query of GET /invocations. `between`: first and last creation time."""
 
     job: str | None
     state: State | None
@@ -58,14 +59,14 @@ class Listing:
     limit: int
     after: Place | None
     digest: str
-    """Of the filters."""
+    """Digest of the filters."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """One page of a listing, and where the next begins; None = there is none.
+    """One page of a listing and the position of the next page; None = last page.
 
-    A page may be empty and lead on: it stopped at its bound of queries.
+    A page may be empty and still have a next page, because it reached its limit of queries.
     """
 
     invocations: tuple[Invocation, ...]
@@ -74,10 +75,10 @@ class Page:
 
 @dataclass(frozen=True)
 class Search:
-    """What one page of a listing is to show. `owner` None: everybody's."""
+    """Filters of one page. `owner` None: all owners."""
 
     between: tuple[float, float]
-    """The first and last instant of creation."""
+    """First and last creation time."""
     limit: int
     after: Place | None = None
     owner: str | None = None
@@ -85,7 +86,7 @@ class Search:
     state: State | None = None
 
     def wants(self, invocation: Invocation) -> bool:
-        """Whether the record, as it is now, is one of those asked for."""
+        """Whether the record, as it is now, passes the filters."""
         return (
             self.state in {None, invocation.state}
             and self.owner in {None, invocation.owner}
@@ -101,13 +102,13 @@ class Partition:
     attribute: str
     value: str
     begin: Place | None = None
-    """Where its rows are all still to come: what a cursor says in front of it."""
+    """Position before its first row that is still to be returned, from the cursor."""
 
     def stays_as_it_is(self, search: Search) -> bool:
-        """Whether this is a day that gets no rows any more, and all of it is looked at.
+        """Whether this partition is a day that gets no further rows and is read completely.
 
-        Its last second is SETTLED_SECONDS before the newest instant wanted: records are created at
-        their own instant, and the index has them soon after.
+        Its last second is SETTLED_SECONDS before the newest requested time: records are created
+        with the current time, and the index has them soon after.
         """
         if self.begin is None:
             return False
@@ -136,14 +137,14 @@ def parse_listing(query: Mapping[str, str], now: float) -> Listing:
 
 
 def show_place(place: Place | None, digest: str) -> str | None:
-    """The cursor of the next page; `digest` of the listing that it belongs to."""
+    """The cursor of the next page, for a listing with this `digest`."""
     if place is None:
         return None
     return f"{digest}_{place.created_at}_{place.invocation_id or ''}"
 
 
 def plan_search(listing: Listing, owner: str | None, now: float) -> Search:
-    """The search that answers a listing. `owner`: whose alone are shown; None = everybody's."""
+    """The search for a listing. `owner`: return only this owner's; None = all."""
     earliest, latest = listing.between
     return Search(
         between=(max(earliest, now - LISTED_SECONDS), min(latest, now)),
@@ -156,9 +157,9 @@ def plan_search(listing: Listing, owner: str | None, now: float) -> Search:
 
 
 def plan_partitions(search: Search) -> Iterator[Partition]:
-    """Where the rest of a search is, in the order to be read; none where nothing is left.
+    """The partitions with the rest of a search, in reading order; empty if nothing is left.
 
-    An owner's own are in one partition, those of a job in one, all in one for each day.
+    An owner's invocations are in one partition, those of a job in one, and all in one for each day.
     """
     earliest, latest = search.between
     if search.after is not None:
@@ -190,7 +191,7 @@ def _digest(query: Mapping[str, str]) -> str:
 
 
 def _place(text: str | None, digest: str) -> Place | None:
-    """Where a cursor leads to. Raises BadRequestError for what was not made for these filters."""
+    """The position of a cursor. Raises BadRequestError if the cursor was made for other filters."""
     if text is None:
         return None
     made_for, _, rest = text.partition("_")

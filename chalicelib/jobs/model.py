@@ -1,7 +1,7 @@
 """An invocation: one run of a job, from the request to its end. Pure.
 
-`NEXT` is the one table of transitions. States move forward only, save that an attempt which
-provably ran nothing leads back to QUEUED as the next attempt. The end carries a reason.
+`NEXT` has all transitions. No transition leads back, except that an attempt which certainly ran
+nothing leads to QUEUED as the next attempt. The last one has a reason.
 """
 
 import hashlib
@@ -13,12 +13,12 @@ from typing import Any
 
 
 class State(StrEnum):
-    """Where an invocation is in its life."""
+    """The state of an invocation."""
 
     SCHEDULED = "SCHEDULED"
     """Recorded, and to be queued at `at`."""
     ACCEPTED = "ACCEPTED"
-    """Recorded, and not (yet) known to be in its queue."""
+    """Recorded; its message is not known to be in the queue."""
     QUEUED = "QUEUED"
     """Waits for its turn."""
     LAUNCHING = "LAUNCHING"
@@ -28,23 +28,23 @@ class State(StrEnum):
     STARTED = "STARTED"
     """The start permit was given: user code may run from here on."""
     KILL_INITIATED = "KILL_INITIATED"
-    """Somebody wants it ended."""
+    """An end was requested."""
     FINISHED = "FINISHED"
-    """Nothing of it runs any more; `reason` says how it went."""
+    """Nothing of it runs any more; `reason` has the result."""
     EXPIRED = "EXPIRED"
     """`not_after` came before it was launched."""
     SKIPPED = "SKIPPED"
-    """A planned run that its schedule left out."""
+    """A planned run that its schedule skipped."""
 
 
 class Reason(StrEnum):
-    """How an invocation ended."""
+    """The reason for an invocation's end."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     KILLED = "killed"
     LOST = "lost"
-    """It had a start permit and has no exit code: it may have run, in part or whole."""
+    """It had a start permit and no exit code is known: it may have run, partly or completely."""
     START_FAILED = "start_failed"
     TIMED_OUT = "timed_out"
     INVALID = "invalid"
@@ -53,7 +53,7 @@ class Reason(StrEnum):
 
 
 class Priority(StrEnum):
-    """Which queue it waits in. Capacity is kept for critical ones; low ones wait first."""
+    """The queue it waits in. Some capacity is reserved for critical ones; low ones wait first."""
 
     CRITICAL = "critical"
     NORMAL = "normal"
@@ -86,9 +86,10 @@ NEXT: dict[State, frozenset[State]] = {
 
 ENDS = frozenset({State.FINISHED, State.EXPIRED, State.SKIPPED})
 WAITING = frozenset({State.ACCEPTED, State.QUEUED})
-"""The states from which it may be claimed: a message can be quicker than the write after it."""
+"""The states that allow a claim. ACCEPTED is one because a message may be handled before the write
+that follows it."""
 BEFORE_PERMIT = frozenset({State.LAUNCHING, State.LAUNCHED})
-"""The states in which a task may exist and no user code has run."""
+"""States in which a task may exist and no user code has run."""
 
 KEPT_CHANGES = 64
 """A record keeps its first change and at most this many of the newest."""
@@ -103,7 +104,7 @@ class UnreadableJson:
 
 @dataclass(frozen=True)
 class Change:
-    """One step of the history: when, to which state, and what caused it."""
+    """One step of the history: time, new state and cause."""
 
     at: float
     state: State
@@ -112,7 +113,7 @@ class Change:
 
 @dataclass(frozen=True)
 class StartPermit:
-    """Which process of which task may run user code."""
+    """The process of a task that may run user code."""
 
     task_arn: str
     process: str
@@ -121,7 +122,7 @@ class StartPermit:
 
 @dataclass(frozen=True)
 class Progress:
-    """What the job last said of itself."""
+    """The last progress that the job reported."""
 
     at: float
     fraction: float | None
@@ -130,7 +131,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Usage:
-    """What the run took, by the container's own word."""
+    """The resources used by the run, as the container reported them."""
 
     cpu_seconds: float
     max_memory_mib: float
@@ -139,46 +140,46 @@ class Usage:
 
 @dataclass(frozen=True)
 class Invocation:
-    """The record of an invocation. Instants are seconds since 1970. `key` is a secret."""
+    """The record of an invocation. Times are seconds since 1970. `key` is a secret."""
 
     id: str
     job: str
     owner: str
     key: str
-    """What its container proves itself with."""
+    """Secret that authenticates its container."""
     priority: Priority
     created_at: float
     not_after: float
-    """Not launched after this: EXPIRED."""
+    """It is EXPIRED if it was not launched by then."""
     parameters: Any = None
-    """JSON. The container fetches it with its start permit."""
+    """JSON. The container receives it with its start permit."""
     at: float | None = None
-    """Not queued before this; None = at once."""
+    """Earliest time to queue it; None = at once."""
     callback_base_url: str = ""
     schedule_id: str | None = None
     planned_at: float | None = None
-    """The instant a schedule planned it for."""
+    """The time for which a schedule planned it."""
     rerun_of: str | None = None
     traceparent: str | None = None
-    """Where in a trace the request for it stands; W3C's header."""
+    """W3C `traceparent` of its request."""
     request_digest: str | None = None
-    """Of the request with an Idempotency-Key: who repeats it must ask for the same."""
+    """Digest of the request with an Idempotency-Key: a repetition must be equal."""
     state: State = State.ACCEPTED
     version: int = 1
-    """Of the record: every write expects the version it read."""
+    """Version of the record; each write is conditional on the version that was read."""
     attempt: int = 1
-    """Of the launch; a new one only where the last provably ran nothing."""
+    """Number of the launch attempt; a new one is made only if the last certainly ran nothing."""
     queued_at: float | None = None
     task_definition: str | None = None
     timeout_seconds: int | None = None
-    """Of the revision it was launched on."""
+    """Of the revision that it was launched on."""
     request: Mapping[str, Any] | None = None
     """The exact RunTask request of the current attempt."""
     claimed_at: float | None = None
     task_arn: str | None = None
     task_version: int = 0
     waits_for_host: bool = False
-    """RunTask accepted it, and no host had it yet."""
+    """RunTask accepted it, and it had no host at that time."""
     permit: StartPermit | None = None
     progress: Progress | None = None
     result: Any = None
@@ -188,31 +189,32 @@ class Invocation:
     finished_at: float | None = None
     reason: Reason | None = None
     detail: str | None = None
-    """For people: why it waits, or how it ended."""
+    """Why it waits, or how it ended, for display."""
     start_failures: int = 0
     """Attempts whose task ended without a start permit."""
     refusals: int = 0
-    """How often in a row RunTask found no capacity for it."""
+    """Number of successive RunTask calls without capacity for it."""
     next_try_at: float | None = None
     group: str | None = None
-    """The capacity group it belongs to; None = the default one."""
+    """Its capacity group; None = the default group."""
     turn: int | None = None
-    """Its place among those of its priority; see `chalicelib.capacity.fairness`."""
+    """Its position among those of its priority; see `chalicelib.capacity.fairness`."""
     attempt_counters: tuple[str, ...] = ()
-    """Counters raised with the claim, lowered when the attempt ends."""
+    """Counters that were incremented with the claim; decremented when the attempt ends."""
     counters: tuple[str, ...] = ()
-    """Counters of quotas raised when it was recorded, lowered when it ends."""
+    """Counters of quotas that were incremented when it was recorded; decremented when it ends."""
     is_limited: bool = False
-    """Whether its owner's quotas hold for it: operators' and schedules' runs have none."""
+    """Whether its owner's quotas apply; they do not for runs of operators and schedules."""
     image: str | None = None
-    """Of the revision it was accepted for, then of that it was launched on."""
+    """Image of the revision it was accepted for; after the launch, of the revision it was launched
+    on."""
     history: tuple[Change, ...] = field(default=())
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    """Attributes that another version stored with it, in DynamoDB's JSON: kept as they are."""
+    """Attributes that another version of Usher stored, in DynamoDB's JSON. They are preserved."""
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing of it runs, or ever will."""
+        """Whether it has ended: nothing of it runs or will run."""
         return self.state in ENDS
 
     @property
@@ -222,7 +224,9 @@ class Invocation:
 
     @property
     def is_on_fargate(self) -> bool:
-        """Whether its current attempt was asked for on Fargate, which has no hosts to wait for."""
+        """Whether its current attempt was requested on Fargate, where tasks do not wait for
+        hosts.
+        """
         return self.request is not None and self.request.get("launchType") == "FARGATE"
 
     @property
@@ -232,17 +236,17 @@ class Invocation:
 
     @property
     def started_by(self) -> str:
-        """What its task is marked with: at most 128 characters."""
+        """The `startedBy` of its task, at most 128 characters."""
         return f"{PREFIX}{self.id}/{self.attempt}"
 
     @property
     def changed_at(self) -> float:
-        """When it came to its present state."""
+        """Time of the last transition."""
         return self.history[-1].at if self.history else self.created_at
 
     @property
     def log_fields(self) -> dict[str, Any]:
-        """What each log line about it says, in fields of their own."""
+        """The fields of log records about it."""
         return {
             "invocation": self.id,
             "job": self.job,
@@ -255,12 +259,12 @@ class Invocation:
 
     @property
     def revision(self) -> int | None:
-        """Revision of the task definition it was launched on."""
+        """Task definition revision that it was launched on."""
         number = (self.task_definition or "").rpartition(":")[2]
         return int(number) if number.isdecimal() else None
 
     def moved(self, state: State, now: float, cause: str, **facts: Any) -> "Invocation":
-        """The same invocation one state on. Raises ValueError where `NEXT` has no such step."""
+        """The invocation in its next state. Raises ValueError if `NEXT` lacks the transition."""
         if state not in NEXT[self.state]:
             raise ValueError(f"{self.state} does not lead to {state}")
         history = (*self.history, Change(now, state, cause))
@@ -271,8 +275,8 @@ class Invocation:
 
 @dataclass(frozen=True)
 class Place:
-    """A place in a listing, newest first: just behind this invocation, or, without one, in front
-    of the day that ends then.
+    """A position in a listing, newest first: after this invocation, or, without one, before the
+    newest of the day that ends at this time.
     """
 
     created_at: float
@@ -283,7 +287,7 @@ PREFIX = "job/"
 
 
 def mark_of(started_by: str | None) -> tuple[str, int] | None:
-    """The invocation and the attempt that a task was started for; None when it is no job's."""
+    """The invocation and the attempt that a task was started for; None for other tasks."""
     if started_by is None or not started_by.startswith(PREFIX):
         return None
     invocation_id, _, attempt = started_by.removeprefix(PREFIX).partition("/")
@@ -291,13 +295,15 @@ def mark_of(started_by: str | None) -> tuple[str, int] | None:
 
 
 def invocation_id_of(started_by: str | None) -> str | None:
-    """The invocation a task belongs to, or None when it is no job's."""
+    """The invocation that a task belongs to; None for other tasks."""
     mark = mark_of(started_by)
     return None if mark is None else mark[0]
 
 
 def planned_id(schedule_id: str, planned_at: float) -> str:
-    """The id of a schedule's run: the same for everybody who fires the same instant."""
+    """The id of a schedule's run; equal for all processes that fire the schedule at the same
+    time.
+    """
     return derived_id("schedule", schedule_id, str(int(planned_at)))
 
 
@@ -307,7 +313,7 @@ def repeated_id(owner: str, job: str, idempotency_key: str) -> str:
 
 
 def derived_id(*parts: str) -> str:
-    """A UUID that follows from its parts (version 8 of RFC 9562: 122 bits of a SHA-256)."""
+    """A UUID derived from its parts (version 8 of RFC 9562: 122 bits of a SHA-256)."""
     digest = bytearray(hashlib.sha256("\0".join(parts).encode()).digest()[:16])
     digest[6] = (digest[6] & 0x0F) | 0x80
     digest[8] = (digest[8] & 0x3F) | 0x80

@@ -1,4 +1,4 @@
-"""What follows from transitions of invocations: breakers, wake-up messages, metrics."""
+"""Effects of transitions of invocations: breakers, wake-up messages, metrics."""
 
 import logging
 import math
@@ -17,7 +17,7 @@ _log = logging.getLogger("usher.jobs")
 
 
 class JobObserver:
-    """Feeds the breakers, wakes the launcher up, counts."""
+    """Updates breakers, wakes the launcher, counts metrics."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class JobObserver:
         now: Callable[[], float],
         on_ended: Callable[[Invocation], None] = lambda _: None,
     ) -> None:
-        """`on_ended` is called with each invocation that has ended, after all else."""
+        """`on_ended` is called with each invocation that has ended, after all other effects."""
         self._on_ended = on_ended
         self._breaker = breaker
         self._queues = queues
@@ -40,7 +40,7 @@ class JobObserver:
         self._now = now
 
     def on_transition(self, before: Invocation, after: Invocation) -> None:
-        """See `chalicelib.tasks.store.Observer`. Facts that move no state are no news."""
+        """See `chalicelib.tasks.store.Observer`. Changes within a state have no effect."""
         if before.waits_for_instance and not after.waits_for_instance:
             self._hosts_wanted.remove(JOBS, before.id, before.attempt)
         if before.state is after.state:
@@ -63,7 +63,9 @@ class JobObserver:
             self._on_ended(after)
 
     def _failures_in_a_row(self, before: Invocation, after: Invocation) -> int | None:
-        """Fold a start into the breaker of its revision; None where this is the news of none."""
+        """Update the breaker of the invocation's revision with the result of a start; returns None
+        if the transition has no result.
+        """
         revision, fields = after.task_definition, after.log_fields
         if revision is None:
             return None

@@ -1,11 +1,10 @@
-"""Whose turn it is. Pure.
+"""The order in which invocations are launched. Pure.
 
-Invocations wait in the order of their priority, then of their turns, which are fair between owners
-and those of one owner in the order of their age; see `chalicelib.capacity.fairness`. One without
-capacity keeps its place at the head for some tries, so that a large one is not passed over by small
-ones for ever; after that, others may go past it, so that one that never fits holds up nobody else.
-All this holds for each launch type by itself: hosts that are full hold up nobody who is to run on
-Fargate.
+Invocations wait in the order of their priority, then of their turns. Turns are fair between owners
+and in order of age for one owner; see `chalicelib.capacity.fairness`. An invocation without
+capacity stays at the head for some tries, so that small ones do not pass a large one for ever;
+after that others may pass it, so that one that never fits blocks no others. This applies to each
+launch type separately: full hosts do not block invocations on Fargate.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,18 +17,21 @@ from chalicelib.jobs.model import Invocation, Priority
 
 ORDER = (Priority.CRITICAL, Priority.NORMAL, Priority.LOW)
 MAX_REST_SECONDS = 35
-"""The longest backoff, and what clocks differ by."""
+"""The longest backoff plus the difference between clocks."""
 A_PRIORITY = 10**30
-"""So much of the order of a group each priority has: more than any turn takes."""
+"""Range of the sort key for each priority in a group: more than any turn."""
 LAUNCH_TYPES = frozenset({"EC2", "FARGATE"})
 MAX_PASSED_OVER = 500
-"""Invocations of a launch type without capacity that are read to find another launch type."""
+"""Maximum number of invocations of a launch type without capacity that are read to find another
+launch type."""
 HEAD_TRIES = 5
-"""Refusals in a row of the head before others may pass it: about half a minute."""
+"""Number of successive refusals of the head after which others may pass it: about half a minute."""
 
 
 def slots_for(priority: Priority, capacity: int, kept_for_critical: int) -> int | None:
-    """How many may run at once before one of `priority` has to wait; None = no limit of ours."""
+    """The number of running invocations above which one of `priority` has to wait; None = no
+    limit.
+    """
     if not capacity:
         return None
     if priority is Priority.CRITICAL:
@@ -46,15 +48,15 @@ def candidates(
     blocked: set[str],
     owner_is_full: Callable[[Invocation], bool] = lambda _: False,
 ) -> Iterator[Invocation]:
-    """Those to launch now, in order; `waiting` comes in the order of their places.
+    """The invocations to launch now, in order; `waiting` is sorted by position.
 
-    `capacity_freed`: something ended, so the head need not wait for its next try. `blocked` are the
-    launch types whose head found no capacity: those behind it wait as well, those of another launch
-    type do not. The caller adds to it between two candidates. At most MAX_PASSED_OVER are passed
-    over.
+    `capacity_freed`: an invocation ended, so the head need not wait for its next try. `blocked`:
+    launch types whose head found no capacity; those behind it wait too, those of other launch types
+    do not. The caller adds to it between two candidates. At most MAX_PASSED_OVER are passed over.
 
-    `owner_is_full`: whether as many of an invocation's owner run as may. Such a one keeps its
-    place, and holds up nobody behind it; it is asked anew for each, as launches change it.
+    `owner_is_full`: whether an invocation's owner has reached the limit of running ones. Such an
+    invocation keeps its position and blocks no others; the function is called for each, because
+    launches change its result.
     """
     passed_over = 0
     for invocation in waiting:
@@ -65,18 +67,18 @@ def candidates(
             continue
         if now < invocation.not_after and owner_is_full(invocation):
             continue
-        # A rest longer than there is any was written by a clock that was wrong.
+        # A longer rest was written by a wrong clock.
         rests = invocation.next_try_at is not None and (
             now < invocation.next_try_at <= now + MAX_REST_SECONDS
         )
         if not rests or (capacity_freed and invocation.refusals):
             yield invocation
         elif 0 < invocation.refusals < HEAD_TRIES:
-            blocked.add(launch_type_of(invocation))  # there was no capacity for it a moment ago
+            blocked.add(launch_type_of(invocation))  # it had no capacity a moment ago
 
 
 def in_its_place(newcomer: Invocation, waiting: Iterable[Invocation]) -> Iterator[Invocation]:
-    """`waiting` in its order, with the newcomer in its place and once."""
+    """`waiting` in its order, with the newcomer at its position and only once."""
     is_in = False
     for invocation in waiting:
         if invocation.id == newcomer.id:
@@ -92,53 +94,55 @@ def in_its_place(newcomer: Invocation, waiting: Iterable[Invocation]) -> Iterato
 
 
 def place_of(invocation: Invocation) -> tuple[int, int]:
-    """What those that wait are ordered by: priority, then turn; who has none goes first."""
+    """The sort position of waiting invocations: priority, then turn; one without a turn comes
+    first.
+    """
     since = max(invocation.created_at, invocation.at or 0)
     order = order_of(0 if invocation.turn is None else invocation.turn + 1, since)
     return ORDER.index(invocation.priority), order
 
 
 def turns_of(invocation: Invocation) -> str:
-    """The queue in which an invocation has its turn: of its group and priority."""
+    """The name of the queue of an invocation's turn: one for each group and priority."""
     if invocation.group is None:
         return f"jobs/{invocation.priority}"
     return f"jobs/{invocation.group}/{invocation.priority}"
 
 
 def group_for(description: JobDescription, groups: Groups) -> str | None:
-    """The capacity group of a job's invocations; None for the default one."""
+    """The capacity group of a job's invocations; None for the default group."""
     is_judge = description.name == JUDGE_JOB
     return known_group(groups.judges if is_judge else description.group, groups)
 
 
 def known_group(name: str | None, groups: Groups) -> str | None:
-    """The group as records have it: None for the default one, and for one that is gone."""
+    """The group as records store it: None for the default group and for removed ones."""
     found = groups.of(name).name
     return None if found == groups.default else found
 
 
 def partitions_of(group: str | None) -> tuple[str, ...]:
-    """The partitions of the index in which the invocations of a group wait, in order."""
+    """The index partitions in which the invocations of a group wait, in order."""
     return ORDER if group is None else (f"group/{group}",)
 
 
 def partition_of(invocation: Invocation) -> str:
-    """The partition of the index in which it waits.
+    """The index partition in which it waits.
 
-    The default group has one for each priority, as deployments without groups have; another
-    group has one, in which priorities follow each other, so that one query finds its first.
+    The default group has one for each priority, as in deployments without groups; other groups have
+    one with all priorities in order, so that one query finds the first invocation.
     """
     return invocation.priority if invocation.group is None else f"group/{invocation.group}"
 
 
 def order_in_partition(invocation: Invocation) -> int:
-    """What a partition of the index is sorted by."""
+    """The sort key of waiting invocations in the index."""
     rank, order = place_of(invocation)
     return order if invocation.group is None else rank * A_PRIORITY + order
 
 
 def range_of(group: str | None, priority: Priority) -> tuple[str, int, int]:
-    """The partition and the range of it in which a group's invocations of a priority wait."""
+    """The partition and the sort key range in which a group's invocations of a priority wait."""
     if group is None:
         return priority, 0, A_PRIORITY
     first = ORDER.index(priority) * A_PRIORITY
@@ -146,5 +150,5 @@ def range_of(group: str | None, priority: Priority) -> tuple[str, int, int]:
 
 
 def blocks_its_launch_type(invocation: Invocation) -> bool:
-    """Whether nobody behind this one, for which there was no capacity, is tried for now."""
+    """Whether no invocation behind this one, for which there was no capacity, is tried for now."""
     return invocation.refusals <= HEAD_TRIES

@@ -1,7 +1,7 @@
-"""The SQS queues of jobs, one for each priority. A message wakes the launcher up, no more.
+"""The SQS queues of jobs, one for each priority. Their messages only wake the launcher.
 
-The table has what waits and in what order. So it does no harm when a message comes twice, late, or
-(the sweep looks every minute) not at all, and a critical invocation does not wait behind the
+The table has the waiting invocations and their order. Messages may therefore arrive twice, late or
+not at all (the sweep checks every minute), and a critical invocation does not wait behind the
 messages of a thousand others.
 """
 
@@ -16,24 +16,26 @@ from chalicelib.tasks.queues import Queues
 
 @dataclass(frozen=True)
 class WakeUp:
-    """Launch what waits. `invocation_id`: the invocation that is the cause, if it is one."""
+    """Launch waiting invocations. `invocation_id`: the invocation that caused the message, if
+    any.
+    """
 
     invocation_id: str | None = None
     comes_due: bool = False
-    """It was deferred, and its time has come."""
+    """The invocation was deferred, and its time has come."""
     capacity_freed: bool = False
-    """Something ended, so there is capacity for the one at the head."""
+    """An invocation ended, so that the head may have capacity."""
 
 
 class JobQueues:
-    """Sends wake-up messages; one that cannot be sent is left to the sweep."""
+    """Sends wake-up messages. If one cannot be sent, the sweep does its work."""
 
     def __init__(self, queues: Queues, names: Mapping[Priority, str]) -> None:
         self._queues = queues
         self._names = names
 
     def send(self, priority: Priority, wake_up: WakeUp, delay_seconds: int = 0) -> bool:
-        """Send one to the queue of `priority`; whether it was sent."""
+        """Send a message to the queue of `priority`; returns whether it was sent."""
         return self._queues.send(self._names[priority], message_of(wake_up), delay_seconds)
 
 
@@ -47,7 +49,7 @@ def message_of(wake_up: WakeUp) -> dict[str, Any]:
 
 
 def read_wake_up(body: str) -> WakeUp:
-    """The inverse of `message_of`. Raises ValueError for a message that is not ours."""
+    """The inverse of `message_of`. Raises ValueError for an unknown message."""
     message = json.loads(body)
     match message:
         case {"invocation": str() | None as invocation_id}:

@@ -1,7 +1,7 @@
-"""How many invocations one owner may have: counters written with the invocations they count. Pure.
+"""Quotas of invocations for each owner: counters that are written with the invocations. Pure.
 
-A counter is raised in the transaction that records an invocation. What counts live ones is lowered
-in the transaction that ends one, so neither can drift. Operators have no quota.
+A counter is incremented in the transaction that records an invocation. Counters of live invocations
+are decremented in the transaction that ends one, so they cannot drift. Operators have no quota.
 """
 
 import hashlib
@@ -11,7 +11,8 @@ from chalicelib.jobs.model import Invocation
 
 DAY_SECONDS = 86_400
 KEPT_SECONDS = 400 * DAY_SECONDS
-"""How long after it was last raised a counter of live ones is kept; deferred ones wait a year."""
+"""A counter of live invocations is kept for this long after its last increment; deferred
+invocations wait up to a year."""
 
 
 @dataclass(frozen=True)
@@ -21,18 +22,19 @@ class Quota:
     key: str
     maximum: int
     expire_at: int
-    """When the counter may be forgotten."""
+    """When the counter's item may expire."""
     label: str
-    """What is limited, for people."""
+    """The quota's description in messages."""
     is_lowered: bool
-    """Whether the end of an invocation gives its place back."""
+    """Whether the counter is decremented when an invocation ends."""
     retry_after_seconds: int
 
 
 def running_quota(invocation: Invocation, most: int, now: float) -> Quota | None:
-    """What launching it counts against: at most `most` of its owner run at once; 0 = any number.
+    """The quota that a launch counts against: at most `most` running invocations of its owner; 0 =
+    no limit.
 
-    None too for what was asked for by an operator, or by a schedule.
+    None for invocations requested by an operator or a schedule.
     """
     if not most or not invocation.is_limited:
         return None
@@ -47,12 +49,14 @@ def running_quota(invocation: Invocation, most: int, now: float) -> Quota | None
 
 
 def is_exhausted(quota: Quota, count: int) -> bool:
-    """Whether no more fits into it."""
+    """Whether the quota is used up."""
     return count >= quota.maximum
 
 
 def quotas_for(owner: str, *, live: int, a_day: int, now: float) -> tuple[Quota, ...]:
-    """The quotas of `owner`: what waits or runs at once, and what a day accepts (UTC). 0 = none."""
+    """The quotas of `owner`: waiting and running invocations, and accepted ones a day (UTC). 0 = no
+    limit.
+    """
     digest = _digest(owner)
     day = int(now // DAY_SECONDS)
     left = int((day + 1) * DAY_SECONDS - now) + 1

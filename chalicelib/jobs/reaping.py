@@ -1,7 +1,7 @@
-"""What the sweep does about each invocation and each task of one. Pure: everything seen goes in.
+"""Repairs of the sweep for invocations and their tasks. Pure: everything it considers is a
+parameter.
 
-Messages, events and calls may be lost; records and tasks then disagree. Every action is harmless
-when repeated.
+Messages, events and calls can be lost; records and tasks then differ. All repairs are idempotent.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,91 +12,94 @@ from chalicelib.jobs.lifecycle import found_host
 from chalicelib.jobs.model import BEFORE_PERMIT, Invocation, State, mark_of
 
 SETTLE_SECONDS = 15
-"""ListTasks lags behind RunTask; a launch is no loss before this."""
+"""ListTasks lags behind RunTask; a task that is missing for less than this is not regarded as
+lost."""
 LEASE_SECONDS = 60
-"""A claim that did not become a task by then was forgotten by a crash: the same request again."""
+"""A claim without a task after this time was forgotten by a crash; the same request is sent
+again."""
 START_DEADLINE_SECONDS = 600
-"""A task that has not asked for a start permit so long after a host got it never will; pulling a
-large image takes minutes. Waiting for a host is not counted.
-"""
+"""A task that has not requested a start permit this long after it got a host is given up. Pulling a
+large image takes minutes. Waiting for a host is not counted."""
 MARGIN_SECONDS = 30
-"""Containers end by themselves at their deadlines; the sweep comes after them."""
+"""Containers end themselves at their deadlines; the sweep acts this much later."""
 STOP_SECONDS = 30
 
 
 @dataclass(frozen=True)
 class Observe:
-    """Take in what ECS says: an event of this was lost, or is on its way."""
+    """Apply the state of the task in ECS: its event was lost or has not arrived."""
 
     task: TaskChange
 
 
 @dataclass(frozen=True)
 class StopOrphan:
-    """A task without an invocation that claims it."""
+    """Stop a task that no invocation refers to."""
 
     task: TaskChange
 
 
 @dataclass(frozen=True)
 class ComeDue:
-    """A deferred one whose time has come, and whose message was lost."""
+    """Let a deferred invocation wait for its turn: its time has come, and its message was lost."""
 
     invocation: Invocation
 
 
 @dataclass(frozen=True)
 class Send:
-    """One that was recorded and never got into its queue."""
+    """Send the message of an invocation that was recorded and not queued."""
 
     invocation: Invocation
 
 
 @dataclass(frozen=True)
 class Regroup:
-    """One that waits in a capacity group that the configuration has no more."""
+    """Move an invocation that waits in a removed capacity group."""
 
     invocation: Invocation
 
 
 @dataclass(frozen=True)
 class Expire:
-    """One that waited for too long, here or at ECS for a host, or whose launch was forgotten."""
+    """End an invocation that waited too long, here or at ECS for a host, or whose launch was
+    forgotten.
+    """
 
     invocation: Invocation
 
 
 @dataclass(frozen=True)
 class LaunchAgain:
-    """One that was claimed and then forgotten by a crash."""
+    """Launch an invocation that was claimed and then forgotten by a crash."""
 
     invocation: Invocation
 
 
 @dataclass(frozen=True)
 class Forget:
-    """One whose task ECS knows nothing of any more."""
+    """End an invocation whose task no longer exists in ECS."""
 
     invocation: Invocation
 
 
 @dataclass(frozen=True)
 class TimeUp:
-    """One that runs for longer than its job may."""
+    """End an invocation that exceeded its job's timeout."""
 
     invocation: Invocation
 
 
 @dataclass(frozen=True)
 class NeverAsked:
-    """One whose task never asked for a start permit."""
+    """End an invocation whose task never requested a start permit."""
 
     invocation: Invocation
 
 
 @dataclass(frozen=True)
 class StopTask:
-    """One whose task should have ended."""
+    """Stop a task that should have ended."""
 
     invocation: Invocation
 
@@ -119,7 +122,7 @@ Action = (
 def plan_reaping(
     invocations: Iterable[Invocation], tasks: Mapping[str, TaskChange], now: float
 ) -> Iterator[Action]:
-    """All actions for what was seen: live invocations, and tasks by ARN (running, and of these)."""
+    """All repairs for the live invocations and their running tasks, by ARN."""
     by_id = {invocation.id: invocation for invocation in invocations}
     seen: dict[str, TaskChange] = {}
     for task in tasks.values():
@@ -137,7 +140,7 @@ def plan_reaping(
 
 
 def plan_task(invocation: Invocation | None, task: TaskChange) -> Iterator[Observe | StopOrphan]:
-    """What to do about a task, given the invocation that it names, if there is one."""
+    """Repair for a task, given the live invocation that it refers to, or None."""
     mark = mark_of(task.started_by)
     if mark is None:
         return
@@ -149,7 +152,9 @@ def plan_task(invocation: Invocation | None, task: TaskChange) -> Iterator[Obser
 
 
 def looks_overdue(invocation: Invocation, now: float) -> bool:
-    """Whether its record alone lets one expect that it is due, expired, or beyond its time."""
+    """Whether the record alone suggests that the invocation is due, expired or beyond its
+    timeout.
+    """
     since = now - invocation.changed_at
     match invocation.state:
         case State.SCHEDULED:
@@ -187,7 +192,7 @@ def _overdue(invocation: Invocation, task: TaskChange | None, now: float) -> Act
     if task is None:
         return _without_task(invocation, since, now)
     if task.is_stopped:
-        return None  # observed
+        return None  # `Observe` ends it
     return _with_task(invocation, task, since, now)
 
 
@@ -202,7 +207,7 @@ def _without_task(invocation: Invocation, since: float, now: float) -> Action | 
 
 
 def _since_host(task: TaskChange, now: float) -> float:
-    """For how long a host has had the task, as far as ECS says so."""
+    """Seconds since a host got the task, as far as ECS reports it."""
     return float("inf") if task.pull_started_at is None else now - task.pull_started_at
 
 

@@ -1,4 +1,4 @@
-"""What callers and containers may send, read and checked. Pure."""
+"""Parses and checks requests of callers and containers. Pure."""
 
 import hashlib
 import json
@@ -156,9 +156,9 @@ class Invoke:
 
     @property
     def digest(self) -> str:
-        """The same for requests that ask for the same, in whatever way it is written.
+        """Digest that is equal for equivalent requests, however they are written.
 
-        True is not 1; but 1.0 is 1, as JSON Schema has it (draft 2020-12, 4.2.2).
+        True differs from 1; 1.0 equals 1, as in JSON Schema (draft 2020-12, 4.2.2).
         """
         content = [self.parameters, self.at, self.priority, self.not_after]
         text = json.dumps(_with_whole_numbers(content), sort_keys=True)
@@ -179,7 +179,7 @@ def _with_whole_numbers(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Finish:
-    """How a run went, by its container's word."""
+    """The container's report of a run's end."""
 
     process: str
     outcome: Outcome
@@ -190,16 +190,18 @@ class Finish:
 
 
 def parse_page(query: Mapping[str, str]) -> tuple[int, str | None]:
-    """The query of GET /jobs: how many, behind which name. Raises BadRequestError."""
+    """Parse the query of GET /jobs: page size, and the name that the page follows. Raises
+    BadRequestError.
+    """
     limit, after = PAGE
     return limit.read(query), after.read(query)
 
 
 def parse_invoke(body: Any, headers: Mapping[str, str]) -> Invoke:
-    """Read the request for an invocation. Raises BadRequestError.
+    """Parse the request for an invocation. Raises BadRequestError.
 
-    Whether its instants are still to come is no matter of a request that is repeated: see
-    `check_instants`.
+    It does not check that times are in the future, because a repeated request may have times in the
+    past; see `check_instants`.
     """
     document = INVOKE.check(body)
     at, not_after = parse_instant(document, "at"), parse_instant(document, "notAfter")
@@ -209,7 +211,7 @@ def parse_invoke(body: Any, headers: Mapping[str, str]) -> Invoke:
 
 
 def check_instants(wanted: Invoke, now: float) -> None:
-    """Raise BadRequestError unless a new invocation may have these instants."""
+    """Raise BadRequestError unless a new invocation may have these times."""
     at, not_after = wanted.at, wanted.not_after
     if at is not None and at > now + MAX_AHEAD_SECONDS:
         raise BadRequestError("at: at most a year ahead")
@@ -218,13 +220,13 @@ def check_instants(wanted: Invoke, now: float) -> None:
 
 
 def parse_start(body: Any) -> tuple[int, str | None, str]:
-    """Read a container's request for a start permit: attempt, task ARN, process."""
+    """Parse a container's request for a start permit: attempt, task ARN, process."""
     document = START.check(body)
     return document["attempt"], document["taskArn"], document["process"]
 
 
 def parse_progress(body: Any) -> tuple[str, float | None, str]:
-    """Read a report of progress: process, fraction, message."""
+    """Parse a report of progress: process, fraction, message."""
     document = PROGRESS.check(body)
     fraction = document["fraction"]
     progress = None if fraction is None else float(fraction)
@@ -232,7 +234,7 @@ def parse_progress(body: Any) -> tuple[str, float | None, str]:
 
 
 def parse_finish(body: Any) -> Finish:
-    """Read the report of an end."""
+    """Parse the report of a run's end."""
     document = FINISH.check(body)
     outcome, exit_code = document["outcome"], document["exitCode"]
     if (outcome == Outcome.SUCCEEDED) != (exit_code == 0):
@@ -248,12 +250,12 @@ def parse_finish(body: Any) -> Finish:
 
 
 def priority_of(checked: str | None) -> Priority | None:
-    """The priority that a checked body names; None where it names none."""
+    """The priority in a checked body; None if it has none."""
     return None if checked is None else Priority(checked)
 
 
 def parse_instant(document: Mapping[str, Any], name: str) -> float | None:
-    """An instant in ISO 8601 with its offset from UTC, in seconds since 1970."""
+    """Parse a time in ISO 8601 with its offset from UTC; returns seconds since 1970."""
     text = document.get(name)
     if text is None:
         return None
@@ -267,8 +269,8 @@ def parse_instant(document: Mapping[str, Any], name: str) -> float | None:
 
 
 def check_size(value: Any, most_bytes: int, name: str) -> Any:
-    """The value, if its JSON has at most so many bytes of UTF-8, without blanks and needless
-    escapes, however it was written. Raises BadRequestError.
+    """Return the value if its JSON, without blanks and needless escapes, has at most `most_bytes`
+    bytes of UTF-8. Raises BadRequestError.
     """
     try:
         size = size_of(value)

@@ -1,9 +1,9 @@
-"""Parameters against the JSON Schema of their job, in bounded time.
+"""Validates parameters with the JSON Schema of their job, in bounded time.
 
-Schemas come from those who deploy, parameters from those who call; neither may hold a function up.
-Patterns run on a linear-time engine, uniqueness is found by hashing, and the whole check has a
-limit of processor time. What this cannot check in such a way is left to the job's own model, which
-checks everything again before user code begins.
+Developers write schemas and callers write parameters; neither may block a function. Patterns run on
+a linear-time engine, uniqueness is checked by hashing, and the whole check has a limit of processor
+time. Whatever cannot be checked this way is left to the job's pydantic model, which checks
+everything again before user code runs.
 """
 
 import json
@@ -18,22 +18,23 @@ from chalicelib.errors import BadRequestError, InvalidParametersError
 
 MAX_PROBLEMS = 10
 MAX_SECONDS = 2.0
-"""Processor time of one check; API Gateway waits for 29 seconds of anything."""
+"""Processor time of one check. API Gateway waits for 29 seconds in total."""
 MAX_PATTERN_BYTES = 1 << 20
-"""Memory of one compiled pattern: RE2's time is linear, with a factor that grows with it."""
+"""Memory of one compiled pattern: RE2's time is linear with a factor that grows with it."""
 _TOLERANCE = 1e9
 
 Keyword = Callable[[Any, Any, Any, Any], Iterator[Any] | None]
 
 
 class TooLongError(Exception):
-    """The check took all the time that it may."""
+    """The check exceeded its processor time."""
 
 
 def check_schema(schema: Mapping[str, Any]) -> None:
     """Raise BadRequestError unless this is a JSON Schema (draft 2020-12).
 
-    A pattern is to be one of RE2 or of Python; the latter only are left to the job's own model.
+    A pattern must be valid in RE2 or in Python; patterns of Python only are left to the job's
+    model.
     """
     from jsonschema import Draft202012Validator, FormatChecker
 
@@ -49,10 +50,10 @@ def check_schema(schema: Mapping[str, Any]) -> None:
 
 
 def check_parameters(schema: Mapping[str, Any] | None, parameters: Any) -> None:
-    """Raise InvalidParametersError with what does not fit; without a schema none may be given.
+    """Raise InvalidParametersError with all problems. Without a schema no parameters are allowed.
 
-    Nothing fits a schema that refers to what it does not contain, or to itself without an end, or
-    that takes longer than `MAX_SECONDS` to check.
+    Parameters are invalid if the schema has unresolvable or endless references, or if the check
+    takes longer than `MAX_SECONDS`.
     """
     if schema is None:
         if parameters not in (None, {}):
@@ -61,9 +62,9 @@ def check_parameters(schema: Mapping[str, Any] | None, parameters: Any) -> None:
     from referencing import Registry
     from referencing.exceptions import Unresolvable
 
-    given = {} if parameters is None else parameters  # as the job itself takes it
+    given = {} if parameters is None else parameters  # as the job's model reads it
     try:
-        # An empty registry: a reference to elsewhere is an error, and nothing is fetched for it.
+        # An empty registry: a reference to another document is an error, and nothing is fetched.
         problems = _problems(schema, given, {"registry": Registry()})
     except (Unresolvable, RecursionError) as error:
         raise InvalidParametersError(f"the job's schema cannot be followed: {error}") from error
@@ -84,7 +85,7 @@ def _problems(schema: Mapping[str, Any], value: Any, more: Mapping[str, Any]) ->
 
 
 def _validator_class(end: float, has_patterns: bool) -> Any:
-    """A validator that gives up at `end`, by this thread's processor time."""
+    """A validator that raises TooLongError when this thread's processor time exceeds `end`."""
     from jsonschema import Draft202012Validator, validators
 
     keywords = dict(Draft202012Validator.VALIDATORS) | {
@@ -94,7 +95,7 @@ def _validator_class(end: float, has_patterns: bool) -> Any:
         "additionalProperties": _additional_properties,
         "uniqueItems": _unique_items,
     }
-    if has_patterns:  # it matches names against them with an engine that may take for ever
+    if has_patterns:  # it would match names with an engine of unbounded time
         keywords["unevaluatedProperties"] = _left_to_the_model
     timed = {name: _timed(keyword, end) for name, keyword in keywords.items()}
     return validators.extend(Draft202012Validator, validators=timed)
@@ -114,7 +115,9 @@ def _left_to_the_model(*_: Any) -> Iterator[Any]:
 
 
 def _multiple_of(validator: Any, factor: Any, instance: Any, _: Any) -> Iterator[Any]:
-    """As pydantic does it, so that what fits the model fits here: 4.02 is a multiple of 0.01."""
+    """As in pydantic: 4.02 is a multiple of 0.01. Parameters that the model accepts must be valid
+    here.
+    """
     from jsonschema.exceptions import ValidationError
 
     if validator.is_type(instance, "number") and not is_multiple(instance, factor):
@@ -122,12 +125,13 @@ def _multiple_of(validator: Any, factor: Any, instance: Any, _: Any) -> Iterator
 
 
 def is_multiple(number: float, factor: float) -> bool:
-    """Whole numbers exactly, others to one part in 10⁹."""
+    """Exact for integers, else with a tolerance of one part in 10⁹."""
     if isinstance(number, int) and isinstance(factor, int):
         return number % factor == 0
     try:
         rest, near = float(number) % float(factor), abs(float(number)) / _TOLERANCE
-    except (OverflowError, ZeroDivisionError):  # no float is as large, or none as small
+    # the number exceeds the range of floats, or the factor is below it
+    except (OverflowError, ZeroDivisionError):
         return True
     return abs(rest) <= near or abs(rest - factor) <= near
 
@@ -157,7 +161,7 @@ def _additional_properties(
         return
     known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
     for name, value in instance.items():
-        # A name that a pattern may stand for, in a dialect that this cannot read, is no extra.
+        # A name is allowed if a pattern that RE2 cannot parse may match it.
         if name in known or any(matches(pattern, name) is not False for pattern in patterns):
             continue
         if allowed is False:
@@ -176,7 +180,7 @@ def _unique_items(validator: Any, wanted: Any, instance: Any, _: Any) -> Iterato
 
 
 def _hashable(value: Any) -> Any:
-    """Equal for values that JSON Schema calls equal: 1 and 1.0 are, 1 and true are not."""
+    """Equal for values that JSON Schema regards as equal: 1 and 1.0 are, 1 and true are not."""
     match value:
         case bool():
             return ("boolean", value)
@@ -189,7 +193,9 @@ def _hashable(value: Any) -> Any:
 
 
 def _is_pattern(value: Any) -> bool:
-    """Whether somebody can read it; what is no string, its type says."""
+    """Whether RE2 or Python can parse it. True for values that are no strings, which the check of
+    types reports.
+    """
     if not isinstance(value, str) or _engine() is None or _compiled(value) is not None:
         return True
     try:
@@ -200,13 +206,13 @@ def _is_pattern(value: Any) -> bool:
 
 
 def matches(pattern: str, text: str) -> bool | None:
-    """Whether a pattern is found in a text; None where this cannot read the pattern."""
+    """Whether a pattern is found in a text; None if the pattern cannot be parsed here."""
     compiled = _compiled(pattern)
     if compiled is None:
         return None
     try:
         return compiled.search(text) is not None
-    except UnicodeEncodeError:  # half a surrogate pair
+    except UnicodeEncodeError:  # a lone surrogate
         return False
 
 
@@ -225,7 +231,7 @@ def _compiled(pattern: str) -> Any:
 
 @cache
 def _engine() -> Any:
-    """RE2, whose time is linear in the text; None where its wheel does not run."""
+    """RE2, whose time is linear in the text; None where its wheel does not work."""
     try:
         import re2
     except ImportError:

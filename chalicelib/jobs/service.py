@@ -1,4 +1,6 @@
-"""Invocations as callers, containers and ECS see them: load, decide, write on condition, act."""
+"""Operations on invocations for callers, containers and ECS: load, decide, write conditionally,
+act.
+"""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -50,7 +52,7 @@ from chalicelib.tasks.store import Store
 from chalicelib.tasks.unreadable import UnreadableRecords
 
 EXIT_SECONDS = 30
-"""How long after its report a container may take to exit before its task is an orphan."""
+"""Time for a container to exit after its report; then its task is stopped as an orphan."""
 ORPHANED = "no live invocation has any claim to this task"
 
 _log = logging.getLogger("usher.jobs")
@@ -58,11 +60,13 @@ _log = logging.getLogger("usher.jobs")
 
 @dataclass(frozen=True)
 class QueueFacts:
-    """What waits and runs. `capacity` 0 means no bound, and that what runs is not counted."""
+    """Numbers of waiting and running invocations. `capacity` 0 means no limit; running ones are not
+    counted then.
+    """
 
     waiting: Mapping[Priority, int]
     oldest_at: float | None
-    """Since when the first waits."""
+    """Time since which the first one waits."""
     running: int
     capacity: int
 
@@ -118,7 +122,7 @@ class Invocations:
         request_digest: str | None = None,
         traceparent: str | None = None,
     ) -> Invocation:
-        """A record that was not written yet; the job and its parameters are checked.
+        """Create a record without writing it; checks the job and its parameters.
 
         Raises UnknownJobError, InvalidParametersError, UnavailableError.
         """
@@ -155,10 +159,10 @@ class Invocations:
     def accept(
         self, draft: Invocation, *, by: Caller | None = None, audit: AuditEntry | None = None
     ) -> Invocation:
-        """Record it, if there is none of this id, and have it launched. Returns what there is.
+        """Write the record if its id is new, and have it launched. Returns the present record.
 
-        `by`: the caller whose quotas it counts against; `audit` is recorded with it.
-        Raises LimitError, UnavailableError.
+        `by`: the caller whose quotas apply; `audit` is written with it. Raises LimitError,
+        UnavailableError.
         """
         if draft.state is State.ACCEPTED:
             turn = self._turns.next(policy.turns_of(draft), draft.owner, self._now())
@@ -166,12 +170,12 @@ class Invocations:
         try:
             written = self._record(draft, by, audit)
         except LimitError:
-            self._give_turn_back(draft)  # refused ones must not put the owner's next one behind
+            self._give_turn_back(draft)  # a refused request must not delay the owner's next one
             raise
         if written is None:
             self._give_turn_back(draft)
             found = self._table.get(draft.id)
-            if found is None:  # another transaction held the place
+            if found is None:  # another transaction held the items
                 raise UnavailableError("it was not recorded", retry_after_seconds=1)
             return found
         self._metrics.count("jobs_accepted", job=draft.job, priority=draft.priority.value)
@@ -188,7 +192,9 @@ class Invocations:
             self._turns.give_back(policy.turns_of(draft), draft.owner)
 
     def accept_at_once(self, draft: Invocation) -> None:
-        """As `accept`, of one that has no quota and no turn: it goes before those that have one."""
+        """As `accept`, for an invocation without quota and turn: it precedes those that have a
+        turn.
+        """
         written = self._table.put_if_absent(draft)
         if written is not None:
             self._metrics.count("jobs_accepted", job=draft.job, priority=draft.priority.value)
@@ -214,7 +220,7 @@ class Invocations:
         return recorded
 
     def skip(self, draft: Invocation, why: str) -> Invocation:
-        """Record a planned run that is left out, if there is none of this id."""
+        """Write the record of a planned run that is skipped, if its id is new."""
         written = self._table.put_if_absent(lifecycle.skipped(draft, why, self._now()))
         if written is not None:
             self._metrics.count("jobs_ended", job=draft.job, reason=Reason.SKIPPED.value)
@@ -222,16 +228,17 @@ class Invocations:
         return found if isinstance(found, Invocation) else draft
 
     def send(self, invocation: Invocation) -> Invocation:
-        """Bring an accepted one into its queue."""
+        """Send the message of an accepted invocation."""
         if not self._queues.send(invocation.priority, WakeUp(invocation.id)):
             return invocation
         now = self._now()
         return self._records.update(invocation, lambda before: lifecycle.fold_sent(before, now))
 
     def came_due(self, invocation_id: str) -> None:
-        """A deferred one may have come due: then it waits for its turn."""
+        """Let a deferred invocation wait for its turn, if its time has come."""
         now, seen = self._now(), self._table.find(invocation_id)
-        if seen is None or isinstance(seen, Unreadable):  # the sweep does it, once it can be read
+        # the sweep does it when the record can be read again
+        if seen is None or isinstance(seen, Unreadable):
             return
         turn = None
         if lifecycle.is_due(seen, now):
@@ -241,8 +248,8 @@ class Invocations:
             self._records.update(after, lambda before: lifecycle.fold_sent(before, now))
 
     def regroup(self, invocation_id: str) -> None:
-        """One that waits in a capacity group that is gone waits in the default one from now on,
-        behind what its owner has waiting there. Raises UnavailableError, BusyError.
+        """Move an invocation that waits in a removed capacity group to the default group, behind
+        those of its owner that wait there. Raises UnavailableError, BusyError.
         """
         seen = self._table.find(invocation_id)
         if not isinstance(seen, Invocation) or not seen.is_waiting:
@@ -259,19 +266,21 @@ class Invocations:
             self._queues.send(after.priority, WakeUp(after.id))
 
     def get_record(self, invocation_id: str) -> Invocation | None:
-        """The record as it is now."""
+        """The present record."""
         return self._table.get(invocation_id)
 
     def get(self, invocation_id: str, caller: Caller) -> Invocation:
-        """The invocation with this id. Raises NotFoundError, also for somebody else's."""
+        """The invocation with this id. Raises NotFoundError, also for invocations of other
+        owners.
+        """
         invocation = self._table.get(invocation_id)
         if invocation is None or not caller.may_see(invocation.owner):
             raise NotFoundError("no such invocation")
         return invocation
 
     def search(self, listing: Listing, caller: Caller) -> Page:
-        """One page of the caller's invocations, newest first; of all, or of the owner that the
-        listing names, for an operator or viewer. Raises ForbiddenError.
+        """One page of the caller's invocations, newest first; of all owners, or of the owner in the
+        listing, for an operator or viewer. Raises ForbiddenError.
         """
         if listing.owner is not None and not caller.may_see(listing.owner):
             raise ForbiddenError("owner: only operators may see what belongs to others")
@@ -279,7 +288,9 @@ class Invocations:
         return self._table.search(plan_search(listing, owner, self._now()))
 
     def queue_facts(self) -> QueueFacts:
-        """What waits and runs, about: counts of each priority's first megabyte of index."""
+        """Approximate numbers of waiting and running invocations: counts the first megabyte of the
+        index for each priority.
+        """
         groups = self._groups()
         oldest = [
             self._table.oldest_waiting(partition)
@@ -300,18 +311,18 @@ class Invocations:
         )
 
     def waiting_in(self, group: str) -> int:
-        """About how many wait in a capacity group."""
+        """The approximate number of invocations that wait in a capacity group."""
         own = None if group == self._ledger.groups.default else group
         ranges = [policy.range_of(own, priority) for priority in Priority]
         return sum(self._table.count_waiting(*each) for each in ranges)
 
     def _groups(self) -> list[str | None]:
-        """The groups in which invocations wait, as records have them."""
+        """The groups in which invocations wait, as records store them."""
         groups = self._ledger.groups
         return [None, *(name for name in groups.by_name if name != groups.default)]
 
     def why_it_waits(self, invocation: Invocation) -> dict[str, Any] | None:
-        """What keeps it from being launched; None for one that does not wait."""
+        """Why it is not launched; None if it does not wait."""
         if not (invocation.is_waiting or invocation.state is State.SCHEDULED):
             return None
         config, priority = self._config, invocation.priority
@@ -329,7 +340,7 @@ class Invocations:
         )
 
     def _ahead_of(self, invocation: Invocation) -> int:
-        """About how many of its group go before it."""
+        """The approximate number of invocations of its group that precede it."""
         count, own = self._table.count_waiting, policy.order_in_partition(invocation)
         if invocation.group is not None:
             ahead = count(policy.partition_of(invocation), 0, own)
@@ -346,9 +357,9 @@ class Invocations:
         reason: Reason | None = None,
         audit: AuditEntry | None = None,
     ) -> Invocation:
-        """End it, wherever it is; harmless for one that has ended. Raises NotFoundError.
+        """End it in any state; no effect on one that has ended. Raises NotFoundError.
 
-        `audit` is recorded with the change, if there is one.
+        `audit` is written with the change, if there is one.
         """
         now = self._now()
         after = self._records.change(
@@ -365,7 +376,9 @@ class Invocations:
     def start(
         self, invocation_id: str, key: str, attempt: int, task_arn: str | None, process: str
     ) -> Mapping[str, Any]:
-        """A container asks for a start permit. Raises ConflictError where there is none for it."""
+        """Handle a container's request for a start permit. Raises ConflictError if there is none
+        for it.
+        """
         seen, now = self._known(invocation_id, key), self._now()
         if isinstance(seen.parameters, UnreadableJson):
             raise ConflictError("its parameters are nested too deeply to be read")
@@ -381,7 +394,7 @@ class Invocations:
     def progress(
         self, invocation_id: str, key: str, process: str, fraction: float | None, message: str
     ) -> None:
-        """A job says how far it is. Raises ConflictError."""
+        """Store the job's progress. Raises ConflictError."""
         seen, now = self._known(invocation_id, key), self._now()
         self._fold(
             seen, lambda before: lifecycle.fold_progress(before, process, fraction, message, now)
@@ -399,7 +412,7 @@ class Invocations:
         result: Any,
         usage: Usage | None,
     ) -> None:
-        """A container says how the run went. Raises ConflictError."""
+        """Store the container's report of the run's end. Raises ConflictError."""
         seen, now = self._known(invocation_id, key), self._now()
         self._fold(
             seen,
@@ -416,7 +429,7 @@ class Invocations:
         )
 
     def on_task_change(self, change: TaskChange) -> None:
-        """ECS says something of a task. A task that no invocation has any claim to is stopped."""
+        """Handle a task change of ECS. A task that no invocation refers to is stopped."""
         mark = mark_of(change.started_by)
         if mark is None:
             return
@@ -434,7 +447,7 @@ class Invocations:
         )
         if after.has_ended and after.task_arn == change.task_arn:
             if now < (after.finished_at or now) + EXIT_SECONDS:
-                return  # it has reported, and is about to exit
+                return  # it has reported and is about to exit
             self._stops.stop_orphan(change, ORPHANED, after.log_fields)
         elif attempt != after.attempt or after.task_arn != change.task_arn:
             self._stops.stop_orphan(change, ORPHANED, after.log_fields)

@@ -1,4 +1,6 @@
-"""What the sweep does for jobs: compare each record with its task, act, look who waits."""
+"""The invocations' part of the sweep: compares records with tasks, repairs, launches waiting
+ones.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -29,7 +31,7 @@ SHOWN = (State.SCHEDULED, State.QUEUED, State.LAUNCHED, State.STARTED)
 
 
 class JobsKind(Kind[Invocation]):
-    """The invocations, as the sweep sees them."""
+    """The interface of invocations to the sweep."""
 
     name = "invocation"
     partitions = LIVE_BUCKETS
@@ -63,14 +65,14 @@ class JobsKind(Kind[Invocation]):
         self.unreadable = unreadable
         self.hosts_wanted = None if config.capacity_provider is None else hosts_wanted
 
-    # Looking.
+    # Reads.
 
     def page(self, partition: int, after: str | None) -> Page[Invocation]:
         """A page of live invocations."""
         return Page(*self._table.live(partition, after, self.page_size))
 
     def overdue_page(self, partition: int, after: str | None) -> Page[Invocation]:
-        """Those of a page that look overdue."""
+        """The invocations of a page that may be overdue."""
         page, now = self.page(partition, after), self._now()
         overdue = [
             record
@@ -80,15 +82,15 @@ class JobsKind(Kind[Invocation]):
         return Page(overdue, page.after)
 
     def find(self, ids: Sequence[str]) -> Mapping[str, Invocation | Unreadable]:
-        """Invocations as they are now, by id."""
+        """The present records of invocations, by id."""
         return {record.id: record for record in self._table.get_all(ids, COMPARED)}
 
     def log_fields(self, record: Invocation) -> Mapping[str, Any]:
-        """Its id and what it is a run of."""
+        """The fields of log records about it."""
         return record.log_fields
 
     def task_arn_of(self, record: Invocation) -> str | None:
-        """Its task."""
+        """The ARN of its task."""
         return record.task_arn
 
     def record_id_of(self, started_by: str | None) -> str | None:
@@ -96,18 +98,20 @@ class JobsKind(Kind[Invocation]):
         return invocation_id_of(started_by)
 
     def waiting(self, record: Invocation) -> tuple[str, int, int] | None:
-        """Those on hosts are counted; tasks of Fargate have no host to wait for."""
+        """Only invocations on hosts are counted; Fargate tasks wait for no host."""
         return (record.id, record.attempt, record.version) if record.waits_for_instance else None
 
     def may_wait(self, record: Invocation, attempt: int) -> bool:
-        """While it is LAUNCHING with this attempt, RunTask may have been asked."""
+        """Whether RunTask may have been called for it: it is LAUNCHING with this attempt."""
         waits = record.waits_for_instance or record.state is State.LAUNCHING
         return waits and record.attempt == attempt
 
-    # Deciding.
+    # Decisions.
 
     def plan(self, record: Invocation, tasks: Mapping[str, TaskChange]) -> Iterator[reaping.Action]:
-        """See `reaping.plan_reaping`; besides, no launcher looks into a group that is gone."""
+        """See `reaping.plan_reaping`; also moves invocations out of removed groups, which no
+        launcher reads.
+        """
         if record.is_waiting and record.group != policy.known_group(record.group, self._groups):
             yield reaping.Regroup(record)
         yield from reaping.plan_reaping([record], tasks, self._now())
@@ -117,14 +121,15 @@ class JobsKind(Kind[Invocation]):
         return reaping.plan_task(record, task)
 
     def searched_by(self, record: Invocation, actions: Sequence[reaping.Action]) -> str | None:
-        """Before it is launched again or ended: RunTask's answer may have been lost.
+        """The `startedBy` to search for before the invocation is launched again or ended: RunTask's
+        answer may have been lost.
 
-        ECS does not remember the token of a launch for ever.
+        ECS forgets client tokens after some time.
         """
         was_claimed = record.claimed_at is not None and not record.is_waiting
         return record.started_by if actions and was_claimed and record.task_arn is None else None
 
-    # Acting.
+    # Repairs.
 
     def steps(self, actions: Sequence[reaping.Action]) -> Iterator[Step]:
         """The repairs."""
@@ -132,7 +137,7 @@ class JobsKind(Kind[Invocation]):
             yield type(action).__name__, partial(self._act, action)
 
     def closing_steps(self, finished: SweepState | None) -> Iterator[Step]:
-        """Launch those that wait, unless a whole pass has just seen none."""
+        """Launch waiting invocations, unless a complete pass found none."""
         if finished is None or any(finished.counts.get(name) for name in _WAITING):
             yield "LaunchWaiting", self._job_launcher.run
         if self._config.jobs_capacity:
@@ -175,19 +180,19 @@ class JobsKind(Kind[Invocation]):
                 assert_never(action)
 
     def _with_all_of(self, seen: Invocation, act: Callable[[Invocation], object]) -> None:
-        """Act on the whole record, as it is now: the sweep compares without its parameters."""
+        """Act on the complete, present record: the sweep reads records without parameters."""
         whole = self._table.get(seen.id)
         if whole is not None:
             act(whole)
 
     def _expire(self, seen: Invocation) -> None:
-        """Take the permit away first: its task may get a host at this very moment."""
+        """Revoke the start permit first: its task may get a host at this moment."""
         after = self._fold(seen, lifecycle.expire)
         if after is not None and after.has_ended:
             self._stop(seen, "no host in time")
 
     def _give_up_start(self, seen: Invocation) -> None:
-        """Refuse it the start permit first: it may be about to ask."""
+        """Refuse the start permit first: the container may be about to request it."""
         after = self._fold(seen, lifecycle.never_asked)
         if after is not None and (after.attempt != seen.attempt or after.has_ended):
             self._stop(seen, "it never asked for a start permit")
@@ -199,7 +204,9 @@ class JobsKind(Kind[Invocation]):
     def _fold(
         self, seen: Invocation, fold: Callable[[Invocation, float], Invocation]
     ) -> Invocation | None:
-        """Fold it in, unless the record has moved on since it was seen; the record then."""
+        """Apply `fold`, if the record has not changed since it was read; returns the present
+        record.
+        """
         now = self._now()
 
         def decide(before: Invocation) -> Invocation:
@@ -207,21 +214,21 @@ class JobsKind(Kind[Invocation]):
 
         return self._records.change(seen.id, decide)
 
-    # Counting.
+    # Counts.
 
     def tally(self, records: Sequence[Invocation], tally: Tally) -> None:
-        """Invocations by state and priority; the oldest of those that wait."""
+        """Count invocations by state and priority; find the oldest that waits."""
         tally.counts.update(_figure(record.state, record.priority) for record in records)
         for record in records:
             if record.is_waiting:
                 tally.saw(OLDEST, max(record.created_at, record.at or 0))
 
     def tally_task(self, task: TaskChange, tally: Tally) -> None:
-        """Tasks that were started just now."""
+        """Count recently started tasks."""
         tally.counts[STARTED] += task.is_younger_than(START_SECONDS, self._now())
 
     def report(self, state: SweepState) -> None:
-        """The figures of a whole pass."""
+        """Emit the metrics of a complete pass."""
         for each in SHOWN:
             for priority in Priority:
                 amount = state.counts.get(_figure(each, priority), 0)

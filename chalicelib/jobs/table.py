@@ -1,8 +1,9 @@
-"""Invocations in DynamoDB. Every write is conditional; a lost condition is a result.
+"""Invocations in DynamoDB. Every write is conditional; a failed condition is a result, not an
+exception.
 
-One table holds invocations by id, `job#…` what is remembered of a job's revisions, `capacity#…` and
-`again#…` counters, and the schedules. The indexes hold keys and what never changes: an index says
-which, the record itself is then read as it is now.
+One table has invocations by id, `job#…` states of jobs' revisions, `capacity#…` and `again#…`
+counters, and the schedules. Indexes have keys and attributes that never change; the records
+themselves are read from the table.
 """
 
 import logging
@@ -32,51 +33,52 @@ CAPACITY_KEPT_SECONDS = 400 * 86_400
 PAGE = 50
 """How many of a queue one page has."""
 MAX_QUERIES = 20
-"""So many queries one page of a listing costs at most; documented in docs/contracts.md."""
+"""Maximum number of queries for one page of a listing; documented in docs/contracts.md."""
 FILTERED_ROWS = 1_000
-"""How many rows of an index DynamoDB looks at where it filters them itself."""
+"""Number of index rows that DynamoDB evaluates when it filters."""
 
 ACCEPT_TRIES = 12
-"""Every new invocation of an owner writes the owner's counters."""
+"""Every new invocation of an owner writes the owner's counters, so that transactions conflict."""
 CLAIM_TRIES = 3
-"""Every claim and every end writes the one count, so that they meet there."""
+"""Every claim and every end writes one counter of running invocations, so that transactions
+conflict."""
 
 _log = logging.getLogger("usher.jobs")
 
 
 class OwnerFull:
-    """The claim was not written: as many of its owner run as may."""
+    """The claim was not written: its owner reached the limit of running invocations."""
 
 
 class NoCapacity:
-    """The claim was not written: as many run as may."""
+    """The claim was not written: the limit of running invocations is reached."""
 
 
 class GroupsChanged:
-    """The claim was not written: capacity groups have taken more than was known."""
+    """The claim was not written: capacity groups use more than was known."""
 
 
 class InvocationsTable(RecordTable[Invocation]):
     """The table of jobs through a boto3 DynamoDB client."""
 
     def __init__(self, dynamodb: Any, name: str, groups_table: str | None = None) -> None:
-        """`groups_table` has the counts of capacity groups; None = this table has."""
+        """`groups_table` has the counters of capacity groups; None = they are in this table."""
         super().__init__(dynamodb, name, INVOCATIONS, groups_table)
         self.revisions = RevisionStates(self.items, JOB_STATES)
         self._empty_days: set[str] = set()
         """Past days that no record was created on: otherwise a page costs a query for each."""
 
     def put_if_absent(self, invocation: Invocation, *more: Write) -> Invocation | None:
-        """Write a new record, and `more` with it; None where there is one of this id already."""
+        """Write a new record, together with `more`; None if the id exists already."""
         return invocation if self.items.put(to_item(invocation), None, *more) else None
 
     def accept(
         self, invocation: Invocation, quotas: Sequence[Quota], *more: Write
     ) -> Invocation | Quota | None:
-        """Write a new record, raise its owner's counters and write `more`, or none of these.
+        """Write a new record, increment its owner's counters and write `more`, in one transaction.
 
-        Returns the record; the quota that is exhausted; or None where there is a record of this id
-        already, or other transactions hold the counters.
+        Returns the record; or the exhausted quota; or None if the id exists already or other
+        transactions hold the counters.
         """
         held = tuple(quota.key for quota in quotas if quota.is_lowered)
         written = replace(invocation, counters=held)
@@ -103,11 +105,12 @@ class InvocationsTable(RecordTable[Invocation]):
         quota: Quota | None = None,
         *more: Write,
     ) -> Invocation | NoCapacity | OwnerFull | GroupsChanged | None:
-        """Write a claim, and raise the count of what runs unless it stands at `most`.
+        """Write a claim and increment the number of running invocations, unless it is `most`
+        already.
 
-        The same for the counter of its owner's `quota`, if it has one; `more` is what counts it in
-        its capacity group. None when the record has moved on, or other transactions hold the
-        count: look again.
+        The same for the counter of its owner's `quota`, if it has one; `more` counts it in its
+        capacity group. Returns None if the record has changed or other transactions hold the
+        counter: read it again.
         """
         if most is not None and most < 1:
             return NoCapacity()
@@ -134,9 +137,9 @@ class InvocationsTable(RecordTable[Invocation]):
     def live(
         self, bucket: int, after: str | None, limit: int
     ) -> tuple[list[Invocation | Unreadable], str | None]:
-        """A page of those of a bucket that have not ended, without parameters and result.
+        """A page of a bucket's invocations that have not ended, without parameters and result.
 
-        They are to be looked at, and not to be written. `after` as in `Table.page_after`.
+        These records must not be written. `after` as in `Table.page_after`.
         """
         rows, following = self.items.page_after(
             "live", "live_bucket", bucket, after=after, limit=limit
@@ -146,7 +149,9 @@ class InvocationsTable(RecordTable[Invocation]):
         return live, following
 
     def waiting(self, partition: str) -> Iterator[Invocation]:
-        """One partition of what waits in order, as the records are now, page by page."""
+        """The records of one partition of waiting invocations in order, page by page (consistent
+        reads).
+        """
         more: dict[str, Any] = {}
         while True:
             page = self.items.page("waiting", "waiting", partition, Limit=PAGE, **more)
@@ -157,7 +162,7 @@ class InvocationsTable(RecordTable[Invocation]):
             more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     def count_waiting(self, partition: str, first: int, last: int) -> int:
-        """About how many wait in a partition, from one place in its order to another."""
+        """The approximate number of invocations that wait in a partition, between two sort keys."""
         page = self.items.page(
             "waiting",
             "waiting",
@@ -169,15 +174,15 @@ class InvocationsTable(RecordTable[Invocation]):
         return int(page["Count"])
 
     def oldest_waiting(self, partition: str) -> float | None:
-        """Since when the first of a partition waits; None for an empty one."""
+        """Time since which the first of a partition waits; None for an empty partition."""
         page = self.items.page("waiting", "waiting", partition, Limit=1)
         ids = [item["id"]["S"] for item in page["Items"]]
         first = only_readable(self.get_all(ids, COMPARED))
         return max(first[0].created_at, first[0].at or 0) if first else None
 
     def search(self, search: Search) -> Page:
-        """One page, newest first. Costs at most MAX_QUERIES queries, each with at most one
-        BatchGetItem; where that is not enough the page is short, or empty, and leads on.
+        """One page, newest first. Makes at most MAX_QUERIES queries, each with at most one
+        BatchGetItem; if that is not enough, the page is short or empty and has a next page.
         """
         found: list[Invocation] = []
         queries = 0
@@ -209,7 +214,7 @@ class InvocationsTable(RecordTable[Invocation]):
     def _rows(
         self, partition: Partition, search: Search, start: Place | None
     ) -> tuple[int, list[Invocation], Place | None]:
-        """How many rows one query has, their records, and where the next one goes on."""
+        """The number of rows of one query, their records, and the position of the next query."""
         of_owner_and_job = partition.index == "by_owner" and search.job is not None
         is_filtered = of_owner_and_job or search.state is not None
         arguments: dict[str, Any] = {}
@@ -236,12 +241,12 @@ class InvocationsTable(RecordTable[Invocation]):
         return len(rows), records, following
 
     def running(self) -> int:
-        """How many hold a place of the capacity."""
+        """The number of invocations that use capacity."""
         return self.items.counted(CAPACITY_KEY)
 
 
 def _not_claimed(refusal: Refusal, *, has_capacity: bool) -> NoCapacity | OwnerFull | None:
-    """Which of the writes of a claim lost its condition: the record's, the count's, the owner's."""
+    """The condition of a claim that failed: the record's, the limit's or the owner's."""
     if refusal.reasons[0] == FAILED:
         return None
     return NoCapacity() if has_capacity and refusal.reasons[1] == FAILED else OwnerFull()

@@ -1,4 +1,4 @@
-"""The task definition of a job, hardened like a session's and without any right on AWS. Pure."""
+"""The task definition of a job: hardened as a session's, without AWS rights. Pure."""
 
 import hashlib
 import json
@@ -15,19 +15,19 @@ from chalicelib.ecs.task_definitions import (
 from chalicelib.jobs.description import JobDescription
 
 CONTAINER = "job"
-"""Name of the one container of a job's task."""
+"""Name of the only container of a job's task."""
 DIGEST_LABEL = "usher.digest"
-"""Docker label with a hash of all else: an unchanged job is not registered again."""
+"""Docker label with a hash of the rest: an unchanged job is not registered again."""
 STOP_TIMEOUT_SECONDS = 10
 SCRATCH_MIB = 64
-"""Of /tmp, the only place a job can write to; on EC2 it counts against its memory."""
+"""Size of /tmp, the only writable directory; on EC2 it counts against the job's memory."""
 
 
 def family_of(job: str, stage: str) -> str:
     """The task definition family of a job in a stage.
 
-    That of judges, which have the engine of their host, has a name that no right on those of other
-    jobs and apps covers.
+    The judges' family, which has access to its host's engine, has a name that no permission for
+    other jobs and apps covers.
     """
     if job == JUDGE_JOB:
         return f"usher-{stage}_judge"
@@ -35,7 +35,7 @@ def family_of(job: str, stage: str) -> str:
 
 
 def family_prefix(stage: str) -> str:
-    """What the families of all jobs of a stage begin with."""
+    """The common prefix of the families of a stage's jobs."""
     return f"usher-{stage}-job-"
 
 
@@ -50,9 +50,10 @@ def job_task_definition(
     deployment: Deployment | None = None,
     change: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Build the RegisterTaskDefinition request. `launch_type`: where the description has none.
+    """Build the RegisterTaskDefinition request. `launch_type`: the default if the description has
+    none.
 
-    `change` may complete the request before its digest is taken.
+    `change` may complete the request before its digest is computed.
     """
     launch_type = description.launch_type or launch_type
     container = hardened_container(

@@ -1,4 +1,4 @@
-"""Where the task of an invocation runs, and what it is given. Pure."""
+"""The RunTask request of an invocation. Pure."""
 
 from chalicelib.config import Config
 from chalicelib.contract.jobs import JUDGE_JOB, TRACEPARENT, JobEnv
@@ -11,12 +11,12 @@ from chalicelib.task_placement import Placement
 
 
 def launch_type_of(job: DeployedJob, config: Config) -> str:
-    """EC2 or FARGATE: what the job says, or what the deployment has."""
+    """EC2 or FARGATE: from the job's description, else the deployment's default."""
     return job.description.launch_type or config.jobs_launch_type
 
 
 def task_request_for(invocation: Invocation, job: DeployedJob, config: Config) -> TaskRequest:
-    """The task of the current attempt; the same record always asks for the same task."""
+    """The RunTask request of the current attempt; equal for equal records."""
     launch_type = launch_type_of(job, config)
     base_url = _callback_base_url(invocation, config)
     url = f"{base_url}/invocations/{invocation.id}"
@@ -59,12 +59,12 @@ def _callback_base_url(invocation: Invocation, config: Config) -> str:
 
 
 def provider_of(job: str, config: Config) -> str | None:
-    """The capacity provider of a job on EC2; judges may have one of their own."""
+    """The capacity provider of a job on EC2; judges may have a separate one."""
     own = config.judges_capacity_provider if job == JUDGE_JOB else None
     return own or config.capacity_provider
 
 
 def cluster_of(job: str, config: Config) -> str:
-    """The cluster that a job runs in; judges may have one of their own."""
+    """The cluster of a job; judges may have a separate one."""
     own = config.judges_cluster if job == JUDGE_JOB else None
     return own or config.cluster

@@ -1,4 +1,6 @@
-"""The services of jobs, built when they are first needed: who wants a session waits for none."""
+"""The services of jobs, built when they are first used, so that they cost requests for sessions no
+time.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -39,7 +41,7 @@ from chalicelib.tasks.unreadable import UnreadableRecords
 
 @dataclass(frozen=True)
 class Jobs:
-    """What the routes of jobs call."""
+    """The services that the routes of jobs use."""
 
     table: InvocationsTable
     catalog: Catalog
@@ -65,7 +67,7 @@ def build_jobs(
     plugins: Mapping[str, Plugin],
     on_ended: Callable[[Invocation], None] = lambda _: None,
 ) -> Jobs:
-    """Build everything for `config`. Opens no connection yet. `on_ended`: see `JobObserver`."""
+    """Build all services for `config`. Opens no connection. `on_ended`: see `JobObserver`."""
     table = InvocationsTable(clients.dynamodb, config.jobs_table, config.sessions_table)
     names = {priority: jobs_queue(config.stage, priority) for priority in Priority}
     sqs = Queues(clients.sqs)
