@@ -30,7 +30,7 @@ AUTHORIZER = authorizer_for(*authorization())
 @routes.route("/apps", methods=["GET"], authorizer=AUTHORIZER)
 @answering
 def list_apps() -> Response:
-    """All session apps: those of the apps file, then those that were registered."""
+    """All session apps: those of the apps file, then the registered ones."""
     from chalicelib.sessions.app_answers import show_app
 
     values = _caller().is_operator
@@ -42,7 +42,7 @@ def list_apps() -> Response:
 @routes.route("/apps/{app}", methods=["GET"], authorizer=AUTHORIZER)
 @answering
 def get_app(app: str) -> Response:
-    """One session app: its newest revision, and whether that is proven."""
+    """One session app: its newest revision, and whether a container of it became ready."""
     from chalicelib.sessions.app_answers import show_app
 
     values = _caller().is_operator
@@ -53,7 +53,7 @@ def get_app(app: str) -> Response:
 @answering
 @takes(body=REGISTER)
 def put_app(app: str) -> Response:
-    """Register a revision of a session app; sessions that run keep theirs."""
+    """Register a revision of a session app; running sessions keep theirs."""
     from chalicelib.sessions.app_answers import app_facts
 
     _caller().require_operator()
@@ -73,7 +73,7 @@ def put_app(app: str) -> Response:
 @answering
 @takes(body=ROLLBACK)
 def roll_back_app(app: str) -> Response:
-    """Take the newest revision back: `{"revision"}` says which one that is."""
+    """Take back the newest revision, which must be the `revision` of the body."""
     from chalicelib.sessions.app_answers import app_facts
 
     _caller().require_operator()
@@ -91,7 +91,9 @@ def roll_back_app(app: str) -> Response:
 @routes.route("/apps/{app}/drain", methods=["POST"], authorizer=AUTHORIZER)
 @answering
 def drain_app(app: str) -> Response:
-    """Stop the warm containers of an app, so that its pool is filled anew; sessions go on."""
+    """Stop the warm containers of an app, so that its pool is refilled; sessions with clients
+    continue.
+    """
     _caller().require_operator()
     registry = services().sessions.registry
     drained = services().audit.around(
@@ -106,7 +108,7 @@ def drain_app(app: str) -> Response:
 @routes.route("/apps/{app}/containers", methods=["GET"], authorizer=AUTHORIZER)
 @answering
 def get_containers(app: str) -> Response:
-    """How many containers of an app there are by revision, state, zone and host."""
+    """The number of an app's containers by revision, state, zone and host."""
     from chalicelib.sessions.app_answers import show_containers
 
     _caller().require_sight()
@@ -121,7 +123,7 @@ def get_containers(app: str) -> Response:
 @routes.route("/apps/{app}", methods=["DELETE"], authorizer=AUTHORIZER)
 @answering
 def delete_app(app: str) -> Response:
-    """Remove a registered app; sessions that run go on."""
+    """Remove a registered app; running sessions continue."""
     from chalicelib.sessions.app_answers import app_facts
 
     _caller().require_operator()

@@ -47,18 +47,18 @@ def list_audit() -> Response:
 
 
 def record_of(request: Any, caller: Caller, action: Action, resource: str) -> AuditRecord:
-    """The record of what `caller` is about to change."""
+    """The audit record of a change that `caller` requests."""
     kind = Kind.OPERATOR if caller.is_operator else Kind.OWNER
     actor = _actor(request, caller.owner, Kind.ANONYMOUS if caller.is_anonymous else kind)
     return _record(actor, action, resource)
 
 
 def record_refusals(event: Any, get_response: Callable[[Any], Response]) -> Response:
-    """Middleware: record requests that were refused because the caller may not (403 `forbidden`).
+    """Middleware: record requests that were refused for lack of rights (403 `forbidden`).
 
-    What API Gateway's own authorizer refuses does not get here, and a request without a valid key
-    (401) has nobody to name. The refusal is answered even where it cannot be recorded: nothing
-    was changed.
+    Requests that API Gateway's authorizer refuses do not reach the function, and a request without
+    a valid key (401) has no known caller. The refusal is answered even if it cannot be recorded,
+    because nothing was changed.
     """
     response = get_response(event)
     body = response.body
@@ -74,7 +74,7 @@ def record_refusals(event: Any, get_response: Callable[[Any], Response]) -> Resp
 def _refused_actor(request: Any) -> Actor:
     try:
         caller = identified(request, services().config)
-    except (UnauthorizedError, ForbiddenError):  # AUTH_MODE is not set: no caller is known
+    except (UnauthorizedError, ForbiddenError):  # AUTH_MODE is not set: the caller is unknown
         return _actor(request, "unknown", Kind.UNKNOWN)
     return _actor(request, caller.owner, Kind.ANONYMOUS if caller.is_anonymous else Kind.OWNER)
 

@@ -1,8 +1,7 @@
-"""Conditional answers with an entity tag, and long polling until there is another one.
+"""Conditional answers with entity tags, and long polling until the tag changes.
 
-Streaming (server-sent events) is not to be had here: API Gateway streams what Lambda's
-InvokeWithResponseStream streams, and of Lambda's managed runtimes only Node.js implements that; see
-docs/architecture.md.
+Server-sent events are not possible: API Gateway streams through Lambda's InvokeWithResponseStream,
+which only Node.js implements among Lambda's managed runtimes; see docs/architecture.md.
 """
 
 import hashlib
@@ -28,24 +27,25 @@ WAIT_FOR_CHANGE = Field(
 )
 FIRST_POLL_SECONDS = 0.25
 POLL_GROWTH = 0.1
-"""Records are polled at intervals of so much of the time waited: about 28 reads in 25 s."""
+"""Interval between polls of a record, as a fraction of the time waited so far: about 28 reads in 25
+s."""
 
 R = TypeVar("R")
 
 
 def tag_of(text: str) -> str:
-    """The entity tag of a text. API Gateway compresses, so it is a weak one. Pure."""
+    """The weak entity tag of a text; weak because API Gateway compresses. Pure."""
     return f'W/"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
 
 
 def is_known(request: Any, tag: str) -> bool:
-    """Whether the client says that it has what `tag` is of."""
+    """Whether the client's `If-None-Match` contains the tag."""
     known = request.headers.get(IF_NONE_MATCH.name.lower(), "")
     return tag in [one.strip() for one in known.split(",")]
 
 
 def unless_known(request: Any, response: Response) -> Response:
-    """The JSON answer with its entity tag, or a 304 where the client has it."""
+    """The JSON answer with its entity tag, or a 304 if the client has it."""
     tag = tag_of(json.dumps([response.status_code, response.body], sort_keys=True))
     response.headers.update({"ETag": tag})
     if not is_known(request, tag):
@@ -63,9 +63,10 @@ def when_changed(
 ) -> Response:
     """The record as it is now, or as it becomes within the seconds that the client waits.
 
-    A change of the record is noticed at the next poll; what `render` adds from elsewhere, such as
-    the place in a queue, at the end. Who waits holds a function: `Sessions.may_wait` bounds that,
-    and whoever exceeds it is answered at once. Raises BadRequestError, and what `load` raises.
+    A change of the record is noticed at the next poll; data that `render` adds from other sources,
+    such as the position in a queue, is read at the end. A waiting request occupies a Lambda
+    environment: `Sessions.may_wait` limits their number, and requests above the limit are answered
+    at once. Raises BadRequestError, and the errors of `load`.
     """
     seconds, environment = WAIT_FOR_CHANGE.read(request.query_params or {}), services.environment
     record = load()

@@ -46,7 +46,7 @@ def record(page: str, record: str) -> Response:  # noqa: ARG001
 @answering
 @takes(headers=(IF_NONE_MATCH,), ignores_others=True)
 def file(name: str) -> Response:
-    """The script of the console, or that of the pages of assignments."""
+    """The script of the console, or of the pages of assignments."""
     if name not in SCRIPTS:
         raise NotFoundError("the console has no such file")
     script = tagged(read_script(SCRIPTS[name]))

@@ -1,7 +1,8 @@
-"""`GET /`: the demo page, and `GET /demo/{name}`: the parts it imports.
+"""`GET /`: the demo page, and `GET /demo/{name}`: the modules that it imports.
 
-The page asks the dispatcher it came from for a session and imports the client library from the
-container it gets, whose address nobody knows beforehand: hence the open hosts in the policy below.
+The page requests a session from the dispatcher that served it and imports the client library from
+the session's container. The container's address is not known in advance; therefore the policy below
+allows all hosts.
 """
 
 import base64
@@ -57,7 +58,7 @@ def common_headers() -> dict[str, str | list[str]]:
 
 @cache
 def render_page() -> tuple[str, str]:
-    """The document, and the Content-Security-Policy that fits it; files are read once a process."""
+    """The document and its Content-Security-Policy; files are read once in a process."""
     style = (FOLDER / "page.css").read_text("utf-8")
     html = (FOLDER / "page.html").read_text("utf-8").replace(STYLE_PLACE, style)
     start = _between(html, '<script type="module">', "</script>")
@@ -71,10 +72,10 @@ def read_parts() -> dict[str, str]:
 
 
 def content_security_policy(*, script: str, style: str) -> str:
-    """Forbid everything, then allow what the page does.
+    """The policy forbids everything but what the page needs.
 
-    Any host may be imported from and connected to, because a session container may have any
-    address; inline code must be exactly the one script and the one style of the document.
+    Imports from and connections to any host are allowed, because a session container may have any
+    address. Inline code is restricted by hashes to the document's script and style.
     """
     return "; ".join(
         [

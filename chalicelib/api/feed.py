@@ -1,6 +1,6 @@
-"""The stream's records on their way into the fan-out feed.
+"""Writes the records of the stream into the fan-out feed.
 
-Where FEED_URL names none, nothing is registered here: no function, and no reader of the stream.
+Without FEED_URL nothing is registered here: no function and no reader of the stream.
 """
 
 import threading
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from chalicelib.feed.relay import Relay
 
 BATCH_SIZE = 1_000
-"""At most so many records an invocation. Lambda does not wait for them: whatever is there goes."""
+"""Maximum number of records in an invocation. Lambda does not wait until a batch is full."""
 
 routes = Blueprint(__name__)
 
@@ -26,7 +26,7 @@ _building = threading.Lock()
 
 
 def relay() -> "Relay":
-    """The relay of this process, built when one of these functions first runs."""
+    """The relay of this process, built by the first call."""
     with _building:
         return _built_relay()
 
@@ -36,28 +36,27 @@ def _built_relay() -> "Relay":
     from chalicelib.feed.wiring import build
 
     config = load_config()
-    # On a laptop all functions share one process, whose metrics are shown together.
+    # On a laptop all functions share one process, and their metrics are shown together.
     metrics = services().metrics if config.metrics_here else EmbeddedMetrics(config.stage)
     return build(config, metrics)
 
 
 def relay_records(event: KinesisEvent) -> None:
-    """A batch of one shard into the feed; raises unless all of it is there."""
+    """Write a batch of one shard into the feed; raises unless all records are in it."""
     from chalicelib.feed.records import arrivals_of_event
 
     relay().relay(arrivals_of_event(event.to_dict()["Records"]))
 
 
 def keep_feed_whole(_event: Any) -> None:
-    """Refill a feed whose server lost entries, also while the stream is silent."""
+    """Refill a feed whose server lost entries, even while the stream has no new records."""
     relay().keep_whole()
 
 
 if is_fanout(feed_url()):
-    # Lambda calls the attributes of this module that bear the functions' names: they must be the
-    # registered handlers, which take event and context.
-    # LATEST may pass over what comes while the event source is being set up: the feed is filled
-    # from the stream's recent past when it begins.
+    # Lambda calls the attributes of this module with the functions' names: they must be the
+    # registered handlers, which take event and context. LATEST may skip records that arrive while
+    # the event source is created; the feed is therefore first filled from the stream's recent past.
     relay_records = routes.on_kinesis_record(
         stream=updates_stream(stage()),
         batch_size=BATCH_SIZE,

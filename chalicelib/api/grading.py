@@ -46,9 +46,9 @@ routes = Blueprint(__name__)
 AUTHORIZER = authorizer_for(*authorization())
 FORM = "multipart/form-data"
 COUNTED_A_REQUEST = 10
-"""Submissions whose results one request for statistics reads."""
+"""Number of submissions whose results one request for statistics reads."""
 REGRADES_A_REQUEST = 10
-"""Submissions of an assignment that one request has marked again."""
+"""Number of submissions that one request regrades."""
 
 
 @routes.route("/learn", methods=["GET"])
@@ -99,7 +99,7 @@ def get_assignment(assignment_id: str) -> Response:
 @answering
 @takes(body=ASSIGNMENT)
 def put_assignment(assignment_id: str) -> Response:
-    """Make it, or its next revision."""
+    """Create an assignment, or its next revision."""
     from chalicelib.grading.answers import show_assignment
     from chalicelib.grading.requests import parse_put
 
@@ -115,7 +115,9 @@ def put_assignment(assignment_id: str) -> Response:
 @routes.route("/assignments/{assignment_id}", methods=["DELETE"], authorizer=AUTHORIZER)
 @answering
 def delete_assignment(assignment_id: str) -> Response:
-    """No more submissions; what was handed in is marked, and stays visible to its learner."""
+    """Accept no more submissions; those that were submitted are marked and stay visible to their
+    learners.
+    """
     from chalicelib.grading.requests import parse_assignment_id
 
     caller = _caller()
@@ -128,12 +130,13 @@ def delete_assignment(assignment_id: str) -> Response:
     "/assignments/{assignment_id}/submissions",
     methods=["POST"],
     authorizer=AUTHORIZER,
-    content_types=[],  # Chalice deploys no route that takes text and bytes; `_read_submit` checks
+    # Chalice deploys no route with both text and binary types; `_read_submit` checks
+    content_types=[],
 )
 @answering
 @takes(body=SUBMISSION, headers=(IDEMPOTENCY_KEY,), query=(VIEW,))
 def submit(assignment_id: str) -> Response:
-    """Hand in files for some parts."""
+    """Submit files for some parts."""
     from chalicelib.grading.requests import accept, parse_assignment_id
     from chalicelib.jobs.model import repeated_id
 
@@ -145,7 +148,7 @@ def submit(assignment_id: str) -> Response:
     learner = _learner(caller, wanted.learner) or caller.owner
     repeated = key and repeated_id(caller.key_scope, f"submit/{known}", key)
     found = _grading().grades.find_submission(repeated) if repeated else None
-    if found is not None:  # whatever became of the assignment since
+    if found is not None:  # even if the assignment has changed since
         return _again(found, wanted)
     assignment = _assignment(known)
     _grading().grades.check_accepts_submissions()
@@ -167,9 +170,9 @@ def submit(assignment_id: str) -> Response:
 @answering
 @takes(query=LISTING)
 def list_submissions(assignment_id: str) -> Response:
-    """One page of the caller's own submissions, the newest first, and what they have earned.
+    """One page of the caller's own submissions, newest first, and the points earned.
 
-    Authors and operators see everybody's, or those of `learner`.
+    Authors and operators see those of all learners, or those of `learner`.
     """
     from chalicelib.grading.answers import show_row, show_standing
     from chalicelib.grading.requests import parse_assignment_id, parse_listing, show_next
@@ -198,7 +201,9 @@ def list_submissions(assignment_id: str) -> Response:
 @answering
 @takes(query=LISTING)
 def get_statistics(assignment_id: str) -> Response:
-    """What became of a page of its submissions, the newest first; `next` leads on."""
+    """The results of one page of its submissions, newest first; `next` is the cursor of the next
+    page.
+    """
     from chalicelib.grading.requests import parse_assignment_id, parse_listing, show_next
 
     caller, grades = _caller(), _grading().grades
@@ -216,7 +221,7 @@ def get_statistics(assignment_id: str) -> Response:
 @answering
 @takes(query=(VIEW,))
 def get_submission(submission_id: str) -> Response:
-    """A submission with its gradings, as far as they are."""
+    """A submission with the present state of its gradings."""
     return _render(_submission(submission_id))
 
 
@@ -224,7 +229,7 @@ def get_submission(submission_id: str) -> Response:
 @answering
 @takes(headers=(IDEMPOTENCY_KEY,), query=(VIEW,))
 def regrade_submission(submission_id: str) -> Response:
-    """Mark all its parts again, on the newest revision of the assignment."""
+    """Mark all its parts again, with the newest revision of the assignment."""
     request, caller = routes.current_request, _caller()
     seen = _submission(submission_id)
     _check_regrade(caller, seen.author)
@@ -242,9 +247,10 @@ def regrade_submission(submission_id: str) -> Response:
 @answering
 @takes(headers=(IDEMPOTENCY_KEY,), query=LISTING)
 def regrade_assignment(assignment_id: str) -> Response:
-    """Mark a page of its submissions again; `next` leads on. Repeated, it marks nothing twice.
+    """Mark one page of its submissions again; `next` is the cursor of the next page. A repeated
+    request marks nothing twice.
 
-    The request's Idempotency-Key names the regrade: all its pages carry the same one.
+    The request's Idempotency-Key identifies the regrade: all its pages have the same one.
     """
     from chalicelib.grading.requests import parse_listing, show_next
 
@@ -281,7 +287,7 @@ def regrade_assignment(assignment_id: str) -> Response:
 @answering
 @takes(body=MARK)
 def take_mark(invocation_id: str) -> Response:
-    """A judge has marked a grading, and may be given the next one."""
+    """A judge reports a mark and may receive the next grading."""
     request = routes.current_request
     body = MARK.check(document_of(request, MARK))
     known = parse_record_id(invocation_id, "invocation")
@@ -303,7 +309,7 @@ def _read_submit(request: Any) -> "Submit":
 
 
 def _learner(caller: Caller, named: str | None) -> str | None:
-    """The learner that an operator names. Raises ForbiddenError for other callers."""
+    """The learner in an operator's request. Raises ForbiddenError for other callers."""
     if named is not None and named != caller.owner and not caller.is_operator:
         raise ForbiddenError("learner: only operators may hand in for others")
     return named
@@ -316,14 +322,14 @@ def _check_regrade(caller: Caller, author: str) -> None:
 
 
 def _again(found: "Submission", wanted: "Submit") -> Response:
-    """What a repeated request is answered. Raises ConflictError where it asks for another thing."""
+    """The answer to a repeated request. Raises ConflictError if it differs from the first one."""
     if found.request_digest not in {None, wanted.digest}:
         raise ConflictError("this Idempotency-Key was sent with another request")
     return _render(found)
 
 
 def _render(submission: "Submission", status: int = 200) -> Response:
-    """For its author where the caller is that or an operator, unless they want a learner's view."""
+    """With the author's view for the author and operators, unless they request a learner's view."""
     is_author = _caller().may_see(submission.author) and VIEW.read(_query()) is None
     shown = _grading().views.submission(submission, is_author=is_author)
     headers = {"Location": own_path(routes.current_request, f"/submissions/{submission.id}")}

@@ -1,4 +1,4 @@
-"""Whether the dispatcher can do its work, and how it is doing."""
+"""Health and metrics of the dispatcher."""
 
 from chalice.app import Blueprint, Response
 
@@ -15,7 +15,7 @@ routes = Blueprint(__name__)
 @answering
 @takes(ignores_others=True)
 def health() -> Response:
-    """200 when the table of sessions answers; 503 when not. `sweep` is its last whole pass."""
+    """200 if the sessions' table answers, else 503. `sweep` is its last complete pass."""
     config = services().config
     finished = services().check()
     apps = sorted(config.apps.by_name)

@@ -33,7 +33,7 @@ _ID = re.compile(r"[0-9a-f-]{32,36}")
 @answering
 @takes(query=(LIMIT, NEXT))
 def list_hosts() -> Response:
-    """One page of the hosts that take tasks or drain. For operators and viewers."""
+    """One page of the hosts that are active or draining. For operators and viewers."""
     request = routes.current_request
     known_caller_of(request, services().config).require_sight()
     query = request.query_params or {}
@@ -56,8 +56,8 @@ def get_host(host: str) -> Response:
 @routes.route("/tasks/{task}", methods=["GET"], authorizer=AUTHORIZER)
 @answering
 def get_task(task: str) -> Response:
-    """A task of the cluster, and whose it is, as long as ECS knows it: an hour after its end. For
-    operators and viewers.
+    """A task of the cluster, and its session or invocation, while ECS has it: up to an hour after
+    its end. For operators and viewers.
     """
     known_caller_of(routes.current_request, services().config).require_sight()
     found = list(services().launcher.describe([task]).values()) if _ID.fullmatch(task) else []

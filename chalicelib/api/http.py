@@ -1,4 +1,4 @@
-"""How answers leave the dispatcher: JSON, never cached, errors in one shape."""
+"""Answers of the dispatcher: JSON, not cacheable, errors in one format."""
 
 import functools
 import logging
@@ -32,13 +32,12 @@ CORS = CORSConfig(
     expose_headers=["ETag", "Location", "Retry-After"],
     max_age=600,
 )
-"""For what a session's page calls, and for nothing else. What API Gateway answers to a preflight
-is fixed when the API is deployed; `restrict_cors` narrows the answers to ALLOWED_ORIGINS.
-"""
+"""For the routes that a session's page calls, and no others. API Gateway's answer to a preflight
+request is fixed at deployment; `restrict_cors` restricts the answers to ALLOWED_ORIGINS."""
 
 MAX_DEPTH = 100
-"""Levels of lists and objects in a body. Python's own reader and writer of JSON, and what checks
-schemas, recurse: what they cannot follow must not get as far as a record."""
+"""Maximum nesting of lists and objects in a body. Python's JSON parser and serializer and the
+schema validator recurse; deeper values must not be stored."""
 _TOO_DEEP = f"the body is nested more than {MAX_DEPTH} levels deep"
 _THROTTLING = {
     "ProvisionedThroughputExceededException",
@@ -49,7 +48,7 @@ _THROTTLING = {
     "TransactionConflictException",
     "TransactionInProgressException",
 }
-"""As DynamoDB, SQS, ECS and EC2 call it, each in its own way."""
+"""The names of throttling errors in DynamoDB, SQS, ECS and EC2."""
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 _FIELD_OF = {
     "session_id": "session",
@@ -59,7 +58,7 @@ _FIELD_OF = {
     "assignment_id": "assignment",
     "submission_id": "submission",
 }
-"""A path's parameter to the field of log lines."""
+"""Fields of log records by path parameters."""
 _log = logging.getLogger("usher.http")
 
 View = TypeVar("View", bound=Callable[..., Response])
@@ -67,14 +66,14 @@ View = TypeVar("View", bound=Callable[..., Response])
 
 @dataclass(frozen=True)
 class Takes:
-    """What the requests of one route may carry, besides the parts of its path."""
+    """What the requests of one route may contain, besides the path."""
 
     query: tuple[Field, ...] = ()
     body: Document | None = None
     headers: tuple[Field, ...] = ()
-    """Headers that a route defines; without the headers of authentication."""
+    """Headers that the route defines, without those of authentication."""
     ignores_others: bool = False
-    """Whether other parameters of the query are ignored; else they are a 400."""
+    """Whether unknown query parameters are ignored; otherwise they are a 400."""
 
 
 NOTHING = Takes()
@@ -87,9 +86,9 @@ def takes(
     headers: tuple[Field, ...] = (),
     ignores_others: bool = False,
 ) -> Callable[[View], View]:
-    """Declare what a view takes: the checks read it, and so does the API's document.
+    """Declare the inputs of a view, for the checks and for the API's document.
 
-    A view without this takes no query, no body and no header of its own.
+    A view without this has no query parameters, no body and no headers.
     """
     declared = Takes(query, body, headers, ignores_others)
 
@@ -101,8 +100,8 @@ def takes(
 
 
 def takes_lazily(declare: Callable[[], Takes]) -> Callable[[View], View]:
-    """As `takes`, with a declaration that is imported by the first request of the view: what a
-    claim of a session does not need is no part of a cold start.
+    """As `takes`, with a declaration that is imported by the view's first request, so that it costs
+    a cold start of `GET /session` nothing.
     """
 
     def mark(view: View) -> View:
@@ -113,13 +112,13 @@ def takes_lazily(declare: Callable[[], Takes]) -> Callable[[View], View]:
 
 
 def taken_by(view: Callable[..., Any]) -> Takes:
-    """What a view takes."""
+    """The declared inputs of a view."""
     declared: Takes | Callable[[], Takes] = getattr(view, "takes", NOTHING)
     return declared if isinstance(declared, Takes) else declared()
 
 
 def authorizer_for(mode: AuthMode | None, user_pools: Sequence[str]) -> Authorizer | None:
-    """What API Gateway checks before a request gets here; None where it checks nothing."""
+    """API Gateway's authorizer; None if it does not authenticate."""
     match mode:
         case AuthMode.IAM:
             return IAMAuthorizer()
@@ -130,14 +129,14 @@ def authorizer_for(mode: AuthMode | None, user_pools: Sequence[str]) -> Authoriz
 
 
 def answer(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A JSON answer that no cache keeps."""
+    """A JSON answer that must not be cached."""
     return Response(
         body=body, status_code=status, headers={"Cache-Control": "no-store", **(headers or {})}
     )
 
 
 def error_answer(error: UsherError) -> Response:
-    """An error in the documented shape, with Retry-After where waiting helps."""
+    """An error in the documented format, with Retry-After if a repetition may succeed."""
     retry = error.retry_after_seconds
     headers = {} if retry is None else {"Retry-After": str(retry)}
     body = {"error": {"code": error.code, "message": str(error)}}
@@ -145,8 +144,8 @@ def error_answer(error: UsherError) -> Response:
 
 
 def answering(view: Callable[..., Response]) -> Callable[..., Response]:
-    """Render the domain's errors; what nobody foresaw becomes a 429 or 503 where it came from
-    AWS, else a 500, without details.
+    """Render the domain's errors. Other exceptions become a 429 or 503 if they come from AWS, else
+    a 500 without details.
     """
 
     @functools.wraps(view)
@@ -164,7 +163,7 @@ def answering(view: Callable[..., Response]) -> Callable[..., Response]:
 
 
 def _of_aws(error: Exception) -> UsherError | None:
-    """What a client is told when AWS itself did not answer: it is worth coming back."""
+    """The error for the client if AWS failed to answer; a repetition may succeed."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     if not isinstance(error, BotoCoreError | ClientError):
@@ -175,7 +174,7 @@ def _of_aws(error: Exception) -> UsherError | None:
 
 
 def unify_errors(event: Any, get_response: Callable[[Any], Response]) -> Response:
-    """Middleware: bring what Chalice itself refuses (405, 415, …) into the documented shape."""
+    """Middleware: bring Chalice's own refusals (405, 415, …) into the documented format."""
     response = get_response(event)
     body = response.body
     if response.status_code >= 400 and isinstance(body, dict) and "Code" in body:
@@ -188,7 +187,7 @@ def unify_errors(event: Any, get_response: Callable[[Any], Response]) -> Respons
 def refuse_parameters(
     routes: Mapping[str, Mapping[str, Any]],
 ) -> Callable[[Any, Callable[[Any], Response]], Response]:
-    """Middleware: name the parameters of a query that the route of `routes` does not take (400)."""
+    """Middleware: refuse query parameters that the route of `routes` does not have (400)."""
 
     def middleware(event: Any, get_response: Callable[[Any], Response]) -> Response:
         route = routes.get(event.context.get("resourcePath", ""), {}).get(event.method)
@@ -210,7 +209,8 @@ def refuse_parameters(
 def restrict_cors(event: Any, get_response: Callable[[Any], Response]) -> Response:
     """Middleware: where CORS allows every origin, allow those of ALLOWED_ORIGINS instead.
 
-    No answer depends on cookies, and keys are in headers that a foreign page does not know.
+    No answer depends on cookies, and keys are in headers that a page of another origin does not
+    have.
     """
     response = get_response(event)
     allowed = allowed_origins()
@@ -241,7 +241,7 @@ def json_body(raw: bytes | str | None, most_bytes: int = MAX_BODY_BYTES) -> Any:
 
 
 def document_of(request: Any, declared: Document) -> Any:
-    """The parsed body of a request that carries this document, to be checked with it.
+    """The parsed body of a request with this document, checked against it.
 
     Raises BadRequestError.
     """
@@ -250,7 +250,7 @@ def document_of(request: Any, declared: Document) -> Any:
 
 
 def bearer(request: Any) -> str:
-    """The key that a container or a router sends. Raises UnauthorizedError."""
+    """The bearer token of a container or a router. Raises UnauthorizedError."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not key:
         raise UnauthorizedError("send the key as a bearer token")
@@ -258,7 +258,9 @@ def bearer(request: Any) -> str:
 
 
 def known_caller_of(request: Any, config: Config) -> Caller:
-    """The caller, on all routes but sessions. Raises UnauthorizedError, ForbiddenError."""
+    """The caller, on all routes except those of sessions. Raises UnauthorizedError,
+    ForbiddenError.
+    """
     caller = caller_of(request, config)
     caller.require_identity()
     return caller
@@ -267,7 +269,7 @@ def known_caller_of(request: Any, config: Config) -> Caller:
 def caller_of(request: Any, config: Config) -> Caller:
     """The caller that requests a session.
 
-    Raises UnauthorizedError; ForbiddenError, also for a viewer's request by a changing method.
+    Raises UnauthorizedError; ForbiddenError, also if a viewer uses a method that changes something.
     """
     caller = identified(request, config)
     if request.method not in SAFE_METHODS:
@@ -289,7 +291,7 @@ def identified(request: Any, config: Config) -> Caller:
 
 
 def own_url(request: Any) -> str:
-    """The API's base URL as the caller reached it, for containers to call back."""
+    """The API's base URL in the caller's request, for callbacks of containers."""
     context = request.context
     if "domainName" not in context:  # chalice local
         return f"http://{request.headers['host']}"
@@ -297,14 +299,14 @@ def own_url(request: Any) -> str:
 
 
 def own_path(request: Any, path: str) -> str:
-    """`path` of this API as a link for the caller: after the stage, or a domain's base path."""
+    """The URL path of `path` for the caller: with the stage, or a domain's base path."""
     return f"{base_path(request.context)}{path}"
 
 
 def base_path(context: Mapping[str, Any]) -> str:
-    """What stands before the API's own paths, such as `/api` or `/v1`; often nothing. Pure.
+    """The prefix of the API's paths, such as `/api` or `/v1`; often empty. Pure.
 
-    `path` of API Gateway's request context is the path as the caller sent it: it begins with the
+    `path` in API Gateway's request context is the path as the caller sent it: it begins with the
     stage, or with the base path that a custom domain is mapped by. `resourcePath` is the route,
     with as many segments as its part of `path` has.
     https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-mapping-template-reference.html

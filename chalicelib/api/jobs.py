@@ -43,7 +43,7 @@ routes = Blueprint(__name__)
 
 AUTHORIZER = authorizer_for(*authorization())
 CONCURRENCY = 2
-"""Rounds of one queue at once: one would do, two is the least that Lambda can be told."""
+"""Concurrent invocations for one queue: one would suffice, and two is the minimum of Lambda."""
 
 
 def _page() -> Takes:
@@ -92,9 +92,9 @@ def _finish() -> Takes:
 @answering
 @takes_lazily(_page)
 def list_jobs() -> Response:
-    """One page of the jobs that are deployed, by name.
+    """One page of the deployed jobs, by name.
 
-    A page ends before an answer is too large for Lambda.
+    A page ends before the answer exceeds Lambda's limit.
     """
     from chalicelib.jobs.answers import show_jobs
     from chalicelib.jobs.requests import parse_page
@@ -118,7 +118,7 @@ def get_job(job: str) -> Response:
 @answering
 @takes_lazily(_register)
 def put_job(job: str) -> Response:
-    """Register a revision of a job; what uses an old one finishes on it."""
+    """Register a revision of a job; invocations on older revisions finish on them."""
     from chalicelib.jobs.answers import job_facts, show_job
     from chalicelib.jobs.requests import REGISTER
 
@@ -138,7 +138,7 @@ def put_job(job: str) -> Response:
 @routes.route("/jobs/{job}", methods=["DELETE"], authorizer=AUTHORIZER)
 @answering
 def delete_job(job: str) -> Response:
-    """Take a job out of the catalog."""
+    """Remove a job."""
     from chalicelib.jobs.answers import job_facts
 
     _caller().require_operator()
@@ -156,7 +156,7 @@ def delete_job(job: str) -> Response:
 @answering
 @takes_lazily(_invoke)
 def invoke(job: str) -> Response:
-    """Have a job run: at once, or at an instant."""
+    """Run a job, at once or at a given time."""
     from chalicelib.jobs.model import repeated_id
     from chalicelib.jobs.requests import INVOKE, check_instants, parse_invoke
 
@@ -167,7 +167,7 @@ def invoke(job: str) -> Response:
     key = wanted.idempotency_key
     repeated = key and repeated_id(caller.key_scope, job, key)
     found = _jobs().invocations.get_record(repeated) if repeated else None
-    if found is not None:  # whatever became of the job since, and of its schema
+    if found is not None:  # even if the job or its schema has changed since
         return _again(found, wanted)
     check_instants(wanted, now)
     _check_priority(caller, wanted.priority)
@@ -207,8 +207,8 @@ def list_invocations() -> Response:
 @answering
 @takes(query=(WAIT_FOR_CHANGE,), headers=(IF_NONE_MATCH,))
 def get_invocation(invocation_id: str) -> Response:
-    """An invocation as it is now, of one that waits, why; with `wait` and `If-None-Match` as it
-    becomes.
+    """An invocation as it is now, and why it waits if it does; with `wait` and `If-None-Match` as
+    it becomes.
     """
     known, caller = parse_record_id(invocation_id, "invocation"), _caller()
     return when_changed(
@@ -223,7 +223,7 @@ def get_invocation(invocation_id: str) -> Response:
 @routes.route("/invocations/{invocation_id}/kill", methods=["POST"], authorizer=AUTHORIZER)
 @answering
 def kill_invocation(invocation_id: str) -> Response:
-    """End it, wherever it is."""
+    """End an invocation in any state."""
     seen, caller = _found(invocation_id), _caller()
     audit = audit_entry(Action.KILL, f"invocations/{seen.id}")
     after = _jobs().invocations.kill(seen.id, f"{caller.owner} asked", audit=audit)
@@ -234,7 +234,7 @@ def kill_invocation(invocation_id: str) -> Response:
 @answering
 @takes(headers=(IDEMPOTENCY_KEY,))
 def rerun_invocation(invocation_id: str) -> Response:
-    """The same again, as a new invocation."""
+    """Run the same job with the same parameters as a new invocation."""
     from chalicelib.jobs.model import repeated_id
 
     seen, caller, request = _found(invocation_id), _caller(), routes.current_request
@@ -262,7 +262,7 @@ def rerun_invocation(invocation_id: str) -> Response:
 @answering
 @takes_lazily(_start)
 def start_invocation(invocation_id: str) -> Response:
-    """A container asks for leave to run."""
+    """A container requests its start permit."""
     from chalicelib.jobs.requests import START, parse_start
 
     request = routes.current_request
@@ -281,7 +281,7 @@ def start_invocation(invocation_id: str) -> Response:
 @answering
 @takes_lazily(_progress)
 def handle_progress(invocation_id: str) -> Response:
-    """A job says how far it is."""
+    """A job reports its progress."""
     from chalicelib.jobs.requests import PROGRESS, parse_progress
 
     request = routes.current_request
@@ -295,7 +295,7 @@ def handle_progress(invocation_id: str) -> Response:
 @answering
 @takes_lazily(_finish)
 def finish_invocation(invocation_id: str) -> Response:
-    """A container says how the run went."""
+    """A container reports the end of its run."""
     from chalicelib.jobs.requests import FINISH, parse_finish
 
     request = routes.current_request
@@ -347,13 +347,13 @@ def run_low_jobs(event: SQSEvent) -> None:
 
 
 def refuse_judge(job: str) -> None:
-    """Raise ForbiddenError for the job that marks submissions: gradings alone ask for it."""
+    """Raise ForbiddenError for the job that marks submissions: only gradings may invoke it."""
     if job == JUDGE_JOB:
         raise ForbiddenError(f"{JUDGE_JOB} is the dispatcher's own job: hand in a submission")
 
 
 def base_url(request: Any) -> str:
-    """The API as containers reach it."""
+    """The API's base URL for containers."""
     return services().config.callback_base_url or own_url(request)
 
 
@@ -368,7 +368,9 @@ def _launch_waiting(event: SQSEvent) -> None:
 
 
 def _check_priority(caller: Caller, priority: "Priority | None") -> None:
-    """Raise ForbiddenError unless the caller may ask for it. A job's own default needs no right."""
+    """Raise ForbiddenError unless the caller may request this priority. A job's own default needs
+    no right.
+    """
     if priority != "critical" or caller.is_operator:
         return
     if caller.owner not in services().config.critical_owners:
@@ -376,7 +378,7 @@ def _check_priority(caller: Caller, priority: "Priority | None") -> None:
 
 
 def _traceparent(header: str | None) -> str | None:
-    """The caller's place in a trace, for the job's container; what is none is ignored."""
+    """The caller's `traceparent`, for the job's container; an invalid one is ignored."""
     if header is None:
         return None
     from chalicelib.contract.traces import parse_traceparent
@@ -386,7 +388,7 @@ def _traceparent(header: str | None) -> str | None:
 
 
 def _again(found: "Invocation", wanted: "Invoke") -> Response:
-    """What a repeated request is answered. Raises ConflictError where it asks for another thing."""
+    """The answer to a repeated request. Raises ConflictError if it differs from the first one."""
     if found.request_digest not in {None, wanted.digest}:
         raise ConflictError("this Idempotency-Key was sent with another request")
     return _render(found)
@@ -397,7 +399,7 @@ def _found(invocation_id: str) -> "Invocation":
 
 
 def _created(invocation: "Invocation") -> Response:
-    """A new one. Why it waits is not looked up: it has hardly begun to."""
+    """The answer with a new invocation, without the reason why it waits."""
     from chalicelib.jobs.answers import show_invocation
 
     headers = {"Location": own_path(routes.current_request, f"/invocations/{invocation.id}")}
@@ -412,7 +414,7 @@ def _render(invocation: "Invocation", status: int = 200) -> Response:
 
 
 def audit_entry(action: Action, resource: str) -> "AuditEntry":
-    """The record of the current request's change, to be written with it."""
+    """The audit record of the current request, to be written with its change."""
     return services().audit.entry(_audit_record(action, resource))
 
 

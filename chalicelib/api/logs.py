@@ -1,4 +1,4 @@
-"""What jobs and sessions printed, over HTTP: parse, call, render."""
+"""Log lines of jobs and sessions over HTTP: parse, call, render."""
 
 from typing import TYPE_CHECKING
 
@@ -18,16 +18,16 @@ routes = Blueprint(__name__)
 
 AUTHORIZER = authorizer_for(*authorization())
 LAG_SECONDS = 5
-"""So long after its end the last lines of a task may still be on their way to CloudWatch,"""
+"""The last lines of a task may reach CloudWatch this long after its end,"""
 LOCAL_LAG_SECONDS = 1
-"""and so long to the local cloud's files."""
+"""and the local cloud's files this long after it."""
 
 
 @routes.route("/invocations/{invocation_id}/logs", methods=["GET"], authorizer=AUTHORIZER)
 @answering
 @takes(query=LOGS)
 def get_logs(invocation_id: str) -> Response:
-    """One page of what an invocation's current attempt printed."""
+    """One page of the log of an invocation's current attempt."""
     wanted = _wanted()
     found = services().jobs.invocations.get(parse_record_id(invocation_id, "invocation"), _caller())
     page = services().jobs.logs.page(found.job, found.task_arn, *wanted)
@@ -38,7 +38,7 @@ def get_logs(invocation_id: str) -> Response:
 @answering
 @takes(query=LOGS)
 def get_session_logs(session_id: str) -> Response:
-    """One page of what a session's container printed. For operators and viewers."""
+    """One page of the log of a session's container. For operators and viewers."""
     wanted, caller = _wanted(), _caller()
     caller.require_sight()
     found = services().sessions.service.get(parse_record_id(session_id, "session"), caller)
@@ -47,13 +47,13 @@ def get_session_logs(session_id: str) -> Response:
 
 
 def _wanted() -> tuple[str | None, int]:
-    """Where the page begins, and how many lines it has at most."""
+    """The position of the page, and its maximum number of lines."""
     query = routes.current_request.query_params or {}
     return query.get("next"), LOG_LIMIT.read(query)
 
 
 def _render(page: "LogPage", task_arn: str | None, ended_at: float | None) -> Response:
-    """A page of the log of a task; `ended_at` is None while its record has not ended."""
+    """A page of a task's log; `ended_at` is None while its record has not ended."""
     lag = LOCAL_LAG_SECONDS if services().config.metrics_here else LAG_SECONDS
     is_settled = ended_at is not None and services().environment.now() >= ended_at + lag
     return answer(

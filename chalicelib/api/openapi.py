@@ -1,4 +1,4 @@
-"""`GET /openapi.json`: the API as a document."""
+"""`GET /openapi.json`: the API's document."""
 
 from chalice.app import Blueprint, Response
 
@@ -11,7 +11,9 @@ routes = Blueprint(__name__)
 @routes.route("/openapi.json", methods=["GET"])
 @answering
 def openapi() -> Response:
-    """The API as a document in OpenAPI 3.1. It names no job, app or caller of the deployment."""
+    """The API as an OpenAPI 3.1 document. It contains no jobs, apps or callers of the
+    deployment.
+    """
     from chalicelib.api.reference.document import openapi as build
 
     request = routes.current_request

@@ -1,4 +1,4 @@
-"""What is wrong and what runs, in one answer: the console's first page, `usher top`."""
+"""Problems and activity in one answer, for the console's first page and `usher top`."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -25,9 +25,9 @@ routes = Blueprint(__name__)
 
 AUTHORIZER = authorizer_for(*authorization())
 ALARM_SECONDS = 300
-"""For so long after a judge's error the alarm is open, as in infra/template.yaml."""
+"""The alarm stays open for this long after a judge's error, as in infra/template.yaml."""
 MOST_HOSTS = 100
-"""So many are looked at, with two calls to ECS."""
+"""Maximum number of hosts that are read, with two calls to ECS."""
 _log = logging.getLogger("usher.overview")
 
 
@@ -37,7 +37,7 @@ def overview() -> Response:
     """What waits, runs and was given up. For operators and viewers.
 
     Sessions by app and state, jobs by state, starts, waits for addresses, orphans and the trend are
-    those of the last whole pass of the sweep.
+    those of the sweep's last complete pass.
     """
     config = services().config
     known_caller_of(routes.current_request, config).require_sight()
@@ -81,7 +81,7 @@ def overview() -> Response:
 
 
 def _groups() -> list[dict[str, Any]]:
-    """What each capacity group has taken, and what waits there; empty without groups."""
+    """What each capacity group uses, and what waits in it; empty without groups."""
     ledger = services().sessions.ledger
     shown = []
     standings = ledger.standings(fresh=True)
@@ -109,7 +109,7 @@ def _maximum(amount: Amount) -> dict[str, int | None]:
 
 
 def show_pass(finished: "Finished") -> dict[str, Any]:
-    """A whole pass of the sweep."""
+    """A complete pass of the sweep."""
     return {
         "finishedAt": instant(finished.at),
         "seconds": finished.seconds,
@@ -122,8 +122,8 @@ def show_pass(finished: "Finished") -> dict[str, Any]:
 def count_of_live(
     counted: int, is_whole: bool, finished: "Finished | None", at: float
 ) -> dict[str, Any]:
-    """How many sessions have not ended: as counted `at`, or by the last pass where that is not
-    all of them. Pure.
+    """The number of sessions that have not ended: as counted `at`, or by the last pass if that
+    count is incomplete. Pure.
     """
     if not is_whole and finished is not None:
         swept = sum(n for name, n in finished.counts.items() if name.startswith("session/"))
@@ -159,7 +159,7 @@ def _time_to_address(counts: Mapping[str, int]) -> dict[str, float | None]:
 
 
 def _alarms(config: Config) -> list[dict[str, Any]] | None:
-    """The open alarms; None where CloudWatch does not say."""
+    """The open alarms; None if CloudWatch does not answer."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     if config.metrics_here:
@@ -173,7 +173,9 @@ def _alarms(config: Config) -> list[dict[str, Any]] | None:
 
 
 def alarms_of(metrics: Metrics, now: float) -> list[dict[str, Any]]:
-    """The alarm on failing judges, from what this process counts: there is no CloudWatch."""
+    """The alarm on failing judges, from this process's metrics, for deployments without
+    CloudWatch.
+    """
     at = None
     if isinstance(metrics, ProcessMetrics):
         at = metrics.counted_at("grading_internal_errors")
@@ -184,7 +186,7 @@ def alarms_of(metrics: Metrics, now: float) -> list[dict[str, Any]]:
 
 
 def _hosts() -> dict[str, Any] | None:
-    """The first MOST_HOSTS added up; None where ECS does not say."""
+    """Totals of the first MOST_HOSTS hosts; None if ECS does not answer."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:

@@ -1,7 +1,7 @@
-"""Pages of the dispatcher: a document, its script, and the headers of both.
+"""HTML pages of the dispatcher: documents, scripts and their headers.
 
-A document and its script contain no data of callers, so they need no key. The script sends the
-caller's key with each request for data, and the routes of the data decide what it may.
+Documents and scripts contain no data of callers and therefore need no key. The script sends the
+caller's key with each request for data, and the routes of the data check it.
 """
 
 import base64
@@ -37,11 +37,12 @@ class Pages:
     """The name of the script below `/console/files`."""
     styles: tuple[str, ...]
     modules: tuple[str, ...]
-    """The parts of the script in the order in which they are joined: each uses those before it."""
+    """The modules of the script in the order in which they are joined: each uses only those before
+    it."""
 
 
 FRAME = ("text", "elements", "client", "sign_in", "views", "frame")
-"""What the scripts of all pages begin with."""
+"""The first modules of all scripts."""
 CONSOLE = Pages(
     "Usher console",
     "console.js",
@@ -80,7 +81,7 @@ class File:
 
 
 def document(request: Any, pages: Pages, root: str) -> Response:
-    """The document of pages whose addresses begin with `root`."""
+    """The document of pages with the URL prefix `root`."""
     script = own_path(request, f"/console/files/{pages.script}")
     text, policy = render_document(pages, script, own_path(request, root))
     headers = {
@@ -96,7 +97,7 @@ def document(request: Any, pages: Pages, root: str) -> Response:
 def cacheable(
     request: Any, found: File, content_type: str, headers: dict[str, str] | None = None
 ) -> Response:
-    """The file, or a 304 where the browser has it: it asks each time."""
+    """The file, or a 304 if the browser has it. The browser has to revalidate each time."""
     headers = (headers or {}) | {
         "Cache-Control": "private, no-cache",
         "Content-Type": content_type,
@@ -111,14 +112,14 @@ def cacheable(
 
 
 def wants_page(accept: str) -> bool:
-    """Whether a header Accept is that of a browser's navigation, and not of a client of the API."""
+    """Whether an Accept header is that of a browser's navigation and not of an API client."""
     named = {media.split(";")[0].strip().lower() for media in accept.split(",")}
     return "text/html" in named and "application/json" not in named
 
 
 def render_document(pages: Pages, script: str, root: str) -> tuple[str, str]:
-    """The document that loads `script`, and the Content-Security-Policy that fits it."""
-    from html import escape  # its tables of names are no part of a cold start
+    """The document that loads `script`, and its Content-Security-Policy."""
+    from html import escape  # its tables of entities would slow cold starts down
 
     style = "".join((FOLDER / f"{name}.css").read_text("utf-8") for name in pages.styles)
     mode, _ = authorization()
@@ -140,7 +141,9 @@ def render_document(pages: Pages, script: str, root: str) -> tuple[str, str]:
 
 @cache
 def read_script(pages: Pages) -> str:
-    """The parts as one module: imports between them go, and exports are plain declarations."""
+    """The modules joined into one: imports between them are removed, and exports become plain
+    declarations.
+    """
     parts = [(FOLDER / f"{name}.js").read_text("utf-8") for name in pages.modules]
     return "\n".join(map(_without_module, parts))
 
@@ -157,8 +160,8 @@ def tagged(text: str) -> File:
 
 
 def content_security_policy(style: str, sign_in_url: str = "") -> str:
-    """Forbid everything but the script and data of this origin, and the one style inline; and
-    tokens from `sign_in_url`.
+    """Allow only the script and data of this origin, the one inline style, and tokens from
+    `sign_in_url`.
 
     Trusted Types make writing HTML from the script an error.
     """

@@ -34,7 +34,7 @@ MORE = Field(
 
 @dataclass(frozen=True)
 class Subject:
-    """What is to be placed; without `task` it is on Fargate."""
+    """The task to place; without `task` it runs on Fargate."""
 
     name: str
     cpu: int
@@ -45,8 +45,8 @@ class Subject:
 @routes.route("/sessions/{session_id}/placement", methods=["GET"], authorizer=AUTHORIZER)
 @answering
 def explain_session(session_id: str) -> Response:
-    """The hosts as they are now, and why each takes the session's container or not. For operators
-    and viewers.
+    """The present hosts, and for each whether it can take the session's container and why not. For
+    operators and viewers.
     """
     caller = known_caller_of(routes.current_request, services().config)
     caller.require_sight()
@@ -58,8 +58,8 @@ def explain_session(session_id: str) -> Response:
 @routes.route("/invocations/{invocation_id}/placement", methods=["GET"], authorizer=AUTHORIZER)
 @answering
 def explain_invocation(invocation_id: str) -> Response:
-    """The hosts as they are now, and why each takes the invocation's container or not. For
-    operators and viewers.
+    """The present hosts, and for each whether it can take the invocation's container and why not.
+    For operators and viewers.
     """
     caller = known_caller_of(routes.current_request, services().config)
     caller.require_sight()
@@ -75,8 +75,8 @@ def explain_invocation(invocation_id: str) -> Response:
 @answering
 @takes(query=(APP, JOB, MORE))
 def simulate_placement() -> Response:
-    """Where more containers of an app or a job would go, and what would be missing. Nothing is
-    started. For operators and viewers.
+    """Where more containers of an app or a job would be placed, and which resources are missing.
+    Nothing is started. For operators and viewers.
     """
     from chalicelib.capacity import answers, placement
 

@@ -50,9 +50,10 @@ def _schedule() -> Takes:
 @answering
 @takes_lazily(_page)
 def list_schedules() -> Response:
-    """The caller's schedules by id, for operators and viewers all.
+    """The caller's schedules by id; all schedules for operators and viewers.
 
-    A page may be empty and not the last, and ends before an answer is too large for Lambda.
+    A page may be empty and still have a next page; it ends before the answer exceeds Lambda's
+    limit.
     """
     from chalicelib.schedules.requests import parse_page, show_schedule
 
@@ -82,7 +83,7 @@ def get_schedule(schedule_id: str) -> Response:
 @answering
 @takes_lazily(_schedule)
 def put_schedule(schedule_id: str) -> Response:
-    """Make a schedule, or put it in the place of one."""
+    """Create or replace a schedule."""
     from chalicelib.schedules.requests import SCHEDULE, parse_schedule
 
     request, caller = routes.current_request, _operator()
@@ -101,7 +102,7 @@ def put_schedule(schedule_id: str) -> Response:
 @routes.route("/schedules/{schedule_id}", methods=["DELETE"], authorizer=AUTHORIZER)
 @answering
 def delete_schedule(schedule_id: str) -> Response:
-    """Take a schedule away; what it asked for runs on."""
+    """Delete a schedule; invocations that it created continue."""
     from chalicelib.schedules.requests import parse_schedule_id
 
     _operator()
@@ -113,7 +114,7 @@ def delete_schedule(schedule_id: str) -> Response:
 @routes.route("/schedules/{schedule_id}/pause", methods=["POST"], authorizer=AUTHORIZER)
 @answering
 def pause_schedule(schedule_id: str) -> Response:
-    """Plan nothing until it is resumed."""
+    """Create no invocations until the schedule is resumed."""
     from chalicelib.schedules.requests import parse_schedule_id
 
     _operator()
@@ -124,7 +125,7 @@ def pause_schedule(schedule_id: str) -> Response:
 @routes.route("/schedules/{schedule_id}/resume", methods=["POST"], authorizer=AUTHORIZER)
 @answering
 def resume_schedule(schedule_id: str) -> Response:
-    """Plan again, from now on."""
+    """Resume a schedule from now on."""
     from chalicelib.schedules.requests import parse_schedule_id
 
     _operator()
@@ -136,7 +137,7 @@ def resume_schedule(schedule_id: str) -> Response:
 @answering
 @takes(headers=(IDEMPOTENCY_KEY,))
 def run_schedule(schedule_id: str) -> Response:
-    """Run it once now, besides its times."""
+    """Run the schedule's job once now, besides its planned times."""
     from chalicelib.jobs.answers import show_invocation
     from chalicelib.schedules.requests import parse_schedule_id
 
@@ -155,7 +156,7 @@ def run_schedule(schedule_id: str) -> Response:
 
 @routes.on_sqs_message(queue=schedules_queue(stage()), batch_size=1, name="fire_schedules")
 def fire_schedules(event: SQSEvent) -> None:
-    """Schedules whose time has come."""
+    """Handle schedules that are due."""
     from chalicelib.schedules.requests import read_message
 
     for record in event:

@@ -1,4 +1,4 @@
-"""Sessions over HTTP, from the launch queue and on the clock: parse, call, render."""
+"""Sessions over HTTP, from the launch queue and from the timer: parse, call, render."""
 
 import hashlib
 import hmac
@@ -79,7 +79,7 @@ def dispatch_session() -> Response:
 
 
 def _traced(caller: Caller, header: str | None) -> Session:
-    """The same with a place in a trace, which the container is told."""
+    """Dispatch within a trace whose `traceparent` the container receives."""
     traces, now = services().traces, services().environment.now
     above, place = traces.contexts(header)
     began, session = now(), None
@@ -92,7 +92,7 @@ def _traced(caller: Caller, header: str | None) -> Session:
 
 
 def _attributes_of(session: Session | None) -> dict[str, str | None]:
-    """What a span says of a session: neither address nor owner."""
+    """A span's attributes about a session: neither address nor owner."""
     if session is None:
         return {}
     return {
@@ -135,8 +135,8 @@ def list_sessions() -> Response:
 @answering
 @takes(query=(WAIT_FOR_CHANGE,), headers=(IF_NONE_MATCH,))
 def get_history(session_id: str) -> Response:
-    """A session with its states, also for a week after its end; with `wait` and `If-None-Match`
-    as it becomes.
+    """A session with its history, up to a week after its end; with `wait` and `If-None-Match` as it
+    becomes.
     """
     caller = known_caller_of(routes.current_request, services().config)
     known = parse_record_id(session_id, "session")
@@ -153,7 +153,7 @@ def get_history(session_id: str) -> Response:
 @answering
 @takes(query=(WAIT_FOR_CHANGE,), headers=(IF_NONE_MATCH,))
 def get_session(session_id: str) -> Response:
-    """The session as it is now, or, with `wait` and `If-None-Match`, as it becomes."""
+    """The session as it is now; with `wait` and `If-None-Match` as it becomes."""
     known, caller = parse_record_id(session_id, "session"), _caller()
     return when_changed(
         routes.current_request,
@@ -170,7 +170,7 @@ def stop_session(session_id: str) -> Response:
     """Stop the session."""
     caller = _caller()
     session = _sessions().get(parse_record_id(session_id, "session"), caller)
-    if session.state in {State.STOPPING, State.ENDED}:  # nothing to change, and to record
+    if session.state in {State.STOPPING, State.ENDED}:  # nothing to change or to record
         return _render(session)
     resource = f"sessions/{session.id}"
     stopped = services().audit.around(
@@ -186,7 +186,7 @@ def stop_session(session_id: str) -> Response:
 @answering
 @takes(body=CALLBACK)
 def handle_container_callback(session_id: str) -> Response:
-    """A container says how it is."""
+    """A container reports its state."""
     request = routes.current_request
     key = bearer(request)
     callback, text = parse_callback(document_of(request, CALLBACK))
@@ -205,7 +205,7 @@ def handle_container_callback(session_id: str) -> Response:
 @answering
 @takes()
 def get_user_credentials(session_id: str) -> Response:
-    """AWS credentials with the rights of the session's user, for its container alone."""
+    """AWS credentials with the rights of the session's user, for its container only."""
     key = bearer(routes.current_request)
     record_id = parse_record_id(session_id, "session")
     return answer(services().sessions.user_credentials.give(record_id, key))
@@ -215,10 +215,10 @@ def get_user_credentials(session_id: str) -> Response:
 @answering
 @takes(headers=(SESSION_ID, SESSION_PATH), ignores_others=True)
 def find_container() -> Response:
-    """A router asks where the container of a path is: the answer is in X-Usher-Address.
+    """A router requests the container of a path; the answer has the header X-Usher-Address.
 
-    Id and path come in headers, because URLs end up in logs. nginx may keep the answer until
-    this second is over.
+    Id and path are in headers, because URLs are logged. nginx may cache the answer until the end of
+    this second.
     """
     request = routes.current_request
     if not is_routers(bearer(request), services().config.router_keys):
@@ -231,7 +231,7 @@ def find_container() -> Response:
 
 @routes.on_sqs_message(queue=launches_queue(stage()), batch_size=1, name="launch_queued")
 def launch_queued(event: SQSEvent) -> None:
-    """The next try for sessions that wait for capacity, and pools to be reconciled."""
+    """Launch sessions that wait for capacity, and reconcile pools."""
     for record in event:
         match read_message(record.body):
             case LaunchAgain(session_id, tries):
@@ -243,13 +243,15 @@ def launch_queued(event: SQSEvent) -> None:
 
 
 def is_routers(key: str, digests: Iterable[str]) -> bool:
-    """Whether a key is a router's: its SHA-256 is one of `digests`, all of which are compared."""
+    """Whether the SHA-256 of a key is one of `digests`, the routers' keys. All of them are
+    compared.
+    """
     digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
     return any([hmac.compare_digest(digest, each) for each in digests])  # noqa: C419
 
 
 def _facts_of(session: Session) -> dict[str, Any]:
-    """What an audit record has of a session."""
+    """The fields of a session in an audit record."""
     facts = {"app": session.app, "owner": session.owner, "state": session.state.value}
     return {name: value for name, value in facts.items() if value is not None}
 

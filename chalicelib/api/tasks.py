@@ -1,4 +1,4 @@
-"""ECS's events, as EventBridge delivers them: at least once, in any order."""
+"""Handlers of ECS's events. EventBridge delivers them at least once and in any order."""
 
 from typing import Any
 
@@ -10,19 +10,19 @@ from chalicelib.wiring import services
 routes = Blueprint(__name__)
 
 OWN_CLUSTER: list[dict[str, str]] = [{"suffix": f":cluster/{cluster_name(stage())}"}]
-"""A rule gets the events of every cluster of its account and region: others are filtered out."""
+"""Filter: a rule receives the events of every cluster of its account and region."""
 OWN_CLUSTERS = [*OWN_CLUSTER, {"suffix": f":cluster/{judges_cluster_name(stage())}"}]
-"""That of judges too, which a stage without graders does not have."""
+"""With the judges' cluster, which a stage without graders does not have."""
 
 PLANNER_SECONDS = 20
-"""Kept of the sweep's time for the hosts."""
+"""Part of the sweep's time that is reserved for the host planner."""
 
 TASK_CHANGES: dict[str, Any] = {
     "source": ["aws.ecs"],
     "detail-type": ["ECS Task State Change"],
     "detail": {"clusterArn": OWN_CLUSTERS, "lastStatus": ["RUNNING", "STOPPED"]},
 }
-"""Only states that can change a session; intermediate states are ignored."""
+"""Only states that can change a session."""
 
 
 HOST_CHANGES: dict[str, Any] = {
@@ -33,23 +33,23 @@ HOST_CHANGES: dict[str, Any] = {
         "$or": [{"status": [{"anything-but": "ACTIVE"}]}, {"agentConnected": [False]}],
     },
 }
-"""Hosts that drain or end. Changes of a host by starts and ends of tasks are ignored."""
+"""Hosts that drain or end. Changes of a host by starts and ends of tasks are excluded."""
 
 
 @routes.on_cw_event(HOST_CHANGES, name="host_changed")
 def host_changed(event: CloudWatchEvent) -> None:
-    """A host of this stage drains, lost its agent, or is gone."""
+    """A host of this stage drains, lost its agent or disappeared."""
     from chalicelib.ecs.hosts import is_leaving
     from chalicelib.ecs.task_changes import is_in_clusters
 
-    is_own = is_in_clusters(event.detail, {services().config.cluster})  # where sessions run
+    is_own = is_in_clusters(event.detail, {services().config.cluster})  # the cluster of sessions
     if is_own and is_leaving(event.detail):
         services().sessions.service.on_host_leaving(event.detail["containerInstanceArn"])
 
 
 @routes.on_cw_event(TASK_CHANGES, name="task_changed")
 def task_changed(event: CloudWatchEvent) -> None:
-    """A task of this stage runs, became healthy, or stopped."""
+    """A task of this stage runs, became healthy or stopped."""
     from chalicelib.ecs.task_changes import is_in_clusters, parse_task
 
     if is_in_clusters(event.detail, services().config.clusters):
@@ -58,8 +58,8 @@ def task_changed(event: CloudWatchEvent) -> None:
 
 @routes.schedule(Rate(1, unit=Rate.MINUTES), name="sweep")
 def sweep(event: CloudWatchEvent) -> dict[str, int]:
-    """Compare all records with all tasks, and repair, as far as the function's time allows. Then
-    plan the hosts, where an Auto Scaling group is named for it.
+    """Compare all records with all tasks and repair both, within the function's time. Then plan the
+    hosts, if an Auto Scaling group is configured.
     """
     plans_hosts = services().config.hosts_group is not None
     kept = PLANNER_SECONDS if plans_hosts else 0

@@ -1,4 +1,4 @@
-"""Explanations of placement as answers of the API. Pure."""
+"""Answers about placement. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,7 +26,7 @@ def task_and_rules(
     provider: str | None,
     plugins: Mapping[str, Plugin] | None = None,
 ) -> tuple[TaskToPlace, Rules]:
-    """What is placed and how, of an app or a job."""
+    """The task of an app or a job, and its placement rules."""
     plugin = (plugins or {}).get(placement.plugin or "")
     rules = Rules(
         spread=placement.fields(),
@@ -41,7 +41,9 @@ def task_and_rules(
 def show_explanation(
     task: TaskToPlace, rules: Rules, explanation: Explanation, *, placed_on: str | None
 ) -> dict[str, Any]:
-    """Each host with what is in the way, what fits best, and which causes rule out how many."""
+    """The obstacles on each host, the hosts that fit best, and the number of hosts that each cause
+    excludes.
+    """
     return {
         **_show_question(task, rules),
         "placedOn": placed_on,
@@ -52,7 +54,7 @@ def show_explanation(
 
 
 def show_simulation(task: TaskToPlace, rules: Rules, more: int, dry: Simulation) -> dict[str, Any]:
-    """Where more would go, and what keeps the others from a host."""
+    """The hosts of further tasks, and the causes that exclude hosts for the others."""
     return {
         **_show_question(task, rules),
         "more": more,
@@ -64,7 +66,7 @@ def show_simulation(task: TaskToPlace, rules: Rules, more: int, dry: Simulation)
 
 
 def on_fargate(name: str, cpu: int, memory: int) -> dict[str, Any]:
-    """What is said where there are no hosts to choose from."""
+    """The answer if there are no hosts to choose from."""
     return {
         "name": name,
         "cpu": cpu,

@@ -1,4 +1,4 @@
-"""The Auto Scaling group of a cluster's hosts: calls only."""
+"""Calls to the Auto Scaling group of a cluster's hosts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ IN_SERVICE = "InService"
 
 @dataclass(frozen=True)
 class Group:
-    """An Auto Scaling group as it is now."""
+    """The present state of an Auto Scaling group."""
 
     name: str
     desired: int
@@ -23,19 +23,19 @@ class Group:
     """Instance ids and their lifecycle states."""
 
     def is_in_service(self, instance: str | None) -> bool:
-        """Whether it is a running instance of the group, which nothing ends yet."""
+        """Whether it is a running instance of the group that is not being terminated."""
         return self.states.get(instance or "") == IN_SERVICE
 
 
 class AutoScaling:
-    """Reads and changes one group through a boto3 client of Auto Scaling."""
+    """Reads and changes one Auto Scaling group through a boto3 client."""
 
     def __init__(self, autoscaling: Any, name: str) -> None:
         self._autoscaling = autoscaling
         self._name = name
 
     def read(self) -> Group:
-        """The group. Raises ConfigurationError where there is none of this name."""
+        """The group. Raises ConfigurationError if it does not exist."""
         answer = self._autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[self._name])
         if not answer["AutoScalingGroups"]:
             raise ConfigurationError(f"HOSTS_GROUP: no Auto Scaling group is called {self._name}")
@@ -49,7 +49,7 @@ class AutoScaling:
         )
 
     def raise_desired(self, wanted: int) -> bool:
-        """Want at least so many instances; the desired capacity is never lowered."""
+        """Raise the desired capacity to `wanted`, if it is lower; returns whether it was raised."""
         group = self.read()
         most = min(wanted, group.maximum)
         if most <= group.desired:
@@ -60,9 +60,11 @@ class AutoScaling:
         return True
 
     def end(self, instance: str) -> bool:
-        """End an instance and want one less. False where it is being ended, or is gone.
+        """Terminate an instance and lower the desired capacity by one. False if it is being
+        terminated or gone.
 
-        The state is read first: a second call for the same instance would want one less again.
+        The state is read first, because a second call for the same instance would lower the desired
+        capacity again.
         """
         group = self.read()
         if not group.is_in_service(instance) or group.desired <= group.minimum:

@@ -1,10 +1,10 @@
-"""Which cell a user's sessions run in: rendezvous hashing with weights. Pure.
+"""Assigns users to cells by weighted rendezvous hashing. Pure.
 
-A cell is a whole deployment, in an account and region of its own; cells share nothing. Each cell
-has a score for each user, and the open cell with the highest one gets the user. So all who know the
-cells pick the same one without asking anybody, and where a cell comes, drains or is lost, only the
-users move that have to: those it gains or had. Method and weights: "Weighted distributed hash
-tables" (Schindelhauer and Schomaker, 2005), the logarithmic method.
+A cell is a complete deployment in its own account and region; cells share nothing. For each user
+every cell has a score, and the user belongs to the open cell with the highest score. All processes
+that know the cells therefore choose the same one without communication, and a change of the cells
+moves only users that have to move. Logarithmic method of "Weighted distributed hash tables"
+(Schindelhauer and Schomaker, 2005).
 """
 
 import hashlib
@@ -15,18 +15,18 @@ from enum import StrEnum
 
 
 class CellState(StrEnum):
-    """Whether a cell takes users."""
+    """Whether a cell accepts users."""
 
     OPEN = "open"
     DRAINING = "draining"
-    """It keeps its users and takes no new ones."""
+    """It keeps its users and accepts no new ones."""
     LOST = "lost"
-    """It is out of reach, with all that was in it."""
+    """It is unreachable; its sessions are lost."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A deployment. `weight` is its share of the users, relative to those of the others."""
+    """A deployment. `weight` is its share of users relative to other cells."""
 
     name: str
     weight: float = 1.0
@@ -34,19 +34,19 @@ class Cell:
 
 
 def rank_cells(user: str, cells: Iterable[Cell]) -> list[Cell]:
-    """The open cells in the order in which this user is to try them.
+    """The open cells in the order in which this user tries them.
 
-    The second takes a user whom the first refuses for want of room.
+    The second one is for users whom the first refuses for lack of capacity.
     """
     open_cells = [c for c in cells if c.state is CellState.OPEN and c.weight > 0]
     return sorted(open_cells, key=lambda cell: (-_score(user, cell), cell.name))
 
 
 def decide_cell(user: str, cells: Sequence[Cell], current: str | None = None) -> Cell | None:
-    """The cell of a user; None where no cell is open.
+    """The cell of a user; None if no cell is open.
 
-    `current` names the cell in which the user has a live session: it is kept, also while that cell
-    drains, and left when it is lost.
+    `current` is the cell of the user's live session: the user stays there, also while the cell
+    drains, and moves if it is lost.
     """
     for cell in cells:
         if cell.name == current and cell.state is not CellState.LOST:

@@ -1,4 +1,4 @@
-"""What is known of a cluster's hosts and of the tasks on them, for decisions. Pure."""
+"""The hosts of a cluster and their tasks, as input of decisions. Pure."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,25 +11,25 @@ ACTIVE, DRAINING = "ACTIVE", "DRAINING"
 
 
 class TaskKind(StrEnum):
-    """What a task is: whether a user loses something when it is stopped."""
+    """The kind of a task, which determines whether it may be stopped."""
 
     SESSION = "session"
     """A session with an owner."""
     JOB = "job"
     WARM = "warm"
-    """Unowned: it may be stopped and started elsewhere."""
+    """Without an owner: it may be stopped and started on another host."""
     OTHER = "other"
-    """Not Usher's: left alone, and its host is kept."""
+    """Not a task of Usher: it is not stopped, and its host is kept."""
 
 
 @dataclass(frozen=True)
 class Need:
-    """What one task takes of a host. `cpu` in ECS units (1024 = a core), `memory` in MiB."""
+    """The resources of a task. `cpu` in ECS units (1024 = one core), `memory` in MiB."""
 
     cpu: int
     memory: int
     ports: frozenset[int] = frozenset()
-    """Fixed host ports; those that ECS chooses are none."""
+    """Fixed host ports, without dynamic ones."""
 
 
 @dataclass(frozen=True)
@@ -38,20 +38,20 @@ class PlacedTask:
 
     id: str
     group: str
-    """ECS's task group: `family:FAMILY`, unless RunTask was asked for another."""
+    """ECS's task group: `family:FAMILY`, unless RunTask set another one."""
     need: Need
     kind: TaskKind = TaskKind.SESSION
     ends_by: float | None = None
-    """When it is over at the latest; None = unknown."""
+    """Latest end time; None = unknown."""
     created_at: float | None = None
     pool: str | None = None
-    """The app whose warm pool it belongs to."""
+    """The app of the warm pool that it belongs to."""
     capacity_group: str | None = None
 
 
 @dataclass(frozen=True)
 class HostState:
-    """A container instance as decisions see it."""
+    """A container instance as input of decisions."""
 
     id: str
     cpu: int
@@ -61,7 +61,7 @@ class HostState:
     used_ports: frozenset[int] = frozenset()
     tasks: tuple[PlacedTask, ...] = ()
     pending_or_running: int | None = None
-    """How many tasks ECS counts on it, where that is known: more than `tasks` keeps a host."""
+    """ECS's number of its tasks, where known; a host with more than `tasks` is kept."""
     status: str = ACTIVE
     is_connected: bool = True
     attributes: Mapping[str, str] = field(default_factory=dict)
@@ -69,11 +69,11 @@ class HostState:
     provider: str | None = None
     registered_at: float = 0.0
     image_outdated: bool = False
-    """Whether newer hosts start from another machine image."""
+    """Whether newer hosts have another machine image."""
 
     @property
     def zone(self) -> str:
-        """Its availability zone, an empty string where it has none."""
+        """Its availability zone; empty if unknown."""
         return self.attributes.get(ZONE, "")
 
     @property
@@ -83,7 +83,7 @@ class HostState:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing runs or starts there."""
+        """Whether no tasks run or start on it."""
         return not self.tasks and not self.pending_or_running
 
     @property
@@ -92,11 +92,11 @@ class HostState:
         return tuple(task for task in self.tasks if task.kind is not TaskKind.WARM)
 
     def groups(self) -> Counter[str]:
-        """How many tasks of each ECS task group there are."""
+        """The number of tasks for each ECS task group."""
         return Counter(task.group for task in self.tasks)
 
     def places(self, need: Need) -> int:
-        """How many more tasks of this size fit, whatever its status."""
+        """The number of further tasks of this size that fit, regardless of its status."""
         fits = [10**9]
         if need.cpu:
             fits.append(self.free_cpu // need.cpu)
@@ -120,17 +120,17 @@ class HostState:
 
 @dataclass(frozen=True)
 class ClusterState:
-    """The hosts of one Auto Scaling group, and what the group wants."""
+    """The hosts of one Auto Scaling group, and the group's desired capacity."""
 
     hosts: Sequence[HostState]
     desired: int
-    """How many instances the group wants; those that have not registered yet are on their way."""
+    """Desired number of instances, including those that have not registered yet."""
     maximum: int
     minimum: int = 0
 
     @property
     def on_their_way(self) -> int:
-        """Instances that the group has asked for and that are no hosts yet."""
+        """Number of instances that are requested and not registered yet."""
         return max(0, self.desired - len(self.hosts))
 
 

@@ -1,8 +1,8 @@
-"""The counts of what groups have taken: one item, and the writes that change it. Pure.
+"""Counters of the capacity that groups use: one item and its writes. Pure.
 
-A container is counted by the transaction that decides on its start, and no more by the one that
-records its end, so a count cannot drift. The record of the container has the counter's name, which
-says what was taken: what a group is called and how large a container is may have changed since.
+The transaction that decides about a container's start increments the counter, and the one that
+records its end decrements it, so it cannot drift. The container's record has the counter's name,
+which contains group and size, because both may change in the configuration.
 """
 
 from collections.abc import Mapping
@@ -19,11 +19,11 @@ from chalicelib.dynamodb.writes import Write
 
 ITEM = "capacity#groups"
 WAITS_SECONDS = 15
-"""How long a recorded wait in a group is valid; it is renewed while the wait lasts."""
+"""A recorded wait in a group is valid for this long; it is renewed while the wait lasts."""
 OLD_PACE = 0.8
-"""The weight of what was known before in the moving average of the time between two starts."""
+"""Weight of the previous value in the moving average of the time between two starts."""
 LONGEST_PAUSE_SECONDS = 600.0
-"""A longer time between two starts counts as this long."""
+"""Upper bound for the time between two starts in the average."""
 _COUNTER = "group#"
 
 
@@ -33,12 +33,12 @@ def counter_of(group: str, amount: Amount) -> str:
 
 
 def is_group_counter(counter: str) -> bool:
-    """Whether a counter is one of a group."""
+    """Whether a counter belongs to a capacity group."""
     return counter.startswith(_COUNTER)
 
 
 def group_counters(counters: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of these counters that are of groups."""
+    """The counters that belong to capacity groups."""
     return tuple(filter(is_group_counter, counters))
 
 
@@ -52,12 +52,13 @@ def raised(
     now: float,
     pace: float | None,
 ) -> Write:
-    """Count one more container of the group called `name`, where no count is above what is allowed.
+    """Count one more container of the group `name`, on condition that no counter exceeds what is
+    allowed.
 
-    `pace`: what is known by now of the seconds between two starts of those that wait there.
+    `pace`: the average seconds between two starts of those that wait there.
     """
     values = {f"{name}/took_at": now}
-    if pace is not None:  # who goes on waiting there says so again
+    if pace is not None:  # those that still wait record the wait again
         values |= {f"{name}/pace": round(pace, 3), f"{name}/admitted_at": now}
         values |= {f"{name}/waits_at": 0}
     return {"TableName": table, "Key": {"id": {"S": ITEM}}} | expressions(
@@ -68,7 +69,7 @@ def raised(
 
 
 def lowered(table: str, counter: str) -> Write:
-    """Count a container of this counter no more; no count is ever negative."""
+    """Decrement the counter; counters never become negative."""
     name, *amounts = counter.removeprefix(_COUNTER).rsplit("#", 3)
     taken = dict(zip(RESOURCES, map(int, amounts), strict=True))
     return {"TableName": table, "Key": {"id": {"S": ITEM}}} | expressions(
@@ -78,7 +79,7 @@ def lowered(table: str, counter: str) -> Write:
 
 
 def waiting_noted(name: str, wanted: Amount, now: float, *, is_first: bool) -> Mapping[str, Any]:
-    """The attributes that record a wait in a group; `is_first`: none was recorded before."""
+    """The attributes of a recorded wait in a group; `is_first`: none was recorded before."""
     values = {f"{name}/waits_at": now} | {f"{name}/waits_{r}": wanted.of(r) for r in RESOURCES}
     return values | ({f"{name}/admitted_at": now} if is_first else {})
 
@@ -86,9 +87,9 @@ def waiting_noted(name: str, wanted: Amount, now: float, *, is_first: bool) -> M
 def read_standings(
     item: Mapping[str, Any] | None, groups: Groups, now: float
 ) -> dict[str, Standing]:
-    """What each group has taken, and what waits in it, by the stored item.
+    """The usage and the waits of each group, from the stored item.
 
-    A group that is gone from the configuration is in it while containers of it run.
+    A group that was removed from the configuration is included while its containers run.
     """
     values = deserialize(dict(item)) if item else {}
     suffix = "/places"
@@ -98,7 +99,9 @@ def read_standings(
 
 
 def next_pace(standing: Standing, now: float) -> float:
-    """The seconds between two starts of those that wait in a group, with one that starts now."""
+    """The average seconds between two starts of those that wait in a group, including one that
+    starts now.
+    """
     took = min(now - standing.admitted_at, LONGEST_PAUSE_SECONDS)
     if standing.pace is None:
         return took

@@ -1,7 +1,7 @@
-"""Capacity groups: who shares the cluster, parsed from a document and checked whole. Pure.
+"""Capacity groups, parsed and checked. Pure.
 
-`chalicelib.config` reads the file. Every app and every job belongs to one group; a deployment
-without a file has one group with no limit, and nothing is counted. See docs/capacity-groups.md.
+`chalicelib.config` reads the file. Each app and each job belongs to one group. A deployment without
+a file has one unlimited group, and nothing is counted. See docs/capacity-groups.md.
 """
 
 import difflib
@@ -16,14 +16,14 @@ from chalicelib.errors import ConfigurationError
 NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 RESOURCES = ("places", "cpu", "memory")
 UNBOUNDED = 10**9
-"""Of a resource that the file does not bound."""
+"""Amount of a resource that the file does not limit."""
 MOST_GROUPS = 20
-"""All groups are counted in one item, and a condition on it names each of them."""
+"""All groups are counted in one item, and a condition on it refers to each of them."""
 MOST_WEIGHT = 1_000
 
 
 class Tier(StrEnum):
-    """Whose wish for borrowed capacity comes first."""
+    """The order in which groups borrow capacity."""
 
     CRITICAL = "critical"
     FLEX = "flex"
@@ -38,7 +38,7 @@ class Amount:
     memory: int = 0
 
     def of(self, resource: str) -> int:
-        """How much of one resource, by its name in RESOURCES."""
+        """The amount of one resource, by its name in RESOURCES."""
         return int(getattr(self, resource))
 
     def __add__(self, other: "Amount") -> "Amount":
@@ -48,7 +48,7 @@ class Amount:
         return Amount(self.places - other.places, self.cpu - other.cpu, self.memory - other.memory)
 
     def largest(self, other: "Amount") -> "Amount":
-        """The larger of both, for each resource by itself."""
+        """The maximum of both for each resource."""
         return Amount(
             max(self.places, other.places),
             max(self.cpu, other.cpu),
@@ -56,7 +56,7 @@ class Amount:
         )
 
     def fits_in(self, available: "Amount", resources: Iterable[str] = RESOURCES) -> bool:
-        """Whether it is at most `available`, in each of these resources."""
+        """Whether it is at most `available` in each of these resources."""
         return all(self.of(name) <= available.of(name) for name in resources)
 
 
@@ -64,22 +64,22 @@ ALL = Amount(UNBOUNDED, UNBOUNDED, UNBOUNDED)
 
 
 def container(cpu: int, memory: int) -> Amount:
-    """What one container takes: a place, its CPU units and its MiB."""
+    """The amount that one container uses: one place, its CPU units and its MiB."""
     return Amount(1, cpu, memory)
 
 
 @dataclass(frozen=True)
 class Group:
-    """One group: what it is sure to get, and the most it may have."""
+    """A group: its guarantee and its maximum."""
 
     name: str
     tier: Tier = Tier.FLEX
     guarantee: Amount = Amount()
     maximum: Amount = ALL
     weight: int = 1
-    """Its part of what is lent, in proportion to the weights of others of its tier."""
+    """Its share of lent capacity, relative to the weights of other groups of its tier."""
     lend: bool = True
-    """Whether others may borrow its guarantee while it does not use it."""
+    """Whether others may borrow its unused guarantee."""
 
 
 @dataclass(frozen=True)
@@ -87,26 +87,26 @@ class Groups:
     """All groups of a cluster."""
 
     cluster: Amount
-    """What all groups together may take."""
+    """The maximum of all groups together."""
     default: str
-    """The group of apps and jobs that name none."""
+    """The group of apps and jobs without a group."""
     judges: str
     """The group of the job that marks submissions."""
     by_name: Mapping[str, Group]
     is_counted: bool = True
-    """False without a file: nothing is bounded, so nothing is counted."""
+    """False without a file: there are no limits, so nothing is counted."""
 
     @property
     def resources(self) -> tuple[str, ...]:
-        """The resources that the cluster bounds: guarantees are made of these."""
+        """The resources that the cluster limits; guarantees consist of these."""
         return tuple(name for name in RESOURCES if self.cluster.of(name) < UNBOUNDED)
 
     def of(self, name: str | None) -> Group:
-        """The group called `name`; the default one for None, and for one that is gone."""
+        """The group called `name`; the default group for None and for removed groups."""
         return self.by_name.get(name or self.default) or self.by_name[self.default]
 
     def problem_of(self, name: str | None) -> str | None:
-        """What is wrong with naming this group, for who does; None where it exists."""
+        """The error message for an app or job with this group; None if the group exists."""
         if name is None or name in self.by_name:
             return None
         near = difflib.get_close_matches(name, self.by_name, n=1)
@@ -114,7 +114,7 @@ class Groups:
         return f"no capacity group is called {name!r}: {hint}"
 
     def problem_of_size(self, name: str | None, wanted: Amount) -> str | None:
-        """Why a container of this size can never start in the group; None where it can."""
+        """The reason why a container of this size can never start in the group; None if it can."""
         group = self.of(name)
         for resource in RESOURCES:
             most = min(group.maximum.of(resource), self.cluster.of(resource))
@@ -133,16 +133,16 @@ ONE_GROUP = Groups(
     by_name={"default": Group("default")},
     is_counted=False,
 )
-"""What a deployment without a file has."""
+"""The groups of a deployment without a file."""
 
 _TOP = {"cluster", "default", "judges", "groups"}
 _GROUP = {"tier", "guarantee", "maximum", "weight", "lend"}
 
 
 def parse_groups(document: Mapping[str, Any]) -> Groups:
-    """Turn the parsed capacity file into `Groups`; an empty one means ONE_GROUP.
+    """Parse the capacity file's document; an empty one is ONE_GROUP.
 
-    Raises ConfigurationError that names every problem and where it is.
+    Raises ConfigurationError with every problem and its location.
     """
     if not document:
         return ONE_GROUP
@@ -166,9 +166,9 @@ def parse_groups(document: Mapping[str, Any]) -> Groups:
 
 
 def check_members(groups: Groups, members: Mapping[str, tuple[str | None, Amount]]) -> None:
-    """Check what names a group: for each member, its group and what one container of it takes.
+    """Check the groups of apps and jobs: for each member, its group and the size of a container.
 
-    Raises ConfigurationError that names every problem and where it is.
+    Raises ConfigurationError with every problem and its location.
     """
     problems = []
     for where, (name, wanted) in members.items():
@@ -183,7 +183,9 @@ def check_members(groups: Groups, members: Mapping[str, tuple[str | None, Amount
 def _one_of_them(
     key: str, document: Mapping[str, Any], groups: Mapping[str, Group], problems: list[str]
 ) -> str:
-    """The group that a key of the document names; without it the first, or, for judges, none."""
+    """The group that a key of the document names; by default the first group, or none for
+    judges.
+    """
     if key not in document:
         return next(iter(groups), "") if key == "default" else ""
     name = document[key]
@@ -245,8 +247,8 @@ def _is_whole(value: Any) -> bool:
 
 
 def _guarantees_that_bound_nothing(groups: Groups) -> Iterable[str]:
-    """A guarantee has to say as much of each resource as the cluster does, or it guarantees none:
-    a place without memory is no place.
+    """A guarantee must have an amount for each resource that the cluster limits; without memory,
+    for example, a place cannot be used.
     """
     for group in groups.by_name.values():
         if group.guarantee == Amount():

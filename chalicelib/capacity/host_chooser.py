@@ -1,4 +1,4 @@
-"""The host of a task, where a placement plug-in chooses it; a look at the hosts serves several."""
+"""Chooses hosts with placement plug-ins. Several choices share one read of the hosts."""
 
 import logging
 import threading
@@ -15,13 +15,13 @@ from chalicelib.ecs.launcher import launch_error
 from chalicelib.ecs.requests import PLUGIN
 
 HOSTS_KEPT_SECONDS = 2.0
-"""How long one look at the hosts serves: ECS takes 20 such calls a second."""
+"""Hosts are read again after this long: ECS accepts 20 such calls a second."""
 MOST_LOGGED = 5
 _log = logging.getLogger("usher.capacity")
 
 
 class HostChooser:
-    """Chooses hosts by plug-ins. Thread-safe."""
+    """Chooses hosts with plug-ins. Thread-safe."""
 
     def __init__(
         self, view: ClusterView, plugins: Mapping[str, Plugin], now: Callable[[], float]
@@ -34,9 +34,9 @@ class HostChooser:
         self._read_at = float("-inf")
 
     def choose(self, request: Mapping[str, Any]) -> str:
-        """The id of the fittest host, the first by id of equal ones; its place is taken here.
+        """The id of the best host, the first by id of equal ones. Its resources are reserved here.
 
-        Raises LaunchError: CAPACITY where no host fits, or the plug-in fails on all that do.
+        Raises LaunchError with CAPACITY if no host fits or the plug-in fails for all hosts that do.
         """
         wanted = request[PLUGIN]
         plugin = self._plugins.get(wanted["name"])
@@ -59,11 +59,11 @@ class HostChooser:
         raise LaunchError(LaunchFailure.CAPACITY, no_host(explanation))
 
     def forget(self) -> None:
-        """Have the next choice look at the hosts anew: they are not as they were."""
+        """Discard the hosts, which have changed; the next choice reads them again."""
         self._read_at = float("-inf")
 
     def _read_hosts(self) -> None:
-        """Under the lock. Raises LaunchError: nothing was started by this call."""
+        """Read the hosts, holding the lock. Raises LaunchError: this call started nothing."""
         if self._now() - self._read_at < HOSTS_KEPT_SECONDS:
             return
         try:
@@ -77,13 +77,13 @@ class HostChooser:
 
 
 def no_host(explanation: Explanation) -> str:
-    """Why no host takes a task, as its record says it. Pure."""
+    """The reason why no host takes a task, for its record. Pure."""
     causes = ", ".join(f"{cause} on {count}" for cause, count in sorted(explanation.causes.items()))
     return f"no host fits: {causes}" if causes else "there are no hosts"
 
 
 def _log_failures(name: str, explanation: Explanation) -> None:
-    """What a plug-in raised; a constraint that says no is no failure."""
+    """Log exceptions of a plug-in. A constraint that returns false is not a failure."""
     failures = {
         obstacle.detail
         for one in explanation.considered

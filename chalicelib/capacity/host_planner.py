@@ -1,4 +1,4 @@
-"""Carries out plans for hosts: once a minute, by one process at a time, each step repeatable."""
+"""Carries out plans for hosts: once a minute, in one process at a time; each step is idempotent."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -16,16 +16,17 @@ from chalicelib.tasks.lease import Busy, Lease
 
 LEASE_SECONDS = 90
 HOST_SECONDS = 180.0
-"""From the wish for a host to its first task: EC2 instances of Linux mostly take two minutes."""
+"""From the request of a host to its first task; EC2 instances with Linux mostly take two
+minutes."""
 STARTS_SECONDS = 900
-"""Starts are counted over so long: a shorter time shows chance more than growth."""
+"""Period over which starts are counted; in shorter ones chance exceeds growth."""
 PLAN = Attr("plan")
 _log = logging.getLogger("usher.hosts")
 
 
 @dataclass(frozen=True)
 class Done:
-    """What was done in one run."""
+    """The result of one run."""
 
     drained: int = 0
     taken_back: int = 0
@@ -48,7 +49,9 @@ class HostPlanner:
         now: Callable[[], float],
         name: str,
     ) -> None:
-        """`move_warm` stops what waits warm on a host (by ARN), to be started elsewhere."""
+        """`move_warm` stops the warm tasks of a host (by ARN), so that they are started
+        elsewhere.
+        """
         self._view = view
         self._cluster = cluster
         self._group = group
@@ -60,7 +63,7 @@ class HostPlanner:
         self._lease = Lease(items, f"hosts#{name}", LEASE_SECONDS, now)
 
     def run(self) -> Done | None:
-        """One plan, carried out; None where another process is at it."""
+        """Make and carry out one plan; None if another process does."""
         held = self._lease.acquire()
         if isinstance(held, Busy):
             return None
@@ -86,7 +89,7 @@ class HostPlanner:
         )
         meanwhile = before.while_carried_out(plan).to_json()
         if not self._replace(stored, meanwhile):
-            return Done()  # another process has planned since: its plan counts
+            return Done()  # another process has planned since; its plan applies
         done = self._carry_out(plan, {host.id: host for host in hosts}, group.desired)
         self._replace(meanwhile, before.after(plan).to_json())
         self._report(plan, hosts)
@@ -121,7 +124,7 @@ class HostPlanner:
         return Done(len(plan.drain), len(plan.take_back), ended, added)
 
     def _end(self, host: HostState) -> bool:
-        """End a host, if it is drained and empty still as ECS says now."""
+        """Terminate a host if ECS still reports it as draining and empty."""
         current = self._cluster.describe([host.id])
         if not current or current[0].status != DRAINING or host.ec2_instance_id is None:
             return False
@@ -135,7 +138,7 @@ class HostPlanner:
         return text
 
     def _replace(self, before: str | None, after: str) -> bool:
-        """Write what is remembered, where it is still what was read."""
+        """Write the planner's memory, if it has not changed since it was read."""
         unchanged = PLAN.not_exists() if before is None else PLAN.eq(before)
         return self._items.update(self._key, {"plan": after}, unchanged) is not None
 

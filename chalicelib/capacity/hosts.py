@@ -1,8 +1,9 @@
-"""Which hosts to add, drain, take back and end: plans only, the adapter carries them out. Pure.
+"""Plans which hosts to add, drain, reactivate and terminate. Pure.
 
-A session cannot be moved, so a host goes by being drained: it takes no more tasks, its warm
-containers are started elsewhere, and it is ended when the last task is over. A host that was
-drained by another party (an operator, ECS, a Spot interruption) is neither taken back nor ended.
+Sessions cannot be moved. A host is therefore drained before it is terminated: it takes no more
+tasks, its warm containers are started elsewhere, and it is terminated when its last task has ended.
+A host that another party drained (an operator, ECS, a Spot interruption) is neither reactivated nor
+terminated.
 """
 
 import math
@@ -21,25 +22,28 @@ from chalicelib.capacity.cluster_state import (
 )
 
 SAFETY = 1.5
-"""As for pools: demand is lumpy, more than the mean of it is kept ready."""
+"""As for pools: a factor on the mean demand, because requests arrive in bursts."""
 DEVIATIONS = 2.0
-"""So many standard deviations of the starts during a host's start are kept free besides."""
+"""Standard deviations of the number of starts during a host's start that are kept free in
+addition."""
 
 
 class DrainReason(StrEnum):
-    """Why a host is drained."""
+    """The reason why a host is drained."""
 
     SCALE_IN = "scale-in"
-    """There are more hosts than needed. Taken back when demand returns."""
+    """There are more hosts than needed. Reactivated when demand returns."""
     AGE = "age"
-    """It is beyond its maximum age."""
+    """It exceeds its maximum age."""
     IMAGE = "image"
-    """Newer hosts start from another machine image."""
+    """Newer hosts have another machine image."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How many may be away (draining or out of reach) at once for recycling; None = any number."""
+    """Maximum numbers of hosts that may be away (draining or unreachable) at once for recycling;
+    None = no limit.
+    """
 
     hosts: int | None = 1
     """In the whole Auto Scaling group."""
@@ -47,7 +51,7 @@ class Budget:
     per_capacity_group: int | None = None
     """Hosts that have tasks of one capacity group."""
     warm_per_pool: int | None = None
-    """Warm containers of one app that are moved away at once, for scale-in too."""
+    """Warm containers of one app that are moved at once, also for scale-in."""
 
 
 @dataclass(frozen=True)
@@ -55,40 +59,40 @@ class HostPolicy:
     """The settings of the planner. Durations in seconds."""
 
     place: Need
-    """The size of a task that free room is counted in."""
+    """The size of a task in which free capacity is measured."""
     least_free_places: int = 0
-    """Kept free whatever the demand."""
+    """Minimum number of free places."""
     ahead: float = 1.0
-    """Part of `Demand.ahead` that is kept free; 0 = a host is added when a task waits for it."""
+    """Factor on `Demand.ahead`; 0 = a host is added only when a task waits for it."""
     scale_in_after_seconds: float = 300.0
-    """So long hosts must have been too many before one is drained."""
+    """A host is drained after there were too many for this long."""
     maximum_age_seconds: float | None = None
     recycles_images: bool = False
-    """Whether hosts with an outdated machine image are recycled, whatever their age."""
+    """Whether hosts with an outdated machine image are recycled, regardless of their age."""
     expected_seconds: float = 1_200.0
-    """How long a task is taken to stay at most, when hosts are compared."""
+    """Assumed maximum duration of a task, for comparing hosts."""
     most_drains: int = 10
-    """In one plan: UpdateContainerInstancesState takes as many."""
+    """In one plan; the maximum of UpdateContainerInstancesState."""
     budget: Budget = Budget()
 
 
 @dataclass(frozen=True)
 class Demand:
-    """What hosts are needed for beyond the tasks that they have. Rates in tasks a second."""
+    """Demand for hosts beyond the present tasks. Rates in tasks per second."""
 
     waiting: int = 0
     """Tasks that wait for a host now, in places."""
     starts_per_second: float = 0.0
     ends_per_second: float = 0.0
     host_seconds: float = 180.0
-    """From the wish for a host to its first task."""
+    """From the request of a host to its first task."""
 
     @property
     def ahead(self) -> int:
-        """Places that are taken while a new host starts.
+        """The number of places that are taken while a new host starts.
 
-        The rule of the warm pool (`sessions/pool.py`) with the time that a host takes and net
-        starts, as the place of a session that ends is free again, and with what chance adds.
+        The rule of the warm pool (`sessions/pool.py`) with the start time of a host and net starts,
+        because ended sessions free their places, plus an allowance for chance.
         """
         growth = max(0.0, self.starts_per_second - self.ends_per_second)
         expected = growth * self.host_seconds * SAFETY
@@ -98,7 +102,7 @@ class Demand:
 
 @dataclass(frozen=True)
 class Drained:
-    """A host that this planner has drained."""
+    """A host that this planner drains."""
 
     reason: DrainReason
     at: float
@@ -106,46 +110,47 @@ class Drained:
 
 @dataclass(frozen=True)
 class Memory:
-    """What one plan leaves for the next."""
+    """State that one plan leaves to the next."""
 
     drained: Mapping[str, Drained] = field(default_factory=dict)
     """By host id."""
     surplus_since: float | None = None
-    """Since when there are more hosts than needed."""
+    """Time since which there are more hosts than needed."""
 
 
 @dataclass(frozen=True)
 class HostPlan:
-    """What to do now. Each step may be repeated, or left out by a crash."""
+    """Steps to take now. Each is idempotent and may be missed because of a crash."""
 
     drain: Mapping[str, DrainReason] = field(default_factory=dict)
     take_back: tuple[str, ...] = ()
-    """Draining hosts that take tasks again."""
+    """Draining hosts to reactivate."""
     move: tuple[str, ...] = ()
-    """Ids of warm tasks on draining hosts: to be stopped, if still unowned."""
+    """Ids of warm tasks on draining hosts, to be stopped if they are still without an owner."""
     end: tuple[str, ...] = ()
-    """Empty hosts that are drained: terminate, and want one instance less."""
+    """Empty drained hosts to terminate, lowering the desired capacity."""
     add: int = 0
-    """So many instances more are wanted."""
+    """Number of instances to add."""
     memory: Memory = Memory()
     free_places: int = 0
     wanted_places: int = 0
     notes: tuple[str, ...] = ()
-    """What was decided against, and why, for people."""
+    """Steps that were not taken, with reasons, for display."""
 
 
 def plan_hosts(
     state: ClusterState, demand: Demand, policy: HostPolicy, memory: Memory, *, now: float
 ) -> HostPlan:
-    """Compare free room with the room that is wanted, and say what to do about it."""
+    """Compare free with required capacity and plan the steps."""
     return _Planner(state, demand, policy, memory, now).plan()
 
 
 def lifetime_left(host: HostState, policy: HostPolicy, now: float) -> float:
-    """Seconds that its tasks may still last, in all: what a drain of it has to wait for.
+    """Total seconds that its tasks may still run, which a drain has to wait for.
 
-    A task that has to end soon counts with that, any other with `expected_seconds`. So a host
-    with few tasks comes before a full one, and one whose tasks expire before one of new ones.
+    A task with a known end counts with its remaining time, any other with `expected_seconds`. Hosts
+    with few tasks therefore precede full ones, and hosts whose tasks expire soon precede those with
+    new ones.
     """
     known = sum(
         policy.expected_seconds
@@ -158,7 +163,7 @@ def lifetime_left(host: HostState, policy: HostPolicy, now: float) -> float:
 
 
 def is_away(host: HostState) -> bool:
-    """Whether it takes no tasks for the moment."""
+    """Whether it takes no tasks at present."""
     return not host.takes_tasks
 
 
@@ -210,12 +215,13 @@ class _Planner:
             notes=tuple(self._notes),
         )
 
-    # Demand returns.
+    # Reactivation.
 
     def _take_back(self) -> tuple[str, ...]:
-        """Drains for scale-in that are not needed any more, those that would last longest first.
+        """Drains for scale-in that are no longer needed, those with the longest lifetime left
+        first.
 
-        Hosts that are too old come back only where the group may not grow.
+        Hosts beyond their maximum age are reactivated only if the group may not grow.
         """
         taken: list[str] = []
         may_grow = self._desired < self._state.maximum
@@ -233,11 +239,11 @@ class _Planner:
         return tuple(taken)
 
     def _coming(self) -> int:
-        """Places on instances that are on their way."""
+        """Places on instances that are starting."""
         return self._state.on_their_way * self._places_of_new()
 
     def _places_of_new(self) -> int:
-        """How many tasks an empty host takes; 1 where none was seen."""
+        """The number of tasks that an empty host takes; 1 if unknown."""
         sizes = Counter((host.cpu, host.memory) for host in self._state.hosts)
         if not sizes:
             return 1
@@ -265,7 +271,7 @@ class _Planner:
     # Scale-in.
 
     def _scale_in(self) -> None:
-        """Drain what is too much, once it has been too much for long enough."""
+        """Drain hosts that were superfluous for long enough."""
         candidates = [
             host
             for host in self._candidates()
@@ -280,7 +286,7 @@ class _Planner:
             return
         for host in candidates[: self._policy.most_drains]:
             if not self._can_spare(host):
-                break  # a fuller one has less free room, and would be drained for longer
+                break  # fuller hosts have less free capacity and take longer to drain
             if self._warm_budget_allows(host):
                 self._note_drain(host, DrainReason.SCALE_IN)
 
@@ -289,12 +295,12 @@ class _Planner:
 
     def _cost(self, host: HostState) -> tuple[float, bool, float, str]:
         left = lifetime_left(host, self._policy, self._now)
-        if self._recycling_reason(host) is not None:  # it has to go anyway
+        if self._recycling_reason(host) is not None:  # it will be recycled anyway
             left /= 2
         return left, not host.image_outdated, host.registered_at, host.id
 
     def _can_spare(self, host: HostState) -> bool:
-        """Whether enough room is left without it; its warm containers need some elsewhere."""
+        """Whether enough capacity is left without it, including places for its warm containers."""
         leaving = sum(is_away(h) for h in self._state.hosts if h.id in self._drained)
         staying = len(self._state.hosts) - leaving - len(self._drain) - 1
         if staying < self._state.minimum:
@@ -318,7 +324,9 @@ class _Planner:
         return None
 
     def _recycle(self) -> int:
-        """Drain hosts that are due within the budget; how many hosts are needed for that first."""
+        """Drain hosts that are due, within the budget; returns the number of hosts that are needed
+        first.
+        """
         due = [
             (host, reason)
             for host in self._candidates()
@@ -357,9 +365,9 @@ class _Planner:
         return budget is None or away < budget
 
     def _warm_budget_allows(self, host: HostState) -> bool:
-        """Whether its warm containers may be moved besides those that are being moved.
+        """Whether its warm containers may be moved in addition to those that are being moved.
 
-        A host that alone has more than the budget goes when no other is being moved.
+        A host that alone exceeds the budget is drained when no other is being moved.
         """
         most = self._policy.budget.warm_per_pool
         if most is None:
@@ -373,7 +381,7 @@ class _Planner:
             for pool, count in _warm_of(host).items()
         )
 
-    # The end of a host.
+    # Termination.
 
     def _move(self) -> tuple[str, ...]:
         return tuple(
@@ -384,7 +392,7 @@ class _Planner:
         )
 
     def _end(self, take_back: tuple[str, ...]) -> tuple[str, ...]:
-        """Drained by this planner, empty, and not taken back."""
+        """Hosts that this planner drained, that are empty, and that are not reactivated."""
         staying = len(self._state.hosts)
         ended: list[str] = []
         for host_id in self._drained:
@@ -408,7 +416,7 @@ def _warm_of(host: HostState) -> Counter[str]:
 
 
 def plan_summary(plan: HostPlan) -> Sequence[str]:
-    """The plan in lines for people and logs; empty where nothing is to be done."""
+    """The plan as lines for display and logs; empty if nothing is to be done."""
     lines = [f"drain {host} ({reason})" for host, reason in plan.drain.items()]
     lines += [f"take back {host}" for host in plan.take_back]
     lines += [f"end {host}" for host in plan.end]

@@ -1,4 +1,4 @@
-"""What the groups have taken, in DynamoDB: read at most once a second, written on condition."""
+"""The capacity that groups use, in DynamoDB: read at most once a second, written conditionally."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -12,22 +12,23 @@ from chalicelib.dynamodb.table import Table
 from chalicelib.dynamodb.writes import Write
 
 FRESH_SECONDS = 1.0
-"""So long what was read is good for a first try: the condition of the write knows better."""
+"""Values that are not older than this are used for a first try; the condition of the write checks
+the present ones."""
 NOTED_SECONDS = 5.0
 """A recorded wait is renewed when it is older than this."""
 
 
 @dataclass(frozen=True)
 class Take:
-    """What a start has to write in its transaction; nothing where nothing is counted."""
+    """The writes of a start for its transaction; empty if nothing is counted."""
 
     counters: tuple[str, ...] = ()
-    """To be kept with the record until what was taken is given back."""
+    """Kept with the record until the capacity is released."""
     writes: tuple[Write, ...] = ()
 
 
 class Ledger:
-    """The counts of all groups. Safe at once from several places."""
+    """The counters of all groups. May be called concurrently."""
 
     def __init__(self, items: Table, groups: Groups, now: Callable[[], float]) -> None:
         self.groups = groups
@@ -36,7 +37,7 @@ class Ledger:
         self._read: tuple[float, Mapping[str, Standing]] = (-FRESH_SECONDS, {})
 
     def standings(self, *, fresh: bool = False) -> Mapping[str, Standing]:
-        """What each group has taken, and what waits there."""
+        """The usage and the waits of each group."""
         if not self.groups.is_counted:
             return {}
         read_at, known = self._read
@@ -49,10 +50,10 @@ class Ledger:
     def plan_take(
         self, group: str | None, wanted: Amount, *, has_waited: bool = False
     ) -> Take | Denied:
-        """What to write so that one more container of a group starts, or why none may.
+        """The writes that count one more container of a group, or the reason why none may start.
 
-        `has_waited`: whether it is one that waited in the group. Where the transaction loses the
-        condition, call `forget` and plan again.
+        `has_waited`: whether the container waited in the group. If the transaction's condition
+        fails, call `forget` and plan again.
         """
         if not self.groups.is_counted:
             return Take()
@@ -73,7 +74,7 @@ class Ledger:
         return Take((counting.counter_of(name, wanted),), ({"Update": write},))
 
     def taken(self, group: str | None, wanted: Amount, *, has_waited: bool = False) -> None:
-        """What was planned is written: until the next look it counts here too."""
+        """The planned writes succeeded: count them here until the next read."""
         if not self.groups.is_counted:
             return
         name = self.groups.of(group).name
@@ -88,16 +89,16 @@ class Ledger:
         self._read = (read_at, {**known, name: after})
 
     def forget(self) -> None:
-        """What was read is no longer so."""
+        """Discard the values that were read."""
         self._read = (-FRESH_SECONDS, {})
 
     def someone_waits(self, group: str | None) -> bool:
-        """Whether a wait in a group is recorded, as of the last read."""
+        """Whether a wait in a group was recorded at the last read."""
         standing = self.standings().get(self.groups.of(group).name)
         return standing is not None and standing.waits is not None
 
     def note_waiting(self, group: str | None, wanted: Amount) -> None:
-        """Record a wait in a group: groups of lower rank borrow nothing for a while."""
+        """Record a wait in a group, so that groups of lower rank borrow nothing for a while."""
         if not self.groups.is_counted:
             return
         name, now = self.groups.of(group).name, self._now()
@@ -109,8 +110,8 @@ class Ledger:
         )
 
     def estimate_seconds(self, group: str | None, ahead: int) -> int | None:
-        """In about how many seconds one starts that so many of its group go before; None while
-        that is not known.
+        """Estimated seconds until the start of a container that `ahead` others of its group
+        precede; None if unknown.
         """
         standing = self.standings().get(self.groups.of(group).name)
         if standing is None or standing.pace is None:

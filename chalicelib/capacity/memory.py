@@ -1,4 +1,4 @@
-"""What the planner of hosts remembers between two plans, as one item. Pure."""
+"""The stored state of the host planner, as one item. Pure."""
 
 import json
 from collections.abc import Sequence
@@ -12,38 +12,38 @@ SAMPLES_SECONDS = 900
 
 @dataclass(frozen=True)
 class Remembered:
-    """The planner's memory, and how many tasks there were at the last plans."""
+    """The planner's state, and samples of the number of tasks."""
 
     memory: Memory = field(default_factory=Memory)
     samples: tuple[tuple[float, int], ...] = ()
 
     def with_sample(self, now: float, tasks: int) -> "Remembered":
-        """One more sample; those of the last fifteen minutes are kept."""
+        """Add a sample; those of the last fifteen minutes are kept."""
         kept = tuple(one for one in self.samples if one[0] > now - SAMPLES_SECONDS)
         return replace(self, samples=(*kept, (now, tasks)))
 
     def while_carried_out(self, plan: HostPlan) -> "Remembered":
-        """What is written before the plan is carried out: all drains, old and new.
+        """The state to write before a plan is carried out: all drains, old and new.
 
-        A host whose drain was written but not made is active, and the next plan forgets that.
-        In the other order a drain that is not written here would look like that of another party.
+        A host whose drain was recorded but not made is active, and the next plan removes the
+        record. With the opposite order an unrecorded drain would look like that of another party.
         """
         drained = {**self.memory.drained, **plan.memory.drained}
         return replace(self, memory=replace(plan.memory, drained=drained))
 
     def after(self, plan: HostPlan) -> "Remembered":
-        """What is written when the plan was carried out."""
+        """The state to write after the plan was carried out."""
         return replace(self, memory=plan.memory)
 
     def growth(self) -> float:
-        """Tasks that were added each second, by the first and the last sample; may be negative."""
+        """Added tasks per second, from the first and the last sample; may be negative."""
         if len(self.samples) < 2:
             return 0.0
         (first_at, first), (last_at, last) = self.samples[0], self.samples[-1]
         return (last - first) / max(1.0, last_at - first_at)
 
     def to_json(self) -> str:
-        """What `from_json` reads."""
+        """The text that `from_json` parses."""
         return json.dumps(
             {
                 "drained": {
@@ -56,7 +56,7 @@ class Remembered:
 
 
 def from_json(text: str | None) -> Remembered:
-    """Nothing where there is none yet."""
+    """Parse the stored text; empty state if there is none."""
     if text is None:
         return Remembered()
     document: dict[str, Any] = json.loads(text)

@@ -1,7 +1,7 @@
-"""Where a task goes and why: ECS's own rules and a stage's own, explained host by host. Pure.
+"""Explains placement host by host, by ECS's rules and placement plug-ins. Pure.
 
-ECS decides by itself and does not say why. This repeats its documented rules on what ECS says of
-its hosts, so an explanation is what would be decided now, not a record of what was.
+ECS does not report the reasons for its choices. This applies its documented rules to the present
+state of the hosts; an explanation is a prediction, not a record of an earlier choice.
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-placement.html
 """
 
@@ -15,40 +15,40 @@ from chalicelib.capacity.cluster_state import ACTIVE, DRAINING, HostState, Need,
 from chalicelib.cluster_query import Facts, only_attributes, parse_expression
 
 INSTANCE_FIELDS = ("instanceId", "host")
-"""Fields of a spread that mean each host by itself."""
+"""Fields of a spread whose values identify hosts."""
 
 
 class Cause(StrEnum):
-    """Why a host does not take a task."""
+    """The cause that excludes a host."""
 
     CPU = "cpu"
     MEMORY = "memory"
     PORTS = "ports"
     ATTRIBUTE = "attribute"
-    """A constraint on what the host is."""
+    """A constraint on the host's attributes."""
     CONSTRAINT = "constraint"
-    """A constraint on what runs there, or on its state."""
+    """A constraint on the host's tasks or state."""
     DRAINING = "draining"
     AGENT = "agent"
-    """ECS's agent on it does not answer."""
+    """Its ECS agent is disconnected."""
     STATUS = "status"
     PROVIDER = "provider"
     """It belongs to another capacity provider."""
     PLUGIN = "plugin"
-    """A hard constraint of the stage's own placement."""
+    """A hard constraint of the placement plug-in."""
     PLUGIN_FAILED = "plugin-failed"
-    """The stage's own placement raised an exception, or its fitness is no number."""
+    """The placement plug-in raised an exception, or its fitness is not a number."""
 
 
 @dataclass(frozen=True)
 class TaskToPlace:
-    """A task that wants a host."""
+    """A task to place."""
 
     need: Need
     group: str
     """Its task group: `family:FAMILY`."""
     name: str = ""
-    """Of its app or job."""
+    """Name of its app or job."""
 
 
 Test = Callable[[TaskToPlace, HostState, Sequence[HostState]], bool]
@@ -57,28 +57,28 @@ Fitness = Callable[[TaskToPlace, HostState, Sequence[HostState]], float]
 
 @dataclass(frozen=True)
 class Plugin:
-    """Placement of a stage's own: pure functions of a task, one host, and all hosts.
+    """A placement plug-in of the stage: pure functions of a task, one host and all hosts.
 
-    On a launch the tasks of the hosts have no `ends_by` and no `pool`, and warm ones are of the
-    kind SESSION: these cost more calls than a launch may.
+    During a launch the tasks of the hosts have no `ends_by` and no `pool`, and warm ones have the
+    kind SESSION, because reading these would cost too many calls.
     """
 
     fitness: Fitness
-    """The host with the greatest value gets the task."""
+    """The host with the greatest value takes the task."""
     constraints: Mapping[str, Test] = field(default_factory=dict)
-    """By name, which explanations show: false = this host never takes it."""
+    """Tests by the names that explanations show; false = the host never takes the task."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """How a task is placed. `spread`, `binpack` and `constraints` are in ECS's own words."""
+    """The placement rules of a task. `spread`, `binpack` and `constraints` have ECS's syntax."""
 
     spread: tuple[str, ...] = ()
     binpack: str | None = None
     constraints: tuple[str, ...] = ()
     provider: str | None = None
     plugin: Plugin | None = None
-    """Decides in place of `spread` and `binpack`."""
+    """Replaces `spread` and `binpack`."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Obstacle:
 
 @dataclass(frozen=True)
 class Considered:
-    """A host, and what is in the way."""
+    """A host and its obstacles."""
 
     host: HostState
     obstacles: tuple[Obstacle, ...]
@@ -99,42 +99,42 @@ class Considered:
 
     @property
     def fits(self) -> bool:
-        """Whether it can take the task."""
+        """Whether it has no obstacles."""
         return not self.obstacles
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Every host, and which of them take the task equally well; empty = none can."""
+    """All hosts, and those that ECS may choose; empty = none fits."""
 
     considered: tuple[Considered, ...]
     best: tuple[str, ...]
 
     @property
     def causes(self) -> Counter[Cause]:
-        """How many hosts each cause rules out."""
+        """The number of hosts that each cause excludes."""
         return Counter(cause for one in self.considered for cause in _causes(one))
 
 
 @dataclass(frozen=True)
 class Simulation:
-    """Where more tasks would go."""
+    """The placement of further tasks."""
 
     placed: Mapping[str, int]
     """By host id."""
     missing: int
-    """How many find no host."""
+    """The number of tasks without a host."""
     next_one: Explanation
-    """Of the first that finds none, or of one more."""
+    """The explanation for the first task without a host, or for one more."""
 
     @property
     def missing_causes(self) -> Counter[Cause]:
-        """How many hosts each cause rules out for those that find none."""
+        """The number of hosts that each cause excludes for the tasks without a host."""
         return self.next_one.causes if self.missing else Counter()
 
 
 def explain(task: TaskToPlace, rules: Rules, hosts: Sequence[HostState]) -> Explanation:
-    """Look at each host; which of them ECS, or the plug-in, would choose."""
+    """Check each host, and determine those that ECS or the plug-in would choose."""
     considered = tuple(_consider(task, rules, host, hosts) for host in hosts)
     fitting = [one for one in considered if one.fits]
     if rules.plugin is not None:
@@ -151,7 +151,7 @@ def explain(task: TaskToPlace, rules: Rules, hosts: Sequence[HostState]) -> Expl
 
 
 def simulate(task: TaskToPlace, rules: Rules, hosts: Sequence[HostState], count: int) -> Simulation:
-    """Place `count` more tasks one after the other; of equally good hosts the first by id."""
+    """Place `count` tasks one after the other; of equal hosts the first by id."""
     now = {host.id: host for host in hosts}
     placed: Counter[str] = Counter()
     for number in range(count):
@@ -166,7 +166,7 @@ def simulate(task: TaskToPlace, rules: Rules, hosts: Sequence[HostState], count:
 
 
 def facts_of(host: HostState) -> Facts:
-    """What constraints read of a host."""
+    """The values that constraints refer to."""
     facts: dict[str, Sequence[str]] = {
         f"attribute:{name}": [value] for name, value in host.attributes.items()
     }
@@ -204,7 +204,7 @@ def _consider(
 
 
 def _number(fitness: float) -> float:
-    """Raises TypeError, ValueError for what cannot be compared."""
+    """Raises TypeError, ValueError for values that cannot be compared."""
     value = float(fitness)
     if math.isnan(value):
         raise ValueError("its fitness is not a number")
@@ -256,7 +256,7 @@ def _lacks(need: Need, host: HostState) -> Sequence[Obstacle]:
 def _least_of_group(
     name: str, group: str, fitting: list[HostState], active: Sequence[HostState]
 ) -> list[HostState]:
-    """Those whose value of a field has the fewest tasks of the group."""
+    """Hosts whose value of a field has the fewest tasks of the group."""
     if not fitting:
         return []
     load: Counter[str] = Counter()

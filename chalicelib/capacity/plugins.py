@@ -1,4 +1,4 @@
-"""The stage's own placement: a module deployed beside chalicelib, with `PLUGINS` by name."""
+"""The stage's placement plug-ins: a module deployed beside chalicelib, with `PLUGINS` by name."""
 
 import difflib
 import importlib
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def load_plugins(module: str | None) -> "Mapping[str, Plugin]":
-    """`PLUGINS` of the module; none without a module. Raises ConfigurationError."""
+    """`PLUGINS` of the module; empty without a module. Raises ConfigurationError."""
     if module is None:
         return {}
     from chalicelib.capacity.placement import Plugin
@@ -27,7 +27,7 @@ def load_plugins(module: str | None) -> "Mapping[str, Plugin]":
 
 
 def problem_of(plugins: "Mapping[str, Plugin]", name: str | None) -> str | None:
-    """What is wrong with naming this plug-in; None where it exists, or none is named."""
+    """The error message for a plug-in of this name; None if it exists or no name is given."""
     if name is None or name in plugins:
         return None
     near = difflib.get_close_matches(name, plugins, n=1)
@@ -37,7 +37,7 @@ def problem_of(plugins: "Mapping[str, Plugin]", name: str | None) -> str | None:
 
 
 def check_plugins(plugins: "Mapping[str, Plugin]", named: Mapping[str, str | None]) -> None:
-    """Check what names a plug-in, by where it does. Raises ConfigurationError with all problems."""
+    """Check the plug-ins that apps and jobs name. Raises ConfigurationError with all problems."""
     problems = [
         f"{where}.{problem}"
         for where, name in named.items()

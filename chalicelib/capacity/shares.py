@@ -1,11 +1,11 @@
-"""May a group take one more now, and whose turn is it. Pure.
+"""Decides whether a group may use more capacity now, and which group is next. Pure.
 
-What a group is guaranteed and has not taken is kept free for it, unless it lends: then others may
-have it until the group asks. The rest of the cluster, and what is lent, goes to whoever borrows:
-critical groups before flex ones, within a tier to the group with the smallest part of its weight,
-by the resource of which it has borrowed the largest part of the cluster (dominant resource
-fairness: Ghodsi et al., NSDI 2011). Nothing that runs is ended for others; a group that has lent
-gets its guarantee back as what was borrowed ends, before anybody borrows more.
+The unused guarantee of a group is reserved for it, unless it lends: then others may use it until
+the group needs it. The rest of the cluster and lent capacity go to borrowing groups: critical
+before flex, and within a tier to the group with the smallest borrowed share by weight, measured by
+its dominant resource (dominant resource fairness: Ghodsi et al., NSDI 2011). Nothing is stopped for
+other groups; a group that has lent gets its guarantee back as borrowing containers end, before any
+group borrows more.
 """
 
 from collections.abc import Mapping
@@ -18,58 +18,59 @@ from chalicelib.capacity.groups import Amount, Group, Groups, Tier
 
 @dataclass(frozen=True)
 class Standing:
-    """What a group has taken, and what its first one that waits wants; None = no wait."""
+    """The usage of a group, and the size of its first waiting container; None = none waits."""
 
     taken: Amount = field(default_factory=Amount)
     waits: Amount | None = None
     took_at: float = 0.0
-    """When it last took something: of groups with the same right, the one that took before."""
+    """Time of its last start: of groups with equal rights, the one with the earlier start is
+    next."""
     pace: float | None = None
-    """About how many seconds lie between two starts of those that wait; None = not known yet."""
+    """Average seconds between two starts of those that wait; None = unknown."""
     admitted_at: float = 0.0
-    """When the last one that had waited was started, or the first one began to wait."""
+    """Time of the last start of a waiting one, or of the beginning of the wait."""
 
 
 Standings = Mapping[str, Standing]
-"""By the names of groups; a group that is not in it has taken nothing and waits for nothing. One
-that is gone from the configuration is in it while containers of it run."""
+"""By group name. A missing group uses nothing and has no waits. A group that was removed from the
+configuration is included while its containers run."""
 _NOTHING = Standing()
 
 
 class Why(StrEnum):
-    """Why a group may not take one more now."""
+    """The reason why a group may not use more now."""
 
     AT_MAXIMUM = "at_maximum"
-    """It has as much as it may ever have."""
+    """It has reached its maximum."""
     NO_CAPACITY = "no_capacity"
-    """All that is not kept for others is taken."""
+    """Everything that is not reserved for others is used."""
     OTHERS_FIRST = "others_first"
-    """There may be enough, and a group that waits goes before it."""
+    """A waiting group precedes it."""
 
 
 @dataclass(frozen=True)
 class Allowed:
-    """It may, as long as no group has taken more than this when it is written."""
+    """The start is allowed, on condition that no group uses more than this when it is written."""
 
     own_at_most: Amount
-    """What the group itself may have taken before."""
+    """The maximum that the group itself may use before the start."""
     others_at_most: Mapping[str, Amount]
-    """What others may have taken; a group that is not in it may have any amount."""
+    """The maximum that other groups may use; a missing group has no limit."""
 
 
 @dataclass(frozen=True)
 class Denied:
-    """It may not."""
+    """The start is not allowed."""
 
     why: Why
     first: str | None = None
-    """The group that goes before it."""
+    """The group that precedes it."""
 
 
 def decide_take(
     groups: Groups, standings: Standings, name: str, wanted: Amount
 ) -> Allowed | Denied:
-    """Whether the group called `name` may take `wanted` now."""
+    """Whether the group called `name` may use `wanted` more now."""
     group = groups.of(name)
     taken = _standing(standings, group).taken
     after = taken + wanted
@@ -94,9 +95,9 @@ def decide_take(
 
 
 def next_group(groups: Groups, standings: Standings, wanted: Mapping[str, Amount]) -> str | None:
-    """Which of those that want one more gets it; None where none of them may.
+    """The waiting group that is next; None if none may start.
 
-    `wanted`: by the name of each group with a wait, what the first one there wants.
+    `wanted`: the size of the first waiting container, by group.
     """
     waiting = {
         name: replace(_standing(standings, groups.of(name)), waits=amount)
@@ -110,12 +111,12 @@ def next_group(groups: Groups, standings: Standings, wanted: Mapping[str, Amount
 
 
 def in_order(groups: Groups, standings: Standings, wanted: Mapping[str, Amount]) -> list[str]:
-    """The groups that want one more, the first one first, whether they may have it or not."""
+    """The waiting groups in order, including those that may not start."""
     return sorted(wanted, key=lambda name: _right(groups, standings, groups.of(name), wanted[name]))
 
 
 def borrowed(groups: Groups, group: Group, taken: Amount) -> Amount:
-    """How much of each resource a group has beyond its guarantee."""
+    """The amount of each resource that a group uses beyond its guarantee."""
     return Amount(
         **{
             name: max(0, taken.of(name) - group.guarantee.of(name)) if name in groups.resources
@@ -126,7 +127,9 @@ def borrowed(groups: Groups, group: Group, taken: Amount) -> Amount:
 
 
 def dominant_share(groups: Groups, group: Group, taken: Amount) -> Fraction:
-    """The largest part of the cluster that a group has borrowed of a resource, by its weight."""
+    """The largest borrowed share of the cluster over all resources, divided by the group's
+    weight.
+    """
     beyond = borrowed(groups, group, taken)
     parts = [
         Fraction(beyond.of(name), max(1, groups.cluster.of(name))) for name in groups.resources
@@ -135,7 +138,7 @@ def dominant_share(groups: Groups, group: Group, taken: Amount) -> Fraction:
 
 
 _Right = tuple[int, Fraction, float, str]
-"""The smaller one goes first."""
+"""Smaller values come first."""
 
 
 def _right(groups: Groups, standings: Standings, group: Group, wanted: Amount) -> _Right:
@@ -147,7 +150,7 @@ def _right(groups: Groups, standings: Standings, group: Group, wanted: Amount) -
 
 
 def _goes_before(groups: Groups, standings: Standings, group: Group, wanted: Amount) -> str | None:
-    """The group that waits, may have more, and has the better right to it."""
+    """A waiting group that may start and precedes `group`; None if there is none."""
     own = _right(groups, standings, group, wanted)
     for other in groups.by_name.values():
         standing = _standing(standings, other)
@@ -168,12 +171,14 @@ def _is_within_guarantee(groups: Groups, group: Group, taken: Amount) -> bool:
 
 
 def _kept_for(group: Group, taken: Amount) -> Amount:
-    """What no other group may have: what it has taken, and the guarantee that it does not lend."""
+    """The amount that no other group may use: its usage, and its guarantee unless it lends."""
     return taken if group.lend else taken.largest(group.guarantee)
 
 
 def _most(groups: Groups, available: Amount, maximum: Amount) -> Amount:
-    """The most a group may have taken: its maximum, and `available` of what the cluster bounds."""
+    """The most that a group may use: the minimum of its maximum and the `available` part of limited
+    resources.
+    """
     return Amount(
         **{
             name: min(available.of(name), maximum.of(name)) if name in groups.resources

@@ -1,4 +1,4 @@
-"""Starts tasks: by RunTask where ECS chooses the host, by StartTask where a plug-in does."""
+"""Starts tasks: with RunTask where ECS chooses the host, with StartTask where a plug-in does."""
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from chalicelib.capacity.placement import Plugin
 
 REPEAT_SECONDS = 10
-"""After an uncertain StartTask: ListTasks shows a new task some seconds late."""
+"""Delay after an uncertain StartTask: ListTasks shows a new task some seconds late."""
 
 
 class TaskStarter:
     """Starts the tasks of sessions and jobs. Thread-safe.
 
-    RunTask has a client token; StartTask has none. So before each StartTask the tasks with the same
-    `startedBy` are looked for, and one that is there is adopted: a repeat after a lost answer or a
-    crash finds what the first call started. As ListTasks lags, and as two processes may start the
-    same record at once, two tasks can start all the same. The record takes one of them; the other
-    one is stopped as an orphan, at the latest by the sweep. A job's code is protected by the start
-    permit, which one task alone gets.
+    RunTask has a client token, StartTask has none. Before each StartTask the tasks with the same
+    `startedBy` are therefore listed, and an existing one is adopted: a repetition after a lost
+    answer or a crash finds the task of the first call. Because ListTasks lags, and because two
+    processes may start the same record, two tasks can still be started. The record adopts one of
+    them; the other is stopped as an orphan, at the latest by the sweep. User code of a job is
+    protected by the start permit, which only one task gets.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class TaskStarter:
     ) -> None:
         """`cluster` has the hosts that plug-ins choose from.
 
-        `once`: its client repeats no call by itself, as a repeated StartTask starts another task.
+        `once` is a client without retries, because a repeated StartTask starts another task.
         """
         self._ecs = ecs
         self._cluster = cluster
@@ -54,8 +54,8 @@ class TaskStarter:
     def run(self, request: Mapping[str, Any]) -> TaskChange:
         """Start one task and return it as ECS accepted it. Raises LaunchError.
 
-        `request` is what `chalicelib.ecs.requests.run_task_for` builds. CAPACITY where no host
-        fits, or the plug-in fails; UNCERTAIN where the task may have started.
+        `request` is built by `chalicelib.ecs.requests.run_task_for`. CAPACITY if no host fits or
+        the plug-in fails; UNCERTAIN if the task may have started.
         """
         if PLUGIN not in request:
             return self._launcher.run(request)
@@ -74,7 +74,7 @@ class TaskStarter:
 
     @cached_property
     def _chooser(self) -> "HostChooser":
-        """Without plug-ins nothing of it is imported. It knows nothing of pools, see `Plugin`."""
+        """Imported only if plug-ins exist. It has no data about pools; see `Plugin`."""
         from chalicelib.capacity.host_chooser import HostChooser
         from chalicelib.capacity.view import ClusterView
         from chalicelib.ecs.cluster import Cluster
@@ -88,7 +88,7 @@ class TaskStarter:
         return HostChooser(view, self._plugins, self._now)
 
     def _started(self, mark: str) -> TaskChange | None:
-        """The task that was started with this mark. Raises LaunchError, UNCERTAIN mostly."""
+        """The task with this `startedBy`. Raises LaunchError, mostly UNCERTAIN."""
         try:
             return next(iter(self._launcher.started_by(mark)), None)
         except ClientError as error:

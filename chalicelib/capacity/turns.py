@@ -1,4 +1,4 @@
-"""The turns of those that wait, in a table; see `chalicelib.capacity.fairness`."""
+"""The turns of waiting items, in a table; see `chalicelib.capacity.fairness`."""
 
 from chalicelib.capacity.fairness import clock_key, next_turns, owner_key
 from chalicelib.dynamodb.expressions import Attr, expressions
@@ -6,14 +6,16 @@ from chalicelib.dynamodb.table import Table
 from chalicelib.errors import UnavailableError
 
 KEPT_SECONDS = 400 * 86_400
-"""How long after its last use an owner's newest turn is kept."""
+"""An owner's newest turn is kept for this long after its last use."""
 TRIES = 12
 NONE_WAITS = -1
-"""In the place of an owner's newest turn: it has been started."""
+"""Replaces an owner's newest turn after its start."""
 
 
 class Turns:
-    """Hands out turns. Safe at once from several places; a turn that is not used is a gap."""
+    """Assigns turns. May be called concurrently. An unused turn leaves a gap, which does no
+    harm.
+    """
 
     def __init__(self, items: Table) -> None:
         self._items = items
@@ -45,7 +47,7 @@ class Turns:
         raise UnavailableError("too many at once ask for a turn", retry_after_seconds=1)
 
     def give_back(self, queue: str, owner: str) -> None:
-        """One that had a turn ended before it was started: its owner's next one is no later."""
+        """An item ended before its start: its owner's next turn is not delayed by it."""
         key = owner_key(queue, owner)
         self._items.update_number(
             {"TableName": self._items.name, "Key": {"id": {"S": key}}}
@@ -53,11 +55,13 @@ class Turns:
         )
 
     def none_waits(self, queue: str, owner: str, turn: int) -> None:
-        """What has this turn was started: if it is its owner's newest one, nothing waits."""
+        """An item with this turn was started: if it is its owner's newest turn, the owner has none
+        that wait.
+        """
         self._items.update(owner_key(queue, owner), {"n": NONE_WAITS}, Attr("n").eq(turn))
 
     def started(self, queue: str, turn: int) -> None:
-        """The clock of a queue is at least at this turn."""
+        """Advance the clock of a queue to at least this turn."""
         if turn <= self._clocks.get(queue, 0):
             return
         behind = Attr("n").not_exists() | Attr("n").lt(turn)

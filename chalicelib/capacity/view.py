@@ -1,4 +1,6 @@
-"""The cluster as decisions see it: read from ECS, two calls for 100 hosts and two for 100 tasks."""
+"""The cluster as input of decisions, read from ECS with two calls for 100 hosts and two for 100
+tasks.
+"""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,25 +13,25 @@ from chalicelib.ecs.task_changes import TaskChange
 
 PAGE = 100
 MOST_TASK_PAGES = 50
-"""ECS takes 20 such calls a second: in a larger cluster hosts have ECS's counts of tasks alone."""
+"""ECS accepts 20 such calls a second. In a larger cluster hosts have only ECS's counts of tasks."""
 AMI = "ecs.ami-id"
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One look at the cluster."""
+    """The result of one read of the cluster."""
 
     hosts: list[HostState]
     waiting: int = 0
-    """Tasks in PROVISIONING that have no host."""
+    """Tasks in PROVISIONING without a host."""
 
 
 WarmTasks = Callable[[], Mapping[str, str]]
-"""ARNs of tasks without an owner, and the app of each."""
+"""ARNs of tasks without an owner, with the app of each."""
 
 
 class ClusterView:
-    """Reads hosts and what runs on them."""
+    """Reads hosts and their tasks."""
 
     def __init__(
         self,
@@ -39,18 +41,18 @@ class ClusterView:
         warm: WarmTasks,
         most_seconds: Callable[[str], float | None],
     ) -> None:
-        """`most_seconds`: how long a task of a family may live at most, None = unknown."""
+        """`most_seconds`: maximum lifetime of a task of a family, None = unknown."""
         self._cluster = cluster
         self._launcher = launcher
         self._warm = warm
         self._most_seconds = most_seconds
 
     def hosts(self) -> list[HostState]:
-        """All hosts that are active or draining, with their tasks unless these are too many."""
+        """All active and draining hosts, with their tasks unless these are too many."""
         return self.read().hosts
 
     def read(self) -> Seen:
-        """The hosts, and how many tasks wait for one."""
+        """The hosts, and the number of tasks that wait for one."""
         hosts: list[Host] = []
         page, token = self._cluster.page(PAGE, None)
         hosts += page
@@ -68,7 +70,7 @@ class ClusterView:
         return Seen(mark_outdated(states), waiting)
 
     def _tasks(self) -> list[TaskChange]:
-        """All of them; none where there are too many to read."""
+        """All tasks; empty if there are too many to read."""
         found: list[TaskChange] = []
         token: str | None = None
         for _ in range(MOST_TASK_PAGES):
@@ -89,7 +91,7 @@ class ClusterView:
         return PlacedTask(
             id=task.task_arn,
             group=f"family:{family}",
-            need=Need(0, 0),  # what is left of the host says what they take
+            need=Need(0, 0),  # the host's remaining resources include it
             kind=kind_of(task, warm),
             ends_by=ends_by,
             created_at=task.created_at,
@@ -98,7 +100,7 @@ class ClusterView:
 
 
 def state_of(host: Host) -> HostState:
-    """A host without its tasks. ECS's counts say how many there are."""
+    """A host without its tasks, with ECS's counts of them."""
     return HostState(
         id=host_id_of(host.arn),
         cpu=host.cpu.total,
@@ -117,7 +119,7 @@ def state_of(host: Host) -> HostState:
 
 
 def kind_of(task: TaskChange, warm: Collection[str]) -> TaskKind:
-    """What a task is, by who started it."""
+    """The kind of a task, from its `startedBy`."""
     if task.task_arn in warm:
         return TaskKind.WARM
     kind = (task.started_by or "").partition("/")[0]
@@ -125,12 +127,12 @@ def kind_of(task: TaskChange, warm: Collection[str]) -> TaskKind:
 
 
 def family_of(task_definition_arn: str) -> str:
-    """`arn:…:task-definition/FAMILY:REVISION` has it."""
+    """The family in `arn:…:task-definition/FAMILY:REVISION`."""
     return task_definition_arn.rpartition("/")[2].partition(":")[0]
 
 
 def mark_outdated(hosts: Sequence[HostState]) -> list[HostState]:
-    """An image is outdated where the newest host started from another one."""
+    """Mark hosts whose image differs from that of the newest host."""
     newest = max(hosts, key=lambda host: host.registered_at, default=None)
     image = newest.attributes.get(AMI) if newest else None
     return [

@@ -1,7 +1,7 @@
-"""What callers are told of assignments, submissions and gradings. Pure.
+"""Answers about assignments, submissions and gradings. Pure.
 
-A learner gets what the judge wrote for learners; what it wrote for the author is never read for
-one (`chalicelib.grading.views`).
+Learners receive the judge's document for learners; the document for the author is never read for
+them (`chalicelib.grading.views`).
 """
 
 import re
@@ -18,7 +18,7 @@ _ID_CHARACTERS = 36
 
 
 def show_assignment(assignment: Assignment, *, is_author: bool) -> dict[str, Any]:
-    """An assignment; who put it is for its author and operators."""
+    """An assignment, with its author if the caller is the author or an operator."""
     shown: dict[str, Any] = {
         "id": assignment.id,
         "title": assignment.title,
@@ -56,7 +56,7 @@ def show_submission(submission: Submission, gradings: list[dict[str, Any]]) -> d
 
 
 def show_row(submission: Submission) -> dict[str, Any]:
-    """A submission as a listing has it."""
+    """The row of a submission in a listing."""
     finished = [part for part in submission.parts if part.score is not None]
     return {
         "id": submission.id,
@@ -84,7 +84,7 @@ def show_row(submission: Submission) -> dict[str, Any]:
 
 
 def show_standing(standing: Standing) -> dict[str, Any]:
-    """What a learner has earned."""
+    """The points that a learner has earned."""
     return {
         "best": [
             {
@@ -112,11 +112,11 @@ def show_grading(
     position: int | None = None,
     estimate: int | None = None,
 ) -> dict[str, Any]:
-    """A grading in the shape of the judge's result document.
+    """A grading in the format of the judge's result document.
 
-    `document` is what the judge stored for this reader; `invocation` the judge's, of a grading that
-    is not finished; `position` how many stand before it in the queue, and `estimate` in how many
-    seconds it will have been marked.
+    `document` is the judge's document for this reader; `invocation` the judge's invocation, for a
+    grading that is not finished; `position` the number of gradings before it in the queue, and
+    `estimate` the seconds until its verdict.
     """
     result = document or {}
     state, progress = _progress(grading, invocation)
@@ -147,7 +147,7 @@ def show_grading(
 
 
 def show_older(grading: Grading) -> dict[str, Any]:
-    """A grading that another one took the place of, without its cases."""
+    """A grading that was replaced by a regrade, without its cases."""
     return {
         "id": grading.id,
         "part": grading.part,
@@ -174,15 +174,15 @@ def _progress(grading: Grading, invocation: Invocation | None) -> tuple[str, dic
 
 
 def _text_of(grading: Grading, text: str) -> str:
-    """The progress text of this grading; empty where it belongs to the one marked before."""
+    """The progress text of this grading; empty if it belongs to the judge's previous one."""
     of, colon, what = text.partition(": ")
     if not colon or len(of) != _ID_CHARACTERS:
-        return text  # a judge that marks one alone
+        return text  # a judge that marks only one grading
     return what if of == grading.id else ""
 
 
 def facts_of_assignment(assignment: Assignment | None) -> dict[str, Any] | None:
-    """What an audit record has of an assignment: no files."""
+    """The fields of an assignment in an audit record, without files."""
     if assignment is None or assignment.deleted_at is not None:
         return None
     return {
@@ -194,7 +194,7 @@ def facts_of_assignment(assignment: Assignment | None) -> dict[str, Any] | None:
 
 
 def facts_of_submission(submission: Submission) -> dict[str, Any]:
-    """What an audit record has of a submission: no files, no scores."""
+    """The fields of a submission in an audit record, without files and scores."""
     return {
         "assignment": submission.assignment,
         "learner": submission.learner,

@@ -1,6 +1,6 @@
-"""Files as one zip file and back: the same files make the same bytes. Works on bytes alone.
+"""Packs files into a zip file and unpacks it; equal files make equal bytes. Works on bytes only.
 
-The sizes that an author's archive states are never believed: what comes out is counted.
+The sizes that an archive states are not trusted: the unpacked bytes are counted.
 """
 
 import io
@@ -16,7 +16,7 @@ from chalicelib.errors import BadRequestError
 MOST_FILES = 2_000
 MOST_PATH_BYTES = 512
 _DATE = (1980, 1, 1, 0, 0, 0)
-"""The earliest that zip knows."""
+"""The earliest date of the zip format."""
 
 
 def pack(files: Mapping[str, bytes]) -> bytes:
@@ -31,7 +31,7 @@ def pack(files: Mapping[str, bytes]) -> bytes:
 
 
 def unpack(data: bytes) -> dict[str, bytes]:
-    """The plain files of an author's zip file by path. Raises BadRequestError."""
+    """The regular files of an author's zip file by path. Raises BadRequestError."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return _read(archive)

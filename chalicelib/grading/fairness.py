@@ -1,6 +1,6 @@
-"""Whose grading is marked next, and when: in turns that are fair between learners. Pure.
+"""The order in which gradings are marked: fair between learners. Pure.
 
-The turns are those of `chalicelib.capacity.fairness`: of one queue, its owners being the learners.
+The turns are those of `chalicelib.capacity.fairness`: one queue, whose owners are the learners.
 """
 
 import math
@@ -10,16 +10,16 @@ from chalicelib.grading.model import Grading
 
 
 def estimate_seconds(position: int, pace: float | None, judges: int) -> int | None:
-    """In how many seconds a grading will have its verdict that so many stand before.
+    """Seconds until the verdict of a grading that `position` others precede.
 
-    `pace`: how long one takes a judge; None, and so the estimate, before that is known.
+    `pace`: average seconds of a grading; the estimate is None while that is unknown.
     """
     if pace is None:
         return None
-    return math.ceil((position // max(1, judges) + 2) * pace)  # those with judges go first
+    return math.ceil((position // max(1, judges) + 2) * pace)  # those that judges have come first
 
 
 def in_fair_order(gradings: Iterable[Grading]) -> list[Grading]:
-    """Those that wait, each once, the next one first."""
+    """Waiting gradings in order, without duplicates."""
     waiting = {grading.id: grading for grading in gradings if grading.is_waiting}
     return sorted(waiting.values(), key=lambda grading: grading.order)

@@ -1,13 +1,13 @@
-"""What requests about assignments and submissions may carry. Pure.
+"""Inputs of requests about assignments and submissions. Pure.
 
-Views are declared with these, so each cold start imports them; what reads bodies is imported by the
-views that need it.
+Views are declared with these, so each cold start imports them; parsers of bodies are imported by
+the views that need them.
 """
 
 from chalicelib.fields import Document, Field, page_size
 
 MAX_BODY_BYTES = 5_900_000
-"""Lambda takes requests of 6 MB."""
+"""Lambda accepts requests of 6 MB."""
 MAX_MARK_BYTES = 128 * 1024
 MAX_LIMIT = 50
 MAX_LEARNER = 200

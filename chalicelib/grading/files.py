@@ -1,7 +1,7 @@
-"""The bucket of grading: graders' files, learners' files, and what judges wrote, by key.
+"""Objects of grading in S3: graders' files, learners' files, and judges' documents.
 
-Keys are ids and numbers made here, never a learner's words. Judges have no right on the bucket: a
-presigned URL is good for one object, one method and a bounded time.
+Keys consist of generated ids and numbers, never of a learner's text. Judges have no rights on the
+bucket: a presigned URL permits one method on one object for a limited time.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
-"""Of a judge's document: 500 cases of three texts of 4 KiB, escaped."""
+"""Maximum size of a judge's document: 500 cases of three texts of 4 KiB, escaped."""
 _AUTHOR, _LEARNER = "author.json", "learner.json"
 
 
@@ -19,22 +19,22 @@ class GradingFiles:
     """Objects, through a boto3 S3 client."""
 
     def __init__(self, s3: Callable[[], Any], bucket: str) -> None:
-        """`s3` gives the client: it is not built before it is needed."""
+        """`s3` returns the client, which is created when it is first needed."""
         self._s3 = s3
         self._bucket = bucket
 
     def put(self, key: str, data: bytes) -> None:
-        """Store an object; the same key has the same content whoever writes it."""
+        """Store an object; equal keys always have equal content."""
         self._s3().put_object(Bucket=self._bucket, Key=key, Body=data)
 
     def document(self, results: str, *, is_author: bool) -> dict[str, Any] | None:
-        """What the judge stored for authors, or for learners; None where that is not there."""
+        """The judge's document for authors or for learners; None if it does not exist."""
         key = f"{results}/{_AUTHOR if is_author else _LEARNER}"
         try:
             answer = self._s3().get_object(Bucket=self._bucket, Key=key)
         except ClientError as error:
             if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
-                return None  # older than the bucket keeps them
+                return None  # expired in the bucket
             raise
         data = answer["Body"].read(MAX_DOCUMENT_BYTES + 1)
         if len(data) > MAX_DOCUMENT_BYTES:
@@ -43,11 +43,11 @@ class GradingFiles:
         return document if isinstance(document, dict) else None
 
     def readable_for(self, key: str, seconds: int) -> str:
-        """A URL that gives the object to whoever knows it, for so many seconds."""
+        """A URL that permits to read the object for `seconds`."""
         return self._presigned("get_object", key, seconds)
 
     def writable_for(self, results: str, seconds: int) -> dict[str, str]:
-        """URLs that take the two documents of a judge."""
+        """URLs that permit a judge to write its two documents."""
         names = {"author": _AUTHOR, "learner": _LEARNER}
         return {
             reader: self._presigned("put_object", f"{results}/{name}", seconds)

@@ -1,4 +1,4 @@
-"""Which images a deployment lets graders name: those that its hosts can pull. Pure."""
+"""The images that graders may use: those that the deployment's hosts can pull. Pure."""
 
 import re
 
@@ -8,8 +8,8 @@ DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 
 
 def image_problems(found: AssignmentFiles, repository: str) -> list[str]:
-    """What is wrong with the images of an assignment's graders where they have to be in one
-    repository, pinned by digest; one entry a part.
+    """Problems with the images of an assignment's graders, if they must be in one repository and
+    pinned by digest; one entry for each part.
     """
     problems = []
     for part in found.parts.values():

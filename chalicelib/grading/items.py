@@ -1,4 +1,4 @@
-"""Records of grading as DynamoDB's JSON, and back. Pure."""
+"""Serializes records of grading to DynamoDB items and back. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
@@ -10,11 +10,12 @@ from chalicelib.grading.model import KEPT_SECONDS, Assignment, Grading, Submissi
 from chalicelib.tasks.store import Codec, live_or_expiring
 
 ALL = "all"
-"""The one key of the indexes of assignments and of gradings that wait."""
+"""The only key of the indexes of assignments and of waiting gradings."""
 _ASSIGNMENT = "assignment#"
 _INDEXED = {"expire_at", "live_bucket", "waiting", "waiting_order", "assignments", "by_learner"}
 _ALIASES = {"assignment": "of_assignment", "attempt_counters": "holds"}
-"""Field → attribute. `assignment` is a key of the index of submissions, without gradings."""
+"""Attribute names by field. `assignment` is a key of the index of submissions, which must not
+contain gradings."""
 
 
 def assignment_key(assignment_id: str) -> str:
@@ -51,7 +52,7 @@ def _read(kind: type[Any], item: Item) -> dict[str, Any]:
 
 
 def assignment_item(assignment: Assignment) -> dict[str, Any]:
-    """An assignment; deleted ones are in no listing, and expire."""
+    """The item of an assignment; deleted ones are in no listing, and expire."""
     item = _values(assignment) | {"id": assignment_key(assignment.id)}
     if assignment.deleted_at is None:
         item["assignments"] = ALL
@@ -81,7 +82,7 @@ def read_submission(item: Item) -> Submission:
 
 
 def grading_item(grading: Grading) -> dict[str, Any]:
-    """A grading; index attributes only where the index is to have it."""
+    """The item of a grading, with keys of those indexes only that are to contain it."""
     item = _values(grading)
     ended = grading.finished_at if grading.has_ended else None
     item |= live_or_expiring(grading.id, ended_at=ended, kept_seconds=KEPT_SECONDS)

@@ -1,4 +1,4 @@
-"""Gradings and their judges: handed over in fair order, started, marked, repeated when lost."""
+"""Hands gradings over to judges in fair order, writes their marks, repeats lost ones."""
 
 import hmac
 import logging
@@ -26,14 +26,16 @@ from chalicelib.jobs.service import Invocations
 from chalicelib.metrics import Metrics
 
 HANDED_AT_ONCE = 8
-"""So many gradings one request hands over at most; what is left, the next one or the sweep does."""
+"""Maximum number of gradings that one request hands over; the next request or the sweep hands over
+the rest."""
 OWNER = "usher:judge"
-"""Whom invocations of the judge belong to: to nobody who may ask for one."""
+"""Owner of the judge's invocations; no caller has this name."""
 REPORT_SECONDS = 300
-"""How much longer than the judge may run its URLs are good, to store what it found."""
+"""The judge's URLs are valid for this long after its timeout, so that it can store its
+documents."""
 
 PACE_EVERY = 5
-"""How long a grading takes is noted of a judge's first, sixth, eleventh."""
+"""The duration of every fifth grading of a judge is recorded, beginning with the first."""
 
 _log = logging.getLogger("usher.grading")
 
@@ -61,12 +63,13 @@ class Judging:
         self._now = now
 
     def hand_over(self, newcomers: Iterable[Grading] = ()) -> int:
-        """Give judges what waits, in fair order, as long as they may have more. How many it gave.
+        """Hand waiting gradings over to judges in fair order, within the limit; returns their
+        number.
 
         `newcomers` have just been written: the index may not show them yet.
         """
         if self._table.with_judges() >= self._config.grading_capacity:
-            return 0  # whose end is the next occasion
+            return 0  # the end of one of them hands over again
         waiting = in_fair_order([*self._table.waiting(), *newcomers])
         handed = 0
         for grading in waiting[:HANDED_AT_ONCE]:
@@ -81,9 +84,9 @@ class Judging:
         return handed
 
     def hand_over_soon(self, newcomers: Iterable[Grading]) -> None:
-        """As `hand_over`, of gradings that are recorded: what fails here is left to the sweep.
+        """As `hand_over`, for gradings that are recorded; errors are left to the sweep.
 
-        Their learner is answered with what was recorded, and does not hand in again.
+        The learner's request succeeded, because the submission is recorded.
         """
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -93,7 +96,7 @@ class Judging:
             _log.exception("left to the sweep")
 
     def ask_for_judge(self, grading: Grading) -> None:
-        """Ask for the invocation of a grading that was handed over. Repeating it is harmless."""
+        """Request the invocation of a grading that was handed over. Idempotent."""
         try:
             draft = self._invocations.draft(
                 job=JUDGE_JOB,
@@ -102,7 +105,7 @@ class Judging:
                 callback_base_url=grading.callback_base_url,
                 invocation_id=grading.invocation,
             )
-        except UnknownJobError:  # deployed again, the sweep asks once more
+        except UnknownJobError:  # once it is deployed again, the sweep repeats the request
             _log.exception("there is no judge", extra=grading.log_fields)
             return
         self._invocations.accept_at_once(draft)
@@ -111,9 +114,9 @@ class Judging:
     def start(
         self, parameters: Any, invocation_id: str, key: str, seconds: int
     ) -> Mapping[str, Any]:
-        """What the judge works with: `invocation_id`, whose key is `key`, has its start permit.
+        """The judge's input; invocation `invocation_id` with the key `key` has its start permit.
 
-        Raises ConflictError where the grading is none of its business.
+        Raises ConflictError if the grading is not assigned to it.
         """
         grading_id = parameters.get("grading") if isinstance(parameters, dict) else None
         for _ in range(WRITE_TRIES):
@@ -134,11 +137,11 @@ class Judging:
     def mark(
         self, invocation_id: str, key: str, grading_id: str, result: Any
     ) -> Mapping[str, Any] | None:
-        """A judge has marked: write the mark, and what it marks next; None = nothing more.
+        """Write a judge's mark; returns the next grading's input, None = no more.
 
-        Repeating it is harmless: the answer is the same as long as the judge has that next one.
-        Raises NotFoundError, UnauthorizedError, BadRequestError for what is no mark, and
-        ConflictError where the grading is none of this judge's.
+        Idempotent: the answer is the same while the judge has that next grading. Raises
+        NotFoundError, UnauthorizedError, BadRequestError for an invalid mark, and ConflictError if
+        the grading is not this judge's.
         """
         invocation = self._judge(invocation_id, key)
         for _ in range(WRITE_TRIES):
@@ -170,7 +173,7 @@ class Judging:
         return found
 
     def _given_before(self, seen: Grading, invocation: Invocation) -> Mapping[str, Any] | None:
-        """The answer that the judge did not get."""
+        """The earlier answer, which the judge did not receive."""
         given = self._table.get(seen.next_grading) if seen.next_grading else None
         is_its_own = given is not None and given.invocation == invocation.id
         if given is None or not is_its_own or given.state is not State.STARTED:
@@ -180,7 +183,7 @@ class Judging:
     def _finish(
         self, seen: Grading, after: Grading, invocation: Invocation
     ) -> tuple[Grading, Grading | None] | None:
-        """Write the verdict and what the judge marks next; None where the grading has moved on."""
+        """Write the verdict and the judge's next grading; None if the grading has changed."""
         now = self._now()
         if lifecycle.may_go_on(seen, invocation, self._newest_judge(), now):
             for waiting in self._table.waiting():
@@ -216,9 +219,10 @@ class Judging:
         }
 
     def on_ended(self, invocation: Invocation) -> None:
-        """An invocation of the judge is over: write the mark, or queue the grading again.
+        """Handle the end of a judge's invocation: write the mark, or queue the grading again.
 
-        Its place is free then, also for what the index did not show when it marked its last one.
+        Its place becomes free, also for gradings that the index did not show when it marked its
+        last one.
         """
         found = invocation.parameters
         grading_id = found.get("grading") if isinstance(found, dict) else None
@@ -231,7 +235,9 @@ class Judging:
         self.hand_over([written] if written is not None else [])
 
     def settle(self, grading_id: str, invocation: Invocation) -> Grading | None:
-        """Bring a grading to what the end of its judge means; None where there is nothing to do."""
+        """Update a grading after the end of its judge's invocation; None if nothing is to be
+        done.
+        """
         for _ in range(WRITE_TRIES):
             seen = self._table.get(grading_id)
             if seen is None:
@@ -264,7 +270,7 @@ class Judging:
             _log.error("the grader or the judge failed: %s", after.reason, extra=fields)
 
     def repair(self, grading: Grading) -> None:
-        """What a crash left undone with a grading that a judge has."""
+        """Repair a grading that a judge has, after a crash."""
         if grading.invocation is None:
             return
         invocation = self._invocations.get_record(grading.invocation)

@@ -1,7 +1,7 @@
-"""What becomes of a grading when something happens to it. Pure.
+"""Transitions of gradings. Pure.
 
-Each decision returns its argument where nothing is to be written. News of an invocation that is not
-the grading's current one changes nothing, so a mark comes from one judge and counts once.
+Each decision returns its argument if nothing is to be written. Events of invocations other than the
+grading's current one change nothing, so a mark comes from one judge and counts once.
 """
 
 import hashlib
@@ -26,21 +26,21 @@ from chalicelib.jobs.model import State as JobState
 PLACE = "capacity#judges"
 """Counter of the gradings that judges have."""
 NO_USE_TO_REPEAT = frozenset({Reason.TIMED_OUT, Reason.INVALID})
-"""Ends of a judge that another one would come to as well."""
+"""Ends of a judge's invocation that a repetition would not avoid."""
 
 MOST_IN_A_ROW = 25
-"""So many gradings one invocation of the judge marks at most."""
+"""Maximum number of gradings that one invocation of the judge marks."""
 RUN_SECONDS = 120.0
-"""So long after its start an invocation of the judge is given another grading."""
+"""An invocation of the judge receives no further gradings after this time."""
 
 
 def invocation_id(grading_id: str, attempt: int) -> str:
-    """The judge's invocation of one attempt: the same for everybody who asks for it."""
+    """The id of the judge's invocation for one attempt; equal for all processes that request it."""
     return derived_id("grading", grading_id, str(attempt))
 
 
 def decide_hand_over(grading: Grading, now: float) -> Grading:
-    """Give it to a judge, as its next attempt."""
+    """Hand the grading over to a judge, as its next attempt."""
     if not grading.is_waiting:
         return grading
     attempt = grading.attempt + 1
@@ -55,14 +55,14 @@ def decide_hand_over(grading: Grading, now: float) -> Grading:
 
 
 def marks_key(invocation_key: str) -> str:
-    """What a judge proves itself with where it hands in marks: it opens nothing else."""
+    """The key with which a judge reports marks; it permits nothing else."""
     return hmac.new(invocation_key.encode(), b"marks", hashlib.sha256).hexdigest()
 
 
 def may_go_on(grading: Grading, invocation: Invocation, newest: str | None, now: float) -> bool:
-    """Whether the judge that has marked `grading` may be given another one.
+    """Whether the judge that marked `grading` may receive another one.
 
-    `newest`: the task definition of the judge that is deployed now.
+    `newest`: the task definition of the deployed judge.
     """
     return (
         invocation.state is JobState.STARTED
@@ -74,7 +74,7 @@ def may_go_on(grading: Grading, invocation: Invocation, newest: str | None, now:
 
 
 def decide_next(grading: Grading, marked: Grading, now: float) -> Grading:
-    """Give it to the judge that has just marked `marked`, whose place it takes over."""
+    """Assign the grading to the judge that has just marked `marked`, in its place."""
     if not grading.is_waiting or marked.invocation is None:
         return grading
     attempt = grading.attempt + 1
@@ -91,7 +91,7 @@ def decide_next(grading: Grading, marked: Grading, now: float) -> Grading:
 
 
 def decide_mark(grading: Grading, mark: Mark, now: float) -> Grading:
-    """A judge has marked it."""
+    """Apply a judge's mark."""
     return grading.moved(
         State.FINISHED,
         finished_at=now,
@@ -104,23 +104,23 @@ def decide_mark(grading: Grading, mark: Mark, now: float) -> Grading:
 
 
 def decide_start(grading: Grading, invocation: str, now: float) -> Grading | None:
-    """The invocation got its start permit; None where the grading is none of its business."""
+    """The invocation got its start permit; None if the grading is not assigned to it."""
     if grading.invocation != invocation or grading.has_ended or grading.is_waiting:
         return None
-    if grading.state is State.STARTED:  # it did not get the answer, and asks again
+    if grading.state is State.STARTED:  # it did not receive the answer and repeats the request
         return grading
     return grading.moved(State.STARTED, started_at=now)
 
 
 def decide_end(grading: Grading, invocation: Invocation, now: float) -> Grading:
-    """The invocation of a judge is over: a mark, the next attempt, or IE after the last one."""
+    """The judge's invocation ended: a mark, the next attempt, or IE after the last one."""
     if grading.invocation != invocation.id or grading.has_ended or grading.is_waiting:
         return grading
     mark = read_mark(invocation.result, grading.max_score)
     if invocation.reason is Reason.SUCCEEDED and mark and _is_of(invocation, grading):
         return decide_mark(grading, mark, now)
     why = _why(invocation)
-    # Of one that was not its judge's first the time was not all its own.
+    # A grading that was not the judge's first did not have its full time.
     is_useful = invocation.reason not in NO_USE_TO_REPEAT or grading.place > 1
     if grading.attempt < MAX_ATTEMPTS and is_useful:
         attempt_counters = tuple(key for key in grading.attempt_counters if key != PLACE)
@@ -146,7 +146,7 @@ def decide_end(grading: Grading, invocation: Invocation, now: float) -> Grading:
 
 
 def read_mark(result: Any, max_score: float) -> Mark | None:
-    """The result of a judge's invocation; None for what is none."""
+    """The result of a judge's invocation; None if it is invalid."""
     if not isinstance(result, dict):
         return None
     verdict, score, feedback = (result.get(key) for key in ("verdict", "score", "feedback"))
@@ -182,7 +182,9 @@ def fold_mark(submission: Submission, grading: Grading) -> Submission:
 
 
 def _is_of(invocation: Invocation, grading: Grading) -> bool:
-    """Whether the invocation's result is of this grading; one that does not say is of its first."""
+    """Whether the invocation's result belongs to the grading; without a grading id it belongs to
+    the invocation's first.
+    """
     found, given = invocation.result, invocation.parameters
     first = given.get("grading") if isinstance(given, dict) else None
     return isinstance(found, dict) and found.get("grading", first) == grading.id

@@ -1,7 +1,7 @@
-"""Assignments, submissions and gradings: their records, and what becomes of a grading. Pure.
+"""Records of assignments, submissions and gradings. Pure.
 
-A grading is one marking of one part. `NEXT` is the one table of its transitions. The only way back
-is from a judge that ended without a mark to QUEUED as the next attempt, at most MAX_ATTEMPTS times.
+A grading is one marking of one part. `NEXT` has all its transitions. The only transition back leads
+from a judge that ended without a mark to QUEUED as the next attempt, at most MAX_ATTEMPTS times.
 """
 
 from collections.abc import Mapping
@@ -10,21 +10,22 @@ from enum import StrEnum
 from typing import Any
 
 MAX_ATTEMPTS = 3
-"""So often a grading is given to a judge; marking has no side effects, so it may be repeated."""
+"""Maximum number of attempts of a grading. Marking has no side effects, so it may be repeated."""
 KEPT_SECONDS = 400 * 86_400
-"""How long submissions and their gradings are kept."""
+"""Submissions and their gradings are kept for this long."""
 MAX_FEEDBACK_CHARACTERS = 4_000
 
 
 class State(StrEnum):
-    """Where a grading is in its life."""
+    """The state of a grading."""
 
     QUEUED = "QUEUED"
     """Waits in the fair order of learners."""
     HANDED = "HANDED"
-    """An invocation of the judge was asked for."""
+    """An invocation of the judge was requested."""
     STARTED = "STARTED"
-    """That invocation holds its start permit, and marks; QUEUED before where it marked another."""
+    """That invocation has its start permit and marks; the grading was QUEUED before if the
+    invocation marked another one first."""
     FINISHED = "FINISHED"
     """It has a verdict."""
 
@@ -45,14 +46,14 @@ IE_FOR_LEARNERS = (
 
 @dataclass(frozen=True)
 class PartInfo:
-    """What an assignment says of one part."""
+    """The description of one part of an assignment."""
 
     name: str
     title: str
     max_score: float
     kind: str
     files: tuple[str, ...]
-    """Names or patterns of what is handed in."""
+    """Names or patterns of the files to submit."""
     cases: int
     time_limit_seconds: float
     memory_limit_mib: int
@@ -61,7 +62,7 @@ class PartInfo:
 
 @dataclass(frozen=True)
 class Assignment:
-    """An assignment, at its newest revision. Instants are seconds since 1970."""
+    """An assignment in its newest revision. Times are seconds since 1970."""
 
     id: str
     author: str
@@ -69,35 +70,35 @@ class Assignment:
     pass_points: float
     parts: tuple[PartInfo, ...]
     archive: str
-    """Key of its grader's files in the bucket."""
+    """S3 key of its grader's files."""
     digest: str
-    """SHA-256 of that archive: the same files again are no new revision."""
+    """SHA-256 of the archive: equal files make no new revision."""
     created_at: float
     changed_at: float
     revision: int = 1
     deleted_at: float | None = None
-    """From then on it takes no submissions; what was handed in is marked and stays visible."""
+    """From then on it accepts no submissions; existing ones are marked and stay visible."""
     version: int = 1
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def log_fields(self) -> dict[str, Any]:
-        """What each log line about it says, in fields of their own."""
+        """The fields of log records about it."""
         return {"assignment": self.id, "owner": self.author}
 
     @property
     def max_score(self) -> float:
-        """The points of all parts."""
+        """Sum of the points of all parts."""
         return round(sum(part.max_score for part in self.parts), 6)
 
     def part(self, name: str) -> PartInfo | None:
-        """One of its parts."""
+        """The part with this name."""
         return next((part for part in self.parts if part.name == name), None)
 
 
 @dataclass(frozen=True)
 class HandedIn:
-    """One file that was handed in."""
+    """One submitted file."""
 
     name: str
     size: int
@@ -109,12 +110,12 @@ class SubmittedPart:
 
     part: str
     archive: str
-    """Key of the files in the bucket."""
+    """S3 key of the files."""
     files: tuple[HandedIn, ...]
     grading: str
     """Id of the current grading."""
     older: tuple[str, ...] = ()
-    """Ids of the gradings before, the oldest first."""
+    """Ids of earlier gradings, the oldest first."""
     verdict: str | None = None
     score: float | None = None
     max_score: float = 0.0
@@ -128,11 +129,11 @@ class Submission:
     id: str
     assignment: str
     author: str
-    """Of the assignment."""
+    """Author of the assignment."""
     learner: str
     created_at: float
     revision: int
-    """Of the assignment, when it was handed in."""
+    """Revision of the assignment at the time of submission."""
     parts: tuple[SubmittedPart, ...]
     request_digest: str | None = None
     version: int = 1
@@ -140,7 +141,7 @@ class Submission:
 
     @property
     def log_fields(self) -> dict[str, Any]:
-        """What each log line about it says, in fields of their own."""
+        """The fields of log records about it."""
         return {"assignment": self.assignment, "submission": self.id, "owner": self.learner}
 
     @property
@@ -151,18 +152,18 @@ class Submission:
 
 @dataclass(frozen=True)
 class Mark:
-    """What a judge says of a grading. `score` is None with the verdict IE alone."""
+    """A judge's mark. `score` is None only with the verdict IE."""
 
     verdict: str
     score: float | None
     feedback: str
     is_detailed: bool
-    """Whether it stored its documents."""
+    """Whether the judge stored its documents."""
 
 
 @dataclass(frozen=True)
 class Grading:
-    """The record of a grading. Instants are seconds since 1970."""
+    """The record of a grading. Times are seconds since 1970."""
 
     id: str
     submission: str
@@ -171,25 +172,26 @@ class Grading:
     part: str
     learner: str
     revision: int
-    """Of the assignment; its grader's files are `grader`, whatever is put later."""
+    """Revision of the assignment. `grader` has its grader's files, independent of later
+    revisions."""
     grader: str
-    """Key of the grader's files."""
+    """S3 key of the grader's files."""
     files: str
-    """Key of the learner's files."""
+    """S3 key of the learner's files."""
     max_score: float
     flow: str
-    """What fairness is between: a learner's submissions, or the regrades of an assignment."""
+    """The owner for fair queueing: a learner's submissions, or the regrades of an assignment."""
     turn: int
     """See `chalicelib.capacity.fairness`."""
     created_at: float
     callback_base_url: str = ""
-    """Where its judge reaches the dispatcher."""
+    """Base URL of the dispatcher for its judge."""
     state: State = State.QUEUED
     version: int = 1
     attempt: int = 0
-    """How often it was given to a judge."""
+    """Number of times that it was given to a judge."""
     invocation: str | None = None
-    """The only invocation whose mark counts."""
+    """The invocation whose mark counts."""
     handed_at: float | None = None
     started_at: float | None = None
     finished_at: float | None = None
@@ -197,15 +199,15 @@ class Grading:
     score: float | None = None
     feedback: str = ""
     reason: str | None = None
-    """Why there is no mark of a judge, for the author."""
+    """Why there is no mark, for the author."""
     results: str | None = None
-    """Prefix of the keys of its documents."""
+    """Prefix of the S3 keys of its documents."""
     attempt_counters: tuple[str, ...] = ()
-    """Counters raised for it: lowered in the write in which it stops to hold them."""
+    """Counters that were incremented for it; decremented in the write that releases them."""
     place: int = 1
-    """Which one of its invocation: a judge marks several gradings, one after the other."""
+    """Its number within its invocation, because a judge marks several gradings in succession."""
     next_grading: str | None = None
-    """What its judge was given after it."""
+    """The grading that its judge received after it."""
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
@@ -220,12 +222,12 @@ class Grading:
 
     @property
     def order(self) -> tuple[int, float, str]:
-        """What those that wait are ordered by."""
+        """The sort key of waiting gradings."""
         return self.turn, self.created_at, self.id
 
     @property
     def log_fields(self) -> dict[str, Any]:
-        """What each log line about it says, in fields of their own."""
+        """The fields of log records about it."""
         return {
             "assignment": self.assignment,
             "submission": self.submission,
@@ -236,7 +238,7 @@ class Grading:
         }
 
     def moved(self, state: State, **facts: Any) -> "Grading":
-        """The same grading one state on. Raises ValueError where `NEXT` has no such step."""
+        """The grading in its next state. Raises ValueError if `NEXT` lacks the transition."""
         if state not in NEXT[self.state]:
             raise ValueError(f"{self.state} does not lead to {state}")
         return replace(self, state=state, **facts)

@@ -16,7 +16,7 @@ _PARAMETER = re.compile(r';\s*(name|filename)="((?:[^"\\]|\\.)*)"')
 
 @dataclass(frozen=True)
 class FormField:
-    """One field. `filename` is None of one that is no file."""
+    """One field. `filename` is None if it is not a file."""
 
     name: str
     filename: str | None
@@ -57,7 +57,7 @@ def _field(piece: bytes) -> FormField:
 
 
 def _unquoted(text: str) -> str:
-    """As browsers write it: %22 for a quotation mark, %0D and %0A for line ends.
+    """Undo the escapes of browsers: %22 for a quotation mark, %0D and %0A for line ends.
 
     https://html.spec.whatwg.org/multipage/form-control-infrastructure.html#multipart-form-data
     """

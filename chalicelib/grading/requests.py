@@ -1,4 +1,4 @@
-"""What callers may send about assignments and submissions, read and checked. Pure."""
+"""Parses and checks requests about assignments and submissions. Pure."""
 
 import base64
 import binascii
@@ -24,7 +24,8 @@ from chalicelib.grading.model import Assignment, PartInfo
 from chalicelib.grading.multipart import FormField
 
 MAX_ARCHIVE_BYTES = 4 * 1024 * 1024
-"""Of an assignment's archive: Lambda takes requests of 6 MB, in base64 a third more."""
+"""Maximum size of an assignment's archive: Lambda accepts requests of 6 MB, and base64 adds a
+third."""
 _ASSIGNMENT_ID = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _TOKEN = re.compile(r"[A-Za-z0-9_=-]{1,1024}")
 
@@ -32,7 +33,7 @@ Files = Mapping[str, bytes]
 
 
 def parse_assignment_id(text: str) -> str:
-    """An assignment's id. Raises NotFoundError for what can be none."""
+    """An assignment's id. Raises NotFoundError for an invalid one."""
     if not _ASSIGNMENT_ID.fullmatch(text):
         raise NotFoundError(
             "no such assignment: ids are small letters, digits, - and _, at most 40, a letter first"
@@ -41,7 +42,7 @@ def parse_assignment_id(text: str) -> str:
 
 
 def parse_put(assignment_id: str, body: Any) -> tuple[AssignmentFiles, Files]:
-    """Read PUT /assignments/{id}: what the files say, and the files without solutions.
+    """Parse PUT /assignments/{id}: the parsed files, and the files without solutions.
 
     Raises BadRequestError with every problem of the files.
     """
@@ -71,7 +72,7 @@ def _is_left_out(path: str) -> bool:
 
 
 def part_infos(found: AssignmentFiles) -> tuple[PartInfo, ...]:
-    """What the record says of the parts."""
+    """The description of the parts for the record."""
     return tuple(
         PartInfo(
             name=part.name,
@@ -94,11 +95,13 @@ class Submit:
 
     parts: Mapping[str, Files]
     learner: str | None
-    """Named by an operator; None = the caller."""
+    """Set by an operator; None = the caller."""
 
     @property
     def digest(self) -> str:
-        """Of all that was asked for: who repeats an Idempotency-Key must ask for the same."""
+        """Digest of the request: a repetition with the same Idempotency-Key must have the same
+        one.
+        """
         document = [
             self.learner,
             [
@@ -110,7 +113,7 @@ class Submit:
 
 
 def parse_submit(body: Any) -> Submit:
-    """Read the JSON form. Raises BadRequestError."""
+    """Parse the JSON form. Raises BadRequestError."""
     if not isinstance(body, Mapping) or not set(body) <= {"parts", "learner"}:
         raise BadRequestError(_SHAPE)
     tables = body.get("parts")
@@ -125,7 +128,9 @@ def parse_submit(body: Any) -> Submit:
 
 
 def read_form(fields: list[FormField]) -> Submit:
-    """The multipart form: a field for each file, called by its part. Raises BadRequestError."""
+    """Parse the multipart form: a field for each file, named after its part. Raises
+    BadRequestError.
+    """
     parts: dict[str, dict[str, bytes]] = {}
     learner = None
     for field in fields:
@@ -147,7 +152,7 @@ _SHAPE = 'the body must be {"parts": {"PART": {"files": {"NAME": "text" or {"bas
 
 
 def accept(assignment: Assignment, submit: Submit) -> dict[str, Files]:
-    """The files to be marked, by part. Raises BadRequestError with words for the learner."""
+    """The files to mark, by part. Raises BadRequestError with a message for the learner."""
     accepted: dict[str, Files] = {}
     for name, files in submit.parts.items():
         part = assignment.part(name)
@@ -167,7 +172,7 @@ def accept(assignment: Assignment, submit: Submit) -> dict[str, Files]:
 
 
 def parse_learner(name: Any) -> str | None:
-    """A learner named by an operator. Raises BadRequestError."""
+    """The learner in an operator's request. Raises BadRequestError."""
     if name is None:
         return None
     if not isinstance(name, str) or not 0 < len(name) <= MAX_LEARNER or not name.isprintable():
@@ -181,7 +186,7 @@ class Listing:
 
     limit: int
     after: str | None
-    """Where the page begins, as the table knows it."""
+    """Position of the page, as the table defines it."""
     learner: str | None = None
 
 
@@ -193,7 +198,7 @@ def parse_listing(query: Mapping[str, str]) -> Listing:
 
 
 def show_next(after: str | None, learner: str | None) -> str | None:
-    """The inverse of reading `next`: a token that is good for the same learner alone."""
+    """The cursor of the next page; it is valid for the same learner only."""
     if after is None:
         return None
     document = json.dumps([learner, json.loads(after)], separators=(",", ":"))

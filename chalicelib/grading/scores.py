@@ -1,4 +1,4 @@
-"""The best score of each part, their sum, and whether it passes. Pure."""
+"""The best score of each part, their sum, and whether the learner passes. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Best:
 
 @dataclass(frozen=True)
 class Standing:
-    """What a learner has earned."""
+    """The points that a learner has earned."""
 
     best: tuple[Best, ...]
     total: float
@@ -30,10 +30,11 @@ class Standing:
 
 
 def standing(assignment: Assignment, submissions: Iterable[Submission]) -> Standing:
-    """Over all submissions of one learner, in any order. Gradings that failed (IE) count nothing.
+    """The points over all submissions of one learner, in any order. Failed gradings (IE) are
+    ignored.
 
-    Of equal scores the earlier submission counts. A score out of other points than the part has
-    now is taken as the same share of those it has.
+    Of equal scores the earlier submission counts. If a part's points have changed, an earlier score
+    counts with the same share.
     """
     best: dict[str, Best] = {}
     for submission in sorted(submissions, key=lambda each: (each.created_at, each.id)):

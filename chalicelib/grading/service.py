@@ -1,4 +1,4 @@
-"""Assignments and submissions as callers see them: load, decide, write on condition, act."""
+"""Operations on assignments and submissions: load, decide, write conditionally, act."""
 
 import hashlib
 import logging
@@ -40,7 +40,7 @@ from chalicelib.jobs.judge import FARGATE_CANNOT
 from chalicelib.jobs.model import derived_id
 
 MAX_REGRADES = 20
-"""Of one submission."""
+"""Maximum for one submission."""
 PAGE = 50
 
 _log = logging.getLogger("usher.grading")
@@ -48,7 +48,7 @@ _log = logging.getLogger("usher.grading")
 
 @dataclass(frozen=True)
 class Handed:
-    """A submission that was written, or that the same request had written before."""
+    """A submission that was written by this request or an earlier, equal one."""
 
     submission: Submission
     is_new: bool
@@ -79,7 +79,7 @@ class Grades:
     # Assignments
 
     def assignment(self, assignment_id: str) -> Assignment:
-        """Raises NotFoundError, also for a deleted one."""
+        """The assignment. Raises NotFoundError, also for a deleted one."""
         found = self._table.assignment(assignment_id)
         if found is None or found.deleted_at is not None:
             raise NotFoundError("no such assignment")
@@ -93,7 +93,8 @@ class Grades:
         caller: Caller,
         audit: AuditEntry,
     ) -> tuple[Assignment, bool]:
-        """Make it, or its next revision; whether it is new. The same files change nothing.
+        """Create an assignment or its next revision; returns whether it is new. Equal files change
+        nothing.
 
         Raises BadRequestError, ForbiddenError, UnavailableError.
         """
@@ -140,8 +141,8 @@ class Grades:
             raise ForbiddenError("for operators, its author, and to make one the owners in AUTHORS")
 
     def delete(self, assignment_id: str, caller: Caller, audit: AuditEntry) -> None:
-        """Take it out of the listing: no more submissions. What was handed in is marked on its own
-        revision, and stays visible to its learner. Raises NotFoundError, ForbiddenError.
+        """Remove it from the listing and accept no more submissions. Existing ones are marked with
+        their revision and stay visible to their learners. Raises NotFoundError, ForbiddenError.
         """
         for _ in range(WRITE_TRIES):
             before = self.assignment(assignment_id)
@@ -160,7 +161,7 @@ class Grades:
     # Submissions
 
     def check_accepts_submissions(self) -> None:
-        """Raise UnavailableError where nothing can be marked here, with the reason."""
+        """Raise UnavailableError, with the reason, if this deployment cannot mark submissions."""
         why = self._config.grading_unavailable
         if why is None:
             try:
@@ -184,12 +185,13 @@ class Grades:
         callback_base_url: str,
         audit: Callable[[str], AuditEntry],
     ) -> Handed:
-        """Store and queue it. Raises LimitError, UnavailableError."""
+        """Store and queue the submission. Raises LimitError, UnavailableError."""
         now, chosen = self._now(), submission_id or self._ids.uuid()
         parts, gradings = [], []
         for number, (name, files) in enumerate(sorted(accepted.items())):
             archive = archives.pack(files)
-            # By content: who sends other files at the same time with the same key replaces nothing.
+            # The key contains a digest: a concurrent request with the same key and other files
+            # replaces nothing.
             key = f"submissions/{chosen}/{number}-{hashlib.sha256(archive).hexdigest()[:16]}.zip"
             self._files.put(key, archive)
             grading = self._grading(
@@ -263,11 +265,11 @@ class Grades:
         )
 
     def find_submission(self, submission_id: str) -> Submission | None:
-        """The record as it is now."""
+        """The present record."""
         return self._table.submission(submission_id)
 
     def submission(self, submission_id: str, caller: Caller) -> Submission:
-        """Raises NotFoundError, also for another learner's."""
+        """The submission. Raises NotFoundError, also for those of other learners."""
         found = self._table.submission(submission_id)
         if found is None or not (caller.may_see(found.learner) or caller.may_see(found.author)):
             raise NotFoundError("no such submission")
@@ -276,18 +278,18 @@ class Grades:
     def submissions(
         self, assignment_id: str, learner: str | None, limit: int, after: str | None
     ) -> tuple[list[Submission], str | None]:
-        """A page, the newest first; `learner` None = everybody's."""
+        """A page, newest first; `learner` None = all learners."""
         return self._table.submissions(assignment_id, learner, limit, after)
 
     def known_assignment(self, assignment_id: str) -> Assignment:
-        """Also a deleted one, for those who handed in. Raises NotFoundError."""
+        """The assignment, also a deleted one, for learners who submitted. Raises NotFoundError."""
         found = self._table.assignment(assignment_id)
         if found is None:
             raise NotFoundError("no such assignment")
         return found
 
     def standing(self, assignment: Assignment, learner: str) -> Standing:
-        """What a learner has earned, over all submissions: their number is bounded."""
+        """The points that a learner has earned over all submissions, whose number is limited."""
         found: list[Submission] = []
         after: str | None = None
         most = self._config.submissions_per_learner
@@ -309,10 +311,10 @@ class Grades:
         *,
         is_whole: bool,
     ) -> tuple[Submission, list[Grading]]:
-        """Mark all its parts again on the newest revision; the gradings before are kept.
+        """Mark all its parts again with the newest revision; earlier gradings are kept.
 
-        `request`: what makes the repeated request recognisable; it marks nothing a second time.
-        `is_whole`: with the whole assignment, whose regrades share one learner's turns.
+        `request` identifies the request: a repetition marks nothing again. `is_whole`: part of a
+        regrade of the assignment, whose gradings share the turns of one owner.
         """
         flow = f"regrade#{assignment.id}" if is_whole else f"regrade#{submission.id}"
         for _ in range(WRITE_TRIES):

@@ -1,4 +1,4 @@
-"""What became of many gradings: verdicts of parts and cases, and failures of the judge. Pure."""
+"""Statistics of gradings: verdicts of parts and cases, and failures of the judge. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -8,15 +8,16 @@ from chalicelib.grading.model import INTERNAL_ERROR, Grading
 from chalicelib.instants import instant
 
 MAX_DETAILS_CHARACTERS = 2_000
-"""Characters of a failure that statistics show; the submission has the whole."""
+"""Length of a failure's text in statistics; the submission has the complete text."""
 Result = tuple[Grading, Mapping[str, Any]]
-"""A grading, and what its judge wrote for the author; empty where it wrote nothing."""
+"""A grading and its judge's document for the author; empty if there is none."""
 
 
 def show_statistics(results: Iterable[Result], revision: int) -> dict[str, Any]:
     """Counts of verdicts by part and by case, and the failures (IE).
 
-    Cases are those of `revision`: those of another one may be other cases of the same name.
+    Only cases of `revision` are counted, because other revisions may have other cases with the same
+    name.
     """
     parts: dict[str, Counter[str]] = {}
     cases: dict[tuple[str, str], Counter[str]] = {}

@@ -1,4 +1,4 @@
-"""What the sweep does for gradings: what a crash left undone, and what waits for no reason."""
+"""The gradings' part of the sweep: repairs after crashes, and hands waiting gradings over."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -15,13 +15,15 @@ from chalicelib.tasks.sweep_state import SweepState, Tally
 from chalicelib.tasks.unreadable import UnreadableRecords
 
 UNDONE_SECONDS = 20
-"""How long whoever handed a grading over may take to ask for its judge."""
+"""Time for a process that handed a grading over to request its judge."""
 
 WAITING, OLDEST = "gradings_waiting", "oldest_grading"
 
 
 class GradingsKind(Kind[Grading]):
-    """The gradings without a verdict, as the sweep sees them. Their judges' tasks are the jobs'."""
+    """The interface of gradings without a verdict to the sweep. Their judges' tasks belong to
+    jobs.
+    """
 
     name = "grading"
     partitions = LIVE_BUCKETS
@@ -43,39 +45,41 @@ class GradingsKind(Kind[Grading]):
         self.unreadable = unreadable
 
     def page(self, partition: int, after: str | None) -> Page[Grading]:
-        """A page of those without a verdict."""
+        """A page of the gradings without a verdict."""
         return Page(*self._table.live(partition, after, self.page_size))
 
     def log_fields(self, record: Grading) -> Mapping[str, Any]:
-        """Its ids."""
+        """The fields of log records about it."""
         return record.log_fields
 
     def plan(self, record: Grading, tasks: Mapping[str, TaskChange]) -> Iterator[Grading]:
-        """Those that a judge has had for a while: its invocation may be over, or not there."""
+        """Gradings that a judge has had for a while: its invocation may have ended or be
+        missing.
+        """
         del tasks
         since = record.handed_at
         if since is not None and not record.is_waiting and self._now() - since > UNDONE_SECONDS:
             yield record
 
     def steps(self, actions: Sequence[Grading]) -> Iterator[Step]:
-        """One for each."""
+        """One step for each action."""
         for grading in actions:
             yield "RepairGrading", partial(self._judging.repair, grading)
 
     def closing_steps(self, finished: SweepState | None) -> Iterator[Step]:
-        """Hand over what waits."""
+        """Hand waiting gradings over."""
         del finished
         yield "HandOver", self._judging.hand_over
 
     def tally(self, records: Sequence[Grading], tally: Tally) -> None:
-        """Count those that wait, and remember the oldest."""
+        """Count waiting gradings and find the oldest."""
         for record in records:
             if record.is_waiting:
                 tally.counts[WAITING] += 1
                 tally.saw(OLDEST, record.created_at)
 
     def report(self, state: SweepState) -> None:
-        """How many wait, and for how long."""
+        """The number of waiting gradings and the age of the oldest."""
         oldest = state.oldest.get(OLDEST)
         age = 0.0 if oldest is None else max(0.0, self._now() - oldest)
         self._metrics.gauge("gradings_waiting", state.counts.get(WAITING, 0))

@@ -1,8 +1,9 @@
-"""The table of grading. Every write is conditional; a lost condition is a result.
+"""The table of grading. Every write is conditional; a failed condition is a result, not an
+exception.
 
-It holds gradings and submissions by id, `assignment#…`, `learner#…` (turns, and how many of a
-learner's gradings wait or run), `handed-in#…` and `capacity#judges` counters, `clock#gradings` and
-`pace#gradings`.
+It has gradings and submissions by id, `assignment#…`, `learner#…` (turns, and the number of a
+learner's gradings that wait or run), `handed-in#…` and `capacity#judges` counters, `clock#gradings`
+and `pace#gradings`.
 """
 
 import hashlib
@@ -35,25 +36,25 @@ from chalicelib.grading.model import KEPT_SECONDS, Assignment, Grading, Submissi
 from chalicelib.tasks.store import RecordTable, next_version
 
 QUEUE = "gradings"
-"""In turns: all gradings wait in one queue."""
+"""The name of the only queue of turns."""
 PACE = "pace#gradings"
 OLD_PACE = 0.8
-"""The weight of what was known before in the moving average of how long a grading takes."""
+"""Weight of the previous value in the moving average of a grading's duration."""
 WRITE_TRIES = 12
 PAGE = 10
-"""Of those that wait: the next ones, as the index shows them."""
+"""Number of waiting gradings that are read from the index."""
 
 
 @dataclass(frozen=True)
 class Full:
-    """Nothing was written: a limit is reached; `label` says which."""
+    """Nothing was written because a limit is reached; `label` describes it."""
 
     label: str
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """The most that one learner may have; 0 = any number."""
+    """Limits for one learner; 0 = no limit."""
 
     waiting: int
     """Gradings that wait or run."""
@@ -71,12 +72,12 @@ class GradingTable(RecordTable[Grading]):
     # Assignments
 
     def assignment(self, assignment_id: str) -> Assignment | None:
-        """The record as it is now, also of a deleted one. Raises UnreadableRecordError."""
+        """The present record, also of a deleted assignment. Raises UnreadableRecordError."""
         item = self.items.get(assignment_key(assignment_id))
         return readable(read_record(item, read_assignment)) if item else None
 
     def put_assignment(self, before: Assignment | None, after: Assignment, *more: Write) -> bool:
-        """Write it where the record is still `before`, and `more` with it."""
+        """Write the assignment, together with `more`, if the record is still `before`."""
         version = None if before is None else before.version
         written = replace(after, version=1 if version is None else version + 1)
         return self.items.put(assignment_item(written), version, *more)
@@ -95,7 +96,7 @@ class GradingTable(RecordTable[Grading]):
     # Submissions
 
     def submission(self, submission_id: str) -> Submission | None:
-        """The record as it is now. Raises UnreadableRecordError."""
+        """The present record. Raises UnreadableRecordError."""
         item = self.items.get(submission_id)
         if item is None or "by_learner" not in item:
             return None
@@ -104,7 +105,7 @@ class GradingTable(RecordTable[Grading]):
     def submissions(
         self, assignment: str, learner: str | None, limit: int, after: str | None
     ) -> tuple[list[Submission], str | None]:
-        """A page of an assignment's submissions, or of one learner's, the newest first."""
+        """A page of an assignment's submissions, or of one learner's, newest first."""
         if learner is None:
             index, attribute, value = "by_assignment", "assignment", assignment
         else:
@@ -121,10 +122,10 @@ class GradingTable(RecordTable[Grading]):
     def add(
         self, submission: Submission, gradings: Sequence[Grading], bounds: Bounds, *more: Write
     ) -> tuple[Submission, list[Grading]] | Full | None:
-        """Write a new submission with its gradings, count it, and write `more`, or none of these.
+        """Write a new submission with its gradings, count it, and write `more`, in one transaction.
 
-        The gradings get their turns here. None where there is a record of this id already, or
-        other transactions hold the counters.
+        Assigns the gradings' turns. None if the id exists already, or other transactions hold the
+        counters.
         """
         handed_in = raised(
             self.items.name,
@@ -149,7 +150,7 @@ class GradingTable(RecordTable[Grading]):
     def regrade(
         self, before: Submission, after: Submission, gradings: Sequence[Grading], *more: Write
     ) -> list[Grading] | None:
-        """Write a submission's new gradings where it is still `before`; None where it is not."""
+        """Write a submission's new gradings if the record is still `before`; None if it is not."""
         item = submission_item(replace(after, version=before.version + 1))
         first = {"Put": put(self.items.name, item, before.version)}
         written = self._queue(gradings, 0, [first, *more])
@@ -158,7 +159,7 @@ class GradingTable(RecordTable[Grading]):
     def _queue(
         self, gradings: Sequence[Grading], most: int, writes: Sequence[Write]
     ) -> "list[Grading] | _Refused":
-        """Write new gradings of one flow with the turns that follow the flow's newest one."""
+        """Write new gradings of one flow, with turns after the flow's newest one."""
         flow, now = gradings[0].flow, gradings[0].created_at
         key = f"learner#{_digest(flow)}"
         name = self.items.name
@@ -194,16 +195,16 @@ class GradingTable(RecordTable[Grading]):
     # Gradings
 
     def with_judges(self) -> int:
-        """How many gradings judges have."""
+        """The number of gradings that judges have."""
         return self.items.counted(PLACE)
 
     def pace(self) -> float | None:
-        """How many seconds a grading takes a judge, on average of late; None before the first."""
+        """The moving average of a grading's duration in seconds; None before the first."""
         item = self.items.get(PACE)
         return float(item["seconds"]["N"]) if item else None
 
     def note_pace(self, seconds: float) -> None:
-        """A judge took so long. Of two at the same time one counts."""
+        """Record the duration of a grading. Of two concurrent calls one counts."""
         before = self.pace()
         after = seconds if before is None else OLD_PACE * before + (1 - OLD_PACE) * seconds
         unknown = Attr("seconds").not_exists()
@@ -211,27 +212,27 @@ class GradingTable(RecordTable[Grading]):
         self.items.update(PACE, {"seconds": round(after, 3)}, as_read)
 
     def waiting(self) -> list[Grading]:
-        """The next ones that wait, as the index shows them and as they are now."""
+        """The next waiting gradings, from the index, with their present records."""
         rows, _ = self.items.page_after("waiting", "waiting", ALL, after=None, limit=PAGE)
         return in_fair_order(only_readable(self.get_all([row["id"]["S"] for row in rows])))
 
     def position(self, grading: Grading) -> int:
-        """About how many stand before it."""
+        """The approximate number of gradings before it."""
         page = self.items.page(
             "waiting",
             "waiting",
             ALL,
             order="waiting_order",
-            between=("0", waiting_order(grading)),  # DynamoDB refuses an empty text in a key
+            between=("0", waiting_order(grading)),  # DynamoDB refuses an empty string in a key
             Select="COUNT",
         )
         return max(0, int(page["Count"]) - 1)
 
     def hand_over(self, before: Grading, after: Grading, most: int, now: float) -> Grading | bool:
-        """Write that it was given to a judge, unless judges have `most`, and move the clock.
+        """Write that a judge has it, unless judges have `most`, and advance the clock.
 
-        Returns the record as written; True where judges have all they may; False where the record
-        has moved on, or others hold the counter.
+        Returns the record as written; True if the limit is reached; False if the record has
+        changed, or other transactions hold the counter.
         """
         written = next_version(before, after)
         name, item = self.items.name, grading_item(written)
@@ -250,7 +251,7 @@ class GradingTable(RecordTable[Grading]):
     def finish(self, before: Grading, after: Grading) -> Grading | None:
         """Write a verdict, and the mark into its submission, in one transaction.
 
-        None where one of the two has moved on.
+        None if one of the two records has changed.
         """
         submission = self.submission(before.submission)
         if submission is None:  # it has expired
@@ -264,10 +265,10 @@ class GradingTable(RecordTable[Grading]):
     def finish_and_give(
         self, before: Grading, after: Grading, waiting: Grading, given: Grading
     ) -> tuple[Grading, Grading] | Grading | None:
-        """Write a verdict, and that its judge was given what waits, in one transaction.
+        """Write a verdict and assign the waiting grading to its judge, in one transaction.
 
-        The second takes over the first one's place among those that judges have. Returns both as
-        written; `waiting` where that one has moved on; None where something else has.
+        The second grading takes the first one's place in the count of judges' gradings. Returns
+        both as written; `waiting` if that one has changed; None if another record has.
         """
         name = self.items.name
         ended = next_version(before, replace(after, next_grading=given.id))
@@ -292,7 +293,7 @@ class GradingTable(RecordTable[Grading]):
     def live(
         self, bucket: int, after: str | None, limit: int
     ) -> tuple[list[Grading | Unreadable], str | None]:
-        """A page of those of a bucket that have no verdict."""
+        """A page of a bucket's gradings without a verdict."""
         rows, following = self.items.page_after(
             "live", "live_bucket", bucket, after=after, limit=limit
         )
@@ -305,7 +306,7 @@ _NO_TURN = Attr("last_turn").not_exists()
 
 @dataclass(frozen=True)
 class _Refused:
-    """Nothing was written. `full`: the learner has as many as may wait."""
+    """Nothing was written. `full`: the learner has reached the limit of waiting gradings."""
 
     reasons: list[str]
     full: bool

@@ -1,4 +1,6 @@
-"""Submissions for a reader: what the judge wrote for learners, or for the author, and no mix."""
+"""Submissions for a reader, with the judge's documents for learners or for the author, never
+mixed.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,19 +17,19 @@ from chalicelib.jobs.service import Invocations
 
 
 class Views:
-    """Reads what belongs to a submission. One read of each kind for each of its parts."""
+    """Reads a submission's parts. Makes one read of each kind for each part."""
 
     def __init__(
         self, table: GradingTable, files: GradingFiles, invocations: Invocations, judges: int
     ) -> None:
-        """`judges`: how many mark at once."""
+        """`judges`: number of concurrent gradings."""
         self._table = table
         self._files = files
         self._invocations = invocations
         self._judges = judges
 
     def submission(self, submission: Submission, *, is_author: bool) -> dict[str, Any]:
-        """All of it, with its current gradings; the older ones in `history`."""
+        """The submission with its current gradings; earlier ones in `history`."""
         ids = [part.grading for part in submission.parts]
         older = [each for part in submission.parts for each in part.older]
         found = {
@@ -35,7 +37,7 @@ class Views:
             for grading in self._table.get_all([*ids, *older])
             if not isinstance(grading, Unreadable)
         }
-        for grading in found.values():  # one of them may have got its mark a moment ago
+        for grading in found.values():  # one of them may have just received its mark
             if grading.has_ended:
                 submission = fold_mark(submission, grading)
         current = [self.grading(found[i], is_author=is_author) for i in ids if i in found]
@@ -43,7 +45,7 @@ class Views:
         return show_submission(submission, current) | {"history": history}
 
     def grading(self, grading: Grading, *, is_author: bool) -> dict[str, Any]:
-        """One grading, with how far it is."""
+        """One grading with its progress."""
         document = invocation = position = estimate = None
         if grading.has_ended and grading.results is not None:
             document = self._files.document(grading.results, is_author=is_author)
@@ -62,14 +64,14 @@ class Views:
         )
 
     def statistics(self, submissions: Sequence[Submission], revision: int) -> dict[str, Any]:
-        """What became of the current gradings of these submissions, for the author."""
+        """Statistics of the current gradings of these submissions, for the author."""
         ids = [part.grading for submission in submissions for part in submission.parts]
         gradings = [each for each in self._table.get_all(ids) if not isinstance(each, Unreadable)]
         shown = show_statistics(self._results(gradings), revision)
         return {"submissions": len(submissions)} | shown
 
     def _results(self, gradings: Sequence[Grading]) -> Iterator[Result]:
-        """One after the other: documents are large."""
+        """Reads one after the other, because documents are large."""
         for grading in gradings:
             document = None
             if grading.has_ended and grading.results is not None:

@@ -1,4 +1,4 @@
-"""The services of grading, built when they are first needed."""
+"""The services of grading, built when they are first used."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from chalicelib.tasks.unreadable import UnreadableRecords
 
 @dataclass(frozen=True)
 class GradingServices:
-    """What the routes of grading call."""
+    """The services that the routes of grading use."""
 
     grades: Grades
     judging: Judging
@@ -38,7 +38,7 @@ def build_grading(
     metrics: Metrics,
     now: Callable[[], float],
 ) -> GradingServices:
-    """Build everything on the services of `jobs`. Opens no connection yet."""
+    """Build all services on those of `jobs`. Opens no connection."""
     table = GradingTable(clients.dynamodb, config.grading_table)
     files = GradingFiles(partial(clients.create, "s3"), config.grading_bucket)
     judging = Judging(

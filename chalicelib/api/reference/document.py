@@ -1,7 +1,7 @@
-"""The API as an OpenAPI 3.1 document, built from the app's routes and what is declared of them.
+"""The API as an OpenAPI 3.1 document, built from the app's routes and their declarations.
 
-Nothing here is imported before the document is asked for. What requests may carry is what the
-views declare with `takes`; the rest is in the other modules of this package.
+Nothing here is imported before the document is requested. The inputs of requests are declared by
+the views with `takes`; the rest is in the other modules of this package.
 """
 
 import re
@@ -53,7 +53,7 @@ PATH: Mapping[str, Mapping[str, Any]] = {
     "page": {"type": "string"},
     "record": {"type": "string"},
 }
-"""The parts of paths, by the names that routes give them."""
+"""Schemas of path parameters, by their names in routes."""
 HEADERS: Mapping[str, Mapping[str, Any]] = {
     "Cache-Control": {"description": "Always `no-store`.", "schema": {"const": "no-store"}},
     "Location": {
@@ -73,9 +73,9 @@ HEADERS: Mapping[str, Mapping[str, Any]] = {
 }
 GATEWAY = "GatewayError"
 BY_GATEWAY = (401, 403, 429, 500)
-"""What API Gateway refuses or fails to pass on it answers itself, with these too."""
+"""Statuses that API Gateway may answer itself."""
 OF_CHALICE = {405: "method_not_allowed", 415: "unsupported_media_type"}
-"""Refused before a view sees it."""
+"""Errors of Chalice, raised before a view is called."""
 _KEYS: Mapping[AuthMode, Mapping[str, Any]] = {
     AuthMode.API_KEY: {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
     AuthMode.IAM: {
@@ -107,12 +107,12 @@ _ABOUT = (
 def openapi(
     routes: Mapping[str, Mapping[str, Any]], mode: AuthMode | None, server: str
 ) -> dict[str, Any]:
-    """The document of the app with these routes, as the deployment is reached at `server`."""
+    """The document of the app with these routes, for a deployment with the URL `server`."""
     described = _described()
     paths: dict[str, dict[str, Any]] = {}
     refusals: dict[str, Any] = {}
     for path, method, route in entries(routes):
-        if name_of(route) not in described:  # a test fails on it; the document is served without it
+        if name_of(route) not in described:  # a test reports it; the document is served without it
             continue
         part, operation = described[name_of(route)]
         described_here = _operation(route, method, part, operation, mode)
@@ -135,30 +135,30 @@ def openapi(
 
 
 def entries(routes: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, Any]]:
-    """Path, method and route of everything that the app serves."""
+    """Path, method and route of all operations of the app."""
     for path in sorted(routes):
         for method in sorted(routes[path]):
             yield path, method, routes[path][method]
 
 
 def name_of(route: Any) -> str:
-    """What a route is described under: module and name of its view, like `jobs.invoke`."""
+    """The key of a route's description: module and name of its view, such as `jobs.invoke`."""
     view = route.view_function
     return f"{view.__module__.rpartition('.')[2]}.{view.__name__}"
 
 
 def undescribed(routes: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    """Names of views that no part describes."""
+    """Names of views that have no description."""
     return {name_of(route) for _, _, route in entries(routes)} - set(_described())
 
 
 def surplus(routes: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    """What is described and is no view."""
+    """Descriptions that belong to no view."""
     return set(_described()) - {name_of(route) for _, _, route in entries(routes)}
 
 
 def errors_of(operation: Operation, path: str) -> dict[int, list[str]]:
-    """The codes of the errors that a route may be answered with, by status."""
+    """The codes of the errors that a route may return, by status."""
     errors: set[type[UsherError]] = {
         BadRequestError, BusyError, UnavailableError, UsherError, *operation.errors,
     }  # fmt: skip
@@ -178,7 +178,7 @@ def errors_of(operation: Operation, path: str) -> dict[int, list[str]]:
 
 @cache
 def all_errors() -> dict[tuple[int, str], str]:
-    """What each status and code means."""
+    """The meaning of each status and code."""
     found = {(cls.status, cls.code): _first_line(cls.__doc__) for cls in _subclasses(UsherError)}
     found[UsherError.status, UsherError.code] = "Our fault; it was logged."
     found[405, OF_CHALICE[405]] = "The path exists, the method does not."
@@ -228,7 +228,7 @@ def _operation(
 
 
 def operation_id(route: Any, method: str) -> str:
-    """A name for generated clients; a view of several methods has one for each."""
+    """The operation's name in generated clients; a view with several methods has one for each."""
     name = name_of(route).replace(".", "_")
     return name if method != "POST" or name != "sessions_dispatch_session" else f"{name}_by_post"
 

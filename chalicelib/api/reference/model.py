@@ -1,7 +1,7 @@
-"""What the API's document says of a route besides what its requests carry. Pure.
+"""The model of the API's document, except the inputs of requests. Pure.
 
-Each module of this package describes the routes of one part of the API: a `Part`
-with its operations by the name of the view (`jobs.invoke`), and the schemas of their answers.
+Each module of this package describes the routes of one part of the API: a `Part` with its
+operations by the name of the view (`jobs.invoke`), and the schemas of their answers.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ class By(StrEnum):
 
     ANYBODY = "anybody"
     VISITOR = "who may have sessions"
-    """A caller; with AUTH_MODE none every client."""
+    """Any authenticated caller; with AUTH_MODE none every client."""
     CALLER = "callers"
     VIEWER = "operators and viewers"
     OPERATOR = "operators"
@@ -32,24 +32,24 @@ class Answer:
 
     about: str
     schema: Schema | None
-    """None = it has no body."""
+    """None = no body."""
     headers: tuple[str, ...] = ()
-    """Those that it always has, besides `Cache-Control: no-store`."""
+    """Headers of every such answer, besides `Cache-Control: no-store`."""
     media_type: str = "application/json"
     is_kept: bool = False
-    """Whether browsers keep it, so that it has no `Cache-Control: no-store`."""
+    """Whether browsers may cache it; then it has no `Cache-Control: no-store`."""
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One route: its permitted callers and its answers. Its summary is the view's docstring."""
+    """One operation: its permitted callers and its answers. Its summary is the view's docstring."""
 
     by: By
     answers: Mapping[int, Answer]
     errors: tuple[type[UsherError], ...] = ()
-    """Besides those that all routes of its kind have, see `document.errors_of`."""
+    """Errors besides those that all operations of its kind have; see `document.errors_of`."""
     example: Any = None
-    """Of the body of a request."""
+    """Example of the request body."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Part:
 
 
 UNCHANGED = Answer("It is what the client has: nothing changed in `wait`.", None, ("ETag",))
-"""Of routes that take `If-None-Match`."""
+"""Of operations with `If-None-Match`."""
 INSTANT: Schema = {
     "type": "string",
     "format": "date-time",
@@ -81,7 +81,7 @@ NOTHING: Schema = {"type": "object", "properties": {}, "examples": [{}]}
 
 
 def one_of(values: type[StrEnum], *, or_null: bool = False) -> Schema:
-    """The schema of a member of an enumeration."""
+    """The schema of an enumeration's members."""
     kinds = ["string", "null"] if or_null else "string"
     return {"type": kinds, "enum": [value.value for value in values] + [None] * or_null}
 
@@ -97,12 +97,12 @@ def list_of(schema: Schema) -> Schema:
 
 
 def table_of(schema: Schema) -> Schema:
-    """The schema of an object with any names."""
+    """The schema of an object with arbitrary names."""
     return {"type": "object", "additionalProperties": schema}
 
 
 def either(*schemas: Schema) -> Schema:
-    """The schema of what fits one of several."""
+    """The schema of values that match one of several."""
     return {"anyOf": list(schemas)}
 
 
@@ -114,9 +114,9 @@ def record(
     example: Any = None,
     or_null: bool = False,
 ) -> Schema:
-    """The schema of an object that always has `properties` and may have the optional ones.
+    """The schema of an object with all `properties` and possibly the optional ones.
 
-    Clients must be prepared for others: new ones may be added.
+    Clients must ignore unknown ones, because new ones may be added.
     """
     schema: dict[str, Any] = {
         "type": ["object", "null"] if or_null else "object",
@@ -137,7 +137,7 @@ def page_of(name: str, schema: Schema) -> Schema:
 
 
 def page_operation(about: str, media_type: str = "text/html") -> Operation:
-    """A document or script that is the same for everybody, and that browsers keep."""
+    """A document or script that is the same for all callers and that browsers may cache."""
     shown = Answer(about, {"type": "string"}, ("ETag",), media_type, is_kept=True)
     same = Answer("The browser has it.", None, ("ETag",), is_kept=True)
     return Operation(By.ANYBODY, {200: shown, 304: same})
