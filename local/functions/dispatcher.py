@@ -20,6 +20,7 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from http.server import HTTPServer
 from importlib import import_module
 from pathlib import Path
@@ -39,6 +40,7 @@ from chalice.local import (
 from local.access import AccessRule, hosts_at, origin_of
 from local.aws.http_server import HttpServer
 from local.background import no_garbage
+from local.functions.admission import Admission
 from local.functions.failures import FailureReports
 from local.functions.gateway import RemoteApp
 from local.functions.invoke_api import InThisProcess, InvokeApi
@@ -56,6 +58,12 @@ from local.stopping import HeardSignals, end_process
 
 DRAIN_SECONDS = 3.0
 """How long the requests in hand may take after SIGTERM."""
+
+AT_ONCE = 2 * (os.cpu_count() or 1)
+"""So many requests are worked on at a time, where all functions run in this process."""
+
+COUNTED_SECONDS = 0.5
+"""A request that took longer waits for something, and counts no more."""
 
 IDLE_SECONDS = 65
 """A kept-alive connection that is silent for so long is closed."""
@@ -95,6 +103,8 @@ class Handler(ChaliceRequestHandler):  # type: ignore[misc]
     access_log = False
     rule = AccessRule(frozenset())
     """Whom to answer; `main` sets it."""
+    admission: Admission | None = None
+    """The order in which requests begin, where all functions run in this process."""
 
     def _generic_handle(self) -> None:
         with IN_HAND:
@@ -105,7 +115,8 @@ class Handler(ChaliceRequestHandler):  # type: ignore[misc]
                 # Chalice encodes it as ASCII when it answers an unknown route, and fails.
                 self._refuse(400, "bad_request", "the header Authorization must be ASCII")
             else:
-                super()._generic_handle()
+                with self.admission.turn() if self.admission else nullcontext():
+                    super()._generic_handle()
             self.wfile.flush()
 
     def _refuse(self, status: int, code: str, message: str) -> None:
@@ -215,6 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         invoke_api = InvokeApi(functions, pools.invoke, pools.describe)
     else:
         served = app
+        Handler.admission = Admission(AT_ONCE, COUNTED_SECONDS)
         run = InThisProcess(functions, config.lambda_timeout, config.lambda_memory_size)
         invoke_api = InvokeApi(functions, run)
     api = LocalDevServer(served, config, host, port, Handler, server_on(listener))
