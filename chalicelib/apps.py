@@ -1,7 +1,7 @@
-"""The kinds of session a deployment offers: parsed from a document, checked whole. Pure.
+"""The session apps of a deployment, parsed from a document and checked. Pure.
 
-`config.load_apps` reads the file. Every problem is reported at once, because a deployment
-that fails on the second typo after the first was mended wastes an afternoon.
+`config.load_apps` reads the file. All problems are reported at once, so that one deployment shows
+all of them.
 """
 
 import json
@@ -19,21 +19,22 @@ from chalicelib.task_placement import Placement, parse_placement, problems_of_pl
 NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 JOBS_BEGIN_WITH = "job-"
 REGISTERED_BEGIN_WITH = "app-"
-"""Of the task definition families of apps that were registered over HTTP."""
+"""Prefix of the task definition families of registered apps."""
 PASSED = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 MOST_PASSED = 16
-"""So many claims, and so many parameters, a container may be told."""
+"""Maximum number of claims, and of parameters, that are passed to a container."""
 MOST_SUBNETS, MOST_SECURITY_GROUPS = 16, 5
-"""ECS's bounds: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_AwsVpcConfiguration.html"""
+"""ECS's limits:
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_AwsVpcConfiguration.html"""
 MOST_POLICY_CHARACTERS = 2_048
-"""STS's own bound for a session policy, which also counts it packed."""
+"""STS's limit for a session policy. STS also limits its packed size."""
 NO_FEED = "none"
-"""`feed_url` of an app that streams nothing: a terminal, a game."""
+"""`feed_url` of an app without a feed, such as a terminal or a game."""
 
 
 @dataclass(frozen=True)
 class PoolSize:
-    """The bounds of a warm pool: `minimum` always, more on demand, `maximum` never exceeded."""
+    """Bounds of a warm pool: at least `minimum`, more on demand, at most `maximum`."""
 
     minimum: int = 0
     maximum: int = 0
@@ -42,7 +43,7 @@ class PoolSize:
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of a deployment; 0 = none. Apps have their own besides."""
+    """Limits of a deployment; 0 = none. Apps have limits in addition."""
 
     total: int = 0
     per_owner: int = 0
@@ -50,13 +51,13 @@ class Limits:
 
     @property
     def are_complete(self) -> bool:
-        """Whether each of them limits something."""
+        """Whether all of them are set."""
         return min(self.total, self.per_owner, self.per_second) > 0
 
 
 @dataclass(frozen=True)
 class App:
-    """One kind of session. `memory` in MiB, `cpu` in ECS units (1024 = a core)."""
+    """One kind of session. `memory` in MiB, `cpu` in ECS units (1024 = one core)."""
 
     name: str
     image: str
@@ -64,73 +65,77 @@ class App:
     memory: int = 128
     port: int = SESSION_PORT
     feed_url: str | None = None
-    """What its containers stream, if not what the deployment streams; NO_FEED for nothing."""
+    """The feed of its containers; None = the deployment's feed; NO_FEED = none."""
     session_app: str | None = None
-    """`module:Class` inside the image; None = the image's own default, which forwards the feed."""
+    """`module:Class` inside the image; None = the image's default, which forwards the feed."""
     entry_point: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
-    """Variables whose values ECS fetches: name to reference, see `chalicelib.contract.secrets`."""
+    """Variables whose values ECS reads from references, by name; see
+    `chalicelib.contract.secrets`."""
     user: str = "65534:65534"
     health_check: tuple[str, ...] = ()
-    """For images that do not call back: ready means that ECS says HEALTHY."""
+    """ECS health check, for images without callbacks: the container is ready when ECS reports
+    HEALTHY."""
     network_mode: str = "bridge"
     launch_type: str = "EC2"
     certificates: str | None = None
-    """Where fullchain.pem and privkey.pem are: a folder of the host, or an EFS file system."""
+    """Location of fullchain.pem and privkey.pem: a directory of the host, or an EFS file system."""
     needs_aws: bool = True
-    """Whether the feed needs AWS credentials, and with them a task role."""
+    """Whether reading the feed needs AWS credentials, and therefore a task role."""
     writes_feed: bool = False
-    """Whether its sessions may put records into the deployment's stream."""
+    """Whether its sessions may write records to the deployment's stream."""
     task_role: str | None = None
-    """Which role `usher-STAGE-task-…` its containers have, in the place of the sessions' role."""
+    """Suffix of the role `usher-STAGE-task-…` of its containers, which replaces the sessions'
+    role."""
     subnets: tuple[str, ...] = ()
-    """Of its tasks, in the place of the deployment's: awsvpc alone."""
+    """Subnets of its tasks, instead of the deployment's; awsvpc only."""
     security_groups: tuple[str, ...] = ()
-    """The same."""
+    """Security groups of its tasks, likewise."""
     user_role: str | None = None
-    """Which role `usher-STAGE-user-…` its containers get credentials of, once they have a user."""
+    """Suffix of the role `usher-STAGE-user-…` for which its containers get credentials once they
+    have a user."""
     user_policy: str | None = None
-    """JSON of a policy that limits the rights of `user_role`: STS's session policy."""
+    """JSON of an STS session policy that limits the rights of `user_role`."""
     pass_claims: tuple[str, ...] = ()
-    """Names of the claims of a user's token that their container is told."""
+    """Names of the claims of a user's token that are passed to the container."""
     pass_query: tuple[str, ...] = ()
-    """Names of the parameters of GET /session that the container is told."""
+    """Names of the parameters of GET /session that are passed to the container."""
     max_sessions: int = 0
-    """How many may live at once; 0 = no limit of its own."""
+    """Maximum number of live sessions; 0 = no limit for the app."""
     connect_deadline_seconds: int = 30
     reconnect_grace_seconds: int = 0
     max_session_seconds: int = 14_400
     stop_timeout_seconds: int = 10
     queue_seconds: int = 120
-    """How long a request may wait for capacity before it ends as queue_timeout."""
+    """Maximum time that a request waits for capacity; then it ends as queue_timeout."""
     group: str | None = None
-    """The capacity group its containers belong to; None = the default one."""
+    """The capacity group of its containers; None = the default group."""
     pool: PoolSize = PoolSize()
     placement: Placement = field(default_factory=Placement)
     is_registered: bool = False
-    """Whether it was registered over HTTP (`usher deploy`), and is not in the apps file."""
+    """Whether it was registered over HTTP (`usher deploy`) and is not in the apps file."""
 
     @property
     def family_name(self) -> str:
-        """What its task definition family is called within the stage."""
+        """The stage-independent part of its task definition family's name."""
         return f"{REGISTERED_BEGIN_WITH}{self.name}" if self.is_registered else self.name
 
     def feed_url_or(self, deployments: str) -> str:
-        """What its containers stream; an empty string where they stream nothing."""
+        """The feed of its containers, given the deployment's; an empty string for none."""
         url = self.feed_url or deployments
         return "" if url == NO_FEED else url
 
     @property
     def serves_tls(self) -> bool:
-        """Whether its containers speak https and wss themselves."""
+        """Whether its containers serve https and wss themselves."""
         return self.certificates is not None or Env.TLS_CERT_FILE in self.environment
 
 
 @dataclass(frozen=True)
 class Apps:
-    """All apps by name, the one that `GET /session` means when it names none, and the limits."""
+    """All apps by name, the default app of `GET /session`, and the limits."""
 
     default: str
     by_name: Mapping[str, App]
@@ -138,22 +143,22 @@ class Apps:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of all apps, as the file has them."""
+        """Names of all apps, in the order of the file."""
         return tuple(self.by_name)
 
     def get(self, name: str | None) -> App | None:
-        """The app called `name`, or the default one for None; None when there is no such app."""
+        """The app called `name`, the default app for None; None when there is no such app."""
         return self.by_name.get(self.default if name is None else name)
 
     def with_pool_minimum(self, minimum: int) -> "Apps":
-        """The same apps, the default one with at least so many warm containers."""
+        """The same apps, with at least `minimum` warm containers for the default app."""
         app = self.by_name[self.default]
         pool = replace(app.pool, minimum=minimum, maximum=max(minimum, app.pool.maximum))
         return replace(self, by_name={**self.by_name, app.name: replace(app, pool=pool)})
 
 
 Check = Callable[[Any], str | None]
-"""Says what is wrong with a value, or None."""
+"""Returns the error message for a value, or None."""
 
 
 _WITHOUT = "without NUL and lone surrogates"
@@ -207,7 +212,7 @@ def _references(value: Any) -> str | None:
 
 
 def session_policy_problem(value: Any) -> str | None:
-    """What is wrong with the text of a session policy; None where it may be one."""
+    """The error message for the text of a session policy; None if it is valid."""
     expected = f"the JSON of a policy of at most {MOST_POLICY_CHARACTERS} characters"
     if not isinstance(value, str):
         return expected
@@ -227,7 +232,7 @@ def _flag(value: Any) -> str | None:
 
 
 def _ids(kind: str, most: int) -> Check:
-    """Ids of EC2, like `sg-0123456789abcdef0`."""
+    """A check for EC2 ids such as `sg-0123456789abcdef0`."""
     pattern = re.compile(rf"{kind}-([0-9a-f]{{8}}|[0-9a-f]{{17}})")
 
     def check(value: Any) -> str | None:
@@ -290,7 +295,7 @@ _LIMITS: dict[str, Check] = {
 
 
 def parse_apps(document: Mapping[str, Any]) -> Apps:
-    """Turn the parsed apps file into `Apps`. Raises ConfigurationError naming every problem."""
+    """Parse the apps file's document. Raises ConfigurationError with every problem."""
     problems = [
         f"{key}: unknown key" for key in document if key not in {"default", "limits", "apps"}
     ]
@@ -311,7 +316,7 @@ def parse_apps(document: Mapping[str, Any]) -> Apps:
 
 
 def parse_app(name: str, table: Any) -> App:
-    """One `[apps.NAME]` table by itself. Raises ConfigurationError naming every problem."""
+    """Parse one `[apps.NAME]` table. Raises ConfigurationError with every problem."""
     if problems := _app_mistakes(f"apps.{name}", name, table):
         raise ConfigurationError("; ".join(problems))
     return _app(name, table)

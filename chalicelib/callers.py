@@ -1,10 +1,10 @@
 """The identity of callers. Pure.
 
-`none`: nobody is asked; limits count by IP address. At stage `local` the one caller there is an
-operator; anywhere else it is anonymous and may use sessions alone. `api_key`: the dispatcher checks
-the header X-Api-Key itself, against hashes. `iam` and `jwt`: API Gateway checked, and the request
-context says who it is; a request without is refused, so that a route without its authorizer is no
-hole.
+`none`: no authentication; limits apply to IP addresses. At stage `local` the caller is an operator;
+at other stages it is anonymous and may only use sessions. `api_key`: the dispatcher checks the
+header X-Api-Key against hashes. `iam` and `jwt`: API Gateway authenticates, and the request context
+has the identity. A request without identity is refused, even on a route whose authorizer is
+missing.
 """
 
 import hashlib
@@ -20,8 +20,8 @@ from chalicelib.contract.text import is_readable
 from chalicelib.errors import ForbiddenError, UnauthorizedError
 
 MOST_NAME_BYTES = 1_000
-"""Of a caller's name: it is part of keys of DynamoDB (1,024 bytes for a sort key). OpenID Connect
-allows 255 for `sub`, IAM some 630 for the ARN of a role."""
+"""Maximum length of a caller's name in bytes, because it is part of DynamoDB keys (1,024 bytes for
+a sort key). OpenID Connect allows 255 for `sub`, IAM about 630 for a role's ARN."""
 
 
 class AuthMode(StrEnum):
@@ -34,7 +34,7 @@ class AuthMode(StrEnum):
 
 
 class Role(StrEnum):
-    """What a caller may do."""
+    """The role of a caller."""
 
     OPERATOR = "operator"
     VIEWER = "viewer"
@@ -44,22 +44,23 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Caller:
-    """A caller. `owner` is recorded with the session and counted against limits."""
+    """A caller. `owner` is recorded with its sessions and counted against limits."""
 
     owner: str
     key_scope: str
-    """Idempotency keys are told apart by this; addresses change, so `none` has one for all."""
+    """Scope of idempotency keys. With `none` all callers share one, because addresses change."""
     is_operator: bool = False
     is_viewer: bool = False
-    """Whether it may see what operators see, but change nothing."""
+    """Whether it may read everything that operators may, and change nothing."""
     is_anonymous: bool = False
-    """Whether nobody was asked. An address is no proof: it owns nothing but its sessions' count."""
+    """Whether it was not authenticated. An address proves no identity; it is only used for
+    limits."""
     claims: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    """With `jwt`, those of the token that API Gateway checked."""
+    """With `jwt`, the claims of the token that API Gateway checked."""
 
     @property
     def role(self) -> Role:
-        """What the caller may do, in one word."""
+        """The caller's role."""
         if self.is_operator:
             return Role.OPERATOR
         if self.is_viewer:
@@ -68,19 +69,21 @@ class Caller:
 
     @property
     def sees_all(self) -> bool:
-        """Whether this caller may look at what belongs to others."""
+        """Whether the caller may read records of other owners."""
         return self.is_operator or self.is_viewer
 
     def may_see(self, owner: str | None) -> bool:
-        """Whether this caller may look at what belongs to `owner`."""
+        """Whether the caller may read records of `owner`."""
         return self.sees_all or (not self.is_anonymous and self.owner == owner)
 
     def may_see_session(self, owner: str | None) -> bool:
-        """The same for a session, whose id is all that an anonymous caller has to know."""
+        """Whether the caller may read a session of `owner`. An anonymous caller only needs its
+        id.
+        """
         return self.is_anonymous or self.may_see(owner)
 
     def require_change(self) -> None:
-        """Raise ForbiddenError for a viewer; whose record may be changed is asked elsewhere."""
+        """Raise ForbiddenError for a viewer. Ownership of the record is checked separately."""
         if self.is_viewer:
             raise ForbiddenError("viewers see everything and change nothing, see VIEWERS")
 
@@ -99,7 +102,7 @@ class Caller:
             raise ForbiddenError("only operators may, see OPERATORS (parameter Operators)")
 
     def require_sight(self) -> None:
-        """Raise ForbiddenError unless the caller may see what belongs to others."""
+        """Raise ForbiddenError unless the caller may read records of other owners."""
         self.require_identity()
         if not self.sees_all:
             raise ForbiddenError("only operators and viewers may, see OPERATORS and VIEWERS")
@@ -117,8 +120,8 @@ def identify(
 ) -> Caller:
     """Return the caller. Raises UnauthorizedError; ForbiddenError if AUTH_MODE is not set.
 
-    `headers` are lower case; `context` is API Gateway's request context; `api_keys` has a
-    name and the SHA-256 of a key, in hex, for each key: a name may have several.
+    `headers` are lower case; `context` is API Gateway's request context; `api_keys` has pairs of
+    name and hexadecimal SHA-256 of a key; a name may have several keys.
     """
     identity = context.get("identity") or {}
     aliases: frozenset[str] = frozenset()
@@ -166,11 +169,11 @@ UNDECIDED = (
 
 
 def principal_of(caller: str) -> str:
-    """The identity of an IAM caller, without parts that it chose itself, as a session name.
+    """The identity of an IAM caller, without parts that the caller chooses, such as a session name.
 
-    AssumeRole and GetFederationToken let a caller choose the session's name, so that a name would
-    make as many owners as it likes. Sessions of one role are one owner, and so are the federated
-    users of one account.
+    AssumeRole and GetFederationToken let a caller choose the session's name, and it could become
+    any number of owners. Sessions of one role are therefore one owner, and so are federated users
+    of one account.
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html#principaltable
     """
     if found := re.fullmatch(r"(arn:[\w-]+):sts::([0-9]*):assumed-role/([^/]+)/.*", caller):
@@ -181,9 +184,9 @@ def principal_of(caller: str) -> str:
 
 
 def subscriber_of(address: str) -> str:
-    """What counts as one address: IPv4 as it is, also inside IPv6; of IPv6 the /64.
+    """The address for limits: IPv4 unchanged, also if mapped to IPv6; of IPv6 the /64.
 
-    One subscriber has a /64 at least, and may take any of its addresses for each request.
+    One subscriber has at least a /64 and may use any of its addresses for each request.
     https://www.rfc-editor.org/rfc/rfc6177
     """
     try:
@@ -199,7 +202,7 @@ def subscriber_of(address: str) -> str:
 
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-"""IPv4 clients as a translator shows them: https://www.rfc-editor.org/rfc/rfc6052#section-2.1"""
+"""Prefix of IPv4 clients behind a translator: https://www.rfc-editor.org/rfc/rfc6052#section-2.1"""
 
 
 _HOW = {
@@ -212,7 +215,7 @@ _HOW = {
 def _name_of(key: str, api_keys: Sequence[tuple[str, str]]) -> str | None:
     digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
     found = None
-    for name, expected in api_keys:  # all of them, however early one fits
+    for name, expected in api_keys:  # compare all of them, so that the time is constant
         if hmac.compare_digest(digest, expected):
             found = name
     return found

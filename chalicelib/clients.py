@@ -1,8 +1,7 @@
-"""The AWS clients of this process, with the settings of this deployment.
+"""The AWS clients of this process.
 
-Each is built when it is first used, and botocore is imported then and nowhere earlier: a function's
-cold start pays for what its first event needs. A client costs 15 to 60 ms; boto3, whose clients are
-these, another 20.
+Each is created when it is first used, and so is the import of botocore, because they add to a
+function's cold start. A client takes 15 to 60 ms; boto3 takes another 20.
 """
 
 import threading
@@ -15,7 +14,7 @@ from chalicelib.config import Config
 
 CONNECT_TIMEOUT_SECONDS = 2
 READ_TIMEOUT_SECONDS = 5
-"""Below API Gateway's 29 seconds even when everything is tried again."""
+"""With all retries below API Gateway's limit of 29 seconds."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +26,11 @@ class Clients:
     ecs: Any
     ec2: Any
     create: Callable[[str], Any]
-    """Gives the client of a service that few calls need, made when it is first needed."""
+    """Creates the client of a service that few calls use, when it is first used."""
 
 
 class LazyClient:
-    """A client that is built when one of its attributes is first read. Thread-safe."""
+    """A client that is created when one of its attributes is first read. Thread-safe."""
 
     def __init__(self, build: Callable[[], Any]) -> None:
         self._build = build
@@ -46,19 +45,19 @@ class LazyClient:
 
 
 ONCE = ":once"
-"""Behind the name of a service: its client repeats no call by itself."""
+"""Suffix of a service name: its client makes no retries."""
 S3_SETTINGS: Mapping[str, Any] = {
     "signature_version": "s3v4",
     "s3": {"addressing_style": "virtual"},
 }
-"""Without these botocore presigns for the global endpoint, which answers a bucket of another region
-with a redirect that the signature does not fit (boto3's guide to presigned URLs).
-"""
+"""Without these botocore presigns URLs for the global endpoint, which redirects requests for
+buckets of other regions, and the signature does not fit the redirect (boto3's guide to presigned
+URLs)."""
 
 
 def clients_for(config: Config) -> Clients:
-    """The clients with the settings of this deployment. Builds none and opens no connection."""
-    building = threading.Lock()  # a session builds one client at a time
+    """The clients for this deployment. Creates none and opens no connection."""
+    building = threading.Lock()  # a boto3 session is not thread-safe while it creates a client
 
     @cache
     def session() -> Any:
@@ -77,7 +76,8 @@ def clients_for(config: Config) -> Clients:
             retries={"mode": "standard", "total_max_attempts": 1 if once else 3},
             max_pool_connections=64,
             parameter_validation=False,
-            user_agent="usher",  # botocore composes its own anew for each call, a tenth of its time
+            # botocore would compose it for each call, which takes a tenth of the call's time
+            user_agent="usher",
         )
         with building:
             return session().create_client(service, region_name=config.region, config=settings)

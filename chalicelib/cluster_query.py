@@ -1,4 +1,4 @@
-"""ECS's cluster query language: which hosts a memberOf constraint selects. Pure.
+"""ECS's cluster query language: selects the hosts of a memberOf constraint. Pure.
 
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/cluster-query-language.html
 """
@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 MAX_CHARACTERS = 2_000
-"""Of one expression: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_PlacementConstraint.html"""
+"""Length limit of one expression:
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_PlacementConstraint.html"""
 TASK_GROUP = "task:group"
 NUMBERS = {"registeredAt", "runningTasksCount"}
 SUBJECTS = {"agentConnected", "agentVersion", "ec2InstanceId", TASK_GROUP, *NUMBERS}
 
 Facts = Mapping[str, Collection[str]]
-"""Of one host: the values of each subject that it has; `task:group` has one for each group."""
+"""The values of each subject of a host; `task:group` has one for each group."""
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<quoted>'[^']*'|\"[^\"]*\")"
@@ -43,16 +44,16 @@ _OPERATORS = {
     "registeredAt": {"==", "!=", *_ORDERS},
     "runningTasksCount": {"==", "!=", *_ORDERS},
 }
-"""Attributes know all of them, and `exists`."""
+"""Operators by subject; attributes have all of them, and `exists`."""
 
 
 class ExpressionError(ValueError):
-    """It is not an expression that ECS takes."""
+    """ECS would refuse the expression."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One comparison; a negative operator is the opposite of its positive one."""
+    """One comparison; a negative operator is the negation of its positive one."""
 
     subject: str
     operator: str
@@ -79,7 +80,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Not:
-    """The opposite."""
+    """Negation."""
 
     inner: "Expression"
 
@@ -90,7 +91,7 @@ class Not:
 
 @dataclass(frozen=True)
 class Either:
-    """At least one holds."""
+    """Disjunction."""
 
     parts: tuple["Expression", ...]
 
@@ -101,7 +102,7 @@ class Either:
 
 @dataclass(frozen=True)
 class Both:
-    """All hold."""
+    """Conjunction."""
 
     parts: tuple["Expression", ...]
 
@@ -114,14 +115,14 @@ Expression = Condition | Not | Either | Both
 
 
 def parse_expression(text: str) -> Expression:
-    """Read an expression. Raises ExpressionError for what ECS does not take."""
+    """Parse an expression. Raises ExpressionError if ECS would refuse it."""
     if len(text) > MAX_CHARACTERS:
         raise ExpressionError(f"an expression has at most {MAX_CHARACTERS} characters")
     return _Parser(text).whole()
 
 
 def only_attributes(expression: Expression) -> bool:
-    """Whether it reads attributes alone, which a host keeps while it lives."""
+    """Whether it refers only to attributes, which a host keeps while it lives."""
     if isinstance(expression, Condition):
         return expression.subject.startswith("attribute:")
     if isinstance(expression, Not):
@@ -130,11 +131,11 @@ def only_attributes(expression: Expression) -> bool:
 
 
 class _Parser:
-    """Recursive descent: or binds least, then and, then not."""
+    """Recursive descent; precedence from low to high: or, and, not."""
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._tokens: list[tuple[str, bool]] = []  # and whether it was quoted
+        self._tokens: list[tuple[str, bool]] = []  # with whether they were quoted
         at = 0
         while at < len(text.rstrip()):
             match = _TOKEN.match(text, at)
@@ -237,7 +238,7 @@ class _Parser:
 
 
 def _order(subject: str, left: str, right: str) -> int:
-    """-1, 0 or 1. Numbers, instants and versions by size, all else as text."""
+    """-1, 0 or 1. Numbers, times and versions are compared by value, others as text."""
     if subject == "agentVersion":
         versions = [[int(part) for part in re.findall(r"\d+", one)] for one in (left, right)]
         return (versions[0] > versions[1]) - (versions[0] < versions[1])
@@ -257,7 +258,7 @@ def _number_of(subject: str, text: str) -> float | None:
 
 
 def _instant_of(text: str) -> float:
-    """Seconds since the epoch: a number as it is, else ISO 8601, UTC where it names no zone."""
+    """Seconds since the epoch from a number or ISO 8601, which is UTC without a zone."""
     if re.fullmatch(r"\d+(\.\d+)?", text):
         return float(text)
     at = datetime.fromisoformat(text)

@@ -1,4 +1,4 @@
-"""One frozen Config, read from the environment once a process; nothing else reads os.environ.
+"""The Config of the process, read from the environment once; no other code reads os.environ.
 
 docs/contracts.md lists every variable; a test compares that list with `VARIABLES`.
 """
@@ -20,7 +20,7 @@ LOCAL = "local"
 """The stage of the local cloud: its callers have all permissions without credentials."""
 
 MAX_WAIT_SECONDS = 25
-"""API Gateway gives up after 29 seconds; what is left is for everything but the waiting."""
+"""API Gateway's limit is 29 seconds; the difference is for the rest of the request."""
 
 VARIABLES: Mapping[str, str] = {
     "STAGE": "deployment stage; part of every physical name",
@@ -92,7 +92,7 @@ VARIABLES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class AppBounds:
-    """The most that an app which is registered over HTTP may ask for: CPU units, MiB, pool."""
+    """Maximum size of an app that is registered over HTTP: CPU units, MiB, pool."""
 
     cpu: int = 4_096
     memory: int = 8_192
@@ -101,7 +101,7 @@ class AppBounds:
 
 @dataclass(frozen=True)
 class Config:
-    """All settings of the dispatcher. Names of AWS resources follow from the stage."""
+    """All settings of the dispatcher. Names of AWS resources are derived from the stage."""
 
     stage: str
     region: str
@@ -113,33 +113,33 @@ class Config:
     session_url_template: str
     default_wait_seconds: float
     metrics_here: bool
-    """Whether `GET /metrics` tells this process's metrics, instead of CloudWatch."""
+    """Whether `GET /metrics` returns this process's metrics; otherwise they are in CloudWatch."""
     auth_mode: AuthMode | None
-    """None = not set, and no caller is served."""
+    """None = not set; all callers are refused."""
     api_keys: tuple[tuple[str, str], ...]
-    """Name and SHA-256 in hex of each key; while a key is replaced its name has two."""
+    """Name and hexadecimal SHA-256 of each key; during a rotation a name has two."""
     operators: frozenset[str]
     viewers: frozenset[str]
     critical_owners: frozenset[str]
     feed_relay_url: str | None = None
-    """The fan-out feed as the relay reaches it, if not as containers do."""
+    """The relay's URL of the fan-out feed, if it differs from the containers'."""
     feed_password_secret: str | None = None
-    """ARN or name of a secret; None = FEED_URL says all there is to say."""
+    """ARN or name of the secret with the feed's password; None = FEED_URL is complete."""
     feed_max_records: int = 100_000
     feed_backfill_seconds: int = 600
     private_addresses: bool = False
     probes: bool = True
-    """Whether functions reach containers at their public addresses."""
+    """Whether functions can reach containers at their public addresses."""
     traces_endpoint: str | None = None
-    """Base URL of a collector of OTLP over HTTP; None = no span is sent."""
+    """Base URL of an OTLP/HTTP collector; None = no spans are sent."""
     router_keys: tuple[str, ...] = ()
-    """SHA-256 in hex of each; none = no router may request the address of a session."""
+    """Hexadecimal SHA-256 of each router's key; none = no router may request session addresses."""
     capacity_provider: str | None = None
-    """None = EC2 tasks go to the hosts there are, and no host is added for them."""
+    """None = EC2 tasks use the existing hosts, and none are added for them."""
     task_subnets: tuple[str, ...] = ()
     task_security_groups: tuple[str, ...] = ()
     waiting_sessions: int = 300
-    """So many tasks of sessions may wait in ECS's PROVISIONING for hosts; ECS's quota is 500."""
+    """Maximum number of session tasks in ECS's PROVISIONING state; ECS's quota is 500."""
     waiting_jobs: int = 100
     """The same for jobs."""
     jobs_capacity: int = 200
@@ -152,39 +152,39 @@ class Config:
     grading_bucket: str = ""
     grading_capacity: int = 4
     grading_unavailable: str | None = None
-    """Shown to submitters; None = submissions are marked here."""
+    """Message for submitters; None = this deployment marks submissions."""
     judges_cluster: str | None = None
-    """Name of a cluster for judges alone; None = they run where everything else does."""
+    """Name of the judges' cluster; None = they share the other tasks' cluster."""
     judges_capacity_provider: str | None = None
     hosts_group: str | None = None
-    """The Auto Scaling group that is planned; None = ECS's managed scaling alone."""
+    """The Auto Scaling group of the host planner; None = only ECS's managed scaling."""
     hosts_max_age_seconds: int = 0
     hosts_free_places: int = 0
     hosts_away: int = 1
     placement_module: str | None = None
-    """Where `PLUGINS` are, see `chalicelib/capacity/plugins.py`."""
+    """The module with `PLUGINS`; see `chalicelib/capacity/plugins.py`."""
     judges_callback_url: str | None = None
-    """For judges that reach this API by another address than other jobs."""
+    """The API's URL for judges, if it differs from that for other jobs."""
     grader_images: str | None = None
-    """A repository; None = graders may name any image, or bring a Dockerfile."""
+    """A repository; None = graders may use any image, or a Dockerfile."""
     gradings_per_learner: int = 100
     submissions_per_learner: int = 500
     jobs_launch_type: str = "EC2"
     execution_role_arn: str | None = None
-    """None = there is none, as locally."""
+    """None = no execution role, as in the embedded cloud."""
     session_role_arn: str | None = None
-    """None = containers have no rights of a role, as locally without IAM."""
+    """None = containers have no role, as in the embedded cloud without IAM."""
     sessions_feed_password: str | None = None
-    """ARN of a secret; None = the feed asks for no password."""
+    """ARN of a secret; None = the feed needs no password."""
     app_bounds: AppBounds = AppBounds()
     capacity: Mapping[str, Any] = field(default_factory=dict)
-    """The document with the capacity groups, see `chalicelib.capacity.groups`; empty = one group
-    and no bound."""
+    """The document of the capacity groups, see `chalicelib.capacity.groups`; empty = one unlimited
+    group."""
     architecture: str = "x86_64"
 
     @property
     def is_local(self) -> bool:
-        """Whether this is the local cloud, whose callers have all permissions."""
+        """Whether this is the embedded cloud, whose callers have all permissions."""
         return self.stage == LOCAL
 
     @property
@@ -194,14 +194,14 @@ class Config:
 
     @property
     def clusters(self) -> tuple[str, ...]:
-        """Names of all clusters that tasks run in, the own one first."""
+        """Names of all clusters with tasks, the main one first."""
         other = self.judges_cluster
         return (self.cluster,) if other in {None, self.cluster} else (self.cluster, str(other))
 
     @property
     def reaches_containers(self) -> bool:
-        """Whether functions reach containers: they run outside of the network in which private
-        addresses mean something.
+        """Whether functions can reach containers. They run outside the network of private
+        addresses.
         """
         return self.probes and not self.private_addresses
 
@@ -283,19 +283,19 @@ def updates_stream(stage: str) -> str:
 
 
 def feed_url(environ: Mapping[str, str] = os.environ) -> str:
-    """What containers stream; whether there is a relay is known while app.py is being imported."""
+    """The containers' feed. While app.py is imported it determines whether there is a relay."""
     return environ.get("FEED_URL") or f"kinesis://{updates_stream(stage(environ))}"
 
 
 def stage(environ: Mapping[str, str] = os.environ) -> str:
-    """The deployment stage, `local` unless STAGE says otherwise."""
+    """The deployment stage; `local` without STAGE."""
     return environ.get("STAGE", LOCAL)
 
 
 def authorization(environ: Mapping[str, str] = os.environ) -> tuple[AuthMode | None, list[str]]:
     """AUTH_MODE and USER_POOL_ARNS; Chalice needs both while app.py is being imported.
 
-    Outside stage `local` there is no default: None is a deployment that serves no caller.
+    Outside stage `local` there is no default: with None all callers are refused.
     """
     name = environ.get("AUTH_MODE") or ("none" if stage(environ) == LOCAL else None)
     mode = None if name is None else _auth_mode(name)
@@ -306,7 +306,7 @@ def authorization(environ: Mapping[str, str] = os.environ) -> tuple[AuthMode | N
 
 
 def sign_in_page(environ: Mapping[str, str] = os.environ) -> tuple[str, str]:
-    """SIGN_IN_URL and SIGN_IN_CLIENT: where people sign in for `jwt`; empty without both.
+    """SIGN_IN_URL and SIGN_IN_CLIENT: the sign-in page for `jwt`; empty unless both are set.
 
     Raises ConfigurationError.
     """
@@ -423,7 +423,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
 
 
 def _running_per_owner(environ: Mapping[str, str]) -> int:
-    """Half of the capacity unless it is set, so that no owner alone takes all of it."""
+    """Half of the capacity by default, so that no owner can use all of it."""
     capacity = _whole(environ, "JOBS_CAPACITY", 200, low=0)
     half = (capacity + 1) // 2 if capacity else 100
     return _whole(environ, "JOBS_RUNNING_PER_OWNER", half, low=0)
@@ -502,7 +502,7 @@ def _document(source: Path) -> dict[str, Any]:
 
 
 def _capacity(file: str | None) -> dict[str, Any]:
-    """The file of capacity groups as a document; the shipped one may be missing."""
+    """The document of the capacity groups' file; the shipped file may be missing."""
     source = Path(file) if file else Path(__file__).with_name("capacity.toml")
     if not file and not source.exists():
         return {}

@@ -1,4 +1,4 @@
-"""What is no AWS: the machine's time, randomness and threads, and the look at a container's health.
+"""The process's environment except AWS: time, randomness, threads, health requests to containers.
 
 Tests replace it as a whole; see `Environment`.
 """
@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 
 class Ids(Protocol):
-    """Where identifiers, keys and spread come from."""
+    """Generates identifiers, keys and random fractions."""
 
     def uuid(self) -> str:
         """A new random UUID (version 4)."""
@@ -30,12 +30,12 @@ class Ids(Protocol):
         ...
 
     def part(self) -> float:
-        """A number from 0 up to 1."""
+        """A random number, 0 <= n < 1."""
         ...
 
 
 class SystemIds:
-    """The machine's randomness."""
+    """Random values of the operating system."""
 
     def uuid(self) -> str:
         """A random UUID, version 4."""
@@ -46,19 +46,19 @@ class SystemIds:
         return secrets.token_urlsafe(32)
 
     def part(self) -> float:
-        """A number from 0 up to 1."""
+        """A random number, 0 <= n < 1."""
         return random.random()  # noqa: S311 - spreads load, guards nothing
 
 
 def in_thread(call: Callable[[], None]) -> Callable[[], None]:
-    """Start `call` in a thread of its own; returns what waits for its end."""
+    """Start `call` in a new thread; returns a function that waits for its end."""
     thread = threading.Thread(target=call, daemon=True)
     thread.start()
     return thread.join
 
 
 class RunEach(Protocol):
-    """Makes one call for each item, at most so many at a time; the results in order."""
+    """Calls a function for each item, at most `at_once` concurrently; results in order."""
 
     def __call__(
         self, call: Callable[[Item], Result], items: Sequence[Item], at_once: int
@@ -70,8 +70,8 @@ class RunEach(Protocol):
 def run_each_in_threads(
     call: Callable[[Item], Result], items: Sequence[Item], at_once: int
 ) -> list[Result]:
-    """`call` for each item, in `at_once` threads. Raises what the first call that failed raised."""
-    from concurrent.futures import ThreadPoolExecutor  # no request for a session needs it
+    """Call `call` for each item in `at_once` threads. Raises the first exception of a call."""
+    from concurrent.futures import ThreadPoolExecutor  # not needed by requests for sessions
 
     with ThreadPoolExecutor(max_workers=at_once) as threads:
         return list(threads.map(call, items))
@@ -79,18 +79,18 @@ def run_each_in_threads(
 
 @dataclass(frozen=True)
 class Environment:
-    """What is no AWS: the machine's time and randomness, the look at a container's health."""
+    """Time, randomness, threads, and health requests to containers."""
 
     now: Callable[[], float] = time.time
     """Seconds since 1970."""
     sleep: Callable[[float], None] = time.sleep
     probe: Callable[[str], Found] = probe
-    """Asks the container at a URL; see `chalicelib.tasks.probe`."""
+    """Requests the health of the container at a URL; see `chalicelib.tasks.probe`."""
     ids: Ids = field(default_factory=SystemIds)
     starters: int = 8
-    """How many containers of a pool are started at a time."""
+    """Number of concurrent starts for a pool."""
     wait: Callable[[threading.Event, float], object] = threading.Event.wait
-    """Waits so many seconds for an event at most."""
+    """Waits for an event, at most this many seconds."""
     beside: Callable[[Callable[[], None]], Callable[[], None]] = in_thread
-    """Starts a call at the same time; returns what waits for its end."""
+    """Starts a call in parallel; returns a function that waits for its end."""
     run_each: RunEach = run_each_in_threads

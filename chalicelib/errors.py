@@ -1,12 +1,12 @@
-"""The domain's errors, and the HTTP status of each.
+"""The domain's errors with their HTTP status.
 
-Raised where the mistake is found, rendered by `chalicelib.api.http.answering` as
-`{"error": {"code", "message"}}`. A lost conditional write is no error but a result.
+`chalicelib.api.http.answering` renders them as `{"error": {"code", "message"}}`. A failed
+conditional write is a result, not an error.
 """
 
 
 class UsherError(Exception):
-    """An answer other than success. `code` is for programs, the message for people."""
+    """An error answer. `code` is for programs, the message for display."""
 
     status = 500
     code = "internal"
@@ -17,14 +17,14 @@ class UsherError(Exception):
 
 
 class BadRequestError(UsherError):
-    """The request is malformed; repeating it unchanged is pointless."""
+    """The request is malformed; an unchanged repetition fails again."""
 
     status = 400
     code = "bad_request"
 
 
 class UnknownAppError(BadRequestError):
-    """`app` names nothing this deployment offers."""
+    """The deployment has no app of this name."""
 
     code = "unknown_app"
 
@@ -36,7 +36,7 @@ class UnknownJobError(BadRequestError):
 
 
 class ImpossibleTaskError(BadRequestError):
-    """ECS has no task of the kind that the app or job asks for; the message has its words."""
+    """ECS has no tasks with the requirements of the app or job; the message is ECS's."""
 
     code = "impossible_task"
 
@@ -48,7 +48,7 @@ class InvalidParametersError(BadRequestError):
 
 
 class UnsupportedMediaTypeError(UsherError):
-    """A Content-Type other than `application/json`, or what else the route takes."""
+    """The Content-Type is not `application/json`, or another one that the route accepts."""
 
     status = 415
     code = "unsupported_media_type"
@@ -62,14 +62,14 @@ class UnauthorizedError(UsherError):
 
 
 class NoRouteError(UsherError):
-    """No container may be reached by this path. 403: nginx's auth_request knows no 404."""
+    """The path leads to no container. 403, because nginx's auth_request does not support 404."""
 
     status = 403
     code = "no_route"
 
 
 class NotFoundError(UsherError):
-    """No such thing, or none of yours."""
+    """It does not exist, or belongs to another owner."""
 
     status = 404
     code = "not_found"
@@ -83,16 +83,16 @@ class ForbiddenError(UsherError):
 
 
 class ConflictError(UsherError):
-    """The state of things does not allow it."""
+    """The present state does not allow it."""
 
     status = 409
     code = "conflict"
 
 
 class LimitError(UsherError):
-    """A limit on sessions or requests is reached; it is worth coming back.
+    """A limit on sessions or requests is reached; the request may be repeated later.
 
-    `counters` are the keys of the counters that are full.
+    `counters` are the keys of the full counters.
     """
 
     status = 429
@@ -110,38 +110,39 @@ class LimitError(UsherError):
 
 
 class BusyError(UsherError):
-    """Too many requests touch the same thing at once; it is worth coming back."""
+    """Too many concurrent requests write the same record; the request may be repeated."""
 
     status = 429
     code = "busy"
 
 
 class RevisionFailingError(UsherError):
-    """The app's containers keep failing to start, so none is started for a while."""
+    """The app's containers fail to start, so no further one is started for a while."""
 
     status = 503
     code = "app_failing"
 
 
 class StartFailedError(UsherError):
-    """The container ended before it was ready; the message is ECS's reason or its own."""
+    """The container ended before it was ready; the message has ECS's reason or the container's."""
 
     status = 503
     code = "failed_to_start"
 
 
 class UnavailableError(UsherError):
-    """Something the dispatcher leans on does not answer."""
+    """A service that the dispatcher depends on does not answer."""
 
     status = 503
     code = "unavailable"
 
 
 class UnreadableRecordError(UsherError):
-    """The record is there and is none of this version: a newer one wrote it, or it is damaged.
+    """The record exists and cannot be read by this version: a newer version wrote it, or it is
+    damaged.
 
-    503, so that containers repeat their calls and clients come back: the record is kept, and can
-    be read again once the version that wrote it is deployed.
+    503, so that containers and clients repeat their requests: the record is kept and can be read
+    when the version that wrote it is deployed again.
     """
 
     status = 503
@@ -155,4 +156,4 @@ class UnreadableRecordError(UsherError):
 
 
 class ConfigurationError(Exception):
-    """The deployment is set up wrongly; every problem found is in the message."""
+    """The deployment's configuration is wrong; the message has every problem."""

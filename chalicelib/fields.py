@@ -1,8 +1,8 @@
-"""What requests may carry, declared once: each declaration checks requests and is published. Pure.
+"""Inputs of requests, declared once: declarations check requests and are published. Pure.
 
 A field has a JSON Schema. `fits` checks a value against it, and the API's document
-(`chalicelib/api/reference`) publishes it. The keywords that `fits` knows are those that requests
-need; a test keeps the declarations to them.
+(`chalicelib/api/reference`) publishes it. `fits` supports the keywords that requests need; a test
+restricts the declarations to them.
 """
 
 import re
@@ -16,7 +16,7 @@ MAX_BODY_BYTES = 16_384
 ESCAPED = 6
 """A character may be written as `\\u0061`: this many bytes for one of UTF-8, at most."""
 _AROUND_BYTES = 4_096
-"""What a body may have besides its large part."""
+"""Allowance for a body besides its large part."""
 
 Schema = Mapping[str, Any]
 
@@ -30,25 +30,27 @@ class Field:
     name: str
     schema: Schema
     rule: str
-    """What a 400 says after the name."""
+    """The text of a 400 after the field's name."""
     about: str = ""
-    """What it means."""
+    """Its description."""
     is_required: bool = False
 
     def check(self, value: Any) -> Any:
-        """The value, if it fits the schema. Raises BadRequestError."""
+        """Return the value if it fits the schema. Raises BadRequestError."""
         if not fits(value, self.schema):
             raise BadRequestError(f"{self.name}: {self.rule}")
         return value
 
     def of(self, body: Mapping[str, Any]) -> Any:
-        """The field's value in a body; its default, or None, where it is left out."""
+        """The field's value in a body; its default, or None, if it is missing."""
         if self.name not in body and not self.is_required:
             return self.schema.get("default")
         return self.check(body.get(self.name))
 
     def read(self, query: Mapping[str, str]) -> Any:
-        """The field's value in a query, whose values are all texts; else its default, or None."""
+        """The field's value in a query, parsed from text; its default, or None, if it is
+        missing.
+        """
         text = query.get(self.name)
         if text is None:
             return self.schema.get("default")
@@ -57,14 +59,14 @@ class Field:
 
 @dataclass(frozen=True)
 class Document:
-    """The JSON object that a request carries."""
+    """The JSON object in a request's body."""
 
     fields: tuple[Field, ...]
     most_bytes: int = MAX_BODY_BYTES
     is_open: bool = False
-    """Whether other fields are ignored; else they are a 400."""
+    """Whether unknown fields are ignored; otherwise they are a 400."""
     is_optional: bool = False
-    """Whether no body at all means an empty object."""
+    """Whether a missing body is an empty object."""
 
     def check(self, body: Any) -> Mapping[str, Any]:
         """The value of each field by its name. Raises BadRequestError."""
@@ -77,13 +79,15 @@ class Document:
 
     @property
     def schema(self) -> dict[str, Any]:
-        """The JSON Schema of the whole."""
+        """The JSON Schema of the object."""
         described = object_schema(self.fields)
         return described if self.is_open else described | {"additionalProperties": False}
 
 
 def largest_body(bytes_of_large_part: int) -> int:
-    """The most bytes of a body one part of which may have so many, however it is escaped."""
+    """Maximum size of a body with one large part of `bytes_of_large_part`, however it is
+    escaped.
+    """
     return ESCAPED * bytes_of_large_part + _AROUND_BYTES
 
 
@@ -98,7 +102,7 @@ def object_schema(fields: tuple[Field, ...]) -> dict[str, Any]:
 
 
 def describe(field: Field) -> dict[str, Any]:
-    """A field's schema with what the field means."""
+    """A field's schema with its description."""
     return {**field.schema, **({"description": field.about} if field.about else {})}
 
 
@@ -112,21 +116,21 @@ def refuse_unknown(given: Mapping[str, Any], fields: tuple[Field, ...]) -> None:
 
 
 def page_size(default: int, most: int) -> Field:
-    """How many a page is to have."""
+    """The field for the number of rows of a page."""
     schema = {"type": "integer", "minimum": 1, "maximum": most, "default": default}
     about = "How many a page has at most."
     return Field("limit", schema, f"a whole number from 1 to {most}", about)
 
 
 def whole(low: int, high: int) -> Schema:
-    """The schema of a whole number within bounds, both included."""
+    """The schema of an integer within bounds, both included."""
     return {"type": "integer", "minimum": low, "maximum": high}
 
 
 def fits(value: Any, schema: Schema) -> bool:
-    """Whether a value fits a schema of the keywords used here.
+    """Whether a value fits a schema.
 
-    As JSON Schema has it, save that 1.0 is no integer and that patterns are to match the whole
+    As in JSON Schema, except that 1.0 is not an integer and that patterns must match the whole
     text; they are written with `^` and `$`.
     """
     kinds = schema.get("type", ())
@@ -162,7 +166,7 @@ def _text_fits(value: str, schema: Schema) -> bool:
 
 
 def _number_fits(value: float, schema: Schema) -> bool:
-    """Written so that NaN fits no bound."""
+    """Formulated so that NaN fits no bound."""
     return (
         ("minimum" not in schema or value >= schema["minimum"])
         and ("maximum" not in schema or value <= schema["maximum"])
@@ -186,7 +190,7 @@ _IS: Mapping[str, Callable[[Any], bool]] = {
 
 
 def _value_of(text: str, kind: Any) -> Any:
-    """What a text of a query means; the text itself where it is no number."""
+    """The value of a query's text; the text itself if it is not a number."""
     if kind == "integer":
         return int(text) if _WHOLE.fullmatch(text) else text
     if kind == "number":

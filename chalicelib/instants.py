@@ -1,4 +1,4 @@
-"""How instants are written: the one form in every answer, record and message. Pure."""
+"""The format of times in answers, records and messages. Pure."""
 
 from datetime import UTC, datetime
 from typing import overload
@@ -17,7 +17,7 @@ def instant(at: float | None) -> str | None: ...
 
 
 def instant(at: float | None) -> str | None:
-    """An instant in ISO 8601: UTC, milliseconds, `Z`. `at` is in seconds since 1970."""
+    """A time in ISO 8601: UTC, milliseconds, `Z`. `at` is in seconds since 1970."""
     if at is None:
         return None
     text = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")

@@ -1,6 +1,6 @@
-"""Structured logs: one JSON object a line, with what the line is about in fields of its own.
+"""Structured logs: one JSON object a line, with ids in separate fields.
 
-`extra={"session": …}` becomes a field. Nothing secret is ever passed: paths and keys have no field.
+`extra={"session": …}` becomes a field. Secrets are never logged: paths and keys have no field.
 """
 
 import json
@@ -33,7 +33,7 @@ _ROOT = "usher"
 
 
 def fields_in(message: Mapping[str, Any]) -> dict[str, Any]:
-    """`extra` for a line about a message of a queue: what it names of the fields."""
+    """`extra` for a log record about a queue message: the fields that the message has."""
     return {name: message[name] for name in FIELDS if message.get(name) is not None}
 
 
@@ -59,7 +59,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def set_up() -> None:
-    """Send the loggers below `usher` to stderr as JSON. Lambda keeps stderr in CloudWatch Logs."""
+    """Send the loggers below `usher` to stderr as JSON. Lambda writes stderr to CloudWatch Logs."""
     logger = logging.getLogger(_ROOT)
     if logger.handlers:
         return

@@ -1,8 +1,8 @@
-"""What the dispatcher measures: CloudWatch's embedded metric format, and Prometheus's text.
+"""The dispatcher's metrics: CloudWatch's embedded metric format, and Prometheus's text format.
 
-On AWS each observation is a line on stdout that CloudWatch Logs turns into a metric: no call, no
-agent, no round trip. Locally the same observations are summed up in the process for `/metrics`.
-docs/operations.md lists the names.
+On AWS each observation is a line on stdout that CloudWatch Logs converts to a metric, without a
+call or an agent. In the embedded cloud the process sums observations up for `/metrics`.
+docs/operations.md lists the metrics.
 """
 
 import json
@@ -17,16 +17,16 @@ _UNITS = {"seconds": "Seconds"}
 
 
 class Metrics(Protocol):
-    """Where observations go. Labels are few and bounded: app, reason, kind."""
+    """Receives observations. Labels have few values: app, reason, kind."""
 
     def count(self, name: str, amount: int = 1, **labels: str) -> None:
-        """Something happened `amount` times."""
+        """Add `amount` to a counter."""
 
     def observe(self, name: str, value: float, **labels: str) -> None:
-        """Something took, or weighed, so much."""
+        """Record one value of a distribution, such as a duration or a size."""
 
     def gauge(self, name: str, value: float, **labels: str) -> None:
-        """Something stands at this now."""
+        """Record the present value."""
 
 
 class EmbeddedMetrics:
@@ -37,15 +37,15 @@ class EmbeddedMetrics:
         self._write = write
 
     def count(self, name: str, amount: int = 1, **labels: str) -> None:
-        """Something happened `amount` times."""
+        """Add `amount` to a counter."""
         self._emit(name, amount, "Count", labels)
 
     def observe(self, name: str, value: float, **labels: str) -> None:
-        """Something took, or weighed, so much."""
+        """Record one value of a distribution, such as a duration or a size."""
         self._emit(name, value, _UNITS.get(name.rsplit("_", 1)[-1], "None"), labels)
 
     def gauge(self, name: str, value: float, **labels: str) -> None:
-        """Something stands at this now."""
+        """Record the present value."""
         self._emit(name, value, "Count", labels)
 
     def _emit(self, name: str, value: float, unit: str, labels: dict[str, str]) -> None:
@@ -68,7 +68,7 @@ class EmbeddedMetrics:
 
 
 class ProcessMetrics:
-    """Sums in this process, told in Prometheus's text format. Thread-safe."""
+    """Sums in this process, in Prometheus's text format. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -76,26 +76,26 @@ class ProcessMetrics:
         self._counted_at: dict[str, float] = {}
 
     def counted_at(self, name: str) -> float | None:
-        """When something last happened, in seconds since 1970; None where it has not."""
+        """Time of the last `count`, in seconds since 1970; None if there was none."""
         return self._counted_at.get(name)
 
     def count(self, name: str, amount: int = 1, **labels: str) -> None:
-        """Something happened `amount` times."""
+        """Add `amount` to a counter."""
         self._counted_at[name] = time.time()
         self._add("counter", name, "_total", amount, labels)
 
     def observe(self, name: str, value: float, **labels: str) -> None:
-        """Something took, or weighed, so much."""
+        """Record one value of a distribution, such as a duration or a size."""
         self._add("summary", name, "_count", 1, labels)
         self._add("summary", name, "_sum", value, labels)
 
     def gauge(self, name: str, value: float, **labels: str) -> None:
-        """Something stands at this now."""
+        """Record the present value."""
         with self._lock:
             self._values["gauge", f"usher_{name}", _labels(labels)] = value
 
     def text(self) -> str:
-        """All of it in Prometheus's text exposition format, version 0.0.4."""
+        """All metrics in Prometheus's text exposition format, version 0.0.4."""
         with self._lock:
             values = sorted(self._values.items())
         lines: list[str] = []

@@ -1,7 +1,8 @@
-"""Texts as the values of AWS tags. Pure.
+"""Converts texts to values of AWS tags. Pure.
 
-Tags take letters, digits, spaces and `_ . : / = + - @`, 256 characters at most, and no value that
-begins with `aws:`. https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html
+Values may have letters, digits, spaces and `_ . : / = + - @`, at most 256 characters, and must not
+begin with `aws:`.
+https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html
 """
 
 import hashlib
@@ -14,18 +15,18 @@ _DIGEST_CHARACTERS = 64
 
 
 def cost_tags(*, group: str | None, owner: str | None, **more: str) -> dict[str, str]:
-    """What a task is tagged with, for reports of costs; without what there is none of."""
+    """The cost allocation tags of a task; missing values have no tag."""
     tags = {GROUP: group, OWNER: owner, **{f"usher-{name}": text for name, text in more.items()}}
     return {name: text for name, text in tags.items() if text}
 
 
 def tag_value(text: str) -> str:
-    """A text as a tag's value; no two texts have the same one.
+    """An injective mapping of texts to tag values.
 
-    Characters that are no plain ones, `=` among them, become `=XX` for each byte of UTF-8, as do
-    the wildcards of policies and the signs of their variables: what a policy compares or inserts is
-    this and nothing else. Of a text that is too long this way, the beginning and `==` with the
-    SHA-256 of the whole.
+    Characters that tags do not allow, and `=`, become `=XX` for each byte of UTF-8. So do the
+    wildcards and variables of IAM policies, so that a policy which compares or inserts the value
+    matches only this one. If the result is too long, its beginning is followed by `==` and the
+    SHA-256 of the text.
     """
     value = _PLAIN.sub(lambda found: "".join(f"={byte:02X}" for byte in found[0].encode()), text)
     if value.lower().startswith("aws:"):

@@ -1,6 +1,6 @@
-"""Where the containers of an app or a job are to go: read, checked, and put into ECS's words. Pure.
+"""Placement of an app's or job's containers: parsed, checked and converted to ECS's syntax. Pure.
 
-Bounds: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html
+Limits: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html
 """
 
 import re
@@ -12,9 +12,9 @@ from chalicelib.cluster_query import ExpressionError, parse_expression
 
 MOST_STRATEGIES = 5
 MOST_CONSTRAINTS = 10
-"""Of one task, those of its task definition among them; Usher's definitions have none."""
+"""For one task, including those of its task definition; Usher's task definitions have none."""
 FIELDS = {"zone": "attribute:ecs.availability-zone", "host": "instanceId"}
-"""Short names of what is spread over mostly."""
+"""Short names of common spread fields."""
 BINPACK = ("cpu", "memory")
 FARGATE_REFUSAL = "Fargate takes neither strategies nor constraints: it has no hosts to choose from"
 _FIELD = re.compile(r"zone|host|instanceId|attribute:[\w.\-/]{1,128}")
@@ -26,27 +26,28 @@ KEYS = {*_LISTS, "binpack", "plugin"}
 
 @dataclass(frozen=True)
 class Placement:
-    """Where ECS puts tasks; for EC2 only."""
+    """Placement of tasks by ECS; for EC2 only."""
 
     spread: tuple[str, ...] = ()
-    """`zone`, `host`, or a field in ECS's words, like `attribute:rack`."""
+    """`zone`, `host`, or a field in ECS's syntax, such as `attribute:rack`."""
     binpack: str | None = None
-    """`cpu` or `memory`: fill hosts one after the other, so that empty ones can go."""
+    """`cpu` or `memory`: fill hosts one after the other, so that empty ones can be removed."""
     constraints: tuple[str, ...] = ()
-    """Expressions of ECS's query language, like `attribute:ecs.instance-type =~ c7g.*`."""
+    """Expressions of ECS's cluster query language, such as `attribute:ecs.instance-type =~
+    c7g.*`."""
     affinity: tuple[str, ...] = ()
-    """`app:NAME`, `job:NAME` or `family:FAMILY`: only on hosts where one of it runs."""
+    """`app:NAME`, `job:NAME` or `family:FAMILY`: only hosts with such a task."""
     anti_affinity: tuple[str, ...] = ()
-    """The same: only on hosts where none of it runs."""
+    """The same: only hosts without such a task."""
     plugin: str | None = None
-    """Of the stage's own placement, which chooses the host in place of ECS."""
+    """Name of a placement plug-in, which chooses the host instead of ECS."""
 
     def fields(self) -> tuple[str, ...]:
-        """What tasks are spread over, in ECS's words."""
+        """The spread fields in ECS's syntax."""
         return tuple(FIELDS.get(name, name) for name in self.spread)
 
     def expressions(self, stage: str) -> tuple[str, ...]:
-        """All constraints, in ECS's words."""
+        """All constraints in ECS's syntax."""
         return (
             *self.constraints,
             *(f"task:group in [{_groups_of(peer, stage)}]" for peer in self.affinity),
@@ -54,7 +55,7 @@ class Placement:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """What is not the default; `from_json` reads it again."""
+        """Values that are not defaults; the inverse of `from_json`."""
         lists = {key: list(getattr(self, key)) for key in _LISTS if getattr(self, key)}
         if "anti_affinity" in lists:
             lists["antiAffinity"] = lists.pop("anti_affinity")
@@ -63,14 +64,14 @@ class Placement:
 
 
 def from_json(document: Any) -> Any:
-    """A job's `placement` as a table: JSON writes `antiAffinity`."""
+    """A job's `placement` as a table; JSON has `antiAffinity`."""
     if not isinstance(document, Mapping):
         return {} if document is None else document
     return {"anti_affinity" if k == "antiAffinity" else k: v for k, v in document.items()}
 
 
 def parse_placement(table: Mapping[str, Any]) -> Placement:
-    """Read a table in which `problems_of_placement` found nothing."""
+    """Parse a table in which `problems_of_placement` found nothing."""
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in table.items()
     }
@@ -78,7 +79,7 @@ def parse_placement(table: Mapping[str, Any]) -> Placement:
 
 
 def problems_of_placement(table: Any, *, fargate: bool = False) -> list[str]:
-    """Everything that is wrong with a placement table, each beginning with its key."""
+    """All problems of a placement table, each beginning with its key."""
     if not isinstance(table, Mapping):
         return ["must be a table"]
     if fargate and table:
@@ -132,7 +133,7 @@ def _too_many(table: Mapping[str, Any]) -> list[str]:
 
 
 def _groups_of(peer: str, stage: str) -> str:
-    """Task groups of an app, whether it is registered or in the apps file, of a job, a family."""
+    """Task groups of an app (registered or in the apps file), a job or a family."""
     kind, _, name = peer.partition(":")
     families = {
         "app": (f"usher-{stage}-{name}", f"usher-{stage}-app-{name}"),

@@ -1,7 +1,7 @@
-"""Spans of the dispatcher, sent to a collector where one is configured.
+"""Sends spans of the dispatcher to a collector, if one is configured.
 
-They are sent before the answer, as a function stands still after it; a collector that is slow or
-away costs EXPORT_SECONDS at most, and nothing else.
+They are sent before the answer, because Lambda freezes a function after it; a slow or unreachable
+collector costs EXPORT_SECONDS at most.
 """
 
 import json
@@ -21,12 +21,12 @@ from chalicelib.contract.traces import (
 EXPORT_SECONDS = 1.0
 SERVICE = "usher-dispatcher"
 _log = logging.getLogger("usher.traces")
-# No proxies, no redirects: the collector is the one that is configured.
+# Neither proxies nor redirects: only the configured collector is used.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Traces:
-    """Where spans go. Without an endpoint contexts are passed on, and nothing is sent."""
+    """Sends spans. Without an endpoint contexts are passed on, and nothing is sent."""
 
     def __init__(
         self, endpoint: str | None, stage: str, now: Callable[[], float], random: Callable[[], str]
@@ -38,7 +38,9 @@ class Traces:
         self._random = random
 
     def contexts(self, header: str | None) -> tuple[Context | None, Context | None]:
-        """The caller's place, and ours below it; a new trace where the caller has none."""
+        """The caller's context, and the dispatcher's below it; a new trace if the caller has
+        none.
+        """
         caller = parse_traceparent(header)
         if self._endpoint is None:
             return caller, caller
@@ -55,7 +57,7 @@ class Traces:
         *,
         failed: bool,
     ) -> None:
-        """The request for a session."""
+        """The span of a request for a session."""
         self._send(
             place,
             "GET /session",
@@ -69,7 +71,7 @@ class Traces:
     def started(
         self, header: str | None, began: float, ended: float, attributes: Mapping[str, str | None]
     ) -> None:
-        """ECS and the container's start, for a session that a request waits for."""
+        """The span of a container's start, for a session that a request waits for."""
         parent = parse_traceparent(header)
         if parent is not None:
             self._send(

@@ -1,7 +1,7 @@
-"""The services of this process, built once and only when first needed.
+"""The services of this process, built once, when they are first used.
 
-The composition root: it knows every package, none knows it. Packages are imported when they are
-built, so that importing app.py stays cheap for a cold start.
+The composition root: it imports every package, and none imports it. Packages are imported when they
+are built, so that a cold start imports little.
 """
 
 import logging
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Services:
-    """What routes call."""
+    """The services that the routes use."""
 
     config: Config
     clients: Clients
@@ -54,7 +54,7 @@ class Services:
 
     @cached_property
     def traces(self) -> "Traces":
-        """Where spans go."""
+        """Sends spans."""
         from chalicelib.traces import Traces
 
         environment = self.environment
@@ -83,7 +83,7 @@ class Services:
         )
 
     def _on_job_ended(self, invocation: "Invocation") -> None:
-        """An invocation has ended: a judge's is a grading's. What fails here the sweep repeats."""
+        """Handle the end of a judge's invocation. The sweep repeats what fails here."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         if invocation.job != JUDGE_JOB:
@@ -139,20 +139,21 @@ class Services:
 
     @cached_property
     def cluster_view(self) -> "ClusterView":
-        """The hosts and their tasks, for decisions."""
+        """The hosts and their tasks, as input of decisions."""
         from chalicelib.capacity.view import ClusterView
         from chalicelib.ecs.launcher import Launcher
 
         return ClusterView(
             self.cluster,
-            Launcher(self.clients.ecs, self.config.cluster),  # judges' tasks are on no host of ours
+            # judges' tasks are on hosts of another cluster
+            Launcher(self.clients.ecs, self.config.cluster),
             warm=self.sessions.warm_tasks,
             most_seconds=self.sessions.most_seconds,
         )
 
     @cached_property
     def host_planner(self) -> "HostPlanner":
-        """What plans the hosts. Raises ConfigurationError where no Auto Scaling group is named."""
+        """Plans the hosts. Raises ConfigurationError if no Auto Scaling group is configured."""
         from chalicelib.capacity.auto_scaling import AutoScaling
         from chalicelib.capacity.cluster_state import Need
         from chalicelib.capacity.host_planner import HostPlanner
@@ -196,13 +197,13 @@ class Services:
 
     @cached_property
     def sweep(self) -> "Sweep":
-        """The sweep of everything that has tasks."""
+        """The sweep of all kinds of records."""
         return self.sweep_of(
             self.sessions.kind, self.jobs.kind, self.schedules_kind, self.grading.kind
         )
 
     def sweep_of(self, *kinds: "Kind[Any]") -> "Sweep":
-        """The sweep of these kinds of records alone."""
+        """The sweep of these kinds of records only."""
         from chalicelib.tasks.reconciler import Sweep
 
         return Sweep(
@@ -215,14 +216,14 @@ class Services:
 
     @cached_property
     def sweep_states(self) -> "SweepStates":
-        """How far the sweep is."""
+        """The state of the sweep."""
         from chalicelib.tasks.sweep_state import SweepStates
 
         return SweepStates(self.sessions.table.items, self.environment.now)
 
     def on_task_change(self, change: "TaskChange") -> None:
-        """ECS says something of a task: whose it is, `started_by` says."""
-        if change.is_stopped:  # the record has what clients may see of this
+        """Handle a task change of ECS, for the kind of record in `started_by`."""
+        if change.is_stopped:  # records have only the text that clients may read
             fields = {"task": change.task_arn}
             _log_tasks.info("stopped: %s", change.stop_texts, extra=fields)
         if (change.started_by or "").startswith("job/"):
@@ -231,7 +232,9 @@ class Services:
             self.sessions.service.on_task_change(change)
 
     def check(self) -> "Finished | None":
-        """The last whole pass of the sweep. Raises UnavailableError unless the table answers."""
+        """The last complete pass of the sweep. Raises UnavailableError if the table does not
+        answer.
+        """
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -262,7 +265,7 @@ def services() -> Services:
 def build(
     config: Config, clients: Clients | None = None, environment: Environment | None = None
 ) -> Services:
-    """Build everything for `config`. Opens no connection yet."""
+    """Build all services for `config`. Opens no connection."""
     from chalicelib.ecs.launcher import Launcher
     from chalicelib.sessions.wiring import build_sessions
     from chalicelib.tasks.deployed import Revisions

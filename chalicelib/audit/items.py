@@ -1,4 +1,4 @@
-"""Audit records as DynamoDB's JSON, and back; and what callers are shown of them. Pure."""
+"""Serializes audit records to DynamoDB items, back, and to answers. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -19,7 +19,7 @@ from chalicelib.instants import instant
 
 
 def to_item(record: AuditRecord, days: int, refusal: Refusal | None = None) -> dict[str, Any]:
-    """A record that is kept for so many days. `refusal`: its place, of a refused request."""
+    """The item of a record that is kept for `days`. `refusal`: its place, for a refused request."""
     item: dict[str, Any] = {
         "day_bucket": refusal.partition if refusal else record.partition,
         "place": refusal.place if refusal else record.place,
@@ -55,7 +55,7 @@ def from_item(item: Mapping[str, Any]) -> AuditRecord:
 
 
 def show_record(record: AuditRecord) -> dict[str, Any]:
-    """A record as operators see it."""
+    """A record in answers to operators."""
     return {
         "id": record.id,
         "at": instant(record.at),

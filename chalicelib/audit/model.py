@@ -1,7 +1,7 @@
 """Audit records: a change with its caller, address, time and outcome. Pure.
 
-A record carries names and states, and never parameters, results, keys or values of environment
-variables: who builds `before` and `after` chooses the fields that may be read by operators.
+A record has names and states, never parameters, results, keys or values of environment variables:
+the code that builds `before` and `after` selects fields that operators may read.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from typing import Any
 DAY_SECONDS = 86_400
 MINUTE_SECONDS = 60
 BUCKETS = 4
-"""A day's records are spread over so many partitions: one takes 1,000 writes a second."""
+"""A day's records are spread over this many partitions: one accepts 1,000 writes a second."""
 REFUSALS_A_MINUTE = 32
 """Maximum number of refused requests that are recorded a minute, over all callers."""
 MAX_TEXT = 512
@@ -24,17 +24,17 @@ Facts = Mapping[str, Any]
 
 
 class Kind(StrEnum):
-    """What the deployment knew of the caller."""
+    """How the caller was identified."""
 
     OPERATOR = "operator"
     OWNER = "owner"
     ANONYMOUS = "anonymous"
     UNKNOWN = "unknown"
-    """No caller could be identified."""
+    """The caller was not identified."""
 
 
 class Action(StrEnum):
-    """What was asked for."""
+    """The requested change."""
 
     JOB_REGISTER = "job.register"
     JOB_DEREGISTER = "job.deregister"
@@ -61,14 +61,14 @@ class Action(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How it ended."""
+    """The outcome of the change."""
 
     DONE = "done"
     UNCHANGED = "unchanged"
     ATTEMPTED = "attempted"
     """Recorded before the change; the dispatcher ended before it recorded the outcome."""
     FAILED = "failed"
-    """Nothing, or only a part of it, was changed; see `reason`."""
+    """Nothing was changed, or only a part; see `reason`."""
     REFUSED = "refused"
 
 
@@ -82,41 +82,41 @@ class Actor:
     address: str
     request_id: str
     principal: str | None = None
-    """With IAM, the whole ARN, including the session's name."""
+    """With IAM, the complete ARN, including the session name."""
 
 
 @dataclass(frozen=True)
 class AuditRecord:
-    """One change, or one refused attempt. `at` is in seconds since 1970."""
+    """One change, or one refused request. `at` is in seconds since 1970."""
 
     id: str
     at: float
     actor: Actor
     action: Action
     resource: str
-    """Like `jobs/NAME`, `apps/NAME`, `invocations/ID`, `schedules/ID`, `sessions/ID`."""
+    """Such as `jobs/NAME`, `apps/NAME`, `invocations/ID`, `schedules/ID`, `sessions/ID`."""
     outcome: Outcome
     before: Facts | None = None
-    """None where there was nothing."""
+    """None if it did not exist."""
     after: Facts | None = None
     reason: str | None = None
-    """The error's code, of what failed or was refused."""
+    """The error's code, if the change failed or was refused."""
 
     @property
     def place(self) -> str:
-        """Sort key of the record: instants in order, unique."""
+        """Sort key of the record: unique, in order of time."""
         return f"{instant_key(self.at)}#{self.id}"
 
     @property
     def partition(self) -> str:
-        """Partition key: its day in UTC, and one of its buckets."""
+        """Partition key: the UTC day and one of its buckets."""
         bucket = int(hashlib.sha256(self.id.encode()).hexdigest()[:8], 16) % BUCKETS
         return partition_key(self.at, bucket)
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Where the record of a refused request goes: one of a bounded number of places a minute."""
+    """Place of the record of a refused request; there is a limited number of places a minute."""
 
     partition: str
     place: str
@@ -124,17 +124,17 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Search:
-    """What a listing of records shows. Both ends of `between` are included."""
+    """Filters of a listing. `between` includes both ends."""
 
     between: tuple[float, float]
     limit: int
     after: str | None = None
-    """The place of the last record seen; older ones follow."""
+    """Place of the last record of the previous page."""
     filters: Mapping[str, str] = field(default_factory=dict)
     """Exact values of `who`, `action`, `resource`."""
 
     def wants(self, record: AuditRecord) -> bool:
-        """Whether the listing shows it."""
+        """Whether the record passes the filters."""
         values = {
             "who": record.actor.who,
             "action": record.action.value,
@@ -146,7 +146,7 @@ class Search:
 
 
 def refusal_place(actor: Actor, action: str, at: float) -> Refusal:
-    """The place of a refusal: the same for one caller's requests of one kind in one minute."""
+    """The place of a refusal: equal for requests of one caller and one kind within a minute."""
     digest = hashlib.sha256(json.dumps([actor.who, actor.address, action]).encode()).digest()
     slot = digest[0] % REFUSALS_A_MINUTE
     minute = at // MINUTE_SECONDS * MINUTE_SECONDS
@@ -156,15 +156,15 @@ def refusal_place(actor: Actor, action: str, at: float) -> Refusal:
 
 
 def instant_key(at: float) -> str:
-    """An instant as text that sorts as instants do."""
+    """A time as text that sorts chronologically."""
     return f"{max(0.0, at):017.6f}"
 
 
 def partition_key(at: float, bucket: int) -> str:
-    """Partition of a day (UTC) and a bucket, like `2026-11-28#3`."""
+    """Partition of a UTC day and a bucket, such as `2026-11-28#3`."""
     return f"{datetime.fromtimestamp(at, UTC).date().isoformat()}#{bucket}"
 
 
 def day_start(at: float) -> float:
-    """The first instant of the day (UTC) of `at`."""
+    """The start of the UTC day of `at`."""
     return at // DAY_SECONDS * DAY_SECONDS

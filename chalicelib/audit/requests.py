@@ -35,12 +35,13 @@ SEARCH = (
 """The query of `GET /audit`."""
 _PLACE = re.compile(r"\d{10}\.\d{6}(#[0-9a-z-]{1,64})?")
 _BOUND = ("from", "to", *(field.name for field in FILTERS))
-"""What a token of the next page is good for."""
+"""The fields that a cursor is bound to."""
 _NEXT = "next: as the page before said, with the same query"
 
 
 def parse_search(query: Mapping[str, str], now: float, days: int) -> Search:
-    """Read the query. Without `from` all that is kept, without `to` until now.
+    """Parse the query. Without `from` the listing begins with the oldest record, without `to` it
+    ends now.
 
     Raises BadRequestError.
     """
@@ -55,7 +56,7 @@ def parse_search(query: Mapping[str, str], now: float, days: int) -> Search:
 
 
 def show_next(query: Mapping[str, str], place: str | None) -> str | None:
-    """The token of the next page: good for this query alone."""
+    """The cursor of the next page, valid for this query only."""
     return None if place is None else f"{_digest(query)}.{place}"
 
 

@@ -1,7 +1,7 @@
-"""The table of audit records. Records are added, and read by operators; no code deletes one.
+"""The table of audit records. Records are added and read; no code deletes one.
 
-A change that DynamoDB can make together with its record is one transaction with it: `AuditEntry`
-gives the write. A change made elsewhere is bracketed by `Audit.around`.
+If DynamoDB makes the change, the record is written in the same transaction: `AuditEntry` has the
+write. Other changes are enclosed by `Audit.around`.
 """
 
 import logging
@@ -32,10 +32,11 @@ from chalicelib.errors import UsherError
 
 PAGE = 100
 MAX_DAYS_A_PAGE = 16
-"""So many reads of all buckets one page takes at most; then it is short, or empty, with `next`."""
+"""Maximum number of days that one page reads in all buckets; a page that reaches it is short or
+empty, with `next`."""
 REMEMBERED_PLACES = 256
 SETTLED_SECONDS = 3_600
-"""So long after its end a day gets no record any more, whatever clocks say."""
+"""A day gets no further records this long after its end, even if clocks differ."""
 
 Result = TypeVar("Result")
 _log = logging.getLogger("usher.audit")
@@ -43,21 +44,21 @@ _log = logging.getLogger("usher.audit")
 
 @dataclass(frozen=True)
 class AuditEntry:
-    """The record of a change that is about to be made, without what the change is."""
+    """The record of a change to be made, without `before` and `after`."""
 
     record: AuditRecord
     table: str
     days: int
 
     def write(self, before: Facts | None, after: Facts | None) -> Write:
-        """The record as a part of the transaction that makes the change."""
+        """The write of the record for the change's transaction."""
         record = replace(self.record, before=before, after=after)
         return {"Put": {"TableName": self.table, "Item": to_item(record, self.days)}}
 
 
 @dataclass(frozen=True)
 class AuditPage:
-    """Records, newest first, and the place where the next page begins; None = there is none."""
+    """Records, newest first, and the position of the next page; None = last page."""
 
     records: tuple[AuditRecord, ...]
     after: str | None
@@ -75,7 +76,7 @@ class Audit:
         """Past days without a record, by their first instants: each costs BUCKETS queries."""
 
     def entry(self, record: AuditRecord) -> AuditEntry:
-        """For a change that is written in one transaction with its record."""
+        """The entry of a change that is written in one transaction with its record."""
         return AuditEntry(record, self._name, self._days)
 
     def around(
@@ -85,10 +86,10 @@ class Audit:
         change: Callable[[], Result],
         facts_of: Callable[[Result], Facts | None],
     ) -> Result:
-        """Record that a change is attempted, make it, and record its outcome in the same item.
+        """Record an attempt, make the change, and record its outcome in the same item.
 
-        What `change` raises is recorded and raised. If the first write fails nothing is changed;
-        if the second fails the record stays `attempted`.
+        Exceptions of `change` are recorded and raised. If the first write fails, nothing is
+        changed; if the second fails, the record stays `attempted`.
         """
         attempted = replace(record, before=before, outcome=Outcome.ATTEMPTED)
         self._put(attempted)
@@ -104,9 +105,10 @@ class Audit:
         return result
 
     def refused(self, record: AuditRecord) -> bool:
-        """Record a refused request, unless its place of this minute is taken; whether it was.
+        """Record a refused request, unless its place of this minute is taken; returns whether it
+        was recorded.
 
-        A process asks DynamoDB at most once about each place.
+        A process writes to each place at most once.
         """
         refusal = refusal_place(record.actor, record.resource.partition(" ")[0], record.at)
         if refusal.place in self._used_places:
@@ -117,7 +119,7 @@ class Audit:
         return self._put_refusal(record, refusal)
 
     def page(self, search: Search) -> AuditPage:
-        """One page of records, newest first. It may be empty and not the last."""
+        """One page of records, newest first. It may be empty and not the last one."""
         earliest, latest = search.between
         low = instant_key(earliest // MINUTE_SECONDS * MINUTE_SECONDS)
         upper, day = search.after or instant_key(latest + 0.000001), latest
@@ -144,7 +146,7 @@ class Audit:
         return AuditPage(tuple(found), upper)
 
     def _remember_empty(self, day: float, low: str, upper: str, latest: float) -> None:
-        """A past day without a record between `low` and `upper`, if it is whole, gets none."""
+        """Remember that a past day has no records between `low` and `upper`, if it is complete."""
         start, end = day_start(day), day_start(day) + DAY_SECONDS
         is_whole = low <= instant_key(start) and upper >= instant_key(end)
         if is_whole and end + SETTLED_SECONDS <= latest:
@@ -153,7 +155,9 @@ class Audit:
     def _newest(
         self, day: float, low: str, upper: str
     ) -> tuple[list[tuple[str, AuditRecord]], bool]:
-        """The newest of a day below `upper`, in order; and whether these are all of the day."""
+        """The newest records of a day below `upper`, in order, and whether they are all of the
+        day.
+        """
         items: list[dict[str, Any]] = []
         cut = ""
         for bucket in range(BUCKETS):
@@ -187,7 +191,9 @@ class Audit:
         return True
 
     def _conclude(self, record: AuditRecord) -> None:
-        """The change is made or has failed: what is said of it is no reason to fail its request."""
+        """Record the outcome. Errors are logged, because the change was made or has failed
+        already.
+        """
         try:
             self._put(record)
         except (BotoCoreError, ClientError):

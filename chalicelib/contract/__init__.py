@@ -1,13 +1,13 @@
-"""What the dispatcher and the session containers say to each other: names, and nothing else.
+"""Names shared by the dispatcher and session containers.
 
-The only package of `chalicelib` that goes into a session image; standard library only.
-docs/contracts.md describes each name for developers of containers in other languages.
+The only package of `chalicelib` in a session image; standard library only. docs/contracts.md
+describes each name for developers of containers in other languages.
 """
 
 from enum import StrEnum
 
 SESSION_PORT = 8080
-"""The port a session container listens on unless SESSION_PORT says otherwise."""
+"""Default port of a session container."""
 
 
 class Env(StrEnum):
@@ -41,10 +41,11 @@ class Env(StrEnum):
 
 
 class Callback(StrEnum):
-    """`type` of the JSON body a container POSTs to CALLBACK_URL, with its key as bearer token.
+    """`type` of the JSON body that a container sends to CALLBACK_URL by POST, with its key as
+    bearer token.
 
-    Repeated until a 2xx answer, or a 4xx other than 408, 425 and 429, which means "never".
-    `stopping` carries a `reason`, `failed` a `detail` for people.
+    Repeated until the answer is a 2xx, or a 4xx other than 408, 425 and 429, which is final.
+    `stopping` has a `reason`, `failed` a `detail` for display.
     """
 
     READY = "ready"
@@ -55,7 +56,9 @@ class Callback(StrEnum):
 
 
 class Bye(StrEnum):
-    """Why the container says goodbye: `reason` of the `bye` message and of `stopping`."""
+    """The reason why the container closes the connection: `reason` of the `bye` message and of
+    `stopping`.
+    """
 
     DISCONNECTED = "disconnected"
     NEVER_CONNECTED = "never_connected"

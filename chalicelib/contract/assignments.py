@@ -1,4 +1,4 @@
-"""What an assignment's files say: its parts, each with its grader, checked as a whole. Pure."""
+"""Parses the files of an assignment: its parts with their graders. Pure."""
 
 import tomllib
 from collections.abc import Mapping
@@ -11,38 +11,39 @@ from chalicelib.contract.graders import Grader, GraderError, TableReader, parse_
 GRADER = "grader.toml"
 ASSIGNMENT = "assignment.toml"
 SOLUTIONS = "solutions"
-"""A folder of a grader that is for its author alone: it is never stored or sent to a judge."""
+"""A directory of a grader for its author only: it is neither stored nor sent to a judge."""
 IMAGE_POINTS = 100.0
-"""What a grader of the kind `image` by itself is out of."""
+"""Points of a grader of the kind `image` that is not part of an assignment."""
 MOST_PARTS = 16
 MOST_BYTES = 64 * 1024 * 1024
-"""Of all files of a grader."""
+"""Maximum size of a grader's files."""
 _MOST_TITLE = 200
 
 
 @dataclass(frozen=True)
 class Part:
-    """One part. `files` are its grader's, by their path in the grader's folder."""
+    """One part. `files` are its grader's files by their paths in the grader's directory."""
 
     name: str
     title: str
     points: float | None
-    """What it is worth; None for a grader by itself, which is worth the sum of its cases."""
+    """Its points; None for a grader without an assignment, whose points are the sum of its
+    cases."""
     folder: str
-    """Of its grader, below the assignment's; empty for a grader by itself."""
+    """Its grader's directory in the assignment; empty for a grader without an assignment."""
     grader: Grader
     files: Mapping[str, bytes]
 
     @property
     def max_score(self) -> float:
-        """The points that it is worth."""
+        """Its points."""
         by_itself = IMAGE_POINTS if self.grader.kind == "image" else self.grader.max_score
         return by_itself if self.points is None else self.points
 
 
 @dataclass(frozen=True)
 class AssignmentFiles:
-    """Parts with points, and what has to be earned."""
+    """An assignment's parts with points, and the points to pass."""
 
     title: str
     pass_points: float
@@ -50,9 +51,9 @@ class AssignmentFiles:
 
 
 def parse_assignment(files: Mapping[str, bytes], name: str) -> AssignmentFiles:
-    """An assignment, or a grader by itself as an assignment of one part called `name`.
+    """Parse an assignment, or a single grader as an assignment of one part called `name`.
 
-    `files` by their path in the assignment's folder. Raises GraderError with every problem.
+    `files` by their paths in the assignment's directory. Raises GraderError with every problem.
     """
     if ASSIGNMENT not in files:
         if GRADER not in files:
@@ -102,7 +103,7 @@ def _read_parts(files: Mapping[str, bytes], read: TableReader) -> dict[str, Part
 
 
 def is_part_name(name: str) -> bool:
-    """Whether a part may be called so."""
+    """Whether a part may have this name."""
     allowed = name.replace("-", "").replace("_", "")
     return 0 < len(name) <= 64 and allowed.isascii() and allowed.isalnum()
 
@@ -110,7 +111,7 @@ def is_part_name(name: str) -> bool:
 def parse_part(
     files: Mapping[str, bytes], name: str, title: str, points: float | None, folder: str
 ) -> Part:
-    """One part, whose grader is in `folder`. Raises GraderError."""
+    """Parse one part, whose grader is in `folder`. Raises GraderError."""
     prefix = f"{folder}/" if folder not in ("", ".") else ""
     own = {
         path.removeprefix(prefix): data
@@ -129,17 +130,17 @@ def parse_part(
 
 
 def is_solution(path: str) -> bool:
-    """Whether a path below a grader's folder is one of its solutions."""
+    """Whether a path in a grader's directory is one of its solutions."""
     return path.partition("/")[0] == SOLUTIONS
 
 
 def read_toml(files: Mapping[str, bytes], path: str) -> dict[str, Any]:
-    """Raises GraderError."""
+    """Parse a TOML file. Raises GraderError."""
     if path not in files:
         raise GraderError(f"there is no {path}")
     try:
         return tomllib.loads(files[path].decode())
     except RecursionError:
         raise GraderError(f"{path}: too many levels") from None
-    except ValueError as error:  # no UTF-8, no TOML, or a number of thousands of digits
+    except ValueError as error:  # invalid UTF-8, invalid TOML, or a number with thousands of digits
         raise GraderError(f"{path}: {error}") from None

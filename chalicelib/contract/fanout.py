@@ -1,8 +1,8 @@
-"""The fan-out feed's wire format: what the relay writes into Redis or Valkey, and sessions read.
+"""The fan-out feed's wire format: the relay writes it into Redis or Valkey, and sessions read it.
 
     FEED_URL = redis://[USER:PASSWORD@]HOST[:PORT]/STREAM        (rediss:// with TLS)
 
-Four keys hold a stream. They share a hash tag, so that a cluster keeps them together:
+A stream has four keys. They share a hash tag, so that a cluster keeps them on one node:
 
     usher:{STREAM}:records   a stream, capped; one entry for each record, oldest first
     usher:{STREAM}:last      a hash: shard id -> position of the newest record that was appended
@@ -11,11 +11,10 @@ Four keys hold a stream. They share a hash tag, so that a cluster keeps them tog
     usher:{STREAM}:relay     a hash, the relay's own affair
 
 A record is appended once for each origin, in its shard's order, after its parents' records. An
-entry has two fields, as readers pay for each: `h`, a line of words (see `Entry.encode`), and the
-data, as `j` where it is JSON and as `d` where it is not. Every
-entry names the position before it in its shard: a reader whose own position is older than that
-has missed something (`is_gap`). A reader that finds another origin than before reads the stream
-from its beginning and passes over what it has delivered. Pure.
+entry has two fields, few because each costs its readers time: `h`, a line of words (see
+`Entry.encode`), and the data, as `j` if it is JSON and else as `d`. Every entry has the previous
+position in its shard: a reader with an older position has missed entries (`is_gap`). A reader that
+finds a new origin reads the stream from its beginning and skips what it has delivered. Pure.
 """
 
 import re
@@ -36,12 +35,12 @@ _POSITION = re.compile(rb"(0|[1-9][0-9]{0,127})-(0|[1-9][0-9]{0,9})")
 
 
 class FanoutError(ValueError):
-    """Not a URL, or not an entry, of a fan-out feed."""
+    """An invalid URL or entry of a fan-out feed."""
 
 
 @dataclass(frozen=True)
 class FanoutUrl:
-    """FEED_URL taken apart. The password appears in no representation."""
+    """Parsed FEED_URL. No representation contains the password."""
 
     host: str
     port: int
@@ -74,7 +73,7 @@ class FanoutUrl:
 
 
 def is_fanout(feed_url: str) -> bool:
-    """Whether FEED_URL names a fan-out feed, well-formed or not."""
+    """Whether FEED_URL has a fan-out feed's scheme, even if it is invalid."""
     return feed_url.partition(":")[0] in SCHEMES
 
 
@@ -92,15 +91,16 @@ def keys_of(stream: str) -> Keys:
 
 
 SESSION_USER = "session"
-"""The server's user that sessions connect as,"""
+"""User name of sessions at the server,"""
 RELAY_USER = "relay"
-"""and the relay."""
+"""and of the relay."""
 
 
 def session_rules(stream: str) -> str:
-    """The access string of SESSION_USER: the commands that a session sends, on what it reads.
+    """The access string of SESSION_USER: the commands that a session sends, on the keys that it
+    reads.
 
-    https://valkey.io/topics/acl/ - the same words in ElastiCache's AccessString.
+    https://valkey.io/topics/acl/ - the same syntax as in ElastiCache's AccessString.
     """
     records, last, origin, _ = keys_of(stream)
     return (
@@ -110,9 +110,9 @@ def session_rules(stream: str) -> str:
 
 
 def relay_rules(stream: str) -> str:
-    """The access string of RELAY_USER: its scripts and what they call, on the stream's keys.
+    """The access string of RELAY_USER: its scripts and the commands in them, on the stream's keys.
 
-    The scripts ask INFO for the server's run id.
+    The scripts read the server's run id with INFO.
     """
     return (
         f"on ~usher:{{{stream}}}:* "
@@ -122,7 +122,7 @@ def relay_rules(stream: str) -> str:
 
 
 class Position(NamedTuple):
-    """Where in its shard a record is. Ordered as records are within their shard."""
+    """The position of a record in its shard, ordered as records are."""
 
     sequence: int
     subsequence: int
@@ -133,7 +133,7 @@ class Position(NamedTuple):
     @classmethod
     def parse(cls, text: bytes) -> "Position":
         """Raises FanoutError."""
-        # Twice as fast as the pattern, and nearly always so.
+        # Twice as fast as the pattern, and sufficient for nearly all positions.
         sequence, _, subsequence = text.partition(b"-")
         is_plain = sequence.isdigit() and len(sequence) <= 128 and sequence[0] != _ZERO
         if is_plain and subsequence == b"0":
@@ -145,7 +145,7 @@ class Position(NamedTuple):
 
 
 _position = lru_cache(maxsize=32)(Position.parse)
-"""An entry's position comes again as the previous one of the next entry of its shard."""
+"""An entry's position is parsed again as the previous position of the shard's next entry."""
 
 
 class Entry(NamedTuple):
@@ -154,30 +154,30 @@ class Entry(NamedTuple):
     shard_id: str
     sequence: int
     subsequence: int
-    """Which part of an aggregated record this is, from 1; 0 for an ordinary record."""
+    """Number of a part of an aggregated record, from 1; 0 for an ordinary record."""
     previous: Position | None
-    """The record appended before it for this shard; None when nothing is known of one."""
+    """The record appended before it for this shard; None if unknown."""
     partition_key: str
     arrived_at: int
-    """When Kinesis took it, epoch milliseconds."""
+    """Time of arrival in Kinesis, epoch milliseconds."""
     data: bytes
     is_json: bool = False
-    """Whether the data is known to be JSON text: found out once, and not by every reader."""
+    """Whether the data is JSON text; determined once, so that readers need not parse it."""
 
     @property
     def position(self) -> Position:
         return Position(self.sequence, self.subsequence)
 
     def is_gap(self, delivered: Position | None) -> bool:
-        """Whether records may be missing between `delivered`, the reader's position in this
-        shard, and this entry. None = the reader takes the shard from where the entries begin.
+        """Whether records may be missing between `delivered`, the reader's position in this shard,
+        and this entry. None = the reader has no position and begins with the first entry.
         """
         if delivered is None or self.position <= delivered:
             return False
         return self.previous is None or self.previous > delivered
 
     def encode(self) -> list[bytes]:
-        """Fields and values in turn, as XADD takes them."""
+        """Alternating fields and values, as XADD's arguments."""
         previous = "" if self.previous is None else self.previous
         parts = (self.shard_id, self.position, previous, self.arrived_at, self.partition_key)
         return [b"h", " ".join(map(str, parts)).encode(), self.data_field, self.data]
@@ -188,8 +188,8 @@ class Entry(NamedTuple):
 
     @classmethod
     def decode(cls, fields: Sequence[bytes]) -> "Entry":
-        """The entry of fields and values in turn, as XREAD gives them. Unknown fields are
-        passed over. Raises FanoutError.
+        """Parse alternating fields and values of XREAD. Unknown fields are ignored. Raises
+        FanoutError.
         """
         values = dict(zip(fields[::2], fields[1::2], strict=False))
         json_text = values.get(JSON_FIELD)

@@ -1,10 +1,10 @@
-"""What a client may ask to see: conditions on the fields of JSON records. Pure.
+"""Filters of clients: conditions on the fields of JSON records. Pure.
 
     {"suburb": "Fernbank", "price": {"min": 400000}, "rooms": {"in": [3, 4]}}
 
-All of them must hold. A field meets a value by being equal to it, a range by being a number (or a
-text) between its ends, a choice by being one of it. Texts compare character by character, as dates
-in ISO 8601 want it. A record that is no JSON object meets no condition.
+All conditions must hold. A field matches a value if it is equal, a range if it is a number (or a
+text) between its ends, a list of choices if it equals one of them. Texts are compared character by
+character, which orders dates in ISO 8601. A record that is not a JSON object matches no condition.
 """
 
 import math
@@ -16,17 +16,17 @@ MAX_CHOICES = 100
 MAX_CHARACTERS = 256
 
 Filter = Callable[[Any], bool]
-"""Whether a record's data is wanted."""
+"""Returns whether a record's data matches."""
 
 _Condition = Callable[[Any], bool]
 
 
 class FilterError(ValueError):
-    """Not a valid filter; the message is for its author."""
+    """An invalid filter; the message is for its author."""
 
 
 def parse_filter(wish: Any) -> Filter | None:
-    """The filter that a client asks for; None lets everything through. Raises FilterError."""
+    """Parse a client's filter; None matches everything. Raises FilterError."""
     if wish is None or wish == {}:
         return None
     if not isinstance(wish, dict):
@@ -100,7 +100,7 @@ def _bounded(field: str, value: Any) -> Any:
 
 
 def _kind(value: Any) -> str:
-    """True is no number here, though Python thinks so."""
+    """The kind of a value. A bool is not a number here, unlike in Python."""
     if isinstance(value, bool):
         return "truth"
     if isinstance(value, int | float):

@@ -1,7 +1,7 @@
-"""What `grader.toml` says, checked as a whole. Pure.
+"""Parses `grader.toml` and checks it completely. Pure.
 
-Every problem is found and named at once, and a key that nobody knows is a problem: a misspelt limit
-would be no limit.
+All problems are reported at once, and an unknown key is a problem: a misspelt limit would otherwise
+be ignored.
 """
 
 import re
@@ -18,12 +18,12 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.
 
 
 class GraderError(Exception):
-    """A grader cannot be used; the message has a line for each problem."""
+    """A grader is invalid; the message has a line for each problem."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """A checker or interactor: a file of the grader's folder, perhaps compiled first."""
+    """A checker or interactor: a file in the grader's directory, optionally compiled."""
 
     program: str
     files: tuple[str, ...] = ()
@@ -31,30 +31,32 @@ class Program:
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """How it is started; a program in Python by python3."""
+        """Its command; python3 for a program in Python."""
         return ("python3", self.program) if self.program.endswith(".py") else (f"./{self.program}",)
 
     @property
     def needed(self) -> tuple[str, ...]:
-        """The files of the grader's folder that it needs."""
+        """The files of the grader's directory that it needs."""
         made = () if self.compile else (self.program,)
         return tuple(dict.fromkeys((*self.files, *made)))
 
 
 @dataclass(frozen=True)
 class FloatChecker:
-    """Numbers may differ by so much, absolutely or relatively."""
+    """Numbers may differ by this much, absolutely or relatively."""
 
     tolerance: float
 
 
 Checker = str | FloatChecker | Program
-"""`exact`, `lines`, `tokens`, or one of the others."""
+"""`exact`, `lines`, `tokens`, or one of the two classes."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One test. Paths are relative to the grader's folder; `answer` is empty with an interactor."""
+    """One test. Paths are relative to the grader's directory; `answer` is empty with an
+    interactor.
+    """
 
     name: str
     input: str
@@ -65,7 +67,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Group:
-    """All of its cases or no points, and none where a group that it depends on is not whole."""
+    """Its points are earned if all of its cases and all groups that it depends on are passed."""
 
     name: str
     cases: tuple[str, ...]
@@ -74,7 +76,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Grader:
-    """One grader, of either kind; of `image` only the first fields count."""
+    """One grader of either kind; for `image` only the first fields apply."""
 
     kind: str
     image: str | None = None
@@ -95,18 +97,18 @@ class Grader:
 
     @property
     def wall_seconds(self) -> float:
-        """Twice the processor time and a second, unless told."""
+        """Limit of elapsed time: twice the processor time and a second, unless configured."""
         return self.wall_limit_seconds or 2 * self.time_limit_seconds + 1
 
     @property
     def max_score(self) -> float:
-        """Of the kind `tests`."""
+        """The points of a grader of the kind `tests`."""
         return sum(case.points for case in self.cases)
 
 
 @dataclass
 class TableReader:
-    """Reads one table and collects what is wrong with it."""
+    """Reads one table and collects its problems."""
 
     table: Mapping[str, Any]
     where: str
@@ -177,7 +179,7 @@ class TableReader:
 
 
 def _image(read: TableReader) -> str | None:
-    """It becomes a part of an address of the Docker Engine."""
+    """It becomes a part of a URL of the Docker Engine."""
     image = read.text("image")
     if image and (not _IMAGE_NAME.fullmatch(image) or ".." in image):
         read.problem("image", "the name of an image, as gcc:14 or NAME@sha256:…")
@@ -186,9 +188,9 @@ def _image(read: TableReader) -> str | None:
 
 
 def parse_grader(table: Mapping[str, Any], present: Collection[str]) -> Grader:
-    """The grader that the parsed TOML describes.
+    """Parse the TOML document of a grader.
 
-    `present` has the names of the files in the grader's folder. Raises GraderError with all
+    `present` has the names of the files in the grader's directory. Raises GraderError with all
     problems.
     """
     problems: list[str] = []

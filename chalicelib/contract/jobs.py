@@ -1,7 +1,7 @@
-"""What the dispatcher and the container of a job say to each other: names, and nothing else.
+"""Names shared by the dispatcher and containers of jobs.
 
-Standard library only. docs/contracts.md describes each name for people who write such containers
-in other languages.
+Standard library only. docs/contracts.md describes each name for developers of containers in other
+languages.
 """
 
 import re
@@ -14,52 +14,52 @@ class JobEnv(StrEnum):
     INVOCATION_ID = "INVOCATION_ID"
     INVOCATION_ATTEMPT = "INVOCATION_ATTEMPT"
     INVOCATION_KEY = "INVOCATION_KEY"
-    """What the container proves itself with, as bearer token."""
+    """The container's bearer token."""
     INVOCATION_URL = "INVOCATION_URL"
-    """Where it asks for leave to start, and tells: `…/start`, `…/progress`, `…/finish`."""
+    """Base URL of the container's requests: `…/start`, `…/progress`, `…/finish`."""
     JOB_NAME = "JOB_NAME"
     JOB_REVISION = "JOB_REVISION"
 
 
 TRACEPARENT = "TRACEPARENT"
-"""Environment variable of a job that was asked for with a trace context: W3C's header."""
+"""Environment variable of a job whose request had a W3C trace context."""
 
 
 class Outcome(StrEnum):
-    """`outcome` of the body of `…/finish`: how the run went, by the container's own word."""
+    """`outcome` of the body of `…/finish`: the result of the run, as the container reports it."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     TIMED_OUT = "timed_out"
     INVALID = "invalid"
-    """The parameters do not fit the job's own schema: nothing ran."""
+    """The parameters do not fit the job's own schema: no user code ran."""
     KILLED = "killed"
-    """It ended because of the SIGTERM that a kill sends."""
+    """It ended because of the SIGTERM of a kill."""
 
 
 DESCRIPTION_LABEL = "usher.job"
-"""Docker label of a job's container definition: its description in JSON, so that what a revision
-takes and needs is registered with the revision."""
+"""Docker label of a job's container definition: its description in JSON, registered with each
+revision."""
 
 EXIT_NOT_RUN = 75
-"""Exit code of a container that was not given leave, or could not ask: no user code ran."""
+"""Exit code of a container that did not receive a start permit: no user code ran."""
 EXIT_INVALID = 65
-"""Exit code after parameters that do not fit."""
+"""Exit code after invalid parameters."""
 EXIT_TIMED_OUT = 124
-"""Exit code after the job's time was up."""
+"""Exit code after the job's timeout."""
 
 MAX_PARAMETERS_BYTES = 65_536
-"""Of the parameters as JSON in UTF-8."""
+"""Maximum size of the parameters as JSON in UTF-8."""
 MAX_RESULT_BYTES = 131_072
-"""Of the result as JSON in UTF-8."""
+"""Maximum size of the result as JSON in UTF-8."""
 MAX_MESSAGE_CHARACTERS = 500
-"""Of a progress message, and of the detail of an end."""
+"""Maximum length of a progress message, and of the detail of an end."""
 
 JOB_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-"""What a job may be called."""
+"""Valid names of jobs."""
 JUDGE_JOB = "usher_judge"
-"""The job that marks submissions; the dispatcher alone asks for it."""
+"""The job that marks submissions; only the dispatcher invokes it."""
 JOB_NAME_RULE = "1 to 40 of a-z, 0-9 and _, beginning with a letter"
-"""The same for people."""
+"""The same as a text for messages."""
 DEFAULT_TIMEOUT_SECONDS = 900
-"""How long a job may run that does not say."""
+"""Default timeout of a job."""

@@ -1,6 +1,6 @@
-"""Which bytes count as JSON, the same for writers and readers of records. Pure.
+"""JSON text in records, defined equally for writers and readers. Pure.
 
-RFC 8259 in UTF-8, and no more: Python reads NaN and Infinity, browsers do not.
+RFC 8259 in UTF-8. Python's parser accepts NaN and Infinity in addition, browsers do not.
 """
 
 import json
@@ -16,9 +16,8 @@ _SPACE = " \t\n\r"
 
 
 def parse(text: str) -> Any:
-    """The value. Raises ValueError, and RecursionError for what is nested too deeply."""
-    # `decode` costs as much again as parsing a small record does: only for text with space
-    # around its value.
+    """The value. Raises ValueError, and RecursionError for deep nesting."""
+    # `decode` doubles the time for a small record: only used if there is space around the value.
     if text[:1] not in _SPACE:
         value, end = _decoder.raw_decode(text)
         if end == len(text):
@@ -28,14 +27,14 @@ def parse(text: str) -> Any:
 
 def size_of(value: Any) -> int:
     """Bytes of a value's JSON in UTF-8, without blanks and needless escapes, however it was
-    written. Raises ValueError for what is no JSON.
+    written. Raises ValueError if it is not JSON.
     """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return len(text.encode())
 
 
 def is_deeper(value: Any, levels: int) -> bool:
-    """Whether lists and objects are nested in more than so many levels. Does not recurse."""
+    """Whether lists and objects are nested in more than `levels` levels. Not recursive."""
     containers = [value] if isinstance(value, dict | list) else []
     for _ in range(levels):
         containers = [

@@ -1,8 +1,8 @@
-"""Takes apart what the Kinesis Producer Library packs into one record.
+"""Parses aggregated records of the Kinesis Producer Library.
 
-The format is that of "KPL Aggregated Record Format" in the library's repository: a magic number,
-an AggregatedRecord message of protocol buffers (proto2), and the MD5 of that message. Anything
-that does not keep to it in full is an ordinary record that happens to begin alike.
+The format is described in "KPL Aggregated Record Format" in the library's repository: a magic
+number, an AggregatedRecord message of protocol buffers (proto2), and the MD5 of that message. Data
+that deviates from it is an ordinary record.
 """
 
 import hashlib
@@ -14,8 +14,8 @@ DIGEST_BYTES = 16
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
-_KEY_TABLE, _RECORDS = 1, 3  # of AggregatedRecord
-_KEY_INDEX, _DATA = 1, 3  # of Record
+_KEY_TABLE, _RECORDS = 1, 3  # fields of AggregatedRecord
+_KEY_INDEX, _DATA = 1, 3  # fields of Record
 
 
 class UserRecord(NamedTuple):
@@ -30,7 +30,7 @@ class _MalformedError(ValueError):
 
 
 def take_apart(raw: bytes) -> list[UserRecord] | None:
-    """The user records in `raw`, in order; None when it is no aggregated record."""
+    """The user records in `raw`, in order; None if it is not an aggregated record."""
     if not raw.startswith(MAGIC) or len(raw) < len(MAGIC) + DIGEST_BYTES:
         return None
     message = raw[len(MAGIC) : -DIGEST_BYTES]
@@ -67,7 +67,9 @@ def _parse_record(message: bytes, keys: list[str]) -> UserRecord:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Field numbers and values of a message; fixed-width ones are skipped, none is of use."""
+    """Field numbers and values of a message; fixed-width fields are skipped because none is
+    needed.
+    """
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)

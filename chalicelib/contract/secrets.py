@@ -1,6 +1,6 @@
-"""References to secrets, as task definitions carry them: never a value.
+"""References to secrets in task definitions, which never contain values.
 
-ECS resolves them when a task starts, with its execution role, and gives the container a variable.
+ECS resolves them when a task starts, with its execution role, and sets a variable in the container.
 Source: "Pass sensitive data to an Amazon ECS container", Amazon ECS Developer Guide.
 """
 
@@ -18,7 +18,7 @@ VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 
 
 def problems_of(secrets: object, environment: object) -> list[str]:
-    """What is wrong with a table of variables and references, each as a sentence's end."""
+    """Problems of a table of variables and references; each completes a sentence."""
     if not isinstance(secrets, dict):
         return ["a table of variables and references"]
     problems = [f"{name!r} is no name of a variable" for name in secrets if not _is_name(name)]

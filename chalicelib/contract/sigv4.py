@@ -1,7 +1,7 @@
 """AWS Signature Version 4 for requests without a query string.
 
-The rules are those of the AWS General Reference, "Create a signed AWS API request"; the tests
-compare every result with botocore's own signer, which would cost 30 ms and 5 MiB at start.
+Implements "Create a signed AWS API request" of the AWS General Reference. Tests compare its results
+with botocore's signer, which would take 30 ms and 5 MiB at start.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class Credentials(NamedTuple):
-    """What a request is signed with. `expires_at` is an epoch instant, None for "never"."""
+    """Credentials for signing. `expires_at` is in seconds since 1970, None for no expiry."""
 
     access_key: str
     secret_key: str
@@ -20,12 +20,12 @@ class Credentials(NamedTuple):
     expires_at: float | None = None
 
     def __repr__(self) -> str:
-        """Without what is secret: credentials may end up in a log with what holds them."""
+        """Without secrets, because representations may be logged."""
         return f"Credentials({self.access_key}, expires_at={self.expires_at})"
 
 
 class Signer:
-    """Signs for one service in one region; keeps the day's signing key."""
+    """Signs for one service in one region; caches the day's signing key."""
 
     def __init__(self, service: str, region: str) -> None:
         self._service = service
@@ -42,9 +42,9 @@ class Signer:
         body: bytes,
         now: datetime,
     ) -> dict[str, str]:
-        """`headers` and those that make the request a signed one.
+        """Return `headers` and the headers of the signature.
 
-        `headers` must name the host; `path` is already encoded and has no query; `now` is UTC.
+        `headers` must contain `host`; `path` is encoded and has no query; `now` is UTC.
         """
         instant = now.strftime("%Y%m%dT%H%M%SZ")
         day = instant[:8]

@@ -1,6 +1,6 @@
-"""The files that a learner hands in: names, bounds, archives. Works on bytes alone.
+"""The files of a learner: names, sizes, archives. Works on bytes only.
 
-Sizes that an archive states are never believed: what comes out is counted.
+The sizes that an archive states are not trusted: the unpacked bytes are counted.
 """
 
 import fnmatch
@@ -16,20 +16,21 @@ MOST_BYTES = 1024 * 1024
 MOST_FILES = 64
 MOST_NAME_BYTES = 255
 _MOST_TAR_BYTES = 2 * MOST_BYTES
-"""Of an unpacked tar with its headers and padding."""
+"""Maximum size of an unpacked tar with its headers and padding."""
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 _HIDDEN_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
-"""Control characters, marks that turn the direction of writing, and what cannot be shown."""
+"""Control characters, marks that change the writing direction, and characters that cannot be
+displayed."""
 
 
 class SubmissionError(Exception):
-    """What was handed in is refused; the message is for the learner."""
+    """The files are refused; the message is for the learner."""
 
 
 def accept_files(given: Mapping[str, bytes], wanted: Sequence[str]) -> dict[str, bytes]:
-    """The files to be marked: those that `wanted` names or matches, archives unpacked.
+    """The files to mark: those whose names match `wanted`, archives unpacked.
 
-    Raises SubmissionError, which says what to hand in.
+    Raises SubmissionError with the expected files.
     """
     if not given:
         raise SubmissionError(f"no file was handed in; wanted: {', '.join(wanted)}")
@@ -65,7 +66,7 @@ def _is_wanted(name: str, wanted: Sequence[str]) -> bool:
 
 
 def check_name(name: str) -> None:
-    """Raises SubmissionError for a name that is not one plain, visible file name."""
+    """Raises SubmissionError for a name that is not a plain, visible file name."""
     shown = name.encode("unicode_escape").decode()
     if not name or name in (".", "..") or "/" in name or "\\" in name:
         raise SubmissionError(f"{shown}: a name without folders is wanted")
@@ -78,7 +79,7 @@ def check_name(name: str) -> None:
 
 
 def _is_to_unpack(name: str, wanted: Sequence[str]) -> bool:
-    """An archive, unless the grader asks for archives of this kind by their ending."""
+    """Whether it is an archive, unless the grader expects archives with this extension."""
     ending = next((end for end in _ARCHIVES if name.lower().endswith(end)), None)
     if ending is None:
         return False
@@ -87,7 +88,7 @@ def _is_to_unpack(name: str, wanted: Sequence[str]) -> bool:
 
 
 def unpack(name: str, data: bytes) -> dict[str, bytes]:
-    """The files of an archive, each name checked. Raises SubmissionError."""
+    """The files of an archive, with their names checked. Raises SubmissionError."""
     try:
         entries = _zip_entries(data) if name.lower().endswith(".zip") else _tar_entries(data)
         return _checked_entries(name, entries)
@@ -126,7 +127,7 @@ def _zip_entries(data: bytes) -> Iterator[tuple[str, bytes]]:
                 raise SubmissionError(f"{entry.filename}: this compression is not taken")
             with archive.open(entry) as file:
                 content = file.read(MOST_BYTES + 1)
-            # The library takes a NUL and all after it off; the name in the file is what counts.
+            # The library cuts names at a NUL; the original name is checked.
             yield entry.orig_filename, content
 
 

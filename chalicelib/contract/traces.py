@@ -1,7 +1,7 @@
-"""Trace contexts of W3C, and spans as OTLP has them in JSON. Pure.
+"""W3C trace contexts, and spans as OTLP JSON. Pure.
 
-https://www.w3.org/TR/trace-context/ (version 00) and
-https://opentelemetry.io/docs/specs/otlp/ (OTLP/HTTP, JSON encoding).
+https://www.w3.org/TR/trace-context/ (version 00) and https://opentelemetry.io/docs/specs/otlp/
+(OTLP/HTTP, JSON encoding).
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 TRACEPARENT = "traceparent"
-"""The header, and the field in which containers are told it."""
+"""The header, and the name of the field for containers."""
 _HEADER = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[!-~]{0,400})?")
 SERVER, INTERNAL = 2, 1
 """`SpanKind` of OTLP."""
@@ -19,7 +19,7 @@ SERVER, INTERNAL = 2, 1
 
 @dataclass(frozen=True)
 class Context:
-    """A place in a trace. `is_sampled`: its caller wants its spans exported."""
+    """A span's context. `is_sampled`: the caller wants its spans exported."""
 
     trace_id: str
     span_id: str
@@ -27,18 +27,20 @@ class Context:
 
     @property
     def header(self) -> str:
-        """As `traceparent` says it, whatever version it came in."""
+        """The `traceparent` header, in version 00."""
         return f"00-{self.trace_id}-{self.span_id}-{'01' if self.is_sampled else '00'}"
 
     def child(self, *about: str) -> "Context":
-        """A span below it; the same of the same, so that what is sent twice is one span."""
+        """The context of a child span; equal for equal arguments, so that a repetition is the same
+        span.
+        """
         text = "/".join((self.trace_id, self.span_id, *about))
         span_id = hashlib.sha256(text.encode()).hexdigest()[:16]
         return Context(self.trace_id, span_id, self.is_sampled)
 
 
 def parse_traceparent(text: str | None) -> Context | None:
-    """None for an invalid header, which is ignored: every caller may send one."""
+    """None for an invalid header, which is ignored because any caller may send one."""
     found = _HEADER.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         return None
@@ -50,7 +52,7 @@ def parse_traceparent(text: str | None) -> Context | None:
 
 
 def new_root(random_text: str) -> Context:
-    """The first place of a trace of our own."""
+    """The root context of a new trace."""
     digest = hashlib.sha256(random_text.encode()).hexdigest()
     return Context(digest[:32], digest[32:48])
 
@@ -66,7 +68,7 @@ def span(
     failed: bool = False,
     attributes: Mapping[str, str | None],
 ) -> dict[str, Any]:
-    """One span; instants are seconds since 1970. Attributes that are None are left out."""
+    """One span; times are seconds since 1970. Attributes with the value None are omitted."""
     document = {
         "traceId": place.trace_id,
         "spanId": place.span_id,

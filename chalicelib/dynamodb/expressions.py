@@ -1,9 +1,9 @@
-"""Expressions of DynamoDB requests: every attribute name and value in them is a placeholder. Pure.
+"""Expressions of DynamoDB requests, with placeholders for all attribute names and values. Pure.
 
-DynamoDB refuses a reserved word wherever an expression has an attribute name (573 words, among them
-`pool`, `day`, `state` and `owner`; see "Reserved words in DynamoDB" in its developer guide), so no
-expression is written by hand. Conditions read as boto3's do; boto3's own would bring all of boto3
-with them, which costs a cold start 20 ms.
+DynamoDB refuses reserved words as attribute names in expressions (573 words, among them `pool`,
+`day`, `state` and `owner`; see "Reserved words in DynamoDB" in its developer guide), so no
+expression is written by hand. Conditions have the syntax of boto3's; boto3's own would import all
+of boto3, which costs a cold start 20 ms.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,9 @@ Placeholder = Callable[[Any], str]
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition on attributes; `write` gets the placeholder makers of names and of values."""
+    """A condition on attributes; `write` receives the functions that make placeholders of names and
+    values.
+    """
 
     write: Callable[[Placeholder, Placeholder], str]
 
@@ -33,7 +35,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Attr:
-    """An attribute of an item, or of an index's key."""
+    """An attribute of an item, or an index's key."""
 
     name: str
 
@@ -60,7 +62,7 @@ class Attr:
         return Condition(lambda n, _: f"attribute_not_exists({n(self.name)})")
 
     def contains(self, value: Any) -> Condition:
-        """A set that has this element; no attribute contains nothing."""
+        """A set that has this element; false if the attribute is missing."""
         return Condition(lambda n, v: f"contains({n(self.name)}, {v(value)})")
 
     def _compare(self, operator: str, value: Any) -> Condition:
@@ -78,11 +80,11 @@ def expressions(
     remove: Sequence[str] = (),
     projection: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The arguments of one request: its expressions, and the names and values they refer to.
+    """The arguments of one request: its expressions, with their names and values.
 
     `key` is a query's key condition, `only` its filter, `condition` that of a write; `set_values`,
     `add_values`, `delete_values` (of sets) and `remove` are the four clauses of an update;
-    `projection` are the attributes to be returned.
+    `projection` has the attributes to return.
     """
     found: dict[str, Any] = {}
     names: dict[str, str] = {}

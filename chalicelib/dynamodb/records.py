@@ -1,8 +1,8 @@
-"""Records from stored items: every value is checked against its field's type. Pure.
+"""Converts stored items to records; every value is checked against its field's type. Pure.
 
-An item may not fit: a newer version wrote it and was rolled back, or it was edited manually. Such
-an item becomes an `Unreadable`, which is passed around in the place of the record: what reads many
-records goes on with the others, and nothing is written over it or stopped because of it.
+An item may be invalid: written by a newer version before a rollback, or edited manually. It becomes
+an `Unreadable`, which takes the place of the record: code that reads many records continues with
+the others, and nothing overwrites it or stops its task.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -18,40 +18,40 @@ Item = Mapping[str, Any]
 """An item in DynamoDB's JSON."""
 R = TypeVar("R")
 LATEST = 253_402_300_800.0
-"""No instant is later: the end of the year 9999, the last that has a date."""
+"""Maximum time: the end of the year 9999, the last that Python's dates have."""
 
 _Read = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A stored item that is no record of this version."""
+    """A stored item that this version cannot read."""
 
     id: str
     task_arn: str | None
-    """Its task, as far as it can be told. It must not be taken for an orphan."""
+    """Its task, if it can be determined. It must not be treated as an orphan."""
     item: Item
     why: str
-    """For the log; has no values of the item."""
+    """The reason, for logs; it contains no values of the item."""
 
     @property
     def has_ended(self) -> bool:
-        """Whether it is that of something that has ended."""
+        """Whether the record has ended."""
         return "expire_at" in self.item and "live_bucket" not in self.item
 
     @property
     def is_marked(self) -> bool:
-        """Whether it will expire."""
+        """Whether it has an expiry."""
         return "expire_at" in self.item
 
     def number(self, attribute: str) -> float | None:
-        """A numeric attribute, where there is one."""
+        """A numeric attribute; None if it is missing."""
         text = self.item.get(attribute, {}).get("N")
         return None if text is None else float(text)
 
 
 def read_record(item: Item, decode: Callable[[Item], R]) -> R | Unreadable:
-    """The record of a stored item. `decode` raises ValueError where it does not fit."""
+    """The record of a stored item. `decode` raises ValueError for an invalid one."""
     try:
         return decode(item)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -61,28 +61,28 @@ def read_record(item: Item, decode: Callable[[Item], R]) -> R | Unreadable:
 
 
 def readable(record: R | Unreadable | None) -> R | None:
-    """The record, for callers that can do nothing without it. Raises UnreadableRecordError."""
+    """The record, for callers that cannot continue without it. Raises UnreadableRecordError."""
     if isinstance(record, Unreadable):
         raise UnreadableRecordError(record.id, has_ended=record.has_ended)
     return record
 
 
 def only_readable(records: Iterable[R | Unreadable]) -> list[R]:
-    """Those of these that are records."""
+    """The readable records."""
     return [record for record in records if not isinstance(record, Unreadable)]
 
 
 class MisfitError(ValueError):
-    """A value that does not fit its field. The message names the field and no value."""
+    """A value of the wrong type. The message has the field's name and no value."""
 
 
 def build(kind: type[R], values: Mapping[str, Any], *, always: Iterable[str] = ()) -> R:
-    """A dataclass from plain values, nested ones from mappings or, field by field, from lists.
+    """Build a dataclass from plain values, nested ones from mappings or, field by field, from
+    lists.
 
-    Values of names that it does not have are left out. A field without a value has its default,
-    or None where it may be None; a field of `always` must have a value in spite of its default.
-    Numbers of seconds since 1970 and the like must be finite and end in the year 9999.
-    Raises MisfitError.
+    Unknown names are ignored. A missing field has its default, or None if it is nullable; a field
+    of `always` must have a value even if it has a default. Numbers such as times must be finite and
+    at most LATEST. Raises MisfitError.
     """
     of_kind: Any = kind
     built: dict[str, Any] = {}
@@ -103,13 +103,13 @@ def build(kind: type[R], values: Mapping[str, Any], *, always: Iterable[str] = (
 
 
 def extra_attributes(item: Item, known: frozenset[str]) -> dict[str, Any]:
-    """The attributes that this version does not know, to be written back as they are."""
+    """The attributes that this version does not know; they are written back unchanged."""
     return {name: value for name, value in item.items() if name not in known}
 
 
 @dataclass(frozen=True)
 class _Field:
-    """A field that has no default `is_nullable`, or `is_needed`."""
+    """A field without a default is `is_nullable` or `is_needed`."""
 
     name: str
     read: _Read

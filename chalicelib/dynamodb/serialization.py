@@ -1,4 +1,4 @@
-"""Plain values as DynamoDB's JSON, and back. Pure."""
+"""Serializes plain values to DynamoDB's JSON and back. Pure."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def serialize(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain values as DynamoDB's JSON, without those that are None."""
+    """Plain values in DynamoDB's JSON, without those that are None."""
     return {name: _to_attribute(value) for name, value in values.items() if value is not None}
 
 
@@ -31,7 +31,7 @@ def _to_attribute(value: Any) -> dict[str, Any]:  # noqa: PLR0911 - one for each
 
 
 def deserialize(item: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `serialize`; numbers come whole where they are."""
+    """The inverse of `serialize`; integral numbers become int."""
     return {name: _from_attribute(value) for name, value in item.items()}
 
 

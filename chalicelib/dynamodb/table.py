@@ -1,4 +1,4 @@
-"""A table of items with conditional writes. A lost condition is a result, no exception."""
+"""A table of items with conditional writes. A failed condition is a result, not an exception."""
 
 import json
 import random
@@ -16,26 +16,24 @@ from chalicelib.errors import BusyError, UnavailableError
 
 FAILED = "ConditionalCheckFailed"
 WRITE_ATTEMPTS = 12
-"""Few ever write to one record at a time: the request, an event, a callback, the sweep."""
+"""Few processes write to one record at a time: the request, an event, a callback, the sweep."""
 BATCH = 100
-"""BatchGetItem takes at most this many keys."""
+"""Maximum number of keys of BatchGetItem."""
 GET_ATTEMPTS = 6
 GET_SECONDS = 10.0
-"""So long a read of many items goes on while DynamoDB leaves some unprocessed."""
+"""Maximum time of a batch read while DynamoDB leaves keys unprocessed."""
 FIRST_PAUSE_SECONDS = 0.05
-"""Exponential backoff with jitter for unprocessed keys, as BatchGetItem's reference advises:
-https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
-"""
+"""Exponential backoff with jitter for unprocessed keys, as BatchGetItem's reference recommends:
+https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html"""
 BUSY_TRIES = 6
-"""How often a write is sent that is refused for what passes: within 1.6 seconds of pauses."""
+"""Maximum number of tries of a write with transient errors: within 1.6 seconds of pauses."""
 THROTTLED = frozenset({"ThrottlingError", "ProvisionedThroughputExceeded"})
 CONFLICT = "TransactionConflict"
-"""Reasons for which DynamoDB cancels a transaction, and repeating it is right. Source:
-https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
-botocore repeats what is throttled as a whole (ProvisionedThroughputExceededException,
-ThrottlingException, RequestLimitExceeded), but no transaction that was cancelled, and no write that
-met a transaction (TransactionConflictException).
-"""
+"""Cancellation reasons after which a transaction should be repeated. Source:
+https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html botocore
+repeats throttled requests (ProvisionedThroughputExceededException, ThrottlingException,
+RequestLimitExceeded), but neither cancelled transactions nor writes that conflict with a
+transaction (TransactionConflictException)."""
 
 Item = dict[str, Any]
 """An item in DynamoDB's JSON."""
@@ -44,14 +42,16 @@ Record = TypeVar("Record")
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why nothing was written: one reason for each write, `FAILED` where a condition was lost."""
+    """Why a transaction was not written: one reason for each write, `FAILED` for a failed
+    condition.
+    """
 
     reasons: list[str]
     was_repeated: bool
-    """boto3 sent it more than once, as it had no answer."""
+    """boto3 sent it more than once, because it received no answer."""
 
     def passes(self, *, waits_for_others: bool) -> bool:
-        """Whether the same write may succeed in a moment. No condition was lost, then."""
+        """Whether the same write may succeed soon: no condition failed."""
         if FAILED in self.reasons:
             return False
         is_throttled = not THROTTLED.isdisjoint(self.reasons)
@@ -59,7 +59,7 @@ class Refusal:
 
 
 class Table:
-    """One table, keyed by `id`, through a boto3 DynamoDB client."""
+    """One table with the key `id`, through a boto3 DynamoDB client."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Table:
         self._monotonic = monotonic
 
     def get(self, item_id: str) -> Item | None:
-        """The item as it is now (a consistent read)."""
+        """The present item (consistent read)."""
         answer = self._dynamodb.get_item(
             TableName=self.name, Key={"id": {"S": item_id}}, ConsistentRead=True
         )
@@ -82,10 +82,10 @@ class Table:
         return item
 
     def get_all(self, item_ids: Sequence[str], projection: Sequence[str] = ()) -> dict[str, Item]:
-        """The items that exist of these, by id, as they are now.
+        """The existing items of these ids, by id (consistent reads).
 
-        What DynamoDB leaves unprocessed is asked for again, later each time. Raises
-        UnavailableError after GET_ATTEMPTS answers without any of it, and after GET_SECONDS.
+        Unprocessed keys are requested again, with growing pauses. Raises UnavailableError after
+        GET_ATTEMPTS answers without any of them, and after GET_SECONDS.
         """
         found: dict[str, Item] = {}
         ends_at = self._monotonic() + GET_SECONDS
@@ -119,12 +119,13 @@ class Table:
         projection: Sequence[str] = (),
         **more: Any,
     ) -> dict[str, Any]:
-        """One Query of an index by its partition key. `more` as DynamoDB's Query takes it.
+        """One Query of an index by its partition key. `more`: further arguments of DynamoDB's
+        Query.
 
-        `projection`: the attributes wanted; all without it.
+        `projection`: the attributes to return; None = all.
 
-        `between` bounds the sort key, called `order`; both ends are included. `only` filters what
-        the index has, after `Limit` counted it.
+        `between` limits the sort key, called `order`; both ends are included. `only` filters the
+        result, after `Limit` was applied.
         """
         key: Condition = Attr(attribute).eq(value)
         if between is not None:
@@ -146,9 +147,9 @@ class Table:
         between: tuple[float, float] | None = None,
         is_reversed: bool = False,
     ) -> tuple[list[Item], str | None]:
-        """The items of the next page of an index, and where the one behind it begins, as text.
+        """A page of an index, and the position of the next one as text.
 
-        `is_reversed`: from the end of the index's order to its beginning.
+        `is_reversed`: in descending order.
         """
         more: dict[str, Any] = {} if after is None else {"ExclusiveStartKey": json.loads(after)}
         if is_reversed:
@@ -173,7 +174,7 @@ class Table:
             yield from page["Items"]
 
     def put(self, item: Item, expected: int | None, *more: Write) -> bool:
-        """Put an item where its version is `expected`, or where there is none yet (None).
+        """Put an item if its version is `expected`, or if it does not exist (None).
 
         `more` is written in the same transaction. Raises BusyError.
         """
@@ -182,9 +183,9 @@ class Table:
         return refusal is None or self.is_written(item, refusal)
 
     def delete(self, item_id: str, *more: Write) -> bool:
-        """Delete an item, whatever its version; False where there is none.
+        """Delete an item of any version; False if it does not exist.
 
-        `more` is written in the same transaction, where there was one. Raises BusyError.
+        `more` is written in the same transaction, if the item existed. Raises BusyError.
         """
         delete = deleted(self.name, item_id)
         if more:
@@ -198,18 +199,18 @@ class Table:
         return True
 
     def overwrite(self, item: Item) -> None:
-        """Put an item in the place of one that cannot be read, whatever its version."""
+        """Replace an item that cannot be read, of any version."""
         self._dynamodb.put_item(TableName=self.name, Item=item)
 
     def set_expiry(self, item_id: str, expire_at: int) -> None:
-        """Have an item expire that does not yet, if it is there, whatever its version."""
+        """Set the expiry of an existing item of any version that has none."""
         there = ~Attr("id").not_exists()
         self.update(item_id, {"expire_at": expire_at}, there & Attr("expire_at").not_exists())
 
     def update(self, item_id: str, values: Mapping[str, Any], condition: Condition) -> Item | None:
-        """Set attributes of an item on condition, and make it where the condition holds without it.
+        """Set attributes of an item conditionally; creates it if the condition holds without it.
 
-        Returns the old values of these attributes, None where the condition does not hold.
+        Returns the old values of these attributes, None if the condition fails.
         """
         try:
             answer = self._send(
@@ -229,10 +230,10 @@ class Table:
     def transact(
         self, writes: Sequence[Write], *, waits_for_others: bool = False
     ) -> Refusal | None:
-        """Write all or nothing. None when written.
+        """Write all or nothing. None if written.
 
-        What is throttled is repeated, later each time; what another transaction holds too if it
-        `waits_for_others`. Raises BusyError where that does not end.
+        Throttled transactions are repeated with growing pauses; conflicts with other transactions
+        too if it `waits_for_others`. Raises BusyError if the errors persist.
         """
         was_repeated = False
         for tries in range(BUSY_TRIES):
@@ -260,14 +261,14 @@ class Table:
         return None
 
     def is_written(self, item: Item, refusal: Refusal) -> bool:
-        """Whether the write was refused because of itself: its first answer was lost."""
+        """Whether the write failed only because it had been executed: its first answer was lost."""
         if not refusal.was_repeated:
             return False
         found = self.get(item["id"]["S"])
         return found is not None and deserialize(found) == deserialize(item)
 
     def count(self, key: str, maximum: int | None, expire_at: int) -> bool:
-        """Raise a counter of its own by one; False when it is at `maximum` already."""
+        """Increment a counter; False if it is at `maximum` already."""
         try:
             self._send(self._dynamodb.update_item, **raised(self.name, key, maximum, expire_at))
         except ClientError as error:
@@ -277,7 +278,7 @@ class Table:
         return True
 
     def update_number(self, write: Write) -> int | None:
-        """Write an update of `n`; what it is then, None where the update's condition is lost."""
+        """Execute an update of `n`; returns its new value, None if the condition fails."""
         try:
             answer = self._send(self._dynamodb.update_item, ReturnValues="UPDATED_NEW", **write)
         except ClientError as error:
@@ -287,12 +288,12 @@ class Table:
         return int(answer["Attributes"]["n"]["N"])
 
     def counted(self, key: str) -> int:
-        """What a counter stands at (a consistent read)."""
+        """The value of a counter (consistent read)."""
         item = self.get(key)
         return int(item["n"]["N"]) if item else 0
 
     def _send(self, operation: Callable[..., Any], **arguments: Any) -> Any:
-        """Write one item, again while a transaction holds it. Raises BusyError, ClientError."""
+        """Write one item; repeated while a transaction holds it. Raises BusyError, ClientError."""
         for tries in range(BUSY_TRIES):
             try:
                 return operation(**arguments)
@@ -322,12 +323,12 @@ def change(
     replace: Callable[[Record, Record], Record | None],
     seen: Record | None = None,
 ) -> tuple[Record, Record] | None:
-    """Load, decide, write on condition; again while others are quicker.
+    """Load, decide, write conditionally; repeated while other processes write first.
 
-    `decide` is pure and may be called several times; returning its argument means that there is
-    nothing to write. `replace` writes the second where the record is still the first, and returns
-    None when it has moved on. `seen` is the record where it was just read: the first decision is
-    made on that. Returns the record before and after, None without one. Raises UnavailableError.
+    `decide` is pure and may be called several times; if it returns its argument, nothing is
+    written. `replace` writes the second record if the stored one is still the first, and returns
+    None if it has changed. `seen` is the record if it was just read: the first decision uses it.
+    Returns the records before and after, None if there is none. Raises UnavailableError.
     """
     for _ in range(WRITE_ATTEMPTS):
         before = seen or load()

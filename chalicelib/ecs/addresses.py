@@ -1,6 +1,6 @@
-"""The address of a task: which host it runs on, and what the world calls that host.
+"""Finds the address of a task: the IP of its host or network interface.
 
-Or what the network it is in calls it, where clients come by a router inside that network.
+It is the private IP if clients connect through a router in the same network.
 """
 
 from collections.abc import Callable
@@ -9,11 +9,11 @@ from typing import Any
 from chalicelib.ecs.task_changes import TaskChange
 
 CACHE_SECONDS = 300
-"""A host keeps its public IP while it runs; a recycled one is another container instance."""
+"""A host keeps its public IP while it runs; a recycled host is another container instance."""
 
 
 class Addresses:
-    """Finds IPs, two calls for a host and none for a host seen lately."""
+    """Finds IPs, with two calls for a new host and none for a cached one."""
 
     def __init__(
         self,
@@ -32,8 +32,9 @@ class Addresses:
         self._cache: dict[str, tuple[str, float]] = {}
 
     def ip(self, change: TaskChange) -> str | None:
-        """The IP of a running task, or None where it has none (yet)."""
-        if change.network_interface_id is not None:  # the task's own: seen once, never again
+        """The IP of a running task; None if it has none (yet)."""
+        # the task's own interface, which is not worth caching
+        if change.network_interface_id is not None:
             return self._of_interface(change.network_interface_id)
         host = change.container_instance_arn
         if host is None:

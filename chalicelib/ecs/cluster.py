@@ -1,4 +1,4 @@
-"""The hosts of a cluster, as ECS knows them: calls only, what they answer is read in `hosts`."""
+"""The hosts of a cluster in ECS: calls only; `hosts` parses the answers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,13 +11,13 @@ from chalicelib.ecs.task_changes import TaskChange, parse_task
 from chalicelib.errors import BadRequestError, NotFoundError
 
 UPDATE_BATCH = 10
-"""UpdateContainerInstancesState takes at most this many hosts."""
+"""Maximum number of hosts of UpdateContainerInstancesState."""
 
 
 class Cluster:
-    """Looks at the container instances of one cluster through a boto3 ECS client.
+    """Reads the container instances of one cluster through a boto3 ECS client.
 
-    ECS takes 20 such calls a second for the whole account: a page costs two, a host three.
+    ECS accepts 20 such calls a second for the account: a page takes two, a host three.
     """
 
     def __init__(self, ecs: Any, cluster: str) -> None:
@@ -25,9 +25,9 @@ class Cluster:
         self._cluster = cluster
 
     def page(self, limit: int, token: str | None) -> tuple[list[Host], str | None]:
-        """A page of hosts that are active or draining, and the token of the next one.
+        """A page of active or draining hosts, and the token of the next page.
 
-        Raises BadRequestError for a token that ECS does not know.
+        Raises BadRequestError for an invalid token.
         """
         more = {} if token is None else {"nextToken": token}
         try:
@@ -41,7 +41,7 @@ class Cluster:
         return self.describe(answer["containerInstanceArns"]), answer.get("nextToken")
 
     def describe(self, hosts: Sequence[str]) -> list[Host]:
-        """The hosts of these ids or ARNs that there are, at most 100 of them."""
+        """The existing hosts of these ids or ARNs, at most 100."""
         if not hosts:
             return []
         answer = self._ecs.describe_container_instances(
@@ -57,7 +57,7 @@ class Cluster:
         return found[0]
 
     def tasks_on(self, host_id: str) -> list[TaskChange]:
-        """The tasks on a host that are meant to run, at most 100."""
+        """The tasks on a host whose desired status is RUNNING, at most 100."""
         answer = self._ecs.list_tasks(
             cluster=self._cluster, containerInstance=host_id, desiredStatus="RUNNING"
         )
@@ -71,7 +71,7 @@ class Cluster:
         return self.get(host_id).arn
 
     def set_status(self, hosts: Sequence[str], status: str) -> None:
-        """Make hosts ACTIVE or DRAINING. Those that are gone or register still are left out."""
+        """Set hosts to ACTIVE or DRAINING. Those that are gone or still register are skipped."""
         for start in range(0, len(hosts), UPDATE_BATCH):
             self._ecs.update_container_instances_state(
                 cluster=self._cluster,

@@ -1,8 +1,8 @@
-"""Why a launch did not happen, told apart by what to do about it. Pure.
+"""Reasons for failed launches, classified by the reaction that they need. Pure.
 
-RunTask says no in three ways: an error code, `failures[]` inside an HTTP 200, and silence; and a
-task that waited for a host in vain says so when it stops. `TABLE` has all that is documented, each
-with its source:
+RunTask reports a failure with an error code, with `failures[]` in an HTTP 200, or not at all; a
+task that found no host reports it when it stops. `TABLE` has all documented failures with their
+sources:
 
 - api: API_RunTask.html, API_StopTask.html, API_RegisterTaskDefinition.html and CommonErrors.html of
   https://docs.aws.amazon.com/AmazonECS/latest/APIReference/, and botocore's model of them
@@ -23,29 +23,29 @@ MAX_BACKOFF_SECONDS = 30
 
 
 class LaunchFailure(StrEnum):
-    """What kind of no it was."""
+    """The class of a failure."""
 
     CAPACITY = "capacity"
-    """Nothing has capacity now, and nothing started: wait and try again as a new attempt."""
+    """No capacity now, and nothing started: wait and make a new attempt."""
     THROTTLED = "throttled"
-    """Too many calls, nothing started: wait and try again."""
+    """Too many calls, nothing started: wait and repeat."""
     UNCERTAIN = "uncertain"
-    """No answer, or a server error: it may run. Repeat the very same request."""
+    """No answer, or a server error: the task may run. Repeat the identical request."""
     REFUSED = "refused"
-    """ECS will never take this request, as the deployment is set up wrongly."""
+    """ECS never accepts this request, because the deployment is wrong."""
     INVALID = "invalid"
-    """ECS will never take this request, as what its caller deployed cannot exist."""
+    """ECS never accepts this request, because the caller's app or job is impossible."""
 
 
 FINAL = frozenset({LaunchFailure.REFUSED, LaunchFailure.INVALID})
-"""The same request again has the same answer."""
+"""A repetition has the same result."""
 
 
 class LaunchError(Exception):
     """RunTask or StartTask certainly started nothing, or (UNCERTAIN) the outcome is unknown."""
 
     def __init__(self, failure: LaunchFailure, message: str, pause_seconds: int = 0) -> None:
-        """`pause_seconds`: the least until the same is tried again."""
+        """`pause_seconds`: minimum delay before a repetition."""
         super().__init__(message)
         self.failure = failure
         self.pause_seconds = pause_seconds
@@ -54,17 +54,19 @@ class LaunchError(Exception):
 
 
 class StopError(Exception):
-    """ECS did not take a StopTask: throttled, or silent. Asking again is harmless."""
+    """ECS did not accept a StopTask: throttled, or no answer. It may be repeated."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One documented no. `text` begin a failure's reason, or are somewhere in a message."""
+    """One documented failure. `text` is the beginning of a failure's reason, or a part of a
+    message.
+    """
 
     failure: LaunchFailure
     source: str
     code: str = ""
-    """The error's code; empty for a reason of `failures[]` or of a task that stopped."""
+    """The error's code; empty for a reason of `failures[]` or of a stopped task."""
     text: str = ""
 
 
@@ -72,7 +74,7 @@ _LATER, _SLOWER = LaunchFailure.CAPACITY, LaunchFailure.THROTTLED
 _UNKNOWN, _NEVER, _CALLER = LaunchFailure.UNCERTAIN, LaunchFailure.REFUSED, LaunchFailure.INVALID
 
 TABLE: tuple[Row, ...] = (
-    # Reasons of failures[], and of tasks that no host took.
+    # Reasons of failures[], and of tasks that found no host.
     Row(_LATER, "reasons", text="RESOURCE:"),  # CPU, MEMORY, PORTS, ENI, GPU, …
     Row(_LATER, "reasons", text="AGENT"),
     Row(_LATER, "reasons", text="DRAINING"),
@@ -95,12 +97,13 @@ TABLE: tuple[Row, ...] = (
     Row(_NEVER, "reasons", text="ATTRIBUTE"),
     Row(_NEVER, "reasons", text="LOCATION"),
     Row(_NEVER, "reasons", text="MISSING"),
-    Row(_LATER, "reasons", text="MemberOf placement constraint unsatisfied"),  # an affinity changes
+    # affinities change with the tasks on hosts
+    Row(_LATER, "reasons", text="MemberOf placement constraint unsatisfied"),
     Row(_LATER, "reasons", text="DistinctInstance placement constraint unsatisfied"),
     Row(_NEVER, "events", text="The requested CPU configuration is above your limit"),
     Row(_NEVER, "events", text="The requested MEMORY configuration is above your limit"),
     Row(_NEVER, "reasons", text="ACCOUNT_BLOCKED"),
-    # Codes with words of their own; these go before the codes alone.
+    # Codes with specific messages; they are checked before the codes alone.
     Row(_LATER, "seen", "ClientException", "Tasks provisioning capacity limit exceeded"),
     Row(_LATER, "seen", "ClientException", "You've reached the limit on the number of"),
     Row(_LATER, "seen", "ClientException", "Capacity is unavailable at this time"),
@@ -125,7 +128,7 @@ TABLE: tuple[Row, ...] = (
     Row(_UNKNOWN, "api", "InternalFailure"),
     Row(_UNKNOWN, "api", "ServiceUnavailable"),
     Row(_UNKNOWN, "api", "ServiceUnavailableException"),
-    Row(_SLOWER, "api", "RequestExpired"),  # a clock that is off, or a function that was frozen
+    Row(_SLOWER, "api", "RequestExpired"),  # a wrong clock, or a frozen function
     Row(_LATER, "seen", "CapacityProviderException"),
     Row(_LATER, "seen", "NoContainerInstancesException"),
     Row(_NEVER, "api", "ClientException"),
@@ -136,7 +139,7 @@ TABLE: tuple[Row, ...] = (
     Row(_NEVER, "api", "UnsupportedFeatureException"),
     Row(_CALLER, "api", "PlatformUnknownException"),
     Row(_CALLER, "api", "PlatformTaskDefinitionIncompatibilityException"),
-    Row(_UNKNOWN, "api", "ConflictException"),  # the launcher looks for the task that it names
+    Row(_UNKNOWN, "api", "ConflictException"),  # the launcher adopts the task that it names
     Row(_NEVER, "api", "UnrecognizedClientException"),
     Row(_NEVER, "api", "ExpiredTokenException"),
     Row(_NEVER, "api", "IncompleteSignature"),
@@ -149,26 +152,28 @@ TABLE: tuple[Row, ...] = (
 )
 
 STOPPED_PREFIX = "TaskFailedToStart: "
-"""Some tools and pages show the stop code in front of the reason."""
+"""Some tools and pages prefix the reason with the stop code."""
 
 
 def failure_of_reason(reason: str) -> LaunchFailure | None:
-    """What a reason of `failures[]` or of a stopped task means; None for an unknown one."""
+    """The class of a reason of `failures[]` or of a stopped task; None for an unknown reason."""
     text = _plain(reason).removeprefix(STOPPED_PREFIX)
     return next((r.failure for r in TABLE if not r.code and text.startswith(r.text)), None)
 
 
 def classify_failures(failures: Iterable[Mapping[str, Any]]) -> LaunchError:
-    """Read `failures[]` of an HTTP 200. What waits for one and not for another is refused."""
+    """Classify `failures[]` of an HTTP 200: CAPACITY if any host may have capacity later, else
+    REFUSED.
+    """
     reasons = sorted({str(failure.get("reason", "unknown")) for failure in failures})
     kinds = {failure_of_reason(reason) or LaunchFailure.REFUSED for reason in reasons}
-    # Each host has its reason: one that may have capacity later is enough.
+    # Each host has a reason: one host that may have capacity later suffices.
     kind = LaunchFailure.CAPACITY if LaunchFailure.CAPACITY in kinds else LaunchFailure.REFUSED
     return LaunchError(kind, ", ".join(reasons))
 
 
 def classify_error(code: str, message: str, status: int) -> LaunchError:
-    """Read an error answer: its code, its message and its HTTP status."""
+    """Classify an error answer by its code, message and HTTP status."""
     text = _plain(message)
     for row in TABLE:
         if row.code == code and row.text.lower() in text.lower():
@@ -180,10 +185,10 @@ def classify_error(code: str, message: str, status: int) -> LaunchError:
 
 
 def _plain(text: str) -> str:
-    """ECS writes apostrophes in two ways."""
+    """ECS uses two kinds of apostrophes."""
     return text.replace("’", "'")
 
 
 def backoff_seconds(tries: int) -> int:
-    """How long to wait after so many tries in a row: 1, 2, 4, … up to MAX_BACKOFF_SECONDS."""
+    """Seconds to wait after `tries` failures in a row: 1, 2, 4, … up to MAX_BACKOFF_SECONDS."""
     return min(1 << (tries - 1), MAX_BACKOFF_SECONDS)

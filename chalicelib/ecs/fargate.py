@@ -1,4 +1,4 @@
-"""The task sizes that Fargate has: only listed pairs of CPU and memory exist. Pure.
+"""The task sizes of Fargate: only listed pairs of CPU and memory exist. Pure.
 
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html#fargate-tasks-size
 """
@@ -15,21 +15,21 @@ SIZES: Mapping[int, tuple[int, ...]] = {
     16_384: tuple(range(32_768, 122_880 + 1, 8192)),
     32_768: (61_440, 122_880, 249_856),
 }
-"""CPU units to the sizes of memory in MiB that a task with so many may have."""
+"""Memory sizes in MiB by CPU units."""
 
 REFUSAL = "No Fargate configuration exists for given values."
-"""ECS's words for a pair that does not exist (ClientException of RegisterTaskDefinition)."""
+"""ECS's message for an invalid pair (ClientException of RegisterTaskDefinition)."""
 
 
 def exists(cpu: int, memory: int) -> bool:
-    """Whether a Fargate task may have so many CPU units and so many MiB."""
+    """Whether Fargate has tasks of this size."""
     return memory in SIZES.get(cpu, ())
 
 
 def problem_with(cpu: int, memory: int) -> str | None:
-    """Why a task of this size cannot run on Fargate, with what would be possible; None if it can.
+    """Why a task of this size cannot run on Fargate, with the possible sizes; None if it can.
 
-    For authors of apps files and jobs: raised at the deployment, not at the start.
+    Reported to authors of apps files and jobs at deployment, before any start.
     """
     if exists(cpu, memory):
         return None

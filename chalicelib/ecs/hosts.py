@@ -1,4 +1,4 @@
-"""What ECS says of hosts: container instances, their events, and the tasks on them. Pure."""
+"""Parses container instances, their events, and the tasks on them. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ ZONE, INSTANCE_TYPE = "ecs.availability-zone", "ecs.instance-type"
 
 @dataclass(frozen=True)
 class Resource:
-    """Of one resource of a host: how much there is, and how much is left."""
+    """One resource of a host: its registered and remaining amounts."""
 
     total: int
     left: int
@@ -18,14 +18,14 @@ class Resource:
 
 @dataclass(frozen=True)
 class Host:
-    """A container instance. `cpu` in ECS units (1024 = a core), `memory` in MiB."""
+    """A container instance. `cpu` in ECS units (1024 = one core), `memory` in MiB."""
 
     arn: str
     ec2_instance_id: str | None
     status: str
     """ACTIVE, DRAINING, REGISTERING, …"""
     is_connected: bool
-    """Whether its agent answers ECS."""
+    """Whether its agent is connected to ECS."""
     running_tasks: int
     pending_tasks: int
     registered_at: float | None
@@ -39,22 +39,24 @@ class Host:
 
     @property
     def is_leaving(self) -> bool:
-        """Whether it takes no more tasks."""
+        """Whether it accepts no more tasks."""
         return self.status != "ACTIVE" or not self.is_connected
 
 
 def is_leaving(instance: Mapping[str, Any]) -> bool:
-    """Whether a host takes no more tasks: draining, deregistered, or its agent out of reach."""
+    """Whether a host accepts no more tasks: draining, deregistered, or with a disconnected
+    agent.
+    """
     return instance.get("status") != "ACTIVE" or instance.get("agentConnected") is False
 
 
 def host_id_of(arn: str) -> str:
-    """The id of a container instance: the end of its ARN."""
+    """The id of a container instance: the last part of its ARN."""
     return arn.rpartition("/")[2]
 
 
 def parse_host(instance: Mapping[str, Any]) -> Host:
-    """One container instance of DescribeContainerInstances."""
+    """Parse a container instance of DescribeContainerInstances."""
     attributes = {one["name"]: one.get("value") for one in instance.get("attributes", ())}
     registered = instance.get("registeredAt")
     return Host(
@@ -84,7 +86,7 @@ def _resource(instance: Mapping[str, Any], name: str) -> Resource:
 
 
 def _used_ports(instance: Mapping[str, Any]) -> frozenset[int]:
-    """Host ports in use: those that are taken from `remainingResources` are listed there."""
+    """Used host ports. Unlike other resources, `remainingResources` lists ports in use."""
     taken = (
         int(port)
         for one in instance.get("remainingResources", ())

@@ -1,4 +1,4 @@
-"""The calls to ECS: run, stop, look. What is built and read is in the modules beside it, purely."""
+"""Calls to ECS: run, stop, describe. Requests and answers are handled by pure modules beside it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,25 +15,25 @@ from chalicelib.ecs.failures import (
 from chalicelib.ecs.task_changes import TaskChange, parse_task
 
 HOST_GONE = "MISSING"
-"""Of StartTask: the container instance that it names is deregistered; another one may do."""
+"""StartTask's reason for a deregistered container instance; another one may work."""
 DESCRIBE_BATCH = 100
-"""DescribeTasks takes at most this many tasks."""
+"""Maximum number of tasks of DescribeTasks."""
 STALE_TOKEN = frozenset({"InvalidParameterException", "ClientException"})
 
 
 class StaleTokenError(Exception):
-    """A list of tasks cannot be continued: its token is too old."""
+    """A list of tasks cannot be continued because its token expired."""
 
 
 NEXT_CLUSTER = "|"
-"""In a token of `Launcher.page`: between the number of a cluster and ECS's own token."""
+"""Separator in tokens of `Launcher.page`, between the number of a cluster and ECS's token."""
 
 
 class Launcher:
-    """Runs and stops tasks through a boto3 ECS client, and looks at those of its clusters."""
+    """Runs, stops and describes tasks through a boto3 ECS client."""
 
     def __init__(self, ecs: Any, *clusters: str) -> None:
-        """`clusters`: names, the one of tasks whose ARN has none first."""
+        """`clusters`: names; the first one is for tasks whose ARN has none."""
         self._ecs = ecs
         self._clusters = clusters
 
@@ -51,8 +51,8 @@ class Launcher:
     def run(self, request: Mapping[str, Any]) -> TaskChange:
         """Run one task and return it as ECS accepted it. Raises LaunchError.
 
-        `request` is what `chalicelib.ecs.requests.run_task_for` builds. Repeating the same request
-        gives the same task, as long as ECS remembers its token.
+        `request` is built by `chalicelib.ecs.requests.run_task_for`. An identical request returns
+        the same task while ECS remembers its client token.
         """
         try:
             answer = self._ecs.run_task(**request)
@@ -69,7 +69,7 @@ class Launcher:
     def start(self, request: Mapping[str, Any], host: str) -> TaskChange:
         """Start one task on a container instance, by its id or ARN. Raises LaunchError.
 
-        StartTask has no client token: each call that arrives starts a task.
+        StartTask has no client token: each call that ECS receives starts a task.
         """
         try:
             answer = self._ecs.start_task(**request, containerInstances=[host])
@@ -85,7 +85,7 @@ class Launcher:
         return parse_task(answer["tasks"][0])
 
     def stop(self, task_arn: str, reason: str) -> None:
-        """Ask ECS to stop a task: SIGTERM, later SIGKILL. A task that is gone is no error.
+        """Stop a task: SIGTERM, later SIGKILL. No error if it does not exist.
 
         Raises StopError.
         """
@@ -100,7 +100,7 @@ class Launcher:
             raise StopError(str(error)) from error
 
     def describe(self, task_arns: Sequence[str]) -> dict[str, TaskChange]:
-        """Look at tasks, in batches; those ECS has forgotten are absent from the answer."""
+        """Describe tasks, in batches; those that ECS no longer has are missing from the result."""
         found = {}
         by_cluster: dict[str, list[str]] = {}
         for arn in task_arns:
@@ -115,9 +115,10 @@ class Launcher:
         return found
 
     def page(self, token: str | None) -> tuple[list[TaskChange], str | None]:
-        """Up to 100 tasks that are meant to run, cluster by cluster, and the next page's token.
+        """Up to 100 tasks with desired status RUNNING, cluster by cluster, and the next page's
+        token.
 
-        Raises StaleTokenError for a token that ECS does not know any more.
+        Raises StaleTokenError for an expired token.
         """
         number, given = self._read_token(token)
         more = {} if given is None else {"nextToken": given}
@@ -137,7 +138,9 @@ class Launcher:
         return list(self.describe(answer["taskArns"]).values()), following
 
     def started_by(self, mark: str) -> list[TaskChange]:
-        """The tasks with this startedBy that are meant to run; one page each, as there are few."""
+        """The tasks with this startedBy and desired status RUNNING; one page of each cluster, as
+        there are few.
+        """
         arns: list[str] = []
         for cluster in self._clusters:
             answer = self._ecs.list_tasks(cluster=cluster, desiredStatus="RUNNING", startedBy=mark)
@@ -149,18 +152,18 @@ class Launcher:
             return 0, None
         number, _, given = token.partition(NEXT_CLUSTER)
         if not number.isdecimal() or int(number) >= len(self._clusters):
-            raise StaleTokenError  # of a deployment before
+            raise StaleTokenError  # from an earlier deployment
         return int(number), given or None
 
     def _cluster_of(self, task_arn: str) -> str:
-        """`arn:…:task/CLUSTER/ID` has it."""
+        """The cluster in `arn:…:task/CLUSTER/ID`."""
         parts = task_arn.split("/")
         return parts[1] if len(parts) == 3 else self._clusters[0]
 
     def _adopt(self, error: ClientError) -> TaskChange:
-        """The task that a ConflictException names: the token was used, so it is ours already.
+        """The task that a ConflictException names: it was started with our client token.
 
-        Raises LaunchError, UNCERTAIN, where it is not to be found at the moment.
+        Raises LaunchError with UNCERTAIN if it cannot be described at the moment.
         """
         arns = [str(arn) for arn in error.response.get("resourceIds", ())]
         try:
@@ -171,7 +174,7 @@ class Launcher:
 
 
 def launch_error(error: ClientError) -> LaunchError:
-    """What an error answer of ECS means for a launch."""
+    """Classify an error answer of ECS to a launch."""
     details = error.response["Error"]
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
     return classify_error(details["Code"], details.get("Message", ""), status)

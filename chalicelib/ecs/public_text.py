@@ -1,8 +1,7 @@
-"""What of ECS's texts is for clients. Pure.
+"""Removes internal details from ECS's texts before clients receive them. Pure.
 
-ECS and Docker say why a task did not run in words that name the account, its resources, the
-registry and addresses inside the network. The whole text goes to the log; records and answers get
-what is left here.
+Reasons of ECS and Docker name the account, its resources, the registry and internal addresses. The
+complete text is logged; records and answers have the filtered one.
 """
 
 import re
@@ -12,7 +11,8 @@ _START, _PATH = r"(?<![\w.-])", r"/[^\s\"',;)]*[^\s\"',;:.)]"
 _FOUR = r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w.-]*\w)"
 _PARTS = (
     (r"arn:aws[\w-]*:\S*[\w*]", "[arn]"),
-    (r"[a-z][a-z0-9+.-]{0,15}://[^\s\"'>)]+", "[url]"),  # bounded: tried at each character
+    # bounded, because it is tried at each character
+    (r"[a-z][a-z0-9+.-]{0,15}://[^\s\"'>)]+", "[url]"),
     (rf"{_START}{_NAME}(?::[0-9]+)?{_PATH}", "[image]"),
     (rf"{_START}{_NAME}:[0-9]+\b", "[host]"),
     (rf"{_START}localhost(?::[0-9]+)?(?:{_PATH})?", "[host]"),

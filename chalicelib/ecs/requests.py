@@ -1,4 +1,4 @@
-"""RunTask and StartTask requests, of one task each, for a test to read. Pure."""
+"""RunTask and StartTask requests of one task each. Pure."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from chalicelib.tags import tag_value
 
 MAX_OVERRIDES_CHARACTERS = 8_192
 PLUGIN = "plugin"
-"""Key of a request for StartTask that is none of ECS's: what the plug-in needs to choose a host."""
+"""Key in a StartTask request for the plug-in's input; it is not sent to ECS."""
 
 
 @dataclass(frozen=True)
@@ -18,14 +18,16 @@ class PluginPlacement:
 
     name: str
     of: str
-    """The name of its app or job."""
+    """Name of its app or job."""
     cpu: int
     memory: int
 
 
 @dataclass(frozen=True)
 class TaskRequest:
-    """One task to run. `started_by` says whose it is: events and sweeps find the record by it."""
+    """One task to run. `started_by` refers to its record; events and sweeps find the record by
+    it.
+    """
 
     started_by: str
     attempt: int
@@ -34,31 +36,31 @@ class TaskRequest:
     environment: Mapping[str, str]
     launch_type: str = "EC2"
     capacity_provider: str | None = None
-    """In place of the launch type: hosts are added for its tasks, and kept while they run."""
+    """Replaces the launch type: hosts are added for its tasks and kept while they run."""
     subnets: Sequence[str] = ()
-    """With `security_groups`, for tasks with a network interface of their own (awsvpc)."""
+    """With `security_groups`, for tasks with a network interface (awsvpc)."""
     security_groups: Sequence[str] = ()
     spread: Sequence[str] = ()
     binpack: str | None = None
     constraints: Sequence[str] = ()
     plugin: PluginPlacement | None = None
-    """Chooses the host in place of ECS; the task is then started by StartTask."""
+    """Chooses the host instead of ECS; the task is then started with StartTask."""
     tags: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """Whose costs its task is: names and texts, which become values of tags."""
+    """Tags for cost allocation, by name."""
 
 
 def client_token(started_by: str, attempt: int) -> str:
-    """The idempotency token of one attempt: at most 64 characters, same in, same out.
+    """The idempotency token of one attempt: at most 64 characters, equal for equal arguments.
 
-    It saves work and guarantees nothing: ECS forgets it an hour after the task ended.
+    It is no guarantee: ECS forgets it an hour after the task ended.
     """
     return hashlib.sha256(f"{started_by}#{attempt}".encode()).hexdigest()[:64]
 
 
 def run_task_for(request: TaskRequest, cluster: str) -> dict[str, Any]:
-    """Build the RunTask request. The same `request` always gives the same bytes.
+    """Build the RunTask request. Equal arguments give equal requests.
 
-    With a plug-in it is a StartTask request without its host and with PLUGIN besides.
+    With a plug-in it is a StartTask request without host, and with the key PLUGIN.
     """
     run: dict[str, Any] = {
         "cluster": cluster,
@@ -82,7 +84,7 @@ def run_task_for(request: TaskRequest, cluster: str) -> dict[str, Any]:
         run["tags"] = [
             {"key": key, "value": tag_value(text)} for key, text in sorted(request.tags.items())
         ]
-        run["enableECSManagedTags"] = True  # the cluster's name, for the same reports
+        run["enableECSManagedTags"] = True  # the cluster's name, for the same cost reports
     if request.plugin is not None:
         return _for_plugin(run, request, request.plugin)
     if request.capacity_provider:
@@ -113,7 +115,7 @@ def run_task_for(request: TaskRequest, cluster: str) -> dict[str, Any]:
 def _for_plugin(
     run: dict[str, Any], request: TaskRequest, plugin: PluginPlacement
 ) -> dict[str, Any]:
-    """StartTask has no client token, no launch type and no placement of ECS's."""
+    """StartTask has no client token, no launch type and no ECS placement."""
     del run["clientToken"], run["count"]
     run[PLUGIN] = {
         "name": plugin.name,

@@ -1,7 +1,7 @@
-"""What ECS says of a task, whether by a Task State Change event or by DescribeTasks. Pure.
+"""A task's state in ECS, from a Task State Change event or from DescribeTasks. Pure.
 
-Both carry the same shape, so both become a `TaskChange`. Events arrive at least once and in
-any order; `version` decides which is newer (the event's own `version` is always "0").
+Both have the same structure and become a `TaskChange`. Events arrive at least once and in any
+order; `version` decides which is newer (the event envelope's `version` is always "0").
 """
 
 from collections.abc import Collection, Mapping
@@ -15,12 +15,12 @@ from chalicelib.ecs.public_text import for_clients
 
 PROVISIONING, RUNNING, STOPPED = "PROVISIONING", "RUNNING", "STOPPED"
 OURS = frozenset({"session", "job"})
-"""Names of the one container of a task that is ours; AWS may add others beside it."""
+"""Names of Usher's container in a task; AWS may add others."""
 
 
 @dataclass(frozen=True)
 class TaskChange:
-    """One observation of one task. Fields carry ECS's words."""
+    """One observation of one task. Fields have ECS's names."""
 
     task_arn: str
     version: int
@@ -38,16 +38,18 @@ class TaskChange:
     container_reason: str | None = None
     created_at: float | None = None
     pull_started_at: float | None = None
-    """When its host had begun with it, where ECS says so."""
+    """When its host began to start it, if ECS reports that."""
 
     @property
     def is_stopped(self) -> bool:
-        """Whether nothing of the task runs any more."""
+        """Whether it has stopped."""
         return self.last_status == STOPPED
 
     @property
     def waits_for_host(self) -> bool:
-        """Whether ECS has accepted it and no host has: it waits for capacity or its network."""
+        """Whether ECS has accepted it and no host has: it waits for capacity or its network
+        interface.
+        """
         return (
             self.last_status == PROVISIONING
             and self.desired_status != STOPPED
@@ -56,7 +58,9 @@ class TaskChange:
 
     @property
     def found_no_host(self) -> bool:
-        """Whether ECS gave it up because there was no capacity: it ran nothing, another one may."""
+        """Whether ECS stopped it for lack of capacity: it ran nothing, and a new attempt is
+        possible.
+        """
         return (
             self.is_stopped
             and self.stop_code == "TaskFailedToStart"
@@ -67,23 +71,23 @@ class TaskChange:
 
     @property
     def is_running(self) -> bool:
-        """Whether its containers have started: only then is there an address."""
+        """Whether its containers have started; it has no address before."""
         return self.last_status == RUNNING
 
     def is_younger_than(self, seconds: float, now: float) -> bool:
-        """Whether ECS accepted it within so many seconds."""
+        """Whether ECS accepted it within the last `seconds`."""
         return self.created_at is not None and now - self.created_at < seconds
 
     @property
     def stop_texts(self) -> str:
-        """Everything that ECS says about the end, for logs."""
+        """All of ECS's texts about the end, for logs."""
         reasons = (self.container_reason, self.stopped_reason, self.stop_code)
         text = readable("; ".join(word for word in reasons if word), 1_000)
         return text if self.exit_code is None else f"{text} (exit code {self.exit_code})"
 
     @property
     def why_stopped(self) -> str:
-        """ECS's most specific text about the end, as clients may see it."""
+        """ECS's most specific text about the end, filtered for clients."""
         reasons = [self.container_reason, self.stopped_reason, self.stop_code]
         found = next((word for word in reasons if word), "stopped without a reason")
         text = readable(for_clients(found), 1_000)
@@ -91,15 +95,15 @@ class TaskChange:
 
 
 def is_in_clusters(detail: Mapping[str, Any], clusters: Collection[str]) -> bool:
-    """Whether the `detail` of an event of ECS is about a cluster with one of these names.
+    """Whether the `detail` of an ECS event has one of these clusters.
 
-    Events of tasks and of container instances carry `clusterArn`; one without it is not ours.
+    Events of tasks and of container instances have `clusterArn`; one without it is ignored.
     """
     return str(detail.get("clusterArn", "")).partition(":cluster/")[2] in clusters
 
 
 def parse_task(task: Mapping[str, Any]) -> TaskChange:
-    """Read `detail` of a Task State Change event, or one task of DescribeTasks."""
+    """Parse `detail` of a Task State Change event, or a task of DescribeTasks."""
     of_container: Mapping[str, Any] = next(
         (c for c in task.get("containers", ()) if c.get("name") in OURS), {}
     )
@@ -125,7 +129,7 @@ def parse_task(task: Mapping[str, Any]) -> TaskChange:
 
 
 def _instant(at: Any) -> float | None:
-    """An event says ISO 8601, boto3 a datetime."""
+    """Times are ISO 8601 in events and datetime in boto3."""
     if isinstance(at, str):
         at = datetime.fromisoformat(at)
     return at.timestamp() if isinstance(at, datetime) else None

@@ -1,6 +1,6 @@
-"""Task definitions, hardened: one builder for AWS, the local cloud and the tests.
+"""Hardened task definitions for AWS, the embedded cloud and the tests.
 
-Pure. The result is the argument of ECS's RegisterTaskDefinition.
+Pure. The result is the argument of RegisterTaskDefinition.
 """
 
 from collections.abc import Mapping
@@ -15,18 +15,18 @@ from chalicelib.ecs import fargate
 from chalicelib.errors import ConfigurationError
 
 CONTAINER = "session"
-"""Name of the one container of a session's task."""
+"""Name of the only container of a session's task."""
 
 
 WRITER = "-writer"
-"""Ends the name of the role of sessions that may write, which is else that of sessions."""
+"""Suffix of the role of sessions that may write to the stream."""
 CERTIFICATES = "/certificates"
-"""Where a container finds fullchain.pem and privkey.pem, if its app has any."""
+"""Directory of fullchain.pem and privkey.pem in a container, if its app has certificates."""
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """What a deployment on AWS adds to every task definition."""
+    """Additions to every task definition of a deployment on AWS."""
 
     region: str
     log_group: str
@@ -36,7 +36,9 @@ class Deployment:
 
 
 def deployment_of(config: Config, log_group: str) -> Deployment | None:
-    """What this deployment adds to what it registers itself; nothing in the local cloud."""
+    """Additions to the task definitions that the dispatcher registers; None in the embedded
+    cloud.
+    """
     if not config.execution_role_arn:
         return None
     return Deployment(
@@ -64,12 +66,11 @@ def task_definition_for(
 ) -> dict[str, Any]:
     """Build the RegisterTaskDefinition request of `app`.
 
-    `image` is what the app's image is called in the registry, if not what the apps file calls it.
-    A task role is given only to apps whose feed needs AWS, and another one to those that write to
-    the stream. `feed_url` is the deployment's: sessions
-    of a fan-out feed have no rights on AWS at all. `feed_password` is the ARN of the secret with
-    the password for it, which ECS puts into the container's environment.
-    Raises ConfigurationError for a size that Fargate does not have.
+    `image` is the image's name in the registry, if it differs from the apps file's. Only apps whose
+    feed needs AWS get a task role, and those that write to the stream get another one. `feed_url`
+    is the deployment's: sessions of a fan-out feed have no AWS rights. `feed_password` is the ARN
+    of the secret with its password, which ECS sets in the container's environment. Raises
+    ConfigurationError for a size that Fargate does not have.
     """
     container = hardened_container(
         CONTAINER,
@@ -121,7 +122,7 @@ def task_definition_for(
 
 
 def _task_role(app: App, stage: str, of_sessions: str, feed_url: str) -> str | None:
-    """The ARN of the role that an app's tasks have; None = no right on AWS."""
+    """The ARN of the task role of an app; None = no AWS rights."""
     if app.task_role:
         return f"{of_sessions.rpartition('/')[0]}/usher-{stage}-task-{app.task_role}"
     if app.writes_feed:
@@ -148,7 +149,7 @@ def hardened_container(
     stop_timeout_seconds: int,
     launch_type: str,
 ) -> dict[str, Any]:
-    """A container definition without privileges: what sessions and jobs have in common."""
+    """An unprivileged container definition, shared by sessions and jobs."""
     return {
         "name": name,
         "image": image,
@@ -161,8 +162,8 @@ def hardened_container(
         "privileged": False,
         "readonlyRootFilesystem": True,
         "dockerSecurityOptions": ["no-new-privileges"] if launch_type == "EC2" else [],
-        # The kernel drops a SIGTERM for process 1 until that handles it. Behind an init process it
-        # ends the program from its first moment on, however long that takes to start.
+        # The kernel ignores a SIGTERM for process 1 that has no handler yet. Behind an init process
+        # the signal ends the program at any time, however long it takes to start.
         "linuxParameters": {"capabilities": {"drop": ["ALL"]}, "initProcessEnabled": True},
         "ulimits": [
             {"name": "nofile", "softLimit": 1024, "hardLimit": 1024},
@@ -195,7 +196,7 @@ def _mount_certificates(request: dict[str, Any], container: dict[str, Any], plac
 
 
 def deploy(request: dict[str, Any], log_prefix: str, deployment: Deployment) -> None:
-    """Add what a deployment on AWS has besides: the role that pulls, the architecture, the log."""
+    """Add what a deployment on AWS needs: execution role, architecture, log configuration."""
     request["executionRoleArn"] = deployment.execution_role_arn
     if request["requiresCompatibilities"] == ["FARGATE"]:
         request["runtimePlatform"] = {
@@ -209,14 +210,14 @@ def deploy(request: dict[str, Any], log_prefix: str, deployment: Deployment) -> 
 
 
 def log_configuration(log_group: str, region: str, prefix: str) -> dict[str, Any]:
-    """Where a container's lines go: the stream `PREFIX/CONTAINER/TASK-ID` of a log group."""
+    """Log configuration for the stream `PREFIX/CONTAINER/TASK-ID` of a log group."""
     return {
         "logDriver": "awslogs",
         "options": {
             "awslogs-group": log_group,
             "awslogs-region": region,
             "awslogs-stream-prefix": prefix,
-            # A container must never wait for its log.
+            # Writing logs must never block a container.
             "mode": "non-blocking",
             "max-buffer-size": "1m",
         },

@@ -1,4 +1,4 @@
-"""What a Kinesis stream still holds, for filling a feed that lost its entries."""
+"""Reads the records that a Kinesis stream still has, to refill a feed that lost its entries."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,8 +9,8 @@ from chalicelib.feed.records import Arrival, arrivals_of_answer, parents_first
 
 
 class History:
-    """A stream behind a boto3 client. Methods raise botocore's ClientError and BotoCoreError;
-    the client's own retries deal with throttling.
+    """A stream, through a boto3 client. Methods raise botocore's ClientError and BotoCoreError; the
+    client retries throttled calls.
     """
 
     def __init__(self, kinesis: Any, stream: str) -> None:
@@ -18,7 +18,7 @@ class History:
         self._stream = stream
 
     def shards(self) -> list[str]:
-        """Ids of all shards that still hold something, parents before their children."""
+        """Ids of all shards with records, parents before their children."""
         found: list[dict[str, Any]] = []
         where: dict[str, Any] = {"StreamName": self._stream}
         while True:
@@ -29,9 +29,9 @@ class History:
             where = {"NextToken": answer["NextToken"]}
 
     def read(self, shard_id: str, after: Position | None, since: int) -> Iterator[list[Arrival]]:
-        """The shard's records up to now, in order: those from `after` on, which is repeated
-        because a part of it may be wanted still, or those since an instant (epoch milliseconds).
-        One list for each read, empty ones too.
+        """The shard's records up to now, in order: from `after` on, which is included because a
+        part of it may be missing, or since a time (epoch milliseconds). Yields one list for each
+        read, also empty ones.
         """
         iterator = self._iterator(shard_id, after, since)
         while iterator:
@@ -54,7 +54,7 @@ class History:
                 )
                 return str(answer["ShardIterator"])
             except ClientError as error:
-                # The position is of another stream of this name, or older than anything here.
+                # The position belongs to another stream of this name, or is older than all records.
                 if error.response["Error"]["Code"] != "InvalidArgumentException":
                     raise
         answer = self._kinesis.get_shard_iterator(

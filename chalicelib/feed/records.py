@@ -1,4 +1,4 @@
-"""Kinesis records on their way into the fan-out feed: taken apart, and in bounded chunks. Pure."""
+"""Converts Kinesis records to entries of the fan-out feed, in chunks of limited size. Pure."""
 
 import base64
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,11 +10,12 @@ from chalicelib.contract.kpl import take_apart
 
 MAX_CHUNK_ENTRIES = 500
 MAX_CHUNK_BYTES = 1_048_576
-"""Of data, so that no script keeps Redis from its readers for long. A larger record goes alone."""
+"""Maximum data of a chunk, so that no script blocks Redis for long. A larger record is a chunk of
+its own."""
 
 
 class Arrival(NamedTuple):
-    """One record as Kinesis took it."""
+    """One record of Kinesis."""
 
     shard_id: str
     sequence: int
@@ -25,7 +26,7 @@ class Arrival(NamedTuple):
 
 
 def arrivals_of_event(records: Iterable[Mapping[str, Any]]) -> list[Arrival]:
-    """Of the `Records` that Lambda hands over."""
+    """Records of a Lambda event."""
     return [
         Arrival(
             shard_id=record["eventID"].partition(":")[0],
@@ -39,7 +40,7 @@ def arrivals_of_event(records: Iterable[Mapping[str, Any]]) -> list[Arrival]:
 
 
 def arrivals_of_answer(shard_id: str, records: Iterable[Mapping[str, Any]]) -> list[Arrival]:
-    """Of the `Records` of a GetRecords answer, as boto3 gives them."""
+    """Records of a GetRecords answer of boto3."""
     return [
         Arrival(
             shard_id=shard_id,
@@ -55,8 +56,8 @@ def arrivals_of_answer(shard_id: str, records: Iterable[Mapping[str, Any]]) -> l
 def entries_of(arrival: Arrival) -> Iterator[Entry]:
     """The entries of one record: one, or one for each part of an aggregated record.
 
-    Which record came before, the script that appends them knows. Whatever the bytes are, they
-    are passed on: a record that nobody can read must not stop those behind it.
+    The script that appends them adds the previous position. The data is not interpreted: a
+    malformed record must not stop those after it.
     """
     parts = take_apart(arrival.data)
     if parts is None:
@@ -84,7 +85,7 @@ def chunks(
     max_entries: int = MAX_CHUNK_ENTRIES,
     max_bytes: int = MAX_CHUNK_BYTES,
 ) -> Iterator[list[Entry]]:
-    """The entries in order, in pieces that one script may append at once."""
+    """The entries in order, in chunks that one script may append."""
     chunk: list[Entry] = []
     size = 0
     for entry in entries:
@@ -98,7 +99,7 @@ def chunks(
 
 
 def parents_first(shards: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Ids of shards as ListShards describes them, each after its parents."""
+    """Shard ids of a ListShards answer, each after its parents."""
     listed = {shard["ShardId"]: shard for shard in shards}
     ordered: dict[str, None] = {}
     pending = sorted(listed, reverse=True)

@@ -1,10 +1,11 @@
-"""The relay: every record of a Kinesis stream once into the fan-out feed, in its shard's order.
+"""The relay: writes every record of a Kinesis stream into the fan-out feed once, in its shard's
+order.
 
-Lambda hands over a batch of one shard at a time and repeats it until the handler ends well, so
-all that is needed here is: append what is newer than the shard's last, or raise. What makes it
-more than that is a server that forgot: restarted empty, or with an old snapshot, or a replica
-that took over. Its entries are then filled from Kinesis, every shard from its last position or
-from some minutes back, parents before children, and only then do new records go on.
+Lambda passes batches of one shard, one at a time, and repeats a batch until the handler succeeds.
+The handler therefore only appends what is newer than the shard's last entry, or raises. If the
+server lost data (restarted empty or from an old snapshot, or replaced by a replica), the feed is
+refilled from Kinesis: every shard from its last position or from some minutes ago, parents before
+children, and new records are appended after that.
 """
 
 import logging
@@ -18,11 +19,10 @@ from chalicelib.feed.stream import Begun, Filling
 from chalicelib.metrics import Metrics
 
 FILL_SECONDS = 15.0
-"""How long one invocation fills at most; below the functions' timeout of 29 seconds. The next
-one goes on where it stopped.
-"""
+"""Maximum time that one invocation refills; below the functions' timeout of 29 seconds. The next
+one continues."""
 HOLD_SECONDS = 30.0
-"""Seconds after which another invocation may fill, if the one that fills died."""
+"""Another invocation may refill after this time if the one that does died."""
 
 WAIT_SECONDS = 8.0
 WAIT_STEP_SECONDS = 0.1
@@ -31,11 +31,11 @@ log = logging.getLogger("usher.feed")
 
 
 class NotRelayedError(Exception):
-    """Not everything was appended; the event source is to hand it over again."""
+    """Not everything was appended; the event source must repeat the batch."""
 
 
 class Stream(Protocol):
-    """Where entries go; see `chalicelib.feed.stream.RedisStream`."""
+    """The target of entries; see `chalicelib.feed.stream.RedisStream`."""
 
     def append(self, entries: Sequence[Entry], origin: str = "") -> int | None: ...
     def begin(self, origin: str, since: int, holder: str, hold_seconds: float) -> Begun: ...
@@ -44,7 +44,7 @@ class Stream(Protocol):
 
 
 class History(Protocol):
-    """What Kinesis still holds; see `chalicelib.feed.history.History`."""
+    """Records in Kinesis; see `chalicelib.feed.history.History`."""
 
     def shards(self) -> list[str]: ...
     def read(
@@ -54,22 +54,22 @@ class History(Protocol):
 
 @dataclass(frozen=True)
 class Relay:
-    """Relays one stream. Thread-safe, and safe beside any number of others."""
+    """Relays one stream. Thread-safe, and any number of processes may run it."""
 
     stream: Stream
     history: History
     metrics: Metrics
     backfill_seconds: float
-    """How far back shards without a position are filled."""
+    """Shards without a position are refilled from this long ago."""
     random_id: Callable[[], str]
     now: Callable[[], float]
     sleep: Callable[[float], None]
 
     def relay(self, arrivals: Sequence[Arrival]) -> None:
-        """Append these records of one shard, in its order.
+        """Append these records of one shard, in order.
 
-        Raises NotRelayedError, redis-py's RedisError or botocore's errors unless each of them is
-        in the feed: then all of them must come again, those that arrived vanish as repetitions.
+        Raises NotRelayedError, redis-py's RedisError or botocore's errors unless all of them are in
+        the feed. All must then be passed again; those that are in the feed are ignored.
         """
         if not arrivals:
             return
@@ -90,7 +90,7 @@ class Relay:
             self.metrics.count("feed_records_repeated", repeated)
 
     def keep_whole(self) -> None:
-        """Fill the feed if the server lost entries, also while no new records come.
+        """Refill the feed if the server lost entries, even while there are no new records.
 
         Raises as `relay` does.
         """
@@ -106,7 +106,7 @@ class Relay:
         return appended
 
     def _fill(self, oldest: int) -> None:
-        """Return when the entries are whole up to now."""
+        """Refill; returns when the entries are complete."""
         me, origin = self.random_id(), self.random_id()
         since = max(0, oldest - round(self.backfill_seconds * 1000))
         deadline = self.now() + WAIT_SECONDS

@@ -1,4 +1,4 @@
-"""The fan-out feed's stream in Redis or Valkey, as the relay sees it: a few atomic steps."""
+"""Atomic operations on the fan-out feed's stream in Redis or Valkey."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ _SCRIPTS = Path(__file__).with_name("scripts")
 
 
 class Filling(StrEnum):
-    """Whether the entries are complete, and the holder that fills them if not."""
+    """Whether the entries are complete, and otherwise who refills them."""
 
     WHOLE = "whole"
     YOURS = "yours"
@@ -21,17 +21,17 @@ class Filling(StrEnum):
 
 
 class Begun(NamedTuple):
-    """What `begin` found."""
+    """The result of `begin`."""
 
     state: Filling
     origin: str
     since: int
-    """Epoch milliseconds: from here on shards without a position are to be filled."""
+    """Epoch milliseconds: shards without a position are refilled from this time on."""
 
 
 class RedisStream:
-    """One stream. All methods raise redis-py's RedisError when the server does not do its part;
-    each may be repeated then, whether it was carried out or not.
+    """One stream. Methods raise redis-py's RedisError if the server fails; all may be repeated,
+    whether they were executed or not.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class RedisStream:
     ) -> None:
         """`client` is redis-py's; about `max_records` entries are kept.
 
-        `client_at` makes the client of another node of a cluster, which MOVED names.
+        `client_at` creates the client of another cluster node, which a MOVED answer names.
         """
         self._first = client
         self._client_at = client_at
@@ -57,10 +57,10 @@ class RedisStream:
         self._client = client
 
     def _call(self, call: Callable[[Any], Any]) -> Any:
-        """Carry it out at the node that has the keys; https://valkey.io/topics/cluster-spec/
+        """Execute the call at the node with the keys; https://valkey.io/topics/cluster-spec/
 
-        `call` gets the client of the node. While the slot migrates, a script is refused with
-        TRYAGAIN as long as its keys are at two nodes.
+        `call` receives the node's client. While the slot migrates, a script is refused with
+        TRYAGAIN if its keys are at two nodes.
         """
         from redis.exceptions import AskError, MovedError
         from redis.exceptions import ConnectionError as Unreachable
@@ -78,7 +78,8 @@ class RedisStream:
                 return call(_Asking(self._client_at(ask.host, ask.port)))
             except Unreachable:
                 if self._client is not self._first:
-                    self._client = self._first  # that node is gone; the first knows its successor
+                    # that node is gone; the first one redirects to its successor
+                    self._client = self._first
                 raise
         return call(self._client)
 
@@ -99,10 +100,11 @@ class RedisStream:
         return self._call(call)
 
     def append(self, entries: Sequence[Entry], origin: str = "") -> int | None:
-        """Append those that are newer than their shard's last, all or none; how many these were.
+        """Append the entries that are newer than their shard's last, all or none; returns their
+        number.
 
-        None: entries may be missing before these, so none was appended. With `origin`, which is
-        being filled, None says that it has been replaced meanwhile.
+        None: entries before these may be missing, and none was appended. With `origin`, which is
+        being refilled, None means that it was replaced meanwhile.
         """
         arguments: list[str | int | bytes] = [origin, self._max_records]
         for entry in entries:
@@ -112,16 +114,16 @@ class RedisStream:
         return None if appended < 0 else appended
 
     def begin(self, origin: str, since: int, holder: str, hold_seconds: float) -> Begun:
-        """Find out whether the entries are whole. If not, and nobody does so, `holder` is to
-        fill them, and has `hold_seconds` for it. Without an origin, or with one that another
-        server wrote, `origin` becomes the new one, to be filled from `since` on.
+        """Determine whether the entries are complete. If not, and nobody refills them, `holder` has
+        to, within `hold_seconds`. If the server has no origin, or one that another server wrote,
+        `origin` becomes the new one, to be refilled from `since` on.
         """
         found = self._run("begin", [origin, since, holder, round(hold_seconds * 1000)])
         state, current, start = (word.decode() for word in found)
         return Begun(Filling(state), current, int(start))
 
     def end(self, origin: str, holder: str, *, is_whole: bool) -> bool:
-        """`holder` fills no longer; False when `origin` has been replaced meanwhile."""
+        """`holder` has stopped refilling; False if `origin` was replaced meanwhile."""
         return bool(self._run("end", [origin, holder, int(is_whole)]))
 
     def last(self) -> dict[str, Position]:
@@ -131,7 +133,7 @@ class RedisStream:
 
 
 class _Asking:
-    """A node that imports the slot; the slot goes on belonging to the other one."""
+    """A node that imports the slot, which still belongs to the other one."""
 
     def __init__(self, client: Any) -> None:
         self._client = client

@@ -1,4 +1,4 @@
-"""Builds the relay. redis-py is imported here and nowhere earlier: no other function needs it."""
+"""Builds the relay. redis-py is imported here only, because no other function needs it."""
 
 import time
 import uuid
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from chalicelib.feed.relay import Relay
 
 TIMEOUT_SECONDS = 5.0
-"""Of one answer of Redis. Two more tries follow; the event source then repeats the whole batch."""
+"""Timeout of one Redis answer. Two retries follow; then the event source repeats the batch."""
 
 RETRIES = 2
 
 
 def build(config: Config, metrics: Metrics) -> "Relay":
-    """Build the relay for `config`, whose FEED_URL is a fan-out feed's. Opens no connection yet.
+    """Build the relay for `config`, whose FEED_URL is a fan-out feed's. Opens no connection.
 
-    Raises FanoutError, and botocore's errors when there is a secret and it cannot be had.
+    Raises FanoutError, and botocore's errors if a secret cannot be read.
     """
     import boto3
     from botocore.config import Config as ClientConfig
@@ -55,7 +55,7 @@ def build(config: Config, metrics: Metrics) -> "Relay":
 
 
 def redis_client(url: FanoutUrl, password: str | None = None) -> Any:
-    """A redis-py client for the server of `url`; `password` goes before the URL's own."""
+    """A redis-py client for the server of `url`; `password` overrides the URL's."""
     import redis
     from redis.backoff import ExponentialWithJitterBackoff
     from redis.retry import Retry

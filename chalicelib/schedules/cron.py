@@ -1,13 +1,13 @@
-"""When recurring things are due: `rate(…)`, `cron(…)` as AWS writes it, and Quartz's form. Pure.
+"""Schedule expressions: `rate(…)`, `cron(…)` in AWS's syntax, and Quartz's. Pure.
 
 AWS's cron has six fields: minutes, hours, day of month, month, day of week (Sunday is 1), year. One
-of the two days is `?`; L, W and # mean what the EventBridge Scheduler user guide says. Quartz's
-has seconds in front, which must be 0, and may leave out the year; it is written without `cron(…)`,
-or within it with all seven fields.
+of the two days is `?`; L, W and # have the meaning of the EventBridge Scheduler user guide.
+Quartz's has seconds before these, which must be 0, and an optional year; it is written without
+`cron(…)`, or within it with all seven fields.
 
-An expression says wall-clock times; `next_run` says which instants these are in a time zone. A time
-that happens twice (when clocks are set back) is due once, the first time. A time that never happens
-(when clocks are set forward) is skipped, or moved to the first instant after it: see `Gap`.
+An expression has wall-clock times; `next_run` converts them with a time zone. A time that occurs
+twice (when clocks are set back) is due once, the first time. A time that does not occur (when
+clocks are set forward) is skipped, or moved to the first instant after it: see `Gap`.
 """
 
 import calendar
@@ -31,42 +31,42 @@ _SATURDAY = 7
 
 
 class ExpressionError(ValueError):
-    """Not a schedule expression, or not a time zone; the message says what is wrong with it."""
+    """An invalid schedule expression or time zone; the message has the reason."""
 
 
 class Gap(StrEnum):
-    """What becomes of a run in the hour that is missing when clocks are set forward."""
+    """Treatment of a run in the hour that is missing when clocks are set forward."""
 
     SKIP = "skip"
     MOVE = "move"
-    """To the first instant after the gap; with several runs in it they are one."""
+    """Moved to the first instant after the gap; several runs in the gap become one."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Every `period`, whatever the clocks do."""
+    """Every `period`, regardless of changes of clocks."""
 
     period: timedelta
     text: str
-    """As AWS writes it."""
+    """In AWS's syntax."""
 
 
 @dataclass(frozen=True)
 class Cron:
-    """At the minutes that all six fields allow."""
+    """At the minutes that all six fields match."""
 
     minutes: tuple[int, ...]
     hours: tuple[int, ...]
     months: frozenset[int]
     years: tuple[int, ...]
     days: str
-    """As it was written, like `weekdays`; one of them is `?`."""
+    """As written, such as `weekdays`; one of them is `?`."""
     weekdays: str
     text: str
-    """As AWS writes it."""
+    """In AWS's syntax."""
 
     def wall_times(self, start: datetime) -> Iterator[datetime]:
-        """The wall-clock times from `start` on, both without a zone, in order, to the last."""
+        """The wall-clock times from `start` on, in order; all without a time zone."""
         for day in self._days_from(start.date()):
             first = start.hour if day == start.date() else 0
             for hour in self.hours[bisect_left(self.hours, first) :]:
@@ -89,7 +89,7 @@ Expression = Rate | Cron
 
 
 def parse_expression(text: str) -> Expression:
-    """Read any of the three forms. Raises ExpressionError."""
+    """Parse any of the three syntaxes. Raises ExpressionError."""
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"longer than {MAX_LENGTH} characters")
     match = re.fullmatch(r"\s*(?:(rate|cron)\((.*)\)|(.*))\s*", text, re.DOTALL)
@@ -107,7 +107,7 @@ def parse_expression(text: str) -> Expression:
 
 
 def parse_aws(text: str) -> Expression:
-    """Read what EventBridge takes, and nothing else: `rate(…)` or `cron(…)` with six fields.
+    """Parse EventBridge's syntax only: `rate(…)`, or `cron(…)` with six fields.
 
     Raises ExpressionError.
     """
@@ -128,7 +128,7 @@ def parse_zone(name: str) -> ZoneInfo:
 def next_run(
     expression: Expression, zone: ZoneInfo, after: datetime, gap: Gap = Gap.SKIP
 ) -> datetime | None:
-    """The first instant after `after` (any zone), in UTC; None when there is none up to 2199."""
+    """The first time after `after` (any zone), in UTC; None if there is none up to 2199."""
     return next(_runs(expression, zone, after, gap), None)
 
 
@@ -139,7 +139,7 @@ def next_runs(
     count: int,
     gap: Gap = Gap.SKIP,
 ) -> list[datetime]:
-    """The next `count` instants after `after`, fewer when there are no more.
+    """The next `count` times after `after`; fewer if there are no more.
 
     Raises ExpressionError.
     """
@@ -158,14 +158,15 @@ def _runs(expression: Expression, zone: ZoneInfo, after: datetime, gap: Gap) -> 
     wall = last.astimezone(zone).replace(tzinfo=None, second=0, microsecond=0)
     for time in expression.wall_times(wall):
         instant = instant_of(time, zone, gap)
-        # What was moved out of a gap may fall together; what is past the second time round is past.
+        # Times that were moved out of a gap may be equal; a repeated time is due only the first
+        # time.
         if instant is not None and instant > last:
             last = instant
             yield instant
 
 
 def instant_of(wall: datetime, zone: ZoneInfo, gap: Gap) -> datetime | None:
-    """When a wall-clock time happens for the first time; by `gap` when it never does."""
+    """The instant of a wall-clock time's first occurrence; determined by `gap` if it has none."""
     first = wall.replace(tzinfo=zone).astimezone(UTC)
     if first.astimezone(zone).replace(tzinfo=None) == wall:
         return first
@@ -175,7 +176,7 @@ def instant_of(wall: datetime, zone: ZoneInfo, gap: Gap) -> datetime | None:
 def _end_of_gap(wall: datetime, zone: ZoneInfo) -> datetime:
     """The instant at which the clocks were set forward over `wall`.
 
-    It lies between the wall time read with the offset after (fold=1) and that before (fold=0).
+    It lies between the wall time with the later offset (fold=1) and with the earlier one (fold=0).
     """
     early = wall.replace(tzinfo=zone, fold=1).astimezone(UTC)
     late = wall.replace(tzinfo=zone).astimezone(UTC)
@@ -235,7 +236,7 @@ def _cron(parts: list[str]) -> Cron:
     )
     if "#" in weekdays and "," in weekdays:
         raise ExpressionError("with # there is one day of week, and no list")
-    _days_of(days, weekdays, 2024, 2)  # raises for what cannot be read
+    _days_of(days, weekdays, 2024, 2)  # raises for an invalid field
     return cron
 
 
@@ -247,10 +248,10 @@ def _numbers(
     *,
     wraps: bool = True,
 ) -> frozenset[int]:
-    """The numbers that a list of `*`, n, n-m, each with or without /step, stands for.
+    """The numbers of a list of `*`, n, n-m, each with or without /step.
 
-    A range that ends before it starts goes over the end where the field `wraps`, like FRI-MON and
-    22-2; years do not come again (Quartz: "Start year must be less than stop year").
+    A range that ends before it starts continues at the field's beginning if the field `wraps`, such
+    as FRI-MON and 22-2; years do not (Quartz: "Start year must be less than stop year").
     """
     found: set[int] = set()
     for part in text.split(","):
@@ -270,7 +271,8 @@ def _numbers(
         span_numbers = (
             range(start, end + 1)
             if start <= end
-            else [*range(start, high + 1), *range(low, end + 1)]  # FRI-MON goes over the week's end
+            # FRI-MON continues at the week's beginning
+            else [*range(start, high + 1), *range(low, end + 1)]
         )
         found |= set(list(span_numbers)[:: int(step) if slash else 1])
     return frozenset(found)
@@ -286,7 +288,7 @@ def _number(text: str, names: dict[str, int] | None) -> int:
 
 @lru_cache(maxsize=4096)
 def _days_of(days: str, weekdays: str, year: int, month: int) -> tuple[date, ...]:
-    """The days of a month that the two fields allow."""
+    """The days of a month that both fields match."""
     fits = _day_test(days) if weekdays == "?" else _weekday_test(weekdays)
     last = calendar.monthrange(year, month)[1]
     month_days = (date(year, month, number) for number in range(1, last + 1))
@@ -294,7 +296,7 @@ def _days_of(days: str, weekdays: str, year: int, month: int) -> tuple[date, ...
 
 
 Test = Callable[[date, int], bool]
-"""Whether a day fits, given the number of the last day of its month."""
+"""Whether a day matches, given the number of its month's last day."""
 
 
 @cache

@@ -1,6 +1,6 @@
-"""Schedules as DynamoDB's JSON, and back. Pure.
+"""Serializes schedules to DynamoDB items and back. Pure.
 
-They share the table with invocations; no attribute of theirs may put them into an index of those.
+They share the table with invocations; their attributes must not be keys of indexes of invocations.
 """
 
 from dataclasses import asdict, fields
@@ -13,14 +13,14 @@ from chalicelib.schedules.cron import parse_zone
 from chalicelib.schedules.model import Schedule, understood
 
 ALL = "all"
-"""The one key of the index of schedules."""
+"""The only key of the index of schedules."""
 
 _PREFIX = "schedule#"
 _ALIASES = {"job": "runs"}
 """`job` is the key of an index of invocations."""
 _FIELDS = [field.name for field in fields(Schedule) if field.name != "extra"]
 _ALWAYS = ("version", "paused", "changed_at")
-"""Every stored schedule has them: their defaults are those of a new one."""
+"""Attributes that every stored schedule has, also with default values."""
 _KNOWN = frozenset({*(_ALIASES.get(name, name) for name in _FIELDS), "schedules"})
 
 
@@ -46,7 +46,7 @@ def to_item(schedule: Schedule) -> dict[str, Any]:
 def from_item(item: Item) -> Schedule:
     """The inverse of `to_item`. Raises ValueError; see `chalicelib.dynamodb.records`.
 
-    Its times are understood as well: nothing can be planned by an expression that is none.
+    Parses the expression too, because an invalid one cannot be planned.
     """
     read = deserialize({name: item[name] for name in _KNOWN if name in item})
     aliases = {_ALIASES.get(name, name): name for name in _FIELDS}

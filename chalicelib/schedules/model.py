@@ -1,10 +1,10 @@
-"""A schedule, and what is to be done when its time comes. Pure.
+"""A schedule, and the decisions about its planned times. Pure.
 
-A schedule has decided about all its instants up to `decided_until`. A firing decides about those
-that have come since: the newest is run, if it is not too late and the run before it allows it, and
-the others are skipped. The decision is written with the schedule, on condition, before anything of
-it is done: so it is made once, whoever fires and however often, and what a crash left undone is
-found there as `pending` and done by whoever comes next. All of it may be done twice.
+A schedule has decided about all planned times up to `decided_until`. Firing it decides about later
+ones that have passed: the newest is run, unless it is too late or the previous run prevents it, and
+the others are skipped. The decision is written conditionally before it is carried out, so it is
+made once by any number of processes. After a crash it is found as `pending`, and the next process
+carries it out. All its steps are idempotent.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,31 +19,32 @@ from chalicelib.jobs.model import Priority
 from chalicelib.schedules.cron import Expression, Gap, Rate, next_run, parse_expression, parse_zone
 
 ON_TIME_SECONDS = 150
-"""A run that is no later than this is on time: EventBridge Scheduler may be a minute late, and the
-sweep that stands in for it another."""
+"""A run that is delayed by less than this is on time: EventBridge Scheduler may be a minute late,
+and the sweep, which replaces it, another minute."""
 KEPT_SKIPPED = 10
-"""Of runs that were missed so many are recorded as skipped, the newest."""
+"""Of missed runs at most the newest ten are recorded as skipped."""
 OVERDUE_SECONDS = 75
-"""What is due for longer than this was forgotten by whoever should have fired it."""
+"""A schedule that is due for longer than this was not fired because a message was lost."""
 UNDONE_SECONDS = 15
 """A decision that is not carried out after this was left by a crash."""
 
 _WINDOWS = (3_600, 86_400, 31 * 86_400, 366 * 86_400)
-"""How far back the newest missed runs are looked for, in steps: all of them may be millions."""
+"""Periods in which the newest missed runs are searched, increasing because there may be
+millions."""
 
 
 class Overlap(StrEnum):
-    """What becomes of a run that is due while the one before it has not ended."""
+    """Treatment of a run that is due before the previous one has ended."""
 
     ALLOW = "allow"
     SKIP = "skip"
     REPLACE = "replace"
-    """The one before is killed."""
+    """The previous run is killed."""
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A planned run that is left out, and why."""
+    """A planned run that is skipped, and the reason."""
 
     planned_at: float
     why: str
@@ -51,35 +52,35 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do about the instants that have come."""
+    """The decision about the planned times that have passed."""
 
     run_at: float | None
-    """The planned instant to run for."""
+    """The planned time to run for."""
     kill: str | None
-    """The invocation that makes place for it."""
+    """The invocation to kill before the run."""
     skipped: tuple[Skipped, ...]
     decided_until: float
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The record of a schedule. Instants are seconds since 1970."""
+    """The record of a schedule. Times are seconds since 1970."""
 
     id: str
     job: str
     owner: str
     expression: str
-    """As AWS writes it."""
+    """In AWS's syntax."""
     timezone: str
     created_at: float
     counts_from: float
-    """When its times began to count: at its creation, or when they were changed. A rate's first
-    turn is one period later."""
+    """Start of its times: its creation, or their last change. A rate's first run is one period
+    later."""
     decided_until: float
     callback_base_url: str = ""
     parameters: Any = None
     priority: Priority | None = None
-    """None = what the job says."""
+    """None = the job's priority."""
     overlap: Overlap = Overlap.SKIP
     gap: Gap = Gap.MOVE
     misfire_seconds: int = 3600
@@ -88,26 +89,26 @@ class Schedule:
     changed_at: float = 0.0
     pending: Decision | None = None
     armed_for: float | None = None
-    """The instant for which a message is under way."""
+    """The planned time for which a message was sent."""
     last_planned_at: float | None = None
     last_invocation: str | None = None
     trouble: str | None = None
-    """Why the last run could not be asked for."""
+    """Why the last run could not be requested."""
     skipped: int = field(default=0)
-    """How many planned runs were left out so far."""
+    """Number of skipped planned runs."""
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    """Attributes that another version stored with it, in DynamoDB's JSON: kept as they are."""
+    """Attributes that another version of Usher stored, in DynamoDB's JSON. They are preserved."""
 
 
 def next_planned(schedule: Schedule) -> float | None:
-    """The next instant that is not decided yet; None while it is paused, or when there is none."""
+    """The next planned time without a decision; None while it is paused, or if there is none."""
     if schedule.paused:
         return None
     return next(planned_after(schedule, schedule.decided_until), None)
 
 
 def planned_after(schedule: Schedule, after: float) -> Iterator[float]:
-    """All its instants after one, in order."""
+    """All its planned times after `after`, in order."""
     expression, zone = understood(schedule.expression), parse_zone(schedule.timezone)
     if isinstance(expression, Rate):
         period = expression.period.total_seconds()
@@ -122,12 +123,14 @@ def planned_after(schedule: Schedule, after: float) -> Iterator[float]:
 
 @lru_cache(maxsize=1024)
 def understood(text: str) -> Expression:
-    """The times that an expression means. Raises ExpressionError."""
+    """The parsed expression. Raises ExpressionError."""
     return parse_expression(text)
 
 
 def due(schedule: Schedule, now: float) -> tuple[float, ...]:
-    """The instants that have come and are not decided, in order; of many the newest."""
+    """Planned times that have passed without a decision, in order; if there are many, the
+    newest.
+    """
     for window in _WINDOWS:
         start = max(schedule.decided_until, now - window)
         found = _between(schedule, start, now)
@@ -143,9 +146,9 @@ def _between(schedule: Schedule, start: float, now: float) -> tuple[float, ...]:
 
 
 def plan_firing(schedule: Schedule, now: float, last_is_live: bool) -> Decision | None:
-    """Decide about what has come; None when nothing has, or the schedule is paused.
+    """Decide about the planned times that have passed; None if there are none, or while paused.
 
-    `last_is_live`: whether `last_invocation` has not ended yet.
+    `last_is_live`: whether `last_invocation` has not ended.
     """
     instants = () if schedule.paused else due(schedule, now)
     if not instants:
@@ -166,9 +169,9 @@ def plan_firing(schedule: Schedule, now: float, last_is_live: bool) -> Decision 
 
 
 def decided(schedule: Schedule, decision: Decision, invocation_id: str, now: float) -> Schedule:
-    """The schedule with a decision that is still to be carried out.
+    """The schedule with a decision to be carried out.
 
-    `invocation_id` is that of the run, if there is one.
+    `invocation_id`: the id of the run, if there is one.
     """
     return replace(
         schedule,
@@ -182,14 +185,15 @@ def decided(schedule: Schedule, decision: Decision, invocation_id: str, now: flo
 
 
 def carried_out(schedule: Schedule, trouble: str | None, now: float) -> Schedule:
-    """The schedule when all that was decided is done, but what is in `trouble`."""
+    """The schedule after its decision was carried out, except for the error in `trouble`."""
     return replace(schedule, pending=None, trouble=trouble, changed_at=now)
 
 
 def edited(before: Schedule, wanted: Schedule, now: float) -> Schedule:
-    """What `before` becomes when `wanted` is put in its place.
+    """The result of replacing `before` by `wanted`.
 
-    New times count from now on; so does what was paused. All else leaves the times as they are.
+    Changed times start now, and so do those of a paused schedule. Other changes leave the times
+    unchanged.
     """
     times = ("expression", "timezone", "gap")
     same = all(getattr(before, name) == getattr(wanted, name) for name in times)
@@ -211,12 +215,12 @@ def edited(before: Schedule, wanted: Schedule, now: float) -> Schedule:
 
 
 def paused(schedule: Schedule, now: float) -> Schedule:
-    """Plans nothing until it is resumed."""
+    """The schedule, paused: it plans nothing until it is resumed."""
     return schedule if schedule.paused else replace(schedule, paused=True, changed_at=now)
 
 
 def resumed(schedule: Schedule, now: float) -> Schedule:
-    """Plans again; what it did not plan while it was paused is not made up for."""
+    """The schedule, resumed: planned times during the pause are not made up for."""
     if not schedule.paused:
         return schedule
     until = max(schedule.decided_until, now)
@@ -224,7 +228,7 @@ def resumed(schedule: Schedule, now: float) -> Schedule:
 
 
 class Attention(StrEnum):
-    """What the sweep finds to do."""
+    """A repair by the sweep."""
 
     CARRY_OUT = "carry_out"
     FIRE = "fire"
@@ -232,7 +236,7 @@ class Attention(StrEnum):
 
 
 def attention(schedule: Schedule, now: float) -> Attention | None:
-    """What a crash or a lost message left undone."""
+    """The repair that is needed after a crash or a lost message."""
     if schedule.pending is not None:
         return Attention.CARRY_OUT if now - schedule.changed_at > UNDONE_SECONDS else None
     at = next_planned(schedule)

@@ -1,4 +1,4 @@
-"""What callers may send about schedules, read and checked, and what they are told. Pure."""
+"""Parses requests about schedules, and their answers. Pure."""
 
 import json
 import re
@@ -81,14 +81,14 @@ SCHEDULE = Document(
 
 @dataclass(frozen=True)
 class Fire:
-    """A message of the queue of schedules: one is due, since `planned_at`."""
+    """A message of the schedules' queue: a schedule is due, planned for `planned_at`."""
 
     schedule_id: str
     planned_at: float
 
 
 def parse_schedule_id(text: str) -> str:
-    """A schedule's id. Raises NotFoundError for what can be none."""
+    """A schedule's id. Raises NotFoundError for an invalid one."""
     if not _ID.fullmatch(text):
         raise NotFoundError(
             "no such schedule: ids are small letters, digits, - and _, at most 40, a letter first"
@@ -99,7 +99,7 @@ def parse_schedule_id(text: str) -> str:
 def parse_schedule(
     schedule_id: str, body: Any, *, owner: str, callback_base_url: str, now: float
 ) -> Schedule:
-    """Read PUT /schedules/{id}: a new schedule that counts from now on. Raises BadRequestError."""
+    """Parse PUT /schedules/{id}: a new schedule whose times start now. Raises BadRequestError."""
     if not _ID.fullmatch(schedule_id):
         raise BadRequestError(
             "the id: small letters, digits, - and _, at most 40, beginning with a letter"
@@ -127,7 +127,9 @@ def parse_schedule(
 
 
 def parse_page(query: Mapping[str, str]) -> tuple[int, str | None]:
-    """The query of GET /schedules: how many, after which. Raises BadRequestError."""
+    """Parse the query of GET /schedules: page size, and the id that the page follows. Raises
+    BadRequestError.
+    """
     return LIMIT.read(query), NEXT.read(query)
 
 
@@ -137,7 +139,7 @@ def message_of(schedule_id: str, planned_at: float) -> dict[str, Any]:
 
 
 def read_message(body: str) -> Fire:
-    """The inverse of `message_of`. Raises ValueError for a message that is not ours."""
+    """The inverse of `message_of`. Raises ValueError for an unknown message."""
     match json.loads(body):
         case {"schedule": str(schedule_id), "planned": str(planned)}:
             return Fire(schedule_id, datetime.fromisoformat(planned).timestamp())
@@ -146,7 +148,7 @@ def read_message(body: str) -> Fire:
 
 
 def show_schedule(schedule: Schedule, now: float) -> dict[str, Any]:
-    """All of a schedule, with its next runs; while it is paused, those it would have."""
+    """A schedule with its next runs; while it is paused, those that it would have."""
     start = max(schedule.decided_until, now) if schedule.paused else schedule.decided_until
     runs = islice(planned_after(schedule, start), SHOWN_RUNS)
     return {
@@ -170,7 +172,7 @@ def show_schedule(schedule: Schedule, now: float) -> dict[str, Any]:
 
 
 def facts_of(schedule: Schedule) -> dict[str, Any]:
-    """What an audit record has of a schedule: no parameters."""
+    """The fields of a schedule in an audit record, without parameters."""
     facts = {
         "job": schedule.job,
         "owner": schedule.owner,

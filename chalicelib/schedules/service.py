@@ -1,6 +1,7 @@
-"""Schedules as callers, their queue and the sweep see them: load, decide, write on condition, act.
+"""Operations on schedules for callers, their queue and the sweep: load, decide, write
+conditionally, act.
 
-The write comes before the acts: see `chalicelib.schedules.model` for what that is good for.
+The decision is written before it is carried out; see `chalicelib.schedules.model`.
 """
 
 import logging
@@ -27,14 +28,14 @@ from chalicelib.schedules.table import SchedulesPage, SchedulesTable
 from chalicelib.tasks.unreadable import log_unreadable
 
 MAX_SKEW_SECONDS = 5
-"""A message that comes so little before its time comes from a clock that is ahead of this one."""
+"""A message may be early by this much, because clocks differ."""
 ATTEMPTS = 12
 
 _log = logging.getLogger("usher.jobs")
 
 
 class Runs(Protocol):
-    """What schedules ask for; see `chalicelib.jobs.service.Invocations`."""
+    """Invocations for schedules; see `chalicelib.jobs.service.Invocations`."""
 
     def draft(
         self,
@@ -48,19 +49,21 @@ class Runs(Protocol):
         schedule_id: str | None = None,
         planned_at: float | None = None,
     ) -> Invocation:
-        """A record that was not written yet. Raises BadRequestError for what does not fit."""
+        """Create a record without writing it. Raises BadRequestError if the job does not accept
+        it.
+        """
 
     def accept(self, draft: Invocation, *, audit: AuditEntry | None = None) -> Invocation:
-        """Record it, if there is none of this id, and have it launched."""
+        """Write the record if its id is new, and have it launched."""
 
     def skip(self, draft: Invocation, why: str) -> Invocation:
-        """Record that it is left out, if there is none of this id."""
+        """Write it as skipped, if its id is new."""
 
     def kill(self, invocation_id: str, cause: str) -> Invocation:
-        """End it, wherever it is. Raises NotFoundError."""
+        """End it in any state. Raises NotFoundError."""
 
     def get_record(self, invocation_id: str) -> Invocation | None:
-        """The record as it is now."""
+        """The present record."""
 
 
 class Wakes(Protocol):
@@ -69,10 +72,10 @@ class Wakes(Protocol):
     def wake_at(
         self, at: float, message: Mapping[str, Any], queue: str, name: str | None = None
     ) -> bool:
-        """Have the message in the queue at an instant; whether it will be."""
+        """Deliver the message at a time; returns whether it was arranged."""
 
     def forget(self, name: str) -> None:
-        """Take such a wake away."""
+        """Cancel such a message."""
 
 
 class Schedules:
@@ -94,12 +97,13 @@ class Schedules:
         self._queue = schedules_queue(config.stage)
         self._now = now
 
-    # What callers do.
+    # For callers.
 
     def put(self, wanted: Schedule, audit: AuditEntry) -> tuple[Schedule, bool]:
-        """Make it, or put it in the place of what has its id; and whether it is new.
+        """Create or replace a schedule; returns whether it is new.
 
-        `audit` is recorded with the change. Raises BadRequestError when the job would not take it.
+        `audit` is written with the change. Raises BadRequestError if the job does not accept its
+        invocations.
         """
         self._draft(wanted)
         for _ in range(ATTEMPTS):
@@ -116,18 +120,18 @@ class Schedules:
         raise UnavailableError("the schedule is changing too fast", retry_after_seconds=1)
 
     def get(self, schedule_id: str) -> Schedule:
-        """The schedule as it is now. Raises NotFoundError."""
+        """The present schedule. Raises NotFoundError."""
         found = self._table.get(schedule_id)
         if found is None:
             raise NotFoundError("no such schedule")
         return found
 
     def page(self, limit: int, after: str | None) -> SchedulesPage:
-        """Schedules by id."""
+        """A page of schedules by id."""
         return self._table.page(limit, after)
 
     def delete(self, schedule_id: str, audit: AuditEntry) -> None:
-        """Take it away; what it asked for runs on. Raises NotFoundError."""
+        """Delete it; its invocations continue. Raises NotFoundError."""
         before = self._table.find(schedule_id)
         if before is None:
             raise NotFoundError("no such schedule")
@@ -141,7 +145,7 @@ class Schedules:
         return self._change(schedule_id, rules.paused, audit)
 
     def resume(self, schedule_id: str, audit: AuditEntry) -> Schedule:
-        """Plan again from now on. Raises NotFoundError."""
+        """Resume planning from now on. Raises NotFoundError."""
         return self._arm(self._change(schedule_id, rules.resumed, audit))
 
     def run_now(
@@ -151,11 +155,12 @@ class Schedules:
         idempotency_key: str | None,
         audit: Callable[[str], AuditEntry],
     ) -> tuple[Invocation, bool]:
-        """Run it once besides its times, paused or not; and whether the run is new.
+        """Run it once besides its planned times, even if it is paused; returns whether the run is
+        new.
 
-        The same key again gives the same run, whatever became of the schedule and its job.
-        `audit` gives the entry that is recorded with a new run, by the run's id.
-        Raises NotFoundError, BadRequestError.
+        A repetition with the same key returns the same run, even if schedule or job have changed.
+        `audit` returns the entry that is written with a new run, given the run's id. Raises
+        NotFoundError, BadRequestError.
         """
         repeated = None
         if idempotency_key is not None:
@@ -168,17 +173,17 @@ class Schedules:
         written = self._invocations.accept(draft, audit=audit(draft.id))
         return written, written.key == draft.key
 
-    # What time does.
+    # For the queue and the sweep.
 
     def fire(self, message: Fire) -> None:
-        """A schedule may be due. Messages may come late, early, twice, or for what has changed."""
+        """Fire a schedule if it is due. Messages may be late, early, repeated or outdated."""
         now = self._now()
         if 0 < message.planned_at - now <= MAX_SKEW_SECONDS:
             now = message.planned_at
         self._fire(message.schedule_id, now)
 
     def attend(self, schedule: Schedule, found: Attention) -> None:
-        """Do what the sweep found to do."""
+        """Make a repair of the sweep."""
         match found:
             case Attention.ARM:
                 self._arm(schedule)
@@ -190,7 +195,7 @@ class Schedules:
             seen = self._table.find(schedule_id)
             if seen is None:
                 return
-            if isinstance(seen, Unreadable):  # the sweep fires it, once it can be read
+            if isinstance(seen, Unreadable):  # the sweep fires it when it can be read again
                 log_unreadable(seen, "schedule")
                 return
             if seen.pending is not None:
@@ -215,7 +220,7 @@ class Schedules:
         return found is not None and not found.has_ended
 
     def _carry_out(self, schedule: Schedule) -> None:
-        """Do what was decided, all of which may be done twice, and note that it is done."""
+        """Carry out the decision, whose steps are idempotent, and record that."""
         pending, trouble = schedule.pending, None
         if pending is None:
             return
@@ -229,10 +234,10 @@ class Schedules:
                 if pending.kill is not None:
                     self._kill(pending.kill, draft.id)
                 self._invocations.accept(draft)
-        except UnreadableRecordError as error:  # that run, or the one in whose place it comes
+        except UnreadableRecordError as error:  # that of the run, or of the run that it replaces
             trouble = str(error)
             _log.warning("record %s: %s", error.record_id, error, extra=fields)
-        except BadRequestError as error:  # the job is gone, or takes other parameters by now
+        except BadRequestError as error:  # the job was removed or has other parameters now
             trouble = str(error)
             _log.warning("this schedule cannot run: %s", error, extra=fields)
         done = rules.carried_out(schedule, trouble, self._now())
@@ -257,15 +262,17 @@ class Schedules:
         )
 
     def _arm(self, schedule: Schedule) -> Schedule:
-        """Have it fired when it is due next, and note for when; harmless when it is."""
+        """Arrange a message for its next planned time and record that; no effect if one is
+        arranged.
+        """
         armed = schedule if schedule.pending is not None else self._woken(schedule)
         if armed is schedule:
             return schedule
-        # If the condition fails, the process that changed it arms it.
+        # If the condition fails, the process that changed it arranges the message.
         return self._table.replace(schedule, armed) or schedule
 
     def _woken(self, schedule: Schedule) -> Schedule:
-        """The schedule with a message under way for its next instant, if there can be one."""
+        """The schedule with a message arranged for its next planned time, if possible."""
         at = rules.next_planned(schedule)
         if at is None or at == schedule.armed_for:
             return schedule

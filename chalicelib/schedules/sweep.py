@@ -1,4 +1,4 @@
-"""What the sweep does for schedules: what a crash or a lost message left undone."""
+"""The schedules' part of the sweep: repairs after crashes and lost messages."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -18,7 +18,7 @@ Action = tuple[Schedule, Attention]
 
 
 class SchedulesKind(Kind[Schedule]):
-    """The schedules, as the sweep sees them. They have no tasks."""
+    """The interface of schedules to the sweep. They have no tasks."""
 
     name = "schedule"
     page_size = PAGE
@@ -42,17 +42,17 @@ class SchedulesKind(Kind[Schedule]):
         return Page(*self._table.read_page(self.page_size, after))
 
     def log_fields(self, record: Schedule) -> Mapping[str, Any]:
-        """Its id."""
+        """The fields of log records about it."""
         return {"schedule": record.id}
 
     def plan(self, record: Schedule, tasks: Mapping[str, TaskChange]) -> Iterator[Action]:
-        """What it wants; see `model.attention`."""
+        """Its repair; see `model.attention`."""
         del tasks
         attention = rules.attention(record, self._now())
         if attention is not None:
             yield record, attention
 
     def steps(self, actions: Sequence[Action]) -> Iterator[Step]:
-        """One for each."""
+        """One step for each action."""
         for schedule, attention in actions:
             yield f"Schedule_{attention}", partial(self._schedules.attend, schedule, attention)

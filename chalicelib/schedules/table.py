@@ -1,4 +1,6 @@
-"""Schedules in the table of jobs. Every write is conditional; a lost condition is a result."""
+"""Schedules in the table of jobs. Every write is conditional; a failed condition is a result, not
+an exception.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,39 +30,39 @@ class SchedulesTable:
         self.items = Table(dynamodb, name)
 
     def get(self, schedule_id: str) -> Schedule | None:
-        """The record as it is now (a consistent read). Raises UnreadableRecordError."""
+        """The present record (consistent read). Raises UnreadableRecordError."""
         return readable(self.find(schedule_id))
 
     def find(self, schedule_id: str) -> Schedule | Unreadable | None:
-        """As `get`, for callers that have to go on without an unreadable record."""
+        """As `get`, for callers that continue without an unreadable record."""
         item = self.items.get(schedule_key(schedule_id))
         return read_record(item, from_item) if item else None
 
     def put_if_absent(self, schedule: Schedule, *more: Write) -> bool:
-        """Write a new one, and `more` with it; False where there is one of this id."""
+        """Write a new one, together with `more`; False if the id exists."""
         return self.items.put(to_item(schedule), None, *more)
 
     def replace(self, before: Schedule, after: Schedule, *more: Write) -> Schedule | None:
-        """Write `after` where the record is still `before`, and `more` with it.
+        """Write `after`, together with `more`, if the record is still `before`.
 
-        Returns it one version on; None when it has moved on, or is gone.
+        Returns it in its next version; None if it has changed or was deleted.
         """
         written = replace(after, version=before.version + 1)
         return written if self.items.put(to_item(written), before.version, *more) else None
 
     def delete(self, schedule_id: str, *more: Write) -> bool:
-        """Delete it, and write `more` with that; False where there is none."""
+        """Delete it, together with the writes in `more`; False if it does not exist."""
         return self.items.delete(schedule_key(schedule_id), *more)
 
     def page(self, limit: int, after: str | None) -> SchedulesPage:
-        """At most `limit` of them, by id, after one; without those that cannot be read."""
+        """At most `limit` of them by id, after `after`; unreadable ones are omitted."""
         found, last = self.read_page(limit, after)
         return SchedulesPage(tuple(only_readable(found)), last)
 
     def read_page(
         self, limit: int, after: str | None
     ) -> tuple[list[Schedule | Unreadable], str | None]:
-        """One page, and the last id that was looked at if there may be more."""
+        """One page, and the last id that was read if there may be more."""
         more: dict[str, Any] = {"Limit": limit}
         if after is not None:
             more["ExclusiveStartKey"] = serialize({KEY: ALL, "id": schedule_key(after)})

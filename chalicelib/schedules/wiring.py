@@ -1,4 +1,4 @@
-"""The service of schedules, built when it is first needed."""
+"""The service of schedules, built when it is first used."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The CloudWatch alarms of a stage that are open."""
+"""The open CloudWatch alarms of a stage."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Alarms:
         self._stage = stage
 
     def open(self) -> Sequence[Alarm]:
-        """Those that are open, at most MOST. Raises botocore's errors."""
+        """The open alarms, at most MOST. Raises botocore's errors."""
         answer = self._cloudwatch.describe_alarms(
             AlarmNamePrefix=f"usher-{self._stage}-", StateValue="ALARM", MaxRecords=MOST
         )

@@ -1,4 +1,4 @@
-"""What is remembered of revisions: which is proven, which keep failing. One item an app or job."""
+"""The stored states of revisions: which one is proven, which fail. One item for each app or job."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -20,20 +20,20 @@ _log = logging.getLogger("usher.tasks")
 
 @dataclass(frozen=True)
 class StateCodec(Generic[S]):
-    """How the states of one kind are stored."""
+    """Serializes the states of one kind."""
 
     kind: str
-    """`app` or `job`: in front of the item's id, and the name of its log field."""
+    """`app` or `job`: prefix of the item's id, and name of its log field."""
     make: type[S]
     indexed: Callable[[str], Mapping[str, Any]] = lambda _: {}
-    """The attributes of indexes, for a name."""
+    """The keys of indexes, for a name."""
 
     def item_id(self, name: str) -> str:
         """The id of a state's item."""
         return f"{self.kind}#{name}"
 
     def to_item(self, state: S) -> dict[str, Any]:
-        """A state as DynamoDB's JSON."""
+        """The DynamoDB item of a state."""
         item = asdict(replace(state, extra={})) | {"id": self.item_id(state.name)}
         del item["extra"]
         return {**state.extra, **serialize({**item, **self.indexed(state.name)})}
@@ -53,18 +53,18 @@ class RevisionStates(Generic[S]):
         self._codec = codec
 
     def get(self, name: str) -> S:
-        """The state as it is now (a consistent read)."""
+        """The present state (consistent read)."""
         codec = self._codec
         item = self._items.get(codec.item_id(name))
         state = read_record(item, codec.from_item) if item else codec.make(name)
-        if isinstance(state, Unreadable):  # nothing that has to be kept
+        if isinstance(state, Unreadable):  # it has no data that must be kept
             fields = {codec.kind: name}
             _log.error("what is remembered of it is forgotten: %s", state.why, extra=fields)
             return codec.make(name, version=UNREADABLE)
         return state
 
     def change(self, name: str, decide: Callable[[S], S]) -> S:
-        """Load, decide, write on condition; it is made when it is first needed."""
+        """Load, decide, write conditionally; a missing state is created."""
         changed = change(lambda: self.get(name), decide, self._put)
         return changed[1] if changed else self._codec.make(name)
 
@@ -78,7 +78,7 @@ class RevisionStates(Generic[S]):
 
 
 class Breaker(Generic[S]):
-    """Folds the starts of tasks into the states of their revisions."""
+    """Updates the states of revisions with results of starts."""
 
     def __init__(
         self, states: RevisionStates[S], revisions: Revisions, now: Callable[[], float]
@@ -90,10 +90,10 @@ class Breaker(Generic[S]):
     def succeeded(
         self, name: str, family: str, revision: str, log_fields: Mapping[str, Any]
     ) -> int | None:
-        """A task of `revision` came up; new tasks start on `family`.
+        """A task of `revision` became ready; new tasks start on `family`.
 
-        Returns its failures in a row, 0; None where ECS does not say which revision is the newest:
-        then nothing is learnt from it.
+        Returns its number of successive failures, 0; None if ECS does not report the newest
+        revision, and then the state is unchanged.
         """
         try:
             newest = self._revisions.newest(family)
@@ -106,9 +106,9 @@ class Breaker(Generic[S]):
         return 0
 
     def failed(self, name: str, revision: str, reason: str, log_fields: Mapping[str, Any]) -> int:
-        """A task of `revision` did not come up, for a reason of its own making.
+        """A task of `revision` failed to start, for a reason of its own.
 
-        Returns its failures in a row.
+        Returns the number of successive failures.
         """
         now = self._now()
         state = self._states.change(name, lambda s: fold_failure(s, revision, reason, now))

@@ -1,4 +1,4 @@
-"""Which revision of each task definition is deployed, by ECS's word, remembered for a moment."""
+"""The deployed revision of each task definition family, read from ECS and cached briefly."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -9,7 +9,8 @@ from chalicelib.ecs.launcher import Launcher
 from chalicelib.errors import StartFailedError, UnavailableError
 
 CACHE_SECONDS = 10
-"""How soon a new revision is noticed; DescribeTaskDefinition is not for every request."""
+"""A new revision is noticed within this time; DescribeTaskDefinition is not called for every
+request."""
 
 _log = logging.getLogger("usher.ecs")
 
@@ -23,14 +24,14 @@ class Revisions:
         self._cache: dict[str, tuple[Mapping[str, Any], float]] = {}
 
     def newest(self, family: str, *, fresh: bool = False) -> str:
-        """ARN of the task definition that new tasks of `family` run on. Raises as `definition`."""
+        """ARN of the newest task definition of `family`. Raises as `definition`."""
         return str(self.definition(family, fresh=fresh)["taskDefinitionArn"])
 
     def definition(self, family: str, *, fresh: bool = False) -> Mapping[str, Any]:
         """The newest task definition, as ECS describes it.
 
-        `fresh` asks ECS in any case. Where ECS does not answer what it said last is still true.
-        Raises StartFailedError where there is none, UnavailableError.
+        `fresh` ignores the cache. If ECS does not answer, returns its last answer. Raises
+        StartFailedError if there is none, UnavailableError.
         """
         cached = self._cache.get(family)
         if cached and cached[1] > self._now() and not fresh:

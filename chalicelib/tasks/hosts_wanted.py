@@ -1,12 +1,12 @@
-"""How many tasks wait in ECS's PROVISIONING for a host: of sessions, and of jobs.
+"""Counts of tasks that wait for hosts in ECS's PROVISIONING state, of sessions and of jobs.
 
-ECS lets 500 wait in a cluster and refuses more, so a bounded number waits there and the rest here,
-in order. Each count is an item with the set of what it counts: a record's id and attempt. Adding
-and removing a member twice changes nothing, so lost replies and repeated events do no harm. A
-member is added when RunTask answers, before the record says so, and removed after the record has
-moved on. A crash in between leaves a member too many or too few. The sweep repairs both, one record
-at a time and on conditions that still hold when it writes (see `add_if_unchanged`): it needs to
-know nothing of the other records, so changes during a long sweep cannot mislead it.
+ECS refuses more than 500 of them in a cluster. A limited number therefore waits there, and the
+others in the table, in order. Each count is an item with a set of members: a record's id and
+attempt. Adding and removing a member is idempotent, so lost answers and repeated events do no harm.
+A member is added after RunTask's answer, before the record is written, and removed after the record
+has changed. A crash in between leaves a member too many or too few. The sweep repairs both, record
+by record, on conditions that still hold at the time of the write (see `add_if_unchanged`); it needs
+no data of other records, so that changes during a long sweep do no harm.
 """
 
 from collections.abc import Iterable
@@ -19,31 +19,31 @@ SESSIONS, JOBS = "sessions", "jobs"
 
 
 class HostsWanted:
-    """The counts, in one item each. Items of some 45 bytes for each that waits."""
+    """The counts, one item each. An item has about 45 bytes for each member."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
     def count(self, kind: str) -> int:
-        """How many wait."""
+        """The number of waiting tasks."""
         return self._table.counted(item_id(kind))
 
     def add(self, kind: str, record_id: str, attempt: int) -> int:
-        """Count an attempt that waits; how many do with it."""
+        """Add a waiting attempt; returns the number with it."""
         write = _added(self._table.name, kind, member_of(record_id, attempt))
         number = self._table.update_number(write)
         return self.count(kind) if number is None else number
 
     def remove(self, kind: str, record_id: str, attempt: int) -> None:
-        """Count an attempt no more that will never wait again."""
+        """Remove an attempt that will not wait again."""
         self._table.update_number(_removed(self._table.name, kind, member_of(record_id, attempt)))
 
     def add_if_unchanged(self, kind: str, record_id: str, attempt: int, version: int) -> None:
-        """Add one that the count lacks, if the record still has the version that says it waits."""
+        """Add a missing member, if its record still has the version in which it waits."""
         member = member_of(record_id, attempt)
         checked = {"ConditionCheck": unchanged(self._table.name, record_id, version)}
         added = {"Update": _added(self._table.name, kind, member)}
-        self._table.transact([checked, added])  # lost, the next sweep looks again
+        self._table.transact([checked, added])  # if it fails, the next sweep tries again
 
     def members(self, kind: str) -> list[tuple[str, int]]:
         """The record ids and attempts that are counted."""
@@ -57,7 +57,7 @@ def item_id(kind: str) -> str:
 
 
 def member_of(record_id: str, attempt: int) -> str:
-    """What stands for one attempt of a record in the set."""
+    """The member for an attempt of a record."""
     return f"{record_id}/{attempt}"
 
 

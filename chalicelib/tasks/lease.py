@@ -1,8 +1,8 @@
-"""A lease: one process at a time does a piece of work; others may request that it is run again.
+"""A lease: one process at a time does some work; others may request a rerun.
 
-A holder that died is followed when its lease has expired. One that took longer than its lease has
-been followed by another, so the work itself must stay correct with two holders: its writes are
-conditional. The lease keeps processes from racing each other.
+When a lease expires another process may acquire it. A holder that exceeds its lease therefore runs
+concurrently with another one, and the work must be correct with two holders: its writes are
+conditional. The lease only prevents needless concurrency.
 """
 
 import secrets
@@ -34,7 +34,7 @@ class Busy:
 
 
 class Lease:
-    """A named lease in a table, of `seconds`."""
+    """A named lease in a table, for `seconds`."""
 
     def __init__(self, table: Table, name: str, seconds: float, now: Callable[[], float]) -> None:
         self._table = table
@@ -47,21 +47,22 @@ class Lease:
         holder = secrets.token_hex(8)
         while True:
             now = self._now()
-            # A lease that ends later than any can was written by a clock that was wrong.
+            # An expiry beyond this was written by a wrong clock.
             latest = now + self._seconds + CLOCKS_DIFFER_SECONDS
             over = EXPIRES_AT.not_exists() | EXPIRES_AT.lt(now) | EXPIRES_AT.gt(latest)
             acquired = {"holder": holder, "expires_at": now + self._seconds, "rerun": NONE}
             if self._table.update(self._id, acquired, over | HOLDER.eq(holder)) is not None:
                 return Held(holder)
             before = self._table.update(self._id, {"rerun": holder}, EXPIRES_AT.gte(now))
-            if before is not None:  # boto3 may have sent it twice: then it finds itself
+            # boto3 may have sent the write twice: then this process holds the lease
+            if before is not None:
                 requested_by = before.get("rerun", {"S": NONE})["S"]
                 return Busy(is_first=requested_by in {NONE, holder})
 
     def runs_again(self, held: Held) -> bool:
         """Release the lease and return False; extend it and return True if a rerun is requested.
 
-        Also False where the lease has expired and another process has acquired it.
+        Also False if the lease has expired and another process has acquired it.
         """
         own = HOLDER.eq(held.holder)
         if self._table.update(self._id, {"expires_at": 0}, own & RERUN.eq(NONE)) is not None:

@@ -1,7 +1,6 @@
-"""What containers printed, from CloudWatch Logs, page by page.
+"""Logs of containers from CloudWatch Logs, page by page.
 
-The stream of a task is found by the name of its job or app, its container and its id:
-`{name}/{container}/{task id}`.
+A task's log stream is `{name}/{container}/{task id}`, with the name of its job or app.
 """
 
 import re
@@ -16,7 +15,7 @@ from chalicelib.errors import BadRequestError
 from chalicelib.tasks.requests import DEFAULT_LOG_LINES, MAX_LOG_LINES
 
 LARGEST_CHARACTER = 14
-"""Bytes of an escaped character outside of the basic plane: two surrogates."""
+"""Bytes of an escaped character outside the basic plane: two surrogates."""
 CUT = " … (cut: the line is too long for an answer)"
 
 _TOKEN = re.compile(r"[\w/+=:.-]{1,256}")
@@ -24,7 +23,7 @@ _TOKEN = re.compile(r"[\w/+=:.-]{1,256}")
 
 @dataclass(frozen=True)
 class Line:
-    """One line, and when it arrived, in seconds since 1970."""
+    """One line and its time of arrival, in seconds since 1970."""
 
     at: float
     text: str
@@ -32,21 +31,22 @@ class Line:
 
 @dataclass(frozen=True)
 class LogPage:
-    """Lines in order. `next_token` leads on, also when there is nothing more for now."""
+    """Lines in order. `next_token` is valid even if there are no more lines at present."""
 
     lines: tuple[Line, ...]
     next_token: str | None
     is_last: bool
-    """Whether nothing more was there."""
+    """Whether there were no more lines."""
 
 
 class TaskLogs:
-    """The logs of one kind of container through a boto3 client of CloudWatch Logs."""
+    """The logs of one kind of container, through a boto3 client of CloudWatch Logs."""
 
     def __init__(self, logs: Callable[[], Any], group: str, container: str) -> None:
-        """`logs()` gives the client: most never need it, and it costs time to make.
+        """`logs()` returns the client, which is created when it is first needed because that takes
+        time.
 
-        `container` is the name of the one container of each task.
+        `container` is the name of the only container of each task.
         """
         self._logs = logs
         self._group = group
@@ -59,11 +59,11 @@ class TaskLogs:
         next_token: str | None,
         limit: int = DEFAULT_LOG_LINES,
     ) -> LogPage:
-        """The lines after `next_token`, or the first ones; at most `limit`, and as many as an
-        answer can have. A line that no answer can have is cut.
+        """The lines after `next_token`, or the first ones: at most `limit`, and as many as fit into
+        an answer. A line that does not fit is cut.
 
-        A task that has printed nothing yet has no stream: no lines, and no error.
-        Raises BadRequestError for a token that is none.
+        A task without output has no stream: no lines, and no error. Raises BadRequestError for an
+        invalid token.
         """
         if next_token is not None and not _TOKEN.fullmatch(next_token):
             raise BadRequestError("next: as the page before said")
@@ -90,12 +90,12 @@ class TaskLogs:
             Line(event["timestamp"] / 1000, _cut(event["message"])) for event in answer["events"]
         )
         following = answer["nextForwardToken"]
-        # CloudWatch may give an empty page in the middle: the end is where the token stays.
+        # CloudWatch may return an empty page in the middle; the token does not change at the end.
         return LogPage(lines, following, is_last=following == next_token)
 
     def _events(self, query: dict[str, Any]) -> Any:
-        """One page of GetLogEvents, up to 1 MiB. Fewer lines are asked for where they would not fit
-        into an answer: tokens stand behind the last line of a page, so none is left out.
+        """One page of GetLogEvents, up to 1 MiB. Fewer lines are requested if they would not fit
+        into an answer: a token points after the last line of its page, so no line is skipped.
         """
         while True:
             answer = self._logs().get_log_events(**query)
@@ -106,7 +106,7 @@ class TaskLogs:
 
 
 def _cut(message: str) -> str:
-    """The line, or the part of it that an answer can have."""
+    """The line, or its part that fits into an answer."""
     if len(message) * LARGEST_CHARACTER <= MOST_BYTES or escaped_bytes(message) <= MOST_BYTES:
         return message
     return message[: MOST_BYTES // LARGEST_CHARACTER] + CUT

@@ -1,4 +1,6 @@
-"""One page of a stage of the sweep: look, plan, act; see `chalicelib.tasks.reconciler`."""
+"""Processes one page of a stage of the sweep: read, plan, act; see
+`chalicelib.tasks.reconciler`.
+"""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,16 +16,15 @@ from chalicelib.tasks.kinds import Kind, Step
 from chalicelib.tasks.sweep_state import Tally
 
 MOST_SEARCHES = 50
-"""Tasks looked for by their startedBy for one page, one call each; ECS takes some 20 a second.
-What else is to be looked for is left to the next pass.
-"""
+"""Maximum number of searches by startedBy for one page, one call each; ECS accepts about 20 a
+second. Other searches are left to the next pass."""
 R = TypeVar("R")
 
 _log = logging.getLogger("usher.sweep")
 
 
 class Pages:
-    """Looks at the pages of one invocation."""
+    """Processes the pages of one invocation."""
 
     def __init__(
         self,
@@ -32,7 +33,9 @@ class Pages:
         take: Callable[[Iterable[Step]], None],
         failed: Callable[[], None],
     ) -> None:
-        """`take` takes steps, as far as there is time; `failed` counts one that cannot be made."""
+        """`take` performs steps while there is time; `failed` counts a step that could not be
+        prepared.
+        """
         self._launcher = launcher
         self._kinds = kinds
         self._take = take
@@ -41,7 +44,9 @@ class Pages:
         self._members: dict[str, set[tuple[str, int]]] = {}
 
     def process(self, stage: str, after: str | None, tally: Tally, *, acts: bool) -> str | None:
-        """The page `after` of a stage; where the next one begins. Unless it `acts`, read only."""
+        """Process the page `after` of a stage; returns the position of the next one. Unless it
+        `acts`, it only reads.
+        """
         what, _, place = stage.partition("/")
         if what == "tasks":
             return self._describe_tasks(after, tally, acts=acts)
@@ -125,7 +130,7 @@ class Pages:
     def _repair_tasks(self, kind: Kind[R], tasks: Sequence[TaskChange], tally: Tally) -> None:
         ids = {task.task_arn: str(kind.record_id_of(task.started_by)) for task in tasks}
         records = kind.find(list(dict.fromkeys(ids.values())))
-        # One that lacks an index's key is in no page of records, and is found by its task alone.
+        # A record without an index's key is in no page of records and is found by its task only.
         unseen = [r for r in records.values() if isinstance(r, Unreadable) and not r.is_marked]
         kind.unreadable.log(unseen)
         self._take(kind.unreadable.marks(unseen))
@@ -137,10 +142,10 @@ class Pages:
                 planned += kind.plan_task(record, task)
         self._take(kind.steps(planned))
 
-    # What waits for hosts.
+    # Counts of waiting tasks.
 
     def _uncounted(self, kind: Kind[R], records: Iterable[R]) -> Iterator[Step]:
-        """Add to the count those that it lacks."""
+        """Add missing members to the count."""
         if kind.hosts_wanted is None:
             return
         for record_id, attempt, version in filter(None, map(kind.waiting, records)):
@@ -151,7 +156,7 @@ class Pages:
                 yield "CountWaiting", partial(kind.hosts_wanted.add_if_unchanged, *counted)
 
     def _counted_wrongly(self, kind: Kind[Any]) -> Iterator[Step]:
-        """Remove from the count those that can wait no more."""
+        """Remove members from the count that no longer wait."""
         if kind.hosts_wanted is None:
             return
         members = kind.hosts_wanted.members(kind.counted_as)

@@ -4,18 +4,20 @@ import math
 from collections.abc import Mapping
 
 GROWTH = 2**0.25
-"""A bucket is so much wider than the one below: percentiles are at most 19 % too high."""
+"""Ratio of the widths of adjacent buckets: percentiles are at most 19 % too high."""
 FIRST_SECONDS = 0.01
 
 
 def bucket_of_seconds(prefix: str, seconds: float) -> str:
-    """The name of the bucket that a duration counts in."""
+    """The name of the bucket of a duration."""
     number = math.log(max(FIRST_SECONDS, seconds) / FIRST_SECONDS, GROWTH)
     return f"{prefix}{math.ceil(number)}"
 
 
 def percentile(counts: Mapping[str, int], prefix: str, share: float) -> float | None:
-    """The seconds that such a share of the durations took at most; None where none is counted."""
+    """The duration in seconds that the fraction `share` does not exceed; None if none is
+    counted.
+    """
     buckets = sorted(
         (int(name.removeprefix(prefix)), count)
         for name, count in counts.items()

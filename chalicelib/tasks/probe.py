@@ -1,4 +1,4 @@
-"""Asking a container whether it is there, and whether its client is."""
+"""Requests a container's health, and whether its client is connected."""
 
 import io
 import json
@@ -8,25 +8,25 @@ from enum import Enum, auto
 from urllib.parse import urlsplit
 
 TIMEOUT_SECONDS = 2.0
-"""Connecting, TLS and the whole answer together."""
+"""Timeout for connecting, TLS and the complete answer."""
 PING_TIMEOUT_SECONDS = 4.0
-"""The same where the container asks its client first, which may take three seconds."""
+"""The same if the container pings its client first, which may take three seconds."""
 MAX_ANSWER_BYTES = 65_536
 
 
 class Found(Enum):
-    """What asking a container found."""
+    """The result of a health request."""
 
     CONNECTED = auto()
-    """It says that its client is there."""
+    """The container answered that its client is connected."""
     ALONE = auto()
-    """It serves, and does not say that a client is there."""
+    """The container answered, without a connected client."""
     OVER = auto()
-    """It answers 503: its session is over."""
+    """The container answered 503: its session is over."""
     REFUSED = auto()
-    """Nothing listens at its address any more."""
+    """Nothing listens at its address."""
     SILENT = auto()
-    """No answer in time, or none that can be read: it may live all the same."""
+    """No answer in time, or an unreadable one: it may be alive."""
 
     @property
     def is_gone(self) -> bool:
@@ -35,13 +35,12 @@ class Found(Enum):
 
 
 def probe(url: str) -> Found:
-    """Ask the container at `url`, see `chalicelib.sessions.probes.health_url`.
+    """Request the health of the container at `url`; see `chalicelib.sessions.probes.health_url`.
 
-    Takes at most TIMEOUT_SECONDS (PING_TIMEOUT_SECONDS), however slowly the container answers,
-    reads at most MAX_ANSWER_BYTES, and follows no redirect: nothing but the address in `url` is
-    asked.
+    Takes at most TIMEOUT_SECONDS (PING_TIMEOUT_SECONDS), even if the answer is slow, reads at most
+    MAX_ANSWER_BYTES, and follows no redirect.
 
-    A certificate names no address, and the request has no secret in it: so it is not checked.
+    The certificate is not verified: it contains no address, and the request contains no secret.
     """
     seconds = PING_TIMEOUT_SECONDS if urlsplit(url).query else TIMEOUT_SECONDS
     try:
@@ -53,14 +52,14 @@ def probe(url: str) -> Found:
 
 
 def _ask(url: str, deadline: float) -> bytes:
-    """What came within the deadline. Raises OSError."""
+    """The bytes received before the deadline. Raises OSError."""
     parts = urlsplit(url)
     tls = parts.scheme == "https"
     address = (parts.hostname or "", parts.port or (443 if tls else 80))
     connection = socket.create_connection(address, timeout=_left(deadline))
     try:
         if tls:
-            import ssl  # for the sweep alone: a cold start does not pay for it
+            import ssl  # used by the sweep only; not imported at cold start
 
             connection.settimeout(_left(deadline))
             context = ssl._create_unverified_context()  # noqa: S323
@@ -81,7 +80,7 @@ def _receive(connection: socket.socket, deadline: float) -> bytes:
             connection.settimeout(_left(deadline))
             piece = connection.recv(65_536)
         except TimeoutError:
-            return received  # it may be whole, from a server that keeps the connection open
+            return received  # it may be complete, from a server that keeps the connection open
         if not piece:
             return received
         received += piece
@@ -89,7 +88,7 @@ def _receive(connection: socket.socket, deadline: float) -> bytes:
 
 
 def _left(deadline: float) -> float:
-    """Seconds until `deadline`. Raises TimeoutError when there are none."""
+    """Seconds until `deadline`. Raises TimeoutError if it has passed."""
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError
@@ -97,7 +96,7 @@ def _left(deadline: float) -> float:
 
 
 class _Received(socket.socket):
-    """Bytes that came already, for `http.client`, which reads from a socket."""
+    """Received bytes for `http.client`, which reads from a socket."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -107,7 +106,7 @@ class _Received(socket.socket):
 
 
 def _read(answer: bytes) -> Found:
-    """Raises ValueError for what is no JSON."""
+    """Raises ValueError if it is not JSON."""
     from http.client import HTTPException, HTTPResponse
 
     response = HTTPResponse(_Received(answer))

@@ -1,7 +1,7 @@
-"""SQS queues by name. Their messages arrive at least once and in any order.
+"""SQS queues by name. Messages arrive at least once and in any order.
 
-What has to be done stands in a table, and a message only makes it happen soon: one that cannot be
-sent is logged and no error, because the sweep finds what waits.
+The table has the work; a message only makes it start soon. A message that cannot be sent is logged
+and not an error, because the sweep finds the work.
 """
 
 import json
@@ -14,13 +14,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from chalicelib.logs import fields_in
 
 MAX_DELAY_SECONDS = 900
-"""Of SQS's DelaySeconds."""
+"""Maximum of SQS's DelaySeconds."""
 
 _log = logging.getLogger("usher.queues")
 
 
 class Queues:
-    """Sends messages through a boto3 SQS client; looks each queue up once."""
+    """Sends messages through a boto3 SQS client; reads each queue's URL once."""
 
     def __init__(self, sqs: Any) -> None:
         self._sqs = sqs
@@ -28,7 +28,7 @@ class Queues:
         self._arns: dict[str, str] = {}
 
     def send(self, queue: str, message: Mapping[str, Any], delay_seconds: int = 0) -> bool:
-        """Send a message as JSON; whether it was sent."""
+        """Send a message as JSON; returns whether it was sent."""
         body = json.dumps(message)
         try:
             self._sqs.send_message(
@@ -41,7 +41,7 @@ class Queues:
         return True
 
     def waiting(self, queue: str) -> int:
-        """About how many messages wait; 0 where SQS does not answer."""
+        """The approximate number of messages; 0 if SQS does not answer."""
         try:
             return self.count(queue)
         except (BotoCoreError, ClientError) as error:
@@ -49,7 +49,7 @@ class Queues:
             return 0
 
     def count(self, queue: str) -> int:
-        """About how many messages wait. Raises botocore's errors."""
+        """The approximate number of messages. Raises botocore's errors."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed"]
         found = self._sqs.get_queue_attributes(QueueUrl=self.url(queue), AttributeNames=names)
         return sum(int(value) for value in found.get("Attributes", {}).values())

@@ -1,13 +1,13 @@
-"""The sweep: compares all records with all tasks and repairs both sides.
+"""The sweep: compares all records with all tasks and repairs both.
 
-A pass goes through stages, those first that matter most: records that look overdue; all records,
-each with its task; all tasks, each with its record; the counts of what waits for hosts. A stage
-goes page by page, so memory is bounded by a page whatever the number of records. Where the time of
-an invocation ends, the next one goes on at the page that was reached; see `sweep_state`.
+A pass has stages, in order of importance: records that may be overdue; all records with their
+tasks; all tasks with their records; the counts of waiting tasks. A stage is processed page by page,
+so that memory does not grow with the number of records. When an invocation's time is over, the next
+one continues at the page that was reached; see `sweep_state`.
 
-What is decided for a page needs no other page: a record's task is looked up by its ARN, a task's
-record by its id, both as they are now. Every action is conditional and harmless when repeated, so
-it does not matter what changes while a pass goes on. One failed action does not stop the rest.
+A page is processed independently of others: a record's task is read by its ARN, and a task's record
+by its id, in their present states. Every action is conditional and idempotent, so changes during a
+pass do no harm. A failed action does not stop the others.
 """
 
 import logging
@@ -35,14 +35,15 @@ from chalicelib.tasks.sweep_state import (
 from chalicelib.tasks.trend import point_of, with_point
 
 SAVE_SECONDS = 5.0
-"""The position is written as often as this, and when the sweep ends."""
+"""Interval between writes of the position; it is also written when the sweep ends."""
 TRIES = 2
-"""So many invocations may die at one place; then positions are exact, and the page is skipped."""
+"""If this many invocations died at one position, positions are written exactly, and the page is
+skipped."""
 FEW_RECORDS = 1_000
-"""So many are looked through in seconds: without looking for what is overdue first. How many there
-are is known from the last whole pass; without one, what is overdue comes first."""
+"""With fewer records than this a pass takes seconds, and the stage of overdue ones is omitted. The
+number is known from the last complete pass; without one that stage is first."""
 FORGOTTEN_SECONDS = 3_600
-"""A pass that began so long ago is not continued: its figures are too old."""
+"""A pass that began longer ago than this is not continued: its figures are too old."""
 
 R = TypeVar("R")
 
@@ -50,14 +51,14 @@ _log = logging.getLogger("usher.sweep")
 
 
 class OvertakenError(Exception):
-    """Another sweep has gone on from here."""
+    """Another sweep has continued from this position."""
 
 
 class Clock:
-    """How much time an invocation has left, and what it is for."""
+    """The remaining time of an invocation, and its use."""
 
     def __init__(self, remaining: Callable[[], float]) -> None:
-        """`remaining`: seconds until the function is killed."""
+        """`remaining` returns the seconds until the function is killed."""
         self._remaining = remaining
         budget = remaining()
         self._pages, self._steps = min(35.0, budget / 3), min(20.0, budget / 5)
@@ -75,7 +76,7 @@ class Clock:
 
     @property
     def closes(self) -> bool:
-        """Whether there is time for another of the last steps."""
+        """Whether there is time for another final step."""
         return self._remaining() > self._closing
 
 
@@ -92,7 +93,7 @@ class Sweep:
         now: Callable[[], float],
         few_records: int = FEW_RECORDS,
     ) -> None:
-        """`few_records`: see FEW_RECORDS; by the count of the last pass."""
+        """`few_records`: see FEW_RECORDS; compared with the count of the last pass."""
         self.launcher = launcher
         self.kinds = {kind.name: kind for kind in kinds}
         self.states = states
@@ -102,10 +103,10 @@ class Sweep:
         self.stages = list(_stages(kinds))
 
     def run(self, remaining: Callable[[], float] = lambda: float("inf")) -> dict[str, int]:
-        """Sweep until a pass is whole, or time is up.
+        """Sweep until a pass is complete or the time is over.
 
-        `remaining`: seconds until the function is killed. Returns how many actions of each kind
-        were taken, `failed` among them; `busy` alone where another sweep is at work.
+        `remaining` returns the seconds until the function is killed. Returns the number of actions
+        of each kind, including `failed`; only `busy` if another sweep is running.
         """
         return _Run(self, Clock(remaining)).run()
 
@@ -148,7 +149,7 @@ class _Run:
         return dict(self._counts)
 
     def _take(self) -> bool:
-        """Whether this sweep may work. Where its state cannot be read or written it works too."""
+        """Whether this sweep may run. It runs also if its state cannot be read or written."""
         try:
             state = self._s.states.take(self._prepared)
         except (BotoCoreError, ClientError, UsherError):
@@ -162,7 +163,7 @@ class _Run:
         return True
 
     def _prepared(self, state: SweepState) -> SweepState:
-        """The pass that is to be continued, or a new one."""
+        """The pass to continue, or a new one."""
         age = self._s.now() - state.begun_at
         self._is_continued = state.stage in self._s.stages and 0 <= age <= FORGOTTEN_SECONDS
         return replace(state, tries=state.tries + 1) if self._is_continued else self._begun(state)
@@ -173,9 +174,9 @@ class _Run:
         return begun(state, first, self._s.now())
 
     def _passes(self) -> SweepState | None:
-        """End the pass that was continued and one of its own, as far as time allows.
+        """Complete the continued pass and a new one, while there is time.
 
-        Returns the state of the pass that this invocation both began and ended.
+        Returns the state of the pass that this invocation both began and completed.
         """
         if not self._pass():
             return None
@@ -187,7 +188,7 @@ class _Run:
         return self._finish() if self._pass() else None
 
     def _pass(self) -> bool:
-        """All stages from where the state is; False where time was up."""
+        """Process all stages from the present position; False if the time was over."""
         while self._state.stage is not None:
             if not self._clock.begins_pages:
                 return False
@@ -202,7 +203,7 @@ class _Run:
         stage, tries = str(self._state.stage), self._state.tries
         tally = Tally()
         following = self._following(stage)
-        if tries > TRIES + 1:  # to read this page kills the function
+        if tries > TRIES + 1:  # reading this page kills the function
             self._move((following, None), Tally(), skipped=True)
             return
         try:
@@ -214,7 +215,7 @@ class _Run:
             self._failed()
             self._move((following, None), Tally(), skipped=True)
             return
-        if self._was_cut:  # actions were taken, so this place is no dead end
+        if self._was_cut:  # actions were taken, so the position makes progress
             self._state = replace(self._state, tries=0)
             return
         position = (stage, after) if after is not None else (following, None)
@@ -233,7 +234,7 @@ class _Run:
         return self._s.stages[place] if place < len(self._s.stages) else None
 
     def _finish(self) -> SweepState:
-        """The pass is whole."""
+        """Complete the pass."""
         whole = self._state
         for kind in self._s.kinds.values():
             kind.unreadable.gauge(whole.counts.get(f"unreadable/{kind.name}", 0))
@@ -251,14 +252,14 @@ class _Run:
         metrics.gauge("sweep_pass_skipped", finished.skipped)
         return whole
 
-    # The state.
+    # State.
 
     def _now_and_then(self) -> bool:
         is_careful = self._state.tries >= TRIES
         return is_careful or abs(self._s.now() - self._saved_at) >= SAVE_SECONDS
 
     def _save(self, *, release: bool = False) -> None:
-        """Write the position. Raises OvertakenError; any other failure only costs the position."""
+        """Write the position. Raises OvertakenError; other errors only lose the position."""
         if not self._is_saved:
             return
         self._saved_at = self._s.now()
@@ -267,14 +268,14 @@ class _Run:
         except (BotoCoreError, ClientError, UsherError):
             _log.exception("sweep: its position cannot be written")
             self._counts["failed"] += 1
-            self._is_saved = False  # what was written is not known
+            self._is_saved = False  # the stored version is unknown
             return
         if written is None:
             self._is_saved = False
             raise OvertakenError
         self._state = written
 
-    # Acting.
+    # Actions.
 
     def _failed(self) -> None:
         self._counts["failed"] += 1

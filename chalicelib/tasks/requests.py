@@ -1,4 +1,4 @@
-"""What requests about sessions and about invocations have in common. Pure."""
+"""Inputs that requests about sessions and invocations share. Pure."""
 
 import hmac
 import uuid
@@ -27,11 +27,11 @@ LOGS = (
     LOG_LIMIT,
     Field("next", {"type": "string"}, "as the page before said", "From the page before."),
 )
-"""The query of `GET …/{id}/logs`."""
+"""Query parameters of `GET …/{id}/logs`."""
 
 
 class WithKey(Protocol):
-    """A record whose container proves itself with a key."""
+    """A record whose container authenticates with a key."""
 
     @property
     def key(self) -> str:
@@ -42,7 +42,7 @@ K = TypeVar("K", bound=WithKey)
 
 
 def parse_record_id(text: str, kind: str) -> str:
-    """The id of a record as the table knows it. Raises NotFoundError for what can be no id."""
+    """The id of a record in the table. Raises NotFoundError for an invalid id."""
     try:
         if str(uuid.UUID(text)) == text:
             return text
@@ -52,7 +52,7 @@ def parse_record_id(text: str, kind: str) -> str:
 
 
 def parse_idempotency_key(headers: Mapping[str, str]) -> str | None:
-    """What makes a repeated request recognisable. Raises BadRequestError."""
+    """The idempotency key of a request. Raises BadRequestError."""
     key = headers.get(IDEMPOTENCY_KEY.name.lower())
     return None if key is None else str(IDEMPOTENCY_KEY.check(key))
 

@@ -1,7 +1,7 @@
-"""Which revision of a task definition new tasks run on, and when to stop trying one. Pure.
+"""The revision of a task definition that new tasks run on, and the breaker for failing ones. Pure.
 
-A revision is proven by its first task that came up. One that keeps failing to start is not tried
-for a while (a circuit breaker); until it is proven, the proven one before it serves.
+A revision is proven when its first task becomes ready. A revision that repeatedly fails to start is
+not tried for a while (circuit breaker); until it is proven, the previous proven one is used.
 """
 
 from collections.abc import Mapping
@@ -10,15 +10,15 @@ from typing import Any, TypeVar
 
 FAILURES_TO_OPEN = 5
 OPEN_SECONDS = 60
-"""How long an open breaker refuses; then one start may try again."""
+"""Time for which an open breaker refuses starts; then one start is tried."""
 CLOCKS_DIFFER_SECONDS = 5
-"""Clocks of functions agree within this."""
+"""Maximum difference between clocks of functions."""
 KEPT_REVISIONS = 5
 
 
 @dataclass(frozen=True)
 class Failing:
-    """How a revision has been failing, without a success since."""
+    """The failures of a revision since its last success."""
 
     count: int
     reason: str
@@ -27,16 +27,16 @@ class Failing:
 
 @dataclass(frozen=True)
 class RevisionState:
-    """What is remembered of the revisions of an app, or of a job. `version` is the record's."""
+    """The stored state of an app's or a job's revisions. `version` is the record's."""
 
     name: str
     version: int = 0
     proven: str | None = None
-    """ARN of the newest task definition that a task came up on."""
+    """ARN of the newest task definition with a task that became ready."""
     failing: Mapping[str, Failing] = field(default_factory=dict)
-    """By task definition ARN."""
+    """Failures by task definition ARN."""
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    """Attributes that another version stored with it, in DynamoDB's JSON: kept as they are."""
+    """Attributes that another version of Usher stored, in DynamoDB's JSON. They are preserved."""
 
 
 S = TypeVar("S", bound=RevisionState)
@@ -51,9 +51,9 @@ class Open:
 
 
 def is_open(state: RevisionState, revision: str, now: float) -> bool:
-    """Whether the breaker of `revision` refuses now.
+    """Whether the breaker of `revision` refuses starts now.
 
-    A failure in the future was written by a wrong clock and causes no wait.
+    A failure in the future was written by a wrong clock and is ignored.
     """
     failing = state.failing.get(revision)
     return (
@@ -68,7 +68,7 @@ def choose_revision(
 ) -> str | Open:
     """The revision that new tasks start on.
 
-    `by_pool`: a pool tries the newest, so that no user has to as long as one before it works.
+    `by_pool`: the pool tries the newest, so that no user has to while an earlier one works.
     """
     fallback = _fallback(state, newest)
     for candidate in (fallback, newest) if by_pool else (newest, fallback):
@@ -80,12 +80,12 @@ def choose_revision(
 
 
 def serves(state: RevisionState, revision: str | None, newest: str) -> bool:
-    """Whether a task of `revision` that waits may still be handed out, or has to be drained."""
+    """Whether a warm task of `revision` may be claimed; otherwise it is drained."""
     return revision is not None and revision in {newest, _fallback(state, newest)}
 
 
 def fold_success(state: S, revision: str, newest: str) -> S:
-    """A task of `revision` came up. A straggler of an older one proves nothing new."""
+    """A task of `revision` became ready. A late report about an older revision has no effect."""
     failing = {arn: entry for arn, entry in state.failing.items() if arn != revision}
     proven = revision if revision == newest or state.proven is None else state.proven
     if proven == state.proven and len(failing) == len(state.failing):
@@ -94,8 +94,8 @@ def fold_success(state: S, revision: str, newest: str) -> S:
 
 
 def fold_rollback(state: S, revision: str) -> S:
-    """`revision` was taken back. It is the proven one no longer, so that the next task that comes
-    up proves its own, also by a function that still remembers `revision` as the newest.
+    """`revision` was taken back. It is no longer the proven one, so that the next task that becomes
+    ready proves its revision, even if a function still has `revision` as the newest in its cache.
     """
     failing = {arn: entry for arn, entry in state.failing.items() if arn != revision}
     proven = None if state.proven == revision else state.proven
@@ -103,7 +103,7 @@ def fold_rollback(state: S, revision: str) -> S:
 
 
 def fold_failure(state: S, revision: str, reason: str, now: float) -> S:
-    """A task of `revision` did not come up, for a reason of its own making."""
+    """A task of `revision` failed to start, for a reason of its own."""
     before = state.failing.get(revision)
     entry = Failing(count=(before.count if before else 0) + 1, reason=reason[:300], last_at=now)
     failing = dict(state.failing) | {revision: entry}
@@ -112,10 +112,10 @@ def fold_failure(state: S, revision: str, reason: str, now: float) -> S:
 
 
 def _fallback(state: RevisionState, newest: str) -> str | None:
-    """The proven revision before `newest`, while that is not proven itself.
+    """The proven revision before `newest`, if `newest` is not proven.
 
-    A revision above the newest was taken back, so it is none to fall back to; nor is one of
-    another family, from before the app moved between the apps file and the registered apps.
+    A revision above the newest was taken back and is not used; neither is one of another family,
+    from before the app moved between the apps file and the registered apps.
     """
     if state.proven is None or number_of(state.proven) >= number_of(newest):
         return None

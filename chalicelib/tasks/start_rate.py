@@ -1,4 +1,6 @@
-"""RunTask, StartTask and StopTask share 40 a second: what can wait leaves some to what cannot."""
+"""The start rate: RunTask, StartTask and StopTask share 40 calls a second, and starts that can wait
+leave some to those that cannot.
+"""
 
 from collections.abc import Callable
 

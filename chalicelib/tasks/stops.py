@@ -1,4 +1,4 @@
-"""Stopping tasks: of records that are to end, and orphans, which no record has any claim to."""
+"""Stops tasks: of records that are to end, and orphans, which no record refers to."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -21,8 +21,8 @@ class TaskStops:
         self._now = now
 
     def stop(self, task_arn: str | None, reason: str, log_fields: Mapping[str, Any]) -> None:
-        """Ask ECS to stop a task, if there is one. A refusal is logged and no error: the record
-        says that the task is to end, or the task's next event that it is an orphan.
+        """Stop a task, if there is one. A refusal is logged and not raised: the sweep repeats it,
+        because the record is to end or the task is an orphan.
         """
         if task_arn is None:
             return
@@ -32,9 +32,9 @@ class TaskStops:
             _log.warning("not stopped yet: %s", error, extra={**log_fields, "task": task_arn})
 
     def stop_orphan(self, change: TaskChange, reason: str, log_fields: Mapping[str, Any]) -> None:
-        """Stop a task that no record has any claim to, unless it stops already.
+        """Stop a task that no record refers to, unless it is stopping.
 
-        Raises StopError: no record says so, so the event has to be delivered again.
+        Raises StopError, so that the event is delivered again, because no record has the task.
         """
         if change.desired_status == "STOPPED" or change.is_stopped:
             return

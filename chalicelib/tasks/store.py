@@ -1,8 +1,8 @@
-"""The store of records that own an ECS task: load, decide, compare-and-set, tell the observer.
+"""The store of records that own an ECS task: load, decide, compare-and-set, notify the observer.
 
-Every write expects the version that was read; a lost condition is a result, no exception. The
-counters that a record has raised are lowered in the very transaction in which it stops to hold
-them, so they cannot drift.
+Every write is conditional on the version that was read; a failed condition is a result, not an
+exception. The counters of a record are decremented in the transaction that releases them, so they
+cannot drift.
 """
 
 import logging
@@ -27,11 +27,11 @@ class Record(Protocol):
 
     @property
     def version(self) -> int:
-        """One more with each write."""
+        """Incremented by each write."""
 
     @property
     def log_fields(self) -> dict[str, Any]:
-        """What a log line about it has as fields."""
+        """The fields of log records about it."""
 
 
 R = TypeVar("R", bound=Record)
@@ -44,21 +44,21 @@ def _no_member(_key: str, _record: Any) -> None:
 
 @dataclass(frozen=True)
 class Codec(Generic[R]):
-    """How a kind of record is stored."""
+    """Serializes a kind of record."""
 
     to_item: Callable[[R], dict[str, Any]]
     from_item: Callable[[Item], R]
     """Raises ValueError; see `chalicelib.dynamodb.records`."""
     counters: Callable[[R], tuple[str, ...]]
-    """Keys of the counters that it has raised and not lowered."""
+    """Keys of the counters that the record has incremented and not decremented."""
     without: Callable[[R, Sequence[str]], R]
     """The record without these counters."""
     member: Callable[[str, R], str | None] = _no_member
-    """What a counter has in its list of members for this record; None where it has no list."""
+    """The member of a counter's list for this record; None if the counter has no list."""
 
 
 def next_version(before: R, after: R) -> R:
-    """`after` as it is written in the place of `before`."""
+    """`after` in the version that follows `before`."""
     written: R = replace(after, version=before.version + 1)  # type: ignore[type-var]
     return written
 
@@ -69,32 +69,32 @@ class RecordTable(Generic[R]):
     def __init__(
         self, dynamodb: Any, name: str, codec: Codec[R], groups_table: str | None = None
     ) -> None:
-        """`groups_table` has the counts of capacity groups; None = this table has."""
+        """`groups_table` has the counters of capacity groups; None = they are in this table."""
         self.items = Table(dynamodb, name)
         self._codec = codec
         self._groups_table = groups_table or name
 
     def get(self, record_id: str) -> R | None:
-        """The record as it is now (a consistent read). Raises UnreadableRecordError."""
+        """The present record (consistent read). Raises UnreadableRecordError."""
         return readable(self.find(record_id))
 
     def find(self, record_id: str) -> R | Unreadable | None:
-        """As `get`, for callers that have to go on without an unreadable record."""
+        """As `get`, for callers that continue without an unreadable record."""
         item = self.items.get(record_id)
         return read_record(item, self._codec.from_item) if item else None
 
     def get_all(self, ids: Sequence[str], projection: Sequence[str] = ()) -> list[R | Unreadable]:
-        """The records that exist of these, in their order, as they are now."""
+        """The existing records of these ids, in their order (consistent read)."""
         items = self.items.get_all(ids, projection)
         found = (items[record_id] for record_id in ids if record_id in items)
         return [read_record(item, self._codec.from_item) for item in found]
 
     def replace(self, before: R, after: R, *more: Write) -> R | None:
-        """Write `after` where the record is still `before`; None when it has moved on.
+        """Write `after` if the record is still `before`; None if it has changed.
 
-        Counters that it holds no more are lowered, and `more` written, in the same transaction.
-        Returns the record as written, one version on. While other transactions hold a counter it
-        is sent again after a pause. Raises BusyError.
+        Counters that it releases are decremented, and `more` is written, in the same transaction.
+        Returns the record as written, in its next version. Repeated after a pause while other
+        transactions hold a counter. Raises BusyError.
         """
         codec, name = self._codec, self.items.name
         written = next_version(before, after)
@@ -125,14 +125,14 @@ class RecordTable(Generic[R]):
 
 
 class Observer(Protocol[R_contra]):
-    """What has to know how records of one kind change."""
+    """Receives the transitions of one kind of record."""
 
     def on_transition(self, before: R_contra, after: R_contra) -> None:
-        """A change was written. A crash before this call loses what the observer does about it."""
+        """A change was written. After a crash before this call its effects are missing."""
 
 
 class Store(Generic[R]):
-    """The table and its observer: all changes of records after their creation pass here."""
+    """The table and its observer. All changes of records after their creation use it."""
 
     def __init__(self, table: RecordTable[R], observer: Observer[R]) -> None:
         self._table = table
@@ -145,9 +145,10 @@ class Store(Generic[R]):
         seen: R | None = None,
         write_with: Callable[[R, R], Write] | None = None,
     ) -> R | None:
-        """Load, decide, write on condition; None without a record. See `dynamodb.table.change`.
+        """Load, decide, write conditionally; None without a record. See `dynamodb.table.change`.
 
-        What `write_with` returns for the record before and after is a part of the transaction.
+        The writes that `write_with` returns for the records before and after are part of the
+        transaction.
         """
 
         def write(before: R, after: R) -> R | None:
@@ -163,18 +164,19 @@ class Store(Generic[R]):
         return after
 
     def update(self, seen: R, decide: Callable[[R], R]) -> R:
-        """As `change`, of a record that was just read; `seen` where it is gone by now."""
+        """As `change`, for a record that was just read; returns `seen` if it no longer exists."""
         return self.change(seen.id, decide, seen) or seen
 
 
 LIVE_BUCKETS = 8
-"""The index of live ones is spread over so many partitions: one takes 1,000 writes a second."""
+"""The index of live records is spread over this many partitions: one accepts 1,000 writes a
+second."""
 
 
 def live_or_expiring(
     record_id: str, *, ended_at: float | None, kept_seconds: int
 ) -> Mapping[str, int]:
-    """The attribute of the index of live records, or when an ended one is forgotten."""
+    """The key of the index of live records, or the expiry of an ended one."""
     if ended_at is None:
         return {"live_bucket": int(record_id[:8], 16) % LIVE_BUCKETS}
     return {"expire_at": int(ended_at) + kept_seconds}

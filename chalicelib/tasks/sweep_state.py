@@ -1,8 +1,8 @@
-"""How far the sweep is: its position, what the current pass has counted, and the last whole pass.
+"""The state of the sweep: its position, the counts of the current pass, and the last complete pass.
 
-One item of the table of sessions. Whoever sweeps holds it by a lease that each write extends, so
-that a sweep that died is followed by another soon. A write expects the version that was read: who
-was overtaken notices and ends. Nothing else depends on the item: without it a pass begins anew.
+One item of the table of sessions. A sweep holds it by a lease that each write extends, so that
+another sweep soon continues after a crash. Writes are conditional on the version that was read: a
+sweep that was overtaken notices and ends. If the item is lost, a new pass begins.
 """
 
 import logging
@@ -17,7 +17,7 @@ from chalicelib.dynamodb.table import Item, Table
 
 ITEM_ID = "sweep#state"
 LEASE_SECONDS = 15.0
-"""For how long after its last write a sweep is believed to be at work."""
+"""A sweep is regarded as running for this long after its last write."""
 
 UNREADABLE = -1
 """The version of a state that cannot be read."""
@@ -27,38 +27,38 @@ _log = logging.getLogger("usher.sweep")
 
 @dataclass(frozen=True)
 class Finished:
-    """The last pass that came to its end."""
+    """The last complete pass."""
 
     at: float
     seconds: float
-    """From its beginning, the pauses between invocations included."""
+    """Duration, including the pauses between invocations."""
     records: int
     tasks: int
     skipped: int
-    """Pages, and parts of partitions, that could not be looked through."""
+    """Pages, and parts of partitions, that could not be processed."""
     orphans: int = 0
-    """Tasks that nothing claimed, which its last invocation stopped."""
+    """Orphaned tasks that its last invocation stopped."""
     counts: Mapping[str, int] = field(default_factory=dict)
-    """What it counted, by name: see the `tally` of each kind."""
+    """Its counts by name: see the `tally` of each kind."""
     oldest: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class SweepState:
-    """The state of the pass that is under way, if `stage` is set."""
+    """The state of the current pass, if `stage` is set."""
 
     version: int = 0
     stage: str | None = None
-    """The name of the stage that comes next; see `chalicelib.tasks.reconciler`."""
+    """The name of the next stage; see `chalicelib.tasks.reconciler`."""
     after: str | None = None
-    """Where in the stage: what its page before answered."""
+    """Position in the stage, as the previous page returned it."""
     begun_at: float = 0.0
     counts: Mapping[str, int] = field(default_factory=dict)
     oldest: Mapping[str, float] = field(default_factory=dict)
-    """The earliest of the instants of a name."""
+    """The earliest time of each name."""
     skipped: int = 0
     tries: int = 0
-    """How many invocations have begun at this very place."""
+    """Number of invocations that began at this position."""
     lease_until: float = 0.0
     finished: Finished | None = None
     trend: tuple[Mapping[str, float], ...] = ()
@@ -66,23 +66,23 @@ class SweepState:
 
 
 Position = tuple[str | None, str | None]
-"""A stage, and where in it; no stage at the end of a pass."""
+"""A stage and a position in it; no stage at the end of a pass."""
 
 
 @dataclass
 class Tally:
-    """What a part of a pass counts, to be added to the state."""
+    """The counts of a part of a pass, to be added to the state."""
 
     counts: Counter[str] = field(default_factory=Counter)
     oldest: dict[str, float] = field(default_factory=dict)
 
     def saw(self, name: str, at: float) -> None:
-        """Remember the earliest instant of `name`."""
+        """Record the earliest time of `name`."""
         self.oldest[name] = min(at, self.oldest.get(name, at))
 
 
 def begun(state: SweepState, stage: str, now: float) -> SweepState:
-    """A new pass at its first stage. Pure."""
+    """The state of a new pass at its first stage. Pure."""
     return SweepState(
         version=state.version,
         stage=stage,
@@ -95,7 +95,7 @@ def begun(state: SweepState, stage: str, now: float) -> SweepState:
 
 
 def moved(state: SweepState, position: Position, tally: Tally) -> SweepState:
-    """A page further, with what it counted. Pure."""
+    """The state after a page, with its counts. Pure."""
     counts = Counter(state.counts)
     counts.update(tally.counts)
     oldest = dict(state.oldest)
@@ -106,7 +106,7 @@ def moved(state: SweepState, position: Position, tally: Tally) -> SweepState:
 
 
 def finished_of(state: SweepState, now: float, orphans: int = 0) -> Finished:
-    """What remains of a whole pass. Pure."""
+    """The result of a complete pass. Pure."""
     return Finished(
         at=now,
         seconds=round(max(0.0, now - state.begun_at), 3),
@@ -120,7 +120,7 @@ def finished_of(state: SweepState, now: float, orphans: int = 0) -> Finished:
 
 
 def to_item(state: SweepState) -> Item:
-    """The state, as DynamoDB's JSON. Pure."""
+    """The DynamoDB item of the state. Pure."""
     return serialize({"id": ITEM_ID} | asdict(state))
 
 
@@ -130,14 +130,14 @@ def from_item(item: Mapping[str, Any]) -> SweepState:
 
 
 class SweepStates:
-    """The item, read and written."""
+    """Reads and writes the item."""
 
     def __init__(self, table: Table, now: Callable[[], float]) -> None:
         self._table = table
         self._now = now
 
     def read(self) -> SweepState:
-        """The state as it is now; an item that cannot be read counts as none."""
+        """The present state; an unreadable item is treated as missing."""
         item = self._table.get(ITEM_ID)
         state = read_record(item, from_item) if item else SweepState()
         if isinstance(state, Unreadable):
@@ -146,15 +146,19 @@ class SweepStates:
         return state
 
     def take(self, prepare: Callable[[SweepState], SweepState]) -> SweepState | None:
-        """Hold the state, as `prepare` wants it; None while another sweep holds it."""
+        """Acquire the lease and write the state that `prepare` returns; None while another sweep
+        has the lease.
+        """
         state, now = self.read(), self._now()
-        # One further ahead than a lease can be was written by a clock that was wrong.
+        # A lease beyond this was written by a wrong clock.
         if now < state.lease_until <= now + LEASE_SECONDS + 1:
             return None
         return self.write(prepare(state))
 
     def write(self, state: SweepState, *, release: bool = False) -> SweepState | None:
-        """Write it and extend the lease, or `release` it; None when another sweep has gone on."""
+        """Write the state and extend the lease, or `release` it; None if another sweep has
+        continued.
+        """
         lease = 0.0 if release else round(self._now() + LEASE_SECONDS, 3)
         written = replace(state, version=state.version + 1, lease_until=lease)
         if state.version == UNREADABLE:

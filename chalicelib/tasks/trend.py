@@ -1,4 +1,6 @@
-"""Figures of the last hours, kept with the state of the sweep: a point each five minutes. Pure."""
+"""Figures of the last hours, stored with the state of the sweep: a point every five minutes.
+Pure.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -6,9 +8,9 @@ from chalicelib.tasks.percentiles import percentile
 
 SLOT_SECONDS = 300
 SLOTS = 72
-"""Six hours, in some 7 KB."""
+"""Six hours, in about 7 KB."""
 STARTED = "started"
-"""Of a pass: tasks that ECS accepted within START_SECONDS of their look, and that still run."""
+"""Count of a pass: tasks that ECS accepted within the last START_SECONDS and that still run."""
 START_SECONDS = 60
 FIGURES: Mapping[str, Sequence[str]] = {
     "active": ("session/", "/ACTIVE"),
@@ -18,15 +20,15 @@ FIGURES: Mapping[str, Sequence[str]] = {
     "jobsWaiting": ("invocation/", "/ACCEPTED/", "/QUEUED/"),
     "starts": (STARTED,),
 }
-"""What a point has: the sum of the counts whose names begin and go on like this."""
+"""The figures of a point: the sum of the counts whose names have this prefix and suffix."""
 ADDRESS = "address/"
-"""Begins the names of buckets of how long users waited for an address."""
+"""Prefix of the buckets of waits for addresses."""
 WAITS: Mapping[str, float] = {"addressP50": 0.5, "addressP99": 0.99}
-"""What a point has besides, in seconds; absent where none was counted."""
+"""Further figures of a point, in seconds; missing if nothing was counted."""
 
 
 def point_of(counts: Mapping[str, int], now: float) -> dict[str, float]:
-    """The point of a whole pass."""
+    """The point of a complete pass."""
     point: dict[str, float] = {"at": round(now, 3)}
     for name, (prefix, *parts) in FIGURES.items():
         point[name] = sum(_matching(counts, prefix, parts))
@@ -39,7 +41,7 @@ def point_of(counts: Mapping[str, int], now: float) -> dict[str, float]:
 def with_point(
     trend: Sequence[Mapping[str, float]], point: Mapping[str, float]
 ) -> tuple[Mapping[str, float], ...]:
-    """The trend with one more point; the newest one of five minutes stands for them."""
+    """The trend with one more point; the newest point within five minutes replaces the others."""
     slot = point["at"] // SLOT_SECONDS
     newest = slot - SLOTS
     kept = [one for one in trend if newest < one["at"] // SLOT_SECONDS < slot]

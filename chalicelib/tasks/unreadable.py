@@ -1,8 +1,8 @@
-"""What is done about records that this version cannot read; see `chalicelib.dynamodb.records`.
+"""Treatment of records that this version cannot read; see `chalicelib.dynamodb.records`.
 
-They are skipped, counted and logged; their tasks are left alone. One that has not ended is marked
-to expire, once, so that it does not stay for ever: the version that can read it takes the mark away
-with its next write, and there is time for that.
+They are skipped, counted and logged; their tasks are not stopped. One that has not ended is marked
+once to expire, so that it does not stay for ever. A version that can read it removes the mark with
+its next write, and there is enough time for that.
 """
 
 import logging
@@ -14,13 +14,13 @@ from chalicelib.dynamodb.table import Table
 from chalicelib.metrics import Metrics
 
 MOST_LOGGED = 50
-"""Records of one page that the sweep names in the log."""
+"""Maximum number of records of a page that the sweep logs."""
 
 _log = logging.getLogger("usher.records")
 
 
 class UnreadableRecords:
-    """Those of one table and kind."""
+    """The unreadable records of one table and kind."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class UnreadableRecords:
         metrics: Metrics,
         now: Callable[[], float],
     ) -> None:
-        """`kept_seconds`: how long one is kept after the last instant that it names."""
+        """`kept_seconds`: time after the latest time in the record for which it is kept."""
         self._table = table
         self._kind = kind
         self._kept_seconds = kept_seconds
@@ -39,38 +39,38 @@ class UnreadableRecords:
         self._now = now
 
     def log(self, found: Sequence[Unreadable]) -> None:
-        """Name the first of a page in the log."""
+        """Log the first ones of a page."""
         for record in found[:MOST_LOGGED]:
             log_unreadable(record, self._kind)
 
     def gauge(self, number: int) -> None:
-        """So many were found in a whole pass."""
+        """Emit the number that a complete pass found."""
         self._metrics.gauge("records_unreadable", number, kind=self._kind)
 
     def marks(self, found: Iterable[Unreadable]) -> Iterator[tuple[str, Callable[[], object]]]:
-        """One step for each that has no mark yet; see `chalicelib.tasks.kinds.Step`."""
+        """One step for each record without a mark; see `chalicelib.tasks.kinds.Step`."""
         for record in found:
             if not record.is_marked:
                 yield "MarkUnreadable", partial(self.mark, record)
 
     def mark(self, record: Unreadable) -> None:
-        """Have it expire; nothing else of it is touched, and an earlier mark stays."""
+        """Set its expiry, without other changes; an earlier mark stays."""
         expire_at = expires_at(record, self._now(), self._kept_seconds)
         self._table.set_expiry(record.id, expire_at)
 
     def skip_task_change(self, record: Unreadable) -> None:
-        """ECS says something of its task. It is left as it is; so is its task."""
+        """Ignore a change of its task. Neither record nor task is changed."""
         log_unreadable(record, self._kind)
         if not record.is_marked:
             self.mark(record)
 
 
 def log_unreadable(record: Unreadable, kind: str) -> None:
-    """One line with the id."""
+    """Log one line with the id."""
     _log.warning("%s %s cannot be read: %s", kind, record.id, record.why, extra={kind: record.id})
 
 
 def expires_at(record: Unreadable, now: float, kept_seconds: int) -> int:
-    """When it may be forgotten. What is deferred is kept until long after its time. Pure."""
+    """When it may expire. Deferred records are kept until long after their time. Pure."""
     named = (record.number(name) or 0.0 for name in ("at", "not_after"))
     return int(min(max(now, *named), LATEST)) + kept_seconds
