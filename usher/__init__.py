@@ -1,4 +1,4 @@
-"""Write jobs, run them here, call them from elsewhere; follow feeds.
+"""Write jobs, run them locally, invoke them from elsewhere; follow feeds.
 
     from usher import Job
 
@@ -9,7 +9,8 @@
     id = usher.invoke("greeting")
     usher.wait(id).result
 
-What is imported is loaded when it is first used: the container's main process needs none of it.
+Modules are imported when they are first used, because the container's main process needs none of
+them.
 """
 
 from importlib import import_module
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from usher.sessions import dispatch, follow
 
 VERSION = "0.1.0"
-"""Of this package; the same stands in pyproject.toml."""
+"""Version of this package; pyproject.toml has the same."""
 
 __all__ = [
     "AnswerError",

@@ -1,8 +1,7 @@
-"""What the dispatcher answers, as typed values. Pure.
+"""The dispatcher's answers as typed values. Pure.
 
-Fields are those of docs/contracts.md in snake case; instants are aware datetimes in UTC. A field
-that this version does not know is passed over, so that an older client understands a newer
-dispatcher.
+Fields are those of docs/contracts.md in snake case; times are aware datetimes in UTC. Unknown
+fields are ignored, so that an older client works with a newer dispatcher.
 """
 
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ ENDS = frozenset({"FINISHED", "EXPIRED", "SKIPPED"})
 
 @dataclass(frozen=True)
 class Progress:
-    """What the job last said of itself."""
+    """The last progress that the job reported."""
 
     at: datetime
     fraction: float | None
@@ -24,7 +23,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Usage:
-    """What the run took, by its container's word."""
+    """The resources used by the run, as its container reported them."""
 
     cpu_seconds: float
     max_memory_mib: float
@@ -33,7 +32,9 @@ class Usage:
 
 @dataclass(frozen=True)
 class Waiting:
-    """Why it has not been launched: how many wait before it, and when the next try comes."""
+    """Why it has not been launched: the number of invocations before it, and the time of the next
+    try.
+    """
 
     because: str
     ahead: int | None
@@ -85,18 +86,18 @@ class Invocation:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing of it runs, or ever will."""
+        """Whether it has ended: nothing of it runs or will run."""
         return self.state in ENDS
 
     @property
     def succeeded(self) -> bool:
-        """Whether it ran to its end and well."""
+        """Whether it ended successfully."""
         return self.reason == "succeeded"
 
 
 @dataclass(frozen=True)
 class LogLine:
-    """A line of the job's log; `at` is when it was taken down."""
+    """A line of the job's log; `at` is the time of its arrival in the log."""
 
     at: datetime | None
     text: str
@@ -104,7 +105,7 @@ class LogLine:
 
 @dataclass(frozen=True)
 class LogPage:
-    """Lines from a place on. `ended` = the task is over and there is no more for now."""
+    """A page of lines. `ended`: the task has ended and there are no more lines at present."""
 
     lines: tuple[LogLine, ...]
     next: str | None
@@ -120,7 +121,7 @@ class JobInfo:
     revision: int | None
     image: str
     description: Mapping[str, Any]
-    """All that is registered of it, with its parameters' JSON schema."""
+    """The registered description, with the JSON schema of its parameters."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ def read_schedule(document: Mapping[str, Any]) -> Schedule:
 
 
 def instant(text: str | None) -> datetime | None:
-    """An instant of an answer."""
+    """A time in an answer."""
     return None if text is None else datetime.fromisoformat(text)
 
 

@@ -1,4 +1,4 @@
-"""The calls that most need, to the dispatcher that USHER_URL names (or a laptop's own)."""
+"""The most common calls, to the dispatcher in USHER_URL (or a laptop's own)."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -17,7 +17,7 @@ def invoke(
     priority: str | None = None,
     idempotency_key: str | None = None,
 ) -> str:
-    """Ask for a run of a job, and return the invocation's id at once; see Client.invoke."""
+    """Request a run of a job and return the invocation's id at once; see Client.invoke."""
     return Client().invoke(
         job,
         parameters,
@@ -29,12 +29,12 @@ def invoke(
 
 
 def wait(invocation_id: str, timeout_seconds: float | None = None) -> Invocation:
-    """Wait until it has ended, however it ended. Raises WaitTimeoutError."""
+    """Wait until it has ended. Raises WaitTimeoutError."""
     return Client().wait(invocation_id, timeout_seconds)
 
 
 def kill(invocation_id: str) -> Invocation:
-    """End it, in whatever state it is."""
+    """End it in any state."""
     return Client().kill(invocation_id)
 
 

@@ -1,5 +1,5 @@
-"""The job's program: its module is imported, its parameters are checked, and `run` is called. The
-parent is notified over a pipe. `usher.program` starts it.
+"""The job's program: imports its module, checks its parameters and calls `run`. It reports to the
+parent over a pipe. `usher.program` starts it.
 """
 
 import fcntl
@@ -25,15 +25,16 @@ from usher.log_file import flush, line_stream
 from usher.signals import become_a_job
 
 OOM_SCORE = "500"
-"""Where memory runs out the kernel shall end this process, and not the one that can tell of it."""
+"""When memory runs out, the kernel shall kill this process and not its parent, which reports the
+end."""
 
 HIGH_DESCRIPTOR = 512
 
 _writing = threading.Lock()
 
 _kept: list[object] = []
-"""What would be finalized when `run` is over: a `__del__` of the job may never end, and is not
-called, as little as `atexit` handlers are."""
+"""Objects that would be finalized after `run`: a `__del__` of the job may never end, and is
+therefore not called; neither are `atexit` handlers."""
 
 
 class InvalidParametersError(Exception):
@@ -41,10 +42,10 @@ class InvalidParametersError(Exception):
 
 
 def main() -> NoReturn:
-    """All of the program: the process exits here. sys.argv has the descriptors of order and pipe.
+    """The complete program: the process exits here. sys.argv has the descriptors of order and pipe.
 
-    It exits at once when `run` is over: without waiting for threads, and without atexit handlers,
-    either of which may never end. What it printed is written before.
+    It exits immediately after `run`, without waiting for threads and without atexit handlers,
+    either of which may never end. Its output is flushed before.
     """
     code = 1
     try:
@@ -62,7 +63,7 @@ def main() -> NoReturn:
 
 @dataclass(frozen=True)
 class Order:
-    """What is to run."""
+    """The job to run."""
 
     job: str
     parameters: Any
@@ -105,7 +106,7 @@ def _run(order: Order, pipe: "Pipe") -> int:
         _show(error)
         end, code = End(Outcome.FAILED, _summary(error)), 1
     if os.getpid() != ours:
-        return code  # a process that the job forked came out of `run`: it is not the run
+        return code  # a process that the job forked returned from `run`; it is not the job's
     if not pipe.write(end_line(end)):
         sys.stderr.write("how it ended cannot be told: the job closed the pipe to its parent\n")
         return code or 1
@@ -131,7 +132,7 @@ def _call(order: Order, pipe: "Pipe") -> Any:
 
 
 def _checked(model: Any, parameters: Any) -> Any:
-    """The parameters as the job wants them. Raises InvalidParametersError."""
+    """The parameters as an instance of the model. Raises InvalidParametersError."""
     if model is None:
         if parameters not in (None, {}):
             raise InvalidParametersError("this job takes no parameters")
@@ -153,16 +154,17 @@ def _what_is_wrong(errors: list[Any]) -> str:
 
 
 class Pipe:
-    """The writing end of the pipe to the parent, as long as the job leaves it alone."""
+    """The writing end of the pipe to the parent, unless the job closes it."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = _out_of_the_way(descriptor)
         self._identity = _identity(self._descriptor)
 
     def write(self, data: bytes) -> bool:
-        """Write a line, and say whether it went out; threads of the job may write at once.
+        """Write a line; returns whether it was written. Threads of the job may call it
+        concurrently.
 
-        A job may have closed our descriptor, and have a file of its own by that number now.
+        A job may have closed the descriptor and opened another file with its number.
         """
         with _writing:
             while data:
@@ -176,11 +178,11 @@ class Pipe:
 
 
 def _out_of_the_way(descriptor: int) -> int:
-    """The same pipe by a high number: programs like to close the low ones."""
+    """A duplicate of the pipe with a high number, because programs tend to close low ones."""
     try:
         high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, HIGH_DESCRIPTOR)
     except (OSError, ValueError):
-        return descriptor  # the limit of this process is below that
+        return descriptor  # the process's limit is below that
     os.close(descriptor)
     return high
 
@@ -194,7 +196,7 @@ def _identity(descriptor: int) -> tuple[int, int] | None:
 
 
 def _exit_code(left: SystemExit) -> int:
-    """As the interpreter would exit; but never 0 for another code, such as 256."""
+    """The exit code as of the interpreter, but never 0 for another code such as 256."""
     if left.code is None:
         return 0
     if isinstance(left.code, int):
@@ -207,7 +209,7 @@ def _exit_code(left: SystemExit) -> int:
 
 
 def _show(error: BaseException) -> None:
-    """The traceback, from the job's own code on."""
+    """Print the traceback, beginning with the job's own code."""
     here = os.path.dirname(__file__)
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(here + os.sep):
@@ -225,4 +227,4 @@ def _mark_for_the_kernel() -> None:
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
             file.write(OOM_SCORE)
     except OSError:
-        return  # not Linux, or not allowed: then it is as it was
+        return  # not Linux, or not allowed: nothing changes

@@ -1,7 +1,6 @@
-"""What the child tells its parent over a pipe: a line of JSON each. Pure.
+"""Messages of the child to its parent over a pipe: a line of JSON each. Pure.
 
-The child is what runs the user's code, so the parent believes nothing that it cannot check and
-keeps at most `MAX_LINE_BYTES` of it.
+The child runs user code, so the parent checks all of it and keeps at most `MAX_LINE_BYTES`.
 """
 
 import json
@@ -14,16 +13,16 @@ from chalicelib.contract.text import readable
 from usher.protocol import read_object, shortened
 
 MAX_LINE_BYTES = MAX_RESULT_BYTES + 16_384
-"""Room for a result and what stands around it."""
+"""Space for a result and the rest of its line."""
 
 
 class UnfitResultError(Exception):
-    """A result that cannot be kept; the message says why and what would help."""
+    """An invalid result; the message has the reason and a remedy."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the run is, by its own word."""
+    """The progress that the run reports."""
 
     fraction: float | None
     message: str
@@ -31,7 +30,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class End:
-    """The child's last word: how `run` ended, as far as it can tell."""
+    """The child's last message: how `run` ended."""
 
     outcome: Outcome
     detail: str = ""
@@ -39,7 +38,7 @@ class End:
 
 
 def progress_of(fraction: float | None, message: str) -> Progress:
-    """Progress within its bounds, whatever the user's code said: it shall never fail by this."""
+    """Progress within its bounds, for any arguments: user code must not fail because of it."""
     if fraction is not None:
         try:
             fraction = float(fraction)
@@ -74,12 +73,12 @@ def check_result(result: Any) -> None:
 
 
 def _line(document: dict[str, Any]) -> bytes:
-    # Half a surrogate pair in a message is no reason to lose the line.
+    # A lone surrogate in a message must not lose the line.
     return json.dumps(document, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
 class LineDecoder:
-    """Takes bytes, gives messages. A line that is too long or makes no sense is passed over."""
+    """Converts bytes to messages. A line that is too long or invalid is skipped."""
 
     def __init__(self) -> None:
         self._kept = bytearray()

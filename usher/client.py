@@ -1,7 +1,7 @@
-"""The dispatcher's HTTP API for jobs, in Python.
+"""A Python client of the dispatcher's HTTP API for jobs.
 
-Requests are repeated after 429, 5xx and lost connections, as they may arrive twice without harm:
-those that start a run carry an Idempotency-Key, the others are of that kind.
+Requests are repeated after 429, 5xx and lost connections, because they are idempotent: those that
+start a run have an Idempotency-Key.
 """
 
 import os
@@ -38,7 +38,7 @@ MAX_POLL_SECONDS = 5.0
 class Client(OperationsClient):
     """Calls to one dispatcher. Thread-safe.
 
-    Raises AnswerError where the dispatcher says no, UnreachableError where it says nothing.
+    Raises AnswerError for an error answer, UnreachableError if there is no answer.
     """
 
     def __init__(
@@ -49,16 +49,16 @@ class Client(OperationsClient):
         patience: Patience | None = None,
         on_retry: Callable[[UsherError], None] = lambda _: None,
     ) -> None:
-        """Without `url` and `api_key`, USHER_URL and USHER_API_KEY of the environment count.
+        """Without `url` and `api_key` the environment's USHER_URL and USHER_API_KEY are used.
 
-        `on_retry` is called each time that a request failed and is about to be repeated.
+        `on_retry` is called before each repetition of a failed request.
         """
         self.url = (url or os.environ.get(URL_VARIABLE) or DEFAULT_URL).rstrip("/")
         key = api_key or os.environ.get(KEY_VARIABLE)
         self._http = Transport(self.url, key, patience or Patience(), on_retry)
 
     def document(self, path: str) -> dict[str, Any]:
-        """The JSON that the dispatcher answers a GET with, as it is."""
+        """The dispatcher's JSON answer to a GET."""
         return self._http.call("GET", path)
 
     # Jobs
@@ -76,7 +76,7 @@ class Client(OperationsClient):
         return read_job(self._http.call("GET", f"/jobs/{_path(name)}"))
 
     def remove_job(self, name: str) -> None:
-        """Deregister it. What runs goes on."""
+        """Deregister it. Running invocations continue."""
         self._http.call("DELETE", f"/jobs/{_path(name)}")
 
     # Session apps
@@ -101,12 +101,12 @@ class Client(OperationsClient):
     def roll_back_app(self, name: str, revision: int) -> dict[str, Any]:
         """Take `revision`, the newest one, back; the answer describes the one before it.
 
-        A repeated call cannot take back a second one: it is answered 409.
+        A repeated call does not take back a second one: it is answered 409.
         """
         return self._http.call("POST", f"/apps/{_path(name)}/rollback", {"revision": revision})
 
     def remove_app(self, name: str) -> None:
-        """Deregister it. Sessions that run go on."""
+        """Deregister it. Running sessions continue."""
         self._http.call("DELETE", f"/apps/{_path(name)}")
 
     # Invocations
@@ -121,11 +121,11 @@ class Client(OperationsClient):
         priority: str | None = None,
         idempotency_key: str | None = None,
     ) -> str:
-        """Ask for a run, and return its id at once.
+        """Request a run and return its id at once.
 
-        `at`: not before; `not_after`: expired unless launched by then. The same
-        `idempotency_key` again means the same invocation, with other content it is an error
-        (409). Without one, a key is made up for this call and its repetitions.
+        `at`: earliest time; `not_after`: expired unless launched by then. The same
+        `idempotency_key` refers to the same invocation; with other content it is an error (409). By
+        default a key is generated for this call and its repetitions.
         """
         body = {
             "parameters": parameters,
@@ -152,7 +152,7 @@ class Client(OperationsClient):
     ) -> Iterator[Invocation]:
         """The newest first, at most `limit`; pages are fetched as they are needed.
 
-        They come without parameters, result and history. `status` is a state.
+        They have no parameters, result and history. `status` is a state.
         """
         documents = self.invocation_documents(
             job=job, status=status, since=since, until=until, limit=limit
@@ -169,7 +169,7 @@ class Client(OperationsClient):
         limit: int | None = None,
         on_page: Callable[[], None] = lambda: None,
     ) -> Iterator[dict[str, Any]]:
-        """The same, as the dispatcher says them. `on_page` is called before each further page."""
+        """The same as the dispatcher's documents. `on_page` is called before each further page."""
         query = {
             "job": job,
             "status": status,
@@ -187,7 +187,7 @@ class Client(OperationsClient):
         *,
         on_look: Callable[[Invocation], None] = lambda _: None,
     ) -> Invocation:
-        """Wait until it has ended, however it ended; `on_look` gets what is seen meanwhile.
+        """Wait until it has ended; `on_look` receives its state at each poll.
 
         Raises WaitTimeoutError.
         """
@@ -209,7 +209,7 @@ class Client(OperationsClient):
             pause = min(pause * 1.5, MAX_POLL_SECONDS)
 
     def kill(self, invocation_id: str) -> Invocation:
-        """End it, in whatever state it is; harmless when it has ended."""
+        """End it in any state; no effect if it has ended."""
         path = f"/invocations/{_path(invocation_id)}/kill"
         return read_invocation(self._http.call("POST", path))
 
@@ -230,16 +230,16 @@ class Client(OperationsClient):
         follow: bool = False,
         on_look: Callable[[Invocation], None] = lambda _: None,
     ) -> Iterator[LogLine]:
-        """The lines there are; with `follow` also those that come, until the task is over.
+        """The present lines; with `follow` also later ones, until the task has ended.
 
-        `on_look` gets the invocation each time that there was no line.
+        `on_look` receives the invocation whenever there was no new line.
         """
         token: str | None = None
         pause = FIRST_POLL_SECONDS
         while True:
             page = self.log_page(invocation_id, token)
             yield from page.lines
-            # A page may be empty in the middle: there is no more where the token stays.
+            # A page may be empty in the middle: the log ends where the token does not change.
             leads_on = page.next not in {None, token}
             if page.ended or not (leads_on or follow):
                 return
@@ -266,7 +266,7 @@ class Client(OperationsClient):
         until: datetime | None = None,
         limit: int | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """Audit records as docs/contracts.md has them, newest first, at most `limit`.
+        """Audit records as in docs/contracts.md, newest first, at most `limit`.
 
         Operators only. Pages are fetched as they are needed.
         """
@@ -292,7 +292,7 @@ class Client(OperationsClient):
         return list(map(read_schedule, self.schedule_documents()))
 
     def schedule_documents(self) -> Iterator[dict[str, Any]]:
-        """The same, as the dispatcher says them."""
+        """The same as the dispatcher's documents."""
         return rows(pages(self._get, "/schedules", {}), "schedules")
 
     def schedule(self, schedule_id: str) -> Schedule:
@@ -305,7 +305,7 @@ class Client(OperationsClient):
         return self._schedule_verb(schedule_id, "resume")
 
     def run_schedule(self, schedule_id: str) -> str:
-        """Run its job now, besides its plan; the invocation's id."""
+        """Run its job now, besides its planned times; returns the invocation's id."""
         path = f"/schedules/{_path(schedule_id)}/run"
         return str(self._http.call("POST", path, headers=_own_key())["id"])
 

@@ -1,4 +1,4 @@
-"""Holds a local run to its CPU units: by a control group where we may make one, else nearly.
+"""Limits a local run to its CPU units: exactly with a control group, else approximately.
 
 1024 units are one core, as on ECS.
 """
@@ -23,14 +23,14 @@ PREFIX = "usher-run-"
 
 @dataclass(frozen=True)
 class CpuLimit:
-    """`enforced` say what is enforced. `join` is called by the process it is for."""
+    """`enforced` describes the limit. `join` is called by the process to limit."""
 
     enforced: str
     group: Path | None
     cores: int
 
     def join(self) -> None:
-        """From now on this process and its children are limited."""
+        """Limit this process and its children from now on."""
         if self.group is not None:
             (self.group / "cgroup.procs").write_text(str(os.getpid()))
             return
@@ -39,19 +39,19 @@ class CpuLimit:
         os.nice(NICER_BY)
 
     def remove(self) -> None:
-        """When nothing of the run is left."""
+        """Remove the limit after all processes of the run have ended."""
         deadline = time.monotonic() + REMOVE_SECONDS
         while self.group is not None and self.group.exists():
             try:
                 self.group.rmdir()
-            except OSError:  # the last process is not quite gone
+            except OSError:  # the last process has not quite ended
                 if time.monotonic() > deadline:
                     return
                 time.sleep(0.01)
 
 
 def limit_cpu(units: int) -> CpuLimit:
-    """The best limit that this machine lets us set."""
+    """The most exact limit that this machine allows."""
     cores = math.ceil(units / UNITS_PER_CORE)
     quota = max(LEAST_QUOTA_US, units * PERIOD_US // UNITS_PER_CORE)
     for parent, settings in _possible_parents(quota):
@@ -73,7 +73,7 @@ def limit_cpu(units: int) -> CpuLimit:
 
 
 def _remove_abandoned(parent: Path) -> None:
-    """Groups of runs that were killed before they could tidy up; one in use cannot be removed."""
+    """Groups of runs that were killed before they removed them; one in use cannot be removed."""
     for group in parent.glob(f"{PREFIX}*"):
         pid = group.name.removeprefix(PREFIX)
         if pid.isdecimal() and not _exists(int(pid)):
@@ -92,7 +92,9 @@ def _exists(pid: int) -> bool:
 
 
 def _possible_parents(quota_us: int) -> list[tuple[Path, dict[str, str]]]:
-    """Control groups below which one could be made that limits CPU, and what to write there."""
+    """Control groups below which one that limits CPU could be made, and the values to write
+    there.
+    """
     places = []
     for line in read_kernel_file("/proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
@@ -102,7 +104,7 @@ def _possible_parents(quota_us: int) -> list[tuple[Path, dict[str, str]]]:
             places.append((ROOT / controllers / below, settings))
             places.append((ROOT / "cpu" / below, settings))
         elif not controllers and (ROOT / "cgroup.controllers").exists():
-            # Version 2: a group with processes in it can have no limited groups below, so beside.
+            # Version 2: a group with processes can have no limited children, so use a sibling.
             parent = (ROOT / below).parent if below else ROOT
             if "cpu" in read_kernel_file(str(parent / "cgroup.subtree_control")).split():
                 places.append((parent, {"cpu.max": f"{quota_us} {PERIOD_US}"}))

@@ -1,7 +1,7 @@
-"""Describes a job in a process of its own.
+"""Describes a job in a separate process.
 
-`usher run` imports nothing of the job itself: threads that a module starts when it is imported
-would not live through the fork, and on ECS they are started after it.
+`usher run` does not import the job itself: threads that a module starts at import would not survive
+the fork, and on ECS they are started after it.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""A job's own description in JSON: what the dispatcher needs to know to run it.
+"""A job's description in JSON: what the dispatcher needs to run it.
 
-It is what `usher deploy` registers, and what the dispatcher checks parameters against.
+`usher deploy` registers it, and the dispatcher validates parameters with it.
 """
 
 import inspect
@@ -48,7 +48,7 @@ def describe(job: type[Job]) -> dict[str, Any]:
 
 
 def _placement(job: type[Job]) -> dict[str, Any]:
-    """Its placement as JSON has it. The dispatcher checks the rest: it knows ECS's language."""
+    """Its placement in JSON. The dispatcher checks ECS's expressions."""
     if not isinstance(job.placement, Mapping):
         raise _wrong(job, "placement", f"must be a mapping, not {job.placement!r}")
     names = {"anti_affinity": "antiAffinity"}
@@ -73,7 +73,7 @@ def _name(job: type[Job]) -> str:
 
 
 def _summary(job: type[Job]) -> str:
-    # Not inherited: the base class's docstring says nothing about this job.
+    # Not inherited: the base class's docstring does not describe this job.
     text = inspect.cleandoc(vars(job).get("__doc__") or "")
     return text.partition("\n")[0][:MAX_SUMMARY_CHARACTERS]
 

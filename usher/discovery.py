@@ -19,14 +19,14 @@ FOLDER = "jobs"
 
 @dataclass(frozen=True)
 class Found:
-    """What a project has. `problems` are sentences, each naming the module or the job."""
+    """The jobs of a project. `problems` are sentences with the module or the job."""
 
     jobs: dict[str, type[Job]]
     problems: tuple[str, ...]
 
 
 def find_project(start: Path) -> Path:
-    """The project that `start` is in: the nearest folder upwards with a folder `jobs/` in it.
+    """The project of `start`: the nearest parent directory with a directory `jobs/`.
 
     Raises ProjectError.
     """
@@ -40,7 +40,7 @@ def find_project(start: Path) -> Path:
 
 
 def find_jobs(project: Path) -> Found:
-    """Import all modules of the project's `jobs/` and list the jobs they define."""
+    """Import all modules of the project's `jobs/` and list the jobs that they define."""
     jobs: dict[str, type[Job]] = {}
     problems = []
     for name in _modules(project):
@@ -57,7 +57,7 @@ def find_jobs(project: Path) -> Found:
 
 
 def find_job(project: Path, name: str) -> type[Job]:
-    """The job called `name`, importing as few modules as it takes.
+    """The job called `name`, with as few imports as possible.
 
     Other modules of the project may be broken. Raises ProjectError.
     """
@@ -88,7 +88,7 @@ def _twice(jobs: list[type[Job]]) -> str:
 
 
 def _modules(project: Path) -> Iterator[str]:
-    """Names of the modules, in order; those that begin with _ are the project's own affair."""
+    """Names of the modules, in order; those that begin with _ are skipped."""
     for path in sorted((project / FOLDER).iterdir()):
         is_package = path.is_dir() and (path / "__init__.py").is_file()
         if (is_package or path.suffix == ".py") and not path.name.startswith("_"):
@@ -101,14 +101,14 @@ def _file(project: Path, module: str) -> Path:
 
 
 def _mentions(project: Path, module: str, name: str) -> bool:
-    """Whether a class of that name may be defined there; a package is asked by importing it."""
+    """Whether a class of that name may be defined there; a package is imported to find out."""
     file = _file(project, module)
     if file.name == "__init__.py":
         return True
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError):
-        return module == f"{FOLDER}.{name}"  # to be told what is wrong with it
+        return module == f"{FOLDER}.{name}"  # its import reports the error
     return any(
         isinstance(node, ast.ClassDef) and snake_case(node.name) == name for node in ast.walk(tree)
     )
@@ -129,7 +129,7 @@ def _import(project: Path, module: str) -> ModuleType:
 
 
 def _why(error: BaseException) -> str:
-    """The exception in a line, with the place in the project's code."""
+    """The exception in one line, with its place in the project's code."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
     if isinstance(error, SyntaxError):
@@ -139,9 +139,9 @@ def _why(error: BaseException) -> str:
 
 
 def _jobs_of(module: ModuleType) -> list[type[Job]]:
-    """Subclasses of Job that the module (or a module of the package) defines, each once.
+    """Subclasses of Job that the module (or a module of the package) defines, without duplicates.
 
-    A class that begins with _, or has no `run` of its own or inherited, is a base for others.
+    A class that begins with _, or has no `run`, is a base class.
     """
     classes = dict.fromkeys(
         value

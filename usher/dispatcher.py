@@ -1,6 +1,6 @@
-"""Asks the dispatcher for the start permit, and tells it how it goes.
+"""Requests the start permit from the dispatcher and reports progress and end.
 
-http.client and nothing else: the start of every job waits for these imports.
+http.client only, because the start of every job waits for these imports.
 """
 
 import http.client
@@ -36,24 +36,24 @@ METADATA_VARIABLE = "ECS_CONTAINER_METADATA_URI_V4"
 
 
 class NotPermittedError(Exception):
-    """The start permit was not given, or could not be asked for: nothing may run."""
+    """The start permit was refused or could not be requested: no user code may run."""
 
 
 class Coordinator(Protocol):
-    """What gives start permits: the dispatcher, or `usher run` itself."""
+    """Gives start permits: the dispatcher, or `usher run` itself."""
 
     def request_permit(self) -> StartPermit:
         """Raises NotPermittedError."""
 
     def tell_progress(self, progress: Progress) -> None:
-        """Never raises. Called from a thread of its own."""
+        """Never raises. Called from a separate thread."""
 
     def tell_end(self, ending: Ending, usage: Usage, seconds: float) -> None:
-        """Never raises, and tries for at most so many seconds."""
+        """Never raises, and tries for at most `seconds`."""
 
 
 class Dispatcher:
-    """The dispatcher, as this one process of this one attempt sees it."""
+    """The dispatcher, for one process of one attempt."""
 
     def __init__(self, settings: Settings, limits: Limits) -> None:
         self._settings = settings
@@ -118,7 +118,8 @@ class Dispatcher:
             "Authorization": f"Bearer {self._settings.key}",
             "Content-Type": "application/json",
         }
-        # Not escaped: the dispatcher takes so many bytes, and the result was measured like this.
+        # Not escaped, because the dispatcher limits the bytes of this form, in which the result was
+        # measured.
         body = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
         url = f"{self._settings.url}/{call}"
         return request("POST", url, seconds, headers, body)
@@ -134,7 +135,7 @@ class Answer(NamedTuple):
 def request(
     method: str, url: str, seconds: float, headers: dict[str, str], body: bytes | None = None
 ) -> Answer:
-    """One request on a connection of its own; `seconds` limits each wait for the network.
+    """One request on a new connection; `seconds` limits each wait for the network.
 
     Raises OSError and http.client.HTTPException.
     """
@@ -152,7 +153,7 @@ def request(
 
 
 def task_arn() -> str | None:
-    """The ARN of this task, from ECS's metadata endpoint; None where there is none."""
+    """The ARN of this task from ECS's metadata endpoint; None if there is none."""
     url = os.environ.get(METADATA_VARIABLE)
     if not url:
         return None
@@ -166,7 +167,7 @@ def task_arn() -> str | None:
 
 
 def _repeat(attempt: Callable[[], T | None], seconds: float) -> T | None:
-    """Call until it returns something, with growing pauses; None when `seconds` are over."""
+    """Call until it returns a value, with growing pauses; None when `seconds` are over."""
     deadline = time.monotonic() + seconds
     failures = 0
     while True:

@@ -1,4 +1,4 @@
-"""The image of a project, by the docker command: is there one, build it, run it, push it."""
+"""The image of a project, by the docker command: find, build, run, push."""
 
 import re
 import shutil
@@ -18,28 +18,28 @@ LEFT_OUT = (".git", ".venv", "__pycache__", "node_modules", "wheels")
 
 
 class DockerError(UsherError):
-    """The docker command failed; the message says with what, and what would help."""
+    """The docker command failed; the message has its output and a remedy."""
 
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What a build may be told."""
+    """Options of a build."""
 
     base: str | None = None
-    """Replaces the image that the Dockerfile is built on."""
+    """Replaces the Dockerfile's base image."""
     wheels: Path | None = None
-    """A folder to install packages from, instead of the package index."""
+    """A directory to install packages from, instead of the package index."""
     argument: str = "BASE_IMAGE"
-    """The build argument of the Dockerfile that names the image it is built on."""
+    """The Dockerfile's build argument for its base image."""
 
 
 def docker_answers() -> bool:
-    """Whether there is a docker command whose engine answers."""
+    """Whether there is a docker command with a running engine."""
     return _ask("version", "--format", "{{.Server.Version}}") is not None
 
 
 def local_tag(project: Path) -> str:
-    """What the image of a project is called on this machine."""
+    """The name of a project's image on this machine."""
     slug = re.sub(r"[^a-z0-9]+", "-", project.name.lower()).strip("-") or "project"
     return f"usher-run/{slug}-{sha256(str(project.resolve()).encode()).hexdigest()[:8]}"
 
@@ -94,7 +94,7 @@ def _do(command: list[str], trouble: str) -> None:
 
 @contextmanager
 def build_context(project: Path, wheels: Path | None) -> Iterator[Path]:
-    """The folder that the Dockerfile expects: the project, this usher, and wheels/."""
+    """The directory that the Dockerfile expects: the project, this usher, and wheels/."""
     with tempfile.TemporaryDirectory(prefix="usher-build-") as folder:
         context = Path(folder) / "context"
         ignore = shutil.ignore_patterns(*LEFT_OUT)

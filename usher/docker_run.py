@@ -1,4 +1,4 @@
-"""`usher run` in a container of the project's image, with the limits a task definition sets."""
+"""`usher run` in a container of the project's image, with the limits of a task definition."""
 
 import json
 import secrets
@@ -16,7 +16,7 @@ PIDS_LIMIT = 512
 TMP_MIB = 64
 STOP_SECONDS = 10
 MOST_BYTES = 1024 * 1024
-"""Of a line at once; a result with its mark is shorter."""
+"""Maximum of a line; a result with its mark is shorter."""
 
 
 def run_command(tag: str, description: Mapping[str, Any]) -> list[str]:
@@ -36,7 +36,7 @@ def run_command(tag: str, description: Mapping[str, Any]) -> list[str]:
         *("--read-only", "--tmpfs", f"/tmp:rw,nosuid,nodev,size={TMP_MIB}m"),  # noqa: S108 - its own
         *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
         *(word for pair in environment.items() for word in ("--env", "=".join(pair))),
-        # Docker takes the value from its own environment: it is on no command line.
+        # Docker reads the value from its own environment, so that it is on no command line.
         *(word for name in description.get("secrets", ()) for word in ("--env", name)),
         *(tag, "--local", description["name"]),
     ]
@@ -45,7 +45,7 @@ def run_command(tag: str, description: Mapping[str, Any]) -> list[str]:
 def run_in_docker(
     tag: str, description: Mapping[str, Any], parameters: Any, on_result: Callable[[Any], None]
 ) -> int:
-    """Returns the job's exit code. Its log comes through as it is written."""
+    """Returns the job's exit code. Its log is printed as it is written."""
     say(
         f"usher: in Docker: cpu {description['cpu']}, memory {description['memory']} MiB, "
         f"image {tag}"
@@ -59,8 +59,8 @@ def run_in_docker(
     container = subprocess.Popen(
         run_command(tag, description), stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
-    # Docker passes signals on to the container; here they must not end the reading. A Ctrl-C it
-    # gets from the terminal by itself.
+    # Docker forwards signals to the container; here they must not end the reading. Docker receives
+    # a Ctrl-C from the terminal itself.
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGTERM, lambda *_: container.terminate())
     with container:
@@ -75,13 +75,13 @@ def _hand_over(container: "subprocess.Popen[bytes]", order: bytes) -> None:
         container.stdin.write(order)
         container.stdin.close()
     except BrokenPipeError:
-        return  # docker refused to start it, and says why
+        return  # docker refused to start it and printed the reason
 
 
 def _pass_on(
     container: "subprocess.Popen[bytes]", mark: bytes, on_result: Callable[[Any], None]
 ) -> None:
-    """The job's own output to stdout; what follows the mark is the result."""
+    """The job's own output to stdout; the result follows the mark."""
     assert container.stdout is not None  # noqa: S101 - by Popen's arguments
     while line := container.stdout.readline(MOST_BYTES):
         before, found, result = line.partition(mark)

@@ -1,4 +1,4 @@
-"""Decides how a run ended, from what was seen of it. Pure."""
+"""Decides how a run ended. Pure."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -9,7 +9,7 @@ from usher.child_messages import End
 from usher.protocol import Ending
 
 OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
-"""ECS's own words for it."""
+"""ECS's text for it."""
 EXIT_KILLED = 128 + Signals.SIGTERM
 EXIT_OUT_OF_MEMORY = 128 + Signals.SIGKILL
 
@@ -24,7 +24,7 @@ class Stop(Enum):
 
 @dataclass(frozen=True)
 class Memory:
-    """What is known of memory when the run is over. `limit_mib` None = no limit is known."""
+    """Memory at the end of the run. `limit_mib` None = unknown limit."""
 
     limit_mib: int | None = None
     killed_by_kernel: bool = False
@@ -33,22 +33,22 @@ class Memory:
 
 @dataclass(frozen=True)
 class Seen:
-    """What the parent saw of the child."""
+    """The parent's observations of the child."""
 
     status: int
-    """The exit code, or minus the signal that ended it."""
+    """The exit code, or the negative number of the signal that ended it."""
     end: End | None
-    """Its last word."""
+    """Its last message."""
     stop: Stop | None
     """Why the parent ended it, if it did."""
     end_came_first: bool
-    """Whether `run` was over before the parent began to stop the process."""
+    """Whether `run` had ended before the parent began to stop the process."""
     timeout_seconds: float
     memory: Memory
 
 
 def decide_ending(seen: Seen) -> Ending:
-    """How it went. What the parent did to it explains more than how the child took it."""
+    """How the run ended. The parent's own action takes precedence over the child's reaction."""
     ended_well_before = seen.status == 0 and seen.end_came_first
     if seen.stop is not None and not ended_well_before:
         return _stopped(seen.stop, seen)
@@ -77,7 +77,7 @@ def _stopped(stop: Stop, seen: Seen) -> Ending:
 
 def _exited_with_0(end: End | None) -> Ending:
     if end is None or end.outcome is not Outcome.SUCCEEDED:
-        # It left in the middle of `run` by sys.exit(0), or by os._exit(0).
+        # It ended within `run` by sys.exit(0) or os._exit(0).
         return Ending(Outcome.SUCCEEDED, 0, "it exited with 0, without a result")
     return Ending(Outcome.SUCCEEDED, 0, "", end.result)
 

@@ -18,7 +18,7 @@ from usher.wrapper import Place, run_job
 
 def main(arguments: list[str], limits: Limits) -> int:
     """Returns the exit code, in the container's main process and in the child that runs the job."""
-    os.environ["PYTHONUNBUFFERED"] = "1"  # for what the job starts in turn
+    os.environ["PYTHONUNBUFFERED"] = "1"  # for processes that the job starts
     if arguments:
         from usher.local_entry import run_locally
 
@@ -28,7 +28,8 @@ def main(arguments: list[str], limits: Limits) -> int:
     except SettingsError as error:
         say(f"usher: not run: {error}")
         return EXIT_NOT_RUN
-    forget_variable(JobEnv.INVOCATION_KEY)  # with it the job could speak in our name
+    # the job could make requests in the wrapper's name with it
+    forget_variable(JobEnv.INVOCATION_KEY)
     coordinator = Dispatcher(settings, limits)
     return run_job(announcement(settings), coordinator, Place(Path.cwd()), limits)
 

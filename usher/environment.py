@@ -7,11 +7,12 @@ from usher.processes import hide_memory, read_kernel_file
 
 
 def forget_variable(name: str) -> None:
-    """Take a variable out of our environment and out of /proc/PID/environ, and hide our memory.
+    """Remove a variable from the environment and from /proc/PID/environ, and protect the process's
+    memory.
 
-    From then on processes without CAP_SYS_PTRACE or CAP_PERFMON can read neither. Where an init
-    process started us its environment is cleared as well, if the kernel lets us write there: it
-    refuses that with ptrace_scope 1. Programs that we start are without the variable in any case.
+    Processes without CAP_SYS_PTRACE or CAP_PERFMON can read neither from then on. The environment
+    of an init process that started this one is cleared too, if the kernel permits writing to it: it
+    refuses that with ptrace_scope 1. Child processes never have the variable.
     """
     value = os.environ.pop(name, None)
     if value:
@@ -22,7 +23,7 @@ def forget_variable(name: str) -> None:
 
 
 def _overwrite(entry: bytes, name: str, process: str) -> None:
-    """Put zeros in the place of a value, in the memory where the kernel put the environment."""
+    """Overwrite a value with zeros, in the memory where the kernel stored the environment."""
     # https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html: env_start and env_end are the
     # 50th and 51st field; the name, in parentheses, is the second.
     fields = read_kernel_file(f"/proc/{process}/stat").rpartition(")")[2].split()

@@ -1,4 +1,4 @@
-"""What can go wrong, for callers to tell apart. Every message is written for people."""
+"""Errors for callers. All messages are for display."""
 
 
 class UsherError(Exception):
@@ -10,15 +10,15 @@ class ProjectError(UsherError):
 
 
 class DescriptionError(ProjectError):
-    """A job class says something impossible of itself; the message names the class and field."""
+    """A job class is invalid; the message has the class and the field."""
 
 
 class UnreachableError(UsherError):
-    """The dispatcher gave no usable answer, though asked repeatedly."""
+    """The dispatcher gave no valid answer, despite repetitions."""
 
 
 class AnswerError(UsherError):
-    """The dispatcher answered with an error: decide by `status` and `code`."""
+    """The dispatcher answered with an error: see `status` and `code`."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -29,7 +29,7 @@ class AnswerError(UsherError):
 
 
 class SessionEndedError(UsherError):
-    """The session ended, and is not to be replaced; `reason` is one of docs/contracts.md."""
+    """The session ended and is not replaced; `reason` is one of docs/contracts.md."""
 
     def __init__(self, reason: str, detail: str = "", cursor: str | None = None) -> None:
         super().__init__(f"the session ended: {reason}" + (f" ({detail})" if detail else ""))
@@ -38,4 +38,4 @@ class SessionEndedError(UsherError):
 
 
 class WaitTimeoutError(UsherError):
-    """The invocation had not ended in time. It goes on all the same."""
+    """The invocation had not ended in time. It continues."""

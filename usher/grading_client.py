@@ -1,4 +1,6 @@
-"""The dispatcher's HTTP API for assignments and submissions, in Python: a part of `Client`."""
+"""A Python client of the dispatcher's HTTP API for assignments and submissions: a part of
+`Client`.
+"""
 
 import base64
 import io
@@ -15,16 +17,16 @@ from usher.transport import Transport
 FIRST_POLL_SECONDS = 0.25
 MAX_POLL_SECONDS = 2.0
 PAGE = 50
-"""The most that the dispatcher gives at once."""
+"""The dispatcher's maximum."""
 
 
 class GradingClient:
-    """Calls about assignments and submissions. Requests are repeated where that is harmless."""
+    """Calls about assignments and submissions. Idempotent requests are repeated."""
 
     _http: Transport
 
     def put_assignment(self, assignment_id: str, files: Mapping[str, bytes]) -> Document:
-        """Put an assignment, or its next revision; `files` by their path in its folder."""
+        """Create an assignment or its next revision; `files` by their paths in its directory."""
         target = io.BytesIO()
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
             for path in sorted(files):
@@ -37,11 +39,11 @@ class GradingClient:
         yield from self._pages("/assignments", "assignments", {})
 
     def assignment(self, assignment_id: str) -> Document:
-        """One assignment at its newest revision."""
+        """One assignment in its newest revision."""
         return self._http.call("GET", f"/assignments/{_path(assignment_id)}")
 
     def remove_assignment(self, assignment_id: str) -> None:
-        """No more submissions; what was handed in is marked, and stays visible."""
+        """Accept no more submissions; existing ones are marked and stay visible."""
         self._http.call("DELETE", f"/assignments/{_path(assignment_id)}")
 
     def submit(
@@ -52,10 +54,10 @@ class GradingClient:
         learner: str | None = None,
         idempotency_key: str | None = None,
     ) -> Document:
-        """Hand in files by part and name, and return the submission at once.
+        """Submit files by part and name, and return the submission at once.
 
-        `learner`: for operators, whose it is. The same `idempotency_key` again means the same
-        submission; without one a key is made up for this call and its repetitions.
+        `learner`: the submission's learner, for operators. The same `idempotency_key` refers to the
+        same submission; by default a key is generated for this call and its repetitions.
         """
         body: Document = {
             "parts": {
@@ -75,16 +77,18 @@ class GradingClient:
         return self._http.call("POST", path, body, headers)
 
     def submission(self, submission_id: str) -> Document:
-        """A submission with its gradings, as far as they are."""
+        """A submission with the present state of its gradings."""
         return self._http.call("GET", f"/submissions/{_path(submission_id)}")
 
     def submissions(self, assignment_id: str, *, learner: str | None = None) -> Iterator[Document]:
-        """One's own, the newest first; for authors and operators everybody's, or a learner's."""
+        """The caller's own, newest first; for authors and operators those of all learners, or of
+        one.
+        """
         path = f"/assignments/{_path(assignment_id)}/submissions"
         yield from self._pages(path, "submissions", {"learner": learner})
 
     def standing(self, assignment_id: str, *, learner: str | None = None) -> Document | None:
-        """The best scores of a learner; None for authors and operators who name nobody."""
+        """The best scores of a learner; None for authors and operators without `learner`."""
         query = {"limit": "1"} | ({"learner": learner} if learner else {})
         path = f"/assignments/{_path(assignment_id)}/submissions?{urlencode(query)}"
         found: Document | None = self._http.call("GET", path)["standing"]
@@ -97,7 +101,7 @@ class GradingClient:
         *,
         on_look: Callable[[Document], None] = lambda _: None,
     ) -> Document:
-        """Wait until each part has a verdict; `on_look` gets what is seen meanwhile.
+        """Wait until each part has a verdict; `on_look` receives the submission at each poll.
 
         Raises WaitTimeoutError.
         """
@@ -114,12 +118,12 @@ class GradingClient:
             pause = min(pause * 1.3, MAX_POLL_SECONDS)
 
     def regrade_submission(self, submission_id: str) -> Document:
-        """Mark all its parts again, on the newest revision."""
+        """Mark all its parts again with the newest revision."""
         path = f"/submissions/{_path(submission_id)}/regrade"
         return self._http.call("POST", path, headers={"Idempotency-Key": str(uuid.uuid4())})
 
     def regrade_assignment(self, assignment_id: str, key: str | None = None) -> Iterator[Document]:
-        """Mark all submissions again, page by page; each page says what it queued.
+        """Mark all submissions again, page by page; each page reports what it queued.
 
         With the `key` of an interrupted regrade nothing is marked twice.
         """

@@ -11,55 +11,53 @@ if TYPE_CHECKING:
 
 
 class Job:
-    """A piece of work that runs in a container of its own, at most once for each invocation.
+    """Work that runs in a container of its own, at most once for each invocation.
 
-    Its name towards the world is the class's name in snake case; the first line of its docstring
-    is its summary. A subclass states what it needs and does its work in `run`.
+    Its public name is the class's name in snake case; the first line of its docstring is its
+    summary. A subclass declares its needs and does its work in `run`.
     """
 
     cpu: ClassVar[int] = 256
-    """ECS units it is given: 1024 is one core."""
+    """CPU units of ECS: 1024 is one core."""
     memory: ClassVar[int] = 256
-    """MiB it is given. A job that needs more is killed."""
+    """Memory in MiB. A job that exceeds it is killed."""
     timeout_seconds: ClassVar[int] = DEFAULT_TIMEOUT_SECONDS
-    """How long it may run. Then it gets SIGTERM, and SIGKILL 8 s later."""
+    """Maximum duration. Then it gets SIGTERM, and SIGKILL 8 s later."""
     priority: ClassVar[str] = "normal"
-    """`critical`, `normal` or `low`, unless an invocation says otherwise."""
+    """Default priority of invocations: `critical`, `normal` or `low`."""
     queue_seconds: ClassVar[int] = 86_400
-    """How long it may wait to be launched, unless an invocation says otherwise."""
+    """Default maximum time for which an invocation waits to be launched."""
     environment: ClassVar[Mapping[str, str]] = {}
     """Environment variables of its container. No secrets: users of the job can read them."""
     secrets: ClassVar[Mapping[str, str]] = {}
     """Variables whose values are fetched when it starts: name to the ARN of a secret in Secrets
-    Manager, or to the ARN or name of a parameter of the Parameter Store. `usher run` takes them
-    from its own environment.
-    """
+    Manager, or to the ARN or name of a parameter of the Parameter Store. `usher run` reads them
+    from its own environment."""
     launch_type: ClassVar[str | None] = None
-    """`EC2` or `FARGATE`; None leaves it to the deployment."""
+    """`EC2` or `FARGATE`; None = the deployment's default."""
     group: ClassVar[str | None] = None
-    """The capacity group it belongs to; None means the default one of the deployment."""
+    """Its capacity group; None = the deployment's default group."""
     placement: ClassVar[Mapping[str, Any]] = {}
-    """Where its containers go on EC2: `spread`, `binpack`, `constraints`, `affinity`,
-    `anti_affinity`, `plugin`; see docs/placement.md.
-    """
+    """Placement of its containers on EC2: `spread`, `binpack`, `constraints`, `affinity`,
+    `anti_affinity`, `plugin`; see docs/placement.md."""
     Parameters: ClassVar["type[BaseModel] | None"] = None
-    """A pydantic model of what an invocation may pass; None = nothing."""
+    """A pydantic model of an invocation's parameters; None = no parameters."""
 
     _tell: Callable[[float | None, str], None] | None = None
 
     def run(self, parameters: Any) -> Any:
-        """Do the work. `parameters` is a `Parameters`, checked; None where there is none.
+        """Do the work. `parameters` is a valid `Parameters`; None if the job has none.
 
-        What it returns is the invocation's result: JSON (or a pydantic model) of at most
-        128 KiB. An exception fails the invocation.
+        The return value is the invocation's result: JSON (or a pydantic model) of at most 128 KiB.
+        An exception fails the invocation.
         """
         raise NotImplementedError(f"{type(self).__name__} has no run(self, parameters)")
 
     def progress(self, fraction: float | None, message: str = "") -> None:
-        """Say how far it is: 0 to 1 or None, and a few words (500 characters are kept).
+        """Report progress: 0 to 1 or None, and a short text (500 characters are kept).
 
-        Never fails and never waits for the network. As often as you like: the newest one is
-        passed on once a second. Outside a run, as in a test, it does nothing.
+        Never fails and never waits for the network. It may be called any number of times: the
+        newest report is sent once a second. Outside a run, as in a test, it has no effect.
         """
         if self._tell is not None:
             self._tell(fraction, message)

@@ -1,4 +1,4 @@
-"""Gives start permits where there is no dispatcher: to the job that `usher run` names."""
+"""Gives start permits without a dispatcher, to the job of `usher run`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ REVISION = "0"
 
 
 class LocalCoordinator:
-    """Always gives the start permit; `on_result` gets the result of a run that succeeded."""
+    """Always gives the start permit; `on_result` receives the result of a successful run."""
 
     def __init__(self, permit: StartPermit, on_result: Callable[[Any], None]) -> None:
         self._permit = permit
@@ -22,7 +22,7 @@ class LocalCoordinator:
         return self._permit
 
     def tell_progress(self, progress: Progress) -> None:
-        """Does nothing: no caller reads it, and the log has it."""
+        """Does nothing: the log has the progress."""
 
     def tell_end(self, ending: Ending, usage: Usage, seconds: float) -> None:
         del usage, seconds
@@ -31,5 +31,5 @@ class LocalCoordinator:
 
 
 def local_settings(job: str) -> Settings:
-    """What a local run is called."""
+    """Settings of a local run."""
     return Settings(INVOCATION, 1, "", "", job, REVISION)

@@ -15,7 +15,7 @@ from usher.wrapper import Place, run_job
 def run_locally(arguments: list[str], project: Path, limits: Limits) -> int:
     """`--local NAME`; stdin is {"parameters", "timeoutSeconds", "mark"}.
 
-    A result is printed to stdout after the mark, wherever the job's own last line ended.
+    The result is printed to stdout after the mark, on a new line.
     """
     parser = argparse.ArgumentParser(prog="usher.entry")
     parser.add_argument("--local", metavar="NAME", required=True)

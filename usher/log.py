@@ -1,16 +1,18 @@
-"""The wrapper's own lines in a job's log: on stderr, each in one write, never held back."""
+"""The wrapper's own lines in a job's log: on stderr, each in one write, unbuffered."""
 
 import os
 import select
 
 PATIENCE_SECONDS = 1.0
-"""For a log that takes nothing. It may be full because nobody reads it, and that stops no run."""
+"""Timeout for a log that accepts nothing, for example because nobody reads it. The run
+continues."""
 PIECE_BYTES = 4096
-"""Linux says that a pipe is writable when it has room for so many: writing them does not block."""
+"""Linux reports a pipe as writable when it has space for this many bytes: writing them does not
+block."""
 
 
 def say(line: str) -> None:
-    """Write a line. A log that nobody reads any more is no reason to fail, nor to wait for long."""
+    """Write a line. A log without a reader must neither fail nor delay the run for long."""
     data = (line.replace("\n", " ") + "\n").encode("utf-8", "replace")
     poll = select.poll()
     poll.register(2, select.POLLOUT)

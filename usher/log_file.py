@@ -1,8 +1,8 @@
-"""A job's output as lines that its log can be made of.
+"""Formats a job's output for its log driver.
 
 Docker's awslogs driver makes no event of an empty line, so an empty line is written as a space. A
-last line without its newline is ended, or what is printed next would go on with it. What cannot be
-written (a full disk, a reader that is gone) is dropped: a log is no reason for a job to fail.
+last line without newline is ended, so that the following output starts a new line. Output that
+cannot be written (a full disk, a missing reader) is dropped, because a log must not fail a job.
 """
 
 import io
@@ -12,14 +12,14 @@ from typing import Any, TextIO
 
 
 class StandardStream(io.FileIO):
-    """The descriptor of a standard stream. `lost`: the first error of a write that was dropped."""
+    """The descriptor of a standard stream. `lost`: the first error of a dropped write."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "wb", closefd=False)
         self.lost: OSError | None = None
 
     def write(self, data: Any) -> int:
-        """Write all of it. Waits while a program that shares the stream made it non-blocking."""
+        """Write all of it. Waits if a program that shares the stream made it non-blocking."""
         left = memoryview(data).cast("B")
         size = len(left)
         try:
@@ -34,7 +34,7 @@ class StandardStream(io.FileIO):
 
 
 class LogFile(StandardStream):
-    """A standard stream that the lines of a log are read from."""
+    """A standard stream that a log driver reads."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor)
@@ -58,7 +58,7 @@ class LogFile(StandardStream):
 
 
 def line_stream(stream: TextIO | None) -> TextIO | None:
-    """A stream in the place of a standard one: it passes on each line as it is printed."""
+    """A stream that replaces a standard one: it forwards each line as it is printed."""
     if stream is None:
         return None  # closed before the program began
     return io.TextIOWrapper(
@@ -70,7 +70,7 @@ def line_stream(stream: TextIO | None) -> TextIO | None:
 
 
 def flush(stream: TextIO | None) -> None:
-    """Write what is held back, if the job has neither closed the stream nor replaced it badly."""
+    """Flush buffered output, unless the job closed or replaced the stream."""
     try:
         if stream is not None:
             stream.flush()

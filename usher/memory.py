@@ -1,4 +1,4 @@
-"""What the kernel says of memory: the container's limit and peak, or a process tree's use."""
+"""Memory figures of the kernel: the container's limit and peak, or a process tree's use."""
 
 import resource
 import sys
@@ -8,14 +8,14 @@ from usher.processes import descendants, read_kernel_file
 
 MIB = 1024 * 1024
 NO_LIMIT = 1 << 62
-"""Version 1 of control groups says a number around 2^63 for none."""
+"""Control groups version 1 have a number around 2^63 for no limit."""
 NEAR = 0.95
 _PAGE = resource.getpagesize()
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 class ControlGroup:
-    """The container's own control group, as it is seen from within, in either version."""
+    """The container's own control group, as seen from within, in either version."""
 
     FILES = (
         ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.peak", "/sys/fs/cgroup/memory.events"),
@@ -36,12 +36,12 @@ class ControlGroup:
                 return
 
     def peak_bytes(self) -> int | None:
-        """The most that was ever in use, with what the kernel keeps of files."""
+        """The maximum memory in use, including the page cache."""
         text = "" if self.limit_bytes is None else read_kernel_file(self._peak).strip()
         return int(text) if text.isdecimal() else None
 
     def kills(self) -> int:
-        """How many processes the kernel has killed for want of memory."""
+        """The number of processes that the kernel killed for lack of memory."""
         if self.limit_bytes is None:
             return 0
         for line in read_kernel_file(self._events).splitlines():
@@ -51,7 +51,7 @@ class ControlGroup:
         return 0
 
     def facts(self) -> Memory:
-        """For the decision how a run ended."""
+        """The input for the decision how a run ended."""
         if self.limit_bytes is None:
             return Memory()
         peak = self.peak_bytes() or 0
@@ -63,15 +63,15 @@ class ControlGroup:
 
 
 def largest_child_bytes() -> int:
-    """The most that any one of the reaped processes had resident."""
+    """The maximum resident size of any reaped process."""
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * _MAXRSS_UNIT
 
 
 def tree_bytes(more_than: int) -> int:
-    """What all processes below this one use, shared pages counted once.
+    """The memory of all descendants of this process, with shared pages counted once.
 
-    That is slow to get, so where the quick sum (shared pages counted for each) is not more than
-    `more_than`, it is the answer.
+    That is slow, so the fast sum (shared pages counted for each process) is returned if it does not
+    exceed `more_than`.
     """
     pids = descendants()
     quick = sum(_resident_bytes(pid) for pid in pids)

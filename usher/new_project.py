@@ -1,4 +1,4 @@
-"""Writes the files of a new project, or of one more job in a project; never over others."""
+"""Writes the files of a new project, or of another job in a project; never overwrites files."""
 
 import keyword
 import re
@@ -12,13 +12,13 @@ from usher.job import snake_case
 
 HERE = Path(__file__).parent
 TAKEN = frozenset({"Job", "BaseModel", "Field"})
-"""What the template itself imports: a class of that name would hide it."""
+"""Names that the template imports: a class of that name would hide them."""
 
 
 def write_project(name: str, folder: Path) -> list[Path]:
-    """Make what is missing for a job called `name` in `folder`, and return what was made.
+    """Create the missing files for a job called `name` in `folder`; returns the created ones.
 
-    Raises ProjectError when the job's own files are there already.
+    Raises ProjectError if the job's own files exist.
     """
     _check_name(name)
     own = dict(_of_the_job(name))
@@ -36,7 +36,7 @@ def write_project(name: str, folder: Path) -> list[Path]:
 
 
 def _check_name(name: str) -> None:
-    """Raises ProjectError unless a class can be written that is called like this as a job."""
+    """Raises ProjectError unless a class can have this name as a job."""
     if not JOB_NAME.fullmatch(name):
         better = snake_case(re.sub(r"[^A-Za-z0-9_]+", "_", name)).strip("_")
         hint = f"; {better} would be one" if JOB_NAME.fullmatch(better) else ""
@@ -55,7 +55,7 @@ def _check_name(name: str) -> None:
 
 
 def class_name(name: str) -> str:
-    """The class whose job has that name: PriceAlert for price_alert, Top_10 for top_10."""
+    """The class name of a job: PriceAlert for price_alert, Top_10 for top_10."""
     parts = [word.capitalize() for word in name.split("_") if word]
     return "".join(("_" if word[0].isdecimal() else "") + word for word in parts)
 

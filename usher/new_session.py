@@ -1,4 +1,4 @@
-"""Writes the files of a new session app; never over others."""
+"""Writes the files of a new session app; never overwrites files."""
 
 import keyword
 import re
@@ -15,13 +15,13 @@ APPS_FILE = "apps.toml"
 PAGE = "page/index.html"
 RULE = f"up to {MAX_NAME} small letters and digits, and single - between words"
 TAKEN = frozenset({"session-handler", "chalicelib", "usher", "websockets", "tests", "page"})
-"""What is beside the app's module in its image or its folder."""
+"""Names beside the app's module in its image or its directory."""
 
 
 def write_session_app(name: str, folder: Path) -> list[Path]:
-    """Make a session app called `name` in `folder`, and return the files that were made.
+    """Create a session app called `name` in `folder`; returns the created files.
 
-    Raises ProjectError for a name that cannot be one, and when any of the files is there already.
+    Raises ProjectError for an invalid name, and if any of the files exists.
     """
     _check_name(name)
     files = dict(_files(name))

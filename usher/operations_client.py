@@ -1,4 +1,4 @@
-"""The dispatcher's HTTP API for operators, in Python: a part of `Client`."""
+"""A Python client of the dispatcher's HTTP API for operators: a part of `Client`."""
 
 from collections.abc import Iterator
 from urllib.parse import quote, urlencode
@@ -20,14 +20,14 @@ class OperationsClient(GradingClient):
         host: str | None = None,
         limit: int | None = None,
     ) -> Iterator[Document]:
-        """Sessions that have not ended, newest first, at most `limit`, as docs/contracts.md has
-        them: an owner's own, everybody's for operators and viewers.
+        """Sessions that have not ended, newest first, at most `limit`, as in docs/contracts.md: the
+        caller's own; all for operators and viewers.
         """
         query = {"app": app, "state": state, "owner": owner, "host": host}
         return self._listed("/sessions", "sessions", query, limit)
 
     def session_history(self, session_id: str) -> Document:
-        """A session with its states, for seven days after its end."""
+        """A session with its history, up to seven days after its end."""
         return self._http.call("GET", f"/sessions/{quote(session_id, safe='')}/history")
 
     def hosts(self, *, limit: int | None = None) -> Iterator[Document]:
@@ -35,8 +35,8 @@ class OperationsClient(GradingClient):
         return self._listed("/hosts", "hosts", {}, limit)
 
     def explain(self, record_id: str) -> Document:
-        """The hosts, and why each takes the container of a session or an invocation or not, for
-        operators and viewers.
+        """The hosts, and for each whether it can take the container of a session or an invocation
+        and why not; for operators and viewers.
         """
         quoted = quote(record_id, safe="")
         try:
@@ -49,7 +49,7 @@ class OperationsClient(GradingClient):
     def simulate(
         self, *, app: str | None = None, job: str | None = None, more: int = 1
     ) -> Document:
-        """Where `more` containers of an app or a job would go, for operators and viewers."""
+        """Where `more` containers of an app or a job would be placed; for operators and viewers."""
         wanted = {"app": app, "job": job, "more": str(more)}
         query = urlencode({key: value for key, value in wanted.items() if value is not None})
         return self._http.call("GET", f"/placement?{query}")

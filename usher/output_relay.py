@@ -1,7 +1,7 @@
-"""Carries what the job and the programs it starts print to the log of the container, as lines.
+"""Writes the output of the job and its child processes to the container's log, line by line.
 
-They write into pipes, and a thread of the main process passes on what comes, 64 KiB at a time, in
-the order in which it was written. So a log that takes no more holds up who prints, and neither the
+They write into pipes, and a thread of the main process forwards the data, up to 64 KiB at a time,
+in order. A log that accepts nothing therefore delays only the processes that print, but neither the
 time limit nor the end; and a process that keeps a pipe open after the end is not waited for.
 """
 
@@ -19,7 +19,7 @@ CHUNK_BYTES = 65_536
 
 
 class OutputRelay:
-    """Make it before the fork; call `take_streams` in the child and `start` in the parent."""
+    """Create it before the fork; call `take_streams` in the child and `start` in the parent."""
 
     def __init__(self) -> None:
         self._logs: dict[int, LogFile] = {}
@@ -35,7 +35,9 @@ class OutputRelay:
             self._writing |= dict.fromkeys(streams, write)
 
     def take_streams(self) -> None:
-        """In the child, before it becomes another program: its standard streams are our pipes."""
+        """In the child, before it becomes another program: redirect its standard streams to the
+        pipes.
+        """
         for stream, write in self._writing.items():
             os.dup2(write, stream)
 
@@ -46,9 +48,9 @@ class OutputRelay:
         self._thread.start()
 
     def finish(self, seconds: float) -> None:
-        """Pass on what is in the pipes, end the last lines, and log what was lost if any was.
+        """Forward the remaining output, end the last lines, and log lost output.
 
-        Call it when no process of the job runs any more. Returns after `seconds` in any case.
+        Call it when no process of the job is left. Returns after `seconds` at the latest.
         """
         os.close(self._stop_writing)
         self._thread.join(seconds)
@@ -76,7 +78,7 @@ class OutputRelay:
             log.end_line()
 
     def _pass_on(self, pipe: int, *, to_the_end: bool) -> bool:
-        """Pass on a chunk, or all there is; False when there will be no more."""
+        """Forward a chunk, or everything; False at the end."""
         with contextlib.suppress(BlockingIOError):
             while data := os.read(pipe, CHUNK_BYTES):
                 self._logs[pipe].write(data)
@@ -87,9 +89,9 @@ class OutputRelay:
 
 
 def _one_file_each(streams: Sequence[int]) -> list[list[int]]:
-    """The open ones of these streams, those together that are one file, as on a terminal.
+    """The open ones of these streams, grouped by file, as on a terminal.
 
-    One pipe for both keeps the order in which a job writes to the two.
+    One pipe for both keeps the order of a job's writes to them.
     """
     files: dict[tuple[int, int], list[int]] = {}
     for stream in streams:

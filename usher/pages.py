@@ -1,4 +1,4 @@
-"""Listings that the dispatcher gives page by page."""
+"""Reads the dispatcher's paginated listings."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
@@ -6,10 +6,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 Document = dict[str, Any]
-"""JSON as docs/contracts.md has it."""
+"""JSON as in docs/contracts.md."""
 
 PAGE = 100
-"""The most rows that the dispatcher gives at once."""
+"""The dispatcher's maximum number of rows in a page."""
 
 
 def pages(
@@ -37,10 +37,10 @@ def pages(
 
 
 def rows(found: Iterable[Document], name: str, limit: int | None = None) -> Iterator[Document]:
-    """The rows of pages, at most `limit`; no page is asked for beyond those that are needed."""
+    """The rows of pages, at most `limit`; requests no more pages than necessary."""
     return islice((row for page in found for row in page[name]), limit)
 
 
 def page_size(limit: int | None) -> int:
-    """How many rows a page is to have where at most `limit` are wanted."""
+    """The page size for at most `limit` rows."""
     return PAGE if limit is None else max(1, min(limit, PAGE))

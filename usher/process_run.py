@@ -1,4 +1,4 @@
-"""`usher run` as a process of this machine: limits watched and set by us."""
+"""`usher run` as a process of this machine, which enforces the limits."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ def run_as_process(
 ) -> int:
     """Returns the exit code, in this process and in the child that runs the job: exit with it.
 
-    The job runs in the project's folder, as in its image.
+    The job runs in the project's directory, as in its image.
     """
     name = description["name"]
     settings = local_settings(name)

@@ -1,6 +1,6 @@
-"""All processes of a job: its group, and what left the group but descends from us.
+"""All processes of a job: its process group, and descendants that left the group.
 
-What needs /proc does nothing where there is none (macOS): then the group is all we know.
+Functions that need /proc have no effect without it (macOS): then only the group is known.
 """
 
 import contextlib
@@ -17,18 +17,19 @@ HAS_PROC = os.path.exists("/proc/self/stat")
 
 
 def adopt_orphans() -> None:
-    """Become the parent of what descendants leave behind, as process 1 is anyway."""
+    """Become the parent of orphaned descendants, as process 1 is already."""
     if os.getpid() != 1:
         _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def end_with_parent() -> None:
-    """Get SIGKILL when our parent is gone. In a container the kernel ends us all anyway."""
+    """Request SIGKILL when the parent ends. In a container the kernel ends all processes anyway."""
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def hide_memory() -> None:
-    """Let no process without CAP_SYS_PTRACE read our memory and environment; makes no core dumps.
+    """Deny processes without CAP_SYS_PTRACE access to our memory and environment; disables core
+    dumps.
 
     https://man7.org/linux/man-pages/man2/PR_SET_DUMPABLE.2const.html: exec undoes it in a child.
     """
@@ -43,7 +44,7 @@ def _prctl(option: int, value: int) -> None:
 
 
 def signal_job(leader: int, number: int) -> None:
-    """Send a signal to the process group, and to its leader even if that left the group."""
+    """Send a signal to the process group, and to its leader if that left the group."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, number)
     with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -52,17 +53,16 @@ def signal_job(leader: int, number: int) -> None:
 
 
 def kill_all(leader: int) -> bool:
-    """SIGKILL for the group and for all descendants, and reap them; whether none is left.
+    """Send SIGKILL to the group and all descendants, and reap them; returns whether none is left.
 
-    A process that is told so can start no other, but one we have not yet seen can: so again,
-    until there is none.
+    Repeated until there is none, because a process that was not yet found may start others.
     """
     deadline = time.monotonic() + END_SECONDS
     while True:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(leader, signal.SIGKILL)
         if os.getpid() == 1:
-            # Everything in this PID namespace, in one step. Nothing else is at home here.
+            # Everything in this PID namespace, in one step; it has no other processes.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(-1, signal.SIGKILL)
         for pid in descendants():
@@ -77,7 +77,7 @@ def kill_all(leader: int) -> bool:
 
 
 def reap() -> dict[int, int]:
-    """Collect the dead children: pid to exit code, or minus the signal."""
+    """Reap dead children: pid to exit code, or to the negative signal number."""
     ended: dict[int, int] = {}
     while True:
         try:
@@ -90,7 +90,7 @@ def reap() -> dict[int, int]:
 
 
 def has_children() -> bool:
-    """Whether any child is left, dead or alive."""
+    """Whether there are children, dead or alive."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
@@ -99,13 +99,13 @@ def has_children() -> bool:
 
 
 def descendants() -> list[int]:
-    """Pids of all processes below this one."""
+    """Pids of all descendants of this process."""
     if not HAS_PROC:
         return []
     children: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdecimal():
-            # After the name, which may hold anything: `) S PPID …`
+            # After the name, which may have any characters: `) S PPID …`
             fields = read_kernel_file(f"/proc/{entry}/stat").rpartition(")")[2].split()
             if len(fields) > 1:
                 children.setdefault(int(fields[1]), []).append(int(entry))
@@ -119,7 +119,7 @@ def descendants() -> list[int]:
 
 
 def read_kernel_file(path: str) -> str:
-    """A small file of /proc or /sys; empty where it is not, or what it tells of is gone."""
+    """A small file of /proc or /sys; empty if it or its process does not exist."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read(65_536)

@@ -1,7 +1,7 @@
-"""How the forked child of the main process becomes the job's program.
+"""Turns the forked child of the main process into the job's program.
 
-A forked process shares its parent's memory, and with it every secret that the parent has had. So
-the child is a new program, which never had them: its instructions come by a file without a name.
+A forked process has a copy of its parent's memory, with all of its secrets. The child therefore
+executes a new program, which gets its instructions by an unnamed file.
 """
 
 import json
@@ -18,7 +18,9 @@ _BEGIN = (
 
 
 def child_order(job: str, parameters: Any, project: Path) -> int:
-    """A file, open for reading, with what the child is to do; `usher.child.read_order` reads it."""
+    """An unnamed file, open for reading, with the child's instructions; `usher.child.read_order`
+    parses it.
+    """
     data = json.dumps({"job": job, "parameters": parameters, "project": str(project)}).encode()
     descriptor = _nameless_file()
     while data:
@@ -28,9 +30,10 @@ def child_order(job: str, parameters: Any, project: Path) -> int:
 
 
 def become_the_child(order: int, pipe: int, prepare: Iterable[Callable[[], None]]) -> NoReturn:
-    """Call all of `prepare` and become `usher.child`, with these two descriptors and none of ours.
+    """Call all of `prepare` and exec `usher.child`, with these two descriptors and no others of
+    this process.
 
-    Runs between fork and exec: it never returns, whatever happens.
+    Runs between fork and exec: it never returns.
     """
     try:
         os.setpgid(0, 0)

@@ -1,4 +1,4 @@
-"""What a job's container and the dispatcher say to each other, and what follows from it. Pure."""
+"""Messages between a job's container and the dispatcher. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -10,23 +10,23 @@ from chalicelib.contract.jobs import MAX_MESSAGE_CHARACTERS, JobEnv, Outcome
 
 @dataclass(frozen=True)
 class Limits:
-    """How patient the container is. In seconds."""
+    """Timeouts of the container, in seconds."""
 
     permit_seconds: float = 120.0
-    """For getting an answer to the request for the start permit."""
+    """For an answer to the request for the start permit."""
     finish_seconds: float = 60.0
-    """For telling how it went."""
+    """For reporting the end."""
     stop_seconds: float = 9.5
-    """From SIGTERM to our own exit. ECS kills the container after the stopTimeout of its task
-    definition, 10 s: this must be less, or the exit code is not ours."""
+    """From SIGTERM to the container's exit. ECS kills it after the stopTimeout of its task
+    definition, 10 s; this must be less, so that the exit code is the container's own."""
     request_seconds: float = 10.0
     """For one request."""
     grace_seconds: float = 8.0
     """From SIGTERM to SIGKILL for the job."""
     progress_seconds: float = 1.0
-    """Between two reports of progress."""
+    """Interval between two reports of progress."""
     output_seconds: float = 10.0
-    """For passing on the last output, when all that writes it is gone."""
+    """For forwarding the last output, after all processes that write it have ended."""
 
 
 class SettingsError(Exception):
@@ -46,7 +46,7 @@ class Settings:
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Raises SettingsError, naming what is missing."""
+    """Raises SettingsError with the missing variables."""
     missing = [name for name in JobEnv if not environment.get(name)]
     if missing:
         raise SettingsError(f"not in the environment: {', '.join(missing)}")
@@ -73,7 +73,7 @@ class StartPermit:
 
 
 def read_permit(body: bytes) -> StartPermit | None:
-    """The dispatcher's start permit; None for anything else, as a proxy in between may answer."""
+    """The dispatcher's start permit; None for other answers, for example of a proxy."""
     document = read_object(body)
     job, seconds = document.get("job"), document.get("timeoutSeconds")
     if not isinstance(job, str) or isinstance(seconds, bool):
@@ -84,7 +84,7 @@ def read_permit(body: bytes) -> StartPermit | None:
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """The JSON object in `body`; empty for anything else."""
+    """The JSON object in `body`; empty if it is none."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -93,7 +93,7 @@ def read_object(body: bytes) -> dict[str, Any]:
 
 
 def refusal(status: int, body: bytes) -> str:
-    """An error answer for people: `409 conflict: …`."""
+    """An error answer for display: `409 conflict: …`."""
     error = read_object(body).get("error")
     fields = error if isinstance(error, dict) else {}
     code, message = fields.get("code"), fields.get("message")
@@ -102,7 +102,7 @@ def refusal(status: int, body: bytes) -> str:
 
 @dataclass(frozen=True)
 class Usage:
-    """What the run took."""
+    """The resources used by the run."""
 
     cpu_seconds: float
     max_memory_mib: float
@@ -111,7 +111,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Ending:
-    """How the run went. The container exits with `exit_code`."""
+    """The result of the run. The container exits with `exit_code`."""
 
     outcome: Outcome
     exit_code: int
@@ -136,7 +136,7 @@ def finish_body(process: str, ending: Ending, usage: Usage) -> dict[str, Any]:
 
 
 def announcement(settings: Settings) -> str:
-    """The first line of every log, by which it is found."""
+    """The first line of every log, which identifies it."""
     return (
         f"usher: job={settings.job} invocation={settings.invocation_id} "
         f"attempt={settings.attempt} revision={settings.revision}"
@@ -153,7 +153,7 @@ def farewell(ending: Ending, usage: Usage) -> str:
 
 
 def shortened(text: str) -> str:
-    """At most MAX_MESSAGE_CHARACTERS of it."""
+    """Its first MAX_MESSAGE_CHARACTERS."""
     if len(text) <= MAX_MESSAGE_CHARACTERS:
         return text
     return text[: MAX_MESSAGE_CHARACTERS - 1] + "…"

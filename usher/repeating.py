@@ -1,4 +1,4 @@
-"""When a request is repeated, and after how long. Pure."""
+"""Which requests are repeated, and after which pause. Pure."""
 
 from enum import Enum
 
@@ -8,7 +8,7 @@ LONGEST_PAUSE_SECONDS = 5.0
 
 
 class Verdict(Enum):
-    """What an answer means for what was asked or told."""
+    """The meaning of an answer for the request."""
 
     ACCEPTED = "accepted"
     NEVER = "never"
@@ -16,7 +16,7 @@ class Verdict(Enum):
 
 
 def judge(status: int) -> Verdict:
-    """Only a client error that repeating cannot change is final."""
+    """Only client errors that a repetition cannot change are final."""
     if 200 <= status < 300:
         return Verdict.ACCEPTED
     if 400 <= status < 500 and status not in REPEATABLE_CLIENT_ERRORS:
@@ -25,9 +25,10 @@ def judge(status: int) -> Verdict:
 
 
 def pause_seconds(failures: int, jitter: float) -> float:
-    """How long to wait after so many failures in a row (1 or more); `jitter` is in [0, 1).
+    """Seconds to wait after `failures` in a row (1 or more); `jitter` is in [0, 1).
 
-    Half to all of a bound that doubles: those that failed together do not return together.
+    Between half and all of a bound that doubles, so that clients which failed together do not
+    return together.
     """
     bound = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 16))
     return bound * (0.5 + jitter / 2)

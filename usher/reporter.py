@@ -8,7 +8,7 @@ from usher.log import say
 
 
 class Reporter:
-    """Make it after the fork: it starts a thread with the first progress."""
+    """Create it after the fork: the first progress starts a thread."""
 
     def __init__(self, tell: Callable[[Progress], None], pause_seconds: float) -> None:
         self._tell = tell
@@ -19,7 +19,7 @@ class Reporter:
         self._thread: threading.Thread | None = None
 
     def add(self, progress: Progress) -> None:
-        """Pass this on next; what was not yet passed on is forgotten."""
+        """Send this next; replaces progress that was not sent."""
         with self._changed:
             self._newest = progress
             self._changed.notify()
@@ -28,7 +28,9 @@ class Reporter:
             self._thread.start()
 
     def close(self, patience_seconds: float) -> None:
-        """Pass on the newest without a pause, and end; in any case after so many seconds."""
+        """Send the newest progress without a pause and end, after `patience_seconds` at the
+        latest.
+        """
         with self._changed:
             self._closed.set()
             self._changed.notify()

@@ -1,4 +1,4 @@
-"""What does the steps of `usher.session_steps`: in threads, or with asyncio."""
+"""Executes the steps of `usher.session_steps`, in threads or with asyncio."""
 
 import asyncio
 import threading
@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 
 OPEN_SECONDS = 15.0
 PONG_SECONDS = 60.0
-"""A consumer may take so long for what is buffered before its connection counts as dead."""
+"""Maximum time for which a consumer may process buffered data before its connection counts as
+dead."""
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 
 class ClosedError(Exception):
-    """Of this end, by `close`."""
+    """`close` has closed this end."""
 
 
 class OverError(Exception):
@@ -46,7 +47,7 @@ class OverError(Exception):
 
 
 class Driver:
-    """Does what steps ask for, in the calling thread."""
+    """Executes steps in the calling thread."""
 
     def __init__(self, transport: Transport, steps: Steps) -> None:
         self._transport = transport
@@ -58,7 +59,7 @@ class Driver:
         self._error: Exception | None = None
 
     def next(self) -> Batch | Gap | State:
-        """What is delivered next. Raises OverError, ClosedError and what the steps raise."""
+        """The next delivery. Raises OverError, ClosedError and errors of the steps."""
         while True:
             step = _advance(self._steps, self._answer, self._error)
             self._answer = self._error = None
@@ -114,7 +115,7 @@ class Driver:
 
 
 class AsyncDriver:
-    """Does what steps ask for with asyncio; requests in threads, as they are short."""
+    """Executes steps with asyncio; requests in threads, because they are short."""
 
     def __init__(self, transport: Transport, steps: Steps) -> None:
         self._transport = transport
@@ -127,7 +128,7 @@ class AsyncDriver:
         self._task: asyncio.Task[Any] | None = None
 
     async def next(self) -> Batch | Gap | State:
-        """What is delivered next. Raises OverError, ClosedError and what the steps raise."""
+        """The next delivery. Raises OverError, ClosedError and errors of the steps."""
         while True:
             step = _advance(self._steps, self._answer, self._error)
             self._answer = self._error = None
@@ -142,14 +143,14 @@ class AsyncDriver:
                 self._error = error
             except asyncio.CancelledError:
                 if not self._is_closed or _is_being_cancelled():
-                    raise  # whoever iterates was cancelled, not the step
+                    raise  # the caller was cancelled, not the step
                 raise ClosedError from None
 
     def wake(self) -> None:
         self._woken.set()
 
     def close(self) -> None:
-        """Begin to close; `aclose` does the rest at the end of the iteration."""
+        """Begin to close; `aclose` completes it at the end of the iteration."""
         self._is_closed = True
         if self._task is not None:
             self._task.cancel()
@@ -205,7 +206,7 @@ def _advance(steps: Steps, answer: Any, error: Exception | None) -> Step:
 
 
 def _settings() -> dict[str, Any]:
-    """Of a connection, for both clients of websockets."""
+    """Settings of a connection, for both clients of websockets."""
     return {
         "max_size": MAX_MESSAGE_BYTES,
         "open_timeout": OPEN_SECONDS,
@@ -222,7 +223,7 @@ def _open(url: str) -> "ClientConnection":
     except ImportError:
         raise _no_websockets() from None
     try:
-        # Entered, as later versions of websockets want it; the driver closes it.
+        # Entered, as later versions of websockets require; the driver closes it.
         connection: ClientConnection = connect(url, **_settings()).__enter__()
     except InvalidStatus as error:
         raise _refused(error.response.status_code, error.response.body) from None
@@ -238,7 +239,7 @@ async def _open_async(url: str) -> "AsyncConnection":
     except ImportError:
         raise _no_websockets() from None
     try:
-        # A second attempt is up to the steps, as is a redirect: there is none.
+        # The steps decide about repetitions; there are no redirects.
         return await connect(url, **_settings())
     except InvalidStatus as error:
         raise _refused(error.response.status_code, error.response.body) from None
@@ -247,7 +248,9 @@ async def _open_async(url: str) -> "AsyncConnection":
 
 
 def _refused(status: int, body: bytes | bytearray | None) -> Exception:
-    """Of a handshake: a 400 is about the cursor, and stays so in any container."""
+    """The error of a refused handshake: a 400 concerns the cursor and is final for all
+    containers.
+    """
     if status != 400:
         return LostError(f"no connection to the container: HTTP {status}")
     text = (body or b"")[:200].decode("utf-8", "replace").strip()
@@ -255,7 +258,7 @@ def _refused(status: int, body: bytes | bytearray | None) -> Exception:
 
 
 class MissingPackageError(UsherError):
-    """What a session is connected to with is not installed."""
+    """The package for connecting to sessions is not installed."""
 
 
 def _no_websockets() -> MissingPackageError:

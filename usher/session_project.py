@@ -1,4 +1,4 @@
-"""A folder with session apps: its apps.toml, and copies of it that stay as they are."""
+"""A directory with session apps: its apps.toml, and immutable copies of it."""
 
 import os
 import shutil
@@ -15,13 +15,13 @@ from usher.errors import ProjectError
 APPS_FILE = "apps.toml"
 SESSION_IMAGE = "usher-session"
 KEPT = 10
-"""So many snapshots of one folder stay in the cache, the ones deployed last."""
+"""Number of snapshots of one directory in the cache; those deployed last are kept."""
 _CACHES = (".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis")
 
 
 @dataclass(frozen=True)
 class SessionProject:
-    """The session apps of a folder: each one's table in apps.toml, by name."""
+    """The session apps of a directory: the tables of apps.toml by name."""
 
     folder: Path
     apps: Mapping[str, Mapping[str, Any]]
@@ -34,7 +34,7 @@ class SessionProject:
 
 
 def find_session_project(folder: Path) -> SessionProject | None:
-    """The session apps of `folder`; None where it has no apps.toml. Raises ProjectError."""
+    """The session apps of `folder`; None if it has no apps.toml. Raises ProjectError."""
     folder = folder.resolve()
     file = folder / APPS_FILE
     if not file.is_file():
@@ -52,15 +52,17 @@ def find_session_project(folder: Path) -> SessionProject | None:
 
 
 def description_of(table: Mapping[str, Any]) -> dict[str, Any]:
-    """What is registered of an app: its table without the image, which is given besides."""
+    """The description to register: an app's table without the image, which is a separate
+    parameter.
+    """
     return {key: value for key, value in table.items() if key != "image"}
 
 
 def snapshot(folder: Path) -> Path:
     """A copy of `folder` in the cache, the same one for the same content.
 
-    A revision that the local cloud runs from such a copy stays what it was when it was deployed,
-    and a rollback leads back to it. Raises ProjectError.
+    A revision that the embedded cloud runs from such a copy does not change afterwards, and a
+    rollback restores it. Raises ProjectError.
     """
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     known_as = f"{folder.name}-{sha256(str(folder).encode()).hexdigest()[:8]}"
@@ -72,7 +74,7 @@ def snapshot(folder: Path) -> Path:
         shutil.copytree(folder, partial, ignore=ignore, symlinks=True)
         try:
             partial.rename(copy)
-        except OSError:  # another process was quicker
+        except OSError:  # another process created it first
             shutil.rmtree(partial)
     copy.touch()
     found = sorted(copies.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
@@ -82,9 +84,9 @@ def snapshot(folder: Path) -> Path:
 
 
 def content_digest(folder: Path) -> str:
-    """A hash of the files that a snapshot has: names, contents, and which can be executed.
+    """A hash of a snapshot's files: names, contents, and executable bits.
 
-    Raises ProjectError for what is no file, folder or link: reading a pipe would not end.
+    Raises ProjectError for other kinds of files: reading a pipe would not end.
     """
     digest = sha256()
     for root, folders, files in os.walk(folder):

@@ -1,7 +1,7 @@
-"""How a container is asked for, and how a feed is followed over any number of them. Pure.
+"""How a container is requested, and how a feed is followed over several containers. Pure.
 
-Both are generators: they yield what is to be done next and are sent what came of it, or thrown its
-error. `usher.sessions` does it, with threads or with asyncio. The rules are those of
+Both are generators: they yield the next step and are sent its result, or thrown its error.
+`usher.sessions` executes the steps, with threads or with asyncio. The rules are those of
 session_handler/client.js.
 """
 
@@ -22,16 +22,16 @@ LONGEST_PAUSE_SECONDS = 30.0
 REJOIN_SECONDS = 5.0
 HELLO_SECONDS = 15.0
 STEADY_SECONDS = 5.0
-"""A connection that lasted so long was a good one."""
+"""A connection that lasted this long resets the count of failures."""
 
 FINAL = frozenset({"stopped", "expired", "disconnected", "app_failed"})
-"""Reasons of a bye after which nothing follows, unless told."""
+"""Final reasons of a bye, by default."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Session:
-    """A container. `url` is a secret: it permits to connect."""
+    """A session with an address. `url` is a secret: it permits to connect."""
 
     id: str
     app: str | None
@@ -41,7 +41,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record of the feed. `data` is its JSON, or {"base64": …} where it is none."""
+    """One record of the feed. `data` is its JSON, or {"base64": …} if it is not JSON."""
 
     data: Any
     partition_key: str
@@ -59,7 +59,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Gap:
-    """Records of these shards may be missing; what follows is complete."""
+    """Records of these shards may be missing; the following records are complete."""
 
     shards: tuple[str, ...]
 
@@ -74,7 +74,7 @@ class State:
     error: Exception | None = None
 
 
-# Steps: what a generator wants done
+# Steps: requests of a generator
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Pause:
-    """Wait so long, or until told to go on."""
+    """Wait this long, or until `retry`."""
 
     seconds: float
 
@@ -108,19 +108,19 @@ class Send:
 
 @dataclass(frozen=True)
 class Receive:
-    """Sent the next text, thrown LostError; after so many seconds without one, too."""
+    """Sent the next text, thrown LostError, also after this many seconds without a text."""
 
     seconds: float | None
 
 
 @dataclass(frozen=True)
 class Hang:
-    """Close the connection, whatever state it is in."""
+    """Close the connection in any state."""
 
 
 @dataclass(frozen=True)
 class Deliver:
-    """Pass this to the caller of `follow`."""
+    """Deliver this to the caller of `follow`."""
 
     item: Batch | Gap | State
 
@@ -130,12 +130,12 @@ Steps = Generator[Step, Any, Any]
 
 
 class LostError(Exception):
-    """There is no connection any more, or none came about."""
+    """The connection was lost or could not be opened."""
 
 
 @dataclass(frozen=True)
 class World:
-    """What is not pure: a monotonic clock, random numbers in [0, 1), and fresh keys."""
+    """Impure functions: a monotonic clock, random numbers in [0, 1), and new keys."""
 
     clock: Callable[[], float]
     random: Callable[[], float]
@@ -144,7 +144,7 @@ class World:
 
 @dataclass(frozen=True)
 class Wish:
-    """Which session is asked for."""
+    """The requested session."""
 
     app: str | None = None
     query: Mapping[str, str] = field(default_factory=dict)
@@ -152,22 +152,22 @@ class Wish:
 
     @property
     def path(self) -> str:
-        """Of GET /session, with its query."""
+        """The path of GET /session, with its query."""
         own = {"app": self.app, "wait": self.wait_seconds}
         text = {**self.query, **{name: value for name, value in own.items() if value is not None}}
         return f"/session?{urlencode(text)}" if text else "/session"
 
 
 def pause_before(attempt: int, random: float, reported: float | None) -> float:
-    """How long to wait after so many failures in a row (1 or more); never less than told."""
+    """Seconds to wait after `attempt` failures in a row (1 or more); not less than `reported`."""
     ceiling = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(attempt - 1, 16))
     return max(ceiling * (0.5 + random / 2), reported or 0.0)
 
 
 def dispatch_steps(wish: Wish, key: str, seconds: float, world: World) -> Steps:
-    """Returns a Session, however often 202, 429 or 503 come before it.
+    """Returns a Session, after any number of 202, 429 or 503.
 
-    Raises AnswerError (a final refusal, or one that lasts longer than there is time),
+    Raises AnswerError (a final refusal, or one that lasts longer than the timeout),
     UnreachableError, SessionEndedError, WaitTimeoutError.
     """
     ends = world.clock() + seconds
@@ -198,7 +198,7 @@ def dispatch_steps(wish: Wish, key: str, seconds: float, world: World) -> Steps:
 
 
 def _pending(body: Mapping[str, Any]) -> tuple[float, Ask]:
-    """When and where to ask for a session that has no address yet. Raises SessionEndedError."""
+    """When and where to request a session that has no address yet. Raises SessionEndedError."""
     if body.get("state") in {"ENDED", "STOPPING"}:
         raise SessionEndedError(str(body.get("reason")), str(body.get("detail") or ""))
     if not isinstance(body.get("id"), str):
@@ -210,7 +210,7 @@ def _pending(body: Mapping[str, Any]) -> tuple[float, Ask]:
 
 
 def read_session(body: Mapping[str, Any]) -> Session | None:
-    """None where it has no address."""
+    """None if it has no address."""
     url = body.get("url")
     if not isinstance(url, str) or not url.startswith(("ws://", "wss://")):
         return None
@@ -218,7 +218,7 @@ def read_session(body: Mapping[str, Any]) -> Session | None:
 
 
 class Feed:
-    """One feed over any number of connections and containers. `steps` is its whole life."""
+    """One feed over any number of connections and containers. `steps` has all of its steps."""
 
     def __init__(
         self,
@@ -245,7 +245,7 @@ class Feed:
         self._dropped_at: float | None = None
 
     def steps(self) -> Steps:
-        """Ends by SessionEndedError or AnswerError alone."""
+        """Ends only with SessionEndedError or AnswerError."""
         while True:
             if self._session is None:
                 self._session = yield from self._ask()
@@ -257,7 +257,7 @@ class Feed:
             yield from self._after(live_at, bye, error)
 
     def _ask(self) -> Steps:
-        """A session, or None when it is to be tried again."""
+        """A session, or None if the request is to be repeated."""
         yield Deliver(State("asking", self._attempt))
         place = Ask(self._wish.path, {"Idempotency-Key": self._key})
         while True:
@@ -280,7 +280,7 @@ class Feed:
             yield Pause(pause)
 
     def _join(self, session: Session) -> Steps:
-        """One connection; returns when it was live, the bye, and what it was lost by."""
+        """One connection; returns the time at which it became live, the bye, and the error."""
         live_at: float | None = None
         bye: Mapping[str, Any] | None = None
         try:
@@ -314,7 +314,7 @@ class Feed:
             yield Send(json.dumps({"type": Message.APP, "filter": self._filter}))
 
     def _records(self, message: Mapping[str, Any]) -> Steps:
-        """What came before the container knew the filter is filtered here."""
+        """Records that were sent before the container had the filter are filtered here."""
         wants = self._wants
         records = tuple(
             _record(record)
@@ -346,12 +346,12 @@ class Feed:
         if reason is not None or now - (self._dropped_at or 0.0) >= rejoin:
             self._disconnect()
         if live_at is not None and reason is None and self._attempt == 0:
-            self._attempt = 1  # most drops are short: the first try comes at once
+            self._attempt = 1  # most interruptions are short: the first try has no pause
             return
         yield from self._wait(error)
 
     def _disconnect(self) -> None:
-        """The container is of no more use: the next one is another, and a new key gets it."""
+        """Give the container up: a new key makes the next request return another one."""
         self._session = None
         self._dropped_at = None
         self._grace_seconds = REJOIN_SECONDS
@@ -366,7 +366,7 @@ class Feed:
 
 
 def _read(text: Any) -> Mapping[str, Any]:
-    """A message; an empty one for what is none, which a later version may send."""
+    """A message; empty for an unknown one, which a later version may send."""
     try:
         message = json.loads(text)
     except ValueError:
@@ -389,7 +389,7 @@ def _record(record: Mapping[str, Any]) -> Record:
 
 
 def _instant(milliseconds: Any) -> datetime:
-    """The beginning of 1970 for what is no instant."""
+    """The beginning of 1970 for an invalid time."""
     try:
         return _EPOCH + timedelta(milliseconds=milliseconds)
     except (TypeError, ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""Sessions in Python: ask for a container, follow a feed over any number of them.
+"""Sessions in Python: request a container, follow a feed over several containers.
 
     for record in usher.follow(app="listings"):
         print(record.data)
@@ -6,8 +6,8 @@
     async for record in usher.follow(app="listings"):
         ...
 
-No record comes twice and none is left out, whatever happens to connections and containers; where
-history is gone, `on_gap` is called. Connecting needs the package `websockets`.
+Each record is delivered exactly once, over lost connections and containers; if history is missing,
+`on_gap` is called. Connecting needs the package `websockets`.
 """
 
 import logging
@@ -52,11 +52,11 @@ def dispatch(
     timeout_seconds: float = DISPATCH_SECONDS,
     on_state: Callable[[State], None] = lambda _: None,
 ) -> Session:
-    """A container with an address. Whoever does not connect within its deadline loses it.
+    """A session with an address. It ends unless a client connects before its deadline.
 
     A 202 is followed; 429, 503, other 5xx and lost connections are repeated with the same
-    Idempotency-Key and not before Retry-After. `query` are parameters that the app passes on.
-    Raises AnswerError, UnreachableError, SessionEndedError, WaitTimeoutError.
+    Idempotency-Key, not before Retry-After. `query` are parameters that the app passes on. Raises
+    AnswerError, UnreachableError, SessionEndedError, WaitTimeoutError.
     """
     wish = Wish(app, query or {}, wait_seconds)
     key = idempotency_key or _WORLD.new_key()
@@ -87,15 +87,15 @@ def follow(
     on_gap: Callable[[Gap], None] | None = None,
     on_state: Callable[[State], None] = lambda _: None,
 ) -> "Following":
-    """A feed, to be iterated once with `for` or `async for`: its records, for ever.
+    """A feed, to be iterated once with `for` or `async for`: its records, without end.
 
-    `cursor`: go on just after it; without one with what comes from now on. `filter`: as
-    docs/contracts.md has it. `again`: reasons of a bye after which to go on all the same. Without
-    `on_gap` a gap is logged as a warning. `rejoin_seconds`: how long the same container is tried
-    again after a drop; unless told, as long as it waits, and at most 5.
+    `cursor`: resume after it; by default the feed begins with new records. `filter`: as in
+    docs/contracts.md. `again`: reasons of a bye after which the feed continues. Without `on_gap` a
+    gap is logged as a warning. `rejoin_seconds`: time for which the same container is tried again
+    after an interruption; by default as long as it waits, and at most 5.
 
     Iterating raises SessionEndedError after a final bye, AnswerError after a final refusal. Raises
-    ValueError for a filter that is none.
+    ValueError for an invalid filter.
     """
     feed = Feed(
         Wish(app, query or {}),
@@ -109,7 +109,7 @@ def follow(
 
 
 class Following:
-    """What `follow` returns. Close it, or use it as a context manager."""
+    """The result of `follow`. Close it, or use it as a context manager."""
 
     def __init__(
         self,
@@ -127,11 +127,11 @@ class Following:
 
     @property
     def cursor(self) -> str | None:
-        """Where to go on: behind the last batch all of whose records were taken."""
+        """Position to resume from: after the last batch whose records were all consumed."""
         return self._feed.cursor
 
     def batches(self) -> Iterator[Batch]:
-        """Records as they came together, each with its cursor, which may move without records."""
+        """Records grouped by message, each with its cursor, which may advance without records."""
         driver = Driver(self._transport, self._feed.steps())
         self._begin(driver)
         try:
@@ -168,7 +168,7 @@ class Following:
                 yield record
 
     def retry(self) -> None:
-        """End a wait before the next try. From any thread; with asyncio in its own."""
+        """End the pause before the next try. From any thread; with asyncio in its own."""
         if self._driver is not None:
             self._driver.wake()
 
@@ -202,7 +202,7 @@ class Following:
 
 def _transport(url: str | None, api_key: str | None) -> Transport:
     target = (url or os.environ.get(URL_VARIABLE) or DEFAULT_URL).rstrip("/")
-    # The steps repeat, as a wait between has to be one that can be ended.
+    # The steps make repetitions, because their pauses can be ended.
     return Transport(target, api_key or os.environ.get(KEY_VARIABLE), Patience(tries=1))
 
 

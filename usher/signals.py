@@ -1,6 +1,6 @@
-"""SIGTERM and its kind, from the first moment of the container's main process to its last.
+"""Handles SIGTERM and similar signals during the whole life of the container's main process.
 
-As process 1 the kernel gives us only signals that we handle, so this comes first.
+The kernel delivers to process 1 only signals that it handles, so this comes first.
 """
 
 import os
@@ -12,11 +12,11 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopAskedError(Exception):
-    """A signal asks this process to end before a run has begun."""
+    """A signal requested the end of the process before a run began."""
 
 
 class Signals:
-    """Handlers in place. Make one, in the main thread, before anything else."""
+    """Installed handlers. Create it in the main thread, before anything else."""
 
     def __init__(self) -> None:
         self.times_asked = 0
@@ -40,7 +40,7 @@ class Signals:
             raise StopAskedError
 
     def raise_from_now(self) -> None:
-        """A signal ends what we are waiting for, by StopAskedError."""
+        """From now on a signal ends waiting with StopAskedError."""
         self._raises = True
         if self.times_asked:
             raise StopAskedError
@@ -59,12 +59,12 @@ class Signals:
 
 
 def hold() -> None:
-    """Keep signals back, so that none comes between a fork and the child's own handlers."""
+    """Block signals, so that none arrives between a fork and the child's own handlers."""
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
 def release() -> None:
-    """Let them through again."""
+    """Unblock them."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 

@@ -1,4 +1,4 @@
-"""Watches over the one child that runs the job, until it and all it started are gone."""
+"""Supervises the child that runs the job, until it and all of its descendants have ended."""
 
 import os
 import resource
@@ -18,13 +18,13 @@ from usher.signals import Signals
 
 POLL_SECONDS = 0.1
 CLOSE_POLL_SECONDS = 0.01
-"""Between two looks at memory; the second when more than half of it is in use."""
+"""Interval between two samples of memory; the second value if more than half of it is in use."""
 PIPE_BYTES = 65_536
 
 
 @dataclass(frozen=True)
 class RunLimits:
-    """Limits of the run. `memory_mib` is set where nothing else enforces a limit."""
+    """Limits of the run. `memory_mib` is set if nothing else enforces a limit."""
 
     timeout_seconds: float
     grace_seconds: float
@@ -32,7 +32,7 @@ class RunLimits:
 
 
 class Supervisor:
-    """The child `pid` leads a process group; `pipe` is the reading end of what it says."""
+    """The child `pid` leads a process group; `pipe` is the reading end of its messages."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Supervisor:
         os.set_blocking(pipe, False)
 
     def watch(self) -> tuple[Seen, Usage]:
-        """Returns when nothing of the job runs any more."""
+        """Returns when no process of the job is left."""
         poll = select.poll()
         poll.register(self._signals.wakeup, select.POLLIN)
         if self._pipe is not None:
@@ -93,7 +93,7 @@ class Supervisor:
         return self._started + self._run_limits.timeout_seconds
 
     def _listen(self) -> bool:
-        """Read what the child said; False when it will say no more."""
+        """Read the child's messages; False at their end."""
         while self._pipe is not None:
             try:
                 data = os.read(self._pipe, PIPE_BYTES)
@@ -115,7 +115,7 @@ class Supervisor:
         if self._signals.times_asked > 0 and self._kill_at is None:
             self._begin_to_stop(Stop.ASKED, now)
         if self._signals.times_asked > 1 and self._stop is Stop.ASKED:
-            signal_job(self._pid, signal.SIGKILL)  # asked again: at once
+            signal_job(self._pid, signal.SIGKILL)  # requested again: at once
         if now >= self._deadline:
             if self._kill_at is None:
                 self._begin_to_stop(Stop.TIME_UP, now)
@@ -126,7 +126,7 @@ class Supervisor:
     def _begin_to_stop(self, why: Stop, now: float) -> None:
         self._note_stop(why)
         signal_job(self._pid, signal.SIGTERM)
-        signal_job(self._pid, signal.SIGCONT)  # one that is halted would not receive it
+        signal_job(self._pid, signal.SIGCONT)  # a stopped process would not receive it
         self._kill_at = now + self._run_limits.grace_seconds
 
     def _note_stop(self, why: Stop) -> None:

@@ -5,7 +5,7 @@
         assert session.records() == [{"city": "Oslo"}]
 
 Everything happens in the caller's thread, on an event loop that runs while a method of the session
-waits for the app; what the app does later, as by a timer, goes on with the next call.
+waits for the app; timers and tasks of the app continue with the next call.
 """
 
 import asyncio
@@ -29,9 +29,10 @@ _POLL_SECONDS = 0.005
 
 
 class OpenSession:
-    """A session of one app. Made by `open_session`.
+    """A session of one app. Created by `open_session`.
 
-    What the app raises is raised by the call that led to it; in a container it ends the session.
+    Exceptions of the app are raised by the call that caused them; in a container they end the
+    session.
     """
 
     def __init__(self, app: SessionApp, name: str, user: User) -> None:
@@ -49,7 +50,7 @@ class OpenSession:
         """The reason for which the app closed the session; None while it did not."""
 
     def put(self, *data: Any, partition_key: str = PARTITION_KEY) -> None:
-        """Let records come by the feed, each with one value that JSON can express as its data."""
+        """Deliver records by the feed; each value must be JSON and is a record's data."""
         for value in data:
             self._sequence += 1
             record = Record(
@@ -65,7 +66,7 @@ class OpenSession:
                 self._records.append(json.loads(answer.to_json())["data"])
 
     def put_file(self, path: str | Path) -> int:
-        """Put each line of a file of JSON lines, and return how many there were.
+        """Put each line of a file of JSON lines; returns their number.
 
         Raises ValueError with the number of a line that is not JSON.
         """
@@ -80,33 +81,34 @@ class OpenSession:
         return count
 
     def send(self, message: dict[str, Any]) -> None:
-        """Let the client send a message, which gets the type `app` on its way and loses it again.
+        """Send a message of the client; its type is `app` in transit and is removed before the app
+        receives it.
 
-        Raises TypeError or ValueError for what JSON cannot express.
+        Raises TypeError or ValueError for values that are not JSON.
         """
         received = json.loads(json.dumps(message, allow_nan=False))
         received.pop("type", None)
         self._run(self.app.on_message(received))
 
     def records(self) -> list[Any]:
-        """The data of the records that the client got since the last call."""
+        """The data of the records that the client received since the last call."""
         found, self._records = self._records, []
         return found
 
     def published(self) -> list[Any]:
-        """What the app put into the stream since the last call. It does not come back by itself:
-        `put` it.
+        """The records that the app published to the stream since the last call. They are not
+        delivered to it: use `put`.
         """
         found, self._published = self._published, []
         return found
 
     def messages(self) -> list[dict[str, Any]]:
-        """The app's messages that the client got since the last call, without their `type`."""
+        """The app's messages that the client received since the last call, without their `type`."""
         found, self._messages = self._messages, []
         return found
 
     def wait_for_message(self, seconds: float = WAIT_SECONDS) -> dict[str, Any]:
-        """The app's next message that was not looked at yet, which may take a while to come.
+        """The app's next message that was not returned yet; waits for it.
 
         Raises TimeoutError.
         """
@@ -121,7 +123,7 @@ class OpenSession:
         return self._messages.pop(0)
 
     def pass_time(self, seconds: float) -> None:
-        """Let the app's timers and tasks go on for so long."""
+        """Run the app's timers and tasks for this long."""
         self._run(asyncio.sleep(seconds))
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
@@ -180,8 +182,8 @@ def open_session(
     user: User = User(owner="test"),  # noqa: B008 - frozen
     stop_reason: str = "disconnected",
 ) -> Iterator[OpenSession]:
-    """Start the app for `user`, and stop it at the end for `stop_reason`, as after a client that
-    left.
+    """Start the app for `user`, and stop it at the end with `stop_reason`, as after a client's
+    disconnect.
     """
     session = OpenSession(app, name, user)
     with session._runner:

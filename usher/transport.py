@@ -1,7 +1,7 @@
-"""Requests to the dispatcher, repeated where that is safe and may help.
+"""Requests to the dispatcher, repeated after transient errors.
 
-A request is repeated after 429, any 5xx and a lost connection; it is up to the caller to send only
-what may arrive twice (see `usher.client`).
+A request is repeated after 429, any 5xx and a lost connection; callers must send idempotent
+requests only (see `usher.client`).
 """
 
 import http.client
@@ -20,12 +20,12 @@ from usher.errors import AnswerError, UnreachableError, UsherError
 from usher.repeating import Verdict, judge, pause_seconds
 
 MOST_PAUSE_SECONDS = 30.0
-"""However long `Retry-After` is."""
+"""Upper bound for `Retry-After`."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How often a request is tried, and how long one try may be silent."""
+    """Number of tries of a request, and the timeout of one try."""
 
     tries: int = 6
     request_seconds: float = 30.0
@@ -41,7 +41,7 @@ class Transport:
         patience: Patience,
         on_retry: Callable[[UsherError], None] = lambda _: None,
     ) -> None:
-        """`on_retry` is called before each pause with what the last try failed of."""
+        """`on_retry` is called before each pause with the error of the last try."""
         if not url.startswith(("http://", "https://")):
             raise UsherError(
                 f"{url!r} is no URL of a dispatcher: it begins with http:// or https://"
@@ -87,7 +87,7 @@ class Transport:
         except urllib.error.HTTPError as refused:
             with refused:
                 error = _error(refused.code, refused.read())
-            if 300 <= refused.code < 400:  # the same again would be redirected again
+            if 300 <= refused.code < 400:  # a repetition would be redirected again
                 raise error from None
             if judge(refused.code) is Verdict.REPEAT:
                 retry_after = refused.headers.get("Retry-After")
@@ -102,8 +102,8 @@ class Transport:
 
 
 class _SameOriginRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect to another origin: the request carries the API key. Nor one of a request
-    that changes something, which would be sent on as a GET.
+    """Follows no redirect to another origin, because the request has the API key, and none of a
+    request that changes something, which would be sent as a GET.
     """
 
     def redirect_request(  # noqa: PLR0917 - as urllib calls it
@@ -116,7 +116,7 @@ class _SameOriginRedirects(urllib.request.HTTPRedirectHandler):
         newurl: str,
     ) -> urllib.request.Request | None:
         if req.get_method() != "GET" or _origin(newurl) != _origin(req.full_url):
-            return None  # urllib makes an HTTPError of it
+            return None  # urllib raises HTTPError then
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -130,7 +130,7 @@ _OPENER = urllib.request.build_opener(_SameOriginRedirects)
 
 
 class _WorthRepeatingError(Exception):
-    """`error` is for the caller when repeating did not help."""
+    """`error` is raised if repetitions do not succeed."""
 
     def __init__(self, error: UsherError, retry_after: str | None) -> None:
         super().__init__(str(error))
@@ -163,7 +163,7 @@ def _error(status: int, body: bytes) -> AnswerError:
         error = document["error"]
         return AnswerError(status, str(error["code"]), str(error["message"]))
     except (ValueError, KeyError, TypeError):
-        # A gateway in between, which has words of its own.
+        # A gateway in between, with another error format.
         text = body[:200].decode("utf-8", "replace").strip()
         return AnswerError(
             status, "unknown", f"HTTP {status}: {text}" if text else f"HTTP {status}"

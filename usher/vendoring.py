@@ -1,8 +1,8 @@
-"""A copy of this package that carries what it needs of `chalicelib.contract` inside itself.
+"""Copies this package with the part of `chalicelib.contract` that it needs.
 
-In a checkout of the project the contract stands in `chalicelib/contract`, where the dispatcher has
-it. A wheel and an image get it as `usher.contract` instead: a project that jobs are written for may
-be a Chalice project, and that has a `chalicelib` of its own.
+In a checkout the contract is in `chalicelib/contract`. A wheel and an image have it as
+`usher.contract`, because a project with jobs may be a Chalice project with a `chalicelib` of its
+own.
 """
 
 import shutil
@@ -32,7 +32,7 @@ def copy_contract(target: Path) -> None:
 
 
 def point_to_copy(folder: Path) -> None:
-    """Have all modules below `folder` import the contract as a part of usher."""
+    """Rewrite all imports of the contract below `folder` to `usher.contract`."""
     for path in folder.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
         changed = text.replace(chalicelib.contract.__name__, OURS)

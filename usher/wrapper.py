@@ -1,7 +1,8 @@
-"""The main process of a job's container: ask to start, start the job's program, watch, report.
+"""The main process of a job's container: request the start permit, start the job's program,
+supervise, report.
 
-`python -m usher.entry` runs it for a dispatcher, `usher run` for a developer; what happens to the
-job is the same.
+`python -m usher.entry` runs it for a dispatcher, `usher run` for a developer; the job is treated
+equally.
 """
 
 import os
@@ -25,26 +26,26 @@ from usher.supervisor import RunLimits, Supervisor
 
 LAST_PROGRESS_SECONDS = 1.0
 LEAST_SECONDS = 1.0
-"""For telling the end, however late it is."""
+"""Minimum time for reporting the end, even if it is late."""
 NOTHING = Usage(0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a job runs."""
+    """The directory, limits and preparation of a run."""
 
     project: Path
     memory_mib: int | None = None
-    """Set where no container limits its memory."""
+    """Set if no container limits its memory."""
     prepare: Callable[[], None] | None = None
     """Called in the forked child, before it becomes the job's program."""
 
 
 def run_job(announcement: str, coordinator: Coordinator, place: Place, limits: Limits) -> int:
-    """Run one job, and return what the process has to exit with, at once.
+    """Run one job; returns the code with which the process must exit at once.
 
-    It forks, and the child becomes another program at once: nothing of this process's memory, such
-    as the invocation's key, is in the job's. No thread may run.
+    It forks, and the child executes another program immediately: the memory of this process, such
+    as the invocation's key, is not in the job's. No thread may run.
     """
     signals = Signals()
     say(announcement)
@@ -58,7 +59,7 @@ def run_job(announcement: str, coordinator: Coordinator, place: Place, limits: L
 
 
 def _request_permit(coordinator: Coordinator, signals: Signals) -> StartPermit | None:
-    """The start permit; None when nothing may run, which is logged."""
+    """The start permit; None if nothing may run, which is logged."""
     permit = None
     try:
         signals.raise_from_now()
@@ -88,7 +89,7 @@ def _fork_and_watch(
         become_the_child(order, write, (output.take_streams, *prepare))
     output.start()
     os.close(order)
-    with suppress(OSError):  # the child does it too: whoever is first
+    with suppress(OSError):  # the child does it too, to avoid a race
         os.setpgid(pid, pid)
     os.close(write)
     release()
@@ -101,7 +102,7 @@ def _fork_and_watch(
 
 
 def _patience(signals: Signals, limits: Limits) -> float:
-    """How long the end may be told: no longer than whoever told us to stop will wait."""
+    """Time for reporting the end: not longer than the sender of the stop signal waits."""
     if signals.asked_at is None:
         return limits.finish_seconds
     left = signals.asked_at + limits.stop_seconds - time.monotonic()

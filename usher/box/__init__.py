@@ -1,1 +1,1 @@
-"""Runs one command of strangers on given files, within limits, and says how it ended."""
+"""Runs one untrusted command on given files within limits, and reports how it ended."""

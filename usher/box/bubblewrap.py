@@ -1,4 +1,4 @@
-"""What bubblewrap and the launcher are told for one run. Pure."""
+"""The arguments of bubblewrap and the launcher for one run. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,8 @@ from usher.box.model import MIB, PATH, WORK, BoxSettings, Task
 
 PLACES = {"box": WORK, "tmp": "/tmp", "shm": "/dev/shm"}  # noqa: S108 - the box's own
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
-"""This machine's tools. Nothing else of its files is in the box, but for CONFIGURATION."""
+"""Directories of this machine with tools. The box shows no other files of it except
+CONFIGURATION."""
 CONFIGURATION = (
     "/etc/alternatives",
     "/etc/ld.so.cache",
@@ -19,11 +20,11 @@ CONFIGURATION = (
 )
 
 BY_SHELL = ("/bin/sh", "-c", 'exec "$@"', "sh")
-"""So that a command which is not there ends with 127, and is no failure of bubblewrap."""
+"""With a shell, a missing command ends with 127 and is not an error of bubblewrap."""
 
 
 def box_environment(task: Task) -> dict[str, str]:
-    """All that a program finds in its environment, unless a test lets more through."""
+    """The complete environment of a program, unless a test passes more."""
     return {"PATH": PATH, "HOME": WORK, "TMPDIR": "/tmp", "LANG": "C.UTF-8", **task.environment}  # noqa: S108
 
 
@@ -34,9 +35,9 @@ def bubblewrap_command(
     system: Mapping[str, str | None],
     filter_fd: int | None,
 ) -> list[str]:
-    """The command line up to the program's own.
+    """The command line before the program's own.
 
-    `system` has each path to show, with the target where it is a symbolic link.
+    `system` has the paths to show, with the target for a symbolic link.
     """
     bind = "--ro-bind" if settings.read_only_root else "--bind"
     command = ["bwrap", "--new-session", "--uid", str(settings.user), "--gid", str(settings.user)]
@@ -55,7 +56,7 @@ def bubblewrap_command(
         command += ["--bind" if is_writable else "--ro-bind", f"{scratch}/{name}", inside]
     if settings.read_only_root:
         command += ["--remount-ro", "/dev", "--remount-ro", "/"]
-        # Covered, because a user who is root outside could write there.
+        # Covered, because a user that is root outside could write to it.
         command += ["--ro-bind", "/proc/sys", "/proc/sys"] if settings.own_processes else []
     if settings.clean_environment:
         command.append("--clearenv")
@@ -79,14 +80,14 @@ def resource_limits(settings: BoxSettings, *, has_group: bool) -> list[tuple[str
         seconds = int(settings.cpu_seconds) + 2
         limits.append(("RLIMIT_CPU", seconds, seconds))
     if not has_group and settings.memory_mib is not None:
-        # For one process; the sum is watched. Twice, as this counts what is only reserved too.
+        # For one process; the sum is watched. Doubled, because this limit includes reserved memory.
         size = settings.memory_mib * MIB * 2
         limits.append(("RLIMIT_DATA", size, size))
     return limits
 
 
 def scratch_options(settings: BoxSettings) -> str:
-    """Options of the tmpfs for /box, /tmp and /dev/shm together."""
+    """Options of the tmpfs that /box, /tmp and /dev/shm share."""
     options = ["mode=0755"]
     if settings.scratch_mib is not None:
         options.append(f"size={settings.scratch_mib}m")
@@ -104,7 +105,7 @@ def launcher_spec(
     groups: Sequence[str],
     environment: Mapping[str, str],
 ) -> dict[str, Any]:
-    """What the launcher reads; the contents of the files follow it in this order."""
+    """The launcher's input; the contents of the files follow it in this order."""
     return {
         "argv": [*command, *BY_SHELL, *task.argv],
         "environment": dict(environment),

@@ -1,4 +1,4 @@
-"""Boxes by bubblewrap, for machines without a container engine."""
+"""Boxes with bubblewrap, for machines without a container engine."""
 
 import contextlib
 import glob
@@ -37,11 +37,13 @@ from usher.box.watching import Watch
 
 _TRY_SECONDS = 10.0
 END_SECONDS = 10.0
-"""How long a launcher may take to report after SIGTERM, and to go after SIGKILL."""
+"""Time for a launcher to report after SIGTERM, and to end after SIGKILL."""
 
 
 def bubblewrap_missing() -> str:
-    """Why bubblewrap makes no box here; empty where it does. It is tried, as kernels may forbid."""
+    """Why bubblewrap makes no box here; empty if it does. It is tried, because kernels may forbid
+    it.
+    """
     if not sys.platform.startswith("linux"):
         return "bubblewrap needs Linux"
     if shutil.which("bwrap") is None:
@@ -57,12 +59,12 @@ def bubblewrap_missing() -> str:
 
 
 class BubblewrapBoxes:
-    """Each run in namespaces and, if possible, a control group of its own, unprivileged."""
+    """Runs commands in namespaces and, if possible, a control group, without privileges."""
 
     name = "bubblewrap"
 
     def __init__(self, *, keeps_ready: bool = False) -> None:
-        """With `keeps_ready` what starts launchers stays for the next run."""
+        """`keeps_ready`: keep the process that starts launchers for the next run."""
         self._keeps_ready = keeps_ready
         self._ready: list[_Launchers] = []
 
@@ -71,12 +73,12 @@ class BubblewrapBoxes:
         return BubblewrapBoxes(keeps_ready=True)
 
     def close(self) -> None:
-        """End what no run came for."""
+        """End the processes that were kept ready."""
         while self._ready:
             self._ready.pop().close()
 
     def run(self, task: Task, settings: BoxSettings) -> Outcome:
-        """Raises BoxError when the box could not be made or watched."""
+        """Raises BoxError if the box could not be made or watched."""
         with contextlib.ExitStack() as stack:
             ends = stack.enter_context(contextlib.closing(Ends(task.stdin_fd, task.stdout_fd)))
             launchers = self._take()
@@ -87,7 +89,7 @@ class BubblewrapBoxes:
             return launchers.run(task, settings, group, ends)
 
     def _take(self) -> "_Launchers":
-        """Several threads may ask at once, as an interactor and its submission do."""
+        """May be called concurrently, as an interactor and its submission do."""
         try:
             return self._ready.pop()
         except IndexError:
@@ -101,19 +103,20 @@ class BubblewrapBoxes:
 
 
 class _Launchers:
-    """The process that starts a launcher for each run, one after the other."""
+    """The process that starts one launcher after the other."""
 
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
         folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="usher-box-"))
         if os.getuid() == 0:
             os.chmod(folder, 0o711)  # noqa: S103 - the box's user passes through, sees nothing
-        # Each launcher mounts its own file system there, which no other process sees.
+        # Each launcher mounts a file system there, which no other process sees.
         self._scratch = os.path.join(folder, "scratch")
         os.mkdir(self._scratch)
         self._requests, theirs = socket.socketpair()
         self._stack.callback(self._requests.close)
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # it inherits that
+        # the launcher inherits the mask
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
             self._server = subprocess.Popen(
                 [sys.executable, "-I", "-S", launcher.__file__, str(theirs.fileno())],
@@ -128,7 +131,7 @@ class _Launchers:
         """Whether it may be asked once more: each run before had an outcome."""
 
     def close(self) -> None:
-        """End it, and a launcher that is left."""
+        """End it, and a remaining launcher."""
         self._server.kill()
         self._server.wait()
         self._stack.close()
@@ -150,7 +153,7 @@ class _Launchers:
         return outcome
 
     def _launch(self, report: IO[bytes]) -> LauncherProcess:
-        """A launcher that waits for what it has to run."""
+        """A launcher that waits for its input."""
         with memory_file("filter") as rules:
             rules.write(bpf_program(platform.machine()))
             rules.seek(0)
@@ -163,7 +166,7 @@ class _Launchers:
         settings: BoxSettings,
         group: ControlGroup | None,
     ) -> None:
-        """Say what to run. Raises BoxError where it has died."""
+        """Send the input. Raises BoxError if the launcher has died."""
         filter_fd = launcher.FILTER_FD if settings.syscall_filter else None
         command = bubblewrap_command(task, settings, self._scratch, _system(), filter_fd)
         spec = launcher_spec(
@@ -180,7 +183,7 @@ class _Launchers:
 
 
 def _system() -> dict[str, str | None]:
-    """What of this machine the box shows: path to the target of a link, or None."""
+    """The paths of this machine that the box shows: path to the target of a link, or None."""
     paths = [Path(name) for name in SYSTEM]
     paths += [Path(name) for pattern in CONFIGURATION for name in sorted(glob.glob(pattern))]
     shown: dict[str, str | None] = {}
@@ -193,7 +196,7 @@ def _system() -> dict[str, str | None]:
 
 
 class _Run:
-    """One launcher and what is heard of it."""
+    """One launcher and its reports."""
 
     def __init__(
         self,
@@ -214,7 +217,7 @@ class _Run:
         self._seconds = self._ended_at = 0.0
 
     def attend(self) -> None:
-        """Until the launcher has ended, which it does after everything in the box has."""
+        """Wait until the launcher has ended, which it does after all processes of the box."""
         process, settings = self._process, self._settings
         stdin, stdout, stderr = process.stdin, process.stdout, process.stderr
         started_at = time.monotonic()
@@ -259,7 +262,7 @@ class _Run:
             self._process.has_ended(END_SECONDS)
 
     def outcome(self, report_file: IO[bytes]) -> Outcome:
-        """From the launcher's report."""
+        """The outcome in the launcher's report."""
         try:
             report: dict[str, Any] = json.loads(report_file.readline())
         except ValueError:
@@ -268,7 +271,7 @@ class _Run:
         if "trouble" in report:
             raise BoxError(f"no box: {report['trouble']}")
         usage = self._counted(report)
-        # The kernel may choose bubblewrap itself where it kills for want of memory.
+        # The kernel's out-of-memory killer may choose bubblewrap itself.
         if not report["began"] and usage.memory_kills == 0:
             output = bytes(self._stderr.data[-500:]).decode(errors="replace")
             raise BoxError(f"no box: {output.strip()}")

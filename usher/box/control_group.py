@@ -1,7 +1,7 @@
-"""Control groups of our own for boxes that no container engine makes one for.
+"""Control groups for boxes without a container engine.
 
-Version 2 where the needed controllers may be switched on below a group that we may write; else the
-single hierarchies of version 1. https://docs.kernel.org/admin-guide/cgroup-v2.html
+Version 2, if the needed controllers can be enabled below a writable group; else the separate
+hierarchies of version 1. https://docs.kernel.org/admin-guide/cgroup-v2.html
 """
 
 import contextlib
@@ -23,22 +23,22 @@ _NEEDED = ("memory", "pids")
 
 @dataclass(frozen=True)
 class ControlGroup:
-    """One group by controller; in version 2 it is the same folder for all."""
+    """One group for each controller; in version 2 they are the same directory."""
 
     folders: Mapping[str, Path]
     version: int
 
     @property
     def process_files(self) -> list[str]:
-        """A process joins by writing its number to each of them."""
+        """A process joins by writing its number to each of these files."""
         return [str(folder / "cgroup.procs") for folder in dict.fromkeys(self.folders.values())]
 
     def usage(self) -> Usage:
-        """What was used until now by all that are or were in it."""
+        """Resources used so far by all processes that are or were in it."""
         return v2_usage(self.folders["memory"]) if self.version == 2 else v1_usage(self.folders)
 
     def kill(self) -> None:
-        """SIGKILL for every process in it. New ones may come while there is one left."""
+        """Send SIGKILL to every process in it. New ones may start while one is left."""
         with contextlib.suppress(OSError):
             (self.folders["memory"] / "cgroup.kill").write_text("1")
             return
@@ -48,7 +48,9 @@ class ControlGroup:
                     os.kill(int(word), 9)
 
     def remove(self) -> None:
-        """Kill what is left and take the group away. Returns after REMOVE_SECONDS at the latest."""
+        """Kill the remaining processes and remove the group. Returns after REMOVE_SECONDS at the
+        latest.
+        """
         deadline = time.monotonic() + REMOVE_SECONDS
         left = set(self.folders.values())
         while left and time.monotonic() < deadline:
@@ -92,7 +94,7 @@ def _fields(path: Path) -> dict[str, int]:
 def make_group(
     settings: BoxSettings, name: str, root: Path = ROOT, own: str | None = None
 ) -> ControlGroup | None:
-    """A new group with the limits of `settings`; None where none can be made.
+    """A new group with the limits of `settings`; None if none can be made.
 
     `own` is the text of /proc/self/cgroup.
     """
@@ -112,7 +114,7 @@ def make_group(
 
 
 def named_group(name: str, root: Path, own: str) -> ControlGroup | None:
-    """The group that `make_group` made under this name; None where there is none now."""
+    """The group that `make_group` made under this name; None if it does not exist."""
     for group in _candidates(own, root, name):
         if any(folder.exists() for folder in group.folders.values()):
             return group
@@ -148,7 +150,7 @@ def _enable(parent: Path) -> bool:
 
 
 def _values(group: ControlGroup, settings: BoxSettings) -> Iterator[tuple[Path, str, bool]]:
-    """(file, value, whether it must be there)."""
+    """(file, value, whether it must exist)."""
     memory, pids, cpu = (group.folders.get(name) for name in ("memory", "pids", "cpu"))
     if memory is not None and settings.memory_mib is not None:
         size = str(settings.memory_mib * MIB)

@@ -1,4 +1,4 @@
-"""Boxes by a Docker Engine, beside the judge: files in and results out over its socket."""
+"""Boxes with a Docker Engine beside the judge: files and results pass through its socket."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from usher.box.seccomp import AUDIT_ARCH, bpf_program, docker_profile
 
 
 def docker_missing() -> str:
-    """Why no Docker Engine makes boxes here; empty where one does."""
+    """Why no Docker Engine makes boxes here; empty if one does."""
     path = socket_path()
     if path is None:
         return "DOCKER_HOST is no socket of this machine"
@@ -30,7 +30,7 @@ def docker_missing() -> str:
 
 
 class DockerBoxes:
-    """Each run in a box of its own, made by the guard of a container that takes one at a time.
+    """Each run has a box, made by the guard of a container that makes one at a time.
 
     Containers are kept for the next run until `close`.
     """
@@ -38,7 +38,7 @@ class DockerBoxes:
     name = "docker"
 
     def __init__(self, base: str | None = None, path: str | None = None) -> None:
-        """`base` is the image that the guard's own Python is taken from."""
+        """`base` is the image with the guard's Python."""
         self._engine = Engine(path or socket_path() or "")
         self._base = base or os.environ.get("USHER_BASE_IMAGE") or DEFAULT_BASE
         self._lock = threading.Lock()
@@ -46,13 +46,13 @@ class DockerBoxes:
         self._known: tuple[str, str, bool] | None = None
 
     def session(self) -> "DockerBoxes":
-        """Boxes with containers of their own, for one submission."""
+        """Boxes in separate containers, for one submission."""
         other = DockerBoxes(self._base)
         other._engine, other._known = self._engine, self._known
         return other
 
     def run(self, task: Task, settings: BoxSettings) -> Outcome:
-        """Raises BoxError when the box could not be made or watched."""
+        """Raises BoxError if the box could not be made or watched."""
         ends = Ends(task.stdin_fd, task.stdout_fd)
         try:
             return self._run(task, settings, ends)
@@ -81,7 +81,7 @@ class DockerBoxes:
         return outcome
 
     def close(self) -> None:
-        """Take all containers away that wait for another run."""
+        """Remove all containers that wait for another run."""
         with self._lock:
             idle, self._idle = self._idle, {}
         for connections in idle.values():

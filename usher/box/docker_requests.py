@@ -1,7 +1,7 @@
-"""What the Docker Engine and the guard in a container are asked for. Pure.
+"""Requests to the Docker Engine and to the guard in a container. Pure.
 
-A container holds a guard of our own (`usher.box.guard`), which makes one box after the other in
-it: each run has namespaces, a file system in memory, a control group and a process tree of its own.
+A container runs a guard (`usher.box.guard`), which makes one box after the other: each run has
+namespaces, a file system in memory, a control group and a process tree.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from usher.box.model import WORK, BoxSettings, File, Task, Usage
 
 LABEL = "usher.box"
 RUNTIME = "/usher"
-"""Where the guard's own Python is in a container; no box shows it."""
+"""Directory of the guard's Python in a container; boxes do not show it."""
 CAPABILITIES = (
     "CHOWN",
     "DAC_OVERRIDE",
@@ -37,13 +37,13 @@ PYTHON = (
     "-S",
     "-c",
 )
-"""The guard's own loader, libraries and Python: an image needs nothing for it."""
+"""The guard's own loader, libraries and Python, so that the image needs none."""
 START = (
     *PYTHON,
     f"import sys; sys.path.insert(0, '{RUNTIME}/app'); from usher.box.guard import main; main()",
 )
 CONFINED_BY = "docker-default"
-"""The AppArmor profile of a run, as of every other container."""
+"""The AppArmor profile of a run, which is that of other containers."""
 
 
 def create_request(
@@ -51,7 +51,7 @@ def create_request(
 ) -> dict[str, Any]:
     """The body of POST /containers/create. Containers of equal requests are interchangeable."""
     security = [f"seccomp={profile if settings.syscall_filter else 'unconfined'}"]
-    # That profile forbids mounts; each run is put under it by the guard.
+    # That profile forbids mounts; the guard applies it to each run.
     security += ["apparmor=unconfined"] if has_apparmor else []
     return {
         "Image": task.image,
@@ -61,7 +61,7 @@ def create_request(
         "WorkingDir": "/",
         "Hostname": "box",
         "OpenStdin": True,
-        "StdinOnce": settings.ends_all,  # a judge that dies takes the container with it
+        "StdinOnce": settings.ends_all,  # the container ends if the judge dies
         "AttachStdin": True,
         "AttachStdout": True,
         "AttachStderr": True,
@@ -75,7 +75,7 @@ def create_request(
             "SecurityOpt": security,
             "IpcMode": "private" if settings.own_ipc else "host",
             "PidMode": "" if settings.own_processes else "host",
-            # Only places to mount at: what a run may write is the guard's to make.
+            # Mount points only: the guard mounts the directories that a run may write to.
             "Tmpfs": {
                 WORK: "rw,nosuid,nodev,noexec,size=64k,mode=0700",
                 "/tmp": "ro",  # noqa: S108
@@ -91,7 +91,7 @@ def create_request(
 def run_payload(
     task: Task, settings: BoxSettings, *, filter_program: bytes, has_apparmor: bool
 ) -> bytes:
-    """What the guard is asked for."""
+    """The request to the guard."""
     fields = run_fields(task, settings, filter_program, has_apparmor=has_apparmor)
     contents = [file.data for file in task.files.values()]
     contents += [file.data for folder in task.folders for file in folder.files.values()]
@@ -108,7 +108,7 @@ def run_payload(
 def run_fields(
     task: Task, settings: BoxSettings, filter_program: bytes, *, has_apparmor: bool
 ) -> dict[str, Any]:
-    """Everything but the contents of files."""
+    """All fields except the contents of files."""
     flags = (
         "own_processes", "own_ipc", "no_network", "no_capabilities", "no_new_privileges",
         "read_only_root", "clean_environment", "ends_all",
@@ -150,5 +150,5 @@ def _listed(files: Mapping[str, File]) -> list[tuple[str, int, int]]:
 
 
 def reported_usage(report: dict[str, Any]) -> Usage:
-    """What the control group of a run counted."""
+    """The counters of a run's control group."""
     return Usage(report["cpu_seconds"], report["memory_bytes"], report["memory_kills"])

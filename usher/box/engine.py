@@ -1,4 +1,5 @@
-"""The Docker Engine's HTTP API over its socket: the calls that a box needs, standard library only.
+"""The calls to the Docker Engine's HTTP API that boxes need, over its socket; standard library
+only.
 
 https://docs.docker.com/reference/api/engine/version/v1.41/
 """
@@ -21,7 +22,7 @@ _MOST_HEADER_BYTES = 65_536
 
 
 class EngineError(BoxError):
-    """The engine answered with an error, or not at all (status 0)."""
+    """The engine answered with an error, or did not answer (status 0)."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -29,7 +30,9 @@ class EngineError(BoxError):
 
 
 def socket_path() -> str | None:
-    """Of the engine that DOCKER_HOST names, or the usual one; None where it is no local socket."""
+    """The socket of the engine in DOCKER_HOST, or the default one; None if it is not a local
+    socket.
+    """
     host = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
     return host.removeprefix("unix://") if host.startswith("unix://") else None
 
@@ -46,7 +49,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 class Engine:
-    """One engine. Each call has a connection of its own, so threads may share it."""
+    """One engine. Each call opens a connection, so threads may share it."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -61,13 +64,13 @@ class Engine:
         seconds: float = CALL_SECONDS,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        """The answer, parsed; None where it is empty. Raises EngineError."""
+        """The parsed answer; None if it is empty. Raises EngineError."""
         return _parsed(
             self._answer(method, path, query, body, seconds=seconds, more_headers=headers)
         )
 
     def read(self, path: str, query: Mapping[str, str]) -> bytes:
-        """The answer to GET as it is. Raises EngineError."""
+        """The unparsed answer to GET. Raises EngineError."""
         return self._answer("GET", path, query, None)
 
     def _answer(
@@ -99,7 +102,7 @@ class Engine:
     def stream(
         self, path: str, query: Mapping[str, str] | None = None, body: Any = None
     ) -> socket.socket:
-        """POST, and the raw connection after the head of the answer. Raises EngineError."""
+        """POST; returns the raw connection after the head of the answer. Raises EngineError."""
         data = b"" if body is None else json.dumps(body).encode()
         head = (
             f"POST {_target(path, query)} HTTP/1.1\r\nHost: docker\r\nConnection: Upgrade\r\n"
@@ -127,7 +130,7 @@ def _target(path: str, query: Mapping[str, str] | None) -> str:
 
 
 def _read_head(connection: socket.socket) -> tuple[int, bytes]:
-    """Byte by byte, as what follows belongs to the stream."""
+    """Byte by byte, because the following bytes belong to the stream."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         byte = connection.recv(1)
@@ -153,7 +156,7 @@ def _parsed(text: bytes) -> Any:
 
 
 class Demultiplexer:
-    """Takes an attached stream of a container without a terminal apart: stream number and bytes.
+    """Splits an attached stream of a container without a terminal into stream numbers and bytes.
 
     https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach
     """
@@ -162,7 +165,7 @@ class Demultiplexer:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
-        """What is complete; a frame may be handed on in pieces."""
+        """The available bytes; a frame may be returned in pieces."""
         self._buffer += data
         found: list[tuple[int, bytes]] = []
         while len(self._buffer) >= _HEADER:

@@ -1,6 +1,6 @@
-"""Messages between the judge and the guard of a container, over one stream of bytes each way. Pure.
+"""Messages between the judge and the guard of a container, over one byte stream each way. Pure.
 
-A frame is one byte that says its kind, four bytes of length (big endian), and that many bytes.
+A frame has one byte for its kind, four bytes of length (big endian), and that many bytes.
 """
 
 import json
@@ -24,11 +24,11 @@ STDOUT, STDERR = b"O", b"X"
 DONE = b"D"
 """From the guard: how the run ended (JSON, then the contents of collected files)."""
 TROUBLE = b"T"
-"""From the guard: there is no box; the payload says why."""
+"""From the guard: there is no box; the payload has the reason."""
 
 
 class FrameError(ValueError):
-    """The other side does not keep the format."""
+    """The other side violates the format."""
 
 
 def encode(kind: bytes, payload: bytes = b"") -> bytes:
@@ -37,13 +37,13 @@ def encode(kind: bytes, payload: bytes = b"") -> bytes:
 
 
 class FrameReader:
-    """Takes a stream apart, however it is cut into pieces."""
+    """Splits a stream into frames."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
-        """Kind and payload of every frame that is complete now."""
+        """Kind and payload of every complete frame."""
         self._buffer += data
         found: list[tuple[bytes, bytes]] = []
         start = 0
@@ -59,7 +59,7 @@ class FrameReader:
 
 
 def pack_message(fields: dict[str, Any], contents: Iterable[bytes]) -> bytes:
-    """JSON and what it has the lengths of, as one payload."""
+    """JSON and the contents whose lengths it has, as one payload."""
     text = json.dumps(fields).encode()
     return b"".join([struct.pack(">I", len(text)), text, *contents])
 
@@ -77,7 +77,7 @@ def unpack_message(payload: bytes) -> tuple[dict[str, Any], memoryview]:
 
 
 def take_contents(rest: memoryview, sizes: Iterable[int]) -> list[bytes]:
-    """The contents one after the other. Raises FrameError where bytes are missing."""
+    """The contents in order. Raises FrameError if bytes are missing."""
     found = []
     for size in sizes:
         if size > len(rest):

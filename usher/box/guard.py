@@ -1,8 +1,8 @@
-"""The first process of a container: makes a box for each run that the judge asks for.
+"""The first process of a container: makes a box for each run that the judge requests.
 
-It runs as root with the few capabilities that namespaces, mounts and control groups take, reads
-nothing but the judge's frames on its standard input, and runs no code of others itself. Standard
-library only, and those modules of `usher` that `guard_runtime.MODULES` names.
+It runs as root with the few capabilities that namespaces, mounts and control groups need, reads
+only the judge's frames on its standard input, and runs no untrusted code itself. It uses the
+standard library and the modules of `usher` in `guard_runtime.MODULES` only.
 """
 
 import contextlib
@@ -37,9 +37,9 @@ CONTROL = Path("/sys/fs/cgroup")
 ROOT = f"{WORK}/root"
 CHUNK = 65_536
 MOST_WAITING = 1024 * 1024
-"""Output that the judge has not taken yet, until a program's is left in its pipe."""
+"""Maximum output that waits for the judge; then a program's output is left in its pipe."""
 MOST_WANTED_BYTES = 1024 * 1024 + 1
-"""Of a single collected file: enough to see that it has more than 1 MiB."""
+"""Of a single collected file: enough to notice that it exceeds 1 MiB."""
 REQUEST_SECONDS = 10.0
 DRAIN_SECONDS = 2.0
 MIN_POLL_SECONDS = 0.002
@@ -47,7 +47,9 @@ DEFAULT_POLL_SECONDS = 0.1
 
 
 class Judge:
-    """Our end of the stream to whoever asks: never blocks, so that it is always listened to."""
+    """The guard's end of the stream to the requesting process. Never blocks, so that requests are
+    always read.
+    """
 
     def __init__(self, source: int = 0, sink: int = 1) -> None:
         self.source, self.sink = source, sink
@@ -58,7 +60,7 @@ class Judge:
         self.is_gone = False
 
     def receive(self) -> list[tuple[bytes, bytes]]:
-        """Frames that are complete. Sets `is_gone` at the end of the stream."""
+        """Complete frames. Sets `is_gone` at the end of the stream."""
         try:
             data = os.read(self.source, CHUNK)
         except BlockingIOError:
@@ -71,7 +73,7 @@ class Judge:
         self.flush()
 
     def flush(self) -> None:
-        """Write what the pipe takes now."""
+        """Write as much as the pipe accepts now."""
         with contextlib.suppress(BlockingIOError):
             while self.waiting:
                 del self.waiting[: os.write(self.sink, self.waiting[:CHUNK])]
@@ -84,7 +86,7 @@ class Judge:
 
 
 class Streams:
-    """What is to be read and written while a command runs."""
+    """The streams to read and write while a command runs."""
 
     def __init__(self, judge: Judge, started: Started, stdin: bytes, limit: int | None) -> None:
         self._judge, self._limit = judge, limit
@@ -112,7 +114,7 @@ class Streams:
         if self._stdin is not None and self._waiting:
             selector.register(self._stdin, selectors.EVENT_WRITE, self.write)
         if self._judge.waiting:
-            # A copy, as a socket is listened to as well.
+            # A copy, because a socket is read from as well.
             selector.register(self._writable, selectors.EVENT_WRITE, self._judge.flush)
 
     def feed(self, data: bytes) -> None:
@@ -131,7 +133,7 @@ class Streams:
                 del self._waiting[: os.write(self._stdin, self._waiting[:CHUNK])]
         except BlockingIOError:
             return
-        except OSError:  # the command takes no more
+        except OSError:  # the command reads no more
             self._waiting.clear()
             self._stdin_ended = True
         if self._stdin_ended:
@@ -163,7 +165,7 @@ class Streams:
 
 
 class Run:
-    """One command, from its start to the end of all that it left behind."""
+    """One command, from its start to the end of all its processes."""
 
     def __init__(
         self,
@@ -182,7 +184,7 @@ class Run:
         self._look_at = 0.0
 
     def attend(self, stdin: bytes) -> dict[str, Any]:
-        """What to report. Raises OSError where there was no box."""
+        """The report. Raises OSError if there was no box."""
         fds = [os.open(path, os.O_WRONLY) for path in self._group.process_files]
         try:
             started = start_box(self._spec, ROOT, self._scratch, fds)
@@ -214,9 +216,11 @@ class Run:
             raise OSError(message[1:].decode(errors="replace") or "its first process died")
 
     def _loop(self, streams: Streams, goes_on: Callable[[Streams], float | None]) -> None:
-        """Moves bytes until `goes_on` says None; else it says how long to wait at most."""
+        """Move bytes until `goes_on` returns None; otherwise it returns the maximum time to
+        wait.
+        """
         while (seconds := goes_on(streams)) is not None:
-            # Few descriptors, of which others are wanted each time.
+            # There are few descriptors, and the set changes each time.
             with selectors.PollSelector() as selector:
                 streams.register(selector)
                 if not self._judge.is_gone:
@@ -271,7 +275,7 @@ class Run:
         return None if is_over or streams.is_over or self._judge.is_gone else max(0.0, left)
 
     def _end(self, streams: Streams) -> None:
-        """Everything is dead then, and its last output is read."""
+        """All processes are dead after this, and their last output is read."""
         self._kill()
         deadline = time.monotonic() + DRAIN_SECONDS
         self._loop(
@@ -284,7 +288,9 @@ class Run:
         )
 
     def _kill(self) -> None:
-        """The first process, with which the kernel ends all of its namespace, and the group."""
+        """Kill the first process, with which the kernel ends its PID namespace, and the control
+        group.
+        """
         if self._is_killed or (not self._settings.ends_all and self._is_done):
             return
         self._is_killed = True
@@ -313,7 +319,7 @@ class Run:
 
 
 class Guard:
-    """Takes one run after the other."""
+    """Processes one run after the other."""
 
     def __init__(self) -> None:
         self._judge = Judge()
@@ -323,7 +329,7 @@ class Guard:
         os.mkdir(ROOT)
 
     def serve(self) -> None:
-        """Until the judge is gone, and with the container all that is in it."""
+        """Until the judge has gone; the container ends then with all its processes."""
         with selectors.PollSelector() as selector:
             selector.register(0, selectors.EVENT_READ)
             while not self._judge.is_gone:
@@ -384,7 +390,7 @@ class Guard:
             os.rmdir(scratch)
 
     def _serve_inner(self, connection: socket.socket, spec: dict[str, Any], scratch: str) -> None:
-        """One request of `usher-box`, in a process of its own."""
+        """Serve one request of `usher-box`, in a separate process."""
         asked, stdin = receive_request(connection, REQUEST_SECONDS)
         spec = narrowed(spec, asked)
         group = self._make_group(spec, self._inner_name)
@@ -444,13 +450,13 @@ class Guard:
 
 
 def prepare_groups() -> str:
-    """Makes the container's own control groups writable for us; our place in them, as the text
-    that /proc/self/cgroup would have with them as the root. Raises OSError.
+    """Make the container's control groups writable; returns the guard's own group, as the text that
+    /proc/self/cgroup would have with the container's as the root. Raises OSError.
     """
     flags = MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV
     if (CONTROL / "cgroup.controllers").exists():
         mount("", str(CONTROL), flags=flags)
-        # In version 2 a group with processes hands no controllers down.
+        # In version 2 a group with processes cannot enable controllers for its children.
         (CONTROL / "guard").mkdir(exist_ok=True)
         (CONTROL / "guard/cgroup.procs").write_text("0")
         return "0::/"
@@ -465,7 +471,7 @@ def prepare_groups() -> str:
 
 
 def _sizes(spec: dict[str, Any]) -> list[int]:
-    """Of all contents of a message, in their order."""
+    """Sizes of all contents of a message, in order."""
     listed = [*spec["files"]]
     for folder in spec["folders"]:
         listed += folder["files"]

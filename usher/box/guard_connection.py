@@ -1,4 +1,4 @@
-"""One container with its guard, and the judge's end of the stream to it."""
+"""One container with its guard, and the judge's end of the stream to the guard."""
 
 import contextlib
 import os
@@ -23,14 +23,14 @@ from usher.box.model import (
 from usher.box.pump import CHUNK, TICK_SECONDS, Ends, Kept
 
 SILENT_SECONDS = 30.0
-"""A guard that says nothing for so long after a run's wall clock is over has failed."""
+"""A guard that is silent for this long after a run's time is over has failed."""
 
 
 class GuardConnection:
-    """A started container. Used by one run at a time."""
+    """A started container, for one run at a time."""
 
     def __init__(self, engine: Engine, request: dict[str, Any]) -> None:
-        """Raises EngineError when the container cannot be made or started."""
+        """Raises EngineError if the container cannot be made or started."""
         self._engine = engine
         self._keeps = not request["StdinOnce"]
         container = engine.call("POST", "/containers/create", body=request)["Id"]
@@ -49,7 +49,7 @@ class GuardConnection:
         self._output = bytearray()
 
     def close(self) -> None:
-        """Take the container away, and with it all that is in it. Raises EngineError."""
+        """Remove the container with all its processes. Raises EngineError."""
         if self._sock is not None:
             self._sock.close()
         if self._keeps:
@@ -57,11 +57,11 @@ class GuardConnection:
         try:
             self._engine.call("DELETE", self._path, {"force": "true", "v": "true"})
         except EngineError as error:
-            if error.status not in (404, 409):  # gone, or going by itself
+            if error.status not in (404, 409):  # gone, or being removed
                 raise
 
     def run(self, task: Task, settings: BoxSettings, payload: bytes, ends: Ends) -> Outcome:
-        """Raises BoxError when there was no box, and when the guard cannot be used again."""
+        """Raises BoxError if there was no box, or if the guard cannot be used again."""
         self._send(frames.RUN, payload)
         kind, output = self._receive_one()
         if kind != frames.READY:
@@ -78,7 +78,7 @@ class GuardConnection:
         return run.outcome()
 
     def _exchange(self, run: "_Run") -> None:
-        """Until the guard reports the end."""
+        """Exchange frames until the guard reports the end."""
         sock = self._socket()
         with selectors.DefaultSelector() as selector:
             selector.register(sock, selectors.EVENT_READ, lambda: self._take(run))
@@ -112,7 +112,7 @@ class GuardConnection:
         return found[0]
 
     def _receive(self) -> list[tuple[bytes, bytes]]:
-        """Frames that came with what could be read at once. Raises BoxError."""
+        """Frames that can be read without waiting. Raises BoxError."""
         try:
             data = self._socket().recv(CHUNK)
         except OSError as error:
@@ -141,7 +141,7 @@ class GuardConnection:
 
 
 class _Run:
-    """What is heard of one run."""
+    """The guard's reports on one run."""
 
     def __init__(self, task: Task, settings: BoxSettings) -> None:
         self.task, self._settings = task, settings
@@ -202,7 +202,7 @@ class _Run:
 
 @contextlib.contextmanager
 def closing_on_error(connection: GuardConnection) -> Any:
-    """A connection whose run failed is of no further use."""
+    """Close a connection whose run failed: it cannot be used again."""
     try:
         yield
     except BaseException:

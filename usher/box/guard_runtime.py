@@ -1,7 +1,7 @@
-"""The guard's own Python and code as a Docker volume, so that an image needs neither.
+"""The guard's Python and code as a Docker volume, so that images need neither.
 
-Filled once on a machine, by a container of the base image (never of a grader's), with nothing but
-the files that the guard loads.
+Filled once on a machine, by a container of the base image (never of a grader's), with only the
+files that the guard loads.
 """
 
 import base64
@@ -34,7 +34,7 @@ MODULES = (
 FILL_SECONDS = 60.0
 DEFAULT_BASE = "python:3.11-slim"
 NOT_THERE = 400
-"""The engine's status where a container's command is not in it: the volume is empty."""
+"""The engine's status if a container's command does not exist: the volume is empty."""
 T = TypeVar("T")
 
 FILL = r"""
@@ -87,21 +87,25 @@ print("filled")
 
 
 def sources() -> dict[str, str]:
-    """Path below the application's folder to text."""
+    """Texts by their paths below the application's directory."""
     root = Path(usher.__file__).parent
     found = {f"usher/{name}.py": (root / f"{name}.py").read_text() for name in MODULES}
     return {"usher/__init__.py": "", **found}
 
 
 def volume_name(engine: Engine, base: str) -> str:
-    """Of the volume for this code and this base image. Raises EngineError without the image."""
+    """The name of the volume for this code and this base image. Raises EngineError without the
+    image.
+    """
     identity = engine.call("GET", f"/images/{base}/json")["Id"]
     content = json.dumps([identity, FILL, sources()], sort_keys=True)
     return f"usher-guard-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
 
 def start_with_runtime(engine: Engine, base: str, volume: str, start: Callable[[], T]) -> T:
-    """What `start` returns, which starts a container with the volume; filled first if need be."""
+    """Return the result of `start`, which starts a container with the volume; the volume is filled
+    first if it is empty.
+    """
     try:
         return start()
     except EngineError as error:
@@ -112,7 +116,7 @@ def start_with_runtime(engine: Engine, base: str, volume: str, start: Callable[[
 
 
 def fill_volume(engine: Engine, base: str, name: str) -> None:
-    """Make the volume and put the guard in it. Safe to do twice, and at once."""
+    """Make the volume and write the guard into it. Idempotent, also concurrently."""
     engine.call("POST", "/volumes/create", body={"Name": name, "Labels": {LABEL: "guard"}})
     data = base64.b64encode(json.dumps(sources()).encode())
     request = {

@@ -1,7 +1,7 @@
-"""Boxes that a program in a box asks its guard for: the service behind `usher-box run`.
+"""Boxes that a program in a box requests from its guard: the service behind `usher-box run`.
 
-The asking program names a command and limits; everything else was fixed by the judge. Each request
-has a process of its own, and one is served at a time.
+The program chooses a command and limits; everything else was set by the judge. Each request has a
+separate process, and one is served at a time.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ MOST_REQUEST_BYTES = 64 * 1024 * 1024
 
 
 class InnerBoxes:
-    """Listens in the scratch folder of one run."""
+    """Listens in the scratch directory of one run."""
 
     def __init__(
         self,
@@ -30,7 +30,9 @@ class InnerBoxes:
         serve: Callable[[socket.socket, dict[str, Any], str], None],
         end: Callable[[], None],
     ) -> None:
-        """`serve` answers one request, in a process of its own; `end` ends what that started."""
+        """`serve` answers one request in a separate process; `end` ends the processes that it
+        started.
+        """
         self._spec, self._serve, self._end = spec["inner"], serve, end
         self._user = spec["user"]
         self._child = 0
@@ -53,13 +55,13 @@ class InnerBoxes:
 
     @property
     def is_free(self) -> bool:
-        """Whether the next request can be taken."""
+        """Whether the next request can be accepted."""
         if self._child and os.waitpid(self._child, os.WNOHANG)[0]:
             self._child = 0
         return not self._child
 
     def accept(self) -> None:
-        """Start to serve the next one that asks."""
+        """Start to serve the next request."""
         connection, _ = self._socket.accept()
         self._child = os.fork()
         if self._child:
@@ -76,7 +78,7 @@ class InnerBoxes:
             os._exit(0)
 
     def close(self) -> None:
-        """Ends whatever is still running, and forgets its files."""
+        """End running requests and delete their files."""
         self._socket.close()
         if self._child and not self.is_free:
             os.kill(self._child, signal.SIGKILL)
@@ -87,9 +89,9 @@ class InnerBoxes:
 
 
 def narrowed(spec: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
-    """The judge's fields with the command and the limits that were asked for.
+    """The judge's fields with the requested command and limits.
 
-    Raises ValueError where they cannot be read. Limits never grow.
+    Raises ValueError if they are invalid. Limits are never increased.
     """
     argv = asked.get("argv")
     if not isinstance(argv, list) or not argv or not all(isinstance(w, str) for w in argv):

@@ -1,7 +1,7 @@
-"""Starts one command in namespaces of its own, inside the guard's container. Linux only.
+"""Starts one command in new namespaces inside the guard's container. Linux only.
 
-Three processes: one makes the namespaces and leaves; the first process of the box builds the file
-system, then waits for the command and for nothing else; the command gives up every privilege.
+Three processes: one makes the namespaces and ends; the first process of the box builds the file
+system, then only waits for the command; the command gives up all privileges.
 https://man7.org/linux/man-pages/man7/namespaces.7.html
 """
 
@@ -37,16 +37,17 @@ HIDDEN = ("kcore", "keys", "timer_list", "sched_debug", "latency_stats", "kallsy
 GUARD = 64003
 """User and group id of the first process of a box."""
 RUNTIME = "/usher"
-"""Where the guard's own files are."""
+"""Directory of the guard's own files."""
 SERVICE = "run"
-"""The folder below it with the socket that `usher-box` asks for boxes at."""
+"""Directory below it with the socket on which `usher-box` requests boxes."""
 BEGUN, ENDED, FAILED = b"b", b"e", b"x"
-"""What the first process says: the box is made; the command's status follows; why there is none."""
+"""Reports of the first process: the box is made; the command's status follows; why there is no
+box."""
 
 
 @dataclass(frozen=True)
 class Started:
-    """The first process of a box, and our ends of its pipes."""
+    """The first process of a box, and the guard's ends of its pipes."""
 
     pid: int
     stdin: int
@@ -57,7 +58,7 @@ class Started:
 
 
 def start_box(spec: dict[str, Any], root: str, scratch: str, group_fds: Sequence[int]) -> Started:
-    """Returns when there is a process; what it says comes by `status_fd`. Raises OSError."""
+    """Returns when the process exists; its reports arrive on `status_fd`. Raises OSError."""
     pipes = [os.pipe() for _ in range(6)]
     (in_r, in_w), (out_r, out_w), (err_r, err_w), (go_r, go_w), (status_r, status_w), number = pipes
     first = os.fork()
@@ -82,7 +83,7 @@ def start_box(spec: dict[str, Any], root: str, scratch: str, group_fds: Sequence
 
 @dataclass(frozen=True)
 class _Inside:
-    """What the processes of a box know."""
+    """The state of the processes of a box."""
 
     spec: dict[str, Any]
     root: str
@@ -94,7 +95,7 @@ class _Inside:
 
 
 def _make_namespaces(inside: _Inside, number: int) -> NoReturn:
-    """Makes them, starts the first process in them, says its number, and is gone."""
+    """Make the namespaces, start the first process in them, report its number, and end."""
     spec = inside.spec
     try:
         flags = NEWNS | NEWUTS
@@ -124,7 +125,9 @@ def _loopback_up() -> None:
 
 
 def _first_process(inside: _Inside) -> NoReturn:
-    """Process 1 of the box: ends with the command, and the kernel ends all others with it."""
+    """Process 1 of the box: it ends with the command, and the kernel then ends all other
+    processes.
+    """
     try:
         os.setsid()
         _build_root(inside.spec, inside.root, inside.scratch)
@@ -148,7 +151,7 @@ def _first_process(inside: _Inside) -> NoReturn:
 
 
 def _wait(command: int, status_fd: int, *, ends_all: bool) -> None:
-    """Says the command's status: 128 + n for signal n."""
+    """Report the command's status: 128 + n for signal n."""
     while True:
         pid, status = os.waitpid(-1, 0)
         if pid == command:
@@ -162,7 +165,7 @@ def _wait(command: int, status_fd: int, *, ends_all: bool) -> None:
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str = "") -> None:
-    """Raises OSError, with the target as its file."""
+    """Raises OSError with the target as its file."""
     arguments = [word.encode() or None for word in (source, target, kind)]
     try:
         check(libc.mount(*arguments, ctypes.c_ulong(flags), options.encode() or None))
@@ -171,14 +174,14 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str
 
 
 def bind(source: str, target: str, flags: int = 0) -> None:
-    """Shows a file or folder a second time; flags as MS_RDONLY need a second call."""
+    """Bind-mount a file or directory; flags such as MS_RDONLY need a second call."""
     mount(source, target, flags=MS_BIND)
     if flags:
         mount("", target, flags=MS_BIND | MS_REMOUNT | flags)
 
 
 def _build_root(spec: dict[str, Any], root: str, scratch: str) -> None:
-    """The image's files alone, with /proc, /dev and the scratch folders of this box."""
+    """Only the image's files, with /proc, /dev and the scratch directories of this box."""
     read_only = MS_RDONLY if spec["read_only_root"] else 0
     mount("", "/", flags=MS_REC | MS_PRIVATE)
     if spec["only"]:
@@ -215,7 +218,7 @@ def _build_root(spec: dict[str, Any], root: str, scratch: str) -> None:
 
 
 def _show_only(paths: Sequence[str], root: str) -> None:
-    """A root of its own with these folders of the image, where they are."""
+    """A new root with these directories of the image, at their paths."""
     mount("root", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=64k,nr_inodes=64")
     for path in paths:
         if os.path.islink(path):
@@ -249,16 +252,16 @@ def _cover_proc(read_only: int) -> None:
 
 
 def _become_the_command(inside: _Inside) -> NoReturn:
-    """Never returns: what cannot be started ends as shells end it."""
+    """Never returns: a command that cannot be started ends with a shell's exit code."""
     spec = inside.spec
     code = 126
     try:
         os.setsid()
         for number, fd in enumerate(inside.streams):
             os.dup2(fd, number)
-        for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # by Python
+        for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # ignored by Python
             signal.signal(ignored, signal.SIG_DFL)
-        for fd in inside.group_fds:  # nothing but the command is counted and killed there
+        for fd in inside.group_fds:  # only the command is counted and killed in the group
             os.write(fd, b"0")
         check(libc.unshare(NEWCGROUP))
         os.umask(0o022)
@@ -280,23 +283,23 @@ def _become_the_command(inside: _Inside) -> NoReturn:
 
 
 def _confine(spec: dict[str, Any]) -> None:
-    """Gives up every privilege, for good."""
+    """Give up all privileges irrevocably."""
     if spec["confined_by"]:
         with open("/proc/self/attr/exec", "w", encoding="ascii") as file:
             file.write(f"exec {spec['confined_by']}")
     if spec["no_new_privileges"]:
         check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-    if spec["filter"]:  # which allows what follows
+    if spec["filter"]:  # the filter allows the following calls
         _filter_calls(bytes.fromhex(spec["filter"]))
     _give_up_privileges(spec["user"], keeps=not spec["no_capabilities"])
 
 
 def _give_up_privileges(user: int, *, keeps: bool = False) -> None:
-    """Becomes an ordinary user, without any capability unless it `keeps` them."""
+    """Become an unprivileged user, without capabilities unless it `keeps` them."""
     if not keeps:
         for number in range(LAST_CAPABILITY + 1):
             if libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0) != 0:
-                break  # the kernel knows no more
+                break  # the kernel has no more
     os.setgroups([])
     os.setresgid(user, user, user)
     os.setresuid(user, user, user)

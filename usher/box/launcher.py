@@ -1,18 +1,18 @@
-"""The processes between the judge and bubblewrap, a program of its own, standard library only.
+"""The processes between the judge and bubblewrap: a separate program, standard library only.
 
 One is started for the runs of a submission and forks a launcher for each of them, which costs a
-fraction of another start of Python. It has read nothing of a run before: a launcher gets everything
-by the descriptors of its request.
+fraction of another start of Python. It holds no data of a run: a launcher gets everything by the
+descriptors of its request.
 
-A launcher makes the bounded scratch file system in a mount namespace of its own, puts the files
-there, starts bubblewrap as an unprivileged user in the control group, waits for all that this
-leaves behind, and reports. Descriptors of a request, in this order: the program's stdin, stdout and
-stderr; the specification, one line of JSON and then the contents of the files; the report, which
-takes one line of JSON and then the contents of files; the filter of system calls; and a pipe that
-nothing else has, so that its other end sees the launcher's end.
+A launcher makes the bounded scratch file system in a new mount namespace, writes the files there,
+starts bubblewrap as an unprivileged user in the control group, waits for all remaining processes,
+and reports. Descriptors of a request, in this order: the program's stdin, stdout and stderr; the
+specification, one line of JSON and then the contents of the files; the report, which takes one line
+of JSON and then the contents of files; the system call filter; and a pipe that no other process
+has, so that its other end sees the launcher's end.
 
-SIGTERM kills what a launcher started; then it reports as usual. It begins with SIGTERM blocked, so
-that one that comes too early waits until there is something to kill.
+SIGTERM kills the processes that a launcher started; then it reports as usual. It begins with
+SIGTERM blocked, so that an early one is pending until there is a process to kill.
 """
 
 import contextlib
@@ -34,21 +34,21 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 MOST_FILES = 4096
 FDS = 7
 FILTER_FD = 100
-"""Where bubblewrap finds the filter of system calls."""
+"""Descriptor of the system call filter for bubblewrap."""
 PLACES = {"box": 0o755, "tmp": 0o1777, "shm": 0o1777}
 
 libc = ctypes.CDLL(None, use_errno=True)
 
 
 def check(result: int) -> None:
-    """Raises OSError where a call of libc failed."""
+    """Raises OSError if a call to libc failed."""
     if result != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 
 
 def main() -> None:
-    """argv: the descriptor of the socket that requests come by. Ends with the judge."""
+    """argv: the descriptor of the socket with the requests. Ends with the judge."""
     requests = socket.socket(fileno=int(sys.argv[1]))
     requests.set_inheritable(False)
     server = os.getpid()
@@ -57,9 +57,9 @@ def main() -> None:
         message, fds, _, _ = socket.recv_fds(requests, 1, FDS)
         if not message:
             break
-        for fd in fds:  # no program may have them: recv_fds drops its flags
+        for fd in fds:  # recv_fds clears their close-on-exec flag
             os.set_inheritable(fd, False)
-        if launched:  # until now its number was good to signal it
+        if launched:  # its process number was reserved for signals until now
             os.waitpid(launched, 0)
         launched = os.fork()
         if launched == 0:
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def launch(fds: list[int], server: int) -> None:
-    """Attend to one run and end; with the server, where that ends first."""
+    """Process one run and end; also if the server ends first."""
     code = 1
     try:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -92,7 +92,7 @@ def launch(fds: list[int], server: int) -> None:
 
 
 def attend(spec_fd: int, report_fd: int) -> None:
-    """Read what to run, run it, and report."""
+    """Read the input, run it, and report."""
     with os.fdopen(spec_fd, "rb") as file, os.fdopen(report_fd, "wb") as report:
         spec = json.loads(file.readline())
         try:
@@ -105,7 +105,7 @@ def attend(spec_fd: int, report_fd: int) -> None:
 
 
 def run(spec: dict[str, Any], contents: Any) -> tuple[dict[str, Any], list[bytes]]:
-    """What to report, and the contents of the files that it names."""
+    """The report, and the contents of the files in it."""
     scratch = spec["scratch"]
     make_scratch(scratch, spec["scratch_options"])
     box = os.path.join(scratch, "box")
@@ -123,7 +123,7 @@ def run(spec: dict[str, Any], contents: Any) -> tuple[dict[str, Any], list[bytes
 
     signal.signal(signal.SIGTERM, on_term)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    for fd in (0, 1, 2):  # only the program has them now, so their ends are seen
+    for fd in (0, 1, 2):  # only the program has them from now on, so their ends are noticed
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, fd)
     status = wait_for(child, ends_all=spec["ends_all"])
@@ -165,9 +165,9 @@ def make_scratch(place: str, options: str) -> None:
 def fill_scratch(
     scratch: str, files: Iterable[tuple[Any, bytes]], user: int, *, writable: bool
 ) -> None:
-    """The folders of a box and the given files in them; each is ((name, mode, size), contents).
+    """The directories of a box with the given files; each is ((name, mode, size), contents).
 
-    `user` owns what it may write, where we may give files away.
+    `user` owns what it may write, if this process may change owners.
     """
     for name, mode in PLACES.items():
         place = os.path.join(scratch, name)
@@ -179,7 +179,7 @@ def fill_scratch(
 def fill_folder(
     folder: str, files: Iterable[tuple[Any, bytes]], user: int, *, writable: bool
 ) -> None:
-    """The given files in a folder that nothing but the judge has written below yet."""
+    """The given files in a directory below which only the judge has written yet."""
     owner = user if os.getuid() == 0 and writable else None
     for (name, mode, _), data in files:
         put_file(folder, name, mode, data, owner)
@@ -190,7 +190,7 @@ def fill_folder(
 
 
 def put_file(box: str, name: str, mode: int, data: bytes, owner: int | None) -> None:
-    """A file of the judge's: nothing but the judge has written below `box` yet."""
+    """A file of the judge: only the judge has written below `box` yet."""
     path = os.path.join(box, name)
     folder = box
     for part in name.split("/")[:-1]:
@@ -207,12 +207,12 @@ def put_file(box: str, name: str, mode: int, data: bytes, owner: int | None) -> 
 
 
 def has_begun(status: bytes) -> bool:
-    """Whether the command ran, by what bubblewrap told: only then it reports an exit code."""
+    """Whether the command ran, from bubblewrap's status: it reports an exit code only then."""
     return b'"exit-code"' in status
 
 
 def start(spec: dict[str, Any], tell_fd: int) -> int:
-    """Fork and become bubblewrap; the child's number."""
+    """Fork and exec bubblewrap; returns the child's number."""
     child = os.fork()
     if child:
         return child
@@ -227,7 +227,7 @@ def start(spec: dict[str, Any], tell_fd: int) -> int:
             os.setgroups([])
             os.setresgid(spec["user"], spec["user"], spec["user"])
             os.setresuid(spec["user"], spec["user"], spec["user"])
-            # A change of user clears it.
+            # A change of the user clears it.
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL if spec["ends_all"] else 0, 0, 0, 0)
         for name, soft, hard in spec["rlimits"]:
             resource.setrlimit(getattr(resource, name), (soft, hard))
@@ -247,11 +247,11 @@ def kill(child: int) -> None:
 
 
 def wait_for(child: int, *, ends_all: bool) -> int:
-    """The child's exit code, after everything that it left behind is dead too."""
+    """The child's exit code, after all its descendants are dead."""
     _, status = os.waitpid(child, 0)
     while ends_all:
-        # Orphans of a box are children of this process: the kernel kills them with the box's
-        # first process, and here they are counted.
+        # Orphans of a box become children of this process: the kernel kills them with the box's
+        # first process, and their resources are counted here.
         try:
             os.waitpid(-1, 0)
         except ChildProcessError:
@@ -261,7 +261,7 @@ def wait_for(child: int, *, ends_all: bool) -> int:
 
 
 def collect(box: str, most_bytes: int, left_out: list[str]) -> list[tuple[str, int, bytes]]:
-    """The regular files below `box`: no links, nothing that more than `most_bytes` are of."""
+    """The regular files below `box`: no links, at most `most_bytes` in total."""
     found: list[tuple[str, int, bytes]] = []
     bytes_left = most_bytes
     for folder, folders, names in os.walk(box):
@@ -284,12 +284,12 @@ def collect(box: str, most_bytes: int, left_out: list[str]) -> list[tuple[str, i
 def collect_named(
     paths: Iterable[tuple[str, str]], most_bytes: int
 ) -> list[tuple[str, int, bytes]]:
-    """Regular files at (path, name to report it by), each cut off after `most_bytes`."""
+    """Regular files at (path, name in the report), each cut after `most_bytes`."""
     found = []
     for path, name in paths:
         try:
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError:  # it is not there, or a link
+        except OSError:  # it does not exist, or is a link
             continue
         with open(fd, "rb") as file:
             if stat.S_ISREG(os.fstat(fd).st_mode):

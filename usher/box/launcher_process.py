@@ -1,4 +1,4 @@
-"""A launcher as the judge sees it: its streams, its end, and signals to it."""
+"""A launcher from the judge's side: its streams, its end, and signals to it."""
 
 import contextlib
 import os
@@ -15,12 +15,12 @@ _NUMBER = struct.Struct("=i")
 
 
 def memory_file(name: str) -> IO[bytes]:
-    """A file without a name, gone with the last descriptor of it."""
+    """A file without a name, deleted with its last descriptor."""
     return os.fdopen(os.memfd_create(name), "w+b")
 
 
 class LauncherProcess:
-    """Its number stays its own until the next request to the process that forked it."""
+    """Its process number is reserved until the next request to the process that forked it."""
 
     def __init__(self, pid: int, streams: tuple[int, int, int], spec: int, ended: int) -> None:
         self.pid = pid
@@ -32,7 +32,7 @@ class LauncherProcess:
         self._ended = ended
 
     def give(self, contents: Iterable[bytes]) -> None:
-        """Say what to run. Raises BoxError where it has died."""
+        """Send the input. Raises BoxError if it has died."""
         spec, self._spec = self._spec, None
         assert spec is not None  # noqa: S101 - once
         try:
@@ -42,23 +42,23 @@ class LauncherProcess:
             raise BoxError(f"the launcher of the box died: {error}") from None
 
     def has_ended(self, seconds: float = 0.0) -> bool:
-        """Whether it is dead, or is within so many seconds."""
+        """Whether it has ended, or ends within `seconds`."""
         poll = select.poll()
         poll.register(self._ended, select.POLLIN)
         return bool(poll.poll(seconds * 1000))
 
     def signal(self, number: int) -> None:
-        """As long as it has not ended."""
+        """Send a signal unless it has ended."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
     def close_stdin(self) -> None:
-        """The program has read all then."""
+        """Close the program's input after it was read."""
         with contextlib.suppress(OSError):
             self.stdin.close()
 
     def close(self) -> None:
-        """Kill it where it is alive."""
+        """Kill it if it is alive."""
         if not self.has_ended():
             self.signal(signal.SIGKILL)
         self.close_stdin()
@@ -70,7 +70,7 @@ class LauncherProcess:
 
 
 def start_launcher(requests: socket.socket, report: int, rules: int) -> LauncherProcess:
-    """Have one forked by the process at the other end of `requests`. Raises BoxError.
+    """Have a launcher forked by the process at the other end of `requests`. Raises BoxError.
 
     `report` and `rules` stay the caller's.
     """

@@ -1,8 +1,8 @@
-"""What boxes left on a Docker Engine and nobody needs any more: volumes of guards, cleaned images,
-containers of judges that died while they cleaned one.
+"""Removes unused objects of boxes from a Docker Engine: volumes of guards, cleaned images,
+containers of judges that died while they cleaned an image.
 
-It is removed where something new of its kind is made, which is seldom. What is removed too early is
-made again at its next use, and the engine itself refuses to remove what a container uses.
+It runs when a new object of the same kind is made, which is seldom. An object that is removed too
+early is made again, and the engine refuses to remove objects in use.
 """
 
 import contextlib
@@ -14,16 +14,17 @@ from typing import Any
 from usher.box.engine import Engine, EngineError
 
 VOLUMES_KEPT = timedelta(days=1)
-"""How long after it was made a guard's volume is kept that no container has."""
+"""An unused volume of a guard is kept for this long after it was made."""
 IMAGES_KEPT = timedelta(days=30)
-"""How long after its last use an image is kept."""
+"""An image is kept for this long after its last use."""
 
 CONTAINERS_KEPT = timedelta(minutes=30)
-"""How long after it was made a container stays that an image is cleaned in: it takes minutes."""
+"""A container for cleaning an image is kept for this long after it was made; cleaning takes
+minutes."""
 
 
 def remove_containers(engine: Engine, prefix: str) -> list[str]:
-    """Remove old containers whose names begin so; the ids of those that went."""
+    """Remove old containers with this name prefix; returns their ids."""
     query = {"all": "1", "filters": json.dumps({"name": [f"^/{prefix}"]})}
     found = engine.call("GET", "/containers/json", query)
     old = decide_containers(found, datetime.now(UTC))
@@ -33,7 +34,7 @@ def remove_containers(engine: Engine, prefix: str) -> list[str]:
 
 
 def remove_volumes(engine: Engine, label: str, kept: str) -> list[str]:
-    """Remove old volumes with this label but for `kept`; the names of those that went."""
+    """Remove old volumes with this label except `kept`; returns their names."""
     query = {"filters": json.dumps({"label": [label]})}
     found = engine.call("GET", "/volumes", query).get("Volumes") or ()
     old = decide_volumes(found, datetime.now(UTC))
@@ -41,31 +42,31 @@ def remove_volumes(engine: Engine, label: str, kept: str) -> list[str]:
 
 
 def remove_images(engine: Engine, references: Sequence[str]) -> list[str]:
-    """Remove tags of these names that were not used for long; those that went."""
+    """Remove tags of these names that were not used for long; returns them."""
     query = {"filters": json.dumps({"reference": list(references)})}
     listed = engine.call("GET", "/images/json", query)
     tags = [tag for image in listed for tag in image.get("RepoTags") or ()]
     details = {}
     for tag in tags:
-        with contextlib.suppress(EngineError):  # somebody has just removed it
+        with contextlib.suppress(EngineError):  # another process has just removed it
             details[tag] = engine.call("GET", f"/images/{tag}/json")
     old = decide_images(details, datetime.now(UTC))
     return [tag for tag in old if _removed(engine, f"/images/{tag}")]
 
 
 def decide_containers(containers: Sequence[Mapping[str, Any]], now: datetime) -> list[str]:
-    """The ids of those that are old. `Created` is in seconds since 1970."""
+    """The ids of old containers. `Created` is in seconds since 1970."""
     oldest = (now - CONTAINERS_KEPT).timestamp()
     return [each["Id"] for each in containers if each["Created"] < oldest]
 
 
 def decide_volumes(volumes: Sequence[Mapping[str, Any]], now: datetime) -> list[str]:
-    """The names of those that are old."""
+    """The names of old volumes."""
     return [v["Name"] for v in volumes if _is_older(v.get("CreatedAt"), VOLUMES_KEPT, now)]
 
 
 def decide_images(details: Mapping[str, Mapping[str, Any]], now: datetime) -> list[str]:
-    """The tags of those that were not tagged for long: each use tags them again."""
+    """Tags that were not set for long: each use tags the image again."""
     tagged_at = {
         tag: (found.get("Metadata") or {}).get("LastTagTime") for tag, found in details.items()
     }
@@ -73,9 +74,9 @@ def decide_images(details: Mapping[str, Mapping[str, Any]], now: datetime) -> li
 
 
 def _is_older(text: Any, age: timedelta, now: datetime) -> bool:
-    """An instant that cannot be read, or that the engine does not know (year 1), is not old."""
+    """A time that cannot be parsed, or that is unknown (year 1), is not old."""
     try:
-        # Docker writes nanoseconds, which Python does not read.
+        # Docker writes nanoseconds, which Python does not parse.
         head, dot, rest = str(text).partition(".")
         zone = rest.lstrip("0123456789") if dot else ""
         at = datetime.fromisoformat(head + zone)

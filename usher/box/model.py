@@ -1,4 +1,4 @@
-"""What a box is given, what keeps a program inside it, and how a run ended. Pure."""
+"""The input of a box, its restrictions, and the outcome of a run. Pure."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,24 +8,24 @@ from usher.errors import UsherError
 
 MIB = 1024 * 1024
 LEARNER = 64001
-"""User and group id of what a learner handed in."""
+"""User and group id of a learner's program."""
 AUTHOR = 64002
 """User and group id of an author's checker or interactor."""
 WORK = "/box"
-"""The folder inside a box that holds the given files and is the working directory."""
+"""The directory inside a box with the given files; also the working directory."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class BoxError(UsherError):
-    """The box itself failed; this says nothing about the program in it."""
+    """The box itself failed; the program in it is not to blame."""
 
 
 class NoBoxError(BoxError):
-    """No runtime of this machine can make a box; the message says why."""
+    """No runtime of this machine can make a box; the message has the reasons."""
 
 
 class Limit(Enum):
-    """Which limit ended a run."""
+    """The limit that ended a run."""
 
     CPU = "cpu"
     WALL = "wall"
@@ -35,20 +35,20 @@ class Limit(Enum):
 
 @dataclass(frozen=True)
 class BoxSettings:
-    """Each field is one barrier. The defaults are what every run gets; None removes a limit.
+    """Each field is one restriction. The defaults apply to every run; None removes a limit.
 
-    Tests replace one field at a time and show that the barrier was what stopped a program.
+    Tests change one field at a time and show that this restriction stops a program.
     """
 
     cpu_seconds: float | None = 1.0
     """Processor time of all processes together."""
     wall_seconds: float | None = 3.0
     memory_mib: int | None = 64
-    """All processes, files in memory included; there is no swap beside it."""
+    """Of all processes, including files in memory, without swap."""
     output_bytes: int | None = 1024 * 1024
-    """Of stdout, and as much of stderr."""
+    """Of stdout, and the same of stderr."""
     processes: int | None = 64
-    """Processes and threads at once."""
+    """Concurrent processes and threads."""
     open_files: int | None = 256
     file_mib: int | None = 64
     """The largest file that a program may write."""
@@ -56,7 +56,7 @@ class BoxSettings:
     stack_mib: int | None = 64
     cpus: float | None = 1.0
     scratch_mib: int | None = 64
-    """Of /box, /tmp and /dev/shm together, or of each, as the runtime does it."""
+    """Of /box, /tmp and /dev/shm together, or of each, depending on the runtime."""
     scratch_inodes: int | None = 4096
     user: int = LEARNER
     no_network: bool = True
@@ -64,12 +64,12 @@ class BoxSettings:
     no_new_privileges: bool = True
     read_only_root: bool = True
     own_processes: bool = True
-    """A process namespace: nothing outside can be seen or signalled."""
+    """A PID namespace: no process outside can be seen or signalled."""
     own_ipc: bool = True
     syscall_filter: bool = True
     clean_environment: bool = True
     ends_all: bool = True
-    """Whatever the command started is killed when it ends."""
+    """All processes that the command started are killed when it ends."""
 
 
 @dataclass(frozen=True)
@@ -88,59 +88,58 @@ class Folder:
     files: Mapping[str, File] = field(default_factory=dict)
     writable: bool = True
     wanted: tuple[str, ...] = ()
-    """Names of files in it that are collected, where they are there afterwards."""
+    """Names of files in it that are collected if they exist after the run."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One command and what it works on. Names of files are relative, without `..`."""
+    """One command and its input. Names of files are relative, without `..`."""
 
     argv: tuple[str, ...]
     files: Mapping[str, File] = field(default_factory=dict)
     stdin: bytes = b""
     environment: Mapping[str, str] = field(default_factory=dict)
     image: str = ""
-    """Only for Docker: the image whose tools the box has."""
+    """Only for Docker: the image with the box's tools."""
     collect: bool = False
-    """Whether the files that are in /box afterwards are wanted."""
+    """Whether the files in /box after the run are returned."""
     collect_bytes: int = 64 * MIB
     writable: bool = True
-    """Whether the command may write into /box; the given files themselves it may never change
-    where it may not."""
+    """Whether the command may write into /box; if not, it cannot change the given files either."""
     stdin_fd: int | None = None
-    """Read from this descriptor instead of `stdin`; the box closes it."""
+    """Descriptor to read stdin from instead of `stdin`; the box closes it."""
     stdout_fd: int | None = None
-    """Pass stdout on to this descriptor as it comes, besides keeping it; the box closes it."""
+    """Descriptor to copy stdout to as it arrives; the box closes it."""
     folders: tuple[Folder, ...] = ()
-    """Only for Docker. The image has to have no files there."""
+    """Only for Docker. The image must have no files there."""
     work: str = WORK
-    """The folder that the command starts in."""
+    """The working directory."""
     inner: "InnerBox | None" = None
-    """Only for Docker: what `usher-box run` makes boxes of."""
+    """Only for Docker: the template of boxes for `usher-box run`."""
     on_ready: Callable[[], None] = lambda: None
-    """Called when the box is there, just before the command starts."""
+    """Called when the box exists, just before the command starts."""
 
 
 @dataclass(frozen=True)
 class InnerBox:
-    """The boxes that a command may start others in. Limits are the most that it may ask for."""
+    """The boxes that a command may request. The limits are maxima."""
 
     files: Mapping[str, File]
-    """In /box at first; what its commands leave there the next one finds."""
+    """The initial files of /box; files that one command leaves there are available to the next."""
     settings: BoxSettings
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What the kernel counted over all processes of a run."""
+    """The kernel's counters over all processes of a run."""
 
     cpu_seconds: float
     memory_bytes: int
-    """The most at any time."""
+    """The maximum at any time."""
     memory_kills: int
-    """Processes that the kernel killed for want of memory."""
+    """Processes that the kernel killed for lack of memory."""
     is_exact: bool = True
-    """Whether a control group counted; else it was watched from outside."""
+    """Whether a control group counted; otherwise processes were sampled from outside."""
 
 
 @dataclass(frozen=True)
@@ -156,9 +155,9 @@ class Outcome:
     limit: Limit | None = None
     files: Mapping[str, File] = field(default_factory=dict)
     ended_at: float = 0.0
-    """On the monotonic clock: when the end was noticed, before anything was closed."""
+    """Monotonic time at which the end was noticed, before anything was closed."""
     left_out: tuple[str, ...] = ()
-    """What was in /box and is not in `files`: links, devices, too many bytes."""
+    """Entries of /box that are not in `files`: links, devices, too many bytes."""
 
     @property
     def is_success(self) -> bool:
@@ -168,7 +167,9 @@ class Outcome:
 def decide_limit(
     usage: Usage, settings: BoxSettings, *, out_of_wall: bool, too_much_output: bool
 ) -> Limit | None:
-    """The limit that ended the run, by the final counts and not by what was noticed first."""
+    """The limit that ended the run, from the final counters and not from the first one that was
+    noticed.
+    """
     if settings.cpu_seconds is not None and usage.cpu_seconds > settings.cpu_seconds:
         return Limit.CPU
     if out_of_wall:
@@ -179,6 +180,6 @@ def decide_limit(
 
 
 def split_status(code: int) -> tuple[int | None, int | None]:
-    """(exit code, signal) of a status as shells tell it: 128 + n is signal n."""
+    """(exit code, signal) of a shell's status: 128 + n is signal n."""
     number = code - 128
     return (None, number) if 0 < number <= 64 else (code, None)

@@ -1,4 +1,6 @@
-"""Moves bytes between the judge and a running box, bounded, until it ends or a limit is seen."""
+"""Moves bytes between the judge and a running box, with bounds, until it ends or exceeds a
+limit.
+"""
 
 import os
 import selectors
@@ -13,9 +15,9 @@ FINISH_SECONDS = 2.0
 
 @dataclass
 class Kept:
-    """One output stream: keeps the first `limit` bytes, and passes what it keeps on.
+    """One output stream: keeps the first `limit` bytes and forwards them.
 
-    Whoever reads the copy may be slow or gone; that never holds up the reading of the stream.
+    A slow or missing reader of the copy never delays reading the stream.
     """
 
     limit: int | None
@@ -35,26 +37,26 @@ class Kept:
         self.flush()
 
     def flush(self) -> bool:
-        """Pass on what the reader takes now; whether nothing is left to pass on."""
+        """Forward as much as the reader accepts now; returns whether nothing is left."""
         while self.copy_to is not None and self._copied < len(self.data):
             try:
                 part = bytes(self.data[self._copied : self._copied + CHUNK])
                 self._copied += os.write(self.copy_to, part)
             except BlockingIOError:
                 return False
-            except OSError:  # the reader is gone
+            except OSError:  # the reader has gone
                 self.copy_to = None
         return True
 
     def finish(self) -> None:
-        """Pass on the rest, to a reader that still takes it within FINISH_SECONDS."""
+        """Forward the rest to a reader that accepts it within FINISH_SECONDS."""
         deadline = time.monotonic() + FINISH_SECONDS
         while not self.flush() and time.monotonic() < deadline:
             time.sleep(0.005)
 
 
 class Ends:
-    """The descriptors that a task gave away: closed once, however often it is asked for."""
+    """Descriptors of a task, which are closed only once."""
 
     def __init__(self, *fds: int | None) -> None:
         self._fds = [fd for fd in fds if fd is not None]
@@ -65,9 +67,9 @@ class Ends:
 
 
 class Pump:
-    """Feeds stdin, from bytes or from a descriptor, and hands on what can be read.
+    """Writes stdin, from bytes or from a descriptor, and forwards what can be read.
 
-    `close_stdin` is called once, when all was written or the program takes no more.
+    `close_stdin` is called once, when all was written or the program reads no more.
     """
 
     def __init__(
@@ -91,14 +93,14 @@ class Pump:
             self._selector.register(write_fd, selectors.EVENT_WRITE, self._write)
 
     def read(self, fd: int, take: Callable[[bytes], None]) -> None:
-        """Call `take` with all that comes, until the end of the stream."""
-        if fd == self._write_fd:  # a socket, in both directions
+        """Call `take` with all data until the end of the stream."""
+        if fd == self._write_fd:  # a socket for both directions
             raise ValueError("duplicate the descriptor of a socket")
         self._open += 1
         self._selector.register(fd, selectors.EVENT_READ, lambda: self._take(fd, take))
 
     def run(self, is_over: Callable[[], bool]) -> None:
-        """Until all streams ended, or `is_over()`, which is asked every TICK_SECONDS."""
+        """Until all streams ended, or `is_over()`, which is called every TICK_SECONDS."""
         asked_at = time.monotonic()
         while self._open:
             for key, _ in self._selector.select(TICK_SECONDS):

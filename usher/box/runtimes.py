@@ -1,4 +1,4 @@
-"""Which runtime makes the boxes of this machine."""
+"""Chooses the runtime that makes the boxes of this machine."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -9,18 +9,18 @@ from usher.box.model import BoxSettings, NoBoxError, Outcome, Task
 
 
 class Boxes(Protocol):
-    """Makes a box for each run and takes it away after it."""
+    """Makes a box for each run and removes it afterwards."""
 
     name: str
 
     def run(self, task: Task, settings: BoxSettings) -> Outcome:
-        """Raises BoxError when the box itself failed. Thread-safe."""
+        """Raises BoxError if the box itself failed. Thread-safe."""
 
     def session(self) -> "Boxes":
-        """Boxes for one submission: what makes them is shared with no other submission."""
+        """Boxes for one submission, which share nothing with other submissions."""
 
     def close(self) -> None:
-        """End what is kept ready for another run."""
+        """End processes and containers that were kept for another run."""
 
 
 _MISSING: Mapping[str, Callable[[], str]] = {
@@ -32,15 +32,15 @@ _MAKERS: Mapping[str, Callable[[str | None], Boxes]] = {
     "bubblewrap": lambda _: BubblewrapBoxes(),
 }
 NAMES = tuple(_MAKERS)
-"""The preferred one first."""
+"""In order of preference."""
 
 
 def choose_boxes(wanted: str | None = None, base: str | None = None) -> Boxes:
-    """The wanted runtime, or the first that works here.
+    """The wanted runtime, or the first one that works here.
 
-    `base` is the image that Docker's boxes take the guard's own Python from.
+    `base` is the image with the guard's Python for Docker's boxes.
 
-    Raises NoBoxError with the reason of each: code of strangers is never run without a box.
+    Raises NoBoxError with the reason of each: untrusted code never runs without a box.
     """
     reasons: list[str] = []
     for name in NAMES if wanted is None else (wanted,):

@@ -1,9 +1,9 @@
-"""The filter of system calls: for Docker as a profile, for bubblewrap as a compiled program. Pure.
+"""The system call filter: for Docker as a profile, for bubblewrap as a compiled program. Pure.
 
-An allow list, so that what a newer kernel adds is refused. Arguments are looked at for four calls:
-`clone` makes no namespaces, `clone3` (whose arguments a filter cannot see) is said not to exist,
-`socket` makes local and internet sockets only (no vsock, netlink, packet), and locks of files,
-which two boxes with one file in common could talk through, are refused.
+An allow list, so that new system calls are refused. Arguments are checked for four calls: `clone`
+makes no namespaces, `clone3` (whose arguments a filter cannot read) is reported as missing,
+`socket` makes local and internet sockets only (no vsock, netlink, packet), and file locks, with
+which two boxes that share a file could communicate, are refused.
 """
 
 import json
@@ -23,7 +23,7 @@ X32 = 0x40000000
 
 @dataclass(frozen=True)
 class NoneOf:
-    """Allowed where no bit of the mask is set in an argument."""
+    """Allowed if no bit of the mask is set in an argument."""
 
     argument: int
     mask: int
@@ -31,7 +31,7 @@ class NoneOf:
 
 @dataclass(frozen=True)
 class OneOf:
-    """Allowed where an argument is one of these."""
+    """Allowed if an argument is one of these."""
 
     argument: int
     values: tuple[int, ...]
@@ -39,10 +39,11 @@ class OneOf:
 
 
 CONDITIONS: dict[str, NoneOf | OneOf] = {
-    # 0x80 is CLONE_NEWTIME, which only clone3 and unshare take; in clone it belongs to the signal.
+    # 0x80 is CLONE_NEWTIME, which only clone3 and unshare accept; in clone it belongs to the
+    # signal.
     "clone": NoneOf(0, NAMESPACE_FLAGS & ~0x80),
     "socket": OneOf(0, (1, 2, 10)),  # AF_UNIX, AF_INET, AF_INET6
-    # All commands of fcntl.h but the locks, leases and F_NOTIFY.
+    # All commands of fcntl.h except locks, leases and F_NOTIFY.
     "fcntl": OneOf(1, (*range(5), *range(8, 12), 15, 16, *range(1030, 1035)), ENOLCK),
 }
 ERRORS = {"clone3": ENOSYS, "flock": ENOLCK}
@@ -60,7 +61,7 @@ FOR_GUARDS = (
     "umount2",
     "unshare",
 )
-"""What the guard of a container needs besides, to make boxes that need it not."""
+"""Further calls of a container's guard, which makes boxes without them."""
 
 
 def docker_profile(machine: str, *, is_guard: bool = False) -> str:

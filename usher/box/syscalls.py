@@ -1,7 +1,7 @@
-"""Numbers of the system calls that a box knows. Pure.
+"""Numbers of the system calls that boxes allow or filter. Pure.
 
-From Linux's own headers: asm/unistd_64.h for x86_64, asm-generic/unistd.h for aarch64. What is not
-here (ptrace, io_uring, keyctl, mount, unshare, bpf, userfaultfd, …) is refused.
+From Linux's headers: asm/unistd_64.h for x86_64, asm-generic/unistd.h for aarch64. Calls that are
+missing here (ptrace, io_uring, keyctl, mount, unshare, bpf, userfaultfd, …) are refused.
 """
 
 _TABLE = """
@@ -54,7 +54,7 @@ statx:332:291 rseq:334:293 pidfd_send_signal:424:424 pidfd_open:434:434 close_ra
 openat2:437:437 faccessat2:439:439 epoll_pwait2:441:441 futex_waitv:449:449 clone:56:220
 clone3:435:435 socket:41:198 fcntl:72:25 flock:73:32
 """
-"""name:x86_64:aarch64, a dash where a machine has none."""
+"""name:x86_64:aarch64, with a dash if a machine does not have the call."""
 
 
 def numbers(machine: str) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""What a tree of processes uses, seen from outside, where no control group counts it."""
+"""Samples the resources of a process tree from outside, if no control group counts them."""
 
 import os
 
@@ -10,7 +10,7 @@ _TICK = os.sysconf("SC_CLK_TCK")
 
 
 class Watch:
-    """Remembers the most memory at any look, and whether a limit was passed."""
+    """Keeps the maximum memory of all samples, and whether a limit was exceeded."""
 
     def __init__(self, leader: int, settings: BoxSettings) -> None:
         self._leader = leader
@@ -22,11 +22,11 @@ class Watch:
         self.too_many = False
 
     def look(self) -> Usage:
-        """Processor time of those alive, of the dead they waited for, and of the dead that were
-        seen alive; memory in sum.
+        """Processor time of live processes, of dead ones that were waited for, and of dead ones
+        that were sampled alive; total memory.
 
-        A parent has a child's time only where it waits for it, and one that ignores SIGCHLD never
-        does (getrusage(2)), so what each was seen to use is remembered.
+        A parent has a child's time only after it waited for it, and one that ignores SIGCHLD never
+        does (getrusage(2)); therefore the sampled time of each process is kept.
         """
         ticks = pages = count = 0
         for pid in descendants_of(self._leader):
@@ -48,7 +48,7 @@ class Watch:
 
 
 def descendants_of(leader: int) -> list[int]:
-    """Pids of all processes below one."""
+    """Pids of all descendants of a process."""
     children: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdecimal():

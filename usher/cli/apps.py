@@ -16,7 +16,7 @@ from usher.errors import AnswerError, UsherError
 from usher.session_project import SESSION_IMAGE, SessionProject, description_of, snapshot
 
 PROOF_SECONDS = 180.0
-"""How long `usher deploy` waits for the first ready container of an app with a pool."""
+"""Time that `usher deploy` waits for the first ready container of an app with a pool."""
 POLL_SECONDS = 0.5
 COLUMNS = ("APP", "REVISION", "STATE", "FROM", "DETAIL")
 ADVICE = {
@@ -28,7 +28,7 @@ _SESSION_IMAGE = re.compile(rf"(.*/)?{SESSION_IMAGE}([:@].+)?")
 
 
 def add_commands(commands: Commands) -> None:
-    """Describe the command lines."""
+    """Define the command lines."""
     apps = commands.add_parser(
         "apps",
         help="the session apps of a deployment: revision and state",
@@ -122,7 +122,7 @@ def _wait_for_proof(client: Client, answer: Mapping[str, Any], say: Callable[[st
 
 
 def _poll(look: Callable[[], Mapping[str, Any]], revision: int) -> Mapping[str, Any]:
-    """The app once its revision is proven or refused, or another one is the newest."""
+    """The app, once its revision is proven or refused, or another one is the newest."""
     until = time.monotonic() + PROOF_SECONDS
     while True:
         found = look()
@@ -133,7 +133,7 @@ def _poll(look: Callable[[], Mapping[str, Any]], revision: int) -> Mapping[str, 
 
 
 def _session_image(arguments: argparse.Namespace, client: Client) -> str:
-    """The session image that the deployment has: what --base says, else what its own apps run."""
+    """The deployment's session image: --base, or the image that its own apps run."""
     if arguments.base:
         return str(arguments.base)
     for app in client.apps():
@@ -209,7 +209,7 @@ def _rollback(arguments: argparse.Namespace) -> int:
 
 
 def add_no_wait(parser: argparse.ArgumentParser) -> None:
-    """Describe the option of commands that change what is deployed."""
+    """Add the option of commands that change what is deployed."""
     parser.add_argument(
         "--no-wait",
         action="store_true",

@@ -60,7 +60,7 @@ def add_commands(commands: Commands) -> None:
 
 def _put(arguments: argparse.Namespace) -> int:
     try:
-        read_assignment(arguments.folder)  # its problems, before anything is sent
+        read_assignment(arguments.folder)  # its problems are reported before anything is sent
         files = read_files(arguments.folder)
     except GraderError as error:
         raise UsageError(str(error)) from None
@@ -177,7 +177,7 @@ def read_parts(arguments: list[str]) -> dict[str, dict[str, bytes]]:
 
 
 def submission_lines(found: Mapping[str, Any]) -> list[str]:
-    """A submission for people."""
+    """The lines of a submission for display."""
     lines = [f"submission {found['id']}"]
     for grading in found["gradings"]:
         lines.append(f"{grading['part']}: {progress_of(grading)}")
@@ -202,7 +202,7 @@ def submission_lines(found: Mapping[str, Any]) -> list[str]:
 
 
 def progress_of(grading: Mapping[str, Any]) -> str:
-    """How far a grading is, in a few words."""
+    """The progress of a grading in a few words."""
     if grading["state"] == "FINISHED":
         score = grading["score"]
         if score is None:
@@ -218,7 +218,7 @@ def progress_of(grading: Mapping[str, Any]) -> str:
 
 
 def exit_code(found: Mapping[str, Any]) -> int:
-    """What `--follow` exits with."""
+    """The exit code of `--follow`."""
     gradings = found["gradings"]
     if any(grading["verdict"] == "IE" for grading in gradings):
         return GRADER_FAILED

@@ -1,4 +1,4 @@
-"""What several commands share: their client, their parameters, and where output goes."""
+"""Shared by several commands: client, parameters, output."""
 
 import argparse
 import json
@@ -20,12 +20,12 @@ PARAMETERS_HELP = (
 
 
 LINES = "\n\t"
-"""What may be in a text of several lines."""
+"""Characters that a text of several lines may have."""
 
 
 def out(*lines: str) -> None:
-    """Answers, to stdout; on a terminal without control characters, which are a job's or a
-    stranger's.
+    """Print answers to stdout; on a terminal without control characters, which may come from jobs
+    or other users.
     """
     if sys.stdout.isatty():
         lines = tuple(printable(line, keep=LINES) for line in lines)
@@ -34,7 +34,7 @@ def out(*lines: str) -> None:
 
 
 def note(line: str) -> None:
-    """What happens meanwhile, to stderr. Control characters are escaped."""
+    """Print a note to stderr. Control characters are escaped."""
     sys.stderr.write(f"{printable(line, keep=LINES)}\n")
     sys.stderr.flush()
 
@@ -64,13 +64,13 @@ def add_project(parser: argparse.ArgumentParser) -> None:
 
 
 def schema_of(client: Client, job: str) -> Callable[[], Mapping[str, Any] | None]:
-    """For `read_parameters`: the schema of a registered job; None where it cannot be had."""
+    """For `read_parameters`: the schema of a registered job; None if it cannot be read."""
 
     def ask() -> Mapping[str, Any] | None:
         try:
             return client.job(job).description.get("parameters")
         except AnswerError:
-            return None  # the request for the run will be refused, and say why
+            return None  # the request for the run will be refused with the reason
 
     return ask
 
@@ -110,7 +110,7 @@ def out_json(document: Any) -> None:
 
 
 def client_of(arguments: argparse.Namespace) -> Client:
-    """A client that says on stderr once when it has to repeat a request."""
+    """A client that reports once on stderr when it repeats a request."""
     errors: list[UsherError] = []
 
     def on_retry(error: UsherError) -> None:
@@ -122,7 +122,7 @@ def client_of(arguments: argparse.Namespace) -> Client:
 
 
 def positive(text: str) -> int:
-    """For argparse: a whole number from 1."""
+    """For argparse: an integer from 1."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError("a whole number from 1")
@@ -132,10 +132,10 @@ def positive(text: str) -> int:
 def read_parameters(
     arguments: Sequence[str], schema: Callable[[], Mapping[str, Any] | None] = lambda: None
 ) -> Any:
-    """The parameters as typed; None when none were. Raises UsageError.
+    """The parameters of the command line; None if there were none. Raises UsageError.
 
-    `schema` returns the JSON Schema of the parameters, if it is known; asked only where a pair's
-    value could be a string or something else.
+    `schema` returns the JSON Schema of the parameters, if it is known; called only if a pair's
+    value may be a string or another type.
     """
     if not arguments:
         return None

@@ -12,10 +12,10 @@ from usher.errors import UsherError
 from usher.transport import Patience
 
 HIDDEN = "__complete"
-"""`usher __complete WORD… PREFIX` prints what may stand in place of PREFIX, one a line."""
+"""`usher __complete WORD… PREFIX` prints the completions of PREFIX, one a line."""
 PATIENCE = Patience(tries=1, request_seconds=1.0)
 SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:/@+=")
-"""Of names alone that a shell reads as they are."""
+"""Characters that shells do not interpret in names."""
 
 SCRIPTS = {
     "bash": """\
@@ -63,7 +63,7 @@ def _print(arguments: argparse.Namespace) -> int:
 
 
 def complete(parser: argparse.ArgumentParser, words: Sequence[str]) -> int:
-    """Print the candidates for the last of `words`; never fails."""
+    """Print the candidates for the last word; never fails."""
     *before, prefix = list(words) or [""]
     found = candidates(parser, before, prefix, known_names)
     found = [name for name in found if name.startswith(prefix) and SAFE.issuperset(name)]
@@ -78,7 +78,7 @@ def candidates(
     prefix: str,
     names: Callable[[str, str | None], list[str]],
 ) -> list[str]:
-    """What may come next: commands, options, choices, or names from `names(metavar, url)`."""
+    """The possible next words: commands, options, choices, or names from `names(metavar, url)`."""
     words = list(before)
     while (below := _commands_of(parser)) is not None:
         if not words:
@@ -136,7 +136,7 @@ LISTINGS = {
     "ASSIGNMENT": ("/assignments?limit=50", "assignments", "id"),
     "SCHEDULE": ("/schedules", "schedules", "id"),
 }
-"""Which listing has the names that a word of the usage stands for."""
+"""The listing with the names for a placeholder of the usage."""
 
 
 def known_names(metavar: str, url: str | None) -> list[str]:
@@ -152,9 +152,10 @@ def known_names(metavar: str, url: str | None) -> list[str]:
 
 
 def note_if_unknown(metavar: str, name: str, url: str | None) -> None:
-    """For a listing that is empty: say on stderr that nothing registered has the name.
+    """For an empty listing: report on stderr that nothing registered has the name.
 
-    Nothing is said where the dispatcher does not list the names. What was removed may have records.
+    Nothing is reported if the dispatcher does not list the names. Removed jobs and apps may still
+    have records.
     """
     known = known_names(metavar, url)
     if known and name not in known:

@@ -1,4 +1,4 @@
-"""The file that `usher tail` goes on from: whole at any instant, and its owner's alone."""
+"""The cursor file of `usher tail`: always complete, and readable by its owner only."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from usher.cli.text import UsageError
 
 
 def load_cursor(file: Path, app: str | None) -> str | None:
-    """None where there is no file yet. Raises UsageError where it is none of this app's."""
+    """None if there is no file. Raises UsageError if it belongs to another app."""
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -32,12 +32,12 @@ def load_cursor(file: Path, app: str | None) -> str | None:
 
 
 def save_cursor(file: Path, app: str | None, cursor: str) -> None:
-    """Replace it at once: a reader, or a crash, finds the one before or this one.
+    """Replace it atomically: a reader, or a crash, finds the previous or the new one.
 
-    Raises UsageError where it cannot be written.
+    Raises UsageError if it cannot be written.
     """
     try:
-        # Mode 0600: mkstemp's own.
+        # mkstemp creates it with mode 0600.
         descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as target:

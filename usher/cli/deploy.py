@@ -97,7 +97,7 @@ def _check_image_options(arguments: argparse.Namespace, url: str, *, is_local: b
 
 
 def _descriptions(project: Path, wanted: list[str]) -> dict[str, dict[str, Any]]:
-    """Of all jobs, or of those wanted. Raises ProjectError with everything that is wrong."""
+    """The descriptions of all jobs, or of those wanted. Raises ProjectError with all problems."""
     from usher.description import describe
 
     found = find_jobs(project)

@@ -18,7 +18,7 @@ class NoCheckoutError(UsherError):
 
 
 def add_commands(commands: Commands) -> None:
-    """List the command; its options are those of `python -m local dev`, see `run`."""
+    """Define the command; its options are those of `python -m local dev`, see `run`."""
     commands.add_parser(
         NAME,
         add_help=False,
@@ -27,7 +27,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Become `python -m local dev`, which parses the arguments and handles the signals itself.
+    """Replace the process by `python -m local dev`, which parses the arguments and handles signals.
 
     Raises NoCheckoutError.
     """

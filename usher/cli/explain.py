@@ -1,4 +1,4 @@
-"""`usher explain`: why a container is on its host, or waits, and where more would go."""
+"""`usher explain`: why a container is on its host or waits, and where more would be placed."""
 
 import argparse
 from collections.abc import Mapping
@@ -48,7 +48,7 @@ def _explain(arguments: argparse.Namespace) -> int:
 
 
 def explained_lines(document: Document) -> list[str]:
-    """Where it is, and each host."""
+    """Its host, and a line for each host."""
     wanted = _wanted(document)
     if document.get("placedOn"):
         where = f"on host {document['placedOn']}"
@@ -60,7 +60,7 @@ def explained_lines(document: Document) -> list[str]:
 
 
 def simulated_lines(document: Document) -> list[str]:
-    """How many go where, and what is missing."""
+    """The number of containers for each host, and the missing resources."""
     lines = [f"{document['more']} more of {_wanted(document)}:"]
     lines += [f"  {one['count']} to host {one['host']}" for one in document.get("placed", ())]
     if document.get("missing"):

@@ -1,4 +1,4 @@
-"""`usher grade` and `usher grader check`: marks here, in the same box as on AWS."""
+"""`usher grade` and `usher grader check`: mark locally, in the same box as on AWS."""
 
 import argparse
 import os

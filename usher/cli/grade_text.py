@@ -1,4 +1,4 @@
-"""What `usher grade` prints. Pure."""
+"""The output of `usher grade`. Pure."""
 
 import re
 
@@ -13,14 +13,14 @@ _SHOWN_LINES = 12
 
 
 def expected_verdict(data: bytes) -> Verdict | None:
-    """What a solution's first lines say that it gets."""
+    """The expected verdict in a solution's first lines."""
     found = _EXPECTED.search(b"\n".join(data.split(b"\n")[:_FIRST_LINES]))
     name = found[1].decode() if found else ""
     return Verdict[name] if name in Verdict.__members__ else None
 
 
 def grading_lines(grading: Grading, folder: GraderFolder) -> list[str]:
-    """The sum, every case, and what is known about those that went wrong."""
+    """The sum, every case, and details of failed cases."""
     lines = [_headline(grading, folder.name)]
     if grading.compile_output and grading.verdict is Verdict.CE:
         lines += ["", "The compiler said:", *_indented(grading.compile_output)]
@@ -67,7 +67,7 @@ def _case_lines(case: CaseResult) -> list[str]:
 
 
 def _indented(text: str) -> list[str]:
-    """Without characters that a terminal would act on."""
+    """Without characters that a terminal interprets."""
     lines = [
         "".join(c if c.isprintable() or c == "\t" else "�" for c in line)
         for line in text.splitlines()

@@ -141,7 +141,7 @@ def _interrupted(invocation_id: str) -> int:
 
 
 class Waits:
-    """Says on stderr what an invocation waits for, each time that it is something else."""
+    """Reports on stderr why an invocation waits, whenever that changes."""
 
     def __init__(self) -> None:
         self._printed = ""

@@ -73,7 +73,7 @@ PARTS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit code; after `usher run` in the child that ran the job, too."""
+    """Returns the exit code; after `usher run` also in the child that ran the job."""
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == [dev.NAME]:
         return _dev(argv[1:])
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         note("usher: interrupted")
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has enough. Nothing more is written, not even at exit.
+        # The reader of the output has gone. Nothing more is written, not even at exit.
         sys.stdout = None
         return OK
     return code
@@ -104,7 +104,7 @@ def _dev(argv: Sequence[str]) -> int:
 
 
 def _advice(error: UsherError, arguments: argparse.Namespace) -> str:
-    """What may help, besides what the error says."""
+    """A remedy, in addition to the error's message."""
     match error:
         case UnreachableError():
             return " (`make run` starts a local cloud; --url or USHER_URL name another dispatcher)"

@@ -1,4 +1,4 @@
-"""`usher sessions`, `hosts`, `capacity` and `open`: what runs where, and its page."""
+"""`usher sessions`, `hosts`, `capacity` and `open`: what runs where, and the console's pages."""
 
 import argparse
 import sys
@@ -131,7 +131,7 @@ PAGES: Mapping[str, tuple[str, str]] = {
     "assignment": ("/assignments/{}", "/assignments/{}"),
     "host": ("/hosts/{}", "/console/hosts/{}"),
 }
-"""What an id may be of: the path that answers it, and the path of its page."""
+"""Kinds of ids: the path of the record, and the path of its page."""
 
 
 def _open(arguments: argparse.Namespace) -> int:
@@ -148,7 +148,7 @@ def _open(arguments: argparse.Namespace) -> int:
 
 
 def find_page(client: Client, record_id: str) -> tuple[str, str]:
-    """The kind of record and the path of its page. Raises UsherError where there is none."""
+    """The kind of record and the path of its page. Raises UsherError if there is none."""
     name = quote(record_id, safe="")
     hidden: AnswerError | None = None
     for kind, (path, page) in PAGES.items():

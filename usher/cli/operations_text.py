@@ -1,4 +1,4 @@
-"""What the commands for operators show: rows, lines, and the screen of `usher top`. Pure."""
+"""The output of commands for operators: rows, lines, and the screen of `usher top`. Pure."""
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ LATE_SWEEP_SECONDS = 300
 LONG_WAIT_SECONDS = 900
 BLOCKS = "▁▂▃▄▅▆▇█"
 SPARK_COLUMNS = 72
-"""Six hours of five minutes."""
+"""Six hours in steps of five minutes."""
 TREND = {
     "active": "sessions in use",
     "coming": "sessions to come",
@@ -50,7 +50,7 @@ def session_row(session: Document) -> tuple[str, ...]:
 
 
 def session_lines(session: Document) -> list[str]:
-    """All that is known of a session."""
+    """All fields of a session."""
     facts = [(name, session.get(name)) for name in SESSION_FACTS]
     lines = [f"{name + ':':<12} {printable(str(value))}" for name, value in facts if value]
     changes = session.get("history") or ()
@@ -101,7 +101,7 @@ def host_row(host: Document) -> tuple[str, ...]:
 
 
 def problems_of(overview: Document, apps: Iterable[Document]) -> list[str]:
-    """What is wrong, as the console's first page says it."""
+    """The problems, as on the console's first page."""
     problems = []
     for app in apps:
         if app.get("state") in {"refused", "failing"}:
@@ -151,7 +151,7 @@ def _hosts(overview: Document) -> list[str]:
 
 
 def top_lines(overview: Document, apps: Sequence[Document], width: int) -> list[str]:
-    """The screen of `usher top`: what is wrong first, then what runs; no line is wider."""
+    """The screen of `usher top`: problems first, then what runs; no line exceeds the width."""
     jobs = overview.get("jobs") or {}
     waiting = jobs.get("waiting") or {}
     by_priority = ", ".join(f"{count} {name}" for name, count in waiting.items() if count)
@@ -185,7 +185,7 @@ def top_lines(overview: Document, apps: Sequence[Document], width: int) -> list[
 
 
 def fit(line: str, width: int) -> str:
-    """As much of a line as fits; wide characters take two columns, combining ones none."""
+    """The part of a line that fits; wide characters take two columns, combining ones none."""
     used = 0
     kept: list[str] = []
     for character in line:
@@ -204,7 +204,7 @@ def _columns(character: str) -> int:
 
 
 def sparkline(values: Sequence[float | None], columns: int = SPARK_COLUMNS) -> str:
-    """The newest values as blocks from 0 to their maximum; a space where there is none."""
+    """The newest values as blocks from 0 to their maximum; a space for a missing value."""
     shown = values[-columns:]
     most = max((value for value in shown if value is not None), default=0) or 1
     top = len(BLOCKS) - 1
@@ -214,7 +214,7 @@ def sparkline(values: Sequence[float | None], columns: int = SPARK_COLUMNS) -> s
 
 
 def _trend_lines(trend: Sequence[Document]) -> list[str]:
-    """A line of blocks for each figure of the last hours; none before there are two points."""
+    """A line of blocks for each figure of the last hours; empty before there are two points."""
     if len(trend) < 2:
         return []
     lines = ["", "the last hours"]

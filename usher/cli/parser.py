@@ -1,6 +1,6 @@
 """Options and positional words of a command in any order.
 
-argparse gives a list of words like `PARAMETERS …` what stands in one piece, and refuses the rest:
+argparse assigns to a list such as `PARAMETERS …` only consecutive words and refuses the others:
 `invoke JOB --follow name=Ada` would be an error.
 """
 
@@ -20,12 +20,12 @@ ALIASES = {
     "status": "show",
     "stop": "kill",
 }
-"""Words that people try, and the command that does it."""
+"""Words that users may try, and the corresponding command."""
 _NUMBER = re.compile(r"-[0-9.].*")
 
 
 class SuggestingParser(argparse.ArgumentParser):
-    """A parser that names the commands most like one that it does not know."""
+    """A parser that suggests the most similar commands for an unknown one."""
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         is_command = isinstance(action, argparse._SubParsersAction)
@@ -64,7 +64,7 @@ class CommandParser(SuggestingParser):
         return did_you_mean(name, [n for n in self._option_string_actions if n.startswith("--")])
 
     def _in_order(self, arguments: list[str]) -> list[str]:
-        """A word after `--`, `-` alone and a negative number are no options."""
+        """A word after `--`, a single `-` and a negative number are not options."""
         options: list[str] = []
         others: list[str] = []
         waiting = iter(arguments)

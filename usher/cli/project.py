@@ -1,4 +1,4 @@
-"""`usher new`, `list`, `describe` and `run`: all that needs no dispatcher."""
+"""`usher new`, `list`, `describe` and `run`: commands without a dispatcher."""
 
 import argparse
 import json
@@ -32,7 +32,7 @@ from usher.process_run import run_as_process
 from usher.protocol import Limits
 
 Commands = Any
-"""What argparse's add_subparsers returns; its class is private."""
+"""The result of argparse's add_subparsers; its class is private."""
 
 
 def add_commands(commands: Commands) -> None:
@@ -104,7 +104,9 @@ def build_options(arguments: argparse.Namespace) -> BuildOptions:
 def build_and_push(
     arguments: argparse.Namespace, folder: Path, options: BuildOptions, *, on: str = ""
 ) -> str:
-    """Build --image, and push it with --push: the name to register, with its digest if pushed."""
+    """Build --image, and push it with --push; returns the name to register, with its digest if
+    pushed.
+    """
     image: str = arguments.image
     say = say_for(arguments)
     say(f"building {image} on {on}" if on else f"building {image}")

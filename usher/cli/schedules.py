@@ -113,7 +113,7 @@ def _put(arguments: argparse.Namespace) -> int:
 
 
 def _tell(arguments: argparse.Namespace, schedule: Schedule, line: str | None = None) -> int:
-    """The schedule as it is now, or one line."""
+    """Print the present schedule, or one line."""
     if arguments.json:
         out_json(client_of(arguments).document(f"/schedules/{quote(arguments.id, safe='')}"))
     else:
@@ -122,7 +122,7 @@ def _tell(arguments: argparse.Namespace, schedule: Schedule, line: str | None = 
 
 
 def _is_paused(client: Client, schedule_id: str) -> bool:
-    """Whether there is such a schedule, and it is paused."""
+    """Whether the schedule exists and is paused."""
     try:
         return client.schedule(schedule_id).paused
     except AnswerError as error:
@@ -132,7 +132,7 @@ def _is_paused(client: Client, schedule_id: str) -> bool:
 
 
 def _here(at: datetime) -> datetime:
-    """The instant in the time zone of this machine."""
+    """The time in the time zone of this machine."""
     return at.astimezone()
 
 

@@ -1,4 +1,4 @@
-"""`usher tail`: a feed through a container of one's own, to the terminal."""
+"""`usher tail`: prints a feed from a session container."""
 
 import argparse
 import json
@@ -81,7 +81,7 @@ def _tail(arguments: argparse.Namespace) -> int:
 
 
 def _print(following: Following, arguments: argparse.Namespace) -> None:
-    """A batch is printed whole before its cursor is kept, so that nothing is lost."""
+    """A batch is printed completely before its cursor is stored, so that nothing is lost."""
     left = arguments.limit
     for batch in following.batches():
         records = batch.records if left is None else batch.records[:left]
@@ -97,7 +97,7 @@ def _print(following: Following, arguments: argparse.Namespace) -> None:
 
 @contextmanager
 def closing_on_interrupt(following: Following) -> Iterator[threading.Event]:
-    """The first SIGINT or SIGTERM ends it after the batch at hand, the second at once."""
+    """The first SIGINT or SIGTERM ends it after the current batch, the second immediately."""
     interrupted = threading.Event()
 
     def handle(_number: int, _frame: object) -> None:
@@ -116,7 +116,7 @@ def closing_on_interrupt(following: Following) -> Iterator[threading.Event]:
 
 
 class StateLines:
-    """Says on stderr what it waits for, each time that it is something else."""
+    """Reports on stderr why it waits, whenever that changes."""
 
     def __init__(self) -> None:
         self._printed = ""
@@ -148,7 +148,7 @@ def _filter(text: str | None) -> Any:
 
 
 def as_json(record: Record) -> str:
-    """A record in one line of JSON, as containers send it; no control character in it."""
+    """A record in one line of JSON without control characters, as containers send it."""
     document = {
         "data": record.data,
         "partitionKey": record.partition_key,
@@ -159,7 +159,7 @@ def as_json(record: Record) -> str:
 
 
 def as_text(record: Record) -> str:
-    """A record in one line for people: when, key, data."""
+    """A record in one line for display: time, key, data."""
     at = record.arrived_at.strftime("%H:%M:%S.%f")[:-3]
     data = json.dumps(record.data, ensure_ascii=False)
     return f"{at}  {printable(record.partition_key)}  {printable(data)}"

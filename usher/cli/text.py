@@ -1,6 +1,6 @@
-"""Reads what is typed, writes what is shown. Pure.
+"""Parses input and formats output. Pure.
 
-Raises UsageError for what was typed wrongly.
+Raises UsageError for invalid input.
 """
 
 import difflib
@@ -20,15 +20,15 @@ _PAIR = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)=(.*)", re.DOTALL)
 
 
 class UsageError(UsherError):
-    """The command line makes no sense; exit code 2."""
+    """The command line is invalid; exit code 2."""
 
 
 def parse_pairs(
     arguments: Sequence[str], schema: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """`name=value` each; a value that is JSON is taken as that, any other as a string.
+    """Parse `name=value` pairs; a value that is JSON is parsed, any other is a string.
 
-    `schema`: the JSON Schema of the parameters; where it takes strings alone, the value is one.
+    `schema`: the JSON Schema of the parameters; if it allows only strings, the value is a string.
     """
     parameters: dict[str, Any] = {}
     for word in arguments:
@@ -47,7 +47,7 @@ def parse_pairs(
 
 
 def _kinds(schema: Mapping[str, Any], name: str) -> set[str]:
-    """The types that a schema has for a parameter; empty where it does not say."""
+    """The types in a schema of a parameter; empty if it has none."""
     properties = schema.get("properties")
     found = properties.get(name) if isinstance(properties, Mapping) else None
     return _types(found, schema.get("$defs"), depth=4)
@@ -66,7 +66,7 @@ def _types(schema: Any, definitions: Any, depth: int) -> set[str]:
 
 
 def are_pairs(arguments: Sequence[str]) -> bool:
-    """Whether parameters are given as pairs, and not as one file or object."""
+    """Whether parameters are pairs, and not one file or object."""
     return len(arguments) != 1 or _PAIR.fullmatch(arguments[0]) is not None
 
 
@@ -86,11 +86,11 @@ def _value(text: str) -> Any:
 
 
 def _no_json(name: str) -> Any:
-    raise ValueError(name)  # NaN and Infinity are Python's idea of JSON
+    raise ValueError(name)  # Python accepts NaN and Infinity, JSON does not
 
 
 def parse_instant(text: str, now: datetime) -> datetime:
-    """`2026-01-31T09:00:00Z`, with a time zone, or `+90s`, `+10m`, `+2h`, `+1d` from now."""
+    """`2026-01-31T09:00:00Z` with a time zone, or `+90s`, `+10m`, `+2h`, `+1d` from now."""
     if match := _RELATIVE.fullmatch(text):
         return now + timedelta(seconds=float(match[1]) * SECONDS[match[2]])
     try:
@@ -103,13 +103,13 @@ def parse_instant(text: str, now: datetime) -> datetime:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'a' or 'b'?` for the known names most like `word`, at most three; else ""."""
+    """`; did you mean 'a' or 'b'?` for the most similar known names, at most three; else ""."""
     names = difflib.get_close_matches(word.lower(), list(known), n=3, cutoff=0.6)
     return f"; did you mean {' or '.join(map(repr, names))}?" if names else ""
 
 
 def table(rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines with aligned columns, each row one line whatever is in it."""
+    """Lines with aligned columns, one for each row."""
     cells = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     return [
@@ -119,7 +119,7 @@ def table(rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def when(at: datetime | None) -> str:
-    """An instant to the second, in UTC."""
+    """A time to the second, in UTC."""
     return "" if at is None else at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
@@ -132,7 +132,7 @@ def outcome(invocation: Invocation) -> str:
 
 
 def waits_for(invocation: Invocation) -> str:
-    """What keeps it from running; empty for one that runs."""
+    """Why it waits; empty for a running one."""
     if invocation.state in {"LAUNCHING", "LAUNCHED"}:
         return "its container is being started; an image that is not there yet is built or pulled"
     waiting = _waiting(invocation)
@@ -140,13 +140,13 @@ def waits_for(invocation: Invocation) -> str:
 
 
 def detail(invocation: Invocation) -> str:
-    """What there is to say besides the reason."""
+    """Details besides the reason."""
     is_repeated = invocation.detail in (None, invocation.reason)
     return "" if is_repeated else printable(str(invocation.detail))
 
 
 def invocation_lines(invocation: Invocation) -> list[str]:
-    """All that is known of it, for people."""
+    """All fields of an invocation."""
     facts = [
         ("invocation", invocation.id),
         ("job", _with_revision(invocation)),
@@ -208,7 +208,7 @@ def audit_row(record: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _changes(record: Mapping[str, Any]) -> str:
-    """The fields that differ: `state: QUEUED to FINISHED`."""
+    """The changed fields: `state: QUEUED to FINISHED`."""
     before, after = record.get("before") or {}, record.get("after") or {}
     if not before or not after:
         return str(record.get("reason") or "")
@@ -217,8 +217,8 @@ def _changes(record: Mapping[str, Any]) -> str:
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Without what moves a terminal's cursor, ends a line or turns its direction: such characters
-    are written as in JSON, so that JSON stays what it was.
+    """Without characters that move a terminal's cursor, end a line or change its direction: they
+    are escaped as in JSON, so that JSON stays equivalent.
     """
     if text.isprintable():
         return text
@@ -228,7 +228,7 @@ def printable(text: str, keep: str = "") -> str:
 def schedule_lines(
     schedule: Schedule, here: Callable[[datetime], datetime] | None = None
 ) -> list[str]:
-    """All that is known of it, for people. `here` leads an instant to the reader's time zone."""
+    """All fields of a schedule. `here` converts a time to the reader's time zone."""
     facts = [
         ("schedule", schedule.id),
         ("job", schedule.job),
@@ -251,12 +251,12 @@ def schedule_lines(
 
 
 def _run(at: datetime, timezone: str, here: Callable[[datetime], datetime] | None) -> str:
-    """An instant in UTC, in the schedule's time zone, and where the reader is if that differs."""
+    """A time in UTC, in the schedule's time zone, and in the reader's if that differs."""
     parts = [when(at)]
     try:
         there = at.astimezone(ZoneInfo(timezone))
     except (ZoneInfoNotFoundError, ValueError):
-        there = at  # a machine without this zone: UTC has to do
+        there = at  # this machine does not have the zone: use UTC
     if there.utcoffset():
         parts.append(f"{there:%a %H:%M} in {timezone}")
     ours = at if here is None else here(at)

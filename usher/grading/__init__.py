@@ -1,1 +1,1 @@
-"""Marks what learners hand in: graders, cases, checkers, verdicts, scores, results."""
+"""Marks learners' files: graders, cases, checkers, verdicts, scores, results."""

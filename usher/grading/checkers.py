@@ -14,7 +14,7 @@ _SHOWN = 40
 
 @dataclass(frozen=True)
 class Checked:
-    """A checker's answer. `fraction` of the case's points, None for all or nothing."""
+    """A checker's result. `fraction` of the case's points, None for all or nothing."""
 
     verdict: Verdict
     message: str = ""
@@ -25,7 +25,9 @@ RIGHT = Checked(Verdict.AC)
 
 
 def check_exact(output: bytes, answer: bytes) -> Checked:
-    """Byte by byte. Where only white space differs, the format is wrong and not the answer."""
+    """Byte by byte. If only white space differs, the verdict is a wrong format, not a wrong
+    answer.
+    """
     if output == answer:
         return RIGHT
     if output.split() == answer.split():
@@ -34,7 +36,7 @@ def check_exact(output: bytes, answer: bytes) -> Checked:
 
 
 def check_lines(output: bytes, answer: bytes) -> Checked:
-    """Line by line; blanks at the ends of lines and empty lines at the end count for nothing."""
+    """Line by line; blanks at the ends of lines and empty lines at the end are ignored."""
     found, wanted = _lines(output), _lines(answer)
     for number, (left, right) in enumerate(zip(found, wanted, strict=False), 1):
         if left != right:
@@ -45,7 +47,7 @@ def check_lines(output: bytes, answer: bytes) -> Checked:
 
 
 def check_tokens(output: bytes, answer: bytes) -> Checked:
-    """Word by word; any white space between them is the same."""
+    """Word by word; any white space separates words."""
     found, wanted = output.split(), answer.split()
     return RIGHT if found == wanted else _first_difference(found, wanted)
 
@@ -68,7 +70,7 @@ def _is_near(left: bytes, right: bytes, tolerance: float) -> bool:
 
 
 def _number(word: bytes) -> float | None:
-    """Only what every language prints: no underscores, no infinities, nothing that is no number."""
+    """Only formats of all languages: no underscores, no infinities, no NaN."""
     if b"_" in word:
         return None
     try:

@@ -16,25 +16,25 @@ from chalicelib.contract.graders import Grader, GraderError
 
 @dataclass(frozen=True)
 class GraderFolder:
-    """A grader with its files, read once: what is graded is what was checked."""
+    """A grader with its files, read once, so that the checked files are used for marking."""
 
     name: str
     grader: Grader
     files: dict[str, bytes]
     path: Path
     points: float | None = None
-    """What the part of an assignment is worth; None for a grader by itself."""
+    """The part's points; None for a grader without an assignment."""
 
     @property
     def max_points(self) -> float:
-        """What a grading is out of."""
+        """The maximum of a grading."""
         by_itself = IMAGE_POINTS if self.grader.kind == "image" else self.grader.max_score
         return by_itself if self.points is None else self.points
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """Parts with points, and what has to be earned."""
+    """Parts with points, and the points to pass."""
 
     title: str
     pass_points: float
@@ -48,15 +48,15 @@ def read_grader(folder: Path, name: str = "", points: float | None = None) -> Gr
 
 
 def read_assignment(folder: Path) -> Assignment:
-    """An assignment, or a grader by itself as an assignment of one part. Raises GraderError."""
+    """An assignment, or a single grader as an assignment of one part. Raises GraderError."""
     found = parse_assignment(read_files(folder), folder.resolve().name)
     parts = {name: _grader_folder(folder, part) for name, part in found.parts.items()}
     return Assignment(found.title, found.pass_points, parts)
 
 
 def read_files(folder: Path) -> dict[str, bytes]:
-    """The plain files below a folder by their path in it, without solutions, and what
-    links lead to. Raises GraderError.
+    """The regular files below a directory by their paths, without solutions and without following
+    links. Raises GraderError.
     """
     files: dict[str, bytes] = {}
     size = 0
@@ -75,7 +75,7 @@ def read_files(folder: Path) -> dict[str, bytes]:
 
 
 def _is_left_out(below: Path) -> bool:
-    """Solutions of a grader, which may be the folder itself or one below it."""
+    """Solutions of a grader, in this directory or below it."""
     parts = below.parts
     return any(is_solution("/".join(parts[n:])) for n in range(len(parts) - 1))
 

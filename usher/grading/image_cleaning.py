@@ -1,6 +1,6 @@
-"""Makes an image ready for boxes: pinned by its digest, without setuid bits and file capabilities.
+"""Prepares an image for boxes: identified by its digest, without setuid bits and file capabilities.
 
-The image's own programs are not run for it: the guard's Python walks over its files.
+The image's own programs are not run for it: the guard's Python reads its files.
 """
 
 import contextlib
@@ -17,13 +17,13 @@ from usher.box.model import BoxError
 from usher.errors import UsherError
 
 CLEANED = "usher-cleaned"
-"""The name of what was cleaned; the tag is the beginning of the first id."""
+"""The repository of cleaned images; the tag is the beginning of the source's id."""
 BUILT = "usher-grader"
-"""The name of what was built of an author's Dockerfile."""
+"""The repository of images built from authors' Dockerfiles."""
 MOST_BYTES = 10 * 1024**3
 CLEAN_SECONDS = 300.0
 CONTAINERS = "usher-cleaning-"
-"""Names of the containers that images are cleaned in begin so; a label would stay in the image."""
+"""Name prefix of containers in which images are cleaned; a label would stay in the image."""
 _CAPABILITIES = ("DAC_OVERRIDE", "FOWNER", "SETFCAP")
 _CLEAN = """
 import json, os, stat
@@ -51,27 +51,27 @@ print(json.dumps({"changed": sorted(set(changed)), "bad": bad}))
 
 
 class ImageRefusedError(UsherError):
-    """The image is not used; the message says why."""
+    """The image is not used; the message has the reason."""
 
 
 @dataclass(frozen=True)
 class CleanImage:
-    """An image that boxes may be made of."""
+    """An image for boxes."""
 
     id: str
-    """What to run: an id of the engine, so no name can change meanwhile."""
+    """The engine's id, because a name may be moved to another image."""
     source: str
-    """The id that it was made of."""
+    """The id of the source image."""
     digest: str
-    """The registry's for the source, `NAME@sha256:…`; its id where it was built here."""
+    """The registry's digest of the source, `NAME@sha256:…`; its id if it was built locally."""
     cleaned: tuple[str, ...] = ()
-    """Files that lost a setuid bit or a capability now; empty where that was done before."""
+    """Files that lost a setuid bit or a capability now; empty if it was cleaned before."""
 
 
 def clean_image(engine: Engine, image: str, base: str) -> CleanImage:
-    """The cleaned form of an image that is on this machine, made once.
+    """The cleaned form of a local image, made once.
 
-    `base` is the image of the guard's Python. Raises ImageRefusedError, and BoxError.
+    `base` is the image with the guard's Python. Raises ImageRefusedError, and BoxError.
     """
     details = engine.call("GET", f"/images/{image}/json")
     architecture = engine.call("GET", "/version")["Arch"]
@@ -82,10 +82,10 @@ def clean_image(engine: Engine, image: str, base: str) -> CleanImage:
     tag = source.removeprefix("sha256:")[:24]
     with contextlib.suppress(EngineError):  # it was not cleaned yet
         known = engine.call("GET", f"/images/{CLEANED}:{tag}/json")
-        # So it is known when it was used last, see `usher.box.leftovers`.
+        # Records the time of its last use; see `usher.box.leftovers`.
         engine.call("POST", f"/images/{known['Id']}/tag", {"repo": CLEANED, "tag": tag})
         return CleanImage(str(known["Id"]), source, digest)
-    # A commit keeps what the image does not say as the container has it.
+    # A commit keeps settings of the container that the image does not have.
     user = "0:0" if details["Config"].get("User") else ""
     container = _start(engine, source, base, user)
     try:
@@ -107,7 +107,7 @@ def clean_image(engine: Engine, image: str, base: str) -> CleanImage:
 
 
 def decide_refusal(details: dict[str, Any], architecture: str) -> str:
-    """Why an image is not used, by what the engine knows of it; empty where it is."""
+    """Why an image is not used, from the engine's data; empty if it is used."""
     if details.get("Os") != "linux":
         return f"it is for {details.get('Os')}, boxes are Linux"
     if details.get("Architecture") != architecture:
@@ -151,7 +151,7 @@ def _start(engine: Engine, image: str, base: str, user: str) -> str:
 
 
 def _result(engine: Engine, container: str) -> dict[str, Any]:
-    """What the walk found. Raises BoxError."""
+    """The result of reading the files. Raises BoxError."""
     path = f"/containers/{container}"
     ended = engine.call("POST", f"{path}/wait", seconds=CLEAN_SECONDS)
     query = {"stdout": "1", "stderr": "1"}
@@ -164,7 +164,7 @@ def _result(engine: Engine, container: str) -> dict[str, Any]:
 
 
 def _read(text: bytes) -> dict[str, Any]:
-    """What the walk printed. Raises BoxError."""
+    """Parse the container's output. Raises BoxError."""
     try:
         found = json.loads(text)
         return {name: [str(path) for path in found[name]] for name in ("changed", "bad")}

@@ -1,6 +1,7 @@
-"""Marks with a grader of the kind `image`: runs the author's image on the files, reads its result.
+"""Marks with a grader of the kind `image`: runs the author's image on the files and reads its
+result.
 
-The result is the author's word, so whatever is wrong with it is the grader's failure.
+The result is the author's, so an invalid one is a failure of the grader.
 """
 
 from collections.abc import Mapping
@@ -37,7 +38,7 @@ INNER_FILE_MIB = 64
 
 
 def image_settings(grader: Grader) -> BoxSettings:
-    """The box of the image: as closed as a submission's, of the author's user."""
+    """The box of the image: as restricted as a submission's, with the author's user."""
     return BoxSettings(
         cpu_seconds=grader.time_limit_seconds,
         wall_seconds=grader.wall_seconds,
@@ -51,7 +52,7 @@ def image_settings(grader: Grader) -> BoxSettings:
 
 
 def inner_settings(grader: Grader) -> BoxSettings:
-    """The most that `usher-box run` may ask for."""
+    """The maximum that `usher-box run` may request."""
     return BoxSettings(
         cpu_seconds=grader.time_limit_seconds,
         wall_seconds=grader.wall_seconds,
@@ -100,7 +101,7 @@ def mark_by_image(
     submitted: Mapping[str, bytes],
     learner: str,
 ) -> Grading:
-    """Raises BoxError, and ProgramError where the image cannot be run at all."""
+    """Raises BoxError, and ProgramError if the image cannot be run."""
     if boxes.name != "docker":
         raise ProgramError(
             f"a grader of the kind image needs Docker; {boxes.name} has no images to run"
@@ -115,7 +116,7 @@ def mark_by_image(
 
 
 def conclude_image(outcome: Outcome, settings: BoxSettings, points: float) -> Grading:
-    """The grading that the image's end and result mean. Pure."""
+    """The grading that results from the image's end and result. Pure."""
     if outcome.limit is not None or outcome.exit_code != 0:
         stderr = shown(outcome.stderr[-1000:]).strip()
         return broken(points, f"the image {explain_run(outcome, settings)}\n{stderr}".strip())

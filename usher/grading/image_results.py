@@ -1,8 +1,8 @@
-"""What a grader of the kind `image` writes as its result, in four formats. Pure.
+"""Parses the result of a grader of the kind `image`, in four formats. Pure.
 
-Coursera's feedback.json: https://github.com/coursera/coursera_autograder
-Gradescope's results.json: https://gradescope-autograders.readthedocs.io/en/latest/specs/
-PrairieLearn's results.json: https://docs.prairielearn.com/externalGrading/
+Coursera's feedback.json: https://github.com/coursera/coursera_autograder Gradescope's results.json:
+https://gradescope-autograders.readthedocs.io/en/latest/specs/ PrairieLearn's results.json:
+https://docs.prairielearn.com/externalGrading/
 """
 
 import json
@@ -18,19 +18,19 @@ COURSERA = "/shared/feedback.json"
 GRADESCOPE = "/autograder/results/results.json"
 PRAIRIELEARN = "/grade/results/results.json"
 FILES = (COURSERA, GRADESCOPE, PRAIRIELEARN)
-"""The first that is there counts; without any, the last line of stdout."""
+"""The first existing one is used; without any, the last line of stdout."""
 FEEDBACK_FILES = ("/shared/htmlFeedback.html", "/shared/txtFeedback.txt")
 MOST_BYTES = 1024 * 1024
 MOST_TESTS = 500
 
 
 class ResultError(UsherError):
-    """A result cannot be used. The message is for the author; learners get `IE_FOR_LEARNERS`."""
+    """An invalid result. The message is for the author; learners get `IE_FOR_LEARNERS`."""
 
 
 @dataclass(frozen=True)
 class ImageTest:
-    """One test of a result. Hidden ones never reach a learner."""
+    """One test of a result. Hidden tests never reach a learner."""
 
     name: str
     points: float
@@ -41,7 +41,7 @@ class ImageTest:
 
 @dataclass(frozen=True)
 class ImageResult:
-    """`fraction` of the points, 0 to 1; None where the submission could not be graded."""
+    """`fraction` of the points, 0 to 1; None if the submission could not be graded."""
 
     fraction: float | None
     feedback: str = ""
@@ -52,10 +52,10 @@ class ImageResult:
 def parse_result(
     files: Mapping[str, bytes], stdout: bytes, max_points: float = 100.0
 ) -> ImageResult:
-    """The result of the first format that is there.
+    """The result in the first existing format.
 
-    `files` has what the image wrote, by absolute path. `max_points` is what Gradescope's `score`
-    without any `tests` is out of. Raises ResultError.
+    `files` has the image's files by absolute path. `max_points` is the maximum of Gradescope's
+    `score` without `tests`. Raises ResultError.
     """
     for path, parse in (
         (COURSERA, lambda document: _coursera(document, files)),
@@ -71,7 +71,7 @@ def parse_result(
 
 
 def read_object(data: bytes, where: str) -> dict[str, Any]:
-    """A JSON object, strictly: no key twice, no NaN. Raises ResultError."""
+    """A JSON object, strictly: no duplicate keys, no NaN. Raises ResultError."""
     if len(data) > MOST_BYTES:
         raise ResultError(f"{where} has more than 1 MiB")
 
@@ -181,7 +181,7 @@ def _number(value: Any, where: str, low: float, high: float) -> float:
 
 
 def _fraction(earned: float, possible: float) -> float:
-    """Rounding of sums never gives more than all."""
+    """Limited to 1, which rounding errors of sums may exceed."""
     return min(1.0, earned / possible)
 
 
@@ -194,7 +194,7 @@ def _text(value: Any, where: str) -> str:
 
 
 def _clean(text: str) -> str:
-    """Without NUL and halves of characters, which no store and no page takes."""
+    """Without NUL and lone surrogates, which stores and pages do not accept."""
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
@@ -224,7 +224,7 @@ _LINES = {"p", "br", "div", "li", "tr", "ul", "ol", "table", "pre", *(f"h{n}" fo
 
 
 def plain_text(html: str) -> str:
-    """What a page says, line by line: markup of strangers is shown to nobody."""
+    """The text of an HTML page, line by line: untrusted markup is not shown."""
     reader = _Text()
     reader.feed(html)
     reader.close()

@@ -1,4 +1,6 @@
-"""The image of a grader: named, built from its Dockerfile, or Debian with Python."""
+"""The image of a grader: named, built from its Dockerfile, or the default with Debian and
+Python.
+"""
 
 import hashlib
 import subprocess
@@ -19,13 +21,13 @@ PULL_SECONDS = 300.0
 
 
 class ImageError(UsherError):
-    """There is no such image, and it cannot be had; the message says why."""
+    """The image does not exist and cannot be pulled or built; the message has the reason."""
 
 
 def image_for(folder: GraderFolder, default: str | None = None) -> CleanImage:
-    """The grader's image on this machine, pulled or built if need be, and cleaned.
+    """The grader's image on this machine, pulled or built if it is missing, and cleaned.
 
-    Raises ImageError. An id, and no name: what a name means may change between two cases.
+    Raises ImageError. Returns an id, because a name may be moved between two cases.
     """
     if why := docker_missing():
         raise ImageError(why)
@@ -65,7 +67,7 @@ def _id(engine: Engine, name: str) -> str:
 
 @dataclass(frozen=True)
 class ImageCommand:
-    """What an image runs by itself."""
+    """The default command of an image."""
 
     argv: tuple[str, ...]
     environment: Mapping[str, str]
@@ -73,7 +75,7 @@ class ImageCommand:
 
 
 def image_command(image: str) -> ImageCommand:
-    """Raises ImageError where the image has none."""
+    """Raises ImageError if the image has none."""
     try:
         config = Engine(socket_path() or "").call("GET", f"/images/{image}/json")["Config"]
     except EngineError as error:
@@ -95,10 +97,10 @@ def _digest(folder: GraderFolder, base: str | None) -> str:
 
 
 def _build(folder: GraderFolder, base: str | None) -> str:
-    """By the docker command, which knows what a Dockerfile may say.
+    """With the docker command, which supports all of a Dockerfile's syntax.
 
-    `ARG USHER_BASE_IMAGE` in it is the base that the graders of this machine have. The image is
-    named after its files, so that a grader is built once, wherever its files are.
+    `ARG USHER_BASE_IMAGE` in it is this machine's base image of graders. The image's name is
+    derived from its files, so that a grader is built once, in any directory.
     """
     tag = f"{BUILT}/{_digest(folder, base)}"
     arguments = ["--build-arg", f"USHER_BASE_IMAGE={base}"] if base else []

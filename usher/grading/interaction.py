@@ -1,4 +1,4 @@
-"""A submission that talks with the author's interactor: two boxes, and pipes between them."""
+"""A submission that communicates with the author's interactor: two boxes, connected by pipes."""
 
 import os
 import threading
@@ -13,11 +13,11 @@ from usher.grading.verdicts import Verdict, explain_run, verdict_of_run
 
 READY_SECONDS = 60.0
 LONGER_SECONDS = 2.0
-"""What an interactor has more than the submission, so that the slow one is told apart."""
+"""Extra time of an interactor, so that the slow side can be determined."""
 
 
 class _Side(threading.Thread):
-    """One of the two, in a box of its own."""
+    """One of the two programs, in its box."""
 
     def __init__(self, boxes: Boxes, task: Task, settings: BoxSettings) -> None:
         super().__init__(daemon=True)
@@ -45,8 +45,8 @@ def converse(
 ) -> tuple[Outcome, Checked]:
     """How the submission ended, and the verdict. Raises ProgramError, and BoxError.
 
-    The interactor is called as `interactor input output answer`; `output` is a file that it may
-    write. What it prints the submission reads, and the other way round.
+    The interactor's command is `interactor input output answer`; `output` is a file that it may
+    write. Each program reads what the other prints.
     """
     wall = (settings.wall_seconds or 0) + LONGER_SECONDS
     both_ready = threading.Barrier(2)
@@ -90,8 +90,8 @@ def _decide(
     outcome, talk = submission.outcome, interactor.outcome
     assert outcome is not None and talk is not None  # noqa: S101, PT018 - no error, so an outcome
     verdict = verdict_of_run(outcome)
-    # A submission whose interactor has decided and gone dies of its broken pipe, or waits for ever:
-    # no fault of its own besides the wrong answer.
+    # After its interactor has decided and ended, a submission dies of a broken pipe or waits for
+    # ever; only the wrong answer counts.
     is_left_alone = talk.ended_at < outcome.ended_at and talk.exit_code in (1, 2)
     is_only_waiting = outcome.limit is Limit.WALL and is_left_alone
     if verdict in (Verdict.TLE, Verdict.MLE, Verdict.OLE) and not is_only_waiting:

@@ -1,7 +1,7 @@
-"""Marks files with a grader of the kind `tests`: compiles, runs every case, checks, sums up.
+"""Marks files with a grader of the kind `tests`: compiles, runs every case, checks, adds up.
 
 Expected answers never enter the box of a submission: they are compared here, or by the author's
-checker in a box of its own.
+checker in a separate box.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from usher.grading.results import CaseResult, Grading, broken, shown
 from usher.grading.verdicts import Verdict, explain_run, verdict_of_run
 
 Progress = Callable[[str, int, int], None]
-"""`compiling`, or `case` with its number and how many there are."""
+"""Called with `compiling`, or `case`, its number and the number of cases."""
 COMPILE_OUTPUT_BYTES = 64 * 1024
 _CHECKS = {"exact": check_exact, "lines": check_lines, "tokens": check_tokens}
 
@@ -44,7 +44,7 @@ def run_settings(grader: Grader) -> BoxSettings:
 
 
 def compile_settings(grader: Grader) -> BoxSettings:
-    """The box of a compile step: as closed as the run's, with limits of its own."""
+    """The box of a compile step: as restricted as the run's, with separate limits."""
     return BoxSettings(
         cpu_seconds=grader.compile_time_limit_seconds,
         wall_seconds=2 * grader.compile_time_limit_seconds + 1,
@@ -58,7 +58,7 @@ def compile_settings(grader: Grader) -> BoxSettings:
 
 @dataclass(frozen=True)
 class Judge:
-    """Marks with these boxes. `image` is what Docker's are made of."""
+    """Marks with these boxes. `image` is the image of Docker's boxes."""
 
     boxes: Boxes
     image: str = ""
@@ -70,9 +70,9 @@ class Judge:
         on_progress: Progress = lambda *_: None,
         learner: str = "",
     ) -> Grading:
-        """Never raises for what a program or an author did: that is a verdict.
+        """Never raises for errors of a program or an author: they are verdicts.
 
-        `learner` is given to an image as `userId`.
+        `learner` is passed to an image as `userId`.
         """
         try:
             with contextlib.closing(self.boxes.session()) as boxes:
@@ -92,7 +92,7 @@ class Judge:
 
 @dataclass
 class _Marking:
-    """One grading on its way."""
+    """One grading in progress."""
 
     judge: Judge
     folder: GraderFolder
@@ -120,7 +120,7 @@ class _Marking:
         return grading if compiled is None else _with_compile(grading, compiled)
 
     def _programs(self) -> dict[str, PreparedProgram]:
-        """The author's programs, compiled where they have to be."""
+        """The author's programs, compiled if necessary."""
         grader = self.folder.grader
         wanted = {"interactor": grader.interactor}
         if isinstance(grader.checker, Program) and grader.interactor is None:
@@ -206,13 +206,13 @@ class _Marking:
 
 
 def explain(outcome: Outcome, settings: BoxSettings) -> str:
-    """Why a run failed, and the last of what it said."""
+    """Why a run failed, and the end of its output."""
     stderr = shown(outcome.stderr[-1000:]).strip()
     return explain_run(outcome, settings) + (f"\n{stderr}" if stderr else "")
 
 
 def _points(checked: Checked, case: Case) -> float:
-    """Raises ProgramError for points that there are not."""
+    """Raises ProgramError for invalid points."""
     if checked.points is None:
         return case.points if checked.verdict is Verdict.AC else 0.0
     if not 0 <= checked.points <= case.points:

@@ -1,4 +1,4 @@
-"""Marks with what this machine has: the boxes that work here, and the grader's image."""
+"""Marks with the boxes that work on this machine and the grader's image."""
 
 import io
 import json
@@ -26,9 +26,9 @@ from usher.grading.judge import Judge, Progress
 from usher.grading.results import Grading, broken, document, for_learner
 
 BASE_VARIABLE = "USHER_BASE_IMAGE"
-"""The image of graders that name none."""
+"""The default image of graders."""
 MOST_FEEDBACK = 4_000
-"""Characters that the mark has of it; the documents have all."""
+"""Maximum length of feedback in the mark; the documents have all of it."""
 REQUEST_SECONDS = 60.0
 TRIES = 3
 PAUSE_SECONDS = 0.5
@@ -40,7 +40,7 @@ class PapersError(UsherError):
 
 @dataclass(frozen=True)
 class Order:
-    """Which grading is to be marked."""
+    """The grading to mark."""
 
     grading: str
     submission: str
@@ -52,7 +52,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Papers:
-    """Presigned URLs: of the grader's files, of the learner's, and for the two documents."""
+    """Presigned URLs of the grader's files, of the learner's, and for the two documents."""
 
     grader: str
     files: str
@@ -68,9 +68,9 @@ def mark_here(
     on_progress: Progress = lambda *_: None,
     on_cleaned: Callable[[CleanImage], None] = lambda _: None,
 ) -> Grading:
-    """A machine without boxes or images is the grader's failure, not the submission's.
+    """A machine without boxes or images is a failure of the grader, not of the submission.
 
-    `on_cleaned` is called with the grader's image where something was taken off it.
+    `on_cleaned` is called with the grader's image if it was changed by cleaning.
     """
     try:
         boxes = choose_boxes(runtime, base)
@@ -86,7 +86,7 @@ def _image_of(
     base: str | None,
     on_cleaned: Callable[[CleanImage], None] = lambda _: None,
 ) -> str:
-    """The id of the grader's image, cleaned; nothing where boxes need none. Raises ImageError."""
+    """The id of the grader's cleaned image; empty if boxes need none. Raises ImageError."""
     if boxes.name != "docker":
         return ""
     image = image_for(folder, base)
@@ -96,8 +96,8 @@ def _image_of(
 
 
 class Marker:
-    """Marks one grading after the other. It keeps what they may share: which boxes this machine
-    has, and the graders' files. Every grading has boxes of its own.
+    """Marks one grading after the other. They share the choice of boxes and the graders' files.
+    Every grading has separate boxes.
     """
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class Marker:
     def mark_order(
         self, order: Order, papers: Papers, on_progress: Progress, started: datetime
     ) -> dict[str, Any]:
-        """Fetch, mark and store; the mark without what may be large. Raises PapersError."""
+        """Fetch, mark and store; returns the mark without large fields. Raises PapersError."""
         folder = self._grader(papers.grader, order.assignment)
         grading = self._mark(folder, order, read_archive(fetch(papers.files)), on_progress)
         identity = {
@@ -138,7 +138,7 @@ class Marker:
         }
 
     def _grader(self, url: str, assignment: str) -> Path:
-        """The folder with the files that this URL gives, fetched once. Raises PapersError."""
+        """The directory with the files of this URL, fetched once. Raises PapersError."""
         key = urlsplit(url).path
         if key not in self._graders:
             folder = Path(self._place.name) / str(len(self._graders)) / assignment
@@ -168,9 +168,9 @@ class Marker:
 
 
 def hand_in(url: str, key: str, mark: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Tell the dispatcher a mark; what it wants marked next, None = nothing more.
+    """Report a mark to the dispatcher; returns the next grading, None = no more.
 
-    Raises PapersError where it did not take the mark.
+    Raises PapersError if it did not accept the mark.
     """
     data = json.dumps({"grading": mark["grading"], "result": mark}).encode()
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
@@ -180,7 +180,7 @@ def hand_in(url: str, key: str, mark: Mapping[str, Any]) -> dict[str, Any] | Non
 
 
 def unpack(data: bytes, folder: Path) -> None:
-    """Write the dispatcher's archive into a new folder."""
+    """Unpack the dispatcher's archive into a new directory."""
     for path, content in read_archive(data).items():
         target = folder / path
         if not target.resolve().is_relative_to(folder.resolve()):
@@ -199,18 +199,20 @@ def read_archive(data: bytes) -> dict[str, bytes]:
 
 
 def fetch(url: str) -> bytes:
-    """What a presigned URL gives. Raises PapersError."""
+    """Download from a presigned URL. Raises PapersError."""
     return _request(urllib.request.Request(url))  # noqa: S310 - the dispatcher's word
 
 
 def store(url: str, data: bytes) -> None:
-    """Put data where a presigned URL takes it. Raises PapersError."""
-    headers = {"Content-Type": "application/json"}  # without one, urllib says that it is a form
+    """Upload to a presigned URL. Raises PapersError."""
+    headers = {"Content-Type": "application/json"}  # urllib would otherwise set the type of a form
     _request(urllib.request.Request(url, data, headers, method="PUT"))  # noqa: S310 - the same
 
 
 def _request(request: urllib.request.Request) -> bytes:
-    """Tried again, as it may arrive twice. Messages have no URL: whoever knows it may use it."""
+    """Repeated after errors, because it is idempotent. Messages do not contain the URL, which is a
+    credential.
+    """
     for left in reversed(range(TRIES)):
         if left < TRIES - 1:
             time.sleep(PAUSE_SECONDS)

@@ -1,6 +1,6 @@
-"""The author's own programs, checkers and interactors: boxed as another user than submissions.
+"""The author's own programs, checkers and interactors, in boxes with another user than submissions.
 
-They keep testlib's convention. https://codeforces.com/testlib
+They follow testlib's convention. https://codeforces.com/testlib
 """
 
 import re
@@ -34,7 +34,7 @@ COMPILE_SETTINGS = BoxSettings(
 EXECUTABLE = 0o755
 _VERDICTS = {0: Verdict.AC, 1: Verdict.WA, 2: Verdict.PE}
 _UNCAUGHT_CODE = 1
-"""What Python and Java end with after an exception, too: no word of a checker's."""
+"""Exit code of Python and Java after an exception; it is not a checker's verdict."""
 _UNCAUGHT = re.compile(
     rb'^(?:Traceback \(most recent call last\):|Exception in thread "main" .*)\r?$', re.MULTILINE
 )
@@ -44,12 +44,12 @@ _MESSAGE_BYTES = 500
 
 
 class ProgramError(UsherError):
-    """An author's program failed, or said what means nothing: never the submission's fault."""
+    """An author's program failed or returned an invalid result; the submission is not to blame."""
 
 
 @dataclass(frozen=True)
 class PreparedProgram:
-    """A program ready to run. `files` has what it needs, compiled."""
+    """A program ready to run. `files` has its files, compiled."""
 
     argv: tuple[str, ...]
     files: Mapping[str, File]
@@ -59,7 +59,7 @@ class PreparedProgram:
 def prepare(
     boxes: Boxes, program: Program, folder: Mapping[str, bytes], image: str
 ) -> PreparedProgram:
-    """Raises ProgramError when it does not compile, and BoxError."""
+    """Raises ProgramError if it does not compile, and BoxError."""
     files = {name: File(folder[name], EXECUTABLE) for name in program.needed}
     if program.compile:
         task = Task(program.compile, files, image=image, collect=True)
@@ -76,7 +76,7 @@ def prepare(
 def run_checker(
     boxes: Boxes, program: PreparedProgram, given: bytes, output: bytes, answer: bytes
 ) -> Checked:
-    """Called as `checker input output answer`. Raises ProgramError, and BoxError."""
+    """Runs `checker input output answer`. Raises ProgramError, and BoxError."""
     data = {"input": File(given), "output": File(output), "answer": File(answer)}
     argv = (*program.argv, "input", "output", "answer")
     task = Task(argv, {**program.files, **data}, image=program.image)
@@ -84,7 +84,7 @@ def run_checker(
 
 
 def judge_exit(outcome: Outcome, what: str, settings: BoxSettings) -> Checked:
-    """What a checker's or interactor's end means. Raises ProgramError."""
+    """The result of a checker's or interactor's exit code. Raises ProgramError."""
     message = message_of(outcome)
     if outcome.exit_code == _UNCAUGHT_CODE and _UNCAUGHT.search(outcome.stderr):
         last = outcome.stderr.strip()[-_MESSAGE_BYTES:].decode(errors="replace")
@@ -92,7 +92,7 @@ def judge_exit(outcome: Outcome, what: str, settings: BoxSettings) -> Checked:
     if outcome.limit is None and outcome.exit_code in _VERDICTS:
         return Checked(_VERDICTS[outcome.exit_code], message)
     if outcome.limit is None and outcome.exit_code == _POINTS_CODE:
-        # testlib writes to stderr; programs without it may print.
+        # testlib writes to stderr; other programs may use stdout.
         found = _POINTS.match(outcome.stderr) or _POINTS.match(outcome.stdout)
         if found is None:
             raise ProgramError(f"the {what} ended with 7 and named no points: {message}")
@@ -101,6 +101,6 @@ def judge_exit(outcome: Outcome, what: str, settings: BoxSettings) -> Checked:
 
 
 def message_of(outcome: Outcome) -> str:
-    """The first words of a program, for the message of a case."""
+    """The beginning of a program's output, for the message of a case."""
     text = outcome.stderr.strip() or outcome.stdout.strip()
     return text[:_MESSAGE_BYTES].decode(errors="replace").replace("\0", "\ufffd")

@@ -1,6 +1,6 @@
-"""Lets the engine pull from Amazon ECR with the rights of this task's role.
+"""Permits the engine to pull from Amazon ECR with this task's role.
 
-The engine takes the credentials of a registry with each pull and keeps none.
+The engine receives a registry's credentials with each pull and stores none.
 https://docs.docker.com/reference/api/engine/version/v1.41/#section/Authentication
 """
 
@@ -18,17 +18,17 @@ from usher.errors import UsherError
 
 ECR = re.compile(r"(\d{12}\.dkr\.ecr\.([a-z0-9-]+)\.(amazonaws\.com(?:\.cn)?))/.+")
 AGENT = "http://169.254.170.2"
-"""Where the ECS agent serves the credentials of a task's role."""
+"""The ECS agent's endpoint for credentials of a task's role."""
 CALL_SECONDS = 10.0
 
 
 class RegistryError(UsherError):
-    """The registry's credentials cannot be had; the message says why."""
+    """The registry's credentials cannot be read; the message has the reason."""
 
 
 def pull_headers(image: str) -> dict[str, str]:
-    """What the engine's pull of an image is to be sent with; nothing for a registry of others, and
-    where there is no role. Raises RegistryError.
+    """The headers of the engine's pull of an image; empty for other registries and without a role.
+    Raises RegistryError.
     """
     named = ECR.fullmatch(image)
     address = _credentials_url(os.environ)

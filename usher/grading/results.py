@@ -1,4 +1,4 @@
-"""A grading's result, its score, and what of it a learner may see. Pure."""
+"""A grading's result, its score, and the part that a learner may see. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,7 +8,7 @@ from chalicelib.contract.graders import Case, Grader, Group
 from usher.grading.verdicts import Verdict, gravest
 
 SHOWN_BYTES = 4096
-"""Of an input, output or answer in a result."""
+"""Maximum size of an input, output or answer in a result."""
 IE_FOR_LEARNERS = (
     "The grader failed. This is not your fault and costs you nothing; its author can see why."
 )
@@ -16,7 +16,7 @@ IE_FOR_LEARNERS = (
 
 @dataclass(frozen=True)
 class CaseResult:
-    """How one case went. `message` and what follows are hidden where the case is."""
+    """The result of one case. `message` and the fields after it are hidden if the case is."""
 
     name: str
     verdict: Verdict
@@ -34,7 +34,7 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class Grading:
-    """One marking of one part, whole: for the author. `details` never reach a learner."""
+    """The complete marking of one part, for the author. `details` never reach a learner."""
 
     verdict: Verdict
     score: float | None
@@ -49,18 +49,18 @@ class Grading:
 
 
 def broken(max_score: float, details: str) -> Grading:
-    """The grading of a grader that failed."""
+    """The result of a failed grader."""
     return Grading(Verdict.IE, None, max_score, IE_FOR_LEARNERS, details=details)
 
 
 def shown(data: bytes) -> str:
-    """As text, cut to what a result holds."""
+    """As text, cut to the maximum size in a result."""
     text = data[:SHOWN_BYTES].decode(errors="replace").replace("\0", "\ufffd")
     return text + "…" if len(data) > SHOWN_BYTES else text
 
 
 def settle_groups(cases: Sequence[CaseResult], groups: Sequence[Group]) -> tuple[CaseResult, ...]:
-    """Cases of a group that is not whole get no points."""
+    """Cases of a group that is not completely passed get no points."""
     by_name = {case.name: case for case in cases}
     for group in groups:
         if not is_whole(group, by_name):
@@ -83,7 +83,7 @@ def is_whole(group: Group, results: Mapping[str, CaseResult]) -> bool:
 def why_skipped(
     case: Case, groups: Sequence[Group], results: Mapping[str, CaseResult]
 ) -> str | None:
-    """Why a case need not be run: a group that its group depends on is not whole."""
+    """Why a case is skipped: a group that its group depends on is not completely passed."""
     by_name = {group.name: group for group in groups}
     for group in groups:
         if case.name in group.cases:
@@ -94,13 +94,15 @@ def why_skipped(
 
 
 def run_order(grader: Grader) -> list[Case]:
-    """Groups in their order, as later ones depend on earlier ones; the cases without first."""
+    """Groups in their order, because later ones depend on earlier ones; cases without a group
+    first.
+    """
     place = {name: n for n, group in enumerate(grader.groups, 1) for name in group.cases}
     return sorted(grader.cases, key=lambda case: place.get(case.name, 0))
 
 
 def conclude(cases: Sequence[CaseResult], grader: Grader) -> Grading:
-    """The grading of all cases of a grader."""
+    """The grading from all cases of a grader."""
     settled = settle_groups(cases, grader.groups)
     verdict = gravest(case.verdict for case in settled)
     score = tidy(sum(case.points for case in settled))
@@ -115,12 +117,12 @@ def conclude(cases: Sequence[CaseResult], grader: Grader) -> Grading:
 
 
 def tidy(points: float) -> float:
-    """Without what sums of binary fractions leave behind."""
+    """Without rounding errors of binary fractions."""
     return round(points, 6)
 
 
 def scale(grading: Grading, points: float) -> Grading:
-    """The same grading out of `points`, as a part of an assignment is worth."""
+    """The same grading with the maximum `points`, as a part of an assignment."""
     if grading.max_score == 0 or grading.score is None:
         return replace(grading, max_score=points)
     score = tidy(points * grading.score / grading.max_score)
@@ -131,7 +133,7 @@ def scale(grading: Grading, points: float) -> Grading:
 
 
 def document(grading: Grading, *, state: str = "FINISHED") -> dict[str, Any]:
-    """The result document with everything, for the author."""
+    """The complete result document, for the author."""
     fields: dict[str, Any] = {
         key: grading.identity.get(key) for key in ("id", "assignment", "part", "submission")
     }
@@ -168,10 +170,10 @@ def _case_document(case: CaseResult) -> dict[str, Any]:
 
 
 def for_learner(grading: Grading) -> Grading:
-    """What the learner may see: of a hidden case the verdict, its points and what it used.
+    """The part for the learner: of a hidden case its verdict, points and usage.
 
-    Messages of a hidden case may quote its input or answer, and an author's mistake may too, so
-    they are replaced by what the verdict means.
+    Messages of hidden cases, and an author's errors, may quote input or answer; they are replaced
+    by the meaning of the verdict.
     """
     return replace(grading, cases=tuple(map(_case_for_learner, grading.cases)), details="")
 
@@ -180,7 +182,7 @@ def _case_for_learner(case: CaseResult) -> CaseResult:
     if case.is_visible:
         is_broken = case.verdict is Verdict.IE
         return replace(case, message=case.verdict.meaning) if is_broken else case
-    # Exact numbers could be made to spell the input, two digits a case.
+    # Exact numbers could transmit the input, two digits a case.
     return replace(
         case,
         message=case.verdict.meaning,

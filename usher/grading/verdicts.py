@@ -1,4 +1,4 @@
-"""Verdicts, which of several counts, and what a run's end means. Pure."""
+"""Verdicts, the one that counts of several, and the verdict of a run's end. Pure."""
 
 from collections.abc import Iterable
 from enum import Enum
@@ -8,7 +8,7 @@ from usher.box.model import BoxSettings, Limit, Outcome
 
 
 class Verdict(Enum):
-    """Of a case and of a grading; the gravest first."""
+    """Of a case and of a grading, in order of precedence."""
 
     IE = "IE"
     CE = "CE"
@@ -23,7 +23,7 @@ class Verdict(Enum):
 
     @property
     def meaning(self) -> str:
-        """For people."""
+        """The description for display."""
         return _DESCRIPTIONS[self]
 
 
@@ -49,19 +49,19 @@ _OF_LIMIT = {
 
 
 def gravest(verdicts: Iterable[Verdict]) -> Verdict:
-    """The one that counts of several; of none, AC."""
+    """The one with the highest precedence; AC without any."""
     return min(verdicts, key=_GRAVITY.index, default=Verdict.AC)
 
 
 def verdict_of_run(outcome: Outcome) -> Verdict | None:
-    """What a run's end says by itself; None where its output has to be checked."""
+    """The verdict of a run's end alone; None if its output must be checked."""
     if outcome.limit is not None:
         return _OF_LIMIT[outcome.limit]
     return None if outcome.exit_code == 0 else Verdict.RTE
 
 
 def explain_run(outcome: Outcome, settings: BoxSettings) -> str:
-    """One sentence about a run that `verdict_of_run` has a verdict for."""
+    """One sentence about a run for which `verdict_of_run` has a verdict."""
     match outcome.limit:
         case Limit.CPU:
             return f"used more than {settings.cpu_seconds:g} s of processor time"

@@ -1,7 +1,8 @@
-"""The judge as a job: fetch, mark in boxes, store the documents, hand the mark in; then the next.
+"""The judge as a job: fetch, mark in boxes, store the documents, report the mark; then the next
+one.
 
-It never runs code of strangers in a process of its own, and has no right on AWS: the start permit
-brings URLs that are good for this grading alone.
+It never runs untrusted code in its own process, and has no AWS rights: the start permit contains
+URLs that are valid for this grading only.
 """
 
 import contextlib
@@ -27,7 +28,7 @@ class UsherJudge(Job):
     priority = "normal"
 
     class Parameters(BaseModel):
-        """What the start permit brings; see `chalicelib.grading.judging`."""
+        """The input in the start permit; see `chalicelib.grading.judging`."""
 
         model_config = ConfigDict(extra="ignore")
 
@@ -41,19 +42,19 @@ class UsherJudge(Job):
         files: str
         results: dict[str, str]
         marks: dict[str, str] | None = None
-        """Where marks are handed in, and the key for it."""
+        """URL for marks, and the key for it."""
 
     def run(self, parameters: Any) -> dict[str, Any]:
-        """Mark what was given, and what is given for each mark.
+        """Mark the given grading, and the ones returned for each mark.
 
-        Returns the last mark where it could not be handed in, as
-        `chalicelib.grading.lifecycle.read_mark` reads it; else how many were.
+        Returns the last mark if it could not be reported, in the format of
+        `chalicelib.grading.lifecycle.read_mark`; else the number of gradings.
         """
         with contextlib.closing(Marker()) as marker:
             return self._run(marker, parameters, parameters.marks)
 
     def _run(self, marker: Marker, given: Any, marks: dict[str, str] | None) -> dict[str, Any]:
-        # The dispatcher where this container reached it already, whatever it calls itself.
+        # The address at which this container has reached the dispatcher already.
         own = os.environ.get(JobEnv.INVOCATION_URL)
         url = f"{own}/marks" if own else (marks or {}).get("url", "")
         for number in itertools.count(1):
