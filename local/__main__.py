@@ -1,4 +1,4 @@
-"""`python -m local`: the embedded cloud, and what belongs to it."""
+"""`python -m local`: the embedded cloud and its commands."""
 
 import argparse
 from collections.abc import Sequence

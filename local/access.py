@@ -1,12 +1,11 @@
-"""Access to the ports of the local cloud. Pure.
+"""Access to the ports of the embedded cloud. Pure.
 
-The ports have no authentication: being on this machine is the credential. A browser is on this
-machine too, and runs what any web page says. So each request must name this server (Host, against
-DNS rebinding), and what a browser sent must come from an allowed page. Programs that are no browser
-send none of the headers below: pages cannot leave them out nor change them.
+The ports have no authentication: access to this machine is the credential. A browser on this
+machine runs the code of any web page. Each request must therefore name this server (Host, against
+DNS rebinding), and a browser's request must come from an allowed page. Other programs send none of
+the headers below; pages can neither omit nor change them.
 
-https://fetch.spec.whatwg.org/#forbidden-request-header
-https://www.w3.org/TR/fetch-metadata/
+https://fetch.spec.whatwg.org/#forbidden-request-header https://www.w3.org/TR/fetch-metadata/
 """
 
 import re
@@ -14,29 +13,32 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]", "host.docker.internal")
-"""Names that only this machine's own configuration resolves: no page can have one of them."""
+"""Names that are resolved by this machine's own configuration only: no web page can have one of
+them."""
 
 SET_BY_BROWSERS = ("sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest")
 ONLY_SESSIONS = "pages of other origins may ask for sessions, and for nothing else"
 _OF_SESSIONS = re.compile(r"/session(s/[^/?]+)?(\?.*)?")
-"""`GET /session`, and to look at and stop the one that was given."""
+"""`GET /session`, and reading and stopping the session that it returned."""
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::([0-9]{1,5}))?")
 
 
 @dataclass(frozen=True)
 class AccessRule:
-    """Whom one port answers. Hosts are `name:port` in lower case, as `host_of` gives them."""
+    """The hosts and origins that one port accepts. Hosts are `name:port` in lower case, as
+    `host_of` returns them.
+    """
 
     hosts: frozenset[str]
     pages: bool = False
-    """Whether the pages of this server itself may use it."""
+    """Whether this server's own pages may use it."""
     origins: frozenset[str] = frozenset()
-    """Further origins, whose pages may use sessions alone; meant for ports with `pages`."""
+    """Further origins, whose pages may use sessions only; for ports with `pages`."""
 
     def refusal(self, method: str, target: str, headers: Sequence[tuple[str, str]]) -> str | None:
-        """Why a request is not answered, for people; None when it is.
+        """Why a request is refused, for display; None if it is accepted.
 
-        `headers` as they came, names in any case: a repeated one counts, too.
+        `headers` as received, names in any case, with repetitions.
         """
         hosts = [value for name, value in headers if name.lower() == "host"]
         host = host_of(hosts[0]) if len(hosts) == 1 else None
@@ -50,7 +52,7 @@ class AccessRule:
         return self._refusal_of_page(host, target, headers)
 
     def _knows(self, host: str) -> bool:
-        """`*.localhost` never leaves the machine: SDKs put a bucket's name there (RFC 6761)."""
+        """`*.localhost` is resolved to this machine (RFC 6761): SDKs put a bucket's name there."""
         name, _, port = host.rpartition(":")
         return host in self.hosts or (
             name.endswith(".localhost") and f"localhost:{port}" in self.hosts
@@ -81,7 +83,7 @@ class AccessRule:
 
 
 def host_of(header: str) -> str | None:
-    """A Host header as `name:port` in lower case, port 80 where it says none; None if malformed."""
+    """A Host header as `name:port` in lower case, with port 80 by default; None if malformed."""
     found = _HOST.fullmatch(header.strip().lower())
     return f"{found[1]}:{int(found[2] or 80)}" if found else None
 

@@ -1,3 +1,3 @@
-"""The session container: one user's websocket on one feed, then exit."""
+"""The session container: serves one user's websocket with one feed, then exits."""
 
 __version__ = "0.1.0"

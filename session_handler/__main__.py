@@ -1,6 +1,6 @@
 """`python -m session_handler`: reads the environment, serves one session, exits.
 
-Exit codes: 0 the session ended as sessions do, 1 it failed, 2 the environment is wrong.
+Exit codes: 0 normal end of the session, 1 failure, 2 invalid environment.
 """
 
 import contextlib
@@ -15,12 +15,12 @@ def _exit_at_once(_number: int, _frame: FrameType | None) -> None:
 
 
 def finish_output() -> None:
-    """Flush the standard streams. A log that nobody can take (a full disk, a closed pipe) is
-    dropped: the interpreter would otherwise end with 120, whatever became of the session.
+    """Flush the standard streams. Output that cannot be written (a full disk, a closed pipe) is
+    dropped: the interpreter would otherwise exit with 120.
     """
     for stream in (sys.stdout, sys.stderr):
         if stream is None:
-            continue  # closed before we started
+            continue  # closed before the start
         try:
             stream.flush()
         except (OSError, ValueError):
@@ -30,8 +30,8 @@ def finish_output() -> None:
 
 
 def main() -> int:
-    # A container's first process ignores signals it has no handler for, and the imports below
-    # take most of the start: whoever stops us before we listen shall not have to wait.
+    # Process 1 ignores signals without a handler, and the imports below take most of the start: a
+    # SIGTERM before listening must end it at once.
     signal.signal(signal.SIGTERM, _exit_at_once)
 
     from session_handler.lean_imports import load_on_demand
@@ -53,19 +53,20 @@ def main() -> int:
                 sys.stderr.writelines(f"session_handler: {p}\n" for p in exc.problems)
         return 2
 
-    # A log that cannot be written breaks no session, and is not reported where it would go.
+    # A log that cannot be written must neither break the session nor be reported to the same
+    # stream.
     logging.raiseExceptions = False
 
     shown = logging.StreamHandler(sys.stderr)
     line = f"%(asctime)s %(levelname)s session={settings.session_id} %(message)s"
     shown.setFormatter(LineFormatter(line))
     logging.basicConfig(level=logging.INFO, handlers=[shown])
-    # What strangers send to an open port is no news.
+    # Invalid data from unknown clients at an open port is not worth a log record.
     logging.getLogger("websockets").setLevel(logging.CRITICAL)
 
     from session_handler.container import Container
 
-    # What is imported stays: the collector need not look at it again.
+    # Imported objects stay: exclude them from garbage collection.
     gc.freeze()
 
     async def serve() -> int:

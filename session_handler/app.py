@@ -19,17 +19,17 @@ T = TypeVar("T")
 
 
 class AppError(Exception):
-    """SESSION_APP names no usable class; the message is for people."""
+    """SESSION_APP names no usable class; the message is for display."""
 
 
 class TooManyTimersError(Exception):
-    """A session app has as many timers as it may have."""
+    """The session app has reached its maximum number of timers."""
 
 
 class AppSession:
-    """What a session app may know of its session, and do to its client.
+    """The session as its app sees it, with operations on its client.
 
-    The app calls its methods on the event loop's thread; `log` on any.
+    Call its methods on the event loop's thread; `log` on any thread.
     """
 
     def __init__(
@@ -46,8 +46,8 @@ class AppSession:
         publish: Callable[[Any, str], Awaitable[None]],
         credentials: Callable[[], Awaitable["Credentials"]],
     ) -> None:
-        """What has no name in the container's environment is the container's: `fail` takes what a
-        timer raised, `user` is known once the dispatcher said it.
+        """Parameters that are not in the container's environment come from the container: `fail`
+        receives exceptions of timers, `user` is set once the dispatcher has reported it.
         """
         self.session_id = session_id
         self.app_name = app_name
@@ -66,8 +66,8 @@ class AppSession:
     async def user(self) -> User:
         """The user of the session: owner, claims and query parameters.
 
-        The dispatcher says it when the client is connected, usually at once; while that does not
-        answer, this waits. It is the same for the whole session, reconnects included.
+        The dispatcher reports the user when the client is connected, usually at once; this waits
+        until it has. The user does not change during the session, even if the client reconnects.
         """
         return await asyncio.shield(self._user)
 
@@ -75,51 +75,52 @@ class AppSession:
         """AWS credentials with the rights of the session's user: access_key, secret_key, token and
         expires_at, seconds since 1970.
 
-        Needs a `user_role` in the app's table. Ask each time they are needed: they end after 15
-        minutes and are renewed here in time, until the session is over. Raises
-        `session_handler.credentials.CredentialsError` where there are none.
+        Needs a `user_role` in the app's table. Call it each time credentials are needed: they
+        expire after 15 minutes and are renewed here in time, until the session ends. Raises
+        `session_handler.credentials.CredentialsError` if there are none.
         """
         return await self._credentials()
 
     @property
     def pending(self) -> int:
-        """How many bytes wait for the client to read them; 0 while it is away.
+        """Number of bytes that the client has not read yet; 0 while it is disconnected.
 
-        `send` waits while these are more than 64 KiB or so. Who would rather leave a message out
-        than wait looks here first.
+        `send` waits while this exceeds about 64 KiB. An app that prefers to skip a message checks
+        it first.
         """
         return self._pending()
 
     async def send(self, message: dict[str, Any]) -> None:
-        """Send the client `{"type": "app", **message}`; nothing happens while it is away.
+        """Send the client `{"type": "app", **message}`; no effect while it is disconnected.
 
-        Waits while the client is behind with reading. Raises ValueError or TypeError for what JSON
-        cannot express.
+        Waits while the client is behind with reading. Raises ValueError or TypeError for values
+        that are not JSON.
         """
         await self._send(message)
 
     async def publish(self, data: Any, *, partition_key: str | None = None) -> None:
-        """Put a record into the deployment's stream, whose feed all its sessions see, this one too.
+        """Put a record into the deployment's stream, whose feed all its sessions receive, including
+        this one.
 
         Needs `writes_feed = true` in the app's table. `data` is a JSON value of at most 64 KiB;
-        records of one `partition_key`, this session's id without one, keep their order. Waits
-        until the record is taken, which may take seconds where the stream is busy; a record may
-        arrive twice. Raises `session_handler.publishing.PublishError` where it was not taken,
+        records with the same `partition_key` (by default this session's id) keep their order. Waits
+        until the record is accepted, which may take seconds if the stream is throttled; a record
+        may arrive twice. Raises `session_handler.publishing.PublishError` if it was not accepted,
         ValueError or TypeError for other data.
         """
         await self._publish(data, partition_key or self.session_id)
 
     def close(self, reason: str = "") -> None:
-        """End the session: the client gets a bye for `disconnected` with the reason as its detail,
-        then `on_stop` is called. Returns at once.
+        """End the session: the client receives a bye for `disconnected` with the reason as its
+        detail, then `on_stop` is called. Returns at once.
         """
         self._close(reason)
 
     def every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-        """Call `work` every so many seconds until the session ends, or the task is cancelled.
+        """Call `work` every `seconds` until the session ends or the task is cancelled.
 
-        Turns do not overlap; one that takes longer delays the next. What `work` raises ends the
-        session like an exception of `on_record`. Raises TooManyTimersError.
+        Calls do not overlap; a long one delays the next. Exceptions of `work` end the session, like
+        those of `on_record`. Raises TooManyTimersError.
         """
 
         async def repeat() -> None:
@@ -130,7 +131,7 @@ class AppSession:
         return self._start(repeat())
 
     def after(self, seconds: float, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-        """Call `work` once, after so many seconds; otherwise as `every`."""
+        """Call `work` once, after `seconds`; otherwise as `every`."""
 
         async def once() -> None:
             await asyncio.sleep(seconds)
@@ -139,14 +140,15 @@ class AppSession:
         return self._start(once())
 
     async def run_blocking(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Run what blocks (a computation, a library without async) in a thread, and await it.
+        """Run a blocking function (a computation, a library without async) in a thread, and await
+        it.
 
-        While it runs the client is served. A session that ends does not wait for it.
+        The client is served meanwhile. The end of the session does not wait for it.
         """
         return await asyncio.to_thread(function, *arguments)
 
     def cancel_timers(self) -> None:
-        """For the container: the session is over."""
+        """For the container: the session has ended."""
         for timer in self._timers:
             timer.cancel()
 
@@ -166,38 +168,38 @@ class AppSession:
 
 
 class SessionApp:
-    """Forwards every record. Override what your users need.
+    """Forwards every record. Override the methods that your users need.
 
-    One instance lives as long as its session, also while a client that lost its line is waited
-    for: what is in `self` is there when it comes back. The methods run on one event loop, and one
-    of them never runs twice at the same time; while one awaits, another one may run. They must not
-    block: see `AppSession.run_blocking`. An exception ends the session: the client receives
-    `app_failed`, and no other session is touched.
+    One instance lives as long as its session, also while the container waits for a disconnected
+    client: its attributes are kept. The methods run on one event loop, and no method runs twice
+    concurrently; while one awaits, another may run. They must not block: see
+    `AppSession.run_blocking`. An exception ends the session: the client receives `app_failed`, and
+    no other session is affected.
     """
 
     @property
     def forwards_everything(self) -> bool:
-        """Whether records need not be shown to the app now, which is much cheaper."""
+        """Whether records need not be passed to the app now, which is much cheaper."""
         return type(self).on_record is SessionApp.on_record
 
     async def on_start(self, session: AppSession) -> None:
-        """Called once, when the client is there, before the first record."""
+        """Called once, when the client is connected, before the first record."""
 
     async def on_record(self, record: Record) -> Record | None:
-        """Return what the client shall get: the record, `record.with_data(…)`, or None."""
+        """Return what the client is to receive: the record, `record.with_data(…)`, or None."""
         return record
 
     async def on_message(self, message: dict[str, Any]) -> None:
         """Called with each message of the client, without its `type`."""
 
     async def on_stop(self, reason: str) -> None:
-        """Called once, if `on_start` was, when the session ends for `reason` (see `Bye`)."""
+        """Called once, if `on_start` was, when the session ends with `reason` (see `Bye`)."""
 
 
 def load_app(name: str | None) -> SessionApp:
-    """Make the app that `module:Class` names; the one that clients may filter with, without.
+    """Create the app in `module:Class`; by default the one with which clients filter.
 
-    Raises AppError when the module, the class or the making of it fails.
+    Raises AppError if the import, the class or its constructor fails.
     """
     name = name or DEFAULT_APP
     module_name, _, class_name = name.partition(":")

@@ -1,4 +1,4 @@
-"""Session apps that come with the image; without SESSION_APP a session runs `Filter`."""
+"""The image's own session apps; without SESSION_APP a session runs `Filter`."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ from session_handler.feeds.records import Record
 
 
 class Filter(SessionApp):
-    """Forwards the records that the client asks for, all of them until it does.
+    """Forwards the records that match the client's filter; all of them without one.
 
         client  {"type": "app", "filter": {…}}           see chalicelib/contract/filters.py
         server  {"type": "app", "filter": {…}}           holds from now on; null: no filter
         server  {"type": "app", "error": {"code": "bad_filter", "message"}}   nothing changed
 
-    Other messages of the client are passed over.
+    Other messages of the client are ignored.
     """
 
     def __init__(self) -> None:

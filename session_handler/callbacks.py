@@ -1,6 +1,7 @@
-"""Tells the dispatcher what happens here: in order, each until acknowledged, at no one's cost.
+"""Reports events to the dispatcher: in order, each until acknowledged, without delaying the
+session.
 
-A dispatcher that cannot be reached changes nothing for the client: its sweep finds out.
+An unreachable dispatcher does not affect the client: its sweep reads the state later.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 
 LAST_EFFORT_SECONDS = 3.0
-"""At exit; with the closing handshake before it, well within ECS's stop timeout."""
+"""Time for reports at exit; with the preceding closing handshake well within ECS's stop timeout."""
 
 REPEATABLE_CLIENT_ERRORS = frozenset({408, 425, 429})
 
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class Verdict(Enum):
-    """What an answer means for the report it answers."""
+    """The meaning of an answer for its report."""
 
     ACCEPTED = "accepted"
     NEVER = "never"
@@ -35,7 +36,7 @@ class Verdict(Enum):
 
 
 def judge(status: int) -> Verdict:
-    """Read the dispatcher's answer: other client errors will not change by repeating."""
+    """Classify the dispatcher's answer: a repetition does not change other client errors."""
     if 200 <= status < 300:
         return Verdict.ACCEPTED
     if 400 <= status < 500 and status not in REPEATABLE_CLIENT_ERRORS:
@@ -44,7 +45,7 @@ def judge(status: int) -> Verdict:
 
 
 class Callbacks:
-    """A queue of reports and the one task that delivers it."""
+    """A queue of reports and the task that delivers it."""
 
     def __init__(
         self,
@@ -52,8 +53,8 @@ class Callbacks:
         key: str | None,
         on_answer: Callable[[Report, bytes], None] = lambda *_: None,
     ) -> None:
-        """`on_answer` is called with each report that was acknowledged, and the answer's body; with
-        an empty body for one that never will be.
+        """`on_answer` is called with each acknowledged report and the answer's body; with an empty
+        body for a report that was refused finally.
         """
         self._client = HttpClient(url, timeout_seconds=TIMEOUT_SECONDS) if url and key else None
         self._key = key
@@ -62,7 +63,7 @@ class Callbacks:
         self._delivery: asyncio.Task[None] | None = None
 
     def add(self, report: Report) -> None:
-        """Deliver `report` after those added before, without waiting for it."""
+        """Deliver `report` after earlier ones, without waiting for it."""
         if self._client is None:
             self._on_answer(report, b"")
             return
@@ -71,7 +72,7 @@ class Callbacks:
             self._delivery = asyncio.get_running_loop().create_task(self._deliver(self._client))
 
     async def finish(self) -> None:
-        """A last effort for what is undelivered, bounded by LAST_EFFORT_SECONDS."""
+        """Try to deliver the remaining reports within LAST_EFFORT_SECONDS."""
         if self._delivery is not None:
             _, late = await asyncio.wait({self._delivery}, timeout=LAST_EFFORT_SECONDS)
             for task in late:

@@ -1,4 +1,4 @@
-"""The certificate of a container that serves TLS itself, renewed while sessions go on."""
+"""The certificate of a container that serves TLS itself; renewed while it runs."""
 
 import logging
 import os
@@ -8,21 +8,21 @@ log = logging.getLogger(__name__)
 
 
 def server_context(certificate: str, key: str) -> ssl.SSLContext:
-    """A context that serves what the files hold at each handshake: a renewal needs no restart, and
-    a connection that is open keeps the certificate it began with.
+    """A context that serves the files' present content at each handshake: a renewal needs no
+    restart, and open connections keep their certificate.
 
-    Raises OSError for files that are not to be had at the beginning; later ones that do not fit
-    together, as while they are being written, leave the last good pair in use.
+    Raises OSError if the files cannot be read at the start; later files that do not match, for
+    example while they are being written, leave the last valid pair in use.
     """
     renewal = _Renewal(certificate, key)
     context = renewal.load()
-    # Python calls this for every ClientHello, with or without a name in it.
+    # Python calls this for every ClientHello, with or without a server name.
     context.sni_callback = renewal.choose
     return context
 
 
 class _Renewal:
-    """Looks at the files' times: two calls of stat for a handshake."""
+    """Compares the files' modification times: two calls of stat for a handshake."""
 
     def __init__(self, certificate: str, key: str) -> None:
         self._files = (certificate, key)

@@ -1,4 +1,4 @@
-"""Watches one client's connection: whether it takes what it is sent, and whether it answers."""
+"""Monitors one client's connection: whether it accepts data, and whether it answers pings."""
 
 import asyncio
 import logging
@@ -14,13 +14,13 @@ from session_handler.slowness import Slowness
 INTERVAL_SECONDS = 1.0
 
 PROBE_SECONDS = 3.0
-"""How long a client may take to answer when another one wants its place."""
+"""Time for a client to answer when another one connects."""
 
 log = logging.getLogger(__name__)
 
 
 class SlowClientError(Exception):
-    """The client is too slow to go on with; the message says how."""
+    """The client is too slow; the message has the details."""
 
 
 class SilentClientError(Exception):
@@ -28,7 +28,9 @@ class SilentClientError(Exception):
 
 
 class ClientWatch:
-    """One connection, from its handshake to its end. `ping_interval_seconds` of 0 never pings."""
+    """One connection, from its handshake to its end. `ping_interval_seconds` of 0 sends no
+    pings.
+    """
 
     def __init__(
         self,
@@ -53,12 +55,12 @@ class ClientWatch:
         return self._slowness.bytes_per_second
 
     async def run(self) -> None:
-        """Raises SlowClientError or SilentClientError when it is time to give the client up."""
+        """Raises SlowClientError or SilentClientError when the client is given up."""
         while True:
             await asyncio.sleep(INTERVAL_SECONDS)
             now = self._now()
             outflow = self._observe(now)
-            # Behind a full buffer stands a message of the feed: the client is slow, or away.
+            # With a full buffer a message of the feed is waiting: the client is slow, or gone.
             if self._websocket.paused:
                 if self._slowness.is_stalled(now):
                     raise SlowClientError("takes nothing")
@@ -69,7 +71,7 @@ class ClientWatch:
         if self._timeout and self._slowness.idle_seconds(now) >= self._timeout:
             raise SilentClientError
         if self._pong is None or self._pong.done():
-            # Behind unread bytes a ping tells nothing that these do not.
+            # A ping behind unread bytes gives no more information than these do.
             if outflow.waiting == 0 and now - self._pinged_at >= self._interval:
                 self._pinged_at, self._ping_taken_at = now, None
                 self._pong = asyncio.create_task(self._ping())
@@ -83,13 +85,13 @@ class ClientWatch:
             raise SilentClientError
 
     async def answers(self) -> bool:
-        """Whether the client is connected: pings it at once, one ping for all callers."""
+        """Whether the client is connected: sends a ping at once, one for all concurrent callers."""
         if self._probe is None or self._probe.done():
             self._probe = asyncio.create_task(self._ask())
         return await asyncio.shield(self._probe)
 
     def is_reading(self) -> bool:
-        """Whether the client has yet to take bytes, and took some just now."""
+        """Whether bytes wait for the client, and it accepted some just now."""
         now = self._now()
         outflow = self._observe(now)
         return outflow.waiting > 0 and self._slowness.idle_seconds(now) < 2 * INTERVAL_SECONDS
@@ -116,7 +118,7 @@ class ClientWatch:
             return self._websocket.close_code is None
         pong.cancel()
         if self._observe(self._now()).waiting and self.bytes_per_second is not None:
-            # The ping stands behind what the client has not read: does it read?
+            # The ping is behind unread bytes: check whether the client reads these.
             return self._slowness.idle_seconds(self._now()) < PROBE_SECONDS
         return self._slowness.allowance_seconds > PROBE_SECONDS
 
@@ -132,12 +134,13 @@ async def close(
     waits_for_reader: bool = False,
     ends_at: float | None = None,
 ) -> None:
-    """Say `bye` behind all that was sent, and close: within `patience_seconds`, or, with
-    `waits_for_reader`, within that time of the last byte the client took, but before `ends_at`.
+    """Send `bye` after all earlier data and close: within `patience_seconds`, or, with
+    `waits_for_reader`, within that time after the last byte that the client accepted, but before
+    `ends_at`.
     """
     loop = asyncio.get_running_loop()
-    websocket.close_timeout = None  # this function sees to it
-    # Sending waits until a slow client has room; closing must not wait for that.
+    websocket.close_timeout = None  # this function enforces the timeout
+    # Sending waits until a slow client has space; closing must not wait for that.
     tasks = [loop.create_task(websocket.send(bye))] if bye else []
     await asyncio.sleep(0)
     closing = loop.create_task(websocket.close(code, reason))
@@ -156,7 +159,7 @@ async def close(
 
 
 def close_at_once(websocket: ServerConnection) -> None:
-    """Close with 1001 whatever becomes of it: the client is believed to be gone."""
+    """Close with 1001 without waiting: the client is believed to be gone."""
     with suppress(Exception):
         websocket.protocol.send_close(CloseCode.GOING_AWAY, "replaced")
         websocket.send_data()

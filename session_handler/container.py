@@ -1,4 +1,4 @@
-"""The session's process: carries out what the protocol decides, with server, feed and callbacks."""
+"""The session's process: executes the protocol's actions with server, feed and callbacks."""
 
 import asyncio
 import logging
@@ -43,17 +43,17 @@ if TYPE_CHECKING:
     from session_handler.traces import FirstRecord
 
 SLOW_CLOSE_SECONDS = 60.0
-"""A slow client's bye stands behind what it has not read yet: it may take no byte for so long. A
-window that opens by half of a buffer of 64 KiB at a time does so every 32 s at 1 KiB/s."""
+"""A slow client's bye is behind unread data: the client may accept no byte for this long. A window
+that opens by half of a buffer of 64 KiB at a time does so every 32 s at 1 KiB/s."""
 
 APP_STOP_SECONDS = 2.0
-"""How long `on_stop` of a session app may take."""
+"""Maximum duration of a session app's `on_stop`."""
 
 log = logging.getLogger(__name__)
 
 
 def _first_record(settings: Settings) -> "FirstRecord":
-    from session_handler.traces import FirstRecord  # only where spans are sent
+    from session_handler.traces import FirstRecord  # only if spans are sent
 
     endpoint = settings.traces_endpoint or ""
     return FirstRecord(endpoint, settings.session_id, settings.app_name)
@@ -133,7 +133,7 @@ class Container:
                 self._publisher.close()
 
     def health(self) -> tuple[int, dict[str, Any]]:
-        """Status and body of `/healthz`: nothing in it is secret."""
+        """Status and body of `/healthz`; it contains no secrets."""
         phase = self._session.phase
         is_well = self._session.is_ready and phase is not Phase.OVER
         starts = phase is Phase.WAITING and not self._session.is_ready
@@ -157,7 +157,7 @@ class Container:
         self._feed_has_started = False
         self._greeted.clear()
         self._do(self._session.client_arrived(cursor))
-        # Not the end of receiving ends the client's stay: an app may never return.
+        # The end of receiving does not end the connection: an app may never return.
         receiving = self._loop.create_task(self._receive(websocket))
         watching = self._loop.create_task(self._watch_client(websocket, watch))
         try:
@@ -171,13 +171,13 @@ class Container:
             self._do(left(now))
 
     async def client_answers(self) -> bool:
-        """Whether the client that is there is alive."""
+        """Whether the connected client is alive."""
         if self._watch is None or self._session.phase is not Phase.CONNECTED:
             return True  # in its handshake, or about to be gone
         return await self._watch.answers()
 
     def replace_client(self) -> None:
-        """Give up the client that is there: another one takes its place."""
+        """Disconnect the present client: another one takes its place."""
         log.warning("the client does not answer, and another one came with its path")
         self._is_replaced = True
         if self._websocket is not None:
@@ -227,14 +227,14 @@ class Container:
         return listening
 
     async def _prepare(self) -> None:
-        """Get ready to serve: load the app, find the stream."""
+        """Prepare to serve: load the app, find the stream."""
         try:
             self._app = load_app(self._settings.app_class)
             self._feed = open_feed(self._settings)
             if self._feed is not None:
                 await self._feed.prepare()
         except (AppError, FeedError) as exc:
-            # A traceback where the app's own code raised: configuration has none.
+            # A traceback if the app's own code raised; configuration errors have none.
             raised = exc.__cause__ if isinstance(exc, AppError) else None
             log.error("cannot start: %s", exc, exc_info=raised)  # noqa: TRY400 - see above
             self._do(self._session.failed_to_start(str(exc)))
@@ -246,7 +246,7 @@ class Container:
 
     def _stop(self) -> None:
         if self.is_over and self._websocket is not None:
-            # A goodbye to a slow client may be under way: there is no more time for it.
+            # A bye to a slow client may be in progress: there is no more time for it.
             self._websocket.transport.abort()
         self._do(self._session.end(Bye.STOPPED))
 
@@ -292,13 +292,14 @@ class Container:
                     return code
 
     async def _stream(self, stream: Stream) -> None:
-        """Greet the client and feed it. Ends by cancellation or with the session."""
+        """Send hello and the feed to the client. Ends by cancellation or with the session."""
         websocket, watch = self._websocket, self._watch
         if websocket is None or watch is None:
             return
         cursor = stream.cursor
         if cursor is None and stream.resumes and self._delivery is not None:
-            # The feed is at what was sent last, which the client need not have got.
+            # The feed's position is that of the last sent record, which the client may not have
+            # received.
             delivered = self._delivery.delivered_cursor()
             cursor = Cursor.parse(delivered) if delivered else None
         self._delivery = delivery = Delivery(
@@ -331,7 +332,7 @@ class Container:
             self._do(self._session.end(Bye.FEED_FAILED, detail))
 
     async def _start_feed(self, cursor: Cursor | None) -> tuple[str, ...]:
-        """Returns the shards of which history is gone."""
+        """Returns the shards whose history is missing."""
         if self._feed is None:
             return ()
         start = await self._feed.start(cursor)
@@ -347,7 +348,7 @@ class Container:
         await feed.run(delivery.deliver, tell_gap)
 
     def _cursor(self) -> str | None:
-        """Where another session would go on."""
+        """Position from which another session would continue."""
         if self._feed is None or not self._feed_has_started:
             return self._start_cursor
         return self._feed.cursor

@@ -1,4 +1,4 @@
-"""Where the AWS credentials of this container come from: its environment, or ECS's endpoint."""
+"""Gets this container's AWS credentials, from its environment or from ECS's endpoint."""
 
 import asyncio
 import json
@@ -10,21 +10,23 @@ from chalicelib.contract.sigv4 import Credentials
 from session_handler.http_client import HttpClient, HttpError
 
 ECS_CREDENTIALS_ORIGIN = "http://169.254.170.2"
-"""Where RELATIVE_URI lives, as the ECS agent defines it."""
+"""Origin of the ECS agent's endpoint for RELATIVE_URI."""
 
 REFRESH_BEFORE_SECONDS = 300.0
-"""ECS has new credentials ready well before the old ones end."""
+"""ECS has new credentials ready well before the old ones expire."""
 
 TIMEOUT_SECONDS = 5.0
 
 
 class CredentialsError(Exception):
-    """The credentials endpoint gave none."""
+    """The credentials endpoint returned none."""
 
 
 @dataclass(frozen=True)
 class CredentialSource:
-    """What the environment says about credentials. Static keys win, as in the AWS SDKs."""
+    """The source of credentials in the environment. Static keys have precedence, as in the AWS
+    SDKs.
+    """
 
     static: Credentials | None = None
     url: str | None = None
@@ -65,7 +67,7 @@ def parse_answer(body: bytes) -> Credentials:
 
 
 class CredentialCache:
-    """Gives credentials that are good now, fetching new ones before the old ones end."""
+    """Returns valid credentials; fetches new ones before the old ones expire."""
 
     def __init__(self, source: CredentialSource, now: Callable[[], float]) -> None:
         self._source = source
@@ -74,9 +76,9 @@ class CredentialCache:
         self._lock = asyncio.Lock()
 
     async def get(self) -> Credentials | None:
-        """None when the environment names no source at all: such requests go unsigned.
+        """None if the environment names no source: requests are then not signed.
 
-        Raises CredentialsError while the endpoint gives none and the last ones have ended.
+        Raises CredentialsError if the endpoint returns none and the last ones have expired.
         """
         if self._source.static or not self._source.url:
             return self._source.static
@@ -93,7 +95,7 @@ class CredentialCache:
             return self._current
 
     def forget(self) -> None:
-        """Fetch anew next time: AWS has refused the present ones."""
+        """Fetch new ones next time: AWS has refused the present ones."""
         if not self._source.static:
             self._current = None
 
@@ -122,7 +124,7 @@ class CredentialCache:
     def _headers(self) -> dict[str, str]:
         token = self._source.authorization
         if self._source.authorization_file:
-            # Read each time: whoever wrote the file may rotate the token in it.
+            # Read each time, because the token in the file may be rotated.
             try:
                 with open(self._source.authorization_file, encoding="ascii") as file:
                     token = file.read().strip()

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 VERSION = "1"
 MAX_LENGTH = 7_000
-"""Characters. A request line has at most 8 KiB, the path and the websocket's parts included."""
+"""In characters. A request line has at most 8 KiB, including the path and the websocket's parts."""
 
 _SHARD = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _AFTER = re.compile(r"(0|[1-9a-f][0-9a-f]{0,63})-(0|[1-9][0-9]{0,9})")
@@ -35,42 +35,44 @@ _ENTRY = re.compile(r"r(0|[1-9][0-9]{0,19})-(0|[1-9][0-9]{0,19})\.([A-Za-z0-9_-]
 
 
 class CursorError(ValueError):
-    """Not a cursor of ours, or one that would be too long."""
+    """An invalid cursor, or one that would be too long."""
 
 
 class After(NamedTuple):
-    """Everything up to this record was delivered. Ordered as records are within their shard."""
+    """Everything up to this record was delivered. Ordered as records are in their shard."""
 
     sequence: int
     subsequence: int = 0
 
 
 class Since(NamedTuple):
-    """Nothing was delivered yet of what came at or after this instant (epoch milliseconds)."""
+    """Nothing was delivered of the records that arrived at or after this time (epoch
+    milliseconds).
+    """
 
     millis: int
 
 
 class Horizon(NamedTuple):
-    """Nothing was delivered yet; the shard counts from its beginning."""
+    """Nothing was delivered; the shard is read from its beginning."""
 
 
 class Ended(NamedTuple):
-    """Everything was delivered, and no more will come."""
+    """Everything was delivered, and the shard has ended."""
 
 
 class Waiting(NamedTuple):
-    """Nothing was delivered yet, and its parents come first."""
+    """Nothing was delivered, and its parents come first."""
 
 
 class Above(NamedTuple):
-    """Of shards with this number or a lower one nothing is wanted, of others everything."""
+    """Shards with this number or a lower one are skipped, others read completely."""
 
     number: int
 
 
 class EntryPlace(NamedTuple):
-    """An entry of the fan-out feed's stream: its id, and the origin it belongs to."""
+    """An entry of the fan-out feed's stream: its id and its origin."""
 
     millis: int
     sequence: int
@@ -82,20 +84,20 @@ Others = Since | Above
 
 
 class Cursor(NamedTuple):
-    """Positions by shard id; what holds for other shards; a short cut."""
+    """Positions by shard id; a position for other shards; an entry's id as a short cut."""
 
     positions: Mapping[str, Position]
     others: Others | None = None
     entry: EntryPlace | None = None
 
     def __str__(self) -> str:
-        """Raises CursorError when there are more shards than fit."""
+        """Raises CursorError if there are too many shards."""
         entries = [f"{encode(position)}.{shard}" for shard, position in self.positions.items()]
         return join([*entries, *encode_rest(self.others, self.entry)])
 
     @classmethod
     def parse(cls, text: str) -> "Cursor":
-        """Raises CursorError, with the reason, for anything that `str` does not make."""
+        """Raises CursorError, with the reason, for text that `str` does not produce."""
         if len(text) > MAX_LENGTH:
             raise CursorError(f"a cursor has at most {MAX_LENGTH} characters")
         version, *parts = text.split("~")
@@ -119,8 +121,8 @@ class Cursor(NamedTuple):
 
 
 def number_of(shard_id: str) -> float:
-    """The number in a shard's name; shards that came into being later have higher ones. Names
-    without one count as the latest.
+    """The number in a shard's name; later shards have higher ones. Names without one count as the
+    latest.
     """
     digits = shard_id.rpartition("-")[2]
     return int(digits) if digits.isascii() and digits.isdigit() else float("inf")
@@ -149,7 +151,7 @@ def encode(position: Position) -> str:
 
 
 def encode_rest(others: Others | None, entry: EntryPlace | None) -> list[str]:
-    """What follows the positions."""
+    """The part after the positions."""
     parts = []
     if others is not None:
         parts.append(f"n{others.number}" if isinstance(others, Above) else encode(others))

@@ -1,4 +1,4 @@
-"""Brings the feed to one client: through the session app, in batches, no faster than it reads."""
+"""Delivers the feed to one client: through the session app, in batches, at the client's speed."""
 
 import asyncio
 import time
@@ -14,19 +14,19 @@ from session_handler.server import Connection
 from session_handler.slowness import FallingBehind
 
 BATCH_CHARACTERS = 64 * 1024
-"""A message has at most so much, but for one record that is larger: it goes alone."""
+"""Maximum size of a message; a single larger record is sent alone."""
 
 SMALLEST_BATCH_CHARACTERS = 4 * 1024
 BATCH_SECONDS = 2.0
-"""A message to a slow client has about as much as it takes in so long: messages are what a
-resumption repeats."""
+"""A message to a slow client has about as much as it accepts in this time, because a resumption
+repeats messages."""
 
 QUIET_SECONDS = 10.0
-"""While the app keeps all records to itself, the client is sent so often how far the cursor is."""
+"""Interval at which the cursor is sent while the app forwards no records."""
 
 
 class AppFailedError(Exception):
-    """The session app raised; `__cause__` is what."""
+    """The session app raised an exception, which is `__cause__`."""
 
 
 class Delivery:
@@ -41,8 +41,8 @@ class Delivery:
         delivered: str | None,
         on_records: Callable[[], None] | None = None,
     ) -> None:
-        """`delivered` is the cursor that the client came with; `on_records` is called when some
-        were sent.
+        """`delivered` is the client's initial cursor; `on_records` is called when records were
+        sent.
         """
         self._on_records = on_records
         self._websocket = websocket
@@ -57,19 +57,19 @@ class Delivery:
         """Cursors of messages that the client has to take, with what it has taken by then."""
 
     def delivered_cursor(self) -> str | None:
-        """The cursor of the last message of which the client took everything, once the connection
-        is closed; None where it had no cursor and got none.
+        """The cursor of the last message that the client accepted completely, once the connection
+        is closed; None if it had no cursor and received none.
         """
         self._settle(self._websocket.taken)
         return self._delivered
 
     async def send(self, message: str) -> None:
-        """Send a whole message after those before it, and wait until there is room for more."""
+        """Send a complete message after earlier ones, and wait until there is space for more."""
         async with self._lock:
             await self._send(message)
 
     async def begin(self, hello: str, cursor: str | None) -> None:
-        """Send hello, with which everything up to `cursor` counts as delivered."""
+        """Send hello, which acknowledges everything up to `cursor`."""
         self._delivered = cursor
         await self.send(hello)
 
@@ -122,7 +122,7 @@ class Delivery:
         self._sent_at = self._now()
         if cursor is not None:
             outflow = measure(self._websocket.transport)
-            # Where nobody knows what was taken, what was sent has to do.
+            # Without data about accepted bytes, sent ones are assumed to be accepted.
             self._undelivered.append((outflow.written if outflow.taken else 0, cursor))
             self._settle(outflow.taken)
 

@@ -1,4 +1,4 @@
-"""What went wrong, in words for people."""
+"""Texts of errors for display."""
 
 
 def innermost(exc: BaseException) -> BaseException:
@@ -9,6 +9,6 @@ def innermost(exc: BaseException) -> BaseException:
 
 
 def reason_of(exc: BaseException) -> str:
-    """The message of the innermost exception, or its type where it has none."""
+    """The message of the innermost exception, or its type if it has none."""
     exc = innermost(exc)
     return str(exc) or type(exc).__name__

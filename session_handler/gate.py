@@ -1,7 +1,7 @@
-"""Admission: the answer to each HTTP request at the container's one port. Pure.
+"""Admission: the answer to each HTTP request at the container's only port. Pure.
 
-For everybody who does not know the UUID there is nothing here but `/healthz`: any other path
-gets the same 404, and paths are compared in constant time.
+Requests without the UUID get only `/healthz`: any other path has the same 404, and paths are
+compared in constant time.
 """
 
 import hmac
@@ -21,7 +21,9 @@ WEBSOCKET_VERSION = "13"
 
 
 class Request(NamedTuple):
-    """What counts of a GET request. Header values come as often as the client sent them."""
+    """The relevant parts of a GET request. Header values are repeated as often as the client sent
+    them.
+    """
 
     target: str
     """As sent: path and query, or in absolute form a URL (RFC 9112, 3.2.2)."""
@@ -44,7 +46,7 @@ class Health(NamedTuple):
     """Answer with the health of the session."""
 
     pings_client: bool = False
-    """Whether the client is to be asked first if it is there."""
+    """Whether a connected client is pinged first."""
 
 
 class Script(NamedTuple):
@@ -54,7 +56,7 @@ class Script(NamedTuple):
 
 
 class Admit(NamedTuple):
-    """Let the websocket open, and go on after `cursor` where there is one."""
+    """Open the websocket, and resume after `cursor` if there is one."""
 
     cursor: Cursor | None
 
@@ -83,7 +85,7 @@ OVER = Answer(410, TEXT, "This session is over\n")
 
 
 class Gate:
-    """The rules of one session. `allowed_origins` of None lets all origins in."""
+    """The rules of one session. `allowed_origins` of None allows all origins."""
 
     def __init__(self, uuid: str, allowed_origins: frozenset[str] | None) -> None:
         self._websocket_path = f"/{uuid}".encode()
@@ -91,10 +93,10 @@ class Gate:
         self._allowed_origins = allowed_origins
 
     def decide(self, request: Request, *, is_occupied: bool, is_over: bool) -> Decision:
-        """What to answer. An Admit still has to be a valid websocket handshake."""
+        """The decision. An Admit must still be a valid websocket handshake."""
         path, _, query = origin_form(request.target).partition("?")
         raw_path = path.encode("utf-8", "surrogateescape")
-        # Both are always compared, so that the time tells nothing about either.
+        # Both are always compared, so that the time reveals nothing about either.
         is_websocket = hmac.compare_digest(raw_path, self._websocket_path)
         is_script = hmac.compare_digest(raw_path, self._script_path)
         if path == "/healthz":
@@ -139,7 +141,7 @@ class Gate:
 
 
 def origin_form(target: str) -> str:
-    """Path and query of a request target; of one in absolute form without scheme and authority."""
+    """Path and query of a request target; scheme and authority of an absolute form are removed."""
     scheme, separator, rest = target.partition("://")
     if not separator or scheme.lower() not in {"http", "https", "ws", "wss"}:
         return target
@@ -149,7 +151,7 @@ def origin_form(target: str) -> str:
 
 
 def cursor_of(query: str) -> Cursor | None:
-    """The cursor in a query string; an empty one counts as none. Raises CursorError."""
+    """The cursor in a query string; an empty one is ignored. Raises CursorError."""
     try:
         values = parse_qs(query, max_num_fields=MAX_CURSOR_PARAMETERS, errors="strict")
     except ValueError as exc:

@@ -1,8 +1,8 @@
-"""A small HTTP/1.1 client on asyncio streams: what Kinesis, credentials and callbacks need.
+"""A small HTTP/1.1 client on asyncio streams, for Kinesis, credentials and callbacks.
 
-Keep-alive, Content-Length and chunked bodies, time limits and bounded sizes. No redirects, no
-proxies, no cookies. It exists because a client library costs more memory and start time than
-the rest of the container (see docs/architecture.md).
+Keep-alive, Content-Length and chunked bodies, timeouts and size limits. No redirects, no proxies,
+no cookies. A client library would cost more memory and start time than the rest of the container
+(see docs/architecture.md).
 """
 
 import asyncio
@@ -19,15 +19,15 @@ MAX_IDLE_CONNECTIONS = 8
 
 
 class HttpError(Exception):
-    """No usable answer: not reached, lost on the way, too slow, too large or malformed."""
+    """No valid answer: unreachable, connection lost, too slow, too large or malformed."""
 
 
 class TooLargeError(HttpError):
-    """The answer has more than MAX_BODY_BYTES; a smaller one may do."""
+    """The answer exceeds MAX_BODY_BYTES; a smaller one may succeed."""
 
 
 class Response(NamedTuple):
-    """A whole answer. Header names are in lower case."""
+    """A complete answer. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -40,7 +40,7 @@ class _Connection(NamedTuple):
 
 
 class HttpClient:
-    """Requests to one origin. Use from one event loop; any number of requests at once."""
+    """Requests to one origin. Use it from one event loop; requests may be concurrent."""
 
     def __init__(self, url: str, *, timeout_seconds: float) -> None:
         parts = urlsplit(url)
@@ -59,10 +59,10 @@ class HttpClient:
     async def request(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes = b""
     ) -> Response:
-        """Send one request and read the whole answer, within the client's time limit.
+        """Send one request and read the complete answer, within the client's timeout.
 
-        A kept connection that the server closed meanwhile is replaced once; the request may
-        then arrive twice. Raises HttpError.
+        A kept connection that the server closed meanwhile is replaced once; the request may then
+        arrive twice. Raises HttpError.
         """
         head = self._head(method, path, headers, body)
         try:
@@ -79,7 +79,7 @@ class HttpClient:
             raise HttpError(str(exc) or type(exc).__name__) from exc
 
     def close(self) -> None:
-        """Drop the kept connections."""
+        """Close the kept connections."""
         while self._idle:
             self._idle.pop().writer.close()
 
@@ -92,7 +92,7 @@ class HttpClient:
 
     async def _connect(self) -> _Connection:
         if self._tls and self._context is None:
-            # Loading the certificates takes 20 to 40 ms: not before somebody needs them.
+            # Loading the certificates takes 20 to 40 ms, so it is done when they are first needed.
             self._context = ssl.create_default_context()
         reader, writer = await asyncio.open_connection(
             self._host, self._port, ssl=self._context, limit=MAX_HEAD_BYTES

@@ -1,10 +1,10 @@
-"""Keeps a module unloaded until something really uses it.
+"""Defers the import of a module until it is used.
 
-`websockets` imports `importlib.metadata` to learn the version of unreleased copies of itself.
-Released ones never touch it, yet it takes a fifth of the time to listening, and 2 MiB.
+`websockets` imports `importlib.metadata` to determine the version of unreleased copies of itself.
+Released ones never use it, yet the import takes a fifth of the time to listening, and 2 MiB.
 
-`importlib.util.LazyLoader` gains nothing here: its modules are loaded by the first attribute that
-is asked for, and the import statement itself asks a module that is there already for `__spec__`.
+`importlib.util.LazyLoader` does not help: it loads a module at the first access to an attribute,
+and the import statement itself reads `__spec__` of an existing module.
 """
 
 import importlib
@@ -14,18 +14,18 @@ from typing import Any
 
 
 class _OnDemand(ModuleType):
-    """Stands in for a module until the first attribute of it is asked for."""
+    """Replaces a module until one of its attributes is first read."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
-            raise AttributeError(name)  # the import system looking around
+            raise AttributeError(name)  # read by the import system
         if sys.modules.get(self.__name__) is self:
             del sys.modules[self.__name__]
         return getattr(importlib.import_module(self.__name__), name)
 
 
 def load_on_demand(name: str) -> None:
-    """Let the submodule `name` be imported for nothing. Does nothing when it is loaded."""
+    """Defer the import of the submodule `name`. No effect if it is loaded."""
     if name in sys.modules:
         return
     stand_in = _OnDemand(name)

@@ -1,4 +1,4 @@
-"""Notices when a session app keeps the event loop from running."""
+"""Detects session apps that block the event loop."""
 
 import asyncio
 import logging
@@ -10,9 +10,9 @@ log = logging.getLogger(__name__)
 
 
 async def watch_loop() -> None:
-    """Log a warning whenever the loop stood still for more than LATE_SECONDS; runs until cancelled.
+    """Log a warning whenever the loop was blocked for more than LATE_SECONDS; runs until cancelled.
 
-    Meanwhile the client got nothing, and neither its messages nor its pongs were read.
+    A blocked loop sends nothing to the client and reads neither its messages nor its pongs.
     """
     loop = asyncio.get_running_loop()
     while True:

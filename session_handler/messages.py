@@ -18,7 +18,7 @@ CLOSE_TRY_AGAIN_LATER = 1013
 
 
 class BadMessageError(Exception):
-    """The client sent what the contract does not know; `code` is the close code it gets."""
+    """The client sent a message that the contract does not allow; `code` is the close code."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -38,8 +38,8 @@ def hello(
     grace_seconds: float,
     cursor: str | None,
 ) -> str:
-    """The first message. `feed` and `cursor` are null for a session without a feed;
-    `grace_seconds` is how long the container waits for a client that dropped.
+    """The first message. `feed` and `cursor` are null for a session without a feed; `grace_seconds`
+    is the time for which the container waits for a disconnected client.
     """
     return _encode(
         {
@@ -55,17 +55,19 @@ def hello(
 
 
 def records(encoded: Iterable[str], cursor: str) -> str:
-    """Records, each already JSON, and the cursor just after the last of them."""
+    """Records, each serialized to JSON, and the cursor after the last of them."""
     return f'{{"type":"records","records":[{",".join(encoded)}],"cursor":"{cursor}"}}'
 
 
 def gap(shards: Iterable[str], cursor: str) -> str:
-    """History that the client's cursor asks for is gone from these shards."""
+    """History that the client's cursor refers to is missing from these shards."""
     return _encode({"type": Message.GAP, "shards": list(shards), "cursor": cursor})
 
 
 def bye(reason: Bye, *, cursor: str | None, detail: str = "") -> str:
-    """The last message before a close: why, and where another session would go on."""
+    """The last message before a close: the reason, and the position from which another session
+    would continue.
+    """
     message: dict[str, Any] = {"type": Message.BYE, "reason": reason, "cursor": cursor}
     if detail:
         message["detail"] = detail
@@ -73,8 +75,8 @@ def bye(reason: Bye, *, cursor: str | None, detail: str = "") -> str:
 
 
 def app(message: Mapping[str, Any]) -> str:
-    """A session app's own message to its client. Raises ValueError or TypeError for what JSON
-    cannot express.
+    """A session app's message to its client. Raises ValueError or TypeError for values that are not
+    JSON.
     """
     return _encode({**message, "type": Message.APP})
 

@@ -1,7 +1,7 @@
-"""How much of what was written to a connection its peer has taken, as the kernel knows it.
+"""Measures the bytes that a connection's peer has acknowledged, from the kernel.
 
-A peer "takes" a byte when its kernel acknowledges it. Below TLS and compression the bytes on the
-wire are what counts, so one measure serves all connections.
+A peer accepts a byte when its kernel acknowledges it. Bytes are counted on the wire, below TLS and
+compression, so one measure applies to all connections.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ _BYTES_ACKED = struct.Struct("=120xQ")
 
 
 class Outflow(NamedTuple):
-    """One connection at one moment. Bytes on the wire."""
+    """The state of one connection. Bytes on the wire."""
 
     taken: int
     """Acknowledged by the peer since the connection began."""
     waiting: int
-    """Written and not acknowledged yet: in the transport, in TLS, in the socket."""
+    """Written and not acknowledged: in the transport, in TLS, in the socket."""
 
     @property
     def written(self) -> int:
@@ -31,11 +31,11 @@ class Outflow(NamedTuple):
 
 
 def measure(transport: asyncio.WriteTransport) -> Outflow:
-    """Where the kernel does not tell (no Linux, no TCP), `taken` is 0 and `waiting` is what the
-    transport holds: its shrinking is then all that shows of a peer that reads.
+    """If the kernel has no data (not Linux, not TCP), `taken` is 0 and `waiting` is the transport's
+    buffer: only its shrinking shows that the peer reads.
     """
     waiting = transport.get_write_buffer_size()
-    # The transport beneath TLS has a buffer of its own, and no public name.
+    # The transport below TLS has a buffer too, and no public name.
     beneath = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
     if beneath is not None:
         waiting += beneath.get_write_buffer_size()

@@ -1,7 +1,7 @@
-"""The session's life, without any I/O: events go in, actions come out. Pure.
+"""The session's protocol without I/O: events in, actions out. Pure.
 
-Feed each event to its method and carry out the returned actions in their order. Call
-`deadline_reached` when `next_deadline` has come. Instants are monotonic seconds.
+Call the method of each event and execute the returned actions in order. Call `deadline_reached` at
+`next_deadline`. Times are monotonic seconds.
 
     WAITING ──client──▶ CONNECTED ──client left──▶ GRACE ──▶ OVER
                             ▲───────client─────────┘
@@ -25,15 +25,15 @@ class Phase(Enum):
 
 
 class Report(NamedTuple):
-    """Tell the dispatcher, after all that was reported before."""
+    """Report to the dispatcher, after all earlier reports."""
 
     type: Callback
     fields: dict[str, Any]
 
 
 class Stream(NamedTuple):
-    """Greet the client and read the feed for it: from `cursor`; without one from now, or, with
-    `resumes`, after what the client before it got.
+    """Send hello and read the feed: from `cursor`; without one from now, or, with `resumes`, after
+    the last delivery to the previous client.
     """
 
     cursor: Cursor | None
@@ -67,17 +67,17 @@ CLOSE_CODES = {
     Bye.APP_FAILED: messages.CLOSE_INTERNAL_ERROR,
     Bye.FEED_FAILED: messages.CLOSE_INTERNAL_ERROR,
 }
-"""A client that receives 1001 or 1013 does well to ask for another session."""
+"""After 1001 or 1013 a client should request another session."""
 
 HANDOVER_SECONDS = 5.0
-"""How long a session without a client waits for the one that takes the place of another."""
+"""Time for which a session without a client waits for a client that replaces another."""
 
 FAILURES = frozenset({Bye.APP_FAILED, Bye.FEED_FAILED})
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How long each phase may last, in seconds; 0 sets no limit, but for the grace."""
+    """Maximum duration of each phase in seconds; 0 = no limit, except for the grace period."""
 
     connect_deadline_seconds: float
     reconnect_grace_seconds: float
@@ -100,7 +100,7 @@ class Session:
 
     @property
     def next_deadline(self) -> float | None:
-        """When `deadline_reached` is due."""
+        """When `deadline_reached` must be called."""
         if self.phase is Phase.OVER:
             return None
         instants = [at for at in (self._ends_at, self._phase_ends_at) if at is not None]
@@ -108,7 +108,7 @@ class Session:
 
     @property
     def ends_at(self) -> float | None:
-        """When its lifetime is over; None without a limit."""
+        """End of its maximum lifetime; None without a limit."""
         return self._ends_at
 
     @property
@@ -116,7 +116,7 @@ class Session:
         return self.phase in {Phase.WAITING, Phase.GRACE}
 
     def ready(self, now: float) -> list[Action]:
-        """The feed is prepared. A client that came early is served from now on."""
+        """The feed is prepared. A client that connected early is served from now on."""
         if self.is_ready or self.phase is Phase.OVER:
             return []
         self.is_ready = True
@@ -140,7 +140,7 @@ class Session:
         return [*actions, Exit(1)]
 
     def client_arrived(self, cursor: Cursor | None) -> list[Action]:
-        """A websocket was opened. Only to be called while `takes_clients`."""
+        """A websocket was opened. Call it only while `takes_clients`."""
         if not self.takes_clients:
             raise ValueError(f"no client is taken while {self.phase.value}")
         self.phase = Phase.CONNECTED
@@ -149,7 +149,7 @@ class Session:
         return self._serve() if self.is_ready else []
 
     def client_left(self, now: float) -> list[Action]:
-        """The websocket is closed, whoever closed it."""
+        """The websocket is closed, by either side."""
         if self.phase is not Phase.CONNECTED:
             return []
         self.stream = None
@@ -160,8 +160,8 @@ class Session:
         return self._end_disconnected()
 
     def client_replaced(self, now: float) -> list[Action]:
-        """The client does not answer and another one wants its place: call instead of
-        `client_left`. The session goes on, whatever its grace, for as long as a handshake takes.
+        """The client does not answer, and another one connects: call it instead of `client_left`.
+        The session continues, regardless of its grace period, for the duration of a handshake.
         """
         if self.phase is not Phase.CONNECTED:
             return []
@@ -172,14 +172,14 @@ class Session:
         return [Pause()]
 
     def client_misbehaved(self, error: messages.BadMessageError) -> list[Action]:
-        """The client broke the contract: it is sent away for good."""
+        """The client broke the contract: it is disconnected finally."""
         if self.phase is not Phase.CONNECTED:
             return []
         goodbye = Goodbye(Bye.DISCONNECTED, error.code, str(error))
         return [goodbye, *self._end_disconnected()]
 
     def deadline_reached(self, now: float) -> list[Action]:
-        """`next_deadline` may have come: end what is due. Harmless when called early."""
+        """`next_deadline` may have come: end what is due. Early calls have no effect."""
         if self.phase is Phase.OVER:
             return []
         if self._ends_at is not None and now >= self._ends_at:
@@ -191,7 +191,7 @@ class Session:
         return self.end(Bye.NEVER_CONNECTED)
 
     def end(self, reason: Bye, detail: str = "") -> list[Action]:
-        """End the session from this side: told to stop, expired, failed, client too slow."""
+        """End the session from this side: stopped, expired, failed, client too slow."""
         if self.phase is Phase.OVER:
             return []
         actions: list[Action] = []

@@ -23,7 +23,7 @@ LONGEST_PAUSE_SECONDS = 2.0
 
 
 class PublishError(Exception):
-    """The record may not be in the stream. `code` is Kinesis's own, or one of ours."""
+    """The record may not be in the stream. `code` is Kinesis's or this module's."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
@@ -44,13 +44,13 @@ class Publisher:
         )
 
     async def publish(self, data: Any, partition_key: str) -> None:
-        """Put one record; repeated where Kinesis throttles or does not answer, so that it may
-        arrive twice. Raises PublishError, ValueError or TypeError for what JSON cannot express or
-        is larger than MAX_RECORD_BYTES.
+        """Put one record; repeated if Kinesis throttles or does not answer, so that it may arrive
+        twice. Raises PublishError; ValueError or TypeError for data that is not JSON or exceeds
+        MAX_RECORD_BYTES.
         """
         text = json.dumps(
             data, separators=(",", ":"), allow_nan=False, ensure_ascii=False
-        ).encode()  # what is no Unicode raises UnicodeEncodeError, a ValueError
+        ).encode()  # invalid Unicode raises UnicodeEncodeError, a ValueError
         if len(text) > MAX_RECORD_BYTES:
             raise ValueError(f"a record has at most {MAX_RECORD_BYTES} bytes, not {len(text)}")
         parameters = {

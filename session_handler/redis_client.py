@@ -1,8 +1,7 @@
-"""A small client of Redis and Valkey on asyncio: what the fan-out feed needs.
+"""A small client of Redis and Valkey on asyncio, for the fan-out feed.
 
-One connection, one request at a time, password, TLS, time limits and bounded replies. It exists
-because a client library costs more memory and start time than the rest of the container (see
-docs/architecture.md).
+One connection, one request at a time, password, TLS, timeouts and size limits. A client library
+would cost more memory and start time than the rest of the container (see docs/architecture.md).
 """
 
 import asyncio
@@ -30,7 +29,7 @@ REFUSALS = frozenset({"ERR", "NOAUTH", "NOPERM", "WRONGPASS", "WRONGTYPE"})
 
 
 class RedisError(Exception):
-    """No usable answer. `code` is the server's own, or one of ours."""
+    """No valid answer. `code` is the server's or this module's."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}" if message else code)
@@ -38,15 +37,15 @@ class RedisError(Exception):
 
     @property
     def is_refusal(self) -> bool:
-        """Whether the configuration is wrong, rather than the moment."""
+        """Whether the configuration is wrong, as opposed to a transient error."""
         return self.code in REFUSALS
 
 
 class RedisClient:
-    """One server, or the node of a cluster that has the keys: MOVED and ASK are followed.
+    """One server, or the node of a cluster with the keys: MOVED and ASK are followed.
 
-    Connects when something is asked, and again after the connection was lost, then to the server of
-    its URL. https://valkey.io/topics/cluster-spec/#redirection-and-resharding
+    Connects for the first call, and again after the connection was lost, then to the server of its
+    URL. https://valkey.io/topics/cluster-spec/#redirection-and-resharding
     """
 
     def __init__(self, url: FanoutUrl) -> None:
@@ -57,10 +56,10 @@ class RedisClient:
         self._context: ssl.SSLContext | None = None
 
     async def call(self, *commands: Command, wait_seconds: float = 0.0) -> list[Any]:
-        """The replies to all commands, sent at once; those that block may take `wait_seconds`.
+        """The replies to all commands, sent together; blocking ones may take `wait_seconds`.
 
-        One call at a time; a cancelled one costs the connection. Raises RedisError, also when
-        the server refuses one of the commands.
+        One call at a time; cancelling it closes the connection. Raises RedisError, also if the
+        server refuses one of the commands.
         """
         for _ in range(MAX_REDIRECTIONS):
             try:
@@ -77,7 +76,7 @@ class RedisClient:
     async def _ask(
         self, node: tuple[str, int], commands: Sequence[Command], wait_seconds: float
     ) -> list[Any]:
-        """Once at a node that imports the slot, which goes on belonging to the other one."""
+        """Once at a node that imports the slot, which still belongs to the other one."""
         here, self._node = self._node, node
         try:
             _, *replies = await self._exchange([("ASKING",), *commands], wait_seconds)
@@ -87,7 +86,7 @@ class RedisClient:
         return replies
 
     def _redirected_to(self, answer: RedisError) -> tuple[str, int]:
-        """The address in `MOVED: SLOT HOST:PORT`; without a host it is the one that answered."""
+        """The address in `MOVED: SLOT HOST:PORT`; without a host it is the node that answered."""
         host, _, port = str(answer).rpartition(" ")[2].rpartition(":")
         if not port.isdecimal():
             raise answer
@@ -112,7 +111,7 @@ class RedisClient:
     async def _connect(self) -> "_Connection":
         url = self._url
         if url.tls and self._context is None:
-            # Loading the certificates takes 20 to 40 ms: not before somebody needs them.
+            # Loading the certificates takes 20 to 40 ms, so it is done when they are first needed.
             self._context = ssl.create_default_context()
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
@@ -155,7 +154,7 @@ class _Connection(asyncio.Protocol):
         except TimeoutError:
             raise RedisError(UNREACHABLE, f"no answer within {seconds:g} s") from None
         for reply in self._replies:
-            # The replies to a transaction are a list; any of them may be an error.
+            # The reply to a transaction is a list, which may contain errors.
             for part in reply if isinstance(reply, list) else [reply]:
                 if isinstance(part, ErrorReply):
                     raise RedisError(part.code, part.text.partition(" ")[2])

@@ -1,7 +1,6 @@
-"""RESP, the protocol of Redis and Valkey, without any I/O: commands to bytes, bytes to replies.
+"""RESP, the protocol of Redis and Valkey, without I/O: commands to bytes, bytes to replies.
 
-Version 2 of "Redis serialization protocol specification", which every server speaks unless told
-otherwise. Pure.
+Version 2 of "Redis serialization protocol specification", the default of every server. Pure.
 """
 
 from typing import Any, NamedTuple
@@ -15,21 +14,21 @@ MOST_SIZES = 512
 
 
 class RespError(Exception):
-    """What came is not RESP, or more of it than is taken; the connection is of no more use."""
+    """The data is not RESP, or exceeds the limits; the connection cannot be used again."""
 
 
 class TooLargeError(RespError):
-    """The reply is larger than is taken; a smaller one may do."""
+    """The reply exceeds the limits; a smaller one may succeed."""
 
 
 class ErrorReply(NamedTuple):
-    """The server's answer to a command it did not carry out."""
+    """The server's error reply."""
 
     text: str
 
     @property
     def code(self) -> str:
-        """The first word, as `WRONGPASS` or `LOADING`; `ERR` for most."""
+        """The first word, such as `WRONGPASS` or `LOADING`; `ERR` for most."""
         return self.text.partition(" ")[0]
 
 
@@ -43,7 +42,7 @@ def encode(*arguments: bytes | str | int) -> bytes:
 
 
 class Parser:
-    """Turns what arrives into replies: bytes, int, None, ErrorReply, or a list of these."""
+    """Parses received data to replies: bytes, int, None, ErrorReply, or a list of these."""
 
     def __init__(self, max_reply_bytes: int) -> None:
         self._max_reply_bytes = max_reply_bytes
@@ -79,7 +78,7 @@ class Parser:
         return replies
 
     def _next(self, buffer: bytes, at: int) -> tuple[Any, int]:
-        """A whole reply and where it ends, or where to go on with more."""
+        """A complete reply and its end, or the position to continue at with more data."""
         stack, sizes, find, held = self._open, self._sizes, buffer.find, len(buffer)
         while True:
             end = find(_CRLF, at)

@@ -22,25 +22,26 @@ MAX_HEAD_BYTES = 16 * 1024
 """Request line and headers: one line may have 8 KiB (a long cursor), the rest is small."""
 
 MAX_PENDING_CONNECTIONS = 32
-"""Beyond, the one that has been longest without a whole request frees a place."""
+"""Above this number the connection that has been without a complete request for longest is
+closed."""
 
 HANDSHAKE_SECONDS = 5
-"""How long a whole request may take to come, in seconds in which this process runs: on a busy
-machine a request that came in time may lie unread for longer than that.
-"""
+"""Time for a complete request, counted only while this process runs: on a busy machine a request
+that arrived in time may be unread for longer."""
 CLOSE_SECONDS = 3.0
 
 WRITE_BUFFER_BYTES = 256 * 1024
-"""What a slow client may leave unsent before the feed has to wait for it."""
+"""Unsent bytes of a slow client for which the feed does not wait."""
 
 TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
-"""Linux keeps up to megabytes of unsent data for a slow peer; Python names the option from 3.12."""
+"""Linux buffers up to megabytes of unsent data for a slow peer; Python has this constant from
+3.12."""
 
 SCRIPT_FILE = "client.js"
 
 
 class SessionHost(Protocol):
-    """The session, as the manager sees it."""
+    """The session's interface for the manager."""
 
     @property
     def is_over(self) -> bool: ...
@@ -53,23 +54,23 @@ class SessionHost(Protocol):
     async def serve_client(self, websocket: "Connection", cursor: Any) -> None: ...
 
     async def client_answers(self) -> bool:
-        """Whether the client that is there is alive: asks it, for a few seconds."""
+        """Whether the connected client is alive: pings it, for a few seconds."""
         ...
 
     def replace_client(self) -> None:
-        """Give up the client that is there: another one takes its place."""
+        """Disconnect the present client: another one takes its place."""
         ...
 
 
 class Connection(ServerConnection):
-    """One TCP connection. Looks at the first bytes before `websockets` does: that understands
-    GET alone, and allows a megabyte of headers.
+    """One TCP connection. Checks the first bytes before `websockets` does, which supports GET only
+    and allows a megabyte of headers.
     """
 
     head: bytearray | None
     cursor: Any = None
     taken = 0
-    """Bytes that the peer had taken when the connection ended."""
+    """Bytes that the peer had acknowledged when the connection ended."""
 
     def __init__(self, *args: Any, manager: "ConnectionManager", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -83,8 +84,8 @@ class Connection(ServerConnection):
         self._wait_for_head(HANDSHAKE_SECONDS)
 
     def _wait_for_head(self, seconds: int) -> None:
-        """Give up after so many seconds. They are counted one by one, each when the one before was
-        over and what had come by then was read: a process that stands still counts one at most.
+        """Close after `seconds`. They are counted one by one, each after the previous one and after
+        received data was read: a process that is paused counts one at most.
         """
         if self.head is None:
             return
@@ -96,7 +97,7 @@ class Connection(ServerConnection):
     def data_received(self, data: bytes) -> None:
         if self.head is None:
             if self.response is None:
-                # RFC 6455, 4.1: a client must wait for the answer. `websockets` would answer
+                # RFC 6455, 4.1: a client must wait for the answer. `websockets` would process
                 # frames before the handshake.
                 self.transport.abort()
             else:
@@ -122,8 +123,8 @@ class Connection(ServerConnection):
 
 
 def refuse_head(head: bytes) -> gate.Answer | None:
-    """What is wrong with the beginning of a request, as far as it has come; None while it may
-    become, or is, a GET of reasonable size and nothing else.
+    """The error in the beginning of a request, as far as it was received; None while it may be a
+    GET of reasonable size.
     """
     method, space, _ = head.partition(b" ")
     if not b"GET ".startswith(head[:4]):
@@ -134,12 +135,12 @@ def refuse_head(head: bytes) -> gate.Answer | None:
     if (end if end >= 0 else len(head)) > MAX_HEAD_BYTES:
         return gate.HEAD_TOO_LARGE
     if 0 <= end < len(head) - 4:
-        return gate.BAD_REQUEST  # a body, or frames that did not wait for the handshake
+        return gate.BAD_REQUEST  # a body, or frames before the handshake
     return _refuse_request_line(head[: head.find(b"\r\n")]) if end >= 0 else None
 
 
 def _refuse_request_line(line: bytes) -> gate.Answer | None:
-    """`websockets` closes the connection without an answer to what is refused here."""
+    """`websockets` closes the connection without an answer for these requests."""
     found = re.fullmatch(rb"GET [\x21-\x7e]+ HTTP/([0-9]\.[0-9])", line)
     if found is None:
         return gate.BAD_REQUEST
@@ -168,7 +169,7 @@ def _serialized(answer: gate.Answer) -> bytes:
 
 
 class ConnectionManager:
-    """Answers requests, accepts one client, and knows all connections."""
+    """Answers requests, accepts one client, and tracks all connections."""
 
     def __init__(self, rules: gate.Gate, session: SessionHost) -> None:
         self._rules = rules
@@ -191,7 +192,7 @@ class ConnectionManager:
     async def process_request(
         self, connection: ServerConnection, request: Request
     ) -> Response | None:
-        """What `websockets` asks once a whole request has come. None lets the handshake go on."""
+        """Called by `websockets` for a complete request. None continues the handshake."""
         assert isinstance(connection, Connection)  # noqa: S101 - made by this very module
         decision = self._decide(request)
         if decision is gate.OCCUPIED and await self._hand_over():
@@ -206,7 +207,7 @@ class ConnectionManager:
                 return _response(gate.Answer(200, gate.SCRIPT, read_script(), headers))
             case gate.Admit(cursor):
                 self._pending.pop(connection, None)
-                # Taken before the handshake is answered: of two at once, one is refused.
+                # Reserved before the handshake is answered: of two concurrent ones, one is refused.
                 self._connected = connection
                 connection.cursor = cursor
                 return None
@@ -225,8 +226,8 @@ class ConnectionManager:
         )
 
     async def _health(self, pings_client: bool) -> tuple[int, dict[str, Any]]:
-        """Status and body of `/healthz`. A client that was asked and did not answer, or one that
-        went meanwhile, is not connected; one in its handshake is.
+        """Status and body of `/healthz`. A client that did not answer the ping, or left meanwhile,
+        is not connected; one in its handshake is.
         """
         answers = (
             not pings_client or self._connected is None or await self._session.client_answers()
@@ -237,8 +238,8 @@ class ConnectionManager:
         return status, health
 
     async def _hand_over(self) -> bool:
-        """Whoever knows the path and finds the place taken may be the same user, whose old
-        connection died unnoticed. Returns whether the place may be free now.
+        """A client with the path that finds the session occupied may be the same user, whose old
+        connection died unnoticed. Returns whether the session may be free now.
         """
         old = self._connected
         if old is None or await self._session.client_answers():
@@ -246,7 +247,7 @@ class ConnectionManager:
         if self._connected is old:
             self._session.replace_client()
             await old.wait_closed()
-            # `handle` of the old connection runs first: it tells the session that its client left.
+            # `handle` of the old connection runs first: it reports that the client left.
             while self._connected is old:
                 await asyncio.sleep(0)
         return True
@@ -264,13 +265,13 @@ class ConnectionManager:
 
 
 def read_script() -> str:
-    """The client library of this very version."""
+    """The client library of this version."""
     with open(os.path.join(os.path.dirname(__file__), SCRIPT_FILE), encoding="utf-8") as file:
         return file.read()
 
 
 async def listen(rules: gate.Gate, session: SessionHost, settings: Settings) -> Server:
-    """Listen. Raises OSError for a port or certificate that is not to be had."""
+    """Listen. Raises OSError if the port or certificate is not available."""
     manager = ConnectionManager(rules, session)
     context = None
     if settings.tls_cert_file and settings.tls_key_file:
@@ -281,7 +282,7 @@ async def listen(rules: gate.Gate, session: SessionHost, settings: Settings) -> 
         settings.port,
         ssl=context,
         process_request=manager.process_request,
-        # Any factory will do, as the documentation of `serve` says.
+        # Any factory is accepted, as the documentation of `serve` says.
         create_connection=cast("type[ServerConnection]", partial(Connection, manager=manager)),
         compression="deflate" if settings.compresses else None,
         server_header=None,

@@ -1,4 +1,4 @@
-"""What the environment says about this session: read once, checked whole, never changed."""
+"""The session's settings from the environment: read once, completely checked, immutable."""
 
 import re
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/,]+")
 
 
 class SettingsError(Exception):
-    """The environment does not describe a session. `problems` lists everything that is wrong."""
+    """The environment describes no session. `problems` lists all errors."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
@@ -36,7 +36,7 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """One session's settings. Durations in seconds; 0 means "never" for both deadlines."""
+    """One session's settings. Durations in seconds; 0 = no limit for both deadlines."""
 
     session_id: str
     uuid: str
@@ -52,21 +52,22 @@ class Settings:
     reconnect_grace_seconds: float
     max_session_seconds: float
     allowed_origins: frozenset[str] | None
-    """None lets every origin in; requests without an Origin header are no browser's and pass."""
+    """None allows every origin; requests without an Origin header are not from browsers and are
+    allowed."""
     tls_cert_file: str | None
     tls_key_file: str | None
     ping_interval_seconds: float
-    """How often a silent client is pinged; 0 never pings, nor does it wait for pongs."""
+    """Interval of pings to a silent client; 0 = no pings, and no waiting for pongs."""
     ping_timeout_seconds: float
     compresses: bool
     app_class: str | None
     """`module:Class` of the session app; None forwards every record."""
     traces_endpoint: str | None
-    """A collector of OTLP over HTTP; None sends no span."""
+    """An OTLP/HTTP collector; None = no spans."""
     credentials_url: str | None
-    """Where the dispatcher gives AWS credentials with the rights of the session's user."""
+    """The dispatcher's URL for AWS credentials with the rights of the session's user."""
     feed_write_url: str | None
-    """`kinesis://STREAM` that a session app may put records into."""
+    """`kinesis://STREAM` to which a session app may write."""
     app_name: str
     revision: str
     credentials: CredentialSource
@@ -77,7 +78,7 @@ class Settings:
 
 
 class _Reader:
-    """Takes variables one by one and remembers what was wrong with them."""
+    """Reads variables and collects their errors."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
@@ -150,8 +151,8 @@ class _Reader:
 def parse(environ: Mapping[str, str]) -> Settings:
     """Read the variables of `chalicelib.contract.Env` and of the AWS credentials.
 
-    Raises SettingsError with all problems at once: whoever writes a task definition
-    should need one failed start to correct it, not one for each mistake.
+    Raises SettingsError with all problems at once, so that one failed start shows all mistakes in a
+    task definition.
     """
     read = _Reader(environ)
     tls_cert_file, tls_key_file = read.text(Env.TLS_CERT_FILE), read.text(Env.TLS_KEY_FILE)

@@ -1,37 +1,37 @@
-"""When a client is too slow to be waited for, and when it is gone. Pure; instants and durations
-in seconds.
+"""Determines whether a client is too slow, and whether it is gone. Pure; times and durations in
+seconds.
 
-Nothing is buffered for a slow client beyond its socket: the feed is not read while a message
-waits, because the stream keeps the records. A client that takes bytes, at whatever speed, is
-waited for; one that takes none is not.
+For a slow client only its socket buffers: the feed is not read while a message waits, because the
+stream keeps the records. A client that accepts bytes, at any speed, is waited for; one that accepts
+none is not.
 """
 
 from session_handler.outflow import Outflow
 
 STALL_SECONDS = 10.0
-"""So long a client with unsent bytes may take none."""
+"""A client with unsent bytes may accept none for this long."""
 
 SPEED_SECONDS = 1.0
-"""A shorter wait says nothing about the speed of a client."""
+"""A shorter wait gives no information about the speed of a client."""
 
 CLIENT_BUFFER_BYTES = 256 * 1024
-"""What the kernel of a client may hold that its program has not read: a usual receive buffer."""
+"""Bytes that the client's kernel may hold unread: a usual receive buffer."""
 
 LONGEST_ALLOWANCE_SECONDS = 300.0
 
 WINDOW_SECONDS = 60.0
-"""How far apart the instants are at which lags are compared."""
+"""Interval between the times at which lags are compared."""
 
 FALLING_WINDOWS = 3
 FALL_BEHIND_SECONDS = 600.0
-"""A client is hopelessly behind when it fell behind in so many windows in a row, and by so much."""
+"""A client is given up when it fell behind in this many successive windows, and by this much."""
 
 HOLD_UP_SHARE = 0.5
-"""Only a client that made the feed wait most of the time is to blame for being behind."""
+"""Only a client that delayed the feed most of the time is given up for being behind."""
 
 
 class Slowness:
-    """Follows what one client takes: `observe` it every second or so."""
+    """Tracks the bytes that one client accepts: call `observe` every second or so."""
 
     def __init__(self, now: float) -> None:
         self._outflow = Outflow(0, 0)
@@ -54,32 +54,32 @@ class Slowness:
             self.bytes_per_second = max(1.0, taken / (now - self._busy_since))
 
     def is_stalled(self, now: float) -> bool:
-        """Whether bytes wait, and none was taken for STALL_SECONDS."""
+        """Whether bytes wait, and none was accepted for STALL_SECONDS."""
         return self.idle_seconds(now) >= STALL_SECONDS
 
     def idle_seconds(self, now: float) -> float:
-        """For how long bytes have waited and none was taken."""
+        """Time for which bytes have waited and none was accepted."""
         return now - self._progress_at if self._outflow.waiting else 0.0
 
     @property
     def allowance_seconds(self) -> float:
-        """How much longer than others a slow client needs to come to a ping in its own buffer."""
+        """Extra time that a slow client needs to reach a ping in its own buffer."""
         if self.bytes_per_second is None:
             return 0.0
         return min(LONGEST_ALLOWANCE_SECONDS, CLIENT_BUFFER_BYTES / self.bytes_per_second)
 
     def caught_up(self) -> None:
-        """The client answered all that was sent: it has nothing left to read."""
+        """The client answered a ping after all that was sent: it has nothing left to read."""
         self.bytes_per_second = None
 
 
 class FallingBehind:
-    """Follows the age of what one client gets, message by message.
+    """Tracks the age of the records that one client receives, message by message.
 
-    History is always old, and a burst makes a client late for a while. A client is hopeless only
-    if it made the feed wait most of the time, was later after each of FALLING_WINDOWS windows than
-    before it, and FALL_BEHIND_SECONDS later than at its best. It is asked between messages alone:
-    whoever is sent away has got something, so that each resumption makes progress.
+    History is always old, and a burst delays a client for a while. A client is given up only if it
+    delayed the feed most of the time, was later after each of FALLING_WINDOWS windows than before
+    it, and FALL_BEHIND_SECONDS later than at its best. This is checked after messages only: a
+    client that is given up has received something, so that each resumption makes progress.
     """
 
     def __init__(self, now: float) -> None:
@@ -90,7 +90,7 @@ class FallingBehind:
         self._least_age: float = float("inf")
 
     def sent(self, began: float, now: float, age_seconds: float) -> bool:
-        """A message was taken, of which the last record is so old. True: hopeless."""
+        """A message was accepted, whose last record has this age. True: give the client up."""
         self._held_up_seconds += now - began
         self._least_age = min(self._least_age, age_seconds)
         if self._age_before is None:

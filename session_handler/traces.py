@@ -1,4 +1,4 @@
-"""The span from the client's connection to its first record, where a collector is configured."""
+"""The span from the client's connection to its first record, if a collector is configured."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def read_context(body: bytes) -> Context | None:
-    """The place in a trace that an answer to `connected` names."""
+    """The trace context in an answer to `connected`."""
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
@@ -23,7 +23,7 @@ def read_context(body: bytes) -> Context | None:
 
 
 class FirstRecord:
-    """Knows when both ends of the span are known, and sends it once. Never raises."""
+    """Sends the span once both of its ends are known. Never raises."""
 
     def __init__(self, endpoint: str, session_id: str, app: str) -> None:
         self._endpoint = endpoint
@@ -45,7 +45,7 @@ class FirstRecord:
         self._send()
 
     async def finish(self) -> None:
-        """Wait for what is on its way."""
+        """Wait for spans that are being sent."""
         if self._export is not None:
             await asyncio.wait({self._export}, timeout=EXPORT_SECONDS)
 

@@ -1,7 +1,7 @@
 """The user of a session, as the dispatcher reports it.
 
-The dispatcher says it in its answer to the callback `connected`, which only the holder of the
-session's key gets: nothing that a client sends to the container changes it.
+It is in the answer to the callback `connected`, which only the holder of the session's key
+receives: messages of a client cannot change it.
 """
 
 import json
@@ -15,23 +15,22 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class User:
-    """The user that a session was handed out to."""
+    """The user of a session."""
 
     owner: str | None = None
-    """Like `jwt:SUB` or `api_key:NAME`; None where no dispatcher says."""
+    """Such as `jwt:SUB` or `api_key:NAME`; None without a dispatcher."""
     claims: Mapping[str, str] = field(default_factory=dict)
     """The claims of the user's token that the app's `pass_claims` names."""
     query: Mapping[str, str] = field(default_factory=dict)
-    """The parameters of the request for the session that the app's `pass_query` names. The
-    user chose them: they are input like any other.
-    """
+    """The parameters of the request for the session that the app's `pass_query` names. They are
+    input of the user and must be validated."""
 
 
 NOBODY = User()
 
 
 def read_user(body: bytes) -> User:
-    """The user in an answer to `connected`; NOBODY where it has none, as from older dispatchers."""
+    """The user in an answer to `connected`; NOBODY if it has none, as from older dispatchers."""
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Feeds: where a session's records come from, chosen by FEED_URL."""
+"""Feeds: sources of a session's records, chosen by FEED_URL."""
 
 import re
 import time
@@ -13,9 +13,9 @@ _STREAM_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 
 def open_feed(settings: Settings) -> Feed | None:
-    """The feed that FEED_URL names; None for a session without one. Raises FeedError.
+    """The feed in FEED_URL; None for a session without one. Raises FeedError.
 
-    Nothing is connected yet: `prepare` does that. A session imports one feed only.
+    Connects to nothing: `prepare` does. A session imports one feed only.
     """
     if settings.feed_url is None:
         return None

@@ -1,4 +1,4 @@
-"""What every feed is to the session: one stream, read for one client at a time."""
+"""The interface of feeds: one stream, read for one client at a time."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, NamedTuple, Protocol
@@ -7,26 +7,25 @@ from session_handler.cursor import Cursor
 from session_handler.feeds.records import Record
 
 PREPARE_SECONDS = 30.0
-"""How long a source that cannot be reached is asked again before the start has failed."""
+"""Time for which an unreachable source is retried before the start fails."""
 
 PATIENCE_SECONDS = 1.0
-"""How long a new client's hello waits for the source to say what "now" is."""
+"""Time for which a new client's hello waits for the source's present position."""
 
 Deliver = Callable[[Iterator[Record], Callable[[Record], str]], Awaitable[None]]
-"""Given a page of records and what turns a record into the cursor just after it, to be called with
-records in their order, and with any of those that were taken from the page. It may take its time:
-nothing is read meanwhile that would have to be kept.
-"""
+"""Receives a page of records, and a function that returns the cursor after a record; call it with
+records in order, and with any of the page's records. It may take time: no further records are read
+meanwhile."""
 
 TellGap = Callable[[tuple[str, ...]], Awaitable[None]]
 
 
 class FeedError(Exception):
-    """The feed cannot go on, and repeating would not help; the message is for people."""
+    """The feed cannot continue, and a repetition would not help; the message is for display."""
 
 
 class Start(NamedTuple):
-    """Where reading begins, and the shards of which history is gone."""
+    """The position where reading begins, and the shards whose history is missing."""
 
     cursor: str
     gone: tuple[str, ...]
@@ -42,26 +41,26 @@ class Feed(Protocol):
 
     @property
     def cursor(self) -> str:
-        """Just after all that was delivered."""
+        """The position after all delivered records."""
         ...
 
     def health(self, now: float) -> dict[str, Any]:
-        """What `/healthz` tells of the feed."""
+        """The feed's part of `/healthz`."""
         ...
 
     async def prepare(self) -> None:
-        """See that there is something to read. Raises FeedError when it is missing, refused to
-        us, or not to be reached for PREPARE_SECONDS.
+        """Check that the stream exists. Raises FeedError if it is missing, forbidden, or
+        unreachable for PREPARE_SECONDS.
         """
         ...
 
     async def start(self, cursor: Cursor | None) -> Start:
-        """Set the place to read from: after `cursor`, or now. Raises FeedError."""
+        """Set the position: after `cursor`, or now. Raises FeedError."""
         ...
 
     async def run(self, deliver: Deliver, tell_gap: TellGap) -> None:
-        """Read until cancelled. Raises FeedError or a group of them, and what `deliver` and
-        `tell_gap` raise.
+        """Read until cancelled. Raises FeedError or a group of them, and exceptions of `deliver`
+        and `tell_gap`.
         """
         ...
 

@@ -1,8 +1,7 @@
-"""The direct feed: this container reads all shards of a Kinesis stream by itself.
+"""The direct feed: this container reads all shards of a Kinesis stream.
 
-Good for about five sessions on a stream, because Kinesis allows five reads a second and shard
-to all of them together. Trouble is answered by backing off and shows as lag; the only silent
-thing here is an empty shard.
+Suitable for about five sessions on a stream, because Kinesis allows five reads a second and shard
+in total. Errors are followed by backoff and reported as lag; only an empty shard causes no lag.
 """
 
 import asyncio
@@ -26,17 +25,17 @@ from session_handler.feeds.records import Record, decode_records
 from session_handler.feeds.shards import Lineage, Shard, resume, start_at_latest
 
 READ_LIMIT = 5_000
-"""Records asked for at once: with JSON of a usual size, a few MiB of memory."""
+"""Records in one request: with JSON of usual size a few MiB of memory."""
 
 FRESH_LIST_SECONDS = 5.0
-"""A list of shards this young needs no second look when the client comes."""
+"""A list of shards that is younger than this is not read again when the client connects."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class ShardReading:
-    """How reading one shard goes. Instants are the event loop's."""
+    """The state of reading one shard. Times are the event loop's."""
 
     read_at: float
     pacer: Pacer = field(default_factory=Pacer)
@@ -46,7 +45,7 @@ class ShardReading:
     error: str | None = None
 
     def lag_seconds(self, now: float) -> float:
-        """What Kinesis said at the last read, and the time that no read succeeded since."""
+        """The lag at the last read, plus the time since."""
         return self.behind_seconds + max(0.0, now - self.read_at - LONGEST_INTERVAL_SECONDS)
 
 
@@ -68,11 +67,13 @@ class KinesisFeed:
         return self._lineage.cursor
 
     def lag_seconds(self, now: float) -> float:
-        """How far the client is behind the stream, as far as reading goes; 0 before it came."""
+        """The client's lag behind the stream, as far as reading is concerned; 0 before it
+        connects.
+        """
         return max((r.lag_seconds(now) for r in self._readings.values()), default=0.0)
 
     def health(self, now: float) -> dict[str, Any]:
-        """What `/healthz` tells of the feed."""
+        """The feed's part of `/healthz`."""
         errors = sorted({r.error for r in self._readings.values() if r.error})
         return {
             "kind": self.kind,
@@ -82,8 +83,8 @@ class KinesisFeed:
         }
 
     async def prepare(self) -> None:
-        """Find the shards. Raises FeedError when the stream is missing, refused to us, or not
-        to be reached for PREPARE_SECONDS.
+        """Find the shards. Raises FeedError if the stream is missing, forbidden, or unreachable for
+        PREPARE_SECONDS.
         """
         failures, last = 0, ""
         try:
@@ -102,13 +103,13 @@ class KinesisFeed:
             raise FeedError(f"stream {self._stream}: not reached; {last}") from None
 
     async def start(self, cursor: Cursor | None) -> Start:
-        """Set the place to read from: after `cursor`, or now. Raises FeedError."""
+        """Set the position: after `cursor`, or now. Raises FeedError."""
         await self._refresh_shards()
         self._readings = {}
         gone: tuple[str, ...] = ()
         if cursor is None:
-            # Before the iterators are asked for: a resume from here repeats nothing that was
-            # shown, and misses nothing that comes after.
+            # Before the iterators are requested: a resumption from here repeats no delivered record
+            # and skips no later one.
             millis = int(self._client.server_now() * 1000)
             self._lineage = Lineage(start_at_latest(self._shards, millis), self._shards)
             await self._take_latest_iterators()
@@ -119,8 +120,8 @@ class KinesisFeed:
         return Start(self._cursor_or_fail(), gone)
 
     async def run(self, deliver: Deliver, tell_gap: TellGap) -> None:
-        """Read all shards until cancelled. Raises a group of FeedErrors, and of what `deliver`
-        and `tell_gap` raise.
+        """Read all shards until cancelled. Raises a group of FeedErrors and of exceptions of
+        `deliver` and `tell_gap`.
         """
         async with asyncio.TaskGroup() as group:
             for shard_id in self._lineage.readable():
@@ -147,12 +148,12 @@ class KinesisFeed:
         try:
             await self._list_shards()
         except KinesisError as exc:
-            # The old list still leads to the new shards, through the ends of the old ones.
+            # New shards are still found through the ends of the old ones.
             log.warning("listing the shards of %s anew: %s", self._stream, exc)
 
     async def _take_latest_iterators(self) -> None:
-        """Fix "now" for each shard. A shard without its iterator in time is read from the
-        instant in the cursor instead, which may show what came up to a second before.
+        """Determine the present position of each shard. A shard whose iterator is late is read from
+        the time in the cursor instead, which may include records of up to a second before.
         """
 
         async def take(shard_id: str) -> None:
@@ -194,7 +195,7 @@ class KinesisFeed:
         begun = self._lineage.end(shard_id, children)
         failures = 0
         while not (begun or self._readings):
-            # The last shard has ended and no child is known yet: there must be one.
+            # The last shard has ended, and its child must exist but is not listed yet.
             failures += 1
             await asyncio.sleep(pause_seconds(failures, jitter()))
             begun = await self._find_child_shards()
@@ -213,7 +214,7 @@ class KinesisFeed:
         return self._lineage.begin_children()
 
     async def _read_to_end(self, shard_id: str, deliver: Deliver, tell_gap: TellGap) -> list[Shard]:
-        """Returns the children as far as Kinesis names them."""
+        """Returns the children that Kinesis reports."""
         loop = asyncio.get_running_loop()
         reading = self._reading(shard_id)
         while True:
@@ -249,8 +250,8 @@ class KinesisFeed:
         return self._cursor_or_fail()
 
     async def _children_of(self, shard_id: str) -> list[Shard]:
-        """Not before all shards are known: one that merged with another, unknown one would begin
-        too early, and cursors have to name all that came into being before those now begun.
+        """Waits until all shards are known: one that merged with an unknown one would begin too
+        early, and cursors must name all that were created before those begun now.
         """
         reading, failures = self._reading(shard_id), 0
         while True:
@@ -269,7 +270,7 @@ class KinesisFeed:
     async def _is_lost(
         self, shard_id: str, reading: ShardReading, exc: KinesisError, tell_gap: TellGap
     ) -> bool:
-        """Answer an error of reading; True when the shard itself is gone."""
+        """Handle an error of reading; True if the shard itself is gone."""
         now = asyncio.get_running_loop().time()
         reading.error = exc.code
         if exc.is_throttling:
@@ -278,7 +279,7 @@ class KinesisFeed:
         log.warning("reading %s: %s", shard_id, exc)
         reading.pacer.failed(now, jitter())
         if exc.code == TOO_LARGE:
-            # Kinesis stops at 10 MiB, what stands in for it locally may not.
+            # Kinesis stops at 10 MiB, local replacements may not.
             reading.limit = max(1, reading.limit // 8)
             reading.pacer.next_read_at = now
         elif exc.code == "ExpiredIteratorException":
@@ -286,7 +287,7 @@ class KinesisFeed:
             reading.pacer.next_read_at = now
         elif exc.code == "InvalidArgumentException":
             if reading.iterator is None:
-                # The place to begin at was refused, not an iterator: nothing is known there.
+                # The start position was refused, not an iterator: nothing is available there.
                 self._lineage.advance(shard_id, Horizon())
                 await tell_gap((shard_id,))
             reading.iterator = None
@@ -296,7 +297,7 @@ class KinesisFeed:
         return False
 
     async def _has_expired(self, shard_id: str, tell_gap: TellGap) -> bool:
-        """Whether the shard is gone from a stream that is still there."""
+        """Whether the shard is gone from an existing stream."""
         try:
             await self._list_shards()
         except KinesisError as exc:
@@ -316,11 +317,11 @@ def place(position: Position, server_now: float) -> dict[str, Any]:
     """GetShardIterator's parameters for a position."""
     match position:
         case After(sequence, subsequence):
-            # Of an aggregated record there may be a rest.
+            # The rest of an aggregated record may be missing.
             kind = "AT_SEQUENCE_NUMBER" if subsequence else "AFTER_SEQUENCE_NUMBER"
             return {"ShardIteratorType": kind, "StartingSequenceNumber": str(sequence)}
         case Since(millis):
-            # Kinesis refuses instants to come.
+            # Kinesis refuses times in the future.
             instant = min(millis / 1000, server_now)
             return {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": instant}
         case _:

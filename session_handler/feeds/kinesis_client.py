@@ -1,4 +1,4 @@
-"""The three calls of Kinesis that a feed needs, over plain HTTP with signed requests."""
+"""Kinesis's three calls for a feed, over plain HTTP with signed requests."""
 
 import json
 import time
@@ -42,7 +42,7 @@ HOPELESS = frozenset(
 
 
 class KinesisError(Exception):
-    """Kinesis said no, or nothing that is understood. `code` is its own, or one of ours."""
+    """Kinesis refused, or its answer is invalid. `code` is Kinesis's or this module's."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}" if message else code)
@@ -54,7 +54,7 @@ class KinesisError(Exception):
 
     @property
     def is_hopeless_at_start(self) -> bool:
-        """Whether the configuration is wrong, rather than the moment."""
+        """Whether the configuration is wrong, as opposed to a transient error."""
         return self.code in HOPELESS
 
 
@@ -65,7 +65,7 @@ def endpoint_for(region: str) -> str:
 
 
 class KinesisClient:
-    """Signed calls to one region's Kinesis, any number at once on kept connections."""
+    """Signed calls to one region's Kinesis, any number concurrently on kept connections."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class KinesisClient:
                     body=body,
                     now=instant,
                 )
-            del headers["Host"]  # the HTTP client writes it
+            del headers["Host"]  # the HTTP client adds it
             response = await self._http.request("POST", self._path, headers, body)
         except CredentialsError as exc:
             raise KinesisError(NO_CREDENTIALS, str(exc)) from exc
@@ -119,8 +119,8 @@ class KinesisClient:
         self._http.close()
 
     def server_now(self) -> float:
-        """Kinesis's present instant in epoch seconds: never later than it is, at most about a
-        second earlier. Our own clock, as long as Kinesis has not answered.
+        """Kinesis's time in epoch seconds: never ahead, at most about a second behind. The local
+        clock before the first answer of Kinesis.
         """
         if self.server_time is None:
             return self._now()

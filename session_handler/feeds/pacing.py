@@ -1,8 +1,8 @@
-"""When a shard may be read next. Pure: instants come in, instants go out, in seconds.
+"""Determines when a shard may be read next. Pure: times in seconds.
 
-Kinesis allows five reads a second and shard to all readers together. One session alone may come
-near that; with others on the same stream it must yield. So the distance between reads grows
-fast when Kinesis throttles, and shrinks slowly again while it does not.
+Kinesis allows five reads a second and shard to all readers together. One session alone may use
+nearly all of them, and must yield to others on the same stream. The interval between reads
+therefore grows fast when Kinesis throttles, and shrinks slowly while it does not.
 """
 
 from dataclasses import dataclass
@@ -10,25 +10,26 @@ from dataclasses import dataclass
 from session_handler.backoff import backoff_seconds
 
 SHORTEST_INTERVAL_SECONDS = 0.2
-"""Five reads a second, while there is more to be had at once."""
+"""Five reads a second, while there are more records to read at once."""
 
 IDLE_INTERVAL_SECONDS = 0.25
 """Four reads a second, once everything was read: half of it is the mean delay of a record."""
 
 LONGEST_INTERVAL_SECONDS = 2.0
-"""Shared with many, a session still looks every two seconds."""
+"""Upper bound on a stream that many sessions share."""
 
 BURST_READS = 5
 
 SLOW_ANSWER_FACTOR = 3.0
-"""Spend at most a third of the time waiting for answers: a strained service is not pushed."""
+"""At most a third of the time is spent waiting for answers, to reduce the load on a slow
+service."""
 
 FIRST_BACKOFF_SECONDS = 0.2
 LONGEST_BACKOFF_SECONDS = 10.0
 
 
 def pause_seconds(failures: int, jitter: float) -> float:
-    """How long Kinesis is left alone after so many failures in a row."""
+    """Seconds without requests to Kinesis after `failures` in a row."""
     return backoff_seconds(
         failures,
         jitter,
@@ -48,8 +49,8 @@ class Pacer:
     next_read_at: float = 0.0
 
     def answered(self, started_at: float, now: float, *, caught_up: bool) -> None:
-        """A read begun at `started_at` was answered. Behind, the next may follow at once, as
-        long as there are tokens of the five a second.
+        """A read that began at `started_at` was answered. If the feed is behind, the next may
+        follow at once while there are tokens of the five a second.
         """
         self.failures = 0
         self._take_token(started_at)
@@ -58,7 +59,7 @@ class Pacer:
             self.next_read_at = max(now, started_at + min(pause, LONGEST_INTERVAL_SECONDS))
             self.interval_seconds = max(IDLE_INTERVAL_SECONDS, self.interval_seconds * 0.95)
         elif self.interval_seconds > IDLE_INTERVAL_SECONDS:
-            # Others read this shard too: being behind is no right to their share.
+            # Others read this shard too: a reader that is behind must not use their share.
             self.next_read_at = max(now, started_at + self.interval_seconds)
             self.interval_seconds = max(IDLE_INTERVAL_SECONDS, self.interval_seconds * 0.9)
         elif self.tokens >= 1:
@@ -67,7 +68,7 @@ class Pacer:
             self.next_read_at = now + (1 - self.tokens) * SHORTEST_INTERVAL_SECONDS
 
     def throttled(self, now: float, jitter: float) -> None:
-        """Kinesis refused for the rate: read more seldom from now on."""
+        """Kinesis throttled: increase the interval."""
         self.failures += 1
         self.tokens = 0.0
         self.refilled_at = now
@@ -77,7 +78,7 @@ class Pacer:
         )
 
     def failed(self, now: float, jitter: float) -> None:
-        """No answer, or an error that says nothing about the rate."""
+        """No answer, or an error that does not concern the rate."""
         self.failures += 1
         self.next_read_at = now + pause_seconds(self.failures, jitter)
 

@@ -1,9 +1,10 @@
-"""How far one session is in a fan-out feed: what it wants still, and what it missed. Pure.
+"""The progress of one session in a fan-out feed: which entries it wants, and which are missing.
+Pure.
 
-Entries come in the stream's order, each shard's in its own, children's after their parents'. The
-positions tell what was delivered before, each entry's `p` what is missing. With a cursor of the
-direct feed, or with another origin than before, the stream is passed through from its beginning;
-otherwise the session follows it from an entry that it knows.
+Entries arrive in the stream's order, those of each shard in the shard's, children's after their
+parents'. Positions mark delivered records, and each entry's `p` shows missing ones. With a cursor
+of the direct feed, or a new origin, the stream is read from its beginning; otherwise from a known
+entry.
 """
 
 from collections.abc import Mapping
@@ -28,11 +29,11 @@ from session_handler.cursor import (
 )
 
 SKEW_MILLIS = 1_000
-"""How far Kinesis's and the server's clocks may be apart."""
+"""Maximum difference between Kinesis's and the server's clocks."""
 
 
 class EntryId(NamedTuple):
-    """An entry's id in the stream: when it was appended, by the server's clock."""
+    """An entry's id in the stream: the time at which it was appended, by the server's clock."""
 
     millis: int
     sequence: int
@@ -50,19 +51,19 @@ BEGINNING = EntryId(0, 0)
 
 
 class Snapshot(NamedTuple):
-    """The feed at one moment."""
+    """The state of the feed."""
 
     origin: str | None
     last: Mapping[str, After]
     """The newest position of each shard that was ever appended."""
     first_id: EntryId | None
-    """The oldest entry that is still there."""
+    """The oldest entry that still exists."""
     tail_id: EntryId
     server_millis: int
 
 
 class Verdict(Enum):
-    """What an entry is to the session."""
+    """The meaning of an entry for the session."""
 
     DELIVERED = "delivered"
     WANTED = "wanted"
@@ -71,9 +72,9 @@ class Verdict(Enum):
 
 
 class Progress:
-    """Begins at a cursor. `observe` a snapshot before entries are judged, and again whenever the
-    connection or the origin was lost; read on from `place`. `judge` runs ahead of what is
-    delivered; `deliver` confirms, `forget_ahead` goes back to what was confirmed.
+    """Begins at a cursor. Call `observe` with a snapshot before judging entries, and again after
+    the connection or the origin was lost; then read from `place`. `judge` runs ahead of delivery;
+    `deliver` confirms, `forget_ahead` returns to what was confirmed.
     """
 
     def __init__(self, cursor: Cursor) -> None:
@@ -98,7 +99,7 @@ class Progress:
 
     @classmethod
     def from_now(cls, now_millis: int, snapshot: Snapshot | None) -> "Progress":
-        """Begin at the end of the stream; without a snapshot, at an instant."""
+        """Begin at the end of the stream; without a snapshot, at a time."""
         millis = snapshot.server_millis if snapshot else now_millis
         place = None
         if snapshot and snapshot.origin:
@@ -123,8 +124,9 @@ class Progress:
 
     @property
     def cursor(self) -> str:
-        """Just after what was delivered. Where there are more shards than fit, the oldest are
-        left out: of these only the entry's id tells what is new, and without it they are repeated.
+        """The position after the delivered records. If there are too many shards, the oldest are
+        omitted: for these only the entry's id shows what is new, and without it records are
+        repeated.
         """
         entry = None
         if self._delivered_to is not None and self._origin is not None:
@@ -147,7 +149,7 @@ class Progress:
         return join([*texts, *rest])
 
     def observe(self, snapshot: Snapshot) -> None:
-        """The feed is like this now. Where its origin is another one, it is read anew."""
+        """Apply the feed's present state. If its origin is new, it is read from its beginning."""
         self._snapshot = snapshot
         if snapshot.origin != self._origin:
             self._origin = snapshot.origin
@@ -159,15 +161,15 @@ class Progress:
         self.rewind(snapshot)
 
     def rewind(self, snapshot: Snapshot) -> None:
-        """Note what was trimmed by now. To be told, after reading and before judging, while
-        entries may be trimmed before they are read.
+        """Apply the trimming so far. Call it after reading and before judging, while entries may be
+        trimmed before they are read.
         """
         first = self._first_id = snapshot.first_id
         if self._is_following or self.place != BEGINNING:
             self._lost_entries |= first is None or first > self.place
 
     def judge(self, entry: Entry) -> Verdict:
-        """What `entry`, the next one of the stream, is to the session."""
+        """The meaning of `entry`, the next one of the stream, for the session."""
         shard = entry.shard_id
         position = self._ahead.get(shard)
         here = After(entry.sequence, entry.subsequence)
@@ -185,14 +187,14 @@ class Progress:
         return Verdict.AFTER_GAP if is_gap else Verdict.WANTED
 
     def delivered(self, entry_id: EntryId, entry: Entry) -> None:
-        """`entry` was delivered, and all that was judged before it of its shard."""
+        """`entry` was delivered, and all entries of its shard that were judged before."""
         self._confirm(entry.shard_id, After(entry.sequence, entry.subsequence))
         if self._is_following:
             self._delivered_to = entry_id
 
     def passed(self, entry_id: EntryId) -> tuple[str, ...]:
-        """All up to this entry was judged, and delivered where it was wanted. Returns the shards
-        of which something is missing that no entry tells of.
+        """All entries up to this one were judged, and delivered if wanted. Returns shards with
+        missing records that no entry shows.
         """
         self.place = entry_id
         if self._is_following:
@@ -200,8 +202,8 @@ class Progress:
         return self.missed()
 
     def missed(self) -> tuple[str, ...]:
-        """Shards of which the last entries are gone from the stream. To be asked after `observe`;
-        empty until the stream was read to where it ended then.
+        """Shards whose last entries are gone from the stream. Call it after `observe`; empty until
+        the stream was read to its end at that time.
         """
         snapshot = self._snapshot
         if snapshot is None or self.place < snapshot.tail_id:
@@ -223,7 +225,7 @@ class Progress:
         return tuple(missed)
 
     def forget_ahead(self) -> None:
-        """What was judged and not confirmed was not delivered."""
+        """Entries that were judged and not confirmed were not delivered."""
         self._ahead = {**self._known, **self._positions}
         if self._is_following and self._delivered_to is not None:
             self.place = self._delivered_to
@@ -233,7 +235,7 @@ class Progress:
         self._texts[shard] = f"{encode(position)}.{shard}"
 
     def _wants_new(self, entry: Entry, position: Position | None) -> bool:
-        """Whether an entry is wanted of a shard that nothing was delivered of."""
+        """Whether an entry is wanted of a shard without deliveries."""
         match self._rule(position):
             case Ended():
                 return False
@@ -245,7 +247,7 @@ class Progress:
                 return True
 
     def _may_have_missed(self, shard: str, position: Position | None, before: After) -> bool:
-        """Whether `before`, which is gone, was wanted of a shard that nothing was delivered of."""
+        """Whether `before`, which is gone, was wanted of a shard without deliveries."""
         rule = self._rule(position)
         if shard in self._seen and before <= self._seen[shard]:
             return False
@@ -255,7 +257,7 @@ class Progress:
             return True
         if self._is_following or self._lost_entries:
             return self._lost_entries
-        # What is gone was appended, and so arrived, before the oldest that is left.
+        # The missing entry was appended, and therefore arrived, before the oldest existing one.
         return self._first_id is None or self._first_id.millis >= rule.millis
 
     def _rule(self, position: Position | None) -> Position | Above:

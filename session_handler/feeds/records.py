@@ -1,8 +1,8 @@
-"""Kinesis records as the client gets them: JSON where the bytes are JSON, else base64.
+"""Kinesis records in the client's format: JSON if the bytes are JSON, else base64.
 
-The common case must be cheap, so text that is valid JSON goes into the message as it came: it is
-never written again unless a session app changes it. Of the direct feed it is parsed once to be
-sure; the fan-out feed's relay did so for all sessions, and it is parsed only if an app looks at it.
+The common case must be cheap: text that is valid JSON is copied into the message and only
+serialized again if a session app changes it. The direct feed parses it once to validate it; the
+fan-out feed's relay has validated it for all sessions, and it is parsed only if an app reads it.
 """
 
 import binascii
@@ -16,18 +16,17 @@ from chalicelib.contract.kpl import MAGIC, take_apart
 from session_handler.cursor import After, Position
 
 MAX_RECORD_BYTES = 4 * 1024 * 1024
-"""Kinesis takes up to 10 MiB where a stream allows it. On its way to the client a record is held
-about eleven times, so 10 MiB would take more than the memory of a small container, in every session
-at once, and again after each resume.
-https://docs.aws.amazon.com/streams/latest/dev/large-records.html
-"""
+"""Kinesis accepts up to 10 MiB if a stream allows it. On its way to the client a record is held
+about eleven times, so 10 MiB would exceed the memory of a small container, in every session at
+once, and again after each resumption.
+https://docs.aws.amazon.com/streams/latest/dev/large-records.html"""
 _UNREAD = object()
 _quote = json.encoder.encode_basestring_ascii
 
 
 class Record:
-    """One record. `data` is a JSON value, `{"base64": …}` for bytes that are none, or
-    `{"tooLarge": BYTES}` in place of more than MAX_RECORD_BYTES.
+    """One record. `data` is a JSON value, `{"base64": …}` for other bytes, or `{"tooLarge": BYTES}`
+    for more than MAX_RECORD_BYTES.
     """
 
     __slots__ = ("_data", "_json", "arrived_at", "partition_key", "sequence_number", "subsequence")
@@ -59,7 +58,7 @@ class Record:
         return self._data
 
     def with_data(self, data: Any) -> "Record":
-        """The same record with other data, which must be what JSON can express."""
+        """The same record with other data, which must be a JSON value."""
         return Record(
             data,
             None,
@@ -74,8 +73,8 @@ class Record:
         return After(int(self.sequence_number), self.subsequence)
 
     def to_json(self) -> str:
-        """The member of a `records` message. Raises ValueError or TypeError for data of an app
-        that JSON cannot express.
+        """The member of a `records` message. Raises ValueError or TypeError for an app's data that
+        is not JSON.
         """
         data = self._json
         if data is None:
@@ -101,11 +100,11 @@ def decode_data(raw: bytes) -> tuple[Any, str]:
 def decode_records(
     raw_records: Iterable[Mapping[str, Any]], position: Position
 ) -> Iterator[Record]:
-    """The records of a GetRecords answer that come after `position`, one by one.
+    """The records of a GetRecords answer after `position`, one by one.
 
-    Aggregated ones come apart; their parts share a sequence number and are counted from 1.
-    Records at or before the position are left out: reading goes on at an aggregated record to
-    get its rest, and services may repeat some.
+    Aggregated records are split; their parts share a sequence number and are counted from 1.
+    Records at or before the position are skipped, because reading resumes at an aggregated record
+    to get its rest, and services may repeat some.
     """
     last = position if isinstance(position, After) else After(-1)
     for raw in raw_records:
@@ -126,11 +125,11 @@ def decode_records(
 
 
 def decode_record(entry: Entry) -> Record:
-    """The record of an entry of the fan-out feed."""
+    """The record of a fan-out feed's entry."""
     data: Any
     data, text = _UNREAD, ""
     if entry.is_json and len(entry.data) <= MAX_RECORD_BYTES:
-        text = entry.data.decode("utf-8", "replace")  # JSON is UTF-8: nothing to replace
+        text = entry.data.decode("utf-8", "replace")  # JSON is valid UTF-8, so nothing is replaced
     else:
         data, text = decode_data(entry.data)
     return Record(

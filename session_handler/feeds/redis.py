@@ -1,9 +1,9 @@
-"""The fan-out feed: this container reads what a relay appends to a Redis or Valkey stream.
+"""The fan-out feed: this container reads the entries that a relay appends to a Redis or Valkey
+stream.
 
-Any number of sessions read without a single call to Kinesis, and without AWS credentials. Every
-wait is a blocking XREAD. A server that is away is asked again, with backoff and jitter; one that
-comes back with nothing, or with less than before, changes nothing for the client once the relay has
-filled it again.
+Any number of sessions read without calls to Kinesis and without AWS credentials. Every wait is a
+blocking XREAD. An unreachable server is retried with backoff and jitter; if it returns with fewer
+entries than before, the client is not affected once the relay has refilled it.
 """
 
 import asyncio
@@ -28,19 +28,19 @@ from session_handler.feeds.records import Record, decode_record
 from session_handler.redis_client import TOO_LARGE, RedisClient, RedisError
 
 BLOCK_SECONDS = 5.0
-"""How long one XREAD waits: after so long a lost connection or another origin is noticed."""
+"""Timeout of one XREAD: a lost connection or a new origin is noticed within this time."""
 
 MOST_ENTRIES = 128
-"""Asked for at once; fewer while they are large."""
+"""Entries in one request; fewer while they are large."""
 
 PAGE_BYTES = 2 * 1024 * 1024
-"""What an answer is to have at most, judged by the one before."""
+"""Target size of an answer, estimated from the previous one."""
 
 FIRST_BACKOFF_SECONDS = 0.1
 LONGEST_BACKOFF_SECONDS = 5.0
 
 FAR_BEHIND_SECONDS = 5.0
-"""From here on entries may be trimmed before they are read."""
+"""With a greater lag entries may be trimmed before they are read."""
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class RedisFeed:
         self._progress.forget_ahead()
         self._read_at = asyncio.get_running_loop().time()
         self._behind_seconds = 0.0
-        # What is gone shows when it is read.
+        # Missing records are noticed when they are read.
         return Start(self._progress.cursor, ())
 
     async def run(self, deliver: Deliver, tell_gap: TellGap) -> None:
@@ -138,7 +138,7 @@ class RedisFeed:
         self._client.close()
 
     async def _read_snapshot(self) -> Snapshot:
-        """The feed at one moment. Raises RedisError."""
+        """The present state of the feed. Raises RedisError."""
         records = self._keys.records
         *_, found = await self._client.call(
             ("MULTI",),
@@ -161,7 +161,7 @@ class RedisFeed:
         )
 
     async def _read(self, deliver: Deliver, tell_gap: TellGap) -> None:
-        """Read on until the origin is another one, or the connection is lost (RedisError)."""
+        """Read until the origin changes or the connection is lost (RedisError)."""
         while True:
             page = await self._next_page()
             if page is None:
@@ -177,9 +177,9 @@ class RedisFeed:
             self._adapt(page)
 
     async def _next_page(self) -> Page | None:
-        """The next entries, none when none came for a while; None when they are another's."""
+        """The next entries, empty if none arrived for a while; None if the origin changed."""
         read = ("XREAD", "COUNT", self._count, "BLOCK", round(BLOCK_SECONDS * 1000), "STREAMS")
-        # The origin is asked for after the entries, so that these are surely its own.
+        # The origin is read after the entries, so that they certainly belong to it.
         found, origin = await self._client.call(
             (*read, self._keys.records, str(self._progress.place)),
             ("GET", self._keys.origin),
@@ -194,7 +194,7 @@ class RedisFeed:
         return page
 
     def _decode(self, fields: list[bytes]) -> Entry | None:
-        """None for what is no entry: the gap it leaves shows at the next one of its shard."""
+        """None for an invalid entry: the gap is noticed at the next one of its shard."""
         try:
             return Entry.decode(fields)
         except FanoutError as exc:
@@ -211,7 +211,7 @@ class RedisFeed:
             self._was_far_behind |= self._behind_seconds > FAR_BEHIND_SECONDS
 
     def _adapt(self, page: Page) -> None:
-        """Ask for as much as is likely to be PAGE_BYTES at most."""
+        """Adapt the number of requested entries to PAGE_BYTES."""
         largest = max((len(entry.data) for _, entry in page if entry), default=0)
         fitting = PAGE_BYTES // max(1, largest)
         self._count = max(1, min(MOST_ENTRIES, fitting, self._count * 2))
@@ -239,11 +239,11 @@ class RedisFeed:
                 yield record
 
         def passed(last: Record) -> str:
-            """All up to this record was delivered."""
+            """All records up to this one were delivered."""
             newest: dict[str, Item] = {}
             while pending:
                 record, item = pending.popleft()
-                newest.pop(item[1].shard_id, None)  # the newest entry goes last
+                newest.pop(item[1].shard_id, None)  # reinsert, so that the newest is last
                 newest[item[1].shard_id] = item
                 if record is last:
                     break
@@ -266,7 +266,7 @@ def _positions(pairs: list[bytes]) -> Iterator[tuple[str, After]]:
 
 
 def pause_seconds(failures: int) -> float:
-    """How long the server is left alone after so many failures in a row."""
+    """Seconds without requests to the server after `failures` in a row."""
     return backoff_seconds(
         failures,
         jitter(),

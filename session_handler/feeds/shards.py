@@ -1,7 +1,7 @@
-"""Which shards are read, and in which order: parents to their end before their children. Pure.
+"""The order in which shards are read: parents to their end before their children. Pure.
 
-Kinesis keeps the order of a partition key across splits and merges only for readers that finish
-the parent first ("Resharding, scaling, and parallel processing" in its developer guide).
+Kinesis keeps the order of a partition key across splits and merges only for readers that finish the
+parent first ("Resharding, scaling, and parallel processing" in its developer guide).
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,14 +29,14 @@ class Shard(NamedTuple):
 
     @classmethod
     def from_api(cls, shard: Mapping[str, Any]) -> "Shard":
-        """Of an element of ListShards' `Shards`."""
+        """From an element of ListShards' `Shards`."""
         parents = (shard.get("ParentShardId"), shard.get("AdjacentParentShardId"))
         ending = shard.get("SequenceNumberRange", {}).get("EndingSequenceNumber")
         return cls(shard["ShardId"], tuple(p for p in parents if p), ending is not None)
 
     @classmethod
     def from_child(cls, child: Mapping[str, Any]) -> "Shard":
-        """Of an element of GetRecords' `ChildShards`."""
+        """From an element of GetRecords' `ChildShards`."""
         return cls(child["ShardId"], tuple(child.get("ParentShards", ())), is_closed=False)
 
 
@@ -44,12 +44,12 @@ _WAITS = encode(Waiting())
 
 
 def start_at_latest(shards: Iterable[Shard], millis: int) -> dict[str, Position]:
-    """Positions that begin now: at the open shards; what closed ones hold is past."""
+    """Positions that begin now: at the open shards; records of closed ones are past."""
     return {shard.shard_id: Since(millis) for shard in shards if not shard.is_closed}
 
 
 class Resumption(NamedTuple):
-    """Where a cursor leads today, and which of its shards are no longer there."""
+    """The positions for a cursor, and its shards that no longer exist."""
 
     positions: dict[str, Position]
     gone: tuple[str, ...]
@@ -81,7 +81,7 @@ def resume(shards: Iterable[Shard], cursor: Cursor) -> Resumption:
 
 
 def _without_past(kept: Mapping[str, Position], listed: Mapping[str, Shard]) -> dict[str, Position]:
-    """`kept` with each ancestor of another one ended, or left out where nothing depends on it."""
+    """`kept`, with each ancestor of another shard ended, or omitted if nothing depends on it."""
     past = _ancestors_of(kept, listed) & listed.keys()
     covered = past | kept.keys()
     parents_of_new = {p for s in listed.values() if s.shard_id not in covered for p in s.parents}
@@ -95,8 +95,8 @@ def _is_missed(
     kept: Mapping[str, Position],
     listed: Mapping[str, Shard],
 ) -> bool:
-    """Whether something may have been lost with a shard that is gone. Not of one whose child was
-    begun: the fan-out feed does not know when a shard has ended.
+    """Whether records may have been lost with a missing shard. Not if its child was begun: the
+    fan-out feed does not know when a shard has ended.
     """
     if isinstance(position, Ended):
         return False
@@ -104,7 +104,7 @@ def _is_missed(
 
 
 def _strangers(named: Mapping[str, Position], listed: Mapping[str, Shard]) -> list[str]:
-    """The first of those shards that have nothing to do with any that is named."""
+    """The first of those shards that are unrelated to the named ones."""
     past = _ancestors_of(named, listed)
     found = {
         name
@@ -132,7 +132,7 @@ def _is_covered(shard: Shard, names: Mapping[str, Position], listed: Mapping[str
 
 
 class Lineage:
-    """Positions of all shards being read, and which of them may be read now."""
+    """Positions of all shards being read, and those that may be read now."""
 
     def __init__(self, positions: Mapping[str, Position], shards: Iterable[Shard] = ()) -> None:
         self._positions = dict(positions)
@@ -160,7 +160,7 @@ class Lineage:
         return len(self._positions)
 
     def readable(self) -> list[str]:
-        """Shards that are not read to their end, and none of whose parents is still read."""
+        """Shards that are not read to their end and whose parents all are."""
         return [
             name for name, position in self._positions.items() if not isinstance(position, Ended)
         ]
@@ -171,7 +171,7 @@ class Lineage:
         self._entries[shard_id] = f"{encode(position)}.{shard_id}"
 
     def add(self, shards: Iterable[Shard]) -> None:
-        """Register shards. Only those that descend from what is read will ever matter."""
+        """Register shards. Only descendants of shards being read are used."""
         for shard in shards:
             if shard.shard_id not in self._positions and shard.shard_id not in self._past:
                 self._waiting[shard.shard_id] = shard
@@ -202,12 +202,12 @@ class Lineage:
     def _may_begin(self, shard: Shard) -> bool:
         states = [self._positions[p] for p in shard.parents if p in self._positions]
         if any(parent in self._waiting for parent in shard.parents):
-            # A parent that is yet to be read itself, unless it lies before our time.
+            # A parent that must be read first, unless it is before the cursor's time.
             states += [Horizon() for p in shard.parents if p in self._waiting and self._is_ahead(p)]
         return bool(states) and all(isinstance(state, Ended) for state in states)
 
     def _is_ahead(self, shard_id: str) -> bool:
-        """Whether a waiting shard descends from one that is read."""
+        """Whether a waiting shard descends from one being read."""
         return not _ancestors_of([shard_id], self._waiting).isdisjoint(self._positions)
 
     def _note_waiting(self) -> None:
@@ -215,7 +215,7 @@ class Lineage:
         self._waiting_entries = [f"{_WAITS}.{name}" for name in ahead]
 
     def _drop_if_passed(self, shard_id: str) -> None:
-        """Forget an ended shard once all its children that we know of have begun."""
+        """Forget an ended shard once all its known children have begun."""
         if not isinstance(self._positions.get(shard_id), Ended):
             return
         if not any(shard_id in shard.parents for shard in self._waiting.values()):
