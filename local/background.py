@@ -1,4 +1,4 @@
-"""Work in threads: a value made meanwhile, an end that must not take for ever."""
+"""Work in threads: a value that is computed in the background, an end with a timeout."""
 
 import ctypes
 import gc
@@ -14,7 +14,7 @@ _M_ARENA_MAX = -8
 
 
 class InBackground:
-    """A value that is made in a thread meanwhile."""
+    """A value that is computed in a thread."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
@@ -30,7 +30,7 @@ class InBackground:
             self._error = error
 
     def is_made(self, within_seconds: float) -> bool:
-        """Whether it is made, or cannot be, by then."""
+        """Whether it is computed, or failed, by then."""
         self._thread.join(within_seconds)
         return not self._thread.is_alive()
 
@@ -43,7 +43,7 @@ class InBackground:
 
 
 def within(seconds: float, what: str, end: Callable[[], None]) -> None:
-    """Run `end`, but wait no longer than this for it; say so when it takes longer."""
+    """Run `end`, but wait for it at most this long; report if it takes longer."""
     thread = threading.Thread(target=end, name=f"close {what}", daemon=True)
     thread.start()
     thread.join(seconds)
@@ -53,8 +53,8 @@ def within(seconds: float, what: str, end: Callable[[], None]) -> None:
 
 @contextmanager
 def no_garbage() -> Iterator[None]:
-    """For the start of a process: what is made here stays until the end, so the collector does not
-    look for garbage meanwhile, which takes a sixth of the start, and not in these objects later.
+    """For the start of a process: objects that are created here stay until the end, so garbage
+    collection is off meanwhile, which saves a sixth of the start, and skips these objects later.
     """
     gc.disable()
     try:
@@ -65,10 +65,10 @@ def no_garbage() -> Iterator[None]:
 
 
 def keep_memory_together(arenas: int = 2) -> None:
-    """Have the C library give all threads memory from so few arenas: with its eight for each
-    processor, what short calls leave free in one is of no use to the threads of another.
+    """Limit the C library's memory arenas: with the default of eight for each processor, memory
+    that short calls free in one cannot be used by threads of another.
 
-    For the start of a process, before its threads. Does nothing where it is not glibc.
+    For the start of a process, before its threads. No effect without glibc.
     https://man7.org/linux/man-pages/man3/mallopt.3.html (M_ARENA_MAX)
     """
     try:

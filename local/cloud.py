@@ -58,15 +58,15 @@ from local.leftovers import RunFolder
 
 READY_SECONDS = 60.0
 HEALTHY_SECONDS = 10.0
-"""How long GET /health may answer that something is wrong before the start has failed."""
+"""Time for GET /health to become healthy before the start fails."""
 
 CLOSE_SECONDS = 8.0
-"""How long the engine may take to end all tasks; sessions get their SIGTERM at once."""
+"""Time for the engine to end all tasks; sessions get their SIGTERM at once."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a cloud is made of, once it has been made."""
+    """The components of a cloud."""
 
     machines: Machines
     dispatcher: DispatcherProcess
@@ -79,14 +79,16 @@ class Parts:
 
 @dataclass
 class Cloud:
-    """All parts. `start` once, then `close` once; the rest from any thread in between."""
+    """All components. Call `start` once, then `close` once; other methods from any thread in
+    between.
+    """
 
     options: Options
     run: RunFolder
     listeners: Listeners
     say: Callable[[str], None]
     stop: threading.Event
-    """Set when the end is wanted; the start looks at it between its steps."""
+    """Set to request the end; the start checks it between its steps."""
     faults: Faults = field(default_factory=Faults)
 
     def __post_init__(self) -> None:
@@ -199,7 +201,7 @@ class Cloud:
             allow_unprotected=self.options.allow_unprotected,
             tell=lambda runtime: self.run.tell(runtime=runtime),
         )
-        # Images may have to be built first; who wants the end meanwhile does not wait for that.
+        # Images may have to be built first; a request to end does not wait for that.
         making = InBackground(lambda: make_machines(self.options.runtime, site, self.say))
         while not making.is_made(within_seconds=0.1):
             self._check_wanted()
@@ -235,7 +237,7 @@ class Cloud:
         return dispatcher
 
     def _environment(self, machines: Machines) -> dict[str, str]:
-        """The dispatcher's: this process's own, without what it says of the developer's AWS."""
+        """The dispatcher's environment: this process's, without the developer's AWS settings."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
         port = port_of(self.listeners.dispatcher)
         environment |= {
@@ -272,7 +274,7 @@ class Cloud:
         return environment
 
     def _allowed_origins(self) -> list[str]:
-        """Of the pages that may ask for a session and connect to it."""
+        """Origins of the pages that may request a session and connect to it."""
         hosts = hosts_at(port_of(self.listeners.dispatcher), self.options.allowed_hosts)
         return sorted({*origins_of(hosts), *self.options.allowed_origins})
 
@@ -427,7 +429,7 @@ class Cloud:
 
     @property
     def ready(self) -> dict[str, Any]:
-        """What the READY line says."""
+        """The content of the READY line."""
         return {
             "dispatcher": self.dispatcher_url,
             "aws": self.aws_url,
@@ -525,11 +527,11 @@ class Cloud:
 
 
 class StopRequestedError(Exception):
-    """The end was asked for before everything had started."""
+    """The end was requested before everything had started."""
 
 
 class NotHealthyError(Exception):
-    """Everything runs, and the dispatcher says that it is not well."""
+    """Everything runs, and the dispatcher reports that it is unhealthy."""
 
 
 def _environments(dispatcher: DispatcherProcess) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""The judge of the embedded cloud: a process of this machine beside its boxes, whatever else runs.
+"""The judge of the embedded cloud: a process of this machine beside its boxes, with any runtime.
 
-Containers of the run have no engine socket and no namespaces of their own to make, so the judge's
-image starts on the machine itself. It is this project's own program; code of strangers runs in the
-boxes that it makes.
+Containers of the run have neither an engine socket nor the rights to make namespaces, so the
+judge's image starts on the machine itself. It is this project's own program; untrusted code runs in
+the boxes that it makes.
 """
 
 import logging
@@ -31,7 +31,7 @@ CLUSTER = "usher-{stage}-graders"
 """The cluster of judges, and their capacity provider."""
 HOST = "graders-1"
 _PASSED_ON = ("DOCKER_HOST", "XDG_RUNTIME_DIR", "USHER_BASE_IMAGE")
-"""Of this program's own environment: how boxes are made here."""
+"""Variables of this program's environment that determine how boxes are made here."""
 _MARK = "judge:"
 
 
@@ -40,8 +40,8 @@ log = logging.getLogger(__name__)
 
 @cache
 def base_image() -> str | None:
-    """The image of graders that name none, also where no registry can be reached; None where there
-    is no Docker, or no base can be had: then the judge says so.
+    """The default image of graders, also without access to a registry; None if there is no Docker
+    or no base is available: the judge then reports that.
     """
     if "USHER_BASE_IMAGE" in os.environ or docker_missing():
         return None
@@ -81,17 +81,17 @@ def task_definition(stage: str, region: str) -> dict[str, Any]:
 
 
 class HostWithJudge:
-    """A host, and beside it processes of the machine for the judge's image alone."""
+    """A host, and beside it processes of the machine for the judge's image only."""
 
     def __init__(
         self, host: Host, make_judges: Callable[[], Host], scratch: Path, gateway: str | None = None
     ) -> None:
-        """`make_judges` makes the host of the judges, when the first one is started. `gateway`:
-        where containers reach the servers of this machine; it lets nobody else in, so judges are
-        given the loopback in its place.
+        """`make_judges` creates the host of the judges when the first one is started. `gateway`:
+        the address at which containers reach the servers of this machine; it accepts only them, so
+        judges use the loopback address instead.
 
-        `scratch`: where judges and their boxes put files. It is removed with the run, as one that
-        is killed removes nothing.
+        `scratch`: directory of judges and their boxes. It is removed with the run, because a killed
+        judge removes nothing.
         """
         self._host = host
         self._make_judges = make_judges
@@ -126,7 +126,7 @@ class HostWithJudge:
         bare = replace(
             spec,
             environment={**on_loopback(spec.environment, self._gateway), **given},
-            memory_mib=None,  # its boxes have limits of their own
+            memory_mib=None,  # its boxes have separate limits
             user=None,
             read_only_root=False,
             tmpfs={},

@@ -1,8 +1,8 @@
-"""One folder for each run of the local cloud, and what a run that was killed left behind.
+"""One directory for each run of the embedded cloud, and the cleanup of killed runs.
 
-A run holds a lock on its folder for as long as its process lives; the kernel lets go of it
-however the process ends. A folder that nobody holds belongs to a dead run: its processes and
-containers carry the run's id and are removed by the next start. Live runs are never touched.
+A run holds a lock on its directory while its process lives; the kernel releases it when the process
+ends. A directory without a lock belongs to a dead run: its processes and containers have the run's
+id and are removed by the next start. Live runs are never touched.
 """
 
 import fcntl
@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any, Self
 
 Remover = Callable[[Mapping[str, Any]], int | None]
-"""Removes what a dead run left of one kind, and says how many there were; None when that cannot be
-done now, so that the run has to be remembered. Takes what the run told of itself, with at least its
-id as `run`."""
+"""Removes the objects of one kind of a dead run; returns their number, or None if that is not
+possible now, so that the run must be kept. Receives the run's facts, at least its id as `run`."""
 
 _LOCK = "lock"
 _FACTS = "run.json"
@@ -32,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def runs_folder() -> Path:
-    """Where the folders of this user's runs are; nobody else may look into it."""
+    """The directory of this user's runs; others cannot read it."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime and Path(runtime).is_dir():
         return Path(runtime) / "usher"
@@ -66,11 +65,11 @@ class RunFolder:
 
     @property
     def logs(self) -> Path:
-        """Where the processes of this run write what they have to say."""
+        """Directory for the output of this run's processes."""
         return self.path / "logs"
 
     def tell(self, **facts: Any) -> None:
-        """Write down what others may want to know of this run, whole or not at all."""
+        """Write the run's facts for others, atomically."""
         text = json.dumps({"run": self.run_id, "pid": os.getpid(), **facts})
         draft = self.path / (_FACTS + ".new")
         draft.write_text(text, encoding="utf-8")
@@ -89,7 +88,7 @@ class RunFolder:
 
 
 def _remove_tree(path: Path) -> None:
-    """Remove a folder into which something that is ending may still write; says so if it stays."""
+    """Remove a directory into which an ending process may still write; reports if it stays."""
     for attempt in range(_REMOVALS):
         try:
             shutil.rmtree(path)
@@ -105,7 +104,7 @@ def _remove_tree(path: Path) -> None:
 
 
 def live_runs(base: Path) -> list[dict[str, Any]]:
-    """What the live runs of this user told of themselves, the youngest first."""
+    """The facts of this user's live runs, the youngest first."""
     if not base.is_dir():
         return []
     found = []
@@ -118,11 +117,11 @@ def live_runs(base: Path) -> list[dict[str, Any]]:
 
 
 def remove_dead_runs(base: Path, removers: Mapping[str, Remover]) -> str | None:
-    """Remove what dead runs left and say it in one line; None when there was nothing.
+    """Remove the objects of dead runs; returns a one-line report, None if there were none.
 
-    `removers` maps what is removed ("processes") to how. A folder goes last, so that a start
-    that is interrupted here leaves the rest to the next one; it stays while something of its run
-    cannot be removed.
+    `removers` by the name of what they remove ("processes"). A directory is removed last, so that
+    an interrupted start leaves the rest to the next one; it stays while something of its run cannot
+    be removed.
     """
     if not base.is_dir():
         return None
@@ -157,7 +156,7 @@ def _folders(base: Path) -> list[Path]:
 
 
 def _facts_of(folder: Path) -> dict[str, Any]:
-    """What the run told of itself; nothing when it died too early for that."""
+    """The run's facts; empty if it died before it wrote them."""
     try:
         facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -182,7 +181,9 @@ def _is_held(folder: Path) -> bool:
 
 @contextmanager
 def _exclusive(base: Path) -> Iterator[None]:
-    """Hold the lock of all runs of this user: nobody creates or removes a run meanwhile."""
+    """Hold the lock of all runs of this user: no other process creates or removes a run
+    meanwhile.
+    """
     while True:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
         if base.stat().st_uid != os.getuid():

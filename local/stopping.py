@@ -15,10 +15,10 @@ from typing import NoReturn
 
 
 class HeardSignals:
-    """Calls `handle` with the number of each signal, in a thread of its own, one after the other.
+    """Calls `handle` with the number of each signal, in a separate thread, one after the other.
 
-    Made in the main thread, once at a time in a process: there is one place where the interpreter
-    writes to. As a context manager it restores what was there before.
+    Create it in the main thread, one at a time in a process, because the interpreter has one wakeup
+    descriptor. As a context manager it restores the previous handlers.
     """
 
     def __init__(self, numbers: Iterable[int], handle: Callable[[int], None]) -> None:
@@ -32,7 +32,7 @@ class HeardSignals:
         self._thread.start()
 
     def close(self) -> None:
-        """Hear no more, and leave signals to whoever had them before."""
+        """Stop handling signals and restore the previous handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._fd_before)
@@ -54,13 +54,13 @@ class HeardSignals:
 
 
 def _nothing(_number: int, _frame: object) -> None:
-    """What has to be done is done in the thread."""
+    """The thread does the work."""
 
 
 def end_process(code: int) -> NoReturn:
-    """End the process with this exit code, at once: what was printed is written out, and nothing
-    else is done. Taking moto's and botocore's objects apart one by one takes half a second of
-    processor, and threads of idle connections would hold up the end.
+    """End the process with this exit code at once: output is flushed, and nothing else is done.
+    Finalizing the objects of moto and botocore takes half a second of processor time, and threads
+    of idle connections would delay the end.
     """
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,8 +1,6 @@
-"""An Auto Scaling group that brings and ends the engine's hosts, and what EC2 does to them.
+"""The Auto Scaling group of the engine's hosts, and EC2's effects on them.
 
-As on AWS a launch takes its time or fails and is tried again, an instance that is ended goes with
-all that runs there, a Spot interruption comes two minutes after its notice, and a zone may be out.
-https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-lifecycle.html
+%14
 """
 
 import itertools
@@ -61,8 +59,8 @@ class AutoScalingGroup:
         maximum: int = 10,
         launch_seconds: float = 180.0,
     ) -> None:
-        """`make` makes the host of an instance, by its id and zone; `after` calls something in so
-        many seconds.
+        """`make` makes the host of an instance, by its id and zone; `after` calls a function after
+        some seconds.
         """
         self._after = after
         self.name = name
@@ -84,12 +82,12 @@ class AutoScalingGroup:
 
     @property
     def instances(self) -> tuple[Instance, ...]:
-        """Those that are there or on their way."""
+        """Instances that exist or are starting."""
         with self._lock:
             return tuple(self._instances.values())
 
     def adopt(self, slot: HostSlot) -> None:
-        """A host that is there already becomes an instance of the group."""
+        """An existing host becomes an instance of the group."""
         with self._lock:
             found = Instance(slot.ec2_instance_id, slot.availability_zone, IN_SERVICE)
             self._instances[found.id] = found
@@ -109,13 +107,13 @@ class AutoScalingGroup:
             self._balance()
 
     def scale_out(self) -> None:
-        """One more, if the group may have it: what managed scaling asks for."""
+        """Add one instance, if the group's maximum allows it, as managed scaling does."""
         with self._lock:
             if self.desired < self.maximum:
                 self.set_desired(self.desired + 1)
 
     def terminate(self, instance_id: str, *, decrement: bool) -> None:
-        """End an instance, protected or not, and all that runs there. Raises AutoScalingError."""
+        """Terminate an instance, protected or not, with its tasks. Raises AutoScalingError."""
         with self._lock:
             if instance_id not in self._instances:
                 raise AutoScalingError(
@@ -133,7 +131,9 @@ class AutoScalingGroup:
             self._balance()
 
     def interrupt(self, instance_id: str) -> None:
-        """A Spot interruption: the agent drains the host, two minutes later it is gone."""
+        """A Spot interruption: the agent drains the host, and two minutes later it is
+        terminated.
+        """
         with self._lock:
             slot = self._slots[instance_id]
             for instance in self._engine.instances():
@@ -142,7 +142,7 @@ class AutoScalingGroup:
             self._after(SPOT_NOTICE_SECONDS, partial(self._reclaimed, instance_id))
 
     def lose_zone(self, zone: str) -> None:
-        """All instances of a zone are gone at once, and none is launched there."""
+        """Terminate all instances of a zone at once; none is launched there any more."""
         with self._lock:
             self._zones_out.add(zone)
             for instance in self.instances:
@@ -151,7 +151,7 @@ class AutoScalingGroup:
             self._balance()
 
     def restore_zone(self, zone: str) -> None:
-        """The zone is back."""
+        """The zone is available again."""
         with self._lock:
             self._zones_out.discard(zone)
             self._balance()
@@ -169,7 +169,7 @@ class AutoScalingGroup:
             self._engine.kill_host(slot.name)
 
     def _balance(self) -> None:
-        """Launch what is missing, in the zones with the fewest; end what is too much."""
+        """Launch missing instances in the zones with the fewest; terminate surplus ones."""
         spare = [i for i in self._instances.values() if not i.protected or i.state == PENDING]
         while len(self._instances) > self.desired and spare:
             self._gone(spare.pop().id)
@@ -187,7 +187,7 @@ class AutoScalingGroup:
         with self._lock:
             instance = self._instances.get(instance_id)
             if instance is None:
-                return  # ended meanwhile, or its zone is out
+                return  # terminated meanwhile, or its zone is out
             if self.launch_failures:
                 self.launch_failures -= 1
                 del self._instances[instance_id]
@@ -204,13 +204,13 @@ class AutoScalingGroup:
 
 
 class AutoScalingApi:
-    """The actions that a planner of hosts needs, in AWS's query protocol."""
+    """The actions that the host planner needs, in AWS's query protocol."""
 
     def __init__(self, groups: Sequence[AutoScalingGroup]) -> None:
         self._groups = {group.name: group for group in groups}
 
     def answer(self, call: Call, request: Request) -> Answer | None:
-        """The answer; None for an action that this does not know."""
+        """The answer; None for an unsupported action."""
         if call.action not in ACTIONS:
             return None
         form = {key: values[0] for key, values in parse_qs(request.body.decode()).items()}

@@ -1,4 +1,6 @@
-"""boto3 clients for the local cloud's own use: its calls are neither counted nor disturbed."""
+"""boto3 clients for the embedded cloud's own use: their calls are neither counted nor hit by
+faults.
+"""
 
 import threading
 from typing import Any

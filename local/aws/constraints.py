@@ -1,6 +1,6 @@
-"""Values beyond the bounds of a service's model, as AWS's front ends word them.
+"""Values beyond the constraints of a service's model, in AWS's wording.
 
-All violations at once, with the same text for each kind. The bounds are those of botocore's
+All violations at once, with the same text for each kind. The constraints are those of botocore's
 models: required members, ranges, lengths, patterns, enumerations.
 """
 
@@ -26,7 +26,7 @@ TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 class ConstraintError(ValueError):
-    """The text of a ValidationException. `missing` are the top members that are not there."""
+    """The text of a ValidationException. `missing` are the missing top-level members."""
 
     def __init__(self, message: str, missing: Sequence[str] = ()) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""`/_local/*` on the AWS port: fault switches, hosts, and what the local cloud knows of itself.
+"""`/_local/*` on the AWS port: fault switches, hosts, and the embedded cloud's state.
 
     GET  /_local/state              tasks, hosts, invocations, calls, injected faults
     GET  /_local/faults             the switches in force
@@ -23,25 +23,25 @@ from local.functions.dispatcher_process import Invocation, UnreachableError
 
 
 class Controlled(Protocol):
-    """What can be done to a running local cloud; implemented by `local.cloud.Cloud`."""
+    """Operations on a running embedded cloud; implemented by `local.cloud.Cloud`."""
 
     def state(self) -> dict[str, Any]:
-        """Everything worth knowing, ready for JSON."""
+        """The state of the cloud as JSON values."""
 
     def kill_host(self, name: str) -> None:
         """Raises KeyError."""
 
     def kill_dispatcher(self) -> None:
-        """As a crash would."""
+        """Kill it without warning, as a crash would."""
 
     def change_kinesis(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """Change Kinesis's limits, and return all of them. Raises ValueError."""
 
     def kill_redis(self) -> None:
-        """As a crash would. Raises KeyError in a run without one."""
+        """Kill it without warning. Raises KeyError in a run without one."""
 
     def fire(self, function: str, event: Any) -> Invocation:
-        """Run a function now; without an event one that fits its source.
+        """Invoke a function now; by default with an event of its source.
 
         Raises KeyError for an unknown function, UnreachableError.
         """

@@ -1,4 +1,4 @@
-"""What EC2 says of the engine's hosts and of the network interfaces of its tasks.
+"""EC2's descriptions of the engine's hosts and of the network interfaces of its tasks.
 
 Enough of DescribeInstances and DescribeNetworkInterfaces to find a public address.
 """
@@ -15,7 +15,7 @@ _XMLNS = "http://ec2.amazonaws.com/doc/2016-11-15/"
 def describe_instances(
     form: Mapping[str, Sequence[str]], address_of: Callable[[str], str | None], region: str
 ) -> Answer | None:
-    """The answer when every instance asked for is a host; None = somebody else has to answer."""
+    """The answer if every requested instance is a host; None = another service answers."""
     wanted = [form[key][0] for key in sorted(form) if key.startswith("InstanceId.")]
     addresses = {instance: address_of(instance) for instance in wanted}
     if not wanted or None in addresses.values():

@@ -1,7 +1,7 @@
-"""The AWS endpoint: one loopback port for all services, `/_local/*`, and what tasks are told.
+"""The AWS endpoint: one loopback port for all services, `/_local/*`, and the ECS agent's endpoints.
 
-ECS, Kinesis and a few more go to this project's own, EC2's DescribeInstances to the hosts, all else
-to moto. Connections are kept alive, each answer leaves in one segment.
+ECS, Kinesis and a few others are served by this project, EC2's DescribeInstances from the hosts,
+all other calls by moto. Connections are kept alive, each answer is sent in one segment.
 """
 
 import json
@@ -40,8 +40,8 @@ from local.aws.wire import (
 from local.functions.triggers.events import put_events
 
 OBSERVER = "usher-observer"
-"""In the User-Agent of clients that stand for AWS's own insides or watch a test: their calls are
-neither counted nor hit by faults."""
+"""In the User-Agent of clients that stand for AWS's own components or observe a test: their calls
+are neither counted nor hit by faults."""
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ Service = Callable[[Call, Request], Answer | None]
 
 
 class Ecs(Protocol):
-    """What this endpoint needs of the ECS API; implemented by `local.aws.ecs.api.EcsApi`."""
+    """The ECS API's interface for this endpoint; implemented by `local.aws.ecs.api.EcsApi`."""
 
     def call(self, action: str, parameters: dict[str, Any]) -> dict[str, Any]:
         """Carry out one action. Raises EcsApiError."""
@@ -58,20 +58,20 @@ class Ecs(Protocol):
 
 @dataclass(frozen=True)
 class Hosts:
-    """What this endpoint needs to know of the engine's hosts and tasks."""
+    """Data of the engine's hosts and tasks for this endpoint."""
 
     instance_address: Callable[[str], str | None]
     """EC2 instance id to public IP; None for an instance that is no host."""
     task_role: Callable[[str], str | None]
     """Task id to the ARN of its role; None for a task that does not live or has no role."""
     metadata: Callable[[Sequence[str]], dict[str, Any] | None]
-    """The words behind /v4/ to what a container is told of its task; None = there is none."""
+    """The path segments after /v4/ to the container's metadata; None if there is none."""
     network_interface: Callable[[str], Interface | None] = lambda _: None
     """Network interface of a task by its id; None for an id that is none."""
 
 
 class Endpoint:
-    """Answers requests; knows nothing of sockets. Thread-safe."""
+    """Answers requests; contains no sockets. Thread-safe."""
 
     def __init__(
         self,
@@ -114,13 +114,13 @@ class Endpoint:
 
     @property
     def calls(self) -> dict[str, int]:
-        """How often each AWS call was made, observers apart."""
+        """Number of calls of each AWS operation, without observers."""
         with self._lock:
             return dict(self._calls)
 
     @property
     def rights(self) -> dict[str, Any]:
-        """What was refused, and which statements were needed; empty where nothing is checked."""
+        """Refused calls, and the statements that were needed; empty if nothing is checked."""
         return self._authorizer.describe() if self._authorizer else {}
 
     def answer(self, request: Request) -> Answer | None:
@@ -169,7 +169,7 @@ class Endpoint:
             return answer
         except NotImplementedError as error:
             return error_answer(call, "NotImplemented", f"{call}: {error}", 501)
-        except Exception as error:  # a bug behind this endpoint is an answer, as it is on AWS
+        except Exception as error:  # an error behind this endpoint becomes an answer, as on AWS
             log.exception("%s failed", call)
             return error_answer(call, "InternalFailure", f"{call}: {error!r}", 500)
 
@@ -219,14 +219,14 @@ class Endpoint:
             return error_answer(call, error.code, error.message, error.status)
 
     def _metadata(self, path: str) -> Answer:
-        """What the ECS agent answers to a container; see ECS_CONTAINER_METADATA_URI_V4."""
+        """The ECS agent's answer to a container; see ECS_CONTAINER_METADATA_URI_V4."""
         found = self._hosts.metadata(path.strip("/").split("/"))
         if found is None:
             return json_answer({"message": "no task has this id"}, 404, "application/json")
         return json_answer(found, content_type="application/json")
 
     def _credentials(self, task_id: str) -> Answer:
-        """What the ECS agent answers to a task; see AWS_CONTAINER_CREDENTIALS_FULL_URI."""
+        """The ECS agent's answer to a task; see AWS_CONTAINER_CREDENTIALS_FULL_URI."""
         role = self._hosts.task_role(task_id)
         if role is None:
             message = "no live task with a role has this id"

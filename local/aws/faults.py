@@ -1,4 +1,4 @@
-"""Switches that make the local cloud misbehave as AWS does on a bad day.
+"""Switches that inject faults of AWS into the embedded cloud.
 
 Set over HTTP (`PUT /_local/faults`) or in the process; the document has these keys, all optional:
 
@@ -9,11 +9,11 @@ Set over HTTP (`PUT /_local/faults`) or in the process; the document has these k
     reorder_events      probability that an event is overtaken by those that follow it
     calls               {"service.Action": {"fail_before" | "lose_reply" | "delay": {...}}}
 
-`service` is boto3's name of the service, `*` stands for any part of "service.Action". Each fault
-of a call takes `probability` (1), `skip` (how many calls are spared first, 0) and `times` (how
-many are hit at most, all); `fail_before` also `error` and `status`, `delay` also `seconds`.
-`fail_before` answers with the error and does nothing, `lose_reply` carries the call out and then
-cuts the connection, `delay` waits before the call.
+`service` is boto3's name of the service, `*` matches any part of "service.Action". Each fault of a
+call has `probability` (1), `skip` (number of calls that are spared first, 0) and `times` (maximum
+number of calls that are hit, all); `fail_before` also `error` and `status`, `delay` also `seconds`.
+`fail_before` answers with the error and does nothing, `lose_reply` executes the call and then
+closes the connection, `delay` waits before the call.
 """
 
 import random
@@ -26,10 +26,10 @@ from threading import Lock
 from typing import Any
 
 DUPLICATE_WITHIN_SECONDS = 0.5
-"""The second copy of an event comes at most this much later."""
+"""The second copy of an event is delivered at most this much later."""
 
 OVERTAKEN_SECONDS = (0.05, 0.4)
-"""How long an event is held back when those behind it are to overtake it."""
+"""Delay of an event that later ones are to overtake."""
 
 
 class FaultError(ValueError):
@@ -37,7 +37,7 @@ class FaultError(ValueError):
 
 
 class Kind(StrEnum):
-    """What happens to a call."""
+    """The effect of a fault on a call."""
 
     FAIL_BEFORE = "fail_before"
     LOSE_REPLY = "lose_reply"
@@ -60,7 +60,9 @@ class CallFault:
 
 @dataclass(frozen=True)
 class EventFaults:
-    """What happens to events on their way to the functions; all but seconds are probabilities."""
+    """Faults of events on their way to the functions; all values except seconds are
+    probabilities.
+    """
 
     duplicate: float = 0.0
     drop: float = 0.0
@@ -175,12 +177,12 @@ class Faults:
 
     @property
     def document(self) -> Mapping[str, Any]:
-        """What was set last."""
+        """The document that was set last."""
         return self._document
 
     @property
     def injected(self) -> dict[str, int]:
-        """How often each fault happened since the start."""
+        """Number of times that each fault happened."""
         with self._lock:
             return dict(self._injected)
 

@@ -1,8 +1,8 @@
-"""Serves a service from another emulator of AWS: sends each of its calls there.
+"""Serves a service from another emulator of AWS: forwards each of its calls.
 
-A plain forwarder. Bodies are limited to `MAX_BODY_BYTES` in both directions and to
-`ANSWER_SECONDS`; redirects are not followed. Who may call is decided before, by `local.access`
-and the authorizer, so headers that would let web pages read an answer are removed.
+Bodies are limited to `MAX_BODY_BYTES` in both directions and to `ANSWER_SECONDS`; redirects are not
+followed. Access is checked before, by `local.access` and the authorizer, so headers that would let
+web pages read an answer are removed.
 """
 
 import time
@@ -28,8 +28,8 @@ SERVICES = (
     "ssm",
     "sts",
 )
-"""What another emulator may serve. ECS, EC2 and logs are the hosts of this one; S3 has buckets in
-its host names, which a forwarder would have to rewrite."""
+"""Services that another emulator may serve. ECS, EC2 and logs belong to this cloud's hosts; S3 has
+buckets in its host names, which a forwarder would have to rewrite."""
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 60.0
@@ -111,7 +111,9 @@ class Forwarder:
             raise UnreachableServiceError(self._unreachable(error)) from error
 
     def answer(self, call: Call, request: Request) -> Answer:
-        """What the emulator answers; 503 where it cannot be reached, 502 where that has no end."""
+        """The emulator's answer; 503 if it cannot be reached, 502 if the answer exceeds the
+        limits.
+        """
         from urllib3.exceptions import HTTPError
 
         try:

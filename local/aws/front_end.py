@@ -1,9 +1,9 @@
-"""What AWS's front ends refuse before a service sees a request: what its model does not allow.
+"""Refuses requests that their service's model does not allow, as AWS's front ends do.
 
-The models are botocore's. Unknown members pass, as AWS's JSON protocols ignore them ("should not
-fail on unknown fields": https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html, "unknown
-members" of its protocol tests); boto3 itself refuses them before it sends a request. Of query and
-XML protocols nothing is checked here.
+The models are botocore's. Unknown members are ignored, as in AWS's JSON protocols ("should not fail
+on unknown fields": https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html, "unknown
+members" of its protocol tests); boto3 itself refuses them before it sends a request. Requests of
+query and XML protocols are not checked.
 """
 
 import json
@@ -33,8 +33,8 @@ CODES = {
 }
 """The code for a value that the model does not allow, by service: each API reference's errors."""
 MISSING = {"sqs": "MissingParameter"}
-"""The code for a member that is not there where a service has one of its own. SQS's model has no
-bounds, and its names of attributes are refused by the service (InvalidAttributeName):
+"""The code for a missing member, if a service has a specific one. SQS's model has no constraints,
+and invalid names of attributes are refused by the service (InvalidAttributeName):
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/CommonErrors.html"""
 SERIALIZATION = "SerializationException"
 

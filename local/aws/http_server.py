@@ -16,7 +16,7 @@ from local.access import AccessRule, hosts_at
 from local.aws.wire import Answer, BadRequestError, Request, json_answer, read_request, render
 
 IDLE_SECONDS = 300
-"""A connection that is silent for so long is closed; clients open another one."""
+"""A connection that is silent for this long is closed; clients open another one."""
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class _Connection(socketserver.StreamRequestHandler):
             answer = json_answer({"message": str(error)}, error.status)
             self.wfile.write(render(answer, keep_alive=False))
         except (ConnectionError, TimeoutError):
-            return  # the client went away; there is nobody to tell
+            return  # the client has disconnected
 
     def _one(self) -> bool:
         request = read_request(self.rfile, self.wfile)
@@ -66,7 +66,9 @@ class HttpServer(socketserver.ThreadingMixIn, socketserver.BaseServer):
         answer: Callable[[Request], Answer | None],
         rule: AccessRule | None = None,
     ) -> None:
-        """`rule` says whom to answer: by default loopback names, and no web page."""
+        """`rule` selects the accepted requests: by default those with loopback names, and none of
+        web pages.
+        """
         super().__init__(listener.getsockname(), _Connection)
         self.rule = rule or AccessRule(hosts_at(listener.getsockname()[1]))
         self._listener = listener

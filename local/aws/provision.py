@@ -1,8 +1,8 @@
-"""Builds what infra/template.yaml describes: the same tables, queues, streams and cluster.
+"""Creates the resources of infra/template.yaml: the same tables, queues, streams and cluster.
 
-A plan first (pure: a list of AWS calls), then its execution with plain boto3. A resource or a
-property that neither has a meaning on a laptop nor is known to exist only on AWS is an error,
-so that the template cannot grow something that tests silently do without.
+First a plan (pure: a list of AWS calls), then its execution with plain boto3. A resource or
+property that is neither supported here nor known to exist on AWS only is an error, so that the
+template cannot contain anything that tests silently ignore.
 """
 
 import json
@@ -88,7 +88,7 @@ class _Plan:
         if kind not in _KINDS:
             raise TemplateError(f"{logical}: {kind} is neither built here nor known as AWS only")
         try:
-            # Resolving builds what it refers to, so that comes first in the list.
+            # Resolving creates the referenced resources, so they precede this one in the list.
             properties = self._resolver.value(resource.get("Properties", {}))
             properties.setdefault(_KINDS[kind].name, self._name(logical))
             if kind == "AWS::S3::Bucket":
@@ -246,7 +246,7 @@ class _Kind:
     arn: str
     calls: Callable[[dict[str, Any]], list[AwsCall]]
     ref: Callable[[str, str], str] = lambda name, _: name
-    """What Ref gives, from name and ARN."""
+    """The result of Ref, from name and ARN."""
 
 
 _KINDS = {
@@ -276,9 +276,9 @@ def read_plan(path: Path, parameters: Mapping[str, Any], region: str, stage: str
 def task_definition_calls(
     stage: str, apps_file: Path | None, feed_url: str = "", *, log_region: str | None = None
 ) -> list[AwsCall]:
-    """One RegisterTaskDefinition for each app; `feed_url` is what its containers stream unless
-    the app says otherwise. `log_region`: what they print goes to log streams there; to plain files
-    without it. Raises chalicelib's ConfigurationError.
+    """One RegisterTaskDefinition for each app; `feed_url` is its containers' feed unless the app
+    has another one. `log_region`: their output goes to log streams there; to plain files without
+    it. Raises chalicelib's ConfigurationError.
     """
     from chalicelib.config import load_apps
     from chalicelib.ecs.task_definitions import log_configuration, task_definition_for

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 
 class SecretError(Exception):
-    """The value cannot be fetched; the message says why, without it."""
+    """The value cannot be read; the message has the reason without the value."""
 
 
 def no_secrets(reference: str) -> str:
@@ -22,9 +22,9 @@ def no_secrets(reference: str) -> str:
 
 
 def secrets_through(client: Callable[[str], Any], known: Mapping[str, str]) -> Callable[[str], str]:
-    """A function from reference to value; `client(service)` gives a boto3 client.
+    """A function from reference to value; `client(service)` returns a boto3 client.
 
-    `known` has the values of references that are not looked up.
+    `known` has values of references that are not read.
     """
 
     def value_of(reference: str) -> str:

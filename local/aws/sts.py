@@ -26,7 +26,7 @@ LEAST_SECONDS, MOST_SECONDS, DEFAULT_SECONDS = 900, 3_600, 3_600
 MOST_POLICY_CHARACTERS = 2_048
 MOST_TAGS = 50
 KEY = "ASIALOCALUSER"
-"""Begins the access keys of sessions that AssumeRole made."""
+"""Prefix of the access keys of AssumeRole's sessions."""
 _TAG = re.compile(r"[\w.:/=+\-@ ]*")
 _SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
 _TAG_MEMBER = re.compile(r"Tags\.member\.([0-9]+)\.(Key|Value)")
@@ -34,7 +34,7 @@ _TAG_MEMBER = re.compile(r"Tags\.member\.([0-9]+)\.(Key|Value)")
 
 @dataclass(frozen=True)
 class Role:
-    """A role: who may assume it, and what it may do."""
+    """A role: its trust policy and its permissions."""
 
     arn: str
     trust: Mapping[str, Any]
@@ -43,14 +43,14 @@ class Role:
 
 @dataclass(frozen=True)
 class AssumedSession:
-    """What AssumeRole gave out."""
+    """A session of AssumeRole."""
 
     role: str
     """The role's name: its policies are read at each call, as a deny may be added later."""
     name: str
     token: str
     limits: tuple[Statement, ...] | None
-    """The session policy; None = there is none."""
+    """The session policy; None = none."""
     tags: Mapping[str, str]
     issued_at: float
     expires_at: float
@@ -109,7 +109,7 @@ class Sts:
         seconds, tags, limits = _seconds(form), session_tags(form), _session_policy(form)
         role = self._find_role(arn.rpartition("/")[2])
         if role is None or role.arn != arn or not self._is_trusted(role, caller, tags, name):
-            # AWS does not say which of them it is.
+            # AWS does not report which of the two it is.
             raise StsError(
                 "AccessDenied",
                 f"User: {caller} is not authorized to perform: sts:AssumeRole on resource: {arn}",

@@ -37,7 +37,7 @@ def loader_of(parser: Any) -> Any:
 
 
 _LOADER = loader_of(getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-"""libyaml, where PyYAML has it, reads the template in a tenth of the time, at each start."""
+"""libyaml, if PyYAML has it, parses the template in a tenth of the time, at each start."""
 
 
 def load_template(text: str) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def load_template(text: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a template's resources are."""
+    """Region, account and stage of a template's resources."""
 
     region: str
     account: str
@@ -61,7 +61,7 @@ Attribute = Callable[[str, str | None], str]
 """Logical id and attribute (None for Ref) of a resource to its value."""
 
 NO_VALUE = object()
-"""What AWS::NoValue stands for: the property is not there."""
+"""AWS::NoValue: the property is missing."""
 
 _IN_SUB = re.compile(r"\$\{(!?)([^}]+)\}")
 

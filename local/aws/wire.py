@@ -1,7 +1,7 @@
-"""HTTP/1.1 as AWS clients speak it, and which AWS call a request is. No sockets in here.
+"""HTTP/1.1 of AWS clients, and the AWS operation of a request. Without sockets.
 
-A small reader of its own: the AWS endpoint is on the path of every test and every session, and
-the standard library's server spends more on parsing headers than moto on many a call.
+A small parser, because the AWS endpoint is used by every test and every session, and the standard
+library's server spends more time on parsing headers than moto on many calls.
 """
 
 import json
@@ -49,7 +49,7 @@ class Request:
 
     @property
     def unquoted_path(self) -> str:
-        """The path as WSGI wants it: decoded, and then taken for Latin-1."""
+        """The path in WSGI's form: decoded, and then interpreted as Latin-1."""
         path = self.path
         return unquote(path, "latin-1") if "%" in path else path
 
@@ -74,7 +74,7 @@ class Answer:
 
 
 class Protocol(Enum):
-    """How an AWS service writes its answers."""
+    """The serialization of an AWS service's answers."""
 
     JSON = "json"
     XML = "xml"
@@ -83,7 +83,7 @@ class Protocol(Enum):
 
 @dataclass(frozen=True)
 class Call:
-    """Which AWS call a request is: boto3's name of the service, and the action."""
+    """The AWS operation of a request: boto3's name of the service, and the action."""
 
     service: str
     action: str
@@ -199,7 +199,7 @@ _SERVICES = {
 
 
 def identify(request: Request) -> Call:
-    """Which AWS call this is, by its X-Amz-Target, or by its signature and body."""
+    """The AWS operation of a request, from its X-Amz-Target, or from its signature and body."""
     if request.target:
         prefix, _, action = request.target.rpartition(".")
         service = _SERVICES.get(prefix) or _signed_for(request) or prefix.lower()
@@ -241,8 +241,8 @@ _S3 = {"GET": "Get", "HEAD": "Head", "PUT": "Put", "DELETE": "Delete"}
 
 
 def _s3_action(request: Request) -> str:
-    """Of objects and buckets by path, as endpoints that are IP addresses are called. A query of
-    its own, such as `?acl`, is another action, named by method and query.
+    """The operation on objects and buckets by path style, as at endpoints with IP addresses. A
+    subresource such as `?acl` is another operation, named by method and query.
     """
     bucket, _, key = request.path.strip("/").partition("/")
     own = set(parse_qs(request.query, keep_blank_values=True))
@@ -257,8 +257,8 @@ def _s3_action(request: Request) -> str:
 
 
 def credential_of(request: Request) -> str | None:
-    """What signed a request, KEY/DATE/REGION/SERVICE/aws4_request: in the header, or in the query
-    of a presigned URL.
+    """The credential of a request's signature, KEY/DATE/REGION/SERVICE/aws4_request: in the header,
+    or in the query of a presigned URL.
     """
     _, found, rest = request.headers.get("authorization", "").partition("Credential=")
     if found:

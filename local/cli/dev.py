@@ -1,7 +1,7 @@
-"""Runs the session apps of a folder on the embedded cloud, with their page; follows changes.
+"""Runs the session apps of a directory on the embedded cloud, with their page; follows changes.
 
 When a file changes, the next session gets the new code, as after a deployment; open sessions keep
-theirs. stdout carries the READY line of `local up`, all else goes to stderr.
+theirs. stdout has the READY line of `local up`, everything else goes to stderr.
 """
 
 import argparse
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from local.dev.changes import Files
 
 PROGRAM = "usher dev"
-"""What its help and its messages call it; `usher dev` runs `python -m local dev`."""
+"""The program's name in help and messages; `usher dev` runs `python -m local dev`."""
 APPS_FILE = "apps.toml"
 PAGE_FOLDER = "page"
 POLL_SECONDS = 0.3
@@ -102,9 +102,9 @@ def images_of(folder: Path) -> list[str]:
 
 
 def secrets_of(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """The values of the apps' secrets by reference: here they come from variables of the same name.
+    """The values of the apps' secrets by reference, from variables of the same name.
 
-    Raises DevError, also where one reference would have two values.
+    Raises DevError, also if one reference would have two values.
     """
     from chalicelib.config import load_apps
 
@@ -122,7 +122,7 @@ def secrets_of(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
 
 
 class _Beside:
-    """What runs beside the cloud: the page, the watch over files, the containers' output."""
+    """Components beside the cloud: the page, the file watcher, the containers' output."""
 
     def __init__(self, folder: Path, listener: socket.socket, secrets: dict[str, str]) -> None:
         """`secrets` is changed where the apps file is."""
@@ -169,7 +169,7 @@ class _Beside:
         show_lines(output.new_lines(), say)
 
     def _deploy(self, cloud: Any, names: list[str], say: up.Say) -> None:
-        """Make the changed files the apps' next revision. What is wrong with them is said."""
+        """Make the changed files the apps' next revision. Errors in them are reported."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         from local.dev.changes import syntax_errors

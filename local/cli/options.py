@@ -1,4 +1,4 @@
-"""What a run of the local cloud was asked for, and the ports it listens on."""
+"""The options of a run of the embedded cloud, and its listening ports."""
 
 import socket
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ DEFAULT_SIZE = Size(hosts=2, cpu_units=4096, memory_mib=8192)
 
 @dataclass(frozen=True)
 class Options:
-    """What `local up` was asked for."""
+    """The options of `local up`."""
 
     port: int = 8000
     aws_port: int = 5000
@@ -32,14 +32,14 @@ class Options:
     size: Size = DEFAULT_SIZE
     start_delay_seconds: float = 0.0
     launch_type: str = "ec2"
-    """Of jobs that do not say; apps say theirs in the apps file."""
+    """Of jobs without a launch type; apps have theirs in the apps file."""
     capacity_provider: str | None = None
     """The name of one with managed scaling, which has the hosts and gets no more of them."""
     throttling: bool = True
     index_lag_seconds: float = 0.0
-    """Reads of DynamoDB's indexes show a write after up to so long; 0 = at once."""
+    """Reads of DynamoDB's indexes show a write after a delay of up to this; 0 = at once."""
     task_lag_seconds: float = 0.0
-    """ListTasks and DescribeTasks know of a new task after up to so long; 0 = at once."""
+    """ListTasks and DescribeTasks show a new task after a delay of up to this; 0 = at once."""
     lag_seed: int = 0
     """Of the random lags."""
     restart: bool = True
@@ -63,7 +63,7 @@ class Options:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Values of references to secrets, which are not looked up then."""
     log_streams: bool = True
-    """Whether what sessions print goes to log streams, as on AWS; else to plain files."""
+    """Whether the output of sessions goes to log streams, as on AWS; else to plain files."""
     assignments: tuple[Path, ...] = ()
     """Folders of assignments that are put when everything works."""
     aws_services: tuple[OtherService, ...] = ()

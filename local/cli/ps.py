@@ -41,7 +41,7 @@ def _state(endpoint: str) -> dict[str, Any]:
 
 
 def row(task: Mapping[str, Any]) -> tuple[str, ...]:
-    """What one line says of a task as DescribeTasks shows it."""
+    """One line about a task in the form of DescribeTasks."""
     bindings = [b for c in task["containers"] for b in c.get("networkBindings", [])]
     return (
         task["taskArn"].rpartition("/")[2],

@@ -1,6 +1,6 @@
-"""`python -m local up`: a whole AWS for this project on one machine, until Ctrl-C.
+"""`python -m local up`: the embedded cloud on one machine, until Ctrl-C.
 
-stdout carries one line, `READY {…}`, when everything answers; all else goes to stderr.
+stdout has one line, `READY {…}`, when everything answers; everything else goes to stderr.
 """
 
 import argparse
@@ -258,7 +258,7 @@ def feed_source(text: str) -> str:
 
 
 def positive(text: str) -> int:
-    """A whole number of at least one; ValueError otherwise."""
+    """An integer of at least one; ValueError otherwise."""
     if int(text) < 1:
         raise ValueError(text)
     return int(text)
@@ -273,10 +273,10 @@ def not_negative(text: str) -> float:
 
 
 class Signals:
-    """SIGINT, SIGTERM and SIGHUP: the first asks for the end, the second insists on it.
+    """SIGINT, SIGTERM and SIGHUP: the first requests the end, the second forces it.
 
-    The first only sets `stop`, which the start looks at between its steps: an exception out of
-    nowhere could leave a process behind that nobody knows of yet.
+    The first only sets `stop`, which the start checks between its steps: an exception at any point
+    could leave an unregistered process behind.
     """
 
     def __init__(self) -> None:
@@ -311,7 +311,8 @@ class Say:
 
 
 Beside = Callable[[Any, threading.Event, Say], AbstractContextManager[None]]
-"""What runs while the cloud does: called with cloud, the event that ends it, and progress."""
+"""Runs in parallel to the cloud: called with the cloud, the event that ends it, and the progress
+function."""
 
 
 def _nothing(_cloud: Any, _stop: threading.Event, _say: Say) -> AbstractContextManager[None]:
@@ -332,7 +333,7 @@ def run(
     signals = Signals()
     signals.install()
     keep_memory_together()
-    # Importing takes longer than anything else, and Ctrl-C should be heard meanwhile.
+    # The import takes longer than anything else, and Ctrl-C should work meanwhile.
     with no_garbage():
         from local.cli.options import Listeners
         from local.cloud import Cloud, StopRequestedError

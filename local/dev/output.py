@@ -1,4 +1,4 @@
-"""What the containers of session apps print, on the developer's terminal."""
+"""Prints the output of session apps' containers on the developer's terminal."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -37,7 +37,7 @@ class ContainerOutput:
             data = file.read(READ_BYTES)
         whole = data.rfind(b"\n") + 1
         if not whole and len(data) == READ_BYTES:
-            whole = len(data)  # a line that is longer comes in pieces
+            whole = len(data)  # a longer line is split
         self._places[path] = place + whole
         yield from data[:whole].decode("utf-8", "replace").splitlines()
 

@@ -29,8 +29,8 @@ _SCRIPT = "text/javascript; charset=utf-8"
 def start_page_server(
     listener: socket.socket, folder: Path, dispatcher: Callable[[], str]
 ) -> HttpServer:
-    """Serve the files of `folder` on a listening socket until `close`; only this machine and the
-    pages themselves may ask. `dispatcher` gives the dispatcher's URL.
+    """Serve the files of `folder` on a listening socket until `close`, to this machine and the
+    pages themselves only. `dispatcher` returns the dispatcher's URL.
     """
 
     def answer(request: Request) -> Answer:

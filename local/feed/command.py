@@ -58,12 +58,12 @@ def put_lines(
     key_field: str = DEFAULT_KEY_FIELD,
     progress: Callable[[Totals], None] | None = None,
 ) -> Totals:
-    """Put every line and return the totals; bad lines are noted and left out.
+    """Put every line and return the totals; invalid lines are reported and skipped.
 
-    Order holds within a partition key, whatever the sink refuses meanwhile. `rate` is in records a
-    second, 0 for as fast as possible. A None among the lines means "nothing more at the moment"
-    and flushes what was read. Set `stop` to end early: what was not yet put is left out.
-    Raises FeedError when the stream is not there or goes away.
+    The order within a partition key is kept, whatever the sink refuses. `rate` is in records a
+    second, 0 = unlimited. None among the lines means that no more are available at present, and
+    flushes those that were read. Set `stop` to end early: lines that were not put are skipped.
+    Raises FeedError if the stream does not exist or disappears.
     """
     feeding = _Feeding(sink, rate, stop, progress)
     read_ahead = feeding.batch if rate else READ_AHEAD
@@ -83,7 +83,7 @@ def put_lines(
 
 
 class _Feeding:
-    """The state of one `put_lines`: what waits, what was put, and when the next batch is due."""
+    """The state of one `put_lines`: waiting entries, totals, and the time of the next batch."""
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Feed as the arguments say. 0: all put, 1: some lines were bad, 2: it could not be done."""
+    """Run the command. 0: all put, 1: some lines were invalid, 2: failure."""
     progress = Progress(sys.stderr)
     try:
         with _stop_on_signals() as stop, open_lines(args.file, stop) as lines:

@@ -1,5 +1,5 @@
-"""How the records of the stream get to the sessions of a run: through a Redis of the run's own
-that the relay writes to, or by every session's own reading of the stream.
+"""How the records of the stream reach the sessions of a run: through a Redis of the run that the
+relay writes to, or by reading the stream in every session.
 """
 
 from collections.abc import Mapping
@@ -33,8 +33,8 @@ class RelayError(Exception):
 
 
 def choose_engine(options: Options) -> FeedEngine:
-    """What `--feed-engine` comes to on this machine. Raises NoRedisError where Redis was asked
-    for and cannot be had.
+    """The engine for `--feed-engine` on this machine. Raises NoRedisError if Redis was requested
+    and is not available.
     """
     if options.feed_engine == FeedEngine.DIRECT:
         return FeedEngine.DIRECT
@@ -79,7 +79,7 @@ class Feed:
 
     @property
     def engine(self) -> FeedEngine:
-        """Which one it is, once it was started."""
+        """The engine in use after the start."""
         return FeedEngine.REDIS if self._redis else FeedEngine.DIRECT
 
     @property
@@ -123,9 +123,9 @@ class Feed:
         }
 
     def kill_redis(self) -> None:
-        """Kill Redis as a crash would, with all its data; another one takes its place.
+        """Kill Redis without warning, with all its data; another one replaces it.
 
-        Raises KeyError when there is none.
+        Raises KeyError if there is none.
         """
         if self._redis is None:
             raise KeyError("redis")

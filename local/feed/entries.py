@@ -1,4 +1,4 @@
-"""Lines of JSON made into entries for Kinesis, and entries into batches. Pure.
+"""Converts lines of JSON to entries for Kinesis, and entries to batches. Pure.
 
 Limits are those of PutRecords:
 https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html
@@ -27,7 +27,7 @@ class Entry:
 
     @property
     def size(self) -> int:
-        """What Kinesis counts, in bytes: data and partition key."""
+        """The bytes that Kinesis counts: data and partition key."""
         return len(self.data) + len(self.key.encode())
 
 
@@ -40,10 +40,10 @@ class BadLine:
 
 
 def read_entry(line: bytes, number: int, key_field: str) -> Entry | BadLine | None:
-    """The entry of a line; None for a blank one.
+    """The entry of a line; None for an empty one.
 
-    The partition key is the value of `key_field`, so that updates of one thing stay in order; a
-    line without it (or with one that cannot be a key) is spread by the hash of the line itself.
+    The partition key is the value of `key_field`, so that updates with equal values stay in order;
+    for a line without it (or with one that cannot be a key) it is the hash of the line.
     """
     data = line.strip()
     if not data:
@@ -71,8 +71,8 @@ def _partition_key(value: Any, field: str) -> str | None:
 class Backlog:
     """Entries that wait to be put, in order.
 
-    A batch never holds two entries of one partition key: PutRecords may refuse the first and
-    take the second, and then the order within the key would be lost for good.
+    A batch never has two entries with one partition key: PutRecords may refuse the first and accept
+    the second, which would break the order within the key.
     """
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ class Backlog:
     def take(self, most: int = MOST_ENTRIES) -> list[Entry]:
         """Remove and return the next batch: within the limits, and each key at most once.
 
-        Entries behind another of the same key are passed over and keep their turn.
+        Further entries with the same key are skipped and keep their order.
         """
         batch: list[Entry] = []
         passed: list[Entry] = []

@@ -1,4 +1,4 @@
-"""Where the lines to feed come from: a file, standard input, or the demo."""
+"""Sources of lines to feed: a file, standard input, or the demo."""
 
 import json
 import os
@@ -21,8 +21,8 @@ IDLE_SECONDS = 0.05
 def open_lines(name: str, stop: threading.Event) -> Iterator[Iterator[bytes | None]]:
     """The lines of a file, of standard input for "-", or of the demo.
 
-    Raises OSError when a file cannot be opened. None among the lines means that nothing more is
-    there at the moment.
+    Raises OSError if a file cannot be opened. None among the lines means that no more are available
+    at present.
     """
     if name == STDIN:
         yield stdin_lines(sys.stdin.fileno(), stop)

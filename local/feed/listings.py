@@ -1,7 +1,7 @@
-"""Property listings that nobody owns: endless, plausible updates for a newcomer without data.
+"""Invented property listings: endless, plausible updates for developers without data.
 
-Streets and suburbs are invented; the places lie around the harbour of Wellington, New Zealand,
-so that a map of them shows a shape. Pure: the same seed gives the same updates.
+Streets and suburbs are fictitious; the places lie around the harbour of Wellington, New Zealand, so
+that a map of them shows a shape. Pure: the same seed gives the same updates.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What `feed` tells people while it runs and when it is done."""
+"""Progress messages of `feed`."""
 
 import time
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ MAX_BAD_LINES_PRINTED = 20
 
 @dataclass
 class Totals:
-    """How far feeding has come; `refused` counts entries that had to be put once more."""
+    """Totals of feeding; `refused` counts entries that had to be put again."""
 
     records: int = 0
     data_bytes: int = 0
@@ -52,7 +52,7 @@ class Progress:
         self._open_line = self._terminal
 
     def finish(self) -> None:
-        """Leave the terminal's line, so that what is said next stands alone."""
+        """End the terminal's progress line, so that the next message has its own."""
         if self._open_line:
             self._out.write("\r\x1b[K")
             self._open_line = False

@@ -1,7 +1,7 @@
-"""A Redis or Valkey server of one's own: loopback only, a password, nothing on disk.
+"""A Redis or Valkey server of this run: loopback only, with a password, nothing on disk.
 
-It takes its settings from standard input, so that neither a file nor the list of processes tells
-the password. The kernel kills it when the process that started it ends, however that happens.
+It reads its settings from standard input, so that neither a file nor the list of processes has the
+password. The kernel kills it when the process that started it ends.
 """
 
 import ctypes
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class NoRedisError(Exception):
-    """There is no server, or it did not start; the message says why."""
+    """There is no server, or it did not start; the message has the reason."""
 
 
 def find_program() -> str | None:
@@ -51,9 +51,9 @@ class RedisServer:
         users: Mapping[str, str] | None = None,
         settings: str = "",
     ) -> None:
-        """`folder` takes its log; `settings` are further lines for the server.
+        """`folder` receives its log; `settings` are further lines for the server.
 
-        `users` maps names to access strings; each gets a password of its own. `password` is the
+        `users` maps names to access strings; each user gets a separate password. `password` is the
         default user's, who may do everything.
         """
         self._folder = folder
@@ -142,7 +142,8 @@ class RedisServer:
                 stderr=subprocess.STDOUT,
                 cwd=self._folder,
                 env=self._environment,
-                start_new_session=True,  # Ctrl-C is for the process that ends things in order
+                # Ctrl-C is handled by the process that ends components in order
+                start_new_session=True,
                 preexec_fn=_die_with_parent,  # noqa: PLW1509  one call into libc, loaded before
             )
         self._process = process
@@ -167,7 +168,7 @@ class RedisServer:
                 'save ""',
                 "appendonly no",
                 f'dir "{self._folder}"',
-                "set-proc-title no",  # its environment says whose it is, and stays readable
+                "set-proc-title no",  # its environment identifies its run and must stay readable
                 "maxclients 4064",
                 *(
                     f"user {name} {rules} >{self._passwords[name]}"

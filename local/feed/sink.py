@@ -1,4 +1,4 @@
-"""Where entries are put, and how the stream is found."""
+"""Sinks of entries, and how the stream is found."""
 
 import os
 from collections.abc import Sequence
@@ -19,7 +19,9 @@ class Sink(Protocol):
     """Takes entries: Kinesis, or nothing at all in a dry run."""
 
     def put(self, entries: Sequence[Entry]) -> Sequence[bool]:
-        """Put a batch, say of each entry whether it was taken; FeedError if none ever will be."""
+        """Put a batch; returns for each entry whether it was accepted. FeedError if none ever will
+        be.
+        """
         ...
 
 
@@ -31,7 +33,7 @@ class Nowhere:
 
 
 class KinesisSink:
-    """A Kinesis stream behind a boto3 client."""
+    """A Kinesis stream, through a boto3 client."""
 
     def __init__(self, client: Any, stream: str) -> None:
         self._client = client

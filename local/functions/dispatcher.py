@@ -1,14 +1,14 @@
 """The dispatcher's process: `python -m local.functions.dispatcher`.
 
-Serves app.py as `chalice local` does, by default all of it in this process; with `--functions
-lambda` it is API Gateway alone, and each function runs in processes of its own. Next to it, on a
-port of its own, it serves Lambda's Invoke API for everything else that app.py registered:
-schedules, queues, events, stream records. Both ports are listening sockets inherited from `local
-up`, which keeps them open: a dispatcher that dies is replaced on the same ports, and requests that
-arrive meanwhile wait for the next one.
+Serves app.py as `chalice local` does, by default completely in this process; with `--functions
+lambda` it is API Gateway only, and each function runs in separate processes. On another port it
+serves Lambda's Invoke API for everything else that app.py registered: schedules, queues, events,
+stream records. Both ports are listening sockets inherited from `local up`, which keeps them open: a
+dispatcher that dies is replaced on the same ports, and requests that arrive meanwhile wait for the
+next one.
 
-Ends on SIGTERM after the requests in hand, and at once when its standard input ends, which is
-when the process that started it is gone.
+Ends on SIGTERM after the current requests, and at once when its standard input ends, which means
+that the process that started it is gone.
 """
 
 import argparse
@@ -57,7 +57,7 @@ from local.functions.settings import (
 from local.stopping import HeardSignals, end_process
 
 DRAIN_SECONDS = 3.0
-"""How long the requests in hand may take after SIGTERM."""
+"""Time for current requests after SIGTERM."""
 
 AT_ONCE = 2 * (os.cpu_count() or 1)
 """So many requests are worked on at a time, where all functions run in this process."""
@@ -66,7 +66,7 @@ COUNTED_SECONDS = 0.5
 """A request that took longer waits for something, and counts no more."""
 
 IDLE_SECONDS = 65
-"""A kept-alive connection that is silent for so long is closed."""
+"""A kept-alive connection that is silent for this long is closed."""
 
 
 class InHand:
@@ -102,7 +102,7 @@ class Handler(ChaliceRequestHandler):  # type: ignore[misc]
     timeout = IDLE_SECONDS
     access_log = False
     rule = AccessRule(frozenset())
-    """Whom to answer; `main` sets it."""
+    """The accepted requests; `main` sets it."""
     admission: Admission | None = None
     """The order in which requests begin, where all functions run in this process."""
 
@@ -135,12 +135,12 @@ class Handler(ChaliceRequestHandler):  # type: ignore[misc]
 
 
 def server_on(listener: socket.socket) -> type[HTTPServer]:
-    """A server class for an already listening socket, as LocalDevServer wants a class."""
+    """A server class for an already listening socket, because LocalDevServer needs a class."""
 
     class InheritedServer(ThreadedHTTPServer):  # type: ignore[misc]
         def __init__(self, address: tuple[str, int], handler: Any) -> None:
             super().__init__(address, handler, bind_and_activate=False)
-            self.server_close()  # the socket that the base class made
+            self.server_close()  # the socket that the base class created
             self.socket = listener
             self.server_address = listener.getsockname()
             self.server_name, self.server_port = self.server_address[:2]
@@ -149,11 +149,11 @@ def server_on(listener: socket.socket) -> type[HTTPServer]:
 
 
 def load_app(project_dir: Path, stage: str) -> tuple[Chalice, Config]:
-    """Load app.py the way Chalice's own `local` command does, without what else its command line
-    imports: that takes a fifth of a second.
+    """Load app.py as Chalice's own `local` command does, without the other imports of its command
+    line, which take a fifth of a second.
 
-    One more thing differs: the environment this process was given wins over the stage's defaults in
-    .chalice/config.json, as `local up` knows more about this run than a file can.
+    One more difference: this process's environment overrides the stage's defaults in
+    .chalice/config.json.
     """
     on_disk = json.loads((project_dir / ".chalice" / "config.json").read_text(encoding="utf-8"))
     config = Config(
@@ -168,7 +168,7 @@ def load_app(project_dir: Path, stage: str) -> tuple[Chalice, Config]:
     app = import_module("app").app
     validate_feature_flags(app)
     validate_routes(app.routes)
-    # What chalice.local.create_local_server does: requests of several threads at once.
+    # As chalice.local.create_local_server does: requests of several threads concurrently.
     CustomLocalChalice.__bases__ = (LocalChalice, app.__class__)
     app.__class__ = CustomLocalChalice
     return app, config
@@ -234,7 +234,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     stopping = threading.Event()
     HeardSignals([signal.SIGTERM], lambda _: stopping.set())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches `local up`, which then says when
+    # Ctrl-C reaches `local up`, which then ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     invoke.start()
     serving = threading.Thread(target=api.serve_forever, name="api", daemon=True)
     serving.start()
@@ -256,7 +257,9 @@ def _report_failures(fd: int, of_app: logging.Logger) -> None:
 
 
 def _die_with_parent() -> None:
-    """Wait for the end of standard input: nobody writes to it, the parent only holds it open."""
+    """Wait for the end of standard input: nothing is written to it, the parent only holds it
+    open.
+    """
     while os.read(0, 1024):
         pass
     print(json.dumps({"message": "the local cloud is gone, so is this dispatcher"}), flush=True)

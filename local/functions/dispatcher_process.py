@@ -25,7 +25,8 @@ from local.functions.invoke_api import BASE, ENVIRONMENTS
 FIRST_BACKOFF_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 5.0
 STEADY_SECONDS = 10.0
-"""A dispatcher that lived for so long is replaced at once; a younger one after a growing pause."""
+"""A dispatcher that lived for this long is replaced at once; a younger one after a growing
+pause."""
 
 STOP_SECONDS = 4.0
 """From SIGTERM to SIGKILL."""
@@ -47,7 +48,7 @@ class ThrottledError(UnreachableError):
 
 @dataclass(frozen=True)
 class Invocation:
-    """What came of an invocation: `payload` is the result, or the error when `error` says so."""
+    """The result of an invocation: `payload` is the result, or the error if `error` is set."""
 
     payload: Any
     error: str | None = None
@@ -259,7 +260,9 @@ class DispatcherProcess:
 
 
 def _has_input(connection: socket.socket) -> bool:
-    """Whether there is something to read, where nothing is awaited: its end, that is."""
+    """Whether there is something to read although nothing is expected: the end of the
+    connection.
+    """
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(0))

@@ -22,10 +22,11 @@ from local.functions.payloads import Outcome, exited, killed, limited, timed_out
 
 ROOT = Path(__file__).parents[2]
 INIT_SECONDS = 10.0
-"""Lambda gives the initialization so long, and then once more the function's own timeout."""
+"""Lambda's limit for the initialization; after that it is repeated with the function's own
+timeout."""
 
 POLL_SECONDS = 0.05
-"""How often the memory of a function that runs is measured."""
+"""Interval at which the memory of a running function is measured."""
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -40,7 +41,7 @@ class FunctionSettings:
     timeout_seconds: int
     memory_mib: int
     concurrency: int
-    """How many environments it may have at a time."""
+    """Maximum number of concurrent environments."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Environment:
         spawn: Callable[[Callable[[], subprocess.Popen[bytes]]], subprocess.Popen[bytes]],
     ) -> None:
         """Start the process. `spawn` runs its argument in a thread that lives as long as this
-        process: Linux tells a child of its parent's death when the thread ends that made it.
+        process: Linux notifies a child of its parent's death when the thread that created it ends.
         """
         self.settings = settings
         self._socket, theirs = socket.socketpair()
@@ -103,7 +104,7 @@ class Environment:
 
     @property
     def alive(self) -> bool:
-        """Whether another call can be made."""
+        """Whether another call is possible."""
         return self._process.poll() is None
 
     def call(self, event: bytes) -> Outcome:

@@ -1,6 +1,6 @@
-"""Reports failed functions to the terminal of `local up`: a line for each, by a pipe.
+"""Reports failed functions to the terminal of `local up`: a line for each, through a pipe.
 
-The dispatcher's output goes to a file. Its traceback stays there.
+The dispatcher's output goes to a file, which has the traceback.
 """
 
 import json
@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 QUIET_SECONDS = 10.0
-"""The same failure is not said again for so long: events that fail come again at once."""
+"""The same failure is not reported again within this time, because failed events are repeated at
+once."""
 MOST_CHARACTERS = 300
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ _NAME = "local.functions.failed"
 
 
 def failed(function: str, error: str) -> None:
-    """A function failed in a process of its own, which keeps no logger of this one."""
+    """A function failed in a separate process, which does not use this process's loggers."""
     logging.getLogger(_NAME).error("%s failed: %s", function, error)
 
 
@@ -60,7 +61,7 @@ def warn_of_failures(fd: int, log_file: Path, now: Callable[[], float] = time.mo
 
 
 def pipe_of_failures(log_file: Path) -> int:
-    """The end of a new pipe that reports are written to; they are told of in a thread."""
+    """The writing end of a new pipe for reports, which a thread prints."""
     reading, writing = os.pipe()
     threading.Thread(
         target=warn_of_failures, args=(reading, log_file), name="failures", daemon=True

@@ -1,7 +1,7 @@
-"""API Gateway in front of a function that runs in processes of its own.
+"""API Gateway in front of a function that runs in separate processes.
 
-Chalice's local gateway matches the route, answers preflights and writes the proxy event; the
-function gets the event over there, and its proxy response comes back.
+Chalice's local gateway matches the route, answers preflights and creates the proxy event; the
+function receives the event there and returns its proxy response.
 """
 
 import json
@@ -40,9 +40,9 @@ class RemoteApp:
         return getattr(self._app, name)
 
     def __call__(self, event: dict[str, Any], _context: Any) -> dict[str, Any]:
-        """What API Gateway answers to this request.
+        """API Gateway's answer to this request.
 
-        A function that is still at work after 29 seconds goes on, for nobody.
+        A function that exceeds 29 seconds continues, and its result is discarded.
         """
         body = event.get("body") or ""
         if len(body) > MAX_HTTP_BYTES:

@@ -1,4 +1,4 @@
-"""Sizes that Lambda and API Gateway take, and their own answers when a function gives none.
+"""Size limits of Lambda and API Gateway, and their own answers if a function gives none.
 
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
@@ -20,7 +20,7 @@ MAX_HTTP_BYTES = 10 * 1024 * 1024
 """Of a request to API Gateway."""
 
 INTEGRATION_SECONDS = 29.0
-"""API Gateway waits so long for a function, its cold start included."""
+"""API Gateway's timeout for a function, its cold start included."""
 
 
 class TooManyRequestsError(Exception):
@@ -33,7 +33,7 @@ class RequestTooLargeError(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an invocation answered: JSON, and what X-Amz-Function-Error says of it."""
+    """The answer to an invocation: JSON, and X-Amz-Function-Error."""
 
     payload: bytes
     error: str | None = None
@@ -78,7 +78,7 @@ def killed(request_id: str) -> Outcome:
 
 
 def exited(request_id: str, status: int) -> Outcome:
-    """The process ended by itself with this exit status."""
+    """The process ended with this exit status."""
     return failed(
         "Runtime.ExitError",
         f"RequestId: {request_id} Error: Runtime exited with error: exit status {status}",
@@ -100,7 +100,7 @@ def failed(error_type: str, message: str) -> Outcome:
 
 
 def gateway_answer(status: int, message: str) -> dict[str, Any]:
-    """What API Gateway answers by itself, as a proxy response."""
+    """API Gateway's own answer, as a proxy response."""
     return {
         "statusCode": status,
         "headers": {"Content-Type": "application/json"},
@@ -110,7 +110,7 @@ def gateway_answer(status: int, message: str) -> dict[str, Any]:
 
 
 def proxy_response(outcome: Outcome) -> dict[str, Any]:
-    """What API Gateway makes of a function's outcome: 502 unless it is a proxy response.
+    """API Gateway's answer for a function's outcome: 502 unless it is a proxy response.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
     """

@@ -25,11 +25,11 @@ from local.functions.payloads import (
 )
 
 IDLE_SECONDS = 300.0
-"""An environment that was not used for so long is ended; Lambda promises no figure."""
+"""An environment that was not used for this long is ended; Lambda documents no figure."""
 
 
 class Idle(Protocol):
-    """What the decisions need to know of an idle environment."""
+    """An idle environment, as input of decisions."""
 
     last_used: float
 
@@ -64,7 +64,7 @@ def decide_environment(idle: Sequence[Idle], busy: int, limit: int) -> Reuse | S
 
 
 def plan_retirement(idle: Sequence[SomeIdle], now: float, seconds: float) -> list[SomeIdle]:
-    """Which idle environments are ended. Pure."""
+    """The idle environments to end. Pure."""
     return [one for one in idle if now - one.last_used >= seconds]
 
 

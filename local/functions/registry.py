@@ -16,7 +16,7 @@ from chalice.app import (
 
 
 class Source(StrEnum):
-    """What triggers a function."""
+    """The trigger of a function."""
 
     SCHEDULE = "schedule"
     EVENT = "event"
@@ -30,14 +30,14 @@ class Source(StrEnum):
 
 @dataclass(frozen=True)
 class Function:
-    """One function besides the HTTP API. `settings` are the source's own, ready for JSON."""
+    """One function besides the HTTP API. `settings` are its source's, as JSON values."""
 
     name: str
     source: Source
     settings: Mapping[str, Any]
     handler: Callable[[Any, Any], Any]
     lambda_handler: str
-    """What Lambda calls, MODULE.ATTRIBUTE: for a blueprint's function no `app` at all."""
+    """Lambda's handler, MODULE.ATTRIBUTE; for a blueprint's function not in `app`."""
 
     def describe(self) -> dict[str, Any]:
         """The function for others to read."""

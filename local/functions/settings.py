@@ -1,6 +1,6 @@
 """The functions of an app as the stage `dev` deploys them: timeout, memory, concurrency, policy.
 
-The local stage has no figures of its own: what a function may take is what it gets on AWS.
+The local stage uses the same limits as on AWS.
 """
 
 import json
@@ -16,15 +16,15 @@ from local.functions.environment import FunctionSettings
 
 DEPLOYED_STAGE = "dev"
 API_HANDLER = "api_handler"
-"""Chalice's name for the function behind API Gateway."""
+"""Chalice's name of the function behind API Gateway."""
 
 DEFAULT_TIMEOUT_SECONDS = 60
 DEFAULT_MEMORY_MIB = 128
-"""Chalice's own, for functions that say nothing."""
+"""Chalice's default."""
 
 DEFAULT_CONCURRENCY = 100
 """Of each function without reserved concurrency. An account has 1,000 for all of them; a machine
-has fewer processes to give."""
+has fewer processes."""
 
 
 def read_settings(
@@ -64,14 +64,14 @@ def _setting(
 
 
 def reserved_concurrency(resources: Mapping[str, Any], function: str) -> int | None:
-    """ReservedConcurrentExecutions of a function in the merged template, if it says a number."""
+    """ReservedConcurrentExecutions of a function in the merged template, if it is a number."""
     properties = resources.get(logical_id(function), {}).get("Properties", {})
     value = properties.get("ReservedConcurrentExecutions")
     return value if isinstance(value, int) else None
 
 
 def logical_id(function: str) -> str:
-    """The name that Chalice's package gives a function: launch_queued is LaunchQueued."""
+    """The logical id of a function in Chalice's package: launch_queued is LaunchQueued."""
     if function == API_HANDLER:
         return "APIHandler"
     return "".join(word.capitalize() for word in re.split(r"[_-]", function))
@@ -87,7 +87,8 @@ def resources_of(project_dir: Path) -> Mapping[str, Any]:
 
 
 def environ_of(settings: FunctionSettings) -> dict[str, str]:
-    """The environment of a function: the dispatcher's, what Lambda adds, and a key of its own.
+    """The environment of a function: the dispatcher's, Lambda's variables, and a separate access
+    key.
 
     https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
     """

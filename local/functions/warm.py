@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 WARM_SECONDS = 20.0
-"""How long the start waits for the pools; what is not warm by then follows."""
+"""Time that the start waits for the pools; later containers become warm in the background."""
 
 POLL_SECONDS = 0.1
 
@@ -41,9 +41,9 @@ def wait_until_warm(
     say: Callable[[str], None],
     now: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Return when each pool has its minimum, or the time is up; says how far it is.
+    """Return when each pool has its minimum, or the time is over; reports progress.
 
-    `pause(seconds)` lets them pass, and raises when the run is not wanted any more.
+    `pause(seconds)` waits, and raises when the run is to end.
     """
     deadline = now() + WARM_SECONDS
     for app, minimum in pools.items():

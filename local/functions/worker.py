@@ -1,10 +1,10 @@
 """One execution environment of one function: `python -m local.functions.worker`.
 
-Imports the handler's module once, then takes one invocation at a time from the socket it inherited:
+Imports the handler's module once, then takes one invocation at a time from the inherited socket:
 two frames (a JSON header, the event), answered by two (a JSON header, the result). Imports nothing
 of this project but the function, so that its memory is the function's.
 
-Ends with the process that started it, by the kernel's word: a stopped process reads no socket.
+The kernel ends it with the process that started it, because a stopped process reads no socket.
 """
 
 import argparse
@@ -28,7 +28,7 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True)
 class Context:
-    """What a handler gets beside its event: the part of Lambda's context object that is real here.
+    """The context of a handler: the part of Lambda's context object that is supported here.
 
     https://docs.aws.amazon.com/lambda/latest/dg/python-context.html
     """
@@ -57,7 +57,7 @@ def read_frame(connection: socket.socket) -> bytes:
 
 
 def write_frames(connection: socket.socket, *frames: bytes) -> None:
-    """Send frames, each behind its length in four bytes."""
+    """Send frames, each after its length in four bytes."""
     connection.sendall(b"".join(struct.pack("!I", len(frame)) + frame for frame in frames))
 
 
@@ -72,7 +72,7 @@ def _read(connection: socket.socket, length: int) -> bytes:
 
 
 def find_handler(handler: str) -> Callable[[Any, Any], Any]:
-    """What Lambda calls: `module.attribute`. Importing the module is the cold start."""
+    """Lambda's handler: `module.attribute`. Importing the module is the cold start."""
     module, _, attribute = handler.rpartition(".")
     found: Callable[[Any, Any], Any] = getattr(importlib.import_module(module), attribute)
     return found
@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--parent", type=int, required=True, help="id of the process that asks")
     options = parser.parse_args()
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != options.parent:  # it ended before the kernel was asked to say so
+    if os.getppid() != options.parent:  # the parent ended before the kernel was asked to report it
         return
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
     logging.getLogger("botocore").setLevel(logging.WARNING)

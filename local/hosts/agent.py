@@ -42,7 +42,7 @@ Order = dict[str, Any]
 
 
 class Child:
-    """What was forked for one order: a container, or a health check beside one."""
+    """A forked process: a container, or a health check in one."""
 
     def __init__(self, order: Order, pid: int, output: int | None) -> None:
         self.number: int = order["id"]
@@ -82,7 +82,7 @@ class Child:
         return bool(data)
 
     def close_output(self) -> None:
-        """It prints nothing more, or nobody listens any more."""
+        """It prints nothing more, or nothing reads its output any more."""
         if self.output is not None:
             os.close(self.output)
             self._keep(lambda kept: kept.close())
@@ -128,7 +128,7 @@ class Child:
         return None if is_helper else pid
 
     def deliver(self) -> None:
-        """Send the pending signals to the program, if it is there."""
+        """Send pending signals to the program, if it has started."""
         program = self.program() if self.pending else None
         if program is not None:
             for number in self.pending:
@@ -148,7 +148,9 @@ class Child:
             _kill(pid, signal.SIGKILL)
 
     def check_memory(self, now: float) -> None:
-        """Kill it if it uses more than it may. Looks more closely the nearer it comes to that."""
+        """Kill it if it exceeds its memory limit. Checks more often the nearer it is to the
+        limit.
+        """
         if self.most_bytes is None or now < self.next_check:
             return
         pids = (self.pid, *_descendants(self.pid))
@@ -160,10 +162,10 @@ class Child:
         self.next_check = now + (_CLOSE_POLL_SECONDS if near else _POLL_SECONDS)
 
     def outcome(self, code: int, peak_bytes: int) -> Order:
-        """What its end is reported as.
+        """The report of its end.
 
-        One of its processes may have grown beyond the limit between two looks and failed at its
-        RLIMIT_DATA. Where the kernel enforced the limit, it would have been killed on the way.
+        One of its processes may have exceeded the limit between two checks and failed at its
+        RLIMIT_DATA. If the kernel had enforced the limit, it would have killed the process.
         """
         grew = self.most_bytes is not None and peak_bytes > self.most_bytes and code != 0
         out_of_memory = self.over_memory or grew
@@ -273,7 +275,7 @@ class Agent:
 
     def _report(self, child: Child, code: int, peak_bytes: int) -> None:
         del self._children[child.number]
-        for _ in range(_PIPE_CHUNKS):  # all it printed is kept before its end is told
+        for _ in range(_PIPE_CHUNKS):  # all of its output is kept before its end is reported
             if not child.read_output():
                 break
         self._forget_output(child)
@@ -306,8 +308,8 @@ class Agent:
 
 
 def _spawn(order: Order) -> tuple[int, int | None]:
-    """Fork, and return when the program has taken over: its pid, and where its output comes out
-    if that goes to a log stream. Raises OSError if it cannot.
+    """Fork, and return when the program has started: its pid, and the reading end of its output if
+    that goes to a log stream. Raises OSError on failure.
     """
     report, failed = os.pipe2(os.O_CLOEXEC)
     output, printed = os.pipe2(os.O_CLOEXEC) if "stream" in order else (None, None)
@@ -410,7 +412,7 @@ def _kill(pid: int, number: int) -> None:
 
 
 def _read(path: str) -> str:
-    """Of a file of the kernel; empty when what it tells of is gone."""
+    """A file of the kernel; empty if its process is gone."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
@@ -424,7 +426,7 @@ def _read(path: str) -> str:
 
 
 def _say(answer: dict[str, Any]) -> None:
-    """To the owner; if it is gone, the end of input tells so too."""
+    """Write to the owner; if it is gone, the end of input reports that too."""
     data = json.dumps(answer).encode() + b"\n"
     with contextlib.suppress(BrokenPipeError):
         while data:

@@ -1,7 +1,7 @@
-"""What the ECS engine asks of a host: start a container, stop it, say when it ended.
+"""The ECS engine's interface to a host: start a container, stop it, report its end.
 
 Two implementations: `process.ProcessHost` (an agent process that forks children) and
-`docker.DockerHost` (a Docker Engine). The engine decides, a host only does.
+`docker.DockerHost` (a Docker Engine). The engine decides, a host only executes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -40,7 +40,8 @@ class ContainerSpec:
     init_process: bool = False
     network_mode: str = "bridge"
     address: str = "127.0.0.1"
-    """Of this machine, at which its ports are published; a task on Fargate has one of its own."""
+    """Address of this machine at which its ports are published; a task on Fargate has a separate
+    one."""
     volumes: Sequence[str] = ()
     """Mount points of empty volumes. They belong to root (0755), unless the image declares the very
     path with VOLUME: then owner, mode and content are the image's.
@@ -52,7 +53,7 @@ class ContainerSpec:
     """nofile, nproc, fsize, core … to (soft, hard)."""
     working_directory: str | None = None
     log_stream: tuple[str, str] | None = None
-    """Log group and stream that what it prints goes to; None = to no such stream."""
+    """Log group and stream for its output; None = no log stream."""
     health_check: Sequence[str] | None = None
     """["CMD", …] or ["CMD-SHELL", "…"], run inside the container."""
 
@@ -72,7 +73,7 @@ class CannotPullImageError(Exception):
 
 
 class CannotStartError(Exception):
-    """The image is there, its program does not start: ECS's CannotStartContainerError."""
+    """The image exists, its program does not start: ECS's CannotStartContainerError."""
 
 
 class HostDownError(Exception):
@@ -92,7 +93,7 @@ class Host(Protocol):
 
     @property
     def alive(self) -> bool:
-        """False once the host is gone for good."""
+        """False once the host is gone finally."""
 
     def start(self, spec: ContainerSpec, on_exit: Callable[[Exit], None]) -> str:
         """Start one container and return its runtime id once it runs.
@@ -109,10 +110,10 @@ class Host(Protocol):
         """
 
     def healthy(self, runtime_id: str, command: Sequence[str], timeout_seconds: float) -> bool:
-        """Run a health check inside the container and say whether it exited 0 in time."""
+        """Run a health check inside the container; returns whether it exited with 0 in time."""
 
     def kill(self) -> None:
         """Kill the host and everything on it, as a power cut would: no exits are reported."""
 
     def close(self) -> None:
-        """Stop and take away everything, and return when it is gone. Idempotent."""
+        """Stop and remove everything, and return when it is gone. Idempotent."""

@@ -1,8 +1,8 @@
-"""The image that session images are built on, also where no registry can be reached.
+"""The base of session images, also without access to a registry.
 
-In this order: the wanted image if it is on this machine; a base made here earlier; a pull; a
-base made here now, with debootstrap from a Debian mirror. A base made here is kept as a tar in
-the user's cache folder, so that it is made once even if Docker's images are cleared.
+In this order: the wanted image if it is on this machine; a base created here earlier; a pull; a
+base created here now, with debootstrap from a Debian mirror. It is kept as a tar in the user's
+cache directory, so that it is created once even if Docker's images are removed.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ Progress = Callable[[str], None]
 """Takes one line for people."""
 
 PULL_SILENCE_SECONDS = 10.0
-"""A pull that shows no sign of life for so long is given up."""
+"""A pull without progress for this long is given up."""
 
 SUITE = "bookworm"
 MIRROR = "http://deb.debian.org/debian"
@@ -34,12 +34,12 @@ REPOSITORY = "usher-base"
 
 
 class NoBaseImageError(Exception):
-    """There is no base image and none can be made; the message says why and what would help."""
+    """There is no base image and none can be created; the message has the reason and a remedy."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to make a base. Any change in it makes another image."""
+    """How to create a base. Any change of it creates another image."""
 
     packages: tuple[str, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
@@ -56,7 +56,7 @@ class Recipe:
         "var/lib/apt/lists",
         "var/log",
     )
-    """What lies below these is not packed; the folders themselves are."""
+    """The content of these directories is not packed; the directories themselves are."""
 
     @property
     def tag(self) -> str:
@@ -70,17 +70,17 @@ RECIPES: Mapping[str, Recipe] = {
     "python": Recipe(
         packages=("ca-certificates", "python3"),
         links=(("usr/local/bin/python", "/usr/bin/python3"),),
-        # What python images call their version; it chooses the wheels.
+        # The name of the version in Python images; it selects the wheels.
         environment=("PYTHON_VERSION=3.11",),
     ),
     "node": Recipe(packages=("ca-certificates", "nodejs")),
     "debian": Recipe(),
 }
-"""By repository name of the wanted image: what can stand in for it."""
+"""Recipes of replacements, by repository name of the wanted image."""
 
 
 def ensure_base(client: docker.APIClient, wanted: str, on_progress: Progress) -> str:
-    """Name of an image on this machine that can stand for `wanted`.
+    """Name of an image on this machine that can replace `wanted`.
 
     Raises NoBaseImageError.
     """
@@ -104,7 +104,8 @@ def ensure_base(client: docker.APIClient, wanted: str, on_progress: Progress) ->
 
 
 def make_base(client: docker.APIClient, recipe: Recipe, on_progress: Progress) -> str:
-    """Name of the image made by `recipe`, on this machine or from its cache if it was made before.
+    """Name of the image created by `recipe`; from this machine or its cache if it was created
+    before.
 
     Raises NoBaseImageError.
     """
@@ -127,7 +128,7 @@ def has_image(client: docker.APIClient, name: str) -> bool:
 
 
 def pull(client: docker.APIClient, name: str) -> str | None:
-    """Pull an image; returns None, or why it did not come."""
+    """Pull an image; returns None, or the reason of the failure."""
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
     def read() -> None:
@@ -141,7 +142,7 @@ def pull(client: docker.APIClient, name: str) -> str | None:
             lines.put(str(error))
         lines.put(None)
 
-    # The engine has no limit for a pull, so another thread waits for it and is left behind.
+    # The engine has no timeout for a pull, so another thread waits for it and may be left behind.
     threading.Thread(target=read, name=f"pull-{name}", daemon=True).start()
     trouble: str | None = None
     while True:
@@ -194,8 +195,8 @@ def _debootstrap(recipe: Recipe, archive: Path, on_progress: Progress) -> None:
 def _debootstrap_command(recipe: Recipe, root: Path) -> list[str]:
     include = [f"--include={','.join(recipe.packages)}"] if recipe.packages else []
     command = ["debootstrap", "--variant=minbase", *include, recipe.suite, str(root), MIRROR]
-    # In a mount namespace of its own: what it mounts below the root goes when it ends, however
-    # it ends, before the folder is removed.
+    # In a separate mount namespace: its mounts below the root disappear when it ends, before the
+    # directory is removed.
     return ["unshare", "--mount", *command] if shutil.which("unshare") else command
 
 
@@ -223,7 +224,7 @@ def _run(command: list[str], on_progress: Progress) -> None:
 
 
 def packed(entry: tarfile.TarInfo, left_out: Iterable[str]) -> tarfile.TarInfo | None:
-    """The entry as it goes into the base, without set-id bits; None if it stays out."""
+    """The entry for the base, without set-id bits; None if it is left out."""
     path = entry.name.removeprefix("./")
     if entry.ischr() or entry.isblk() or entry.isfifo():
         return None

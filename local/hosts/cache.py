@@ -12,7 +12,7 @@ KEPT = 10
 
 
 def cache_folder() -> Path:
-    """Where what was expensive to make is kept; created when missing."""
+    """Directory for cached files that are expensive to create; created if missing."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(root) / "usher"
     folder.mkdir(parents=True, exist_ok=True)

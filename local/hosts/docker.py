@@ -31,7 +31,7 @@ class DockerHost:
     )
 
     def __init__(self, runtime: DockerRuntime, name: str) -> None:
-        """`name` is a name of its own among the hosts of `runtime`."""
+        """`name` is unique among the hosts of `runtime`."""
         self.name = name
         self._runtime = runtime
 
@@ -50,7 +50,9 @@ class DockerHost:
             log.warning("container %s gets no %s: %s", runtime_id[:12], signal_name, error)
 
     def healthy(self, runtime_id: str, command: Sequence[str], timeout_seconds: float) -> bool:
-        """Run the check inside; one that takes too long goes on there, and counts as failed."""
+        """Run the check inside; one that exceeds the timeout continues there, and counts as
+        failed.
+        """
         client = self._runtime.client
         try:
             created = client.exec_create(runtime_id, check_command(command))
@@ -58,7 +60,7 @@ class DockerHost:
             ended = _read_to_end(stream, timeout_seconds)
             return ended and client.exec_inspect(created["Id"])["ExitCode"] == 0
         except ENGINE_TROUBLE as error:
-            # The container has ended, there is no such program, or the Engine is being restarted.
+            # The container has ended, the program does not exist, or the Engine is being restarted.
             log.debug("a health check of container %s failed: %s", runtime_id[:12], error)
             return False
 

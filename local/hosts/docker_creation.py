@@ -1,4 +1,4 @@
-"""Creates containers in the Docker Engine, and says in ECS's words why one cannot be created."""
+"""Creates containers in the Docker Engine; failures have ECS's wording."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -51,7 +51,7 @@ class ContainerCreation:
     def _create(
         self, spec: ContainerSpec, labels: Mapping[str, str], check_up: Callable[[], None]
     ) -> str:
-        """An image that was removed meanwhile is made once more."""
+        """An image that was removed meanwhile is built again, once."""
         for last_try in (False, True):
             image = self._reach(lambda: self._images.image(spec.image))
             check_up()
@@ -73,5 +73,5 @@ class ContainerCreation:
 
 
 def message_of(error: Exception) -> str:
-    """What the Engine said."""
+    """The Engine's message."""
     return str(getattr(error, "explanation", None) or error)

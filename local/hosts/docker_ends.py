@@ -1,6 +1,6 @@
-"""What is done in the Docker Engine once a container has ended: inspect, keep its output, remove.
+"""Handles ended containers in the Docker Engine: inspect, keep output, remove.
 
-Nothing here raises: what goes wrong is logged, and the end is reported all the same.
+Nothing here raises: errors are logged, and the end is reported nevertheless.
 """
 
 import logging

@@ -14,10 +14,10 @@ from local.hosts.base import HostDownError
 from local.hosts.docker_requests import Label
 
 ENGINE_SECONDS = 120
-"""Limit for one call to the Engine; a start may wait its turn behind many others."""
+"""Limit for one call to the Engine; a start may wait behind many others."""
 
 ENGINE_TROUBLE = (docker.errors.DockerException, requests.exceptions.RequestException, OSError)
-"""What a call raises when the Engine is gone or refuses."""
+"""Exceptions if the Engine is gone or refuses."""
 
 
 UNREACHABLE = (
@@ -25,10 +25,10 @@ UNREACHABLE = (
     requests.exceptions.ChunkedEncodingError,
     ConnectionError,
 )
-"""What a call raises when no Engine takes it, or the Engine ended meanwhile: not an answer."""
+"""Exceptions if no Engine accepts the call, or the Engine ended meanwhile."""
 
 RESTART_SECONDS = 30.0
-"""How long an Engine may take to be back, as after an upgrade, before its hosts count as gone."""
+"""Time for an Engine to restart, as after an upgrade, before its hosts are regarded as gone."""
 
 _RETRY_SECONDS = 0.2
 
@@ -71,10 +71,10 @@ def engine_trouble() -> Iterator[None]:
 
 
 def through_restarts(call: Callable[[], T], seconds: float, given_up: Callable[[], bool]) -> T:
-    """Call, and call again while the Engine cannot be reached: for calls that may be repeated.
+    """Call, and repeat while the Engine cannot be reached: for idempotent calls.
 
-    Raises HostDownError when it stays away for so many seconds, or `given_up()` says so. What the
-    Engine itself refuses is raised as it is.
+    Raises HostDownError if it is unreachable for `seconds`, or if `given_up()` is true. The
+    Engine's own refusals are raised unchanged.
     """
     deadline = None
     while True:
@@ -103,7 +103,7 @@ def make_network(client: docker.APIClient, run_id: str) -> tuple[str, str, IPv4N
 def remove_leftovers(is_dead: Callable[[str], bool]) -> list[str]:
     """Remove the containers and networks of dead runs; returns those runs' ids.
 
-    `is_dead` is asked once for each run that has something in the Engine.
+    `is_dead` is called once for each run with objects in the Engine.
     """
     client = connect()
     try:

@@ -15,16 +15,16 @@ from local.hosts.kept_output import KeptOutput
 log = logging.getLogger(__name__)
 
 END_SECONDS = 5.0
-"""How long the last of the output may take to come once a container has ended."""
+"""Time for the last output to arrive once a container has ended."""
 LINE_BYTES = 16_384
-"""A longer part of a line is passed on before its newline comes, as Docker's log drivers do."""
+"""A longer part of a line is forwarded before its newline arrives, as Docker's log drivers do."""
 
 
 class DockerOutput:
     """Attached to a container before it starts, so that nothing is missed.
 
-    The Engine makes a container wait that prints faster than its output is kept. Nothing that goes
-    wrong here is an error of the container: `close` and `abandon` never raise.
+    The Engine blocks a container that prints faster than its output is kept. Errors here are not
+    errors of the container: `close` and `abandon` never raise.
     """
 
     def __init__(self, client: docker.APIClient, container_id: str, path: Path) -> None:
@@ -71,9 +71,9 @@ class DockerOutput:
 
 
 class LineMerger:
-    """Merges stdout and stderr by whole lines: what one prints is no part of the other's line.
+    """Merges stdout and stderr by complete lines, so that their lines are not mixed.
 
-    Of an unfinished line at most LINE_BYTES are held back, until its end or `close`.
+    At most LINE_BYTES of an incomplete line are held back, until its end or `close`.
     """
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
@@ -92,7 +92,7 @@ class LineMerger:
         self._held[stream] = data[cut:]
 
     def close(self) -> None:
-        """Pass on what was held back: its newline will not come."""
+        """Forward incomplete lines: their newlines will not arrive."""
         for stream in sorted(self._held):
             self._pass_on(stream, self._held.pop(stream))
 

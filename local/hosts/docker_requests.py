@@ -1,7 +1,7 @@
-"""Builds what is sent to the Docker Engine, and reads what it answers. Pure.
+"""Builds requests to the Docker Engine, and parses its answers. Pure.
 
 Field names are those of the Engine API (https://docs.docker.com/reference/api/engine/), values
-follow what the ECS agent makes of a task definition.
+follow the ECS agent's conversion of a task definition.
 """
 
 import enum
@@ -14,10 +14,10 @@ PIDS_LIMIT = 512
 """A task definition has no field for it, and without a limit a fork bomb takes the machine."""
 
 MIN_CPU_SHARES = 2
-"""What the ECS agent passes on for no CPU units at all."""
+"""The ECS agent's value for zero CPU units."""
 
 LOG_BYTES = 1024 * 1024
-"""What is kept of a container's output, the newest of it."""
+"""Maximum size of a container's kept output; the newest is kept."""
 
 OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
 KILLED = 128 + 9
@@ -84,7 +84,7 @@ def _host_config(
         "Tmpfs": {
             mount: f"rw,nosuid,nodev,size={size_mib}m" for mount, size_mib in spec.tmpfs.items()
         },
-        # Docker fills an empty volume from the image, owner included, unless it is told not to.
+        # Docker fills an empty volume from the image, including the owner, unless told otherwise.
         "Mounts": [
             {
                 "Type": "volume",
@@ -97,7 +97,7 @@ def _host_config(
             {"Name": name, "Soft": soft, "Hard": hard}
             for name, (soft, hard) in spec.ulimits.items()
         ],
-        # Whose output goes to a log stream is listened to from the start: Docker need keep nothing.
+        # Output that goes to a log stream is read from the start: Docker need not keep it.
         "LogConfig": {
             "Type": "json-file",
             "Config": {"max-size": str(LOG_BYTES), "max-file": "1"},
@@ -108,7 +108,9 @@ def _host_config(
 
 
 def check_command(command: Sequence[str]) -> list[str]:
-    """What a health check of a container definition runs: `CMD` plainly, `CMD-SHELL` by a shell."""
+    """The command of a health check in a container definition: `CMD` directly, `CMD-SHELL` by a
+    shell.
+    """
     kind, *arguments = command
     if kind == "CMD":
         return arguments
@@ -118,5 +120,5 @@ def check_command(command: Sequence[str]) -> list[str]:
 
 
 def exit_of(code: int | None, *, out_of_memory: bool) -> Exit:
-    """How the container ended, with ECS's reason if the kernel took memory back from it."""
+    """The container's exit, with ECS's reason if it ran out of memory."""
     return Exit(code, OUT_OF_MEMORY if out_of_memory else None)

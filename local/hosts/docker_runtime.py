@@ -1,7 +1,7 @@
-"""What one run of the local cloud has in the Docker Engine.
+"""The objects of one run of the embedded cloud in the Docker Engine.
 
-That is a connection, an event stream, a network, images, and the containers of all its hosts. All
-of it is labelled with the run, so that a later run can take away what a killed one left.
+They are a connection, an event stream, a network, images, and the containers of all its hosts. All
+are labelled with the run, so that a later run can remove those of a killed one.
 """
 
 import logging
@@ -43,14 +43,14 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 STALL_SECONDS = 20.0
-"""A removal of containers that makes no headway for so long is seen to once more, then left."""
+"""A removal of containers without progress for this long is repeated once, then given up."""
 
 STARTS_AT_ONCE = 3 * (os.cpu_count() or 2)
 """A start is work for the processor, a tenth of a second and more of it. With all at once all are
 late; in turn the last is no later, and the others are earlier."""
 
 LATE_MEMORY_SECONDS = 1.0
-"""How long after a kill of unknown origin the Engine may still report that memory ran out."""
+"""Time after a kill of unknown origin in which the Engine may still report lack of memory."""
 
 WORKERS = 8
 """Threads that see to ended containers: inspect, report, keep the log, remove."""
@@ -74,11 +74,11 @@ class _Container:
     killed: bool = False
     """It was sent SIGKILL from here."""
     output: DockerOutput | None = None
-    """What listens to it, if what it prints goes to a log stream."""
+    """Reads its output, if that goes to a log stream."""
 
 
 class DockerRuntime:
-    """What one run has in the Docker Engine. Thread-safe."""
+    """The objects of one run in the Docker Engine. Thread-safe."""
 
     def __init__(
         self,
@@ -116,7 +116,8 @@ class DockerRuntime:
             self._ends = ContainerEnds(self.client, self._reach, logs)
             self.exits = ExitWatch(self.client, run_id, self._ended, self._running)
         self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="docker-ends")
-        # Apart from the others: whoever has hosts killed may hold what `on_exit` waits for.
+        # Separate from the others: a caller that has hosts killed may hold a lock that `on_exit`
+        # waits for.
         self._killers = ThreadPoolExecutor(WORKERS, thread_name_prefix="docker-kills")
         self._forwarder = Forwarder(self.gateway, subnet)
 
@@ -236,7 +237,7 @@ class DockerRuntime:
         self._see_to(container)
 
     def _running(self) -> set[str]:
-        """Ids of the containers whose end is still to come."""
+        """Ids of the containers whose end was not reported yet."""
         with self._lock:
             return {c.id for c in self._containers.values() if c.started and c.end is None}
 
@@ -314,13 +315,13 @@ class DockerRuntime:
         with self._lock:
             left = self._of(host)
         for container in left:
-            # Killed long ago, and the Engine's event did not come.
+            # Killed long ago, and the Engine's event did not arrive.
             self._ended(container.id, None, False)
         if not self._all_gone(host):
             log.warning("%d containers cannot be removed", len(left))
 
     def _all_gone(self, host: str | None) -> bool:
-        """Wait for it as long as it goes on; False when nothing was removed in STALL_SECONDS."""
+        """Wait while there is progress; False if nothing was removed in STALL_SECONDS."""
         with self._gone:
             while self._of(host) or (self._starting[host] if host else self._starting.total()):
                 if not self._gone.wait(STALL_SECONDS):

@@ -14,7 +14,7 @@ from local.hosts.docker_requests import Label
 log = logging.getLogger(__name__)
 
 OVERLAP_SECONDS = 5.0
-"""Events of so long ago come again when the stream is opened again."""
+"""Events of this period are read again when the stream is reopened."""
 
 RETRY_SECONDS = 0.5
 """Pause before a broken event stream is opened again."""
@@ -23,10 +23,10 @@ RETRY_SECONDS = 0.5
 class ExitWatch:
     """Calls back for each container of a run that has ended.
 
-    `on_end(container_id, exit_code, out_of_memory)` may come more than once for a container, and
-    for containers that never really started: the caller knows which ones it waits for. After the
-    stream broke, what was missed is made up for by listing the run's containers; one that is not
-    there any more has ended, nobody knows how.
+    `on_end(container_id, exit_code, out_of_memory)` may be called more than once for a container,
+    and for containers that never really started: the caller knows the ones that it waits for. After
+    the stream broke, missed events are replaced by listing the run's containers; one that no longer
+    exists has ended with an unknown exit code.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class ExitWatch:
         self._thread.join()
 
     def ran_out_of_memory(self, container_id: str, seconds: float) -> bool:
-        """Whether the Engine says that this container's memory ran out; waits for that so long.
+        """Whether the Engine reports that this container ran out of memory; waits for `seconds`.
 
-        containerd reports the end of a process and that of its memory side by side. Where the end
-        is first, the Engine's `die` and its State.OOMKilled know nothing, and `oom` follows.
+        containerd reports the end of a process and its lack of memory concurrently. If the end is
+        first, the Engine's `die` and its State.OOMKilled do not show it, and `oom` follows.
         """
         with self._memory_events:
             return self._memory_events.wait_for(

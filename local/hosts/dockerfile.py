@@ -1,9 +1,9 @@
-"""Reads a Dockerfile for what a container of its image would run, without building it.
+"""Parses a Dockerfile to determine the program of its image, without building it.
 
 Follows https://docs.docker.com/reference/dockerfile/ for ARG, FROM, ENV, WORKDIR, USER, SHELL,
-COPY, ENTRYPOINT and CMD; the other instructions are recognised and change nothing here. A stage
-inherits the settings of the earlier stage it starts from, or of a base image that the caller knows;
-what a base image from a registry would bring is not known.
+COPY, ENTRYPOINT and CMD; other instructions are recognised and have no effect. A stage inherits the
+settings of the earlier stage that it starts from, or of a known base image; those of a base image
+from a registry are unknown.
 """
 
 import json
@@ -36,7 +36,7 @@ _HEREDOC = re.compile(r"(?<!<)<<(-?)([\"']?)([A-Za-z_][A-Za-z0-9_.]*)\2")
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """What an image says about its containers, like `Config` in `docker image inspect`."""
+    """An image's settings for its containers, such as `Config` in `docker image inspect`."""
 
     entry_point: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
@@ -48,7 +48,7 @@ class ImageConfig:
     base: str | None = None
     """The image that the last stage is built on, through the earlier stages it starts from."""
     copied: tuple[tuple[str, str], ...] = ()
-    """What the last stage copies from the build context: source, and absolute destination."""
+    """Copies of the last stage from the build context: source, and absolute destination."""
     volumes: frozenset[str] = frozenset()
     """The paths that VOLUME names."""
 
@@ -77,7 +77,7 @@ def _no_base(image: str) -> ImageConfig | None:
 
 
 def read_dockerfile(path: Path, base_config: BaseConfig = _no_base) -> ImageConfig:
-    """Read the Dockerfile at `path`. Raises DockerfileError, also when there is none."""
+    """Parse the Dockerfile at `path`. Raises DockerfileError, also if it does not exist."""
     return parse_dockerfile(read_text(path), str(path), base_config)
 
 
@@ -110,8 +110,8 @@ def parse_dockerfile(
 
 
 def replace_bases(text: str, replacements: Mapping[str, str]) -> str:
-    """The Dockerfile with other base images: wherever a FROM names a key of `replacements`, as a
-    word or through an ARG, its value stands instead. Line numbers stay as they are.
+    """The Dockerfile with other base images: each FROM that names a key of `replacements`, as a
+    word or through an ARG, gets its value. Line numbers do not change.
 
     `text` is one that `parse_dockerfile` accepts.
     """
@@ -180,7 +180,7 @@ def _is_content(line: str) -> bool:
 
 
 def _skip_directives(lines: list[str]) -> int:
-    """Parser directives stand before everything else; of these only `escape` would matter."""
+    """Parser directives come first; of these only `escape` would have an effect."""
     for at, line in enumerate(lines):
         match = _DIRECTIVE.match(line)
         if not match:
@@ -204,7 +204,7 @@ def _skip_heredocs(lines: list[str], at: int, rest: str) -> int:
 
 
 class _Build:
-    """What the instructions so far amount to."""
+    """The state after the instructions so far."""
 
     def __init__(self, base_config: BaseConfig) -> None:
         self.stage: ImageConfig | None = None
@@ -335,7 +335,7 @@ class _Build:
         return stage
 
     def _entry_point(self, stage: ImageConfig, rest: str) -> ImageConfig:
-        # A CMD from a base image belongs to that image's ENTRYPOINT and goes with it.
+        # A CMD from a base image belongs to that image's ENTRYPOINT and is removed with it.
         command = stage.command if self._has_command else ()
         return replace(stage, entry_point=self._program(rest), command=command)
 

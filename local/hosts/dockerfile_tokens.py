@@ -8,7 +8,7 @@ _BRACED = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(?::([-+])([^}]*))?\}")
 
 
 class BadLineError(Exception):
-    """What is wrong with the instruction at hand, or with the one at `line`."""
+    """The error in the current instruction, or in the one at `line`."""
 
     def __init__(self, message: str, line: int | None = None) -> None:
         super().__init__(message)

@@ -10,11 +10,11 @@ import threading
 from ipaddress import IPv4Network, ip_address
 
 MAX_BUFFERED_BYTES = 256 * 1024
-"""What may wait in one direction before the sender is held back."""
+"""Maximum buffered data in one direction before the sender is blocked."""
 
 
 class Forwarder:
-    """All forwarded ports of one network, in one thread of their own."""
+    """All forwarded ports of one network, in one thread."""
 
     def __init__(self, address: str, allowed: IPv4Network) -> None:
         self._address = address
@@ -59,7 +59,7 @@ class Forwarder:
 
 
 class _Side(asyncio.Protocol):
-    """One end of a forwarded connection: what it receives goes out at its peer."""
+    """One end of a forwarded connection: its received data is sent to its peer."""
 
     transport: asyncio.Transport
 

@@ -1,8 +1,8 @@
-"""Builds images from their sources with the local Docker Engine, and only when they changed.
+"""Builds images from their sources with the local Docker Engine, only if they changed.
 
-An image is tagged with a hash of all that goes into it. The build context holds what the source
-says it needs and nothing else. Uses the Engine's classic builder, which needs no plug-in; what
-only BuildKit understands (`RUN --mount`, `COPY --chmod`, heredocs) does not build here.
+An image is tagged with a hash of its inputs. The build context has only the files that the source
+needs. Uses the Engine's classic builder, which needs no plug-in; features of BuildKit (`RUN
+--mount`, `COPY --chmod`, heredocs) are not supported.
 """
 
 import hashlib
@@ -43,10 +43,10 @@ from local.hosts.images import (
 log = logging.getLogger(__name__)
 
 BASE_ARGUMENT = "BASE_IMAGE"
-"""Name of the build argument that a base made here can be given to."""
+"""Name of the build argument for a base that was created here."""
 
 KEPT_VERSIONS = 3
-"""How many versions of an image built here stay on this machine."""
+"""Number of versions of an image that are kept on this machine."""
 
 LABEL = "usher.local.image"
 """Label of images built here: their name without the tag."""
@@ -64,7 +64,7 @@ _WHEEL_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 class ImageBuilder:
     """The images of one run. Thread-safe.
 
-    An image is looked at once and then known, unless its source says that it changes.
+    An image is checked once, unless its source declares that it changes.
     """
 
     def __init__(
@@ -83,9 +83,9 @@ class ImageBuilder:
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def image(self, name: str) -> str:
-        """What to call the image towards Docker: built or pulled where it has to be.
+        """The name of the image in Docker: built or pulled if necessary.
 
-        Raises CannotPullImageError, and what `through_restarts` understands.
+        Raises CannotPullImageError, and exceptions that `through_restarts` handles.
         """
         wanted = full_name(name)
         source = find_source(wanted, self._sources)
@@ -107,7 +107,7 @@ class ImageBuilder:
         try:
             return self._build(source) if source else self._fetch(name)
         except docker.errors.DockerException as error:
-            # The Engine is there, and refuses: an impossible name, no space, a race with a prune.
+            # The Engine runs and refuses: an invalid name, no space, a race with a prune.
             reason = getattr(error, "explanation", None) or error
             raise cannot_pull(name, str(reason)) from error
 
@@ -151,7 +151,7 @@ class ImageBuilder:
         return {b: self._present(b) for b in sorted(bases) if known_base(b, self._sources)}
 
     def _present(self, name: str) -> str:
-        """As `image`; made again where another run removed it as an old version."""
+        """As `image`; built again if another run removed it as an old version."""
         if not has_image(self._client, self.image(name)):
             self.forget(name)
         return self.image(name)
@@ -203,7 +203,9 @@ class ImageBuilder:
 
 
 def remove_images_of_gone_folders(client: docker.APIClient) -> None:
-    """Remove what was built from folders that are no more: no later run can ask for it."""
+    """Remove images that were built from directories that no longer exist: no later run can use
+    them.
+    """
     for image in client.images(filters={"label": [FOLDER_LABEL]}):
         if not os.path.lexists(image["Labels"][FOLDER_LABEL]):
             _remove(client, image)
@@ -236,7 +238,7 @@ def _repository(name: str) -> str:
 
 
 def dockerfile_name(source: ImageSource) -> str:
-    """Where the Dockerfile stands in the build context, whether it comes from there or not."""
+    """The path of the Dockerfile in the build context, whether it comes from there or not."""
     if source.dockerfile.is_relative_to(source.context):
         return source.dockerfile.relative_to(source.context).as_posix()
     return "Dockerfile"
@@ -273,9 +275,9 @@ Signature = tuple[tuple[str, int, int, int], ...]
 
 
 def signature_of(source: ImageSource) -> Signature:
-    """Differs when the context does, as far as the files' times and sizes tell: quick to get.
+    """A fast fingerprint of the context: the files' times and sizes.
 
-    Raises CannotPullImageError for a context that cannot be read.
+    Raises CannotPullImageError if the context cannot be read.
     """
     try:
         found = [(name, path.lstat()) for name, path in context_files(source).items()]
@@ -331,9 +333,9 @@ def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
 def download_wheels(
     requirements: Sequence[Path], base: Mapping[str, Any], folder: Path
 ) -> str | None:
-    """Fetch the wheels for `base` (as `docker image inspect` shows it), and pip's own with them.
+    """Download the wheels for `base` (as in `docker image inspect`), and pip's own.
 
-    Returns None, or why they did not come; then `folder` stays empty.
+    Returns None, or the reason of the failure; then `folder` is empty.
     """
     try:
         for arguments in pip_arguments(requirements, base, folder):
@@ -367,7 +369,7 @@ def pip_arguments(
     variables = dict(variable.partition("=")[::2] for variable in environment)
     version = variables.get("PYTHON_VERSION", platform.python_version())
     machine = _WHEEL_MACHINES.get(str(base.get("Architecture")), platform.machine())
-    # Oldest C library first: Debian 12, on which bases are made here, has 2.36.
+    # Oldest C library first: Debian 12, the system of bases created here, has 2.36.
     tags = [f"manylinux2014_{machine}", f"manylinux_2_28_{machine}", f"manylinux_2_34_{machine}"]
     common = [
         *("-m", "pip", "download", "--quiet", "--disable-pip-version-check"),

@@ -1,7 +1,7 @@
-"""Where images come from, and what a container of one would run on this very machine.
+"""Sources of images, and the program of their containers on this machine.
 
-Docker builds an image from its source; the process runtime reads the same Dockerfile and runs
-the same program on the host, with the build context in place of the image's working directory.
+Docker builds an image from its source; the process runtime parses the same Dockerfile and runs the
+same program on the host, with the build context in place of the image's working directory.
 """
 
 import hashlib
@@ -46,7 +46,7 @@ FOLDER = "dir:"
 """An image `dir:/absolute/path` is built from the Dockerfile in that folder."""
 
 ADDED_TO_CONTEXT = frozenset({"wheels", "usher"})
-"""What a build here finds in its context although the folder need not have it."""
+"""Entries of a build's context that the directory need not have."""
 GLOB_CHARACTERS = frozenset("*?[")
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +56,7 @@ _PYTHON = re.compile(r"python(3(\.\d+)?)?")
 
 @dataclass(frozen=True)
 class ImageSource:
-    """How to make the image called `name`."""
+    """The source of the image called `name`."""
 
     name: str
     dockerfile: Path
@@ -65,20 +65,20 @@ class ImageSource:
     """Paths below `context` that the build needs; empty means all that .dockerignore leaves."""
     requirements: tuple[Path, ...] | None = None
     """Requirements files, or locks (`.lock`: exact versions and hashes), whose wheels the build
-    finds in `wheels/` of its context, so that it works where no package index can be reached.
-    `wheels/` is empty when they are not to be had, and there is no such folder with None."""
+    finds in `wheels/` of its context, so that it needs no package index. `wheels/` is empty if they
+    are not available, and missing with None."""
     beside: Mapping[str, Path] = field(default_factory=dict)
-    """What the build finds in its context besides, unless the context has it itself: path in it to
-    a file or folder."""
+    """Further entries of the build's context, unless the context has them itself: path in it to a
+    file or directory."""
     python_path: Path | None = None
-    """For the process runtime: where Python looks for what the image would hold besides."""
+    """For the process runtime: Python's search path for further modules of the image."""
     changes: bool = False
     """Whether it is looked at anew with every start."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """What to run on the host in place of a container."""
+    """The program to run on the host in place of a container."""
 
     argv: tuple[str, ...]
     environment: Mapping[str, str]
@@ -102,9 +102,10 @@ def session_image(root: Path) -> ImageSource:
 
 
 def named_image(name: str, folder: Path, *, changes: bool = False) -> ImageSource:
-    """The source of an image called `name`, made by the Dockerfile in `folder`.
+    """The source of an image called `name`, built by the Dockerfile in `folder`.
 
-    One that is built on the session image finds the wheels of its requirements.txt in `wheels/`.
+    An image that is based on the session image finds the wheels of its requirements.txt in
+    `wheels/`.
     """
     dockerfile, requirements = folder / "Dockerfile", folder / "requirements.txt"
     wheels: tuple[Path, ...] | None = None
@@ -189,9 +190,9 @@ def known_base(image: str, sources: Iterable[ImageSource]) -> ImageSource | None
 
 
 def read_config(source: ImageSource, sources: Iterable[ImageSource]) -> ImageConfig:
-    """What the image made from `source` says about its containers, known bases included.
+    """The settings of the image of `source` for its containers, including known bases.
 
-    Raises DockerfileError, also for images that are built on each other.
+    Raises DockerfileError, also for circular bases.
     """
     known = tuple(sources)
 
@@ -218,11 +219,11 @@ def resolve(
     working_directory: str | None = None,
     packages: Path | None = None,
 ) -> Program:
-    """What a container of `image` runs, with a container definition's own settings on top.
+    """The program of a container of `image`, with a container definition's settings applied.
 
-    `packages` is a folder with what the image's requirements.txt names, if that was installed.
-    Raises CannotPullImageError for an image without a readable source, CannotStartError for one
-    without a program.
+    `packages` is a directory with the packages of the image's requirements.txt, if they were
+    installed. Raises CannotPullImageError for an image without a readable source, CannotStartError
+    for one without a program.
     """
     sources = tuple(sources)
     source = find_source(image, sources)
@@ -251,9 +252,10 @@ def resolve(
 
 
 def missing_sources(config: ImageConfig, context: Path, beside: Iterable[str] = ()) -> list[str]:
-    """What the last stage copies from the build context and is not there: the build would fail.
+    """Copies of the last stage whose sources are missing in the build context: the build would
+    fail.
 
-    What .dockerignore leaves out counts as present. `beside`: what is put into the context as well.
+    Files that .dockerignore excludes count as present. `beside`: further entries of the context.
     """
     added = {*ADDED_TO_CONTEXT, *beside}
 
@@ -269,7 +271,7 @@ def missing_sources(config: ImageConfig, context: Path, beside: Iterable[str] = 
 def _python_folders(
     source: ImageSource, config: ImageConfig, sources: Sequence[ImageSource], packages: Path | None
 ) -> Iterator[Path]:
-    """Where the modules are that the image has in its working directory."""
+    """The directories of the modules that the image has in its working directory."""
     for copied, target in config.copied:
         path = source.context / copied
         folder = path if path.is_dir() else path.parent
@@ -294,11 +296,11 @@ def program_of(
     command: Sequence[str] | None = None,
     working_directory: str | None = None,
 ) -> Program:
-    """The image's program with paths below its working directory led to `context`.
+    """The image's program, with paths below its working directory mapped to `context`.
 
-    As with Docker, an entry point of the container definition also does away with the image's
-    command. PATH stays the host's, as an image's names folders that are not here.
-    Raises CannotStartError when nothing is left to run.
+    As with Docker, an entry point of the container definition also removes the image's command.
+    PATH is the host's, because an image's has directories that do not exist here. Raises
+    CannotStartError if nothing is left to run.
     """
     home = config.working_directory
     parts = [*(entry_point or config.entry_point)]

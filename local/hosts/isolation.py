@@ -1,12 +1,12 @@
-"""What keeps a process task away from the machine: bubblewrap, plain namespaces, or nothing.
+"""Isolates a process task from the machine: with bubblewrap, plain namespaces, or not at all.
 
-Whatever it is, tasks share the network (their ports are the host's) and see the host's files;
-there is no image to see instead. Hidden from them are /run (with the sockets of Docker and of the
-session bus) and the places where people keep keys.
+In all cases tasks share the network (their ports are the host's) and see the host's files, because
+there is no image. Hidden are /run (with the sockets of Docker and of the session bus) and the usual
+places of keys.
 
-With namespaces a program is process 1 of its own, as in Docker: it gets SIGTERM only if it handles
-it, unless the task definition says `initProcessEnabled`. Then bubblewrap adds an init process, and
-with plain namespaces the agent ends a program that does not handle the signal.
+With namespaces a program is process 1, as in Docker: it gets SIGTERM only if it handles it, unless
+the task definition has `initProcessEnabled`. Then bubblewrap adds an init process, and with plain
+namespaces the agent ends a program that does not handle the signal.
 """
 
 import subprocess
@@ -68,7 +68,7 @@ _DESCRIPTIONS = {
 
 @dataclass(frozen=True)
 class Sandbox:
-    """How one program is to be kept. Paths are absolute; sizes in MiB."""
+    """The isolation of one program. Paths are absolute; sizes in MiB."""
 
     working_directory: Path
     visible: tuple[Path, ...] = ()
@@ -97,7 +97,7 @@ def works(kind: Kind) -> bool:
 
 
 def hidden_paths(home: Path) -> tuple[Path, ...]:
-    """What tasks have no business with, of what is there."""
+    """Existing paths that are hidden from tasks."""
     paths = [Path(folder) for folder in _HIDDEN_FOLDERS]
     paths += [home / name for name in _HIDDEN_AT_HOME]
     return tuple(path for path in paths if path.exists() and not path.is_symlink())
@@ -115,7 +115,7 @@ def wrap(kind: Kind, argv: Sequence[str], sandbox: Sandbox) -> list[str]:
 
 
 def depth(kind: Kind, *, init_process: bool) -> int:
-    """How many processes stand between the one that is forked and the program in the sandbox."""
+    """Number of processes between the forked one and the program in the sandbox."""
     match kind:
         case Kind.BUBBLEWRAP:
             return 2 if init_process else 1

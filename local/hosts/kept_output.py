@@ -1,12 +1,11 @@
-"""Writes what a container prints into files of bounded size, and when which part of it arrived.
+"""Writes a container's output into files of limited size, with the times of its arrival.
 
-The output is cut into segments of SEGMENT_BYTES, NAME.0, NAME.1 and so on: plain text, so that
-people can read them. The first one and the newest KEPT_NEWEST stay, those between are deleted as it
-goes on: however much a container prints, it takes 12 MiB of the disk, and how it began and how it
-ended can be read. Beside each segment NAME.n.times has a record for each arrival: where in the
-whole output it begins, and when that was in ms since 1970.
+The output is split into segments of SEGMENT_BYTES, NAME.0, NAME.1 and so on: plain text, readable
+by people. The first one and the newest KEPT_NEWEST are kept, those between are deleted: the output
+takes at most 12 MiB of the disk, and its beginning and end can be read. NAME.n.times has a record
+for each arrival in a segment: its position in the complete output, and its time in ms since 1970.
 
-Standard library only, and little of it: the agent of a process host imports this.
+Standard library only, with few imports: the agent of a process host imports this.
 """
 
 import os
@@ -18,7 +17,7 @@ SEGMENT_BYTES = 4 * 1024 * 1024
 KEPT_NEWEST = 2
 ARRIVAL = struct.Struct("<QQ")
 RESOLUTION_MS = 10
-"""What arrives so soon after the last arrival is counted with it."""
+"""Data that arrives within this time after the last arrival is added to its record."""
 
 
 class KeptOutput:
@@ -57,7 +56,7 @@ class KeptOutput:
             data = data[space_left:]
 
     def close(self) -> None:
-        """Nothing more comes: what was printed last is a line by now."""
+        """No more output follows: the last part counts as a line."""
         if not self._ends_line:
             self.write(b"\n")
         os.close(self._data)
@@ -74,7 +73,7 @@ class KeptOutput:
             os.close(self._data)
             os.close(self._times)
         self._number += 1
-        self._arrived_ms = 0  # each segment tells its own times
+        self._arrived_ms = 0  # each segment has separate times
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         self._data = os.open(f"{self._path}.{self._number}", flags, 0o600)
         self._times = os.open(f"{self._path}.{self._number}.times", flags, 0o600)

@@ -18,12 +18,12 @@ FARGATE_CPU_UNITS = 64 * 1024
 
 
 class NoRuntimeError(Exception):
-    """The runtime that was asked for cannot be had; the message says why."""
+    """The requested runtime is not available; the message has the reason."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """How many hosts there are, and what each declares to have."""
+    """The number of hosts, and the resources that each declares."""
 
     hosts: int
     cpu_units: int
@@ -37,7 +37,7 @@ class Machines:
     runtime: str
     slots: list[HostSlot]
     fargate: HostSlot
-    """What runs the tasks of Fargate."""
+    """Runs the tasks of Fargate."""
     addresses: Mapping[int, str]
     """Port of a server on our loopback to host:port under which containers reach it."""
     close: Callable[[], None]
@@ -51,7 +51,7 @@ class Machines:
 
 @dataclass(frozen=True)
 class Site:
-    """What machines are made for."""
+    """The environment of machines."""
 
     run_id: str
     sources: Sequence[ImageSource]
@@ -59,13 +59,14 @@ class Site:
     region: str
     logs: Path
     streams: Path
-    """Where log streams are kept, see `local.aws.logs.streams`."""
+    """Directory of log streams, see `local.aws.logs.streams`."""
     ports: Sequence[int]
     """Ports on loopback that containers must reach."""
     allow_unprotected: bool
     """Whether processes start images of others where isolation protects no files."""
     tell: Callable[[str], None]
-    """Called with the runtime before anything is made in it, to be found if this run is killed."""
+    """Called with the runtime before anything is created in it, so that it is found if this run is
+    killed."""
 
 
 def make_machines(wanted: str, site: Site, say: Callable[[str], None]) -> Machines:

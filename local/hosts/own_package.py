@@ -1,8 +1,8 @@
-"""The `usher` package as wheels and images have it, for images of jobs that run on this machine.
+"""The `usher` package as in wheels and images, for images of jobs that run on this machine.
 
-It carries the contract inside itself (see `usher.vendoring`), so a project may have a `chalicelib`
-of its own; where it has none, `chalicelib.contract` is there as well. The copy is made once for
-each content and Python, in the user's cache folder.
+It contains the contract (see `usher.vendoring`), so a project may have a `chalicelib` of its own;
+for other projects `chalicelib.contract` is there as well. The copy is created once for each content
+and Python, in the user's cache directory.
 """
 
 import compileall
@@ -18,7 +18,7 @@ from usher.vendoring import CONTRACT, HERE, copy_contract, copy_package
 
 @cache
 def own_package() -> Path:
-    """The folder in which `usher` stands, compiled, and the contract as `chalicelib` beside it."""
+    """The directory with `usher`, compiled, and the contract as `chalicelib`."""
     key = _key()
     folder = cache_folder() / "usher" / key
     with locked(f"usher-{key}"):

@@ -30,10 +30,10 @@ class Packages:
         self._lock = threading.Lock()
 
     def folder_for(self, source: ImageSource) -> Path | None:
-        """A folder with the packages of the image's own requirements.txt, installed where they are
-        not yet; None where there is no such file, or this Python has all of them already.
+        """A directory with the packages of the image's own requirements.txt, installed if they are
+        missing; None if there is no such file, or this Python has all of them.
 
-        Raises CannotPullImageError with the end of what pip said.
+        Raises CannotPullImageError with the end of pip's output.
         """
         file = source.context / "requirements.txt"
         if not source.requirements or file not in source.requirements or not file.is_file():
@@ -86,7 +86,7 @@ def _are_here(file: Path) -> bool:
 
 
 def _pip(command: str, *arguments: str) -> str:
-    """What pip writes to stdout. Raises CalledProcessError and TimeoutExpired."""
+    """The stdout of pip. Raises CalledProcessError and TimeoutExpired."""
     done = subprocess.run(
         [*_PIP, command, *_QUIET, *arguments],
         check=True,

@@ -66,11 +66,11 @@ class ProcessHost:
         allow_unprotected: bool = False,
         user: int | None = None,
     ) -> None:
-        """`logs` is an existing folder for what containers print, one file each; `streams` one
-        for log streams, see `local.aws.logs.streams`; without it there are only files in `logs`.
+        """`logs` is an existing directory for containers' output, one file each; `streams` one for
+        log streams, see `local.aws.logs.streams`; without it there are only files in `logs`.
 
-        `kind` is the isolation; None means the best that works here. Where that protects no files,
-        only images of folders that nobody but `user` (default: who runs this) can change start,
+        `kind` is the isolation; None = the best that works here. If that protects no files, only
+        images of directories that nobody but `user` (default: the present user) can change start,
         unless `allow_unprotected`.
         """
         self.name = name
@@ -96,7 +96,7 @@ class ProcessHost:
             stdout=subprocess.PIPE,
             cwd=_ROOT,
             env={"PATH": self._path, **self._marks},
-            start_new_session=True,  # a Ctrl-C in the terminal is for `local up` alone
+            start_new_session=True,  # a Ctrl-C in the terminal is handled by `local up` only
         )
         self._reader = threading.Thread(target=self._read, name=f"host-{name}", daemon=True)
         self._reader.start()
@@ -207,7 +207,7 @@ class ProcessHost:
                 raise HostDownError(self.name) from error
 
     def _read(self) -> None:
-        """What the agent says, until it is dead; then the host is down."""
+        """Read the agent's reports until it is dead; then the host is down."""
         if self._agent.stdout is not None:
             with self._agent.stdout as lines:
                 for line in lines:
@@ -240,10 +240,10 @@ def _number(runtime_id: str) -> int:
 
 
 def remove_leftovers(run_ids: Collection[str]) -> int:
-    """Kill all processes of runs that are dead, and say how many there were.
+    """Kill all processes of dead runs; returns their number.
 
-    Only processes that carry one of these run ids in their environment are touched, whoever
-    started them. Works where there is a /proc; elsewhere agents end with their owner all the same.
+    Only processes with one of these run ids in their environment are killed, whoever started them.
+    Works with /proc; elsewhere agents end with their owner anyway.
     """
     return _kill_marked(frozenset(f"{RUN_VARIABLE}={run_id}".encode() for run_id in run_ids))
 

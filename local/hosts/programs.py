@@ -1,6 +1,6 @@
-"""What a container comes to as a process of this machine: program, environment, limits, sandbox.
+"""The process of this machine for a container: program, environment, limits, sandbox.
 
-All of it is decided here; the agent only forks what it is told.
+All of it is decided here; the agent only forks.
 """
 
 import os
@@ -90,7 +90,7 @@ def prepare(
         **marks,
     }
     if spec.ports:
-        # There is no network of its own in which the container's port would be free.
+        # There is no separate network in which the container's port would be free.
         environment[Env.SESSION_PORT] = str(spec.ports[0].host_port)
         environment.setdefault(Env.SESSION_HOST, spec.address)
     directory = program.working_directory
@@ -192,7 +192,7 @@ def _check_mount_points(sandbox: Sandbox) -> None:
 
 
 def _limits(spec: ContainerSpec) -> tuple[tuple[str, int, int], ...]:
-    """As (RLIMIT name, soft, hard); -1 is unlimited. No core dumps unless asked for."""
+    """As (RLIMIT name, soft, hard); -1 is unlimited. No core dumps by default."""
     limits = []
     for name, (soft, hard) in {"core": (0, 0), **spec.ulimits}.items():
         constant = f"RLIMIT_{name.upper()}"
@@ -207,10 +207,10 @@ def _limits(spec: ContainerSpec) -> tuple[tuple[str, int, int], ...]:
 
 
 def _growth_limit(memory_mib: int) -> tuple[str, int, int]:
-    """Where memory is only looked at now and then: what stops a program that grows in between.
+    """For memory that is only sampled: stops a program that grows between two samples.
 
-    Twice the limit and room for the mappings a runtime reserves, as it counts per process and
-    counts memory that is not in use.
+    Twice the limit plus allowance for the mappings that a runtime reserves, because it counts per
+    process and includes unused memory.
     """
     most = (2 * memory_mib + 256) * _MIB
     return ("RLIMIT_DATA", most, most)

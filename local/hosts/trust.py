@@ -1,12 +1,11 @@
-"""Who besides the user can change the programs of a folder, and whether they are started for it.
+"""Whether others can change the programs of a directory, and whether these are started then.
 
-It counts who may write the folder or anything in it, and who may put another folder in its place:
-that is who may write a folder above it. Where that one has the sticky bit, as /tmp has, only owners
-may. root can do everything anyway and is trusted.
+Relevant are those who may write the directory or anything in it, and those who may replace it
+because they may write a parent directory. If that has the sticky bit, as /tmp has, only owners may.
+root can do everything anyway and is trusted.
 
-https://man7.org/linux/man-pages/man7/inode.7.html
-https://man7.org/linux/man-pages/man5/acl.5.html: with an access list the group's bits are the most
-that anybody on the list has.
+https://man7.org/linux/man-pages/man7/inode.7.html https://man7.org/linux/man-pages/man5/acl.5.html:
+with an access list the group's bits are the maximum of everybody on the list.
 """
 
 import grp
@@ -34,10 +33,10 @@ class Entry:
     is_group_shared: bool = True
     """Whether its group has other members than the user, or an access list names others."""
     is_above: bool = False
-    """Whether the programs are in a folder below it, so that it counts who may replace that."""
+    """Whether the programs are in a directory below it; then only its replacement matters."""
 
     def others(self, user: int) -> str | None:
-        """Who besides `user` and root may change it, for people; None for nobody."""
+        """Others besides `user` and root that may change it, for display; None for nobody."""
         if self.owner not in (user, ROOT_USER):
             return f"user {self.owner}"
         if stat.S_ISLNK(self.mode) or (self.is_above and self.mode & stat.S_ISVTX):
@@ -48,9 +47,9 @@ class Entry:
 
 
 def read_entries(folder: Path, user: int) -> Iterator[Entry]:
-    """The folder, what is above it (also above what its links lead to), and all that is in it.
+    """The directory, its parents (also those of its links' targets), and its content.
 
-    Raises OSError for what cannot be read: who changes that is not known.
+    Raises OSError if something cannot be read, because its writers are then unknown.
     """
     whole = Path(os.path.abspath(folder))
     real = folder.resolve(strict=True)
@@ -65,10 +64,10 @@ def read_entries(folder: Path, user: int) -> Iterator[Entry]:
 
 
 def decide_trust(kind: Kind, entries: Iterator[Entry], user: int) -> str | None:
-    """Why programs of a folder are not started for `user`; None where they may be.
+    """The reason why programs of a directory are not started for `user`; None if they may be.
 
     Without protection of files a program can do what the user can: only programs that nobody else
-    can change are started. Reads no further than the first entry that somebody else can change.
+    can change are started. Stops reading at the first entry that others can change.
     """
     if kind.protects_files:
         return None
@@ -91,7 +90,7 @@ def _entry(path: Path, user: int, *, is_above: bool = False) -> Entry:
 
 def _has_access_list(path: Path) -> bool:
     if not hasattr(os, "listxattr"):
-        return True  # not Linux: who is on it is not known here
+        return True  # not Linux: its members are unknown here
     return "system.posix_acl_access" in os.listxattr(path, follow_symlinks=False)
 
 

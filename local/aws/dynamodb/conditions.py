@@ -1,4 +1,4 @@
-"""Condition expressions: whether they can be read, and whether their operands fit. Pure.
+"""Condition expressions: their syntax, and the types of their operands. Pure.
 
 Source: "Condition and filter expressions, operators, and functions" and "Key condition expressions
 for the Query operation", developer guide of DynamoDB.
@@ -32,17 +32,17 @@ class Test:
 
     operator: str
     operands: tuple[str, ...]
-    """Placeholders of values, paths as they are written, `size(path)`."""
+    """Placeholders of values, paths as written, `size(path)`."""
 
 
 @lru_cache(_KEPT)
 def tests_of(expression: str) -> tuple[Test, ...]:
-    """All tests of a condition, in order. Raises RuleError for one that cannot be read."""
+    """All tests of a condition, in order. Raises RuleError for a syntax error."""
     return _Reader(expression).read()
 
 
 def check_condition(expression: str, values: Mapping[str, Any], names: Mapping[str, str]) -> None:
-    """Raise RuleError where the operands of a test do not fit it."""
+    """Raise RuleError if the operands of a test have the wrong type."""
     for test in tests_of(expression):
         _check_distinct(test, names)
         literals = [values[one] for one in test.operands if one in values]

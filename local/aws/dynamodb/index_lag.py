@@ -3,8 +3,8 @@
 Source: "Global secondary indexes", developer guide of DynamoDB: "Updates to global secondary
 indexes are eventually consistent"; mostly within a fraction of a second, without a bound.
 
-Each write gets a lag of its own, from zero to `max_seconds`, by a seeded generator. The writes of
-one item become visible in their order; those of different items do not.
+Each write has a random lag from zero to `max_seconds`, by a seeded generator. The writes of one
+item become visible in order; those of different items may not.
 """
 
 import random
@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 DEFAULT_SECONDS = 1.0
-"""What laboratories of sessions have unless they are asked for another lag; `local up` has none."""
+"""The default lag of laboratories of sessions; `local up` has none."""
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -30,7 +30,7 @@ class IndexLag:
     def set(
         self, max_seconds: float, *, seed: int = 0, now: Callable[[], float] = time.monotonic
     ) -> None:
-        """Writes from now on lag by up to `max_seconds` of the clock `now`; 0 = not at all."""
+        """Writes from now on lag by up to `max_seconds` of the clock `now`; 0 = no lag."""
         with self._lock:
             self.max_seconds = max_seconds
             self._random = random.Random(seed)
@@ -47,7 +47,7 @@ LAG = IndexLag()
 
 
 class Behind(Generic[K, V]):
-    """What the indexes of one table still show of items that were written since."""
+    """Earlier versions that the indexes of one table still show."""
 
     def __init__(self, lag: IndexLag) -> None:
         self._lag = lag
@@ -56,17 +56,17 @@ class Behind(Generic[K, V]):
 
     @property
     def is_on(self) -> bool:
-        """Whether a write has to be noted."""
+        """Whether a write must be recorded."""
         return self._lag.max_seconds > 0
 
     def hold(self, key: K, before: V | None) -> None:
-        """A write follows; `before` is what the table has until then (None = nothing)."""
+        """A write follows; `before` is the table's present version (None = no item)."""
         held = self._held.setdefault(key, [])
         until = self._lag.now() + self._lag.draw()
         held.append((max(until, held[-1][0]) if held else until, before))
 
     def shown(self) -> dict[K, V | None]:
-        """The keys whose newest version is not visible yet, with the one that is."""
+        """The keys whose newest version is not visible yet, with the visible one."""
         now = self._lag.now()
         for key, held in list(self._held.items()):
             left = [(until, version) for until, version in held if until > now]

@@ -33,7 +33,7 @@ class TableKeys:
 
 
 Schema = Callable[[str], TableKeys | None]
-"""The keys of a table; None where there is none."""
+"""The keys of a table; None if it does not exist."""
 
 
 def check_key(key: Mapping[str, Any], keys: Keys) -> None:
@@ -44,7 +44,7 @@ def check_key(key: Mapping[str, Any], keys: Keys) -> None:
 
 
 def check_item(item: Mapping[str, Any], found: TableKeys) -> None:
-    """The key attributes of an item that is put; what moto checks too is left to it."""
+    """The key attributes of an item in a put; checks that moto makes are left to it."""
     _check_not_empty(item, found.table)
     for index, keys in found.indexes.items():
         for name, kind in keys.items():

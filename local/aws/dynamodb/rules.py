@@ -1,10 +1,6 @@
-"""Requests that DynamoDB refuses and moto would take, or would refuse in other words. Pure.
+"""Requests that DynamoDB refuses and moto would accept, or refuse with other messages. Pure.
 
-Sources: the API reference of DynamoDB (Query, Scan, BatchWriteItem, TransactWriteItems), "Quotas",
-"Constraints" and "Reserved words" of its developer guide. Bounds of the model are those of
-`local.aws.constraints`; what moto refuses by itself (items of more than 400 KB, two writes of one
-item in a transaction, pages of 1 MB) is left to it.
-`tests/integration/test_refusals.py` compares with emulators by others.
+%90
 """
 
 import re
@@ -339,7 +335,7 @@ def _check_transaction_reads(parameters: Mapping[str, Any]) -> None:
 
 
 def _check_transaction_size(parameters: Mapping[str, Any]) -> None:
-    """The words of this refusal are not documented: they are those of its rule."""
+    """The message of this refusal is not documented: it is the text of the rule."""
     operations = _operations("TransactWriteItems", parameters)
     items = (operation.get("Item", {}) for _, operation in operations)
     if sum(size_of({"M": item}) for item in items) > TRANSACTION_BYTES:

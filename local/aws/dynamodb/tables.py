@@ -47,11 +47,11 @@ _SURELY_SMALL_BYTES = 400_000
 _RESERVED_NAMES = 4096
 _SHARED_VALUES = 4096
 _SHARED_CHARACTERS = 200
-"""Texts up to that long are kept once for all items, if they were among the last values."""
+"""Texts up to this length are shared by all items, if they were among the last values."""
 
 NOTES_KEPT = 500
 NOTES_PER_ITEM = 20
-"""What finds items by their attributes is made anew when there are more notes than these."""
+"""The index by attributes is rebuilt when it has more entries than this for each item."""
 
 _QUERY = inspect.signature(Table.query)
 
@@ -59,7 +59,7 @@ Key = tuple[DynamoType, DynamoType | None]
 
 
 class QuickTable(Table):  # type: ignore[misc]
-    """A table that finds items by the attributes that queries asked for."""
+    """A table that finds items by the attributes of earlier queries."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
@@ -79,12 +79,12 @@ class QuickTable(Table):  # type: ignore[misc]
         return removed
 
     def lag(self, key: Key | None) -> None:
-        """A write of this item may follow: the indexes go on showing it as it is now."""
+        """A write of this item may follow: the indexes show its present version for some time."""
         if key is not None and self._behind.is_on:
             self._behind.hold(key, copy.deepcopy(self.find(key)))
 
     def note(self, item: Item) -> None:
-        """Remember where an item that was written is to be found."""
+        """Record where a written item is to be found."""
         _share_values(item)
         for attribute, keys_by_value in self._noted.items():
             value = item.attrs.get(attribute)
@@ -95,18 +95,20 @@ class QuickTable(Table):  # type: ignore[misc]
             self._forget_notes()
 
     def _forget_notes(self) -> None:
-        """Most are of items that were: the next query by an attribute notes those there are."""
+        """Most entries are of former items: the next query by an attribute indexes the present
+        ones.
+        """
         self._noted.clear()
         self._notes = 0
 
     def find(self, key: Key) -> Item | None:
-        """The item, if it is there; adds nothing to the table, unlike `get_item`."""
+        """The item, if it exists; does not create one, unlike moto's `get_item`."""
         hash_key, range_key = key
         found = self.items.get(hash_key)
         return found if range_key is None or found is None else found.get(range_key)
 
     def key_of(self, attributes: Mapping[str, Any]) -> Key | None:
-        """The primary key among these attributes; None where moto will refuse it."""
+        """The primary key among these attributes; None if moto will refuse it."""
         names = [name for name in (self.hash_key_attr, self.range_key_attr) if name]
         if not all(isinstance(attributes.get(name), dict) for name in names):
             return None
@@ -114,7 +116,7 @@ class QuickTable(Table):  # type: ignore[misc]
         return hash_key, range_key
 
     def replace(self, key: Key, item: Item | None) -> None:
-        """Put an item in the place of the one with its key; None takes that away."""
+        """Replace the item with the key; None deletes it."""
         hash_key, range_key = key
         if item is None:
             self.delete_item(hash_key, range_key)
@@ -127,7 +129,7 @@ class QuickTable(Table):  # type: ignore[misc]
         self.note(item)
 
     def all_items(self) -> list[Item]:
-        """In the order of their keys, as moto has them, but each key is read once."""
+        """In the order of their keys, as in moto, but each key is read once."""
         if not self.has_range_key:
             return sorted(self.items.values(), key=_primary_key)
         return sorted(
@@ -159,15 +161,15 @@ class QuickTable(Table):  # type: ignore[misc]
         return [item for item in items if names <= item.attrs.keys()]
 
     def clear(self) -> None:
-        """Take away all items, from the indexes too."""
+        """Delete all items, from the indexes too."""
         self.items.clear()
         self._forget_notes()
         self._behind = Behind(LAG)
 
     def _as_indexed(self, index: str, candidates: list[Item] | None) -> list[Item] | None:
-        """The same as this index shows them; None = all items, and it lags behind none.
+        """The items as this index shows them; None = all items, without lag.
 
-        A local secondary index is written with its table.
+        A local secondary index has no lag.
         """
         shown = self._behind.shown()
         if not shown or not any(one.name == index for one in self.global_indexes):
@@ -177,7 +179,7 @@ class QuickTable(Table):  # type: ignore[misc]
         return newest + [item for item in shown.values() if item is not None]
 
     def _candidates(self, asked: Mapping[str, Any]) -> list[Item] | None:
-        """All items that such a query can give, and maybe others; None = not known."""
+        """A superset of the items that match the query; None = unknown."""
         if asked.get("index_name") is None:
             return None if asked["hash_key"] is None else self._with_hash_key(asked["hash_key"])
         wanted = asked.get("hash_key_conditions") or ()
@@ -225,13 +227,13 @@ class Excerpt(Table):  # type: ignore[misc]
     def sorted_items(
         self, hash_key_attrs: list[str], range_key_attrs: list[str | None], items: list[Item]
     ) -> list[Item]:
-        """As moto orders them, but each value is read once and not at each comparison."""
+        """In moto's order, but each value is read once and not at each comparison."""
         names = self._generate_attr_to_sort_by(hash_key_attrs, range_key_attrs)
         return sorted(items, key=lambda item: [item.attrs[name].cast_value for name in names])
 
 
 class Draft(QuickTable):
-    """Copies of the items that a transaction names, to be changed by it."""
+    """Copies of the items in a transaction, which it changes."""
 
     @classmethod
     def of(cls, table: QuickTable) -> "Draft":
@@ -245,14 +247,16 @@ class Draft(QuickTable):
         """No index reads a draft."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Draft":
-        """Moto makes a backup, which is not needed: a draft of what fails is thrown away."""
+        """Moto makes a backup, which is not needed: a draft of a failed transaction is
+        discarded.
+        """
         return self
 
 
 class QuickBackend(DynamoDBBackend):  # type: ignore[misc]
-    """DynamoDB whose transactions and queries take their time and not the table's."""
+    """DynamoDB with transactions and queries whose time does not depend on the table's size."""
 
-    __module__ = DynamoDBBackend.__module__  # by which moto finds the URLs of a service
+    __module__ = DynamoDBBackend.__module__  # moto finds the URLs of a service by it
 
     def update_item(self, table_name: str, key: dict[str, Any], *rest: Any, **more: Any) -> Item:
         table = self.get_table(table_name)
@@ -261,7 +265,7 @@ class QuickBackend(DynamoDBBackend):  # type: ignore[misc]
             table.lag(primary)
         try:
             return super().update_item(table_name, key, *rest, **more)
-        finally:  # one that fails may have written the half of it
+        finally:  # a failed one may have been written partly
             if primary:
                 item = table.find(primary)
                 if item:
@@ -329,7 +333,7 @@ def _make_item_as(by_moto: Callable[..., None]) -> Callable[..., None]:
     def make_item(
         self: Item, hash_key: DynamoType, range_key: DynamoType | None, attrs: dict[str, Any]
     ) -> None:
-        """Measures each attribute once; what may be too large is left to moto."""
+        """Measures each attribute once; items that may be too large are left to moto."""
         self.hash_key = hash_key
         self.range_key = range_key
         self.attrs = LimitedSizeDict()
@@ -346,7 +350,7 @@ def _size_of_item(self: Item) -> int:
 
 
 def _size(typed: DynamoType) -> int:
-    """As moto measures, but what is there the most is asked for first."""
+    """As moto measures, with the most frequent types checked first."""
     value = typed.value
     if type(value) is str:
         return len(value) if value.isascii() else len(value.encode())
@@ -420,7 +424,7 @@ def _project_as(by_moto: Callable[[Item, list[list[str]]], Item]) -> Callable[..
 
 
 def take() -> None:
-    """Take these shortcuts from now on, in the whole process, for tables made from now on."""
+    """Install these shortcuts in the process, for tables that are created from now on."""
     models.Table = QuickTable
     dynamodb_backends.backend = QuickBackend
     Item.__new__ = _new_item

@@ -21,7 +21,7 @@ _EMPTY_SETS = {
 
 
 def check_values(values: Mapping[str, Any] | None) -> None:
-    """Raise RuleError for a value of another form; what moto checks too is left to it."""
+    """Raise RuleError for an invalid value; checks that moto makes are left to it."""
     for value in (values or {}).values():
         _check_value(value, LEVELS)
 

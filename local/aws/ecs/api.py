@@ -25,7 +25,7 @@ __all__ = ["EcsApi", "EcsApiError", "Limits"]
 
 
 class EcsApi:
-    """Thread-safe. `limits` are the request rates; `monotonic` is the clock they go by."""
+    """Thread-safe. `limits` are the request rates; `monotonic` is their clock."""
 
     def __init__(
         self,
@@ -56,8 +56,8 @@ class EcsApi:
         return frozenset(self._actions)
 
     def task_definition(self, name: str) -> dict[str, Any] | None:
-        """A registered definition by family, revision or ARN, for others of this cloud: it counts
-        towards no rate. None = there is none.
+        """A registered definition by family, revision or ARN, for other parts of this cloud: not
+        counted against rate limits. None if it does not exist.
         """
         with self._lock:
             try:
@@ -84,7 +84,7 @@ class EcsApi:
 
 
 def _of_cluster(engine: Engine, definitions: TaskDefinitions) -> dict[str, Action]:
-    """What another cluster answers: all that names it."""
+    """The actions of another cluster: all that name it."""
     clusters = Clusters(engine)
     tasks = TaskActions(engine, clusters, definitions)
     return {**clusters.actions, **tasks.actions, **InstanceActions(engine, clusters).actions}

@@ -14,7 +14,7 @@ REGISTER = frozenset({"RegisterTaskDefinition", "DeregisterTaskDefinition"})
 
 @dataclass(frozen=True)
 class Rate:
-    """`burst` requests at once, `per_second` in the long run."""
+    """`burst` requests at once, `per_second` on average."""
 
     burst: float
     per_second: float
@@ -33,7 +33,7 @@ UNLIMITED = Limits(None, None, None)
 
 
 class Bucket:
-    """Not thread-safe. `now` must not go backwards; if it does, nothing is refilled."""
+    """Not thread-safe. If `now` goes backwards, nothing is refilled."""
 
     def __init__(self, rate: Rate, now: float) -> None:
         self._rate = rate
@@ -41,7 +41,7 @@ class Bucket:
         self._filled_at = now
 
     def take(self, now: float, tokens: float = 1) -> bool:
-        """Take one token, or so many; False, and nothing is taken, when there are fewer."""
+        """Take `tokens`; False, without taking any, if there are fewer."""
         elapsed = max(0.0, now - self._filled_at)
         self._filled_at = max(now, self._filled_at)
         self._tokens = min(self._rate.burst, self._tokens + elapsed * self._rate.per_second)

@@ -1,4 +1,6 @@
-"""Clusters, and the actions on them. The hosts belong to one cluster; others may exist, empty."""
+"""Clusters, and the actions on them. The hosts belong to one cluster; others may exist without
+hosts.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,7 +31,7 @@ class Cluster:
 
 
 class Clusters:
-    """Not thread-safe. The engine's own cluster is there from the beginning."""
+    """Not thread-safe. The engine's own cluster exists from the beginning."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -58,7 +60,7 @@ class Clusters:
         self._clusters[name] = replace(self._clusters[name], tags=tags)
 
     def with_provider(self, name: str, parameters: JsonObject) -> JsonObject:
-        """RunTask's parameters with the cluster's default strategy, where they name nothing else.
+        """RunTask's parameters with the cluster's default strategy, if they name nothing else.
 
         Raises InvalidParameterException for a provider that the cluster does not have.
         """

@@ -1,4 +1,6 @@
-"""The ECS engine: tasks of one cluster on hosts that are there, or that providers bring."""
+"""The ECS engine: tasks of one cluster on existing hosts, or on hosts that capacity providers
+add.
+"""
 
 import random
 import threading
@@ -32,9 +34,9 @@ LOOPBACK_ADDRESSES = 64 * 250 * 250
 
 
 def loopback_address(number: int) -> str:
-    """One of the addresses 127.64.0.1 to 127.127.249.250; each has all ports to itself.
+    """One of the addresses 127.64.0.1 to 127.127.249.250, each with all ports.
 
-    Linux has all of 127.0.0.0/8 on its loopback interface; macOS has 127.0.0.1 alone.
+    Linux has all of 127.0.0.0/8 on its loopback interface; macOS has 127.0.0.1 only.
     """
     rest, last = divmod(number % LOOPBACK_ADDRESSES, 250)
     second, third = divmod(rest, 250)
@@ -71,13 +73,13 @@ class Engine:
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
         workers: Workers | None = None,
     ) -> None:
-        """`new_id` makes the ids of tasks and hosts: 32 hexadecimal digits.
+        """`new_id` generates the ids of tasks and hosts: 32 hexadecimal digits.
 
         The hosts belong to the first of `providers`. `fargate` runs the tasks of Fargate, each with
-        an address of its own on loopback; its CPU units are the account's quota of vCPUs. For
-        `read_lag` ListTasks and DescribeTasks do not know of a new task. `secret_value` fetches
-        what a task definition refers to, and raises SecretError. `workers` (threads of its own)
-        are closed with the engine.
+        a separate loopback address; its CPU units are the account's quota of vCPUs. For `read_lag`
+        ListTasks and DescribeTasks do not show a new task. `secret_value` reads the references of a
+        task definition and raises SecretError. `workers` (threads by default) are closed with the
+        engine.
         """
         self.arns = Arns(region, account)
         self.cluster = cluster
@@ -126,7 +128,7 @@ class Engine:
 
     @agent_endpoint.setter
     def agent_endpoint(self, address: str) -> None:
-        """For callers that get the address after the engine was made."""
+        """For callers that know the address only after the engine was made."""
         self._lifecycle.agent_endpoint = address
 
     def run(
@@ -221,7 +223,7 @@ class Engine:
             return self._interfaces.get(interface_id)
 
     def add_host(self, slot: HostSlot, provider: str | None = None) -> None:
-        """A host of a provider registers; those that wait are placed on it."""
+        """Register a host of a provider; waiting tasks are placed on it."""
         with self._lock:
             if self._lifecycle.closing:
                 return
@@ -244,7 +246,7 @@ class Engine:
                 self._lifecycle.after(provider.host_seconds, partial(self._scale_out, provider))
 
     def _scale_out(self, provider: CapacityProvider) -> None:
-        """The Auto Scaling group has its next host, or still none."""
+        """The Auto Scaling group adds a host, or still has none."""
         slot = provider.bring()
         with self._lock:
             self._scaling.discard(provider.name)
@@ -258,14 +260,14 @@ class Engine:
         self._lifecycle.after(WATCH_WAITING_SECONDS, self._watch_waiting)
 
     def _give_up_waiting(self) -> None:
-        """End those that have waited for too long, as ECS does."""
+        """Stop tasks that waited too long, as ECS does."""
         with self._lock:
             for record in self._store.waiting():
                 if self.clock() - record.task.created_at > self._waiting.timeout_seconds:
                     self._lifecycle.give_up(record, self._store.refusal_of(record))
 
     def stop(self, task_id: str, reason: str) -> Task:
-        """Ask a task to stop; harmless when it has stopped. Raises InvalidParameterException."""
+        """Stop a task; no effect on a stopped one. Raises InvalidParameterException."""
         with self._lock:
             record = self._store.records.get(task_id)
             if record is None:
@@ -273,14 +275,14 @@ class Engine:
             return self._lifecycle.stop(record, reason)
 
     def tasks(self) -> list[Task]:
-        """All tasks that are remembered, those stopped within the last hour among them."""
+        """All tasks, including those that stopped within the last hour."""
         self._give_up_waiting()
         with self._lock:
             self._store.forget_old(self.clock())
             return [record.task for record in self._store.records.values()]
 
     def seen_tasks(self) -> list[Task]:
-        """Those that ListTasks and DescribeTasks know of already."""
+        """Those that ListTasks and DescribeTasks show already."""
         now, lag = self.clock(), self._read_lag
         return [task for task in self.tasks() if task.created_at + lag.of(task) <= now]
 
@@ -291,7 +293,7 @@ class Engine:
             return record.task if record else None
 
     def metadata(self, segments: Sequence[str]) -> dict[str, Any] | None:
-        """What GET /v4/{words…} tells a container of its task; None where there is nothing."""
+        """The answer of GET /v4/… to a container about its task; None if there is none."""
         with self._lock:
             record = self._store.records.get(segments[0].rpartition("-")[0])
         if record is None:
@@ -299,13 +301,13 @@ class Engine:
         return metadata.answer(segments, record.task, record.plan.definition.content)
 
     def tag_task(self, task_id: str, tags: tuple[tuple[str, str], ...]) -> None:
-        """Tags are no part of a task's state: no version, no event."""
+        """Tags are no part of a task's state: they cause neither a version nor an event."""
         with self._lock:
             record = self._store.records[task_id]
             record.task = replace(record.task, tags=tags)
 
     def instances(self) -> list[Instance]:
-        """Those of dead hosts too, as INACTIVE."""
+        """Including those of dead hosts, as INACTIVE."""
         with self._lock:
             return list(self._store.instances.values())
 
@@ -314,7 +316,7 @@ class Engine:
             return self._store.instances.get(arn)
 
     def change_instance(self, arn: str, **changes: Any) -> Instance:
-        """Set `status` or `tags`; tasks that run there are not touched."""
+        """Set `status` or `tags`; tasks on it are not changed."""
         with self._lock:
             return self._lifecycle.change_instance(arn, **changes)
 
@@ -326,7 +328,7 @@ class Engine:
         return None
 
     def kill_host(self, name: str) -> None:
-        """Let a host die as by a power cut. Raises KeyError for an unknown name."""
+        """Kill a host as a power failure would. Raises KeyError for an unknown name."""
         slot = next((slot for slot in self._slots if slot.name == name), None)
         if slot is None:
             raise KeyError(name)
@@ -334,7 +336,7 @@ class Engine:
         self._lifecycle.host_lost(slot)
 
     def close(self) -> None:
-        """Stop everything that runs and return when it is gone. Idempotent."""
+        """Stop all tasks and return when they have ended. Idempotent."""
         with self._lock:
             first = not self._lifecycle.closing
             self._lifecycle.closing = True

@@ -1,4 +1,4 @@
-"""Errors as the ECS API words them."""
+"""Errors in the ECS API's wording."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def cluster_not_found() -> EcsApiError:
 
 
 def unsupported(message: str) -> EcsApiError:
-    """Amazon ECS could do it, this engine does not."""
+    """Amazon ECS supports it, this engine does not."""
     return EcsApiError("UnsupportedFeatureException", message)
 
 
@@ -42,5 +42,5 @@ def throttled() -> EcsApiError:
 
 
 def conflict(message: str, resource_ids: list[str]) -> EcsApiError:
-    """A client token was used before, for another request."""
+    """A client token was used before for another request."""
     return EcsApiError("ConflictException", message, resourceIds=resource_ids)

@@ -1,4 +1,4 @@
-"""What one more result of a health check means: pure.
+"""The effect of one more result of a health check: pure.
 
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/healthcheck.html
 """
@@ -10,7 +10,7 @@ from local.aws.ecs.model import Health
 
 @dataclass(frozen=True)
 class Checks:
-    """The health so far, and how many checks in a row have failed."""
+    """The present health, and the number of successive failures."""
 
     health: Health = Health.UNKNOWN
     failures: int = 0

@@ -1,6 +1,6 @@
 """From a placed task to its end: starts containers on hosts, signals them, handles their exits.
 
-One lock guards all state; hosts are never called under it, but by workers.
+One lock guards all state; hosts are called by workers, never under the lock.
 """
 
 import logging
@@ -30,7 +30,7 @@ SHUT_DOWN = "The local cloud was shut down."
 
 
 class Lifecycle:
-    """Thread-safe. `lock` guards the store; methods that say so want it held."""
+    """Thread-safe. `lock` guards the store; some methods must be called with it held."""
 
     def __init__(
         self,
@@ -56,14 +56,14 @@ class Lifecycle:
         self._workers = workers
 
     def watch(self, slots: Sequence[HostSlot]) -> None:
-        """Look from now on whether the hosts are alive."""
+        """From now on check whether the hosts are alive."""
         for slot in list(slots):
             if not slot.host.alive:
                 self.host_lost(slot)
         self._workers.after(WATCH_HOSTS_SECONDS, partial(self.watch, slots))
 
     def shut_down(self, slots: Sequence[HostSlot]) -> None:
-        """Stop everything and close the hosts; once, and nothing can be begun afterwards."""
+        """Stop everything and close the hosts, once; nothing can be started afterwards."""
         with self.lock:
             self.closing = True
             for record in self._store.live():
@@ -81,11 +81,11 @@ class Lifecycle:
     # Starting.
 
     def after(self, seconds: float, call: Callable[[], None]) -> None:
-        """Call it in so many seconds, never after the end."""
+        """Call it after `seconds`, never after the end."""
         self._workers.after(seconds, call)
 
     def begin(self, record: Record) -> None:
-        """Start the containers of a task that has a host soon, in another thread."""
+        """Start the containers of a task with a host soon, in another thread."""
         if self._start_delay_seconds:
             self._workers.after(self._start_delay_seconds, partial(self._submit_start, record))
         else:
@@ -175,7 +175,7 @@ class Lifecycle:
     # Ending.
 
     def stop(self, record: Record, reason: str) -> Task:
-        """Begin to stop a task and return it as it is when asked. Under the lock."""
+        """Begin to stop a task; returns its present state. Under the lock."""
         if not record.task.is_wanted:
             return record.task
         self._request_stop(record, StopCode.USER_INITIATED, reason)
@@ -198,7 +198,7 @@ class Lifecycle:
         self._set(record, model.stop_requested(record.task, code, reason, self._clock()))
 
     def _proceed_to_stop(self, record: Record) -> None:
-        """Take the next step to the end of a task that is to stop. Not while it is starting."""
+        """Take the next step to stop a task. Not while it is starting."""
         task = record.task
         if task.is_wanted or task.is_stopped or record.phase is Phase.STARTING:
             return
@@ -246,7 +246,7 @@ class Lifecycle:
         self._proceed_to_stop(record)
 
     def host_lost(self, slot: HostSlot) -> None:
-        """The machine is gone: its tasks have stopped, its capacity is no more."""
+        """The machine is gone: its tasks have stopped, its capacity is removed."""
         with self.lock:
             instance = self._store.instance_of(slot)
             if self.closing or (instance is not None and not instance.agent_connected):
@@ -261,7 +261,7 @@ class Lifecycle:
                 self.change_instance(instance.arn, status="INACTIVE")
 
     def change_instance(self, arn: str, **changes: Any) -> Instance:
-        """Set fields of an instance and say so. Under the lock."""
+        """Set fields of an instance and publish the change. Under the lock."""
         before = self._store.instances[arn]
         after = replace(before, version=before.version + 1, **changes)
         self._store.put_instance(after)
@@ -309,6 +309,6 @@ class Lifecycle:
         self._check_later(record, name, runtime_id, check, after)
 
     def _set(self, record: Record, task: Task) -> None:
-        """The one place where a task changes. Under the lock."""
+        """All changes of a task pass here. Under the lock."""
         record.task = task
         self._publisher.task(task)

@@ -1,4 +1,4 @@
-"""What the ECS agent tells a container of its own task. Pure.
+"""The ECS agent's metadata of a container's own task. Pure.
 
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4-response.html
 """
@@ -14,7 +14,7 @@ PATH = "/v4/"
 
 
 def metadata_id(task_id: str, place: int) -> str:
-    """How the container at `place` of a task is called at the endpoint."""
+    """The name of the container at `place` of a task at the endpoint."""
     return f"{task_id}-{place}"
 
 

@@ -1,7 +1,8 @@
-"""Tasks and containers, and how they change: pure, every change is a new version.
+"""Tasks and containers, and their transitions: pure, every change is a new version.
 
-Order of states: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-lifecycle-explanation.html
-without ACTIVATING and DEACTIVATING, which belong to load balancers and service discovery.
+Order of states:
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-lifecycle-explanation.html without
+ACTIVATING and DEACTIVATING, which belong to load balancers and service discovery.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from local.hosts.base import Exit, Host, PortMapping
 
 
 class Status(StrEnum):
-    """lastStatus; declared in the only order in which a task may pass through them."""
+    """lastStatus, declared in the order in which a task passes through them."""
 
     PROVISIONING = "PROVISIONING"
     PENDING = "PENDING"
@@ -41,7 +42,7 @@ class Health(StrEnum):
 
 @dataclass(frozen=True)
 class HostSlot:
-    """A host and what ECS would know of the EC2 instance it stands for."""
+    """A host, with ECS's data on the EC2 instance that it simulates."""
 
     name: str
     host: Host
@@ -156,7 +157,7 @@ class Task:
 
     @property
     def health(self) -> Health:
-        """UNHEALTHY if one essential container is, HEALTHY if all that are checked are."""
+        """UNHEALTHY if an essential container is, HEALTHY if all checked ones are."""
         states = {c.health for c in self.containers if c.essential and c.checks_health}
         if Health.UNHEALTHY in states:
             return Health.UNHEALTHY
@@ -167,12 +168,12 @@ class Task:
 
 
 def pulling(task: Task, now: float) -> Task:
-    """The host has begun to get the images."""
+    """The host has begun to pull the images."""
     return _changed(task, now, last_status=Status.PENDING, pull_started_at=now)
 
 
 def container_started(task: Task, name: str, runtime_id: str, now: float) -> Task:
-    """One container runs; with the last of them the task does."""
+    """One container runs; with the last of them the task runs."""
     containers = _with(
         task,
         name,
@@ -208,7 +209,7 @@ def container_failed(task: Task, name: str, reason: str, now: float) -> Task:
 
 
 def stop_requested(task: Task, code: StopCode, reason: str, now: float) -> Task:
-    """Desired to stop from now on. The first reason stays."""
+    """Its desired status is STOPPED from now on. The first reason is kept."""
     return _changed(task, now, **_wish_to_stop(task, code, reason, now))
 
 
@@ -242,17 +243,17 @@ def health_changed(task: Task, name: str, health: Health, now: float) -> Task:
 
 
 def deprovisioning(task: Task, now: float) -> Task:
-    """Nothing of the task runs any more; what it held is being given back."""
+    """Nothing of the task runs any more; its resources are being released."""
     return _changed(task, now, last_status=Status.DEPROVISIONING)
 
 
 def stopped(task: Task, now: float) -> Task:
-    """All is over; containers that never started are shown as stopped too."""
+    """The task has ended; containers that never started are shown as stopped too."""
     return _changed(task, now, **_end(task, now))
 
 
 def host_terminated(task: Task, ec2_instance_id: str, now: float) -> Task:
-    """The machine under the task is gone: nothing is known of how its containers ended."""
+    """The machine is gone: the exits of its containers are unknown."""
     reason = f"Host EC2 (instance {ec2_instance_id}) terminated."
     wish = _wish_to_stop(task, StopCode.TERMINATION_NOTICE, reason, now)
     return _changed(task, now, **wish, **_end(task, now))
@@ -282,7 +283,7 @@ def _with(task: Task, name: str, change: Callable[[Container], Container]) -> tu
 
 
 def _changed(task: Task, now: float, **changes: Any) -> Task:
-    """The next version. Raises ValueError when a task would go backwards or rise again."""
+    """The next version. Raises ValueError if a task would return to an earlier status."""
     status = changes.get("last_status", task.last_status)
     if ORDER[status] < ORDER[task.last_status] or task.is_stopped:
         raise ValueError(f"a task cannot go from {task.last_status} to {status}")

@@ -17,7 +17,7 @@ Port = tuple[int, str]
 
 @dataclass(frozen=True)
 class Need:
-    """What a task takes from an instance. `ports` are the fixed host ports."""
+    """The resources of a task. `ports` are the fixed host ports."""
 
     cpu: int
     memory: int
@@ -26,7 +26,7 @@ class Need:
 
 @dataclass(frozen=True)
 class Instance:
-    """A container instance: what it has, and what is taken of it."""
+    """A container instance: its resources and their use."""
 
     arn: str
     name: str
@@ -96,7 +96,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class Strategy:
-    """`random`, `spread` or `binpack`, and the field it goes by."""
+    """`random`, `spread` or `binpack`, and its field."""
 
     type: str
     field: str = ""
@@ -128,11 +128,11 @@ def place(
     groups_on: Mapping[str, Collection[str]],
     choose: Callable[[Sequence[Instance]], Instance],
 ) -> Instance | list[Refusal]:
-    """The instance that takes the task, or why each of them does not.
+    """The instance that takes the task, or the reason why each of them does not.
 
     `tasks_of_group` counts the live tasks of the same group by instance ARN, `groups_on` has the
-    groups of all live tasks by instance ARN; `choose` breaks ties.
-    Raises InvalidParameterException when there is no active instance at all.
+    groups of all live tasks by instance ARN; `choose` breaks ties. Raises InvalidParameterException
+    if there is no active instance.
     """
     active = [instance for instance in instances if instance.status == "ACTIVE"]
     if not active:

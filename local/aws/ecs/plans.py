@@ -1,4 +1,4 @@
-"""A task definition with a request's overrides applied: what is to run, and what it needs. Pure.
+"""A task definition with a request's overrides applied: its containers and resources. Pure.
 
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_TaskOverride.html
 """
@@ -89,7 +89,7 @@ class ContainerPlan:
 
 @dataclass(frozen=True)
 class TaskPlan:
-    """What a RunTask starts, once for each of its tasks; containers in their order of start."""
+    """A task to start, once for each of RunTask's count; containers in their order of start."""
 
     definition: TaskDefinition
     containers: tuple[ContainerPlan, ...]
@@ -186,7 +186,7 @@ def spec_of(
     environment: Mapping[str, str],
     address: str,
 ) -> ContainerSpec:
-    """What a host needs to know; `environment` is added by ECS and gives way to the container's.
+    """The input of a host; `environment` is added by ECS and overridden by the container's.
 
     `address` is where the ports are published.
     """
@@ -225,7 +225,7 @@ def spec_of(
 
 
 def _empty_volumes(task: Mapping[str, Any], container: Mapping[str, Any]) -> tuple[str, ...]:
-    """Where the container mounts volumes that neither a host nor a file system fills."""
+    """Mount points of volumes that neither a host nor a file system fills."""
     empty = {
         volume["name"]
         for volume in task.get("volumes") or ()

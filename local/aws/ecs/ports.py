@@ -13,11 +13,11 @@ _DEFAULT_RANGE = (49152, 65535)  # IANA's, which macOS uses
 
 
 class NoPortError(Exception):
-    """No host port is free, or not the one that was asked for."""
+    """No host port is free, or not the requested one."""
 
 
 def ephemeral_range() -> tuple[int, int]:
-    """The first and the last port that the machine gives to outgoing connections."""
+    """The first and the last port that the machine uses for outgoing connections."""
     try:
         first, last = _EPHEMERAL.read_text().split()
     except OSError:
@@ -51,7 +51,7 @@ def is_free(port: int, protocol: str) -> bool:
 
 
 class Ports:
-    """Which host ports tasks have. Not thread-safe."""
+    """The host ports of tasks. Not thread-safe."""
 
     def __init__(
         self, candidates: range, *, free: Callable[[int, str], bool] = is_free, start: int = 0

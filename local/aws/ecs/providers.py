@@ -17,7 +17,7 @@ QUOTA = 500
 https://docs.aws.amazon.com/general/latest/gr/ecs-service.html
 """
 TIMEOUT_SECONDS = 1_200.0
-"""A task waits for 10 to 30 minutes before ECS gives it up, by the article named above."""
+"""A task waits for 10 to 30 minutes before ECS stops it, according to the article above."""
 
 
 def no_host() -> HostSlot | None:
@@ -40,7 +40,7 @@ class CapacityProvider:
 
 @dataclass(frozen=True)
 class Waiting:
-    """How tasks wait in PROVISIONING."""
+    """Limits of waiting in PROVISIONING."""
 
     quota: int = QUOTA
     timeout_seconds: float = TIMEOUT_SECONDS

@@ -36,7 +36,7 @@ class Publisher:
         self._workers = workers
 
     def task(self, task: Task) -> None:
-        """The event is made by the publishing worker, as nobody should wait for it."""
+        """The publishing worker creates the event, so that no caller waits for it."""
         self._submit(lambda: task_event(task, event_id=str(uuid.uuid4()), **self._head))
 
     def instance(self, instance: Instance) -> None:

@@ -1,4 +1,4 @@
-"""How long ListTasks and DescribeTasks do not know of a new task.
+"""The time for which ListTasks and DescribeTasks do not show a new task.
 
 Source: RunTask, API reference of ECS: "The Amazon ECS API follows an eventual consistency model"; a
 task may not be visible at once to the commands that follow.
@@ -18,7 +18,7 @@ class ReadLag:
     seed: int | None = None
 
     def of(self, task: Task) -> float:
-        """In seconds from the task's creation, always the same for the same task."""
+        """In seconds from the task's creation; constant for a task."""
         if self.seed is None:
             return self.max_seconds
         return random.Random(f"{self.seed} {task.sequence}").uniform(0.0, self.max_seconds)

@@ -20,15 +20,14 @@ from local.aws.ecs.task_definitions import TaskDefinition
 
 MAX_STARTED_BY = 128
 """The reference allows letters, digits, hyphens, slashes and underscores; ECS enforces the length
-alone: `abc:def` is used in boto3's issue 877, and the message on too long ones is that of
-amazon-ecs-cli's issue 97. So blanks, as tools that pass on a person's name send them, are taken.
-"""
+only: `abc:def` is used in boto3's issue 877, and the message for too long ones is that of
+amazon-ecs-cli's issue 97. Blanks, which tools send in a person's name, are therefore accepted."""
 _SPREAD = re.compile(r"(instanceId|host|attribute:[\w.\-/]+)")
 
 
 @dataclass(frozen=True)
 class TaskRequest:
-    """What was asked for. `fingerprint` is equal for requests that differ in client token only."""
+    """The parsed request. `fingerprint` is equal for requests that differ in client token only."""
 
     count: int
     overrides: dict[str, Any]

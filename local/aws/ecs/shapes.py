@@ -1,7 +1,7 @@
-"""What the API replies and events show of tasks, containers and instances.
+"""Tasks, containers and instances in the API's answers and events.
 
 Shapes: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Task.html and
-API_ContainerInstance.html. Instants are seconds since the epoch, as the JSON protocol has them.
+API_ContainerInstance.html. Times are seconds since the epoch, as in the JSON protocol.
 """
 
 from typing import Any

@@ -1,5 +1,5 @@
-"""What the engine knows: instances, tasks, client tokens and ports. No threads, no clock; the
-engine calls it under its lock.
+"""The engine's state: instances, tasks, client tokens and ports. No threads, no clock; the engine
+calls it under its lock.
 """
 
 from collections import Counter, deque
@@ -23,7 +23,7 @@ STOPPED_KEPT_COUNT = 1_000
 
 
 class Phase(Enum):
-    """How far the engine is with starting a task's containers."""
+    """The progress of starting a task's containers."""
 
     WAITING = auto()
     STARTING = auto()
@@ -101,9 +101,9 @@ class Store:
         now: float,
         choose: Callable[[Sequence[Instance]], Instance],
     ) -> tuple[list[Record], list[Refusal]]:
-        """Reserve capacity for as many tasks as fit; on `targets` (instance ARNs) or wherever.
+        """Reserve capacity for as many tasks as fit, on `targets` (instance ARNs) or any instance.
 
-        Raises InvalidParameterException when there is no active instance to choose from.
+        Raises InvalidParameterException if there is no active instance.
         """
         records: list[Record] = []
         if targets is not None:

@@ -108,7 +108,7 @@ class TaskActions:
         return reply if token is None else reply | {"nextToken": token}
 
     def _selects(self, parameters: JsonObject, task: Task, cluster: str, desired: str) -> bool:
-        """DesiredStatus PENDING selects nothing: ECS never wants a task to be pending."""
+        """DesiredStatus PENDING selects nothing: ECS never sets it."""
         family, instance = parameters.get("family"), parameters.get("containerInstance")
         started_by = parameters.get("startedBy")
         return (
@@ -123,10 +123,10 @@ class TaskActions:
 
 
 def _check_filters(parameters: JsonObject) -> None:
-    """`startedBy`, and `serviceName` too, go with none of the other filters.
+    """`startedBy` and `serviceName` cannot be combined with other filters.
 
-    The reference says so of startedBy; the words are those of aws-sdk-go-v2's issue 1893 and
-    boto3's issue 874. `desiredStatus` goes with it: Airflow's operator asks so.
+    The reference says so for startedBy; the message is that of aws-sdk-go-v2's issue 1893 and
+    boto3's issue 874. `desiredStatus` can be combined with it, as Airflow's operator does.
     """
     others = ("family", "containerInstance", "launchType", "serviceName", "startedBy")
     for name in ("startedBy", "serviceName"):

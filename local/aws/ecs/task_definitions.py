@@ -92,7 +92,7 @@ class TaskDefinitions:
     def find(self, identifier: str) -> TaskDefinition:
         """By ARN, `family:revision`, or `family` for its latest active revision.
 
-        Raises ClientException when there is none.
+        Raises ClientException if there is none.
         """
         family, _, revision = name_of(identifier).partition(":")
         revisions = self._families.get(family, [])
@@ -107,7 +107,7 @@ class TaskDefinitions:
         return found[0]
 
     def find_active(self, identifier: str) -> TaskDefinition:
-        """Raises ClientException when there is none, or it may not start tasks any more."""
+        """Raises ClientException if there is none, or if it may not start tasks any more."""
         try:
             definition = self.find(identifier)
         except EcsApiError as error:

@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 class Timers:
-    """A thread that calls short functions when their time has come."""
+    """A thread that calls short functions at given times."""
 
     def __init__(self, name: str) -> None:
         self._changed = threading.Condition()
@@ -22,7 +22,7 @@ class Timers:
         self._thread.start()
 
     def after(self, seconds: float, call: Callable[[], None]) -> None:
-        """Call it once, in so many seconds; never after close()."""
+        """Call it once, after `seconds`; never after close()."""
         with self._changed:
             entry = (time.monotonic() + seconds, next(self._numbers), call)
             heapq.heappush(self._due, entry)

@@ -22,10 +22,10 @@ class _Use:
 
 
 class ClientTokens:
-    """Which token started which tasks. Not thread-safe.
+    """Client tokens and the tasks that they started. Not thread-safe.
 
-    A token is kept for 24 hours, and not longer than its tasks are remembered (an hour after the
-    last of them stopped): `forget_task` is to be called for each task that is forgotten.
+    A token is kept for 24 hours, and not longer than its tasks (an hour after the last of them
+    stopped): call `forget_task` for each task that is removed.
     """
 
     def __init__(self) -> None:

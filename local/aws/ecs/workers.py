@@ -1,4 +1,4 @@
-"""Where the engine's work runs that no caller waits for."""
+"""Runs the engine's work in the background."""
 
 import queue
 import threading
@@ -11,7 +11,7 @@ from local.aws.ecs.timers import Timers
 
 
 class Work(Enum):
-    """What is done with a container."""
+    """Kinds of work on containers."""
 
     START = auto()
     STOP = auto()
@@ -32,7 +32,7 @@ class Workers(Protocol):
         """Run the call soon, after all those before it; never after `close`."""
 
     def after(self, seconds: float, call: Callable[[], None]) -> None:
-        """Run a short call in so many seconds, never after `cancel`."""
+        """Run a short call after `seconds`, never after `cancel`."""
 
     def cancel(self) -> None:
         """Begin nothing that waits any more, but what is to be published."""

@@ -1,8 +1,8 @@
-"""Which actions on which resources a call of an AWS API needs, and with which condition keys. Pure.
+"""The actions and resources of an AWS API call, with its condition keys. Pure.
 
-By the service authorization reference, one page a service:
+From the service authorization reference, one page a service:
 https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
-An action that the reference gives no resource type has the resource `*`.
+An action without a resource type in the reference has the resource `*`.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,14 +27,14 @@ class Access:
 
 @dataclass(frozen=True)
 class Asked:
-    """One call: its parameters, and where it is made."""
+    """One call: its parameters, account and region."""
 
     action: str
     parameters: Mapping[str, Any]
     region: str
     account: str
     task_definition: Callable[[str], Mapping[str, Any] | None]
-    """The registered definition of a name or ARN; None = there is none."""
+    """The registered definition of a name or ARN; None if it does not exist."""
 
     def arn(self, service: str, resource: str) -> str:
         """An ARN of this account and region."""
@@ -45,7 +45,7 @@ class Asked:
 
 
 def accesses(service: str, asked: Asked) -> list[Access]:
-    """What the call needs, all of it. `service` by boto3's name."""
+    """All accesses that the call needs. `service` is boto3's name."""
     of_service = _SERVICES.get(service)
     found = of_service(asked) if of_service else None
     return found if found is not None else [Access(f"{service}:{asked.action}", "*")]
@@ -93,7 +93,7 @@ def _sqs(asked: Asked) -> list[Access] | None:
     name = asked["QueueName"] or str(asked["QueueUrl"] or "").rstrip("/").rpartition("/")[2]
     if not name:
         return None
-    action = asked.action.removesuffix("Batch")  # a batch is no action of its own
+    action = asked.action.removesuffix("Batch")  # a batch is not a separate action
     return [Access(f"sqs:{action}", asked.arn("sqs", name))]
 
 
@@ -149,7 +149,7 @@ def _register(asked: Asked) -> list[Access]:
 
 
 def _tags(asked: Asked, arn: str) -> list[Access]:
-    """Tags given at creation need a right of their own.
+    """Tags at creation need a separate right.
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/supported-iam-actions-tagging.html
     """
     if not asked["tags"]:

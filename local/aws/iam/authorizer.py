@@ -19,7 +19,7 @@ from local.aws.wire import Answer, Call, Protocol, Request, credential_of, error
 _FORBIDDEN = {"scheduler", "sqs", "ec2", "s3", "sts"}
 """Services whose refusals have the status 403; those of JSON with a target have 400."""
 _NAMED_KEYS = (FUNCTION_KEY, HOST_KEY)
-"""Of principals that there is a bounded number of."""
+"""Keys of principals of which there is a limited number."""
 
 
 class Authorizer:
@@ -67,13 +67,13 @@ class Authorizer:
         return None
 
     def arn_of(self, request: Request) -> str:
-        """Who makes a request that is allowed."""
+        """The principal of an allowed request."""
         principal = self._principals.find(access_key_of(request) or "")
         return principal.arn if principal else ""
 
     def refusal_of_missing(self, call: Call, request: Request) -> Answer | None:
-        """The answer to a call for an object that S3 has not, to who may not list the bucket: 403,
-        as to who may not read it. None for who may list it.
+        """The answer to a call for a missing S3 object, for a principal that may not list the
+        bucket: 403, as without the right to read. None for a principal that may list it.
 
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
         """
@@ -97,8 +97,8 @@ class Authorizer:
                 self._needed.setdefault(key, set()).add(verdict.by[0])
 
     def describe(self) -> dict[str, Any]:
-        """How often which principal was refused what, and the statements that were needed: by
-        index, those of each function that alone allowed some call.
+        """Number of refusals by principal and action, and the statements that were needed: by
+        index, those of each function that alone allowed a call.
         """
         with self._lock:
             needed = {key: sorted(indexes) for key, indexes in self._needed.items()}
@@ -108,7 +108,7 @@ class Authorizer:
 def _verdict(
     principal: Principal, access: Access, context: Mapping[str, tuple[str, ...]]
 ) -> Verdict:
-    """What its policies say, and where it has one the policy of its session, which only limits."""
+    """The result of its policies, limited by the session policy if there is one."""
     verdict = decide(principal.statements, access.action, access.resource, context)
     if principal.limits is None or verdict.decision is not Decision.ALLOWED:
         return verdict
@@ -125,7 +125,7 @@ def _has_token(principal: Principal, request: Request) -> bool:
 
 
 def _says_where_by_token(parameters: Mapping[str, Any]) -> bool:
-    """Whether nothing but a token names the stream: the call that gave it out was checked."""
+    """Whether only a token names the stream: the call that returned it was checked."""
     names = {"StreamName", "StreamARN"} & parameters.keys()
     return not names and bool({"ShardIterator", "NextToken"} & parameters.keys())
 
@@ -155,7 +155,7 @@ def object_of(request: Request) -> Mapping[str, Any]:
 
 
 def parameters_of(request: Request) -> Mapping[str, Any]:
-    """The parameters of a call, of whatever protocol; nothing of a body that is no object."""
+    """The parameters of a call in any protocol; empty for a body that is not an object."""
     if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         return dict(parse_qsl(request.body.decode("latin-1")))
     try:

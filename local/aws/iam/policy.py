@@ -1,9 +1,9 @@
-"""Evaluates identity-based policies as IAM does: deny by default, an explicit deny over all. Pure.
+"""Evaluates identity-based policies as IAM does: deny by default, an explicit deny overrides. Pure.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
 
-Whatever a policy says that is not understood here is a PolicyError, never a guess.
+Elements of a policy that are not supported here raise PolicyError.
 """
 
 import re
@@ -23,7 +23,7 @@ class PolicyError(ValueError):
 
 
 class Decision(Enum):
-    """What the policies say of one action on one resource."""
+    """The result of the policies for one action on one resource."""
 
     ALLOWED = "allowed"
     IMPLICIT_DENY = "no identity-based policy allows it"
@@ -42,7 +42,7 @@ class Statement:
     conditions: tuple["Condition", ...]
 
     def applies(self, action: str, resource: str, context: Context) -> bool:
-        """Whether it says anything of this action."""
+        """Whether it concerns this action."""
         named = any(glob(pattern.lower())(action.lower()) for pattern in self.actions)
         patterns = [filled(pattern, context) for pattern in self.resources]
         at = any(pattern is not None and glob(pattern)(resource) for pattern in patterns)
@@ -100,7 +100,7 @@ class Verdict:
 def decide(
     statements: Sequence[Statement], action: str, resource: str, context: Context
 ) -> Verdict:
-    """What the statements of all of a principal's policies say together."""
+    """The result of all statements of a principal's policies."""
     applying = [
         index
         for index, statement in enumerate(statements)
@@ -195,7 +195,7 @@ def glob(pattern: str) -> Callable[[str], bool]:
 
 
 def _arn_like(pattern: str, value: str) -> bool:
-    """Each of the six parts by itself: a wildcard does not reach over a colon before the last."""
+    """The six parts are matched separately: a wildcard before the last part matches no colon."""
     wanted, found = pattern.split(":", 5), value.split(":", 5)
     return len(wanted) == len(found) and all(
         glob(part)(text) for part, text in zip(wanted, found, strict=True)
@@ -258,4 +258,4 @@ OPERATORS: Mapping[str, Callable[[str, str], bool]] = {
     "NumericGreaterThan": _numeric(lambda value, wanted: value > wanted),
     "NumericGreaterThanEquals": _numeric(lambda value, wanted: value >= wanted),
 }
-"""(wanted, value) to whether they agree; an operator with Not in its name wants the contrary."""
+"""(wanted, value) to whether they match; an operator with Not in its name is negated."""

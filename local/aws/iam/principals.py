@@ -1,7 +1,7 @@
 """The principal of a call, by its access key, and its policies: functions, hosts, tasks' roles.
 
-The keys name their principal instead of being secret: they tell programs of one developer apart,
-they do not keep one out. `local` is the developer, who may do everything.
+The keys contain their principal and are not secret: they distinguish programs of one developer, and
+do not authenticate. `local` is the developer, who may do everything.
 """
 
 import json
@@ -25,11 +25,11 @@ ALL_FUNCTIONS_KEY = "functions"
 FUNCTION_KEY = "function-"
 HOST_KEY = "host"
 TASK_KEY = "ASIA"
-"""Begins the keys that the credentials endpoint gives to tasks."""
+"""Prefix of the keys that the credentials endpoint gives to tasks."""
 
 SOURCE_STAGE = "dev"
 JUDGE = "-judge"
-"""Ends the name of the role of judges, which alone are in the network of graders."""
+"""Suffix of the judges' role, the only one in the network of graders."""
 GRADERS_VPC = "vpc-of-graders"
 EVERYTHING = parse_policy(
     {"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}},
@@ -47,7 +47,7 @@ class Principal:
     limits: tuple[Statement, ...] | None = None
     """Of its session's policy, which must allow, too, what it does; None = it has none."""
     token: str | None = None
-    """What its requests must have as X-Amz-Security-Token; None = that is not looked at."""
+    """The required X-Amz-Security-Token of its requests; None = not checked."""
 
 
 def task_key(task_id: str) -> str:
@@ -66,8 +66,8 @@ class Principals:
         role_of_task: Callable[[str], str | None],
         sts: Sts | None = None,
     ) -> None:
-        """`functions` by name; `roles` by the role's name; `role_of_task` says which role's ARN
-        the task has whose key this is.
+        """`functions` by name; `roles` by the role's name; `role_of_task` returns the role's ARN of
+        the task with this key.
         """
         self._roles = roles
         self._role_of_task = role_of_task
@@ -143,8 +143,8 @@ def read_functions(project_dir: Path, stage: str) -> dict[str, tuple[Statement, 
 def read_roles(template: Path, stage: str, region: str) -> dict[str, tuple[Statement, ...]]:
     """The policies of each role of the template, by the role's name, or else its logical id.
 
-    Conditions of resources do not count: a role that a stage does not have is nobody's.
-    Raises PolicyError, TemplateError.
+    Conditions of resources are ignored: a role that a stage does not have is not used. Raises
+    PolicyError, TemplateError.
     """
     document = load_template(template.read_text("utf-8"))
     resources = document["Resources"]
@@ -193,7 +193,7 @@ _NAMED: Mapping[str, tuple[str, str]] = {
         "secretsmanager:{region}:{account}:secret:{name}-??????",
     ),
 }
-"""The property with the physical name, and the ARN behind `arn:aws:`."""
+"""The property with the physical name, and the ARN after `arn:aws:`."""
 
 _REF_IS_ARN = {"AWS::SecretsManager::Secret"}
 

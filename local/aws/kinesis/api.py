@@ -1,6 +1,6 @@
-"""Kinesis's API: what the streams of `local.aws.kinesis.model` answer to. Thread-safe.
+"""Kinesis's API on the streams of `local.aws.kinesis.model`. Thread-safe.
 
-Streams are ACTIVE as soon as they are made. What is not in here is answered as not implemented.
+Streams are ACTIVE as soon as they are created. Other operations are answered as not implemented.
 """
 
 import random
@@ -60,7 +60,7 @@ class KinesisApi:
 
     @property
     def switches(self) -> Switches:
-        """What limits are in force; to be replaced as a whole."""
+        """The limits in force; replaced as a whole."""
         return self._switches
 
     @switches.setter
@@ -71,7 +71,7 @@ class KinesisApi:
             self._rates.clear()
 
     def call(self, action: str, parameters: Answer, *, is_observer: bool = False) -> Answer:
-        """Carry out one action. What observers do counts towards no limit.
+        """Execute one action. Observers' calls do not count towards limits.
 
         Raises KinesisError, NotImplementedError.
         """
@@ -290,7 +290,7 @@ def _sequence(shard: Shard, text: str) -> int:
 
 
 def _size(asked: Answer) -> int:
-    """Bytes of a record: data, which comes in base64, and partition key. Raises KinesisError."""
+    """Bytes of a record: data, in base64, and partition key. Raises KinesisError."""
     data, key = asked.get("Data"), asked.get("PartitionKey")
     if not isinstance(data, str) or not isinstance(key, str) or not 1 <= len(key) <= 256:
         raise KinesisError("ValidationException", "Data and a PartitionKey of 1 to 256 characters.")

@@ -1,7 +1,7 @@
 """The rates of one shard ("Quotas and limits" in Kinesis's developer guide). Pure.
 
-Reads: 5 calls and 2 MiB a second, whoever reads; a reply of more than 2 MiB is paid for by the
-seconds after it, so 10 MiB block the next five. Writes: 1,000 records and 1 MiB a second.
+Reads: 5 calls and 2 MiB a second for all readers together; an answer of more than 2 MiB uses up the
+following seconds, so 10 MiB block the next five. Writes: 1,000 records and 1 MiB a second.
 """
 
 from collections import deque
@@ -12,14 +12,14 @@ WRITE_BYTES_PER_SECOND = MIB
 
 
 class CallRate:
-    """At most so many calls in any second."""
+    """A limit for the calls in any second."""
 
     def __init__(self, per_second: int) -> None:
         self._per_second = per_second
         self._calls: deque[float] = deque()
 
     def allows(self, now: float) -> bool:
-        """Whether a call may be made now; one that may not does not count."""
+        """Whether a call may be made now; a refused one does not count."""
         while self._calls and self._calls[0] <= now - 1.0:
             self._calls.popleft()
         if len(self._calls) >= self._per_second:

@@ -1,4 +1,4 @@
-"""How streams and shards are described and listed. Pure."""
+"""Descriptions and lists of streams and shards. Pure."""
 
 import base64
 import json

@@ -63,7 +63,7 @@ class Shard:
     ending_sequence: int | None = None
     closed_at: float | None = None
     trimmed: int = 0
-    """How many records are gone, and with it the index of the oldest one."""
+    """Number of removed records, which is the index of the oldest remaining one."""
     records: list[Record] = field(default_factory=list)
 
     @property
@@ -86,7 +86,9 @@ class Shard:
         )
 
     def read(self, index: int, limit: int, max_bytes: int) -> list[Record]:
-        """Records from `index` on, at least one if there is one, at most so many and so large."""
+        """Records from `index` on, at least one if there is one, at most `limit` and
+        `max_bytes`.
+        """
         at = max(index - self.trimmed, 0)
         found: list[Record] = []
         size = 0
@@ -147,7 +149,9 @@ class Stream:
         return sorted((s for s in self._all.values() if s.is_open), key=lambda s: s.first_hash)
 
     def shards(self, now: float) -> list[Shard]:
-        """All shards that still are, the oldest first. What is older than the retention goes."""
+        """All shards that still exist, the oldest first. Those older than the retention are
+        removed.
+        """
         oldest = now - self.retention_hours * 3600
         for shard in list(self._all.values()):
             shard.trim(oldest)
@@ -163,7 +167,7 @@ class Stream:
         return shard
 
     def shard_for(self, partition_key: str, explicit_hash_key: str | None) -> Shard:
-        """Where a record goes. Raises KinesisError."""
+        """The shard of a record. Raises KinesisError."""
         if explicit_hash_key is None:
             digest = md5(partition_key.encode(), usedforsecurity=False).digest()
             hash_key = int.from_bytes(digest, "big")

@@ -1,6 +1,6 @@
-"""CloudWatch Logs of tasks: what their containers print, read from the files it is kept in.
+"""CloudWatch Logs of tasks: the output of their containers, read from the files that keep it.
 
-Written to by containers whose task definition has the log driver awslogs, and by nobody else.
+Only containers whose task definition has the log driver awslogs write to it.
 https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/
 """
 
@@ -17,13 +17,13 @@ from local.aws.wire import Answer, Call, Request, error_answer, json_answer
 Parameters = Mapping[str, Any]
 
 MAX_STREAMS = 50
-"""DescribeLogStreams shows at most so many at once."""
+"""Maximum of DescribeLogStreams."""
 
 _TOKEN = re.compile(r"([fb])/(\d{1,20})")
 
 
 class LogsError(Exception):
-    """What the API answers with status 400."""
+    """An error of the API with status 400."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

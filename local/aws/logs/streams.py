@@ -29,7 +29,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Page:
-    """Events in order, and the places before the first and behind the last of them."""
+    """Events in order, and the positions before the first and after the last of them."""
 
     events: tuple[Event, ...]
     start: int
@@ -65,7 +65,7 @@ class Stream:
     def __init__(
         self, root: Path, group: str, name: str, *, segment_bytes: int = SEGMENT_BYTES
     ) -> None:
-        """Raises FileNotFoundError when there is no such stream."""
+        """Raises FileNotFoundError if the stream does not exist."""
         self._path = root / file_of(group, name)
         self._segment_bytes = segment_bytes
         self._sizes: dict[int, int] = {}
@@ -108,7 +108,7 @@ class Stream:
         return Page(tuple(events), events[0].start if events else end, max(at, end))
 
     def _event_at(self, place: int) -> Event | None:
-        """The line that begins there; None when it has not arrived as a whole."""
+        """The line that begins there; None if it is incomplete."""
         if place >= self.size:
             return None
         self._hold(place)
@@ -126,14 +126,14 @@ class Stream:
         return Event(place, end, self._time_of(place), line.decode("utf-8", "replace"))
 
     def _gap_at(self, place: int) -> Event:
-        """What stands for the part that is not kept."""
+        """The event in place of the part that is not kept."""
         kept = min(n for n in self._sizes if n * self._segment_bytes > place)
         end = self._behind_line(kept * self._segment_bytes)
         text = f"[{end - place:,} bytes were printed here that the local cloud did not keep]"
         return Event(place, end, self._time_of(min(end, self.size - 1)), text)
 
     def _behind_line(self, place: int) -> int:
-        """The beginning of the next line, if there is one near."""
+        """The beginning of the next line, if it is near."""
         self._hold(place)
         begin = place - self._block_start
         newline = self._block.find(b"\n", begin, begin + MAX_EVENT_BYTES)

@@ -1,6 +1,6 @@
-"""moto as the AWS of this machine: the way in, the locks it needs, and the shortcuts it allows.
+"""moto as this machine's AWS: requests, the locks that it needs, and shortcuts.
 
-Three things are done from outside, without changing moto:
+Three things are added without changes to moto:
 
 - One lock around each service. moto's DynamoDB checks a condition and writes in two steps, and a
   failed transaction puts back what it changed; without the lock two conditional writes both win
@@ -31,7 +31,7 @@ class Moto:
     """All of moto's services behind one method. Thread-safe."""
 
     def __init__(self, port: int, *, shortcuts: bool = True) -> None:
-        """`port` is the endpoint's. Without shortcuts moto is as it comes, to compare with."""
+        """`port` is the endpoint's. Without shortcuts moto is unmodified, for comparison."""
         from moto.moto_server.werkzeug_app import (
             BackendRequest,
             DomainDispatcherApplication,

@@ -1,4 +1,4 @@
-"""Roles that were made by IAM's API, which moto serves."""
+"""Roles that were created with IAM's API, which moto serves."""
 
 import json
 from typing import Any
@@ -9,9 +9,9 @@ from local.aws.sts import Role
 
 
 def find_role(account: str, name: str) -> Role | None:
-    """The role with its policies as they are now, inline and attached; None = there is none.
+    """The role with its present policies, inline and attached; None if it does not exist.
 
-    Raises PolicyError for a policy that is not evaluated here.
+    Raises PolicyError for a policy that is not supported here.
     """
     from moto.iam.models import iam_backends
 

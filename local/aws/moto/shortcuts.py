@@ -80,7 +80,7 @@ class AttributeValues(JSONSerializer):  # type: ignore[misc]
 
 
 def write_values(result: Any) -> Any:
-    """The result with each of moto's own values as it goes over the wire."""
+    """The result, with each of moto's own values in its serialized form."""
     kind = type(result)
     if kind is dict:
         return {name: write_values(value) for name, value in result.items()}
@@ -114,7 +114,7 @@ def _binary(value: str | bytes) -> str:
 
 
 def _new_message(cls: type[Any], *_arguments: Any, **_settings: Any) -> Any:
-    """Without moto's list of all messages ever made, which nothing reads and nothing empties."""
+    """Without moto's list of all messages, which nothing reads or empties."""
     return object.__new__(cls)
 
 
@@ -170,7 +170,7 @@ def _random_string(
 
 
 def take() -> None:
-    """Take the shortcuts from now on, in the whole process. Idempotent."""
+    """Install the shortcuts in the process. Idempotent."""
     if dynamodb.dynamo_to_dict is write_values:
         return
     botocore_session.create_loader = cache(botocore_session.create_loader)

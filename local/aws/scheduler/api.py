@@ -215,7 +215,7 @@ class Scheduler:
         times = [e.due_at for e in self._entries.values() if e.due_at and e.is_enabled]
         if not times:
             return None
-        # A machine's clock may be set, and may sleep: look at least once a minute.
+        # The machine's clock may be set, and the machine may sleep: check at least once a minute.
         return min(60.0, max(0.0, (min(times) - self._now()).total_seconds()))
 
     def _take_due(self, now: datetime) -> list[tuple[Entry, datetime]]:
@@ -253,7 +253,7 @@ def _place(token: Any) -> int:
 
 
 def sender(sqs: Callable[[], Any]) -> Callable[[str, str, Mapping[str, Any]], None]:
-    """What `Scheduler` sends with; `sqs()` gives a boto3 client."""
+    """The function with which `Scheduler` sends; `sqs()` returns a boto3 client."""
 
     def send(queue_arn: str, body: str, parameters: Mapping[str, Any]) -> None:
         client = sqs()

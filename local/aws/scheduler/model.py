@@ -1,7 +1,7 @@
-"""What EventBridge Scheduler knows of a schedule, and when it is due. Pure.
+"""A schedule of EventBridge Scheduler, and when it is due. Pure.
 
-https://docs.aws.amazon.com/scheduler/latest/APIReference/API_CreateSchedule.html and, on time
-zones and changes of clocks, https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
+https://docs.aws.amazon.com/scheduler/latest/APIReference/API_CreateSchedule.html and, on time zones
+and changes of clocks, https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
 """
 
 import re
@@ -42,7 +42,7 @@ _AT = re.compile(r"at\((\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\)")
 
 
 class SchedulerError(Exception):
-    """What the API answers: error code and HTTP status."""
+    """An error of the API: code and HTTP status."""
 
     def __init__(self, code: str, message: str, status: int) -> None:
         super().__init__(message)
@@ -62,11 +62,11 @@ class Entry:
     name: str
     group: str
     settings: Mapping[str, Any]
-    """What was asked for, with defaults."""
+    """The request's settings, with defaults."""
     once: datetime | None
-    """When a one-time schedule is due."""
+    """The time of a one-time schedule."""
     expression: Expression | None
-    """What says when a recurring one is due."""
+    """The times of a recurring schedule."""
     zone: ZoneInfo
     created_at: datetime
     modified_at: datetime
@@ -92,7 +92,7 @@ class Entry:
 def entry_for(
     name: str, group: str, body: Mapping[str, Any], now: datetime, before: Entry | None = None
 ) -> Entry:
-    """The schedule that a CreateSchedule or UpdateSchedule asks for. Raises SchedulerError."""
+    """The schedule of a CreateSchedule or UpdateSchedule request. Raises SchedulerError."""
     if not NAME.fullmatch(name):
         raise invalid(f"{name!r} is no name of a schedule")
     settings = {key: body[key] for key in SETTINGS if body.get(key) is not None}

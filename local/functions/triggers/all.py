@@ -19,7 +19,7 @@ Settings = Mapping[str, Any]
 
 
 class Poller(Protocol):
-    """A source that is asked again and again."""
+    """A source that is polled."""
 
     def start(self) -> None:
         """Ask from now on."""
@@ -39,7 +39,7 @@ class Triggers:
         region: str,
         account: str,
     ) -> None:
-        """`client(service, key)` gives a boto3 client with an access key, by default the
+        """`client(service, key)` returns a boto3 client with an access key, by default the
         developer's. Event sources read with the rights of their function, as in Lambda:
         https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventsourcemapping.html
         """
@@ -77,7 +77,7 @@ class Triggers:
         self._schedules.start({name: settings["expression"] for name, settings in schedules})
 
     def fire_rates(self) -> None:
-        """Fire once now whatever has a rate: nobody wants to wait for the first period."""
+        """Fire all rates once now, so that nobody waits for the first period."""
         self._schedules.fire_rates()
 
     def stop_new(self) -> None:

@@ -19,7 +19,7 @@ from local.functions.payloads import MAX_ASYNCHRONOUS_BYTES
 
 WORKERS = 8
 MAX_PENDING = 10_000
-"""More than so many waiting events are refused: something is wrong, and memory is finite."""
+"""Further waiting events are refused, to bound the memory."""
 
 RETRY_SECONDS = (1.0, 2.0)
 """Before the second and the third try of a function that fails."""
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class Invoker(Protocol):
-    """Who runs functions; implemented by `local.functions.dispatcher_process.DispatcherProcess`."""
+    """Invokes functions; implemented by `local.functions.dispatcher_process.DispatcherProcess`."""
 
     def invoke(self, function: str, event: Any) -> Invocation:
         """Run a function. Raises UnreachableError."""
@@ -46,7 +46,9 @@ class Invoker(Protocol):
 
 @dataclass(frozen=True)
 class Delivery:
-    """One event on its way to one function, and how often it failed or found nobody so far."""
+    """One event on its way to one function, and the number of its failures and of tries without a
+    dispatcher.
+    """
 
     function: str
     event: Any
@@ -81,7 +83,7 @@ class Deliveries:
 
     @property
     def pending(self) -> int:
-        """How many events wait or are being delivered."""
+        """The number of events that wait or are being delivered."""
         with self._condition:
             return len(self._heap) + self._busy
 
@@ -101,7 +103,7 @@ class Deliveries:
         self._put(Delivery(function, event), after_seconds)
 
     def close(self) -> None:
-        """Deliver nothing more; what waits is lost, as it is when the power goes."""
+        """Deliver nothing more; waiting events are lost, as in a power failure."""
         with self._condition:
             self._closed = True
             self._heap.clear()

@@ -1,4 +1,4 @@
-"""EventBridge for the functions that ask for events: matches patterns, and hands over."""
+"""EventBridge for functions with event patterns: matches and delivers."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ Matcher = Callable[[Mapping[str, Any]], bool]
 
 @dataclass(frozen=True)
 class Rule:
-    """One function and the events that it wants."""
+    """One function and its event pattern."""
 
     function: str
     matches: Matcher
@@ -36,10 +36,10 @@ def rule_for(function: str, pattern: Mapping[str, Any]) -> Rule:
 
 
 def _may_match(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
-    """False only for an event that has one text where the pattern lists others.
+    """False only if the event has a text where the pattern lists others.
 
-    Most events are nobody's, and this says so a hundred times quicker than the whole language of
-    patterns does.
+    Most events match no pattern, and this check is a hundred times faster than the complete pattern
+    language.
     """
     for name, wanted in pattern.items():
         found = event.get(name)
@@ -82,14 +82,16 @@ def _instant(seconds: float | None) -> str:
 
 
 class EventBus:
-    """Takes every event once and in order; delivers as the fault switches want it."""
+    """Receives every event once and in order; delivers with the faults of the switches."""
 
     def __init__(
         self,
         deliver: Callable[[str, Any, float], None],
         delays: Callable[[], Sequence[float]],
     ) -> None:
-        """`deliver(function, event, after_seconds)`; `delays()` when copies of one event come."""
+        """`deliver(function, event, after_seconds)`; `delays()` returns the delays of one event's
+        copies.
+        """
         self._deliver = deliver
         self._delays = delays
         self._rules: Sequence[Rule] = ()

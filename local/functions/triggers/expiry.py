@@ -1,6 +1,6 @@
-"""DynamoDB's time to live: deletes the items of all tables whose time has come.
+"""DynamoDB's time to live: deletes expired items of all tables.
 
-AWS takes up to days, so nothing may count on it; here it happens twice a minute.
+AWS takes up to days, so nothing may depend on it; here it runs twice a minute.
 """
 
 import logging

@@ -1,7 +1,7 @@
-"""Lambda's event source for SQS: polls a queue and hands batches to its function.
+"""Lambda's event source for SQS: polls a queue and passes batches to its function.
 
-A batch whose function ends well is deleted; any other comes back when its visibility timeout is
-over, and goes where the queue's redrive policy says after too many tries.
+The batch of a successful function is deleted; other batches become visible again after the
+visibility timeout, and are moved according to the queue's redrive policy after too many tries.
 """
 
 import logging
@@ -66,8 +66,8 @@ class QueuePollers:
         settings: Mapping[str, Any],
         lookup: Callable[[], Any] | None = None,
     ) -> None:
-        """`sqs()` gives a boto3 client with the function's rights, `lookup()` one that may find the
-        queue's URL: on AWS whoever made the event source knew it. `settings`: see
+        """`sqs()` returns a boto3 client with the function's rights, `lookup()` one that may look
+        up the queue's URL, which on AWS is known when the event source is created. `settings`: see
         `local.functions.registry`.
         """
         self._sqs = sqs
@@ -75,7 +75,7 @@ class QueuePollers:
         self._invoker = invoker
         self._function = function
         self._queue: str = settings["queue"]
-        self._batch: int = min(settings["batch_size"], 10)  # what one ReceiveMessage gives at most
+        self._batch: int = min(settings["batch_size"], 10)  # maximum of one ReceiveMessage
         self._closed = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, name=f"queue-{self._queue}-{n}", daemon=True)

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def scheduled_event(function: str, now: datetime, region: str, account: str) -> dict[str, Any]:
-    """What EventBridge sends to a function whose schedule is due."""
+    """EventBridge's event for a function whose schedule is due."""
     return {
         "version": "0",
         "id": str(uuid.uuid4()),
@@ -35,7 +35,7 @@ def scheduled_event(function: str, now: datetime, region: str, account: str) -> 
 def due_and_next(
     upcoming: Mapping[str, datetime], schedules: Mapping[str, Expression], now: datetime
 ) -> tuple[list[str], dict[str, datetime]]:
-    """Which functions are due at `now`, and when each fires next, if ever."""
+    """The functions that are due at `now`, and when each fires next, if ever."""
     due = [function for function, instant in upcoming.items() if instant <= now]
     following = dict(upcoming)
     for function in due:
@@ -49,7 +49,7 @@ def due_and_next(
 
 
 class Schedules:
-    """A thread that sleeps until the next schedule is due."""
+    """A thread that fires schedules when they are due."""
 
     def __init__(self, fire: Callable[[str, datetime], None]) -> None:
         self._fire = fire
@@ -64,7 +64,7 @@ class Schedules:
             self._thread.start()
 
     def fire_rates(self) -> None:
-        """Fire once now whatever has a rate, besides its turns."""
+        """Fire all rates once now, besides their periods."""
         for function, schedule in self._schedules.items():
             if isinstance(schedule, Rate):
                 self._fire(function, datetime.now(UTC))

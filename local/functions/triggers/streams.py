@@ -87,7 +87,7 @@ class StreamReaders:
         settings: Mapping[str, Any],
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
-        """`kinesis()` gives a boto3 client; `settings` are as in `local.functions.registry`."""
+        """`kinesis()` returns a boto3 client; `settings` as in `local.functions.registry`."""
         self._kinesis = kinesis
         self._invoker = invoker
         self._function = function
@@ -117,8 +117,8 @@ class StreamReaders:
 
     def _find_shards(self) -> None:
         kinesis = self._kinesis()
-        # The shards that are there at the start begin where the source says; those that appear
-        # later, by splitting or merging, are read whole.
+        # Shards that exist at the start begin at the source's position; later ones, from splits or
+        # merges, are read completely.
         position = self._position
         while not self._closed.is_set():
             self._wake.clear()
@@ -143,7 +143,7 @@ class StreamReaders:
         return [shard for page in pages for shard in page["Shards"]]
 
     def _pass_over(self, shard_ids: Iterable[str]) -> None:
-        """What closed before the start is past, for those who begin with the latest."""
+        """Skip shards that closed before the start, if the position is LATEST."""
         with self._lock:
             passed = set(shard_ids) - self._started
             self._started |= passed
@@ -196,13 +196,14 @@ class StreamReaders:
 
 
 class ShardReader:
-    """Reads one shard from a position to its end, over iterators that expire.
+    """Reads one shard from a position to its end, renewing expired iterators.
 
-    Methods raise botocore's ClientError and BotoCoreError; calling again goes on in place.
+    Methods raise botocore's ClientError and BotoCoreError; the next call continues at the same
+    position.
     """
 
     def __init__(self, kinesis: Any, stream: str, shard_id: str, position: str) -> None:
-        """`position` is TRIM_HORIZON, or LATEST for what comes after `open`."""
+        """`position` is TRIM_HORIZON, or LATEST for records that arrive after `open`."""
         self.shard_id = shard_id
         self.is_at_end = False
         self.is_behind = True
@@ -217,12 +218,12 @@ class ShardReader:
         answer = self._kinesis.get_shard_iterator(**self._shard, **self._start)
         self._iterator = answer["ShardIterator"]
         if self._start["ShardIteratorType"] == "LATEST":
-            # Should the iterator expire before a record came: to say LATEST again would pass
-            # over what came meanwhile.
+            # If the iterator expires before a record arrives, LATEST would skip records that
+            # arrived meanwhile.
             self._start = {"ShardIteratorType": "AT_TIMESTAMP", "Timestamp": opened_at}
 
     def read(self, limit: int) -> list[Mapping[str, Any]]:
-        """The next records, at most so many; none when there are none yet."""
+        """The next records, at most `limit`; empty if there are none yet."""
         if self._iterator is None:
             self.open()
         try:
