@@ -6,12 +6,14 @@ from chalice.app import Blueprint, Response
 
 from chalicelib.api.audit import record_of
 from chalicelib.api.http import (
+    Takes,
     answer,
     answering,
     authorizer_for,
     document_of,
     known_caller_of,
     takes,
+    takes_lazily,
 )
 from chalicelib.audit.model import Action, AuditRecord
 from chalicelib.callers import Caller
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
 routes = Blueprint(__name__)
 
 AUTHORIZER = authorizer_for(*authorization())
+
+
+def _counting() -> Takes:
+    from chalicelib.sessions.containers import COUNTING
+
+    return Takes(query=COUNTING)
 
 
 @routes.route("/apps", methods=["GET"], authorizer=AUTHORIZER)
@@ -107,17 +115,25 @@ def drain_app(app: str) -> Response:
 
 @routes.route("/apps/{app}/containers", methods=["GET"], authorizer=AUTHORIZER)
 @answering
+@takes_lazily(_counting)
 def get_containers(app: str) -> Response:
-    """The number of an app's containers by revision, state, zone and host."""
+    """The number of an app's containers by revision, state, zone and host.
+
+    With `next`, the counts are those of a part: clients add the parts.
+    """
     from chalicelib.sessions.app_answers import show_containers
+    from chalicelib.sessions.containers import parse_counting, queries_of, show_cursor
+    from chalicelib.tasks.store import LIVE_BUCKETS
 
     _caller().require_sight()
-    groups, is_whole = services().sessions.table.groups_of(
-        services().sessions.registry.get(app).name
-    )
-    hosts = sorted({host for _, _, host in groups if host})
+    limit, positions = parse_counting(routes.current_request.query_params or {}, LIVE_BUCKETS)
+    name = services().sessions.registry.get(app).name
+    part = services().sessions.table.count_containers(name, queries_of(limit, positions))
+    hosts = sorted({host for _, _, host in part.groups if host})
     zones = {host.arn: host.zone for host in services().cluster.describe(hosts)}
-    return answer({"groups": show_containers(groups, zones), "whole": is_whole})
+    following = show_cursor(part.positions, LIVE_BUCKETS)
+    shown = show_containers(part.groups, zones)
+    return answer({"groups": shown, "whole": following is None, "next": following})
 
 
 @routes.route("/apps/{app}", methods=["DELETE"], authorizer=AUTHORIZER)

@@ -134,6 +134,22 @@ class Table:
         page: dict[str, Any] = self._dynamodb.query(**asked, **more)
         return page
 
+    def counts(
+        self,
+        index: str,
+        attribute: str,
+        value: Any,
+        *,
+        by: Sequence[str],
+        only: Condition | None = None,
+        **more: Any,
+    ) -> Mapping[str, Any]:
+        """As `page`, with `Counts` in place of its items; see `count_page`."""
+        from chalicelib.dynamodb.counting import count_page  # not imported at cold start
+
+        asked = self._query(index, Attr(attribute).eq(value), only, by)
+        return count_page(self._dynamodb, lambda: self._dynamodb.query(**asked, **more), by)
+
     def page_after(
         self,
         index: str,

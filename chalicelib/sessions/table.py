@@ -7,11 +7,10 @@ ended, `pool` those that wait for an owner, preceded by the state of their app.
 """
 
 import logging
-from collections import Counter as Tallies
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from chalicelib.capacity.fairness import order_of
 from chalicelib.dynamodb.expressions import Attr, Condition
@@ -34,8 +33,11 @@ from chalicelib.sessions.writes import remember
 from chalicelib.tasks.breaker import RevisionStates
 from chalicelib.tasks.store import LIVE_BUCKETS, RecordTable, next_version
 
+if TYPE_CHECKING:
+    from chalicelib.sessions.containers import Part
+
+Page = TypeVar("Page")
 LIVE_INDEX, POOL_INDEX = "live", "pool"
-HOST = "container_instance"
 MAX_LISTING_QUERIES = 3
 """One page of a listing queries each bucket at most this often; documented in docs/contracts.md."""
 LISTING_ROWS = 25
@@ -197,20 +199,21 @@ class SessionsTable(RecordTable[Session]):
                 return counted, False
         return counted, True
 
-    def groups_of(self, app: str) -> tuple[Tallies[tuple[str, str, str]], bool]:
-        """The number of an app's sessions that have not ended, by task definition, state and host,
-        and whether it is complete: one query for each bucket, which reads a megabyte at most.
+    def count_containers(self, app: str, queries: Mapping[int, Mapping[str, Any]]) -> "Part":
+        """A part of the count of an app's sessions that have not ended (eventually consistent).
+
+        `queries`: see `containers.queries_of`. A query reads a megabyte at most.
         """
-        groups: Tallies[tuple[str, str, str]] = Tallies()
-        is_whole = True
-        wanted = ("task_definition", "state", HOST)
-        for page in self._each_bucket(only=Attr("app").eq(app), projection=wanted):
-            is_whole = is_whole and "LastEvaluatedKey" not in page
-            groups.update(
-                (_text(item, "task_definition"), _text(item, "state"), _text(item, HOST))
-                for item in page["Items"]
-            )
-        return groups, is_whole
+        from chalicelib.sessions.containers import COUNTED, count  # not imported at cold start
+
+        of_app = Attr("app").eq(app)
+        pages = _in_parallel(
+            lambda bucket: self.items.counts(
+                LIVE_INDEX, "live_bucket", bucket, by=COUNTED, only=of_app, **queries[bucket]
+            ),
+            list(queries),
+        )
+        return count(dict(zip(queries, pages, strict=True)))
 
     def _newest(self, upper: Place | None, rows: int) -> tuple[list[Session], float | None]:
         """The newest sessions below `upper`, in order: all of them, or those created after the
@@ -220,11 +223,17 @@ class SessionsTable(RecordTable[Session]):
         """
         items: list[dict[str, Any]] = []
         cut: float | None = None
-        pages = self._each_bucket(
-            order="created_at",
-            between=None if upper is None else (0.0, upper[0]),
-            ScanIndexForward=False,
-            Limit=rows,
+        pages = _in_parallel(
+            lambda bucket: self.items.page(
+                LIVE_INDEX,
+                "live_bucket",
+                bucket,
+                order="created_at",
+                between=None if upper is None else (0.0, upper[0]),
+                ScanIndexForward=False,
+                Limit=rows,
+            ),
+            range(LIVE_BUCKETS),
         )
         for page in pages:
             items += page["Items"]
@@ -239,19 +248,6 @@ class SessionsTable(RecordTable[Session]):
             and (cut is None or session.created_at > cut)
         ]
         return sorted(chosen, key=lambda s: (s.created_at, s.id), reverse=True), cut
-
-    def _each_bucket(self, **query: Any) -> list[dict[str, Any]]:
-        """A page of each bucket of the sessions that have not ended; the queries run in
-        parallel.
-        """
-        from concurrent.futures import ThreadPoolExecutor  # not imported at cold start
-
-        with ThreadPoolExecutor(LIVE_BUCKETS) as executor:
-            pages = executor.map(
-                lambda bucket: self.items.page(LIVE_INDEX, "live_bucket", bucket, **query),
-                range(LIVE_BUCKETS),
-            )
-            return list(pages)
 
     def waiting(self, group: str, limit: int = BATCH) -> list[Session]:
         """The first sessions that wait in a capacity group, in order (consistent read)."""
@@ -321,9 +317,12 @@ class SessionsTable(RecordTable[Session]):
         return raised(self.items.name, counter.key, counter.maximum, expire_at, member)
 
 
-def _text(item: dict[str, Any], name: str) -> str:
-    """A text attribute of an item; empty if it is missing."""
-    return str(item.get(name, {}).get("S", ""))
+def _in_parallel(query: Callable[[int], Page], buckets: Sequence[int]) -> list[Page]:
+    """What the query of each bucket answers, in order."""
+    from concurrent.futures import ThreadPoolExecutor  # not imported at cold start
+
+    with ThreadPoolExecutor(LIVE_BUCKETS) as executor:
+        return list(executor.map(query, buckets))
 
 
 def _what_was_lost(subjects: list[Any], reasons: list[str]) -> Lost | Full:

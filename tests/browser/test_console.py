@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -408,6 +408,49 @@ def test_an_app_shows_its_containers_and_is_drained_by_an_operator_alone(page, w
     expect(page.locator(".toast")).to_contain_text("1 warm containers are being stopped")
     assert stage.http("DELETE", "/apps/pooled", None, as_("opal"))[0] == 200
     assert watch.complaints == []
+
+
+@needs_chromium
+def test_the_containers_of_a_large_app_are_counted_in_parts_and_shown_meanwhile(page, watch, stage):
+    asked: list[Route] = []
+    row = {"revision": 1, "state": "ACTIVE", "host": None, "zone": None}
+
+    def note(route: Route) -> None:
+        asked.append(route)
+
+    name = stage.http("GET", "/apps", None, as_("vic"))[1]["apps"][0]["name"]
+    page.route(f"**/apps/{name}/containers?*", note)
+
+    def answer_next(following: str | None, *groups: dict) -> str:
+        wait_on(page, lambda: len(asked) > 0)
+        route = asked.pop(0)
+        route.fulfill(json={"groups": groups, "whole": not following, "next": following})
+        return route.request.url.partition("?")[2]
+
+    sign_in(page, stage, f"/apps/{name}")
+    assert answer_next("more", {**row, "count": 1999}) == "limit=2000"
+    expect(page.get_by_role("status").first).to_contain_text("Counting: 1999 so far.")
+    last = answer_next(None, {**row, "count": 1}, {**row, "state": "WARM", "count": 2})
+    assert last == "limit=2000&next=more"
+    rows = page.locator("tbody tr")
+    expect(rows.filter(has_text="ACTIVE").get_by_role("link", name="2000")).to_be_visible()
+    expect(rows.filter(has_text="WARM").get_by_role("link", name="2")).to_be_visible()
+    expect(page.locator(".facts")).to_contain_text("2000")
+    expect(page.get_by_text("Counting:")).to_have_count(0)
+    page.keyboard.press("r")
+    answer_next("more", {**row, "count": 1})
+    wait_on(page, lambda: len(asked) > 0)
+    expect(rows.filter(has_text="ACTIVE").get_by_role("link", name="2000")).to_be_visible()
+    assert watch.complaints == []
+
+
+def wait_on(page: Page, is_so: Callable[[], bool]) -> None:
+    """Let the page go on until it is so."""
+    for _ in range(400):
+        if is_so():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("not so after 20 seconds")
 
 
 @needs_chromium

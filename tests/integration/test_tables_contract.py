@@ -3,6 +3,7 @@
 The tables are those of infra/template.yaml. dynalite has no transactions and no TTL.
 """
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,11 +26,13 @@ from chalicelib.jobs.policy import order_in_partition, range_of
 from chalicelib.jobs.table import MAX_QUERIES, InvocationsTable, NoCapacity
 from chalicelib.schedules.model import Schedule
 from chalicelib.schedules.table import SchedulesTable
+from chalicelib.sessions.containers import parse_cursor, queries_of, show_cursor
 from chalicelib.sessions.items import request_key
 from chalicelib.sessions.limits import Limit, counters_of
 from chalicelib.sessions.model import Session, State
 from chalicelib.sessions.table import Answered, Full, Lost, SessionsTable
 from chalicelib.tasks.lease import Busy, Held, Lease
+from chalicelib.tasks.store import LIVE_BUCKETS
 from local.aws.provision import read_plan
 from tests.embedded_tables import EmbeddedTables
 from tests.emulators import client, serve_ministack, serve_npm
@@ -154,6 +157,27 @@ def test_a_pool_is_read_ready_ones_first(sessions):
     soon(lambda: [sessions.read_pool("chat")[0].proven], ["arn:1"])
     assert [session.id for session in sessions.query_all("chat")[1]] == expected
     assert sorted(session.id for session in all_live(sessions)) == sorted(expected)
+
+
+@any_server
+def test_containers_are_counted_part_by_part_each_once(sessions):
+    for number in range(20):
+        session = replace(warm(number), app="chat" if number % 4 else "other")
+        sessions.insert(replace(session, container_instance=f"host/{number % 3}"))
+    soon(lambda: len(all_live(sessions)), 20)
+    for limit, most in ((None, 1), (100, 2), (8, 20)):
+        total, cursor, parts = Counter(), None, 0
+        while parts == 0 or cursor is not None:
+            positions = parse_cursor(cursor, LIVE_BUCKETS)
+            part = sessions.count_containers("chat", queries_of(limit, positions))
+            total += part.groups
+            cursor = show_cursor(part.positions, LIVE_BUCKETS)
+            parts += 1
+        definition = warm(1).task_definition
+        expected = Counter(f"host/{n % 3}" for n in range(20) if n % 4)
+        assert total == {(definition, "WARM", host): n for host, n in expected.items()}
+        assert parts <= most
+    assert len(all_live(sessions)) == 20, "other queries of the same client have their items"
 
 
 @any_server

@@ -43,7 +43,8 @@ APPS = Part(
             By.OPERATOR, {200: Answer("They are being stopped.", ref("Drained"))}
         ),
         "apps.get_containers": Operation(
-            By.VIEWER, {200: Answer("Of all sessions that have not ended.", ref("Containers"))}
+            By.VIEWER,
+            {200: Answer("Of all sessions that have not ended, or a part.", ref("Containers"))},
         ),
         "apps.delete_app": Operation(
             By.OPERATOR, {200: Answer("Done.", NOTHING)}, (ConflictError,)
@@ -98,9 +99,10 @@ APPS = Part(
                         },
                     )
                 ),
-                "whole": {**FLAG, "description": "Whether these are all."},
+                "whole": {**FLAG, "description": "Whether nothing is left to count."},
+                "next": {**MAYBE_TEXT, "description": "The cursor of the part that follows."},
             },
-            example={"groups": [], "whole": True},
+            example={"groups": [], "whole": True, "next": None},
         ),
         "AppRevision": record(
             "A registered revision.",

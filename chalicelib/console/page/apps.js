@@ -5,6 +5,7 @@ import { badge, h } from "./elements.js";
 import { change, facts, head, link, table } from "./views.js";
 import { json } from "./invocations.js";
 
+const AT_ONCE = 2000; // sessions that one request counts
 const appPath = (name) => `/apps/${encodeURIComponent(name)}`;
 
 /** /console/apps */
@@ -21,10 +22,9 @@ export const appList = {
 /** /console/apps/NAME */
 export const appPage = {
   title: "App",
-  pollSeconds: ({ app, containers }) => containers && isMoving(app, containers.groups) ? 3 : 15,
+  pollSeconds: ({ app, containers }) => containers?.isPart ? 0.01 : containers?.isLarge ? 60 : containers && isMoving(app, containers.groups) ? 3 : 15,
   load: async (context) => {
-    const { signal, me } = context;
-    const [app, containers] = await Promise.all([call("GET", appPath(context.id), { signal }), me.role === "owner" ? null : call("GET", `${appPath(context.id)}/containers`, { signal })]);
+    const [app, containers] = await Promise.all([call("GET", appPath(context.id), { signal: context.signal }), context.me.role === "owner" ? null : countOn(context)]);
     return { app, containers };
   },
   draw: ({ app: it, containers }, context) => [
@@ -47,6 +47,28 @@ export const appPage = {
     it.description ? [h("h2", null, "Description"), json(it.description)] : null],
 };
 
+/**
+ * Count the next part of an app's containers. Until a count is complete, the one before is shown;
+ * the first one is shown as it grows.
+ */
+async function countOn(context) {
+  const before = context.count?.next ? context.count : { groups: [], next: null, isLarge: false };
+  const query = new URLSearchParams({ limit: AT_ONCE, ...(before.next ? { next: before.next } : {}) });
+  const part = await call("GET", `${appPath(context.id)}/containers?${query}`, { signal: context.signal });
+  context.count = { groups: added(before.groups, part.groups), next: part.next, isLarge: before.isLarge || Boolean(part.next) };
+  if (!part.next) context.counted = context.count.groups;
+  return { groups: context.counted ?? context.count.groups, isPart: Boolean(part.next), isFirst: !context.counted, isLarge: context.count.isLarge };
+}
+
+const groupKey = ({ revision, state, host }) => `${revision} ${state} ${host}`;
+const total = (groups) => groups.reduce((sum, { count }) => sum + count, 0);
+
+function added(groups, more) {
+  const sums = new Map(groups.map((group) => [groupKey(group), group]));
+  for (const group of more) sums.set(groupKey(group), { ...group, count: group.count + (sums.get(groupKey(group))?.count ?? 0) });
+  return [...sums.values()].sort((a, b) => groupKey(a) < groupKey(b) ? -1 : 1);
+}
+
 /** Whether containers come or go: some are on their way, or the pool lacks all it should have. */
 function isMoving({ pool }, groups) {
   const has = (...states) => groups.some(({ state }) => states.includes(state));
@@ -54,16 +76,16 @@ function isMoving({ pool }, groups) {
 }
 
 function limitOf(it, containers) {
-  const used = containers?.groups.filter(({ state }) => state !== "WARM").reduce((sum, { count }) => sum + count, 0);
+  const used = containers && total(containers.groups.filter(({ state }) => state !== "WARM"));
   const most = it.maxSessions || "no limit";
-  return used === undefined ? most : it.maxSessions ? `${used} of ${most}` : `${used}, no limit of its own`;
+  return !containers || containers.isFirst ? most : it.maxSessions ? `${used} of ${most}` : `${used}, no limit of its own`;
 }
 
 /** The containers of an app by revision, state, zone and host. */
-function group(it, { groups, whole }) {
+function group(it, { groups, isFirst }) {
   const sessions = ({ revision, state, host }) => `/sessions?${new URLSearchParams({ app: it.name, state, ...(revision ? { revision } : {}), ...(host ? { host } : {}) })}`;
   return [h("h2", null, "Containers"), groups.length ? table("Containers by revision, state, zone and host", [
     ["Revision", (row) => row.revision ?? "none yet"], ["State", (row) => badge(row.state)], ["Zone", (row) => row.zone], ["Host", (row) => row.host && link(`/hosts/${row.host.split("/").at(-1)}`, row.host.split("/").at(-1))],
-    ["Containers", (row) => link(sessions(row), String(row.count))]], groups, (row) => `${row.revision} ${row.state} ${row.host}`)
-    : h("p", { class: "empty" }, "No container of it runs."), whole ? null : h("p", { class: "notice" }, "There are more sessions than one look counts: these are some of them.")];
+    ["Containers", (row) => link(sessions(row), String(row.count))]], groups, groupKey)
+    : h("p", { class: "empty" }, "No container of it runs."), isFirst ? h("p", { class: "notice", role: "status" }, `Counting: ${total(groups)} so far.`) : null];
 }
