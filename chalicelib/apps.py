@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from chalicelib import task_identity
 from chalicelib.contract import SESSION_PORT, Env
 from chalicelib.contract.secrets import problems_of
 from chalicelib.contract.text import can_be_passed, is_readable, is_variable
@@ -23,9 +24,6 @@ REGISTERED_BEGIN_WITH = "app-"
 PASSED = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 MOST_PASSED = 16
 """Maximum number of claims, and of parameters, that are passed to a container."""
-MOST_SUBNETS, MOST_SECURITY_GROUPS = 16, 5
-"""ECS's limits:
-https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_AwsVpcConfiguration.html"""
 MOST_POLICY_CHARACTERS = 2_048
 """STS's limit for a session policy. STS also limits its packed size."""
 NO_FEED = "none"
@@ -231,21 +229,6 @@ def _flag(value: Any) -> str | None:
     return None if isinstance(value, bool) else "true or false"
 
 
-def _ids(kind: str, most: int) -> Check:
-    """A check for EC2 ids such as `sg-0123456789abcdef0`."""
-    pattern = re.compile(rf"{kind}-([0-9a-f]{{8}}|[0-9a-f]{{17}})")
-
-    def check(value: Any) -> str | None:
-        ids = isinstance(value, list) and all(
-            isinstance(one, str) and pattern.fullmatch(one) for one in value
-        )
-        fits = ids and 0 < len(value) <= most and len(set(value)) == len(value)
-        return None if fits else f"a list of 1 to {most} different ids {kind}-…"
-
-    return check
-
-
-_ROLE = r"[a-z0-9][a-z0-9-]{0,31}"
 _APP: dict[str, Check] = {
     "image": _text(),
     "cpu": _whole(0, 196_608),
@@ -267,10 +250,10 @@ _APP: dict[str, Check] = {
     "certificates": _text(r"/.+|fs-[0-9a-f]+", "a folder of the host, or fs-… of EFS"),
     "needs_aws": _flag,
     "writes_feed": _flag,
-    "task_role": _text(_ROLE, "what follows usher-STAGE-task-, up to 32 of a-z0-9-"),
-    "subnets": _ids("subnet", MOST_SUBNETS),
-    "security_groups": _ids("sg", MOST_SECURITY_GROUPS),
-    "user_role": _text(_ROLE, "what follows usher-STAGE-user-, up to 32 of a-z0-9-"),
+    "task_role": task_identity.role("usher-STAGE-task-"),
+    "subnets": task_identity.subnets,
+    "security_groups": task_identity.security_groups,
+    "user_role": task_identity.role("usher-STAGE-user-"),
     "user_policy": session_policy_problem,
     "pass_claims": _names(),
     "pass_query": _names("app", "wait"),

@@ -6,7 +6,7 @@
 import inspect
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -31,7 +31,16 @@ MAX_SUMMARY_CHARACTERS = 200
 
 def describe(job: type[Job]) -> dict[str, Any]:
     """The description of a job class. Raises DescriptionError."""
-    some = {"secrets": _secrets(job), "group": _group(job), "placement": _placement(job)}
+    some: dict[str, Any] = {
+        "secrets": _secrets(job),
+        "group": _group(job),
+        "placement": _placement(job),
+    }
+    some |= {
+        "taskRole": _role(job),
+        "subnets": _ids(job, "subnets"),
+        "securityGroups": _ids(job, "security_groups"),
+    }
     return {key: value for key, value in some.items() if value} | {
         "version": VERSION,
         "name": _name(job),
@@ -83,6 +92,20 @@ def _group(job: type[Job]) -> str | None:
     if not isinstance(group, str | None):
         raise _wrong(job, "group", "has to be the name of a capacity group, or None")
     return group
+
+
+def _role(job: type[Job]) -> str | None:
+    if not isinstance(job.task_role, str | None):
+        raise _wrong(job, "task_role", "has to be the name of a role, or None")
+    return job.task_role
+
+
+def _ids(job: type[Job], field: str) -> list[str]:
+    """Ids of its network. The dispatcher checks the rest: it knows AWS's bounds."""
+    value = getattr(job, field)
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise _wrong(job, field, f"must be a list of ids, not {value!r}")
+    return [str(one) for one in value]
 
 
 def _number(job: type[Job], field: str) -> int:

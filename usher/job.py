@@ -1,7 +1,7 @@
 """The base class of all jobs."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from chalicelib.contract.jobs import DEFAULT_TIMEOUT_SECONDS
@@ -40,6 +40,12 @@ class Job:
     placement: ClassVar[Mapping[str, Any]] = {}
     """Placement of its containers on EC2: `spread`, `binpack`, `constraints`, `affinity`,
     `anti_affinity`, `plugin`; see docs/placement.md."""
+    task_role: ClassVar[str | None] = None
+    """Its containers have the role `usher-STAGE-job-` and this name; None = no rights on AWS."""
+    subnets: ClassVar[Sequence[str]] = ()
+    """Subnets of its containers, instead of the deployment's; Fargate only."""
+    security_groups: ClassVar[Sequence[str]] = ()
+    """Security groups of its containers, instead of the deployment's; Fargate only."""
     Parameters: ClassVar["type[BaseModel] | None"] = None
     """A pydantic model of an invocation's parameters; None = no parameters."""
 

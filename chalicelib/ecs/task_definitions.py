@@ -13,6 +13,7 @@ from chalicelib.contract import Env
 from chalicelib.contract.fanout import is_fanout
 from chalicelib.ecs import fargate
 from chalicelib.errors import ConfigurationError
+from chalicelib.task_identity import role_arn
 
 CONTAINER = "session"
 """Name of the only container of a session's task."""
@@ -124,7 +125,7 @@ def task_definition_for(
 def _task_role(app: App, stage: str, of_sessions: str, feed_url: str) -> str | None:
     """The ARN of the task role of an app; None = no AWS rights."""
     if app.task_role:
-        return f"{of_sessions.rpartition('/')[0]}/usher-{stage}-task-{app.task_role}"
+        return role_arn(app.task_role, "task", stage=stage, beside=of_sessions)
     if app.writes_feed:
         return of_sessions + WRITER
     reads_aws = not is_fanout(app.feed_url_or(feed_url)) and app.feed_url != NO_FEED

@@ -16,11 +16,17 @@ from chalicelib.ecs import fargate
 from chalicelib.ecs.task_definitions import deployment_of
 from chalicelib.errors import (
     BadRequestError,
+    ConfigurationError,
     ImpossibleTaskError,
     StartFailedError,
     UnknownJobError,
 )
-from chalicelib.jobs.description import DeployedJob, JobDescription, parse_description
+from chalicelib.jobs.description import (
+    NETWORK_NEEDS_FARGATE,
+    DeployedJob,
+    JobDescription,
+    parse_description,
+)
 from chalicelib.jobs.schemas import check_schema
 from chalicelib.jobs.task_definitions import (
     DIGEST_LABEL,
@@ -112,7 +118,7 @@ class Catalog:
         )
         if problem:
             raise BadRequestError(f"description: group: {problem}")
-        self._check_plugin(description)
+        self._check_launch_type(description)
         if description.parameters is not None:
             check_schema(description.parameters)
         check_image(image, is_local=self._config.is_local)
@@ -146,12 +152,17 @@ class Catalog:
         except StartFailedError:
             return  # expected; the cache has the new revision at once
 
-    def _check_plugin(self, description: JobDescription) -> None:
+    def _check_launch_type(self, description: JobDescription) -> None:
+        """Raise BadRequestError for what the launch type cannot give, also if it is the
+        deployment's default.
+        """
         plugin = description.placement.plugin
         problem = problem_of(self._plugins, plugin)
         launch_type = description.launch_type or self._config.jobs_launch_type
         if plugin is not None and launch_type == "FARGATE":
             problem = f"placement.plugin: {FARGATE_REFUSAL}"
+        if (description.subnets or description.security_groups) and launch_type != "FARGATE":
+            problem = NETWORK_NEEDS_FARGATE
         if problem:
             raise BadRequestError(f"description: {problem}")
 
@@ -175,12 +186,16 @@ class Catalog:
             problem = fargate.problem_with(description.cpu, description.memory)
             if problem:
                 raise ImpossibleTaskError(problem)
-        return job_task_definition(
-            description,
-            image,
-            stage=config.stage,
-            region=config.region,
-            log_group=config.jobs_log_group,
-            launch_type=config.jobs_launch_type,
-            deployment=deployment_of(config, config.jobs_log_group),
-        )
+        try:
+            return job_task_definition(
+                description,
+                image,
+                stage=config.stage,
+                region=config.region,
+                log_group=config.jobs_log_group,
+                launch_type=config.jobs_launch_type,
+                deployment=deployment_of(config, config.jobs_log_group),
+                session_role_arn=config.session_role_arn,
+            )
+        except ConfigurationError as error:
+            raise BadRequestError(f"description: {error}") from error

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from chalicelib import task_identity
 from chalicelib.contract.jobs import DEFAULT_TIMEOUT_SECONDS, JOB_NAME, JOB_NAME_RULE
 from chalicelib.contract.secrets import problems_of
 from chalicelib.contract.text import can_be_passed, is_variable
@@ -44,6 +45,11 @@ _DEFAULTS = {
     "timeoutSeconds": DEFAULT_TIMEOUT_SECONDS,
     "queueSeconds": 86_400,
 }
+IDENTITY = {
+    "taskRole": task_identity.role("usher-STAGE-job-"),
+    "subnets": task_identity.subnets,
+    "securityGroups": task_identity.security_groups,
+}
 _KNOWN = {
     *_BOUNDS,
     "version",
@@ -56,6 +62,7 @@ _KNOWN = {
     "group",
     "parameters",
     "placement",
+    *IDENTITY,
 }
 
 
@@ -83,12 +90,21 @@ class JobDescription:
     """JSON Schema; None = the job has no parameters."""
     placement: Placement = field(default_factory=Placement)
     """Placement of its containers on EC2; not used on Fargate."""
+    task_role: str | None = None
+    """The role `usher-STAGE-job-…` of its containers; None = no rights on AWS."""
+    subnets: tuple[str, ...] = ()
+    """Subnets of its tasks, instead of the deployment's; Fargate only."""
+    security_groups: tuple[str, ...] = ()
+    """Security groups of its tasks, instead of the deployment's; Fargate only."""
 
     def to_json(self) -> dict[str, Any]:
         """The document that `parse_description` reads."""
         some: dict[str, Any] = {"secrets": dict(self.secrets)} if self.secrets else {}
         some |= {"group": self.group} if self.group else {}
         some |= {"placement": placement} if (placement := self.placement.to_json()) else {}
+        some |= {"taskRole": self.task_role} if self.task_role else {}
+        some |= {"subnets": list(self.subnets)} if self.subnets else {}
+        some |= {"securityGroups": list(self.security_groups)} if self.security_groups else {}
         return some | {
             "version": 1,
             "name": self.name,
@@ -141,6 +157,9 @@ def parse_description(document: Any) -> JobDescription:
         secrets=dict(document.get("secrets") or {}),
         parameters=document.get("parameters"),
         placement=parse_placement(from_json(document.get("placement"))),
+        task_role=document.get("taskRole"),
+        subnets=tuple(document.get("subnets") or ()),
+        security_groups=tuple(document.get("securityGroups") or ()),
     )
 
 
@@ -166,11 +185,30 @@ def _problems(document: Mapping[str, Any]) -> list[str]:
     placement, fargate = document.get("placement"), document.get("launchType") == "FARGATE"
     wrong = problems_of_placement(from_json(placement), fargate=fargate)
     problems += [f"placement: {problem}" for problem in wrong]
+    problems += _problems_of_identity(document)
     schema = document.get("parameters")
     if schema is not None and not isinstance(schema, Mapping):
         problems.append("parameters: a JSON Schema, or null")
     elif len(repr(schema)) > MAX_SCHEMA_BYTES:
         problems.append(f"parameters: a schema of at most {MAX_SCHEMA_BYTES} bytes")
+    return problems
+
+
+NETWORK_NEEDS_FARGATE = (
+    "subnets and securityGroups need a network interface for each task, which jobs have only on "
+    "Fargate"
+)
+
+
+def _problems_of_identity(document: Mapping[str, Any]) -> list[str]:
+    given = {key: value for key in IDENTITY if (value := document.get(key)) is not None}
+    problems = [
+        f"{key}: must be {wanted}"
+        for key, value in given.items()
+        if (wanted := IDENTITY[key](value)) is not None
+    ]
+    if document.get("launchType") == "EC2" and given.keys() & {"subnets", "securityGroups"}:
+        problems.append(NETWORK_NEEDS_FARGATE)
     return problems
 
 

@@ -12,7 +12,9 @@ from chalicelib.ecs.task_definitions import (
     hardened_container,
     log_configuration,
 )
+from chalicelib.errors import ConfigurationError
 from chalicelib.jobs.description import JobDescription
+from chalicelib.task_identity import role_arn
 
 CONTAINER = "job"
 """Name of the only container of a job's task."""
@@ -48,12 +50,14 @@ def job_task_definition(
     log_group: str,
     launch_type: str,
     deployment: Deployment | None = None,
+    session_role_arn: str | None = None,
     change: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Build the RegisterTaskDefinition request. `launch_type`: the default if the description has
     none.
 
-    `change` may complete the request before its digest is computed.
+    The job's own role is in the account and path of `session_role_arn`; ConfigurationError
+    without it. `change` may complete the request before its digest is computed.
     """
     launch_type = description.launch_type or launch_type
     container = hardened_container(
@@ -80,6 +84,12 @@ def job_task_definition(
     else:
         scratch = {"containerPath": "/tmp", "size": SCRATCH_MIB}  # noqa: S108 - the same
         container["linuxParameters"]["tmpfs"] = [scratch]
+    if description.task_role:
+        if session_role_arn is None:
+            raise ConfigurationError("taskRole: this deployment has no roles (SESSION_ROLE_ARN)")
+        request["taskRoleArn"] = role_arn(
+            description.task_role, "job", stage=stage, beside=session_role_arn
+        )
     if deployment:
         deploy(request, description.name, deployment)
     else:

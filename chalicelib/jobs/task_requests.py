@@ -41,8 +41,10 @@ def task_request_for(invocation: Invocation, job: DeployedJob, config: Config) -
         environment={str(name): value for name, value in environment.items()},
         launch_type=launch_type,
         capacity_provider=None if fargate else provider_of(invocation.job, config),
-        subnets=config.task_subnets if fargate else (),
-        security_groups=config.task_security_groups if fargate else (),
+        subnets=(described.subnets or config.task_subnets) if fargate else (),
+        security_groups=(described.security_groups or config.task_security_groups)
+        if fargate
+        else (),
         spread=placement.fields(),
         binpack=placement.binpack,
         constraints=placement.expressions(config.stage),

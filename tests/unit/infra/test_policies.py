@@ -57,6 +57,7 @@ ROLES_FOR = {
         "usher-dev-session",
         "usher-dev-session-writer",
         "usher-dev-task-*",
+        "usher-dev-job-*",
         "usher-dev-judge",
         "usher-dev-judge-execution",
     },

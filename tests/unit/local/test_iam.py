@@ -304,6 +304,23 @@ def test_a_task_with_another_role_or_in_another_cluster_is_not_run(authorizer):
     assert refusal(authorizer, "function-api_handler", "ecs", "RunTask", **elsewhere)
 
 
+@pytest.mark.parametrize("function", ["run_normal_jobs", "launch_queued"])
+def test_who_starts_jobs_passes_no_role_of_apps_and_the_other_way_round(function):
+    policy = json.loads(
+        (ROOT / ".chalice" / f"policy-dev-{function.replace('_', '-')}.json").read_text()
+    )
+    for kind in ("job", "task"):
+        role = f"arn:aws:iam::123456789012:role/usher-dev-{kind}-files"
+        found = decision(
+            policy["Statement"],
+            "iam:PassRole",
+            role,
+            **{"iam:passedtoservice": ["ecs-tasks.amazonaws.com"]},
+        )
+        is_its_own = (kind == "job") is (function == "run_normal_jobs")
+        assert (found is Decision.ALLOWED) is is_its_own
+
+
 def test_no_privileged_definition_is_registered(authorizer):
     asked = {"family": "usher-local-job-x", "containerDefinitions": [{"name": "x"}]}
     register = ("function-api_handler", "ecs", "RegisterTaskDefinition")
