@@ -1,13 +1,14 @@
 """Sends spans of the dispatcher to a collector, if one is configured.
 
 They are sent before the answer, because Lambda freezes a function after it; a slow or unreachable
-collector costs EXPORT_SECONDS at most.
+collector costs EXPORT_SECONDS at most, once in REST_SECONDS.
 """
 
 import json
 import logging
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from chalicelib.contract.traces import (
     SERVER,
@@ -19,6 +20,8 @@ from chalicelib.contract.traces import (
 )
 
 EXPORT_SECONDS = 1.0
+REST_SECONDS = 30.0
+"""For so long a process sends nothing to a collector that did not answer."""
 SERVICE = "usher-dispatcher"
 _log = logging.getLogger("usher.traces")
 # Neither proxies nor redirects: only the configured collector is used.
@@ -36,6 +39,7 @@ class Traces:
         self._stage = stage
         self._now = now
         self._random = random
+        self._rests_until = 0.0
 
     def contexts(self, header: str | None) -> tuple[Context | None, Context | None]:
         """The caller's context, and the dispatcher's below it; a new trace if the caller has
@@ -48,8 +52,9 @@ class Traces:
             return None, new_root(self._random())
         return caller, caller.child(self._random())
 
-    def dispatched(
+    def requested(
         self,
+        name: str,
         caller: Context | None,
         place: Context | None,
         began: float,
@@ -57,51 +62,52 @@ class Traces:
         *,
         failed: bool,
     ) -> None:
-        """The span of a request for a session."""
-        self._send(
-            place,
-            "GET /session",
-            None if caller is None else caller.span_id,
-            (began, self._now()),
-            attributes,
-            kind=SERVER,
-            failed=failed,
-        )
-
-    def started(
-        self, header: str | None, began: float, ended: float, attributes: Mapping[str, str | None]
-    ) -> None:
-        """The span of a container's start, for a session that a request waits for."""
-        parent = parse_traceparent(header)
-        if parent is not None:
-            self._send(
-                parent.child("start"), "ECS start", parent.span_id, (began, ended), attributes
+        """The request of a caller, called `name`, which began at `began` and ends now."""
+        if place is not None:
+            parent = None if caller is None else caller.span_id
+            document = span(
+                place,
+                name,
+                parent=parent,
+                began=began,
+                ended=self._now(),
+                kind=SERVER,
+                failed=failed,
+                attributes=attributes,
             )
+            self._send(place, [document])
 
-    def _send(
+    def steps(
         self,
-        place: Context | None,
-        name: str,
-        parent: str | None,
-        times: tuple[float, float],
+        header: str | None,
+        steps: Sequence[tuple[str, float, float]],
         attributes: Mapping[str, str | None],
         *,
-        kind: int = 1,
         failed: bool = False,
     ) -> None:
-        if self._endpoint is None or place is None or not place.is_sampled:
+        """What followed a request, each step with name, begin and end; `failed` is of the last."""
+        parent = parse_traceparent(header)
+        if parent is None:
             return
-        document = span(
-            place,
-            name,
-            parent=parent,
-            began=times[0],
-            ended=times[1],
-            kind=kind,
-            failed=failed,
-            attributes=attributes,
-        )
-        body = json.dumps(export(SERVICE, [document], deployment_environment=self._stage)).encode()
+        documents = [
+            span(
+                parent.child(name, str(number)),
+                name,
+                parent=parent.span_id,
+                began=began,
+                ended=ended,
+                failed=failed and number == len(steps) - 1,
+                attributes=attributes,
+            )
+            for number, (name, began, ended) in enumerate(steps)
+        ]
+        self._send(parent, documents)
+
+    def _send(self, place: Context, documents: list[dict[str, Any]]) -> None:
+        now = self._now()
+        if self._endpoint is None or not place.is_sampled or now < self._rests_until:
+            return
+        body = json.dumps(export(SERVICE, documents, deployment_environment=self._stage)).encode()
         request = urllib.request.Request(  # noqa: S310 - http or https, see config.py
             f"{self._endpoint}/v1/traces", body, {"Content-Type": "application/json"}
         )
@@ -109,4 +115,5 @@ class Traces:
             with _OPENER.open(request, timeout=EXPORT_SECONDS):
                 pass
         except OSError as error:
+            self._rests_until = now + REST_SECONDS
             _log.warning("a span was not taken: %s", error)

@@ -80,7 +80,17 @@ class Services:
             starter=self.sessions.starter,
             plugins=self.sessions.plugins,
             on_ended=self._on_job_ended,
+            trace=self._trace_job if self.config.traces_endpoint else None,
         )
+
+    def _trace_job(self, before: "Invocation", after: "Invocation") -> None:
+        """Send what an invocation went through until its run, once that is known."""
+        from chalicelib.jobs.spans import attributes_of, ends_before_the_run, steps_of
+
+        if ends_before_the_run(before, after):
+            self.traces.steps(
+                after.traceparent, steps_of(after), attributes_of(after), failed=after.has_ended
+            )
 
     def _on_job_ended(self, invocation: "Invocation") -> None:
         """Handle the end of a judge's invocation. The sweep repeats what fails here."""

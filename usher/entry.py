@@ -8,8 +8,8 @@ import os
 import sys
 from pathlib import Path
 
-from chalicelib.contract.jobs import EXIT_NOT_RUN, JobEnv
-from usher.dispatcher import Dispatcher
+from chalicelib.contract.jobs import EXIT_NOT_RUN, TRACEPARENT, TRACES_ENDPOINT, JobEnv
+from usher.dispatcher import Coordinator, Dispatcher
 from usher.environment import forget_variable
 from usher.log import say
 from usher.protocol import Limits, SettingsError, announcement, read_settings
@@ -30,7 +30,11 @@ def main(arguments: list[str], limits: Limits) -> int:
         return EXIT_NOT_RUN
     # the job could make requests in the wrapper's name with it
     forget_variable(JobEnv.INVOCATION_KEY)
-    coordinator = Dispatcher(settings, limits)
+    coordinator: Coordinator = Dispatcher(settings, limits)
+    if os.environ.get(TRACES_ENDPOINT) and os.environ.get(TRACEPARENT):
+        from usher.traces import TracedCoordinator  # not imported by others
+
+        coordinator = TracedCoordinator(coordinator, settings, os.environ)
     return run_job(announcement(settings), coordinator, Place(Path.cwd()), limits)
 
 

@@ -157,6 +157,29 @@ def delete_job(job: str) -> Response:
 @takes_lazily(_invoke)
 def invoke(job: str) -> Response:
     """Run a job, at once or at a given time."""
+    header = routes.current_request.headers.get(TRACEPARENT.name)
+    if header is None and services().config.traces_endpoint is None:
+        return _invoke_job(job, None)
+    return _traced(job, header)
+
+
+def _traced(job: str, header: str | None) -> Response:
+    """Invoke a job within a trace whose `traceparent` its container receives."""
+    traces, now = services().traces, services().environment.now
+    above, place = traces.contexts(header)
+    began, response = now(), None
+    try:
+        response = _invoke_job(job, None if place is None else place.header)
+    finally:
+        attributes = {"usher.job": job} if response else {}
+        if response is not None:
+            attributes["usher.invocation"] = response.body["id"]
+        name = "POST /jobs/{job}/invocations"
+        traces.requested(name, above, place, began, attributes, failed=response is None)
+    return response
+
+
+def _invoke_job(job: str, traceparent: str | None) -> Response:
     from chalicelib.jobs.model import repeated_id
     from chalicelib.jobs.requests import INVOKE, check_instants, parse_invoke
 
@@ -181,7 +204,7 @@ def invoke(job: str) -> Response:
         at=wanted.at,
         not_after=wanted.not_after,
         request_digest=wanted.digest if key else None,
-        traceparent=_traceparent(request.headers.get(TRACEPARENT.name)),
+        traceparent=traceparent,
     )
     audit = audit_entry(Action.INVOKE, f"invocations/{draft.id}")
     written = _jobs().invocations.accept(draft, by=caller, audit=audit)
@@ -375,16 +398,6 @@ def _check_priority(caller: Caller, priority: "Priority | None") -> None:
         return
     if caller.owner not in services().config.critical_owners:
         raise ForbiddenError("critical: for operators, and for the owners in CRITICAL_OWNERS")
-
-
-def _traceparent(header: str | None) -> str | None:
-    """The caller's `traceparent`, for the job's container; an invalid one is ignored."""
-    if header is None:
-        return None
-    from chalicelib.contract.traces import parse_traceparent
-
-    place = parse_traceparent(header)
-    return None if place is None else place.header
 
 
 def _again(found: "Invocation", wanted: "Invoke") -> Response:

@@ -87,7 +87,8 @@ def _traced(caller: Caller, header: str | None) -> Session:
         dispatch = _parse_dispatch(caller, None if place is None else place.header)
         session = _sessions().dispatch(dispatch)
     finally:
-        traces.dispatched(above, place, began, _attributes_of(session), failed=session is None)
+        attributes = _attributes_of(session)
+        traces.requested("GET /session", above, place, began, attributes, failed=session is None)
     return session
 
 
@@ -195,9 +196,8 @@ def handle_container_callback(session_id: str) -> Response:
     )
     is_start = callback is Callback.READY and session.owner is not None
     if is_start and session.traceparent and session.ready_at is not None and not session.pooled:
-        services().traces.started(
-            session.traceparent, session.created_at, session.ready_at, _attributes_of(session)
-        )
+        step = ("ECS start", session.created_at, session.ready_at)
+        services().traces.steps(session.traceparent, [step], _attributes_of(session))
     return answer(answer_to_callback(session, callback))
 
 

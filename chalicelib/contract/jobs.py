@@ -22,7 +22,9 @@ class JobEnv(StrEnum):
 
 
 TRACEPARENT = "TRACEPARENT"
-"""Environment variable of a job whose request had a W3C trace context."""
+"""Environment variable of a job whose request is in a trace: its place, as W3C has it."""
+TRACES_ENDPOINT = "TRACES_ENDPOINT"
+"""Environment variable of such a job: base URL of a collector of OTLP over HTTP, if any."""
 
 
 class Outcome(StrEnum):

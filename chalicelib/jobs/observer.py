@@ -29,9 +29,13 @@ class JobObserver:
         metrics: Metrics,
         now: Callable[[], float],
         on_ended: Callable[[Invocation], None] = lambda _: None,
+        trace: Callable[[Invocation, Invocation], None] | None = None,
     ) -> None:
-        """`on_ended` is called with each invocation that has ended, after all other effects."""
+        """`on_ended` is called with each invocation that has ended, after all other effects;
+        `trace` before it with each transition of an invocation whose request is in a trace.
+        """
         self._on_ended = on_ended
+        self._trace = trace
         self._breaker = breaker
         self._queues = queues
         self._turns = turns
@@ -59,6 +63,8 @@ class JobObserver:
             self._queues.send(after.priority, WakeUp(after.id), rest)
         if after.has_ended and before.is_waiting and before.turn is not None:
             self._turns.give_back(turns_of(before), before.owner)
+        if self._trace is not None and after.traceparent:
+            self._trace(before, after)
         if after.has_ended:
             self._on_ended(after)
 

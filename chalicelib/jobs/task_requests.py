@@ -1,7 +1,7 @@
 """The RunTask request of an invocation. Pure."""
 
 from chalicelib.config import Config
-from chalicelib.contract.jobs import JUDGE_JOB, TRACEPARENT, JobEnv
+from chalicelib.contract.jobs import JUDGE_JOB, TRACEPARENT, TRACES_ENDPOINT, JobEnv
 from chalicelib.ecs.requests import PluginPlacement, TaskRequest
 from chalicelib.jobs.description import DeployedJob
 from chalicelib.jobs.model import Invocation
@@ -30,6 +30,8 @@ def task_request_for(invocation: Invocation, job: DeployedJob, config: Config) -
     }
     if invocation.traceparent:
         environment[TRACEPARENT] = invocation.traceparent
+        if config.traces_endpoint:
+            environment[TRACES_ENDPOINT] = config.traces_endpoint
     fargate = launch_type == "FARGATE"
     described = job.description
     placement = Placement() if fargate else described.placement

@@ -66,8 +66,11 @@ def build_jobs(
     starter: TaskStarter,
     plugins: Mapping[str, Plugin],
     on_ended: Callable[[Invocation], None] = lambda _: None,
+    trace: Callable[[Invocation, Invocation], None] | None = None,
 ) -> Jobs:
-    """Build all services for `config`. Opens no connection. `on_ended`: see `JobObserver`."""
+    """Build all services for `config`. Opens no connection. `on_ended`, `trace`: see
+    `JobObserver`.
+    """
     table = InvocationsTable(clients.dynamodb, config.jobs_table, config.sessions_table)
     names = {priority: jobs_queue(config.stage, priority) for priority in Priority}
     sqs = Queues(clients.sqs)
@@ -84,6 +87,7 @@ def build_jobs(
         metrics=metrics,
         now=now,
         on_ended=on_ended,
+        trace=trace,
     )
     records = Store(table, observer)
     catalog = Catalog(clients.ecs, revisions, config, ledger.groups, plugins)

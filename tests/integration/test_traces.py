@@ -1,16 +1,18 @@
 """One trace from GET /session to the first record, of real processes, in a collector."""
 
 import json
+import shutil
 import urllib.request
 
 from websockets.sync.client import connect
 
 from tests.collector import Collector, attributes
-from tests.integration.conftest import finish, launch
+from tests.integration.conftest import ROOT, finish, launch
 from tests.kinesis_server import FakeKinesis
 from tests.session_process import CallbackServer, SessionProcess, until
 
 TRACES = ("4bf92f3577b34da6a3ce929d0e0e4736", "0af7651916cd43dd8448eb211c80319c")
+JOB_TRACE = "a3ce929d0e0e47364bf92f3577b34da6"
 PARENT = "00f067aa0ba902b7"
 HEADER = f"00-{TRACES[0]}-{PARENT}-01"
 
@@ -38,6 +40,8 @@ def test_spans_lead_from_the_request_to_the_first_record(tmp_path):
                 with connect(each["url"]) as websocket:
                     until(lambda: json.loads(websocket.recv(20))["type"] == "records", "records")
             until(lambda: len(collector.named("first record")) == 2, "the containers' spans")
+            invocation = invoke(running, tmp_path / "project")
+            until(lambda: collector.named("run"), "the job's span", 120)
         finally:
             finish(running)
     assert [each["warm"] for each in got] == [True, False]
@@ -53,6 +57,49 @@ def test_spans_lead_from_the_request_to_the_first_record(tmp_path):
         assert attributes(asked)["usher.session"] == attributes(first)["usher.session"]
         assert attributes(asked)["usher.session"] == each["id"]
         assert each["path"].strip("/") not in json.dumps(spans)
+
+    assert_one_trace_of_a_job(collector.spans, invocation)
+
+
+JOB = """
+from usher import Job
+
+
+class Ends(Job):
+    def run(self, parameters):
+        return None
+"""
+
+
+def invoke(running, project):
+    """Run a job, asked for in a trace of its own; the invocation's id."""
+    (project / "jobs").mkdir(parents=True)
+    (project / "jobs" / "ends.py").write_text(JOB, "utf-8")
+    (project / "requirements.txt").touch()
+    shutil.copy(ROOT / "usher" / "Dockerfile", project / "Dockerfile")
+    description = {"name": "ends", "cpu": 16, "memory": 64}
+    body = {"image": f"dir:{project}", "description": description}
+    assert running.http("PUT", "/jobs/ends", body, timeout=300)[0] == 200
+    trace = {"traceparent": f"00-{JOB_TRACE}-{PARENT}-01"}
+    status, made = running.http("POST", "/jobs/ends/invocations", {"parameters": None}, trace)
+    assert status == 201, made
+    return made["id"]
+
+
+def assert_one_trace_of_a_job(spans, invocation):
+    """From the request through the launcher to the container's own span, none of them twice."""
+    spans = {span["name"]: span for span in spans if span["traceId"] == JOB_TRACE}
+    asked = spans.pop("POST /jobs/{job}/invocations")
+    assert asked["parentSpanId"] == PARENT
+    assert spans.keys() == {"wait", "launch", "ECS start", "run"}
+    assert {span["parentSpanId"] for span in spans.values()} == {asked["spanId"]}
+    assert {attributes(span)["usher.invocation"] for span in (asked, *spans.values())} == {
+        invocation
+    }
+    assert (spans["run"]["service"], asked["service"]) == ("usher-job", "usher-dispatcher")
+    assert attributes(spans["run"])["usher.outcome"] == "succeeded"
+    begins = [int(span["startTimeUnixNano"]) for span in spans.values()]
+    assert begins == sorted(begins)
 
 
 def is_warm(dispatcher):

@@ -84,9 +84,9 @@ def test_spans_are_sent_below_the_callers_or_as_a_root():
     with Collector() as collector:
         sender = traces(collector.url)
         above, place = sender.contexts(HEADER)
-        sender.dispatched(above, place, 1.0, {"usher.app": "x"}, failed=False)
+        sender.requested("GET /session", above, place, 1.0, {"usher.app": "x"}, failed=False)
         above, root = sender.contexts("nonsense")
-        sender.dispatched(above, root, 1.0, {}, failed=True)
+        sender.requested("GET /session", above, root, 1.0, {}, failed=True)
         below, second = collector.spans
     assert (below["traceId"], below["parentSpanId"]) == (TRACE, PARENT)
     assert below["spanId"] == place.span_id
@@ -99,7 +99,7 @@ def test_what_its_caller_does_not_sample_is_passed_on_and_not_sent():
     with Collector() as collector:
         sender = traces(collector.url)
         above, place = sender.contexts(HEADER[:-2] + "00")
-        sender.dispatched(above, place, 1.0, {}, failed=False)
+        sender.requested("GET /session", above, place, 1.0, {}, failed=False)
         assert place.header.endswith("-00")
         assert collector.spans == []
 
@@ -111,7 +111,7 @@ def test_a_collector_that_is_away_fails_nothing(caplog, monkeypatch):
     monkeypatch.setattr(logging.root.manager, "disable", 0)
     sender = traces("http://127.0.0.1:1")
     above, place = sender.contexts(HEADER)
-    sender.dispatched(above, place, 1.0, {}, failed=False)
+    sender.requested("GET /session", above, place, 1.0, {}, failed=False)
     assert "a span was not taken" in caplog.text
 
 

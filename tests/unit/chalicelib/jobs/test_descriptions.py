@@ -319,3 +319,11 @@ def test_a_job_that_was_asked_for_in_a_trace_finds_its_place_in_its_environment(
     ]
     environment = {pair["name"]: pair["value"] for pair in override["environment"]}
     assert environment["TRACEPARENT"] == place
+    assert "TRACES_ENDPOINT" not in environment
+    traced = replace(config, traces_endpoint="http://collector:4318")
+    for asked, told in ((place, traced.traces_endpoint), (None, None)):
+        (override,) = request_of(replace(queued(), traceparent=asked), traced)["overrides"][
+            "containerOverrides"
+        ]
+        environment = {pair["name"]: pair["value"] for pair in override["environment"]}
+        assert environment.get("TRACES_ENDPOINT") == told
