@@ -13,13 +13,14 @@ from typing import Any
 
 from local import judge
 from local.access import AccessRule, hosts_at, origins_of
+from local.aws.auto_scaling import AutoScalingApi
 from local.aws.clients import Clients
 from local.aws.control import Control
 from local.aws.dynamodb.index_lag import LAG
 from local.aws.ecs.api import EcsApi, Limits
 from local.aws.ecs.buckets import UNLIMITED
 from local.aws.ecs.engine import Engine
-from local.aws.ecs.model import Task
+from local.aws.ecs.model import HostSlot, Task
 from local.aws.ecs.providers import CapacityProvider
 from local.aws.ecs.read_lag import ReadLag
 from local.aws.ecs.shapes import show_task
@@ -46,14 +47,15 @@ from local.aws.scheduler.api import Scheduler, sender
 from local.aws.secrets import secrets_through
 from local.aws.sts import Sts
 from local.background import InBackground, within
-from local.cli.options import ROOT, STAGE, Listeners, Options, port_of
+from local.cli.options import HOSTS_GROUP, ROOT, STAGE, Listeners, Options, port_of
 from local.feed.engine import Feed
 from local.functions.dispatcher_process import DispatcherProcess, Invocation, UnreachableError
 from local.functions.triggers.all import Triggers
 from local.functions.triggers.schedules import scheduled_event
 from local.functions.warm import count_warm, pools_of, wait_until_warm
 from local.hosts.images import session_image
-from local.hosts.machines import LOOPBACK, Machines, Site, make_machines
+from local.hosts.machines import LOOPBACK, Machines, Site, make_machines, zones_of
+from local.hosts_group import HostsGroup, Timers
 from local.leftovers import RunFolder
 
 READY_SECONDS = 60.0
@@ -75,6 +77,8 @@ class Parts:
     endpoint: Endpoint
     judges: Engine
     """The cluster of judges."""
+    hosts_group: HostsGroup | None
+    """The hosts' Auto Scaling group, if there is one."""
 
 
 @dataclass
@@ -108,6 +112,8 @@ class Cloud:
         )
         self._feed = Feed(self.options, self.stream, self.logs, self.run.run_id)
         self._server: HttpServer | None = None
+        self._added: list[HostSlot] = []
+        """Hosts that were added while it ran."""
         self._undo = ExitStack()
         self._undo.callback(self.listeners.close)
         self._undo.callback(self._close_server)
@@ -207,6 +213,7 @@ class Cloud:
             self._check_wanted()
         machines: Machines = making.result()
         self._undo.callback(machines.close)
+        self._undo.callback(self._close_added)
         for slot in (*machines.slots, machines.fargate):
             self._undo.callback(slot.host.close)
         return machines
@@ -269,6 +276,8 @@ class Cloud:
             environment["APPS_FILE"] = str(self.options.apps.resolve())
         if self.options.capacity_provider:
             environment["CAPACITY_PROVIDER"] = self.options.capacity_provider
+        if self.options.hosts_between:
+            environment["HOSTS_GROUP"] = HOSTS_GROUP
         if self.options.pool is not None:
             environment["POOL_MIN"] = str(self.options.pool)
         return environment
@@ -310,6 +319,7 @@ class Cloud:
         judges = self._judges_engine(machines, triggers)
         self._undo.callback(within, CLOSE_SECONDS, "the judges", judges.close)
         self._undo.callback(triggers.stop_new)
+        group = self._hosts_group(machines, engine)
         limits = Limits() if options.throttling else UNLIMITED
         ecs = EcsApi(engine, others=[judges], limits=limits)
         sts = Sts(ACCOUNT, lambda name: find_role(ACCOUNT, name))
@@ -325,6 +335,7 @@ class Cloud:
                 "logs": LogsApi(self.streams, options.region, ACCOUNT).answer,
                 "scheduler": self._scheduler.answer,
                 "sts": sts.answer,
+                **({"autoscaling": AutoScalingApi([group.group]).answer} if group else {}),
             },
             forwarded={name: forwarder.answer for name, forwarder in forwarders.items()},
             hosts=Hosts(
@@ -339,18 +350,51 @@ class Cloud:
             region=options.region,
             authorizer=authorizer,
         )
-        self._parts = Parts(machines, dispatcher, triggers, engine, endpoint, judges)
+        self._parts = Parts(machines, dispatcher, triggers, engine, endpoint, judges, group)
         port = port_of(self.listeners.aws)
         rule = AccessRule(hosts_at(port, [machines.addresses[port]]))
         self._server = HttpServer(self.listeners.aws, endpoint.answer, rule)
         self._server.start()
         return triggers
 
+    def _hosts_group(self, machines: Machines, engine: Engine) -> HostsGroup | None:
+        options = self.options
+        if options.hosts_between is None:
+            return None
+
+        def make(name: str, instance: str, zone: str) -> HostSlot:
+            slot = machines.make(name, instance, zone)
+            self._added.append(slot)
+            return slot
+
+        timers = Timers()
+        self._undo.callback(timers.close)
+        group = HostsGroup(
+            HOSTS_GROUP,
+            engine,
+            zones=zones_of(options.region, options.size.zones),
+            make=make,
+            first=machines.slots,
+            between=options.hosts_between,
+            launch_seconds=options.host_delay_seconds,
+            after=timers.after,
+        )
+        group.begin()
+        return group
+
+    def _close_added(self) -> None:
+        for slot in self._added:
+            slot.host.close()
+
     def _judges_engine(self, machines: Machines, triggers: Triggers) -> Engine:
         """The cluster of judges with its own provider, as on AWS; its host is on the first one's
         machine.
         """
-        host = replace(machines.slots[0], name=judge.HOST, ec2_instance_id="i-0000000000000face")
+        first = machines.slots[0]
+        if self.options.hosts_between:  # whose host may be ended
+            first = machines.make("judges", first.ec2_instance_id, first.availability_zone)
+            self._added.append(first)
+        host = replace(first, name=judge.HOST, ec2_instance_id="i-0000000000000face")
         return Engine(
             region=self.options.region,
             account=ACCOUNT,
@@ -375,7 +419,7 @@ class Cloud:
             sts=sts,
         )
         region = self.options.region
-        return Authorizer(principals, ecs.task_definition, region, forwarded)
+        return Authorizer(principals, ecs.task_definition, region, forwarded, lambda _: HOSTS_GROUP)
 
     def _wait_healthy(self, last_output: Callable[[], str]) -> None:
         deadline = time.monotonic() + HEALTHY_SECONDS
@@ -460,8 +504,9 @@ class Cloud:
                     "address": slot.address,
                     "ec2InstanceId": slot.ec2_instance_id,
                 }
-                for slot in parts.machines.slots
+                for slot in self._host_slots()
             ],
+            "autoScaling": parts.hosts_group.describe() if parts.hosts_group else None,
             "dispatcher": {"pid": parts.dispatcher.pid, "restarts": parts.dispatcher.restarts},
             "environments": _environments(parts.dispatcher),
             "feed": self._feed.state,
@@ -477,7 +522,28 @@ class Cloud:
 
     def kill_host(self, name: str) -> None:
         """Let a host die as by a power cut. Raises KeyError."""
-        self.parts.engine.kill_host(name)
+        group = self.parts.hosts_group
+        if group is None:
+            self.parts.engine.kill_host(name)
+        else:
+            group.kill(name)
+
+    def _host_slots(self) -> list[HostSlot]:
+        group = self.parts.hosts_group
+        return group.slots if group else self.parts.machines.slots
+
+    def interrupt_host(self, name: str) -> None:
+        """A Spot interruption: a host of the group is gone in two minutes. Raises KeyError."""
+        self._group().interrupt(name)
+
+    def change_auto_scaling(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Change what happens to the group; its state. Raises KeyError without one, ValueError."""
+        return self._group().change(document)
+
+    def _group(self) -> HostsGroup:
+        if self.parts.hosts_group is None:
+            raise KeyError("auto-scaling")
+        return self.parts.hosts_group
 
     def kill_dispatcher(self) -> None:
         """Kill the dispatcher as a crash would; another one takes its place."""

@@ -81,6 +81,16 @@ class AutoScalingGroup:
         self._lock = RLock()
 
     @property
+    def zones(self) -> tuple[str, ...]:
+        """All zones, those that are out among them."""
+        return self._zones
+
+    @property
+    def zones_out(self) -> frozenset[str]:
+        """Those that are out."""
+        return frozenset(self._zones_out)
+
+    @property
     def instances(self) -> tuple[Instance, ...]:
         """Instances that exist or are starting."""
         with self._lock:

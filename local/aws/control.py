@@ -6,6 +6,9 @@
     GET  /_local/kinesis            the limits in force
     PUT  /_local/kinesis            change some of them, see local/aws/kinesis/switches.py
     POST /_local/hosts/NAME/kill    let a host die as by a power cut
+    POST /_local/hosts/NAME/interrupt  a Spot interruption: it is gone in two minutes
+    GET  /_local/auto-scaling       the hosts' Auto Scaling group (local up --auto-scaling)
+    PUT  /_local/auto-scaling       change some of {"launchSeconds", "launchFailures", "zonesOut"}
     POST /_local/dispatcher/kill    kill the dispatcher; another one takes its place
     POST /_local/redis/kill         kill the feed's Redis, data and all; another one follows
     POST /_local/fire               {"function", "event"?}: run a function now, answer its outcome
@@ -30,6 +33,12 @@ class Controlled(Protocol):
 
     def kill_host(self, name: str) -> None:
         """Raises KeyError."""
+
+    def interrupt_host(self, name: str) -> None:
+        """A Spot interruption. Raises KeyError."""
+
+    def change_auto_scaling(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Change the Auto Scaling group; its state. Raises KeyError without one, ValueError."""
 
     def kill_dispatcher(self) -> None:
         """Kill it without warning, as a crash would."""
@@ -57,6 +66,8 @@ class Control:
             ("GET", "state"): lambda _: _json(cloud.state()),
             ("GET", "faults"): lambda _: _json(dict(faults.document)),
             ("PUT", "faults"): self._set_faults,
+            ("GET", "auto-scaling"): lambda _: self._change_auto_scaling({}),
+            ("PUT", "auto-scaling"): self._change_auto_scaling,
             ("POST", "dispatcher/kill"): self._kill_dispatcher,
             ("POST", "redis/kill"): self._kill_redis,
             ("GET", "kinesis"): lambda _: self._change_kinesis({}),
@@ -79,6 +90,8 @@ class Control:
         segments = path.split("/")
         if request.method == "POST" and segments[0] == "hosts" and segments[2:] == ["kill"]:
             return self._kill_host(segments[1])
+        if request.method == "POST" and segments[0] == "hosts" and segments[2:] == ["interrupt"]:
+            return self._interrupt_host(segments[1])
         return _problem(404, f"no {request.method} {request.path} here")
 
     def _set_faults(self, document: dict[str, Any]) -> Answer:
@@ -94,6 +107,21 @@ class Control:
         except KeyError:
             return _problem(404, f"no host is called {name!r}")
         return _json({"killed": name})
+
+    def _interrupt_host(self, name: str) -> Answer:
+        try:
+            self._cloud.interrupt_host(name)
+        except KeyError:
+            return _problem(404, f"no host of an Auto Scaling group is called {name!r}")
+        return _json({"interrupted": name})
+
+    def _change_auto_scaling(self, document: dict[str, Any]) -> Answer:
+        try:
+            return _json(self._cloud.change_auto_scaling(document))
+        except KeyError:
+            return _problem(404, "this run has no Auto Scaling group: local up --auto-scaling")
+        except (TypeError, ValueError) as error:
+            return _problem(400, str(error))
 
     def _kill_dispatcher(self, _: dict[str, Any]) -> Answer:
         self._cloud.kill_dispatcher()

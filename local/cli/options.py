@@ -11,6 +11,8 @@ from local.hosts.machines import LOOPBACK, Size
 
 ROOT = Path(__file__).parents[2]
 STAGE = "local"
+HOSTS_GROUP = f"usher-{STAGE}-hosts"
+"""The Auto Scaling group of the hosts, and its capacity provider."""
 
 DEFAULT_SIZE = Size(hosts=2, cpu_units=4096, memory_mib=8192)
 """Capacity for 64 sessions of the default app."""
@@ -35,6 +37,10 @@ class Options:
     """Of jobs without a launch type; apps have theirs in the apps file."""
     capacity_provider: str | None = None
     """The name of one with managed scaling, which has the hosts and gets no more of them."""
+    hosts_between: tuple[int, int] | None = None
+    """The sizes that the hosts' Auto Scaling group may have; None = there is no group."""
+    host_delay_seconds: float = 60.0
+    """From the wish for a host to its registration with ECS."""
     throttling: bool = True
     index_lag_seconds: float = 0.0
     """Reads of DynamoDB's indexes show a write after a delay of up to this; 0 = at once."""

@@ -161,6 +161,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "its maximum size: where they are full, tasks wait in PROVISIONING",
     )
     add(
+        "--zones",
+        type=int,
+        choices=(1, 2, 3),
+        default=3,
+        help="zones that the hosts are in (default: 3)",
+    )
+    add(
+        "--auto-scaling",
+        type=sizes,
+        metavar="MIN:MAX",
+        help="the hosts are of an Auto Scaling group of this size, which begins with --hosts: ECS "
+        "managed scaling and the planner for hosts add and end them",
+    )
+    add(
+        "--host-delay",
+        type=not_negative,
+        default=60.0,
+        metavar="SECONDS",
+        help="of a host that is added, until it is there (default: 60)",
+    )
+    add(
         "--allow-unprotected",
         action="store_true",
         help="start processes of images in other users' folders although the isolation that works "
@@ -262,6 +283,15 @@ def positive(text: str) -> int:
     if int(text) < 1:
         raise ValueError(text)
     return int(text)
+
+
+def sizes(text: str) -> tuple[int, int]:
+    """The value of --auto-scaling; ValueError unless it is MIN:MAX."""
+    least, _, most = text.partition(":")
+    found = int(least), int(most)
+    if not 0 <= found[0] <= found[1]:
+        raise ValueError(text)
+    return found
 
 
 def not_negative(text: str) -> float:
@@ -443,7 +473,7 @@ def _start_feed(cloud: Any, stop: threading.Event) -> threading.Thread | None:
 
 
 def _options(arguments: argparse.Namespace, secrets: Mapping[str, str]) -> Any:
-    from local.cli.options import ROOT, Options
+    from local.cli.options import HOSTS_GROUP, ROOT, Options
     from local.hosts.machines import Size
 
     project_dir = (arguments.project_dir or ROOT).resolve()
@@ -457,10 +487,12 @@ def _options(arguments: argparse.Namespace, secrets: Mapping[str, str]) -> Any:
         feed_engine=arguments.feed_engine,
         apps=arguments.apps,
         images=tuple(arguments.image),
-        size=Size(arguments.hosts, arguments.host_cpu, arguments.host_memory),
+        size=Size(arguments.hosts, arguments.host_cpu, arguments.host_memory, arguments.zones),
         start_delay_seconds=arguments.start_delay,
         launch_type=arguments.launch_type,
-        capacity_provider=arguments.capacity_provider,
+        capacity_provider=HOSTS_GROUP if arguments.auto_scaling else arguments.capacity_provider,
+        hosts_between=arguments.auto_scaling,
+        host_delay_seconds=arguments.host_delay,
         allow_unprotected=arguments.allow_unprotected,
         iam=not arguments.no_iam,
         throttling=not arguments.no_throttling,

@@ -28,6 +28,8 @@ class Size:
     hosts: int
     cpu_units: int
     memory_mib: int
+    zones: int = 3
+    """How many zones they are spread over, at most 3."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Machines:
 
     runtime: str
     slots: list[HostSlot]
+    make: Callable[[str, str, str], HostSlot]
+    """Makes one more host, by its name, instance and zone. Who makes it closes it."""
     fargate: HostSlot
     """Runs the tasks of Fargate."""
     addresses: Mapping[int, str]
@@ -104,13 +108,14 @@ def _docker(site: Site, say: Callable[[str], None]) -> Machines:
             addresses = {port: f"{runtime.expose(port)}:{port}" for port in site.ports}
         except (HostDownError, CannotPullImageError, OSError) as error:
             raise NoRuntimeError(str(error)) from error
-        slots = _slots(
+        make = _maker(
             lambda name: _with_judge(DockerHost(runtime, name), name, site, say, runtime.gateway),
             site,
         )
+        slots = _slots(make, site)
         fargate = _fargate(DockerHost(runtime, FARGATE), site)
         undo.pop_all()
-        return Machines("docker", slots, fargate, addresses, runtime.close)
+        return Machines("docker", slots, make, fargate, addresses, runtime.close)
 
 
 def _processes(site: Site, say: Callable[[str], None]) -> Machines:
@@ -133,10 +138,11 @@ def _processes(site: Site, say: Callable[[str], None]) -> Machines:
         )
 
     site.tell("process")
-    slots = _slots(lambda name: _with_judge(host(name), name, site, say), site)
+    make = _maker(lambda name: _with_judge(host(name), name, site, say), site)
+    slots = _slots(make, site)
     addresses = {port: f"{LOOPBACK}:{port}" for port in site.ports}
     fargate = _fargate(host(FARGATE), site)
-    return Machines("process", slots, fargate, addresses, close=lambda: None)
+    return Machines("process", slots, make, fargate, addresses, close=lambda: None)
 
 
 def _with_judge(
@@ -163,17 +169,32 @@ def _with_judge(
     return HostWithJudge(host, judges, site.logs.parent / "judges", gateway)
 
 
-def _slots(make: Callable[[str], Host], site: Site) -> list[HostSlot]:
-    return [
-        HostSlot(
-            name=f"host-{n}",
-            host=make(f"host-{n}"),
+def _maker(make: Callable[[str], Host], site: Site) -> Callable[[str, str, str], HostSlot]:
+    """Hosts of the size that was asked for."""
+
+    def made(name: str, instance: str, zone: str) -> HostSlot:
+        return HostSlot(
+            name=name,
+            host=make(name),
             address=LOOPBACK,
             cpu_units=site.size.cpu_units,
             memory_mib=site.size.memory_mib,
-            ec2_instance_id=f"i-{n:017x}",
-            availability_zone=f"{site.region}{'abc'[(n - 1) % 3]}",
+            ec2_instance_id=instance,
+            availability_zone=zone,
         )
+
+    return made
+
+
+def zones_of(region: str, count: int) -> tuple[str, ...]:
+    """The names of so many zones of a region."""
+    return tuple(f"{region}{letter}" for letter in "abc"[:count])
+
+
+def _slots(make: Callable[[str, str, str], HostSlot], site: Site) -> list[HostSlot]:
+    zones = zones_of(site.region, site.size.zones)
+    return [
+        make(f"host-{n}", f"i-{n:017x}", zones[(n - 1) % len(zones)])
         for n in range(1, site.size.hosts + 1)
     ]
 

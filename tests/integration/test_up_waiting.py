@@ -65,6 +65,48 @@ def test_on_a_full_cluster_the_next_one_waits_for_the_first_to_end(start_cloud, 
         assert hello["session"] == second["id"]
 
 
+def test_hosts_of_a_group_come_for_who_waits_and_one_that_dies_is_replaced(start_cloud, tmp_path):
+    cloud = start_cloud(
+        hosts=1,
+        zones=2,
+        host_cpu=256,
+        auto_scaling="1:3",
+        host_delay=0.5,
+        apps=apps_file(tmp_path, queue_seconds=120),
+    )
+    _, first = cloud.http("GET", "/session?wait=25")
+    with client_of(first):
+        _, second = cloud.http("GET", "/session?wait=0")
+        wait_until(
+            lambda: task_of(cloud, second["id"])["lastStatus"] == "PROVISIONING",
+            what="the second one waiting for a host",
+        )
+        assert cloud.fire("sweep")["error"] is None  # the planner for hosts wants one more
+        with client_of(wait_for(cloud, second["id"], "RESERVED")):
+            before = cloud.state()["autoScaling"]
+            assert before["desired"] >= 2
+            assert {text[-1] for text in before["instances"].values()} == {"a", "b"}
+            cloud.control("POST", "hosts/host-2/kill")
+            ended = wait_for(cloud, second["id"], "ENDED", seconds=60)
+            assert ended["reason"] == "lost"
+
+            def is_replaced():
+                group = cloud.state()["autoScaling"]
+                states = [text.split()[0] for text in group["instances"].values()]
+                return states == ["InService"] * before["desired"]
+
+            wait_until(is_replaced, what="another host")
+    assert "refused" not in cloud.state()["rights"] or not cloud.state()["rights"]["refused"]
+    out = cloud.control("PUT", "auto-scaling", {"zonesOut": ["us-east-1b"]})
+    wait_until(
+        lambda: all(
+            text.endswith("a") for text in cloud.state()["autoScaling"]["instances"].values()
+        ),
+        what="all hosts being in the other zone",
+    )
+    assert out["zonesOut"] == ["us-east-1b"]
+
+
 def test_a_capacity_provider_that_does_not_exist_is_refused(start_cloud, tmp_path):
     cloud = start_cloud(
         apps=apps_file(tmp_path, queue_seconds=60), environment={"CAPACITY_PROVIDER": "nobody"}

@@ -35,6 +35,8 @@ class Asked:
     account: str
     task_definition: Callable[[str], Mapping[str, Any] | None]
     """The registered definition of a name or ARN; None if it does not exist."""
+    group_of_instance: Callable[[str], str] = lambda _: "none"
+    """The Auto Scaling group of an instance, which the call does not name."""
 
     def arn(self, service: str, resource: str) -> str:
         """An ARN of this account and region."""
@@ -324,6 +326,18 @@ def _sts(asked: Asked) -> list[Access] | None:
     return [Access(action, arn, context) for action in actions]
 
 
+# Auto Scaling:
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2autoscaling.html
+
+
+def _auto_scaling(asked: Asked) -> list[Access] | None:
+    if asked.action.startswith("Describe"):
+        return None  # no resource type
+    name = asked["AutoScalingGroupName"] or asked.group_of_instance(str(asked["InstanceId"]))
+    group = f"autoScalingGroup:00000000-0000-0000-0000-000000000000:autoScalingGroupName/{name}"
+    return [Access(f"autoscaling:{asked.action}", asked.arn("autoscaling", group))]
+
+
 _SERVICES: Mapping[str, Callable[[Asked], list[Access] | None]] = {
     "sts": _sts,
     "s3": _s3,
@@ -334,4 +348,5 @@ _SERVICES: Mapping[str, Callable[[Asked], list[Access] | None]] = {
     "logs": _logs,
     "scheduler": _scheduler,
     "secretsmanager": _secrets,
+    "autoscaling": _auto_scaling,
 }

@@ -31,8 +31,12 @@ class Authorizer:
         task_definition: Callable[[str], Mapping[str, Any] | None],
         region: str,
         forwarded: Collection[str] = (),
+        group_of_instance: Callable[[str], str] = lambda _: "none",
     ) -> None:
-        """`forwarded` are services of other emulators, whose tokens only these can read."""
+        """`forwarded` are services of other emulators, whose tokens only these can read.
+        `group_of_instance` names the Auto Scaling group of an instance.
+        """
+        self._group_of_instance = group_of_instance
         self._forwarded = frozenset(forwarded)
         self._principals = principals
         self._task_definition = task_definition
@@ -57,7 +61,14 @@ class Authorizer:
         parameters = object_of(request) if is_s3 else parameters_of(request)
         if call.service in self._forwarded and _says_where_by_token(parameters):
             return None
-        asked = Asked(call.action, parameters, self._region, ACCOUNT, self._task_definition)
+        asked = Asked(
+            call.action,
+            parameters,
+            self._region,
+            ACCOUNT,
+            self._task_definition,
+            self._group_of_instance,
+        )
         for access in accesses(call.service, asked):
             context = {**access.context, **principal.context}
             verdict = _verdict(principal, access, context)

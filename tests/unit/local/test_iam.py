@@ -304,6 +304,21 @@ def test_a_task_with_another_role_or_in_another_cluster_is_not_run(authorizer):
     assert refusal(authorizer, "function-api_handler", "ecs", "RunTask", **elsewhere)
 
 
+def test_the_sweep_alone_scales_the_hosts_own_group_and_no_other():
+    roles = read_roles(ROOT / "infra" / "template.yaml", "local", "us-east-1")
+    principals = Principals(read_functions(ROOT, "local"), roles, host_role_of(roles), {}.get)
+    groups = {"i-1": "usher-local-hosts", "i-2": "other"}.get
+    scaling = Authorizer(principals, lambda _: None, "us-east-1", (), groups)
+    asked = ("autoscaling", "SetDesiredCapacity")
+    ended = ("autoscaling", "TerminateInstanceInAutoScalingGroup")
+    own = {"AutoScalingGroupName": "usher-local-hosts", "DesiredCapacity": 2}
+    assert refusal(scaling, "function-sweep", *asked, **own) is None
+    assert refusal(scaling, "function-sweep", *ended, InstanceId="i-1") is None
+    assert refusal(scaling, "function-sweep", *asked, **{**own, "AutoScalingGroupName": "other"})
+    assert refusal(scaling, "function-sweep", *ended, InstanceId="i-2")
+    assert refusal(scaling, "function-api_handler", *asked, **own)
+
+
 @pytest.mark.parametrize("function", ["run_normal_jobs", "launch_queued"])
 def test_who_starts_jobs_passes_no_role_of_apps_and_the_other_way_round(function):
     policy = json.loads(
