@@ -105,17 +105,36 @@ class GradingClient:
 
         Raises WaitTimeoutError.
         """
-        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        pause = FIRST_POLL_SECONDS
-        while True:
+
+        def look() -> Document:
             found = self.submission(submission_id)
             on_look(found)
-            if found["state"] == "FINISHED":
-                return found
-            if deadline is not None and time.monotonic() + pause > deadline:
-                raise WaitTimeoutError(f"{submission_id} is still {found['state']}")
-            time.sleep(pause)
-            pause = min(pause * 1.3, MAX_POLL_SECONDS)
+            return found
+
+        return _wait(
+            look,
+            lambda found: found["state"] == "FINISHED",
+            f"{submission_id} is not marked yet",
+            timeout_seconds,
+        )
+
+    def prepare_assignment(self, assignment_id: str) -> Document:
+        """Pin and clean the images of its graders again; see `preparation` of the answer."""
+        return self._http.call("POST", f"/assignments/{_path(assignment_id)}/prepare")
+
+    def wait_for_preparation(
+        self, assignment_id: str, timeout_seconds: float | None = None
+    ) -> Document:
+        """The assignment once its images are prepared, or cannot be used.
+
+        Raises WaitTimeoutError.
+        """
+        return _wait(
+            lambda: self.assignment(assignment_id),
+            lambda found: found["preparation"]["state"] != "PREPARING",
+            f"the preparation of {assignment_id} is not over",
+            timeout_seconds,
+        )
 
     def regrade_submission(self, submission_id: str) -> Document:
         """Mark all its parts again with the newest revision."""
@@ -136,6 +155,25 @@ class GradingClient:
 
     def _get(self, path: str) -> Document:
         return self._http.call("GET", path)
+
+
+def _wait(
+    look: Callable[[], Document],
+    is_over: Callable[[Document], bool],
+    late: str,
+    timeout_seconds: float | None,
+) -> Document:
+    """What `look` found when it was over. Raises WaitTimeoutError with `late`."""
+    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    pause = FIRST_POLL_SECONDS
+    while True:
+        found = look()
+        if is_over(found):
+            return found
+        if deadline is not None and time.monotonic() + pause > deadline:
+            raise WaitTimeoutError(late)
+        time.sleep(pause)
+        pause = min(pause * 1.3, MAX_POLL_SECONDS)
 
 
 def _path(part: str) -> str:

@@ -107,7 +107,10 @@ def put_assignment(assignment_id: str) -> Response:
     body = document_of(routes.current_request, ASSIGNMENT)
     found, files = parse_put(assignment_id, body)
     audit = _audit(Action.ASSIGNMENT_PUT, f"assignments/{assignment_id}")
-    after, is_new = _grading().grades.put(assignment_id, found, files, caller, audit)
+    own = base_url(routes.current_request)
+    after, is_new = _grading().grades.put(
+        assignment_id, found, files, caller, audit, callback_base_url=own
+    )
     shown = show_assignment(after, is_author=True)
     return answer(shown, 201 if is_new else 200)
 
@@ -124,6 +127,21 @@ def delete_assignment(assignment_id: str) -> Response:
     audit = _audit(Action.ASSIGNMENT_DELETE, f"assignments/{assignment_id}")
     _grading().grades.delete(parse_assignment_id(assignment_id), caller, audit)
     return answer({})
+
+
+@routes.route("/assignments/{assignment_id}/prepare", methods=["POST"], authorizer=AUTHORIZER)
+@answering
+def prepare_assignment(assignment_id: str) -> Response:
+    """Pin and clean the images of its graders again; what is handed in waits for that."""
+    from chalicelib.grading.answers import show_assignment
+    from chalicelib.grading.requests import parse_assignment_id
+
+    caller, grades = _caller(), _grading().grades
+    grades.check_accepts_submissions()
+    audit = _audit(Action.ASSIGNMENT_PREPARE, f"assignments/{assignment_id}")
+    known = parse_assignment_id(assignment_id)
+    after = grades.prepare(known, caller, audit, base_url(routes.current_request))
+    return answer(show_assignment(after, is_author=True), 202)
 
 
 @routes.route(
@@ -152,6 +170,7 @@ def submit(assignment_id: str) -> Response:
         return _again(found, wanted)
     assignment = _assignment(known)
     _grading().grades.check_accepts_submissions()
+    _grading().grades.check_prepared(assignment)
     written = _grading().grades.submit(
         assignment,
         accept(assignment, wanted),
@@ -236,10 +255,10 @@ def regrade_submission(submission_id: str) -> Response:
     grades = _grading().grades
     key = parse_idempotency_key(request.headers) or uuid.uuid4().hex
     grades.check_accepts_submissions()
+    assignment = grades.assignment(seen.assignment)
+    grades.check_prepared(assignment)
     audit = _audit(Action.SUBMISSION_REGRADE, f"submissions/{seen.id}")
-    after, _ = grades.regrade(
-        grades.assignment(seen.assignment), seen, key, base_url(request), audit, is_whole=False
-    )
+    after, _ = grades.regrade(assignment, seen, key, base_url(request), audit, is_whole=False)
     return _render(after, 202)
 
 
@@ -265,6 +284,7 @@ def regrade_assignment(assignment_id: str) -> Response:
             raise ConflictError("next: with the Idempotency-Key of the first page")
         key = uuid.uuid4().hex
     grades.check_accepts_submissions()
+    grades.check_prepared(assignment)
     limit = min(listing.limit, REGRADES_A_REQUEST)
     found, after = grades.submissions(assignment.id, listing.learner, limit, listing.after)
     queued = 0

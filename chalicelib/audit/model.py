@@ -52,6 +52,7 @@ class Action(StrEnum):
     APP_DEREGISTER = "app.deregister"
     ASSIGNMENT_PUT = "assignment.put"
     ASSIGNMENT_DELETE = "assignment.delete"
+    ASSIGNMENT_PREPARE = "assignment.prepare"
     ASSIGNMENT_REGRADE = "assignment.regrade"
     SUBMISSION_ADD = "submission.add"
     SUBMISSION_REGRADE = "submission.regrade"

@@ -1,7 +1,7 @@
 """Parses the files of an assignment: its parts with their graders. Pure."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -10,6 +10,8 @@ from chalicelib.contract.graders import Grader, GraderError, TableReader, parse_
 
 GRADER = "grader.toml"
 ASSIGNMENT = "assignment.toml"
+DOCKERFILE = "Dockerfile"
+"""Of a grader: its image is built of it."""
 SOLUTIONS = "solutions"
 """A directory of a grader for its author only: it is neither stored nor sent to a judge."""
 IMAGE_POINTS = 100.0
@@ -100,6 +102,11 @@ def _read_parts(files: Mapping[str, bytes], read: TableReader) -> dict[str, Part
         except GraderError as error:
             read.problems += str(error).splitlines()
     return parts
+
+
+def names_image(grader: Grader, files: Collection[str]) -> bool:
+    """Whether a grader brings an image, which is pinned and cleaned before its first use."""
+    return grader.kind == "image" or bool(grader.image) or DOCKERFILE in files
 
 
 def is_part_name(name: str) -> bool:

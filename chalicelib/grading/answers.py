@@ -8,7 +8,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from chalicelib.grading.model import Assignment, Grading, State, Submission
+from chalicelib.grading.model import (
+    Assignment,
+    Grading,
+    Preparation,
+    Readiness,
+    State,
+    Submission,
+)
 from chalicelib.grading.scores import Standing
 from chalicelib.instants import instant
 from chalicelib.jobs.model import Invocation
@@ -42,8 +49,24 @@ def show_assignment(assignment: Assignment, *, is_author: bool) -> dict[str, Any
         "createdAt": instant(assignment.created_at),
         "changedAt": instant(assignment.changed_at),
         "isAuthor": is_author,
+        "preparation": _show_preparation(assignment.preparation, is_author=is_author),
     }
     return shown | ({"author": assignment.author} if is_author else {})
+
+
+def _show_preparation(preparation: Preparation | None, *, is_author: bool) -> dict[str, Any]:
+    """Of a revision's images: why they cannot be used is the author's to see."""
+    if preparation is None:
+        shown: dict[str, Any] = {"state": Readiness.READY.value}
+        return shown | ({"reason": "", "images": {}, "changedAt": None} if is_author else {})
+    shown = {"state": preparation.state.value}
+    if is_author:
+        shown |= {
+            "reason": preparation.reason,
+            "images": dict(preparation.images),
+            "changedAt": instant(preparation.changed_at),
+        }
+    return shown
 
 
 def show_submission(submission: Submission, gradings: list[dict[str, Any]]) -> dict[str, Any]:
@@ -140,6 +163,7 @@ def show_grading(
         "progress": progress,
         "position": position if grading.state is State.QUEUED else None,
         "estimateSeconds": estimate if grading.state is State.QUEUED else None,
+        "preparing": grading.awaits is not None,
     }
     if is_author:
         shown |= {"reason": grading.reason, "invocation": grading.invocation}

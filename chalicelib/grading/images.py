@@ -1,10 +1,15 @@
-"""The images that graders may use: those that the deployment's hosts can pull. Pure."""
+"""The images that graders may use, and those that must be prepared first. Pure."""
 
 import re
 
-from chalicelib.contract.assignments import AssignmentFiles
+from chalicelib.contract.assignments import DOCKERFILE, AssignmentFiles, names_image
 
 DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
+
+
+def needs_preparation(found: AssignmentFiles) -> bool:
+    """Whether a grader has an image of its own, which must be pinned and cleaned."""
+    return any(names_image(part.grader, part.files) for part in found.parts.values())
 
 
 def image_problems(found: AssignmentFiles, repository: str) -> list[str]:
@@ -14,7 +19,7 @@ def image_problems(found: AssignmentFiles, repository: str) -> list[str]:
     problems = []
     for part in found.parts.values():
         image = part.grader.image
-        if "Dockerfile" in part.files:
+        if DOCKERFILE in part.files:
             problem = "a Dockerfile cannot be built here"
         elif not image:
             problem = "names no image"

@@ -41,6 +41,8 @@ def _values(record: Any) -> dict[str, Any]:
     values = {name: getattr(record, name) for name in _names(type(record))}
     if "parts" in values:
         values["parts"] = [asdict(part) for part in values["parts"]]
+    if values.get("preparation") is not None:
+        values["preparation"] = asdict(values["preparation"])
     return values
 
 
@@ -88,6 +90,8 @@ def grading_item(grading: Grading) -> dict[str, Any]:
     item |= live_or_expiring(grading.id, ended_at=ended, kept_seconds=KEPT_SECONDS)
     if grading.is_waiting:
         item |= {"waiting": ALL, "waiting_order": waiting_order(grading)}
+    elif grading.awaits is not None and not grading.has_ended:
+        item |= {"waiting": awaiting(grading.awaits), "waiting_order": waiting_order(grading)}
     for name, stored in _ALIASES.items():
         if name in item:
             item[stored] = item.pop(name)
@@ -98,6 +102,11 @@ def read_grading(item: Item) -> Grading:
     """The inverse of `grading_item`. Raises ValueError."""
     aliased = {name: item[stored] for name, stored in _ALIASES.items() if stored in item}
     return build(Grading, _read(Grading, {**item, **aliased}), always=("state", "version"))
+
+
+def awaiting(preparation_id: str) -> str:
+    """The key of the gradings that wait for a preparation, in the index of those that wait."""
+    return f"prepare#{preparation_id}"
 
 
 def waiting_order(grading: Grading) -> str:

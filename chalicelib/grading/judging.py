@@ -2,7 +2,7 @@
 
 import hmac
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from chalicelib.config import Config
@@ -70,7 +70,8 @@ class Judging:
         """
         if self._table.with_judges() >= self._config.grading_capacity:
             return 0  # the end of one of them hands over again
-        waiting = in_fair_order([*self._table.waiting(), *newcomers])
+        ready = [grading for grading in newcomers if grading.is_waiting]
+        waiting = in_fair_order([*self._table.waiting(), *ready])
         handed = 0
         for grading in waiting[:HANDED_AT_ONCE]:
             now = self._now()
@@ -83,7 +84,7 @@ class Judging:
                 self.ask_for_judge(written)
         return handed
 
-    def hand_over_soon(self, newcomers: Iterable[Grading]) -> None:
+    def hand_over_soon(self, newcomers: Sequence[Grading]) -> None:
         """As `hand_over`, for gradings that are recorded; errors are left to the sweep.
 
         The learner's request succeeded, because the submission is recorded.
@@ -91,9 +92,37 @@ class Judging:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            self.hand_over(newcomers)
+            self.hand_over([self._released_if_prepared(grading) for grading in newcomers])
         except (BotoCoreError, ClientError, UsherError):
             _log.exception("left to the sweep")
+
+    def _released_if_prepared(self, grading: Grading) -> Grading:
+        """Release a recorded grading if its preparation ended while it was written."""
+        return self._release(grading) or grading if grading.awaits is not None else grading
+
+    def _release(self, grading: Grading, preparation: Grading | None = None) -> Grading | None:
+        """Apply the end of the grading's preparation; None if there is nothing to write."""
+        if preparation is None:
+            preparation = self._table.get(grading.awaits or "")
+        after = lifecycle.decide_release(grading, preparation, self._now())
+        if after is grading:
+            return None
+        write = self._table.finish if after.has_ended else self._table.replace
+        written = write(grading, after)
+        if written is not None and written.has_ended:
+            self._on_transition(grading, written)
+        return written
+
+    def _release_all(self, preparation: Grading) -> None:
+        """Release the gradings that wait for a preparation; errors are left to the sweep."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            waiting = self._table.awaiting(preparation.id)
+            released = [self._release(grading, preparation) for grading in waiting]
+            self.hand_over([grading for grading in released if grading is not None])
+        except (BotoCoreError, ClientError, UsherError):
+            _log.exception("left to the sweep", extra=preparation.log_fields)
 
     def ask_for_judge(self, grading: Grading) -> None:
         """Request the invocation of a grading that was handed over. Idempotent."""
@@ -101,7 +130,8 @@ class Judging:
             draft = self._invocations.draft(
                 job=JUDGE_JOB,
                 owner=OWNER,
-                parameters={"grading": grading.id},
+                parameters={"grading": grading.id}
+                | ({"prepare": True} if grading.is_preparation else {}),
                 callback_base_url=grading.callback_base_url,
                 invocation_id=grading.invocation,
             )
@@ -158,7 +188,9 @@ class Judging:
             if written is not None:
                 ended, given = written
                 self._on_transition(seen, ended)
-                if seen.place % PACE_EVERY == 1 and seen.started_at is not None:
+                if ended.is_preparation:
+                    self._release_all(ended)
+                elif seen.place % PACE_EVERY == 1 and seen.started_at is not None:
                     self._table.note_pace(self._now() - seen.started_at)
                 return None if given is None else self._next_order(given, invocation)
         raise ConflictError("the grading is changing too fast")
@@ -214,8 +246,16 @@ class Judging:
             "learner": grading.learner,
             "revision": grading.revision,
             "grader": self._files.readable_for(grading.grader, seconds),
+        } | self._task(grading, seconds)
+
+    def _task(self, grading: Grading, seconds: int) -> dict[str, Any]:
+        """The fields of a preparation's or of a marking's order."""
+        if grading.is_preparation:
+            return {"prepare": True, "files": "", "results": {}}
+        return {
             "files": self._files.readable_for(grading.files, seconds),
             "results": self._files.writable_for(grading.results or "", seconds),
+            "image": grading.image,
         }
 
     def on_ended(self, invocation: Invocation) -> None:
@@ -251,6 +291,8 @@ class Judging:
             )  # fmt: skip
             if written is not None:
                 self._on_transition(seen, written)
+                if written.has_ended and written.is_preparation:
+                    self._release_all(written)
                 return written
         _log.error("not settled: it is changing too fast", extra={"grading": grading_id})
         return None
@@ -261,16 +303,21 @@ class Judging:
         if after.state is State.QUEUED:
             self._metrics.count("gradings_repeated")
             return
-        self._metrics.count("gradings_finished", verdict=str(after.verdict))
-        if after.finished_at is not None:
-            took = after.finished_at - after.created_at
-            self._metrics.observe("grading_seconds", took)
+        if not after.is_preparation:
+            self._metrics.count("gradings_finished", verdict=str(after.verdict))
+            if after.finished_at is not None:
+                took = after.finished_at - after.created_at
+                self._metrics.observe("grading_seconds", took)
         if after.verdict == INTERNAL_ERROR:
             self._metrics.count("grading_internal_errors")
             _log.error("the grader or the judge failed: %s", after.reason, extra=fields)
 
     def repair(self, grading: Grading) -> None:
-        """Repair a grading that a judge has, after a crash."""
+        """Repair a grading that a judge has, or that waits for its images, after a crash."""
+        if grading.awaits is not None:
+            written = self._release(grading)
+            self.hand_over([written] if written is not None else [])
+            return
         if grading.invocation is None:
             return
         invocation = self._invocations.get_record(grading.invocation)

@@ -6,6 +6,7 @@ grading's current one change nothing, so a mark comes from one judge and counts 
 
 import hashlib
 import hmac
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -15,8 +16,10 @@ from chalicelib.grading.model import (
     MAX_ATTEMPTS,
     MAX_FEEDBACK_CHARACTERS,
     VERDICTS,
+    Assignment,
     Grading,
     Mark,
+    Readiness,
     State,
     Submission,
 )
@@ -28,6 +31,8 @@ PLACE = "capacity#judges"
 NO_USE_TO_REPEAT = frozenset({Reason.TIMED_OUT, Reason.INVALID})
 """Ends of a judge's invocation that a repetition would not avoid."""
 
+REFERENCE = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._:/-]{0,255}@)?sha256:[0-9a-f]{64}")
+"""An immutable reference of an image: a name with a digest, or an id of the engine."""
 MOST_IN_A_ROW = 25
 """Maximum number of gradings that one invocation of the judge marks."""
 RUN_SECONDS = 120.0
@@ -91,16 +96,57 @@ def decide_next(grading: Grading, marked: Grading, now: float) -> Grading:
 
 
 def decide_mark(grading: Grading, mark: Mark, now: float) -> Grading:
-    """Apply a judge's mark."""
+    """Apply a judge's mark, or its result of a preparation."""
+    failed = grading.is_preparation and mark.verdict == INTERNAL_ERROR
     return grading.moved(
         State.FINISHED,
         finished_at=now,
         verdict=mark.verdict,
         score=mark.score,
         feedback=mark.feedback,
+        reason=mark.feedback if failed else grading.reason,
+        images=mark.images if grading.is_preparation else grading.images,
         results=grading.results if mark.is_detailed else None,
         attempt_counters=(),
     )
+
+
+def decide_release(grading: Grading, preparation: Grading | None, now: float) -> Grading:
+    """Apply the end of the preparation that a grading waits for; None if its record is missing."""
+    if grading.awaits is None or grading.has_ended:
+        return grading
+    if preparation is None:
+        return replace(grading, awaits=None)
+    if preparation.id != grading.awaits or not preparation.has_ended:
+        return grading
+    if preparation.verdict != INTERNAL_ERROR:
+        return replace(grading, awaits=None, image=preparation.images.get(grading.part))
+    return grading.moved(
+        State.FINISHED,
+        finished_at=now,
+        verdict=INTERNAL_ERROR,
+        score=None,
+        feedback=IE_FOR_LEARNERS,
+        reason=f"the grader's image cannot be used: {preparation.reason}",
+        awaits=None,
+        attempt_counters=(),
+    )
+
+
+def fold_preparation(assignment: Assignment, grading: Grading) -> Assignment:
+    """The assignment with the result of a preparation, if that is its current one."""
+    current = assignment.preparation
+    if current is None or current.grading != grading.id or not grading.has_ended:
+        return assignment
+    failed = grading.verdict == INTERNAL_ERROR
+    after = replace(
+        current,
+        state=Readiness.FAILED if failed else Readiness.READY,
+        changed_at=grading.finished_at or current.changed_at,
+        images={} if failed else grading.images,
+        reason=(grading.reason or "") if failed else "",
+    )
+    return assignment if after == current else replace(assignment, preparation=after)
 
 
 def decide_start(grading: Grading, invocation: str, now: float) -> Grading | None:
@@ -161,7 +207,15 @@ def read_mark(result: Any, max_score: float) -> Mark | None:
             return None
         score = min(round(float(score), 6), max_score)
     is_detailed = result.get("detailed") is True
-    return Mark(str(verdict), score, feedback[:MAX_FEEDBACK_CHARACTERS], is_detailed)
+    images = result.get("images", {})
+    if not isinstance(images, dict) or not all(map(_is_reference, images.values())):
+        return None
+    text = feedback[:MAX_FEEDBACK_CHARACTERS]
+    return Mark(str(verdict), score, text, is_detailed, images)
+
+
+def _is_reference(value: Any) -> bool:
+    return isinstance(value, str) and REFERENCE.fullmatch(value) is not None
 
 
 def fold_mark(submission: Submission, grading: Grading) -> Submission:

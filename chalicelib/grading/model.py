@@ -31,7 +31,7 @@ class State(StrEnum):
 
 
 NEXT: Mapping[State, frozenset[State]] = {
-    State.QUEUED: frozenset({State.HANDED, State.STARTED}),
+    State.QUEUED: frozenset({State.HANDED, State.STARTED, State.FINISHED}),
     State.HANDED: frozenset({State.STARTED, State.QUEUED, State.FINISHED}),
     State.STARTED: frozenset({State.QUEUED, State.FINISHED}),
     State.FINISHED: frozenset(),
@@ -60,6 +60,32 @@ class PartInfo:
     output_limit_kib: int
 
 
+class Readiness(StrEnum):
+    """Whether judges may use the images of an assignment's revision."""
+
+    PREPARING = "PREPARING"
+    """A judge pins and cleans them; submissions wait until it has finished."""
+    READY = "READY"
+    FAILED = "FAILED"
+    """They cannot be used; submissions are refused until they are prepared again."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """The preparation of the images of an assignment's newest revision."""
+
+    grading: str
+    """Id of its `Grading` record."""
+    state: Readiness
+    changed_at: float
+    number: int = 1
+    """Its number within the revision."""
+    images: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """The pinned image of each part: a name with its digest, or an id of the engine."""
+    reason: str = ""
+    """Why it failed, for the author."""
+
+
 @dataclass(frozen=True)
 class Assignment:
     """An assignment in its newest revision. Times are seconds since 1970."""
@@ -76,6 +102,8 @@ class Assignment:
     created_at: float
     changed_at: float
     revision: int = 1
+    preparation: Preparation | None = None
+    """None if no grader has an image of its own."""
     deleted_at: float | None = None
     """From then on it accepts no submissions; existing ones are marked and stay visible."""
     version: int = 1
@@ -159,14 +187,21 @@ class Mark:
     feedback: str
     is_detailed: bool
     """Whether the judge stored its documents."""
+    images: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Result of a preparation: see `Preparation.images`."""
 
 
 @dataclass(frozen=True)
 class Grading:
-    """The record of a grading. Times are seconds since 1970."""
+    """The record of a grading. Times are seconds since 1970.
+
+    The preparation of an assignment's images is a grading without a submission, with the same
+    order, attempts and judges.
+    """
 
     id: str
     submission: str
+    """Empty for a preparation."""
     assignment: str
     author: str
     part: str
@@ -208,12 +243,23 @@ class Grading:
     """Its number within its invocation, because a judge marks several gradings in succession."""
     next_grading: str | None = None
     """The grading that its judge received after it."""
+    awaits: str | None = None
+    """Id of the preparation that must end before it is handed to a judge."""
+    image: str | None = None
+    """The pinned image of its part, if the images were prepared."""
+    images: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Result of a successful preparation: see `Preparation.images`."""
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def is_waiting(self) -> bool:
         """Whether it may be handed to a judge."""
-        return self.state is State.QUEUED
+        return self.state is State.QUEUED and self.awaits is None
+
+    @property
+    def is_preparation(self) -> bool:
+        """Whether it prepares images, and marks nothing."""
+        return not self.submission
 
     @property
     def has_ended(self) -> bool:

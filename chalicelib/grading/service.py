@@ -23,12 +23,14 @@ from chalicelib.errors import (
 from chalicelib.grading import archives
 from chalicelib.grading.answers import facts_of_assignment, facts_of_submission
 from chalicelib.grading.files import GradingFiles
-from chalicelib.grading.images import image_problems
+from chalicelib.grading.images import image_problems, needs_preparation
 from chalicelib.grading.judging import Judging
 from chalicelib.grading.model import (
     Assignment,
     Grading,
     HandedIn,
+    Preparation,
+    Readiness,
     Submission,
     SubmittedPart,
 )
@@ -92,11 +94,14 @@ class Grades:
         files: Files,
         caller: Caller,
         audit: AuditEntry,
+        *,
+        callback_base_url: str,
     ) -> tuple[Assignment, bool]:
         """Create an assignment or its next revision; returns whether it is new. Equal files change
         nothing.
 
-        Raises BadRequestError, ForbiddenError, UnavailableError.
+        The images that its graders name are prepared from now on. Raises BadRequestError,
+        ForbiddenError, UnavailableError.
         """
         repository = self._config.grader_images
         if repository and (problems := image_problems(found, repository)):
@@ -125,11 +130,64 @@ class Grades:
                 revision=revision,
                 extra={} if before is None else before.extra,
             )
+            preparation = None
+            if needs_preparation(found):
+                after, preparation = self._prepared_anew(after, 1, callback_base_url)
             record = audit.write(facts_of_assignment(before), facts_of_assignment(after))
-            if self._table.put_assignment(before, after, record):
+            written = self._table.put_assignment(before, after, record, preparation=preparation)
+            if written is not None:
                 _log.info("revision %s", revision, extra=after.log_fields)
+                if written:
+                    self._judging.hand_over_soon(written)
                 return after, not is_there
         raise UnavailableError("the assignment is changing too fast", retry_after_seconds=1)
+
+    def prepare(
+        self, assignment_id: str, caller: Caller, audit: AuditEntry, callback_base_url: str
+    ) -> Assignment:
+        """Pin and clean the images of its newest revision again; nothing while that is under way.
+
+        Raises NotFoundError, ForbiddenError, ConflictError where its graders name no image.
+        """
+        for _ in range(WRITE_TRIES):
+            before = self.assignment(assignment_id)
+            self._check_author(caller, before)
+            current = before.preparation
+            if current is None:
+                raise ConflictError("its graders name no image: there is nothing to prepare")
+            if current.state is Readiness.PREPARING:
+                return before
+            after, preparation = self._prepared_anew(before, current.number + 1, callback_base_url)
+            record = audit.write(facts_of_assignment(before), facts_of_assignment(after))
+            written = self._table.put_assignment(before, after, record, preparation=preparation)
+            if written is not None:
+                self._judging.hand_over_soon(written)
+                return after
+        raise UnavailableError("the assignment is changing too fast", retry_after_seconds=1)
+
+    def _prepared_anew(
+        self, assignment: Assignment, number: int, callback_base_url: str
+    ) -> tuple[Assignment, Grading]:
+        """The assignment with a preparation, and the record of that for a judge."""
+        now = self._now()
+        preparation = Grading(
+            id=derived_id("prepare", assignment.id, str(assignment.revision), str(number)),
+            submission="",
+            assignment=assignment.id,
+            author=assignment.author,
+            part="",
+            learner=assignment.author,
+            revision=assignment.revision,
+            grader=assignment.archive,
+            files="",
+            max_score=0.0,
+            flow=f"prepare#{assignment.id}",
+            turn=0,
+            created_at=now,
+            callback_base_url=callback_base_url,
+        )
+        current = Preparation(preparation.id, Readiness.PREPARING, now, number)
+        return replace(assignment, preparation=current), preparation
 
     def _check_author(self, caller: Caller, before: Assignment | None) -> None:
         caller.require_change()
@@ -148,9 +206,8 @@ class Grades:
             before = self.assignment(assignment_id)
             self._check_author(caller, before)
             after = replace(before, deleted_at=self._now())
-            if self._table.put_assignment(
-                before, after, audit.write(facts_of_assignment(before), None)
-            ):
+            record = audit.write(facts_of_assignment(before), None)
+            if self._table.put_assignment(before, after, record) is not None:
                 return
         raise UnavailableError("the assignment is changing too fast", retry_after_seconds=1)
 
@@ -173,6 +230,15 @@ class Grades:
                     why = FARGATE_CANNOT
         if why is not None:
             raise UnavailableError(f"submissions are not marked here: {why}")
+
+    def check_prepared(self, assignment: Assignment) -> None:
+        """Raise UnavailableError where its images cannot be used: nothing could be marked."""
+        current = assignment.preparation
+        if current is not None and current.state is Readiness.FAILED:
+            raise UnavailableError(
+                "submissions to this assignment are not marked now: the image of its grader"
+                " cannot be used; its author can see why and prepare it again"
+            )
 
     def submit(
         self,
@@ -247,6 +313,8 @@ class Grades:
         info = assignment.part(part)
         if info is None:
             raise ConflictError(f"the assignment has no part {part!r} any more")
+        current = assignment.preparation
+        waits = current is not None and current.state is Readiness.PREPARING
         return Grading(
             id=grading_id or self._ids.uuid(),
             submission=submission,
@@ -262,6 +330,8 @@ class Grades:
             turn=0,
             created_at=self._now(),
             callback_base_url=callback_base_url,
+            awaits=current.grading if current is not None and waits else None,
+            image=current.images.get(part) if current is not None else None,
         )
 
     def find_submission(self, submission_id: str) -> Submission | None:

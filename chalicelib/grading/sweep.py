@@ -53,11 +53,11 @@ class GradingsKind(Kind[Grading]):
         return record.log_fields
 
     def plan(self, record: Grading, tasks: Mapping[str, TaskChange]) -> Iterator[Grading]:
-        """Gradings that a judge has had for a while: its invocation may have ended or be
-        missing.
+        """Gradings that a judge has had for a while: its invocation may have ended or be missing.
+        Gradings that wait for images: the preparation may have ended.
         """
         del tasks
-        since = record.handed_at
+        since = record.handed_at if record.awaits is None else record.created_at
         if since is not None and not record.is_waiting and self._now() - since > UNDONE_SECONDS:
             yield record
 

@@ -24,6 +24,7 @@ from chalicelib.grading.items import (
     assignment_id_of,
     assignment_item,
     assignment_key,
+    awaiting,
     grading_item,
     learner_of,
     read_assignment,
@@ -31,7 +32,7 @@ from chalicelib.grading.items import (
     submission_item,
     waiting_order,
 )
-from chalicelib.grading.lifecycle import PLACE, fold_mark
+from chalicelib.grading.lifecycle import PLACE, fold_mark, fold_preparation
 from chalicelib.grading.model import KEPT_SECONDS, Assignment, Grading, Submission
 from chalicelib.tasks.store import RecordTable, next_version
 
@@ -43,6 +44,8 @@ OLD_PACE = 0.8
 WRITE_TRIES = 12
 PAGE = 10
 """Number of waiting gradings that are read from the index."""
+RELEASED_AT_ONCE = 50
+"""Maximum number of gradings that the end of a preparation releases; the sweep does the rest."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,25 @@ class GradingTable(RecordTable[Grading]):
         item = self.items.get(assignment_key(assignment_id))
         return readable(read_record(item, read_assignment)) if item else None
 
-    def put_assignment(self, before: Assignment | None, after: Assignment, *more: Write) -> bool:
-        """Write the assignment, together with `more`, if the record is still `before`."""
+    def put_assignment(
+        self,
+        before: Assignment | None,
+        after: Assignment,
+        *more: Write,
+        preparation: Grading | None = None,
+    ) -> list[Grading] | None:
+        """Write the assignment, together with `more` and a new preparation, if the record is still
+        `before`.
+
+        Returns the preparation with its turn, if there is one; None if nothing was written.
+        """
         version = None if before is None else before.version
-        written = replace(after, version=1 if version is None else version + 1)
-        return self.items.put(assignment_item(written), version, *more)
+        item = assignment_item(replace(after, version=1 if version is None else version + 1))
+        if preparation is None:
+            return [] if self.items.put(item, version, *more) else None
+        first = {"Put": put(self.items.name, item, version)}
+        written = self._queue([preparation], 0, [first, *more])
+        return written if isinstance(written, list) else None
 
     def assignments(self, limit: int, after: str | None) -> tuple[list[Assignment], str | None]:
         """A page of those that are not deleted, by id."""
@@ -216,6 +233,16 @@ class GradingTable(RecordTable[Grading]):
         rows, _ = self.items.page_after("waiting", "waiting", ALL, after=None, limit=PAGE)
         return in_fair_order(only_readable(self.get_all([row["id"]["S"] for row in rows])))
 
+    def awaiting(self, preparation_id: str) -> list[Grading]:
+        """Gradings that wait for a preparation, from the index, in their current state.
+
+        At most RELEASED_AT_ONCE; the sweep finds the others.
+        """
+        rows, _ = self.items.page_after(
+            "waiting", "waiting", awaiting(preparation_id), after=None, limit=RELEASED_AT_ONCE
+        )
+        return in_fair_order(only_readable(self.get_all([row["id"]["S"] for row in rows])))
+
     def position(self, grading: Grading) -> int:
         """The approximate number of gradings before it."""
         page = self.items.page(
@@ -251,16 +278,29 @@ class GradingTable(RecordTable[Grading]):
     def finish(self, before: Grading, after: Grading) -> Grading | None:
         """Write a verdict, and the mark into its submission, in one transaction.
 
-        None if one of the two records has changed.
+        The result of a preparation is written into its assignment. None if one of the two records
+        has changed.
         """
-        submission = self.submission(before.submission)
-        if submission is None:  # it has expired
-            return self.replace(before, after)
-        marked = fold_mark(submission, after)
-        if marked is submission:
-            return self.replace(before, after)
+        return self.replace(before, after, *self._folded(after))
+
+    def _folded(self, ended: Grading) -> list[Write]:
+        """The write of a verdict into its submission or assignment; none if that record has another
+        current grading or has expired.
+        """
+        name = self.items.name
+        if ended.is_preparation:
+            assignment = self.assignment(ended.assignment)
+            prepared = assignment and fold_preparation(assignment, ended)
+            if assignment is None or prepared is None or prepared is assignment:
+                return []
+            item = assignment_item(replace(prepared, version=assignment.version + 1))
+            return [{"Put": put(name, item, assignment.version)}]
+        submission = self.submission(ended.submission)
+        marked = submission and fold_mark(submission, ended)
+        if submission is None or marked is None or marked is submission:
+            return []
         item = submission_item(replace(marked, version=submission.version + 1))
-        return self.replace(before, after, {"Put": put(self.items.name, item, submission.version)})
+        return [{"Put": put(name, item, submission.version)}]
 
     def finish_and_give(
         self, before: Grading, after: Grading, waiting: Grading, given: Grading
@@ -277,12 +317,8 @@ class GradingTable(RecordTable[Grading]):
             {"Put": put(name, grading_item(ended), before.version)},
             {"Put": put(name, grading_item(begun), waiting.version)},
             *({"Update": lowered(name, key)} for key in before.attempt_counters if key != PLACE),
+            *self._folded(after),
         ]
-        submission = self.submission(before.submission)
-        marked = submission and fold_mark(submission, after)
-        if submission is not None and marked is not None and marked is not submission:
-            item = submission_item(replace(marked, version=submission.version + 1))
-            writes.append({"Put": put(name, item, submission.version)})
         refusal = self.items.transact(writes, waits_for_others=True)
         if refusal is None or self.items.is_written(grading_item(ended), refusal):
             self._turns.started(QUEUE, begun.turn)

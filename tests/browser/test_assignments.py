@@ -323,6 +323,28 @@ def test_an_author_sees_failures_and_verdicts_by_case_and_marks_again(
     assert [said for said in watch.complaints if "404" not in said] == []
 
 
+@needs_chromium
+@needs_bubblewrap
+def test_images_that_cannot_be_used_are_explained_to_the_author_alone(
+    page: Page, watch: PageWatch, stage: RunningCloud
+) -> None:
+    text = 'kind = "image"\nimage = "127.0.0.1:1/none:1"\nfiles = ["main.py"]\n'
+    put(stage, "imaged", {"grader.toml": text})
+    sign_in(page, stage, "/assignments/imaged")
+    expect(page.get_by_text("so nothing can be handed in. Its author")).to_be_visible(
+        timeout=60_000
+    )
+    expect(button(page, "Prepare it again")).to_have_count(0)
+    page.context.clear_cookies()
+    page.evaluate("sessionStorage.clear()")
+    sign_in(page, stage, "/assignments/imaged", "opal")
+    expect(page.get_by_label("The grader's image")).to_contain_text("part imaged:")
+    button(page, "Prepare it again").click()
+    button(page.get_by_role("dialog"), "Prepare it again").click()
+    expect(page.locator(".toast", has_text="It is being prepared.")).to_be_visible()
+    assert watch.complaints == []
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @needs_axe
 @needs_chromium

@@ -21,7 +21,7 @@ from chalicelib.contract.jobs import EXIT_NOT_RUN, JUDGE_JOB, Outcome
 from chalicelib.errors import UsherError
 from chalicelib.grading.items import read_assignment, read_grading, read_submission
 from chalicelib.grading.lifecycle import PLACE, marks_key
-from chalicelib.grading.model import Assignment, Grading, Submission
+from chalicelib.grading.model import Assignment, Grading, Readiness, Submission
 from chalicelib.grading.requests import parse_put
 from chalicelib.wiring import Services
 from local.aws.wire import Answer, Request
@@ -38,13 +38,18 @@ _SCOPE = f"AWS4-HMAC-SHA256 Credential=local/20231114/{REGION}/s3/aws4_request"
 _SIGNED = {"authorization": f"{_SCOPE}, Signature=0"}
 
 
-def files_of(revision: int) -> dict[str, bytes]:
+IMAGE = f"sha256:{'1' * 64}"
+"""What the images of all graders are found to be."""
+
+
+def files_of(revision: int, *, has_images: bool = False) -> dict[str, bytes]:
     """An assignment of two parts whose programs earn so many points at this revision."""
+    image = b'image = "grader"\n' if has_images else b""
     files = {"assignment.toml": b""}
     text = 'title = "Two"\npass_points = 1\n'
     for part in PARTS:
         text += f'[parts.{part}]\ntitle = "{part}"\npoints = {POINTS}\n'
-        files[f"{part}/grader.toml"] = (
+        files[f"{part}/grader.toml"] = image + (
             b'files = ["main.py"]\nrun = ["python3", "main.py"]\n'
             b'[[cases]]\ninput = "1.in"\nanswer = "1.ans"\n'
         )
@@ -128,6 +133,7 @@ class GradingLab(JobLab):
         """Empty tables and bucket; nothing is put, nothing waits."""
         self.objects.clear()
         self.judges: dict[str, Judge] = {}
+        self.refuses_images = False
         super().begin(**world)
         self.config = replace(self.config, grading_capacity=judges)
         self.deploy_job(JUDGE_JOB, parameters={"type": "object"})
@@ -157,13 +163,22 @@ class GradingLab(JobLab):
         )
         return AuditEntry(record, self.config.audit_table, 30)
 
-    def put_assignment(self, services: Services, revision: int) -> Assignment:
+    def put_assignment(
+        self, services: Services, revision: int, *, has_images: bool = False
+    ) -> Assignment:
         """PUT /assignments/two."""
+        files_put = files_of(revision, has_images=has_images)
         found, files = parse_put(
-            "two", {"files": {path: data.decode() for path, data in files_of(revision).items()}}
+            "two", {"files": {path: data.decode() for path, data in files_put.items()}}
         )
         audit = self.audit(Action.ASSIGNMENT_PUT, "assignments/two")
-        return services.grading.grades.put("two", found, files, OPERATOR, audit)[0]
+        grades = services.grading.grades
+        return grades.put("two", found, files, OPERATOR, audit, callback_base_url="http://d")[0]
+
+    def prepare(self, services: Services) -> Assignment:
+        """POST /assignments/two/prepare."""
+        audit = self.audit(Action.ASSIGNMENT_PREPARE, "assignments/two")
+        return services.grading.grades.prepare("two", OPERATOR, audit, "http://d")
 
     def submit(
         self,
@@ -175,8 +190,10 @@ class GradingLab(JobLab):
         """POST /assignments/two/submissions."""
         grades = services.grading.grades
         grades.check_accepts_submissions()
+        assignment = grades.assignment("two")
+        grades.check_prepared(assignment)
         return grades.submit(
-            grades.assignment("two"),
+            assignment,
             {part: {"main.py": f"of {learner}".encode()} for part in parts},
             submission_id=submission_id,
             digest="d" if submission_id else None,
@@ -242,6 +259,10 @@ class GradingLab(JobLab):
             "feedback": f"at revision {revision}",
             "detailed": False,
         }
+        if judge.order.get("prepare"):
+            judge.result |= {"verdict": "AC", "score": 0, "images": dict.fromkeys(PARTS, IMAGE)}
+            if self.refuses_images:
+                judge.result |= {"verdict": "IE", "score": None, "images": {}}
         judge.order, judge.refusals = None, 0
 
     def hand_in(self, services: Services, container: JobContainer, *, hears: bool = True) -> None:
@@ -361,6 +382,8 @@ def check_grading(lab: GradingLab) -> None:
     counted = lab.counts("learner#") | lab.counts(PLACE)
     assert {key: n for key, n in counted.items() if n} == held, "counts equal what is held"
     assert held[PLACE] <= lab.config.grading_capacity
+    check_preparation(lab, gradings)
+    gradings = {key: each for key, each in gradings.items() if not each.is_preparation}
     known = [
         each
         for submission in submissions.values()
@@ -378,6 +401,27 @@ def check_grading(lab: GradingLab) -> None:
     assignment = lab.assignment()
     if assignment is not None:
         assert f"/{lab.config.grading_bucket}/{assignment.archive}" in lab.objects
+
+
+def check_preparation(lab: GradingLab, gradings: dict[str, Grading]) -> None:
+    """The assignment knows how its preparation ended; nothing is marked before that."""
+    assignment = lab.assignment()
+    current = assignment and assignment.preparation
+    if current is not None:
+        found = gradings[current.grading]
+        expected = Readiness.PREPARING
+        if found.has_ended:
+            expected = Readiness.FAILED if found.verdict == "IE" else Readiness.READY
+        assert current.state is expected
+        assert dict(current.images) == dict(found.images)
+    running = [g for g in gradings.values() if g.is_preparation and not g.has_ended]
+    assert len({g.revision for g in running}) == len(running), "one at a time of a revision"
+    prepared = {g.revision for g in gradings.values() if g.is_preparation}
+    for grading in gradings.values():
+        if grading.revision in prepared and not grading.is_preparation:
+            is_held = grading.awaits is not None
+            assert not (is_held and grading.attempt), f"a judge has it too early: {grading}"
+            assert is_held or grading.image == IMAGE or grading.verdict == "IE", grading
 
 
 def check_mark(lab: GradingLab, grading: Grading) -> None:

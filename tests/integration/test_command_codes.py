@@ -37,7 +37,7 @@ WORDS = {
     "schedule list": [],
     "assignment put": [GRADER],
     "assignment list": [],
-    **{f"assignment {verb}": ["anagrams"] for verb in ("show", "regrade", "remove")},
+    **{f"assignment {verb}": ["anagrams"] for verb in ("show", "prepare", "regrade", "remove")},
     "submit": ["anagrams", f"anagrams={ROOT / 'README.md'}"],
 }
 NO_DISPATCHER = {"new", "list", "describe", "run", "dev", "grade", "grader check", "completion"}

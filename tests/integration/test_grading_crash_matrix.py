@@ -16,6 +16,7 @@ import pytest
 
 from chalicelib.audit.model import Action
 from chalicelib.contract.jobs import Outcome
+from chalicelib.errors import UnavailableError
 from chalicelib.grading.model import MAX_ATTEMPTS, Grading, State, Submission
 from chalicelib.jobs.model import repeated_id
 from tests.integration.crash_points import CrashPoint, act, compare, silent_and_noisy_points
@@ -202,6 +203,93 @@ def operation(
 @operation()
 def puts_a_revision(story: Story) -> None:
     story.lab.put_assignment(story.services, 2)
+
+
+@operation()
+def puts_a_revision_with_images(story: Story) -> None:
+    story.lab.put_assignment(story.services, 2, has_images=True)
+
+
+def has_images(story: Story) -> None:
+    """They are being prepared."""
+    story.lab.put_assignment(story.services, 2, has_images=True)
+
+
+@operation(has_images)
+def submits_while_images_are_prepared(story: Story) -> None:
+    story.submits(parts=("first",))
+
+
+def images_are_prepared(story: Story) -> None:
+    """The judge has not said so; a submission waits for that."""
+    has_images(story)
+    story.submits(parts=("first",))
+    story.round()
+    for container in story.judges():
+        story.lab.ask(story.services, container)
+        story.lab.mark(container)
+
+
+@operation(images_are_prepared)
+def takes_prepared_images(story: Story) -> None:
+    story.lab.hand_in(story.services, story.judges()[0])
+
+
+def images_are_refused(story: Story) -> None:
+    story.lab.refuses_images = True
+    images_are_prepared(story)
+
+
+@operation(images_are_refused, verdicts=("IE",))
+def takes_that_images_cannot_be_used(story: Story) -> None:
+    story.lab.hand_in(story.services, story.judges()[0])
+
+
+def ends_with_prepared_images(story: Story) -> None:
+    images_are_prepared(story)
+    story.lab.end(story.judges()[0])
+
+
+@operation(ends_with_prepared_images)
+def hears_of_prepared_images(story: Story) -> None:
+    story.lab.report(story.services, story.judges()[0])
+
+
+def images_were_refused(story: Story) -> None:
+    images_are_refused(story)
+    story.lab.hand_in(story.services, story.judges()[0])
+    story.lab.refuses_images = False
+    with pytest.raises(UnavailableError):
+        story.submits()
+    story.most -= 1
+    story.lab.indexes_catch_up()
+
+
+def prepares_them_again(story: Story) -> None:
+    """The same request, repeated while that is under way: there is one preparation."""
+    story.services = story.lab.process()
+    story.lab.prepare(story.services)
+    numbers = {story.lab.prepare(story.services).preparation.number for _ in range(2)}
+    assert numbers == {2}
+
+
+@operation(images_were_refused, afterwards=prepares_them_again, verdicts=("IE",))
+def prepares_images_again(story: Story) -> None:
+    story.lab.prepare(story.services)
+
+
+def nothing_was_released(story: Story) -> None:
+    """Whoever took the prepared images died before it told those that wait."""
+    images_are_prepared(story)
+    story.services.grading.judging._release_all = lambda grading: None  # type: ignore[method-assign]
+    story.lab.hand_in(story.services, story.judges()[0])
+    assert [g.awaits is not None for g in story.lab.gradings().values()].count(True) == 1
+    story.lab.now.move(61)
+
+
+@operation(nothing_was_released)
+def sweeps_what_waits_for_images(story: Story) -> None:
+    story.lab.sweep(story.services)
 
 
 def puts_it_again(story: Story) -> None:
@@ -492,6 +580,9 @@ def check_story(story: Story, operation: Operation, point: Point | None) -> None
 
 def _check_end(grading: Grading, operation: Operation, point: Point | None) -> None:
     assert grading.has_ended, f"stuck: {grading}"
+    if grading.is_preparation:
+        assert grading.verdict in operation.verdicts | {"AC"}
+        return
     may_be = operation.verdicts | ({"WA"} if point is not None else set())
     assert grading.verdict in may_be, f"{grading.verdict}: {grading}"
     most = min(MAX_ATTEMPTS, operation.attempts + (point is not None))
@@ -499,7 +590,9 @@ def _check_end(grading: Grading, operation: Operation, point: Point | None) -> N
 
 
 def spares_looks(name: str) -> bool:
-    """The looks of all sweeps are those of one of them."""
+    """The looks of all sweeps are those of one of them; so are those of marks and of images."""
+    if name in {"hears_of_prepared_images", "takes_that_images_cannot_be_used"}:
+        return True
     return name.startswith("sweeps_") and name != "sweeps_marks_that_nobody_took"
 
 

@@ -18,7 +18,7 @@ Commands = Any
 def add_commands(commands: Commands) -> None:
     """Describe the command lines."""
     assignment = commands.add_parser(
-        "assignment", help="put, list, show, regrade and remove assignments"
+        "assignment", help="put, list, show, prepare, regrade and remove assignments"
     )
     actions = assignment.add_subparsers(metavar="ACTION", required=True)
     put = actions.add_parser("put", help="put the assignment in DIR, or its next revision")
@@ -31,6 +31,16 @@ def add_commands(commands: Commands) -> None:
     shown.add_argument("assignment", metavar="ASSIGNMENT")
     shown.add_argument("--learner", help="for authors and operators: of whom")
     shown.set_defaults(run=_show)
+    prepared = actions.add_parser(
+        "prepare",
+        help="pin and clean the images of its graders again",
+        description="Pin and clean the images of an assignment's graders again: after they "
+        "could not be used, or where their names mean other images now. With --follow exit code 3 "
+        "says that they cannot be used.",
+    )
+    prepared.add_argument("assignment", metavar="ASSIGNMENT")
+    prepared.add_argument("--follow", action="store_true", help="wait until they are prepared")
+    prepared.set_defaults(run=_prepare)
     again = actions.add_parser(
         "regrade", help="mark all submissions again; the gradings before are kept"
     )
@@ -53,7 +63,7 @@ def add_commands(commands: Commands) -> None:
     submit.add_argument("--learner", help="for operators: whose it is")
     submit.add_argument("--follow", action="store_true", help="wait for the marks")
     submit.set_defaults(run=_submit)
-    for parser in (put, listed, shown, again, removed, submit):
+    for parser in (put, listed, shown, prepared, again, removed, submit):
         add_json(parser)
         add_url(parser)
 
@@ -70,7 +80,35 @@ def _put(arguments: argparse.Namespace) -> int:
         out_json(found)
     else:
         out(f"{found['id']}: revision {found['revision']}, {found['maxScore']:g} points")
+        out(*preparation_lines(found))
     return 0
+
+
+def _prepare(arguments: argparse.Namespace) -> int:
+    client = client_of(arguments)
+    found = client.prepare_assignment(arguments.assignment)
+    if arguments.follow:
+        found = client.wait_for_preparation(arguments.assignment)
+    if arguments.json:
+        out_json(found)
+    else:
+        out(*(preparation_lines(found) or ["the grader's images are prepared"]))
+    return GRADER_FAILED if found["preparation"]["state"] == "FAILED" else OK
+
+
+def preparation_lines(found: Mapping[str, Any]) -> list[str]:
+    """What an author has to know of the images of the graders; nothing where they are ready."""
+    preparation = found.get("preparation") or {"state": "READY"}
+    match preparation["state"]:
+        case "PREPARING":
+            return ["the grader's images are being prepared; submissions wait for that"]
+        case "FAILED":
+            lines = ["the grader's images cannot be used; submissions are refused"]
+            if "reason" in preparation:
+                lines += [f"  {line}" for line in preparation["reason"].splitlines()]
+                lines.append(f"usher assignment prepare {found['id']} tries again")
+            return lines
+    return []
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -96,6 +134,7 @@ def _show(arguments: argparse.Namespace) -> int:
     passing = f", {found['passPoints']:g} to pass" if found["passPoints"] else ""
     out(f"{found['title']} ({found['id']}, revision {found['revision']})")
     out(f"{found['maxScore']:g} points{passing}")
+    out(*preparation_lines(found))
     rows = [
         (part["name"], f"{part['maxScore']:g}", " ".join(part["files"]), part["title"])
         for part in found["parts"]
@@ -210,6 +249,8 @@ def progress_of(grading: Mapping[str, Any]) -> str:
         return f"{grading['verdict']}, {score:g} of {grading['maxScore']:g} points"
     if grading["state"] == "QUEUED":
         position = grading["position"]
+        if grading.get("preparing"):
+            return "queued until the grader's images are prepared"
         estimate = grading.get("estimateSeconds")
         soon = "" if estimate is None else f", marked in about {estimate} s"
         return "queued" if position is None else f"queued, {position} before it{soon}"

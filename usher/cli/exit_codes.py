@@ -61,6 +61,11 @@ EXIT_CODES: Mapping[str, Mapping[int, str]] = {
         FAILED: "refused; with --follow: fewer marks",
         GRADER_FAILED: "--follow: the grader failed",
     },
+    "assignment prepare": {
+        **_USUAL,
+        OK: "asked for; with --follow: the images are prepared",
+        GRADER_FAILED: "they cannot be used",
+    },
     "completion": {OK: "done", WRONG_USE: "wrong use"},
     **dict.fromkeys(
         (

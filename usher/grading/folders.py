@@ -8,6 +8,7 @@ from chalicelib.contract.assignments import (
     MOST_BYTES,
     Part,
     is_solution,
+    names_image,
     parse_assignment,
     parse_part,
 )
@@ -30,6 +31,11 @@ class GraderFolder:
         """The maximum of a grading."""
         by_itself = IMAGE_POINTS if self.grader.kind == "image" else self.grader.max_score
         return by_itself if self.points is None else self.points
+
+    @property
+    def names_image(self) -> bool:
+        """Whether it brings an image."""
+        return names_image(self.grader, self.files)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ The image's own programs are not run for it: the guard's Python reads its files.
 import contextlib
 import json
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,14 +65,17 @@ class CleanImage:
     """The id of the source image."""
     digest: str
     """The registry's digest of the source, `NAME@sha256:…`; its id if it was built locally."""
+    pinned: str
+    """An immutable reference: the digest in the repository that the grader names, else the id."""
     cleaned: tuple[str, ...] = ()
     """Files that lost a setuid bit or a capability now; empty if it was cleaned before."""
 
 
-def clean_image(engine: Engine, image: str, base: str) -> CleanImage:
+def clean_image(engine: Engine, image: str, base: str, named: str = "") -> CleanImage:
     """The cleaned form of a local image, made once.
 
-    `base` is the image with the guard's Python. Raises ImageRefusedError, and BoxError.
+    `named` is its name in `grader.toml`, empty if it has none; `base` is the image with the
+    guard's Python. Raises ImageRefusedError, and BoxError.
     """
     details = engine.call("GET", f"/images/{image}/json")
     architecture = engine.call("GET", "/version")["Arch"]
@@ -79,12 +83,13 @@ def clean_image(engine: Engine, image: str, base: str) -> CleanImage:
         raise ImageRefusedError(f"the image {image} is refused: {why}")
     source = str(details["Id"])
     digest = str((details.get("RepoDigests") or [source])[0])
+    pinned = pinned_reference(named, source, details.get("RepoDigests") or ())
     tag = source.removeprefix("sha256:")[:24]
     with contextlib.suppress(EngineError):  # it was not cleaned yet
         known = engine.call("GET", f"/images/{CLEANED}:{tag}/json")
         # Records the time of its last use; see `usher.box.leftovers`.
         engine.call("POST", f"/images/{known['Id']}/tag", {"repo": CLEANED, "tag": tag})
-        return CleanImage(str(known["Id"]), source, digest)
+        return CleanImage(str(known["Id"]), source, digest, pinned)
     # A commit keeps settings of the container that the image does not have.
     user = "0:0" if details["Config"].get("User") else ""
     container = _start(engine, source, base, user)
@@ -103,7 +108,20 @@ def clean_image(engine: Engine, image: str, base: str) -> CleanImage:
     remove_containers(engine, CONTAINERS)
     remove_images(engine, (CLEANED, f"{BUILT}/*"))
     made = engine.call("GET", f"/images/{CLEANED}:{tag}/json")
-    return CleanImage(str(made["Id"]), source, digest, tuple(found["changed"]))
+    return CleanImage(str(made["Id"]), source, digest, pinned, tuple(found["changed"]))
+
+
+def pinned_reference(named: str, source: str, digests: Sequence[str]) -> str:
+    """An immutable reference of a local image. Pure.
+
+    It is the digest in the repository that the grader names, so that each host can pull it; the
+    engine's id `source` of an image that no registry has.
+    """
+    if "@" in named:
+        return named
+    place, slash, last = named.rpartition("/")
+    repository = f"{place}{slash}{last.partition(':')[0]}"
+    return next((each for each in digests if each.partition("@")[0] == repository), source)
 
 
 def decide_refusal(details: dict[str, Any], architecture: str) -> str:

@@ -35,6 +35,7 @@ from usher.grading.verdicts import Verdict, explain_run
 SHARED = "/shared"
 SUBMISSION = "submission"
 INNER_FILE_MIB = 64
+NEEDS_DOCKER = "a grader of the kind image needs Docker; bubblewrap has no images to run"
 
 
 def image_settings(grader: Grader) -> BoxSettings:
@@ -103,9 +104,7 @@ def mark_by_image(
 ) -> Grading:
     """Raises BoxError, and ProgramError if the image cannot be run."""
     if boxes.name != "docker":
-        raise ProgramError(
-            f"a grader of the kind image needs Docker; {boxes.name} has no images to run"
-        )
+        raise ProgramError(NEEDS_DOCKER)
     try:
         command = image_command(image)
     except ImageError as error:

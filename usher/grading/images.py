@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from chalicelib.contract.assignments import DOCKERFILE
 from usher.box.docker_box import docker_missing
 from usher.box.engine import Engine, EngineError, socket_path
 from usher.box.guard_runtime import DEFAULT_BASE
@@ -24,19 +25,24 @@ class ImageError(UsherError):
     """The image does not exist and cannot be pulled or built; the message has the reason."""
 
 
-def image_for(folder: GraderFolder, default: str | None = None) -> CleanImage:
+def image_for(
+    folder: GraderFolder, default: str | None = None, pinned: str | None = None
+) -> CleanImage:
     """The grader's image on this machine, pulled or built if it is missing, and cleaned.
 
+    `pinned` is the result of its preparation and replaces its name; images that are built from a
+    Dockerfile are identified by their files instead.
     Raises ImageError. Returns an id, because a name may be moved between two cases.
     """
     if why := docker_missing():
         raise ImageError(why)
-    if "Dockerfile" in folder.files:
+    if DOCKERFILE in folder.files:
         image = _build(folder, default)
     else:
-        image = _present(folder.grader.image or default or DEFAULT_BASE)
+        image = _present(pinned or folder.grader.image or default or DEFAULT_BASE)
     try:
-        return clean_image(Engine(socket_path() or ""), image, default or DEFAULT_BASE)
+        named = folder.grader.image or ""
+        return clean_image(Engine(socket_path() or ""), image, default or DEFAULT_BASE, named)
     except (BoxError, ImageRefusedError) as error:
         raise ImageError(str(error)) from error
 

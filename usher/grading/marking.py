@@ -21,9 +21,11 @@ from usher.box.runtimes import Boxes, choose_boxes
 from usher.errors import UsherError
 from usher.grading.folders import GraderFolder, read_assignment
 from usher.grading.image_cleaning import CleanImage
+from usher.grading.image_marking import NEEDS_DOCKER
 from usher.grading.images import ImageError, image_for
 from usher.grading.judge import Judge, Progress
 from usher.grading.results import Grading, broken, document, for_learner
+from usher.grading.verdicts import Verdict
 
 BASE_VARIABLE = "USHER_BASE_IMAGE"
 """The default image of graders."""
@@ -48,6 +50,8 @@ class Order:
     part: str
     learner: str
     revision: int
+    image: str | None = None
+    """What the image of the part was found to be; None where that was not looked up before."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +89,12 @@ def _image_of(
     folder: GraderFolder,
     base: str | None,
     on_cleaned: Callable[[CleanImage], None] = lambda _: None,
+    pinned: str | None = None,
 ) -> str:
     """The id of the grader's cleaned image; empty if boxes need none. Raises ImageError."""
     if boxes.name != "docker":
         return ""
-    image = image_for(folder, base)
+    image = image_for(folder, base, pinned)
     if image.cleaned:
         on_cleaned(image)
     return image.id
@@ -137,6 +142,46 @@ class Marker:
             "detailed": True,
         }
 
+    def prepare_order(self, order: Order, papers: Papers, on_progress: Progress) -> dict[str, Any]:
+        """Pin and clean the images of all parts; why not, where one cannot be used.
+
+        Raises PapersError.
+        """
+        folder = self._grader(papers.grader, order.assignment)
+        images: dict[str, str] = {}
+        problems = []
+        try:
+            parts = read_assignment(folder).parts
+            self._boxes = self._boxes or choose_boxes(None, self._base)
+        except (GraderError, NoBoxError) as error:
+            parts, problems = {}, [str(error)]
+        for name, part in parts.items():
+            on_progress(f"preparing {name}", 0, 0)
+            try:
+                found = self._prepared(part)
+            except ImageError as error:
+                problems.append(f"part {name}: {error}")
+            else:
+                images |= {} if found is None else {name: found}
+        verdict = Verdict.IE if problems else Verdict.AC
+        return {
+            "grading": order.grading,
+            "verdict": verdict.value,
+            "score": None if problems else 0.0,
+            "maxScore": 0.0,
+            "feedback": "\n".join(problems)[:MOST_FEEDBACK],
+            "detailed": False,
+            "images": {} if problems else images,
+        }
+
+    def _prepared(self, part: GraderFolder) -> str | None:
+        """What the image of a part is, pinned; None where boxes need none. Raises ImageError."""
+        if self._boxes is None or self._boxes.name != "docker":
+            if part.grader.kind == "image":
+                raise ImageError(NEEDS_DOCKER)
+            return None
+        return image_for(part, self._base).pinned if part.names_image else None
+
     def _grader(self, url: str, assignment: str) -> Path:
         """The directory with the files of this URL, fetched once. Raises PapersError."""
         key = urlsplit(url).path
@@ -161,7 +206,7 @@ class Marker:
             return broken(0.0, f"the grader's files have no part {order.part!r}")
         try:
             self._boxes = self._boxes or choose_boxes(None, self._base)
-            image = _image_of(self._boxes, found, self._base)
+            image = _image_of(self._boxes, found, self._base, pinned=order.image)
         except (NoBoxError, ImageError) as error:
             return broken(found.max_points, str(error))
         return Judge(self._boxes, image).grade(found, submitted, on_progress, order.learner)

@@ -19,6 +19,7 @@ from chalicelib.api.reference.model import (
     page_operation,
     record,
     ref,
+    table_of,
 )
 from chalicelib.errors import ConflictError, LimitError, UnavailableError
 from chalicelib.fields import Schema
@@ -69,6 +70,11 @@ GRADING = Part(
             {201: Answer("A new assignment.", ref("Assignment")), 200: _ASSIGNMENT},
             (UnavailableError,),
             example={"files": {"grader.toml": 'files = ["main.py"]'}},
+        ),
+        "grading.prepare_assignment": Operation(
+            By.CALLER,
+            {202: Answer("Its images are being prepared.", ref("Assignment"))},
+            (ConflictError, UnavailableError),
         ),
         "grading.delete_assignment": Operation(By.CALLER, {200: Answer("Done.", NOTHING)}),
         "grading.submit": Operation(
@@ -134,6 +140,15 @@ GRADING = Part(
                 "createdAt": INSTANT,
                 "changedAt": INSTANT,
                 "isAuthor": FLAG,
+                "preparation": record(
+                    "Of the images that its graders name: pinned by digest and cleaned.",
+                    {"state": TEXT},
+                    optional={
+                        "reason": TEXT,
+                        "images": table_of(TEXT),
+                        "changedAt": MAYBE_INSTANT,
+                    },
+                ),
             },
             optional={"author": TEXT},
         ),
@@ -199,6 +214,7 @@ GRADING = Part(
                 "progress": {"type": ["object", "null"]},
                 "position": MAYBE_WHOLE,
                 "estimateSeconds": MAYBE_WHOLE,
+                "preparing": FLAG,
             },
             optional={"reason": MAYBE_TEXT, "invocation": MAYBE_TEXT},
         ),

@@ -6,7 +6,7 @@ import { head, link, listing, results, table } from "./views.js";
 import { announcement, passMark, points, pollSeconds, scored } from "./marks.js";
 import { name, submissionPanel, verdictBadge } from "./gradings.js";
 import { uploadForm } from "./upload.js";
-import { authorPanel, regradeButton, rowVerdicts } from "./statistics.js";
+import { authorPanel, preparationNotice, regradeButton, rowVerdicts } from "./statistics.js";
 
 const PAGE_ROWS = 20;
 const WHOLE_EVERY = 5;
@@ -27,7 +27,8 @@ export const assignmentList = {
 export const assignmentPage = {
   title: "Assignment",
   load,
-  pollSeconds: ({ submission, rows }) => (submission && pollSeconds(submission, Date.now())) ?? (rows.some(({ state }) => state !== "FINISHED") ? OTHERS_SECONDS : null),
+  pollSeconds: ({ assignment, submission, rows }) => (submission && pollSeconds(submission, Date.now()))
+    ?? (assignment?.preparation.state === "PREPARING" || rows.some(({ state }) => state !== "FINISHED") ? OTHERS_SECONDS : null),
   draw,
   mount: (root, context) => {
     fill(root, context);
@@ -98,7 +99,7 @@ function draw({ assignment, rows, next, standing, submission }, context) {
   const parts = new Map((assignment?.parts ?? []).map((part) => [part.name, part]));
   const isAuthor = Boolean(assignment?.isAuthor);
   return [head(assignment ? name(assignment.title) : context.id),
-    assignment ? standingPanel(assignment, standing) : h("p", { class: "notice" }, "This assignment takes no more submissions. What you handed in stays here."),
+    assignment ? [standingPanel(assignment, standing), preparationNotice(context, assignment)] : h("p", { class: "notice" }, "This assignment takes no more submissions. What you handed in stays here."),
     assignment ? [h("h2", null, "Hand in"), h("section", { "data-keep": `upload ${assignment.revision}` })] : null,
     h("p", { class: "unseen", role: "status", "data-key": "live" }, submission ? announcement(submission) : ""),
     submission ? submissionPanel(submission, parts, isAuthor ? [

@@ -46,9 +46,10 @@ export function shareOf(amount, limit) {
 }
 
 /** How far the marking of a part is, in words, and the share that is done (null: not known). */
-export function progressOf({ state, position, estimateSeconds, progress, attempts }) {
+export function progressOf({ state, position, estimateSeconds, progress, attempts, preparing }) {
   const again = attempts > 1 ? ", again: a judge was lost" : "";
   if (state === "QUEUED") {
+    if (preparing) return { words: "Waits until the grader is prepared", share: null };
     if (position === null || position === undefined) return { words: `Handed to a judge${again}`, share: null };
     const soon = estimateSeconds ? `, marked in about ${estimateSeconds} s` : "";
     return { words: `In the queue, ${position ? `${position} before it` : "next"}${soon}${again}`, share: null };

@@ -105,6 +105,19 @@ export function authorPanel(context, assignment, show) {
   return element;
 }
 
+/** That the images of the graders are being prepared, or cannot be used; why is the author's to see. */
+export function preparationNotice(context, { id, isAuthor, preparation }) {
+  if (preparation.state === "READY") return null;
+  if (preparation.state === "PREPARING") return h("p", { class: "notice", "data-key": "preparation" }, "The grader is being prepared. What you hand in now is marked after that.");
+  if (!isAuthor) return h("p", { class: "notice", "data-key": "preparation", "data-tone": "bad" }, "The grader cannot be used now, so nothing can be handed in. Its author can see why.");
+  return h("section", { class: "notice", "data-key": "preparation", "data-tone": "bad", "aria-label": "The grader's image" },
+    h("p", null, "The image of the grader cannot be used, so nothing can be handed in:"),
+    h("pre", { class: "json", tabindex: "0", dir: "auto" }, preparation.reason),
+    change(context, "Prepare it again", { done: "It is being prepared.",
+      ask: { title: "Prepare the image again?", consequences: "A judge looks up what its name means now, and cleans it. What is handed in waits for that; what got no score before has to be marked again." },
+      send: () => call("POST", `/assignments/${encodeURIComponent(id)}/prepare`, {}) }));
+}
+
 /** The verdicts of a listing's row. */
 export function rowVerdicts(row) {
   return row.parts.map((part) => part.verdict ? verdictBadge(part.verdict) : badge("being marked", "busy"));

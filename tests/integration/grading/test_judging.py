@@ -326,3 +326,40 @@ def test_the_commands_follow_a_submission(cloud, tmp_path):
     refused = usher("submit", "anagrams", f"anagrams={tmp_path / 'main.py'}")
     assert refused.returncode == 1
     assert marked(cloud, "tess", one)["gradings"][0]["verdict"] == "WA"
+
+
+def test_images_that_cannot_be_used_are_the_authors_to_see_and_to_prepare_again(cloud):
+    """No registry is there, or no Docker: the judge says which."""
+    image = {"grader.toml": 'kind = "image"\nimage = "127.0.0.1:1/none:1"\nfiles = ["main.py"]\n'}
+    status, put = call(cloud, "tess", "PUT", "/assignments/imaged", {"files": image})
+    assert (status, put["preparation"]["state"]) == (201, "PREPARING"), put
+    body = {"parts": {"imaged": {"files": {"main.py": "1"}}}}
+    status, early = call(cloud, "ada", "POST", "/assignments/imaged/submissions", body)
+    assert (status, early["gradings"][0]["preparing"]) == (202, True), early
+
+    def failed():
+        found = call(cloud, "tess", "GET", "/assignments/imaged")[1]["preparation"]
+        return found if found["state"] == "FAILED" else None
+
+    found = wait_until(failed, 120, "the end of the preparation", every=0.3)
+    assert "127.0.0.1:1/none:1" in found["reason"] or "Docker" in found["reason"]
+    (grading,) = marked(cloud, "ada", early["id"])["gradings"]
+    assert (grading["verdict"], grading["score"]) == ("IE", None)
+    assert "reason" not in grading
+    of_learners = call(cloud, "ada", "GET", "/assignments/imaged")[1]["preparation"]
+    assert of_learners == {"state": "FAILED"}
+    status, refused = call(cloud, "ada", "POST", "/assignments/imaged/submissions", body)
+    assert status == 503
+    assert "image of its grader cannot be used" in refused["error"]["message"]
+    assert call(cloud, "ada", "POST", "/assignments/imaged/prepare")[0] == 403
+    command = [sys.executable, "-m", "usher", "assignment", "prepare", "imaged", "--follow"]
+    environment = os.environ | {"USHER_URL": cloud.dispatcher, "USHER_API_KEY": KEYS["tess"]}
+    again = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 3, again.stderr
+    assert found["reason"].splitlines()[0] in again.stdout
+    mended = call(cloud, "tess", "PUT", "/assignments/imaged", {"files": FILES})[1]
+    assert (mended["preparation"]["state"], mended["revision"]) == ("READY", 2)
+    status, refused = call(cloud, "tess", "POST", "/assignments/imaged/prepare")
+    assert (status, refused["error"]["code"]) == (409, "conflict")

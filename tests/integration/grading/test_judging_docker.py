@@ -2,6 +2,7 @@
 
 import hashlib
 
+from chalicelib.grading.lifecycle import REFERENCE
 from local.judge import on_loopback
 from tests.integration.conftest import wait_until
 from tests.needs import needs_docker
@@ -10,6 +11,7 @@ KEY = "key-of-opal-xxxxxxxxxxxxxxxx"
 FILES = {
     "grader.toml": 'files = ["main.py"]\nrun = ["python3", "main.py"]\n'
     '[[cases]]\ninput = "1.in"\nanswer = "1.ans"\n',
+    "Dockerfile": "ARG USHER_BASE_IMAGE\nFROM ${USHER_BASE_IMAGE}\n",
     "1.in": "1",
     "1.ans": "2",
 }
@@ -23,7 +25,7 @@ def test_judges_are_given_the_loopback_in_the_place_of_the_containers_address():
 
 
 @needs_docker
-def test_a_submission_is_marked(start_cloud):
+def test_a_submission_is_marked_as_soon_as_the_image_is_prepared(start_cloud):
     cloud = start_cloud(
         runtime="docker",
         feed_engine="direct",
@@ -34,7 +36,8 @@ def test_a_submission_is_marked(start_cloud):
         },
     )
     headers = {"X-Api-Key": KEY}
-    assert cloud.http("PUT", "/assignments/double", {"files": FILES}, headers)[0] == 201
+    status, put = cloud.http("PUT", "/assignments/double", {"files": FILES}, headers)
+    assert (status, put["preparation"]["state"]) == (201, "PREPARING")
     body = {"parts": {"double": {"files": {"main.py": "print(2)"}}}}
     made = [
         cloud.http("POST", "/assignments/double/submissions", body, headers)[1] for _ in range(2)
@@ -44,6 +47,11 @@ def test_a_submission_is_marked(start_cloud):
         found = cloud.http("GET", f"/submissions/{submission['id']}", None, headers)[1]
         return found["gradings"][0] if found["state"] == "FINISHED" else None
 
+    first = made[0]["gradings"][0]
+    assert (first["state"], first["preparing"], first["position"]) == ("QUEUED", True, None)
     for submission in made:
         grading = wait_until(lambda s=submission: marked(s), 120, "the mark", every=0.5)
         assert (grading["verdict"], grading["attempts"]) == ("AC", 1)
+    found = cloud.http("GET", "/assignments/double", None, headers)[1]["preparation"]
+    assert found["state"] == "READY"
+    assert REFERENCE.fullmatch(found["images"]["double"])

@@ -1,6 +1,8 @@
 """The judge as a job: fetch, mark in boxes, store the documents, report the mark; then the next
 one.
 
+With `prepare` it pins and cleans the images of an assignment's graders instead.
+
 It never runs untrusted code in its own process, and has no AWS rights: the start permit contains
 URLs that are valid for this grading only.
 """
@@ -41,6 +43,9 @@ class UsherJudge(Job):
         grader: str
         files: str
         results: dict[str, str]
+        image: str | None = None
+        """The pinned image of the part, if the images were prepared."""
+        prepare: bool = False
         marks: dict[str, str] | None = None
         """URL for marks, and the key for it."""
 
@@ -79,6 +84,7 @@ class UsherJudge(Job):
             part=given.part,
             learner=given.learner,
             revision=given.revision,
+            image=given.image,
         )
         papers = Papers(given.grader, given.files, given.results)
 
@@ -88,4 +94,6 @@ class UsherJudge(Job):
             else:
                 self.progress(None, f"{order.grading}: {what}")
 
+        if given.prepare:
+            return marker.prepare_order(order, papers, tell)
         return marker.mark_order(order, papers, tell, datetime.now(UTC))

@@ -15,6 +15,8 @@ from chalicelib.grading.model import (
     Assignment,
     Grading,
     PartInfo,
+    Preparation,
+    Readiness,
     State,
     Submission,
     SubmittedPart,
@@ -233,6 +235,68 @@ def test_what_is_no_mark_is_none(result):
     first = handed()
     after = lifecycle.decide_end(first, ended(first.invocation, result=result), 3.0)
     assert after.state is State.QUEUED
+
+
+# Images
+
+
+PINNED = f"registry/grader@sha256:{'1' * 64}"
+
+
+def prepared(**result):
+    """A preparation that ended with this result of its judge."""
+    first = lifecycle.decide_hand_over(grading(submission="", max_score=0.0, id="prep"), 2.0)
+    told = {"grading": "prep", "verdict": "AC", "score": 0, "feedback": "", "images": {"p": PINNED}}
+    told |= result
+    return lifecycle.decide_end(first, ended(first.invocation, result=told), 3.0)
+
+
+def test_what_waits_for_images_goes_to_a_judge_with_what_they_were_found_to_be():
+    waiting = grading(awaits="prep")
+    assert not waiting.is_waiting
+    assert lifecycle.decide_hand_over(waiting, 2.0) is waiting
+    unfinished = grading(submission="", id="prep")
+    assert lifecycle.decide_release(waiting, unfinished, 4.0) is waiting
+    assert lifecycle.decide_release(waiting, replace(prepared(), id="older"), 4.0) is waiting
+    after = lifecycle.decide_release(waiting, prepared(), 4.0)
+    assert (after.is_waiting, after.image) == (True, PINNED)
+    assert lifecycle.decide_release(waiting, None, 4.0).is_waiting
+
+
+def test_images_that_cannot_be_used_are_the_graders_failure_and_cost_nothing():
+    failed = prepared(verdict="IE", score=None, feedback="it is for windows", images={})
+    after = lifecycle.decide_release(grading(awaits="prep"), failed, 4.0)
+    assert (after.verdict, after.score, after.attempt_counters) == ("IE", None, ())
+    assert "it is for windows" in after.reason
+    assert "windows" not in after.feedback
+    assert lifecycle.decide_release(after, failed, 5.0) is after
+
+
+@pytest.mark.parametrize("images", [["x"], {"p": 1}, {"p": "grader:3"}, {"p": "a@sha256:12"}])
+def test_a_name_that_may_come_to_mean_another_image_is_no_result(images):
+    told = {"verdict": "AC", "score": 0, "feedback": "", "images": images}
+    assert lifecycle.read_mark(told, 0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("result", "state", "images"),
+    [
+        ({}, Readiness.READY, {"p": PINNED}),
+        ({"verdict": "IE", "score": None, "feedback": "why"}, Readiness.FAILED, {}),
+    ],
+)
+def test_the_assignment_knows_how_its_current_preparation_ended(result, state, images):
+    found = prepared(**result)
+    of_another = Preparation("another", Readiness.PREPARING, 1.0)
+    assert lifecycle.fold_preparation(with_preparation(of_another), found).preparation is of_another
+    current = Preparation("prep", Readiness.PREPARING, 1.0)
+    after = lifecycle.fold_preparation(with_preparation(current), found).preparation
+    assert (after.state, after.images, after.changed_at) == (state, images, 3.0)
+    assert after.reason == result.get("feedback", "")
+
+
+def with_preparation(preparation):
+    return Assignment("a", "me", "A", 0.0, (), "g", "d", 0.0, 0.0, preparation=preparation)
 
 
 @given(st.lists(st.sampled_from(["hand", "start", "mark", "lose", "old"]), max_size=30))

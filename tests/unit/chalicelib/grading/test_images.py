@@ -5,7 +5,7 @@ import pytest
 from chalicelib.config import load_config
 from chalicelib.contract.assignments import parse_assignment
 from chalicelib.errors import BadRequestError
-from chalicelib.grading.images import image_problems
+from chalicelib.grading.images import image_problems, needs_preparation
 from chalicelib.grading.service import Grades
 
 REPOSITORY = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/usher-dev/graders"
@@ -55,5 +55,20 @@ def test_nothing_is_stored_of_an_assignment_that_is_refused():
     kept = {"table": None, "files": None, "judging": None, "catalog": None, "ids": None}
     grades = Grades(**kept, config=config, now=lambda: 1.0)
     files = {"grader.toml": GRADER.encode(), "1.in": b"1"}
+    found = parse_assignment(files, "copy")
     with pytest.raises(BadRequestError, match="names no image"):
-        grades.put("copy", parse_assignment(files, "copy"), files, caller=None, audit=None)
+        grades.put("copy", found, files, caller=None, audit=None, callback_base_url="")
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "needs"),
+    [
+        (GRADER, {}, False),
+        (f'image = "gcc:14"\n{GRADER}', {}, True),
+        (GRADER, {"Dockerfile": b"FROM scratch"}, True),
+        ('kind = "image"\nfiles = ["main.py"]\n', {}, True),
+    ],
+)
+def test_what_brings_an_image_is_prepared(text, more, needs):
+    files = {"grader.toml": text.encode(), "1.in": b"1", **more}
+    assert needs_preparation(parse_assignment(files, "copy")) is needs

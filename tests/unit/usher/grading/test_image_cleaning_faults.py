@@ -17,7 +17,7 @@ import pytest
 from usher.box.engine import EngineError
 from usher.box.leftovers import CONTAINERS_KEPT
 from usher.box.model import BoxError
-from usher.grading.image_cleaning import CLEANED, CONTAINERS, clean_image
+from usher.grading.image_cleaning import CLEANED, CONTAINERS, clean_image, pinned_reference
 
 AUTHORS = "sha256:" + "a" * 64
 PLAIN = "sha256:" + "b" * 64
@@ -206,3 +206,19 @@ def test_a_walk_whose_result_cannot_be_read_makes_nothing(output):
         clean_image(model, AUTHORS, BASE)
     assert list(model.tags) == [BASE]
     assert model.containers == {}
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ("", "sha256:id"),
+        ("grader:3", "grader@sha256:1"),
+        ("localhost:5000/grader:3", "localhost:5000/grader@sha256:2"),
+        ("localhost:5000/grader", "localhost:5000/grader@sha256:2"),
+        ("other/grader:3", "sha256:id"),
+        ("grader@sha256:9", "grader@sha256:9"),
+    ],
+)
+def test_an_image_is_pinned_in_the_repository_that_its_grader_names(named, expected):
+    digests = ["grader@sha256:1", "localhost:5000/grader@sha256:2"]
+    assert pinned_reference(named, "sha256:id", digests) == expected
