@@ -9,7 +9,7 @@ the counters are exact.
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -28,6 +28,8 @@ from tests.integration.wire import Fate, Point
 MATRIX = "sessions"
 LIMITS = "[limits]\ntotal = 4\nper_owner = 1\n"
 COLD = LIMITS + '[apps.chat]\nimage = "any"\nmax_sessions = 3\nqueue_seconds = 200\n'
+CHOSEN = COLD + '[apps.chat.placement]\nplugin = "last-host"\n'
+PLUGINS = "tests.integration.placement_plugins"
 POOLED = LIMITS + '[apps.chat]\nimage = "any"\npool = {minimum = 1, maximum = 3}\n'
 
 OF_A_LOOK = (Fate.FAILS, Fate.DIES_BEFORE)
@@ -357,6 +359,16 @@ def launches_one_that_waits(story: Story) -> None:
     story.services.sessions.launches.launch_later(story.session_id, 2)
 
 
+@operation(CHOSEN, nothing, comes_to_what_was_told)
+def dispatches_where_a_plugin_chooses_the_host(story: Story) -> None:
+    story.told = story.dispatch("me")
+
+
+@operation(CHOSEN, waits_for_room, lambda story: comes(story, story.session_id))
+def launches_one_that_waits_where_a_plugin_chooses_the_host(story: Story) -> None:
+    story.services.sessions.launches.launch_later(story.session_id, 2)
+
+
 @operation(COLD, waits_for_room)
 def finds_no_room_again(story: Story) -> None:
     session_id, story.session_id = story.session_id, ""
@@ -476,6 +488,7 @@ def survivors(story: Story) -> Iterator[str]:
 def run(lab: Lab, operation: Operation, point: Point | None) -> list[str]:
     """One operation with one thing going wrong, and what comes after; the calls it made."""
     lab.fresh(operation.apps)
+    lab.config = replace(lab.config, placement_module=PLUGINS)
     story = Story(lab, is_full=operation.is_full)
     operation.arrange(story)
     lab.settle()

@@ -8,7 +8,7 @@ for the reason that is true; no task is left, and the count of the capacity is e
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -38,6 +38,9 @@ PAUSES = (0, 61, 61, 61, 640, 61, 61)
 HOSTS_AT_FIRST = 2
 HOST_COMES_AT = 3
 """Before this sweep a full cluster gets a host."""
+
+
+PLUGINS = "tests.integration.placement_plugins"
 
 
 @dataclass
@@ -327,6 +330,18 @@ def two_wait(story: Story) -> None:
 
 @operation(two_wait)
 def launches_two(story: Story) -> None:
+    story.round()
+
+
+def one_waits_for_the_host_of_a_plugin(story: Story) -> None:
+    story.lab.config = replace(story.lab.config, placement_module=PLUGINS)
+    story.lab.deploy_job("report", placement={"plugin": "last-host"})
+    story.services = story.lab.process()
+    story.queued()
+
+
+@operation(one_waits_for_the_host_of_a_plugin)
+def launches_one_where_a_plugin_chooses_the_host(story: Story) -> None:
     story.round()
 
 
