@@ -171,9 +171,8 @@ def _traced(job: str, header: str | None) -> Response:
     try:
         response = _invoke_job(job, None if place is None else place.header)
     finally:
-        attributes = {"usher.job": job} if response else {}
-        if response is not None:
-            attributes["usher.invocation"] = response.body["id"]
+        made = {} if response is None else response.body
+        attributes = {"usher.job": job, "usher.invocation": made["id"]} if made else {}
         name = "POST /jobs/{job}/invocations"
         traces.requested(name, above, place, began, attributes, failed=response is None)
     return response
