@@ -1,6 +1,7 @@
 """Hosts over HTTP, for operators and viewers: parse, call, render."""
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from chalice.app import Blueprint, Response
@@ -13,6 +14,7 @@ from chalicelib.instants import instant
 from chalicelib.wiring import services
 
 if TYPE_CHECKING:
+    from chalicelib.capacity.hosts import Drained
     from chalicelib.ecs.hosts import Host, Resource
     from chalicelib.ecs.task_changes import TaskChange
 
@@ -38,7 +40,8 @@ def list_hosts() -> Response:
     known_caller_of(request, services().config).require_sight()
     query = request.query_params or {}
     hosts, token = services().cluster.page(LIMIT.read(query), NEXT.read(query))
-    return answer({"hosts": [_show(host) for host in hosts], "next": token})
+    drained = _drained() if any(host.is_leaving for host in hosts) else {}
+    return answer({"hosts": [show_host(host, drained) for host in hosts], "next": token})
 
 
 @routes.route("/hosts/{host}", methods=["GET"], authorizer=AUTHORIZER)
@@ -50,7 +53,8 @@ def get_host(host: str) -> Response:
         raise NotFoundError("no such host")
     found = services().cluster.get(host)
     tasks = services().cluster.tasks_on(host)
-    return answer(_show(found) | {"tasks": [_show_task(task) for task in tasks]})
+    drained = _drained() if found.is_leaving else {}
+    return answer(show_host(found, drained) | {"tasks": [_show_task(task) for task in tasks]})
 
 
 @routes.route("/tasks/{task}", methods=["GET"], authorizer=AUTHORIZER)
@@ -66,16 +70,29 @@ def get_task(task: str) -> Response:
     return answer(_show_task(found[0]))
 
 
-def _show(host: "Host") -> dict[str, Any]:
+def _drained() -> Mapping[str, "Drained"]:
+    """The hosts that the planner drains; none if there is no planner."""
+    from chalicelib.capacity.host_planner import drained_hosts
+
+    group = services().config.hosts_group
+    return {} if group is None else drained_hosts(services().sessions.table.items, group)
+
+
+def show_host(host: "Host", drained: Mapping[str, "Drained"]) -> dict[str, Any]:
+    """A host, and why and since when the planner drains it. Pure."""
     from chalicelib.ecs.hosts import host_id_of
 
+    host_id = host_id_of(host.arn)
+    drain = drained.get(host_id) if host.is_leaving else None
     return {
-        "id": host_id_of(host.arn),
+        "id": host_id,
         "arn": host.arn,
         "instance": host.ec2_instance_id,
         "status": host.status,
         "connected": host.is_connected,
         "leaving": host.is_leaving,
+        "drainReason": None if drain is None else drain.reason.value,
+        "drainingSince": None if drain is None else instant(drain.at),
         "zone": host.zone,
         "instanceType": host.instance_type,
         "capacityProvider": host.capacity_provider,

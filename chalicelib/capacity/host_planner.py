@@ -1,12 +1,19 @@
 """Carries out plans for hosts: once a minute, in one process at a time; each step is idempotent."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from chalicelib.capacity.auto_scaling import AutoScaling
 from chalicelib.capacity.cluster_state import ACTIVE, DRAINING, ClusterState, HostState
-from chalicelib.capacity.hosts import Demand, HostPlan, HostPolicy, plan_hosts, plan_summary
+from chalicelib.capacity.hosts import (
+    Demand,
+    Drained,
+    HostPlan,
+    HostPolicy,
+    plan_hosts,
+    plan_summary,
+)
 from chalicelib.capacity.memory import Remembered, from_json
 from chalicelib.capacity.view import ClusterView
 from chalicelib.dynamodb.expressions import Attr
@@ -59,7 +66,7 @@ class HostPlanner:
         self._policy = policy
         self._move_warm = move_warm
         self._now = now
-        self._key = f"hosts-plan#{name}"
+        self._key = _key_of(name)
         self._lease = Lease(items, f"hosts#{name}", LEASE_SECONDS, now)
 
     def run(self) -> Done | None:
@@ -133,9 +140,7 @@ class HostPlanner:
         return self._group.end(host.ec2_instance_id)
 
     def _stored(self) -> str | None:
-        item = self._items.get(self._key) or {}
-        text: str | None = item.get("plan", {}).get("S")
-        return text
+        return _stored(self._items, self._key)
 
     def _replace(self, before: str | None, after: str) -> bool:
         """Write the planner's memory, if it has not changed since it was read."""
@@ -151,3 +156,18 @@ class HostPlanner:
 
 def _ids_of(host: HostState) -> set[str]:
     return {task.id for task in host.tasks}
+
+
+def drained_hosts(items: Table, name: str) -> Mapping[str, Drained]:
+    """The hosts that the planner of the group `name` drains, by id, with reason and time."""
+    return from_json(_stored(items, _key_of(name))).memory.drained
+
+
+def _key_of(name: str) -> str:
+    return f"hosts-plan#{name}"
+
+
+def _stored(items: Table, key: str) -> str | None:
+    item = items.get(key) or {}
+    text: str | None = item.get("plan", {}).get("S")
+    return text

@@ -394,6 +394,51 @@ def test_a_host_says_what_runs_on_it_and_is_found_by_the_ids_that_ecs_gave(page,
     assert [said for said in watch.complaints if "404" not in said] == []
 
 
+NOTHING = {"places": 0, "cpu": 0, "memory": 0}
+BATCH = {
+    "name": "batch",
+    "tier": "flex",
+    "taken": {"places": 30, "cpu": 15_360, "memory": 30_720},
+    "guaranteed": {"places": 10, "cpu": 0, "memory": 0},
+    "maximum": {"places": 40, "cpu": None, "memory": None},
+    "borrowed": {"places": 20, "cpu": 0, "memory": 0},
+    "waiting": 7,
+    "secondsBetweenStarts": 3.4,
+}
+SEARCH = BATCH | {"name": "search", "tier": "critical", "borrowed": NOTHING, "waiting": 0}
+DRAINED = {"status": "DRAINING", "leaving": True, "drainReason": "scale-in"}
+
+
+def show_groups_and_drains(page: Page) -> None:
+    """As with a capacity file and the planner of hosts; all else is the dispatcher's answer."""
+
+    def overview(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"groups": [SEARCH, BATCH]})
+
+    def hosts(route: Route) -> None:
+        answer = route.fetch()
+        first, *others = answer.json()["hosts"]
+        drained = first | DRAINED | {"drainingSince": first["registeredAt"]}
+        route.fulfill(response=answer, json={"hosts": [drained, *others], "next": None})
+
+    page.route("**/overview", overview)
+    page.route("**/hosts?*", hosts)
+
+
+@needs_chromium
+def test_capacity_groups_and_why_the_planner_drains_a_host_are_shown(page, watch, stage):
+    show_groups_and_drains(page)
+    sign_in(page, stage, who="vic")
+    row = page.locator("tr", has_text="batch")
+    expect(row).to_contain_text("30\u00a0places, 15360\u00a0units, 30720\u00a0MiB")
+    for text in ("flex", "10\u00a0places", "40\u00a0places", "20\u00a0places", "7", "3.4\u00a0s"):
+        expect(row.get_by_text(text, exact=True)).to_be_visible()
+    page.get_by_role("link", name="Hosts", exact=True).first.click()
+    expect(page.locator("tbody tr").first).to_contain_text("DRAINING too many hosts, for")
+    assert watch.complaints == []
+
+
 @needs_chromium
 def test_an_app_shows_its_containers_and_is_drained_by_an_operator_alone(page, watch, stage):
     description = {"pool": {"minimum": 1, "maximum": 1}}
@@ -675,6 +720,7 @@ def test_each_page_is_accessible_and_fits_a_phone(
     try:
         page = context.new_page()
         watch = PageWatch(page)
+        show_groups_and_drains(page)
         sign_in(page, stage)
         host = stage.http("GET", "/hosts", None, as_("vic"))[1]["hosts"][0]["id"]
         for path in PAGES:

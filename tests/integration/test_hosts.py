@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.capacity.host_planner import Done
+from chalicelib.api.hosts import show_host
+from chalicelib.capacity.host_planner import Done, drained_hosts
 from chalicelib.sessions.model import State
 from chalicelib.wiring import Services
 from local.aws.auto_scaling import AutoScalingApi, AutoScalingGroup
@@ -136,12 +137,23 @@ def test_hosts_are_added_for_what_waits_and_ended_when_they_are_empty(fleet: Fle
 
 def test_a_host_with_a_session_is_drained_and_not_ended_and_taken_back(fleet: Fleet) -> None:
     services = fleet.lab.process()
+    items = services.sessions.table.items
+    assert drained_hosts(items, GROUP) == {}
     serve(fleet, services, 10)
     kept = sorted(fleet.live())[0]
     for session_id in sorted(fleet.live() - {kept}):
         fleet.lab.disconnect(session_id)
+    drains = set()
     for _ in range(40):
         fleet.minute(services)
+        drained = drained_hosts(items, GROUP)
+        shown = [show_host(host, drained) for host in services.cluster.page(100, None)[0]]
+        for host in shown:
+            if host["drainReason"]:
+                assert (host["status"], host["id"] in drained) == ("DRAINING", True)
+                drains.add((host["drainReason"], host["drainingSince"]))
+    assert {reason for reason, _ in drains} == {"scale-in"}
+    assert None not in {since for _, since in drains}
     assert fleet.live() == {kept}
     fleet.ask(services, 12, first=100)
     fleet.until(services, lambda: len(fleet.live()) == 13)

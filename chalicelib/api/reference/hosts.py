@@ -15,6 +15,7 @@ from chalicelib.api.reference.model import (
     record,
     ref,
 )
+from chalicelib.capacity.hosts import DrainReason
 from chalicelib.fields import Schema
 
 _ARN = "arn:aws:ecs:eu-west-1:123456789012"
@@ -26,6 +27,12 @@ _HOST: dict[str, Schema] = {
     "status": {**TEXT, "description": "As ECS says: ACTIVE, DRAINING, …"},
     "connected": {**FLAG, "description": "Whether its agent answers ECS."},
     "leaving": {**FLAG, "description": "Whether it takes no more tasks."},
+    "drainReason": {
+        "type": ["string", "null"],
+        "enum": [*(reason.value for reason in DrainReason), None],
+        "description": "Why the planner of hosts drains it; null: it does not.",
+    },
+    "drainingSince": {**MAYBE_INSTANT, "description": "By the planner."},
     "zone": MAYBE_TEXT,
     "instanceType": MAYBE_TEXT,
     "capacityProvider": MAYBE_TEXT,
@@ -42,6 +49,8 @@ _HOST_EXAMPLE = {
     "status": "ACTIVE",
     "connected": True,
     "leaving": False,
+    "drainReason": None,
+    "drainingSince": None,
     "zone": "eu-west-1a",
     "instanceType": "c7g.xlarge",
     "capacityProvider": "usher-dev",

@@ -18,7 +18,7 @@ export const home = {
     const [overview, { apps }] = await Promise.all([call("GET", "/overview", { signal: context.signal }), call("GET", "/apps", { signal: context.signal })]);
     return { overview, apps };
   },
-  draw: ({ overview, apps }) => overview ? [head("Home"), wrong(problemsOf(overview, apps)), running(overview), pools(overview, apps), jobStates(overview), lines(overview)]
+  draw: ({ overview, apps }) => overview ? [head("Home"), wrong(problemsOf(overview, apps)), running(overview), pools(overview, apps), capacityGroups(overview), jobStates(overview), lines(overview)]
     : [head("Home"), h("p", { class: "empty" }, "Here is what belongs to you: your ", link("/invocations", "invocations"), " and ", link("/sessions", "sessions"),
       ". To run something choose one of the ", link("/jobs", "jobs"), ".")],
 };
@@ -54,6 +54,24 @@ function pools({ sessions }, apps) {
     ["Revision", (row) => row.revision], ["In use", (row) => count(row, "ACTIVE", "RESERVED")], ["Coming", (row) => count(row, "STARTING", "QUEUED")],
     ["Warm", (row) => count(row, "WARM")], ["Pool", (row) => row.pool.maximum ? `${row.pool.minimum} to ${row.pool.maximum}` : "none"],
     ["Most at once", (row) => row.maxSessions || "no limit"]], apps, (row) => row.name)];
+}
+
+/** What each capacity group has, uses and waits for; nothing where there are none. */
+function capacityGroups({ groups }) {
+  if (!groups?.length) return null;
+  return [h("h2", null, "Capacity groups"), table("Capacity groups: what each uses now, in places, CPU units and MiB", [
+    ["Group", (row) => row.name], ["Tier", (row) => badge(row.tier, row.tier === "critical" ? "busy" : "quiet")], ["In use", ({ taken, guaranteed }) => inUse(taken, guaranteed)],
+    ["Guaranteed", (row) => amountOf(row.guaranteed)], ["Most", (row) => amountOf(row.maximum)], ["Lent to it", (row) => amountOf(row.borrowed)],
+    ["Waiting", (row) => row.waiting], ["Between starts", (row) => row.secondsBetweenStarts === null ? "–" : duration(row.secondsBetweenStarts)]], groups, (row) => row.name)];
+}
+
+/** An amount of capacity without what is nothing or not bounded. */
+const amountOf = ({ places, cpu, memory }) => [[places, "places"], [cpu, "units"], [memory, "MiB"]]
+  .filter(([count]) => count).map(([count, unit]) => `${count}\u00a0${unit}`).join(", ") || "–";
+
+/** The amount in use, and a bar of the places that are guaranteed. */
+function inUse(taken, guaranteed) {
+  return [guaranteed.places ? h("progress", { max: guaranteed.places, value: Math.min(taken.places, guaranteed.places), "aria-label": `In use: ${taken.places} of ${guaranteed.places} guaranteed places` }) : null, ` ${amountOf(taken)}`];
 }
 
 function jobStates({ jobs }) {

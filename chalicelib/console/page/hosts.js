@@ -6,7 +6,13 @@ import { facts, head, link, PAGE_SIZE, results, table } from "./views.js";
 import { taken } from "./text.js";
 
 const hostPath = (id) => `/hosts/${encodeURIComponent(id)}`;
+const DRAIN_REASONS = { "scale-in": "too many hosts", age: "too old", image: "older machine image" };
 const hostState = (it) => it.connected ? badge(it.status, it.leaving ? "busy" : "good") : badge("agent is silent", "bad");
+
+/** Why the planner drains a host, and for how long. */
+function drainOf({ drainReason, drainingSince }) {
+  return drainReason && `${DRAIN_REASONS[drainReason] ?? drainReason}, for ${span(drainingSince)}`;
+}
 
 /** How much of a resource is taken: a bar, and in words. */
 export function bar({ total, left }, unit) {
@@ -24,7 +30,7 @@ export const hostList = {
   },
   draw: (found, context) => [head("Hosts"),
     results(context, found, (rows) => table("Hosts as ECS knows them", [
-      ["Host", (row) => link(hostPath(row.id), row.instance ?? row.id)], ["State", hostState], ["Zone", (row) => row.zone], ["Type", (row) => row.instanceType],
+      ["Host", (row) => link(hostPath(row.id), row.instance ?? row.id)], ["State", (row) => [hostState(row), row.drainReason ? h("span", { class: "quiet" }, ` ${drainOf(row)}`) : null]], ["Zone", (row) => row.zone], ["Type", (row) => row.instanceType],
       ["Age", (row) => span(row.registeredAt)], ["Tasks", (row) => row.pendingTasks ? `${row.runningTasks} and ${row.pendingTasks} coming` : row.runningTasks],
       ["Processor", (row) => bar(row.cpu, "units")], ["Memory", (row) => bar(row.memory, "MiB")],
       ["Sessions", (row) => link(`/sessions?host=${encodeURIComponent(row.id)}`, "Sessions")], ["Id", (row) => copyable(row.id)]], rows, (row) => row.id),
@@ -38,7 +44,7 @@ export const hostPage = {
   load: (context) => call("GET", hostPath(context.id), { signal: context.signal }),
   draw: (it) => [
     head([it.instance ?? it.id, " ", hostState(it)], link(`/sessions?host=${encodeURIComponent(it.id)}`, "Its sessions", { class: "button" })),
-    it.leaving ? h("p", { class: "notice" }, it.connected ? "It takes no more tasks. What runs on it goes on; warm containers are stopped."
+    it.leaving ? h("p", { class: "notice" }, it.connected ? it.drainReason ? `The planner drains it: ${drainOf(it)}. ` : "An operator, ECS or a Spot interruption drains it. " : null, it.connected ? "It takes no more tasks. What runs on it goes on; warm containers are stopped."
       : "Its ECS agent does not answer. What runs on it may go on, and nothing is started on it.") : null,
     h("h2", null, "What runs here"), it.tasks.length ? table("Tasks on this host", [
       ["What", (row) => row.kind === "other" ? "of something else" : link(`/${row.kind === "session" ? "sessions" : "invocations"}/${row.record}`, row.kind)],
