@@ -1,7 +1,7 @@
-"""python -m conformance [--target local|aws]: what is promised, checked from outside.
+"""python -m conformance [--target local|aws]: checks the documented promises from outside.
 
 Prints a table and fills its column of docs/verified.md. On AWS it deploys a throw-away stage,
-measures and destroys it, after it said what that costs and was told to go on.
+measures and destroys it, after it printed the costs and was confirmed.
 """
 
 import argparse
@@ -25,7 +25,9 @@ EXIT_NOT_CONFIRMED = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: all kept that the place can show; 1: a broken promise; 2: usage; 3: not confirmed."""
+    """0: all promises kept that the place can show; 1: a broken promise; 2: usage; 3: not
+    confirmed.
+    """
     options = _parser().parse_args(arguments)
     promises = _chosen(options.only)
     parameters = dict(options.parameter)

@@ -1,4 +1,4 @@
-"""Every answer that docs/contracts.md documents, and which request gets it."""
+"""The answers in docs/contracts.md, with requests that cause them."""
 
 import uuid
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ REFUSALS = (
         415, "unsupported_media_type", "PUT", "/jobs/probe", {}, {"Content-Type": "text/plain"}
     ),
 )
-"""Answers that need nothing but the request."""
+"""Answers that depend on the request only."""
 
 ELSEWHERE = {
     (409, "conflict"): "`one_key`: the same key for another app",
@@ -52,7 +52,7 @@ ELSEWHERE = {
     (503, "failed_to_start"): "`broken_image`",
     (503, "app_failing"): "`broken_image`",
 }
-"""Answers that another check of this suite sees."""
+"""Answers that other checks of this suite cause."""
 
 UNSEEN = {
     (400, "impossible_task"): "a size that Fargate lacks is refused when the apps file is loaded",
@@ -62,7 +62,7 @@ UNSEEN = {
     (503, "unreadable_record"): "needs a record that another version wrote",
     (500, "internal"): "a fault of ours that is not known",
 }
-"""Documented answers that no request of this suite gets, and why."""
+"""Documented answers that no request of this suite causes, with the reasons."""
 
 
 def documented_answers(session: Session) -> str:

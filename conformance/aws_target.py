@@ -1,7 +1,7 @@
 """The suite on AWS: a throw-away stage that is deployed, measured and destroyed.
 
-The stage is made in a copy of this project, because a stage has a file, policies and an apps file
-of its own, which nobody wants to commit. `infra.deploy` of the copy deploys and destroys it.
+The stage is made in a copy of this project, because it has its own stage file, policies and apps
+file, which are not committed. `infra.deploy` of the copy deploys and destroys it.
 """
 
 import base64
@@ -26,7 +26,7 @@ from infra.policies import rename
 
 STAGE = "trial"
 CALLER = "conformance"
-"""Who the suite is to the stage: an operator, with an API key made for this run."""
+"""The suite's name as a caller: an operator, with an API key made for this run."""
 
 COPIED = (
     "app.py", "chalicelib", "session_handler", "usher", "infra", "local", ".chalice",
@@ -47,7 +47,7 @@ PARAMETERS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run does before and after the checks."""
+    """The commands before and after the checks."""
 
     project: Path
     stage: str
@@ -62,8 +62,8 @@ class Plan:
         return [self.python, "-m", "infra.deploy", "destroy", "--stage", self.stage, "--yes"]
 
     def push_job(self, repository: str, job: str, url: str) -> list[list[str]]:
-        """The commands that have the job's image built, pushed and registered. The first takes the
-        registry's password on its stdin.
+        """The commands that build, push and register the job's image. The first one reads the
+        registry's password from stdin.
         """
         registry, image = repository.partition("/")[0], f"{repository}:conformance"
         usher = [self.python, "-m", "usher", "deploy", "--project", job, "--url", url]
@@ -74,7 +74,7 @@ class Plan:
 
 
 def prepare(folder: Path, stage: str, parameters: Mapping[str, str]) -> Path:
-    """Copy the project, and give the copy the stage. Returns the copy's folder."""
+    """Copy the project, and add the stage to the copy. Returns the copy's directory."""
     project = folder / "usher"
     project.mkdir()
     ignored = shutil.ignore_patterns("__pycache__", "deployments", "*.pyc", "node_modules")
@@ -97,7 +97,7 @@ def prepare(folder: Path, stage: str, parameters: Mapping[str, str]) -> Path:
 
 
 def _add_stage(folder: Path, stage: str) -> None:
-    """The stage in Chalice's configuration, as that of `dev`, with policies of its own."""
+    """Add the stage to Chalice's configuration, like `dev`, with its own policies."""
     path = folder / "config.json"
     config = json.loads(path.read_text("utf-8"))
     text = json.dumps(config["stages"]["dev"])
@@ -111,7 +111,7 @@ def _add_stage(folder: Path, stage: str) -> None:
 
 
 class AwsTarget:
-    """A context manager: the stage stands inside it, and is destroyed at its end unless kept."""
+    """A context manager: the stage exists inside it, and is destroyed at its end unless kept."""
 
     name = "AWS"
     limits = Limits(cold=300.0, end=300.0, host=900.0)
@@ -127,7 +127,7 @@ class AwsTarget:
         run: Callable[..., Any] = subprocess.run,
         session: Any = None,
     ) -> None:
-        """`run` as subprocess.run, `session` a boto3 session; both real unless a test says so."""
+        """`run` is like subprocess.run, `session` a boto3 session; tests replace both."""
         self.stage = stage
         self.url = ""
         self._say = say
@@ -230,12 +230,14 @@ def hash_of(key: str) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Of the commands: without what would have the copy import the original instead."""
+    """The environment of the commands, without variables that would make the copy import the
+    original.
+    """
     return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
 def dry_run(parameters: Mapping[str, str], show: Callable[[str], None], stage: str = STAGE) -> None:
-    """Show every command of a run: what `infra.deploy` of the copy says it would do, too.
+    """Show every command of a run, including those of the copy's `infra.deploy`.
 
     Raises BrokenPromiseError.
     """

@@ -1,4 +1,4 @@
-"""What a run on AWS costs. Pure.
+"""The costs of a run on AWS. Pure.
 
 On-demand prices of us-east-1 in US dollars, which other regions exceed by up to a half:
 https://aws.amazon.com/ec2/pricing/on-demand/ (and the pages of the other services).
@@ -14,7 +14,7 @@ MOST_DOLLARS = 1.0
 
 @dataclass(frozen=True)
 class Item:
-    """One thing that is paid for by the hour."""
+    """One resource that is billed by the hour."""
 
     what: str
     number: float
@@ -45,7 +45,7 @@ def total(hours: float = HOURS) -> float:
 
 
 def statement(hours: float = HOURS) -> str:
-    """What is said before anything is built."""
+    """The text that is printed before anything is built."""
     lines = [f"  {item.dollars(hours):5.2f}  {item.number:g} × {item.what}" for item in ITEMS]
     lines.append(
         f"  {total(hours):5.2f}  US dollars for {hours:g} hour, at the prices of us-east-1"

@@ -26,7 +26,7 @@ def _feed(session: Session, app: str) -> str:
     stream, mark = f"usher-{session.target.stage}-updates", str(uuid.uuid4())
     found = obtain(session, app)
     with connected(found) as websocket:
-        session.sleep(2.0)  # LATEST begins where the reader first looks
+        session.sleep(2.0)  # LATEST begins at the reader's first read
         for number in range(RECORDS):
             data = json.dumps({"mark": mark, "number": number}).encode()
             kinesis.put_record(StreamName=stream, Data=data, PartitionKey=mark)

@@ -9,14 +9,14 @@ END_SECONDS = 300.0
 
 
 def invoke(session: Session, **parameters: Any) -> str:
-    """Have `probe` run, and return the invocation's id."""
+    """Invoke `probe`, and return the invocation's id."""
     found = session.http("POST", "/jobs/probe/invocations", {"parameters": parameters})
     require(found.status == 201, f"{found.status} {found.body}")
     return str(found.body["id"])
 
 
 def describe(session: Session, invocation_id: str) -> dict[str, Any]:
-    """The invocation as it is now."""
+    """The present invocation."""
     return dict(session.http("GET", f"/invocations/{invocation_id}").body)
 
 
@@ -47,7 +47,7 @@ def job_runs(session: Session) -> str:
 
 
 def job_fails(session: Session) -> str:
-    """A job that raises has failed, and is not run again by itself."""
+    """A job that raises has failed, and is not repeated automatically."""
     ended = end_of(session, invoke(session, fail=True))
     require((ended["reason"], ended["attempt"]) == ("failed", 1), str(ended))
     require("asked to fail" in str(ended["detail"]), str(ended["detail"]))
@@ -55,7 +55,7 @@ def job_fails(session: Session) -> str:
 
 
 def job_killed_and_again(session: Session) -> str:
-    """A running job is killed; the same again is a new invocation, which ends well."""
+    """A running job is killed; its rerun is a new invocation, which succeeds."""
     invocation_id = invoke(session, seconds=120)
     session.wait(
         "its start", END_SECONDS, lambda: describe(session, invocation_id)["state"] == "STARTED"

@@ -1,4 +1,4 @@
-"""The suite on the embedded cloud: a `local up` of its own, functions as in Lambda."""
+"""The suite on the embedded cloud: a separate `local up`, functions as in Lambda."""
 
 import json
 import os
@@ -113,7 +113,7 @@ class LocalTarget:
         )
 
     def deploy_job(self) -> None:
-        """The folder itself: the embedded cloud builds it."""
+        """The directory itself: the embedded cloud builds it."""
         usher("deploy", "--project", str(job_project(self._folder)), url=self.url)
 
     def kill_a_host(self, task_arn: str) -> None:
@@ -154,7 +154,7 @@ def instance_of(ecs: Any, cluster: str, task_arn: str) -> str:
 
 
 def versions() -> str:
-    """What the embedded cloud consists of."""
+    """The versions of the embedded cloud's components."""
     from importlib.metadata import version
 
     found = ", ".join(f"{name} {version(name)}" for name in ("moto", "boto3", "chalice"))

@@ -1,15 +1,15 @@
-"""What operators rely on: alarms that are there and silent, and nothing left behind."""
+"""Promises to operators: alarms exist and are silent, and nothing is left behind."""
 
 from typing import Any
 
 from conformance.target import Session, require
 
 RUNG_BY_THE_SUITE = ("breaker-open", "pool-empty")
-"""By the broken image and the killed host."""
+"""Alarms that the broken image and the killed host cause."""
 
 
 def alarms(session: Session) -> str:
-    """Every alarm of the stage exists, and none rings for what the suite did on purpose."""
+    """Every alarm of the stage exists, and none is open except those that the suite caused."""
     session.target.has_alarms()
     cloudwatch = session.target.client("cloudwatch")
     pages = cloudwatch.get_paginator("describe_alarms").paginate(

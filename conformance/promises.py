@@ -1,4 +1,4 @@
-"""The suite: what is promised, and the check of each, in the order in which they run."""
+"""The suite: the promises and their checks, in the order in which they run."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -10,7 +10,7 @@ from conformance.target import BrokenPromiseError, NotHereError, Session, Target
 
 
 class Outcome(StrEnum):
-    """What came of one check."""
+    """The result of one check."""
 
     KEPT = "kept"
     BROKEN = "broken"
@@ -19,7 +19,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Promise:
-    """One promise; `check` returns a few words on what was seen."""
+    """One promise; `check` returns a short description of its observation."""
 
     name: str
     statement: str
@@ -42,7 +42,7 @@ def _promise(name: str, check: Callable[[Session], str]) -> Promise:
 
 
 PROMISES = (
-    _promise("job_runs", jobs.job_runs),  # first: it deploys the job that others ask for
+    _promise("job_runs", jobs.job_runs),  # first: it deploys the job that other checks use
     _promise("documented_answers", answers.documented_answers),
     _promise("cold_session", sessions.cold_session),
     _promise("warm_session", sessions.warm_session),
@@ -66,7 +66,7 @@ PROMISES = (
 
 
 def run(target: Target, promises: Iterable[Promise], say: Callable[[str], None]) -> list[Result]:
-    """Check the promises one after the other; a broken one does not keep the next from its turn."""
+    """Check the promises one after the other; after a broken one the next is checked too."""
     results = []
     for promise in promises:
         session, began = Session(target), time.monotonic()

@@ -13,7 +13,7 @@ class Column:
     """The results at one place."""
 
     head: str
-    """Where, when, and with which versions."""
+    """The place, the time and the versions."""
     cells: Mapping[str, str]
     """By the promise's name."""
 
@@ -33,7 +33,7 @@ def _cell(result: Result) -> str:
 
 
 def document(promises: Sequence[Promise], here: Column, there: Column, by_hand: str = "") -> str:
-    """All of docs/verified.md; `by_hand` is what people wrote behind the table."""
+    """All of docs/verified.md; `by_hand` is the hand-written part after the table."""
     rows = [
         f"| {promise.statement} (`{promise.name}`) | {here.cells.get(promise.name, NOT_YET)} "
         f"| {there.cells.get(promise.name, NOT_YET)} |"
@@ -59,7 +59,7 @@ def document(promises: Sequence[Promise], here: Column, there: Column, by_hand: 
 
 
 def read_by_hand(text: str) -> str:
-    """What stands behind the table: everything from the first heading of a section on."""
+    """The part after the table: from the first heading of a section on."""
     _, found, rest = text.partition("\n## ")
     return f"## {rest}" if found else ""
 

@@ -12,7 +12,7 @@ WAIT_SECONDS = 20
 
 
 def obtain(session: Session, app: str, seconds: float | None = None) -> dict[str, Any]:
-    """A session with an address, asked for as a client does. Raises BrokenPromiseError."""
+    """A session with an address, requested as a client does. Raises BrokenPromiseError."""
     began = session.now()
     deadline = began + (seconds or session.target.limits.cold)
     found = session.http("GET", f"/session?app={app}&wait={WAIT_SECONDS}")
@@ -42,7 +42,7 @@ def connected(to: dict[str, Any], query: str = "") -> Iterator[Any]:
 
 
 def state_of(session: Session, session_id: str) -> dict[str, Any]:
-    """The session as it is now."""
+    """The present session."""
     return dict(session.http("GET", f"/sessions/{session_id}").body)
 
 
@@ -58,7 +58,7 @@ def end_of(session: Session, session_id: str) -> str:
 
 
 def stop(session: Session, session_id: str) -> None:
-    """Ask for the end, and wait for it."""
+    """Request the end, and wait for it."""
     session.http("DELETE", f"/sessions/{session_id}")
     end_of(session, session_id)
 
@@ -93,18 +93,18 @@ def _whole_life(session: Session, app: str) -> str:
 
 
 def warm_session(session: Session) -> str:
-    """A container that waits is handed out at once, and another takes its place."""
+    """A warm container is handed out at once, and another replaces it."""
     return _warm_life(session, "warm")
 
 
 def fargate_warm_session(session: Session) -> str:
-    """A container that waits on Fargate is handed out at once, and another takes its place."""
+    """A warm container on Fargate is handed out at once, and another replaces it."""
     session.target.has_fargate()
     return _warm_life(session, "fargate-warm")
 
 
 def _warm_life(session: Session, app: str) -> str:
-    """Twice: the second warm one is what took the place of the first."""
+    """Twice: the second warm container is the replacement of the first."""
     for _ in range(2):
         session.wait(
             f"a warm container of {app}",
@@ -122,7 +122,7 @@ def _is_warm(session: Session, app: str) -> bool:
 
 
 def one_key(session: Session) -> str:
-    """The same Idempotency-Key gets the same session; for another app it is a conflict."""
+    """The same Idempotency-Key returns the same session; for another app it is a conflict."""
     key = {"Idempotency-Key": str(uuid.uuid4())}
     first = session.http("GET", "/session?app=cold&wait=0", headers=key)
     again = session.http("GET", "/session?app=cold&wait=0", headers=key)
@@ -134,7 +134,7 @@ def one_key(session: Session) -> str:
 
 
 def limits(session: Session) -> str:
-    """An app of one session at most refuses the second, and says when to come back."""
+    """An app with a limit of one session refuses the second, with Retry-After."""
     first = obtain(session, "limited")
     second = session.http("GET", "/session?app=limited&wait=0")
     stop(session, first["id"])
@@ -162,7 +162,7 @@ def broken_image(session: Session) -> str:
 
 
 def full_cluster(session: Session) -> str:
-    """More requests than the hosts have capacity for wait, and are served when others leave."""
+    """Requests beyond the capacity of the hosts wait, and are served when other sessions end."""
     taken: list[str] = []
     try:
         for _ in range(40):
@@ -186,7 +186,7 @@ def full_cluster(session: Session) -> str:
 
 
 def upgrade_and_rollback(session: Session) -> str:
-    """A new revision serves new sessions; a live one survives it, and the way back."""
+    """A new revision serves new sessions; a live one survives it, and the rollback."""
     ecs = session.target.client("ecs")
     family = f"usher-{session.target.stage}-cold"
     live = obtain(session, "cold")
@@ -214,7 +214,9 @@ def upgrade_and_rollback(session: Session) -> str:
 
 
 def _with_label(definition: dict[str, Any]) -> dict[str, Any]:
-    """What RegisterTaskDefinition takes, with one label more: another revision of the same."""
+    """A RegisterTaskDefinition request with one more label: another revision with the same
+    content.
+    """
     taken = (
         "family", "taskRoleArn", "executionRoleArn", "networkMode", "containerDefinitions",
         "volumes", "placementConstraints", "requiresCompatibilities", "cpu", "memory",

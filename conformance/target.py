@@ -1,4 +1,4 @@
-"""What the suite needs of a place to run in: a URL, AWS's own calls, and a few that differ."""
+"""The suite's interface to a place: a URL, AWS's calls, and some operations that differ."""
 
 import json
 import time
@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 
 class NotHereError(Exception):
-    """The place cannot show the promise; the message says why."""
+    """The place cannot show the promise; the message has the reason."""
 
 
 class BrokenPromiseError(Exception):
-    """The place did something else than what is promised; the message says what."""
+    """The place broke the promise; the message has the observation."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Response:
 
 @dataclass(frozen=True)
 class Limits:
-    """How long things may take at a place, in seconds."""
+    """Maximum durations at a place, in seconds."""
 
     cold: float
-    """From a request to an address, where a host has room."""
+    """From a request to an address, if a host has capacity."""
     end: float
-    """From a client's leaving, or a host's death, to the record's end."""
+    """From a client's disconnect, or a host's failure, to the record's end."""
     host: float
     """Until another host has joined."""
 
@@ -45,7 +45,7 @@ class Target(Protocol):
     stage: str
     url: str
     headers: Mapping[str, str]
-    """What says who asks, with every request."""
+    """Headers that authenticate each request."""
     limits: Limits
 
     def client(self, service: str) -> Any:
@@ -55,7 +55,7 @@ class Target(Protocol):
         """Have the job `probe` registered."""
 
     def kill_a_host(self, task_arn: str) -> None:
-        """End the host of a task, as by a power cut. Raises NotHereError."""
+        """Terminate the host of a task, as a power failure would. Raises NotHereError."""
 
     def has_fargate(self) -> None:
         """Raises NotHereError."""
@@ -72,18 +72,18 @@ class Target(Protocol):
 
 @dataclass
 class Session:
-    """What the checks work with: a target, and what they have seen there."""
+    """The context of the checks: a target, and the observations so far."""
 
     target: Target
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], float] = time.monotonic
     facts: dict[str, str] = field(default_factory=dict)
-    """Measured on the way, for the table."""
+    """Measurements for the table."""
 
     def http(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> Response:
-        """One request; an answer whatever its status."""
+        """Send one request; returns an answer with any status."""
         data = None if body is None else json.dumps(body).encode()
         given = {"Content-Type": "application/json", **self.target.headers, **(headers or {})}
         request = urllib.request.Request(self.target.url + path, data, given, method=method)
@@ -95,7 +95,7 @@ class Session:
                 return Response(error.code, _parsed(error.read()), dict(error.headers))
 
     def wait(self, what: str, seconds: float, probe: Callable[[], Any], every: float = 0.5) -> Any:
-        """Look until there is something, and return it. Raises BrokenPromiseError."""
+        """Poll until `probe` returns a value, and return it. Raises BrokenPromiseError."""
         deadline = self.now() + seconds
         while not (found := probe()):
             if self.now() > deadline:

@@ -1,4 +1,4 @@
-"""docs/api.md: the API's document as a page for people. `make api-docs` writes it.
+"""docs/api.md: the API's document as a Markdown page. `make api-docs` writes it.
 
 A test compares the page with the document.
 """

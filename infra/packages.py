@@ -1,4 +1,4 @@
-"""`make package`: what others install, in build/packages: wheel, sdist and npm tarball.
+"""`make package`: the distributions in build/packages: wheel, sdist and npm tarball.
 
 Nothing is published. The npm package gets the client library that session containers serve.
 """
@@ -20,9 +20,10 @@ _BUILD = "import sys; from setuptools import build_meta as b; getattr(b, sys.arg
 
 
 def build_python(target: Path) -> list[Path]:
-    """The sdist and the wheel, from a copy: setuptools leaves files behind where it builds.
+    """The sdist and the wheel, from a copy, because setuptools leaves files in the directory that
+    it builds.
 
-    The wheel is built from the sdist, so that what is published is known to be complete.
+    The wheel is built from the sdist, which shows that the sdist is complete.
     """
     ignore = shutil.ignore_patterns("__pycache__")
     with tempfile.TemporaryDirectory() as folder:

@@ -1,7 +1,7 @@
 """python -m infra.policies [--check]: the policy files of every stage, from those of `dev`.
 
-`.chalice/policy-dev-*.json` are written by hand. Those of each other stage in
-`.chalice/config.json` are the same for the stage's own resources, and are written here.
+`.chalice/policy-dev-*.json` are written by hand. Those of the other stages in
+`.chalice/config.json` are derived from them, with the stage's own resources.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 CHALICE = Path(__file__).parents[1] / ".chalice"
 SOURCE = "dev"
 LOCAL = "local"
-"""The stage without policies: nothing checks them on a laptop."""
+"""The stage without policies, because nothing checks them on a laptop."""
 
 
 def rename(policy: str, stage: str) -> str:
@@ -48,7 +48,7 @@ def stale(folder: Path = CHALICE) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: all is in step (now), 1: --check found files that are not."""
+    """0: all files are up to date (now), 1: --check found files that are not."""
     parser = argparse.ArgumentParser(prog="python -m infra.policies", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, name what is stale")
     if parser.parse_args(arguments).check:

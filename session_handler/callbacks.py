@@ -9,9 +9,9 @@ import json
 import logging
 from collections import deque
 from collections.abc import Callable
-from enum import Enum
 
-from session_handler.backoff import backoff_seconds, jitter
+from chalicelib.contract.repeating import Verdict, backoff_seconds, judge
+from session_handler.backoff import jitter
 from session_handler.http_client import HttpClient, HttpError
 from session_handler.protocol import Report
 
@@ -22,26 +22,7 @@ LONGEST_PAUSE_SECONDS = 5.0
 LAST_EFFORT_SECONDS = 3.0
 """Time for reports at exit; with the preceding closing handshake well within ECS's stop timeout."""
 
-REPEATABLE_CLIENT_ERRORS = frozenset({408, 425, 429})
-
 log = logging.getLogger(__name__)
-
-
-class Verdict(Enum):
-    """The meaning of an answer for its report."""
-
-    ACCEPTED = "accepted"
-    NEVER = "never"
-    REPEAT = "repeat"
-
-
-def judge(status: int) -> Verdict:
-    """Classify the dispatcher's answer: a repetition does not change other client errors."""
-    if 200 <= status < 300:
-        return Verdict.ACCEPTED
-    if 400 <= status < 500 and status not in REPEATABLE_CLIENT_ERRORS:
-        return Verdict.NEVER
-    return Verdict.REPEAT
 
 
 class Callbacks:

@@ -6,7 +6,8 @@ import json
 import time
 from typing import Any
 
-from session_handler.backoff import backoff_seconds, jitter
+from chalicelib.contract.repeating import backoff_seconds
+from session_handler.backoff import jitter
 from session_handler.credentials import CredentialCache
 from session_handler.feeds.kinesis_client import (
     UNREACHABLE,

@@ -1,34 +1,13 @@
-"""Which requests are repeated, and after which pause. Pure."""
+"""The pause before a repeated request. Pure."""
 
-from enum import Enum
+from chalicelib.contract.repeating import backoff_seconds
 
-REPEATABLE_CLIENT_ERRORS = frozenset({408, 425, 429})
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
 
 
-class Verdict(Enum):
-    """The meaning of an answer for the request."""
-
-    ACCEPTED = "accepted"
-    NEVER = "never"
-    REPEAT = "repeat"
-
-
-def judge(status: int) -> Verdict:
-    """Only client errors that a repetition cannot change are final."""
-    if 200 <= status < 300:
-        return Verdict.ACCEPTED
-    if 400 <= status < 500 and status not in REPEATABLE_CLIENT_ERRORS:
-        return Verdict.NEVER
-    return Verdict.REPEAT
-
-
 def pause_seconds(failures: int, jitter: float) -> float:
-    """Seconds to wait after `failures` in a row (1 or more); `jitter` is in [0, 1).
-
-    Between half and all of a bound that doubles, so that clients which failed together do not
-    return together.
-    """
-    bound = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 16))
-    return bound * (0.5 + jitter / 2)
+    """See `backoff_seconds`, with this package's bounds."""
+    return backoff_seconds(
+        failures, jitter, first_seconds=FIRST_PAUSE_SECONDS, longest_seconds=LONGEST_PAUSE_SECONDS
+    )

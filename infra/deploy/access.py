@@ -21,9 +21,9 @@ PLACEHOLDER = "example.org"
 
 
 def access_problems(parameters: Mapping[str, str], declared: Mapping[str, Any]) -> list[str]:
-    """What is not decided, or contradicts itself; one entry a problem.
+    """Missing and contradictory settings; one entry a problem.
 
-    `declared` are the template's Parameters: what has no default there has to be in `parameters`.
+    `declared` are the template's Parameters: those without a default must be in `parameters`.
     """
     problems = [
         f"parameters.{name}: {CHOICES.get(name, 'is required')}"

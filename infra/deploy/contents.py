@@ -1,7 +1,6 @@
-"""What is in an image: a bill of materials in CycloneDX's JSON, the same for the same contents.
+"""The bill of materials of an image in CycloneDX's JSON; equal for equal contents.
 
-Runs inside the image as `python3 - < contents.py`, so it needs nothing but the standard library
-and knows of no other module here.
+Runs inside the image as `python3 - < contents.py`, so it uses the standard library only.
 """
 
 import importlib.metadata
@@ -46,12 +45,12 @@ def bill(
 def installed_python(folders: list[str]) -> dict[str, str]:
     """Distributions on these folders of sys.path."""
     found = importlib.metadata.distributions(path=folders)
-    # Names as the package index compares them.
+    # Names in the package index's normalized form.
     return {re.sub(r"[-_.]+", "-", each.metadata["Name"]).lower(): each.version for each in found}
 
 
 def installed_debian(status: str) -> dict[str, str]:
-    """Packages that dpkg's status file says are installed."""
+    """Packages that dpkg's status file lists as installed."""
     packages = {}
     for paragraph in status.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in paragraph.splitlines() if ": " in line[:40])
@@ -61,7 +60,7 @@ def installed_debian(status: str) -> dict[str, str]:
 
 
 def main() -> None:
-    """Print the bill of this very file system."""
+    """Print the bill of this file system."""
     debian = installed_debian(DPKG.read_text("utf-8")) if DPKG.exists() else {}
     python = installed_python([*sys.path, "/app"])
     sys.stdout.write(json.dumps(bill(python, debian, platform.python_version()), indent=1) + "\n")

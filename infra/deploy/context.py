@@ -1,5 +1,4 @@
-"""The build contexts of the images of this project: the same bytes for the same content, and
-their hash.
+"""The build contexts of this project's images: equal bytes for equal content, and their hash.
 
 `python -m infra.deploy.context session|judge` writes one to stdout, for `docker build … -`.
 """
@@ -18,7 +17,7 @@ PARTS = ("session_handler", "chalicelib/__init__.py", "chalicelib/contract")
 
 
 def build_context(root: Path = ROOT) -> bytes:
-    """A tar of what the Dockerfile copies; `wheels/` is empty, so pip asks its index."""
+    """A tar of the files that the Dockerfile copies; `wheels/` is empty, so pip uses its index."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         wheels = tarfile.TarInfo("wheels")
@@ -33,7 +32,7 @@ def build_context(root: Path = ROOT) -> bytes:
 
 
 def build_judge_context(root: Path = ROOT) -> bytes:
-    """A tar of the judge as any project of jobs: its job, usher, and usher's Dockerfile."""
+    """A tar of the judge like any project of jobs: its job, usher, and usher's Dockerfile."""
     stream = io.BytesIO()
     with build_context_of_project(root / "usher" / "judge", None) as folder:
         shutil.copy(root / "usher" / "Dockerfile", folder / "Dockerfile")
@@ -51,11 +50,11 @@ def build_judge_context(root: Path = ROOT) -> bytes:
 
 
 CONTEXTS = {"session": build_context, "judge": build_judge_context}
-"""What `EnsureImage.context` names."""
+"""The contexts by the names in `EnsureImage.context`."""
 
 
 def content_hash(context: bytes, base_image: str, platform: str) -> str:
-    """What an image of this content is tagged with."""
+    """The tag of an image with this content."""
     digest = hashlib.sha256(context)
     digest.update(f"\0{base_image}\0{platform}".encode())
     return digest.hexdigest()[:24]

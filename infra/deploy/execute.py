@@ -1,4 +1,4 @@
-"""Carries out a plan: the only place of a deployment that changes anything."""
+"""Executes a plan: the only module of a deployment that changes anything."""
 
 import base64
 import hashlib
@@ -43,7 +43,7 @@ def run_command(
     environment: Mapping[str, str] | None = None,
     output: Path | None = None,
 ) -> None:
-    """Run a command; what it says goes to stderr, or into the file `output`. Raises DeployError."""
+    """Run a command; its output goes to stderr, or into the file `output`. Raises DeployError."""
     try:
         with output.open("wb") if output else nullcontext(sys.stderr) as stdout:
             done = subprocess.run(
@@ -62,7 +62,7 @@ def run_command(
 
 @dataclass(frozen=True)
 class Environment:
-    """What a deployment touches, so that a test can pass its own."""
+    """The external interfaces of a deployment, which tests replace."""
 
     client: Callable[[str], Any]
     """Service to boto3 client."""
@@ -74,7 +74,7 @@ class Environment:
 
 
 class Executor:
-    """Carries out steps one after the other; what they find out is kept for those that follow."""
+    """Executes steps one after the other; their results are kept for later steps."""
 
     def __init__(self, environment: Environment, region: str) -> None:
         self._environment = environment
@@ -85,7 +85,9 @@ class Executor:
         )
 
     def execute(self, plan: Sequence[steps.Step]) -> None:
-        """All of it. Raises DeployError at the first step that fails; botocore's errors too."""
+        """Execute all steps. Raises DeployError at the first step that fails; botocore's errors
+        too.
+        """
         for number, step in enumerate(plan, 1):
             self._environment.say(f"{number}/{len(plan)} {step.title}")
             self._carry_out(step)
@@ -307,7 +309,7 @@ class Executor:
         found = client.describe_auto_scaling_groups(AutoScalingGroupNames=[group])
         for known in found["AutoScalingGroups"]:
             ids = [instance["InstanceId"] for instance in known["Instances"]]
-            for start in range(0, len(ids), 50):  # as many as one call takes
+            for start in range(0, len(ids), 50):  # the maximum of one call
                 client.set_instance_protection(
                     AutoScalingGroupName=group,
                     InstanceIds=ids[start : start + 50],

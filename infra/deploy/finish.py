@@ -1,4 +1,6 @@
-"""What Chalice packaged, completed for AWS: places and networks it has no settings for. Pure."""
+"""Completes Chalice's package for AWS: settings of networks and functions that Chalice lacks.
+Pure.
+"""
 
 import copy
 from collections.abc import Mapping
@@ -18,9 +20,9 @@ CALLBACK_PATHS = (
 )
 JUDGES_API = "JudgesAPI"
 JUDGE_PATHS = tuple(path for path in CALLBACK_PATHS if path.startswith("/invocations/"))
-"""What judges call, by an API of their own that only their network reaches."""
+"""Paths for judges, in a separate API that only their network reaches."""
 INSIDE_THE_VPC = ("RelayRecords", "KeepFeedWhole")
-"""Functions that talk to Valkey, which has no address outside."""
+"""Functions that connect to Valkey, which has no public address."""
 
 
 def finish(template: Mapping[str, Any], *, code: str, architecture: str) -> dict[str, Any]:
@@ -49,12 +51,12 @@ WATCHED = {
     "FunctionErrorsAlarm": ("relay-errors", "A function of the fan-out feed fails."),
     "FunctionThrottlesAlarm": ("relay-throttles", "Lambda has no concurrency left for the feed."),
 }
-"""Alarms that sum up all functions, and what they are called for those of the fan-out feed."""
+"""Alarms over all functions, and their names for those of the fan-out feed."""
 
 
 def _add_callbacks(resources: dict[str, Any]) -> None:
-    """Give what containers and routers call a function of its own: the API's code and rights, with
-    executions that requests for sessions cannot use up.
+    """Add a separate function for calls of containers and routers: with the API's code and rights,
+    and reserved executions that requests for sessions cannot use up.
     """
     for name, of_api in (
         (CALLBACKS, API),
@@ -82,7 +84,7 @@ def _add_judges_api(resources: dict[str, Any], paths: Mapping[str, Any]) -> None
 
 
 def _watch_callbacks(metrics: list[dict[str, Any]]) -> None:
-    """Add the function of callbacks to the sum that an alarm looks at."""
+    """Add the function of callbacks to the sum of an alarm."""
     total, first, *_ = metrics
     metric = copy.deepcopy(first) | {"Id": "callbacks"}
     metric["MetricStat"]["Metric"]["Dimensions"][0]["Value"] = {"Ref": CALLBACKS}
@@ -91,7 +93,7 @@ def _watch_callbacks(metrics: list[dict[str, Any]]) -> None:
 
 
 def _renamed(value: Any) -> Any:
-    """A copy that refers to the function of callbacks where the original has the API's."""
+    """A copy whose references to the API's function are to the function of callbacks."""
     if isinstance(value, Mapping):
         return {key: _renamed(part) for key, part in value.items()}
     if isinstance(value, list):
@@ -102,7 +104,7 @@ def _renamed(value: Any) -> Any:
 
 
 def _relay_alarm(of_others: Mapping[str, Any], name: str, description: str) -> dict[str, Any]:
-    """The same alarm for the functions that a fan-out feed alone has."""
+    """The same alarm for the functions that only a fan-out feed has."""
     alarm: dict[str, Any] = copy.deepcopy(dict(of_others))
     properties = alarm["Properties"]
     properties["AlarmName"] = {"Fn::Sub": f"usher-${{Stage}}-{name}"}
@@ -126,7 +128,7 @@ def _inside(resources: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _relay_settings() -> dict[str, Any]:
-    """The relay's address; its password is asked for at run time and stands in no configuration."""
+    """The relay's address; its password is read at run time and is in no configuration."""
     place = "${Valkey.PrimaryEndPoint.Address}:6379/usher-${Stage}-updates"
     return {
         "FEED_URL": {"Fn::Sub": f"rediss://{SESSION_USER}@{place}"},
@@ -136,9 +138,9 @@ def _relay_settings() -> dict[str, Any]:
 
 
 def _here_only(node: Any) -> Any:
-    """`arn:aws:sqs:*:*:x` becomes this very partition, region and account's.
+    """Replace `arn:aws:sqs:*:*:x` by this partition, region and account.
 
-    The policy files leave them open because `chalice deploy` fills nothing in.
+    The policy files leave them open because `chalice deploy` does not fill them in.
     """
     if isinstance(node, list):
         return [_here_only(part) for part in node]

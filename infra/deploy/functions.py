@@ -1,8 +1,8 @@
-"""The project as Chalice packages it: a copy with the locked packages in `vendor/`.
+"""The project for Chalice's packaging: a copy with the locked packages in `vendor/`.
 
-Chalice resolves requirements.txt itself and checks no hashes. So it gets a copy whose
-requirements.txt is empty; pip puts what requirements.lock names into its `vendor/`, which Chalice
-adds to the package as it is.
+Chalice resolves requirements.txt itself and checks no hashes. It therefore gets a copy with an
+empty requirements.txt; pip installs requirements.lock into `vendor/`, which Chalice adds to the
+package unchanged.
 
 `python -m infra.deploy.functions FOLDER` makes the copy.
 """
@@ -14,14 +14,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PARTS = ("app.py", "chalicelib", ".chalice")
 MACHINES = {"x86_64": "x86_64", "arm64": "aarch64"}
-"""Lambda's architecture to the machine in the name of a wheel."""
+"""Names of Lambda's architectures in wheels."""
 
 OLDEST_GLIBC = 17
-"""Minor version of glibc 2 that manylinux2014 stands for."""
+"""The minor version of glibc 2 in manylinux2014."""
 
 
 def copy_project(folder: Path, root: Path = ROOT) -> None:
-    """Make `folder` anew: what Chalice needs of the project, and an empty requirements.txt."""
+    """Create `folder`: the files that Chalice needs, and an empty requirements.txt."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     ignore = shutil.ignore_patterns("__pycache__", "deployments", "deployed")
@@ -38,7 +38,7 @@ def copy_project(folder: Path, root: Path = ROOT) -> None:
 def install_command(folder: Path, architecture: str) -> list[str]:
     """The command that fills the copy's `vendor/` for Lambda, from wheels with known hashes.
 
-    It is for the Python version that runs: Chalice takes it for the functions' runtime, and pip
+    For the running Python version, because Chalice uses it as the functions' runtime, and pip
     evaluates markers for no other.
     """
     minor = sys.version_info.minor

@@ -1,4 +1,4 @@
-"""What has to be done, in order: decided purely, carried out elsewhere. Pure."""
+"""Plans the steps of a deployment, in order. Pure."""
 
 from infra.deploy.settings import IMAGE_NAME, Settings
 from infra.deploy.steps import (
@@ -23,18 +23,18 @@ from infra.deploy.steps import (
 
 FOUNDATION = "infra/foundation.yaml"
 AT_IMPORT = {"AuthMode": "AUTH_MODE", "UserPoolArns": "USER_POOL_ARNS"}
-"""Parameters that app.py has to know while Chalice reads it: they shape the API itself."""
+"""Parameters that app.py needs while Chalice imports it, because they shape the API."""
 
 FAN_OUT = "rediss://valkey.invalid:6379/updates"
-"""A fan-out feed whose address the template knows; wherever it stands, only the kind counts."""
+"""A placeholder for a fan-out feed whose address the template has; only its kind matters."""
 
 
 def plan_deploy(settings: Settings, content: str, judge_content: str = "") -> tuple[Step, ...]:
-    """A deployment. `content` is the hash of all that goes into the session image, `judge_content`
-    of what goes into the judge's, which a stage with graders has.
+    """A deployment. `content` is the hash of the session image's inputs, `judge_content` that of
+    the judge's, for a stage with graders.
 
-    The dispatcher comes before the containers: a new dispatcher knows old containers, and
-    sessions of a new revision begin only when it can serve them.
+    The dispatcher is deployed before the containers: a new dispatcher supports old containers, and
+    sessions of a new revision start only when it is deployed.
     """
     main = settings.stack
     return (
@@ -72,7 +72,7 @@ def plan_deploy(settings: Settings, content: str, judge_content: str = "") -> tu
 
 
 def plan_diff(settings: Settings) -> tuple[Step, ...]:
-    """What a deployment would change, without the image: it is not built for a look."""
+    """The changes of a deployment, except the image, which is not built for this."""
     parameters = _parameters(settings) | {"SessionImage": Later("current_image")}
     return (
         ShowChanges(
@@ -85,7 +85,7 @@ def plan_diff(settings: Settings) -> tuple[Step, ...]:
 
 
 def plan_destroy(settings: Settings) -> tuple[Step, ...]:
-    """The end of a stage: whatever has users last, whatever others need after them."""
+    """The end of a stage: resources with users last, and those that others need after these."""
     return (
         ReleaseHosts("hosts", f"{settings.stack}-hosts"),
         *(

@@ -1,4 +1,4 @@
-"""Registers task definitions, those that changed and no others."""
+"""Registers changed task definitions."""
 
 import hashlib
 import json
@@ -15,7 +15,8 @@ from chalicelib.sessions.registered import families_prefix
 from infra.deploy.stacks import DeployError
 
 MARK = "usher-content"
-"""Tag with what was asked for: ECS fills in defaults, so its answer compares with nothing."""
+"""Tag with a hash of the request, because ECS's answer has defaults filled in and cannot be
+compared."""
 
 
 def register(
@@ -52,8 +53,8 @@ def register(
 
 
 def check_names(ecs: Any, stage: str) -> None:
-    """Raise DeployError where a name of the apps file is registered over HTTP too: it has one
-    owner, and sessions of the other one's app would start on the file's.
+    """Raise DeployError if a name of the apps file is registered over HTTP too: sessions of the
+    registered app would start on the file's.
     """
     prefix = families_prefix(stage)
     pages = ecs.get_paginator("list_task_definition_families").paginate(
@@ -68,14 +69,14 @@ def check_names(ecs: Any, stage: str) -> None:
 
 
 def content_of(request: Mapping[str, Any]) -> str:
-    """A short name for what a task definition says."""
+    """A short hash of a task definition's content."""
     return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def register_judge(
     ecs: Any, *, stage: str, region: str, image: str, task_role: str, deployment: Deployment
 ) -> str | None:
-    """ARN of the judge's new revision; None where its newest one is the same."""
+    """ARN of the judge's new revision; None if its newest one is equal."""
     request = judge_task_definition(
         image,
         stage=stage,

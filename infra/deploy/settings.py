@@ -1,4 +1,4 @@
-"""What a stage file says about a deployment, checked whole against the template. Pure.
+"""The settings of a stage file, checked against the template. Pure.
 
 `infra/stages/<stage>.toml`; docs/getting-started-on-aws.md describes the keys.
 """
@@ -13,22 +13,22 @@ from infra.deploy.access import access_problems
 from infra.supply.bases import pinned
 
 ARCHITECTURES = {"x86_64": "linux/amd64", "arm64": "linux/arm64"}
-"""Words of Lambda and ECS, and Docker's for the same."""
+"""Names of architectures in Lambda and ECS, with Docker's names."""
 
 SET_HERE = {"Stage", "Architecture", "SessionImage", "S3PrefixList"}
-"""Parameters of the template that the deployment itself finds out."""
+"""Parameters of the template that the deployment sets."""
 
 DEFAULT_BASE = "python:3.12-slim"
 """As in session_handler/Dockerfile."""
 
 IMAGE_NAME = "usher-session"
-"""What apps call the image that is built from this project."""
+"""The apps file's name of the image that is built from this project."""
 
 _KEYS = {"architecture", "base_image", "pinned", "region", "images", "parameters"}
 
 
 class SettingsError(Exception):
-    """The stage file is wrong; every problem is in the message."""
+    """The stage file is invalid; the message has every problem."""
 
 
 @dataclass(frozen=True)
@@ -40,22 +40,23 @@ class Settings:
     architecture: str = "x86_64"
     base_image: str = DEFAULT_BASE
     images: Mapping[str, str] = field(default_factory=dict)
-    """What apps call an image → where a registry has it; ours needs no entry."""
+    """The registry's names of images by the apps file's names; this project's image needs no
+    entry."""
     parameters: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def stack(self) -> str:
-        """Name of the stack with everything that runs."""
+        """Name of the stack with all functions and containers."""
         return f"usher-{self.stage}"
 
     @property
     def foundation(self) -> str:
-        """Name of the stack that has to be there before."""
+        """Name of the stack that must exist before."""
         return f"{self.stack}-foundation"
 
     @property
     def platform(self) -> str:
-        """Docker's word for the architecture."""
+        """Docker's name of the architecture."""
         return ARCHITECTURES[self.architecture]
 
     @property
@@ -77,8 +78,8 @@ def parse_settings(
     declared: Mapping[str, Any],
     digests: Mapping[str, str],
 ) -> Settings:
-    """Read a stage file. `declared` are the template's Parameters; `digests` of base images, by
-    name and tag, are used where the file has a tag. Raises SettingsError.
+    """Parse a stage file. `declared` are the template's Parameters; `digests` of base images, by
+    name and tag, are used if the file has a tag. Raises SettingsError.
     """
     problems = [f"{key}: unknown key" for key in sorted(set(document) - _KEYS)]
     parameters = document.get("parameters", {})

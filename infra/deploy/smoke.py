@@ -1,6 +1,6 @@
-"""One session, for real: asked for, opened by a websocket, left, and gone.
+"""One real session: requested, opened by a websocket, closed, and ended.
 
-`python -m infra.deploy.smoke URL`. USHER_API_KEY is sent where the deployment asks for keys.
+`python -m infra.deploy.smoke URL`. USHER_API_KEY is sent if the deployment needs a key.
 """
 
 import json
@@ -25,7 +25,7 @@ POLL_SECONDS = 1.0
 def smoke(
     url: str, say: Callable[[str], None], sleep: Callable[[float], None] = time.sleep
 ) -> None:
-    """Raises DeployError with what went wrong, and where to look."""
+    """Raises DeployError with the failure and a hint."""
     base = url.rstrip("/")
     status, health = _get(f"{base}/health")
     if status != 200:

@@ -1,4 +1,4 @@
-"""Stacks of CloudFormation: deployed, looked at by change sets, deleted."""
+"""Stacks of CloudFormation: deploy, show changes, delete."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,14 +11,14 @@ POLL_SECONDS = 3.0
 CAPABILITIES = ["CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]
 UNCHANGED = ("didn't contain changes", "No updates are to be performed")
 FRESH = {"REVIEW_IN_PROGRESS"}
-"""States of a stack that was never made."""
+"""States of a stack that was never created."""
 
 DEAD = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "DELETE_FAILED"}
-"""A stack whose making failed: nothing can be done with it but to delete it."""
+"""States of a stack whose creation failed: it can only be deleted."""
 
 
 class DeployError(Exception):
-    """A step failed; the message says why, and what to do."""
+    """A step failed; the message has the reason and a remedy."""
 
 
 class Stacks:
@@ -35,20 +35,20 @@ class Stacks:
         self._sleep = sleep
 
     def outputs(self, stack: str) -> dict[str, str]:
-        """The stack's outputs; none where there is no such stack."""
+        """The stack's outputs; empty if it does not exist."""
         found = self._find(stack)
         outputs = (found or {}).get("Outputs", [])
         return {output["OutputKey"]: output["OutputValue"] for output in outputs}
 
     def parameter(self, stack: str, name: str) -> str:
-        """A parameter's value as deployed; empty where it has none."""
+        """The deployed value of a parameter; empty if it has none."""
         found = (self._find(stack) or {}).get("Parameters", [])
         return next((p["ParameterValue"] for p in found if p["ParameterKey"] == name), "")
 
     def deploy(self, stack: str, template: str, parameters: Mapping[str, str]) -> bool:
-        """Bring the stack to this template; False where nothing had to change.
+        """Update the stack to this template; False if nothing had to change.
 
-        Raises DeployError with the first reason CloudFormation gives.
+        Raises DeployError with CloudFormation's first reason.
         """
         found = self._find(stack)
         if found and found["StackStatus"] in DEAD:
@@ -70,7 +70,7 @@ class Stacks:
         return True
 
     def changes(self, stack: str, template: str, parameters: Mapping[str, str]) -> Sequence[str]:
-        """What deploying would change, a line for each resource."""
+        """The changes of a deployment, a line for each resource."""
         existed = self._find(stack) is not None
         name = self._change(stack, template, parameters, exists=existed)
         if name is None:
@@ -89,7 +89,7 @@ class Stacks:
         return sorted(lines)
 
     def delete(self, stack: str) -> None:
-        """Delete the stack and wait; one that is not there is no error. Raises DeployError."""
+        """Delete the stack and wait; no error if it does not exist. Raises DeployError."""
         found = self._find(stack, even_fresh=True)
         if found is None:
             return
@@ -121,7 +121,7 @@ class Stacks:
     def _change(
         self, stack: str, template: str, parameters: Mapping[str, str], *, exists: bool
     ) -> str | None:
-        """The name of a change set, or None where nothing would change."""
+        """The name of a change set, or None if nothing would change."""
         name = f"usher-{int(time.time() * 1000)}"
         kind = "UPDATE" if exists else "CREATE"
         request = _request(stack, template, parameters)

@@ -1,7 +1,7 @@
-"""The steps of a deployment: frozen records that a plan lists and the executor carries out. Pure.
+"""The steps of a deployment: immutable records that a plan lists and the executor executes. Pure.
 
-`commands` says a step in the words of a shell, for `--dry-run` and for people who want to do it
-by hand; `${…}` stands for what an earlier step finds out.
+`commands` are the equivalent shell commands, for `--dry-run` and for manual execution; `${…}`
+stands for a value of an earlier step.
 """
 
 import shlex
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Later:
-    """A value that an earlier step finds out: `STACK.Output`, or a name of the step's own."""
+    """A value of an earlier step: `STACK.Output`, or a name that the step defines."""
 
     name: str
 
@@ -25,15 +25,15 @@ Value = str | Later
 
 @dataclass(frozen=True)
 class DeployStack:
-    """Create or update a stack; nothing happens where nothing changed.
+    """Create or update a stack; no effect if nothing changed.
 
-    Finds out the stack's outputs, as `STACK.Output`.
+    Sets the stack's outputs, as `STACK.Output`.
     """
 
     title: str
     stack: str
     template: Value
-    """A file of the project, or where S3 has it."""
+    """A file of the project, or its URL in S3."""
     parameters: Mapping[str, Value]
 
     def commands(self) -> list[str]:
@@ -46,35 +46,35 @@ class DeployStack:
 
 
 SIZE = "{{.Os}}/{{.Architecture}}: {{.Size}} bytes"
-"""What `docker image inspect` is to tell of an image."""
+"""The format for `docker image inspect`."""
 
 CONTENTS = ("docker", "run", "--rm", "-i", "--network", "none", "--entrypoint", "python3")
-"""How contents.py runs in an image."""
+"""The command that runs contents.py in an image."""
 
 
 @dataclass(frozen=True)
 class EnsureImage:
-    """Build and push an image of this project, unless the registry has this very content.
+    """Build and push an image of this project, unless the registry has this content.
 
-    Finds out its name by digest, as `finds_out`.
+    Sets its name by digest, as `finds_out`.
     """
 
     title: str
     repository: Value
     tag: str
-    """The hash of all that goes into it: the same content is pushed once."""
+    """The hash of its inputs: equal content is pushed once."""
     base_image: str
     platform: str
     finds_out: str = "image"
     dockerfile: str = "session_handler/Dockerfile"
     context: str = "session"
-    """Which of the contexts that `infra.deploy.context` writes."""
+    """The name of its context in `infra.deploy.context`."""
     lock: str = "session_handler/requirements.lock"
-    """What its packages are compared with."""
+    """The lock that its packages are compared with."""
 
     @property
     def build(self) -> list[str]:
-        """The build; its context comes on stdin."""
+        """The build command; it reads its context from stdin."""
         return [
             "docker", "build", "--platform", self.platform,
             "--build-arg", f"BASE_IMAGE={self.base_image}",
@@ -95,15 +95,15 @@ class EnsureImage:
 
 @dataclass(frozen=True)
 class Package:
-    """Let Chalice package the functions, complete the template, upload both.
+    """Package the functions with Chalice, complete the template, upload both.
 
-    Finds out `template`, where S3 has it.
+    Sets `template`, its URL in S3.
     """
 
     title: str
     stage: str
     environment: Mapping[str, str]
-    """What app.py has to know while it is imported: authorisation and kind of feed."""
+    """Variables that app.py needs at import: authorisation and kind of feed."""
     bucket: Value
     architecture: str
 
@@ -122,7 +122,7 @@ class Package:
 
 @dataclass(frozen=True)
 class CheckAppNames:
-    """Stop where a name of the apps file is registered by `usher deploy` too."""
+    """Stop if a name of the apps file is registered by `usher deploy` too."""
 
     title: str
     stage: str
@@ -136,7 +136,7 @@ class CheckAppNames:
 
 @dataclass(frozen=True)
 class RegisterTaskDefinitions:
-    """A new revision for every app whose task definition is another than the newest one."""
+    """Register a new revision of every app whose task definition differs from the newest one."""
 
     title: str
     stage: str
@@ -146,9 +146,9 @@ class RegisterTaskDefinitions:
     """`execution`, and `session` for the apps whose feed needs it."""
     log_group: Value = ""
     feed_url: str = ""
-    """The deployment's, as far as its kind counts."""
+    """The deployment's; only its kind matters."""
     feed_password: Value = ""
-    """ARN of the secret with the password of sessions, where the feed asks for one."""
+    """ARN of the secret with the sessions' password, if the feed needs one."""
 
     def commands(self) -> list[str]:
         return [
@@ -161,7 +161,7 @@ class RegisterTaskDefinitions:
 class FindS3PrefixList:
     """The region's prefix list of S3, which hosts of judges may reach.
 
-    Finds out `s3_prefix_list`.
+    Sets `s3_prefix_list`.
     """
 
     title: str
@@ -169,7 +169,7 @@ class FindS3PrefixList:
 
     @property
     def name(self) -> str:
-        """What AWS calls it."""
+        """Its name in AWS."""
         return f"com.amazonaws.{self.region}.s3"
 
     def commands(self) -> list[str]:
@@ -181,7 +181,7 @@ class FindS3PrefixList:
 
 @dataclass(frozen=True)
 class RegisterJudge:
-    """A new revision of the judge, if its task definition is another than the newest one."""
+    """Register a new revision of the judge if its task definition differs from the newest one."""
 
     title: str
     stage: str
@@ -200,7 +200,7 @@ class RegisterJudge:
 
 @dataclass(frozen=True)
 class WaitForHosts:
-    """Until so many hosts have joined the cluster, and the pools are filled."""
+    """Wait until enough hosts have joined the cluster, and the pools are full."""
 
     title: str
     stage: str
@@ -217,7 +217,7 @@ class WaitForHosts:
 
 @dataclass(frozen=True)
 class SmokeTest:
-    """Ask for a session, open its websocket, leave, and see it end."""
+    """Request a session, open its websocket, close it, and wait for its end."""
 
     title: str
     endpoint: Value
@@ -228,7 +228,9 @@ class SmokeTest:
 
 @dataclass(frozen=True)
 class ReleaseHosts:
-    """Take the protection off all hosts, or a stack with them could not be deleted."""
+    """Remove the scale-in protection of all hosts, without which a stack with them cannot be
+    deleted.
+    """
 
     title: str
     group: str
@@ -244,7 +246,7 @@ class ReleaseHosts:
 
 @dataclass(frozen=True)
 class EndTasks:
-    """Stop what runs in the cluster, and deregister every revision of its apps."""
+    """Stop all tasks of the cluster, and deregister all revisions of its apps."""
 
     title: str
     stage: str
@@ -259,7 +261,7 @@ class EndTasks:
 
 @dataclass(frozen=True)
 class DeleteStack:
-    """Delete a stack and wait for its end; one that is not there is no error."""
+    """Delete a stack and wait for its end; no error if it does not exist."""
 
     title: str
     stack: str
@@ -273,7 +275,7 @@ class DeleteStack:
 
 @dataclass(frozen=True)
 class DeleteBucket:
-    """Empty and delete the bucket that a stack's output names, before the stack goes."""
+    """Empty and delete the bucket in a stack's output, before the stack is deleted."""
 
     title: str
     stack: str
@@ -288,7 +290,7 @@ class DeleteBucket:
 
 @dataclass(frozen=True)
 class ShowChanges:
-    """What deploying a stack would change, by a change set that is thrown away again."""
+    """Show the changes of a stack's deployment, by a change set that is deleted again."""
 
     title: str
     stack: str
@@ -321,4 +323,4 @@ Step = (
     | ShowChanges
 )
 Found = dict[str, Any]
-"""What the steps so far have found out."""
+"""The results of the steps so far."""

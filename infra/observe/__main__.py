@@ -1,6 +1,6 @@
-"""`make observe`: Prometheus on a running dispatcher, and Grafana where it is installed.
+"""`make observe`: Prometheus for a running dispatcher, and Grafana if it is installed.
 
-Both listen on the loopback and keep what they store in a folder that is removed at the end.
+Both listen on loopback and store their data in a directory that is removed at the end.
 """
 
 import argparse
@@ -19,7 +19,7 @@ SCRAPE_SECONDS = 2
 
 
 def prometheus_settings(dispatcher: str) -> str:
-    """Which dispatcher is asked, as Prometheus reads it: YAML, of which JSON is a part."""
+    """Prometheus's configuration for this dispatcher, as JSON, which is valid YAML."""
     scheme, _, target = dispatcher.rstrip("/").partition("://")
     host, _, prefix = target.partition("/")
     path = f"/{prefix}/metrics" if prefix else "/metrics"
@@ -49,7 +49,7 @@ def prometheus_command(program: str, folder: Path, port: int) -> list[str]:
 
 
 def lay_out_grafana(folder: Path, prometheus: str) -> Path:
-    """What Grafana reads when it starts: where Prometheus is, and the dashboard."""
+    """Grafana's provisioning files: the Prometheus data source, and the dashboard."""
     provisioning = folder / "provisioning"
     for name, document in {
         "datasources": {
@@ -71,7 +71,7 @@ def lay_out_grafana(folder: Path, prometheus: str) -> Path:
 
 
 def grafana_variables(folder: Path, port: int) -> dict[str, str]:
-    """Its settings: without an account, on the loopback."""
+    """Grafana's settings: without an account, on loopback."""
     return {
         "GF_PATHS_DATA": str(folder / "grafana"),
         "GF_PATHS_LOGS": str(folder / "logs"),

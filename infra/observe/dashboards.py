@@ -1,6 +1,6 @@
 """Dashboards from the declared metrics: for CloudWatch (in the template) and Grafana (a file).
 
-`make dashboards` writes both anew; a test compares them. Only `main` touches files.
+`make dashboards` writes both; a test compares them. Only `main` writes files.
 """
 
 import json
@@ -24,7 +24,7 @@ WIDTH, HEIGHT = 8, 6
 
 @dataclass(frozen=True)
 class Panel:
-    """One graph: its metrics, and for summaries which statistics of CloudWatch."""
+    """One graph: its metrics, and CloudWatch's statistics for summaries."""
 
     title: str
     metrics: tuple[str, ...]
@@ -60,7 +60,7 @@ PANELS = (
 
 
 def cloudwatch() -> dict[str, Any]:
-    """The body of a dashboard of CloudWatch; `${Stage}` and `${AWS::Region}` are filled in."""
+    """The body of a CloudWatch dashboard; `${Stage}` and `${AWS::Region}` are filled in."""
     return {
         "widgets": [
             {
@@ -90,7 +90,7 @@ def _place(number: int) -> dict[str, int]:
 
 
 def _searches(panel: Panel) -> list[str]:
-    """Searches find a metric for every app or job there is."""
+    """Search expressions, which find a metric for every app or job."""
     found = []
     for metric in map(BY_NAME.__getitem__, panel.metrics):
         dimensions = ",".join(("Usher", "stage", *metric.labels))
@@ -106,7 +106,7 @@ def _searches(panel: Panel) -> list[str]:
 
 
 def grafana() -> dict[str, Any]:
-    """A dashboard of Grafana over Prometheus, which is asked for when it is imported."""
+    """A Grafana dashboard over Prometheus, whose data source is selected at import."""
     source = {"type": "prometheus", "uid": "${datasource}"}
     return {
         "title": "Usher",
@@ -160,7 +160,7 @@ def metrics_of(text: str) -> set[str]:
 
 
 def in_template(template: str) -> str:
-    """The template with the dashboard as it is to be."""
+    """The template with the generated dashboard."""
     before, rest = template.split(BEGIN, 1)
     _, after = rest.split(END, 1)
     widgets = [json.dumps(widget) for widget in cloudwatch()["widgets"]]
@@ -170,7 +170,7 @@ def in_template(template: str) -> str:
 
 
 def in_docs(page: str) -> str:
-    """docs/operations.md with the table of metrics as it is to be."""
+    """docs/operations.md with the generated table of metrics."""
     head = "| name | kind, labels | meaning |\n|---|---|---|\n"
     before, rest = page.split(head, 1)
     _, after = rest.split("\n\n", 1)

@@ -1,4 +1,4 @@
-"""The metrics that the dispatcher emits: what docs and dashboards are made from. Pure.
+"""The metrics that the dispatcher emits, the source of docs and dashboards. Pure.
 
 A test compares them with the calls in the code: names, kinds and labels.
 """
@@ -17,7 +17,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric. `labels` besides the stage; `about` is what it tells, for docs."""
+    """One metric. `labels` besides the stage; `about` is its description for docs."""
 
     name: str
     kind: Kind

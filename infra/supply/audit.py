@@ -1,7 +1,7 @@
 """Known vulnerabilities of every locked package, by pip-audit.
 
-`python -m infra.supply.audit` ends with 1 where one is known. Without an answer of the database it
-says so and ends with 0, or with 1 if REQUIRE_AUDIT=1.
+`python -m infra.supply.audit` ends with 1 if there are any. If no database answers, it reports that
+and ends with 0, or with 1 if REQUIRE_AUDIT=1.
 """
 
 import json
@@ -16,20 +16,20 @@ from infra.supply.locks import LOCKS, ROOT
 
 SECONDS = 300
 SERVICES = ("pypi", "osv")
-"""Databases in the order in which they are asked."""
+"""Databases in the order in which they are tried."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a database says about a lock."""
+    """A database's result for a lock."""
 
     vulnerabilities: tuple[str, ...] = ()
     unreachable: str = ""
-    """Why the database gave no answer; empty if it did."""
+    """Why the database did not answer; empty if it did."""
 
 
 def read_report(code: int, stdout: str, stderr: str) -> Finding:
-    """The finding in pip-audit's JSON. No report, or a package left out, is no answer."""
+    """Parse pip-audit's JSON. A missing report, or a missing package, is no answer."""
     try:
         report: Mapping[str, Any] = json.loads(stdout)
     except json.JSONDecodeError:
@@ -46,7 +46,7 @@ def read_report(code: int, stdout: str, stderr: str) -> Finding:
 
 
 def ask(lock: str, service: str) -> Finding:
-    """Ask a database about one lock."""
+    """Look one lock up in a database."""
     command = [sys.executable, "-m", "pip_audit", "--requirement", str(ROOT / lock)]
     command += ["--no-deps", "--disable-pip", "--format", "json", "--progress-spinner", "off"]
     command += ["--vulnerability-service", service, "--timeout", "20"]
@@ -58,7 +58,7 @@ def ask(lock: str, service: str) -> Finding:
 
 
 def audit(ask_service: Callable[[str, str], Finding], *, required: bool) -> tuple[int, list[str]]:
-    """The exit code and what to print. A database that does not answer is asked only once."""
+    """The exit code and the output. A database that does not answer is tried only once."""
     lines: list[str] = []
     for service in SERVICES:
         findings = {}

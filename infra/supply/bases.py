@@ -1,8 +1,8 @@
 """The digests of the base images that the Dockerfiles of this project name by tag.
 
-`python -m infra.supply.bases`, which `make locks` runs, has Docker pull each base and notes its
-digest in base-images.toml. Deployments build on the digest that stands there. Where Docker or the
-registry does not answer, what stands there stays, and that is said.
+`python -m infra.supply.bases`, which `make locks` runs, has Docker pull each base and writes its
+digest to base-images.toml. Deployments build on the digests in this file. If Docker or the registry
+does not answer, the file's digests stay, with a message.
 """
 
 import re
@@ -23,11 +23,11 @@ _HEAD = "# Made by `make locks`: the digest that each base image's tag had then.
 
 
 class NoDigestError(Exception):
-    """The digest of a base is not to be had; the message says why."""
+    """The digest of a base cannot be determined; the message has the reason."""
 
 
 def bases_of(dockerfiles: Iterable[Path]) -> list[str]:
-    """The bases that Dockerfiles name by default, each once, sorted."""
+    """The default bases of Dockerfiles, without duplicates, sorted."""
     return sorted({base for file in dockerfiles for base in _BASE.findall(file.read_text("utf-8"))})
 
 
@@ -43,7 +43,7 @@ def parse_digests(text: str) -> dict[str, str]:
 
 
 def read_digests(file: Path = FILE) -> dict[str, str]:
-    """The digests of a file; none where it is not there. Raises ValueError."""
+    """The digests of a file; empty if it does not exist. Raises ValueError."""
     try:
         return parse_digests(file.read_text("utf-8")) if file.is_file() else {}
     except ValueError as error:
@@ -51,7 +51,7 @@ def read_digests(file: Path = FILE) -> dict[str, str]:
 
 
 def pinned(base: str, digests: Mapping[str, str]) -> str:
-    """`NAME:TAG@DIGEST` where the digest of a base is known; otherwise the base as it is."""
+    """`NAME:TAG@DIGEST` if the digest of a base is known; otherwise the base unchanged."""
     return f"{base}@{digests[base]}" if base in digests else base
 
 
@@ -67,9 +67,9 @@ def look_up(base: str, docker: str = "docker") -> str:
 
 
 def renew(bases: Iterable[str], file: Path, look: Callable[[str], str]) -> list[str]:
-    """Write the digests of these bases to a file; says for each what became of it.
+    """Write the digests of these bases to a file; returns a message for each.
 
-    One that cannot be looked up keeps what stands there; others than these are left out.
+    A base that cannot be looked up keeps its digest; bases that are not listed are removed.
     """
     before, after, report = read_digests(file), {}, []
     for base in bases:

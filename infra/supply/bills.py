@@ -1,7 +1,7 @@
-"""Bills of materials from the locks, and whether what was installed is what they say.
+"""Bills of materials from the locks, and comparisons with installed packages.
 
 `python -m infra.supply.bills` writes one for the functions, the session image and the base of job
-images to build/sbom/, for the Python version that runs it.
+images to build/sbom/, for the running Python version.
 """
 
 import json
@@ -20,11 +20,11 @@ DEPLOYED = {
     "session": "session_handler/requirements.lock",
     "jobs": "usher/requirements.lock",
 }
-"""What is deployed to the lock it is installed from."""
+"""Deployed parts, with the locks that they are installed from."""
 
 
 def packages_of(lock: str, python_version: str) -> dict[str, str]:
-    """Name to version of what a lock installs on Linux for a version of Python."""
+    """Name to version of the packages that a lock installs on Linux for a version of Python."""
     environment = {name: str(value) for name, value in default_environment().items()}
     environment |= {
         "python_full_version": python_version,
@@ -35,7 +35,7 @@ def packages_of(lock: str, python_version: str) -> dict[str, str]:
 
 
 def compare(lock: str, file: Path) -> list[str]:
-    """Where the bill in `file` differs from the lock. A base may have other packages."""
+    """The differences between the bill in `file` and the lock. A base may have other packages."""
     document = json.loads(file.read_text("utf-8"))
     properties = {each["name"]: each["value"] for each in document["metadata"]["properties"]}
     there = python_packages(document)

@@ -1,8 +1,8 @@
-"""The lock files: exact versions and hashes of what is deployed, and of the tools that test it.
+"""The lock files: exact versions and hashes of deployed packages, and of tools.
 
-`python -m infra.supply.locks` resolves the ranges again, for all platforms and Python versions that
-are supported, and writes each lock beside its ranges. Packages come from the index that uv is
-configured for; a lock names none.
+`python -m infra.supply.locks` resolves the ranges again, for all supported platforms and Python
+versions, and writes each lock beside its ranges. Packages come from uv's configured index; a lock
+names none.
 """
 
 import subprocess
@@ -49,7 +49,7 @@ class Locked:
 
 
 def parse_lock(text: str) -> list[Locked]:
-    """The packages of a lock, in order. Raises ValueError for a line that is no exact version."""
+    """The packages of a lock, in order. Raises ValueError for a line without an exact version."""
     found = []
     for line in text.replace("\\\n", " ").splitlines():
         stated_line = line.partition("#")[0].strip()
@@ -79,7 +79,7 @@ def parse_ranges(file: Path) -> list[Requirement]:
 
 
 def find_problems(ranges: Iterable[Requirement], locked: Iterable[Locked]) -> list[str]:
-    """Where a lock does not satisfy its ranges, or has a package without a hash."""
+    """Violations of a lock's ranges, and packages without a hash."""
     packages = list(locked)
     problems = [f"{each.name}: no hash" for each in packages if not each.hashes]
     for wanted in ranges:
@@ -106,7 +106,9 @@ def compile_command(source: str, target: Path, *, upgrade: bool) -> list[str]:
 
 
 def main() -> None:
-    """Write all locks with the newest versions, or with `--keep` only what the ranges ask for."""
+    """Write all locks with the newest versions; with `--keep` only change what the ranges
+    require.
+    """
     for source, target in LOCKS.items():
         file = ROOT / target
         command = compile_command(source, file, upgrade="--keep" not in sys.argv[1:])

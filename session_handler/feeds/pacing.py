@@ -7,7 +7,7 @@ therefore grows fast when Kinesis throttles, and shrinks slowly while it does no
 
 from dataclasses import dataclass
 
-from session_handler.backoff import backoff_seconds
+from chalicelib.contract.repeating import backoff_seconds
 
 SHORTEST_INTERVAL_SECONDS = 0.2
 """Five reads a second, while there are more records to read at once."""

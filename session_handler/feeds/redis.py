@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from chalicelib.contract.fanout import Entry, FanoutError, keys_of
-from session_handler.backoff import backoff_seconds, jitter
+from chalicelib.contract.repeating import backoff_seconds
+from session_handler.backoff import jitter
 from session_handler.cursor import After, Cursor
 from session_handler.feeds.feed import (
     PATIENCE_SECONDS,

@@ -8,7 +8,7 @@ import pytest
 
 from session_handler.gate import Admit, Gate, Health, Request, origin_form
 from session_handler.server import refuse_head
-from tests.integration.test_session_container import answer_to
+from tests.session_client import answer_to
 from tests.session_process import SessionProcess
 
 HOST = b"Host: x\r\n"

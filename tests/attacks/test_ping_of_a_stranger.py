@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.integration.test_session_container import ORIGIN
+from tests.integration.test_session_admission import ORIGIN
 from tests.session_process import SessionProcess, until
 
 REQUEST = b"GET /healthz?ping HTTP/1.1\r\nHost: x\r\n\r\n"

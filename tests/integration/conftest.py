@@ -16,7 +16,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
@@ -24,6 +24,13 @@ from botocore.config import Config
 
 from local.aws.endpoint import OBSERVER
 from tests.api_document import check_answer
+from tests.kinesis_server import FakeKinesis
+from tests.session_process import CallbackServer, SessionProcess
+
+if TYPE_CHECKING:
+    from tests.integration.group_lab import GroupLab
+    from tests.integration.job_lab import JobLab
+    from tests.integration.lab import Lab
 
 ROOT = Path(__file__).parent.parent.parent
 FIXTURES_APP = Path(__file__).parent / "fixtures_app"
@@ -276,6 +283,57 @@ def finish(running: RunningCloud) -> None:
             running.process.kill()
             running.process.wait()
         running.process.stdout.close()
+
+
+@pytest.fixture
+def kinesis() -> Iterator[FakeKinesis]:
+    """A fake Kinesis with one shard."""
+    with FakeKinesis() as made:
+        yield made
+
+
+@pytest.fixture
+def callbacks() -> Iterator[CallbackServer]:
+    """A dispatcher for the callbacks of session containers."""
+    with CallbackServer() as made:
+        yield made
+
+
+@pytest.fixture
+def session(kinesis: FakeKinesis, callbacks: CallbackServer) -> Iterator[SessionProcess]:
+    """A session container that is ready."""
+    with SessionProcess(kinesis, callbacks) as made:
+        yield made.until_ready()
+
+
+@pytest.fixture(scope="module")
+def session_lab() -> "Iterator[Lab]":
+    """A laboratory of sessions; `fresh` empties it for a test."""
+    from tests.integration.lab import Lab
+
+    made = Lab()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def job_lab() -> "Iterator[JobLab]":
+    """A laboratory of jobs; `begin` empties it for a test."""
+    from tests.integration.job_lab import JobLab
+
+    made = JobLab()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def group_lab() -> "Iterator[GroupLab]":
+    """A laboratory of capacity groups; `begin_groups` empties it for a test."""
+    from tests.integration.group_lab import GroupLab
+
+    made = GroupLab()
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="module")

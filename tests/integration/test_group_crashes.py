@@ -3,7 +3,7 @@
 After each point the events and messages are lost; the sweep and the containers repair what is left.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -87,13 +87,6 @@ def session_has_ended(lab: GroupLab, services: Services) -> Callable[[], object]
 STORIES = (run_waits, run_has_ended, session_is_asked_for, session_waits, session_has_ended)
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[GroupLab]:
-    made = GroupLab()
-    yield made
-    made.close()
-
-
 def repair(lab: GroupLab) -> None:
     """Time passes: containers say what they have to say and end, and the sweep looks."""
     for pause in PAUSES:
@@ -124,18 +117,18 @@ def is_over(lab: GroupLab) -> bool:
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
 def test_counts_are_exact_after_repair(
-    lab: GroupLab, story: Callable[[GroupLab, Services], Callable[[], object]]
+    group_lab: GroupLab, story: Callable[[GroupLab, Services], Callable[[], object]]
 ) -> None:
-    lab.begin_groups(GROUPS, APPS, {"crunch": "batch"})
-    calls = act(lab, story(lab, lab.process()), None).calls
+    group_lab.begin_groups(GROUPS, APPS, {"crunch": "batch"})
+    calls = act(group_lab, story(group_lab, group_lab.process()), None).calls
     points = [Point(n, fate) for n, call in enumerate(calls, 1) for fate in fates_of(n, call)]
     assert points, calls
     for point in points:
-        lab.begin_groups(GROUPS, APPS, {"crunch": "batch"})
-        act(lab, story(lab, lab.process()), point)
-        check_groups(lab)
-        repair(lab)
-        check_groups(lab)
-        assert is_over(lab), f"{point} of {calls}"
-        taken = {name: standing.taken for name, standing in lab.standings().items()}
+        group_lab.begin_groups(GROUPS, APPS, {"crunch": "batch"})
+        act(group_lab, story(group_lab, group_lab.process()), point)
+        check_groups(group_lab)
+        repair(group_lab)
+        check_groups(group_lab)
+        assert is_over(group_lab), f"{point} of {calls}"
+        taken = {name: standing.taken for name, standing in group_lab.standings().items()}
         assert taken == {"live": Amount(), "batch": Amount()}, f"{point} of {calls}"

@@ -1,7 +1,5 @@
 """Three groups compete for one cluster: guarantees are held at every step, counts are exact."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from chalicelib.errors import BadRequestError
@@ -38,17 +36,10 @@ queue_seconds = 3600
 JOBS = {"report": "reports", "crunch": "batch"}
 
 
-@pytest.fixture(scope="module")
-def only_lab() -> Iterator[GroupLab]:
-    made = GroupLab()
-    yield made
-    made.close()
-
-
 @pytest.fixture
-def lab(only_lab: GroupLab) -> GroupLab:
-    only_lab.begin_groups(GROUPS, APPS, JOBS)
-    return only_lab
+def lab(group_lab: GroupLab) -> GroupLab:
+    group_lab.begin_groups(GROUPS, APPS, JOBS)
+    return group_lab
 
 
 def taken(lab: GroupLab) -> dict[str, int]:

@@ -1,6 +1,5 @@
 """Whoever asks for one thing does not wait for all that another asked for before."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -15,19 +14,11 @@ from chalicelib.wiring import Services
 from tests.integration.job_lab import JobLab, check_jobs
 
 
-@pytest.fixture(scope="module")
-def only_lab() -> Iterator[JobLab]:
-    made = JobLab()
-    made.index_lag_seconds = 0
-    yield made
-    made.close()
-
-
 @pytest.fixture
-def lab(only_lab: JobLab) -> JobLab:
-    only_lab.begin()
-    only_lab.config = replace(only_lab.config, jobs_capacity=1, jobs_kept_for_critical=0)
-    return only_lab
+def lab(job_lab: JobLab) -> JobLab:
+    job_lab.begin()
+    job_lab.config = replace(job_lab.config, jobs_capacity=1, jobs_kept_for_critical=0)
+    return job_lab
 
 
 def ask(lab: JobLab, services: Services, owner: str, **facts) -> str:
@@ -131,10 +122,10 @@ ASKS = st.sampled_from(["ann", "bob", "cem", "operator"])
 @settings(max_examples=40)
 @given(st.lists(st.one_of(ASKS, st.just("start")), max_size=40))
 def test_an_only_run_is_passed_over_by_at_most_one_of_each_other_owner(
-    only_lab: JobLab, steps: list[str]
+    job_lab: JobLab, steps: list[str]
 ) -> None:
-    only_lab.begin()
-    turns, now = Turns(only_lab.process().jobs.table.items), 1_800_000_000.0
+    job_lab.begin()
+    turns, now = Turns(job_lab.process().jobs.table.items), 1_800_000_000.0
     waiting: list[tuple[int, int, str]] = []
     started: list[tuple[int, str]] = []
     for number, step in enumerate([*steps, *["start"] * len(steps)]):

@@ -1,7 +1,6 @@
 """Jobs on a full cluster whose capacity provider brings hosts late: waiting is no failed start."""
 
 import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,19 +16,12 @@ WAITING_JOBS = 4
 ECS_GIVES_UP_SECONDS = 1_300
 
 
-@pytest.fixture(scope="module")
-def only_lab() -> Iterator[JobLab]:
-    made = JobLab()
-    yield made
-    made.close()
-
-
 @pytest.fixture
-def lab(only_lab: JobLab) -> JobLab:
+def lab(job_lab: JobLab) -> JobLab:
     """No host, room for more than may wait at ECS, one waiting place kept for critical jobs."""
-    only_lab.begin(is_full=True, capacity=20)
-    only_lab.config = replace(only_lab.config, waiting_jobs=WAITING_JOBS)
-    return only_lab
+    job_lab.begin(is_full=True, capacity=20)
+    job_lab.config = replace(job_lab.config, waiting_jobs=WAITING_JOBS)
+    return job_lab
 
 
 def invoke(services: Services, priority: Priority = Priority.NORMAL, **facts: Any) -> Invocation:

@@ -1,7 +1,6 @@
 """What one owner runs at once, and what the log says of each invocation."""
 
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -14,18 +13,10 @@ from chalicelib.wiring import Services
 from tests.integration.job_lab import JobLab, check_jobs, check_rest, run_to_their_ends
 
 
-@pytest.fixture(scope="module")
-def only_lab() -> Iterator[JobLab]:
-    made = JobLab()
-    made.index_lag_seconds = 0
-    yield made
-    made.close()
-
-
 @pytest.fixture
-def lab(only_lab: JobLab) -> JobLab:
-    only_lab.begin()
-    return only_lab
+def lab(job_lab: JobLab) -> JobLab:
+    job_lab.begin()
+    return job_lab
 
 
 def finishes(lab: JobLab, services: Services, invocation_id: str) -> None:

@@ -1,7 +1,7 @@
 """Single rules of jobs, each against the embedded cloud with time standing still."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -22,17 +22,10 @@ from tests.integration.wire import Fate, Point
 SOMEBODY = Caller("me", key_scope="me")
 
 
-@pytest.fixture(scope="module")
-def only_lab() -> Iterator[JobLab]:
-    made = JobLab()
-    yield made
-    made.close()
-
-
 @pytest.fixture
-def lab(only_lab: JobLab) -> JobLab:
-    only_lab.begin()
-    return only_lab
+def lab(job_lab: JobLab) -> JobLab:
+    job_lab.begin()
+    return job_lab
 
 
 def invoke(services: Services, priority: Priority = Priority.NORMAL, **facts) -> Invocation:
@@ -99,15 +92,15 @@ def test_the_critical_go_first_and_places_are_kept_for_them(lab: JobLab) -> None
         assert lab.invocations()[made[follows].id].state is State.LAUNCHED
 
 
-def test_where_all_places_are_kept_nobody_else_gets_one(only_lab: JobLab) -> None:
-    only_lab.begin(capacity=1, kept=5)
-    services = only_lab.process()
+def test_where_all_places_are_kept_nobody_else_gets_one(job_lab: JobLab) -> None:
+    job_lab.begin(capacity=1, kept=5)
+    services = job_lab.process()
     invoke(services)
     services.jobs.launcher.run()
-    assert states(only_lab) == [State.QUEUED]
+    assert states(job_lab) == [State.QUEUED]
     invoke(services, Priority.CRITICAL)
     services.jobs.launcher.run()
-    assert sorted(states(only_lab)) == [State.LAUNCHED, State.QUEUED]
+    assert sorted(states(job_lab)) == [State.LAUNCHED, State.QUEUED]
 
 
 def test_a_claim_that_meets_another_transaction_is_tried_again(lab: JobLab) -> None:
@@ -140,19 +133,19 @@ def test_one_that_failed_to_start_does_not_hold_up_the_line(lab: JobLab) -> None
     assert lab.invocations()[second.id].state is State.LAUNCHED
 
 
-def test_a_job_that_nobody_can_read_stops_no_other(only_lab: JobLab) -> None:
-    only_lab.begin(others=("odd",))
-    services = only_lab.process()
+def test_a_job_that_nobody_can_read_stops_no_other(job_lab: JobLab) -> None:
+    job_lab.begin(others=("odd",))
+    services = job_lab.process()
     odd = invoke(services, Priority.CRITICAL, job="odd")
     family = family_of("odd", "local")
-    known = only_lab.aws.ecs.describe_task_definition(taskDefinition=family)["taskDefinition"]
+    known = job_lab.aws.ecs.describe_task_definition(taskDefinition=family)["taskDefinition"]
     (container,) = known["containerDefinitions"]
     for label in ('{"version": 2}', "nonsense", json.dumps({"name": "odd", "new": 1})):
         container["dockerLabels"] = {"usher.job": label}
-        only_lab.aws.ecs.register_task_definition(family=family, containerDefinitions=[container])
-    good, services = invoke(services), only_lab.process()
+        job_lab.aws.ecs.register_task_definition(family=family, containerDefinitions=[container])
+    good, services = invoke(services), job_lab.process()
     services.jobs.launcher.run()
-    found = only_lab.invocations()
+    found = job_lab.invocations()
     assert found[odd.id].reason is Reason.START_FAILED
     assert found[good.id].state is State.LAUNCHED
     assert [job.description.name for job in services.jobs.catalog.page(100)[0]] == ["report"]
@@ -161,14 +154,14 @@ def test_a_job_that_nobody_can_read_stops_no_other(only_lab: JobLab) -> None:
 # Listings.
 
 
-def test_pages_of_jobs_have_each_job_once_by_name(only_lab: JobLab) -> None:
-    only_lab.begin(others=("alpha", "zulu", "midway", "odd"))
-    catalog = only_lab.process().jobs.catalog
+def test_pages_of_jobs_have_each_job_once_by_name(job_lab: JobLab) -> None:
+    job_lab.begin(others=("alpha", "zulu", "midway", "odd"))
+    catalog = job_lab.process().jobs.catalog
     family = family_of("odd", "local")
-    known = only_lab.aws.ecs.describe_task_definition(taskDefinition=family)["taskDefinition"]
+    known = job_lab.aws.ecs.describe_task_definition(taskDefinition=family)["taskDefinition"]
     (container,) = known["containerDefinitions"]
     container["dockerLabels"] = {"usher.job": "nonsense"}
-    only_lab.aws.ecs.register_task_definition(family=family, containerDefinitions=[container])
+    job_lab.aws.ecs.register_task_definition(family=family, containerDefinitions=[container])
     pages, after = [], None
     while not pages or after:
         jobs, after = catalog.page(2, after)
@@ -310,7 +303,7 @@ def has_a_sweep(lab: JobLab, services: Services, _: str) -> None:
     ],
 )
 def test_two_at_once_run_it_once_and_tell_the_truth(
-    only_lab: JobLab,
+    job_lab: JobLab,
     before: Callable[[JobLab, Services], str],
     seconds: int,
     act: Meanwhile,
@@ -321,28 +314,28 @@ def test_two_at_once_run_it_once_and_tell_the_truth(
     place, happened = 0, True
     while happened:
         place += 1
-        only_lab.begin()
-        for host in only_lab.job_hosts:
+        job_lab.begin()
+        for host in job_lab.job_hosts:
             host.knows_tasks = knows_task
-        services = only_lab.process()
-        invocation_id = before(only_lab, services)
-        only_lab.settle()
-        only_lab.now.move(seconds)
-        services, other = only_lab.process(), only_lab.other_process()
+        services = job_lab.process()
+        invocation_id = before(job_lab, services)
+        job_lab.settle()
+        job_lab.now.move(seconds)
+        services, other = job_lab.process(), job_lab.other_process()
 
         def happens(other: Services = other, one: str = invocation_id) -> None:
-            only_lab.settle()
+            job_lab.settle()
             with suppress(UsherError):
-                meanwhile(only_lab, other, one)
+                meanwhile(job_lab, other, one)
 
-        only_lab.wire.meanwhile = (place, happens)
+        job_lab.wire.meanwhile = (place, happens)
         with suppress(UsherError, StopError):
-            act(only_lab, services, invocation_id)
-        happened = only_lab.wire.meanwhile is None
+            act(job_lab, services, invocation_id)
+        happened = job_lab.wire.meanwhile is None
         was_asked = is_killed in {act, meanwhile}
-        undisturbed(only_lab, invocation_id, may_be_stopped=was_asked or seconds > 7_200)
-        goes_on(only_lab)
-        check_rest(only_lab, kills={invocation_id} if was_asked else set())
+        undisturbed(job_lab, invocation_id, may_be_stopped=was_asked or seconds > 7_200)
+        goes_on(job_lab)
+        check_rest(job_lab, kills={invocation_id} if was_asked else set())
     assert place > 1
 
 
@@ -473,18 +466,18 @@ def test_what_ran_and_was_forgotten_by_ecs_is_lost_and_not_run_again(lab: JobLab
     assert len(lab.jobs_of(made)) == lab.runs[made] == 1
 
 
-def test_what_started_and_is_known_to_nobody_does_not_live_for_ever(only_lab: JobLab) -> None:
+def test_what_started_and_is_known_to_nobody_does_not_live_for_ever(job_lab: JobLab) -> None:
     """The container knew no task, its launcher died, its host as well, and no event came."""
-    only_lab.begin()
-    for host in only_lab.job_hosts:
+    job_lab.begin()
+    for host in job_lab.job_hosts:
         host.knows_tasks = False
-    services = only_lab.process()
-    made = claim_was_forgotten(only_lab, services)
-    container = only_lab.job_of(made)
-    only_lab.ask(services, container)
-    only_lab.kill_host(only_lab.job_hosts.index(container.host))
-    only_lab.events()
-    only_lab.now.move(61)
-    only_lab.sweep(only_lab.process())
-    assert only_lab.invocations()[made].reason is Reason.LOST
-    check_rest(only_lab, kills=set())
+    services = job_lab.process()
+    made = claim_was_forgotten(job_lab, services)
+    container = job_lab.job_of(made)
+    job_lab.ask(services, container)
+    job_lab.kill_host(job_lab.job_hosts.index(container.host))
+    job_lab.events()
+    job_lab.now.move(61)
+    job_lab.sweep(job_lab.process())
+    assert job_lab.invocations()[made].reason is Reason.LOST
+    check_rest(job_lab, kills=set())

@@ -1,10 +1,8 @@
 """Whatever waits is launched or ended by sweeps alone, though no message and no event arrives."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 
-import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -34,13 +32,6 @@ WISHES = st.builds(
 )
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[JobLab]:
-    made = JobLab()
-    yield made
-    made.close()
-
-
 def ask(lab: JobLab, services: Services, wish: Wish) -> Invocation:
     now = lab.now()
     draft = services.jobs.invocations.draft(
@@ -64,34 +55,34 @@ def sweep_alone(lab: JobLab, services: Services) -> None:
     assert "failed" not in lab.sweep(services)
 
 
-def test_twenty_low_ones_behind_two_places_need_eleven_sweeps(lab: JobLab) -> None:
+def test_twenty_low_ones_behind_two_places_need_eleven_sweeps(job_lab: JobLab) -> None:
     """Two places are served by a sweep: how many sweeps it takes follows from how many wait."""
-    lab.begin(capacity=3, kept=1)
-    services = lab.process()
+    job_lab.begin(capacity=3, kept=1)
+    services = job_lab.process()
     for _ in range(20):
-        ask(lab, services, Wish(Priority.LOW, 0, None))
+        ask(job_lab, services, Wish(Priority.LOW, 0, None))
     left = []
     for _ in range(11):
-        sweep_alone(lab, services)
-        left.append(sum(not i.has_ended for i in lab.invocations().values()))
+        sweep_alone(job_lab, services)
+        left.append(sum(not i.has_ended for i in job_lab.invocations().values()))
     assert left == [*range(20, -1, -2)]
-    check_rest(lab, kills=set())
+    check_rest(job_lab, kills=set())
 
 
 @given(wishes=st.lists(WISHES, max_size=14), capacity=st.integers(1, 3), kept=st.integers(0, 1))
 @examples(max_examples=20, suppress_health_check=list(HealthCheck))
 def test_nothing_that_waits_is_forgotten(
-    lab: JobLab, wishes: list[Wish], capacity: int, kept: int
+    job_lab: JobLab, wishes: list[Wish], capacity: int, kept: int
 ) -> None:
-    lab.begin(capacity=capacity, kept=kept)
-    services = lab.process()
-    made = [ask(lab, services, wish) for wish in wishes]
+    job_lab.begin(capacity=capacity, kept=kept)
+    services = job_lab.process()
+    made = [ask(job_lab, services, wish) for wish in wishes]
     places = slots_for(Priority.LOW, capacity, kept) or 0
     for _ in range(ceil(len(made) / max(places, 1)) + SPARE_SWEEPS):
-        sweep_alone(lab, services)
+        sweep_alone(job_lab, services)
     if not places:  # only critical ones were launched; the others end when their time is over
-        lab.now.move(max(one.not_after for one in made) - lab.now() if made else 0)
-        sweep_alone(lab, services)
-    check_rest(lab, kills=set())
-    reasons = {one.reason for one in lab.invocations().values()}
+        job_lab.now.move(max(one.not_after for one in made) - job_lab.now() if made else 0)
+        sweep_alone(job_lab, services)
+    check_rest(job_lab, kills=set())
+    reasons = {one.reason for one in job_lab.invocations().values()}
     assert reasons <= {Reason.SUCCEEDED, Reason.EXPIRED}

@@ -1,7 +1,5 @@
 """What is promised while the indexes of DynamoDB show every write ten seconds late."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from chalicelib.errors import LimitError
@@ -35,14 +33,8 @@ class FixedLag:
         return longest
 
 
-@pytest.fixture(scope="module")
-def only_lab() -> Iterator[Lab]:
-    made = Lab(index_lag_seconds=LAG_SECONDS)
-    yield made
-    made.close()
-
-
 def begin(lab: Lab, apps: str) -> Lab:
+    lab.index_lag_seconds = LAG_SECONDS
     lab.fresh(apps)
     use_fixed_lag()
     return lab
@@ -70,16 +62,16 @@ def fill(lab: Lab) -> Services:
     return services
 
 
-def test_a_pool_is_not_filled_twice_before_its_index_shows_it(only_lab: Lab) -> None:
-    lab = begin(only_lab, POOLED)
+def test_a_pool_is_not_filled_twice_before_its_index_shows_it(session_lab: Lab) -> None:
+    lab = begin(session_lab, POOLED)
     for started in (20, 40, 40, 40, 40):  # so many at a time
         lab.sweep(lab.process())
         assert len(nobodys(lab)) == started
         lab.now.move(1.5)
 
 
-def test_each_claimed_one_is_replaced_once(only_lab: Lab) -> None:
-    lab = begin(only_lab, POOLED)
+def test_each_claimed_one_is_replaced_once(session_lab: Lab) -> None:
+    lab = begin(session_lab, POOLED)
     services = fill(lab)
     services.sessions.service.dispatch(lab.request("chat", "me"))
     for _ in range(5):
@@ -89,9 +81,9 @@ def test_each_claimed_one_is_replaced_once(only_lab: Lab) -> None:
 
 
 def test_all_warm_ones_find_their_users_though_the_index_shows_the_claimed_ones_yet(
-    only_lab: Lab,
+    session_lab: Lab,
 ) -> None:
-    lab = begin(only_lab, POOLED)
+    lab = begin(session_lab, POOLED)
     services = fill(lab)
     given = [
         services.sessions.service.dispatch(lab.request("chat", f"user-{n}")) for n in range(POOL)
@@ -103,8 +95,8 @@ def test_all_warm_ones_find_their_users_though_the_index_shows_the_claimed_ones_
     check_invariants(lab)
 
 
-def test_a_claim_of_the_last_warm_one_makes_few_calls(only_lab: Lab) -> None:
-    lab = begin(only_lab, POOLED)
+def test_a_claim_of_the_last_warm_one_makes_few_calls(session_lab: Lab) -> None:
+    lab = begin(session_lab, POOLED)
     services = fill(lab)
     for n in range(POOL - 1):
         services.sessions.service.dispatch(lab.request("chat", f"user-{n}"))
@@ -113,8 +105,8 @@ def test_a_claim_of_the_last_warm_one_makes_few_calls(only_lab: Lab) -> None:
     assert lab.wire.calls.count("dynamodb.TransactWriteItems") <= 4
 
 
-def test_one_that_died_warm_is_handed_to_nobody(only_lab: Lab) -> None:
-    lab = begin(only_lab, POOLED)
+def test_one_that_died_warm_is_handed_to_nobody(session_lab: Lab) -> None:
+    lab = begin(session_lab, POOLED)
     services = fill(lab)
     for container in lab.containers[: POOL - 1]:
         lab.exit(container, code=1)
@@ -123,8 +115,10 @@ def test_one_that_died_warm_is_handed_to_nobody(only_lab: Lab) -> None:
     assert services.sessions.service.dispatch(lab.request("chat", "me")).id == alive
 
 
-def test_a_host_that_leaves_takes_along_what_the_index_does_not_show_on_it(only_lab: Lab) -> None:
-    lab = begin(only_lab, POOLED)
+def test_a_host_that_leaves_takes_along_what_the_index_does_not_show_on_it(
+    session_lab: Lab,
+) -> None:
+    lab = begin(session_lab, POOLED)
     services = lab.process()
     lab.sweep(services)
     lab.all_speak(services)
@@ -134,8 +128,8 @@ def test_a_host_that_leaves_takes_along_what_the_index_does_not_show_on_it(only_
     assert instance not in {s.container_instance for s in lab.sessions().values() if s.is_unowned}
 
 
-def test_a_repeated_key_gets_its_session(only_lab: Lab) -> None:
-    lab = begin(only_lab, POOLED)
+def test_a_repeated_key_gets_its_session(session_lab: Lab) -> None:
+    lab = begin(session_lab, POOLED)
     services = fill(lab)
     first, again = (
         services.sessions.service.dispatch(lab.request("chat", "me", "key")) for _ in "12"
@@ -143,8 +137,8 @@ def test_a_repeated_key_gets_its_session(only_lab: Lab) -> None:
     assert first.id == again.id
 
 
-def test_limits_of_owners_and_in_total_are_exact(only_lab: Lab) -> None:
-    lab = begin(only_lab, LIMITED)
+def test_limits_of_owners_and_in_total_are_exact(session_lab: Lab) -> None:
+    lab = begin(session_lab, LIMITED)
     services = lab.process()
     services.sessions.service.dispatch(lab.request("chat", "me"))
     for _ in range(2):
@@ -156,8 +150,8 @@ def test_limits_of_owners_and_in_total_are_exact(only_lab: Lab) -> None:
         services.sessions.service.dispatch(lab.request("chat", "another"))
 
 
-def test_a_sweep_stops_nothing_that_no_index_shows(only_lab: Lab) -> None:
-    lab = begin(only_lab, LIMITED)
+def test_a_sweep_stops_nothing_that_no_index_shows(session_lab: Lab) -> None:
+    lab = begin(session_lab, LIMITED)
     services = lab.process()
     session = services.sessions.service.dispatch(lab.request("chat", "me"))
     for _ in range(3):
@@ -170,11 +164,11 @@ def test_a_sweep_stops_nothing_that_no_index_shows(only_lab: Lab) -> None:
 # Jobs.
 
 
-@pytest.fixture(scope="module")
-def only_job_lab() -> Iterator[JobLab]:
-    made = JobLab(index_lag_seconds=LAG_SECONDS)
-    yield made
-    made.close()
+def begin_jobs(lab: JobLab, *, capacity: int, kept: int) -> JobLab:
+    lab.index_lag_seconds = LAG_SECONDS
+    lab.begin(capacity=capacity, kept=kept)
+    use_fixed_lag()
+    return lab
 
 
 def invoke(lab: JobLab, services: Services, priority: Priority = Priority.NORMAL) -> Invocation:
@@ -189,11 +183,9 @@ def invoke(lab: JobLab, services: Services, priority: Priority = Priority.NORMAL
 
 
 def test_a_critical_newcomer_goes_before_a_normal_one_that_the_index_shows(
-    only_job_lab: JobLab,
+    job_lab: JobLab,
 ) -> None:
-    lab = only_job_lab
-    lab.begin(capacity=1, kept=0)
-    use_fixed_lag()
+    lab = begin_jobs(job_lab, capacity=1, kept=0)
     services = lab.process()
     normal = invoke(lab, services)
     lab.now.move(LAG_SECONDS + 1)
@@ -205,11 +197,9 @@ def test_a_critical_newcomer_goes_before_a_normal_one_that_the_index_shows(
 
 
 def test_an_invocation_is_launched_once_while_the_index_shows_it_as_waiting(
-    only_job_lab: JobLab,
+    job_lab: JobLab,
 ) -> None:
-    lab = only_job_lab
-    lab.begin(capacity=4, kept=0)
-    use_fixed_lag()
+    lab = begin_jobs(job_lab, capacity=4, kept=0)
     services = lab.process()
     invocation = invoke(lab, services)
     lab.now.move(LAG_SECONDS + 1)

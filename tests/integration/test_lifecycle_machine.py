@@ -15,7 +15,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
-    RuleBasedStateMachine,
     initialize,
     invariant,
     multiple,
@@ -27,6 +26,7 @@ from chalicelib.ecs.failures import StopError
 from chalicelib.errors import UsherError
 from chalicelib.sessions.model import NEXT, Reason, Session, State
 from chalicelib.wiring import Services
+from tests.integration.faulty_machine import FaultyMachine
 from tests.integration.lab import (
     Container,
     Lab,
@@ -74,7 +74,7 @@ def the_lab() -> Lab:
     return _lab[0]
 
 
-class Lifecycle(RuleBasedStateMachine):
+class Lifecycle(FaultyMachine):
     """One story."""
 
     told = Bundle("told")
@@ -264,32 +264,6 @@ class Lifecycle(RuleBasedStateMachine):
     def a_call_meets_its_fate(self, number: int, fate: Fate) -> None:
         """The so many-th call of the next operation that makes so many."""
         self.point = Point(number, fate)
-
-    @rule(
-        seed=st.integers(0, 99),
-        drop=st.sampled_from([0, 0.5, 1]),
-        twice=st.sampled_from([0, 0.5]),
-        late=st.sampled_from([0, 0.5]),
-        overtaken=st.sampled_from([0, 0.5]),
-        lost=st.sampled_from([0, 0.2]),
-    )
-    def switches(
-        self, seed: int, drop: float, twice: float, late: float, overtaken: float, lost: float
-    ) -> None:
-        self.lab.faults.set(
-            {
-                "seed": seed,
-                "drop_events": drop,
-                "duplicate_events": twice,
-                "late_events": {"probability": late, "seconds": 40},
-                "reorder_events": overtaken,
-                "calls": {"*": {"lose_reply": {"probability": lost}}},
-            }
-        )
-
-    @rule()
-    def all_is_well_again(self) -> None:
-        self.lab.faults.set({})
 
     # What holds.
 

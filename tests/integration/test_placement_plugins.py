@@ -1,7 +1,6 @@
 """Sessions and jobs whose host a placement plug-in chooses, on the embedded ECS."""
 
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -29,33 +28,19 @@ APPS = "[limits]\ntotal = 9\nper_owner = 4\n" + "".join(
 STARTS = "ecs.StartTask"
 
 
-@pytest.fixture(scope="module")
-def only_lab() -> Iterator[Lab]:
-    made = Lab()
-    yield made
-    made.close()
+@pytest.fixture
+def lab(session_lab: Lab) -> Lab:
+    session_lab.fresh(APPS)
+    session_lab.config = replace(session_lab.config, placement_module=MODULE)
+    return session_lab
 
 
 @pytest.fixture
-def lab(only_lab: Lab) -> Lab:
-    only_lab.fresh(APPS)
-    only_lab.config = replace(only_lab.config, placement_module=MODULE)
-    return only_lab
-
-
-@pytest.fixture(scope="module")
-def only_job_lab() -> Iterator[JobLab]:
-    made = JobLab()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def jobs(only_job_lab: JobLab) -> JobLab:
-    only_job_lab.begin(others=("plain",))
-    only_job_lab.config = replace(only_job_lab.config, placement_module=MODULE)
-    only_job_lab.deploy_job("report", placement={"plugin": "last-host"})
-    return only_job_lab
+def jobs(job_lab: JobLab) -> JobLab:
+    job_lab.begin(others=("plain",))
+    job_lab.config = replace(job_lab.config, placement_module=MODULE)
+    job_lab.deploy_job("report", placement={"plugin": "last-host"})
+    return job_lab
 
 
 def dispatch(lab: Lab, app: str):

@@ -7,7 +7,6 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.kinesis_server import FakeKinesis
 from tests.session_process import ROOT, CallbackServer, SessionProcess, until
 
 APPS = '''
@@ -96,12 +95,6 @@ class FailsToStop(SessionApp):
     async def on_stop(self, reason):
         raise RuntimeError("no stop")
 '''
-
-
-@pytest.fixture
-def kinesis():
-    with FakeKinesis() as kinesis:
-        yield kinesis
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 from session_handler import server
 from tests.certificates import Authority
 from tests.needs import needs_node
-from tests.session_process import ROOT, CallbackServer, SessionProcess, until
+from tests.session_process import ROOT, SessionProcess, until
 
 NODE_CONTAINER = ROOT / "tests" / "containers" / "node" / "server.js"
 
@@ -45,12 +45,6 @@ def start(request, tmp_path):
         return SessionProcess(callbacks=callbacks, **environment)
 
     return start
-
-
-@pytest.fixture
-def callbacks():
-    with CallbackServer() as callbacks:
-        yield callbacks
 
 
 def receive(websocket):

@@ -9,22 +9,10 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.kinesis_server import FakeKinesis
 from tests.paced_client import PacedClient
+from tests.session_client import hello_of
 from tests.session_process import CallbackServer, SessionProcess, until
 from tests.silent_proxy import SilentProxy
-
-
-@pytest.fixture
-def kinesis():
-    with FakeKinesis() as kinesis:
-        yield kinesis
-
-
-def hello_of(websocket):
-    message = json.loads(websocket.recv(10))
-    assert message["type"] == "hello", message
-    return message
 
 
 @pytest.mark.parametrize("grace", [0, 10])

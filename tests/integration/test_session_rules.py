@@ -1,6 +1,6 @@
 """Single rules of the lifecycle, each against the embedded cloud with time standing still."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -31,17 +31,10 @@ CLAIM = ["dynamodb.Query", "dynamodb.TransactWriteItems"]
 FREE = '[apps.chat]\nimage = "any"\nqueue_seconds = 100\n'
 
 
-@pytest.fixture(scope="module")
-def only_lab() -> Iterator[Lab]:
-    made = Lab()
-    yield made
-    made.close()
-
-
 @pytest.fixture
-def lab(only_lab: Lab) -> Lab:
-    only_lab.fresh(LIMITED)
-    return only_lab
+def lab(session_lab: Lab) -> Lab:
+    session_lab.fresh(LIMITED)
+    return session_lab
 
 
 def pool_of(minimum: int) -> str:
@@ -392,27 +385,27 @@ def is_launched_in_the_last_moment(lab: Lab, services: Services, session_id: str
     [(becomes_ready, 301), (gets_its_client, 301), (is_launched_in_the_last_moment, 101)],
 )
 def test_a_session_that_moves_on_during_a_sweep_is_left_alone(
-    only_lab: Lab, happens: Callable[[Lab, Services, str], State], seconds: float
+    session_lab: Lab, happens: Callable[[Lab, Services, str], State], seconds: float
 ) -> None:
     """It happens before each call of the sweep in turn; what then was in time stays."""
     place, in_time = 0, 0
-    while place == 0 or only_lab.wire.meanwhile is None:
+    while place == 0 or session_lab.wire.meanwhile is None:
         place += 1
-        only_lab.fresh(FREE)
-        session_id = overdue(only_lab, waits=happens is is_launched_in_the_last_moment)
-        only_lab.now.move(seconds)
+        session_lab.fresh(FREE)
+        session_id = overdue(session_lab, waits=happens is is_launched_in_the_last_moment)
+        session_lab.now.move(seconds)
         came_to: list[bool] = []
 
         def meanwhile(session_id: str = session_id, came_to: list[bool] = came_to) -> None:
-            expected = happens(only_lab, only_lab.other_process(), session_id)
-            came_to.append(only_lab.sessions()[session_id].state is expected)
+            expected = happens(session_lab, session_lab.other_process(), session_id)
+            came_to.append(session_lab.sessions()[session_id].state is expected)
 
-        services = only_lab.process()
-        only_lab.wire.meanwhile = (place, meanwhile)
+        services = session_lab.process()
+        session_lab.wire.meanwhile = (place, meanwhile)
         services.sweep.run()
         if came_to == [True]:
             in_time += 1
-            state = only_lab.sessions()[session_id].state
+            state = session_lab.sessions()[session_id].state
             assert state not in {State.STOPPING, State.ENDED}, f"lost at call {place}"
     assert in_time > 1
     print(f"{happens.__name__}: {in_time} of {place - 1} places were in time")

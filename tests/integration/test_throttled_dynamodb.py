@@ -36,20 +36,6 @@ COMES_BACK = {429, 503}
 Prepared = Callable[[Services], object]
 
 
-@pytest.fixture(scope="module")
-def session_lab() -> Iterator[Lab]:
-    made = Lab()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def job_lab() -> Iterator[JobLab]:
-    made = JobLab()
-    yield made
-    made.close()
-
-
 def dispatched(lab: Lab, app: str = "chat", key: str | None = None) -> str:
     services = lab.process()
     found = services.sessions.service.dispatch(lab.request(app, "me", key))

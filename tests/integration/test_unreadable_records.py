@@ -1,7 +1,6 @@
 """One record that this version cannot read stops nothing, and nothing of it is stopped."""
 
 import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -58,20 +57,6 @@ bounded = settings(
 ANN = Caller("ann", key_scope="ann", is_operator=True)
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    made = Lab()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def job_lab() -> Iterator[JobLab]:
-    made = JobLab()
-    yield made
-    made.close()
-
-
 # Sessions.
 
 
@@ -125,9 +110,9 @@ def repaired(lab: Lab, ids: list[str]) -> dict[str, tuple[Any, Any]]:
 
 
 @pytest.fixture(scope="module")
-def sessions_repaired(lab: Lab) -> dict[str, tuple[Any, Any]]:
+def sessions_repaired(session_lab: Lab) -> dict[str, tuple[Any, Any]]:
     """What a sweep makes of the twenty where all can be read; their ids are the same each time."""
-    expected = repaired(lab, twenty_sessions(lab))
+    expected = repaired(session_lab, twenty_sessions(session_lab))
     assert set(expected.values()) == {
         (State.ACTIVE, None),
         (State.ENDED, Reason.NEVER_CONNECTED),
@@ -140,20 +125,20 @@ def sessions_repaired(lab: Lab) -> dict[str, tuple[Any, Any]]:
 @bounded
 @given(data=st.data())
 def test_one_session_of_twenty_that_cannot_be_read_stops_no_repair(
-    lab: Lab, sessions_repaired: dict[str, tuple[Any, Any]], data: Any
+    session_lab: Lab, sessions_repaired: dict[str, tuple[Any, Any]], data: Any
 ) -> None:
     expected = sessions_repaired
-    ids = twenty_sessions(lab)
+    ids = twenty_sessions(session_lab)
     bad = ids[data.draw(st.integers(0, 4), label="which of those that are served")]
-    before = session_item(lab, bad)
+    before = session_item(session_lab, bad)
     item = data.draw(mutations(before, KEYS_OF_SESSIONS))
-    lab.aws.dynamodb.put_item(TableName=lab.config.sessions_table, Item=item)
-    lab.now.move(2)  # until the indexes show it
-    after = repaired(lab, ids)
+    session_lab.aws.dynamodb.put_item(TableName=session_lab.config.sessions_table, Item=item)
+    session_lab.now.move(2)  # until the indexes show it
+    after = repaired(session_lab, ids)
     others = [session_id for session_id in ids if session_id != bad]
     assert [after[key] for key in others] == [expected[key] for key in others]
-    assert before["task_arn"]["S"] in lab.running()
-    left = session_item(lab, bad)
+    assert before["task_arn"]["S"] in session_lab.running()
+    left = session_item(session_lab, bad)
     if isinstance(read_record(item, session_of), Unreadable):
         left.pop("expire_at")
         item.pop("expire_at", None)
@@ -167,74 +152,75 @@ def an_unknown_state(lab: Lab, session_id: str) -> Item:
     return item
 
 
-def test_events_and_messages_of_an_unreadable_session_change_nothing(lab: Lab) -> None:
-    ids = twenty_sessions(lab)
-    services = lab.process()
-    an_unknown_state(lab, ids[0])
-    container = lab.container_of(ids[0])
+def test_events_and_messages_of_an_unreadable_session_change_nothing(session_lab: Lab) -> None:
+    ids = twenty_sessions(session_lab)
+    services = session_lab.process()
+    an_unknown_state(session_lab, ids[0])
+    container = session_lab.container_of(ids[0])
     services.sessions.launches.launch_later(ids[0], 1)
-    lab.exit(container, 0)
-    lab.deliver_events(services)
-    assert lab.messages() == []
-    assert session_item(lab, ids[0])["state"] == {"S": "HIBERNATING"}
+    session_lab.exit(container, 0)
+    session_lab.deliver_events(services)
+    assert session_lab.messages() == []
+    assert session_item(session_lab, ids[0])["state"] == {"S": "HIBERNATING"}
     with pytest.raises(UnreadableRecordError) as refused:
         services.sessions.service.get(ids[0], Caller("u0", key_scope="u0"))
     assert (refused.value.status, refused.value.code) == (503, "unreadable_record")
 
 
-def test_it_is_marked_to_expire_once_and_readable_again_it_lives_on(lab: Lab) -> None:
-    ids = twenty_sessions(lab)
-    services = lab.process()
-    item = an_unknown_state(lab, ids[0])
-    lab.sweep(services)
-    marked = session_item(lab, ids[0])["expire_at"]
-    assert int(marked["N"]) > lab.now() + 6 * 86_400
-    lab.now.move(3_600)
-    lab.sweep(services)
-    assert session_item(lab, ids[0])["expire_at"] == marked
+def test_it_is_marked_to_expire_once_and_readable_again_it_lives_on(session_lab: Lab) -> None:
+    ids = twenty_sessions(session_lab)
+    services = session_lab.process()
+    item = an_unknown_state(session_lab, ids[0])
+    session_lab.sweep(services)
+    marked = session_item(session_lab, ids[0])["expire_at"]
+    assert int(marked["N"]) > session_lab.now() + 6 * 86_400
+    session_lab.now.move(3_600)
+    session_lab.sweep(services)
+    assert session_item(session_lab, ids[0])["expire_at"] == marked
     known = item | {"state": {"S": "ACTIVE"}, "expire_at": marked, "later": {"SS": ["a"]}}
-    lab.aws.dynamodb.put_item(TableName=lab.config.sessions_table, Item=known)
+    session_lab.aws.dynamodb.put_item(TableName=session_lab.config.sessions_table, Item=known)
     services.sessions.service.stop(ids[0], Reason.STOPPED, "asked")
-    written = session_item(lab, ids[0])
+    written = session_item(session_lab, ids[0])
     assert "expire_at" not in written
     assert written["later"] == {"SS": ["a"]}, "what another version knows is kept"
 
 
 def test_an_unreadable_member_of_a_pool_has_its_place_until_its_container_is_too_old(
-    lab: Lab,
+    session_lab: Lab,
 ) -> None:
-    lab.fresh(APPS)
-    services = lab.process()
+    session_lab.fresh(APPS)
+    services = session_lab.process()
     app = services.config.apps.by_name["pooled"]
     services.sessions.pools.reconcile(app)
-    lab.deliver_events(services)
-    lab.all_speak(services)
-    members = [s.id for s in lab.sessions().values()]
+    session_lab.deliver_events(services)
+    session_lab.all_speak(services)
+    members = [s.id for s in session_lab.sessions().values()]
     assert len(members) == 2
-    an_unknown_state(lab, members[0])
-    lab.now.move(60)
-    lab.sweep(services)
-    assert len(lab.running()) == 2, "none is started in its place, none is stopped"
-    claimed = services.sessions.service.dispatch(lab.request("pooled", "ann"))
+    an_unknown_state(session_lab, members[0])
+    session_lab.now.move(60)
+    session_lab.sweep(services)
+    assert len(session_lab.running()) == 2, "none is started in its place, none is stopped"
+    claimed = services.sessions.service.dispatch(session_lab.request("pooled", "ann"))
     assert claimed.id == members[1]
     services.sessions.service.on_host_leaving("another host")
-    lab.now.move(app.pool.max_age_seconds)
+    session_lab.now.move(app.pool.max_age_seconds)
     upkeep = services.sessions.pools.reconcile(app)
     assert upkeep is not None
     assert upkeep.started == 2
 
 
-def test_a_damaged_state_of_an_app_is_made_anew(lab: Lab) -> None:
-    lab.fresh(APPS)
-    services = lab.process()
+def test_a_damaged_state_of_an_app_is_made_anew(session_lab: Lab) -> None:
+    session_lab.fresh(APPS)
+    services = session_lab.process()
     app = services.config.apps.by_name["pooled"]
     services.sessions.pools.reconcile(app)
     key = {"id": {"S": "app#pooled"}}
-    item = lab.aws.dynamodb.get_item(TableName=lab.config.sessions_table, Key=key)["Item"]
+    table = session_lab.config.sessions_table
+    item = session_lab.aws.dynamodb.get_item(TableName=table, Key=key)["Item"]
     for damaged in (item | {"version": {"S": "x"}}, item | {"failing": {"S": "x"}}):
-        lab.aws.dynamodb.put_item(TableName=lab.config.sessions_table, Item=damaged)
-        lab.now.move(60)
-        assert services.sessions.service.dispatch(lab.request("pooled", "ann")) is not None
+        session_lab.aws.dynamodb.put_item(TableName=table, Item=damaged)
+        session_lab.now.move(60)
+        assert services.sessions.service.dispatch(session_lab.request("pooled", "ann")) is not None
         assert services.sessions.pools.reconcile(app) is not None
 
 

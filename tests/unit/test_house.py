@@ -22,6 +22,7 @@ MUST_BE_PURE = {
     "chalicelib/contract/assignments.py",
     "chalicelib/contract/filters.py",
     "chalicelib/contract/graders.py",
+    "chalicelib/contract/repeating.py",
     "chalicelib/dynamodb/expressions.py",
     "chalicelib/dynamodb/serialization.py",
     "chalicelib/dynamodb/writes.py",

@@ -1,4 +1,4 @@
-"""The job of the conformance suite: succeeds, fails or takes its time, as it is asked."""
+"""The job of the conformance suite: succeeds, fails or takes time, by its parameters."""
 
 import time
 
@@ -8,20 +8,20 @@ from usher import Job
 
 
 class Probe(Job):
-    """Does what it is asked, and says so in its log."""
+    """Acts by its parameters, and logs it."""
 
     cpu = 64
     memory = 128
     timeout_seconds = 300
 
     class Parameters(BaseModel, extra="forbid"):
-        """What is asked."""
+        """The requested behaviour."""
 
         seconds: float = 0.0
         fail: bool = False
 
     def run(self, parameters: Parameters) -> dict[str, float]:
-        """Raises RuntimeError where a failure is asked for."""
+        """Raises RuntimeError if a failure is requested."""
         print(f"probe: {parameters.seconds} seconds", flush=True)
         time.sleep(parameters.seconds)
         if parameters.fail:

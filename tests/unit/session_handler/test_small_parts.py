@@ -7,8 +7,8 @@ import sys
 import pytest
 
 import session_handler
+from chalicelib.contract.repeating import Verdict, judge
 from session_handler import gate
-from session_handler.callbacks import Verdict, judge
 from session_handler.cursor import After, Horizon, Since
 from session_handler.feeds import open_feed
 from session_handler.feeds.kinesis import FeedError, place

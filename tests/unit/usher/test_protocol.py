@@ -13,6 +13,7 @@ from chalicelib.contract.jobs import (
     MAX_RESULT_BYTES,
     Outcome,
 )
+from chalicelib.contract.repeating import Verdict, judge
 from chalicelib.jobs.requests import parse_finish, parse_progress
 from usher.child_messages import (
     MAX_LINE_BYTES,
@@ -36,7 +37,7 @@ from usher.protocol import (
     read_settings,
     refusal,
 )
-from usher.repeating import Verdict, judge, pause_seconds
+from usher.repeating import pause_seconds
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
