@@ -13,7 +13,7 @@ Check = Callable[[Any], str | None]
 
 
 def role(prefix: str) -> Check:
-    """What follows `prefix` in the name of a role."""
+    """The part of a role's name after `prefix`."""
 
     def check(value: Any) -> str | None:
         is_name = isinstance(value, str) and _NAME.fullmatch(value)

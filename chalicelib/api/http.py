@@ -66,7 +66,7 @@ View = TypeVar("View", bound=Callable[..., Response])
 
 @dataclass(frozen=True)
 class Takes:
-    """What the requests of one route may contain, besides the path."""
+    """The inputs of one route's requests, besides the path."""
 
     query: tuple[Field, ...] = ()
     body: Document | None = None

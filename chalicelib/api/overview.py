@@ -34,7 +34,7 @@ _log = logging.getLogger("usher.overview")
 @routes.route("/overview", methods=["GET"], authorizer=AUTHORIZER)
 @answering
 def overview() -> Response:
-    """What waits, runs and was given up. For operators and viewers.
+    """Waiting, running and failed work. For operators and viewers.
 
     Sessions by app and state, jobs by state, starts, waits for addresses, orphans and the trend are
     those of the sweep's last complete pass.
@@ -81,7 +81,9 @@ def overview() -> Response:
 
 
 def _groups() -> list[dict[str, Any]]:
-    """What each capacity group uses, and what waits in it; empty without groups."""
+    """The usage of each capacity group, and the number of its waiting containers; empty without
+    groups.
+    """
     ledger = services().sessions.ledger
     shown = []
     standings = ledger.standings(fresh=True)

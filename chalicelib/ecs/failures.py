@@ -50,7 +50,7 @@ class LaunchError(Exception):
         self.failure = failure
         self.pause_seconds = pause_seconds
         self.public_message = for_clients(message)
-        """What records and answers say; the whole message is for logs."""
+        """The filtered text for records and answers; the complete message is for logs."""
 
 
 class StopError(Exception):

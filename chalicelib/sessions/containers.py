@@ -51,7 +51,7 @@ class Part:
 
 
 def queries_of(limit: int | None, positions: Mapping[int, Position | None]) -> dict[int, Any]:
-    """What DynamoDB's Query takes for each bucket of a part, besides its condition."""
+    """Arguments of DynamoDB's Query for each bucket of a part, besides its condition."""
     queries: dict[int, Any] = {}
     for bucket, position in positions.items():
         queries[bucket] = {} if limit is None else {"Limit": -(-limit // len(positions))}
@@ -106,7 +106,7 @@ def parse_cursor(text: str | None, buckets: int) -> dict[int, Position | None]:
 
 
 def count(pages: Mapping[int, Mapping[str, Any]]) -> Part:
-    """What the pages of the buckets come to."""
+    """The combined result of the buckets' pages."""
     groups: Counter[Group] = Counter()
     positions: dict[int, Position] = {}
     for bucket, page in pages.items():

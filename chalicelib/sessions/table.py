@@ -318,7 +318,7 @@ class SessionsTable(RecordTable[Session]):
 
 
 def _in_parallel(query: Callable[[int], Page], buckets: Sequence[int]) -> list[Page]:
-    """What the query of each bucket answers, in order."""
+    """The answers of each bucket's query, in order."""
     from concurrent.futures import ThreadPoolExecutor  # not imported at cold start
 
     with ThreadPoolExecutor(LIVE_BUCKETS) as executor:

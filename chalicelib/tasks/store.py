@@ -19,7 +19,7 @@ _log = logging.getLogger("usher.tasks")
 
 
 class Record(Protocol):
-    """What all records have."""
+    """The common fields of all records."""
 
     @property
     def id(self) -> str:

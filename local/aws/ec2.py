@@ -42,7 +42,7 @@ def describe_instances(
 def describe_network_interfaces(
     form: Mapping[str, Sequence[str]], find: Callable[[str], Interface | None], region: str
 ) -> Answer | None:
-    """The answer when every interface asked for is a task's; None = somebody else has to answer.
+    """The answer if every requested interface is a task's; None = another service answers.
 
     https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeNetworkInterfaces.html
     """

@@ -69,7 +69,7 @@ class Exit:
 
 
 class CannotPullImageError(Exception):
-    """The image is not to be had: ECS's CannotPullContainerError."""
+    """The image is not available: ECS's CannotPullContainerError."""
 
 
 class CannotStartError(Exception):

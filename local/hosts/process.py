@@ -167,7 +167,7 @@ class ProcessHost:
 
     def kill(self) -> None:
         with self._lock:
-            self._running.clear()  # from now on no exit has anybody to be told to
+            self._running.clear()  # exits are not reported any more
         self._agent.kill()
         self._reader.join()
 
@@ -242,8 +242,8 @@ def _number(runtime_id: str) -> int:
 def remove_leftovers(run_ids: Collection[str]) -> int:
     """Kill all processes of dead runs; returns their number.
 
-    Only processes with one of these run ids in their environment are killed, whoever started them.
-    Works with /proc; elsewhere agents end with their owner anyway.
+    Only processes with one of these run ids in their environment are killed, including those of
+    other parents. Works with /proc; elsewhere agents end with their owner anyway.
     """
     return _kill_marked(frozenset(f"{RUN_VARIABLE}={run_id}".encode() for run_id in run_ids))
 

@@ -1,9 +1,12 @@
-"""Identifiers use standard terms: these words of earlier versions do not come back.
+"""Retired words do not come back in identifiers, nor riddles in docstrings and comments.
 
 docs/glossary.md has the terms that replace them.
 """
 
 import ast
+import io
+import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,3 +67,57 @@ def test_a_retired_word_is_found(source, tmp_path, monkeypatch):
     monkeypatch.setattr("tests.unit.test_language.ROOT", tmp_path)
     (tmp_path / "module.py").write_text(source, "utf-8")
     assert len(retired_in(tmp_path / "module.py")) == 1
+
+
+RIDDLES = {
+    "who": r"^(Who|Whom|Whoever|Whatever)\b",
+    "knows no": r"\bknows?\s+(no|nothing|nobody)\b",
+    "lets go": r"\blets?\s+go\b",
+    "whoever": r"\b(whoever|whomever)\b",
+    "to be had": r"\bto\s+be\s+had\b",
+    "for good": r"\bfor\s+good\b",
+    "in vain": r"\bin\s+vain\b",
+    "what becomes of": r"\bwhat\s+becomes\s+of\b",
+}
+MAYBE = re.compile("|".join(RIDDLES.values()).replace("^", r"\b"))
+"""Finds each of them, whitespace apart, and more."""
+
+
+def texts(source: str) -> Iterator[tuple[int, str]]:
+    """Docstrings, texts below declarations, and comments, each in one line."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str(text))):
+                yield node.lineno, " ".join(text.split())
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string.lstrip("# ")
+
+
+def riddles_in(source: str) -> list[tuple[int, str]]:
+    """Lines and names of the phrases in a source that are not plain technical English."""
+    if not MAYBE.search(source):  # parsing all files takes seconds
+        return []
+    return [
+        (line, name)
+        for line, text in texts(source)
+        for name, pattern in RIDDLES.items()
+        if re.search(pattern, text)
+    ]
+
+
+def test_no_text_of_the_product_is_a_riddle():
+    found = {path.relative_to(ROOT).as_posix(): riddles_in(path.read_text()) for path in files()}
+    assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        '"""Who may read a session."""',
+        "x = 1\n'''It knows nothing of jobs.'''",
+        "f()  # whoever did it",
+    ],
+)
+def test_a_riddle_is_found(source):
+    assert len(riddles_in(source)) == 1

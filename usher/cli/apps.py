@@ -86,7 +86,7 @@ def deploy_apps(arguments: argparse.Namespace, project: SessionProject, *, is_lo
 
 
 def show_plan(arguments: argparse.Namespace, lines: Sequence[str]) -> None:
-    """What `--dry-run` prints."""
+    """The output of `--dry-run`."""
     if arguments.json:
         out_json({"plan": list(lines)})
     else:

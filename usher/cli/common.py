@@ -86,8 +86,8 @@ def say_for(arguments: argparse.Namespace) -> Callable[[str], None]:
 
 @contextmanager
 def stdout_for_a_document() -> Iterator[Callable[[Any], None]]:
-    """Whatever writes to stdout meanwhile, child processes too, writes to stderr; what is given to
-    the yielded function is printed as JSON to stdout itself.
+    """Redirects stdout to stderr meanwhile, for child processes too; values passed to the yielded
+    function are printed as JSON to stdout itself.
     """
     sys.stdout.flush()
     own = os.dup(1)  # not inherited by other programs

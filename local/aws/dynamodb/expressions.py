@@ -1,4 +1,5 @@
-"""What DynamoDB's expressions refer to: attribute names, placeholders of names and values. Pure.
+"""The references of DynamoDB's expressions: attribute names, placeholders of names and values.
+Pure.
 
 Source: "Using expressions in DynamoDB" and "Reserved words in DynamoDB", developer guide.
 """
@@ -27,7 +28,7 @@ _KEPT = 4096
 
 @dataclass(frozen=True)
 class References:
-    """What one expression refers to."""
+    """The references of one expression."""
 
     bare_names: tuple[str, ...]
     """Attribute names that are written out, in order."""

@@ -246,7 +246,7 @@ def _check_read(action: str, parameters: Mapping[str, Any], schema: Schema) -> N
 
 
 def _conditions(parameters: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """What a key condition compares: the attribute, and the value."""
+    """The comparisons of a key condition: attribute and value."""
     names = parameters.get("ExpressionAttributeNames") or {}
     values = parameters.get("ExpressionAttributeValues") or {}
     found = []

@@ -146,7 +146,9 @@ class QuickTable(Table):  # type: ignore[misc]
         return Excerpt.of(self, candidates).query(*arguments, **settings)
 
     def _projected(self, index: str, candidates: list[Item] | None) -> list[Item] | None:
-        """What the index has of the items: the bytes of a page are those of its projection."""
+        """The index's projection of the items, because the bytes of a page are those of its
+        projection.
+        """
         shown = self._as_indexed(index, candidates)
         found = [one for one in self.global_indexes if one.name == index]
         if not found or found[0].projection.get("ProjectionType") == "ALL":

@@ -214,7 +214,7 @@ def stop_requested(task: Task, code: StopCode, reason: str, now: float) -> Task:
 
 
 def stopping(task: Task, now: float) -> Task:
-    """The containers have been told to stop."""
+    """The containers were sent the stop signal."""
     return _changed(task, now, last_status=Status.STOPPING)
 
 

@@ -9,7 +9,7 @@
   three quarters of a GetItem. Here an item is written at once as it goes over the wire, and the
   serializer lets that pass.
 - SQS waits inside moto for up to 20 seconds, so no lock may be held around it. Here the queues
-  wait on the very lock that guards them, which lets go of it meanwhile.
+  wait on the very lock that guards them, which is released meanwhile.
 - botocore's and moto's descriptions of services are read once, not by each session anew.
 - A deleted message is forgotten, and its receipt handles are when 200 others are newer.
 - Tables: see `local.aws.dynamodb.tables`.
