@@ -8,7 +8,13 @@ from dataclasses import replace
 from usher.box.model import BoxError, BoxSettings, File, Limit, Outcome, Task
 from usher.box.runtimes import Boxes
 from usher.grading.checkers import Checked
-from usher.grading.programs import SETTINGS, PreparedProgram, judge_exit
+from usher.grading.programs import (
+    CODES,
+    SETTINGS,
+    PreparedProgram,
+    ProgramError,
+    judge_exit,
+)
 from usher.grading.verdicts import Verdict, explain_run, verdict_of_run
 
 READY_SECONDS = 60.0
@@ -89,9 +95,13 @@ def _decide(
             raise side.error
     outcome, talk = submission.outcome, interactor.outcome
     assert outcome is not None and talk is not None  # noqa: S101, PT018 - no error, so an outcome
+    if _is_kept_waiting(outcome, talk):
+        raise ProgramError(
+            f"the interactor {explain_run(talk, theirs)}; the submission was waiting for it"
+        )
     verdict = verdict_of_run(outcome)
-    # After its interactor has decided and ended, a submission dies of a broken pipe or waits for
-    # ever; only the wrong answer counts.
+    # A submission whose interactor has decided and exited ends with a broken pipe or waits for
+    # ever. Only the wrong answer is its fault.
     is_left_alone = talk.ended_at < outcome.ended_at and talk.exit_code in (1, 2)
     is_only_waiting = outcome.limit is Limit.WALL and is_left_alone
     if verdict in (Verdict.TLE, Verdict.MLE, Verdict.OLE) and not is_only_waiting:
@@ -100,3 +110,16 @@ def _decide(
     if verdict is Verdict.RTE and not is_left_alone:
         return outcome, Checked(verdict, explain_run(outcome, settings))
     return outcome, checked
+
+
+def _is_kept_waiting(outcome: Outcome, talk: Outcome) -> bool:
+    """Whether the submission ran out of time because of its interactor.
+
+    The end of the submission closes its pipe, so an interactor that waits for it exits. One that
+    has not exited LONGER_SECONDS later was not waiting. A submission that used up its processor
+    time was not waiting either, unless the interactor had failed before.
+    """
+    failed = talk.limit is not None or talk.exit_code not in CODES
+    if talk.ended_at < outcome.ended_at:
+        return failed and outcome.limit is not None
+    return talk.limit is not None and outcome.limit is Limit.WALL

@@ -39,6 +39,8 @@ _UNCAUGHT = re.compile(
     rb'^(?:Traceback \(most recent call last\):|Exception in thread "main" .*)\r?$', re.MULTILINE
 )
 _POINTS_CODE = 7
+CODES = frozenset({*_VERDICTS, _POINTS_CODE})
+"""Exit codes with which a checker or interactor gives its opinion."""
 _POINTS = re.compile(rb"\s*points\s+([0-9]{1,9}(?:\.[0-9]{1,9})?)(?=\s|$)")
 _MESSAGE_BYTES = 500
 

@@ -249,6 +249,35 @@ def test_a_hostile_interactor_costs_the_learner_nothing(marks, interactor):
     assert marks.mark(GUESS).verdict is Verdict.AC
 
 
+SLEEPS = "import time; time.sleep(60)"
+HANGS = f"import sys\ninput(){{}}\n{SLEEPS}"
+NO_FLUSH = "import sys; print(50); sys.stdin.readline()"
+
+
+@pytest.mark.parametrize(
+    ("interactor", "program", "verdict"),
+    [
+        # The submission waits for the interactor, which reads a guess and answers nothing, or died.
+        (HANGS.format(""), GUESS, "IE"),
+        (HANGS.format(";sys.exit(17)"), f"print(50, flush=True)\n{SLEEPS}", "IE"),
+        # The interactor waits for the submission.
+        (TALK, SLEEPS, "TLE"),
+        (TALK, NO_FLUSH, "TLE"),
+        # Nobody kept this one waiting.
+        (HANGS.format(""), "while True: pass", "TLE"),
+    ],
+    ids=["hangs", "died", "silent", "not flushed", "busy"],
+)
+def test_who_keeps_the_other_waiting_is_at_fault(marks, interactor, program, verdict):
+    brief = INTERACTIVE.replace("wall_limit_seconds = 3", "wall_limit_seconds = 2")
+    marks.write(brief, talk_py=interactor, **FILES)
+    grading = marks.mark(program)
+    assert grading.verdict.value == verdict, document(grading)
+    (case,) = grading.cases
+    assert ("interactor" in case.message) == (verdict == "IE")
+    assert "interactor" not in for_learner(grading).cases[0].message
+
+
 def test_groups_that_depend_are_skipped(marks):
     groups = (
         '[[groups]]\nname = "a"\ncases = ["2"]\n[[groups]]\ncases = ["1"]\ndepends_on = ["a"]\n'
