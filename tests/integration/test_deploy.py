@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib.jobs.judge import ENGINE_SOCKET
 from infra.deploy.contents import bill
 from infra.deploy.execute import Environment, Executor, run_command
 from infra.deploy.plan import plan_deploy, plan_destroy, plan_diff
@@ -61,7 +62,9 @@ class Registry:
             return
         self.commands.append(" ".join(argv[:2]))
         if argv[:2] == ["docker", "run"]:  # what the lock says, unless a test says otherwise
-            packages = packages_of("session_handler/requirements.lock", "3.12.1") | self.others
+            is_judge = any("usher-judge" in word for word in argv)
+            room = "usher" if is_judge else "session_handler"
+            packages = packages_of(f"{room}/requirements.lock", "3.12.1") | self.others
             output.write_text(json.dumps(bill(packages, {}, "3.12.1")), "utf-8")
         if argv[1] == "push":
             name, _, tag = argv[2].partition("/")[2].rpartition(":")
@@ -102,7 +105,21 @@ class Untransformed:
         del template["Outputs"]["APIHandlerArn"]
         for function in ("APIHandler", "Callbacks"):
             del template["Resources"][f"{function}InvokePermission"]
+        del template["Resources"]["JudgesAPIInvokePermission"]
+        template = divided(template)
         return request | {"TemplateBody": json.dumps(template)}
+
+
+def divided(node: Any) -> Any:
+    """A template with the networks that Fn::Cidr makes of the judges' one."""
+    if isinstance(node, list):
+        return [divided(part) for part in node]
+    if not isinstance(node, dict):
+        return node
+    if set(node) == {"Fn::Cidr"}:
+        _, count, _ = node["Fn::Cidr"]
+        return [f"10.91.{number}.0/24" for number in range(int(count))]
+    return {key: divided(value) for key, value in node.items()}
 
 
 @dataclass
@@ -212,6 +229,25 @@ def test_a_deployment_a_repetition_a_look_and_the_end(deployer):
     deployer.execute(
         plan_destroy(deployer.settings())
     )  # nothing is there any more, and that is no error
+
+
+def test_a_deployment_with_graders_has_judges_on_hosts_of_their_own(deployer):
+    cloud = deployer.cloud
+    settings = deployer.settings(Graders="ec2", GradersCidr="10.91.0.0/16")
+    deployer.execute(plan_deploy(settings, "content2", "judge2"))
+    ecs = cloud.client("ecs")
+    found = ecs.describe_task_definition(taskDefinition="usher-dev_judge")["taskDefinition"]
+    (container,) = found["containerDefinitions"]
+    assert "/usher-dev/usher-judge@sha256:" in container["image"].replace("dkr.", "", 1)
+    assert found["volumes"][0]["host"]["sourcePath"] == ENGINE_SOCKET
+    assert found["taskRoleArn"].endswith(":role/usher-dev-judge")
+    assert found["requiresCompatibilities"] == ["EC2"]
+    networks = {each["CidrBlock"] for each in cloud.client("ec2").describe_vpcs()["Vpcs"]}
+    assert "10.91.0.0/16" in networks
+    groups = cloud.client("autoscaling").describe_auto_scaling_groups(
+        AutoScalingGroupNames=["usher-dev-graders"]
+    )
+    assert len(groups["AutoScalingGroups"]) == 1  # moto cannot delete the network, so it stays
 
 
 def test_a_failure_says_what_to_do(cloud, tmp_path):

@@ -172,6 +172,20 @@ def test_who_may_see_and_change_what(cloud, assignment):
 
 
 @needs_bubblewrap
+def test_a_judge_runs_in_its_own_cluster_by_its_own_provider(cloud, assignment):
+    made = hand_in(cloud, "ada", NOSY)[1]
+    marked(cloud, "ada", made["id"])
+    (grading,) = call(cloud, "opal", "GET", f"/submissions/{made['id']}")[1]["gradings"]
+    invocation = call(cloud, "opal", "GET", f"/invocations/{grading['invocation']}")[1]
+    place = "usher-local-graders"
+    (task,) = cloud.client("ecs").describe_tasks(cluster=place, tasks=[invocation["taskArn"]])[
+        "tasks"
+    ]
+    assert task["capacityProviderName"] == place
+    assert task["clusterArn"].endswith(f":cluster/{place}")
+
+
+@needs_bubblewrap
 def test_a_repeated_request_is_one_submission(cloud, assignment):
     first = hand_in(cloud, "ada", "print(2)", Idempotency_Key="once")
     again = hand_in(cloud, "ada", "print(2)", Idempotency_Key="once")

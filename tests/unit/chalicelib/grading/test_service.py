@@ -3,7 +3,10 @@
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from chalicelib.config import load_config
+from chalicelib.errors import UnavailableError
 from chalicelib.grading.model import Assignment, PartInfo
 from chalicelib.grading.service import Grades
 
@@ -78,3 +81,16 @@ def test_a_request_that_lost_the_race_for_a_key_replaces_no_file_of_the_winner()
     assert lost.submission == won
     assert bucket.items() >= kept.items()
     assert won.parts[0].archive in kept
+
+
+@pytest.mark.parametrize("launch_type", ["FARGATE", None])
+def test_where_judges_would_be_on_fargate_submissions_are_refused_with_the_reason(launch_type):
+    judge = SimpleNamespace(description=SimpleNamespace(launch_type=launch_type))
+    kept = dict.fromkeys(("table", "files", "judging", "ids"))
+    place = {"STAGE": "local", "AWS_REGION": "eu-west-1", "JOBS_LAUNCH_TYPE": "FARGATE"}
+    catalog = SimpleNamespace(get=lambda job: judge)
+    grades = Grades(**kept, catalog=catalog, config=load_config(place), now=lambda: 1.0)
+    with pytest.raises(UnavailableError, match="cannot run on Fargate"):
+        grades.check_accepts_submissions()
+    judge.description.launch_type = "EC2"
+    grades.check_accepts_submissions()
