@@ -56,6 +56,8 @@ VARIABLES: Mapping[str, str] = {
     "HOSTS_GROUP": "Auto Scaling group whose hosts are planned; default: none, nothing is planned",
     "HOSTS_MAX_AGE_SECONDS": "hosts beyond this age are recycled; 0 = none",
     "HOSTS_FREE_PLACES": "how many containers of the default app's size there is always room for",
+    "HOSTS_AHEAD_PERCENT": "percentage of the room that is kept for starts while a host comes",
+    "HOSTS_SCALE_IN_SECONDS": "time with too many hosts before one is drained",
     "HOSTS_AWAY": "how many hosts may be away at once for being recycled",
     "PLACEMENT_MODULE": "module with the stage's own placement (PLUGINS by name); default: none",
     "CAPACITY_PROVIDER": "ECS capacity provider of EC2 apps; default: whatever hosts there are",
@@ -160,6 +162,8 @@ class Config:
     """The Auto Scaling group of the host planner; None = only ECS's managed scaling."""
     hosts_max_age_seconds: int = 0
     hosts_free_places: int = 0
+    hosts_ahead_percent: int = 100
+    hosts_scale_in_seconds: int = 300
     hosts_away: int = 1
     placement_module: str | None = None
     """The module with `PLUGINS`; see `chalicelib/capacity/plugins.py`."""
@@ -402,6 +406,8 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         hosts_group=environ.get("HOSTS_GROUP") or None,
         hosts_max_age_seconds=_whole(environ, "HOSTS_MAX_AGE_SECONDS", 0, low=0),
         hosts_free_places=_whole(environ, "HOSTS_FREE_PLACES", 0, low=0),
+        hosts_ahead_percent=_whole(environ, "HOSTS_AHEAD_PERCENT", 100, low=0),
+        hosts_scale_in_seconds=_whole(environ, "HOSTS_SCALE_IN_SECONDS", 300, low=0),
         hosts_away=_whole(environ, "HOSTS_AWAY", 1),
         placement_module=environ.get("PLACEMENT_MODULE") or None,
         judges_callback_url=environ.get("JUDGES_CALLBACK_URL") or None,

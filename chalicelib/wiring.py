@@ -176,6 +176,8 @@ class Services:
         policy = HostPolicy(
             place=Need(app.cpu, app.memory),
             least_free_places=config.hosts_free_places,
+            ahead=config.hosts_ahead_percent / 100,
+            scale_in_after_seconds=config.hosts_scale_in_seconds,
             maximum_age_seconds=config.hosts_max_age_seconds or None,
             budget=Budget(hosts=config.hosts_away),
         )

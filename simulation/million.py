@@ -1,4 +1,4 @@
-"""Many cells: a flash crowd, and a cell that is lost, with up to a million live sessions.
+"""Many cells: a flash crowd, and a cell that is lost, with a million live sessions.
 
 Each cell is simulated by itself, as cells share nothing; what they have in common are the users.
 The cell picker (`chalicelib.capacity.cells`) says for a sample of users which share of them each
@@ -20,19 +20,16 @@ from simulation.shape import M7G_4XLARGE, Shape
 from simulation.world import world_of
 
 NAME = "million"
-LINE = "20 cells, a flash crowd and a lost cell, up to a million live sessions"
+LINE = "20 cells with a million live sessions, a flash crowd and a lost cell"
 SESSIONS, CELLS = 1_000_000, 20
 SECONDS = 40 * MINUTE
 CROWD_AT, LOST_AT = 8 * MINUTE, 22 * MINUTE
 CROWD_PEAK = 10.0
-SIMULATED = 400
+SIMULATED = 500
 """So many sessions of a cell are simulated one by one, at most, at the usual rate."""
-USUAL = 0.8
-"""Part of a cell's sessions that are live before the crowd comes."""
 STAY_SECONDS = 1_800.0
-RETURNING = 1.2 * STAY_SECONDS / MINUTE
-"""Who was connected to the lost cell comes back within a minute, in parts of its usual rate: all
-that are usually there, and a fifth more, as the crowd is still there."""
+RETURNING = STAY_SECONDS / MINUTE
+"""Who was connected to the lost cell comes back within a minute, in parts of its usual rate."""
 ROOM = 1.25
 """A cell's limit, over its part of all sessions."""
 USERS = 20_000
@@ -60,12 +57,11 @@ def parts_of(sessions: int, cells: int, seed: int, batch: int | None) -> list[Pa
     after = [replace(c, state=CellState.LOST) if c.name == lost else c for c in there]
     users = [f"user-{seed}-{number}" for number in range(USERS)]
     before, later = _shares(users, there), _shares(users, after)
-    usual = sessions * USUAL
-    chosen = batch or max(1, round(usual / cells / SIMULATED))
+    chosen = batch or max(1, round(sessions / cells / SIMULATED))
     return [
         Part(
             cell.name,
-            max(chosen, round(usual * before[cell.name])),
+            max(chosen, round(sessions * before[cell.name])),
             later[cell.name] / before[cell.name] - 1.0 if before[cell.name] else 0.0,
             cell.name == lost,
             seed,
@@ -104,7 +100,7 @@ def simulate(part: Part) -> dict[str, Any]:
         part.sessions,
         host=M7G_4XLARGE,
         stay_seconds=STAY_SECONDS,
-        room=ROOM / USUAL,
+        room=ROOM,
     )
     world = world_of(
         scenario_of(part),

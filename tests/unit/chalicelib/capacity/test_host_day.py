@@ -55,6 +55,18 @@ def test_where_binpack_empties_hosts_and_none_are_kept_ahead_both_take_about_as_
     assert without_places_ahead.ended_with_sessions == 0
 
 
+def test_with_a_quarter_of_the_room_ahead_it_takes_as_many_as_managed_scaling_and_fewer_wait() -> (
+    None
+):
+    """At target 100, with binpack; docs/hosts.md has four days of it."""
+    sparing = run(HostPolicy(place=NEED, ahead=0.25, scale_in_after_seconds=900))
+    full = managed(100)
+    assert sparing.host_hours < 1.015 * full.host_hours
+    waited = [sum(seconds > 0 for seconds in one.waits) for one in (sparing, full)]
+    assert waited[0] < 0.75 * waited[1]
+    assert sum(sparing.waits) < 0.6 * sum(full.waits)
+
+
 @pytest.mark.parametrize("target", [90, 100])
 def test_with_ecs_default_placement_it_takes_fewer_than_any_managed_scaling(target: int) -> None:
     """ECS places at random by default: then hardly a host is ever empty by itself."""
