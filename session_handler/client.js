@@ -1,7 +1,7 @@
-// The client library of this very image: served at /<uuid>/client.js, so that page and container
-// never disagree. An ES module without dependencies, for browsers and anything else that has a
-// global WebSocket and fetch; elsewhere `WebSocket` is an option. The npm package in clients/js has
-// this very file in it.
+// The client library of this image: served at /<uuid>/client.js, so that page and container have
+// the same version. An ES module without dependencies, for browsers and other runtimes with a
+// global WebSocket and fetch; elsewhere pass the option `WebSocket`. The npm package in clients/js
+// contains this file.
 //
 //   connect(url, options)               one connection to one container
 //   follow(dispatcherUrl, options)      one feed over any number of connections and containers
@@ -11,19 +11,19 @@ export const version = "0.1.0";
 const CLOSE_NORMAL = 1000;
 const OPEN = 1; // readyState
 
-// Connect to a session. `url` is the one the dispatcher gave (ws://host:port/<uuid>).
+// Connect to a session. `url` is that of the dispatcher's answer (ws://host:port/<uuid>).
 //
-//   cursor     resume just after it; nothing to start with what comes from now on
+//   cursor     resume after it; by default the feed begins with new records
 //   WebSocket  a class like the browsers', for runtimes without a global one (that of package `ws`)
 //   onHello    ({session, app, revision, feed, graceSeconds, cursor})
 //   onRecords  (records, cursor)  each {data, partitionKey, sequenceNumber, arrivedAt}
-//   onGap      ({shards, cursor})  history that the cursor asked for is gone
+//   onGap      ({shards, cursor})  history that the cursor refers to is missing
 //   onMessage  (message)  from the session app
 //   onBye      ({reason, cursor, detail})  the container is about to close
 //   onClose    ({code, reason, wasClean, opened, bye, cursor})  always the last call
 //
 // Returns {send(object), close(), cursor, state, url}: `state` is "connecting", "open", "closing" or
-// "closed", `cursor` the latest one seen. An exception in a handler is reported and ends nothing.
+// "closed", `cursor` the latest one seen. An exception in a handler is reported and has no other effect.
 export function connect(url, options = {}) {
   const { onHello, onRecords, onGap, onMessage, onBye, onClose } = options;
   let cursor = options.cursor || null;
@@ -52,7 +52,7 @@ export function connect(url, options = {}) {
         bye = message;
         return call(onBye, message);
       default:
-        return undefined; // a later version's: not ours to understand
+        return undefined; // of a later version: ignored
     }
   }
 
@@ -76,7 +76,7 @@ export function connect(url, options = {}) {
     call(onClose, { code, reason, wasClean, opened, bye, cursor });
   }
   socket.onclose = closed;
-  // A close follows, but in Node.js 20 none does after a handshake that failed.
+  // A close event follows, except in Node.js 20 after a failed handshake.
   socket.onerror = () => opened || setTimeout(closed, 0, {});
 
   return {
@@ -89,7 +89,7 @@ export function connect(url, options = {}) {
     get url() {
       return url;
     },
-    // To the session app. False when the connection is not open: nothing was sent.
+    // Send to the session app. False if the connection is not open: nothing was sent.
     send(object) {
       if (socket.readyState !== OPEN) return false;
       socket.send(JSON.stringify({ ...object, type: "app" }));
@@ -103,32 +103,31 @@ export function connect(url, options = {}) {
   };
 }
 
-// Follow a feed for as long as the page wants: ask the dispatcher for a container, connect, and
-// whenever the connection is lost go on just after the last record, in the same container while it
-// waits for us, else in a new one. No record is shown twice and none is left out; where history is
-// gone, onGap says so.
+// Follow a feed: request a container from the dispatcher, connect, and after each lost connection
+// resume after the last record, in the same container during its grace period, else in a new one.
+// Each record is delivered exactly once; onGap reports missing history.
 //
 // `dispatcherUrl` is that of GET /session, with its query (…/session?app=listings). Options are
 // those of `connect`, without onClose, and
 //
-//   session     what the dispatcher answered already: the first container
-//   headers     for the dispatcher, {"X-Api-Key": …}; or a function that gives or promises them
-//   rejoin      milliseconds the same container is tried again after a drop; 0: never. Unless
-//               told, as long as the container said that it waits, and at most 5000
-//   again       reasons of a bye after which to go on all the same: "stopped", "expired",
+//   session     an answer of the dispatcher: the first container
+//   headers     for the dispatcher, {"X-Api-Key": …}; or a function that returns or promises them
+//   rejoin      milliseconds for which the same container is tried again after an interruption;
+//               0: never. By default its grace period, and at most 5000
+//   again       reasons of a bye after which the feed continues: "stopped", "expired",
 //               "disconnected", "app_failed"
-//   onSession   (session)  the dispatcher gave a container
+//   onSession   (session)  the dispatcher returned a container
 //   onState     (state)  {phase, attempt, seconds, error, bye, cursor, pending}, whenever it changes:
-//               "asking"      for a container; `pending` is {id, state} of one that has no address yet
+//               "asking"      requests a container; `pending` is {id, state} while it has no address
 //               "joining"     connecting to one
 //               "live"        the container said hello
-//               "waiting"     for `seconds` before the next try (429, 503, no answer, a drop)
-//               "offline"     this device is, until it says otherwise; or the page was left, and is
-//                             kept by the browser for the way back
+//               "waiting"     for `seconds` before the next try (429, 503, no answer, lost connection)
+//               "offline"     the device has no network; or the page is in the browser's
+//                             back/forward cache
 //               "ended"       after close(), a refusal or a final bye; always the last
 //
 // Returns {send(object), close(), retry(), cursor, phase, session}. `retry` ends a wait. App messages
-// are for the container that is there: send what a new one has to know in onHello.
+// reach the present container only: send what each container needs in onHello.
 export function follow(dispatcherUrl, options = {}) {
   return new Following(new URL(dispatcherUrl, globalThis.location?.href), options).begin();
 }
@@ -138,10 +137,10 @@ const FIRST_PAUSE_MS = 300;
 const LONGEST_PAUSE_MS = 30000;
 const ASK_TIMEOUT_MS = 32000;
 const HELLO_TIMEOUT_MS = 15000;
-const STEADY_MS = 5000; // a connection that lasted so long was a good one
+const STEADY_MS = 5000; // a connection that lasted this long resets the count of failures
 const LOOK_MS = 5000;
-const FROZEN_MS = 40000; // by then a container has given up a client that answers no pings
-const ASLEEP_MS = 120000; // browsers let a hidden tab look once a minute: longer means sleep
+const FROZEN_MS = 40000; // after this time a container disconnects a client that answers no pings
+const ASLEEP_MS = 120000; // timers of a hidden tab run once a minute: a longer pause means sleep
 const TEMPORARY = new Set([408, 425, 429, 500, 502, 503, 504]);
 const FINAL = new Set(["stopped", "expired", "disconnected", "app_failed"]);
 
@@ -154,11 +153,11 @@ class Following {
   #phase = null;
   #key = newKey();
   #attempt = 0; // failures in a row
-  #graceMs = REJOIN_MS; // how long this container waits for us, as far as is known
-  #droppedAt = null; // since when the container that we had is tried again, by a clock nobody sets
+  #graceMs = REJOIN_MS; // the container's grace period, if known
+  #droppedAt = null; // monotonic time since which the previous container is tried again
   #wake = null; // ends a pause
   #asking = null;
-  #isAway = false; // the page is kept for the way back to it, and nobody looks at it
+  #isAway = false; // the page is in the back/forward cache
   #unlisten = () => {};
 
   constructor(dispatcher, options) {
@@ -220,13 +219,13 @@ class Following {
     const rejoin = this.#options.rejoin ?? Math.min(REJOIN_MS, this.#graceMs);
     if (reason || now - this.#droppedAt >= rejoin) this.#leave();
     if (liveAt !== null && !reason && this.#attempt === 0) {
-      this.#attempt = 1; // most drops are short: the first try comes at once
+      this.#attempt = 1; // most interruptions are short: the first try has no pause
       return;
     }
     await this.#pause({ bye });
   }
 
-  // The container is of no more use: the next one is another, and a new key gets it.
+  // Give the container up: a new key makes the next request return another one.
   #leave() {
     this.#session = null;
     this.#droppedAt = null;
@@ -234,7 +233,7 @@ class Following {
     this.#key = newKey();
   }
 
-  // A session with an address, or null when it is to be tried again.
+  // A session with an address, or null if the request is to be repeated.
   async #ask() {
     this.#tell("asking");
     let place = new URL(this.#dispatcher);
@@ -287,7 +286,7 @@ class Following {
       const response = await fetch(place, {
         headers: { ...own, ...headers },
         cache: "no-store",
-        redirect: "error", // fetch would send X-Api-Key on to another origin
+        redirect: "error", // fetch would send X-Api-Key to another origin
         signal: this.#asking.signal,
       });
       return [response, await response.json().catch(() => ({}))];
@@ -303,7 +302,7 @@ class Following {
     return new Promise((resolve) => {
       let liveAt = null;
       const { onHello, onRecords, onGap, onMessage, onBye } = this.#options;
-      // Of a connection that was given up nothing is shown any more: its records come again.
+      // Records of a connection that was given up are ignored: they are delivered again.
       const current = (handler) => (...values) => {
         if (this.#ended || this.#connection !== connection) return;
         this.#cursor = connection.cursor ?? this.#cursor;
@@ -338,7 +337,7 @@ class Following {
 
   #drop = () => {};
 
-  // The close of a dead connection may take minutes: go on without it.
+  // The close of a dead connection may take minutes: do not wait for it.
   #giveUp(over) {
     const connection = this.#connection;
     if (connection === null) return;
@@ -351,7 +350,7 @@ class Following {
     if (this.#ended) return;
     this.#attempt += 1;
     const ceiling = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(this.#attempt - 1, 16));
-    // Those who were refused together shall not return together.
+    // Clients that were refused together must not return together.
     const milliseconds = Math.max(ceiling * (0.5 + Math.random() / 2), (seconds ?? 0) * 1000);
     this.#tell("waiting", { seconds: milliseconds / 1000, error, bye });
     await this.#sleep(milliseconds);
@@ -374,14 +373,14 @@ class Following {
     await this.#sleep(LONGEST_PAUSE_MS);
   }
 
-  // A device that slept, changed its network or comes back tells so at once, its sockets do not.
+  // These events report sleep, a new network and a return at once; sockets notice them late.
   #listen() {
     if (typeof globalThis.addEventListener !== "function") return;
     const wake = () => this.#wake?.();
     const offline = () => this.#drop();
     const shown = () => globalThis.document?.visibilityState === "visible" && wake();
     const left = (event) => {
-      if (!event.persisted) return; // it is gone for good, and the browser closes the connection
+      if (!event.persisted) return; // it is discarded, and the browser closes the connection
       this.#isAway = true;
       this.#drop();
     };
@@ -389,7 +388,7 @@ class Following {
       this.#isAway = false;
       wake();
     };
-    // A page that was frozen for long has a connection that may look open and be dead.
+    // After a long freeze a connection may be dead although it looks open.
     let frozenAt = null;
     const freeze = () => {
       frozenAt = Date.now();
@@ -403,7 +402,7 @@ class Following {
     const clock = setInterval(() => {
       const slept = Date.now() - looked > ASLEEP_MS;
       looked = Date.now();
-      if (slept) this.#drop(); // the container has given us up meanwhile
+      if (slept) this.#drop(); // the container has disconnected this client meanwhile
     }, LOOK_MS);
     globalThis.addEventListener("online", wake);
     globalThis.addEventListener("pageshow", returned);

@@ -1,4 +1,4 @@
-// Ask the dispatcher for a container, for as long as it takes.
+// Request a container from the dispatcher, with repetitions.
 
 const FIRST_PAUSE_MS = 300;
 const LONGEST_PAUSE_MS = 30000;
@@ -17,16 +17,16 @@ export class DispatchError extends Error {
   }
 }
 
-// A session with an address: the body of the dispatcher's 200.
+// Returns a session with an address: the body of the dispatcher's 200.
 //
-// 202 is followed to its Location, at the instant that Retry-After names. 429, 503 and other
-// passing failures, lost connections included, are repeated with the same Idempotency-Key, not before
+// After a 202 its Location is requested after Retry-After. Requests are repeated after 429, 503 and
+// other transient errors, lost connections included, with the same Idempotency-Key, not before
 // Retry-After, with backoff and jitter. Other refusals, a session that ended before it had an
-// address, and the end of the time throw a DispatchError; `signal` throws its own reason.
+// address, and the timeout throw a DispatchError; `signal` throws its own reason.
 //
-//   headers    for the dispatcher, {"X-Api-Key": …}; or a function that gives or promises them
-//   key        Idempotency-Key; a random one unless given
-//   timeout    milliseconds for all of it; 120000
+//   headers    for the dispatcher, {"X-Api-Key": …}; or a function that returns or promises them
+//   key        Idempotency-Key; a random one by default
+//   timeout    milliseconds in total; 120000
 //   signal     an AbortSignal that ends it
 //   onState    ({phase, attempt, seconds, error, pending})  phase is "asking", "pending" or "waiting"
 export async function dispatch(dispatcherUrl, options = {}) {
@@ -61,7 +61,7 @@ export async function dispatch(dispatcherUrl, options = {}) {
     }
     attempt += 1;
     const ceiling = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(attempt - 1, 16));
-    // Those who were refused together shall not return together.
+    // Clients that were refused together must not return together.
     const pause = Math.max(ceiling * (0.5 + Math.random() / 2), (seconds ?? 0) * 1000);
     if (Date.now() + pause > ends) throw failure; // it would only be refused later
     tell(options, { phase: "waiting", attempt, seconds: pause / 1000, error: failure });
@@ -76,7 +76,7 @@ async function ask(place, key, { headers, signal }, ends) {
   const response = await fetch(place, {
     headers: { ...given, ...own },
     cache: "no-store",
-    redirect: "error", // fetch would send X-Api-Key on to another origin
+    redirect: "error", // fetch would send X-Api-Key to another origin
     signal: signal ? AbortSignal.any([signal, limit]) : limit,
   });
   return [response, await response.json().catch(() => ({}))];
@@ -87,7 +87,7 @@ function retryAfter(response, body) {
   return told > 0 ? told : null;
 }
 
-// Null where the session is on its way.
+// Null while the session has no address.
 function problem(response, body) {
   const { status } = response;
   const { id = null } = body;

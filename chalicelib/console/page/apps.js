@@ -1,4 +1,4 @@
-// Session apps: the newest revision of each, whether it is proven, and the way back.
+// Session apps: the newest revision of each, its state, and the rollback.
 
 import { call } from "./client.js";
 import { badge, h } from "./elements.js";

@@ -1,4 +1,4 @@
-// Audit records: who changed what, with an export of all that a filter selects.
+// Audit records, with an export of those that match a filter.
 
 import { call } from "./client.js";
 import { badge, copyable, h, instant, toast } from "./elements.js";

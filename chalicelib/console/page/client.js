@@ -1,4 +1,4 @@
-// The dispatcher's API for the pages. The key is in this tab alone: its memory and sessionStorage.
+// The dispatcher's API for the pages. The key is stored in this tab only: its memory and sessionStorage.
 
 import { parseJson } from "./text.js";
 

@@ -1,4 +1,4 @@
-// Elements: made from values as text, never from HTML; and changed in place when data is new.
+// Creates elements from values as text, never from HTML, and updates them in place.
 
 import { absolute, duration, relative } from "./text.js";
 

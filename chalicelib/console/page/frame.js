@@ -1,9 +1,9 @@
-// The frame of all pages: which one is shown, who asks, live updates, the search field, keys.
+// The frame of all pages: navigation, the caller's identity, live updates, the search field, keys.
 //
-// A page has a `title`, `load(context)` for its data, `draw(data, context)` for its elements, perhaps
-// `mount(main, context, data)` after the first time; `isStill` where nothing changes by itself, or
-// `pollSeconds(data)` until it is loaded anew, null for never. Where `isWatched(data)`, it is asked for
-// at once: `load(context, seconds, abort)` then waits so long for a change.
+// A page has a `title`, `load(context)` for its data, `draw(data, context)` for its elements, and
+// optionally `mount(main, context, data)`, called after the first draw; `isStill` if its data does not
+// change, or `pollSeconds(data)`, the interval of loads, null for never. If `isWatched(data)`, it is
+// loaded again at once: `load(context, seconds, abort)` then waits up to `seconds` for a change.
 
 import { asksForKey, call, mode, Refusal, ROOT, session, stageName } from "./client.js";
 import { confirm, h, morphChildren, toast } from "./elements.js";

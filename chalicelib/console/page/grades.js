@@ -1,4 +1,4 @@
-// Assignments: what may be handed in, and the newest gradings of each; their own pages have all of it.
+// Assignments: their parts and newest gradings; details are on the pages of assignments.
 
 import { base, call } from "./client.js";
 import { badge, copyable, h, instant } from "./elements.js";

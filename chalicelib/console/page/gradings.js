@@ -1,4 +1,4 @@
-// A submission: how far it is, and what came of each part and case.
+// A submission: its progress, and the results of its parts and cases.
 
 import { badge, h, instant } from "./elements.js";
 import { table } from "./views.js";

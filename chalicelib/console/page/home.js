@@ -1,4 +1,4 @@
-// The first page: what is wrong first, then what runs.
+// The first page: problems first, then activity.
 
 import { call } from "./client.js";
 import { badge, h, instant } from "./elements.js";

@@ -1,4 +1,4 @@
-// Hosts: how much each has left, whether it leaves, and what runs on it.
+// Hosts: remaining resources, status and tasks.
 
 import { call } from "./client.js";
 import { badge, copyable, h, instant, span } from "./elements.js";

@@ -1,4 +1,4 @@
-// Jobs: what is deployed, and a form to run one that is made from the schema of its parameters.
+// Deployed jobs, and a form to invoke one, generated from the schema of its parameters.
 
 import { call } from "./client.js";
 import { h } from "./elements.js";

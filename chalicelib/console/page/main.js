@@ -1,4 +1,4 @@
-// The console: its pages, and what the search field finds.
+// The console: its pages, and the search.
 
 import { call } from "./client.js";
 import { toast } from "./elements.js";

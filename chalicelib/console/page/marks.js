@@ -1,4 +1,4 @@
-// Marks in words: verdicts, points, limits, how far a marking is; which requests are repeated. Pure.
+// Texts for marks: verdicts, points, limits, progress; and which requests are repeated. Pure.
 
 export const MOST_FILES = 64;
 export const MOST_BYTES = 1024 * 1024;

@@ -1,4 +1,4 @@
-// Why a container is on its host, or on none: each host as it is now, asked for when the reader wants it.
+// Why a container is on its host, or on none: the present hosts, loaded on request.
 
 import { call } from "./client.js";
 import { badge, h } from "./elements.js";

@@ -1,4 +1,4 @@
-// Schedules: when each runs next, pause and resume (also many at once), run now.
+// Schedules: next runs, pause and resume (also of several), run now.
 
 import { call } from "./client.js";
 import { badge, copyable, h, instant } from "./elements.js";

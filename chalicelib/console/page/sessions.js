@@ -1,4 +1,4 @@
-// Sessions: those that have not ended, and one session's whole story.
+// Sessions that have not ended, and the history of one session.
 
 import { call } from "./client.js";
 import { badge, copyable, h, instant, span } from "./elements.js";

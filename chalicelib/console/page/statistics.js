@@ -1,4 +1,4 @@
-// For the author: failures of the grader, verdicts by case, everybody's submissions, marking again.
+// For the author: failures of the grader, verdicts by case, all submissions, regrades.
 
 import { call, newKey, Refusal } from "./client.js";
 import { badge, confirm, h, instant, morphChildren, toast } from "./elements.js";

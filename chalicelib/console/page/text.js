@@ -1,4 +1,4 @@
-// Texts of the console: instants, durations, expressions, JSON, form bodies. Pure.
+// Texts of the console: times, durations, expressions, JSON, form bodies. Pure.
 
 const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
 const DAYS = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];

@@ -1,4 +1,4 @@
-// Handing in: files for parts, chosen or dropped, sent until the dispatcher has them.
+// Submits files for parts, chosen or dropped; repeats the request until the dispatcher accepts it.
 
 import { call, newKey, Refusal } from "./client.js";
 import { h, toast } from "./elements.js";

@@ -1,4 +1,4 @@
-// What the pages share: heads, filters, tables, pages of a listing, buttons that know who may.
+// Shared by the pages: heads, filters, tables, pagination, buttons that depend on the caller's role.
 
 import { call, conditionalReader, newKey, Refusal, ROOT } from "./client.js";
 import { confirm, h, toast } from "./elements.js";

@@ -1,4 +1,4 @@
-// Which colour a dot has: by its status, or by where its price stands among the others.
+// The colour of a dot: from its status, or from the rank of its price.
 
 const STATUS_TONES = {
   "new": 0, "for sale": 0, "listed": 0,
@@ -9,7 +9,7 @@ const STATUS_TONES = {
 };
 const OTHER = 6;
 
-// Readable on either ground, and told apart by people who do not see all colours.
+// Readable on both backgrounds, and distinguishable with colour blindness.
 const STATUS = {
   light: ["#1565d8", "#b97100", "#7b3fe4", "#d0293f", "#d3467e", "#6a7683", "#0d8a78"],
   dark: ["#5aa2ff", "#ffb938", "#ab86ff", "#ff5d6c", "#ff92c2", "#94a1af", "#35d0b8"],

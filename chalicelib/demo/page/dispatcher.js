@@ -1,5 +1,5 @@
-// Asks the dispatcher for the first session and waits until there is an address; later ones are asked
-// for by the client library, which comes from a container. No DOM in here.
+// Requests the first session from the dispatcher and waits for its address; the client library, which
+// is loaded from a container, requests later ones. No DOM.
 
 import { ending, refusal } from "./words.js";
 
@@ -40,7 +40,7 @@ export async function askForSession({ base, app, key, signal, report }) {
     if (/^(ended|stopping)$/i.test(state)) throw ended(answer.body);
     report({ phase: /^queued$/i.test(state) ? "queued" : "starting", id });
     await pause(pauseSeconds(answer, 1), signal);
-    // Location leads from the host's root and does not know a stage prefix: the id does.
+    // Location begins at the host's root, without the stage's prefix: use the id.
     const place = new URL(`sessions/${encodeURIComponent(id)}`, base);
     answer = await patiently(() => call(place, { signal }), { signal, report });
   }

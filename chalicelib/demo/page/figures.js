@@ -1,4 +1,4 @@
-// Counts what arrives: records, records a second over the last minute, latency.
+// Counts records, records a second over the last minute, and latency.
 
 const SECONDS = 60;
 const SAMPLES = 1000;

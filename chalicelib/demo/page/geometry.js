@@ -1,5 +1,5 @@
-// Where things are on the map. Coordinates are degrees: longitude, and latitude stretched as
-// Mercator's projection does, so that towns keep their shape.
+// Positions on the map. Coordinates are degrees: longitude, and latitude stretched as in
+// Mercator's projection, so that towns keep their shape.
 
 const MOST_NORTHERN = 85;
 const MARGIN = 1.16;

@@ -1,4 +1,4 @@
-// What the colours mean, and what a dot is.
+// The legend of colours and dots.
 
 /** Fill the legend with the colours that are on the map, the most frequent first. */
 export function drawLegend(list, map, colours, compact) {

@@ -1,4 +1,4 @@
-// One record of the feed, made into what the page shows. Any JSON is welcome; listings look best.
+// Converts a record of the feed for display. Any JSON is accepted; property listings have all features.
 
 import { count } from "./words.js";
 

@@ -1,7 +1,7 @@
-// The map: a dot for each place, on a canvas that fits itself to what has been seen.
+// The map: a dot for each place, on a canvas that fits all places so far.
 //
-// Dots are kept on a layer of their own, so that a frame costs what is new in it; the layer is drawn
-// again only when the view, the size or the colours change.
+// Dots have a separate layer, so that a frame only draws new ones; the layer is redrawn only when the
+// view, the size or the colours change.
 
 import { fitView, gridStep, mercator, unmercator, wholeWorld } from "./geometry.js";
 

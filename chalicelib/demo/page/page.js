@@ -1,4 +1,4 @@
-// Puts the parts together: a session controller feeds the panel, the map, the list and the figures.
+// Connects the parts: a session controller updates the panel, the map, the list and the figures.
 
 import { Colours } from "./colours.js";
 import { Panel } from "./panel.js";
@@ -117,7 +117,7 @@ dark.addEventListener("change", () => {
 });
 byId("map").addEventListener("pointermove", ({ offsetX, offsetY }) => tip.show(map.at(offsetX, offsetY)));
 byId("map").addEventListener("pointerleave", () => tip.show(null));
-// A page that the browser keeps comes back: client.js closes its connection meanwhile.
+// The page is restored from the back/forward cache: client.js has closed its connection.
 addEventListener("pagehide", (event) => event.persisted || controller?.leave());
 
 requestAnimationFrame(frame);

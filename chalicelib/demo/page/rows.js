@@ -1,4 +1,4 @@
-// The running list: newest first, bounded, filled a few times a second however fast records come.
+// The list of records: newest first, bounded, updated a few times a second at any rate of records.
 
 import { price } from "./listing.js";
 import { count } from "./words.js";

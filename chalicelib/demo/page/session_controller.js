@@ -1,5 +1,5 @@
-// One session: from asking for a container to leaving it, over as many connections and containers as
-// that takes. Tells its story as events, touches no DOM.
+// One session, from the request for a container to its end, over several connections and containers.
+// Reports its phases as events; no DOM.
 
 import { askForSession, libraryUrl, newKey, pause, Refusal, refused } from "./dispatcher.js";
 

@@ -1,4 +1,4 @@
-// What the page says to people: one place for every reason, code and close code.
+// All texts of the page: reasons, codes and close codes.
 
 const ENDINGS = {
   disconnected: "You left, so the container ended. It was yours alone, and nothing of it remains.",
