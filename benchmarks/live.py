@@ -33,7 +33,7 @@ TRIES = 10
 
 def measure_live(run: Run) -> None:
     """As many as are asked for, one cloud for each number."""
-    for count in (200, 500) if not run.quick else (20,):
+    for count in (200, 500, 1_000) if not run.quick else (20,):
         group = f"{count} live sessions"
         try:
             _need_memory(count)
