@@ -177,8 +177,17 @@ def test_without_usher_box_a_submission_forges_the_result(foolish, program):
     assert foolish.mark(program).verdict.value == "AC"
 
 
+EQUALS_EVERYTHING = """
+class Any(float):
+    def __eq__(self, other):
+        return True
+    __hash__ = float.__hash__
+print(Any(1))
+"""
+
+
 @needs_docker
-@pytest.mark.parametrize("program", FORGERS)
+@pytest.mark.parametrize("program", [*FORGERS, EQUALS_EVERYTHING])
 def test_with_it_it_does_not(safe, program):
     grading = safe.mark(program)
     assert grading.verdict.value == "WA", document(grading)
