@@ -16,6 +16,8 @@ from chalicelib.ecs.public_text import for_clients
 PROVISIONING, RUNNING, STOPPED = "PROVISIONING", "RUNNING", "STOPPED"
 OURS = frozenset({"session", "job"})
 """Names of Usher's container in a task; AWS may add others."""
+SETTLE_SECONDS = 15
+"""ListTasks lags behind RunTask; a task that is missing for less than this is not lost."""
 
 
 @dataclass(frozen=True)

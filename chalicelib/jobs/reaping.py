@@ -7,13 +7,10 @@ Messages, events and calls can be lost; records and tasks then differ. All repai
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from chalicelib.ecs.task_changes import TaskChange
+from chalicelib.ecs.task_changes import SETTLE_SECONDS, TaskChange
 from chalicelib.jobs.lifecycle import found_host
 from chalicelib.jobs.model import BEFORE_PERMIT, Invocation, State, mark_of
 
-SETTLE_SECONDS = 15
-"""ListTasks lags behind RunTask; a task that is missing for less than this is not regarded as
-lost."""
 LEASE_SECONDS = 60
 """A claim without a task after this time was forgotten by a crash; the same request is sent
 again."""

@@ -9,12 +9,9 @@ from dataclasses import dataclass
 
 from chalicelib.apps import App
 from chalicelib.dynamodb.expressions import Attr, Condition
-from chalicelib.ecs.task_changes import TaskChange
+from chalicelib.ecs.task_changes import SETTLE_SECONDS, TaskChange
 from chalicelib.sessions.model import Reason, Session, State, session_id_of
 
-SETTLE_SECONDS = 15
-"""ListTasks lags behind RunTask; a task that is missing for less than this is not regarded as
-lost."""
 RELAUNCH_SECONDS = 45
 """A QUEUED session whose next try is overdue by this much is launched by the sweep: its message was
 lost."""

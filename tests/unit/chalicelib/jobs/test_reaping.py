@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.ecs.task_changes import SETTLE_SECONDS
 from chalicelib.jobs import lifecycle
 from chalicelib.jobs.model import Invocation
 from chalicelib.jobs.reaping import (
     LEASE_SECONDS,
     MARGIN_SECONDS,
-    SETTLE_SECONDS,
     START_DEADLINE_SECONDS,
     STOP_SECONDS,
     ComeDue,
