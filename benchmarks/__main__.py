@@ -56,7 +56,7 @@ BENCHMARKS: dict[str, tuple[Callable[[Run], None], str]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what was asked for. 0: measured, 1: something failed, 130: interrupted."""
+    """Run the selected benchmarks. 0: measured, 1: something failed, 130: interrupted."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=(__doc__ or "").partition("\n\n")[0],

@@ -29,7 +29,7 @@ class BareServer:
 
 @contextmanager
 def bare_server(run: Run, body: str = "{}") -> Iterator[BareServer]:
-    """A running one, in a process of its own."""
+    """A running server in a separate process."""
     with subprocess.Popen(
         [sys.executable, "-m", "benchmarks.bare", body],
         cwd=ROOT,

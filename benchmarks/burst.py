@@ -24,7 +24,7 @@ Ask = Callable[[], tuple[int, dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Answered:
-    """What became of one request of a burst, and in how many seconds after it was due."""
+    """The result of one request of a burst, and the seconds after its planned time."""
 
     status: int
     body: Mapping[str, Any]
@@ -71,9 +71,10 @@ def measure_burst(run: Run) -> None:
 def _burst(
     threads: ThreadPoolExecutor, ask: Ask, count: int, websockets: list[WebSocket]
 ) -> list[Answered]:
-    """So many requests, evenly spread over one second, whatever becomes of those before.
+    """Send `count` requests, evenly spread over one second, whatever the results of earlier ones.
 
-    Who gets an address opens the websocket, and stays: it is added to `websockets`.
+    Each client with an address opens the websocket and stays connected: it is added to
+    `websockets`.
     """
     start = time.perf_counter() + 0.2
 
@@ -96,7 +97,7 @@ def _seconds_until_full(cloud: Cloud, pool: int) -> float:
 
 
 def _bare_starts(run: Run, count: int) -> float:
-    """Bare session containers a second, so many at a time as the dispatcher starts."""
+    """Bare session containers started per second, with the dispatcher's concurrency."""
 
     def start(_: int) -> None:
         with bare_session(run):

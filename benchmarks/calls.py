@@ -19,11 +19,11 @@ TABLE = "usher-local-sessions"
 ENDED = (0, 500, 5_000)
 FLOOR = "floor: boto3 and a server that does nothing"
 BATCH = 25
-"""What BatchWriteItem takes at once."""
+"""Maximum of BatchWriteItem."""
 
 
 class IdGenerator:
-    """What a record has of chance; see `chalicelib.sessions.creation`."""
+    """Random values of a record; see `chalicelib.sessions.creation`."""
 
     def uuid(self) -> str:
         return str(uuid.uuid4())
@@ -153,7 +153,7 @@ def _session() -> Session:
 
 
 def _add_ended(cloud: Cloud, count: int) -> None:
-    """Write so many sessions as they are kept after their end."""
+    """Write `count` ended sessions as the dispatcher keeps them."""
     now = time.time()
     ended = []
     for _ in range(count):

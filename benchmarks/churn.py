@@ -19,7 +19,7 @@ SECONDS = 40.0
 
 
 def measure_churn(run: Run) -> None:
-    """Four users at a time; each gets a session, connects, leaves, and comes again."""
+    """Four concurrent users; each gets a session, connects, disconnects, and repeats."""
     with running_cloud(run, "process", pool=POOL) as cloud:
         fill(cloud, POOL)
         _churn(cloud, sessions=run.many(WARM_UP, 8))
@@ -44,7 +44,7 @@ def measure_churn(run: Run) -> None:
 
 
 def _churn(cloud: Cloud, *, sessions: int | None = None, seconds: float = 600.0) -> int:
-    """How many sessions there were: so many, or as many as there is time for."""
+    """The number of sessions: `sessions`, or as many as fit into the time."""
     lock, ends = threading.Lock(), time.monotonic() + seconds
     begun = 0
 

@@ -68,7 +68,7 @@ class Cloud:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, Any]:
-        """A request to the dispatcher, on a connection of its own, as a new user's is."""
+        """A request to the dispatcher on a new connection, like a new user's."""
         return request(self.ready["dispatcher"], method, path, body, headers)
 
     def control(self, method: str, path: str, body: Any = None) -> Any:
@@ -117,7 +117,7 @@ class Cloud:
         )
 
     def wait_idle(self, tasks: int = 0) -> None:
-        """Return when at most so many tasks live, and nothing is on its way."""
+        """Return when at most `tasks` tasks live, and none is starting or stopping."""
         deadline = time.monotonic() + SECONDS
         while True:
             state = self.state()
@@ -195,7 +195,7 @@ def request(
     body: Any = None,
     headers: Mapping[str, str] | None = None,
 ) -> tuple[int, Any]:
-    """One HTTP request with JSON in and out, on a connection of its own."""
+    """One HTTP request with JSON in and out, on a new connection."""
     connection = http.client.HTTPConnection(base.removeprefix("http://"), timeout=SECONDS)
     try:
         data = None if body is None else json.dumps(body)

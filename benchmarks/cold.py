@@ -91,7 +91,7 @@ def _race(run: Run, group: str, contestants: list[Contestant]) -> None:
 
 
 def docker_image(app: str) -> str:
-    """What Docker calls the image of an app; it is built where that was not done yet."""
+    """Docker's name of an app's image, which is built if it is missing."""
     from local.hosts.docker_engine import connect
     from local.hosts.image_builder import ImageBuilder
     from local.hosts.images import ImageSource, session_image

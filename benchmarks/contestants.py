@@ -38,7 +38,9 @@ MINIMAL_SERVER = Program((sys.executable, "-I", "-S", "server.py"), MINIMAL)
 
 
 def session_environment(ready: Mapping[str, str] | None = None) -> dict[str, str]:
-    """What the session container needs; the feed too where the READY line of a cloud is given."""
+    """The environment of the session container; with the feed if the READY line of a cloud is
+    given.
+    """
     environment = {
         "SESSION_ID": "benchmark",
         "SESSION_UUID": str(uuid.uuid4()),
@@ -86,7 +88,7 @@ def end_bare(process: subprocess.Popen[bytes]) -> None:
 
 @dataclass
 class Feed:
-    """What a client of the session container waits for after the websocket is open."""
+    """What a client of the session container receives after the websocket is open."""
 
     cloud: Cloud
 
@@ -101,7 +103,7 @@ class Feed:
 
 
 class Following:
-    """The part of a contestant that comes after the open websocket."""
+    """The part of a contestant after the open websocket."""
 
     feed: Feed | None
     _websocket: WebSocket

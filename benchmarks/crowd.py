@@ -1,4 +1,6 @@
-"""Many clients that stay: they answer pings, as browsers do, and note what comes."""
+"""Many clients that stay connected: they answer pings, as browsers do, and record what they
+receive.
+"""
 
 import json
 import select

@@ -1,7 +1,8 @@
-"""The two feeds: from put to client, processor time of a record, and how much one container takes.
+"""The two feeds: from put to client, processor time of a record, and the throughput of one
+container.
 
 The server of the fan-out feed is a real one. Kinesis is `tests.kinesis_server`, which answers at
-once: what the direct feed takes here is its own pace of four reads a second and shard.
+once: the direct feed's time is that of its four reads a second and shard.
 """
 
 import json
@@ -213,7 +214,7 @@ def _client(
     greeted: bool = True,
     **environment: str,
 ) -> Iterator[tuple[SessionProcess, WebSocket]]:
-    """A container of its own and its client, which has read the hello."""
+    """A new container and its client, which has read the hello."""
     with SessionProcess(kinesis, **environment) as session:
         url = urlsplit(session.until_ready().url)
         path = url.path + (f"?cursor={cursor}" if cursor else "")

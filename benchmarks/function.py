@@ -1,4 +1,4 @@
-"""What a cold start of the dispatcher costs beyond Lambda's own: imports and the package."""
+"""The cost of the dispatcher's cold start beyond Lambda's own: imports and the package."""
 
 import os
 import subprocess

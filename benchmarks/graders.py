@@ -1,7 +1,7 @@
-"""What the judge adds to a run: a case and a submission, ready boxes and fresh ones.
+"""The judge's share of a run: a case and a submission, ready boxes and new ones.
 
-The floor is the very same program as a bare process, run in turn with it. `share` is the difference
-of the two of one turn: what is the judge's own.
+The floor is the same program as a bare process, measured alternately. `share` is the difference of
+a pair.
 """
 
 import contextlib

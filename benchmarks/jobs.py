@@ -134,7 +134,7 @@ class _Notes:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def taken(self) -> Counter[int]:
-        """How often each number ran since this was last asked."""
+        """The number of runs of each number since the last call."""
         ran, self._ran = self._ran, Counter()
         return ran
 
@@ -163,7 +163,7 @@ def _project() -> Iterator[Path]:
         (folder / "jobs" / "note.py").write_text(JOB, "utf-8")
         (folder / "requirements.txt").touch()
         (folder / "Dockerfile").write_bytes((ROOT / "usher" / "Dockerfile").read_bytes())
-        folder.chmod(0o755)  # jobs run as nobody
+        folder.chmod(0o755)  # jobs run as the user nobody
         yield folder
 
 
@@ -212,7 +212,9 @@ def _wait(cloud: Cloud, invocation_id: str) -> Invocation:
 
 
 def _wait_for_all(run: Run, cloud: Cloud, count: int) -> None:
-    """Wait until nothing of the table lives; asked of the table, so as not to disturb."""
+    """Wait until no record of the table is live; reads the table, so that the dispatcher is not
+    disturbed.
+    """
     deadline = time.monotonic() + SECONDS
     while True:
         time.sleep(1)

@@ -1,7 +1,7 @@
 """A JupyterHub as a peer: it starts the minimal server for a user and proxies the websocket.
 
-The hub gets a virtual environment and a node_modules of its own in benchmarks/peers/jupyterhub,
-made when they are first needed.
+The hub has a virtual environment and a node_modules directory in benchmarks/peers/jupyterhub,
+created when they are first needed.
 """
 
 import json
@@ -61,7 +61,7 @@ class JupyterHub(Following):
         self._hub = hub
 
     def go(self, trip: Trip) -> None:
-        """See `Contestant`. The answer to the request comes when the server is there."""
+        """See `Contestant`. The request is answered when the server runs."""
         user = self._hub.users.get()
         trip.undo.append(lambda: self._stop(user))
         status, body = self._hub.api("POST", f"/users/{user}/server")

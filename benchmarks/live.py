@@ -1,4 +1,6 @@
-"""Many live sessions on this machine: the memory of each, and how a record comes to all."""
+"""Many live sessions on this machine: the memory of each, and the time until a record reaches
+all.
+"""
 
 import subprocess
 import sys
@@ -32,7 +34,7 @@ TRIES = 10
 
 
 def measure_live(run: Run) -> None:
-    """As many as are asked for, one cloud for each number."""
+    """The requested numbers of sessions, one cloud for each number."""
     for count in (200, 500, 1_000) if not run.quick else (20,):
         group = f"{count} live sessions"
         try:
@@ -73,7 +75,7 @@ def _measure(run: Run, group: str, cloud: Cloud, count: int) -> None:
 
 
 def _come(run: Run, group: str, cloud: Cloud, crowd: Crowd, number: int) -> None:
-    """One user comes and stays; one that is told to come back comes back."""
+    """One user connects and stays; after a 202 or 503 the request is repeated."""
     if number % 50 == 0:
         run.say(f"{group}: user {number}")
     for _ in range(TRIES):
@@ -121,7 +123,7 @@ def _arrivals(cloud: Cloud, crowd: Crowd, count: int) -> list[float]:
 
 @contextmanager
 def _bare_servers(run: Run, count: int) -> Iterator[list[int]]:
-    """Websockets servers that nobody talks to."""
+    """Websockets servers without clients."""
     program = Program((sys.executable, "-c", BARE_SERVER), ROOT)
     processes: list[subprocess.Popen[bytes]] = []
     try:

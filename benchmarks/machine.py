@@ -1,4 +1,4 @@
-"""What it was measured on."""
+"""The machine of the measurements."""
 
 import os
 import platform

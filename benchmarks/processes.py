@@ -1,4 +1,6 @@
-"""What the kernel says of processes: processor time, memory, and which ones are ours (Linux)."""
+"""The kernel's data on processes: processor time, memory, and which ones belong to the benchmark
+(Linux).
+"""
 
 import os
 import resource

@@ -44,10 +44,10 @@ class Contestant(Protocol):
         """Name of the contestant to compare with."""
 
     def go(self, trip: Trip) -> None:
-        """Go until a websocket is open. What it starts it notes in `trip.undo` at once."""
+        """Go until a websocket is open. Register started processes in `trip.undo` at once."""
 
     def go_on(self, trip: Trip) -> None:
-        """What is measured after that, where users come one at a time."""
+        """The measurements after that, for sequential users."""
 
     def settle(self) -> None:
         """Return when nothing of the last trips is at work any more."""
@@ -78,7 +78,7 @@ def race_one_by_one(run: Run, group: str, contestants: Sequence[Contestant], rou
 def race_at_once(
     run: Run, group: str, contestants: Sequence[Contestant], rounds: int, users: int
 ) -> None:
-    """All in turn; with each so many users begin at the same moment."""
+    """All contestants in turn; with each, `users` users begin at the same moment."""
     last: dict[str, list[float]] = defaultdict(list)
     each: dict[str, list[float]] = defaultdict(list)
     for number in range(rounds):

@@ -1,4 +1,4 @@
-"""What was measured: series of values, each beside the floor of the same run. Pure."""
+"""Results: series of values, each beside the floor of the same run. Pure."""
 
 import math
 import statistics

@@ -1,4 +1,4 @@
-"""What the benchmarks of one run have in common."""
+"""Shared by the benchmarks of one run."""
 
 import shutil
 import subprocess
@@ -43,7 +43,7 @@ class Run:
 
     @contextmanager
     def clean(self) -> Iterator["Run"]:
-        """At the end, however it comes, nothing that was started here is left."""
+        """At the end, in any case, everything that was started here is removed."""
         try:
             yield self
         finally:

@@ -27,7 +27,7 @@ POOL = 6
 SECONDS = 600.0
 PER_SECOND, STAY_SECONDS = 0.5, 15.0
 CROWD = 12
-"""Who come within two seconds: more than the pool has."""
+"""Visitors within two seconds: more than the pool has."""
 FIRST, ALONE = 3, 11
 QUIET_SECONDS = 1 / PER_SECOND
 """Between two starts at rest, as between two visitors: caches and connections are as cold."""

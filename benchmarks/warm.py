@@ -13,7 +13,7 @@ from benchmarks.websocket import WebSocket, connect
 AT_REST_POOL = 5
 CPU_FLOOR = "floor: server's processor time of one"
 OF_OTHERS = frozenset({"kinesis.GetRecords", "kinesis.ListShards", "kinesis.GetShardIterator"})
-"""What containers call on their own."""
+"""Calls of containers."""
 
 
 def measure_warm(run: Run) -> None:

@@ -104,7 +104,7 @@ def connect(address: Address, *, deflate: bool = False) -> WebSocket:
 
 
 def _shake_hands(connection: socket.socket, address: Address, deflate: bool) -> bytes:
-    """What came after the answer already. Raises OSError, RefusedError."""
+    """The bytes received after the answer. Raises OSError, RefusedError."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n" if deflate else ""
     connection.sendall(
@@ -141,10 +141,10 @@ def connect_when_there(address: Address, over: threading.Event) -> WebSocket:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of this machine that nobody listens on now, each given out once.
+    """Ports of this machine without listeners, each returned once.
 
-    They lie below those that Linux gives to clients and ECS to containers: a port that is asked of
-    the system is soon somebody else's when many start at once.
+    They are below Linux's ephemeral ports and ECS's container ports: a port from the system may be
+    taken by another process when many start at once.
     """
     with _LOCK:
         found: list[int] = []

@@ -17,14 +17,14 @@ from simulation.shape import LEAST_SLOTS, host_type_for
 from simulation.world import world_of
 
 SIMULATED = 400
-"""So many sessions are simulated one by one; above that each stands for several."""
+"""Up to this many sessions are simulated one by one; above that each stands for several."""
 MANAGED, PLANNER = "managed", "planner"
 MOST_SESSIONS = 1_000_000
 MOST_CELLS = 100
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a scenario. 0: done, 2: what was asked for cannot be, 130: interrupted."""
+    """Run a scenario. 0: done, 2: invalid arguments, 130: interrupted."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.scenario not in {*BY_NAME, million.NAME}:

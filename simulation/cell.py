@@ -85,7 +85,7 @@ class SeededIds:
         return f"{self._chance.getrandbits(32):08x}-{self._number}"
 
     def key(self) -> str:
-        """A key; nobody guesses here."""
+        """A key; it need not be secret here."""
         return f"key-{self._number}"
 
     def part(self) -> float:
@@ -95,7 +95,7 @@ class SeededIds:
 
 @dataclass
 class Container:
-    """The process of a session: what it was told, and whether it still runs."""
+    """The process of a session: its environment, and whether it still runs."""
 
     task: Task
     session_id: str
@@ -200,7 +200,7 @@ class Cell:
         )
 
     def _wait(self, event: threading.Event, seconds: float) -> None:
-        """What waits for a session: for the next poll, or for the news of it in this process."""
+        """Waits for a session: until the next poll, or a transition in this process."""
         until = self.time.now() + seconds
         while self._shares_process and not event.is_set() and self.time.now() < until:
             self.time.sleep(min(NEWS_SECONDS, until - self.time.now()))

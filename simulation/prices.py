@@ -1,4 +1,4 @@
-"""What a run would have cost, by the prices of prices.toml."""
+"""The costs of a run, by the prices of prices.toml."""
 
 import tomllib
 from functools import cache

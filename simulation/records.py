@@ -1,4 +1,4 @@
-"""What became of each visitor."""
+"""The result of each visitor."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ class Visits:
         self.all.append(visit)
 
     def outcomes(self) -> dict[str, int]:
-        """How many there are of each outcome."""
+        """The number of visitors with each outcome."""
         return dict(sorted(Counter(visit.outcome for visit in self.all).items()))
 
     def refusals(self) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""What came of a run: a document for programs, and the table and plots for people."""
+"""The results of a run: a document for programs, and the table and plots for display."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from simulation.world import World
 BARS = " ▁▂▃▄▅▆▇█"
 PLOT_WIDTH = 72
 WINDOWS = 24
-"""Waiting times are given for so many parts of a run."""
+"""Number of parts of a run for which waiting times are given."""
 
 
 def document_of(world: World, *, seed: int, sessions: int) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def document_of(world: World, *, seed: int, sessions: int) -> dict[str, Any]:
 
 
 def _pool(world: World, served: int) -> dict[str, float]:
-    """What it costs that containers wait warm: their part of the hosts."""
+    """The costs of warm containers: their share of the hosts."""
     cell, samples = world.cell, world.samples
     mean = sum(sample.warm for sample in samples) / max(1, len(samples))
     hours = mean * world.scenario.seconds / 3_600

@@ -1,4 +1,4 @@
-"""What happens to a cell: how many come, and what AWS or an operator does to it. Pure."""
+"""The events of a cell: the rate of visitors, and actions of AWS or an operator. Pure."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -71,7 +71,7 @@ class Shortage:
 
 @dataclass(frozen=True)
 class SlowPulls:
-    """Image pulls take so many times as long, and hosts have no image cached."""
+    """Image pulls take this many times as long, and hosts have no image cached."""
 
     at: float
     seconds: float
@@ -80,7 +80,7 @@ class SlowPulls:
 
 @dataclass(frozen=True)
 class SpotReclaim:
-    """So large a share of the hosts is told to go, and is gone two minutes later."""
+    """This share of the hosts gets a Spot notice, and is terminated two minutes later."""
 
     at: float
     share: float
@@ -88,7 +88,7 @@ class SpotReclaim:
 
 @dataclass(frozen=True)
 class AbusiveOwner:
-    """One owner asks for so many times the usual rate of everybody, and stays."""
+    """One owner requests this many times the usual rate of all owners, and stays connected."""
 
     at: float
     seconds: float

@@ -1,4 +1,4 @@
-"""What a cell is: its app, its pool, its hosts, its limits. Whole sessions, before any batching."""
+"""A cell: its app, pool, hosts and limits, in real sessions before batching."""
 
 from dataclasses import dataclass, replace
 
@@ -12,7 +12,7 @@ APP = "listings"
 
 @dataclass(frozen=True)
 class HostType:
-    """An instance type: what it costs stands in prices.toml under its name."""
+    """An instance type; its price is in prices.toml under its name."""
 
     name: str
     vcpus: int
@@ -25,13 +25,13 @@ T3_LARGE = HostType("t3.large", 2, 60)
 system's and the agent's."""
 M7G_4XLARGE = HostType("m7g.4xlarge", 16, 490)
 LARGE_CELL = 10_000
-"""From so many sessions on a cell has the larger hosts."""
+"""A cell with this many sessions or more has the larger hosts."""
 LEAST_SLOTS = 5
 """Batches are no larger than leaves so many simulated sessions on a host."""
 
 
 def host_type_for(sessions: int) -> HostType:
-    """What a cell of so many sessions runs on."""
+    """The host type of a cell with this many sessions."""
     return M7G_4XLARGE if sessions >= LARGE_CELL else T3_LARGE
 
 
@@ -56,7 +56,7 @@ class Shape:
 
     @property
     def starts_per_second(self) -> float:
-        """What keeps the number of sessions as it is."""
+        """The rate that keeps the number of sessions constant."""
         return self.sessions / self.stay_seconds
 
     @property
@@ -71,7 +71,7 @@ class Shape:
 
     @property
     def sessions_on_host(self) -> int:
-        """How many a host takes."""
+        """The number of sessions on a host."""
         return self.slots or self.host.sessions
 
     def batched(self, batch: int) -> "Shape":

@@ -16,7 +16,7 @@ AFTER_SECONDS = 180.0
 
 @dataclass(frozen=True)
 class Arrival:
-    """Somebody who comes at an instant of the trace, and stays for so long once connected."""
+    """A visitor that arrives at a time of the trace, and stays this long once connected."""
 
     at: float
     stay_seconds: float
@@ -38,7 +38,7 @@ def make_trace(
 
 @dataclass(frozen=True)
 class Waited:
-    """What became of one visitor: seconds until the address, None without one."""
+    """The wait of one visitor: seconds until the address, None without one."""
 
     seconds: float | None
     is_warm: bool

@@ -38,7 +38,7 @@ class VirtualTime:
         return START_AT + self.elapsed
 
     def later(self, seconds: float, call: Callable[[], Any]) -> None:
-        """Make a call that does not block, so many seconds from now."""
+        """Make a call that does not block after `seconds`."""
         timeout = self._environment.timeout(max(0.0, seconds))
         timeout.callbacks.append(lambda _event: call())
 
@@ -112,7 +112,7 @@ class VirtualTime:
         return Event(self)
 
     def run(self, seconds: float) -> None:
-        """Let so many seconds pass."""
+        """Advance the time by `seconds`."""
         self._environment.run(until=self._environment.now + seconds)
 
     def close(self) -> None:
@@ -138,7 +138,7 @@ class Event:
         self._waiting.clear()
 
     def wait(self) -> None:
-        """Block the calling greenlet until it has happened."""
+        """Block the calling greenlet until the event happens."""
         if self._happened or self._time._is_over:
             return
         self._waiting.append(getcurrent())

@@ -69,7 +69,7 @@ class World:
                 self.visit(owner, self.chance.expovariate(1 / shape.stay_seconds))
 
     def visit(self, owner: str, stay_seconds: float) -> None:
-        """A visitor comes now."""
+        """A visitor arrives now."""
         self.cell.time.spawn(lambda: self.cell.visit(owner, stay_seconds))
 
     def _sample(self) -> None:
@@ -180,7 +180,7 @@ def world_of(
     cell_name: str = "cell",
     planned_hosts: bool = False,
 ) -> World:
-    """A cell for a scenario, with nobody in it yet."""
+    """A cell for a scenario, without visitors."""
     whole = shape or Shape(sessions, host=host_type_for(sessions))
     if batch > whole.sessions_on_host:
         raise ValueError(f"a batch of {batch}: a host takes {whole.sessions_on_host} sessions")

@@ -1,8 +1,7 @@
-"""DynamoDB as the dispatcher meets it: latencies, conflicts of transactions, partitions, lag.
+"""DynamoDB as the dispatcher uses it: latencies, conflicts of transactions, partitions, lag.
 
-`TableModel` takes the place of `SessionsTable` and keeps what it promises: all or nothing,
-conditions on versions, counters that never pass their maximum. Records stay objects instead of
-becoming JSON.
+`TableModel` replaces `SessionsTable` and keeps its promises: all or nothing, conditions on
+versions, counters that never exceed their maximum. Records are objects instead of JSON.
 """
 
 import random
@@ -150,7 +149,7 @@ class ItemsModel(Table):
 
 
 class AppStatesModel(RevisionStates[AppState]):
-    """What is remembered of the revisions of apps."""
+    """The stored state of apps' revisions."""
 
     def __init__(self, items: Table, partitions: Partitions) -> None:
         super().__init__(items, APP_STATES)

@@ -52,7 +52,7 @@ class Host:
 
     @property
     def free(self) -> int:
-        """How many more it takes."""
+        """The number of further tasks that it takes."""
         return 0 if self.is_draining or self.left_at is not None else self.slots - len(self.tasks)
 
 
@@ -139,7 +139,7 @@ class EcsModel:
     # What the dispatcher calls.
 
     def describe_task_definition(self, taskDefinition: str) -> dict[str, Any]:  # noqa: N803 - boto3's
-        """The newest revision of a family, or the one that is asked for."""
+        """The newest revision of a family, or the given one."""
         self._time.sleep(self.latencies.ecs_read)
         return {"taskDefinition": {"taskDefinitionArn": self.newest_revision(taskDefinition)}}
 

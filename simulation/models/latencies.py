@@ -1,4 +1,4 @@
-"""How long things take. Those of AWS are assumptions, each with where it comes from."""
+"""Durations. Those of AWS are assumptions, each with its source."""
 
 from dataclasses import dataclass
 

@@ -26,7 +26,7 @@ TARGET = 0.9
 
 @dataclass
 class Trouble:
-    """What AWS withholds: zones that are out, and a share of launches that fail."""
+    """Faults of AWS: zones that fail, and a share of launches that fail."""
 
     zones_out: set[str] = field(default_factory=set)
     failing_launches: float = 0.0
@@ -47,7 +47,7 @@ class AutoScaling:
         minimum: int,
         maximum: int,
     ) -> None:
-        """`slots`: how many simulated sessions a host takes."""
+        """`slots`: number of simulated sessions on a host."""
         self._time = time
         self._meter = meter
         self._chance = chance
@@ -62,7 +62,7 @@ class AutoScaling:
         self._hosts_seen: dict[str, Host] = {}
 
     def begin(self, hosts: int) -> None:
-        """Start with so many hosts that are there already."""
+        """Start with this many existing hosts."""
         for number in range(max(hosts, self._minimum)):
             self._join(self._zones[number % len(self._zones)])
         self._time.spawn(self._run)

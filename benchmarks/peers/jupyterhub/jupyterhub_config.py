@@ -1,6 +1,6 @@
-"""The hub that is measured: one service with a token, spawners that start the minimal server.
+"""The measured hub: one service with a token, spawners that start the minimal server.
 
-What differs from run to run comes as JSON in USHER_BENCHMARK_HUB; see benchmarks/jupyterhub.py.
+Settings of a run are JSON in USHER_BENCHMARK_HUB; see benchmarks/jupyterhub.py.
 """
 
 import json
