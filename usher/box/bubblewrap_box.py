@@ -13,7 +13,8 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -182,8 +183,12 @@ class _Launchers:
         process.give(contents)
 
 
-def _system() -> dict[str, str | None]:
-    """The paths of this machine that the box shows: path to the target of a link, or None."""
+@cache
+def _system() -> Mapping[str, str | None]:
+    """The paths of this machine that the box shows: path to the target of a link, or None.
+
+    Read once: a case would spend milliseconds on the names in /etc.
+    """
     paths = [Path(name) for name in SYSTEM]
     paths += [Path(name) for pattern in CONFIGURATION for name in sorted(glob.glob(pattern))]
     shown: dict[str, str | None] = {}

@@ -9,6 +9,7 @@ which two boxes that share a file could communicate, are refused.
 import json
 import struct
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from usher.box.syscalls import numbers
@@ -103,6 +104,7 @@ _NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16
 """Offsets in struct seccomp_data."""
 
 
+@cache
 def bpf_program(machine: str) -> bytes:
     """The same rules for `bwrap --seccomp`: an array of struct sock_filter."""
     known = numbers(machine)
