@@ -19,7 +19,7 @@ from benchmarks.processes import carrying, cpu_seconds, pss_mib
 from benchmarks.run import ROOT, Run, SkipError
 from benchmarks.websocket import connect
 
-NEEDED_MIB = 30
+NEEDED_MIB = 20
 """For each session, by estimate: what is free decides whether it is tried."""
 
 BARE = 50
