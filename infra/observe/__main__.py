@@ -85,6 +85,17 @@ def grafana_variables(folder: Path, port: int) -> dict[str, str]:
     }
 
 
+def without_grafana(prometheus: str) -> str:
+    """What to do where `grafana-server` is not installed."""
+    return f"""\
+Grafana: grafana-server is not installed here, and Debian has no package of it. Either
+  install it (https://grafana.com/docs/grafana/latest/setup-grafana/installation/) and repeat, or,
+  in a Grafana that reaches this machine:
+  1. Connections > Data sources > Add: Prometheus, with the URL {prometheus}
+  2. Dashboards > New > Import: {GRAFANA}
+  Without it, Prometheus shows each metric at {prometheus}/graph."""
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.observe", description=__doc__)
     parser.add_argument("--dispatcher", default="http://127.0.0.1:8000", metavar="URL")
@@ -106,7 +117,7 @@ def main() -> int:
         print(f"Prometheus: {url}/graph", flush=True)
         grafana = shutil.which("grafana-server")
         if grafana is None:
-            print(f"no grafana-server: import {GRAFANA} into a Grafana of yours", flush=True)
+            print(without_grafana(url), flush=True)
         else:
             lay_out_grafana(folder, url)
             variables = {**os.environ, **grafana_variables(folder, arguments.grafana_port)}

@@ -3,7 +3,6 @@
 import json
 import os
 import pty
-import shutil
 import signal
 import stat
 import subprocess
@@ -16,6 +15,7 @@ from tests.drops import Dispatcher
 from tests.integration.test_usher_client import ID, FakeApi, api, command, invocation
 from tests.integration.usher_fake import ROOT, environment
 from tests.kinesis_server import FakeKinesis
+from tests.needs import needs_fish, needs_zsh
 from tests.session_process import until
 
 __all__ = ["api"]  # the fixture
@@ -243,28 +243,48 @@ def test_open_finds_what_an_id_is_of(api: FakeApi):
     assert (done.returncode, done.stderr) == (1, "usher: nothing has the id or name 'nothing'\n")
 
 
-@pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
-def test_bash_completes_names_of_the_dispatcher(api: FakeApi, tmp_path):
+SCRIPTS = {
+    "bash": """
+source <(usher completion bash)
+ask() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _usher; echo "${COMPREPLY[@]}"; }
+ask usher invoke ma; ask usher invoke ''; ask usher ta; ask usher invoke --prio
+""",
+    "zsh": """
+autoload -Uz compinit && compinit -D -u
+source <(usher completion zsh)
+compadd() { shift; print -r -- $@ }
+_files() { print files }
+ask() { words=("$@"); CURRENT=$#; _usher }
+ask usher invoke ma; ask usher invoke ''; ask usher ta; ask usher invoke --prio
+""",
+    "fish": """
+usher completion fish | source
+for line in "usher invoke ma" "usher invoke " "usher ta" "usher invoke --prio"
+    string join -- " " (complete -C $line)
+end
+""",
+}
+"""What a shell does at Tab; zsh's own completion system takes what compadd is given."""
+
+
+@pytest.mark.parametrize(
+    "shell", ["bash", needs_zsh.parameter("zsh"), needs_fish.parameter("fish")]
+)
+def test_a_shell_completes_commands_options_and_names(api: FakeApi, tmp_path, shell):
     api.on("GET /jobs", (200, {"jobs": [{"name": "market_report"}, {"name": "$(touch evil)"}]}))
     wrapper = tmp_path / "usher"
     wrapper.write_text(f'#!/bin/sh\nexec {sys.executable} -m usher "$@"\n')
     wrapper.chmod(0o755)
-    script = """
-source <(usher completion bash)
-COMP_WORDS=(usher invoke ma); COMP_CWORD=2; _usher; echo "${COMPREPLY[@]}"
-COMP_WORDS=(usher invoke ''); COMP_CWORD=2; _usher; echo "${COMPREPLY[@]}"
-COMP_WORDS=(usher ta); COMP_CWORD=1; _usher; echo "${COMPREPLY[@]}"
-"""
-    variables = environment(USHER_URL=api.url)
+    variables = environment(USHER_URL=api.url, HOME=str(tmp_path))
     variables["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
     variables["PYTHONPATH"] = str(ROOT)
     done = subprocess.run(
-        ["bash", "-c", script],
+        [shell, "-c", SCRIPTS[shell]],
         env=variables,
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout.splitlines() == ["market_report", "market_report", "tail"]
+    assert done.stdout.splitlines() == ["market_report", "market_report", "tail", "--priority"]
     assert not (tmp_path / "evil").exists()

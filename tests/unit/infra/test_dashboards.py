@@ -7,7 +7,8 @@ from pathlib import Path
 import yaml
 
 from infra.observe import dashboards
-from infra.observe.__main__ import lay_out_grafana, prometheus_settings
+from infra.observe.__main__ import lay_out_grafana, prometheus_settings, without_grafana
+from infra.observe.dashboards import GRAFANA
 from infra.observe.metrics import BY_NAME, METRICS, Kind
 from local.aws.template import loader_of
 
@@ -87,3 +88,10 @@ def test_observe_asks_the_dispatcher_below_its_prefix(tmp_path):
     assert (tmp_path / "dashboards" / "grafana.json").is_file()
     source = json.loads((tmp_path / "provisioning" / "datasources" / "usher.yaml").read_text())
     assert source["datasources"][0]["url"] == "http://127.0.0.1:9090"
+
+
+def test_without_grafana_it_says_which_source_and_file_another_one_needs():
+    said = without_grafana("http://127.0.0.1:9191")
+    assert "with the URL http://127.0.0.1:9191\n" in said
+    assert f"Import: {GRAFANA}\n" in said
+    assert GRAFANA.is_file()
