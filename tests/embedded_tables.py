@@ -1,5 +1,6 @@
 """The embedded cloud's DynamoDB behind boto3 clients, without a socket."""
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import boto3
@@ -24,8 +25,9 @@ class EmbeddedTables:
     """One DynamoDB. moto keeps its tables for the process: `reset` makes it empty."""
 
     def __init__(self) -> None:
+        self._moto = Moto(0)
         self._endpoint = Endpoint(
-            moto=Moto(0),
+            moto=self._moto,
             ecs=None,
             hosts=Hosts(lambda _: None, lambda _: None, lambda _: None),
             faults=Faults(),
@@ -38,6 +40,12 @@ class EmbeddedTables:
         from moto.dynamodb.models import dynamodb_backends
 
         dynamodb_backends["123456789012"]["us-east-1"].reset()
+
+    def hold(self, table: str, item_id: str) -> AbstractContextManager[None]:
+        """A transaction that writes an item, from its arrival to its answer."""
+        write = {"Update": {"TableName": table, "Key": {"id": {"S": item_id}}}}
+        transactions, schema = self._endpoint.transactions, self._moto.dynamodb_schema("us-east-1")
+        return transactions.around("TransactWriteItems", {"TransactItems": [write]}, schema)
 
     def client(self, *, attempts: int = 1, **settings: Any) -> Any:
         """A boto3 client of it; `settings` are those of botocore's Config."""

@@ -43,7 +43,9 @@ routes = Blueprint(__name__)
 
 AUTHORIZER = authorizer_for(*authorization())
 CONCURRENCY = 2
-"""Concurrent invocations for one queue: one would suffice, and two is the minimum of Lambda."""
+"""Rounds of one queue at once: one would do, two is the least that Lambda can be told."""
+BATCH = 10
+"""Messages that one round answers: what comes while both are busy. As many as one poll gives."""
 
 
 def _page() -> Takes:
@@ -337,35 +339,35 @@ def finish_invocation(invocation_id: str) -> Response:
 
 @routes.on_sqs_message(
     queue=jobs_queue(stage(), "critical"),
-    batch_size=1,
+    batch_size=BATCH,
     name="run_critical_jobs",
     maximum_concurrency=CONCURRENCY,
 )
 def run_critical_jobs(event: SQSEvent) -> None:
     """Wake-up messages for critical invocations."""
-    _launch_waiting(event)
+    _launch_waiting(event, "critical")
 
 
 @routes.on_sqs_message(
     queue=jobs_queue(stage(), "normal"),
-    batch_size=1,
+    batch_size=BATCH,
     name="run_normal_jobs",
     maximum_concurrency=CONCURRENCY,
 )
 def run_normal_jobs(event: SQSEvent) -> None:
     """Wake-up messages for normal invocations."""
-    _launch_waiting(event)
+    _launch_waiting(event, "normal")
 
 
 @routes.on_sqs_message(
     queue=jobs_queue(stage(), "low"),
-    batch_size=1,
+    batch_size=BATCH,
     name="run_low_jobs",
     maximum_concurrency=CONCURRENCY,
 )
 def run_low_jobs(event: SQSEvent) -> None:
     """Wake-up messages for low invocations."""
-    _launch_waiting(event)
+    _launch_waiting(event, "low")
 
 
 def refuse_judge(job: str) -> None:
@@ -379,14 +381,19 @@ def base_url(request: Any) -> str:
     return services().config.callback_base_url or own_url(request)
 
 
-def _launch_waiting(event: SQSEvent) -> None:
+def _launch_waiting(event: SQSEvent, queue: str) -> None:
+    from chalicelib.jobs.model import Priority
     from chalicelib.jobs.queues import read_wake_up
 
-    for record in event:
-        wake_up = read_wake_up(record.body)
+    wake_ups = [read_wake_up(record.body) for record in event]
+    for wake_up in wake_ups:
         if wake_up.invocation_id is not None and wake_up.comes_due:
             _jobs().invocations.came_due(wake_up.invocation_id)
-        _jobs().launcher.run(wake_up.invocation_id, capacity_freed=wake_up.capacity_freed)
+    _jobs().launcher.run(
+        [found for wake_up in wake_ups if (found := wake_up.invocation_id) is not None],
+        capacity_freed=any(wake_up.capacity_freed for wake_up in wake_ups),
+        priority=Priority(queue),
+    )
 
 
 def _check_priority(caller: Caller, priority: "Priority | None") -> None:

@@ -20,9 +20,17 @@ PLANNER_SECONDS = 20
 TASK_CHANGES: dict[str, Any] = {
     "source": ["aws.ecs"],
     "detail-type": ["ECS Task State Change"],
-    "detail": {"clusterArn": OWN_CLUSTERS, "lastStatus": ["RUNNING", "STOPPED"]},
+    "detail": {
+        "clusterArn": OWN_CLUSTERS,
+        "$or": [
+            {"lastStatus": ["STOPPED"]},
+            {"lastStatus": ["RUNNING"], "startedBy": [{"prefix": "session/"}]},
+        ],
+    },
 }
-"""Only states that can change a session."""
+"""Only states that can change a record. That a job's task runs is told by its container, which asks
+for a start permit at once: the event would say the same a moment later.
+"""
 
 
 HOST_CHANGES: dict[str, Any] = {

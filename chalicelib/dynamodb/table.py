@@ -304,9 +304,8 @@ class Table:
         return int(answer["Attributes"]["n"]["N"])
 
     def counted(self, key: str) -> int:
-        """The value of a counter (consistent read)."""
-        item = self.get(key)
-        return int(item["n"]["N"]) if item else 0
+        """What a counter stands at (a consistent read)."""
+        return count_of(self.get(key))
 
     def _send(self, operation: Callable[..., Any], **arguments: Any) -> Any:
         """Write one item; repeated while a transaction holds it. Raises BusyError, ClientError."""
@@ -331,6 +330,11 @@ class Table:
     ) -> dict[str, Any]:
         asked = expressions(key=key, only=only, projection=projection)
         return {"TableName": self.name, "IndexName": index} | asked
+
+
+def count_of(counter: Item | None) -> int:
+    """What the item of a counter says; 0 without it."""
+    return int(counter["n"]["N"]) if counter else 0
 
 
 def change(

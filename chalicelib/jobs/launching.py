@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum, auto
 from functools import partial
-from itertools import chain
 
 from chalicelib.capacity.groups import Amount, container
 from chalicelib.capacity.ledger import Ledger
@@ -13,6 +12,8 @@ from chalicelib.capacity.shares import Denied, next_group
 from chalicelib.capacity.starter import TaskStarter
 from chalicelib.capacity.turns import Turns
 from chalicelib.config import Config
+from chalicelib.dynamodb.records import only_readable
+from chalicelib.dynamodb.table import count_of
 from chalicelib.ecs.failures import FINAL, LaunchError, LaunchFailure
 from chalicelib.ecs.requests import PLUGIN, run_task_for
 from chalicelib.errors import UnavailableError, UnknownJobError
@@ -21,16 +22,10 @@ from chalicelib.jobs.catalog import Catalog
 from chalicelib.jobs.description import DeployedJob
 from chalicelib.jobs.lines import Line
 from chalicelib.jobs.model import Invocation, Priority, Reason, State
-from chalicelib.jobs.owners import OwnersRunning
+from chalicelib.jobs.owners import NewestTurns, OwnersRunning
 from chalicelib.jobs.queues import JobQueues, WakeUp
 from chalicelib.jobs.quotas import running_quota
-from chalicelib.jobs.table import (
-    CAPACITY_KEY,
-    GroupsChanged,
-    InvocationsTable,
-    NoCapacity,
-    OwnerFull,
-)
+from chalicelib.jobs.table import CAPACITY_KEY, InvocationsTable, NotClaimed
 from chalicelib.jobs.task_requests import (
     cluster_of,
     launch_type_of,
@@ -53,12 +48,15 @@ STARTS_PER_SECOND = 20
 STARTS_AT_ONCE = 10
 """The launcher sends a message for the next launches after this many."""
 AGAIN_KEPT_SECONDS = 3_600
+AGAIN_REMEMBERED = 16
 WAITING_FULL_SECONDS = 10
 """Interval of checks whether one more task may wait for a host."""
 GROUP_FULL_SECONDS = 5
 """Interval of checks whether a capacity group has capacity."""
 CLAIM_TRIES = 3
-"""Number of times that a claim is planned again because groups used more capacity meanwhile."""
+"""So often a claim is planned anew where what it was planned on has changed in the meantime."""
+STATE_SECONDS = 1.0
+"""So long what was read of a job's revisions is good for launches."""
 INDEX_LAG_SECONDS = 2
 """An index shows a write after a delay, which is mostly less than a second."""
 _log = logging.getLogger("usher.jobs")
@@ -115,44 +113,72 @@ class JobLauncher:
         self._config = config
         self._metrics = metrics
         self._now = now
+        self._states: dict[str, tuple[RevisionState, float]] = {}
+        """Of jobs, and when they were read."""
+        self._again_at: tuple[int, ...] = ()
+        """Seconds at which it is known to be run again."""
 
-    def run(self, newcomer: str | None = None, *, capacity_freed: bool = False) -> int:
-        """Launch invocations in order while there is capacity, unless another process does.
+    def run(
+        self,
+        newcomers: Sequence[str] = (),
+        *,
+        capacity_freed: bool = False,
+        priority: Priority = Priority.CRITICAL,
+    ) -> int:
+        """Launch as many as there is capacity for, in order, unless another process does.
 
-        `newcomer` is the id of an invocation that the index may not show yet. Returns the number of
-        launches.
+        `newcomers` are the ids of those that the index may not show yet. Nothing is done where no
+        place is open to `priority`: whoever gives one back has this called again. Returns how many
+        were launched.
         """
-        held = self._lease.acquire()
+        keys = (CAPACITY_KEY, self._lease.item_id)
+        found = self._table.items.get_all(keys)
+        running = count_of(found.get(CAPACITY_KEY))
+        if not self._is_open(priority, running):
+            return 0
+        held = self._lease.acquire(found.get(self._lease.item_id))
         if isinstance(held, Busy):
-            if newcomer is not None:
-                # the holder may read the index before it shows the newcomer
-                self._again(INDEX_LAG_SECONDS)
+            if newcomers:
+                self._again(INDEX_LAG_SECONDS)  # the holder may look before the index shows them
             return 0
         launched = 0
         try:
             while True:
-                launched += self._launch_waiting(newcomer, capacity_freed=capacity_freed)
+                launched += self._launch_waiting(newcomers, running, capacity_freed=capacity_freed)
                 if not self._lease.runs_again(held):
                     return launched
-                # the rerun may have been requested because capacity was freed
-                capacity_freed = True
+                running = self._running()
+                capacity_freed = True  # it may be what the rerun was requested for
         except Exception:
             self._lease.release(held)
             raise
 
-    def _launch_waiting(self, newcomer: str | None, *, capacity_freed: bool) -> int:
+    def _running(self) -> int:
+        """How many hold a place, where places are counted."""
+        return self._table.running() if self._config.jobs_capacity else 0
+
+    def _is_open(self, priority: Priority, running: int) -> bool:
+        config = self._config
+        return policy.is_open(
+            priority, running, config.jobs_capacity, config.jobs_kept_for_critical
+        )
+
+    def _launch_waiting(
+        self, newcomers: Sequence[str], running: int, *, capacity_freed: bool
+    ) -> int:
+        """`running`: so many held a place a moment ago, or more."""
         launched: list[Invocation] = []
-        revisions: dict[str, RevisionState] = {}
+        seen = NewestTurns()
         owners = OwnersRunning(
             self._table.items.counted, self._config.jobs_running_per_owner, self._now()
         )
-        lines = self._lines(newcomer, owners, capacity_freed=capacity_freed)
+        lines = self._lines(newcomers, owners, seen, capacity_freed=capacity_freed)
         while (line := self._next_line(lines)) is not None:
             if len(launched) == STARTS_AT_ONCE:
                 self._queues.send(Priority.CRITICAL, WakeUp())
                 break
             invocation = line.take_first()
-            outcome = self._try(invocation, revisions)
+            outcome = self._try(invocation, running + len(launched))
             if outcome is Outcome.STOP:
                 break
             if outcome is Outcome.GROUP_FULL:
@@ -164,25 +190,35 @@ class JobLauncher:
             elif outcome is Outcome.LAUNCHED:
                 owners.launched(invocation)
                 launched.append(invocation)
-        self._move_clocks(launched)
+        for queue, owner, turn in seen.of_last(launched):
+            self._turns.none_waits(queue, owner, turn)
         return len(launched)
 
     def _lines(
-        self, newcomer: str | None, owners: OwnersRunning, *, capacity_freed: bool
+        self,
+        newcomers: Sequence[str],
+        owners: OwnersRunning,
+        seen: NewestTurns,
+        *,
+        capacity_freed: bool,
     ) -> dict[str, Line]:
         """The waiting invocations of each capacity group, by the group's name."""
         groups, now = self._ledger.groups, self._now()
-        found = self._table.find(newcomer) if newcomer is not None else None
-        new = found if isinstance(found, Invocation) and found.is_waiting else None
+        found = only_readable(self._table.get_all(newcomers)) if newcomers else []
+        new = seen.take_in(one for one in found if one.is_waiting)
         self._ledger.standings(fresh=True)
+
+        def in_order(group: str | None) -> Iterator[Invocation]:
+            for partition in policy.partitions_of(group):
+                for page in self._table.waiting(partition):
+                    yield from seen.take_in(page)
 
         def candidates(name: str, blocked: set[str]) -> Iterator[Invocation]:
             group = None if name == groups.default else name
-            waiting: Iterator[Invocation] = chain.from_iterable(
-                map(self._table.waiting, policy.partitions_of(group))
-            )
-            if new is not None and new.group == group:
-                waiting = policy.in_its_place(new, waiting)
+            waiting = in_order(group)
+            for each in new:
+                if each.group == group:
+                    waiting = policy.in_its_place(each, waiting)
             return policy.candidates(
                 waiting,
                 now,
@@ -220,19 +256,6 @@ class JobLauncher:
             return container(0, 0)
         return container(description.cpu, description.memory)
 
-    def _move_clocks(self, launched: Sequence[Invocation]) -> None:
-        started: dict[str, int] = {}
-        newest: dict[tuple[str, str], int] = {}
-        for each in launched:
-            if each.turn is not None:
-                queue = policy.turns_of(each)
-                started[queue] = max(each.turn, started.get(queue, 0))
-                newest[queue, each.owner] = each.turn
-        for queue, turn in started.items():
-            self._turns.started(queue, turn)
-        for (queue, owner), turn in newest.items():
-            self._turns.none_waits(queue, owner, turn)
-
     def launch(self, invocation: Invocation) -> Outcome:
         """Send the stored RunTask request of a claimed invocation. Repetitions have no further
         effect.
@@ -261,7 +284,7 @@ class JobLauncher:
             self._stops.stop(task.task_arn, "it was killed while it was launched", after.log_fields)
         return Outcome.LAUNCHED
 
-    def _try(self, invocation: Invocation, revisions: dict[str, RevisionState]) -> Outcome:
+    def _try(self, invocation: Invocation, running: int) -> Outcome:
         now = self._now()
         if now >= invocation.not_after:
             self._records.update(
@@ -269,8 +292,10 @@ class JobLauncher:
                 lambda before: lifecycle.expire(before, now) if before.is_waiting else before,
             )
             return Outcome.PASSED
+        if not self._is_open(invocation.priority, running):
+            return self._no_capacity()
         try:
-            job = self._job_for(invocation, revisions)
+            job = self._job_for(invocation)
         except UnknownJobError as error:
             detail = str(error)
             self._give_up(invocation, detail)
@@ -292,10 +317,11 @@ class JobLauncher:
             self._tell_why(invocation, "as many wait for hosts as may, they go first")
             self._again(WAITING_FULL_SECONDS)
             return Outcome.BLOCKED
-        if not self._rate.may_start(STARTS_PER_SECOND):
-            self._again(1)
-            return Outcome.STOP
         return self._claim_and_launch(invocation, job)
+
+    def _no_capacity(self) -> Outcome:
+        """An end gives a place back, and sends a message."""
+        return Outcome.GROUP_FULL if self._ledger.groups.is_counted else Outcome.STOP
 
     def _launch_type_of(self, invocation: Invocation) -> str:
         """The launch type of the newest revision of its job; the default if that cannot be read."""
@@ -319,16 +345,25 @@ class JobLauncher:
         most = config.waiting_jobs - (0 if invocation.priority is Priority.CRITICAL else kept)
         return self._hosts_wanted.count(JOBS) < most
 
-    def _job_for(
-        self, invocation: Invocation, revisions: dict[str, RevisionState]
-    ) -> DeployedJob | Open:
+    def _job_for(self, invocation: Invocation) -> DeployedJob | Open:
         newest = self._catalog.get(invocation.job)
-        if invocation.job not in revisions:
-            revisions[invocation.job] = self._table.revisions.get(invocation.job)
-        chosen = choose_revision(revisions[invocation.job], newest.task_definition, self._now())
+        state = self._state_of(invocation.job)
+        chosen = choose_revision(state, newest.task_definition, self._now())
         if isinstance(chosen, Open) or chosen == newest.task_definition:
             return chosen if isinstance(chosen, Open) else newest
         return self._catalog.revision(chosen)
+
+    def _state_of(self, job: str) -> RevisionState:
+        """What is remembered of its revisions, as it was a moment ago."""
+        now = self._now()
+        self._states = {
+            name: (state, read_at)
+            for name, (state, read_at) in self._states.items()
+            if 0 <= now - read_at < STATE_SECONDS
+        }
+        if job not in self._states:
+            self._states[job] = (self._table.revisions.get(job), now)
+        return self._states[job][0]
 
     def _claim_and_launch(
         self, invocation: Invocation, job: DeployedJob, tries: int = CLAIM_TRIES
@@ -347,6 +382,12 @@ class JobLauncher:
             return Outcome.GROUP_FULL
         counters = [] if most is None else [CAPACITY_KEY]
         counters += [] if quota is None else [quota.key]
+        counted = [] if most is None else [(NotClaimed.CAPACITY, self._table.place(most, now))]
+        counted += [] if quota is None else [(NotClaimed.OWNER, self._table.counted(quota))]
+        counted.append((NotClaimed.RATE, self._rate.counted(STARTS_PER_SECOND)))
+        queue = policy.turns_of(invocation)
+        known = (*self._turns.starting(queue, invocation.turn), *take.writes)
+        counted += [(NotClaimed.KNOWLEDGE, write) for write in known]
         claimed = lifecycle.claim(
             invocation,
             task_definition=job.task_definition,
@@ -356,17 +397,27 @@ class JobLauncher:
             attempt_counters=(*counters, *take.counters),
             now=now,
         )
-        written = self._table.claim(invocation, claimed, most, now, quota, *take.writes)
+        written = self._table.claim(invocation, claimed, *counted)
         if isinstance(written, Invocation):
             self._ledger.taken(invocation.group, size, has_waited=True)
+            self._turns.moved(queue, invocation.turn)
             return self.launch(written)
         self._ledger.forget()
-        # the end of an invocation frees a place and sends a message
-        if isinstance(written, NoCapacity):
-            return Outcome.GROUP_FULL if self._ledger.groups.is_counted else Outcome.STOP
-        if isinstance(written, GroupsChanged) and tries > 1:
+        if written is NotClaimed.KNOWLEDGE and tries > 1:
+            self._turns.clock(queue)
             return self._claim_and_launch(invocation, job, tries - 1)
-        return Outcome.OWNER_FULL if isinstance(written, OwnerFull) else Outcome.PASSED
+        return self._not_claimed(written)
+
+    def _not_claimed(self, lost: NotClaimed) -> Outcome:
+        match lost:
+            case NotClaimed.CAPACITY:
+                return self._no_capacity()
+            case NotClaimed.RATE:
+                self._again(1)
+                return Outcome.STOP
+            case NotClaimed.OWNER:
+                return Outcome.OWNER_FULL
+        return Outcome.PASSED
 
     def _refused(self, invocation: Invocation, error: LaunchError) -> Outcome:
         fields = invocation.log_fields | {"failure": error.failure}
@@ -405,6 +456,9 @@ class JobLauncher:
         """
         now = self._now()
         second = math.ceil(now + delay_seconds)
+        if second in self._again_at:
+            return
+        self._again_at = (*self._again_at[-AGAIN_REMEMBERED + 1 :], second)
         if self._table.items.count(f"again#{second}", 1, second + AGAIN_KEPT_SECONDS):
             self._queues.send(
                 Priority.CRITICAL, WakeUp(), min(math.ceil(second - now), MAX_DELAY_SECONDS)

@@ -57,11 +57,11 @@ def came_due(invocation: Invocation, turn: int | None, now: float) -> Invocation
     """Let a deferred invocation whose time has come wait for its turn."""
     if not is_due(invocation, now):
         return invocation
-    return invocation.moved(State.ACCEPTED, now, "its time has come", turn=turn)
+    return queue(invocation.moved(State.ACCEPTED, now, "its time has come", turn=turn), now)
 
 
-def fold_sent(invocation: Invocation, now: float) -> Invocation:
-    """Its message is in the queue."""
+def queue(invocation: Invocation, now: float) -> Invocation:
+    """An accepted one waits in the queue of its priority from now on."""
     if invocation.state is not State.ACCEPTED:
         return invocation
     cause = f"in the queue of {invocation.priority}"

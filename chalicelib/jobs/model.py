@@ -18,7 +18,7 @@ class State(StrEnum):
     SCHEDULED = "SCHEDULED"
     """Recorded, and to be queued at `at`."""
     ACCEPTED = "ACCEPTED"
-    """Recorded; its message is not known to be in the queue."""
+    """Recorded. It is QUEUED with the same write, save in records of versions before."""
     QUEUED = "QUEUED"
     """Waits for its turn."""
     LAUNCHING = "LAUNCHING"

@@ -1,8 +1,9 @@
-"""Counts of running invocations of each owner during one run of the launcher."""
+"""What one round of the launcher knows of the owners: how many run, and who has more waiting."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from chalicelib.jobs.model import Invocation
+from chalicelib.jobs.policy import turns_of
 from chalicelib.jobs.quotas import Quota, is_exhausted, running_quota
 
 
@@ -42,3 +43,28 @@ class OwnersRunning:
         quota = self.quota_of(invocation)
         if quota is not None:
             self._counts[quota.key] = quota.maximum
+
+
+class NewestTurns:
+    """The newest turn of each owner in each queue, of what this round has read."""
+
+    def __init__(self) -> None:
+        self._newest: dict[tuple[str, str], int] = {}
+
+    def take_in(self, waiting: Iterable[Invocation]) -> list[Invocation]:
+        """Take in what waits, and return it."""
+        found = list(waiting)
+        for each in found:
+            if each.turn is not None:
+                of = turns_of(each), each.owner
+                self._newest[of] = max(each.turn, self._newest.get(of, 0))
+        return found
+
+    def of_last(self, launched: Sequence[Invocation]) -> list[tuple[str, str, int]]:
+        """Queue, owner and turn of those with nothing of their owner seen behind them."""
+        turns = [(turns_of(each), each.owner, each.turn) for each in launched]
+        return [
+            (queue, owner, turn)
+            for queue, owner, turn in turns
+            if turn is not None and turn == self._newest[queue, owner]
+        ]

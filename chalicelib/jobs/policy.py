@@ -39,6 +39,12 @@ def slots_for(priority: Priority, capacity: int, kept_for_critical: int) -> int 
     return max(0, capacity - kept_for_critical)
 
 
+def is_open(priority: Priority, running: int, capacity: int, kept_for_critical: int) -> bool:
+    """Whether one more of `priority` may run beside those that do."""
+    most = slots_for(priority, capacity, kept_for_critical)
+    return most is None or running < most
+
+
 def candidates(
     waiting: Iterable[Invocation],
     now: float,

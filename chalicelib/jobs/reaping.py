@@ -44,13 +44,6 @@ class ComeDue:
 
 
 @dataclass(frozen=True)
-class Send:
-    """Send the message of an invocation that was recorded and not queued."""
-
-    invocation: Invocation
-
-
-@dataclass(frozen=True)
 class Regroup:
     """Move an invocation that waits in a removed capacity group."""
 
@@ -105,7 +98,6 @@ Action = (
     Observe
     | StopOrphan
     | ComeDue
-    | Send
     | Regroup
     | Expire
     | LaunchAgain
@@ -184,8 +176,6 @@ def _overdue(invocation: Invocation, task: TaskChange | None, now: float) -> Act
             return ComeDue(invocation)
         case State.ACCEPTED | State.QUEUED if now >= invocation.not_after:
             return Expire(invocation)
-        case State.ACCEPTED if since > SETTLE_SECONDS:
-            return Send(invocation)
     if task is None:
         return _without_task(invocation, since, now)
     if task.is_stopped:

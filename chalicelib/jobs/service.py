@@ -48,11 +48,13 @@ from chalicelib.jobs.table import InvocationsTable
 from chalicelib.metrics import Metrics
 from chalicelib.tasks.requests import authenticated
 from chalicelib.tasks.stops import TaskStops
-from chalicelib.tasks.store import Store
+from chalicelib.tasks.store import Recent, Store
 from chalicelib.tasks.unreadable import UnreadableRecords
 
 EXIT_SECONDS = 30
-"""Time for a container to exit after its report; then its task is stopped as an orphan."""
+"""How long after its report a container may take to exit before its task is an orphan."""
+PERMITTED = 32
+"""So many that have a start permit are remembered for their reports; each has up to 200 KiB."""
 ORPHANED = "no live invocation has any claim to this task"
 
 _log = logging.getLogger("usher.jobs")
@@ -104,6 +106,7 @@ class Invocations:
         self._config = config
         self._metrics = metrics
         self._now = now
+        self._permitted: Recent[Invocation] = Recent(PERMITTED)
 
     def draft(
         self,
@@ -165,8 +168,9 @@ class Invocations:
         UnavailableError.
         """
         if draft.state is State.ACCEPTED:
-            turn = self._turns.next(policy.turns_of(draft), draft.owner, self._now())
-            draft = replace(draft, turn=turn)
+            now = self._now()
+            turn = self._turns.next(policy.turns_of(draft), draft.owner, now)
+            draft = lifecycle.queue(replace(draft, turn=turn), now)
         try:
             written = self._record(draft, by, audit)
         except LimitError:
@@ -185,20 +189,19 @@ class Invocations:
                 written.at or 0, message_of(WakeUp(written.id, comes_due=True)), queue
             )
             return written
-        return self.send(written)
+        self._wake_launcher(written)
+        return written
 
     def _give_turn_back(self, draft: Invocation) -> None:
         if draft.turn is not None:
             self._turns.give_back(policy.turns_of(draft), draft.owner)
 
     def accept_at_once(self, draft: Invocation) -> None:
-        """As `accept`, for an invocation without quota and turn: it precedes those that have a
-        turn.
-        """
-        written = self._table.put_if_absent(draft)
+        """As `accept`, of one that has no quota and no turn: it goes before those that have one."""
+        written = self._table.put_if_absent(lifecycle.queue(draft, self._now()))
         if written is not None:
             self._metrics.count("jobs_accepted", job=draft.job, priority=draft.priority.value)
-            self.send(written)
+            self._wake_launcher(written)
 
     def _record(
         self, draft: Invocation, by: Caller | None, audit: AuditEntry | None
@@ -227,12 +230,9 @@ class Invocations:
         found = written or self._table.find(draft.id)
         return found if isinstance(found, Invocation) else draft
 
-    def send(self, invocation: Invocation) -> Invocation:
-        """Send the message of an accepted invocation."""
-        if not self._queues.send(invocation.priority, WakeUp(invocation.id)):
-            return invocation
-        now = self._now()
-        return self._records.update(invocation, lambda before: lifecycle.fold_sent(before, now))
+    def _wake_launcher(self, invocation: Invocation) -> None:
+        """Have it launched soon; without the message the sweep has it launched."""
+        self._queues.send(invocation.priority, WakeUp(invocation.id))
 
     def came_due(self, invocation_id: str) -> None:
         """Let a deferred invocation wait for its turn, if its time has come."""
@@ -243,9 +243,7 @@ class Invocations:
         turn = None
         if lifecycle.is_due(seen, now):
             turn = self._turns.next(policy.turns_of(seen), seen.owner, now)
-        after = self._records.update(seen, lambda before: lifecycle.came_due(before, turn, now))
-        if after.state is State.ACCEPTED:
-            self._records.update(after, lambda before: lifecycle.fold_sent(before, now))
+        self._records.update(seen, lambda before: lifecycle.came_due(before, turn, now))
 
     def regroup(self, invocation_id: str) -> None:
         """Move an invocation that waits in a removed capacity group to the default group, behind
@@ -263,7 +261,7 @@ class Invocations:
             seen, lambda before: lifecycle.regroup(before, seen.group, group, turn)
         )
         if after.turn == turn:
-            self._queues.send(after.priority, WakeUp(after.id))
+            self._wake_launcher(after)
 
     def get_record(self, invocation_id: str) -> Invocation | None:
         """The present record."""
@@ -376,15 +374,14 @@ class Invocations:
     def start(
         self, invocation_id: str, key: str, attempt: int, task_arn: str | None, process: str
     ) -> Mapping[str, Any]:
-        """Handle a container's request for a start permit. Raises ConflictError if there is none
-        for it.
-        """
-        seen, now = self._known(invocation_id, key), self._now()
+        """A container asks for a start permit. Raises ConflictError where there is none for it."""
+        seen, now = authenticated(self._table.get(invocation_id), key, "invocation"), self._now()
         if isinstance(seen.parameters, UnreadableJson):
             raise ConflictError("its parameters are nested too deeply to be read")
         after = self._fold(
             seen, lambda before: lifecycle.give_permit(before, attempt, task_arn, process, now)
         )
+        self._permitted.put(after)
         return {
             "job": after.job,
             "parameters": after.parameters,
@@ -396,9 +393,10 @@ class Invocations:
     ) -> None:
         """Store the job's progress. Raises ConflictError."""
         seen, now = self._known(invocation_id, key), self._now()
-        self._fold(
+        after = self._fold(
             seen, lambda before: lifecycle.fold_progress(before, process, fraction, message, now)
         )
+        self._permitted.put(after)
 
     def finish(
         self,
@@ -453,7 +451,12 @@ class Invocations:
             self._stops.stop_orphan(change, ORPHANED, after.log_fields)
 
     def _known(self, invocation_id: str, key: str) -> Invocation:
-        return authenticated(self._table.get(invocation_id), key, "invocation")
+        """One with a permit, as this process wrote it or as it is now.
+
+        What its container says next is always written, unless the record has moved on.
+        """
+        seen = self._permitted.take(invocation_id) or self._table.get(invocation_id)
+        return authenticated(seen, key, "invocation")
 
     def _fold(
         self,

@@ -150,12 +150,14 @@ class JobsKind(Kind[Invocation]):
         match action:
             case reaping.Observe(task) | reaping.StopOrphan(task):
                 self._invocations.on_task_change(task)
-            case reaping.ComeDue() | reaping.Send() | reaping.Regroup():
-                self._bring_into_queue(action)
+            case reaping.ComeDue(invocation):
+                self._invocations.came_due(invocation.id)
+            case reaping.Regroup(invocation):
+                self._invocations.regroup(invocation.id)
             case reaping.Expire(invocation):
                 self._expire(invocation)
             case reaping.LaunchAgain(invocation):
-                self._with_all_of(invocation, self._job_launcher.launch)
+                self._launch_again(invocation)
             case reaping.Forget(invocation):
                 self._fold(invocation, lifecycle.forgotten)
             case reaping.TimeUp(invocation):
@@ -168,22 +170,11 @@ class JobsKind(Kind[Invocation]):
             case _:
                 assert_never(action)
 
-    def _bring_into_queue(self, action: reaping.ComeDue | reaping.Send | reaping.Regroup) -> None:
-        match action:
-            case reaping.ComeDue(invocation):
-                self._invocations.came_due(invocation.id)
-            case reaping.Send(invocation):
-                self._with_all_of(invocation, self._invocations.send)
-            case reaping.Regroup(invocation):
-                self._invocations.regroup(invocation.id)
-            case _:
-                assert_never(action)
-
-    def _with_all_of(self, seen: Invocation, act: Callable[[Invocation], object]) -> None:
-        """Act on the complete, present record: the sweep reads records without parameters."""
+    def _launch_again(self, seen: Invocation) -> None:
+        """Launch the whole record, as it is now: the sweep compares without its parameters."""
         whole = self._table.get(seen.id)
         if whole is not None:
-            act(whole)
+            self._job_launcher.launch(whole)
 
     def _expire(self, seen: Invocation) -> None:
         """Revoke the start permit first: its task may get a host at this moment."""

@@ -6,16 +6,17 @@ counters, and the schedules. Indexes have keys and attributes that never change;
 themselves are read from the table.
 """
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from enum import Enum, auto
 from typing import Any
 
 from chalicelib.dynamodb.expressions import Attr
 from chalicelib.dynamodb.records import Unreadable, only_readable
 from chalicelib.dynamodb.serialization import serialize
-from chalicelib.dynamodb.table import BATCH, FAILED, Refusal
+from chalicelib.dynamodb.table import BATCH, FAILED
 from chalicelib.dynamodb.writes import Write, put, raised
+from chalicelib.errors import BusyError
 from chalicelib.jobs.items import (
     COMPARED,
     INVOCATIONS,
@@ -37,25 +38,20 @@ MAX_QUERIES = 20
 FILTERED_ROWS = 1_000
 """Number of index rows that DynamoDB evaluates when it filters."""
 
-ACCEPT_TRIES = 12
-"""Every new invocation of an owner writes the owner's counters, so that transactions conflict."""
-CLAIM_TRIES = 3
-"""Every claim and every end writes one counter of running invocations, so that transactions
-conflict."""
 
-_log = logging.getLogger("usher.jobs")
+class NotClaimed(Enum):
+    """Why a claim was not written."""
 
-
-class OwnerFull:
-    """The claim was not written: its owner reached the limit of running invocations."""
-
-
-class NoCapacity:
-    """The claim was not written: the limit of running invocations is reached."""
-
-
-class GroupsChanged:
-    """The claim was not written: capacity groups use more than was known."""
+    RECORD = auto()
+    """The record has moved on, or other transactions go on holding what is to be written."""
+    CAPACITY = auto()
+    """As many run as may."""
+    OWNER = auto()
+    """As many of its owner run as may."""
+    RATE = auto()
+    """As many were started in this second as may."""
+    KNOWLEDGE = auto()
+    """Something else was written since it was read: plan it again."""
 
 
 class InvocationsTable(RecordTable[Invocation]):
@@ -77,62 +73,47 @@ class InvocationsTable(RecordTable[Invocation]):
     ) -> Invocation | Quota | None:
         """Write a new record, increment its owner's counters and write `more`, in one transaction.
 
-        Returns the record; or the exhausted quota; or None if the id exists already or other
-        transactions hold the counters.
+        Returns the record; the quota that is exhausted; or None where there is a record of this id
+        already. Raises BusyError where other transactions go on holding the counters.
         """
         held = tuple(quota.key for quota in quotas if quota.is_lowered)
         written = replace(invocation, counters=held)
         name, item = self.items.name, to_item(written)
         writes = [{"Put": put(name, item, None)}]
-        writes += [{"Update": raised(name, q.key, q.maximum, q.expire_at)} for q in quotas]
-        writes += more
-        for _ in range(ACCEPT_TRIES):
-            refusal = self.items.transact(writes)
-            if refusal is None or self.items.is_written(item, refusal):
-                return written
-            if refusal.reasons[0] == FAILED:
-                return None
-            if FAILED in refusal.reasons:
-                return quotas[refusal.reasons.index(FAILED) - 1]
-        return None
+        writes += map(self.counted, quotas)
+        refusal = self.items.transact([*writes, *more], waits_for_others=True)
+        if refusal is None or self.items.is_written(item, refusal):
+            return written
+        lost = refusal.reasons.index(FAILED)
+        return None if lost == 0 else quotas[lost - 1]
 
     def claim(
-        self,
-        before: Invocation,
-        after: Invocation,
-        most: int | None,
-        now: float,
-        quota: Quota | None = None,
-        *more: Write,
-    ) -> Invocation | NoCapacity | OwnerFull | GroupsChanged | None:
-        """Write a claim and increment the number of running invocations, unless it is `most`
-        already.
+        self, before: Invocation, after: Invocation, *counted: tuple[NotClaimed, Write]
+    ) -> Invocation | NotClaimed:
+        """Write a claim and what counts it, or none of these.
 
-        The same for the counter of its owner's `quota`, if it has one; `more` counts it in its
-        capacity group. Returns None if the record has changed or other transactions hold the
-        counter: read it again.
+        `counted`: writes on condition, each with the reason of a claim that loses the condition.
         """
-        if most is not None and most < 1:
-            return NoCapacity()
         written = next_version(before, after)
-        name, item = self.items.name, to_item(written)
-        writes = [{"Put": put(name, item, before.version)}]
-        if most is not None:
-            expire_at = int(now) + CAPACITY_KEPT_SECONDS
-            writes.append({"Update": raised(name, CAPACITY_KEY, most, expire_at)})
-        if quota is not None:
-            writes.append({"Update": raised(name, quota.key, quota.maximum, quota.expire_at)})
-        own = len(writes)
-        writes += more
-        for _ in range(CLAIM_TRIES):
-            refusal = self.items.transact(writes)
-            if refusal is None or self.items.is_written(item, refusal):
-                return written
-            if FAILED in refusal.reasons[:own]:
-                return _not_claimed(refusal, has_capacity=most is not None)
-            if FAILED in refusal.reasons:
-                return GroupsChanged()
-        return None
+        item = to_item(written)
+        writes = [{"Put": put(self.items.name, item, before.version)}]
+        writes += [write for _, write in counted]
+        try:
+            refusal = self.items.transact(writes, waits_for_others=True)
+        except BusyError:
+            return NotClaimed.RECORD
+        if refusal is None or self.items.is_written(item, refusal):
+            return written
+        return (NotClaimed.RECORD, *(lost for lost, _ in counted))[refusal.reasons.index(FAILED)]
+
+    def place(self, most: int, now: float) -> Write:
+        """Count one more that runs, where fewer than `most` do."""
+        expire_at = int(now) + CAPACITY_KEPT_SECONDS
+        return {"Update": raised(self.items.name, CAPACITY_KEY, most, expire_at)}
+
+    def counted(self, quota: Quota) -> Write:
+        """Count one more against a quota, where it is not exhausted."""
+        return {"Update": raised(self.items.name, quota.key, quota.maximum, quota.expire_at)}
 
     def live(
         self, bucket: int, after: str | None, limit: int
@@ -148,15 +129,13 @@ class InvocationsTable(RecordTable[Invocation]):
         live = [r for r in records if isinstance(r, Unreadable) or not r.has_ended]
         return live, following
 
-    def waiting(self, partition: str) -> Iterator[Invocation]:
-        """The records of one partition of waiting invocations in order, page by page (consistent
-        reads).
-        """
+    def waiting(self, partition: str) -> Iterator[list[Invocation]]:
+        """One partition of what waits in order, as the records are now, page by page."""
         more: dict[str, Any] = {}
         while True:
             page = self.items.page("waiting", "waiting", partition, Limit=PAGE, **more)
             records = only_readable(self.get_all([item["id"]["S"] for item in page["Items"]]))
-            yield from (record for record in records if record.is_waiting)
+            yield [record for record in records if record.is_waiting]
             if "LastEvaluatedKey" not in page:
                 return
             more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
@@ -243,13 +222,6 @@ class InvocationsTable(RecordTable[Invocation]):
     def running(self) -> int:
         """The number of invocations that use capacity."""
         return self.items.counted(CAPACITY_KEY)
-
-
-def _not_claimed(refusal: Refusal, *, has_capacity: bool) -> NoCapacity | OwnerFull | None:
-    """The condition of a claim that failed: the record's, the limit's or the owner's."""
-    if refusal.reasons[0] == FAILED:
-        return None
-    return NoCapacity() if has_capacity and refusal.reasons[1] == FAILED else OwnerFull()
 
 
 def _place_of(invocation: Invocation) -> Place:

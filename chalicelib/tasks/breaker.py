@@ -14,6 +14,8 @@ from chalicelib.tasks.revisions import S, fold_failure, fold_success
 
 UNREADABLE = -1
 """The version of a state that cannot be read."""
+SUCCESS_SECONDS = 1.0
+"""A process folds one success of a revision in so long: where many start, one says it for all."""
 
 _log = logging.getLogger("usher.tasks")
 
@@ -86,6 +88,8 @@ class Breaker(Generic[S]):
         self._states = states
         self._revisions = revisions
         self._now = now
+        self._succeeded: dict[str, tuple[str, float]] = {}
+        """The revision of each name that came up last, and when that was folded in."""
 
     def succeeded(
         self, name: str, family: str, revision: str, log_fields: Mapping[str, Any]
@@ -95,6 +99,10 @@ class Breaker(Generic[S]):
         Returns its number of successive failures, 0; None if ECS does not report the newest
         revision, and then the state is unchanged.
         """
+        now = self._now()
+        last, folded_at = self._succeeded.get(name, ("", now))
+        if last == revision and 0 <= now - folded_at < SUCCESS_SECONDS:
+            return 0
         try:
             newest = self._revisions.newest(family)
         except (StartFailedError, UnavailableError) as error:
@@ -103,6 +111,7 @@ class Breaker(Generic[S]):
             )
             return None
         self._states.change(name, lambda state: fold_success(state, revision, newest))
+        self._succeeded[name] = (revision, now)
         return 0
 
     def failed(self, name: str, revision: str, reason: str, log_fields: Mapping[str, Any]) -> int:
@@ -111,6 +120,7 @@ class Breaker(Generic[S]):
         Returns the number of successive failures.
         """
         now = self._now()
+        self._succeeded.pop(name, None)
         state = self._states.change(name, lambda s: fold_failure(s, revision, reason, now))
         in_a_row = state.failing[revision].count
         _log.warning(

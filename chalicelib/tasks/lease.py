@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from chalicelib.dynamodb.expressions import Attr
-from chalicelib.dynamodb.table import Table
+from chalicelib.dynamodb.table import Item, Table
 from chalicelib.tasks.revisions import CLOCKS_DIFFER_SECONDS
 
 HOLDER, EXPIRES_AT, RERUN = Attr("holder"), Attr("expires_at"), Attr("rerun")
@@ -38,26 +38,27 @@ class Lease:
 
     def __init__(self, table: Table, name: str, seconds: float, now: Callable[[], float]) -> None:
         self._table = table
-        self._id = f"lease#{name}"
+        self.item_id = f"lease#{name}"
         self._seconds = seconds
         self._now = now
 
-    def acquire(self) -> Held | Busy:
-        """Acquire the lease, or request a rerun from its holder."""
+    def acquire(self, seen: Item | None = None) -> Held | Busy:
+        """Acquire the lease, or request a rerun from its holder.
+
+        `seen`: its item as it was just read. A rerun that is requested by then is enough.
+        """
         holder = secrets.token_hex(8)
+        if seen is not None and self._is_held(seen) and _text(seen, "rerun") != NONE:
+            return Busy(is_first=False)
         while True:
             now = self._now()
-            # An expiry beyond this was written by a wrong clock.
-            latest = now + self._seconds + CLOCKS_DIFFER_SECONDS
-            over = EXPIRES_AT.not_exists() | EXPIRES_AT.lt(now) | EXPIRES_AT.gt(latest)
+            over = EXPIRES_AT.not_exists() | EXPIRES_AT.lt(now) | EXPIRES_AT.gt(self._latest(now))
             acquired = {"holder": holder, "expires_at": now + self._seconds, "rerun": NONE}
-            if self._table.update(self._id, acquired, over | HOLDER.eq(holder)) is not None:
+            if self._table.update(self.item_id, acquired, over | HOLDER.eq(holder)) is not None:
                 return Held(holder)
-            before = self._table.update(self._id, {"rerun": holder}, EXPIRES_AT.gte(now))
-            # boto3 may have sent the write twice: then this process holds the lease
-            if before is not None:
-                requested_by = before.get("rerun", {"S": NONE})["S"]
-                return Busy(is_first=requested_by in {NONE, holder})
+            before = self._table.update(self.item_id, {"rerun": holder}, EXPIRES_AT.gte(now))
+            if before is not None:  # boto3 may have sent it twice: then it finds itself
+                return Busy(is_first=_text(before, "rerun") in {NONE, holder})
 
     def runs_again(self, held: Held) -> bool:
         """Release the lease and return False; extend it and return True if a rerun is requested.
@@ -65,12 +66,24 @@ class Lease:
         Also False if the lease has expired and another process has acquired it.
         """
         own = HOLDER.eq(held.holder)
-        if self._table.update(self._id, {"expires_at": 0}, own & RERUN.eq(NONE)) is not None:
+        if self._table.update(self.item_id, {"expires_at": 0}, own & RERUN.eq(NONE)) is not None:
             return False
         extended = {"rerun": NONE, "expires_at": self._now() + self._seconds}
-        return self._table.update(self._id, extended, own) is not None
+        return self._table.update(self.item_id, extended, own) is not None
 
     def release(self, held: Held, *, pause_seconds: float = 0) -> None:
         """Release the lease despite rerun requests; it stays unavailable for `pause_seconds`."""
         until = self._now() + pause_seconds if pause_seconds else 0
-        self._table.update(self._id, {"expires_at": until}, HOLDER.eq(held.holder))
+        self._table.update(self.item_id, {"expires_at": until}, HOLDER.eq(held.holder))
+
+    def _is_held(self, seen: Item) -> bool:
+        now = self._now()
+        return now <= float(seen["expires_at"]["N"]) <= self._latest(now)
+
+    def _latest(self, now: float) -> float:
+        """A lease that ends later than any can was written by a clock that was wrong."""
+        return now + self._seconds + CLOCKS_DIFFER_SECONDS
+
+
+def _text(item: Item, name: str) -> str:
+    return str(item.get(name, {"S": NONE})["S"])

@@ -4,6 +4,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,12 +16,30 @@ from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.tasks.kinds import Kind, Step
 from chalicelib.tasks.sweep_state import Tally
 
+FEW_SEARCHES = 5
+"""So many tasks are looked for by their startedBy, one call each; for more, all are listed."""
+LISTING_SECONDS = 10.0
+"""So long a listing is used. ListTasks lags by seconds itself, and what is planned is harmless
+where a task was started since.
+"""
+LISTING_PAGES = 100
+"""Pages of 100 tasks, two calls each. Of more tasks than that some are looked for one by one."""
 MOST_SEARCHES = 50
-"""Maximum number of searches by startedBy for one page, one call each; ECS accepts about 20 a
-second. Other searches are left to the next pass."""
+"""Tasks looked for one by one for one page, where the listing was not whole; ECS takes some 20
+calls a second. What else is to be looked for is left to the next pass.
+"""
 R = TypeVar("R")
 
 _log = logging.getLogger("usher.sweep")
+
+
+@dataclass
+class _Listing:
+    """What ListTasks and DescribeTasks showed."""
+
+    at: float
+    tasks: dict[str, list[TaskChange]] = field(default_factory=dict)
+    is_whole: bool = False
 
 
 class Pages:
@@ -32,6 +51,7 @@ class Pages:
         kinds: Mapping[str, Kind[Any]],
         take: Callable[[Iterable[Step]], None],
         failed: Callable[[], None],
+        now: Callable[[], float],
     ) -> None:
         """`take` performs steps while there is time; `failed` counts a step that could not be
         prepared.
@@ -40,7 +60,10 @@ class Pages:
         self._kinds = kinds
         self._take = take
         self._failed = failed
+        self._now = now
+        self._few_searches = 0
         self._searches = 0
+        self._listing: _Listing | None = None
         self._members: dict[str, set[tuple[str, int]]] = {}
 
     def process(self, stage: str, after: str | None, tally: Tally, *, acts: bool) -> str | None:
@@ -108,11 +131,39 @@ class Pages:
         mark = kind.searched_by(record, actions)
         if mark is None:
             return actions
-        self._searches += 1
-        if self._searches > MOST_SEARCHES:
+        started = self._started_by(mark)
+        if started is None:
             return []
-        found = {task.task_arn: task for task in self._launcher.started_by(mark)}
+        found = {task.task_arn: task for task in started}
         return list(kind.plan(record, found)) if found else actions
+
+    def _started_by(self, mark: str) -> Sequence[TaskChange] | None:
+        """The tasks that are meant to run with this startedBy; None where it is not looked up."""
+        if self._few_searches < FEW_SEARCHES:
+            self._few_searches += 1
+            return self._launcher.started_by(mark)
+        now = self._now()
+        if self._listing is None or not 0 <= now - self._listing.at < LISTING_SECONDS:
+            self._listing = _Listing(now)
+            self._listing.is_whole = self._list(self._listing.tasks)
+        if mark in self._listing.tasks or self._listing.is_whole:
+            return self._listing.tasks.get(mark, [])
+        self._searches += 1
+        return self._launcher.started_by(mark) if self._searches <= MOST_SEARCHES else None
+
+    def _list(self, tasks: dict[str, list[TaskChange]]) -> bool:
+        """List tasks by their startedBy; whether these are all."""
+        after = None
+        for _ in range(LISTING_PAGES):
+            try:
+                page, after = self._launcher.page(after)
+            except StaleTokenError:
+                return False
+            for task in page:
+                tasks.setdefault(task.started_by or "", []).append(task)
+            if after is None:
+                return True
+        return False
 
     def _describe_tasks(self, after: str | None, tally: Tally, *, acts: bool) -> str | None:
         try:

@@ -122,7 +122,7 @@ class _Run:
         self._saved_at = sweep.now()
         self._state = SweepState()
         self._is_continued = False
-        self._pages = Pages(sweep.launcher, sweep.kinds, self._take_steps, self._failed)
+        self._pages = Pages(sweep.launcher, sweep.kinds, self._take_steps, self._failed, sweep.now)
         self._was_cut = False
         """A page was left before its last action."""
 

@@ -6,6 +6,8 @@ cannot drift.
 """
 
 import logging
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
@@ -166,6 +168,32 @@ class Store(Generic[R]):
     def update(self, seen: R, decide: Callable[[R], R]) -> R:
         """As `change`, for a record that was just read; returns `seen` if it no longer exists."""
         return self.change(seen.id, decide, seen) or seen
+
+
+class Recent(Generic[R]):
+    """The last records that this process wrote, to try the next write on without a read.
+
+    Only where the next write is certain to be tried: its condition knows whether the record has
+    moved on. What `take` returns must decide nothing that is not written. Thread-safe.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._records: OrderedDict[str, R] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def put(self, record: R) -> None:
+        """Remember a record as it was written, and forget the oldest beyond the bound."""
+        with self._lock:
+            self._records[record.id] = record
+            self._records.move_to_end(record.id)
+            if len(self._records) > self._most:
+                self._records.popitem(last=False)
+
+    def take(self, record_id: str) -> R | None:
+        """A record, if it is remembered; from now on it is not."""
+        with self._lock:
+            return self._records.pop(record_id, None)
 
 
 LIVE_BUCKETS = 8

@@ -22,7 +22,9 @@ export class DispatchError extends Error {
 // After a 202 its Location is requested after Retry-After. Requests are repeated after 429, 503 and
 // other transient errors, lost connections included, with the same Idempotency-Key, not before
 // Retry-After, with backoff and jitter. Other refusals, a session that ended before it had an
-// address, and the timeout throw a DispatchError; `signal` throws its own reason.
+// address, and the timeout throw a DispatchError; `signal` throws its own reason, and a
+// session that is still coming is then stopped, so that nothing starts for nobody. With a `key`
+// given it is not: others may wait for it.
 //
 //   headers    for the dispatcher, {"X-Api-Key": …}; or a function that returns or promises them
 //   key        Idempotency-Key; a random one by default
@@ -36,6 +38,9 @@ export async function dispatch(dispatcherUrl, options = {}) {
   let place = dispatcher;
   let attempt = 0;
   tell(options, { phase: "asking", attempt });
+  options.signal?.addEventListener("abort", () => {
+    if (place !== dispatcher && options.key === undefined) stop(place, options);
+  }, { once: true });
   for (;;) {
     options.signal?.throwIfAborted();
     let failure;
@@ -43,7 +48,10 @@ export async function dispatch(dispatcherUrl, options = {}) {
     try {
       const [response, body] = await ask(place, place === dispatcher ? key : null, options, ends);
       seconds = retryAfter(response, body);
-      if (body.url) return body;
+      if (body.url) {
+        place = dispatcher;
+        return body;
+      }
       failure = problem(response, body);
       if (failure === null) {
         attempt = 0;
@@ -80,6 +88,17 @@ async function ask(place, key, { headers, signal }, ends) {
     signal: signal ? AbortSignal.any([signal, limit]) : limit,
   });
   return [response, await response.json().catch(() => ({}))];
+}
+
+// Nobody waits for the answer, and a page that is closed sends it all the same. Unsent, the session
+// ends at its deadline in the queue, or as its client never connects.
+async function stop(place, { headers }) {
+  try {
+    const given = typeof headers === "function" ? await headers() : headers;
+    await fetch(place, { method: "DELETE", headers: given, keepalive: true, redirect: "error" });
+  } catch (error) {
+    console.debug("the session that nobody waits for was not stopped", error);
+  }
 }
 
 function retryAfter(response, body) {

@@ -169,6 +169,7 @@ export interface DispatchOptions {
   key?: string;
   /** Milliseconds for all of it; 120000. */
   timeout?: number;
+  /** Ends it. A session that is still coming is stopped then, unless `key` was given. */
   signal?: AbortSignal;
   onState?(state: DispatchState): void;
 }

@@ -16,6 +16,7 @@ from urllib.parse import parse_qs
 
 from local.aws import sqs
 from local.aws.dynamodb.refusal import RuleError
+from local.aws.dynamodb.transactions import ConflictError, Transactions
 from local.aws.ec2 import describe_instances, describe_network_interfaces
 from local.aws.ecs.errors import EcsApiError
 from local.aws.ecs.metadata import PATH
@@ -95,12 +96,13 @@ class Endpoint:
         self._forwarded = forwarded or {}
         self._authorizer = authorizer
         self._moto = moto
+        self.transactions = Transactions()
         self._ecs = ecs
         self._kinesis = kinesis or KinesisApi(region, ACCOUNT, Switches())
         self._services: dict[str, Service] = {
             "ecs": self._ecs_answer,
             "kinesis": self._kinesis_answer,
-            "dynamodb": self._dynamodb_refusal,
+            "dynamodb": self._dynamodb_answer,
             "sqs": sqs.refusal,
             **(services or {}),
         }
@@ -201,14 +203,19 @@ class Endpoint:
         except KinesisError as error:
             return error_answer(call, error.code, error.message, error.status)
 
-    def _dynamodb_refusal(self, call: Call, request: Request) -> Answer | None:
-        """The refusal of what breaks a rule of DynamoDB; None = moto answers."""
+    def _dynamodb_answer(self, call: Call, request: Request) -> Answer:
+        """What moto answers, unless the request breaks a rule, or a transaction holds its item."""
+        schema = self._moto.dynamodb_schema(self._region)
         try:
             parameters = json.loads(request.body or b"{}")
             self._moto.check_dynamodb(call.action, parameters, self._region)
+            with self.transactions.around(call.action, parameters, schema):
+                return self._moto.call(call, request)
         except RuleError as error:
             return error_answer(call, "ValidationException", str(error), 400)
-        return None
+        except ConflictError as error:
+            body = {"__type": error.code, "message": str(error), "Message": str(error)}
+            return json_answer({**body, **error.members}, 400)
 
     def _ecs_answer(self, call: Call, request: Request) -> Answer:
         if not request.target:

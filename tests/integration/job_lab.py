@@ -175,7 +175,7 @@ class JobLab(Lab):
         job = jobs.catalog.get("report")
         request = run_task_for(task_request_for(draft, job, self.config), self.config.cluster)
         claimed = lifecycle.claim(
-            lifecycle.fold_sent(draft, now),
+            lifecycle.queue(draft, now),
             task_definition=job.task_definition,
             image="any",
             timeout_seconds=job.description.timeout_seconds,
@@ -224,7 +224,8 @@ class JobLab(Lab):
         """What the handlers of chalicelib/api/jobs.py do."""
         if wake_up.invocation_id is not None and wake_up.comes_due:
             services.jobs.invocations.came_due(wake_up.invocation_id)
-        services.jobs.launcher.run(wake_up.invocation_id, capacity_freed=wake_up.capacity_freed)
+        newcomers = [] if wake_up.invocation_id is None else [wake_up.invocation_id]
+        services.jobs.launcher.run(newcomers, capacity_freed=wake_up.capacity_freed)
 
     def sweep(self, services: Services) -> dict[str, int]:
         """The sweep of jobs alone."""

@@ -461,9 +461,14 @@ def hears_that_it_was_killed(story: Story) -> None:
 # Events.
 
 
-@operation(Story.unanswered)
+def ends_unknown(story: Story) -> None:
+    story.unanswered()
+    story.lab.leave(story.job(), 1)
+
+
+@operation(ends_unknown)
 def learns_of_a_task_nobody_knew(story: Story) -> None:
-    story.hears("RUNNING")
+    story.hears("STOPPED")
 
 
 def exits(story: Story, code: int, *, started: bool) -> None:
@@ -561,7 +566,7 @@ def is_not_sent(story: Story) -> None:
     story.lab.faults.set({"calls": {"sqs.SendMessage": {"fail_before": {}}}})
     story.queued()
     story.lab.faults.set({})
-    assert story.state() is State.ACCEPTED
+    assert story.state() is State.QUEUED
 
 
 def tokens_are_forgotten(story: Story) -> None:
@@ -638,8 +643,9 @@ def launches_on_a_full_cluster(story: Story) -> None:
 
 
 @operation(host_was_found, is_full=True)
-def learns_that_a_host_was_found(story: Story) -> None:
-    story.hears("RUNNING")
+def gives_leave_on_a_host_that_was_found(story: Story) -> None:
+    story.lab.ask(story.services, story.job())
+    assert story.lab.waiting_count() == 0
 
 
 @operation(ecs_gave_up, is_full=True)

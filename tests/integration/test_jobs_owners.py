@@ -8,7 +8,7 @@ import pytest
 from chalicelib.callers import Caller
 from chalicelib.jobs.model import Invocation, State
 from chalicelib.jobs.quotas import running_quota
-from chalicelib.jobs.table import OwnerFull
+from chalicelib.jobs.table import NotClaimed
 from chalicelib.wiring import Services
 from tests.integration.job_lab import JobLab, check_jobs, check_rest, run_to_their_ends
 
@@ -74,8 +74,9 @@ def test_launchers_at_once_never_exceed_an_owners_quota(lab: JobLab) -> None:
     quota = running_quota(stale, 1, lab.now())
     assert quota is not None
     seen = lab.invocations()[second.id]
-    refused = services.jobs.table.claim(seen, seen, 4, lab.now(), quota)
-    assert isinstance(refused, OwnerFull)
+    table = services.jobs.table
+    refused = table.claim(seen, seen, (NotClaimed.OWNER, table.counted(quota)))
+    assert refused is NotClaimed.OWNER
     assert lab.places_taken() == 1
 
 

@@ -481,3 +481,64 @@ def test_what_started_and_is_known_to_nobody_does_not_live_for_ever(job_lab: Job
     job_lab.sweep(job_lab.process())
     assert job_lab.invocations()[made].reason is Reason.LOST
     check_rest(job_lab, kills=set())
+
+
+# Calls that are spared.
+
+
+def test_a_report_costs_no_read_where_the_permit_was_written(lab: JobLab) -> None:
+    services = lab.process()
+    made = invoke(services)
+    services.jobs.launcher.run()
+    lab.settle()
+    container = lab.job_of(made.id)
+    lab.ask(services, container)
+    lab.end(container)
+    lab.wire.reset(None)
+    lab.report(services, container)
+    assert [call for call in lab.wire.calls if call.startswith("dynamodb")] == [
+        "dynamodb.TransactWriteItems"
+    ]
+    check_rest(lab, kills=set())
+
+
+def test_a_report_on_what_has_moved_on_is_decided_on_the_record_as_it_is(lab: JobLab) -> None:
+    services, other = lab.process(), lab.other_process()
+    made = invoke(services)
+    services.jobs.launcher.run()
+    lab.settle()
+    container = lab.job_of(made.id)
+    lab.ask(services, container)
+    other.jobs.invocations.kill(made.id, "somebody asked", Reason.TIMED_OUT)
+    lab.end(container, Outcome.KILLED)
+    lab.report(services, container)
+    found = lab.invocations()[made.id]
+    assert (found.state, found.reason) == (State.FINISHED, Reason.TIMED_OUT)
+    assert lab.places_taken() == 0
+
+
+def test_a_message_costs_one_read_where_no_place_is_open_to_its_priority(lab: JobLab) -> None:
+    """Four places, one of them kept for critical ones."""
+    services = lab.process()
+    for _ in range(4):
+        invoke(services)
+    services.jobs.launcher.run()
+    assert lab.places_taken() == 3
+    lab.wire.reset(None)
+    services.jobs.launcher.run(priority=Priority.NORMAL)
+    assert lab.wire.calls == ["dynamodb.BatchGetItem"]
+    urgent = invoke(services, Priority.CRITICAL)
+    services.jobs.launcher.run([urgent.id])
+    assert lab.invocations()[urgent.id].state is State.LAUNCHED
+    lab.wire.reset(None)
+    services.jobs.launcher.run()
+    assert lab.wire.calls == ["dynamodb.BatchGetItem"]
+
+
+def test_one_round_answers_many_messages(lab: JobLab) -> None:
+    services = lab.process()
+    made = [invoke(services, priority) for priority in (Priority.LOW, Priority.NORMAL)]
+    services.jobs.table.waiting = lambda _: iter(())  # the index shows none of them yet
+    assert services.jobs.launcher.run() == 0
+    assert services.jobs.launcher.run([i.id for i in made]) == 2
+    assert states(lab) == [State.LAUNCHED, State.LAUNCHED]

@@ -64,6 +64,25 @@ setTimeout(() => {
   process.exit();
 }, 5000);
 """
+GIVEN_UP = """
+import { dispatch } from "DISPATCH";
+const calls = [];
+const leaving = new AbortController();
+globalThis.fetch = async (place, { method = "GET" }) => {
+  calls.push(`${method} ${new URL(place).pathname}`);
+  const id = process.argv[2] === "comes" && calls.length > 1 ? "url" : "id";
+  return new Response(JSON.stringify({ id: "the-id", [id]: "the-id", retryAfter: 0.01 }));
+};
+const onState = () => process.argv[2] === "leaves" && calls.length > 2 && leaving.abort();
+const key = process.argv[3];
+try {
+  await dispatch("http://x/session", { signal: leaving.signal, onState, key });
+  leaving.abort();
+} catch ({ name }) {
+  calls.push(name);
+}
+setTimeout(() => console.log(JSON.stringify(calls)), 50);
+"""
 TYPED = """
 import { connect, dispatch, DispatchError, follow, version, type Session } from "usher-client";
 
@@ -184,6 +203,27 @@ def test_dispatch_throws_what_repeating_cannot_change(project, answer, options, 
         error = dispatched(project, world, **options)["error"]
         assert error["name"] == "DispatchError"
         assert (error["status"], error["code"]) == expected
+
+
+@needs_node
+@pytest.mark.parametrize(
+    ("what", "key", "expected"),
+    [
+        ("leaves", (), ["DELETE /sessions/the-id", "AbortError"]),
+        ("leaves", ("shared",), ["AbortError"]),
+        ("comes", (), []),
+    ],
+)
+def test_who_leaves_while_a_session_is_coming_stops_it(tmp_path, what, key, expected):
+    script = tmp_path / "leave.mjs"
+    script.write_text(GIVEN_UP.replace("DISPATCH", str(ROOT / "clients" / "js" / "dispatch.js")))
+    done = subprocess.run(
+        ["node", str(script), what, *key], capture_output=True, text=True, check=True
+    )
+    calls = json.loads(done.stdout)
+    polls = [call for call in calls if call.startswith("GET")]
+    assert polls == ["GET /session", *["GET /sessions/the-id"] * (len(polls) - 1)]
+    assert [call for call in calls if call not in polls] == expected
 
 
 @needs_node

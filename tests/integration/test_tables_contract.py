@@ -23,7 +23,7 @@ from chalicelib.jobs.listings import Search
 from chalicelib.jobs.model import Place, Priority, Reason
 from chalicelib.jobs.model import State as JobState
 from chalicelib.jobs.policy import order_in_partition, range_of
-from chalicelib.jobs.table import MAX_QUERIES, InvocationsTable, NoCapacity
+from chalicelib.jobs.table import MAX_QUERIES, InvocationsTable, NotClaimed
 from chalicelib.schedules.model import Schedule
 from chalicelib.schedules.table import SchedulesTable
 from chalicelib.sessions.containers import parse_cursor, queries_of, show_cursor
@@ -272,7 +272,7 @@ def test_an_invocation_is_put_once_and_found_by_all_its_indexes(jobs):
         assert jobs.put_if_absent(invocation) == invocation
     assert jobs.put_if_absent(invocations[0]) is None
     oldest_first = [invocation.id for invocation in invocations]
-    soon(lambda: [i.id for i in jobs.waiting(Priority.NORMAL)], oldest_first)
+    soon(lambda: [i.id for page in jobs.waiting(Priority.NORMAL) for i in page], oldest_first)
     assert jobs.count_waiting(*range_of(None, Priority.NORMAL)) == 7
     third = order_in_partition(invocations[2])
     assert jobs.count_waiting(Priority.NORMAL, 0, third) == 3
@@ -370,15 +370,19 @@ def test_a_start_key_outside_of_the_range_is_not_sent(jobs):
     assert jobs.search(behind).invocations == ()
 
 
+def place_of(jobs, most):
+    return NotClaimed.CAPACITY, jobs.place(most, 1_000.0)
+
+
 @with_transactions
 def test_places_are_taken_and_returned(jobs):
     first, second = waiting(1), waiting(2)
     jobs.put_if_absent(first)
     jobs.put_if_absent(second)
-    won = jobs.claim(first, claimed(first), 1, 1_000.0)
+    won = jobs.claim(first, claimed(first), place_of(jobs, 1))
     assert won.version == first.version + 1
-    assert jobs.claim(first, claimed(first), 5, 1_000.0) is None
-    assert isinstance(jobs.claim(second, claimed(second), 1, 1_000.0), NoCapacity)
+    assert jobs.claim(first, claimed(first), place_of(jobs, 5)) is NotClaimed.RECORD
+    assert jobs.claim(second, claimed(second), place_of(jobs, 1)) is NotClaimed.CAPACITY
     assert jobs.running() == 1
     ended = job_lifecycle.finish(won, Reason.KILLED, "asked", 1_001.0)
     assert jobs.replace(won, replace(ended, attempt_counters=())) is not None
@@ -389,7 +393,7 @@ def test_places_are_taken_and_returned(jobs):
 def test_a_count_that_somebody_deleted_keeps_no_other_from_being_lowered(jobs):
     invocation, counters = waiting(1), ("quota#gone", "quota#kept")
     jobs.put_if_absent(invocation)
-    won = jobs.claim(invocation, claimed(invocation), 1, 1_000.0)
+    won = jobs.claim(invocation, claimed(invocation), place_of(jobs, 1))
     held = jobs.replace(won, replace(won, counters=counters))
     for key in counters:
         jobs.items.count(key, None, 2_000_000_000)
@@ -397,6 +401,22 @@ def test_a_count_that_somebody_deleted_keeps_no_other_from_being_lowered(jobs):
     ended = job_lifecycle.finish(held, Reason.KILLED, "asked", 1_001.0)
     assert jobs.replace(held, ended).has_ended
     assert (jobs.running(), jobs.items.counted("quota#kept")) == (0, 0)
+
+
+@any_server
+def test_a_rerun_that_was_requested_is_not_requested_again(dynamodb):
+    now = [1_000.0]
+    table = Table(dynamodb, CONFIG.jobs_table)
+    one, other = (Lease(table, "jobs", 15, lambda: now[0]) for _ in range(2))
+    held = one.acquire(table.get(one.item_id))
+    assert other.acquire(table.get(other.item_id)) == Busy(is_first=True)
+    before = table.get(other.item_id)
+    assert other.acquire(before) == Busy(is_first=False)
+    assert table.get(other.item_id) == before
+    assert one.runs_again(held)
+    assert other.acquire(table.get(other.item_id)) == Busy(is_first=True)
+    now[0] += 16
+    assert isinstance(other.acquire(table.get(other.item_id)), Held)
 
 
 @any_server

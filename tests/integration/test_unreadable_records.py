@@ -342,7 +342,7 @@ def test_one_at_the_head_of_the_queue_holds_up_nobody(job_lab: JobLab) -> None:
     )
     put_job_item(lab, job_item(lab, first) | {"attempt": {"S": "one"}})
     lab.now.move(20)
-    assert services.jobs.launcher.run(first) == 1
+    assert services.jobs.launcher.run([first]) == 1
     assert job_item(lab, second)["state"] == {"S": "LAUNCHED"}
 
 

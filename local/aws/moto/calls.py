@@ -19,7 +19,7 @@ from io import BytesIO
 from threading import Lock, RLock
 from typing import Any
 
-from local.aws.dynamodb.keys import Keys, TableKeys
+from local.aws.dynamodb.keys import Keys, Schema, TableKeys
 from local.aws.dynamodb.rules import check
 from local.aws.wire import Answer, Call, Request
 
@@ -64,9 +64,15 @@ class Moto:
 
     def check_dynamodb(self, action: str, parameters: Mapping[str, Any], region: str) -> None:
         """Raise RuleError for a request that breaks a rule of DynamoDB, by the tables there are."""
+        from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
+
+        reserved = frozenset(ReservedKeywords.get_reserved_keywords())
+        check(action, parameters, self.dynamodb_schema(region), reserved)
+
+    def dynamodb_schema(self, region: str) -> Schema:
+        """The keys of the tables there are."""
         from moto.core import DEFAULT_ACCOUNT_ID
         from moto.dynamodb.models import dynamodb_backends
-        from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
 
         tables = dynamodb_backends[DEFAULT_ACCOUNT_ID][region].tables
 
@@ -83,7 +89,7 @@ class Moto:
             indexes = {one.name: keys_of(one.schema) for one in table.all_indexes()}
             return TableKeys(keys_of(table.schema), indexes)
 
-        check(action, parameters, schema, frozenset(ReservedKeywords.get_reserved_keywords()))
+        return schema
 
     def _lock_of(self, service: str) -> AbstractContextManager[Any]:
         lock = self._locks.get(service)

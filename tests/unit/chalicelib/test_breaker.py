@@ -5,7 +5,7 @@ import pytest
 from chalicelib.dynamodb.table import Table
 from chalicelib.errors import StartFailedError, UnavailableError
 from chalicelib.sessions.items import APP_STATES
-from chalicelib.tasks.breaker import UNREADABLE, Breaker, RevisionStates
+from chalicelib.tasks.breaker import SUCCESS_SECONDS, UNREADABLE, Breaker, RevisionStates
 from chalicelib.tasks.revisions import FAILURES_TO_OPEN, is_open
 from tests.unit.chalicelib.test_table import table  # noqa: F401 - a fixture
 
@@ -57,3 +57,19 @@ def test_a_state_that_cannot_be_read_is_made_anew(items):
     assert states.get("chat").version == UNREADABLE
     Breaker(states, Newest(NEW), lambda: 1_000.0).succeeded("chat", "chat", NEW, {})
     assert (states.get("chat").version, states.get("chat").proven) == (1, NEW)
+
+
+def test_one_success_in_a_second_says_it_for_all_until_a_start_fails(items):
+    states, now = RevisionStates(items, APP_STATES), [1_000.0]
+    breaker = Breaker(states, Newest(NEW, NEW, NEW), lambda: now[0])
+    elsewhere = Breaker(states, Newest(), lambda: now[0])
+    breaker.succeeded("chat", "chat", NEW, {})
+    elsewhere.failed("chat", NEW, "no such image", {})
+    assert breaker.succeeded("chat", "chat", NEW, {}) == 0
+    assert states.get("chat").failing[NEW].count == 1
+    now[0] += SUCCESS_SECONDS
+    breaker.succeeded("chat", "chat", NEW, {})
+    assert NEW not in states.get("chat").failing
+    breaker.failed("chat", NEW, "no such image", {})
+    breaker.succeeded("chat", "chat", NEW, {})
+    assert NEW not in states.get("chat").failing

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto.events.models import EventPattern, EventPatternParser
 
-from chalicelib.api.tasks import HOST_CHANGES
+from chalicelib.api.tasks import HOST_CHANGES, TASK_CHANGES
 from chalicelib.ecs.hosts import is_leaving
+from chalicelib.jobs.model import PREFIX as JOB
+from chalicelib.sessions.model import started_by as session_mark
 from local.functions.dispatcher_process import Invocation, UnreachableError
 from local.functions.triggers.delivery import MAX_UNREACHABLE, Deliveries
 from local.functions.triggers.events import EventBus, put_events, rule_for
@@ -201,3 +203,20 @@ def test_a_child_shard_begins_when_its_parents_have_been_read():
     assert ready(set(), set()) == ["a", "b", "z"]
     assert ready({"a", "b", "z"}, {"a"}) == []
     assert ready({"a", "b", "z"}, {"a", "b"}) == ["ab"]
+
+
+@pytest.mark.parametrize(
+    ("status", "started_by", "wanted"),
+    [
+        ("RUNNING", session_mark("a"), True),
+        ("RUNNING", f"{JOB}a/1", False),
+        ("PENDING", session_mark("a"), False),
+        ("STOPPED", session_mark("a"), True),
+        ("STOPPED", f"{JOB}a/1", True),
+    ],
+)
+def test_of_a_jobs_task_only_its_end_is_news(status, started_by, wanted):
+    cluster = "arn:aws:ecs:us-east-1:123456789012:cluster/usher-local"
+    detail = {"clusterArn": cluster, "lastStatus": status, "startedBy": started_by}
+    event = {"source": "aws.ecs", "detail-type": "ECS Task State Change", "detail": detail}
+    assert rule_for("f", TASK_CHANGES).matches(event) is wanted

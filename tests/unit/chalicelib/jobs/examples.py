@@ -44,7 +44,7 @@ def scheduled(at: float = 2_000.0) -> Invocation:
 
 
 def queued(now: float = CREATED) -> Invocation:
-    return lifecycle.fold_sent(accepted(), now)
+    return lifecycle.queue(accepted(), now)
 
 
 def claimed(before: Invocation | None = None, now: float = CREATED) -> Invocation:

@@ -321,15 +321,15 @@ def test_a_deferred_one_comes_due_at_its_time_and_not_before():
     before = scheduled(at=2_000.0)
     assert lifecycle.came_due(before, 7, 1_999.9) is before
     after = lifecycle.came_due(before, 7, 2_000.0)
-    assert (after.state, after.turn) == (State.ACCEPTED, 7)
+    assert (after.state, after.turn) == (State.QUEUED, 7)
     assert lifecycle.came_due(after, 8, 3_000.0) is after
 
 
-def test_being_sent_is_news_once():
+def test_what_is_accepted_is_queued_once():
     once = queued()
     assert (once.state, once.queued_at) == (State.QUEUED, CREATED)
-    assert lifecycle.fold_sent(once, NOW) is once
-    assert lifecycle.fold_sent(claimed(), NOW).state is State.LAUNCHING
+    assert lifecycle.queue(once, NOW) is once
+    assert lifecycle.queue(claimed(), NOW).state is State.LAUNCHING
 
 
 @pytest.mark.parametrize("before", [scheduled(), accepted(), queued()])
@@ -523,7 +523,7 @@ attempts, arns = st.sampled_from(ATTEMPTS), st.sampled_from(ARNS)
 processes, versions = st.sampled_from(PROCESSES), st.integers(1, 5)
 news = st.one_of(
     st.just(a_claim),
-    st.just(plain(lifecycle.fold_sent)),
+    st.just(plain(lifecycle.queue)),
     st.just(lambda s: lifecycle.came_due(s.invocation, 7, s.now)),
     st.just(plain(lifecycle.forgotten)),
     st.just(plain(lifecycle.never_asked)),

@@ -20,7 +20,6 @@ from chalicelib.jobs.reaping import (
     LaunchAgain,
     NeverAsked,
     Observe,
-    Send,
     StopOrphan,
     StopTask,
     TimeUp,
@@ -67,10 +66,9 @@ def test_what_is_as_it_should_be_is_left_alone():
     assert plan(killed(started()), STOP_SECONDS, task()) == []
 
 
-def test_what_got_no_message_is_helped_on():
+def test_a_deferred_one_without_a_message_comes_due():
     due = scheduled(at=2_000.0)
     assert list(plan_reaping([due], {}, 2_000.0)) == [ComeDue(due)]
-    assert plan(accepted(), SETTLE_SECONDS + 1) == [Send(accepted())]
 
 
 @pytest.mark.parametrize("before", [accepted(), queued()])
