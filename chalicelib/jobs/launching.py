@@ -128,7 +128,7 @@ class JobLauncher:
         """Launch as many as there is capacity for, in order, unless another process does.
 
         `newcomers` are the ids of those that the index may not show yet. Nothing is done where no
-        place is open to `priority`: whoever gives one back has this called again. Returns how many
+        place is open to `priority`: the end that frees one sends a message. Returns how many
         were launched.
         """
         keys = (CAPACITY_KEY, self._lease.item_id)
