@@ -55,6 +55,7 @@ class CommandParser(SuggestingParser):
         if self._subparsers is not None:  # the rest is the next command's
             return super().parse_known_args(arguments, namespace)
         known, others = super().parse_known_args(self._in_order(arguments), namespace)
+        others = [word for word in others if word != "--"]  # of _in_order
         if others:
             self.error(f"unrecognized arguments: {' '.join(others)}{self._meant(others[0])}")
         return known, others

@@ -80,3 +80,9 @@ def test_parameters_stay_in_their_order_wherever_options_stand(pairs, data):
     found = parsed("invoke", "echo", *flat)
     assert found.parameters == pairs
     assert (found.follow, found.priority, found.at) == (True, "low", "+10m")
+
+
+def test_a_word_too_many_is_named_alone(capsys):
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["hosts", "x"])
+    assert capsys.readouterr().err.endswith("usher hosts: error: unrecognized arguments: x\n")
