@@ -26,7 +26,7 @@ from chalicelib.grading.requests import parse_put
 from chalicelib.wiring import Services
 from local.aws.wire import Answer, Request
 from tests.integration.job_lab import NEVER, JobContainer, JobLab, Phase, check_jobs
-from tests.integration.lab import REGION, backend
+from tests.integration.lab import REGION, items_in
 from tests.integration.wire import ATTEMPTS, Wire
 
 OPERATOR = Caller("opal", key_scope="opal", is_operator=True)
@@ -341,8 +341,7 @@ class GradingLab(JobLab):
 
     def grading_items(self) -> list[dict[str, Any]]:
         """All of the table, from where moto keeps it."""
-        table = backend("dynamodb").tables[self.config.grading_table]
-        return [item.to_json()["Attributes"] for item in table.all_items()]
+        return items_in(self.config.grading_table)
 
     def gradings(self) -> dict[str, Grading]:
         """All records of gradings, by id."""
@@ -369,8 +368,7 @@ class GradingLab(JobLab):
 
     def audit_resources(self) -> list[str]:
         """What the audit records are about."""
-        table = backend("dynamodb").tables[self.config.audit_table]
-        items = [item.to_json()["Attributes"] for item in table.all_items()]
+        items = items_in(self.config.audit_table)
         return [item["resource"]["S"] for item in items]
 
 

@@ -31,7 +31,7 @@ from chalicelib.jobs.task_definitions import job_task_definition
 from chalicelib.tasks.hosts_wanted import JOBS, item_id
 from chalicelib.wiring import Services
 from local.hosts.base import ContainerSpec, Exit
-from tests.integration.lab import REGION, Lab, LabHost, backend, take_all
+from tests.integration.lab import REGION, Lab, LabHost, backend, items_in, take_all
 from tests.unit.local.fakes import FakeHost
 
 LEAVE_SECONDS = 120
@@ -339,8 +339,7 @@ class JobLab(Lab):
 
     def job_items(self) -> list[dict[str, Any]]:
         """All of the table, from where moto keeps it."""
-        table = backend("dynamodb").tables[self.config.jobs_table]
-        return [item.to_json()["Attributes"] for item in table.all_items()]
+        return items_in(self.config.jobs_table)
 
     def invocations(self) -> dict[str, Invocation]:
         """All records of invocations, by id."""

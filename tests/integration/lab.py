@@ -58,6 +58,7 @@ from local.aws.ecs.workers import Work
 from local.aws.endpoint import OBSERVER, Endpoint, Hosts
 from local.aws.faults import Faults
 from local.aws.moto.calls import Moto
+from local.aws.moto.shortcuts import write_values
 from local.aws.provision import execute, read_plan
 from local.aws.wire import Answer, Request
 from local.functions.triggers.events import EventBus, rule_for
@@ -595,8 +596,7 @@ class Lab:
 
     def items(self) -> list[dict[str, Any]]:
         """All of the table, from where moto keeps it: a test looks at it very often."""
-        table = backend("dynamodb").tables[self.config.sessions_table]
-        return [item.to_json()["Attributes"] for item in table.all_items()]
+        return items_in(self.config.sessions_table)
 
     def sessions(self) -> dict[str, Session]:
         """All records of sessions, by id."""
@@ -647,6 +647,11 @@ def backend(name: str) -> Any:
     from moto.core import DEFAULT_ACCOUNT_ID
 
     return get_backend(name)[DEFAULT_ACCOUNT_ID][REGION]
+
+
+def items_in(table: str) -> list[dict[str, Any]]:
+    """All items of a table as DynamoDB writes them, from where moto keeps them."""
+    return [write_values(item.attrs) for item in backend("dynamodb").tables[table].all_items()]
 
 
 def check_invariants(lab: Lab) -> None:

@@ -1,8 +1,7 @@
 """Shortcuts through moto, through the seams that it offers. They change no answer.
 
 - `method_names_from_class` inspects a handler class anew for each call; here once for each class.
-  The same for the name of each action, and for the kinds of nodes that a reader of expressions
-  processes, which is asked for each node.
+  The same for the name of each action.
 - The id of an answer is drawn at once, not letter by letter.
 - DynamoDB's answers are nested `{"S": "…"}`, of a shape with ten members. moto makes plain values
   of its own ones first and then looks for each of the ten under up to eight aliases, which takes
@@ -12,7 +11,7 @@
   wait on the very lock that guards them, which is released meanwhile.
 - botocore's and moto's descriptions of services are read once, not by each session anew.
 - A deleted message is forgotten, and its receipt handles are when 200 others are newer.
-- Tables: see `local.aws.dynamodb.tables`.
+- Tables: see `local.aws.dynamodb.tables`. Update expressions: `local.aws.moto.update_expressions`.
 """
 
 import base64
@@ -30,11 +29,11 @@ from moto.core.serialize import SERVICE_SPECIFIC_SERIALIZERS, JSONSerializer
 from moto.dynamodb import responses as dynamodb
 from moto.dynamodb.models.dynamo_type import DynamoType, LimitedSizeDict
 from moto.dynamodb.models.utilities import dynamo_to_dict
-from moto.dynamodb.parsing.ast_nodes import DepthFirstTraverser
 from moto.moto_api._internal.moto_random import MotoRandom
 from moto.sqs import models as sqs
 
 from local.aws.dynamodb import tables as moto_tables
+from local.aws.moto import update_expressions
 
 QUEUE_LOCK = RLock()
 """To be held for each call of SQS; released while the call waits for messages."""
@@ -147,17 +146,6 @@ def _make_queue_as(make: Callable[..., None]) -> Callable[..., None]:
     return make_queue
 
 
-_node_kinds: dict[type[DepthFirstTraverser], tuple[type, ...]] = {}
-
-
-def _kinds_of_nodes(traverser: Any) -> tuple[type, ...]:
-    """Those that it processes: the same for all of its class."""
-    kinds = _node_kinds.get(type(traverser))
-    if kinds is None:
-        kinds = _node_kinds[type(traverser)] = tuple(traverser._processing_map())
-    return kinds
-
-
 def _random_string(
     random: MotoRandom,
     length: int = 20,
@@ -176,7 +164,6 @@ def take() -> None:
     botocore_session.create_loader = cache(botocore_session.create_loader)
     moto_utils.create_loader = cache(moto_utils.create_loader)
     responses.camelcase_to_underscores = lru_cache(4096)(responses.camelcase_to_underscores)
-    DepthFirstTraverser.nodes_to_be_processed = _kinds_of_nodes
     MotoRandom.get_random_string = _random_string
     responses.method_names_from_class = cache(responses.method_names_from_class)
     SERVICE_SPECIFIC_SERIALIZERS.setdefault("dynamodb", {})["json"] = AttributeValues
@@ -185,3 +172,4 @@ def take() -> None:
     sqs.Message.__new__ = _new_message
     sqs.Queue.__init__ = _make_queue_as(sqs.Queue.__init__)
     moto_tables.take()
+    update_expressions.take()

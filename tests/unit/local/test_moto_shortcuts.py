@@ -1,9 +1,15 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from moto.core.serialize import JSONSerializer, XFormedAttributePicker
 from moto.core.utils import get_service_model
+from moto.dynamodb.exceptions import InvalidTokenException
+from moto.dynamodb.parsing.expressions import UpdateExpressionParser
 
 from local.aws.moto.shortcuts import AttributeValues
+from local.aws.moto.update_expressions import copy_tree, parse_as
+
+parse = parse_as(UpdateExpressionParser.make)
 
 SCALARS = st.one_of(
     st.fixed_dictionaries({"S": st.text()}),
@@ -36,3 +42,28 @@ def written(serializer, item):
 @given(st.dictionaries(st.text(), VALUES, max_size=4))
 def test_the_shortcut_writes_what_moto_writes(item):
     assert written(AttributeValues, item) == written(JSONSerializer, item)
+
+
+def test_a_tree_is_parsed_once_and_each_update_gets_a_copy_of_it():
+    expression = "SET #state = :ended, n = if_not_exists(n, :zero) + :one REMOVE #task"
+    tree = parse(expression)
+    assert parse(expression) is tree
+    copies = [copy_tree(tree) for _ in range(2)]
+    copies[0].children.clear()
+    assert [child.type for child in copies[1].children] == [child.type for child in tree.children]
+    assert tree.children
+    assert copies[1] is not tree
+    assert all(child.parent is copies[1] for child in copies[1].children)
+
+
+def test_an_expression_that_cannot_be_parsed_is_refused_each_time():
+    for _ in range(2):
+        with pytest.raises(InvalidTokenException):
+            parse("SET #state = ;")
+
+
+def test_other_values_are_copied_too():
+    value = {"L": [{"S": "a"}]}
+    copied = copy_tree(value)
+    copied["L"].clear()
+    assert value == {"L": [{"S": "a"}]}
