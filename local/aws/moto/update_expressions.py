@@ -59,7 +59,7 @@ def _is_processed(by: DepthFirstTraverser, kind: type) -> bool:
 
 def _traverse(self: DepthFirstTraverser, node: Any, child_id: int = -1) -> Any:
     """Process the nodes below this one and then this one, as moto's method does."""
-    if not _is_node(type(node)):
+    if not _is_node(type(node)):  # type: ignore[arg-type]
         return node
     parent = node.parent
     for place, child in enumerate(node.children or ()):
