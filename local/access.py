@@ -16,7 +16,10 @@ LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]", "host.docker.internal")
 """Names that are resolved by this machine's own configuration only: no web page can have one of
 them."""
 
-SET_BY_BROWSERS = ("sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest")
+SET_BY_BROWSERS = ("sec-fetch-site", "sec-fetch-dest")
+"""Browsers send these and Sec-Fetch-Mode together or none of them. Node's `fetch` sends
+Sec-Fetch-Mode alone, so that one does not show a page.
+"""
 ONLY_SESSIONS = "pages of other origins may ask for sessions, and for nothing else"
 _OF_SESSIONS = re.compile(r"/session(s/[^/?]+)?(\?.*)?")
 """`GET /session`, and reading and stopping the session that it returned."""

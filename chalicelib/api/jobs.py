@@ -385,7 +385,12 @@ def _launch_waiting(event: SQSEvent, queue: str) -> None:
     from chalicelib.jobs.model import Priority
     from chalicelib.jobs.queues import read_wake_up
 
-    wake_ups = [read_wake_up(record.body) for record in event]
+    wake_ups, unreadable = [], []
+    for record in event:
+        try:
+            wake_ups.append(read_wake_up(record.body))
+        except ValueError as error:
+            unreadable.append(error)
     for wake_up in wake_ups:
         if wake_up.invocation_id is not None and wake_up.comes_due:
             _jobs().invocations.came_due(wake_up.invocation_id)
@@ -394,6 +399,8 @@ def _launch_waiting(event: SQSEvent, queue: str) -> None:
         capacity_freed=any(wake_up.capacity_freed for wake_up in wake_ups),
         priority=Priority(queue),
     )
+    if unreadable:  # SQS redelivers the batch; the others of it were carried out, and may be again
+        raise unreadable[0]
 
 
 def _check_priority(caller: Caller, priority: "Priority | None") -> None:

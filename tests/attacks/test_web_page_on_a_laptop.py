@@ -36,7 +36,7 @@ CALLERS_OF_PAGES = [
     {"Origin": ""},
     {"Sec-Fetch-Site": "cross-site"},
     {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors"},
-    {"Sec-Fetch-Mode": "cors"},
+    {"Sec-Fetch-Dest": "empty", "Sec-Fetch-Mode": "cors"},
 ]
 
 

@@ -46,6 +46,13 @@ def test_origins():
     assert not is_served(CLOSED, "localhost:8000", ("Sec-Fetch-Site", "none"))
 
 
+def test_fetch_of_node_is_no_page():
+    """Node sends Sec-Fetch-Mode alone; browsers send it beside the others only."""
+    assert is_served(PAGES, "localhost:8000", ("Sec-Fetch-Mode", "cors"), target="/session")
+    for beside in (("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Dest", "empty")):
+        assert not is_served(PAGES, "localhost:8000", ("Sec-Fetch-Mode", "cors"), beside)
+
+
 @pytest.mark.parametrize("target", ["/session", "/session?app=a&wait=5", "/sessions/5e1f"])
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
 def test_pages_of_allowed_origins_use_sessions(method, target):
