@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from chalicelib.contract.repeating import Verdict, judge
 from usher.child_messages import Progress
 from usher.log import say
 from usher.protocol import (
@@ -26,7 +25,7 @@ from usher.protocol import (
     read_permit,
     refusal,
 )
-from usher.repeating import pause_seconds
+from usher.repeating import Verdict, judge, pause_seconds
 
 T = TypeVar("T")
 

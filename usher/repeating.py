@@ -1,13 +1,38 @@
-"""The pause before a repeated request. Pure."""
+"""Whether a client repeats a request, and after which pause. Pure.
 
-from chalicelib.contract.repeating import backoff_seconds
+It imports nothing of `chalicelib`: a caller of `usher` may be a Chalice app with its own one. A
+session container's callbacks follow `chalicelib.contract.repeating`.
+"""
 
+from enum import Enum
+
+REPEATABLE_CLIENT_ERRORS = frozenset({408, 425, 429})
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
 
 
+class Verdict(Enum):
+    """The meaning of an answer for its request."""
+
+    ACCEPTED = "accepted"
+    NEVER = "never"
+    REPEAT = "repeat"
+
+
+def judge(status: int) -> Verdict:
+    """Classify an answer by its status: a repetition does not change other client errors."""
+    if 200 <= status < 300:
+        return Verdict.ACCEPTED
+    if 400 <= status < 500 and status not in REPEATABLE_CLIENT_ERRORS:
+        return Verdict.NEVER
+    return Verdict.REPEAT
+
+
 def pause_seconds(failures: int, jitter: float) -> float:
-    """See `backoff_seconds`, with this package's bounds."""
-    return backoff_seconds(
-        failures, jitter, first_seconds=FIRST_PAUSE_SECONDS, longest_seconds=LONGEST_PAUSE_SECONDS
-    )
+    """Seconds to wait after `failures` in a row (1 or more): between half and all of a bound that
+    doubles.
+
+    `jitter` is in [0, 1), so that clients which failed together do not return together.
+    """
+    bound = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 16))
+    return bound * (0.5 + jitter / 2)

@@ -14,8 +14,8 @@ from urllib.parse import quote, urlencode
 
 from chalicelib.contract import Message
 from chalicelib.contract.filters import parse_filter
-from chalicelib.contract.repeating import Verdict, judge
 from usher.errors import AnswerError, SessionEndedError, UnreachableError, WaitTimeoutError
+from usher.repeating import Verdict, judge
 
 FIRST_PAUSE_SECONDS = 0.3
 LONGEST_PAUSE_SECONDS = 30.0

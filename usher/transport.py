@@ -16,9 +16,8 @@ from http.client import HTTPMessage
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from chalicelib.contract.repeating import Verdict, judge
 from usher.errors import AnswerError, UnreachableError, UsherError
-from usher.repeating import pause_seconds
+from usher.repeating import Verdict, judge, pause_seconds
 
 MOST_PAUSE_SECONDS = 30.0
 """Upper bound for `Retry-After`."""

@@ -1,4 +1,4 @@
-"""Whether a container or a client repeats a request, and after which pause. Pure."""
+"""Whether a container repeats a request, and after which pause. Pure."""
 
 from enum import Enum
 

@@ -260,7 +260,7 @@ ask usher invoke ma; ask usher invoke ''; ask usher ta; ask usher invoke --prio
     "fish": """
 usher completion fish | source
 for line in "usher invoke ma" "usher invoke " "usher ta" "usher invoke --prio"
-    string join -- " " (complete -C $line)
+    echo (complete -C $line)
 end
 """,
 }

@@ -504,11 +504,11 @@ def handed_in(number, learner="ada", created_at=1_000.0):
 @with_transactions
 def test_an_assignment_is_changed_where_it_is_what_was_read(gradings):
     first = replace(ASSIGNMENT, id="double")
-    assert gradings.put_assignment(None, first)
-    assert not gradings.put_assignment(None, first)
+    assert gradings.put_assignment(None, first) == []
+    assert gradings.put_assignment(None, first) is None
     before = gradings.assignment("double")
-    assert gradings.put_assignment(before, replace(before, title="Twice"))
-    assert not gradings.put_assignment(before, replace(before, title="Thrice"))
+    assert gradings.put_assignment(before, replace(before, title="Twice")) == []
+    assert gradings.put_assignment(before, replace(before, title="Thrice")) is None
     soon(lambda: [each.title for each in gradings.assignments(10, None)[0]], ["Twice"])
 
 

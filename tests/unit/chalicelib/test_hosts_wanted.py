@@ -171,12 +171,12 @@ class Interleaved(RuleBasedStateMachine):
 
     @rule()
     def a_sweep_reads_records(self):
-        taken = Pages(Launcher(None, "c"), {}, self.pending.extend, lambda: None)
+        taken = Pages(Launcher(None, "c"), {}, self.pending.extend, lambda: None, lambda: 0.0)
         taken._take(taken._uncounted(self.kind, self.kind.find("abcde").values()))
 
     @rule()
     def a_sweep_reads_the_count(self):
-        taken = Pages(Launcher(None, "c"), {}, self.pending.extend, lambda: None)
+        taken = Pages(Launcher(None, "c"), {}, self.pending.extend, lambda: None, lambda: 0.0)
         taken._take(taken._counted_wrongly(self.kind))
 
     @precondition(lambda self: self.pending)
@@ -236,7 +236,7 @@ def test_adding_and_removing_again_changes_nothing(steps):
 def test_one_that_found_a_host_behind_the_sweeps_look_is_not_counted():
     table = StoredTable({"a": Record("a", version=2, waits=True)})
     steps: list[Any] = []
-    pages = Pages(Launcher(None, "c"), {}, steps.extend, lambda: None)
+    pages = Pages(Launcher(None, "c"), {}, steps.extend, lambda: None, lambda: 0.0)
     pages._take(pages._uncounted(Waits(table), table.records.values()))
     table.records["a"] = Record("a", version=3, over=True)
     for _, step in steps:
