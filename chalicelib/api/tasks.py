@@ -28,8 +28,8 @@ TASK_CHANGES: dict[str, Any] = {
         ],
     },
 }
-"""Only states that can change a record. That a job's task runs is told by its container, which asks
-for a start permit at once: the event would say the same a moment later.
+"""Only states that can change a record. RUNNING of jobs is not among them: a job's
+container requests its start permit at once, which reports the same earlier than the event.
 """
 
 

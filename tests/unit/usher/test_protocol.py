@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.contract import repeating
 from chalicelib.contract.jobs import (
     EXIT_INVALID,
     EXIT_NOT_RUN,
@@ -13,7 +14,6 @@ from chalicelib.contract.jobs import (
     MAX_RESULT_BYTES,
     Outcome,
 )
-from chalicelib.contract.repeating import Verdict, judge
 from chalicelib.jobs.requests import parse_finish, parse_progress
 from usher.child_messages import (
     MAX_LINE_BYTES,
@@ -37,7 +37,7 @@ from usher.protocol import (
     read_settings,
     refusal,
 )
-from usher.repeating import pause_seconds
+from usher.repeating import Verdict, judge, pause_seconds
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -280,3 +280,9 @@ def test_what_is_missing_is_named(name):
 def test_an_attempt_is_a_number():
     with pytest.raises(SettingsError, match="INVOCATION_ATTEMPT is no number"):
         read_settings({**GIVEN, "INVOCATION_ATTEMPT": "one"})
+
+
+def test_containers_and_clients_repeat_the_same_answers():
+    """The rule stands twice, as a client's process imports nothing of `chalicelib`."""
+    for status in range(100, 600):
+        assert judge(status).value == repeating.judge(status).value
