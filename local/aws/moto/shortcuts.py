@@ -168,6 +168,7 @@ def take() -> None:
     responses.method_names_from_class = cache(responses.method_names_from_class)
     SERVICE_SPECIFIC_SERIALIZERS.setdefault("dynamodb", {})["json"] = AttributeValues
     dynamodb.dynamo_to_dict = write_values
+    dynamodb.DynamoHandler.use_raw_body = True
     sqs.Condition = partial(Condition, QUEUE_LOCK)
     sqs.Message.__new__ = _new_message
     sqs.Queue.__init__ = _make_queue_as(sqs.Queue.__init__)
