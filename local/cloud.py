@@ -298,7 +298,14 @@ class Cloud:
         forwarders: Mapping[str, Forwarder],
     ) -> Triggers:
         options = self.options
-        triggers = Triggers(dispatcher, self._clients.get, self.faults, options.region, ACCOUNT)
+        triggers = Triggers(
+            dispatcher,
+            self._clients.get,
+            self.faults,
+            options.region,
+            ACCOUNT,
+            arrivals=None if "kinesis" in forwarders else self._kinesis.arrivals,
+        )
         self._undo.callback(triggers.close)
         engine = Engine(
             region=options.region,

@@ -1,6 +1,7 @@
 """Hooks shared by all tests."""
 
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -12,6 +13,11 @@ from tests.machines import register_profiles
 from tests.needs import check_needs
 
 register_profiles()
+
+# Hundreds of processes are started: each would compile the whole project for itself, which is up
+# to a third of the processor time of its start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Each session of botocore would read its descriptions of services anew: a tenth of a second of
 # processor for each client that a test makes.

@@ -30,8 +30,9 @@ class Clock:
 
 
 class Service:
-    def __init__(self, url, api, clock, faults):
+    def __init__(self, url, api, clock, faults, calls):
         self.url, self.api, self.clock, self.faults = url, api, clock, faults
+        self.calls = calls
 
     def client(self, *, observer=False):
         return boto3.session.Session().client(
@@ -66,6 +67,12 @@ def serve_kinesis():
     server = HttpServer(listener, endpoint.answer)
     server.start()
     try:
-        yield Service(f"http://127.0.0.1:{listener.getsockname()[1]}", api, clock, faults)
+        yield Service(
+            f"http://127.0.0.1:{listener.getsockname()[1]}",
+            api,
+            clock,
+            faults,
+            lambda: endpoint.calls,
+        )
     finally:
         server.close()

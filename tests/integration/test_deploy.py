@@ -231,25 +231,6 @@ def test_a_deployment_a_repetition_a_look_and_the_end(deployer):
     )  # nothing is there any more, and that is no error
 
 
-def test_a_deployment_with_graders_has_judges_on_hosts_of_their_own(deployer):
-    cloud = deployer.cloud
-    settings = deployer.settings(Graders="ec2", GradersCidr="10.91.0.0/16")
-    deployer.execute(plan_deploy(settings, "content2", "judge2"))
-    ecs = cloud.client("ecs")
-    found = ecs.describe_task_definition(taskDefinition="usher-dev_judge")["taskDefinition"]
-    (container,) = found["containerDefinitions"]
-    assert "/usher-dev/usher-judge@sha256:" in container["image"].replace("dkr.", "", 1)
-    assert found["volumes"][0]["host"]["sourcePath"] == ENGINE_SOCKET
-    assert found["taskRoleArn"].endswith(":role/usher-dev-judge")
-    assert found["requiresCompatibilities"] == ["EC2"]
-    networks = {each["CidrBlock"] for each in cloud.client("ec2").describe_vpcs()["Vpcs"]}
-    assert "10.91.0.0/16" in networks
-    groups = cloud.client("autoscaling").describe_auto_scaling_groups(
-        AutoScalingGroupNames=["usher-dev-graders"]
-    )
-    assert len(groups["AutoScalingGroups"]) == 1  # moto cannot delete the network, so it stays
-
-
 def test_a_failure_says_what_to_do(cloud, tmp_path):
     deployer = Deployer(cloud, tmp_path)
     plan = [
@@ -369,3 +350,23 @@ def test_chalice_deploy_makes_every_function_with_its_own_policy(cloud, tmp_path
         "usher-dev",
         "usher-dev-launch_queued",
     }
+
+
+def test_a_deployment_with_graders_has_judges_on_hosts_of_their_own(deployer):
+    """The last test of this cloud: moto cannot delete the network, so the stack stays."""
+    cloud = deployer.cloud
+    settings = deployer.settings(Graders="ec2", GradersCidr="10.91.0.0/16")
+    deployer.execute(plan_deploy(settings, "content2", "judge2"))
+    ecs = cloud.client("ecs")
+    found = ecs.describe_task_definition(taskDefinition="usher-dev_judge")["taskDefinition"]
+    (container,) = found["containerDefinitions"]
+    assert "/usher-dev/usher-judge@sha256:" in container["image"].replace("dkr.", "", 1)
+    assert found["volumes"][0]["host"]["sourcePath"] == ENGINE_SOCKET
+    assert found["taskRoleArn"].endswith(":role/usher-dev-judge")
+    assert found["requiresCompatibilities"] == ["EC2"]
+    networks = {each["CidrBlock"] for each in cloud.client("ec2").describe_vpcs()["Vpcs"]}
+    assert "10.91.0.0/16" in networks
+    groups = cloud.client("autoscaling").describe_auto_scaling_groups(
+        AutoScalingGroupNames=["usher-dev-graders"]
+    )
+    assert len(groups["AutoScalingGroups"]) == 1

@@ -12,7 +12,14 @@ import threading
 import pytest
 
 from tests.drops import Dispatcher
-from tests.integration.test_usher_client import ID, FakeApi, api, command, invocation
+from tests.integration.test_usher_client import (
+    HEARS_SIGINT,
+    ID,
+    FakeApi,
+    api,
+    command,
+    invocation,
+)
 from tests.integration.usher_fake import ROOT, environment
 from tests.kinesis_server import FakeKinesis
 from tests.needs import needs_fish, needs_zsh
@@ -209,7 +216,7 @@ def test_top_in_a_narrow_terminal_is_drawn_again_until_ctrl_c(api: FakeApi):
     near, far = pty.openpty()
     variables = environment(USHER_URL=api.url, COLUMNS="30", LINES="12")
     process = subprocess.Popen(
-        [sys.executable, "-m", "usher", "top", "--interval", "0.2"],
+        [sys.executable, "-c", HEARS_SIGINT, "top", "--interval", "0.2"],
         env=variables,
         cwd=ROOT,
         stdin=subprocess.DEVNULL,

@@ -16,6 +16,7 @@ from chalicelib.feed.stream import RedisStream
 from chalicelib.metrics import ProcessMetrics
 from local.feed.redis_server import RedisServer
 from local.functions.dispatcher_process import UnreachableError
+from local.functions.triggers import streams
 from local.functions.triggers.streams import StreamReaders
 from tests.fanout_model import Reader
 from tests.integration.conftest import wait_until
@@ -70,6 +71,7 @@ def read_with(service):
             "f",
             {"stream": STREAM, "batch_size": 7, "starting_position": position},
             poll_seconds=0.01,
+            arrivals=service.api.arrivals,
         )
         started.append(readers)
         readers.start()
@@ -176,6 +178,22 @@ def test_latest_begins_with_what_comes_afterwards(service, read_with):
         kinesis.put_record(StreamName=STREAM, Data=text.encode(), PartitionKey=text)
     wait_until(lambda: len(function.datas) >= len(texts))
     assert sorted(function.datas) == sorted(texts)
+
+
+def test_an_idle_shard_is_not_polled_and_a_record_is_read_when_it_is_put(
+    service, read_with, monkeypatch
+):
+    monkeypatch.setattr(streams, "IDLE_SECONDS", 60.0)
+    function = Function()
+    read_with(function, position="LATEST")
+    time.sleep(0.5)
+    before = service.calls()["kinesis.GetRecords"]
+    time.sleep(0.5)
+    assert service.calls()["kinesis.GetRecords"] == before
+    kinesis = service.client()
+    for number in range(3):
+        kinesis.put_record(StreamName=STREAM, PartitionKey=str(number), Data=str(number).encode())
+        wait_until(lambda n=number: str(n) in function.datas, 20, "the record")
 
 
 @needs_redis

@@ -11,6 +11,7 @@ from threading import RLock
 from typing import Any
 
 from local.aws.kinesis import listing
+from local.aws.kinesis.arrivals import Arrivals
 from local.aws.kinesis.errors import KinesisError, invalid, not_found, too_fast
 from local.aws.kinesis.iterators import ShardIterator
 from local.aws.kinesis.limits import ShardRates
@@ -23,6 +24,8 @@ MAX_RECORD_BYTES = 1 << 20
 MAX_PUT_RECORDS = 500
 MAX_PUT_BYTES = 10 * (1 << 20)
 ON_DEMAND_SHARDS = 4
+CHANGING = frozenset({"PutRecord", "PutRecords", "SplitShard", "MergeShards", "UpdateShardCount"})
+"""Actions after which a reader may find something new."""
 
 Answer = dict[str, Any]
 
@@ -39,6 +42,7 @@ class KinesisApi:
         self._lock = RLock()
         self._streams: dict[str, Stream] = {}
         self._rates: dict[tuple[str, str], ShardRates] = {}
+        self.arrivals = Arrivals()
         self._actions: dict[str, Callable[[Answer], Answer]] = {
             "CreateStream": self._create_stream,
             "DeleteStream": self._delete_stream,
@@ -85,7 +89,10 @@ class KinesisApi:
                     switches, read_limits=False, write_limits=False, put_failures=0.0
                 )
             self._in_force = switches
-            return carry_out(parameters)
+            answer = carry_out(parameters)
+        if action in CHANGING:
+            self.arrivals.add()
+        return answer
 
     # Streams.
 

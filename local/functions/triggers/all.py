@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from local.aws.faults import Faults
 from local.aws.iam.principals import FUNCTION_KEY
+from local.aws.kinesis.arrivals import Arrivals
 from local.functions.registry import Source
 from local.functions.triggers.delivery import Deliveries, Invoker
 from local.functions.triggers.events import EventBus, rule_for
@@ -38,8 +39,11 @@ class Triggers:
         faults: Faults,
         region: str,
         account: str,
+        arrivals: Arrivals | None = None,
     ) -> None:
-        """`client(service, key)` returns a boto3 client with an access key, by default the
+        """`arrivals` are those of the Kinesis in this process, if the streams are there.
+
+        `client(service, key)` returns a boto3 client with an access key, by default the
         developer's. Event sources read with the rights of their function, as in Lambda:
         https://docs.aws.amazon.com/lambda/latest/dg/invocation-eventsourcemapping.html
         """
@@ -47,6 +51,7 @@ class Triggers:
         self._client = client
         self._region = region
         self._account = account
+        self._arrivals = arrivals
         self.deliveries = Deliveries(invoker)
         self.bus = EventBus(self.deliveries.add, faults.deliveries)
         self._schedules = Schedules(self._fire)
@@ -69,7 +74,9 @@ class Triggers:
             self._pollers.append(QueuePollers(sqs, self._invoker, name, settings, lookup))
         for name, settings in by_source[Source.STREAM].items():
             kinesis = partial(self._client, "kinesis", FUNCTION_KEY + name)
-            self._pollers.append(StreamReaders(kinesis, self._invoker, name, settings))
+            self._pollers.append(
+                StreamReaders(kinesis, self._invoker, name, settings, arrivals=self._arrivals)
+            )
         self.deliveries.start()
         for poller in self._pollers:
             poller.start()

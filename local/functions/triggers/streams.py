@@ -13,11 +13,15 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from local.aws.kinesis.arrivals import Arrivals
 from local.functions.dispatcher_process import UnreachableError
 from local.functions.triggers.delivery import Invoker
 
 POLL_SECONDS = 0.1
 """AWS polls each shard once a second, or pushes to consumers of enhanced fan-out in 70 ms."""
+
+IDLE_SECONDS = 1.0
+"""How long a reader waits for `Arrivals` before it reads a shard again."""
 
 SHARD_POLL_SECONDS = 2.0
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -86,8 +90,13 @@ class StreamReaders:
         function: str,
         settings: Mapping[str, Any],
         poll_seconds: float = POLL_SECONDS,
+        arrivals: Arrivals | None = None,
     ) -> None:
-        """`kinesis()` returns a boto3 client; `settings` as in `local.functions.registry`."""
+        """`kinesis()` returns a boto3 client; `settings` as in `local.functions.registry`.
+
+        An idle shard is read again when there is something new in `arrivals`, or after
+        IDLE_SECONDS; without it, every `poll_seconds`.
+        """
         self._kinesis = kinesis
         self._invoker = invoker
         self._function = function
@@ -95,6 +104,7 @@ class StreamReaders:
         self._batch: int = settings["batch_size"]
         self._position: str = settings["starting_position"]
         self._poll_seconds = poll_seconds
+        self._arrivals = arrivals
         self._closed = threading.Event()
         self._lock = threading.Lock()
         self._started: set[str] = set()
@@ -164,6 +174,7 @@ class StreamReaders:
 
     def _read(self, reader: "ShardReader", arn: str) -> None:
         while not self._closed.is_set():
+            seen = self._arrivals.count if self._arrivals else 0
             try:
                 records = reader.read(self._batch)
             except (BotoCoreError, ClientError) as error:
@@ -177,6 +188,8 @@ class StreamReaders:
                 break
             if not reader.is_behind:
                 self._closed.wait(self._poll_seconds)
+                if self._arrivals and not self._closed.is_set():
+                    self._arrivals.wait_beyond(seen, IDLE_SECONDS)
         if not self._closed.is_set():
             with self._lock:
                 self._finished.add(reader.shard_id)
