@@ -39,6 +39,7 @@ class Triggers:
         faults: Faults,
         region: str,
         account: str,
+        *,
         arrivals: Arrivals | None = None,
     ) -> None:
         """`arrivals` are those of the Kinesis in this process, if the streams are there.

@@ -90,6 +90,7 @@ class StreamReaders:
         function: str,
         settings: Mapping[str, Any],
         poll_seconds: float = POLL_SECONDS,
+        *,
         arrivals: Arrivals | None = None,
     ) -> None:
         """`kinesis()` returns a boto3 client; `settings` as in `local.functions.registry`.
