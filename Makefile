@@ -36,7 +36,7 @@ check: $(VENV)/.can-dev ## Lint, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Folder by folder, not the files with the most tests first: the longest ones have few.
+# In the order of tests/conftest.py, not the files with the most tests first: the longest have few.
 test: $(VENV)/.can-dev $(CHECK) ## All checks and all tests; PYTEST="tests/unit -k pool" picks some
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not alone" $(PYTEST) || [ $$? -eq 5 ]
 	$(BIN)/pytest -m alone $(PYTEST) || [ $$? -eq 5 ]

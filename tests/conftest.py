@@ -48,6 +48,27 @@ def pytest_collection() -> None:
     gc.disable()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread the files of each folder over the whole run: most of tests/browser waits, most of
+    tests/unit computes, and side by side they keep the processors busy.
+    """
+    folders: dict[str, dict[str, None]] = {}
+    for item in items:
+        file = _file_of(item)
+        folders.setdefault("/".join(file.split("/")[:2]), {})[file] = None
+    places = {
+        file: (number / len(files), file)
+        for files in folders.values()
+        for number, file in enumerate(files)
+    }
+    items.sort(key=lambda item: places[_file_of(item)])
+
+
+def _file_of(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
     gc.freeze()

@@ -7,7 +7,7 @@ nothing; with CRASH_POINTS=all, as `make crash` sets it, every fate of every cal
 
 import json
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -87,19 +87,38 @@ def fates_of(call: str, number: int) -> tuple[Fate, ...]:
     return (*OF_OTHERS, Fate.THROTTLED) if service == "ecs" else OF_OTHERS
 
 
+def distinct(points: Iterable[CrashPoint], calls: Sequence[str]) -> Iterator[CrashPoint]:
+    """Without repeated deaths: one before a call leaves what one after the last write left."""
+    seen: set[int] = set()
+    for point in points:
+        if point.fate in {Fate.DIES_BEFORE, Fate.DIES_AFTER}:
+            written = [
+                number
+                for number, call in enumerate(calls[: point.number], 1)
+                if not call.partition(".")[2].startswith(LOOKS)
+                and (number < point.number or point.fate is Fate.DIES_AFTER)
+            ]
+            last = written[-1] if written else 0
+            if last in seen:
+                continue
+            seen.add(last)
+        yield point
+
+
 def points_of(name: str, calls: list[str], *, spares_looks: bool) -> Iterator[CrashPoint]:
-    """What `chosen` has of the fates of every call.
+    """What `chosen` has of the fates of every call, without repetitions.
 
     A look that is repeated at once is spared the same again; with `spares_looks` every look is,
     where another operation makes the same ones.
     """
-    before = ""
+    before, points = "", []
     for number, call in enumerate(calls, 1):
         is_spared = call == before or spares_looks
         if not (is_spared and call.partition(".")[2].startswith(LOOKS)):
             fates = chosen(number, fates_of(call, number))
-            yield from (CrashPoint(name, number, call, fate) for fate in fates)
+            points += [CrashPoint(name, number, call, fate) for fate in fates]
         before = call
+    yield from distinct(points, calls)
 
 
 def silent_and_noisy_points(matrix: str, spares_looks: Callable[[str], bool]) -> list[Any]:

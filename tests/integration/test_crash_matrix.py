@@ -17,7 +17,7 @@ import pytest
 from chalicelib.contract import Bye
 from chalicelib.sessions.launch_queue import ReconcilePool
 from chalicelib.sessions.model import Reason, Session, State
-from tests.integration.crash_points import CrashPoint, act, chosen, compare, recorded
+from tests.integration.crash_points import CrashPoint, act, chosen, compare, distinct, recorded
 from tests.integration.lab import (
     Lab,
     check_at_rest,
@@ -526,12 +526,18 @@ def calls_of_operations() -> dict[str, list[str]]:
 
 
 def crash_points() -> list[CrashPoint]:
-    """Of every call of every operation, what `chosen` has of its fates."""
+    """Of every call of every operation, what `chosen` has of its fates, without repetitions."""
     return [
-        CrashPoint(operation, number, call, fate)
+        point
         for operation, calls in recorded(MATRIX).items()
-        for number, call in enumerate(calls, 1)
-        for fate in chosen(number, fates_of(call))
+        for point in distinct(
+            [
+                CrashPoint(operation, number, call, fate)
+                for number, call in enumerate(calls, 1)
+                for fate in chosen(number, fates_of(call))
+            ],
+            calls,
+        )
     ]
 
 
