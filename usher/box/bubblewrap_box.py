@@ -37,6 +37,10 @@ from usher.box.seccomp import AUDIT_ARCH, bpf_program
 from usher.box.watching import Watch
 
 _TRY_SECONDS = 10.0
+MOST_READY = 2
+"""Processes that start launchers, kept for further submissions: an interactor and its submission
+need two.
+"""
 END_SECONDS = 10.0
 """Time for a launcher to report after SIGTERM, and to end after SIGKILL."""
 
@@ -64,19 +68,25 @@ class BubblewrapBoxes:
 
     name = "bubblewrap"
 
-    def __init__(self, *, keeps_ready: bool = False) -> None:
-        """`keeps_ready`: keep the process that starts launchers for the next run."""
-        self._keeps_ready = keeps_ready
+    def __init__(self, parent: "BubblewrapBoxes | None" = None) -> None:
+        """`parent`: its boxes leave the processes that start launchers to this one, and get them
+        back with `close`.
+        """
+        self._parent = parent
         self._ready: list[_Launchers] = []
 
     def session(self) -> "BubblewrapBoxes":
         """Boxes for the runs of one submission."""
-        return BubblewrapBoxes(keeps_ready=True)
+        return BubblewrapBoxes(self)
 
     def close(self) -> None:
-        """End the processes that were kept ready."""
+        """End the processes that were kept ready, or leave them to the next session."""
         while self._ready:
-            self._ready.pop().close()
+            launchers = self._ready.pop()
+            if self._parent is None or len(self._parent._ready) >= MOST_READY:
+                launchers.close()
+            else:
+                self._parent._ready.append(launchers)
 
     def run(self, task: Task, settings: BoxSettings) -> Outcome:
         """Raises BoxError if the box could not be made or watched."""
@@ -91,13 +101,16 @@ class BubblewrapBoxes:
 
     def _take(self) -> "_Launchers":
         """May be called concurrently, as an interactor and its submission do."""
-        try:
-            return self._ready.pop()
-        except IndexError:
-            return _Launchers()
+        for ready in (self._ready, [] if self._parent is None else self._parent._ready):
+            while ready:
+                launchers = ready.pop()
+                if launchers.is_alive:
+                    return launchers
+                launchers.close()
+        return _Launchers()
 
     def _put_back(self, launchers: "_Launchers") -> None:
-        if self._keeps_ready and launchers.is_good:
+        if self._parent is not None and launchers.is_good:
             self._ready.append(launchers)
         else:
             launchers.close()
@@ -130,6 +143,11 @@ class _Launchers:
             theirs.close()
         self.is_good = True
         """Whether it may be asked once more: each run before had an outcome."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process has not ended."""
+        return self._server.poll() is None
 
     def close(self) -> None:
         """End it, and a remaining launcher."""

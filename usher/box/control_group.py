@@ -37,6 +37,11 @@ class ControlGroup:
         """Resources used so far by all processes that are or were in it."""
         return v2_usage(self.folders["memory"]) if self.version == 2 else v1_usage(self.folders)
 
+    @property
+    def exists(self) -> bool:
+        """Whether one of its directories does."""
+        return any(folder.exists() for folder in self.folders.values())
+
     def kill(self) -> None:
         """Send SIGKILL to every process in it. New ones may start while one is left."""
         with contextlib.suppress(OSError):
@@ -116,7 +121,7 @@ def make_group(
 def named_group(name: str, root: Path, own: str) -> ControlGroup | None:
     """The group that `make_group` made under this name; None if it does not exist."""
     for group in _candidates(own, root, name):
-        if any(folder.exists() for folder in group.folders.values()):
+        if group.exists:
             return group
     return None
 

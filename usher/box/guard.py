@@ -367,18 +367,16 @@ class Guard:
         inner: InnerBoxes | None,
     ) -> None:
         settings = BoxSettings(**spec["settings"])
+        trouble = ""
         try:
             report = Run(self._judge, spec, group, scratch, inner).attend(stdin)
             left_out: list[str] = []
             found = self._collected(scratch, spec, left_out)
             report["files"] = [[name, mode, len(data)] for name, mode, data in found]
             report["left_out"] = left_out
-            message = frames.pack_message(report, (data for _, _, data in found))
-            self._judge.send(frames.DONE, message)
         except OSError as error:
-            self._judge.send(frames.TROUBLE, str(error).encode())
+            trouble = str(error) or repr(error)
         finally:
-            self._judge.flush_all()
             if inner is not None:
                 inner.close()
             if settings.ends_all:
@@ -386,8 +384,15 @@ class Guard:
                 _reap()
             else:
                 self._left_running = True
-            launcher.libc.umount2(scratch.encode(), MNT_DETACH)
+            launcher.check(launcher.libc.umount2(scratch.encode(), MNT_DETACH))
             os.rmdir(scratch)
+        if trouble:
+            self._judge.send(frames.TROUBLE, trouble.encode())
+        else:
+            report["is_clean"] = not group.exists and is_alone()
+            message = frames.pack_message(report, (data for _, _, data in found))
+            self._judge.send(frames.DONE, message)
+        self._judge.flush_all()
 
     def _serve_inner(self, connection: socket.socket, spec: dict[str, Any], scratch: str) -> None:
         """Serve one request of `usher-box`, in a separate process."""
@@ -477,6 +482,11 @@ def _sizes(spec: dict[str, Any]) -> list[int]:
         listed += folder["files"]
     listed += (spec["inner"] or {"files": []})["files"]
     return [*(size for _, _, size in listed), spec["stdin_bytes"]]
+
+
+def is_alone() -> bool:
+    """Whether the container has no process besides this one."""
+    return all(int(name) == os.getpid() for name in os.listdir("/proc") if name.isdigit())
 
 
 def _reap() -> None:

@@ -29,9 +29,18 @@ SILENT_SECONDS = 30.0
 class GuardConnection:
     """A started container, for one run at a time."""
 
-    def __init__(self, engine: Engine, request: dict[str, Any]) -> None:
-        """Raises EngineError if the container cannot be made or started."""
+    def __init__(
+        self, engine: Engine, request: dict[str, Any], *, is_for_all: bool = False
+    ) -> None:
+        """`is_for_all`: may serve several submissions.
+
+        Raises EngineError if the container cannot be made or started.
+        """
         self._engine = engine
+        self.is_for_all = is_for_all
+        self.runs = 0
+        self.is_clean = True
+        """Whether the guard found nothing left of the last run."""
         self._keeps = not request["StdinOnce"]
         container = engine.call("POST", "/containers/create", body=request)["Id"]
         self._path = f"/containers/{container}"
@@ -60,12 +69,16 @@ class GuardConnection:
             if error.status not in (404, 409):  # gone, or being removed
                 raise
 
-    def run(self, task: Task, settings: BoxSettings, payload: bytes, ends: Ends) -> Outcome:
-        """Raises BoxError if there was no box, or if the guard cannot be used again."""
+    def make_box(self, payload: bytes) -> None:
+        """Have the box of a request made. Raises BoxError: then the guard cannot be used again."""
+        self.runs += 1
         self._send(frames.RUN, payload)
         kind, output = self._receive_one()
         if kind != frames.READY:
             raise BoxError(f"no box: {output.decode(errors='replace')}")
+
+    def run(self, task: Task, settings: BoxSettings, ends: Ends) -> Outcome:
+        """Run the request's command. Raises BoxError: then the guard cannot be used again."""
         task.on_ready()
         run = _Run(task, settings)
         self._send(frames.GO)
@@ -75,6 +88,7 @@ class GuardConnection:
         ends.close()  # the peer of the command is notified of its end
         if run.trouble is not None:
             raise BoxError(f"no box: {run.trouble}")
+        self.is_clean = run.is_clean
         return run.outcome()
 
     def _exchange(self, run: "_Run") -> None:
@@ -176,6 +190,10 @@ class _Run:
         for (name, mode, _), data in zip(listed, contents, strict=True):
             self._files[name] = File(data, mode)
         self.is_over = True
+
+    @property
+    def is_clean(self) -> bool:
+        return bool(self._report["is_clean"])
 
     def outcome(self) -> Outcome:
         report = self._report

@@ -17,10 +17,14 @@ class Boxes(Protocol):
         """Raises BoxError if the box itself failed. Thread-safe."""
 
     def session(self) -> "Boxes":
-        """Boxes for one submission, which share nothing with other submissions."""
+        """Boxes for one submission, to be closed before these. No run shares anything with another
+        one; the processes or containers that make boxes may serve the next session.
+        """
 
     def close(self) -> None:
-        """End processes and containers that were kept for another run."""
+        """End processes and containers that were kept for another run, or leave them to the next
+        session.
+        """
 
 
 _MISSING: Mapping[str, Callable[[], str]] = {

@@ -1,5 +1,6 @@
 """Marks with the boxes that work on this machine and the grader's image."""
 
+import contextlib
 import io
 import json
 import os
@@ -81,7 +82,8 @@ def mark_here(
         image = _image_of(boxes, folder, base, on_cleaned)
     except (NoBoxError, ImageError) as error:
         return broken(folder.max_points, str(error))
-    return Judge(boxes, image).grade(folder, submitted, on_progress)
+    with contextlib.closing(boxes):
+        return Judge(boxes, image).grade(folder, submitted, on_progress)
 
 
 def _image_of(
@@ -101,8 +103,8 @@ def _image_of(
 
 
 class Marker:
-    """Marks one grading after the other. They share the choice of boxes and the graders' files.
-    Every grading has separate boxes.
+    """Marks one grading after the other. They share the graders' files and what makes boxes.
+    Every run has a box of its own.
     """
 
     def __init__(self) -> None:
@@ -112,8 +114,11 @@ class Marker:
         self._graders: dict[str, Path] = {}
 
     def close(self) -> None:
-        """Remove the graders' files."""
-        self._place.cleanup()
+        """Remove the graders' files, and what makes boxes."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._place.cleanup)
+            if self._boxes is not None:
+                stack.callback(self._boxes.close)
 
     def mark_order(
         self, order: Order, papers: Papers, on_progress: Progress, started: datetime

@@ -57,4 +57,5 @@ def place(request) -> Iterator[Place]:
         with contextlib.closing(DockerBoxes(python_image())) as boxes:
             yield Place(boxes, python_image())
     else:
-        yield Place(BubblewrapBoxes())
+        with contextlib.closing(BubblewrapBoxes()) as boxes:
+            yield Place(boxes)

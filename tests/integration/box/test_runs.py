@@ -1,5 +1,6 @@
 """What is told about a run, and that nothing a program prints changes it."""
 
+import contextlib
 import os
 import threading
 from dataclasses import replace
@@ -219,3 +220,19 @@ def test_watching_a_run_never_holds_up_its_streams(place):
     thread.join(60)
     os.close(to_test)
     assert found[0].is_success, found
+
+
+def test_what_makes_boxes_may_die_between_two_submissions(place):
+    """Its container, or the process that starts launchers: the next submission gets another."""
+    task = Task(("true",), image=place.image)
+    with contextlib.closing(place.boxes.session()) as first:
+        assert first.run(task, SETTINGS).is_success
+    if place.name == "docker":
+        for _, waiting in place.boxes._idle:
+            waiting._engine.call("POST", f"{waiting._path}/kill")
+    else:
+        (waiting,) = place.boxes._ready
+        waiting._server.kill()
+        waiting._server.wait()
+    with contextlib.closing(place.boxes.session()) as second:
+        assert second.run(task, SETTINGS).is_success
