@@ -61,6 +61,10 @@ class Attr:
     def not_exists(self) -> Condition:
         return Condition(lambda n, _: f"attribute_not_exists({n(self.name)})")
 
+    def shorter_than(self, length: int) -> Condition:
+        """A list with fewer elements than `length`; false if the attribute is missing."""
+        return Condition(lambda n, v: f"size({n(self.name)}) < {v(length)}")
+
     def contains(self, value: Any) -> Condition:
         """A set that has this element; false if the attribute is missing."""
         return Condition(lambda n, v: f"contains({n(self.name)}, {v(value)})")
@@ -75,6 +79,7 @@ def expressions(
     condition: Condition | None = None,
     only: Condition | None = None,
     set_values: Mapping[str, Any] | None = None,
+    append_values: Mapping[str, Sequence[Any]] | None = None,
     add_values: Mapping[str, Any] | None = None,
     delete_values: Mapping[str, Any] | None = None,
     remove: Sequence[str] = (),
@@ -83,8 +88,8 @@ def expressions(
     """The arguments of one request: its expressions, with their names and values.
 
     `key` is a query's key condition, `only` its filter, `condition` that of a write; `set_values`,
-    `add_values`, `delete_values` (of sets) and `remove` are the four clauses of an update;
-    `projection` has the attributes to return.
+    `append_values` (to lists), `add_values`, `delete_values` (of sets) and `remove` are what an
+    update does; `projection` has the attributes to return.
     """
     found: dict[str, Any] = {}
     names: dict[str, str] = {}
@@ -109,6 +114,10 @@ def expressions(
         if wanted is not None:
             found[argument] = wanted.write(alias, hold)
     assignments = [f"{alias(name)} = {hold(value)}" for name, value in (set_values or {}).items()]
+    assignments += [
+        f"{(at := alias(name))} = list_append({at}, {hold(value)})"
+        for name, value in (append_values or {}).items()
+    ]
     additions = [f"{alias(name)} {hold(value)}" for name, value in (add_values or {}).items()]
     deletions = [f"{alias(name)} {hold(value)}" for name, value in (delete_values or {}).items()]
     removals = [alias(name) for name in remove]

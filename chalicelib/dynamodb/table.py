@@ -243,6 +243,26 @@ class Table:
         old: Item = answer.get("Attributes", {})
         return old
 
+    def update_unread(self, item_id: str, **changes: Any) -> Item | None:
+        """Update an item without having read it; `changes` as in `expressions`, with `condition`.
+
+        Returns the whole item as it was before, None if the condition fails.
+        """
+        try:
+            answer = self._send(
+                self._dynamodb.update_item,
+                TableName=self.name,
+                Key={"id": {"S": item_id}},
+                ReturnValues="ALL_OLD",
+                **expressions(**changes),
+            )
+        except ClientError as error:
+            if _code(error) != "ConditionalCheckFailedException":
+                raise
+            return None
+        before: Item = answer["Attributes"]
+        return before
+
     def transact(
         self, writes: Sequence[Write], *, waits_for_others: bool = False
     ) -> Refusal | None:

@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.contract import json_text
+from chalicelib.dynamodb.expressions import Attr
 from chalicelib.dynamodb.records import Item, build, extra_attributes
 from chalicelib.dynamodb.serialization import deserialize, serialize
-from chalicelib.jobs.model import Invocation, UnreadableJson
+from chalicelib.jobs.lifecycle import PERMITTED, permit_facts
+from chalicelib.jobs.model import KEPT_CHANGES, Invocation, State, UnreadableJson
 from chalicelib.jobs.policy import order_in_partition, partition_of
 from chalicelib.tasks.breaker import StateCodec
 from chalicelib.tasks.revisions import RevisionState
@@ -56,6 +58,32 @@ def to_item(invocation: Invocation) -> dict[str, Any]:
         item["waiting_order"] = order_in_partition(invocation)
     stored = {_STORED_AS.get(name, name): value for name, value in item.items()}
     return {**invocation.extra, **serialize(stored)}
+
+
+def permit_update(
+    attempt: int, task_arn: str, key: str, process: str, now: float
+) -> dict[str, Any]:
+    """The arguments of `Table.update_unread` that have the effect of `lifecycle.give_permit` on an
+    unread item, for a container that knows its task's ARN.
+
+    The condition is that the permit is new, and that the key is right. A record that waits for a
+    host is left out: where the answer is lost, its wait could not be ended.
+    """
+    facts = permit_facts(task_arn, process, now) | {"state": State.STARTED}
+    facts["permit"] = asdict(facts["permit"])
+    at = {name: Attr(stored) for name, stored in _STORED_AS.items()}
+    condition = at["key"].eq(key) & at["attempt"].eq(attempt) & at["permit"].not_exists()
+    condition &= at["state"].eq(State.LAUNCHING) | at["state"].eq(State.LAUNCHED)
+    condition &= at["waits_for_host"].eq(False)
+    condition &= at["task_arn"].not_exists() | at["task_arn"].eq(task_arn)
+    condition &= at["history"].shorter_than(KEPT_CHANGES + 1)
+    return {
+        "condition": condition,
+        "set_values": {at[n].name: value for n, value in facts.items() if value is not None},
+        "append_values": {at["history"].name: [[now, State.STARTED, PERMITTED]]},
+        "add_values": {at["version"].name: 1},
+        "remove": [at[name].name for name, value in facts.items() if value is None],
+    }
 
 
 def to_text(value: Any) -> str:

@@ -28,6 +28,8 @@ from chalicelib.jobs.model import (
 
 MAX_START_FAILURES = 5
 """An invocation is given up after this many tasks that ended without a start permit."""
+PERMITTED = "the start permit was given"
+"""Cause of the change to STARTED."""
 HOST_GONE = "Host EC2"
 """Prefix of ECS's stopped reason when the instance disappeared."""
 
@@ -199,18 +201,20 @@ def give_permit(
     if invocation.task_arn is not None and task_arn not in {None, invocation.task_arn}:
         return Refused("another task was started for this attempt")
     arn = task_arn or invocation.task_arn or ""
-    return invocation.moved(
-        State.STARTED,
-        now,
-        "the start permit was given",
-        task_arn=arn or None,
-        permit=StartPermit(arn, process, now),
-        started_at=now,
-        detail=None,
-        waits_for_host=False,
-        refusals=0,
-        next_try_at=None,
-    )
+    return invocation.moved(State.STARTED, now, PERMITTED, **permit_facts(arn, process, now))
+
+
+def permit_facts(task_arn: str, process: str, now: float) -> dict[str, Any]:
+    """The fields of an invocation that its start permit changes, besides state and history."""
+    return {
+        "task_arn": task_arn or None,
+        "permit": StartPermit(task_arn, process, now),
+        "started_at": now,
+        "detail": None,
+        "waits_for_host": False,
+        "refusals": 0,
+        "next_try_at": None,
+    }
 
 
 def _permitted_before(invocation: Invocation, process: str) -> Invocation | Refused:

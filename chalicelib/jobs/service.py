@@ -375,12 +375,20 @@ class Invocations:
         self, invocation_id: str, key: str, attempt: int, task_arn: str | None, process: str
     ) -> Mapping[str, Any]:
         """A container asks for a start permit. Raises ConflictError where there is none for it."""
-        seen, now = authenticated(self._table.get(invocation_id), key, "invocation"), self._now()
-        if isinstance(seen.parameters, UnreadableJson):
-            raise ConflictError("its parameters are nested too deeply to be read")
-        after = self._fold(
-            seen, lambda before: lifecycle.give_permit(before, attempt, task_arn, process, now)
+        now = self._now()
+        given = task_arn and self._table.permit(
+            invocation_id, key, attempt=attempt, task_arn=task_arn, process=process, now=now
         )
+        if given:
+            before, after = given
+            self._records.written(before, after)
+        else:
+            seen = authenticated(self._table.get(invocation_id), key, "invocation")
+            after = self._fold(
+                seen, lambda before: lifecycle.give_permit(before, attempt, task_arn, process, now)
+            )
+        if isinstance(after.parameters, UnreadableJson):
+            raise ConflictError("its parameters are nested too deeply to be read")
         self._permitted.put(after)
         return {
             "job": after.job,

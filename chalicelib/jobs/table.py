@@ -12,15 +12,18 @@ from enum import Enum, auto
 from typing import Any
 
 from chalicelib.dynamodb.expressions import Attr
-from chalicelib.dynamodb.records import Unreadable, only_readable
+from chalicelib.dynamodb.records import Unreadable, only_readable, read_record, readable
 from chalicelib.dynamodb.serialization import serialize
 from chalicelib.dynamodb.table import BATCH, FAILED
 from chalicelib.dynamodb.writes import Write, put, raised
 from chalicelib.errors import BusyError
+from chalicelib.jobs import lifecycle
 from chalicelib.jobs.items import (
     COMPARED,
     INVOCATIONS,
     JOB_STATES,
+    from_item,
+    permit_update,
     to_item,
 )
 from chalicelib.jobs.listings import Page, Partition, Search, plan_partitions
@@ -105,6 +108,31 @@ class InvocationsTable(RecordTable[Invocation]):
         if refusal is None or self.items.is_written(item, refusal):
             return written
         return (NotClaimed.RECORD, *(lost for lost, _ in counted))[refusal.reasons.index(FAILED)]
+
+    def permit(
+        self,
+        invocation_id: str,
+        key: str,
+        *,
+        attempt: int,
+        task_arn: str,
+        process: str,
+        now: float,
+    ) -> tuple[Invocation, Invocation] | None:
+        """Give a start permit without reading the record first; the records before and after.
+
+        None where it has to be read to know more: the key is wrong, there is no permit for this
+        container, or it has one already. Raises UnreadableRecordError.
+        """
+        update = permit_update(attempt, task_arn, key, process, now)
+        item = self.items.update_unread(invocation_id, **update)
+        if item is None:
+            return None
+        before = readable(read_record(item, from_item))
+        after = before and lifecycle.give_permit(before, attempt, task_arn, process, now)
+        if before is None or not isinstance(after, Invocation):
+            raise AssertionError("the condition of the update is not that of the transition")
+        return before, next_version(before, after)
 
     def place(self, most: int, now: float) -> Write:
         """Count one more that runs, where fewer than `most` do."""

@@ -165,6 +165,10 @@ class Store(Generic[R]):
             self._observer.on_transition(before, after)
         return after
 
+    def written(self, before: R, after: R) -> None:
+        """Tell the observer of a change that was written without this store."""
+        self._observer.on_transition(before, after)
+
     def update(self, seen: R, decide: Callable[[R], R]) -> R:
         """As `change`, for a record that was just read; returns `seen` if it no longer exists."""
         return self.change(seen.id, decide, seen) or seen

@@ -20,7 +20,7 @@ from chalicelib.grading.model import State as GradingState
 from chalicelib.grading.table import Bounds, GradingTable
 from chalicelib.jobs import lifecycle as job_lifecycle
 from chalicelib.jobs.listings import Search
-from chalicelib.jobs.model import Place, Priority, Reason
+from chalicelib.jobs.model import KEPT_CHANGES, Place, Priority, Reason
 from chalicelib.jobs.model import State as JobState
 from chalicelib.jobs.policy import order_in_partition, range_of
 from chalicelib.jobs.table import MAX_QUERIES, InvocationsTable, NotClaimed
@@ -41,7 +41,9 @@ from tests.integration.conftest import wait_until
 from tests.live_records import all_live
 from tests.needs import needs_dynalite, needs_ministack
 from tests.unit.chalicelib.grading.test_service import ASSIGNMENT
-from tests.unit.chalicelib.jobs.examples import claimed, waiting
+from tests.unit.chalicelib.jobs.examples import ARN, claimed, waiting
+from tests.unit.chalicelib.jobs.examples import launched as launched_job
+from tests.unit.chalicelib.jobs.examples import queued as queued_job
 from tests.unit.chalicelib.test_lifecycle import START, asked_to_stop, launched
 from tests.unit.chalicelib.test_lifecycle import queued as queued_session
 
@@ -387,6 +389,41 @@ def test_places_are_taken_and_returned(jobs):
     ended = job_lifecycle.finish(won, Reason.KILLED, "asked", 1_001.0)
     assert jobs.replace(won, replace(ended, attempt_counters=())) is not None
     assert jobs.running() == 0
+
+
+def numbered(*invocations):
+    return [replace(one, id=f"{n:08x}{one.id[8:]}") for n, one in enumerate(invocations)]
+
+
+@any_server
+def test_a_permit_is_written_unread_as_the_transition_is(jobs):
+    was_refused = {"detail": "refused", "refusals": 3, "next_try_at": 9.5}
+    every = numbered(claimed(), launched_job(), replace(launched_job(), **was_refused))
+    for before in every:
+        jobs.put_if_absent(before)
+        asked = {"attempt": 1, "task_arn": ARN, "process": "p", "now": 7.25}
+        assert jobs.permit(before.id, "another key", **asked) is None
+        assert jobs.permit(before.id, before.key, **asked | {"attempt": 2}) is None
+        if before.task_arn:
+            assert jobs.permit(before.id, before.key, **asked | {"task_arn": "other"}) is None
+        found = jobs.permit(before.id, before.key, **asked)
+        expected = job_lifecycle.give_permit(before, 1, ARN, "p", 7.25)
+        assert found == (before, replace(expected, version=before.version + 1))
+        assert jobs.get(before.id) == found[1]
+        assert jobs.permit(before.id, before.key, **asked) is None
+
+
+@any_server
+def test_no_permit_is_written_unread_where_it_would_not_be_the_transition(jobs):
+    changes = launched_job().history[-1:]
+    full = replace(launched_job(), history=changes * (KEPT_CHANGES + 1))
+    killed = job_lifecycle.ask_for_end(launched_job(), "ann asked", 5.0)
+    without_host = replace(launched_job(), waits_for_host=True)
+    for before in numbered(full, killed, queued_job(), without_host):
+        jobs.put_if_absent(before)
+        asked = {"attempt": 1, "task_arn": ARN, "process": "p", "now": 7.0}
+        assert jobs.permit(before.id, before.key, **asked) is None
+        assert jobs.get(before.id) == before
 
 
 @with_transactions
