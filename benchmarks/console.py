@@ -35,7 +35,7 @@ PAGES = {
     "Schedules": ("/schedules", ("/schedules?limit=50",), "tbody tr"),
     "Jobs": ("/jobs", ("/jobs",), "main h1"),
     "Apps": ("/apps", ("/apps",), "main h1"),
-    "An app": ("/apps/session", ("/apps/session", "/apps/session/containers?limit=2000"), ".facts"),
+    "An app": ("/apps/session", ("/apps/session", "/apps/session/containers?limit=1000"), ".facts"),
     "Hosts": ("/hosts", ("/hosts?limit=50",), "tbody tr"),
     "Audit": ("/audit", ("/audit?limit=50",), "main h1"),
 }

@@ -36,15 +36,19 @@ class OperationsClient(GradingClient):
 
     def explain(self, record_id: str) -> Document:
         """The hosts, and for each whether it can take the container of a session or an invocation
-        and why not; for operators and viewers.
+        and why not; for operators and viewers. Raises AnswerError with the kinds of records that
+        were looked for.
         """
         quoted = quote(record_id, safe="")
-        try:
-            return self._http.call("GET", f"/sessions/{quoted}/placement")
-        except AnswerError as error:
-            if error.status != 404:
-                raise
-        return self._http.call("GET", f"/invocations/{quoted}/placement")
+        for kind in ("sessions", "invocations"):
+            try:
+                return self._http.call("GET", f"/{kind}/{quoted}/placement")
+            except AnswerError as error:
+                if error.status != 404:
+                    raise
+        raise AnswerError(
+            404, "not_found", f"neither a session nor an invocation has the id {record_id!r}"
+        )
 
     def simulate(
         self, *, app: str | None = None, job: str | None = None, more: int = 1

@@ -335,6 +335,7 @@ def test_images_that_cannot_be_used_are_explained_to_the_author_alone(
         timeout=60_000
     )
     expect(button(page, "Prepare it again")).to_have_count(0)
+    expect(button(page, "Submit")).to_have_count(0)
     page.context.clear_cookies()
     page.evaluate("sessionStorage.clear()")
     sign_in(page, stage, "/assignments/imaged", "opal")
@@ -342,6 +343,48 @@ def test_images_that_cannot_be_used_are_explained_to_the_author_alone(
     button(page, "Prepare it again").click()
     button(page.get_by_role("dialog"), "Prepare it again").click()
     expect(page.locator(".toast", has_text="It is being prepared.")).to_be_visible()
+    assert watch.complaints == []
+
+
+NOTICES = (
+    (
+        "PREPARING",
+        False,
+        "The grader is being prepared. What you hand in now is marked after that.",
+    ),
+    ("FAILED", False, "The grader cannot be used now, so nothing can be handed in."),
+    ("FAILED", True, "The image of the grader cannot be used, so nothing can be handed in:"),
+)
+
+
+@needs_axe
+@needs_chromium
+@needs_bubblewrap
+def test_the_notices_about_images_are_accessible_to_learners_and_authors(
+    page: Page, watch: PageWatch, stage: RunningCloud
+) -> None:
+    def prepared(route: Route) -> None:
+        if route.request.resource_type != "fetch":
+            route.continue_()
+            return
+        answer = route.fetch()
+        body = answer.json()
+        preparation = {"state": state, "reason": HOSTILE, "images": {}, "changedAt": None}
+        for assignment in body.get("assignments", [body]):
+            assignment.update(preparation=preparation, isAuthor=is_author)
+        route.fulfill(response=answer, json=body)
+
+    page.route(re.compile(r"/assignments(/strange|\?.*)?$"), prepared)
+    state, is_author, _ = NOTICES[-1]
+    sign_in(page, stage, "/assignments", "opal")
+    expect(page.locator("tbody tr", has_text="cannot be used").first).to_be_visible()
+    check(page, "list")
+    for state, is_author, said in NOTICES:  # noqa: B007 - they are what `prepared` answers with
+        page.goto(f"{stage.dispatcher}/assignments/strange")
+        expect(page.get_by_text(said)).to_be_visible()
+        for theme in ("light", "dark"):
+            page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+            check(page, f"{said} {theme}")
     assert watch.complaints == []
 
 

@@ -473,7 +473,7 @@ def test_the_containers_of_a_large_app_are_counted_in_parts_and_shown_meanwhile(
         return route.request.url.partition("?")[2]
 
     sign_in(page, stage, f"/apps/{name}")
-    assert answer_next("more", {**row, "count": 1999}) == "limit=2000"
+    assert answer_next("more", {**row, "count": 1999}) == "limit=1000"
     expect(page.get_by_role("status").first).to_contain_text("Counting: 1999 so far.")
     last = answer_next(None, {**row, "count": 1}, {**row, "state": "WARM", "count": 2})
     assert last == "limit=2000&next=more"

@@ -24,6 +24,7 @@ from tests.integration.usher_fake import ROOT, environment
 from tests.kinesis_server import FakeKinesis
 from tests.needs import needs_fish, needs_zsh
 from tests.session_process import until
+from usher.cli.main import main
 
 __all__ = ["api"]  # the fixture
 
@@ -247,7 +248,47 @@ def test_open_finds_what_an_id_is_of(api: FakeApi):
     assert told["url"].endswith("/console/schedules/every%2Fday")
     assert command("open").stdout == f"{api.url}/console\n"
     done = command("open", "nothing")
-    assert (done.returncode, done.stderr) == (1, "usher: nothing has the id or name 'nothing'\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "usher: no invocation, session, app, job, schedule, assignment, host has the id or name "
+        "'nothing'\n",
+    )
+
+
+UNKNOWN = (404, {"error": {"code": "not_found", "message": "no such thing"}})
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("explain nope", "neither a session nor an invocation has the id 'nope' (ids are UUIDs: "),
+        ("explain nope", "--app and --job take names; `usher open ID` finds what any id is of)"),
+        ("sessions nope", "no such thing (ids are UUIDs: `usher sessions` lists them; "),
+        ("show nope", "no such thing (ids are UUIDs: `usher invocations` lists them; "),
+        ("logs nope", "`usher open ID` finds what any id is of)"),
+        ("kill nope", "`usher open ID` finds what any id is of)"),
+        ("rerun nope", "`usher open ID` finds what any id is of)"),
+        ("wait nope", "`usher open ID` finds what any id is of)"),
+        ("schedule pause nitely", "no such thing; did you mean 'nightly'?"),
+        ("schedule pause nightly", "usher: no such thing\n"),
+        ("assignment show anagram", "no such thing; did you mean 'anagrams'?"),
+        ("explain --app listing", "no such thing; did you mean 'listings'?"),
+    ],
+)
+def test_who_names_what_is_not_there_is_told_what_there_is(api: FakeApi, words, said, capsys):
+    for request in (
+        *(f"GET /{kind}/nope/placement" for kind in ("sessions", "invocations")),
+        *("GET /sessions/nope/history", "GET /invocations/nope", "GET /invocations/nope/logs"),
+        *("POST /invocations/nope/kill", "POST /invocations/nope/rerun"),
+        *("POST /schedules/nitely/pause", "POST /schedules/nightly/pause"),
+        *("GET /assignments/anagram", "GET /placement?app=listing&more=1"),
+    ):
+        api.on(request, UNKNOWN)
+    api.on("GET /schedules", (200, {"schedules": [{"id": "nightly"}]}))
+    api.on("GET /assignments?limit=50", (200, {"assignments": [{"id": "anagrams"}]}))
+    api.on("GET /apps", (200, {"apps": [{"name": "listings"}]}))
+    assert main(words.split()) == 1
+    assert said in capsys.readouterr().err
 
 
 SCRIPTS = {

@@ -27,7 +27,7 @@ def add_commands(commands: Commands) -> None:
     explain.add_argument("--more", type=positive, default=1, metavar="N", help="default: 1")
     add_json(explain)
     add_url(explain)
-    explain.set_defaults(run=_explain)
+    explain.set_defaults(run=_explain, id_of="session or invocation")
 
 
 def _explain(arguments: argparse.Namespace) -> int:

@@ -85,7 +85,7 @@ def add_commands(commands: Commands) -> None:
     kill.add_argument("ids", nargs="+", metavar="ID", help="of an invocation")
     add_url(kill)
     add_json(kill)
-    kill.set_defaults(run=_kill)
+    kill.set_defaults(run=_kill, id_of="invocation")
     rerun = _with_id(commands, "rerun", "run it again, as a new invocation")
     add_json(rerun)
     rerun.set_defaults(run=_rerun)
@@ -100,6 +100,7 @@ def add_commands(commands: Commands) -> None:
 def _with_id(commands: Commands, name: str, summary: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary)
     parser.add_argument("id", metavar="ID", help="of the invocation")
+    parser.set_defaults(id_of="invocation")
     add_url(parser)
     return parser
 

@@ -114,10 +114,37 @@ def _advice(error: UsherError, arguments: argparse.Namespace) -> str:
             known = completion.known_names("JOB", arguments.url)
             meant = did_you_mean(arguments.job, known) if "job" in arguments else ""
             return meant or " (`usher deploy` registers the jobs of a project)"
-        case AnswerError(status=404) if getattr(arguments, "app", None):
-            return did_you_mean(arguments.app, completion.known_names("APP", arguments.url))
+        case AnswerError(status=404):
+            return _what_was_meant(arguments)
         case _:
             return ""
+
+
+LISTED = {
+    "session": "`usher sessions` lists them",
+    "invocation": "`usher invocations` lists them",
+    "session or invocation": "`usher sessions` and `usher invocations` list them; --app and --job "
+    "take names",
+}
+"""Where the ids of the records are found that a command takes."""
+
+
+def _what_was_meant(arguments: argparse.Namespace) -> str:
+    """Similar names; for records, whose ids are UUIDs, where those are listed."""
+    given = vars(arguments)
+    kind = given.get("id_of")
+    if (given.get("id") or given.get("ids")) and kind in LISTED:
+        return f" (ids are UUIDs: {LISTED[kind]}; `usher open ID` finds what any id is of)"
+    named = {
+        "APP": given.get("app"),
+        "ASSIGNMENT": given.get("assignment"),
+        "SCHEDULE": given["id"] if kind == "schedule" else None,
+    }
+    for metavar, name in named.items():
+        if name:
+            others = [n for n in completion.known_names(metavar, arguments.url) if n != name]
+            return did_you_mean(name, others)
+    return ""
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def add_commands(commands: Commands) -> None:
     sessions.add_argument("--limit", type=positive, default=50, metavar="N", help="default: 50")
     add_json(sessions)
     add_url(sessions)
-    sessions.set_defaults(run=_sessions)
+    sessions.set_defaults(run=_sessions, id_of="session")
 
     summary = (
         "the hosts of containers: free capacity, tasks, what leaves; for operators and viewers"
@@ -161,4 +161,4 @@ def find_page(client: Client, record_id: str) -> tuple[str, str]:
             continue
         return kind, page.format(name)
     why = f"; some kinds are not to be seen: {hidden}" if hidden else ""
-    raise UsherError(f"nothing has the id or name {record_id!r}{why}")
+    raise UsherError(f"no {', '.join(PAGES)} has the id or name {record_id!r}{why}")

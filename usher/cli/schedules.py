@@ -88,7 +88,7 @@ def _verb(
     parser.add_argument("id", metavar="SCHEDULE", help="its id, chosen by you")
     add_url(parser)
     add_json(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, id_of="schedule")
     return parser
 
 

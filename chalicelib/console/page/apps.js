@@ -5,7 +5,8 @@ import { badge, h } from "./elements.js";
 import { change, facts, head, link, table } from "./views.js";
 import { json } from "./invocations.js";
 
-const AT_ONCE = 2000; // sessions that one request counts
+const AT_FIRST = 1000; // sessions that the first request of a count looks at, so that something is shown soon
+const AT_ONCE = 2000; // the same of each further one
 const appPath = (name) => `/apps/${encodeURIComponent(name)}`;
 
 /** /console/apps */
@@ -52,12 +53,12 @@ export const appPage = {
  * the first one is shown as it grows.
  */
 async function countOn(context) {
-  const before = context.count?.next ? context.count : { groups: [], next: null, isLarge: false };
-  const query = new URLSearchParams({ limit: AT_ONCE, ...(before.next ? { next: before.next } : {}) });
+  const before = context.count?.next ? context.count : { groups: [], next: null, parts: 0 };
+  const query = new URLSearchParams(before.next ? { limit: AT_ONCE, next: before.next } : { limit: AT_FIRST });
   const part = await call("GET", `${appPath(context.id)}/containers?${query}`, { signal: context.signal });
-  context.count = { groups: added(before.groups, part.groups), next: part.next, isLarge: before.isLarge || Boolean(part.next) };
+  context.count = { groups: added(before.groups, part.groups), next: part.next, parts: before.parts + 1 };
   if (!part.next) context.counted = context.count.groups;
-  return { groups: context.counted ?? context.count.groups, isPart: Boolean(part.next), isFirst: !context.counted, isLarge: context.count.isLarge };
+  return { groups: context.counted ?? context.count.groups, isPart: Boolean(part.next), isFirst: !context.counted, isLarge: context.count.parts > 2 };
 }
 
 const groupKey = ({ revision, state, host }) => `${revision} ${state} ${host}`;

@@ -6,7 +6,7 @@ import { head, link, listing, results, table } from "./views.js";
 import { announcement, passMark, points, pollSeconds, scored } from "./marks.js";
 import { name, submissionPanel, verdictBadge } from "./gradings.js";
 import { uploadForm } from "./upload.js";
-import { authorPanel, preparationNotice, regradeButton, rowVerdicts } from "./statistics.js";
+import { authorPanel, preparationBadge, preparationNotice, regradeButton, rowVerdicts } from "./statistics.js";
 
 const PAGE_ROWS = 20;
 const WHOLE_EVERY = 5;
@@ -18,8 +18,8 @@ export const assignmentList = {
   isStill: true,
   load: (context) => listing(context, "/assignments", "assignments", {}),
   draw: (data, context) => [head("Assignments"), results(context, data, (rows) => table("Assignments", [
-    ["Assignment", (row) => link(`/${encodeURIComponent(row.id)}`, name(row.title))], ["Parts", (row) => row.parts.length],
-    ["To pass", (row) => `${points(row.passPoints)} of ${points(row.maxScore)} points`], ["Changed", (row) => instant(row.changedAt)]], rows, (row) => row.id),
+    ["Assignment", (row) => link(`/${encodeURIComponent(row.id)}`, name(row.title))], ["State", (row) => preparationBadge(row.preparation)], ["Parts", (row) => row.parts.length],
+    ["To pass", (row) => row.passPoints ? `${points(row.passPoints)} of ${points(row.maxScore)} points` : "–"], ["Changed", (row) => instant(row.changedAt)]], rows, (row) => row.id),
   "There is no assignment yet.")],
 };
 
@@ -100,7 +100,7 @@ function draw({ assignment, rows, next, standing, submission }, context) {
   const isAuthor = Boolean(assignment?.isAuthor);
   return [head(assignment ? name(assignment.title) : context.id),
     assignment ? [standingPanel(assignment, standing), preparationNotice(context, assignment)] : h("p", { class: "notice" }, "This assignment takes no more submissions. What you handed in stays here."),
-    assignment ? [h("h2", null, "Hand in"), h("section", { "data-keep": `upload ${assignment.revision}` })] : null,
+    assignment && assignment.preparation.state !== "FAILED" ? [h("h2", null, "Hand in"), h("section", { "data-keep": `upload ${assignment.revision}` })] : null,
     h("p", { class: "unseen", role: "status", "data-key": "live" }, submission ? announcement(submission) : ""),
     submission ? submissionPanel(submission, parts, isAuthor ? [
       h("button", { type: "button", "aria-pressed": String(Boolean(context.shown.isAuthor)), onclick: () => showSubmission(context, submission.id, !context.shown.isAuthor) }, "As its author"),

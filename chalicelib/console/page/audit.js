@@ -28,7 +28,7 @@ export const auditList = {
 };
 
 function resource({ resource: text }) {
-  return /^(jobs|apps|invocations|schedules|sessions)\/[^/ ]+$/.test(text) ? link(`/${text}`, text) : text;
+  return /^(jobs|apps|assignments|invocations|schedules|sessions)\/[^/ ]+$/.test(text) ? link(`/${text}`, text) : text;
 }
 
 /** What a change made of each fact that differs. */

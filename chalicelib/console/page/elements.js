@@ -104,9 +104,9 @@ export function badge(state, tone) {
 }
 
 function toneOf(state) {
-  if (/^(succeeded|FINISHED|ACTIVE|WARM|proven|done)$/.test(state)) return "good";
-  if (/^(failed|killed|lost|start_failed|timed_out|invalid|failing|refused|KILL_INITIATED|failed_to_start|unhealthy)$/.test(state)) return "bad";
-  if (/^(STARTED|LAUNCHED|LAUNCHING|STARTING|RESERVED|unproven|attempted)$/.test(state)) return "busy";
+  if (/^(succeeded|FINISHED|ACTIVE|WARM|READY|proven|done)$/.test(state)) return "good";
+  if (/^(failed|FAILED|killed|lost|start_failed|timed_out|invalid|failing|refused|KILL_INITIATED|failed_to_start|unhealthy)$/.test(state)) return "bad";
+  if (/^(STARTED|PREPARING|LAUNCHED|LAUNCHING|STARTING|RESERVED|unproven|attempted)$/.test(state)) return "busy";
   return "plain";
 }
 

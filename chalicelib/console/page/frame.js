@@ -100,7 +100,7 @@ function failed(error, context) {
   }
   const words = error.message || `The dispatcher answered with ${error.status}.`;
   if (error.status === 404 && !context.isMounted) {
-    show(context, [head("Not found"), h("p", { class: "empty" }, `${words}: ${context.id}. It may be over for longer than records are kept, or belong to somebody else.`)]);
+    show(context, [head("Not found"), h("p", { class: "empty" }, `${words}: ${context.id}. It may be over for longer than records are kept, or belong to somebody else. ${frame.hasKeys ? "The search above finds what any id is of. " : ""}`, link(context.path, "To the list"))]);
     return true;
   }
   if (!context.isMounted) show(context, [head(context.view.title), h("p", { class: "empty" }, words)]);

@@ -13,7 +13,7 @@ export const assignmentList = {
   isStill: true,
   load: (context) => listing(context, "/assignments", "assignments", {}),
   draw: (found, context) => [head("Assignments"), results(context, found, (rows) => table("Assignments by id", [
-    ["Assignment", (row) => link(assignmentPath(row.id), row.title || row.id)], ["Revision", (row) => row.revision], ["Points", (row) => row.maxScore],
+    ["Assignment", (row) => link(assignmentPath(row.id), row.title || row.id)], ["State", (row) => badge(row.preparation.state)], ["Revision", (row) => row.revision], ["Points", (row) => row.maxScore],
     ["Parts", (row) => row.parts.map(({ name }) => name).join(", ")], ["Id", (row) => copyable(row.id)]], rows, (row) => row.id),
   ["There is no assignment. Make one with ", h("code", null, "usher assignment put DIR"), "."])],
 };

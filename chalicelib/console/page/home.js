@@ -38,7 +38,7 @@ function running({ at, sessions, jobs, sweep, hosts, startsInLastMinute, grading
       [sessions.liveAt < at ? `as counted ${relative(Date.parse(sessions.liveAt), Date.parse(at))}` : "", sessions.waitingForHosts ? `${sessions.waitingForHosts} wait for a host` : ""].filter(Boolean).join(", ")),
     tile("Time to address, p50", p50Seconds === null ? "–" : duration(p50Seconds), p50Seconds === null ? "no address within the hour" : `p99 ${duration(p99Seconds)}, warm and cold, within the hour`),
     tile("Starts a minute", String(startsInLastMinute)),
-    tile("Jobs that run", link("/invocations?status=STARTED", jobs.capacity ? `${jobs.running} of ${jobs.capacity}` : "not bounded")),
+    tile("Jobs that run", link("/invocations?status=STARTED", jobs.capacity ? `${jobs.running} of ${jobs.capacity}` : String(jobs.byState.STARTED ?? 0)), jobs.capacity ? "" : "as the last sweep counted; not bounded"),
     tile("Jobs that wait", link("/invocations?status=QUEUED", String(waiting)), Object.entries(jobs.waiting).filter(([, count]) => count).map(([priority, count]) => `${count} ${priority}`).join(", ")),
     tile("Oldest that waits", jobs.oldestWaitingSince ? duration((Date.parse(at) - Date.parse(jobs.oldestWaitingSince)) / 1000) : "none"),
     gradingsWaiting ? tile("Gradings that wait", link("/assignments", String(gradingsWaiting))) : null,

@@ -105,6 +105,12 @@ export function authorPanel(context, assignment, show) {
   return element;
 }
 
+/** Whether something can be handed in. */
+export function preparationBadge({ state }) {
+  const [word, tone] = { READY: ["open", "good"], PREPARING: ["being prepared", "busy"], FAILED: ["cannot be used", "bad"] }[state];
+  return badge(word, tone);
+}
+
 /** That the images of the graders are being prepared, or cannot be used; why is the author's to see. */
 export function preparationNotice(context, { id, isAuthor, preparation }) {
   if (preparation.state === "READY") return null;

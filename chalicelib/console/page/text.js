@@ -200,7 +200,7 @@ export function problemsOf(overview, apps) {
       path: `/apps/${encodeURIComponent(app.name)}`, what: app.reason || "Show it" });
   }
   if (overview.alarms === null) problems.push({ text: "CloudWatch does not say which alarms are open.", what: "The dispatcher's log has the reason." });
-  for (const { name, since, reason } of overview.alarms ?? []) problems.push({ text: `The alarm ${name} is open for ${duration(age(since))}.`, what: reason });
+  for (const { name, since, reason } of overview.alarms ?? []) problems.push({ text: `The alarm ${name} is open for ${duration(age(since))}:`, what: reason });
   for (const [name, count] of Object.entries(overview.deadLetters)) {
     if (count) problems.push({ text: `${count === 1 ? "1 message" : `${count} messages`} about ${name} given up.`, what: `The sweep does what was asked for. Look into the queue usher-STAGE-${name}-dead and the log of its function, then empty it.` });
   }
