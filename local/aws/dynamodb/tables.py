@@ -87,10 +87,7 @@ class QuickTable(Table):  # type: ignore[misc]
         """Record where a written item is to be found."""
         _share_values(item)
         for attribute, keys_by_value in self._noted.items():
-            value = item.attrs.get(attribute)
-            if value is not None and value.type in _KEY_TYPES:
-                keys_by_value[value][item.hash_key, item.range_key] = None
-                self._notes += 1
+            self._notes += _note(item, attribute, keys_by_value)
         if self._notes > NOTES_KEPT + NOTES_PER_ITEM * len(self.items):
             self._forget_notes()
 
@@ -196,11 +193,13 @@ class QuickTable(Table):  # type: ignore[misc]
         return list(found.values()) if self.has_range_key else [found]
 
     def _with_value(self, attribute: str, value: DynamoType) -> list[Item]:
-        if attribute not in self._noted:
-            self._noted[attribute] = defaultdict(dict)
+        noted = self._noted.get(attribute)
+        if noted is None:
+            noted = defaultdict(dict)
             for item in self.all_items():
-                self.note(item)
-        keys = self._noted[attribute].get(value, {})
+                self._notes += _note(item, attribute, noted)
+            self._noted[attribute] = noted  # complete: moto alone queries in several threads
+        keys = noted.get(value, {})
         matching = []
         for key in list(keys):
             item = self.find(key)
@@ -208,8 +207,17 @@ class QuickTable(Table):  # type: ignore[misc]
             if has is not None and has == value:  # moto's values cannot be compared with None
                 matching.append(item)
             else:
-                del keys[key]
+                keys.pop(key, None)
         return matching
+
+
+def _note(item: Item, attribute: str, keys_by_value: dict[DynamoType, dict[Key, None]]) -> int:
+    """Record where an item is to be found by the attribute; the number of entries it made."""
+    value = item.attrs.get(attribute)
+    if value is None or value.type not in _KEY_TYPES:
+        return 0
+    keys_by_value[value][item.hash_key, item.range_key] = None
+    return 1
 
 
 class Excerpt(Table):  # type: ignore[misc]

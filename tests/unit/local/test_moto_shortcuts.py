@@ -1,11 +1,17 @@
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import boto3
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from moto import mock_aws
 from moto.core.serialize import JSONSerializer, XFormedAttributePicker
 from moto.core.utils import get_service_model
 from moto.dynamodb.exceptions import InvalidTokenException
 from moto.dynamodb.parsing.expressions import UpdateExpressionParser
 
+from local.aws.moto import shortcuts
 from local.aws.moto.shortcuts import AttributeValues
 from local.aws.moto.update_expressions import copy_tree, parse_as
 
@@ -67,3 +73,44 @@ def test_other_values_are_copied_too():
     copied = copy_tree(value)
     copied["L"].clear()
     assert value == {"L": [{"S": "a"}]}
+
+
+def test_threads_that_query_an_index_first_find_all_of_it(monkeypatch):
+    shortcuts.take()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    interval = sys.getswitchinterval()
+    with mock_aws(), ThreadPoolExecutor(8) as threads:
+        client = boto3.client("dynamodb", region_name="us-east-1")
+        client.create_table(
+            TableName="t",
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[
+                {"AttributeName": name, "AttributeType": "S"} for name in ("id", "bucket")
+            ],
+            GlobalSecondaryIndexes=[
+                {
+                    "IndexName": "buckets",
+                    "KeySchema": [{"AttributeName": "bucket", "KeyType": "HASH"}],
+                    "Projection": {"ProjectionType": "ALL"},
+                }
+            ],
+        )
+        for number in range(64):
+            item = {"id": {"S": str(number)}, "bucket": {"S": str(number % 8)}}
+            client.put_item(TableName="t", Item=item)
+
+        def count_of(bucket):
+            return client.query(
+                TableName="t",
+                IndexName="buckets",
+                KeyConditionExpression="bucket = :b",
+                ExpressionAttributeValues={":b": {"S": str(bucket)}},
+            )["Count"]
+
+        sys.setswitchinterval(1e-6)
+        try:
+            assert list(threads.map(count_of, range(8))) == [8] * 8
+        finally:
+            sys.setswitchinterval(interval)
