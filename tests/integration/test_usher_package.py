@@ -3,6 +3,7 @@
 import email
 import subprocess
 import sys
+import tarfile
 import tomllib
 import venv
 import zipfile
@@ -12,19 +13,52 @@ from pathlib import Path
 import pytest
 
 from infra import packages
+from tests.integration.test_usher_client import FakeApi, api
+from usher.cli.main import main
+
+__all__ = ["api"]  # the fixture
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """As `make package` builds it: from the sdist, which so has all it needs."""
+def built(tmp_path_factory):
+    """Sdist and wheel as `make package` builds them: the wheel from the sdist, which so has all it
+    needs.
+    """
     if find_spec("setuptools") is None or find_spec("wheel") is None:
         pytest.skip("no setuptools and wheel to build with, without a network")
-    built = packages.build_python(tmp_path_factory.mktemp("built"))
+    return packages.build_python(tmp_path_factory.mktemp("built"))
+
+
+@pytest.fixture(scope="module")
+def wheel(built):
     assert [path.suffix for path in built] == [".gz", ".whl"]
     return built[1]
+
+
+def test_the_sdist_has_the_sources_of_the_wheel_and_nothing_else(built, wheel):
+    with tarfile.open(built[0]) as archive:
+        files = [member.name for member in archive if member.isfile()]
+    names = {name.partition("/")[2] for name in files}
+    told = {name for name in names if ".egg-info/" in name}
+    made = {"PKG-INFO", "README.md", "pyproject.toml", "setup.cfg", "setup.py"}
+    with zipfile.ZipFile(wheel) as archive:
+        sources = {name for name in archive.namelist() if ".dist-info/" not in name}
+    moved = {name.replace("usher/contract/", "chalicelib/contract/") for name in sources}
+    assert names - told - made == moved
+    assert made <= names
+
+
+def test_who_tails_without_the_extra_is_told_to_install_it(
+    api: FakeApi, monkeypatch, capsys, tmp_path
+):
+    monkeypatch.setitem(sys.modules, "websockets.exceptions", None)
+    session = {"id": "the-id", "state": "RESERVED", "url": "ws://127.0.0.1:1/x"}
+    api.on("GET /session", (200, session))
+    assert main(["tail", "--cursor-file", str(tmp_path / "cursor")]) == 1
+    assert "pip install 'usher-containers[sessions]'" in capsys.readouterr().err
 
 
 def test_the_wheel_has_what_it_needs_and_nothing_else(wheel):
