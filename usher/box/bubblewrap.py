@@ -9,15 +9,17 @@ PLACES = {"box": WORK, "tmp": "/tmp", "shm": "/dev/shm"}  # noqa: S108 - the box
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
 """Directories of this machine with tools. The box shows no other files of it except
 CONFIGURATION."""
+ETC = "/etc"
 CONFIGURATION = (
-    "/etc/alternatives",
-    "/etc/ld.so.cache",
-    "/etc/ld.so.conf",
-    "/etc/ld.so.conf.d",
-    "/etc/localtime",
-    "/etc/java-*",
-    "/etc/python3*",
+    "alternatives",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "localtime",
+    "java-*",
+    "python3*",
 )
+"""Patterns of names in /etc. The box shows copies, because every mount costs processor time."""
 
 BY_SHELL = ("/bin/sh", "-c", 'exec "$@"', "sh")
 """With a shell, a missing command ends with 127 and is not an error of bubblewrap."""
@@ -33,11 +35,13 @@ def bubblewrap_command(
     settings: BoxSettings,
     scratch: str,
     system: Mapping[str, str | None],
+    etc: str,
     filter_fd: int | None,
 ) -> list[str]:
     """The command line before the program's own.
 
-    `system` has the paths to show, with the target for a symbolic link.
+    `system` has the paths to show, with the target for a symbolic link; `etc` is the directory to
+    show as /etc.
     """
     bind = "--ro-bind" if settings.read_only_root else "--bind"
     command = ["bwrap", "--new-session", "--uid", str(settings.user), "--gid", str(settings.user)]
@@ -49,6 +53,7 @@ def bubblewrap_command(
     command += ["--cap-drop" if settings.no_capabilities else "--cap-add", "ALL"]
     for path, target in system.items():
         command += [bind, path, path] if target is None else ["--symlink", target, path]
+    command += [bind, etc, ETC]
     command += ["--proc", "/proc"] if settings.own_processes else ["--ro-bind", "/proc", "/proc"]
     command += ["--dev", "/dev"]
     for name, inside in PLACES.items():

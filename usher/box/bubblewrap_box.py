@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from usher.box import launcher
-from usher.box.bubblewrap import CONFIGURATION, SYSTEM, bubblewrap_command, launcher_spec
+from usher.box.bubblewrap import CONFIGURATION, ETC, SYSTEM, bubblewrap_command, launcher_spec
 from usher.box.control_group import PREFIX, ControlGroup, make_group
 from usher.box.launcher_process import LauncherProcess, memory_file, start_launcher
 from usher.box.model import (
@@ -127,6 +127,8 @@ class _Launchers:
         # Each launcher mounts a file system there, which no other process sees.
         self._scratch = os.path.join(folder, "scratch")
         os.mkdir(self._scratch)
+        self._etc = os.path.join(folder, "etc")
+        _copy_configuration(self._etc)
         self._requests, theirs = socket.socketpair()
         self._stack.callback(self._requests.close)
         # the launcher inherits the mask
@@ -187,7 +189,9 @@ class _Launchers:
     ) -> None:
         """Send the input. Raises BoxError if the launcher has died."""
         filter_fd = launcher.FILTER_FD if settings.syscall_filter else None
-        command = bubblewrap_command(task, settings, self._scratch, _system(), filter_fd)
+        command = bubblewrap_command(
+            task, settings, self._scratch, _system(), self._etc, filter_fd
+        )
         spec = launcher_spec(
             task,
             settings,
@@ -203,19 +207,30 @@ class _Launchers:
 
 @cache
 def _system() -> Mapping[str, str | None]:
-    """The paths of this machine that the box shows: path to the target of a link, or None.
-
-    Read once: a case would spend milliseconds on the names in /etc.
-    """
-    paths = [Path(name) for name in SYSTEM]
-    paths += [Path(name) for pattern in CONFIGURATION for name in sorted(glob.glob(pattern))]
+    """The paths of this machine that the box shows: path to the target of a link, or None."""
     shown: dict[str, str | None] = {}
-    for path in paths:
-        if path.is_symlink() and path.parent == Path("/"):
+    for path in map(Path, SYSTEM):
+        if path.is_symlink():
             shown[str(path)] = str(path.readlink())
         elif path.exists():
             shown[str(path)] = None
     return shown
+
+
+def _copy_configuration(target: str) -> None:
+    """Copy what the box shows of /etc into the new directory `target`, with its links and modes;
+    not what this user may not read.
+    """
+    os.mkdir(target)
+    os.chmod(target, 0o755)  # noqa: S103 - read by the box's user
+    for pattern in CONFIGURATION:
+        for name in glob.glob(pattern, root_dir=ETC):
+            source, copy = os.path.join(ETC, name), os.path.join(target, name)
+            with contextlib.suppress(PermissionError, shutil.Error):
+                if os.path.isdir(source):
+                    shutil.copytree(source, copy, symlinks=True)
+                else:
+                    shutil.copy2(source, copy)
 
 
 class _Run:

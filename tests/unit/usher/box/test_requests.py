@@ -79,7 +79,7 @@ def test_the_guard_is_told_all_barriers():
 
 
 def test_bubblewrap_shows_nothing_but_the_system():
-    words = bubblewrap_command(TASK, SETTINGS, "/s", {"/usr": None, "/bin": "usr/bin"}, 9)
+    words = bubblewrap_command(TASK, SETTINGS, "/s", {"/usr": None, "/bin": "usr/bin"}, "/e", 9)
     bound = [
         words[place + 1] for place, word in enumerate(words) if word in ("--ro-bind", "--bind")
     ]
