@@ -35,6 +35,7 @@ def bubblewrap_command(
     settings: BoxSettings,
     scratch: str,
     system: Mapping[str, str | None],
+    *,
     etc: str,
     filter_fd: int | None,
 ) -> list[str]:

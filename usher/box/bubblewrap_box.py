@@ -190,7 +190,7 @@ class _Launchers:
         """Send the input. Raises BoxError if the launcher has died."""
         filter_fd = launcher.FILTER_FD if settings.syscall_filter else None
         command = bubblewrap_command(
-            task, settings, self._scratch, _system(), self._etc, filter_fd
+            task, settings, self._scratch, _system(), etc=self._etc, filter_fd=filter_fd
         )
         spec = launcher_spec(
             task,

@@ -25,13 +25,17 @@ import socket
 import stat
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
 MS_NOSUID, MS_NODEV, MS_REC, MS_PRIVATE = 2, 4, 16384, 1 << 18
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 MOST_FILES = 4096
+LONGEST_PATH = 2000
+"""Bytes of a collected file's path; the kernel takes 4095 with the directories above."""
+MOST_LEFT_OUT = 100
+"""Names of entries that were not collected."""
 FDS = 7
 FILTER_FD = 100
 """Descriptor of the system call filter for bubblewrap."""
@@ -261,24 +265,54 @@ def wait_for(child: int, *, ends_all: bool) -> int:
 
 
 def collect(box: str, most_bytes: int, left_out: list[str]) -> list[tuple[str, int, bytes]]:
-    """The regular files below `box`: no links, at most `most_bytes` in total."""
+    """The regular files below `box`: no links, at most `most_bytes` in total.
+
+    `left_out` gets the names of the first other entries. A tree may be deeper than the kernel takes
+    paths or Python recurses.
+    """
     found: list[tuple[str, int, bytes]] = []
     bytes_left = most_bytes
-    for folder, folders, names in os.walk(box):
-        folders.sort()
-        for name in sorted(names):
-            path = os.path.join(folder, name)
-            below = os.path.relpath(path, box)
-            status = os.lstat(path)
-            is_wanted = stat.S_ISREG(status.st_mode) and status.st_size <= bytes_left
-            if not is_wanted or len(found) >= MOST_FILES or not is_text(below):
-                left_out.append(below.encode("utf-8", "replace").decode())
-                continue
-            with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-                data = file.read(bytes_left)
-            bytes_left -= len(data)
-            found.append((below, status.st_mode & 0o755, data))
+    for below in files_below(box, left_out):
+        path = os.path.join(box, below)
+        status = os.lstat(path)
+        is_wanted = stat.S_ISREG(status.st_mode) and status.st_size <= bytes_left
+        if not is_wanted or len(found) >= MOST_FILES or not is_text(below):
+            leave_out(below, left_out)
+            continue
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            data = file.read(bytes_left)
+        bytes_left -= len(data)
+        found.append((below, status.st_mode & 0o755, data))
     return found
+
+
+def files_below(box: str, left_out: list[str]) -> Iterator[str]:
+    """The paths of all entries that are no directories, relative to `box`."""
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(os.path.join(box, folder)) as found:
+                entries = sorted(found, key=lambda entry: entry.name)
+        except PermissionError:  # the program closed it to its own user
+            leave_out(folder, left_out)
+            continue
+        inner = []
+        for entry in entries:
+            below = os.path.join(folder, entry.name)
+            if len(os.fsencode(below)) > LONGEST_PATH:
+                leave_out(below[:LONGEST_PATH], left_out)
+            elif entry.is_dir(follow_symlinks=False):
+                inner.append(below)
+            else:
+                yield below
+        folders += reversed(inner)
+
+
+def leave_out(below: str, left_out: list[str]) -> None:
+    """Record an entry that is not collected."""
+    if len(left_out) < MOST_LEFT_OUT:
+        left_out.append(below.encode("utf-8", "replace").decode())
 
 
 def collect_named(

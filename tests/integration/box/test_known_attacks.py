@@ -196,6 +196,16 @@ try:
 except OSError as error:
     print(error)
 """),
+    Attack("folders without end", """
+import os
+try:
+    for number in range(3000):
+        os.mkdir("d" * (1 + 200 * (number % 2)))
+        os.chdir("d" * (1 + 200 * (number % 2)))
+    open("deep", "w").write("x")
+except OSError as error:
+    print(error)
+"""),
     Attack("names that mislead", """
 import os
 for name in ("a\\nb", "\\u202eexe", "x" * 255, "..a", "-rf", "\\udcff"):
