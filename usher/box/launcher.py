@@ -277,7 +277,7 @@ def collect(box: str, most_bytes: int, left_out: list[str]) -> list[tuple[str, i
         status = os.lstat(path)
         is_wanted = stat.S_ISREG(status.st_mode) and status.st_size <= bytes_left
         if not is_wanted or len(found) >= MOST_FILES or not is_text(below):
-            leave_out(below, left_out)
+            note_left(below, left_out)
             continue
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
             data = file.read(bytes_left)
@@ -295,13 +295,13 @@ def files_below(box: str, left_out: list[str]) -> Iterator[str]:
             with os.scandir(os.path.join(box, folder)) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
         except PermissionError:  # the program closed it to its own user
-            leave_out(folder, left_out)
+            note_left(folder, left_out)
             continue
         inner = []
         for entry in entries:
             below = os.path.join(folder, entry.name)
             if len(os.fsencode(below)) > LONGEST_PATH:
-                leave_out(below[:LONGEST_PATH], left_out)
+                note_left(below[:LONGEST_PATH], left_out)
             elif entry.is_dir(follow_symlinks=False):
                 inner.append(below)
             else:
@@ -309,7 +309,7 @@ def files_below(box: str, left_out: list[str]) -> Iterator[str]:
         folders += reversed(inner)
 
 
-def leave_out(below: str, left_out: list[str]) -> None:
+def note_left(below: str, left_out: list[str]) -> None:
     """Record an entry that is not collected."""
     if len(left_out) < MOST_LEFT_OUT:
         left_out.append(below.encode("utf-8", "replace").decode())
