@@ -21,7 +21,7 @@ def take(websocket, count):
     """Receive until `count` records came; returns them and the last message's cursor."""
     records, cursor = [], None
     while len(records) < count:
-        message = json.loads(websocket.recv(20))
+        message = json.loads(websocket.recv(60))
         assert message["type"] == "records", message
         records += message["records"]
         cursor = message["cursor"]

@@ -1,7 +1,9 @@
 """The interface of feeds: one stream, read for one client at a time."""
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from session_handler.cursor import Cursor
 from session_handler.feeds.records import Record
@@ -12,12 +14,17 @@ PREPARE_SECONDS = 30.0
 PATIENCE_SECONDS = 1.0
 """Time for which a new client's hello waits for the source's present position."""
 
+log = logging.getLogger(__name__)
+
 Deliver = Callable[[Iterator[Record], Callable[[Record], str]], Awaitable[None]]
 """Receives a page of records, and a function that returns the cursor after a record; call it with
 records in order, and with any of the page's records. It may take time: no further records are read
 meanwhile."""
 
 TellGap = Callable[[tuple[str, ...]], Awaitable[None]]
+
+
+E = TypeVar("E", bound=Exception)
 
 
 class FeedError(Exception):
@@ -29,6 +36,36 @@ class Start(NamedTuple):
 
     cursor: str
     gone: tuple[str, ...]
+
+
+async def reach(
+    read: Callable[[], Awaitable[object]],
+    source: str,
+    *,
+    error: type[E],
+    is_final: Callable[[E], bool],
+    pause_seconds: Callable[[int], float],
+) -> None:
+    """Call `read` until it succeeds, with pauses by the number of failures in a row.
+
+    `error` is what a failed read raises. Raises FeedError if one is final, or if none succeeds
+    within PREPARE_SECONDS; `source` is its name for display.
+    """
+    failures, last = 0, ""
+    try:
+        async with asyncio.timeout(PREPARE_SECONDS):
+            while True:
+                try:
+                    await read()
+                    return
+                except error as exc:
+                    failures, last = failures + 1, str(exc)
+                    if is_final(exc):
+                        raise FeedError(f"{source}: {exc}") from exc
+                    log.warning("not reached yet: %s: %s", source, exc)
+                await asyncio.sleep(pause_seconds(failures))
+    except TimeoutError:
+        raise FeedError(f"{source}: not reached; {last}") from None
 
 
 class Feed(Protocol):

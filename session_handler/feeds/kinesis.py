@@ -13,11 +13,11 @@ from session_handler.backoff import jitter
 from session_handler.cursor import After, Cursor, CursorError, Horizon, Position, Since
 from session_handler.feeds.feed import (
     PATIENCE_SECONDS,
-    PREPARE_SECONDS,
     Deliver,
     FeedError,
     Start,
     TellGap,
+    reach,
 )
 from session_handler.feeds.kinesis_client import TOO_LARGE, KinesisClient, KinesisError
 from session_handler.feeds.pacing import LONGEST_INTERVAL_SECONDS, Pacer, pause_seconds
@@ -86,21 +86,13 @@ class KinesisFeed:
         """Find the shards. Raises FeedError if the stream is missing, forbidden, or unreachable for
         PREPARE_SECONDS.
         """
-        failures, last = 0, ""
-        try:
-            async with asyncio.timeout(PREPARE_SECONDS):
-                while True:
-                    try:
-                        await self._list_shards()
-                        return
-                    except KinesisError as exc:
-                        failures, last = failures + 1, str(exc)
-                        if exc.is_hopeless_at_start:
-                            raise FeedError(f"stream {self._stream}: {exc}") from exc
-                        log.warning("listing the shards of %s: %s", self._stream, exc)
-                    await asyncio.sleep(pause_seconds(failures, jitter()))
-        except TimeoutError:
-            raise FeedError(f"stream {self._stream}: not reached; {last}") from None
+        await reach(
+            self._list_shards,
+            f"stream {self._stream}",
+            error=KinesisError,
+            is_final=lambda exc: exc.is_hopeless_at_start,
+            pause_seconds=lambda failures: pause_seconds(failures, jitter()),
+        )
 
     async def start(self, cursor: Cursor | None) -> Start:
         """Set the position: after `cursor`, or now. Raises FeedError."""

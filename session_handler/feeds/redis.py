@@ -18,11 +18,10 @@ from session_handler.backoff import jitter
 from session_handler.cursor import After, Cursor
 from session_handler.feeds.feed import (
     PATIENCE_SECONDS,
-    PREPARE_SECONDS,
     Deliver,
-    FeedError,
     Start,
     TellGap,
+    reach,
 )
 from session_handler.feeds.progress import BEGINNING, EntryId, Progress, Snapshot, Verdict
 from session_handler.feeds.records import Record, decode_record
@@ -87,21 +86,13 @@ class RedisFeed:
         }
 
     async def prepare(self) -> None:
-        failures, last = 0, ""
-        try:
-            async with asyncio.timeout(PREPARE_SECONDS):
-                while True:
-                    try:
-                        await self._read_snapshot()
-                        return
-                    except RedisError as exc:
-                        failures, last = failures + 1, str(exc)
-                        if exc.is_refusal:
-                            raise FeedError(f"feed {self._stream}: {exc}") from exc
-                        log.warning("looking at the feed %s: %s", self._stream, exc)
-                    await asyncio.sleep(pause_seconds(failures))
-        except TimeoutError:
-            raise FeedError(f"feed {self._stream}: not reached; {last}") from None
+        await reach(
+            self._read_snapshot,
+            f"feed {self._stream}",
+            error=RedisError,
+            is_final=lambda exc: exc.is_refusal,
+            pause_seconds=pause_seconds,
+        )
 
     async def start(self, cursor: Cursor | None) -> Start:
         if cursor is not None:
