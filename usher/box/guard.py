@@ -349,6 +349,8 @@ class Guard:
             spec, rest = frames.unpack_message(payload)
             contents = frames.take_contents(rest, _sizes(spec))
             stdin = contents.pop()
+            if not spec["folders"] and not spec["inner"]:  # an image names its users by number
+                spec["user"] = launcher.own_user(spec["user"])
             self._make_scratch(scratch, spec, contents)
             if spec["inner"]:
                 inner = InnerBoxes(scratch, spec, contents, self._serve_inner, self._end_inner)

@@ -222,6 +222,31 @@ def test_watching_a_run_never_holds_up_its_streams(place):
     assert found[0].is_success, found
 
 
+def test_a_run_uses_up_nothing_that_is_counted_for_its_user(place):
+    """Inotify instances: the kernel has 128 for each user of the machine."""
+    takes = """
+import ctypes, sys
+libc = ctypes.CDLL(None)
+while libc.inotify_init() >= 0:
+    pass
+print("all", flush=True)
+sys.stdin.read()
+"""
+    (in_r, in_w), (out_r, out_w) = os.pipe(), os.pipe()
+    outcomes = []
+    first = threading.Thread(
+        target=lambda: outcomes.append(place.run(takes, SETTINGS, stdin_fd=in_r, stdout_fd=out_w))
+    )
+    first.start()
+    assert os.read(out_r, 10) == b"all\n"
+    second = place.run("import ctypes; print(ctypes.CDLL(None).inotify_init() >= 0)", SETTINGS)
+    os.close(in_w)
+    first.join()
+    os.close(out_r)
+    assert second.stdout == b"True\n", second
+    assert outcomes[0].is_success
+
+
 def test_what_makes_boxes_may_die_between_two_submissions(place):
     """Its container, or the process that starts launchers: the next submission gets another."""
     task = Task(("true",), image=place.image)

@@ -153,7 +153,7 @@ points = 10
         ("sys.exit(42)", "IE", None),
         ("os.abort()", "IE", None),
         ("time.sleep(100)", "IE", None),
-        ("assert os.getuid() == 64002", "AC", 10),
+        ("assert 62784 <= os.getuid() <= 64002 and os.getuid() != 64001", "AC", 10),
         ("while True: sys.stdout.write('x' * 65536)", "IE", None),
         ("while True: sys.stderr.write('x' * 65536)", "IE", None),
         ("while True: os.fork()", "IE", None),
