@@ -1,7 +1,7 @@
 """Conditional answers with entity tags, and long polling until the tag changes.
 
-Server-sent events are not possible: API Gateway streams through Lambda's InvokeWithResponseStream,
-which only Node.js implements among Lambda's managed runtimes; see docs/architecture.md.
+There are no server-sent events, because Lambda's Python runtime streams no answers:
+docs/decisions/0015.
 """
 
 import hashlib

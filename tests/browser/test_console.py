@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
@@ -237,6 +238,93 @@ def test_live_updates_can_be_paused_and_ids_are_found(page, stage, ended):
     page.keyboard.type("6d6cf8ce-0000-4000-8000-000000000000")
     page.keyboard.press("Enter")
     expect(page.locator(".toast")).to_contain_text("Nothing is called")
+
+
+@needs_chromium
+def test_names_are_found_ids_are_copied_and_an_instant_is_told_twice(
+    page, watch, stage, schedules, ended
+):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    sign_in(page, stage)
+    for typed, path in {
+        "talks": "/jobs/talks",
+        "weekly": "/schedules/weekly",
+        "listings": "/apps/listings",
+        "api_key:opal": "/invocations?owner=api_key%3Aopal",
+    }.items():
+        page.get_by_role("searchbox").fill(typed)
+        page.keyboard.press("Enter")
+        page.wait_for_url(f"{stage.dispatcher}/console{path}")
+    page.goto(f"{stage.dispatcher}/console/invocations/{ended}")
+    page.get_by_role("button", name=f"Copy {ended}").click()
+    expect(page.locator(".toast")).to_contain_text(f"Copied {ended}")
+    assert page.evaluate("navigator.clipboard.readText()") == ended
+    expect(page.locator(".facts time").first).to_have_text(
+        re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC (now|.+ ago)")
+    )
+    # A name may be another kind's: all kinds are asked for, and some refuse it.
+    assert [said for said in watch.complaints if "404" not in said and "400" not in said] == []
+
+
+@needs_chromium
+def test_an_owner_sees_and_does_what_is_its_own_and_is_told_why_not_the_rest(
+    page, watch, stage, ended
+):
+    others = invoke(stage)
+    sign_in(page, stage, who=HOSTILE)
+    expect(page.locator("main")).to_contain_text("Here is what belongs to you")
+    page.locator("main").get_by_role("link", name="invocations").click()
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.goto(f"{stage.dispatcher}/console/invocations/{others}")
+    expect(page.locator("h1")).to_have_text("Not found")
+    page.goto(f"{stage.dispatcher}/console/apps/listings")
+    expect(button(page, "Drain")).to_have_attribute("title", "Only operators may do this.")
+    page.goto(f"{stage.dispatcher}/console/invocations/{ended}")
+    expect(button(page, "Run again")).not_to_have_attribute("aria-disabled", "true")
+    page.goto(f"{stage.dispatcher}/console/hosts")
+    expect(page.locator(".empty")).to_contain_text("operators and viewers")
+    assert [said for said in watch.complaints if "404" not in said and "403" not in said] == []
+
+
+@needs_chromium
+def test_an_invocation_that_waits_says_why_and_until_when(page, watch, stage):
+    at = (datetime.now(UTC) + timedelta(hours=3)).isoformat(timespec="seconds")
+    body = {"parameters": {}, "at": at}
+    _, made = stage.http("POST", "/jobs/talks/invocations", body, as_("opal"))
+    sign_in(page, stage, f"/invocations/{made['id']}")
+    expect(page.locator(".notice")).to_contain_text("Why it waits: its time comes at")
+    button(page, "Kill").click()
+    page.get_by_role("dialog").get_by_role("button", name="Kill").click()
+    expect(page.locator("h1")).to_contain_text("killed", timeout=60_000)
+    assert watch.complaints == []
+
+
+EMPTY = {
+    "invocations": ("invocations", "Choose one under Jobs and run it"),
+    "sessions": ("sessions", "GET /session"),
+    "jobs": ("jobs", "usher new NAME"),
+    "schedules": ("schedules", "usher schedule put"),
+    "apps": ("apps", "usher deploy"),
+    "hosts": ("hosts", "The capacity provider adds one"),
+    "assignments": ("assignments", "usher assignment put"),
+    "audit": ("records", "Every change by anybody is recorded here"),
+}
+
+
+@needs_chromium
+def test_a_page_without_records_says_how_to_get_some(page, watch, stage):
+    def empty(route: Route) -> None:
+        if route.request.resource_type != "fetch":
+            route.continue_()
+            return
+        route.fulfill(json={name: [] for name, _ in EMPTY.values()} | {"next": None})
+
+    sign_in(page, stage)
+    page.route(re.compile(rf"/({'|'.join(EMPTY)})(\?.*)?$"), empty)
+    for path, (_, said) in EMPTY.items():
+        page.goto(f"{stage.dispatcher}/console/{path}")
+        expect(page.locator(".empty")).to_contain_text(said)
+    assert watch.complaints == []
 
 
 @needs_chromium

@@ -281,9 +281,11 @@ def test_who_names_what_is_not_there_is_told_what_there_is(api: FakeApi, words, 
         *("GET /sessions/nope/history", "GET /invocations/nope", "GET /invocations/nope/logs"),
         *("POST /invocations/nope/kill", "POST /invocations/nope/rerun"),
         *("POST /schedules/nitely/pause", "POST /schedules/nightly/pause"),
-        *("GET /assignments/anagram", "GET /placement?app=listing&more=1"),
+        *("GET /assignments/anagram",),
     ):
         api.on(request, UNKNOWN)
+    unknown = (400, {"error": {"code": "unknown_app", "message": "no such thing"}})
+    api.on("GET /placement?app=listing&more=1", unknown)
     api.on("GET /schedules", (200, {"schedules": [{"id": "nightly"}]}))
     api.on("GET /assignments?limit=50", (200, {"assignments": [{"id": "anagrams"}]}))
     api.on("GET /apps", (200, {"apps": [{"name": "listings"}]}))

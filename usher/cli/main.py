@@ -114,7 +114,7 @@ def _advice(error: UsherError, arguments: argparse.Namespace) -> str:
             known = completion.known_names("JOB", arguments.url)
             meant = did_you_mean(arguments.job, known) if "job" in arguments else ""
             return meant or " (`usher deploy` registers the jobs of a project)"
-        case AnswerError(status=404):
+        case AnswerError(status=404) | AnswerError(code="unknown_app"):
             return _what_was_meant(arguments)
         case _:
             return ""
