@@ -394,10 +394,12 @@ def _launch_waiting(event: SQSEvent, queue: str) -> None:
     for wake_up in wake_ups:
         if wake_up.invocation_id is not None and wake_up.comes_due:
             _jobs().invocations.came_due(wake_up.invocation_id)
+    ends = [wake_up.capacity_freed for wake_up in wake_ups]
     _jobs().launcher.run(
         [found for wake_up in wake_ups if (found := wake_up.invocation_id) is not None],
-        capacity_freed=any(wake_up.capacity_freed for wake_up in wake_ups),
+        capacity_freed=any(ends),
         priority=Priority(queue),
+        ends=len(ends) if all(ends) else 0,
     )
     if unreadable:  # SQS redelivers the batch; the others of it were carried out, and may be again
         raise unreadable[0]

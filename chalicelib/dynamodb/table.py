@@ -243,6 +243,24 @@ class Table:
         old: Item = answer.get("Attributes", {})
         return old
 
+    def update_or_see(
+        self, item_id: str, values: Mapping[str, Any], condition: Condition
+    ) -> tuple[bool, Item | None]:
+        """As `update`; whether it was written, and if not, the item that the condition refused."""
+        try:
+            self._send(
+                self._dynamodb.update_item,
+                TableName=self.name,
+                Key={"id": {"S": item_id}},
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **expressions(condition=condition, set_values=values),
+            )
+        except ClientError as error:
+            if _code(error) != "ConditionalCheckFailedException":
+                raise
+            return False, error.response.get("Item")
+        return True, None
+
     def update_unread(self, item_id: str, **changes: Any) -> Item | None:
         """Update an item without having read it; `changes` as in `expressions`, with `condition`.
 

@@ -3,8 +3,10 @@
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import partial
+from typing import Any
 
 from chalicelib.capacity.groups import Amount, container
 from chalicelib.capacity.ledger import Ledger
@@ -13,13 +15,16 @@ from chalicelib.capacity.starter import TaskStarter
 from chalicelib.capacity.turns import Turns
 from chalicelib.config import Config
 from chalicelib.dynamodb.records import only_readable
-from chalicelib.dynamodb.table import count_of
+from chalicelib.dynamodb.table import FAILED, count_of
+from chalicelib.dynamodb.writes import Write, put
 from chalicelib.ecs.failures import FINAL, LaunchError, LaunchFailure
 from chalicelib.ecs.requests import PLUGIN, run_task_for
+from chalicelib.ecs.task_changes import TaskChange
 from chalicelib.errors import UnavailableError, UnknownJobError
 from chalicelib.jobs import lifecycle, policy
 from chalicelib.jobs.catalog import Catalog
 from chalicelib.jobs.description import DeployedJob
+from chalicelib.jobs.items import to_item
 from chalicelib.jobs.lines import Line
 from chalicelib.jobs.model import Invocation, Priority, Reason, State
 from chalicelib.jobs.owners import NewestTurns, OwnersRunning
@@ -32,14 +37,15 @@ from chalicelib.jobs.task_requests import (
     provider_of,
     task_request_for,
 )
+from chalicelib.jobs.waiting import WaitingRecords
 from chalicelib.metrics import Metrics
 from chalicelib.tasks.hosts_wanted import JOBS, HostsWanted
-from chalicelib.tasks.lease import Busy, Lease
+from chalicelib.tasks.lease import Busy, Held, Lease
 from chalicelib.tasks.queues import MAX_DELAY_SECONDS
 from chalicelib.tasks.revisions import Open, RevisionState, choose_revision
 from chalicelib.tasks.start_rate import StartRate
 from chalicelib.tasks.stops import TaskStops
-from chalicelib.tasks.store import Store
+from chalicelib.tasks.store import Store, next_version
 
 LEASE_SECONDS = 15
 """Nothing is launched for this long if the launcher's process dies."""
@@ -78,6 +84,45 @@ class Outcome(Enum):
     """Launch no others in this run."""
 
 
+@dataclass(frozen=True)
+class _Launched:
+    """RunTask accepted an invocation, and that is not written yet."""
+
+    before: Invocation
+    task: TaskChange
+    at: float
+
+    def fold(self, before: Invocation) -> Invocation:
+        return lifecycle.fold_launch(before, self.before.attempt, self.task, self.at)
+
+    @property
+    def after(self) -> Invocation:
+        """As `write` writes it."""
+        return next_version(self.before, self.fold(self.before))
+
+    def write(self, table: InvocationsTable) -> Write:
+        """For a transaction, on the condition that nothing else was written to the record."""
+        name, item = table.items.name, to_item(self.after)
+        return {"Put": put(name, item, self.before.version)}
+
+
+@dataclass
+class _Round:
+    """What one round has done."""
+
+    running: int | None = None
+    """So many held a place when it began, or more; None where that was not read."""
+    most: int | None = None
+    """So many are launched at most."""
+    launched: list[Invocation] = field(default_factory=list)
+    unsaved: _Launched | None = None
+    """Its last launch, until it is written together with something else."""
+
+    @property
+    def is_full(self) -> bool:
+        return self.most is not None and len(self.launched) >= self.most
+
+
 class JobLauncher:
     """Launches waiting invocations in order. May be called concurrently."""
 
@@ -113,6 +158,7 @@ class JobLauncher:
         self._config = config
         self._metrics = metrics
         self._now = now
+        self._waiting = WaitingRecords(table, now)
         self._states: dict[str, tuple[RevisionState, float]] = {}
         """Of jobs, and when they were read."""
         self._again_at: tuple[int, ...] = ()
@@ -124,18 +170,24 @@ class JobLauncher:
         *,
         capacity_freed: bool = False,
         priority: Priority = Priority.CRITICAL,
+        ends: int = 0,
     ) -> int:
         """Launch as many as there is capacity for, in order, unless another process does.
 
         `newcomers` are the ids of those that the index may not show yet. Nothing is done where no
-        place is open to `priority`: the end that frees one sends a message. Returns how many
-        were launched.
+        place is open to `priority`: the end that frees one sends a message. `ends`: so many ended,
+        and nothing else is to be launched for; where places are counted, so many are launched at
+        most, and how many run is not read. Returns how many were launched.
         """
-        keys = (CAPACITY_KEY, self._lease.item_id)
-        found = self._table.items.get_all(keys)
-        running = count_of(found.get(CAPACITY_KEY))
-        if not self._is_open(priority, running):
-            return 0
+        counts_places = self._config.jobs_capacity and not self._ledger.groups.is_counted
+        if ends and counts_places:
+            found: dict[str, Any] = {}
+            round_ = _Round(most=min(ends, STARTS_AT_ONCE))
+        else:
+            found = self._table.items.get_all((CAPACITY_KEY, self._lease.item_id))
+            round_ = _Round(running=count_of(found.get(CAPACITY_KEY)))
+            if not self._is_open(priority, round_):
+                return 0
         held = self._lease.acquire(found.get(self._lease.item_id))
         if isinstance(held, Busy):
             if newcomers:
@@ -144,41 +196,64 @@ class JobLauncher:
         launched = 0
         try:
             while True:
-                launched += self._launch_waiting(newcomers, running, capacity_freed=capacity_freed)
-                if not self._lease.runs_again(held):
+                self._launch_waiting(newcomers, round_, capacity_freed=capacity_freed)
+                launched += len(round_.launched)
+                if not self._runs_again(held, round_):
                     return launched
-                running = self._running()
+                round_ = _Round(running=self._running(), unsaved=round_.unsaved)
                 capacity_freed = True  # it may be what the rerun was requested for
         except Exception:
             self._lease.release(held)
+            self._save_launched(round_)
             raise
+
+    def _runs_again(self, held: Held, round_: "_Round") -> bool:
+        """Release the lease, together with the write of the last launch; or extend it, and leave
+        that write to the next round.
+        """
+        last = round_.unsaved
+        if last is None:
+            return self._lease.runs_again(held)
+        writes = [last.write(self._table), {"Update": self._lease.released(held)}]
+        refusal = self._table.items.transact(writes)
+        if refusal is None:
+            self._saved(round_)
+            return False
+        if refusal.reasons == ["None", FAILED] and self._lease.extend(held):
+            return True
+        self._save_launched(round_)
+        return self._lease.runs_again(held)
 
     def _running(self) -> int:
         """How many hold a place, where places are counted."""
         return self._table.running() if self._config.jobs_capacity else 0
 
-    def _is_open(self, priority: Priority, running: int) -> bool:
+    def _is_open(self, priority: Priority, round_: "_Round") -> bool:
+        """Where it is not known how many run, the claim finds out."""
         config = self._config
+        if round_.running is None:
+            return True
         return policy.is_open(
-            priority, running, config.jobs_capacity, config.jobs_kept_for_critical
+            priority,
+            round_.running + len(round_.launched),
+            config.jobs_capacity,
+            config.jobs_kept_for_critical,
         )
 
     def _launch_waiting(
-        self, newcomers: Sequence[str], running: int, *, capacity_freed: bool
-    ) -> int:
-        """`running`: so many held a place a moment ago, or more."""
-        launched: list[Invocation] = []
+        self, newcomers: Sequence[str], round_: "_Round", *, capacity_freed: bool
+    ) -> None:
         seen = NewestTurns()
         owners = OwnersRunning(
             self._table.items.counted, self._config.jobs_running_per_owner, self._now()
         )
         lines = self._lines(newcomers, owners, seen, capacity_freed=capacity_freed)
-        while (line := self._next_line(lines)) is not None:
-            if len(launched) == STARTS_AT_ONCE:
+        while not round_.is_full and (line := self._next_line(lines)) is not None:
+            if len(round_.launched) == STARTS_AT_ONCE:
                 self._queues.send(Priority.CRITICAL, WakeUp())
                 break
             invocation = line.take_first()
-            outcome = self._try(invocation, running + len(launched))
+            outcome = self._try(invocation, round_)
             if outcome is Outcome.STOP:
                 break
             if outcome is Outcome.GROUP_FULL:
@@ -189,10 +264,9 @@ class JobLauncher:
                 owners.found_full(invocation)
             elif outcome is Outcome.LAUNCHED:
                 owners.launched(invocation)
-                launched.append(invocation)
-        for queue, owner, turn in seen.of_last(launched):
+                round_.launched.append(invocation)
+        for queue, owner, turn in seen.of_last(round_.launched):
             self._turns.none_waits(queue, owner, turn)
-        return len(launched)
 
     def _lines(
         self,
@@ -210,7 +284,7 @@ class JobLauncher:
 
         def in_order(group: str | None) -> Iterator[Invocation]:
             for partition in policy.partitions_of(group):
-                for page in self._table.waiting(partition):
+                for page in self._waiting.pages(partition):
                     yield from seen.take_in(page)
 
         def candidates(name: str, blocked: set[str]) -> Iterator[Invocation]:
@@ -260,6 +334,15 @@ class JobLauncher:
         """Send the stored RunTask request of a claimed invocation. Repetitions have no further
         effect.
         """
+        round_ = _Round()
+        outcome = self._launch(invocation, round_)
+        self._save_launched(round_)
+        return outcome
+
+    def _launch(self, invocation: Invocation, round_: "_Round") -> Outcome:
+        """As `launch`; what RunTask answered is left to the next write of the round, unless its
+        task waits for a host.
+        """
         attempt, request = invocation.attempt, invocation.request
         if request is None or invocation.state is not State.LAUNCHING:
             return Outcome.PASSED
@@ -267,13 +350,28 @@ class JobLauncher:
             task = self._starter.run(request)
         except LaunchError as error:
             return self._refused(invocation, error)
-        now = self._now()
         counted = task.waits_for_host and not invocation.is_on_fargate
         if counted:
             self._hosts_wanted.add(JOBS, invocation.id, attempt)
-        after = self._records.update(
-            invocation, lambda before: lifecycle.fold_launch(before, attempt, task, now)
-        )
+        round_.unsaved = _Launched(invocation, task, self._now())
+        if counted:
+            self._save_launched(round_)
+        return Outcome.LAUNCHED
+
+    def _saved(self, round_: "_Round") -> None:
+        """What a transaction wrote of its last launch."""
+        last, round_.unsaved = round_.unsaved, None
+        if last is not None:
+            self._records.written(last.before, last.after)
+
+    def _save_launched(self, round_: "_Round") -> None:
+        """Write the last launch that was not written with something else."""
+        last, round_.unsaved = round_.unsaved, None
+        if last is None:
+            return
+        invocation, attempt, task = last.before, last.before.attempt, last.task
+        after = self._records.update(invocation, last.fold)
+        counted = task.waits_for_host and not invocation.is_on_fargate
         if counted and not after.waits_for_host:  # an event with its host was handled first
             self._hosts_wanted.remove(JOBS, invocation.id, attempt)
         if after.attempt != attempt or after.task_arn != task.task_arn:
@@ -282,9 +380,8 @@ class JobLauncher:
             )
         elif after.state is State.KILL_INITIATED:
             self._stops.stop(task.task_arn, "it was killed while it was launched", after.log_fields)
-        return Outcome.LAUNCHED
 
-    def _try(self, invocation: Invocation, running: int) -> Outcome:
+    def _try(self, invocation: Invocation, round_: "_Round") -> Outcome:
         now = self._now()
         if now >= invocation.not_after:
             self._records.update(
@@ -292,7 +389,7 @@ class JobLauncher:
                 lambda before: lifecycle.expire(before, now) if before.is_waiting else before,
             )
             return Outcome.PASSED
-        if not self._is_open(invocation.priority, running):
+        if not self._is_open(invocation.priority, round_):
             return self._no_capacity()
         try:
             job = self._job_for(invocation)
@@ -310,14 +407,14 @@ class JobLauncher:
             self._tell_why(invocation, f"the breaker of its revision is open: {job.reason}")
             self._again(job.retry_after_seconds)
             return Outcome.PASSED
-        return self._start(invocation, job)
+        return self._start(invocation, job, round_)
 
-    def _start(self, invocation: Invocation, job: DeployedJob) -> Outcome:
+    def _start(self, invocation: Invocation, job: DeployedJob, round_: "_Round") -> Outcome:
         if not self._may_wait_at_ecs(invocation, job):
             self._tell_why(invocation, "as many wait for hosts as may, they go first")
             self._again(WAITING_FULL_SECONDS)
             return Outcome.BLOCKED
-        return self._claim_and_launch(invocation, job)
+        return self._claim_and_launch(invocation, job, round_)
 
     def _no_capacity(self) -> Outcome:
         """An end gives a place back, and sends a message."""
@@ -366,7 +463,11 @@ class JobLauncher:
         return self._states[job][0]
 
     def _claim_and_launch(
-        self, invocation: Invocation, job: DeployedJob, tries: int = CLAIM_TRIES
+        self,
+        invocation: Invocation,
+        job: DeployedJob,
+        round_: "_Round",
+        tries: int = CLAIM_TRIES,
     ) -> Outcome:
         config, now = self._config, self._now()
         most = policy.slots_for(
@@ -397,16 +498,39 @@ class JobLauncher:
             attempt_counters=(*counters, *take.counters),
             now=now,
         )
+        if round_.unsaved is not None:
+            counted.append((NotClaimed.LAUNCHED, round_.unsaved.write(self._table)))
         written = self._table.claim(invocation, claimed, *counted)
+        self._waiting.forget(invocation.id)
         if isinstance(written, Invocation):
+            self._saved(round_)
             self._ledger.taken(invocation.group, size, has_waited=True)
             self._turns.moved(queue, invocation.turn)
-            return self.launch(written)
+            return self._launch(written, round_)
         self._ledger.forget()
-        if written is NotClaimed.KNOWLEDGE and tries > 1:
-            self._turns.clock(queue)
-            return self._claim_and_launch(invocation, job, tries - 1)
+        if tries > 1:
+            planned_anew = self._plan_anew(written, invocation, round_)
+            if planned_anew is not None:
+                return self._claim_and_launch(planned_anew, job, round_, tries - 1)
         return self._not_claimed(written)
+
+    def _plan_anew(
+        self, lost: NotClaimed, invocation: Invocation, round_: "_Round"
+    ) -> Invocation | None:
+        """Bring up to date what the claim was planned on. None where that changes nothing."""
+        match lost:
+            case NotClaimed.LAUNCHED:
+                self._save_launched(round_)
+                return invocation
+            case NotClaimed.KNOWLEDGE:
+                self._turns.clock(policy.turns_of(invocation))
+                return invocation
+            case NotClaimed.RECORD:  # it may have been read in an earlier round
+                found = self._table.find(invocation.id)
+                if not isinstance(found, Invocation) or found.version == invocation.version:
+                    return None
+                return found if policy.may_be_tried(found, self._now()) else None
+        return None
 
     def _not_claimed(self, lost: NotClaimed) -> Outcome:
         match lost:

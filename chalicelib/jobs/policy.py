@@ -73,14 +73,22 @@ def candidates(
             continue
         if now < invocation.not_after and owner_is_full(invocation):
             continue
-        # A longer rest was written by a wrong clock.
-        rests = invocation.next_try_at is not None and (
-            now < invocation.next_try_at <= now + MAX_REST_SECONDS
-        )
-        if not rests or (capacity_freed and invocation.refusals):
+        if not _rests(invocation, now) or (capacity_freed and invocation.refusals):
             yield invocation
         elif 0 < invocation.refusals < HEAD_TRIES:
             blocked.add(launch_type_of(invocation))  # it had no capacity a moment ago
+
+
+def may_be_tried(invocation: Invocation, now: float) -> bool:
+    """Whether it waits, and not for its next try."""
+    return invocation.is_waiting and now < invocation.not_after and not _rests(invocation, now)
+
+
+def _rests(invocation: Invocation, now: float) -> bool:
+    """A longer rest was written by a wrong clock."""
+    return invocation.next_try_at is not None and (
+        now < invocation.next_try_at <= now + MAX_REST_SECONDS
+    )
 
 
 def in_its_place(newcomer: Invocation, waiting: Iterable[Invocation]) -> Iterator[Invocation]:

@@ -6,9 +6,11 @@ counters, and the schedules. Indexes have keys and attributes that never change;
 themselves are read from the table.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum, auto
+from itertools import takewhile
+from types import MappingProxyType
 from typing import Any
 
 from chalicelib.dynamodb.expressions import Attr
@@ -53,6 +55,8 @@ class NotClaimed(Enum):
     """As many of its owner run as may."""
     RATE = auto()
     """As many were started in this second as may."""
+    LAUNCHED = auto()
+    """The launch before, which was to be written with it, has moved on."""
     KNOWLEDGE = auto()
     """Something else was written since it was read: plan it again."""
 
@@ -157,12 +161,21 @@ class InvocationsTable(RecordTable[Invocation]):
         live = [r for r in records if isinstance(r, Unreadable) or not r.has_ended]
         return live, following
 
-    def waiting(self, partition: str) -> Iterator[list[Invocation]]:
-        """One partition of what waits in order, as the records are now, page by page."""
+    def waiting(
+        self, partition: str, known: Mapping[str, Invocation] = MappingProxyType({})
+    ) -> Iterator[list[Invocation]]:
+        """One partition of what waits in order, page by page.
+
+        Records are as they are now, but the first ones of a page that are all `known`.
+        """
         more: dict[str, Any] = {}
         while True:
             page = self.items.page("waiting", "waiting", partition, Limit=PAGE, **more)
-            records = only_readable(self.get_all([item["id"]["S"] for item in page["Items"]]))
+            ids = [item["id"]["S"] for item in page["Items"]]
+            first = list(takewhile(known.__contains__, ids))
+            if first:
+                yield [known[invocation_id] for invocation_id in first]
+            records = only_readable(self.get_all(ids[len(first) :]))
             yield [record for record in records if record.is_waiting]
             if "LastEvaluatedKey" not in page:
                 return

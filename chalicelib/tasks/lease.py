@@ -9,8 +9,9 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chalicelib.dynamodb.expressions import Attr
+from chalicelib.dynamodb.expressions import Attr, expressions
 from chalicelib.dynamodb.table import Item, Table
+from chalicelib.dynamodb.writes import Write
 from chalicelib.tasks.revisions import CLOCKS_DIFFER_SECONDS
 
 HOLDER, EXPIRES_AT, RERUN = Attr("holder"), Attr("expires_at"), Attr("rerun")
@@ -54,8 +55,13 @@ class Lease:
             now = self._now()
             over = EXPIRES_AT.not_exists() | EXPIRES_AT.lt(now) | EXPIRES_AT.gt(self._latest(now))
             acquired = {"holder": holder, "expires_at": now + self._seconds, "rerun": NONE}
-            if self._table.update(self.item_id, acquired, over | HOLDER.eq(holder)) is not None:
+            is_mine, seen = self._table.update_or_see(
+                self.item_id, acquired, over | HOLDER.eq(holder)
+            )
+            if is_mine:
                 return Held(holder)
+            if seen is not None and _text(seen, "rerun") != NONE:
+                return Busy(is_first=False)
             before = self._table.update(self.item_id, {"rerun": holder}, EXPIRES_AT.gte(now))
             if before is not None:  # boto3 may have sent it twice: then it finds itself
                 return Busy(is_first=_text(before, "rerun") in {NONE, holder})
@@ -68,8 +74,20 @@ class Lease:
         own = HOLDER.eq(held.holder)
         if self._table.update(self.item_id, {"expires_at": 0}, own & RERUN.eq(NONE)) is not None:
             return False
+        return self.extend(held)
+
+    def extend(self, held: Held) -> bool:
+        """Do what a rerun was requested for. False if another process has acquired the lease."""
+        own = HOLDER.eq(held.holder)
         extended = {"rerun": NONE, "expires_at": self._now() + self._seconds}
         return self._table.update(self.item_id, extended, own) is not None
+
+    def released(self, held: Held) -> Write:
+        """The write that releases the lease, on the condition that no rerun is requested."""
+        condition = HOLDER.eq(held.holder) & RERUN.eq(NONE)
+        return {"TableName": self._table.name, "Key": {"id": {"S": self.item_id}}} | expressions(
+            condition=condition, set_values={"expires_at": 0}
+        )
 
     def release(self, held: Held, *, pause_seconds: float = 0) -> None:
         """Release the lease despite rerun requests; it stays unavailable for `pause_seconds`."""

@@ -225,7 +225,9 @@ class JobLab(Lab):
         if wake_up.invocation_id is not None and wake_up.comes_due:
             services.jobs.invocations.came_due(wake_up.invocation_id)
         newcomers = [] if wake_up.invocation_id is None else [wake_up.invocation_id]
-        services.jobs.launcher.run(newcomers, capacity_freed=wake_up.capacity_freed)
+        services.jobs.launcher.run(
+            newcomers, capacity_freed=wake_up.capacity_freed, ends=int(wake_up.capacity_freed)
+        )
 
     def sweep(self, services: Services) -> dict[str, int]:
         """The sweep of jobs alone."""
@@ -278,7 +280,8 @@ class JobLab(Lab):
             if hears:
                 self.leave(container, EXIT_NOT_RUN)
             return
-        if hears and container.running:
+        # the program runs once, also where two of its requests at a time were granted
+        if hears and container.running and not container.ran:
             container.phase, container.since, container.ran = Phase.RUNNING, None, True
             self.runs[container.invocation_id] += 1
 

@@ -535,10 +535,54 @@ def test_a_message_costs_one_read_where_no_place_is_open_to_its_priority(lab: Jo
     assert lab.wire.calls == ["dynamodb.BatchGetItem"]
 
 
+def test_an_end_costs_a_round_of_few_calls(lab: JobLab) -> None:
+    """The place of the one that ended is given to the next, whose record is known."""
+    services = lab.process()
+    for _ in range(9):
+        invoke(services)
+    lab.indexes_catch_up()
+    services.jobs.launcher.run()
+    for ends, claims in ((1, 1), (3, 3)):
+        for each in running(lab)[:ends]:
+            end(services, each)
+        lab.wire.reset(None)
+        services.jobs.launcher.run(capacity_freed=True, ends=ends)
+        launch = ["dynamodb.TransactWriteItems", "ecs.RunTask"]
+        # take the lease, look at what waits (critical, normal); write the last launch with its end
+        assert lab.wire.calls == [
+            "dynamodb.UpdateItem",
+            "dynamodb.Query",
+            "dynamodb.Query",
+            *launch * claims,
+            "dynamodb.TransactWriteItems",
+        ]
+        assert lab.places_taken() == 3
+    assert len(running(lab)) == 3
+
+
+def running(lab: JobLab) -> list[Invocation]:
+    return [each for each in lab.invocations().values() if each.state is State.LAUNCHED]
+
+
+def end(services: Services, invocation: Invocation) -> None:
+    asked = (invocation.key, invocation.attempt, invocation.task_arn, "p")
+    services.jobs.invocations.start(invocation.id, *asked)
+    services.jobs.invocations.finish(
+        invocation.id,
+        invocation.key,
+        "p",
+        Outcome.SUCCEEDED,
+        exit_code=0,
+        detail="",
+        result=None,
+        usage=None,
+    )
+
+
 def test_one_round_answers_many_messages(lab: JobLab) -> None:
     services = lab.process()
     made = [invoke(services, priority) for priority in (Priority.LOW, Priority.NORMAL)]
-    services.jobs.table.waiting = lambda _: iter(())  # the index shows none of them yet
+    services.jobs.table.waiting = lambda *_: iter(())  # the index shows none of them yet
     assert services.jobs.launcher.run() == 0
     assert services.jobs.launcher.run([i.id for i in made]) == 2
     assert states(lab) == [State.LAUNCHED, State.LAUNCHED]
