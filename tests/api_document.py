@@ -23,7 +23,7 @@ HOW = """\
 Declare it: what a request carries with `takes` at the view, its answers in
 chalicelib/api/reference; see "A route" in CONTRIBUTING.md."""
 OF_NO_ROUTE = {400, 403, 404, 405, 413, 415}
-"""What is answered where no route is: by the gateway, the guard of `local up`, or Chalice."""
+"""Statuses for a path without a route: from the gateway, the guard of `local up`, or Chalice."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Checked:
 
     media_type: str
     headers: tuple[str, ...]
-    """Those that it always has, in small letters."""
+    """Headers that every such answer has, in lower case."""
     body: Any
 
 
@@ -54,7 +54,7 @@ def document() -> dict[str, Any]:
 
 @cache
 def answer_of(path: str, method: str, status: int) -> Checked | None:
-    """What the document says of an answer; None where it does not have it."""
+    """Returns the document's declaration of an answer; None where the status is not declared."""
     whole = document()
     responses = whole["paths"][path][method]["responses"]
     if str(status) not in responses:

@@ -29,7 +29,8 @@ class Authority:
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
         self.pin = base64.b64encode(hashlib.sha256(public).digest()).decode()
-        """What Chromium's --ignore-certificate-errors-spki-list takes: this authority, no other."""
+        """Returns the value of Chromium's --ignore-certificate-errors-spki-list for this authority.
+        """
 
     def issue(
         self, folder: Path, *names: str, addresses: Iterable[str] = ("127.0.0.1",)

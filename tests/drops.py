@@ -13,9 +13,9 @@ from tests.session_process import SessionProcess
 
 
 class Link:
-    """A TCP proxy before a container, which can cut the wire without a goodbye.
+    """A TCP proxy before a container, which can cut connections without a close frame.
 
-    `budget()` says of each connection after how many bytes to the client it is cut; None: never.
+    `budget()` returns after how many bytes to the client a connection is cut; None: never.
     """
 
     def __init__(self, port, budget=lambda: None):
@@ -127,7 +127,7 @@ class Dispatcher:
 
 
 KILLS = 4
-"""How often a run kills the container besides, so that the next one has to go on."""
+"""How often a run also kills the container, so that the next one has to continue."""
 
 
 class Drops:
@@ -146,7 +146,7 @@ class Drops:
         self.has_begun = False
 
     def begin(self):
-        """To be called once a connection is live: a client without a cursor gets what is new."""
+        """Call it once a connection is open: a client without a cursor gets only new records."""
         self.has_begun = True
         self.dispatcher.links[-1].cut()
 

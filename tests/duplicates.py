@@ -22,7 +22,7 @@ class Line:
     number: int
     text: str
     normal: str
-    """What is compared."""
+    """The part of the text that is compared."""
 
 
 @dataclass(frozen=True)

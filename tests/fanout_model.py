@@ -1,4 +1,4 @@
-"""Models for the fan-out feed: a server that can forget, a stream's history, and a reader."""
+"""Models for the fan-out feed: a server that can lose data, a stream's history, and a reader."""
 
 from dataclasses import dataclass, field
 
@@ -8,12 +8,12 @@ from chalicelib.feed.stream import Begun, Filling
 
 
 class ServerLostError(Exception):
-    """Redis did not answer; what was asked may or may not have been done."""
+    """Redis did not answer; the request may or may not have been carried out."""
 
 
 @dataclass
 class FakeServer:
-    """What the scripts keep in Redis, and ways to lose it. `faults` are taken one a call:
+    """The data that the scripts keep in Redis, and ways to lose it. `faults` are taken one a call:
     "before" loses the request, "after" the reply, None nothing.
     """
 

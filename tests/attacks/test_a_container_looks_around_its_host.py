@@ -141,12 +141,12 @@ class Network:
         self.inside(role, "ip", "route", "add", "default", "via", GATEWAY)
 
     def let_ecs_in(self) -> None:
-        """What ecs-init sets up: credentials of tasks come from the agent on the loopback."""
+        """Set the host up as ecs-init does: tasks get credentials from the loopback's agent."""
         self.inside("host", "sysctl", "--quiet", "-w", "net.ipv4.conf.all.route_localnet=1")
         to_agent = ("-p", "tcp", "-d", CREDENTIALS, "--dport", "80", "-j", "DNAT")
         at = ("--to-destination", "127.0.0.1:51679")
         self.inside("host", "iptables", "-t", "nat", "-A", "PREROUTING", *to_agent, *at)
-        # What Docker adds for a port published by a container.
+        # Docker adds this for a port that a container publishes.
         self.publish()
 
     def publish(self) -> None:
@@ -179,7 +179,7 @@ class Network:
         return done.returncode == 0
 
     def open_ways(self, ways: list[tuple[str, str, int]], *, expected: bool) -> list:
-        """Those of the ways that are open. What is expected to be closed is given less time."""
+        """Returns the ways that are open. A way that should be closed gets a shorter timeout."""
         return [way for way in ways if self.reaches(*way, 10.0 if expected else 1.0)]
 
 

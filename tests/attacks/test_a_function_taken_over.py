@@ -36,7 +36,7 @@ def policies(stage: str) -> dict[str, Any]:
 
 
 def who_may(stage: str, service: str, action: str, **parameters: Any) -> set[str]:
-    """The functions of a stage whose policy allows a call, all that it needs."""
+    """Returns the functions of a stage whose policies allow a call with all rights it needs."""
 
     def definition(name: str) -> Mapping[str, Any]:
         return {"taskDefinitionArn": name, "executionRoleArn": None}

@@ -1,9 +1,9 @@
-"""Somebody gives a folder with a grader, or with session apps, that is not what it looks like.
+"""An author gives others a folder with a grader, or with session apps, that attacks its reader.
 
-Goal: read files of whoever runs `usher grade` or `usher deploy` in it, call another endpoint of the
-Docker Engine, write to the terminal, or make the command, or the dispatcher that the folder is sent
-to, fail in a way that nobody foresaw or never end. Reach: links and pipes in the folder, numbers,
-depth and names in its files.
+Goal: read files of the user who runs `usher grade` or `usher deploy` in it, call another endpoint
+of the Docker Engine, write to the terminal, or make the command, or the dispatcher that the folder
+is sent to, fail with an unhandled exception or run without end. Reach: links and pipes in the
+folder, numbers, depth and names in its files.
 """
 
 import json
@@ -42,7 +42,7 @@ def grade(folder, *options):
 
 @contextmanager
 def ends_within(seconds):
-    """What blocks for longer is interrupted by a TimeoutError."""
+    """Raises TimeoutError in the block when it runs for longer."""
 
     def stop(*_):
         raise TimeoutError

@@ -1,6 +1,6 @@
 """A job's code looks for the key of its invocation.
 
-Goal: speak in the name of the container's main process: another result, a wrong end. Reach: its own
+Goal: report as the container's main process: another result, a false end. Reach: its own
 environment and memory, and what /proc shows of its parent. It has no capabilities, as in a
 container; with CAP_SYS_PTRACE or CAP_PERFMON the kernel lets it read its parent.
 """

@@ -1,7 +1,7 @@
-"""A viewer changes what it may only look at.
+"""A viewer, which may only read, changes things.
 
-Attacker: a caller that `VIEWERS` names. Goal: start, stop, change or delete anything, connect to a
-session of somebody else. Reach: every route of the real app, with its own key.
+Attacker: a caller that `VIEWERS` names. Goal: start, stop, change or delete anything, connect to
+another owner's session. Reach: every route of the real app, with its own key.
 """
 
 import hashlib

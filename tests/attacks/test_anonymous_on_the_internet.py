@@ -1,7 +1,8 @@
-"""Somebody without credentials sends requests to a deployed stage whose AUTH_MODE is `none`.
+"""A caller without credentials sends requests to a deployed stage whose AUTH_MODE is `none`.
 
-Attacker: anybody who knows the API's URL. Goal: run an image or job of their choice, read, list or
-stop what others run. Reach: every route of the real app, as API Gateway passes requests on.
+Attacker: any client with the API's URL. Goal: run an image or job of their choice, read, list or
+stop sessions and jobs of others. Reach: every route of the real app, as API Gateway passes requests
+on.
 """
 
 import json
@@ -50,8 +51,9 @@ FOR_ANYBODY = {
     ("GET", "/sessions/{session_id}"),
     ("DELETE", "/sessions/{session_id}"),
 }
-"""What a session's page needs; the id of a session is a capability. The pages' documents and
-scripts are the same for everybody and have no data."""
+"""Routes that a session's page uses; a session's id is a capability. The pages' documents and
+scripts are the same for all callers and contain no data.
+"""
 WITH_A_KEY_OF_THEIR_OWN = {
     ("GET", "/route"),
     ("GET", "/sessions/{session_id}/credentials"),
@@ -61,7 +63,8 @@ WITH_A_KEY_OF_THEIR_OWN = {
     ("POST", "/invocations/{invocation_id}/marks"),
     ("POST", "/invocations/{invocation_id}/finish"),
 }
-"""What routers and containers call, each with its key; without it a request changes nothing."""
+"""Routes that routers and containers call, each with a key; without it a request changes nothing.
+"""
 LIMITS = {"MAX_SESSIONS": "10", "MAX_SESSIONS_PER_OWNER": "2", "MAX_REQUESTS_PER_SECOND": "5"}
 ID = "6d6cf8ce-0000-4000-8000-000000000000"
 JOB = {"image": "attacker/miner", "description": {"name": "tally", "parameters": {}}}

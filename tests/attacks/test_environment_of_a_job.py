@@ -1,4 +1,6 @@
-"""Who registers jobs makes a trusted image run other code, by a variable of its environment."""
+"""A caller that registers jobs makes a trusted image run other code, by a variable of its
+environment.
+"""
 
 import pytest
 

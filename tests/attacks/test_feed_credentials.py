@@ -1,7 +1,7 @@
-"""A session's container, taken over, uses the feed's credential that it holds.
+"""A session's container, taken over, uses the feed's credential in its environment.
 
-Goal: forge, wipe or read what other sessions see; take over the server. Reach: the fan-out server
-over TCP, with FEED_URL of the container's environment.
+Goal: forge, delete or read records of other sessions; take over the server. Reach: the fan-out
+server over TCP, with FEED_URL of the container's environment.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from tests.redis_feed import Connection, FeedWriter, RedisProcess
 
 
 def environment_of(cloud):
-    """The environment of the one container there is, as ECS was asked for it."""
+    """Returns the environment of the only container as RunTask requested it."""
     ecs = cloud.client("ecs")
     arns = ecs.list_tasks(cluster="usher-local")["taskArns"]
     (task, *_) = ecs.describe_tasks(cluster="usher-local", tasks=arns)["tasks"]
@@ -30,7 +30,7 @@ def environment_of(cloud):
 
 
 def refusal(connection, *words):
-    """What the server says against a command; None when it was carried out."""
+    """Returns the server's error for a command; None when the server carried it out."""
     try:
         connection.call(*words)
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Anybody sends garbage to every route.
+"""Any client sends garbage to every route.
 
-Goal: a 5xx, which is an error nobody foresaw, and may be a record that is half written. Reach: any
-method, path, headers, query and body: as a stranger, as a caller with a key, as an operator, each
+Goal: a 5xx, which is an unhandled error and may leave a partly written record. Reach: any method,
+path, headers, query and body: without credentials, as a caller with a key, as an operator, each
 with a session and a run that are real, and as the container of both. Routes are those of app.py, so
 that a new one is attacked, too; the dispatcher is a real one.
 """
@@ -210,7 +210,7 @@ BODIES = (
 
 
 ENDS = ("/kill", "/events", "/finish")
-"""What ends a session or a run is not sent for the real ones: the others would find nothing."""
+"""Routes that end a session or a run are not sent with the real ids: later requests need them."""
 
 
 @dataclass(frozen=True)
@@ -386,7 +386,7 @@ def raw_requests(path: str, method: str) -> Iterator[tuple[str, str, dict[str, b
 
 
 def test_texts_in_no_encoding_are_errors_of_the_caller(dispatcher, known):
-    """Each route gets a sixteenth of them: a part of the routes sees each of them."""
+    """Each route is tried with a sixteenth of the texts; some route is tried with each text."""
     for number, (route, method) in enumerate(ROUTES):
         if method == "DELETE" or route.endswith(ENDS):
             continue

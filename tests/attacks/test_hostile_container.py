@@ -33,8 +33,8 @@ Answer = Callable[..., None]
 
 @pytest.fixture
 def hostile() -> Iterator[Callable[..., str]]:
-    """Start a server that answers as told: `hostile(answer)` is its URL. With `hears` the answer
-    is given what the client sent first.
+    """Start a server that sends the test's answer: `hostile(answer)` returns its URL. With `hears`
+    the answer is a function of the client's first bytes.
     """
     servers = []
 
@@ -326,7 +326,7 @@ def test_a_container_is_asked_once_however_often_its_address_comes():
 @pytest.mark.parametrize("elsewhere", [{"host_port": 49_154}, {"container_instance_arn": "other"},
                                        {"last_status": "DEPROVISIONING"}])  # fmt: skip
 def test_what_runs_at_another_address_than_the_tasks_own_is_not_asked(elsewhere):
-    """There may be somebody else's container by now, which would keep the session alive."""
+    """Another owner's container may have the address; its answer would keep the session alive."""
     session = until(*START)
     assert session.connect_by is not None
     task = replace(RUNNING, version=session.task_version, **elsewhere)

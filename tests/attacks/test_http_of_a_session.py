@@ -1,4 +1,4 @@
-"""A stranger speaks unusual HTTP to a session's port.
+"""A client without the path sends unusual HTTP to a session's port.
 
 Goal: no answer at all, a crash, the place of the client, or a path that is found without its UUID.
 Reach: any bytes. The same file shows that proxies and old clients get a standard answer.

@@ -1,4 +1,4 @@
-"""An image in another user's folder writes the files of who runs the embedded cloud.
+"""An image in another user's folder writes files as the user that runs the embedded cloud.
 
 Attacker: another user of the machine, who can change a folder that an image is made of, something
 in it, or what is above it. Goal: write a file as the user of `local up`. Reach: the program of
@@ -44,7 +44,9 @@ def start(tmp_path: Path, kind: Kind, **settings) -> tuple[Path, Exception | Non
 
 
 def another_user(tmp_path: Path) -> int:
-    """A user who does not own the image's folder; root is trusted, so it is not root's."""
+    """Returns the id of a user that does not own the image's folder; root is trusted, so the folder
+    is never root's.
+    """
     if os.geteuid() != 0:
         return tmp_path.stat().st_uid + 1
     (tmp_path / "image").mkdir()

@@ -1,9 +1,9 @@
-"""Strangers send what a parser does not expect: bytes, numbers, escapes, depth.
+"""Unknown clients send input that a parser does not expect: bytes, numbers, escapes, depth.
 
-Goal: an error that nobody foresaw, or a function that is held up. Reach: everything that is parsed
-of a request, a message, a record, a description. Each parser is tried on its corpus and on some
-thousand inputs like it; `make fuzz` searches longer, guided by coverage. What it finds joins the
-corpus with the fix.
+Goal: an unhandled exception, or a function that is kept busy. Reach: everything that is parsed of a
+request, a message, a record, a description. Each parser is tried on its corpus and on some thousand
+inputs like it; `make fuzz` searches longer, guided by coverage. Inputs that it finds are added to
+the corpus with the fix.
 """
 
 import random

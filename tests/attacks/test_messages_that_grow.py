@@ -1,7 +1,7 @@
-"""A session's client sends messages that are small on the line and large in memory.
+"""A session's client sends messages that are small on the network and large in memory.
 
-Goal: end its host's memory, and with it other sessions. Reach: compressed frames, fragments, and
-deeply nested JSON, in a session whose app asked for compression.
+Goal: use up its host's memory and end other sessions. Reach: compressed frames, fragments, and
+deeply nested JSON, in a session whose app enables compression.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""A caller with a key asks for so many runs of jobs that nobody else gets any.
+"""A caller with a key starts so many runs of jobs that other owners get none.
 
 Goal: all hosts, or a full table. Reach: a key of its own, parallel requests, deferred runs, other
-idempotency keys. The quotas are exact under parallel requests and given back at the end.
+idempotency keys. The quotas are exact under parallel requests and decremented at the end.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Whoever answers in the dispatcher's place sends a caller elsewhere.
+"""A server in the dispatcher's place redirects a caller to another server.
 
 Goal: the API key, which every request of the client carries. Reach: a redirect.
 """

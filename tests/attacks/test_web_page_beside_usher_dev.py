@@ -42,13 +42,13 @@ def dev(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ports(dev):
-    """Its ports that speak HTTP, by what they are."""
+    """Returns the HTTP ports of the run, by name."""
     cloud = RunningCloud(dev.process, dev.ready, dev.said, dev.folder)
     page = port_of(dev.page)
     of_redis = 1 if dev.ready["feed"] == "redis" else 0
 
     def known():
-        """All ports but that of Redis, once the warm containers have told theirs."""
+        """Returns all ports but that of Redis, once the warm containers have reported theirs."""
         found = {**http_ports(cloud), "page": page}
         listening = ports_of(cloud)
         assert set(listening.values()) == {LOOPBACK}
@@ -104,7 +104,7 @@ def test_no_file_beside_the_page_is_served(dev, ports):
 
 
 def test_the_page_of_the_app_asks_for_sessions_and_for_nothing_else(dev, ports):
-    """What its own page may: an XSS in the app's page must not become a command."""
+    """The app's own page may do this much: an XSS in it must not become a command."""
     own = {"Origin": dev.page.rstrip("/"), "Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"}
     status, answered, body = ask(ports["dispatcher"], "GET", "/session?wait=20", own)
     assert (status, answered["Access-Control-Allow-Origin"]) == (200, own["Origin"])

@@ -94,7 +94,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory, friend: str) -> Iterator[Run
 def ask(
     port: int, method: str, path: str, headers: dict[str, str], body: str = ""
 ) -> tuple[int, http.client.HTTPMessage, bytes]:
-    """One request; `Host` is the loopback name with the port unless `headers` says otherwise."""
+    """Send one request; `Host` is the loopback name and the port unless `headers` has another."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.putrequest(method, path, skip_host="Host" in headers, skip_accept_encoding=True)
@@ -140,7 +140,7 @@ def session_ports(cloud: RunningCloud) -> set[int]:
 
 
 def http_ports(cloud: RunningCloud) -> dict[str, int]:
-    """The ports that speak HTTP and belong to the machine, by what they are."""
+    """Returns the HTTP ports of the machine's own processes, by name."""
     listening = set(ports_of(cloud))
     known = {"dispatcher": port_of(cloud.dispatcher), "aws": port_of(cloud.aws)}
     rest = listening - set(known.values()) - session_ports(cloud)
@@ -182,7 +182,7 @@ REQUESTS = {
 
 
 def test_every_port_that_listens_is_on_loopback_and_known(cloud):
-    """A port that nobody thought of would be one that nobody tried to attack."""
+    """A port that is missing from REQUESTS would not be attacked by any test."""
     listening = ports_of(cloud)
     assert set(listening.values()) == {"127.0.0.1"}
     known = http_ports(cloud)
@@ -214,7 +214,7 @@ def test_what_a_foreign_page_sends_is_refused_by_every_port(cloud, name, headers
 )  # fmt: skip
 @pytest.mark.parametrize("name", sorted(REQUESTS))
 def test_a_rebound_name_is_refused_by_every_port(cloud, name, host):
-    """After DNS rebinding a GET of the page is same-origin: no header but Host tells."""
+    """After DNS rebinding a GET of the page is same-origin: only the Host header differs."""
     port = http_ports(cloud)[name]
     for method, path in REQUESTS[name]:
         status, _, content = ask(port, method, path, {"Host": host.format(port=port)})
@@ -372,7 +372,7 @@ def test_a_rebound_name_in_chromium_is_refused(cloud, browser):
         rebound.close()
 
 
-# Who must still get in.
+# Requests that must still be served.
 
 
 def test_tools_without_a_browser_are_served(cloud):

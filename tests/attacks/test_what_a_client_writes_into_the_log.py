@@ -1,8 +1,8 @@
 """A session's client writes lines into the log of its session that look like the container's.
 
-Attacker: whoever has the path of a session. Goal: forge a line of the log, or send control
+Attacker: a client with the path of a session. Goal: forge a line of the log, or send control
 sequences to the terminal that shows it (`usher dev`, `tail`). Reach: query, close reasons,
-messages, and what an app logs and raises about them.
+messages, and exceptions and log calls of the app about them.
 """
 
 import json

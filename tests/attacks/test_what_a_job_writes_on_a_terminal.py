@@ -1,8 +1,8 @@
-"""A job, or a caller, writes control sequences to the terminal of whoever looks at it.
+"""A job, or a caller, writes control sequences to the terminal of a user who reads its log.
 
-Attacker: the author of a job, or of untrusted code in it; a caller with a key. Goal: hide what it
-did, forge lines of `usher`, or make the operator's terminal type. Reach: lines of the log, messages
-of progress, reasons, results, and names in audit records.
+Attacker: the author of a job, or of untrusted code in it; a caller with a key. Goal: hide its
+actions, forge lines of `usher`, or make the operator's terminal send input. Reach: lines of the
+log, messages of progress, reasons, results, and names in audit records.
 """
 
 import json
@@ -46,7 +46,7 @@ def api():
 
 
 def on_terminal(api, *words):
-    """What `usher` writes to stdout and stderr, both of which are a terminal."""
+    """Returns the output of `usher`, whose stdout and stderr are a terminal."""
     leader, follower = pty.openpty()
     with os.fdopen(leader, "rb", buffering=0) as screen:
         command = [sys.executable, "-m", "usher", *words, "--url", api.url]
@@ -59,7 +59,7 @@ def on_terminal(api, *words):
             while data := screen.read(65_536):
                 written += data
         except OSError:
-            pass  # Linux says EIO where the last writer of a terminal is gone
+            pass  # Linux reports EIO when the last writer of a terminal is closed
         process.wait(30)
     return written.decode("utf-8").replace("\r\n", "\n")
 

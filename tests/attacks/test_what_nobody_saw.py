@@ -1,4 +1,4 @@
-"""A change that leaves no trace.
+"""A caller changes something without an audit record.
 
 Attacker: a caller with a key, or an operator. Goal: change something without a record of it; see
 others' records; hide an attempt behind many; find secrets in the records. Reach: the API.

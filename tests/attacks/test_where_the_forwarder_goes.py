@@ -1,7 +1,7 @@
 """A program in a task makes `--aws-service` send its request to another server.
 
-Attacker: whatever may call the AWS endpoint of `local up`. Goal: reach a server that only the
-developer reaches (SSRF), in the developer's name. Reach: request target, Host and other headers.
+Attacker: any process that can call the AWS endpoint of `local up`. Goal: reach a server that only
+the developer's machine can reach (SSRF). Reach: request target, Host and other headers.
 """
 
 import threading
@@ -17,7 +17,7 @@ CALL = Call("sqs", "SendMessage", Protocol.JSON)
 
 @pytest.fixture
 def servers():
-    """The emulator, and one that nobody named; each with what it was asked."""
+    """Two servers, the emulator and one that is not configured, each with its received requests."""
     started = []
     for _ in range(2):
         seen = []

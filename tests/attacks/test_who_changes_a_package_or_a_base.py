@@ -1,4 +1,4 @@
-"""Somebody who can change what a deployment is made of.
+"""Attacker: somebody who can change the packages or images that a deployment is built from.
 
 Goal: code of their own in the functions, in the images of sessions and jobs, or on the machine that
 tests them. Reach: a package index that serves another file under the same name and version, a
@@ -143,7 +143,7 @@ def test_a_tag_is_no_digest_unless_a_digest_of_it_is_known():
 
 
 def test_a_tag_that_moved_is_not_what_a_deployment_builds_on():
-    """By the digests of this checkout; Docker pulls what the digest says, whatever the tag is."""
+    """A build names the digests of this checkout; Docker pulls the digest and ignores the tag."""
     for document in ({"pinned": True}, {}):
         plan = plan_deploy(settings(read_digests(), **document), "content")
         (build,) = (step for step in plan if isinstance(step, EnsureImage))

@@ -1,9 +1,10 @@
-"""Somebody has a secret that was replaced, or the hash of one.
+"""An attacker has a secret that was replaced, or its hash.
 
-Goal: go on using it. Reach: the old value, the configuration. And nobody else is kept out: secrets
-are replaced as docs/operations.md says, and no step refuses what a sender sends then. A deployment
-replaces functions one by one, so in each step both the configuration before and the one after it
-answer, and senders have the old secret, the new one, or both.
+Goal: continue to use it. Reach: the old value, the configuration. Legitimate senders are never
+refused: secrets are replaced as docs/operations.md says, and every step accepts the secrets that
+senders have then. A deployment replaces functions one by one, so in each step both the
+configuration before and the one after it answer, and senders have the old secret, the new one, or
+both.
 """
 
 import hashlib
@@ -103,7 +104,7 @@ def test_the_feeds_password_is_replaced_and_nobody_misses_a_record():
                         assert numbers(take(each, 1)[0]) == [3]
                 admin.call("ACL", "SETUSER", "default", "<old")  # SET: the new one alone
                 writer.put({"n": 4}, "a")
-                for each in (early, late):  # who is connected stays
+                for each in (early, late):  # existing connections stay open
                     assert numbers(take(each, 1)[0]) == [4]
         with pytest.raises(OSError, match="WRONGPASS"):
             server.connect()

@@ -1,7 +1,7 @@
-"""A caller wants more than the limits give one owner.
+"""A caller exceeds the limits of one owner.
 
-Goal: count as many owners. Reach: it may assume its role again under another session name, take
-any address of its /64, and write an IPv4 address as an IPv6 one.
+Goal: be counted as several owners. Reach: it may assume its role again under another session name,
+take any address of its /64, and write an IPv4 address as an IPv6 one.
 """
 
 import pytest

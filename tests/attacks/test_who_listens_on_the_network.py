@@ -34,7 +34,7 @@ VISIT = """async (url) => {
 
 
 class Site:
-    """An https origin with an empty page, and a dispatcher that knows one container's address."""
+    """An https origin with an empty page, and a dispatcher that returns one container's address."""
 
     def __init__(self, files):
         self.address = None
@@ -95,7 +95,7 @@ def browser():
 
 @pytest.fixture
 def secure_page(browser, authority):
-    """A page of a browser that believes the test's authority, and no other stranger."""
+    """A page of a browser that trusts the test's authority and no other unknown one."""
     trust = f"--ignore-certificate-errors-spki-list={authority.pin}"
     trusting = browser.browser_type.launch(
         executable_path=chromium_path(), args=[*ARGUMENTS, trust]
@@ -195,7 +195,7 @@ def test_a_listener_learns_the_path_and_the_data_of_a_session_with_ws_alone(
 
 
 def test_who_answers_in_a_containers_place_is_not_believed(authority, files, tmp_path):
-    """An attacker's certificate for the right name, by an authority that nobody trusts."""
+    """An attacker's certificate for the right name, by an authority that clients do not trust."""
     folder = tmp_path / "attacker"
     folder.mkdir()
     with Site(Authority(folder).issue(folder, "127.0.0.1")) as attacker:

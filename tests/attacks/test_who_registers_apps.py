@@ -1,4 +1,5 @@
-"""An operator, or who took an operator's key, registers a session app that is more than an app.
+"""An operator, or an attacker with an operator's key, registers a session app with more rights than
+an app may have.
 
 Goal: root in a container, a folder of the host, more of the cluster than an app may have. Reach:
 `PUT /apps/{name}`.

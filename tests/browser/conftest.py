@@ -51,7 +51,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture(autouse=True)
 def watch(page: Page) -> Iterator[PageWatch]:
-    """What the page complains of; shown with a test that fails."""
+    """Records the page's errors; they are printed with a test that fails."""
     watch = PageWatch(page)
     yield watch
     print(watch.report())
@@ -66,7 +66,7 @@ def container() -> Iterator[FakeContainer]:
 
 @pytest.fixture
 def second() -> Iterator[FakeContainer]:
-    """Another container, for those who come again."""
+    """A second container, for clients that reconnect."""
     container = FakeContainer()
     yield container
     container.close()
@@ -74,7 +74,7 @@ def second() -> Iterator[FakeContainer]:
 
 @pytest.fixture
 def dispatcher(container: FakeContainer) -> Iterator[FakeDispatcher]:
-    """Gives the container to whoever asks, unless the test sets other answers."""
+    """Assigns the container to every request, unless the test sets other answers."""
     dispatcher = FakeDispatcher()
     dispatcher.answers = [Answer(200, container.session())]
     yield dispatcher

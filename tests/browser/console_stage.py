@@ -8,7 +8,7 @@ from typing import Any
 from tests.integration.conftest import ROOT, RunningCloud, launch, wait_until
 
 HOSTILE = "<img src=x onerror=document.title='owned'>"
-"""What a page that writes HTML would run."""
+"""A name that runs as a script in a page that inserts it as HTML."""
 TALL = 2**53 + 1
 KEYS = {"opal": "key of opal", "vic": "key of vic", HOSTILE: "key of mallory"}
 TALKS = '''

@@ -1,4 +1,4 @@
-"""A dispatcher and a session container that do as a test tells them; the page is the real one."""
+"""A dispatcher and a session container whose behaviour a test sets; the page is the real one."""
 
 import json
 import queue
@@ -25,7 +25,7 @@ CLIENT_LIBRARY = Path(__file__).parents[2] / "session_handler" / "client.js"
 
 @dataclass(frozen=True)
 class Answer:
-    """What the dispatcher says to one request for a session."""
+    """The dispatcher's response to one request for a session."""
 
     status: int
     body: dict[str, Any]
@@ -40,8 +40,8 @@ class _Server(ThreadingHTTPServer):
 class FakeDispatcher:
     """Serves the page below `prefix` and answers with what the test put into `answers`.
 
-    The last answer stays for all requests that follow. `asked` holds (path, query, headers)
-    of each, `deleted` the paths that were to be deleted.
+    The last answer stays for all requests that follow. `asked` has (path, query, headers) of each
+    request, `deleted` the paths of DELETE requests.
     """
 
     def __init__(self, prefix: str = "/") -> None:
@@ -102,7 +102,7 @@ class FakeDispatcher:
                 self.wfile.write(body)
 
             def log_message(self, *args: Any) -> None:
-                """Say nothing: tests read `asked`."""
+                """Log nothing: tests read `asked`."""
 
         return Handler
 
@@ -110,7 +110,7 @@ class FakeDispatcher:
 class FakeContainer:
     """A session container on a port of its own, with the real client library.
 
-    When its client is gone it lets nobody in any more, unless `grace` says so.
+    When its client has disconnected it accepts no other client, unless `grace` is set.
     """
 
     def __init__(self) -> None:
@@ -136,7 +136,7 @@ class FakeContainer:
         return self._server.socket.getsockname()[1]
 
     def session(self, **changes: Any) -> dict[str, Any]:
-        """What the dispatcher answers when this container is given to somebody."""
+        """Returns the dispatcher's answer that assigns this container."""
         return {
             "id": self.id,
             "state": "RESERVED",
@@ -184,7 +184,7 @@ class FakeContainer:
     def _end_by(self, way: Callable[[ServerConnection], None]) -> None:
         def end(connection: ServerConnection) -> None:
             if not self.grace:
-                self.ended.set()  # before the page can know and come again
+                self.ended.set()  # before the page can notice and reconnect
             way(connection)
 
         self._say.put(end)

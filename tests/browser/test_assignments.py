@@ -99,7 +99,7 @@ def choose(page: Page, file: dict[str, Any]) -> None:
 
 
 def hidden_texts() -> list[str]:
-    """What nobody but the author may see: inputs and answers of the hidden cases."""
+    """Returns texts that only the author may see: inputs and answers of the hidden cases."""
     cases = tomllib.loads((EXAMPLE / "grader.toml").read_text("utf-8"))["cases"]
     hidden = [case for case in cases if case.get("visibility") != "visible"]
     texts = [
@@ -319,7 +319,7 @@ def test_an_author_sees_failures_and_verdicts_by_case_and_marks_again(
     expect(page.locator("tbody tr")).to_contain_text("counted: AC")
     learner = quote(f"api_key:{HOSTILE}", safe="")
     assert page.url.endswith(f"/console/assignments/counted?learner={learner}")
-    # An id may be an invocation's or a session's: those are asked for too.
+    # The page looks for the id among invocations and sessions, too: those requests return 404.
     assert [said for said in watch.complaints if "404" not in said] == []
 
 

@@ -33,7 +33,7 @@ HIDE = """hidden => {
     Object.defineProperty(document, "hidden", {value: hidden, configurable: true});
     document.dispatchEvent(new Event("visibilitychange"));
 }"""
-"""What a browser does to a page whose tab is left and returned to."""
+"""Makes the page hidden or visible as a browser does when the user changes tabs."""
 PHONE = {"width": 375, "height": 800}
 LINES = [HOSTILE, "\x1b[31mred", "مرحبا 🎭", *(f"line {number}" for number in range(600))]
 
@@ -687,13 +687,13 @@ def test_what_a_schedule_left_out_is_a_link_to_the_runs_that_were_skipped(page, 
     expect(page.locator("main")).to_contain_text("9000 s late, and misfireSeconds is 60")
     assert page.evaluate("history.length") > 2
     stage.http("DELETE", "/schedules/late", None, as_("opal"))
-    # They printed nothing: no such job was ever deployed.
+    # The links of its runs return 404: no such job was ever deployed.
     assert [said for said in watch.complaints if "404" not in said] == []
 
 
 @pytest.fixture(scope="module")
 def operator(browser: Browser, stage: RunningCloud) -> Iterator[Page]:
-    """A page of an operator who is signed in."""
+    """A page where an operator is signed in."""
     context = browser.new_context()
     page = context.new_page()
     page.set_default_timeout(20_000)

@@ -48,7 +48,7 @@ def test_a_visitor_gets_a_container_watches_records_and_leaves(page, watch, clou
     expect(page.locator("#notice-title")).to_have_text("You have left.")
     wait_until(lambda: live_sessions(cloud) == [], what="the end of the task")
 
-    feed(cloud, file)  # while nobody watches
+    feed(cloud, file)  # while no client is connected
     page.get_by_role("button", name="Resume where I left").click()
     expect(page.locator("#figure-records")).to_have_text("600", timeout=30_000)
     assert page.locator("#address").inner_text() != address
@@ -82,7 +82,7 @@ def test_a_container_that_dies_is_replaced_and_nothing_is_missing(page, cloud, t
     expect(page.locator("#figure-records")).to_have_text("100")
     [task] = live_sessions(cloud)
     kill_container(page.locator("#fact-id").get_attribute("title"))
-    feed(cloud, file)  # while nobody listens
+    feed(cloud, file)  # while no client is connected
     expect(page.locator("#notice-title")).to_have_text("You are connected again.", timeout=30_000)
     expect(page.locator("#figure-records")).to_have_text("200")
     wait_until(lambda: task not in live_sessions(cloud), what="the end of the first task")

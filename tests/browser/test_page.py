@@ -1,4 +1,4 @@
-"""The page in a real browser, against a dispatcher and a container that misbehave when told to."""
+"""The page in a real browser, against a dispatcher and a container that fail as each test sets."""
 
 import re
 from collections.abc import Iterator
@@ -197,7 +197,7 @@ def test_a_container_that_vanishes_is_replaced_and_no_update_is_shown_twice(
     expect(page.locator("#notice-text")).to_contain_text("Another one is starting for you.")
     expect(page.locator("#stamp")).to_have_text("lost")
     dispatcher.answers = [Answer(200, second.session())]
-    page.evaluate("dispatchEvent(new Event('pageshow'))")  # the device wakes up: no more waiting
+    page.evaluate("dispatchEvent(new Event('pageshow'))")  # the device resumes: no more waiting
     expect(page.locator("#notice-title")).to_have_text("You are connected again.")
     expect(page.locator("#address")).to_have_text(f"127.0.0.1:{second.port}")
     expect(page.locator("#stamp")).to_be_hidden()
@@ -208,7 +208,7 @@ def test_a_container_that_vanishes_is_replaced_and_no_update_is_shown_twice(
         headers["Idempotency-Key"] for path, _, headers in dispatcher.asked if path == "/session"
     ]
     assert len(keys) == len(set(keys)) == 2
-    # What the browser itself says of connections that were refused is no complaint of the page's.
+    # The browser itself logs refused connections; those lines are not errors of the page.
     assert [said for said in watch.complaints if "WebSocket connection" not in said] == []
 
 
@@ -500,7 +500,7 @@ def test_a_page_that_lacks_a_part_says_so(page, dispatcher):
 
 @needs_chromium
 def test_requests_that_the_browser_breaks_off_are_sent_again(page, dispatcher, container):
-    """Chromium does this to whatever is under way when a network interface comes or goes."""
+    """Chromium aborts all requests in progress when a network interface is added or removed."""
     broken: set[str] = set()
 
     def break_off_once(route: Route) -> None:

@@ -1,16 +1,16 @@
-"""Keeps what a page complains of, and what became of everything it asked for."""
+"""Records the errors of a page, and how each of its requests ended."""
 
 from playwright.sync_api import ConsoleMessage, Page, Request
 
 OF_THE_MACHINE = "net::ERR_NETWORK_CHANGED"
-"""What Chromium breaks off when a container's network comes or goes; the page asks again."""
+"""Chromium's error for requests it aborts when a network changes; the page sends them again."""
 
 
 class PageWatch:
-    """Listens from before the page is loaded.
+    """Created before the page is loaded.
 
     `complaints` are errors and warnings on the console (broken security policies among them) and
-    exceptions nobody caught.
+    uncaught exceptions.
     """
 
     def __init__(self, page: Page) -> None:
@@ -23,7 +23,7 @@ class PageWatch:
         page.on("requestfailed", lambda request: self._note(request, request.failure or "failed"))
 
     def report(self) -> str:
-        """All of it as lines, for people who look into a failed test."""
+        """Returns all of it as lines, for the report of a failed test."""
         requests = [f"{request.url}: {fate}" for request, fate in self._requests.items()]
         return "\n".join([*self.complaints, *requests])
 

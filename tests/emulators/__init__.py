@@ -1,7 +1,7 @@
 """Emulators of AWS that others wrote, as processes on free loopback ports.
 
-dynalite knows DynamoDB without transactions and TTL, kinesalite Kinesis without fan-out, ministack
-most services. `make emulators` installs them into this folder.
+dynalite implements DynamoDB without transactions and TTL, kinesalite Kinesis without fan-out,
+ministack most services. `make emulators` installs them into this folder.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What reads input from strangers, each as a function of bytes.
+"""Parsers of untrusted input, each as a function of bytes.
 
 A target raises for a fault only: a parser either understands its input or refuses it with the
 error that its docstring names.
@@ -144,7 +144,7 @@ def grader_files(data: bytes) -> None:
 
 
 def callback_body(data: bytes) -> None:
-    """What containers of sessions and jobs, and callers, send as a body."""
+    """Parses a body as containers of sessions and jobs, and callers, send it."""
     try:
         body = json_body(data)
     except UsherError:
@@ -210,7 +210,7 @@ def http_answer(data: bytes) -> None:
 
 
 def redis_reply(data: bytes) -> None:
-    """What a server of the fan-out feed answers, whole and byte by byte."""
+    """Parses an answer of the fan-out feed's server, whole and byte by byte."""
 
     def read(parts: list[bytes]) -> list | None:
         parser = resp.Parser(1 << 20)

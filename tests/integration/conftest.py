@@ -143,7 +143,7 @@ class RunningCloud:
         return answer
 
     def faults(self, **switches: Any) -> None:
-        """Put these fault switches in the place of all others; see local/aws/faults.py."""
+        """Replace all fault switches by these; see local/aws/faults.py."""
         self.control("PUT", "faults", switches)
 
     def state(self) -> dict[str, Any]:
@@ -151,7 +151,7 @@ class RunningCloud:
         return self.control("GET", "state")
 
     def tasks(self, *, stopped: bool = False) -> list[dict[str, Any]]:
-        """The tasks of the engine; unless asked for, without those that stopped."""
+        """Returns the engine's tasks; stopped ones only with `stopped`."""
         tasks = self.state()["tasks"]
         return [task for task in tasks if stopped or task["lastStatus"] != "STOPPED"]
 
@@ -161,7 +161,7 @@ class RunningCloud:
         return self.control("POST", "fire", document)
 
     def logs(self) -> str:
-        """What the dispatcher wrote so far."""
+        """Returns the dispatcher's log so far."""
         log = self.folder / self.run_id / "logs" / "dispatcher.log"
         return log.read_text(encoding="utf-8") if log.exists() else ""
 

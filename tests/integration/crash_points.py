@@ -27,7 +27,7 @@ OF_A_TABLE = (
     (Fate.FAILS, Fate.REPLY_LOST_ONCE, Fate.DIES_AFTER),
     (Fate.DIES_BEFORE, Fate.REPLY_LOST_ONCE, Fate.REPLY_LOST),
 )
-"""In turn as well: nobody catches what DynamoDB fails with, so that it is an end like death."""
+"""Used in turn: no code catches DynamoDB's failures, so that one ends a process as a crash does."""
 OF_OTHERS = (
     Fate.FAILS,
     Fate.REPLY_LOST_ONCE,
@@ -39,14 +39,14 @@ OF_OTHERS = (
 CONFLICTING = {"dynamodb.PutItem", "dynamodb.TransactWriteItems"}
 LOOKS = ("Get", "Query", "Describe", "List", "BatchGet")
 PASSING = {Fate.REPLY_LOST_ONCE}
-"""What happens once and is over with the next try."""
+"""Failures that happen once; the next attempt succeeds."""
 MOST_OF_A_LOOK = 2
 """A call that changes nothing has so many fates at most."""
 RECORDED = Path(__file__).with_suffix(".json")
 
 
 REFUSALS = (UsherError, ClientError, BotoCoreError, StopError, ProcessDiedError)
-"""What an operation may raise when one of its calls goes wrong."""
+"""Exceptions that an operation may raise when one of its calls fails."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class CrashPoint:
 
 
 def chosen(number: int, fates: Sequence[Fate]) -> list[Fate]:
-    """The fates that a run tries of the call of this number: see the module."""
+    """Returns the fates that a run tries at the call of this number; see the module's docstring."""
     if os.environ.get("CRASH_POINTS") == "all":
         return list(fates)
     count = 1 if len(fates) <= MOST_OF_A_LOOK else 2
@@ -77,7 +77,7 @@ def chosen(number: int, fates: Sequence[Fate]) -> list[Fate]:
 
 
 def fates_of(call: str, number: int) -> tuple[Fate, ...]:
-    """What may become of a call of a job's or a grading's operation."""
+    """Returns the possible fates of a call in an operation of jobs or gradings."""
     service, _, name = call.partition(".")
     if name.startswith(LOOKS):
         return OF_A_LOOK[number % 2]
@@ -106,10 +106,10 @@ def distinct(points: Iterable[CrashPoint], calls: Sequence[str]) -> Iterator[Cra
 
 
 def points_of(name: str, calls: list[str], *, spares_looks: bool) -> Iterator[CrashPoint]:
-    """What `chosen` has of the fates of every call, without repetitions.
+    """Yields the `chosen` fates of every call, without repetitions.
 
-    A look that is repeated at once is spared the same again; with `spares_looks` every look is,
-    where another operation makes the same ones.
+    A read that is repeated at once is tried only the first time; with `spares_looks` no read is
+    tried, where another operation makes the same ones.
     """
     before, points = "", []
     for number, call in enumerate(calls, 1):
@@ -132,7 +132,7 @@ def silent_and_noisy_points(matrix: str, spares_looks: Callable[[str], bool]) ->
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of an operation during which at most one call went wrong."""
+    """The result of an operation during which at most one call failed."""
 
     calls: list[str]
     was_answered: bool

@@ -1,8 +1,8 @@
 """The laboratory of grading: assignments, submissions and judges, all of AWS inside the test.
 
 On the laboratory of jobs: a judge is a container that asks for its start permit, marks, reports and
-exits, one step at a time. What it finds follows from the grader's files alone, so a mark tells
-which revision it is of. The bucket is a dictionary behind the same wire as the other AWS calls.
+exits, one step at a time. A mark depends on the grader's files alone, so it identifies the
+revision. The bucket is a dictionary; its calls pass the same `Wire` as the other AWS calls.
 """
 
 import io
@@ -39,11 +39,11 @@ _SIGNED = {"authorization": f"{_SCOPE}, Signature=0"}
 
 
 IMAGE = f"sha256:{'1' * 64}"
-"""What the images of all graders are found to be."""
+"""The image id that each image of a grader resolves to."""
 
 
 def files_of(revision: int, *, has_images: bool = False) -> dict[str, bytes]:
-    """An assignment of two parts whose programs earn so many points at this revision."""
+    """Returns the files of an assignment of two parts whose programs get this revision's score."""
     image = b'image = "grader"\n' if has_images else b""
     files = {"assignment.toml": b""}
     text = 'title = "Two"\npass_points = 1\n'
@@ -59,7 +59,7 @@ def files_of(revision: int, *, has_images: bool = False) -> dict[str, bytes]:
 
 
 def score_of(revision: int) -> float:
-    """What every submission earns for a part at a revision: each has its own mark."""
+    """Returns the score of every submission for a part at a revision; it differs by revision."""
     return float(revision)
 
 
@@ -102,7 +102,7 @@ def _path(given: dict[str, Any]) -> str:
 
 @dataclass
 class Marked:
-    """What a judge found: a grading, by which invocation, at which revision."""
+    """A judge's mark: of which grading, by which invocation, at which revision."""
 
     grading: str
     invocation: str
@@ -111,10 +111,10 @@ class Marked:
 
 @dataclass
 class Judge:
-    """What is known of the judge in a container."""
+    """The state of the judge in a container."""
 
     order: dict[str, Any] | None = None
-    """What it marks; None where it has no permit, or has marked."""
+    """The grading it marks; None where it has no permit, or has marked."""
     result: dict[str, Any] | None = None
     """The mark that it has to hand in, or what it ends with."""
     refusals: int = 0
@@ -216,7 +216,7 @@ class GradingLab(JobLab):
     # Judges.
 
     def judge_of(self, container: JobContainer) -> Judge:
-        """What the judge in this container knows."""
+        """Returns the state of the judge in this container."""
         return self.judges.setdefault(container.process, Judge())
 
     def ask(self, services: Services, container: JobContainer, *, hears: bool = True) -> None:
@@ -245,7 +245,7 @@ class GradingLab(JobLab):
             self.judge_of(container).order = dict(order)
 
     def mark(self, container: JobContainer) -> None:
-        """It marks what it was given."""
+        """The judge marks its current grading."""
         judge = self.judge_of(container)
         assert judge.order is not None
         key = judge.order["grader"].removeprefix("get_object:").partition("?")[0]
@@ -266,7 +266,7 @@ class GradingLab(JobLab):
         judge.order, judge.refusals = None, 0
 
     def hand_in(self, services: Services, container: JobContainer, *, hears: bool = True) -> None:
-        """It hands in its mark, and is given the next one, or ends."""
+        """The judge hands in its mark and receives the next grading, or ends."""
         judge = self.judge_of(container)
         assert judge.result is not None
         judge.refusals += 1
@@ -290,7 +290,7 @@ class GradingLab(JobLab):
         self.end(container)
 
     def report(self, services: Services, container: JobContainer, *, hears: bool = True) -> None:
-        """It says how the run went, and exits when it was heard."""
+        """The judge reports how the run ended, and exits when the report is acknowledged."""
         outcome = container.outcome
         code = {Outcome.SUCCEEDED: 0, Outcome.KILLED: 143}.get(outcome, 3)
         try:
@@ -359,7 +359,7 @@ class GradingLab(JobLab):
         return read_assignment(items[0]) if items else None
 
     def counts(self, prefix: str) -> dict[str, int]:
-        """The counters whose keys begin so."""
+        """Returns the counters whose keys begin with `prefix`."""
         return {
             item["id"]["S"]: int(item["n"]["N"])
             for item in self.grading_items()
@@ -367,13 +367,13 @@ class GradingLab(JobLab):
         }
 
     def audit_resources(self) -> list[str]:
-        """What the audit records are about."""
+        """Returns the resources of all audit records."""
         items = items_in(self.config.audit_table)
         return [item["resource"]["S"] for item in items]
 
 
 def check_grading(lab: GradingLab) -> None:
-    """What holds at every instant, whatever happened."""
+    """Check the invariants of gradings, which hold after every step."""
     check_jobs(lab)
     gradings, submissions = lab.gradings(), lab.submissions()
     held = Counter(key for grading in gradings.values() for key in grading.attempt_counters)
@@ -402,7 +402,7 @@ def check_grading(lab: GradingLab) -> None:
 
 
 def check_preparation(lab: GradingLab, gradings: dict[str, Grading]) -> None:
-    """The assignment knows how its preparation ended; nothing is marked before that."""
+    """The assignment has the result of its preparation; nothing is marked before that."""
     assignment = lab.assignment()
     current = assignment and assignment.preparation
     if current is not None:

@@ -56,7 +56,7 @@ class GroupLab(JobLab):
         return parse_groups(self.config.capacity)
 
     def standings(self) -> dict[str, Standing]:
-        """What the groups have taken, as it is stored."""
+        """Returns the stored counts of the groups."""
         found = [item for item in self.items() if item["id"]["S"] == counting.ITEM]
         return counting.read_standings(found[0] if found else None, self.groups, self.now())
 
@@ -65,7 +65,7 @@ class GroupLab(JobLab):
         return services.sessions.service.dispatch(self.request(app, owner))
 
     def speak(self, services: Services, container: Container | JobContainer) -> None:  # type: ignore[override]
-        """A container of either kind says what is next."""
+        """A container of either kind sends its next request."""
         if isinstance(container, JobContainer):
             super().speak(services, container)
         else:
@@ -82,7 +82,7 @@ class GroupLab(JobLab):
 
 
 def counted(lab: GroupLab) -> dict[str, Amount]:
-    """What the records say that each group has taken."""
+    """Returns what each group has taken, counted from the records."""
     sums = defaultdict(Amount, {name: Amount() for name in lab.groups.by_name})
     counters = [
         key
@@ -104,7 +104,7 @@ def counted(lab: GroupLab) -> dict[str, Amount]:
 
 
 def check_groups(lab: GroupLab) -> None:
-    """What holds at every instant: the counts are those of the records, and within all bounds."""
+    """Check that the stored counts equal the records', and are within all bounds."""
     groups, standings = lab.groups, lab.standings()
     assert {name: standing.taken for name, standing in standings.items()} == counted(lab)
     total = sum((standing.taken for standing in standings.values()), Amount())

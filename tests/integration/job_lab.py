@@ -1,9 +1,8 @@
-"""The laboratory of jobs: all of AWS inside the test, and containers that do as the test says.
+"""The laboratory of jobs: all of AWS inside the test, and containers that the test controls.
 
-On the machinery of `tests.integration.lab`: time stands still, every AWS call may meet its fate,
-events and messages come when they are delivered. A container here asks for a start permit,
-runs (which is counted), reports, and exits, one step at a time; what it hears of the answers is the
-test's to say.
+On the machinery of `tests.integration.lab`: the test moves the clock, any AWS call may fail, the
+test delivers events and messages. A container asks for a start permit, runs (which is counted),
+reports, and exits, one step at a time; the test decides which answers reach it.
 """
 
 import uuid
@@ -44,7 +43,7 @@ NEVER = (ConflictError, NotFoundError, UnauthorizedError)
 
 
 class Phase(Enum):
-    """How far a container is."""
+    """The phase of a container's life."""
 
     ASKING = auto()
     RUNNING = auto()
@@ -53,7 +52,7 @@ class Phase(Enum):
 
 @dataclass
 class JobContainer:
-    """What runs in a job's task, as `usher.entry` would."""
+    """A container of a job's task, with the requests that `usher.entry` sends."""
 
     host: "JobHost"
     runtime_id: str
@@ -64,11 +63,11 @@ class JobContainer:
     process: str = field(default_factory=lambda: uuid.uuid4().hex)
     phase: Phase = Phase.ASKING
     since: float | None = None
-    """When it first said what it has to say in this phase."""
+    """Time of its first request in this phase, in seconds."""
     ran: bool = False
     outcome: Outcome = Outcome.SUCCEEDED
     exit_code: int | None = None
-    """None until it exits, and for ever where its host died."""
+    """None until it exits, and None for ever where its host was lost."""
     was_heard: bool = False
     """Its report was acknowledged."""
     was_told_to_stop: bool = False
@@ -83,11 +82,11 @@ class JobHost(LabHost):
         super().__init__()
         self.jobs: list[JobContainer] = []
         self.knows_tasks = True
-        """Whether containers are told of their task."""
+        """Whether containers have the ARN of their task."""
         self._arn_of = arn_of
 
     def start(self, spec: ContainerSpec, on_exit: Callable[[Exit], None]) -> str:
-        """As FakeHost does, and remember what is in it."""
+        """Start as FakeHost does, and record the container."""
         runtime_id = FakeHost.start(self, spec, on_exit)
         given = spec.environment
         arn = self._arn_of(spec.task_id) if self.knows_tasks else None
@@ -140,7 +139,7 @@ class JobLab(Lab):
         `is_full`: tasks go to a capacity provider that has no host until `add_host` brings one.
         """
         self.runs: Counter[str] = Counter()
-        """How often user code of an invocation ran."""
+        """Number of runs of user code, by invocation."""
         self.fresh('[apps.unused]\nimage = "any"\n')
         self.config = replace(self.config, jobs_capacity=capacity, jobs_kept_for_critical=kept)
         self.is_full = is_full
@@ -204,10 +203,12 @@ class JobLab(Lab):
     def job_hosts(self) -> list[JobHost]:
         return [host for host in self._hosts if isinstance(host, JobHost)]
 
-    # What the dispatcher is told.
+    # Events and messages for the dispatcher.
 
     def deliver(self, services: Services, event: tuple[str, dict[str, Any]]) -> None:
-        """What the handlers of chalicelib/api/tasks.py do; hosts are no business of jobs."""
+        """Call the services as the handlers of chalicelib/api/tasks.py do; jobs ignore events of
+        hosts.
+        """
         function, body = event
         if function == "task_changed":
             services.on_task_change(parse_task(body["detail"]))
@@ -221,7 +222,7 @@ class JobLab(Lab):
         return found
 
     def answer_wake_up(self, services: Services, wake_up: WakeUp) -> None:
-        """What the handlers of chalicelib/api/jobs.py do."""
+        """Call the services as the handlers of chalicelib/api/jobs.py do."""
         if wake_up.invocation_id is not None and wake_up.comes_due:
             services.jobs.invocations.came_due(wake_up.invocation_id)
         newcomers = [] if wake_up.invocation_id is None else [wake_up.invocation_id]
@@ -244,7 +245,7 @@ class JobLab(Lab):
         self._set_status(arns, "ACTIVE")
 
     def forget_tokens(self) -> None:
-        """ECS remembers no client token any more."""
+        """ECS has deleted all its client tokens."""
         assert self._engine is not None
         self._engine._store.tokens.__init__()  # type: ignore[misc]
 
@@ -267,7 +268,7 @@ class JobLab(Lab):
         return found
 
     def ask(self, services: Services, container: JobContainer, *, hears: bool = True) -> None:
-        """It asks for a start permit, and runs if it hears that it may."""
+        """The container asks for a start permit, and runs if it receives one."""
         try:
             services.jobs.invocations.start(
                 container.invocation_id,
@@ -286,11 +287,11 @@ class JobLab(Lab):
             self.runs[container.invocation_id] += 1
 
     def end(self, container: JobContainer, outcome: Outcome = Outcome.SUCCEEDED) -> None:
-        """Its user code has ended; that was not said yet."""
+        """Its user code has ended; it has not reported that."""
         container.phase, container.since, container.outcome = Phase.REPORTING, None, outcome
 
     def report(self, services: Services, container: JobContainer, *, hears: bool = True) -> None:
-        """It says how the run went, and exits when it was heard."""
+        """The container reports how the run ended, and exits when it receives an answer."""
         code = _code_of(container.outcome)
         with suppress(*NEVER):
             services.jobs.invocations.finish(
@@ -308,7 +309,7 @@ class JobLab(Lab):
             self.leave(container, code)
 
     def speak(self, services: Services, container: JobContainer) -> None:
-        """It says what it has to say next; it gives up when nobody hears it for too long."""
+        """The container sends its next request; it exits after too long without an answer."""
         if container.is_silent:
             return
         if container.since is None:
@@ -325,7 +326,9 @@ class JobLab(Lab):
                 self.report(services, container)
 
     def all_jobs_speak(self, services: Services) -> None:
-        """Every running container says what it has to say; what fails it says again later."""
+        """Every running container sends its next request; a failed one is repeated in the next
+        call.
+        """
         self.settle()
         for container in self.jobs:
             if container.running:
@@ -350,12 +353,12 @@ class JobLab(Lab):
         return {invocation.id: invocation for invocation in found}
 
     def waiting_count(self) -> int:
-        """How many tasks of jobs wait for a host, by the dispatcher's count."""
+        """Returns how many tasks of jobs wait for a host, by the dispatcher's count."""
         counts = [i for i in self.job_items() if i["id"]["S"] == item_id(JOBS)]
         return int(counts[0]["n"]["N"]) if counts else 0
 
     def places_taken(self) -> int:
-        """What the count of the capacity stands at."""
+        """Returns the value of the capacity's counter."""
         counts = [i for i in self.job_items() if i["id"]["S"] == CAPACITY_KEY]
         return int(counts[0]["n"]["N"]) if counts else 0
 
@@ -372,7 +375,7 @@ def failure_is_news() -> Iterator[None]:
 
 
 def check_jobs(lab: JobLab) -> None:
-    """What holds at every instant, whatever happened."""
+    """Check the invariants of jobs, which hold after every step."""
     twice = {one: times for one, times in lab.runs.items() if times > 1}
     assert not twice, f"ran more than once: {twice}"
     invocations = lab.invocations()
@@ -387,7 +390,7 @@ def check_jobs(lab: JobLab) -> None:
 
 
 def check_end(lab: JobLab, ended: Invocation, *, kill_was_asked: bool) -> None:
-    """What the record says of its end is what happened."""
+    """The record's reason and exit code agree with how the containers ended."""
     assert ended.has_ended, f"stuck: {ended}"
     assert ended.reason is not None
     assert not [c for c in lab.jobs_of(ended.id) if c.running], f"runs on: {ended}"
@@ -397,7 +400,7 @@ def check_end(lab: JobLab, ended: Invocation, *, kill_was_asked: bool) -> None:
     may_be = {Reason.KILLED} if kill_was_asked else set()
     if not ran:
         may_be |= {Reason.EXPIRED, Reason.START_FAILED}
-        if ended.permit is not None:  # it never heard that it had a permit
+        if ended.permit is not None:  # the answer with its permit was lost
             may_be = may_be | {Reason.FAILED, Reason.LOST}
     elif ran[0].was_heard:
         may_be = {Reason(ran[0].outcome.value)}
@@ -422,14 +425,14 @@ def _check_exit_code(lab: JobLab, ended: Invocation) -> None:
     (permitted,) = [c for c in lab.jobs_of(ended.id) if c.process == ended.permit.process]
     codes = {None, permitted.exit_code}
     if permitted.was_heard:
-        codes.add(_code_of(permitted.outcome))  # as it was reported, whatever came after
+        codes.add(_code_of(permitted.outcome))  # as it reported, before any other news
     assert ended.exit_code in codes, f"not its exit code: {ended}"
     if ended.exit_code is None:
         assert ended.reason in {Reason.LOST, Reason.KILLED, Reason.TIMED_OUT}
 
 
 def run_to_their_ends(lab: JobLab, services: Services) -> None:
-    """All running containers start, run and end, as far as they are heard."""
+    """All running containers start, run and end, as far as answers reach them."""
     for _ in range(2):
         lab.all_jobs_speak(services)
         for container in lab.jobs:
@@ -438,7 +441,7 @@ def run_to_their_ends(lab: JobLab, services: Services) -> None:
 
 
 def check_rest(lab: JobLab, *, kills: set[str]) -> None:
-    """What holds when all have ended."""
+    """Check the state after all runs have ended."""
     check_jobs(lab)
     for invocation in lab.invocations().values():
         check_end(lab, invocation, kill_was_asked=invocation.id in kills)

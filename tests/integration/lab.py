@@ -1,8 +1,8 @@
 """All of AWS inside the test: moto, the ECS engine and the fault switches behind one endpoint.
 
-The dispatcher's services are built by `chalicelib.wiring` and call AWS through boto3, as ever; the
-requests go to the endpoint without a socket. Time stands still until it is moved, containers say
-what the test has them say, and events and messages arrive when the test delivers them.
+The dispatcher's services are built by `chalicelib.wiring` and call AWS through boto3; the requests
+go to the endpoint without a socket. The test moves the clock, makes containers send their requests,
+and delivers events and messages.
 """
 
 import heapq
@@ -71,7 +71,7 @@ REGION = "us-east-1"
 BACKENDS = ("dynamodb", "sqs")
 PROVIDER = "hosts"
 NEVER_SECONDS = 1_000_000
-"""How long a group takes that brings hosts only when a test adds them."""
+"""Start time of a group's hosts where only the test adds them."""
 START = 1_700_000_000.123_456_7
 """Finer than what is stored, as every real instant is."""
 _CONFIG = load_config(
@@ -88,15 +88,15 @@ def _undelayed(request: Request) -> Request:
 
 
 def _first(call: Callable[[], None]) -> Callable[[], None]:
-    """What happens at the same time happens first, so that a story goes the same way each time."""
+    """Call it at once, so that concurrent work always has the same order."""
     call()
     return lambda: None
 
 
 class Turns:
-    """The engine's work in the test's own thread, in the order it came, when `settle` lets it.
+    """The engine's work, run in the test's own thread by `settle`, first in, first out.
 
-    Timers never come due: what they would do, the engine also does when it is asked for its tasks.
+    Timers never fire: the engine does the same work when it lists its tasks.
     """
 
     def __init__(self) -> None:
@@ -142,7 +142,7 @@ class Clock:
 
 @dataclass
 class Container:
-    """What runs in a task, as far as the dispatcher can tell."""
+    """A container in a task, as the dispatcher sees it."""
 
     runtime_id: str
     session_id: str
@@ -150,7 +150,7 @@ class Container:
     url: str
     connected: bool = False
     unheard: list[tuple[Callback, str]] = field(default_factory=lambda: [(Callback.READY, "")])
-    """What it goes on saying until it is acknowledged."""
+    """Callbacks that it repeats until they are acknowledged."""
     running: bool = True
 
 
@@ -162,7 +162,7 @@ class LabHost(FakeHost):
         self.containers: list[Container] = []
 
     def start(self, spec: ContainerSpec, on_exit: Callable[[Exit], None]) -> str:
-        """As FakeHost does, and remember what is in it."""
+        """Start as FakeHost does, and record the container."""
         runtime_id = super().start(spec, on_exit)
         given = spec.environment
         url = f"http://192.0.2.1:{spec.ports[0].host_port}/healthz"
@@ -185,7 +185,7 @@ class LabHost(FakeHost):
 
 
 Place = tuple[float, str, int, int]
-"""When an event is due, of what it is, its version, its number."""
+"""Due time of an event, its resource, version and number."""
 
 
 class SeededIds:
@@ -366,7 +366,7 @@ class Lab:
         return services.sweep_of(services.sessions.kind).run()
 
     def _wait(self, event: threading.Event, seconds: float) -> None:
-        """What is waited for is set already, or the time is over at once."""
+        """Return at once if the event is set; otherwise move the clock by the timeout."""
         if not event.is_set():
             self.now.move(seconds)
 
@@ -382,7 +382,7 @@ class Lab:
         )
         return build(self.config, clients, environment)
 
-    # What the dispatcher is told.
+    # Events and messages for the dispatcher.
 
     def _take_event(self, function: str, event: dict[str, Any], delay: float) -> None:
         detail = event["detail"]
@@ -392,7 +392,7 @@ class Lab:
         heapq.heappush(self._events, (place, function, event))
 
     def settle(self) -> None:
-        """Have the engine do and publish what it was asked for."""
+        """Run the engine's pending work and publish its events."""
         if self._engine is not None:
             self._engine.tasks()  # ends those that waited too long for a host
         self._turns.run()
@@ -407,7 +407,7 @@ class Lab:
         return due
 
     def deliver(self, services: Services, event: tuple[str, dict[str, Any]]) -> None:
-        """What the handlers of chalicelib/api/tasks.py do."""
+        """Call the services as the handlers of chalicelib/api/tasks.py do."""
         function, body = event
         if function == "task_changed":
             services.sessions.service.on_task_change(parse_task(body["detail"]))
@@ -433,7 +433,9 @@ class Lab:
     def take_message(
         self, services: Services, message: tuple[str, LaunchAgain | ReconcilePool | StartWaiting]
     ) -> None:
-        """What `launch_queued` of chalicelib/api/sessions.py does; taken means deleted."""
+        """Do as `launch_queued` of chalicelib/api/sessions.py; a message that is taken is
+        deleted.
+        """
         receipt, asked = message
         if isinstance(asked, LaunchAgain):
             services.sessions.launches.launch_later(asked.session_id, asked.tries)
@@ -454,12 +456,12 @@ class Lab:
 
     @property
     def containers(self) -> list[Container]:
-        """Those that run, in the order of their start on each host."""
+        """Running containers, in the order of their start on each host."""
         self.settle()
         return [c for host in self._hosts for c in list(host.containers) if c.running]
 
     def containers_on(self, number: int) -> list[Container]:
-        """Those that run on a host."""
+        """Returns the running containers of a host."""
         self.settle()
         return [c for c in self._hosts[number].containers if c.running]
 
@@ -470,14 +472,14 @@ class Lab:
         return found[0]
 
     def probe(self, url: str) -> Found:
-        """What GET /healthz of a container says."""
+        """Returns the result of GET /healthz at a container."""
         at = [container for container in self.containers if container.url == url.partition("?")[0]]
         if not at:
             return Found.REFUSED
         return Found.CONNECTED if at[0].connected else Found.ALONE
 
     def speak(self, services: Services, container: Container) -> None:
-        """The container says what is next; it forgets what was acknowledged or refused for good."""
+        """The container sends its next callback; one acknowledged or refused is not repeated."""
         callback, words = container.unheard[0]
         with suppress(ConflictError, NotFoundError, UnauthorizedError):
             services.sessions.service.handle_callback(
@@ -486,7 +488,7 @@ class Lab:
         container.unheard.pop(0)
 
     def all_speak(self, services: Services) -> None:
-        """Every running container says what it has to say."""
+        """Every running container sends its callbacks."""
         self.settle()
         for container in self.containers:
             with _failure_is_news():
@@ -508,7 +510,7 @@ class Lab:
         return container
 
     def leave(self, session_id: str, reason: Bye) -> Container:
-        """The container wants to go."""
+        """The container reports that it is stopping."""
         container = self.container_of(session_id)
         container.unheard.append((Callback.STOPPING, reason))
         return container
@@ -533,7 +535,7 @@ class Lab:
         return self._engine
 
     def use_provider(self, name: str = PROVIDER) -> None:
-        """Tasks go to a capacity provider whose group has no host and brings none by itself."""
+        """Place tasks on a capacity provider whose group has no host and never adds one itself."""
         self.config = replace(self.config, capacity_provider=name)
         self.engine.providers[name] = CapacityProvider(name, host_seconds=NEVER_SECONDS)
         self.aws.ecs.put_cluster_capacity_providers(
@@ -562,7 +564,7 @@ class Lab:
         )
 
     def kill_host(self, number: int) -> None:
-        """A host dies."""
+        """Lose a host."""
         assert self._engine is not None
         self._engine.kill_host(f"host-{number}")
         self.settle()
@@ -586,7 +588,7 @@ class Lab:
     # Looking.
 
     def tasks(self) -> list[Task]:
-        """All tasks that ECS remembers."""
+        """Returns all tasks in ECS."""
         assert self._engine is not None
         return self._engine.tasks()
 
@@ -604,7 +606,9 @@ class Lab:
         return {session.id: session for session in found}
 
     def counters(self) -> dict[str, int]:
-        """What the limits count, where it is not zero; but for the rates, which nothing lowers."""
+        """Returns the limits' counters that are not zero, without the rates, which never
+        decrease.
+        """
         return {
             item["id"]["S"]: int(item["n"]["N"])
             for item in self.items()
@@ -616,7 +620,7 @@ class Lab:
     # Requests.
 
     def request(self, app: str, owner: str, key: str | None = None) -> DispatchRequest:
-        """GET /session?wait=0 of somebody."""
+        """Returns an owner's request GET /session?wait=0."""
         found = self.config.apps.get(app)
         assert found is not None
         return DispatchRequest(
@@ -636,7 +640,7 @@ def _failure_is_news() -> Iterator[None]:
 
 
 def take_all(queue: Any) -> list[str]:
-    """Take all messages out of one of moto's queues, at once and whatever its rules say."""
+    """Take all messages out of one of moto's queues at once, hidden and delayed ones, too."""
     bodies = [message.body for message in queue.messages]
     queue._messages, queue._pending_messages = [], set()
     return bodies
@@ -655,7 +659,7 @@ def items_in(table: str) -> list[dict[str, Any]]:
 
 
 def check_invariants(lab: Lab) -> None:
-    """What holds at every instant, whatever happened."""
+    """Check the invariants of sessions, which hold after every step."""
     sessions = lab.sessions()
     held = Counter(
         key for s in sessions.values() if s.state is not State.ENDED for key in s.counters
@@ -669,7 +673,7 @@ def check_invariants(lab: Lab) -> None:
 
 
 def check_at_rest(lab: Lab) -> None:
-    """What holds when all deadlines have passed and the sweeps are done."""
+    """Check the state after all deadlines and sweeps."""
     check_invariants(lab)
     sessions = lab.sessions()
     for task in lab.running().values():

@@ -1,6 +1,6 @@
 """A container so light that hundreds run on a laptop.
 
-It says that it is ready, waits for a client on a plain socket, and ticks until that goes.
+It reports ready, waits for a client on a plain socket, and ticks until the client disconnects.
 """
 
 from pathlib import Path

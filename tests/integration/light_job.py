@@ -1,6 +1,6 @@
-"""A job's container so light that many run on a laptop, and somebody who counts what ran.
+"""A job's container so light that many run on a laptop, and a listener that counts the runs.
 
-It asks for leave as `usher.entry` does, tells a listener of the test that it runs, and reports.
+It asks for a start permit as `usher.entry` does, notifies the test's listener, and reports.
 """
 
 import socket

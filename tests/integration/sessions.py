@@ -1,4 +1,4 @@
-"""Sessions as a client has them: asked for over HTTP, opened with a real websocket."""
+"""Sessions of a real client: requested over HTTP, opened with a websocket."""
 
 import json
 import os

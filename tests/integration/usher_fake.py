@@ -1,5 +1,5 @@
-"""A dispatcher for the tests of `usher`: a real HTTP server that keeps the fence, and can be told
-to answer otherwise. And the container's main process, started as ECS starts it.
+"""A dispatcher for the tests of `usher`: a real HTTP server that gives each run one start permit; a
+test can set other answers. Also the container's main process, started as ECS starts it.
 """
 
 import json
@@ -119,7 +119,7 @@ def serve(fake: Any) -> Iterator[None]:
         do_GET = do_POST = do_PUT = do_DELETE = handle_any  # noqa: N815
 
         def log_message(self, *_: Any) -> None:
-            """The test says what it wants to know."""
+            """Log nothing; the test reads the recorded requests."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
@@ -144,7 +144,9 @@ class Done:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """This process's, with the checkout on Python's path and nothing of a container in it."""
+    """Returns this process's environment with the checkout on Python's path, without a container's
+    variables.
+    """
     names = {str(name) for name in JobEnv}
     kept = {name: value for name, value in os.environ.items() if name not in names}
     return {**kept, "PYTHONPATH": str(ROOT), **changes}

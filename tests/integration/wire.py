@@ -22,14 +22,14 @@ from local.aws.wire import Answer, Request, error_answer, identify
 from tests.expressions import check_expressions
 
 ATTEMPTS = 3
-"""How often boto3 tries a call, where its client does not say otherwise; see `clients_for`."""
+"""Number of attempts of boto3 where its client sets none; see `clients_for`."""
 REPEATED = {
     "ProvisionedThroughputExceededException",
     "RequestLimitExceeded",
     "ThrottlingException",
     "TransactionInProgressException",
 }
-"""What botocore's standard mode tries again, of what DynamoDB refuses."""
+"""Error codes of DynamoDB that botocore's standard mode retries."""
 URL = "http://aws.invalid/"
 
 
@@ -38,7 +38,7 @@ class ProcessDiedError(BaseException):
 
 
 class Fate(Enum):
-    """What becomes of one AWS call."""
+    """The injected fate of one AWS call."""
 
     FAILS = auto()
     """An error of the service, each time it is tried."""
@@ -57,9 +57,9 @@ class Fate(Enum):
     REPLY_LOST = auto()
     """Carried out each time it is tried, every reply lost."""
     DIES_BEFORE = auto()
-    """The process dies before it is sent."""
+    """The process exits before the call is sent."""
     DIES_AFTER = auto()
-    """The process dies when it was carried out."""
+    """The process exits after the call was carried out."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,15 @@ class Wire:
         self.reset(None)
 
     def reset(self, point: Point | None) -> None:
-        """Count from one again; a process that died is followed by another."""
+        """Restart the numbering of calls; a process that exited is followed by another."""
         self.calls: list[str] = []
         self.dead = False
         self.point = point
         self.struck = False
         self.meanwhile: tuple[int, Callable[[], None]] | None = None
-        """What happens elsewhere just before the so many-th call; None once it has happened."""
+        """An action of another process just before the call with this number; None once it has
+        run.
+        """
 
     def begin(self, call: str) -> None:
         """A call begins, which may be sent several times."""
@@ -147,7 +149,7 @@ class DirectClient:
     """
 
     def __init__(self, client: Any, wire: Wire) -> None:
-        """`client` is the botocore client in whose place this is."""
+        """`client` is the botocore client that this one replaces."""
         self._client = client
         self._wire = wire
 
@@ -164,7 +166,7 @@ class DirectClient:
         return self._client.meta.service_model
 
     def get_paginator(self, operation: str) -> Any:
-        """The paginator of botocore, whose calls go this way as well."""
+        """Returns botocore's paginator, whose calls pass here, too."""
         paginator = self._client.get_paginator(operation)
         paginator._method = getattr(self, operation)
         return paginator

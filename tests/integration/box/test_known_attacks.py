@@ -251,7 +251,7 @@ def left_by_boxes() -> set[str]:
 
 
 def is_ours(path: Path) -> bool:
-    """Other tests run beside this one: only what nobody uses is left over."""
+    """Other tests run at the same time: only resources that no process uses are leftovers."""
     processes = path / "cgroup.procs"
     with contextlib.suppress(OSError):
         return processes.exists() and not processes.read_text()

@@ -38,11 +38,11 @@ class Row:
     without: Any
     program: str
     within: Any = None
-    """What the field is with the barrier, if not as in WIDE."""
+    """The field's value with the barrier, if another than in WIDE."""
     limit: Limit | None = None
     """The limit that ends the program."""
     always_on: frozenset[str] = frozenset()
-    """Runtimes that have the barrier whatever is asked."""
+    """Runtimes that always have the barrier."""
 
 
 STATUS = """
@@ -318,7 +318,7 @@ def test_nothing_outlives_the_run(place, has_barrier):
 
 
 def container_of(pid: int) -> list[str]:
-    """The id of the container whose control group a process is in."""
+    """Returns the id of the container whose control group a process is in."""
     with open(f"/proc/{pid}/cgroup") as file:
         return re.findall(r"docker[/-]([0-9a-f]{64})", file.read())[:1]
 

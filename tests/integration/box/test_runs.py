@@ -1,4 +1,4 @@
-"""What is told about a run, and that nothing a program prints changes it."""
+"""Results that a box reports of a run; output of a program cannot change them."""
 
 import contextlib
 import os

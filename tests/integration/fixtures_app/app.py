@@ -123,7 +123,7 @@ def tick():
 
 @app.lambda_function()
 def keep_ticking(event, context):
-    """Starts a thread that goes on after the answer; says how long it stood still at most."""
+    """Starts a thread that ticks after the answer; returns the longest pause so far."""
     if not ticks:
         threading.Thread(target=tick, daemon=True).start()
         time.sleep(0.05)

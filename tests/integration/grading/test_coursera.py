@@ -20,7 +20,7 @@ COPY grade.py /grader/grade.py
 RUN mkdir -p /shared
 ENTRYPOINT ["python3", "/grader/grade.py"]
 """
-# As its documentation says: reads /shared/submission and partId, writes /shared/feedback.json.
+# Coursera's documentation: reads /shared/submission and partId, writes /shared/feedback.json.
 GRADER = """
 import json, os
 parts = {"lines": lambda text: text.count("\\n") / 4, "words": lambda text: len(text.split()) / 10}

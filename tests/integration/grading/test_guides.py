@@ -20,7 +20,7 @@ BLOCK = re.compile(r"(?:`(?P<file>[\w./]+)`:\n\n)?```(?P<kind>\w+)\n(?P<text>.*?
 
 
 def follow(kind: str, folder: Path, **environment: str) -> str:
-    """What the commands of the guide to this kind print; the exit code of each is 0."""
+    """Returns the output of the commands in the guide to this kind; each has to exit with 0."""
     page = GUIDES.read_text(encoding="utf-8")
     section = page.split(f"## One of the kind `{kind}` in ten minutes\n")[1].split("\n## ")[0]
     usher = folder / "bin" / "usher"

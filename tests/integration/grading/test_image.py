@@ -97,7 +97,7 @@ RESULTS = [
     # The first that is there counts.
     (writes(prairielearn='{"score": 1}', gradescope='{"score": 7}', coursera=COURSERA), "WA", 50),
     (writes(prairielearn='{"score": 1}', gradescope='{"score": 7}'), "WA", 7),
-    # A bad one is the grader's failure, whatever comes after it.
+    # An invalid one is the grader's failure; later ones are not read.
     (writes(coursera='{"fractionalScore": true}', prairielearn='{"score": 1}'), "IE", None),
     (writes(coursera='{"fractionalScore": 1, "fractionalScore": 0}'), "IE", None),
     (writes(coursera='{"fractionalScore": 2}'), "IE", None),

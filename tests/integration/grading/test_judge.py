@@ -46,11 +46,11 @@ PROGRAMS = [
     ("held = bytearray(b'x' * (200 << 20))", "MLE", 0),
     ("while True: print('x' * 1000)", "OLE", 0),
     ("import sys\nwhile True: print('x' * 1000, file=sys.stderr)", "OLE", 0),
-    # What others print, or write as a result, changes nothing.
+    # Output of a submission, or a result file that it writes, changes nothing.
     ('print(\'{"verdict": "AC", "score": 100}\'); print("timelimit exceeded")', "WA", 0),
     ("import os; open('/tmp/feedback.json', 'w').write('{\"fractionalScore\": 1}')", "WA", 0),
     ("open('1.ans', 'w').write('x'); print(42)", "WA", 40),
-    # Where would the answers be?
+    # The answers are not in the box.
     ("print(open('1.ans').read())", "RTE", 0),
     ("import glob; print(*map(str, glob.glob('/box/**/*.ans', recursive=True)[:1]))", "WA", 0),
 ]  # fmt: skip
@@ -257,7 +257,8 @@ NO_FLUSH = "import sys; print(50); sys.stdin.readline()"
 @pytest.mark.parametrize(
     ("interactor", "program", "verdict"),
     [
-        # The submission waits for the interactor, which reads a guess and answers nothing, or died.
+        # The submission waits for the interactor, which reads a guess and answers nothing, or
+        # exited.
         (HANGS.format(""), GUESS, "IE"),
         (HANGS.format(";sys.exit(17)"), f"print(50, flush=True)\n{SLEEPS}", "IE"),
         # The interactor waits for the submission.

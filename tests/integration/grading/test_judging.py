@@ -1,4 +1,6 @@
-"""Assignments on a running cloud, marked by real judges in real boxes; what learners can see."""
+"""Assignments on a running cloud, marked by real judges in real boxes; answers that learners
+get.
+"""
 
 import hashlib
 import json
@@ -233,14 +235,14 @@ def judge_of(cloud, submission):
 
 
 def kill_process_of(invocation):
-    """As the kernel would, out of memory: the judge's main process says nothing more."""
+    """Kill the judge's main process as the kernel does when memory runs out; it reports nothing."""
     mark = f"INVOCATION_ID={invocation}".encode()
     for place in Path("/proc").iterdir():
         try:
             if place.name.isdecimal() and mark in (place / "environ").read_bytes().split(b"\0"):
                 os.kill(int(place.name), signal.SIGKILL)
         except OSError:
-            continue  # it has just ended, or is somebody else's
+            continue  # it has just ended, or belongs to another user
 
 
 @needs_bubblewrap
@@ -279,7 +281,7 @@ def test_a_burst_of_learners_is_marked_by_few_judges(cloud, assignment):
 
 @needs_bubblewrap
 def test_a_mark_outlives_its_documents(cloud, assignment):
-    """The bucket's lifecycle removes them first; S3 tells who may not list that as a 403."""
+    """The bucket's lifecycle removes them first; S3 answers 403 to callers without ListBucket."""
     made = hand_in(cloud, "ada", "print(2)")[1]
     before = marked(cloud, "ada", made["id"])["gradings"][0]
     forget_documents(cloud, before["id"])
@@ -343,7 +345,7 @@ def test_the_commands_follow_a_submission(cloud, tmp_path):
 
 
 def test_images_that_cannot_be_used_are_the_authors_to_see_and_to_prepare_again(cloud):
-    """No registry is there, or no Docker: the judge says which."""
+    """There is no registry, or no Docker: the judge reports which."""
     image = {"grader.toml": 'kind = "image"\nimage = "127.0.0.1:1/none:1"\nfiles = ["main.py"]\n'}
     status, put = call(cloud, "tess", "PUT", "/assignments/imaged", {"files": image})
     assert (status, put["preparation"]["state"]) == (201, "PREPARING"), put

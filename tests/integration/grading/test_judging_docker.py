@@ -1,4 +1,6 @@
-"""A run whose containers are Docker's: judges are processes of the machine all the same."""
+"""A run whose session and job containers are Docker's; judges are still processes of the
+machine.
+"""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""Jobs whose output is written by others than Python's print: programs, and C in the process."""
+"""Jobs whose output is not written by Python's print: by programs, and by C in the process."""
 
 import ctypes
 import os

@@ -10,7 +10,7 @@ from usher import Job
 
 
 class Spy(Job):
-    """Returns where a secret is found, of which it knows the two halves."""
+    """Returns where a secret is found; the parameters are its two halves."""
 
     class Parameters(BaseModel):
         begins: str

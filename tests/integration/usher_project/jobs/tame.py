@@ -207,7 +207,7 @@ class Leaves(Job):
 
 
 class Prints(Job):
-    """Prints as many megabytes as it is told."""
+    """Prints as many megabytes as its parameter asks for."""
 
     timeout_seconds = 60
 
@@ -222,7 +222,7 @@ class Prints(Job):
 
 
 class Chatters(Job):
-    """Tells its progress much more often than anybody wants to hear."""
+    """Reports progress much more often than the dispatcher accepts it."""
 
     def run(self, parameters):
         for count in range(20_000):

@@ -18,7 +18,7 @@ from usher import Job
 
 
 class Endless(Job):
-    """Runs until it is ended, and says in a file how it took it."""
+    """Runs until it is stopped, and writes the signal it received to a file."""
 
     class Parameters(BaseModel):
         file: str
@@ -44,7 +44,9 @@ class Endless(Job):
 
 
 class Bomb(Job):
-    """Forks as quickly as it can, up to a bound, each in a session of its own if told."""
+    """Forks as quickly as it can, up to a bound; each child in its own session if the parameter
+    says so.
+    """
 
     timeout_seconds = 2
 
