@@ -88,6 +88,9 @@ def test_a_code_and_its_verifier_become_a_token_that_stays_in_the_tab(page, watc
     assert not [url for url in hosted.asked if TOKEN in url]
     assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
     assert page.evaluate("Object.keys(sessionStorage)") == ["usher-key"]
+    links = page.locator("a[href]").evaluate_all("links => links.map(link => link.href)")
+    assert {link.partition("#")[0] for link in links} > {f"{SITE}/v1/console/schedules"}
+    assert [link for link in links if not link.startswith(f"{SITE}/v1/console")] == []
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
     assert page.evaluate("sessionStorage.length") == 0

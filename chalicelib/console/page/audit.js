@@ -6,7 +6,8 @@ import { filters, head, link, listing, results, table } from "./views.js";
 import { showJson } from "./text.js";
 
 const ACTIONS = ["invocation.invoke", "invocation.kill", "invocation.rerun", "schedule.put", "schedule.pause", "schedule.resume", "schedule.delete",
-  "schedule.run", "job.register", "job.deregister", "app.register", "app.rollback", "app.deregister", "session.stop", "refused"];
+  "schedule.run", "job.register", "job.deregister", "app.register", "app.rollback", "app.drain", "app.deregister", "assignment.put", "assignment.delete",
+  "assignment.prepare", "assignment.regrade", "submission.add", "submission.regrade", "session.stop", "refused"];
 const MOST_EXPORTED = 10000;
 const FILTERS = ["who", "action", "resource", "from", "to"];
 

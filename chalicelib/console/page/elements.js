@@ -1,6 +1,6 @@
 // Creates elements from values as text, never from HTML, and updates them in place.
 
-import { absolute, duration, relative } from "./text.js";
+import { absolute, duration, relative, toneOf } from "./text.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const HANDLERS = ["onclick", "onsubmit", "onchange", "oninput"];
@@ -101,13 +101,6 @@ export function toast(text, tone = "plain") {
 /** A state in its colour; the word says the same. */
 export function badge(state, tone) {
   return h("span", { class: "badge", "data-tone": tone ?? toneOf(state) }, state);
-}
-
-function toneOf(state) {
-  if (/^(succeeded|FINISHED|ACTIVE|WARM|READY|proven|done)$/.test(state)) return "good";
-  if (/^(failed|FAILED|killed|lost|start_failed|timed_out|invalid|failing|refused|KILL_INITIATED|failed_to_start|unhealthy)$/.test(state)) return "bad";
-  if (/^(STARTED|PREPARING|LAUNCHED|LAUNCHING|STARTING|RESERVED|unproven|attempted)$/.test(state)) return "busy";
-  return "plain";
 }
 
 /** Ask before something is done: what happens, and two buttons; one to close it without an action. */

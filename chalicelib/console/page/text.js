@@ -216,3 +216,11 @@ export function problemsOf(overview, apps) {
   if (oldest && age(oldest) > LONG_WAIT_SECONDS) problems.push({ text: `A job waits for ${duration(age(oldest))}.`, path: "/invocations?status=QUEUED", what: "Show what waits" });
   return problems;
 }
+
+/** The colour of a state or reason: good, bad, busy (on its way) or plain. */
+export function toneOf(state) {
+  if (/^(succeeded|FINISHED|ACTIVE|WARM|READY|proven|done)$/.test(state)) return "good";
+  if (/^(failed|FAILED|killed|lost|start_failed|timed_out|invalid|failing|refused|KILL_INITIATED|failed_to_start|unhealthy|queue_timeout)$/.test(state)) return "bad";
+  if (/^(STARTED|PREPARING|LAUNCHED|LAUNCHING|STARTING|RESERVED|unproven|attempted)$/.test(state)) return "busy";
+  return "plain";
+}

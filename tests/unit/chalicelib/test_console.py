@@ -17,10 +17,20 @@ from chalicelib.api.pages import (
     render_document,
     wants_page,
 )
+from chalicelib.audit.model import Action
+from chalicelib.jobs import model as invocations
+from chalicelib.sessions import model as sessions
 
 BOTH = pytest.mark.parametrize("pages", [CONSOLE, ASSIGNMENTS], ids=lambda pages: pages.script)
 LARGEST_SCRIPT = 30_000
 """Bytes of the script as API Gateway sends it."""
+
+CHOICES = {
+    "audit.js": ("ACTIONS", Action),
+    "invocations.js": ("STATES", invocations.State),
+    "sessions.js": ("LIVE", sessions.State),
+}
+"""The lists of filters, and what they must have all of."""
 
 
 @pytest.fixture
@@ -134,3 +144,12 @@ def test_the_script_writes_no_html_and_keeps_the_key_in_the_tab(pages):
 )
 def test_a_navigation_of_a_browser_is_told_from_a_request_for_data(accept, is_page):
     assert wants_page(accept) is is_page
+
+
+@pytest.mark.parametrize("module", CHOICES)
+def test_a_filter_offers_every_value_that_records_have(module):
+    name, values = CHOICES[module]
+    text = (FOLDER / module).read_text(encoding="utf-8")
+    (listed,) = re.findall(rf"^const {name} = \[(.*?)\];", text, re.DOTALL | re.MULTILINE)
+    # A session that has ended is in no listing.
+    assert set(re.findall(r'"([^"]+)"', listed)) == set(values) - {sessions.State.ENDED}

@@ -5,6 +5,8 @@ import subprocess
 from typing import Any
 
 from chalicelib.api.pages import FOLDER
+from chalicelib.jobs import model as jobs
+from chalicelib.sessions import model as sessions
 from tests.needs import needs_node
 
 PROGRAM = """
@@ -173,3 +175,20 @@ def test_what_is_wrong_comes_with_the_worst_first():
     for one, start in zip(everything, starts, strict=True):
         assert one["text"].startswith(start)
     assert [one["text"] for one in young] == ["No pass of the sweep has ended yet."]
+
+
+PLAIN = {
+    *("SCHEDULED", "ACCEPTED", "QUEUED", "EXPIRED", "SKIPPED", "expired", "skipped"),
+    *("STOPPING", "ENDED", "disconnected", "never_connected", "stopped", "drained"),
+}
+GOOD = {"FINISHED", "ACTIVE", "WARM", "succeeded"}
+BUSY = {"LAUNCHING", "LAUNCHED", "STARTED", "STARTING", "RESERVED"}
+
+
+@needs_node
+def test_no_state_has_the_colour_of_another_kind():
+    states = [*jobs.State, *jobs.Reason, *sessions.State, *sessions.Reason]
+    tones = dict(zip(states, called(*(["toneOf", state] for state in states)), strict=True))
+    for wanted, some in (("plain", PLAIN), ("good", GOOD), ("busy", BUSY)):
+        assert {state for state, tone in tones.items() if tone == wanted} == some
+    assert set(tones.values()) == {"plain", "good", "busy", "bad"}
