@@ -19,13 +19,13 @@ from usher.box.model import (
 )
 from usher.box.runtimes import Boxes
 from usher.grading.folders import GraderFolder
+from usher.grading.html_text import plain_text
 from usher.grading.image_results import (
     FEEDBACK_FILES,
     FILES,
     ImageTest,
     ResultError,
     parse_result,
-    plain_text,
 )
 from usher.grading.images import ImageCommand, ImageError, image_command
 from usher.grading.programs import ProgramError

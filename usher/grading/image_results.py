@@ -9,7 +9,6 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html.parser import HTMLParser
 from typing import Any
 
 from usher.errors import UsherError
@@ -122,6 +121,8 @@ def _coursera(document: Mapping[str, Any], files: Mapping[str, bytes]) -> ImageR
 def _gradescope(document: Mapping[str, Any], max_points: float) -> ImageResult:
     tests = _tests(document, "score", "max_score", "output")
     possible = sum(test.max_points for test in tests) or max_points
+    if possible <= 0:
+        raise ResultError("the part has no points, so tests with max_score are needed")
     if document.get("score") is not None:
         earned = _number(document["score"], "score", 0, possible)
     elif tests:
@@ -196,37 +197,3 @@ def _text(value: Any, where: str) -> str:
 def _clean(text: str) -> str:
     """Without NUL and lone surrogates, which stores and pages do not accept."""
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
-
-
-class _Text(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.parts: list[str] = []
-        self._silent = 0
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:  # noqa: ARG002
-        self._silent += tag in _SILENT
-        if tag in _LINES:
-            self.parts.append("\n")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._silent -= tag in _SILENT and self._silent > 0
-        if tag in _LINES:
-            self.parts.append("\n")
-
-    def handle_data(self, data: str) -> None:
-        if not self._silent:
-            self.parts.append(data)
-
-
-_SILENT = {"script", "style"}
-_LINES = {"p", "br", "div", "li", "tr", "ul", "ol", "table", "pre", *(f"h{n}" for n in range(1, 7))}
-
-
-def plain_text(html: str) -> str:
-    """The text of an HTML page, line by line: untrusted markup is not shown."""
-    reader = _Text()
-    reader.feed(html)
-    reader.close()
-    lines = (line.strip() for line in "".join(reader.parts).splitlines())
-    return "\n".join(line for line in lines if line)

@@ -15,7 +15,6 @@ from usher.grading.image_results import (
     ImageTest,
     ResultError,
     parse_result,
-    plain_text,
 )
 
 
@@ -131,11 +130,9 @@ def test_a_result_is_refused_or_in_range(path, told, stdout):
     assert message
 
 
-@given(st.text())
-def test_markup_of_any_kind_becomes_text(text):
-    assert isinstance(plain_text(text), str)
-
-
-def test_text_of_a_page_comes_line_by_line():
-    page = "<h1>Well</h1><style>p {}</style><p>done &amp; dusted<br>twice</p>"
-    assert plain_text(page) == "Well\ndone & dusted\ntwice"
+@pytest.mark.parametrize(
+    "told", [{"score": 0}, {"tests": [{"max_score": 0, "score": 0}]}, {"score": 0, "tests": []}]
+)
+def test_a_share_of_no_points_is_no_result(told):
+    with pytest.raises(ResultError, match="no points"):
+        parse_result({GRADESCOPE: json.dumps(told).encode()}, b"", 0.0)
