@@ -6,7 +6,7 @@ versions, counters that never exceed their maximum. Records are objects instead 
 
 import random
 from bisect import bisect_left, insort
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -131,9 +131,14 @@ class ItemsModel(Table):
     def update(self, item_id: str, values: Mapping[str, Any], condition: Condition) -> Item | None:
         key = {"Key": {"id": {"S": item_id}}}
         applied = self._apply(key | expressions(condition=condition, set_values=values))
-        if applied is None:
-            return None
-        return {name: {"S": str(value)} for name, value in applied[0].items() if name in values}
+        return None if applied is None else _texts(applied[0], values)
+
+    def update_or_see(
+        self, item_id: str, values: Mapping[str, Any], condition: Condition
+    ) -> tuple[bool, Item | None]:
+        if self.update(item_id, values, condition) is not None:
+            return True, None
+        return False, _texts(self.items.get(item_id, {}), values)
 
     def _apply(self, write: Write) -> tuple[PlainItem, PlainItem] | None:
         """The item before and after; None where the condition does not hold."""
@@ -146,6 +151,11 @@ class ItemsModel(Table):
             return None
         after = self.items[key] = updated(write, before)
         return before or {}, after
+
+
+def _texts(item: PlainItem, names: Iterable[str]) -> Item:
+    """These attributes, as texts: nothing else is read of what an update answers."""
+    return {name: {"S": str(item[name])} for name in names if name in item}
 
 
 class AppStatesModel(RevisionStates[AppState]):
