@@ -38,7 +38,6 @@ def test_every_solution_gets_what_it_expects(name, count):
     assert done.stdout.count("ok ") == count
 
 
-@pytest.mark.alone
 @needs_docker
 def test_an_image_gives_every_solution_what_it_expects():
     done = check("roman", "--runtime", "docker", "--base", python_image())

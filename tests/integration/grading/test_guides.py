@@ -56,7 +56,6 @@ def test_of_the_kind_tests(tmp_path):
     assert printed.count("ok ") == 3, printed
 
 
-@pytest.mark.alone
 @needs_docker
 def test_of_the_kind_image(tmp_path):
     printed = follow("image", tmp_path, USHER_BASE_IMAGE=python_image())

@@ -289,7 +289,6 @@ def test_groups_that_depend_are_skipped(marks):
     assert grading.score == 0
 
 
-@pytest.mark.alone
 def test_as_large_as_a_submission_and_a_grader_may_be(marks):
     """500 cases, 64 files, 1 MiB together. Under bubblewrap fewer: a case is as any other there."""
     count = 500 if marks.place.name == "docker" else 50
