@@ -29,7 +29,7 @@ TASK = {
 
 @pytest.fixture
 def aws(cloud, tmp_path):
-    """`aws ecs …` in the stage's region: its answer; with `code`, what it says on stderr."""
+    """Runs `aws ecs …` in the stage's region: returns its answer; with `code`, its stderr."""
 
     def run(*words, code=0):
         done = subprocess.run(

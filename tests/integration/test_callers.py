@@ -1,4 +1,4 @@
-"""Who may ask, and whose sessions and jobs they may touch, on the real dispatcher."""
+"""Callers' rights on sessions and jobs of owners, on the real dispatcher."""
 
 import hashlib
 from datetime import UTC, datetime, timedelta

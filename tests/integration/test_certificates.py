@@ -1,4 +1,4 @@
-"""A container that serves TLS, and the renewal of its certificate under a live session."""
+"""A container that serves TLS, and the renewal of its certificate during a session."""
 
 import socket
 import ssl

@@ -29,7 +29,7 @@ const ask = globalThis.fetch;
 globalThis.fetch = (url, options) =>
   ask(String(url).replace(/^https?:[/][/][^?]*/, process.env.AT), options);
 """
-"""What an example's program has around it; any dispatcher's address leads to the test's."""
+"""The environment of an example's program; requests to any dispatcher go to the test's."""
 RECORD = {"n": 1, "suburb": "Fernbank"}
 
 
@@ -61,7 +61,7 @@ def dispatching():
                 kinesis.put(RECORD, "key")
 
         answer = world.answer
-        # Whatever app an example asks for has the same containers here.
+        # Every app that an example requests has the same containers here.
         world.answer = lambda path, headers: answer("/session?app=listings", headers)
         feeding = threading.Thread(target=put)
         feeding.start()

@@ -1,4 +1,4 @@
-"""What docs/verified.md says of the embedded cloud: the whole suite, functions as in Lambda."""
+"""Statements of docs/verified.md on the embedded cloud: the whole suite, functions as in Lambda."""
 
 from conformance.local_target import LocalTarget
 from conformance.promises import PROMISES, Outcome, run

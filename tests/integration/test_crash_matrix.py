@@ -1,4 +1,4 @@
-"""Every AWS call of every operation goes wrong in every way; then the sweep repairs what is left.
+"""Every AWS call of every operation fails in every way; then the sweep repairs the state.
 
 The points are made from the calls that an undisturbed run of the operation makes. After each, the
 worst is assumed: the event and the message that were being handled are lost, and all that follow.
@@ -45,7 +45,7 @@ CONFLICTING = {"dynamodb.PutItem", "dynamodb.TransactWriteItems"}
 LOOKS = ("Get", "Query", "Describe", "List")
 
 PASSING = {Fate.CONFLICTS, Fate.REPLY_LOST_ONCE}
-"""What happens once and is over with the next try."""
+"""Failures that happen once; the next attempt succeeds."""
 
 HOSTS_AT_FIRST = 2
 HOST_COMES_AT = 2
@@ -65,7 +65,7 @@ def fates_of(call: str) -> tuple[Fate, ...]:
 
 
 class Story:
-    """What the operations are about: a session, and a bystander who must not notice anything."""
+    """The records of an operation: a session, and a bystander that must stay unaffected."""
 
     def __init__(self, lab: Lab, *, is_full: bool) -> None:
         self.lab = lab
@@ -76,7 +76,7 @@ class Story:
         self.services = lab.process()
         self.session_id = ""
         self.told: Session | None = None
-        """What the operation answered, where it did."""
+        """The session that the operation returned, if it did."""
         self.bystander = self.active("bystander")
         if is_full:  # and the cluster is full with it
             lab.drain_host(HOSTS_AT_FIRST)
@@ -109,7 +109,7 @@ class Story:
         return warm
 
     def news(self) -> None:
-        """Everything that is to be told is told."""
+        """Containers send their callbacks, and all events are delivered."""
         self.lab.all_speak(self.services)
         self.lab.deliver_events(self.services)
 
@@ -117,7 +117,7 @@ class Story:
         return self.lab.sessions()[session_id].state
 
     def event_of(self, session_id: str, status: str) -> tuple[str, dict[str, Any]]:
-        """The event that says so; all others are lost."""
+        """Returns the event of a session's task with this status; all others are dropped."""
         marked = f"session/{session_id}"
         (found,) = [
             event
@@ -135,7 +135,7 @@ class Story:
                 self.lab.add_host()
             self.services = self.lab.process()
             self.lab.all_speak(self.services)
-            self.lab.events()  # and nobody hears of them
+            self.lab.events()  # the events are lost
             taken = self.lab.sweep(self.services)
             assert "failed" not in taken, taken
             self.lab.all_speak(self.services)
@@ -163,7 +163,7 @@ class Operation:
     arrange: Callable[[Story], None]
     act: Callable[[Story], None]
     afterwards: Callable[[Story], None] = lambda story: None
-    """What is special about this one: after the first crash, before the sweeps."""
+    """Extra steps of this operation: after the first crash, before the sweeps."""
     is_full: bool = False
     """Tasks wait at ECS for a host of a capacity provider, which has one, full of the bystander."""
 
@@ -212,7 +212,7 @@ def comes(story: Story, session_id: str) -> None:
 
 
 def asks_again_with_the_key(story: Story) -> None:
-    """The same key gives the same session, as often as it is asked with."""
+    """The same key gives the same session, however often it is sent."""
     story.services = story.lab.process()
     again = [story.dispatch("me", "key").id for _ in range(2)]
     if story.told is not None:
@@ -515,12 +515,12 @@ BY_NAME = {operation.name: operation for operation in OPERATIONS}
 
 
 def new_lab() -> Lab:
-    """One whose ECS lags: a task may be unknown right after its RunTask."""
+    """Returns a laboratory whose ECS lags: a task may be unknown right after its RunTask."""
     return Lab(read_lag_seconds=READ_LAG_SECONDS)
 
 
 def calls_of_operations() -> dict[str, list[str]]:
-    """What each operation calls when nothing goes wrong."""
+    """Returns the calls of each operation when none fails."""
     lab = new_lab()
     return {name: run(lab, operation, None) for name, operation in BY_NAME.items()}
 

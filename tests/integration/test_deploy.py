@@ -1,8 +1,8 @@
 """A whole deployment against the embedded cloud, as far as its APIs go.
 
 CloudFormation, S3, ECR and IAM are moto's, ECS is our engine, the websocket of the smoke test is a
-real container's. Docker's part is played by `Registry`: no registry can be pulled from or pushed
-to in here, so what it was asked for is recorded, and the registry is told of the image.
+real container's. `Registry` replaces Docker: tests cannot pull from or push to a registry, so its
+commands are recorded, and the image is put into the registry.
 """
 
 import json
@@ -43,12 +43,12 @@ MANIFEST = json.dumps(
 
 @dataclass
 class Registry:
-    """Runs Chalice for real; of Docker it remembers the commands."""
+    """Runs Chalice; records the commands of Docker instead of running them."""
 
     cloud: RunningCloud
     commands: list[str] = field(default_factory=list)
     others: dict[str, str] = field(default_factory=dict)
-    """Packages of the image that the lock does not say."""
+    """Packages of the image whose versions differ from the lock's."""
 
     def run(
         self,
@@ -61,7 +61,7 @@ class Registry:
             run_command(argv, stdin, environment)
             return
         self.commands.append(" ".join(argv[:2]))
-        if argv[:2] == ["docker", "run"]:  # what the lock says, unless a test says otherwise
+        if argv[:2] == ["docker", "run"]:  # the lock's packages, unless a test sets others
             is_judge = any("usher-judge" in word for word in argv)
             room = "usher" if is_judge else "session_handler"
             packages = packages_of(f"{room}/requirements.lock", "3.12.1") | self.others
@@ -74,7 +74,7 @@ class Registry:
 
 
 class Untransformed:
-    """moto's CloudFormation: it knows no SAM, nor what refers to a function of SAM's."""
+    """moto's CloudFormation, without support for SAM and for references to SAM's functions."""
 
     def __init__(self, cloud: RunningCloud) -> None:
         self._cloud = cloud
@@ -145,7 +145,7 @@ class Deployer:
         return Settings(STAGE, "us-east-1", parameters={"MinHosts": "0", **place, **parameters})
 
     def execute(self, plan: Any) -> str:
-        """Carry out a plan and return what was said."""
+        """Carry out a plan and return its output."""
         self.said.clear()
         environment = Environment(
             client=self._client,

@@ -140,7 +140,7 @@ def test_a_container_is_believed_only_with_its_own_key(cloud):
 
 
 def task_environment(cloud, session_id: str) -> dict[str, str]:
-    """What the container was started with, by ECS's word."""
+    """Returns the container's environment as ECS reports it."""
     arn = task_of(cloud, session_id)["taskArn"]
     ecs = cloud.client("ecs")
     (cluster,) = ecs.list_clusters()["clusterArns"]

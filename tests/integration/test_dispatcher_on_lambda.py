@@ -1,7 +1,7 @@
 """The dispatcher's HTTP API where each function has processes of its own, frozen between calls.
 
-The tests are those of `test_dispatcher`, on another cloud: what leans on one warm process (waking
-those who wait, caches, threads after the answer, idle connections) shows itself here.
+The tests are those of `test_dispatcher`, on another cloud: code that depends on one warm process
+(wake-ups of waiting requests, caches, threads after the answer, idle connections) fails here.
 """
 
 from itertools import chain

@@ -1,4 +1,4 @@
-"""Whatever a container does, or somebody does to it: its host knows what runs, and its end."""
+"""The Docker host has the right state of a container after anything it does or is done to it."""
 
 import contextlib
 import os

@@ -71,7 +71,9 @@ http.server.HTTPServer(("0.0.0.0", 8080), Handler).serve_forever()
 
 
 def eventually(attempt: Callable[[], Any]) -> Any:
-    """What `attempt` returns once it returns something true and raises no OSError."""
+    """Returns the first true result of `attempt`, which is called again after a false one or
+    OSError.
+    """
     deadline = time.monotonic() + PATIENCE_SECONDS
     pause = threading.Event()
     while True:
@@ -124,7 +126,7 @@ def spec(*code: str, port: int | None = None, **changes: Any) -> ContainerSpec:
 
 
 class Exits:
-    """Takes what `on_exit` says; `next()` waits for it."""
+    """Collects the exits passed to `on_exit`; `next()` waits for one."""
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[Exit] = queue.SimpleQueue()

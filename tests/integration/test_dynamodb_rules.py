@@ -1,4 +1,4 @@
-"""What DynamoDB refuses, the embedded DynamoDB refuses in the same words."""
+"""The embedded DynamoDB refuses the requests that DynamoDB refuses, with the same messages."""
 
 import re
 

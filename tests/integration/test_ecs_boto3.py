@@ -1,5 +1,6 @@
-"""The ECS API as boto3 sees it: every reply is read by botocore's own parser and compared with
-botocore's own model, so that nothing is misspelt, missing or of the wrong type."""
+"""The ECS API with boto3: botocore's parser reads every reply, and botocore's model finds names
+that are misspelt or missing and values of a wrong type.
+"""
 
 import json
 import threading

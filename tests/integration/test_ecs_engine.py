@@ -20,8 +20,8 @@ from tests.integration.test_process_host import WORKS, processes_of
 from tests.unit.local.fakes import until
 
 each_isolation = pytest.mark.parametrize("cloud", WORKS, ids=lambda kind: kind.value, indirect=True)
-"""What a signal does depends on the isolation: on machines without namespaces nothing but plain
-processes is tested otherwise, on all others everything but those.
+"""The effect of a signal depends on the isolation: machines without namespaces test plain processes
+alone, all others every isolation but those.
 """
 
 
@@ -104,7 +104,7 @@ def hello(port: int) -> Callable[[], bool]:
 
 
 def silent(port: int) -> Callable[[], bool]:
-    """Nothing answers there: the processes of a host that died end a moment after it."""
+    """True when no process answers at the port: processes of a lost host end a moment after it."""
     return lambda: not hello(port)()
 
 
@@ -122,7 +122,7 @@ def test_twenty_tasks_serve_on_ports_of_their_own_and_stop(cloud: Cloud) -> None
         until(hello(port_of(task)))
     for arn in arns:
         cloud.call("StopTask", {"task": arn})
-    cloud.engine.kill_host("host-0")  # these do not handle SIGTERM; nobody waits 30 s for them
+    cloud.engine.kill_host("host-0")  # these ignore SIGTERM; losing the host saves the 30 s
     cloud.engine.kill_host("host-1")
     for task in tasks:
         cloud.wait(task["taskArn"], "STOPPED")

@@ -25,7 +25,7 @@ SLOTS = 16_384
 
 @pytest.fixture(params=[1, 3], ids=["one node", "three nodes"])
 def cluster(request, tmp_path):
-    """Nodes that share the slots evenly and know each other."""
+    """Nodes of one cluster that share the slots evenly."""
     with ExitStack() as stack:
         nodes = []
         for number in range(request.param):

@@ -1,4 +1,6 @@
-"""What `python -m local feed` puts reaches three session containers at once, whole and in order."""
+"""Records of `python -m local feed` reach three session containers at once, complete and in
+order.
+"""
 
 import asyncio
 import json
@@ -29,7 +31,7 @@ def listings(tmp_path: Path) -> Path:
 
 
 def stored_records(cloud: RunningCloud) -> dict[str, list[tuple[str, Any]]]:
-    """What the stream holds: for each shard, (sequence number, data) in its order."""
+    """Returns the stream's records: for each shard, (sequence number, data) in its order."""
     kinesis = cloud.client("kinesis")
     stored: dict[str, list[tuple[str, Any]]] = {}
     for shard in kinesis.list_shards(StreamName=cloud.stream)["Shards"]:
@@ -122,7 +124,7 @@ def by_shard(
 
 
 def test_updates_of_one_listing_stay_in_order(cloud: RunningCloud, tmp_path: Path) -> None:
-    """Listings change several times; each client sees the changes as they were fed."""
+    """Listings change several times; each client receives the changes in the order of the feed."""
     updates = demo_records(1500, seed=9)
     file = tmp_path / "updates.jsonl"
     file.write_text("".join(json.dumps(update) + "\n" for update in updates))

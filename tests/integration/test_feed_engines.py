@@ -14,7 +14,7 @@ from tests.needs import needs_redis
 
 
 def redis_entries(cloud):
-    """What the relay counted: {metric: value}."""
+    """Returns the relay's metrics: {metric: value}."""
     _, text = cloud.http("GET", "/metrics")
     lines = [line.split() for line in text.splitlines() if line.startswith("usher_feed")]
     return {name.removeprefix("usher_feed_"): float(value) for name, value in lines}

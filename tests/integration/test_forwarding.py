@@ -147,7 +147,7 @@ def test_a_call_arrives_signed_for_its_server_and_its_region(emulator):
 
 
 def signature_of(url, body, headers):
-    """What a server that knows the secret of `local` expects."""
+    """Returns the signature that a server with the secret of `local` expects."""
     names = headers["authorization"].partition("SignedHeaders=")[2].partition(",")[0].split(";")
     again = AWSRequest("POST", f"{url}/", data=body, headers={n: headers[n] for n in names})
     again.context["timestamp"] = headers["x-amz-date"]

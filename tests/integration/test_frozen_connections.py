@@ -1,7 +1,7 @@
-"""What a function finds when it is thawed: connections that ended, or that lead nowhere any more.
+"""A function after a freeze: its connections were closed, or no longer have a peer.
 
-A frozen process neither reads nor notices anything. Meanwhile the other side closes idle
-connections, or a NAT gateway forgets them without a word, after 350 seconds:
+A frozen process reads nothing. Meanwhile the other side closes idle connections, or a NAT gateway
+drops them without a FIN, after 350 seconds:
 https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-troubleshooting.html
 """
 

@@ -34,17 +34,17 @@ KEY = repeated_id("ada", "submit/two", "key")
 
 @dataclass
 class Story:
-    """What the operations are about: submissions to one assignment."""
+    """The records of an operation: submissions to one assignment."""
 
     lab: GradingLab
     told: Submission | None = None
-    """What the operation answered, where it did."""
+    """The submission that the operation returned, if it did."""
     answered: dict[str, Submission] = field(default_factory=dict)
-    """Every submission that somebody was told of."""
+    """Every submission that a client received in an answer."""
     most: int = 0
-    """So many submissions were asked for."""
+    """Number of submissions that were requested."""
     regrades: int = 0
-    """So many regrades were asked for."""
+    """Number of regrades that were requested."""
     failures: list[BaseException] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -73,35 +73,35 @@ class Story:
         return [container for container in self.lab.jobs if container.running]
 
     def asking(self) -> None:
-        """A judge was launched for a submission of one part, and has not asked yet."""
+        """A judge was launched for a submission of one part, and has not asked for its permit."""
         self.submits(parts=("first",))
         self.round()
 
     def marking(self) -> None:
-        """It has its start permit."""
+        """The judge has its start permit."""
         self.asking()
         for container in self.judges():
             self.lab.ask(self.services, container)
 
     def marked(self) -> None:
-        """It has marked, and has not said so."""
+        """The judge has marked, and has not handed the mark in."""
         self.marking()
         for container in self.judges():
             self.lab.mark(container)
 
     def ending(self) -> None:
-        """It could not hand its mark in, and is about to tell it with its end."""
+        """The judge could not hand its mark in, and is about to report it with its end."""
         self.marked()
         self.lab.end(self.judges()[0])
 
     def others_wait(self) -> None:
-        """It has marked, and others have no judge."""
+        """The judge has marked, and other gradings have no judge."""
         self.marked()
         self.submits(learner="bob", parts=("first",))
         self.lab.indexes_catch_up()
 
     def going_on(self) -> None:
-        """It has handed in its mark, and marks what it was given then."""
+        """The judge has handed in its mark, and marks the next grading."""
         self.others_wait()
         self.lab.hand_in(self.services, self.judges()[0])
         assert [g.place for g in self.lab.gradings().values() if not g.has_ended] == [2]
@@ -114,13 +114,13 @@ class Story:
         assert all(grading.has_ended for grading in self.lab.gradings().values())
 
     def loses(self, container: JobContainer) -> tuple[str, dict[str, Any]]:
-        """A judge is killed by the kernel; the event that says so."""
+        """The kernel kills a judge; returns the event of its end."""
         self.lab.events()
         self.lab.leave(container, 137)
         (event,) = [e for e in self.lab.events() if e[1]["detail"]["lastStatus"] == "STOPPED"]
         return event
 
-    # What comes after.
+    # After the operation.
 
     def goes_on(self, *, noise: bool) -> None:
         """Time passes and the sweep comes, until all has its verdict."""
@@ -145,7 +145,7 @@ class Story:
     def _news(self, *, noise: bool) -> None:
         events, wake_ups = self.lab.events(), self.lab.wake_ups()
         if not noise:
-            return  # nobody hears of them
+            return  # the events are lost
         for event in [*reversed(events), *events]:
             with failure_is_news():
                 self.lab.deliver(self.services, event)
@@ -167,7 +167,7 @@ class Operation:
     arrange: Callable[[Story], Any]
     act: Callable[[Story], Any]
     afterwards: Callable[[Story], None]
-    """What is special about this one: after the crash, before the sweeps."""
+    """Extra steps of this operation: after the crash, before the sweeps."""
     verdicts: frozenset[str]
     attempts: int
     """So often a grading may have been given to a judge, one thing having gone wrong."""
@@ -211,7 +211,7 @@ def puts_a_revision_with_images(story: Story) -> None:
 
 
 def has_images(story: Story) -> None:
-    """They are being prepared."""
+    """The assignment's images are being prepared."""
     story.lab.put_assignment(story.services, 2, has_images=True)
 
 
@@ -221,7 +221,7 @@ def submits_while_images_are_prepared(story: Story) -> None:
 
 
 def images_are_prepared(story: Story) -> None:
-    """The judge has not said so; a submission waits for that."""
+    """The judge has not reported the images; a submission waits for them."""
     has_images(story)
     story.submits(parts=("first",))
     story.round()
@@ -279,7 +279,7 @@ def prepares_images_again(story: Story) -> None:
 
 
 def nothing_was_released(story: Story) -> None:
-    """Whoever took the prepared images died before it told those that wait."""
+    """The process that recorded the prepared images exited before it released waiting gradings."""
     images_are_prepared(story)
     story.services.grading.judging._release_all = lambda grading: None  # type: ignore[method-assign]
     story.lab.hand_in(story.services, story.judges()[0])
@@ -293,7 +293,7 @@ def sweeps_what_waits_for_images(story: Story) -> None:
 
 
 def puts_it_again(story: Story) -> None:
-    """Whoever got no answer repeats the request; the same files are no other revision."""
+    """A client without an answer repeats the request; the same files make no new revision."""
     story.services = story.lab.process()
     after = story.lab.put_assignment(story.services, 2)
     assert after.revision == 2
@@ -374,7 +374,7 @@ def gives_the_same_next_grading_again(story: Story) -> None:
 
 
 def ends_without_the_next(story: Story) -> None:
-    """It never heard of the next one, and tells the mark before it with its end."""
+    """The answer with the next grading was lost; the judge reports its mark with its end."""
     next_was_not_heard(story)
     story.lab.end(story.judges()[0])
 
@@ -437,7 +437,7 @@ def learns_that_a_judge_is_lost(story: Story) -> None:
 
 
 def is_lost_twice(story: Story) -> None:
-    """A submission of one part, whose third judge marks."""
+    """A submission of one part, marked by its third judge."""
     story.submits(parts=("first",))
     for attempt in range(MAX_ATTEMPTS):
         story.round()
@@ -503,7 +503,7 @@ def takes_a_mark_of_the_revision_before(story: Story) -> None:
 
 
 def no_judge_was_asked_for(story: Story) -> None:
-    """Whoever handed the gradings over died before the invocations were recorded."""
+    """The process that handed the gradings over exited before it recorded the invocations."""
     story.services.grading.judging.ask_for_judge = lambda grading: None  # type: ignore[method-assign]
     story.submits(parts=("first",))
     assert {g.state for g in story.lab.gradings().values()} == {State.HANDED}
@@ -559,7 +559,7 @@ def run(lab: GradingLab, operation: Operation, point: Point | None, *, noise: bo
 
 
 def check_story(story: Story, operation: Operation, point: Point | None) -> None:
-    """It came out as it should, whatever went wrong."""
+    """Check the result of an operation with one failed call."""
     lab = story.lab
     check_grading(lab)
     gradings, submissions = lab.gradings(), lab.submissions()
@@ -597,12 +597,12 @@ def spares_looks(name: str) -> bool:
 
 
 def new_lab() -> GradingLab:
-    """One whose indexes and ECS lag: what was just written or run may be unknown yet."""
+    """Returns a laboratory whose indexes and ECS lag: new records and tasks may be unknown."""
     return GradingLab(index_lag_seconds=INDEX_LAG_SECONDS, read_lag_seconds=READ_LAG_SECONDS)
 
 
 def calls_of_operations() -> dict[str, list[str]]:
-    """What each operation calls when nothing goes wrong."""
+    """Returns the calls of each operation when none fails."""
     lab = new_lab()
     return {name: run(lab, found, None, noise=False) for name, found in OPERATIONS.items()}
 

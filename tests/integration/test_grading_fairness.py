@@ -1,4 +1,6 @@
-"""Who is marked when, with judges that mark several gradings in a row; and what ends such a run."""
+"""The order of marking, with judges that mark several gradings in a row; and the ends of their
+runs.
+"""
 
 from collections.abc import Iterator
 
@@ -32,7 +34,7 @@ def hand_in(lab: GradingLab, learner: str, count: int = 1) -> list[str]:
 
 
 def step(lab: GradingLab) -> None:
-    """Judges that were asked for begin, and each that runs marks one grading."""
+    """Launched judges begin, and each running one marks one grading."""
     lab.services.jobs.launcher.run()
     lab.settle()
     for container in [each for each in lab.jobs if each.running]:
@@ -96,7 +98,7 @@ def test_a_judge_marks_so_many_in_a_row_and_another_one_the_rest(lab):
 
 @pytest.mark.parametrize("end", ["killed", "late", "deployed again"])
 def test_what_ends_a_judges_run(lab, end):
-    """It hands its mark in, and is given no other grading; a new judge gets that."""
+    """The judge hands its mark in and receives no other grading; a new judge receives that one."""
     begin(lab)
     first, second = hand_in(lab, "ada", 2)
     lab.services.jobs.launcher.run()

@@ -88,7 +88,7 @@ STORIES = (run_waits, run_has_ended, session_is_asked_for, session_waits, sessio
 
 
 def repair(lab: GroupLab) -> None:
-    """Time passes: containers say what they have to say and end, and the sweep looks."""
+    """Time passes: containers send their callbacks and end, and the sweep runs."""
     for pause in PAUSES:
         lab.now.move(pause)
         services = lab.process()

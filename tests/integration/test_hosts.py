@@ -78,7 +78,7 @@ class Fleet:
         self.lab.now.move(max(0.0, until - self.lab.now()))
 
     def minute(self, services: Services) -> Done:
-        """What happens in a minute: events, messages, containers, the sweep, the planner."""
+        """One minute: events, messages, containers, the sweep, the planner."""
         for _ in range(3):
             self.lab.deliver_events(services)
             self.lab.take_messages(services)
@@ -189,7 +189,7 @@ def test_no_session_is_lost_that_its_host_did_not_take_with_it(fleet: Fleet, los
             fleet.group.interrupt(host.ec2_instance_id)
     if loss == "zone":
         fleet.group.lose_zone(ZONES[0])
-    fleet.ask(services, 6, first=100)  # who comes meanwhile is served elsewhere
+    fleet.ask(services, 6, first=100)  # new clients get other hosts meanwhile
     fleet.until(services, lambda: len(fleet.live()) == len(before - lost) + 6)
     for _ in range(3):
         fleet.minute(services)
@@ -213,10 +213,10 @@ def test_a_crash_at_any_call_of_the_planner_leaves_a_plan_that_the_next_run_comp
         which = fault if skip % 2 else lost
         patterns = ("ecs.UpdateContainerInstancesState", "autoscaling.*", "dynamodb.UpdateItem")
         fleet.lab.faults.set({"calls": {patterns[skip % 3]: which}})
-        with suppress(ClientError, BotoCoreError):  # the process dies of it
+        with suppress(ClientError, BotoCoreError):  # the process ends with it
             fleet.lab.process().host_planner.run()
         fleet.lab.faults.set({})
-        fleet.move(120)  # the lease of the dead one expires
+        fleet.move(120)  # the lease of the crashed process expires
         fleet.minute(fleet.lab.process())
     assert fleet.live() == {kept}
     assert fleet.group.desired >= fleet.group.minimum

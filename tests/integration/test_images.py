@@ -172,7 +172,7 @@ def test_the_routers_image_serves_renews_and_revokes(start_cloud, tmp_path, rout
 
 
 def readable(files: tuple[Path, Path]) -> tuple[Path, Path]:
-    """For the user in the container, who is nobody here."""
+    """Makes files readable for the container's user, who is `nobody` on the machine."""
     for file in files:
         file.chmod(0o644)
     files[0].parent.chmod(0o755)

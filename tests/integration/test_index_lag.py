@@ -54,7 +54,7 @@ def query(dynamodb, **more):
 
 
 def shown(dynamodb):
-    """What the index has of the group, by a query and by a scan, as ids and values."""
+    """Returns the index's items of the group, by a query and by a scan, as ids and values."""
     queried = query(dynamodb)["Items"]
     scanned = dynamodb.scan(TableName="t", IndexName="by_grp")["Items"]
     as_queried = sorted((i["id"]["S"], i.get("v", {}).get("N")) for i in queried)

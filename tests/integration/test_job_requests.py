@@ -1,4 +1,4 @@
-"""What callers send about jobs: repeated, large, nested and hostile, on the real dispatcher."""
+"""Requests of callers about jobs: repeated, large, nested and hostile, on the real dispatcher."""
 
 import json
 import time

@@ -45,14 +45,14 @@ PLUGINS = "tests.integration.placement_plugins"
 
 @dataclass
 class Story:
-    """What the operations are about: an invocation, and a bystander that nothing happens to."""
+    """The records of an operation: an invocation, and a bystander that must stay unaffected."""
 
     lab: JobLab
     id: str = ""
     told: Invocation | None = None
-    """What the operation answered, where it did."""
+    """The invocation that the operation returned, if it did."""
     kills: set[str] = field(default_factory=set)
-    """Those that somebody wanted ended."""
+    """Ids of the invocations that a caller killed."""
 
     def __post_init__(self) -> None:
         self.services = self.lab.process()
@@ -67,7 +67,7 @@ class Story:
         return self.services.jobs.invocations
 
     def invoke(self, key: str | None = None, **facts: Any) -> Invocation:
-        """POST /jobs/report/invocations of somebody."""
+        """A caller's POST /jobs/report/invocations."""
         known = None if key is None else repeated_id("me", "report", key)
         draft = self.all.draft(
             job="report",
@@ -90,7 +90,7 @@ class Story:
         return self._run_task_has("fail_before")
 
     def unanswered(self) -> str:
-        """One that RunTask accepted, and nobody heard that."""
+        """An invocation whose RunTask was accepted; the reply was lost."""
         return self._run_task_has("lose_reply")
 
     def _run_task_has(self, fault: str) -> str:
@@ -128,7 +128,7 @@ class Story:
         return self.record().state
 
     def event(self, status: str) -> tuple[str, dict[str, Any]]:
-        """The event of its current attempt that says so; all others are lost."""
+        """Returns the event of its current attempt with this status; all others are dropped."""
         (found,) = [
             event
             for event in self.lab.events()
@@ -144,7 +144,7 @@ class Story:
         self.kills.add(self.id)
         self.all.kill(self.id, "somebody asked")
 
-    # What comes after.
+    # After the operation.
 
     def goes_on(self, *, noise: bool) -> None:
         """Time passes and the sweep comes, until all but the bystander have ended."""
@@ -167,7 +167,9 @@ class Story:
                 return
 
     def _jobs_go_on(self) -> None:
-        """Containers speak, and what runs ends; twice, as what was asked is then reported."""
+        """Containers send their requests, and running code ends; twice, so that ends are
+        reported.
+        """
         for _ in range(2):
             self.lab.all_jobs_speak(self.services)
             for container in self.lab.jobs:
@@ -178,7 +180,7 @@ class Story:
     def _news(self, *, noise: bool) -> None:
         events, wake_ups = self.lab.events(), self.lab.wake_ups()
         if not noise:
-            return  # nobody hears of them
+            return  # the events are lost
         for event in [*reversed(events), *events]:
             with failure_is_news():
                 self.lab.deliver(self.services, event)
@@ -211,13 +213,13 @@ class Operation:
 
     name: str
     end: Reason
-    """How it ends when nothing goes wrong."""
+    """The reason of its end when no call fails."""
     arrange: Callable[[Story], Any]
     act: Callable[[Story], None]
     afterwards: Callable[[Story], None]
-    """What is special about this one: after the crash, before the sweeps."""
+    """Extra steps of this operation: after the crash, before the sweeps."""
     may_end: frozenset[Reason]
-    """How else it may end when something does."""
+    """Other possible reasons of its end when a call fails."""
     world: dict[str, Any]
 
 
@@ -244,7 +246,7 @@ def operation(
 
 
 def was_recorded(story: Story) -> None:
-    """What a client was told of is there."""
+    """An invocation that a client received in an answer exists."""
     if story.told is not None:
         assert story.told.id in story.lab.invocations()
 
@@ -403,7 +405,7 @@ def gives_the_same_leave_again(story: Story) -> None:
 
 
 def never_hears(story: Story) -> None:
-    """Leave was given, and the container gave up: whoever reads that code cannot know."""
+    """The start permit was given and the container exited: its code does not say if it ran."""
     did_not_hear(story)
     story.lab.leave(story.job(), 75)
 
@@ -445,7 +447,7 @@ def hears_of_success_again(story: Story) -> None:
 
 
 def is_killed_unheard(story: Story) -> None:
-    """ECS took no StopTask, and the container ended by itself, told by somebody else."""
+    """ECS took no StopTask, and the container ended by itself, after another signal."""
     story.started()
     story.lab.faults.set({"calls": {"ecs.StopTask": {"fail_before": {}}}})
     story.kill()
@@ -575,7 +577,7 @@ def tokens_are_forgotten(story: Story) -> None:
 
 
 def token_was_used_otherwise(story: Story) -> None:
-    """The same token with other parameters: ECS says ConflictException, and which task it is."""
+    """The same token with other parameters: ECS raises ConflictException with the task's ARN."""
     story.claimed()
     request = dict(story.record().request or {})
     story.lab.aws.ecs.run_task(**request, group="other")
@@ -704,7 +706,7 @@ def run(lab: JobLab, operation: Operation, point: Point | None, *, noise: bool) 
 
 
 def check_story(story: Story, operation: Operation, point: Point | None) -> None:
-    """It came out as it should, whatever went wrong."""
+    """Check the result of an operation with one failed call."""
     for invocation in story.lab.invocations().values():
         if invocation.id != story.bystander:
             assert invocation.reason in operation.may_end, f"{invocation.reason}: {invocation}"
@@ -722,12 +724,12 @@ BY_NAME = {operation.name: operation for operation in OPERATIONS}
 
 
 def new_lab() -> JobLab:
-    """One whose indexes and ECS lag: what was just written or run may be unknown yet."""
+    """Returns a laboratory whose indexes and ECS lag: new records and tasks may be unknown."""
     return JobLab(index_lag_seconds=INDEX_LAG_SECONDS, read_lag_seconds=READ_LAG_SECONDS)
 
 
 def calls_of_operations() -> dict[str, list[str]]:
-    """What each operation calls when nothing goes wrong."""
+    """Returns the calls of each operation when none fails."""
     lab = new_lab()
     return {name: run(lab, operation, None, noise=False) for name, operation in BY_NAME.items()}
 

@@ -1,4 +1,4 @@
-"""Jobs that end badly, all at once on one cloud: each is told as it ended, and harms no other."""
+"""Jobs that fail, all at once on one cloud: each has its own reason, and none affects another."""
 
 import json
 import shutil
@@ -86,7 +86,7 @@ def story(
     folder = tmp_path_factory.mktemp("endings")
     cloud, runs = launch(folder, hosts=2, host_cpu=16_384, host_memory=16_384), Runs()
     try:
-        # Whatever a folder is called, a job comes from it.
+        # A job can be made from a folder with any name.
         image = make_project(folder / " -pro jekt 'für\" alle")
         for name, facts in JOBS.items():
             register(cloud, name, image, facts)

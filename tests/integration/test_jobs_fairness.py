@@ -1,4 +1,4 @@
-"""Whoever asks for one thing does not wait for all that another asked for before."""
+"""An owner's single request does not wait for all earlier requests of another owner."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ def lab(job_lab: JobLab) -> JobLab:
 
 
 def ask(lab: JobLab, services: Services, owner: str, **facts) -> str:
-    """An owner asks for one run, a moment after whoever asked before."""
+    """An owner requests one run, 10 ms after the last request."""
     lab.now.move(0.01)
     draft = services.jobs.invocations.draft(
         job="report", owner=owner, parameters=None, callback_base_url="http://d", **facts
@@ -32,7 +32,7 @@ def ask(lab: JobLab, services: Services, owner: str, **facts) -> str:
 
 
 def start_one(lab: JobLab, services: Services) -> Invocation:
-    """What is launched next; it runs to its end."""
+    """Returns the next launched invocation, after it ran to its end."""
     lab.now.move(0.1)  # no more than so many a second are started
     assert services.jobs.launcher.run(capacity_freed=True) == 1
     (launched,) = (i for i in lab.invocations().values() if i.state is State.LAUNCHED)

@@ -95,7 +95,7 @@ def test_an_invocation_waits_for_a_host_and_says_so(lab: JobLab) -> None:
         lab.sweep(services)
     assert (record(lab, made).state, record(lab, made).start_failures) == (State.LAUNCHED, 0)
     lab.add_host()
-    lab.all_jobs_speak(services)  # a start permit says that there is a host
+    lab.all_jobs_speak(services)  # a request for a start permit proves that there is a host
     found = record(lab, made)
     assert not found.waits_for_host
     assert found.detail is None

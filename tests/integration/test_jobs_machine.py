@@ -1,4 +1,4 @@
-"""The whole life of jobs, with everything that may go wrong, in any order.
+"""The lifecycle of jobs, with all failures, in any order.
 
 Hypothesis makes up the story: callers that repeat themselves, kill and plan ahead; containers that
 crash, fall silent or do not hear the answer; events and messages that are dropped, late, doubled,
@@ -75,7 +75,7 @@ class Lifecycle(FaultyMachine):
     """One story."""
 
     told = Bundle("told")
-    """Invocations that a caller was told of."""
+    """Ids of invocations that a client received in an answer."""
 
     @initialize(knows_tasks=st.booleans(), is_full=st.booleans())
     def begin(self, knows_tasks: bool, is_full: bool) -> None:
@@ -87,20 +87,22 @@ class Lifecycle(FaultyMachine):
             host.knows_tasks = knows_tasks
         self.processes = [self.lab.process() for _ in range(PROCESSES)]
         self.serving = 0
-        """Which of the processes answers; the others stand still, with what they remember."""
+        """Number of the process that answers; the others are frozen with their caches."""
         self.seen: dict[str, Invocation] = {}
         self.promised: set[str] = set()
         self.kills: set[str] = set()
         self.hosts = [] if is_full else [0, 1]
-        """Those that take tasks."""
+        """Hosts that accept tasks."""
         self.point: Point | None = None
-        """What is still to go wrong."""
+        """The next failure."""
         self.between: tuple[int, Callable[[], None]] | None = None
-        """What another process is still to do in the middle of something."""
+        """The next action of another process between two calls."""
         _stories["stories"] += 1
 
     def attempt(self, act: Callable[[], Any]) -> Any:
-        """What the dispatcher does may fail or die; then another process goes on."""
+        """Run an operation, in which a call may fail or the process exit; then another one goes
+        on.
+        """
         _stories["steps"] += 1
         self.lab.wire.reset(self.point)
         self.lab.wire.meanwhile = self.between
@@ -159,7 +161,7 @@ class Lifecycle(FaultyMachine):
 
     @rule(target=told, speaks=st.sampled_from([0, 1, 1]))
     def has_one_launched(self, speaks: int) -> Any:
-        """As most do: asks, is launched, and its container says the first thing it has to say."""
+        """The usual course: requested, launched, and the container sends its first requests."""
         found = self.asks(None, Priority.NORMAL, 0, None)
         self.wake_ups_arrive(1)
         if speaks:
@@ -229,7 +231,7 @@ class Lifecycle(FaultyMachine):
 
     @rule(number=st.integers(0, PROCESSES - 1), is_new=st.booleans())
     def another_process_answers(self, number: int, is_new: bool) -> None:
-        """It remembers what was when it was frozen, or is new and remembers nothing."""
+        """The process has its caches from before the freeze, or is new and has none."""
         self.serving = number
         if is_new:
             self.processes[number] = self.lab.process()
@@ -260,7 +262,7 @@ class Lifecycle(FaultyMachine):
     def ecs_forgets_all_tokens(self) -> None:
         self.lab.forget_tokens()
 
-    # What goes wrong.
+    # Failures.
 
     @rule(number=st.integers(1, 12), fate=st.sampled_from(Fate))
     def a_call_meets_its_fate(self, number: int, fate: Fate) -> None:
@@ -296,7 +298,7 @@ class Lifecycle(FaultyMachine):
             self.kills.add(invocation_id)
             other.jobs.invocations.kill(invocation_id, "somebody asked")
 
-    # What holds.
+    # Invariants.
 
     @invariant()
     def nothing_runs_twice_or_is_miscounted(self) -> None:

@@ -1,4 +1,4 @@
-"""What one owner runs at once, and what the log says of each invocation."""
+"""Parallel runs of one owner, and the log fields of each invocation."""
 
 import logging
 from dataclasses import replace
@@ -20,7 +20,7 @@ def lab(job_lab: JobLab) -> JobLab:
 
 
 def finishes(lab: JobLab, services: Services, invocation_id: str) -> None:
-    """It starts, runs and reports."""
+    """Its container starts, runs and reports."""
     container = lab.job_of(invocation_id)
     lab.ask(services, container)
     lab.end(container)

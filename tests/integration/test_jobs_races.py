@@ -1,4 +1,4 @@
-"""Many at once, and what a kill in the middle leaves: no job runs twice, and none is forgotten."""
+"""Parallel requests, and crashes during them: no job runs twice, and none is lost."""
 
 import threading
 import time
@@ -46,7 +46,7 @@ def runs() -> Iterator[Runs]:
 def invoke(
     cloud: RunningCloud, runs: Runs, seconds: float = 0.0, *, key: str = "", **facts: Any
 ) -> dict[str, Any]:
-    """POST, and again while nobody answers, as a client does that is sure of its request."""
+    """POST, repeated until there is an answer, as a client with an idempotency key does."""
     body = {"parameters": {"port": runs.port, "seconds": seconds}, **facts}
     headers = {"Idempotency-Key": key} if key else {}
     found: list[dict[str, Any]] = []
@@ -80,7 +80,9 @@ def invocations(cloud: RunningCloud) -> dict[str, Invocation]:
 
 
 def is_counted_right(cloud: RunningCloud) -> bool:
-    """The count of the capacity is that of those who hold a place, and never too high."""
+    """Whether the capacity's counter equals the number of records that hold a place, within its
+    bound.
+    """
     table = items(cloud)
     counts = [int(i["n"]["N"]) for i in table if i["id"]["S"] == CAPACITY_KEY]
     records = [from_item(item) for item in table if "#" not in item["id"]["S"]]

@@ -46,7 +46,7 @@ def states(lab: JobLab) -> list[State]:
 
 
 def wake_ups_at(lab: JobLab) -> list[int]:
-    """The seconds by whose end a wake-up message comes."""
+    """Returns the Unix times in seconds of the recorded wake-up messages."""
     ids = [item["id"]["S"] for item in lab.job_items()]
     return [int(one.removeprefix("again#")) for one in ids if one.startswith("again#")]
 
@@ -310,7 +310,7 @@ def test_two_at_once_run_it_once_and_tell_the_truth(
     meanwhile: Meanwhile,
     knows_task: bool,
 ) -> None:
-    """It happens before each call in turn; in the end the record says what happened."""
+    """An event happens before each call in turn; in the end the record agrees with the event."""
     place, happened = 0, True
     while happened:
         place += 1
@@ -340,7 +340,7 @@ def test_two_at_once_run_it_once_and_tell_the_truth(
 
 
 def undisturbed(lab: JobLab, invocation_id: str, *, may_be_stopped: bool) -> None:
-    """What runs was not told to stop, unless somebody wanted that."""
+    """A running container received no stop, unless a caller asked for one."""
     lab.settle()
     check_jobs(lab)
     for container in lab.jobs_of(invocation_id):
@@ -349,7 +349,7 @@ def undisturbed(lab: JobLab, invocation_id: str, *, may_be_stopped: bool) -> Non
 
 
 def goes_on(lab: JobLab) -> None:
-    """Time passes, and nobody hears of anything but by the sweep."""
+    """Time passes, and only the sweep learns of changes."""
     for pause in (0, 61, 61, 640, 61, 61):
         lab.now.move(pause)
         services = lab.process()
@@ -361,7 +361,7 @@ def goes_on(lab: JobLab) -> None:
 
 
 def test_two_tasks_of_one_attempt_run_it_once(lab: JobLab) -> None:
-    """ECS has forgotten the token: the first to ask runs, whichever was heard of."""
+    """ECS has deleted the token: the first container to ask runs, whichever RunTask it is from."""
     for first in (0, 1):
         lab.begin()
         services = lab.process()
@@ -380,7 +380,7 @@ def test_two_tasks_of_one_attempt_run_it_once(lab: JobLab) -> None:
         assert lab.runs[made] == 1
 
 
-# The fence, and those who come to it too late.
+# The start permit, and containers that ask for it too late.
 
 
 @pytest.mark.parametrize("knows_task", [True, False])
@@ -426,7 +426,7 @@ def test_a_container_that_asks_after_the_kill_runs_nothing(lab: JobLab) -> None:
 def test_a_container_that_never_heard_of_its_permit_ends_with_any_code(
     lab: JobLab, code: int, is_killed: bool
 ) -> None:
-    """The record has ECS's code: nobody but the container knows that no user code ran."""
+    """The record has ECS's exit code: only the container knows that no user code ran."""
     services, made = lab.process(), lab.put(State.LAUNCHED)
     container = lab.job_of(made)
     lab.ask(services, container, hears=False)
@@ -467,7 +467,7 @@ def test_what_ran_and_was_forgotten_by_ecs_is_lost_and_not_run_again(lab: JobLab
 
 
 def test_what_started_and_is_known_to_nobody_does_not_live_for_ever(job_lab: JobLab) -> None:
-    """The container knew no task, its launcher died, its host as well, and no event came."""
+    """The container had no task ARN, its launcher crashed, its host was lost, and no event came."""
     job_lab.begin()
     for host in job_lab.job_hosts:
         host.knows_tasks = False

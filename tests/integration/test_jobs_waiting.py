@@ -1,4 +1,4 @@
-"""Whatever waits is launched or ended by sweeps alone, though no message and no event arrives."""
+"""Sweeps alone launch or end every waiting invocation, without any message or event."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -14,7 +14,7 @@ from tests.integration.job_lab import JobLab, check_rest, run_to_their_ends
 
 PAUSE_SECONDS = 61
 SPARE_SWEEPS = 3
-"""One that launches the first, one that sees the last end, one for those that come due."""
+"""One launches the first, one sees the last end, one launches those that come due."""
 
 
 @dataclass(frozen=True)

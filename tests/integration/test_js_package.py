@@ -178,7 +178,7 @@ def test_dispatch_repeats_429_and_503_and_follows_202_to_a_session(project):
     ("answer", "options", "expected"),
     [
         ((400, {}, {"error": {"code": "unknown_app", "message": "no"}}), {}, (400, "unknown_app")),
-        # To wait longer than there is time for would be in vain.
+        # A wait that is longer than the timeout is not begun.
         (
             (429, {"Retry-After": "600"}, {"error": {"code": "limit_reached", "message": "no"}}),
             {"timeout": 5000},

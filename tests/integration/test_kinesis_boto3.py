@@ -282,7 +282,7 @@ def test_what_is_older_than_the_retention_is_gone_and_closed_shards_with_it(serv
 
 @pytest.mark.parametrize("micros", [0, 1, 499, 999])
 def test_instants_are_compared_to_the_millisecond(service, kinesis, micros):
-    """As on AWS: what is put in the very millisecond of the instant asked for is found."""
+    """As on AWS: a record put in the same millisecond as the requested instant is found."""
     before = datetime.fromtimestamp(service.clock() + 10, UTC).replace(microsecond=394_999)
     service.clock.stop(before.timestamp())
     shard_id = put(kinesis, b"before")["ShardId"]

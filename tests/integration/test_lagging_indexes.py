@@ -1,4 +1,4 @@
-"""What is promised while the indexes of DynamoDB show every write ten seconds late."""
+"""Guarantees that hold while the indexes of DynamoDB show every write ten seconds late."""
 
 import pytest
 

@@ -51,7 +51,7 @@ def notes(cloud, source):
 def test_a_thread_stands_still_between_two_calls(cloud):
     pid = payload_of(cloud, "keep_ticking")["pid"]
     wait_until(lambda: state_of(pid) == "T", 5, "the freeze")
-    threading.Event().wait(0.3)  # what the thread must not see
+    threading.Event().wait(0.3)  # a pause in which the thread is frozen
     again = payload_of(cloud, "keep_ticking")
     assert again["pid"] == pid
     assert again["longest_pause"] >= 0.3

@@ -54,7 +54,7 @@ def test_a_limit_of_three_lets_three_in(cloud):
         if status == 202:
             cloud.http("DELETE", f"/sessions/{body['id']}")
     wait_until(lambda: not cloud.tasks(), 60, "the end of all tasks")
-    # The dispatcher learns of an end a moment after the engine.
+    # The dispatcher receives an end a moment after the engine.
     wait_until(lambda: cloud.http("POST", "/session?wait=0")[0] == 202, 20, "a free place")
 
 

@@ -49,7 +49,7 @@ def of_size(size: int, number: int) -> bytes:
 
 
 def shown(data: bytes) -> dict[str, object]:
-    """What the client is to get of a record."""
+    """Returns the form in which a client receives a record."""
     if len(data) > MAX_RECORD_BYTES:
         return {"tooLarge": len(data)}
     return {"base64": base64.b64encode(data).decode()}

@@ -78,7 +78,7 @@ class Lifecycle(FaultyMachine):
     """One story."""
 
     told = Bundle("told")
-    """Sessions that a client was told of."""
+    """Ids of sessions that a client received in an answer."""
 
     @initialize(is_full=st.booleans())
     def begin(self, is_full: bool) -> None:
@@ -90,20 +90,22 @@ class Lifecycle(FaultyMachine):
             self.lab.use_provider()
         self.processes = [self.lab.process() for _ in range(PROCESSES)]
         self.serving = 0
-        """Which of the processes answers; the others stand still, with what they remember."""
+        """Number of the process that answers; the others are frozen with their caches."""
         self.served: set[str] = set()
-        """Sessions whose client is there: nothing but what it or its host does may end them."""
+        """Sessions with a connected client: only the client or a lost host may end them."""
         self.seen: dict[str, State] = {}
         self.keys: dict[tuple[str, str], str] = {}
         self.hosts = [] if is_full else [0, 1]
-        """Those that take tasks."""
+        """Hosts that accept tasks."""
         self.next_host = 2
         self.point: Point | None = None
-        """What is still to go wrong."""
+        """The next failure."""
         _stories["stories"] += 1
 
     def attempt(self, act: Callable[[], Any]) -> Any:
-        """What the dispatcher does may fail or die; then another process goes on."""
+        """Run an operation, in which a call may fail or the process exit; then another one goes
+        on.
+        """
         _stories["steps"] += 1
         self.lab.wire.reset(self.point)
         try:
@@ -148,7 +150,9 @@ class Lifecycle(FaultyMachine):
 
     @rule(target=told, app=st.sampled_from(["cold", "warm"]), owner=st.sampled_from(["ann", "bob"]))
     def comes(self, app: str, owner: str) -> Any:
-        """As most do: asks, is told, and connects. Its container has not said so yet."""
+        """The usual course: requested, assigned, connected. The container has not reported that
+        yet.
+        """
         session_id = self.asks(app, owner, None)
         if not isinstance(session_id, str):
             return session_id
@@ -231,7 +235,7 @@ class Lifecycle(FaultyMachine):
 
     @rule(number=st.integers(0, PROCESSES - 1), is_new=st.booleans())
     def another_process_answers(self, number: int, is_new: bool) -> None:
-        """It remembers what was when it was frozen, or is new and remembers nothing."""
+        """The process has its caches from before the freeze, or is new and has none."""
         self.serving = number
         if is_new:
             self.processes[number] = self.lab.process()
@@ -258,14 +262,14 @@ class Lifecycle(FaultyMachine):
     def deploys(self, app: str) -> None:
         self.lab.deploy(app)
 
-    # What goes wrong.
+    # Failures.
 
     @rule(number=st.integers(1, 9), fate=st.sampled_from(Fate))
     def a_call_meets_its_fate(self, number: int, fate: Fate) -> None:
         """The so many-th call of the next operation that makes so many."""
         self.point = Point(number, fate)
 
-    # What holds.
+    # Invariants.
 
     @invariant()
     def nothing_is_shared_or_miscounted(self) -> None:
@@ -306,7 +310,7 @@ class Lifecycle(FaultyMachine):
             self.lab.add_host()
         for pause in PAUSES:
             self.lab.now.move(pause)
-            self.lab.events()  # nobody hears of them: the sweep is enough
+            self.lab.events()  # the events are lost: the sweep is enough
             self.lab.all_speak(self.services)
             assert "failed" not in self.lab.sweep(self.services)
             self.lab.all_speak(self.services)

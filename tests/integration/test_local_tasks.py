@@ -1,4 +1,4 @@
-"""Tasks of the local cloud: images from folders, what they are told, and what they print."""
+"""Tasks of the local cloud: images from folders, their environment, and their output."""
 
 import os
 import subprocess

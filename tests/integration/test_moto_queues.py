@@ -1,4 +1,4 @@
-"""SQS in moto: who waits keeps nobody out, and no message is given to two."""
+"""SQS in moto: a waiting receiver blocks no other, and no message is received twice."""
 
 import gc
 import json

@@ -21,7 +21,7 @@ PROJECT = [sys.executable, "-m", "tests.integration.plain_moto"]
 
 
 class Both:
-    """Asks both and wants the same answer."""
+    """Calls both implementations and asserts that their answers are equal."""
 
     def __init__(self, plain):
         self._plain = plain

@@ -314,7 +314,7 @@ for line in "usher invoke ma" "usher invoke " "usher ta" "usher invoke --prio"
 end
 """,
 }
-"""What a shell does at Tab; zsh's own completion system takes what compadd is given."""
+"""Code that a shell runs at Tab; zsh's own completion system reads the arguments of compadd."""
 
 
 @pytest.mark.parametrize(

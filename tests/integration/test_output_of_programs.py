@@ -1,4 +1,6 @@
-"""What programs print that a job starts, and code that writes past Python: lines of its log."""
+"""Output of programs that a job starts, and of code that bypasses Python's streams: lines of its
+log.
+"""
 
 import subprocess
 
@@ -87,7 +89,7 @@ def test_a_flood_ends_at_the_time_limit(fake):
 
 
 def start_and_discard(fake, command):
-    """A container whose output somebody reads and throws away."""
+    """A container whose output is read and discarded."""
     fake.job, fake.parameters = "commands", {"command": command}
     container = Container(fake, grace_seconds=0.2)
     reader = subprocess.Popen(["cat"], stdin=container.process.stdout, stdout=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""Where sessions go and why one waits, on the embedded ECS."""
+"""The placement of sessions, and reasons for waiting, on the embedded ECS."""
 
 from collections.abc import Iterator
 
@@ -40,7 +40,7 @@ def lab() -> Iterator[Lab]:
 
 
 def quiet(lab: Lab, services: Services) -> None:
-    """Until all that was asked for runs."""
+    """Deliver and run until all requested sessions run."""
     for _ in range(4):
         lab.deliver_events(services)
         lab.take_messages(services)

@@ -17,7 +17,7 @@ DROPS = 1000
 
 
 class Eager:
-    """Retries without pauses, and counts what it is told."""
+    """Retries without pauses, and counts the calls of its handlers."""
 
     def __init__(self):
         self.phases, self.following = [], None

@@ -1,4 +1,4 @@
-"""Many at once: who gets what, what is never exceeded, and what kills in the middle leave."""
+"""Parallel requests: assignments, limits that are never exceeded, and the state after crashes."""
 
 import json
 import threading
@@ -74,7 +74,7 @@ ROOMY = {"hosts": 2, "host_cpu": 16_384, "host_memory": 32_768}
 
 @dataclass(frozen=True)
 class Reply:
-    """What one of many got."""
+    """The answer to one of many parallel requests."""
 
     status: int
     body: dict[str, Any]
@@ -82,7 +82,7 @@ class Reply:
 
 
 def ask(cloud: RunningCloud, path: str, **headers: str) -> Reply:
-    """GET, whatever comes of it."""
+    """GET; returns any answer, errors included."""
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     outgoing = urllib.request.Request(cloud.dispatcher + path, headers=given)
     try:
@@ -120,7 +120,7 @@ def sessions(cloud: RunningCloud) -> list[Session]:
 
 
 def counted(table: list[dict[str, Any]]) -> Counter[str]:
-    """What the counters of limits stand at, those that are split added up."""
+    """Returns the limits' counters; the parts of a split one are added up."""
     sums: Counter[str] = Counter()
     for item in table:
         kind, _, rest = item["id"]["S"].partition("#")
@@ -134,7 +134,7 @@ def is_held(session: Session) -> bool:
 
 
 def end_all(cloud: RunningCloud, **headers: str) -> None:
-    """Stop everybody who is served; afterwards nothing is counted."""
+    """Stop all live sessions; afterwards all counters are zero."""
     live = [s.id for s in sessions(cloud) if is_held(s)]
     with ThreadPoolExecutor(16) as threads:
         answers = list(
@@ -172,7 +172,7 @@ def filled_pools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCl
 
 @pytest.fixture
 def pools(filled_pools: RunningCloud) -> Iterator[RunningCloud]:
-    """The same cloud for all; each test leaves nobody behind."""
+    """One cloud for all tests; each test ends its sessions."""
     yield filled_pools
     end_all(filled_pools)
 
@@ -243,7 +243,7 @@ def test_the_dispatcher_and_containers_killed_during_a_burst(pools: RunningCloud
             try:
                 replies.append(ask(pools, "/session?app=large&wait=0", Idempotency_Key=f"k{n}"))
             except (OSError, ValueError):
-                return False  # the connection broke off, or nobody listens
+                return False  # the connection was closed, or the port does not listen
             return replies[-1].status in {200, 202}
 
         wait_until(answered, 60, "an answer")
@@ -313,7 +313,7 @@ def test_500_parallel_requests_exceed_no_limit_at_any_instant(tmp_path: Path) ->
 
 @dataclass
 class Watch:
-    """How often somebody looked."""
+    """Number of checks of a condition during a test."""
 
     looks: int = 0
 

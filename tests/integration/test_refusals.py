@@ -1,4 +1,4 @@
-"""Wrong requests: DynamoDB by others refuses what the embedded one refuses, in the same words.
+"""Invalid requests: other DynamoDB emulators refuse the same ones, with the same messages.
 
 Where they differ is listed below, all of it; docs/verified.md says which side AWS's documentation
 agrees with. A difference that is gone fails the test as a new one does.
@@ -82,7 +82,7 @@ def test_each_rule_is_kept_with_a_code_that_boto3_knows(ours):
 
 
 def differences(ours, theirs):
-    """What they accept, what they refuse with another code, and with another message."""
+    """Returns the requests that they accept, refuse with another code, and with another message."""
     asked = {name: found for name, found in theirs.items() if found[0] != UNKNOWN}
     codes = {name: found[0] for name, found in asked.items() if found[0] != ours[name][0]}
     messages = {name for name, found in asked.items() if found[1] != ours[name][1]}

@@ -137,7 +137,7 @@ def test_what_is_not_newer_is_not_appended(stream, older, newer):
     assert stream.append([entry(*older, "other"), entry(*newer, "other")]) == 2
 
 
-# What only a real server shows.
+# Tests that need a real server.
 
 
 @needs_redis
@@ -238,7 +238,7 @@ def test_records_are_put_while_the_server_is_killed_again_and_again(own_server):
 
 
 def repeated(relay, batch):
-    """What the event source does: whether the batch was taken."""
+    """Retry as the event source does: whether the batch was accepted."""
     import redis
 
     try:

@@ -46,9 +46,9 @@ PLANNER = {
     "autoscaling:DescribeAutoScalingGroups",
     "autoscaling:SetDesiredCapacity, autoscaling:TerminateInstanceInAutoScalingGroup",
 }
-"""Where an Auto Scaling group is named, tests/integration/test_hosts.py."""
+"""Called where an Auto Scaling group is configured: tests/integration/test_hosts.py."""
 PLUGINS = {"ecs:ListTasks", "ecs:ListContainerInstances"}
-"""Where a placement plug-in chooses the host, tests/integration/test_placement_plugins.py."""
+"""Called where a placement plug-in is configured: tests/integration/test_placement_plugins.py."""
 
 MAY_BE_UNNEEDED = {
     "api_handler": LOGS
@@ -105,7 +105,7 @@ def job_end(cloud, invocation_id: str) -> dict:
 
 
 def messages(cloud) -> int:
-    """How many messages wait or are being worked on, in all queues."""
+    """Returns how many messages wait or are being processed, in all queues."""
     sqs = cloud.client("sqs")
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     count = 0
@@ -122,7 +122,7 @@ def jobs_flow(cloud, runs: Runs, folder: Path) -> None:
     parameters = {"port": runs.port, "seconds": 0.1}
     path = "/jobs/light/invocations"
     for priority in ("critical", "normal", "low"):
-        # The message of an end before has its own function launch whatever waits.
+        # The message of the previous end makes its function launch all waiting invocations.
         wait_until(lambda: messages(cloud) == 0, 30, "all wake-up messages", every=0.1)
         status, made = cloud.http("POST", path, {"parameters": parameters, "priority": priority})
         assert status == 201, made
@@ -192,7 +192,7 @@ def is_marked(cloud, submission_id: str) -> dict | None:
 
 
 def fire_late(cloud, schedule_id: str) -> None:
-    """Let a schedule have decided last long ago, and wake its function."""
+    """Set the last decision of a schedule far into the past, and invoke its function."""
     long_ago = {"N": "1600000000"}
     cloud.client("dynamodb").update_item(
         TableName="usher-local-jobs",
@@ -216,7 +216,7 @@ def task_running(cloud, invocation_id: str) -> bool:
 
 @pytest.fixture(scope="module")
 def rights(cloud, tmp_path_factory):
-    """What the flows needed of the policies."""
+    """Returns the statements of the policies that the flows needed."""
     runs = Runs()
     try:
         sessions_flow(cloud)
@@ -228,7 +228,7 @@ def rights(cloud, tmp_path_factory):
 
 
 def label(statement: dict) -> str:
-    """What a statement is about: its actions, and whether it is for the judge alone."""
+    """Returns a statement's actions, and whether it is only for the judge."""
     of_judge = " of the judge" if str(statement["Resource"]).endswith("_judge:*") else ""
     return ", ".join(statement["Action"]) + of_judge
 
@@ -271,7 +271,7 @@ def test_a_right_that_is_taken_away_is_missed(start_cloud, tmp_path, missing):
 
 
 def project_without(folder: Path, function: str, action: str) -> Path:
-    """This project, with a policy that lacks each statement that names an action."""
+    """Returns a copy of this project with a policy without the statements of an action."""
     (folder / ".chalice").mkdir(parents=True)
     for name in ("app.py", "chalicelib", "infra"):
         (folder / name).symlink_to(ROOT / name)

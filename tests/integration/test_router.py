@@ -29,7 +29,7 @@ def trusting(authority):
 
 @pytest.fixture
 def routed(start_cloud, tmp_path, authority):
-    """A cloud whose sessions are told by the router's address, and the router."""
+    """A router, and a cloud whose session URLs have the router's address."""
     port = free_port()
     told = {
         "ROUTER_KEY": KEY_HASH,

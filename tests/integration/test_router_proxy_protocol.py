@@ -16,7 +16,7 @@ from tests.session_process import until
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 LOCAL = SIGNATURE + b"\x20\x00\x00\x00"
-"""What a balancer sends with its own health checks."""
+"""The header that a balancer sends with its own health checks."""
 
 
 def header(address: IPv4Address | IPv6Address) -> bytes:
