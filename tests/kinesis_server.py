@@ -58,7 +58,7 @@ class FakeKinesis:
             bounds = HASH_KEYS * number // shards, HASH_KEYS * (number + 1) // shards
             self._add_shard((), [bounds])
 
-    # What tests do
+    # Methods for tests
 
     def put(self, data, partition_key="key", shard_id=None):
         """Append bytes, or anything JSON can express; returns the sequence number."""

@@ -6,7 +6,9 @@ from chalicelib.tasks.store import LIVE_BUCKETS
 
 
 def all_live(table: Any, limit: int = 2) -> list[Any]:
-    """Of a `SessionsTable` or an `InvocationsTable`, whose indexes have as many buckets."""
+    """Returns the records of a `SessionsTable` or an `InvocationsTable`, whose indexes have the
+    same number of buckets.
+    """
     found: list[Any] = []
     for bucket in range(LIVE_BUCKETS):
         after = None

@@ -1,20 +1,20 @@
 """How long stateful tests search, by the Hypothesis profile that runs them.
 
 `gate` (the default) is derandomised: the same examples on every machine and in every run, and as
-many as its settings say. `search` tries others each time, by the seed that is printed.
+many as its settings say. `search` uses other examples each time, from the printed seed.
 """
 
 from hypothesis import HealthCheck, Phase, settings
 
 GATE, SEARCH = "gate", "search"
 SEARCH_FACTOR = 20
-"""How many times as many examples a search tries."""
+"""Factor of the number of examples in a search."""
 
 
 def register_profiles() -> None:
     """Register both and load `gate`; `pytest --hypothesis-profile=search` loads the other.
 
-    No example has a deadline: how long it takes on a busy machine says nothing.
+    No example has a deadline: its duration on a busy machine proves nothing.
     """
     settings.register_profile(GATE, derandomize=True, deadline=None, print_blob=True)
     settings.register_profile(
@@ -24,7 +24,9 @@ def register_profiles() -> None:
 
 
 def machine_settings(examples: int, steps: int) -> settings:
-    """Settings of a state machine. Shrinking takes minutes: it is left to whoever debugs one."""
+    """Settings of a state machine. Shrinking takes minutes: it is off, for a developer to
+    enable.
+    """
     searches = not settings.default.derandomize
     return settings(
         phases=(Phase.explicit, Phase.generate),

@@ -1,4 +1,4 @@
-"""What a test needs of the machine, and what happens where it is missing.
+"""Requirements of tests on the machine, and the result where one is missing.
 
 Missing means skipped with the reason; with REQUIRE_ALL=1, as CI sets it, missing means failed:
 `pytest_runtest_setup` in tests/conftest.py looks before any fixture of the test is set up.
@@ -74,7 +74,7 @@ def docker_missing() -> str:
 
 @cache
 def namespaces_missing() -> str:
-    """Network namespaces with a bridge that the packet filter sees, and programs to make them."""
+    """Returns why network namespaces with a filtered bridge are missing; empty where they work."""
     missing = [name for name in ("ip", "iptables", "dockerd", "nsenter") if not shutil.which(name)]
     if missing:
         return f"no {', '.join(missing)}"

@@ -35,7 +35,7 @@ const wait = setInterval(() => {
 
 
 class Follower:
-    """Node.js running the module `script`; `said` is what its handlers were given.
+    """Node.js running the module `script`; `said` has the arguments of its handlers.
 
     Options are those of `follow`; `eager` retries without pauses, `ws` is the path of that package.
     """

@@ -1,6 +1,7 @@
 """A fan-out feed for tests: a real server, and a writer that keeps to the wire format.
 
-The writer is independent of the relay: it appends what a test says, and forgets when told.
+The writer is independent of the relay: it appends the entries of a test, and deletes them when the
+test asks.
 """
 
 import json

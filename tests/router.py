@@ -78,8 +78,8 @@ class Router:
 
 
 class ContainerRouter(Router):
-    """The same in a container of `image`, hardened as infra/router/template.yaml says; on the
-    host's network, where the dispatcher of the tests is.
+    """The same in a container of `image`, hardened as in infra/router/template.yaml, on the host's
+    network, where the dispatcher of the tests listens.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What tests of a session container receive: messages, byes, answers to raw requests."""
+"""Messages, byes and answers to raw requests that tests receive from a session container."""
 
 import json
 import socket

@@ -92,7 +92,7 @@ def record(cloud: RunningCloud, schedule_id: str) -> dict:
 
 
 def set_back(cloud: RunningCloud, schedule_id: str, seconds: float, **more: dict) -> float:
-    """Let the schedule think that it decided last so long ago, as after a crash."""
+    """Set the schedule's last decision this many seconds into the past, as after a crash."""
     at = time.time() - seconds
     changes = {"decided_until": {"N": str(at)}, "changed_at": {"N": str(at)}} | more
     key = {"id": {"S": f"schedule#{schedule_id}"}}
@@ -106,7 +106,7 @@ def set_back(cloud: RunningCloud, schedule_id: str, seconds: float, **more: dict
 
 
 def is_armed_for(cloud: RunningCloud, schedule_id: str, instant: float) -> bool:
-    """Whether the record says that it is armed for this time."""
+    """Whether the record has this time as its next invocation."""
     found = cloud.client("dynamodb").get_item(
         TableName="usher-local-jobs",
         Key={"id": {"S": f"schedule#{schedule_id}"}},
@@ -258,7 +258,7 @@ def test_a_schedule_that_nobody_fired_is_fired_by_the_sweep_and_overlap_is_kept(
 
 
 def swept(cloud: RunningCloud, schedule: str, number: int) -> list[dict]:
-    """Its runs, so many once sweeps and lists see what was written: indexes lag."""
+    """Returns the schedule's runs once sweeps and lists see this many: indexes lag."""
 
     def now() -> list[dict]:
         assert cloud.fire("sweep")["error"] is None

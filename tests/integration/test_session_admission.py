@@ -25,7 +25,7 @@ def lasting():
         yield session.until_ready()
 
 
-# Who gets in
+# Which requests are accepted
 
 
 def test_all_strangers_get_the_same_404(lasting):

@@ -206,7 +206,7 @@ def test_what_a_timer_raises_ends_its_session(start, message, says):
         assert bye["reason"] == "app_failed"
         assert session.exit_code() == 1
         assert says in session.log
-        assert says not in bye["detail"]  # what an exception says is for the author
+        assert says not in bye["detail"]  # only the author may read the exception's text
 
 
 def test_an_app_that_blocks_is_named_in_the_log(start):

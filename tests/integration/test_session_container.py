@@ -287,7 +287,9 @@ def test_a_cursor_goes_on_in_another_container_without_loss_or_doubling(kinesis)
 
 @pytest.fixture(scope="module")
 def stalled():
-    """Sessions whose clients take nothing, all at once: it takes ten seconds to be found slow."""
+    """Sessions whose clients read nothing, all at once: the container detects that in ten
+    seconds.
+    """
     names = ["to stop", "to read on"]
     with ExitStack() as stack:
         kinesis = stack.enter_context(FakeKinesis())

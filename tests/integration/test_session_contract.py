@@ -1,4 +1,4 @@
-"""What any session container keeps, whatever its language; and the client library with both."""
+"""The contract of session containers in any language; and the client library with both."""
 
 import json
 import signal

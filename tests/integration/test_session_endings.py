@@ -1,4 +1,4 @@
-"""How a session ends is told in words, and told right, whatever becomes of its logs."""
+"""The end of a session has a correct reason in words, even when its logs are lost."""
 
 import json
 import os

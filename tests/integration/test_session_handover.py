@@ -1,4 +1,6 @@
-"""A user whose line died comes back with the path: the place is handed over, and only then."""
+"""A user whose connection was lost reconnects with the path: only then does the new connection
+replace the old one.
+"""
 
 import json
 import time
@@ -95,7 +97,7 @@ def test_a_client_that_reads_slowly_keeps_its_place(kinesis):
 
 
 def test_who_comes_back_without_a_cursor_misses_nothing(kinesis):
-    """What was sent into a dead line was not delivered."""
+    """Records that were sent into a lost connection were not delivered."""
     kinesis.put({"n": 0})
     with SessionProcess(kinesis, RECONNECT_GRACE_SECONDS=20) as session:
         url = f"{session.until_ready().url}?cursor=1~h.shardId-000000000000"

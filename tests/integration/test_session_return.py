@@ -1,4 +1,4 @@
-"""A user at their limit whose line died asks for a new session: served, and only then."""
+"""A user at their limit gets a new session only if the connection of an old one was lost."""
 
 from contextlib import ExitStack, contextmanager, suppress
 from socket import create_connection
@@ -90,7 +90,7 @@ def test_a_session_in_its_grace_makes_room_for_its_owner(start):
 
 
 def test_a_repeated_key_is_not_answered_with_a_dead_container(start):
-    """ECS tells of the end late, if ever; nothing listens at the address, for certain."""
+    """ECS reports the end late, if ever; no process listens at the address."""
     cloud = start()
     key = {"Idempotency-Key": "the-same"}
     first = dispatch(cloud, "?wait=20", **key)

@@ -38,7 +38,7 @@ def lab(session_lab: Lab) -> Lab:
 
 
 def pool_of(minimum: int) -> str:
-    """An app with room for all whose pool keeps so many."""
+    """Returns an apps file with a high limit and a pool of this size."""
     size = f"{{minimum = {minimum}, maximum = {minimum}}}"
     return f'[limits]\ntotal = 99\n[apps.chat]\nimage = "any"\npool = {size}\n'
 
@@ -222,7 +222,7 @@ def test_an_owner_at_the_limit_gets_the_place_of_one_session_whose_client_is_gon
     first, second = connected(lab, services), connected(lab, services)
     with pytest.raises(LimitError):
         dispatch(lab, services)
-    with pytest.raises(LimitError):  # of a container that is silent nobody knows anything
+    with pytest.raises(LimitError):  # the state of a silent container is unknown
         dispatch(lab, services_that_find(lab, Found.SILENT))
     for session in (first, second):
         lab.container_of(session.id).connected = False
@@ -387,7 +387,9 @@ def is_launched_in_the_last_moment(lab: Lab, services: Services, session_id: str
 def test_a_session_that_moves_on_during_a_sweep_is_left_alone(
     session_lab: Lab, happens: Callable[[Lab, Services, str], State], seconds: float
 ) -> None:
-    """It happens before each call of the sweep in turn; what then was in time stays."""
+    """An event happens before each call of the sweep in turn; an event in time keeps the
+    session.
+    """
     place, in_time = 0, 0
     while place == 0 or session_lab.wire.meanwhile is None:
         place += 1

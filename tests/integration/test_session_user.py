@@ -1,4 +1,4 @@
-"""A container is told its user by the dispatcher, once the client is there, and by nobody else."""
+"""A container receives its user from the dispatcher alone, once the client is connected."""
 
 import json
 import ssl

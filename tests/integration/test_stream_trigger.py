@@ -34,7 +34,7 @@ def service():
 
 
 class Function:
-    """Takes events as the dispatcher's Invoke API does; fails as `fails(event)` says."""
+    """Accepts events as the dispatcher's Invoke API does; raises what `fails(event)` returns."""
 
     def __init__(self, fails=lambda event: None):
         self.taken = []

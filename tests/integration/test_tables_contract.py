@@ -76,7 +76,7 @@ def server(request):
 
 @pytest.fixture
 def dynamodb(server):
-    """Empty tables, behind a client whose expressions are checked."""
+    """Empty tables, and a client that checks the expressions of requests."""
     dynamodb, plan = server
     for name in dynamodb.list_tables()["TableNames"]:
         dynamodb.delete_table(TableName=name)
@@ -346,7 +346,7 @@ def test_a_page_stops_at_its_bound_and_the_next_goes_on(jobs, dynamodb):
         assert page.invocations == ()
     assert [i.id for i in found] == [oldest.id]
     assert pages == -(-367 // MAX_QUERIES)
-    # A past day without rows stays so: asked again, as a page that is kept up to date asks.
+    # A past day without rows stays empty: the same search, as a page repeats it to update.
     queries.clear()
     page = jobs.search(Search(between=year, limit=5))
     assert ([i.id for i in page.invocations], page.after, len(queries)) == ([oldest.id], None, 3)

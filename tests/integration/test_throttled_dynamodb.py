@@ -1,6 +1,6 @@
 """Every call of DynamoDB on every path of a request is throttled, with each of its real codes.
 
-Each code is what AWS answers for a write of one item, a read, or a transaction; see
+Each code is one that AWS documents for a write of one item, a read, or a transaction; see
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
 """
 

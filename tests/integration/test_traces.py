@@ -72,7 +72,7 @@ class Ends(Job):
 
 
 def invoke(running, project):
-    """Run a job, asked for in a trace of its own; the invocation's id."""
+    """Run a job within a new trace; returns the invocation's id."""
     (project / "jobs").mkdir(parents=True)
     (project / "jobs" / "ends.py").write_text(JOB, "utf-8")
     (project / "requirements.txt").touch()

@@ -11,7 +11,7 @@ from tests.integration.conftest import wait_until
 
 
 def arrivals(cloud, source):
-    """How often what came from a source: {text: count}."""
+    """Returns how often each event of a source arrived: {text: count}."""
     found = cloud.client("dynamodb").query(
         TableName="notes",
         KeyConditionExpression="#source = :source",
@@ -64,7 +64,7 @@ def test_a_function_that_fails_gets_its_event_three_times(fixture_cloud):
 
 
 def warned(cloud, words):
-    """Whether `local up` says so to whoever started it, and where the traceback is."""
+    """Whether `local up` printed the words to its user, with the path of the traceback."""
     where = f"; its traceback is in {cloud.folder / cloud.run_id / 'logs' / 'dispatcher.log'}"
     return any(words in line and where in line for line in cloud.errors)
 

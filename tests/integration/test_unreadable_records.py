@@ -61,7 +61,9 @@ ANN = Caller("ann", key_scope="ann", is_operator=True)
 
 
 def twenty_sessions(lab: Lab) -> list[str]:
-    """Served, never connected, died unheard, never launched: five each; their ids in order."""
+    """Connected, never connected, ended without a callback, never launched: five each. Returns
+    their ids in order.
+    """
     lab.fresh(APPS)
     services = lab.process()
     ids = [services.sessions.service.dispatch(lab.request("chat", f"u{n}")).id for n in range(15)]
@@ -97,7 +99,7 @@ def session_item(lab: Lab, session_id: str) -> Item:
 
 
 def repaired(lab: Lab, ids: list[str]) -> dict[str, tuple[Any, Any]]:
-    """How sessions are after one sweep."""
+    """Returns the states of sessions after one sweep."""
     services = lab.process()
     taken = lab.sweep(services)
     assert "failed" not in taken
@@ -111,7 +113,9 @@ def repaired(lab: Lab, ids: list[str]) -> dict[str, tuple[Any, Any]]:
 
 @pytest.fixture(scope="module")
 def sessions_repaired(session_lab: Lab) -> dict[str, tuple[Any, Any]]:
-    """What a sweep makes of the twenty where all can be read; their ids are the same each time."""
+    """The result of a sweep of the twenty where all can be read; their ids are the same each
+    time.
+    """
     expected = repaired(session_lab, twenty_sessions(session_lab))
     assert set(expected.values()) == {
         (State.ACTIVE, None),
@@ -236,7 +240,9 @@ def entry(lab: JobLab) -> AuditEntry:
 
 
 def twenty_invocations(lab: JobLab) -> list[str]:
-    """Running, never asking for leave, died unheard, never sent: five each; their ids in order."""
+    """Running, no permit requested, ended without a report, never sent: five each. Returns their
+    ids in order.
+    """
     lab.begin(capacity=40, kept=0)
     services = lab.process()
     ids = [lab.put(JobState.STARTED) for _ in range(5)]
@@ -291,7 +297,7 @@ def jobs_repaired(lab: JobLab, ids: list[str]) -> dict[str, tuple[Any, Any]]:
 
 @pytest.fixture(scope="module")
 def invocations_repaired(job_lab: JobLab) -> list[tuple[Any, Any]]:
-    """What a sweep makes of the twenty where all can be read, in their order."""
+    """The result of a sweep of the twenty where all can be read, in their order."""
     expected = jobs_repaired(job_lab, twenty_invocations(job_lab))
     assert len(set(expected.values())) >= 3
     return list(expected.values())

@@ -1,4 +1,4 @@
-"""`local up` where hosts come late or never, and where ECS refuses what it is asked for."""
+"""`local up` where hosts come late or never, and where ECS refuses requests."""
 
 import pytest
 from botocore.exceptions import ClientError
@@ -81,7 +81,7 @@ def test_hosts_of_a_group_come_for_who_waits_and_one_that_dies_is_replaced(start
             lambda: task_of(cloud, second["id"])["lastStatus"] == "PROVISIONING",
             what="the second one waiting for a host",
         )
-        assert cloud.fire("sweep")["error"] is None  # the planner for hosts wants one more
+        assert cloud.fire("sweep")["error"] is None  # the host planner adds one
         with client_of(wait_for(cloud, second["id"], "RESERVED")):
             before = cloud.state()["autoScaling"]
             assert before["desired"] >= 2

@@ -39,12 +39,12 @@ cpu = 8
 """
 HOSTS = 3
 PACE_SECONDS = 0.4
-"""What is looked at through a whole sweep is not looked at more often."""
+"""Seconds between two checks of a condition that is checked during a whole sweep."""
 
 
 @dataclass
 class Light:
-    """A client of a light container, and what it heard."""
+    """A client of a light container, and its received messages."""
 
     session: dict[str, Any]
     connection: socket
@@ -91,7 +91,7 @@ class Audience:
         client.connection.shutdown(2)
 
     def all_receive(self) -> None:
-        """Everybody hears something that happened after this was called."""
+        """Wait until each client has received a record that was put after this call."""
         before = [client.ticks for client in self.light]
         marker = f"marker-{threading.get_native_id()}-{sum(before)}"
         self._cloud.client("kinesis").put_record(

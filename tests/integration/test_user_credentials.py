@@ -1,4 +1,6 @@
-"""AWS credentials with the rights of a session's user: who gets them, when, and what they reach."""
+"""AWS credentials with the rights of a session's user: which containers get them, when, and which
+resources they allow.
+"""
 
 import json
 from pathlib import Path
@@ -131,7 +133,7 @@ def files_of(cloud, credentials):
 
 
 def held_by(session):
-    """What the app of this session gets from its own container."""
+    """Returns the credentials that the session's app gets from its container."""
     with client_of(session) as (websocket, _):
         websocket.send('{"type": "app"}')
         return json.loads(websocket.recv(timeout=20))["credentials"]

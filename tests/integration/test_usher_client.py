@@ -304,7 +304,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 from usher.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
-"""The command where SIGINT is heard: a shell lets what it runs in its background ignore it."""
+"""The command with SIGINT enabled: a shell makes its background processes ignore it."""
 
 
 @pytest.mark.parametrize(
@@ -465,7 +465,7 @@ def test_deploy_says_what_it_would_do_and_does_nothing(api):
 
 @pytest.fixture
 def docker(tmp_path, monkeypatch):
-    """A docker command that writes down what it is told, and fails at what it is told to."""
+    """A docker command that records its arguments, and fails at those that the test sets."""
     calls = tmp_path / "calls"
     script = tmp_path / "bin" / "docker"
     script.parent.mkdir()

@@ -21,7 +21,7 @@ def fake() -> Iterator[FakeDispatcher]:
 
 
 def run(fake: FakeDispatcher, job: str, parameters=None, **limits):
-    """Run a job to its end: what became of the container, and what the dispatcher was told."""
+    """Run a job to its end; returns the container's exit and its last report to the dispatcher."""
     fake.job, fake.parameters = job, parameters
     done = Container(fake, **limits).end()
     told = fake.told("finish")
@@ -318,7 +318,7 @@ def test_a_fork_bomb_is_gone_with_its_job(fake, apart):
     done, told = run(fake, "bomb", {"apart": apart}, grace_seconds=0.2)
     assert (done.code, told["outcome"]) == (124, "timed_out")
     assert "exploded" in done.out
-    # Whatever it forked would have kept the pipe of its output open, and Container.end waiting.
+    # A forked process would have kept the pipe of its output open, and Container.end waiting.
 
 
 def test_what_a_job_leaves_behind_ends_with_it(fake):

@@ -49,7 +49,7 @@ class Dev:
         wait_until(lambda: self.says(text), 20, f"{text!r} in {self.said}")
 
     def deployed(self):
-        """How often the project has been deployed: the newest revision's number."""
+        """Returns the number of deployments so far: the newest revision's number."""
         return max(
             [1, *(int(line.rsplit(":", 1)[1]) for line in self.said if "; deployed " in line)]
         )
@@ -189,7 +189,7 @@ class Counter(SessionApp):
 
 
 def mistaken(dev, what):
-    """A session whose app makes a mistake: its websocket, and the beginning of its task's id."""
+    """A session whose app raises an error: its answer, and the message that causes it."""
     session = wait_until(lambda: body if (body := dev.session()[1]).get("url") else None, 30)
     return session, json.dumps({"type": "app", "do": what})
 

@@ -1,4 +1,4 @@
-"""`usher run --docker`: a project's image, built and run as its Dockerfile says."""
+"""`usher run --docker`: a project's image, built and run from its Dockerfile."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""What `pip install` puts on a machine: usher, the contract, the command, and nothing else."""
+"""`pip install` installs usher, the contract and the command, and nothing else."""
 
 import email
 import subprocess

@@ -1,4 +1,6 @@
-"""A full cluster whose capacity provider brings hosts late, or never: sessions wait, as told."""
+"""A full cluster whose capacity provider adds hosts late, or never: sessions wait until their
+deadline.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +39,7 @@ def lab() -> Iterator[Lab]:
 
 
 def ask(lab: Lab, services: Services, count: int) -> list[Session]:
-    """Six people come, and nobody waits for the answer."""
+    """`count` clients request a session and do not wait for the answer."""
     return [
         services.sessions.service.dispatch(lab.request("chat", f"user-{number}"))
         for number in range(count)

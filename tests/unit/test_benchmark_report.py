@@ -1,4 +1,4 @@
-"""What benchmarks make of their values."""
+"""Statistics of benchmarks."""
 
 from benchmarks.report import Report
 

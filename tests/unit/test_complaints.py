@@ -1,4 +1,4 @@
-"""What is complained about elsewhere has a test here, or a sentence why it cannot happen."""
+"""Each known complaint about similar systems has a test here, or a reason why it cannot happen."""
 
 import re
 from pathlib import Path

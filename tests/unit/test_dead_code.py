@@ -23,7 +23,7 @@ USED_ALL_THE_SAME = {
     "raiseExceptions": "an option of logging",
     "run_blocking": "for session apps, which others write",
 }
-"""Names, and who uses them."""
+"""Names that only other code uses, with that code."""
 
 
 def test_all_that_is_shipped_is_used():

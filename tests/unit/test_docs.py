@@ -1,4 +1,4 @@
-"""The documentation says what the code does: names in tables against names in the code."""
+"""Names in the documentation's tables are compared with names in the code."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The rules of the house: who may import whom, and what a pure module may not touch."""
+"""Rules of the packages: allowed imports, and modules that a pure one may not use."""
 
 import ast
 import sys
@@ -129,7 +129,7 @@ BESIDE = [
     {"capacity", "feed"},
     {"capacity", "audit"},
 ]
-"""Rooms that know nothing of each other."""
+"""Packages that do not import each other."""
 
 
 def modules_below(*places: str) -> list[Path]:

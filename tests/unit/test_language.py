@@ -48,7 +48,7 @@ def files() -> list[Path]:
 
 
 def retired_in(path: Path) -> list[str]:
-    """Where a file uses a retired word as a part of an identifier."""
+    """Returns the uses of retired words as a part of an identifier in a file."""
     name = path.relative_to(ROOT).as_posix()
     return [
         f"{name}:{line}: {identifier}"

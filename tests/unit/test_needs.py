@@ -1,4 +1,4 @@
-"""Tests whose parts are missing are skipped with the reason, or fail where all is required."""
+"""Tests whose requirements are missing are skipped with the reason, or fail with REQUIRE_ALL=1."""
 
 import pytest
 

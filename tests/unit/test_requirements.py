@@ -1,4 +1,4 @@
-"""Whatever the code imports is asked for by name, not got by luck through something else."""
+"""Every imported package is a direct requirement, not one of another package only."""
 
 import ast
 import re
@@ -19,7 +19,7 @@ MODULES = {
     "aws-sam-translator": "samtranslator",
     "cyclonedx-python-lib": "cyclonedx",
 }
-"""Packages whose module has another name."""
+"""Packages whose module has a different name."""
 
 IN_PROJECTS = {"jobs", *(path.stem for path in (ROOT / "examples").glob("*/*/*.py"))}
 """Modules of the projects in examples/."""
@@ -28,7 +28,7 @@ COME_WITH = {"botocore": "boto3"}
 """Modules that are the other's lower half, released together with it."""
 
 OTHERS = {"peers", "node_modules", ".venv"}
-"""Folders whose code is not ours."""
+"""Folders with code of other projects."""
 
 
 def test_every_package_that_is_imported_is_named():

@@ -126,7 +126,7 @@ def test_every_port_that_a_security_group_opens_is_in_the_table_and_no_other():
 
 
 def test_every_port_that_a_laptop_opens_is_in_the_table_with_its_default():
-    """That no other one listens: the two attacks of web pages look at the processes of a run."""
+    """The two attacks of web pages test that the processes of a run listen on no other port."""
     defaults = argparse.ArgumentParser()
     dev.add_arguments(defaults)
     of_dev = defaults.parse_args([])

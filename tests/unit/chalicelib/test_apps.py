@@ -1,4 +1,4 @@
-"""The apps file is checked whole, and says every problem at once."""
+"""The apps file is checked completely, and the error lists all problems."""
 
 import pytest
 

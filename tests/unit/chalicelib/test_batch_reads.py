@@ -1,4 +1,4 @@
-"""BatchGetItem that leaves keys unprocessed: the rest is asked for later, within bounds."""
+"""BatchGetItem that leaves keys unprocessed: the rest is requested later, within bounds."""
 
 import pytest
 

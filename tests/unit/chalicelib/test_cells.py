@@ -1,4 +1,4 @@
-"""The cell picker: even, stable, and nobody moves who need not."""
+"""The cell picker: even, stable, and moves no owner without need."""
 
 from collections import Counter
 from dataclasses import replace

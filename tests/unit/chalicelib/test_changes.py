@@ -11,7 +11,7 @@ from chalicelib.errors import BadRequestError
 
 
 class Clock:
-    """Time passes only while somebody waits."""
+    """A clock that advances only during waits."""
 
     def __init__(self):
         self.now, self.waits = 100.0, []

@@ -1,5 +1,6 @@
-"""Waking somebody later, and reading what jobs printed: what is asked of AWS, and what is made of
-its answers."""
+"""Delayed wake-up messages and logs of jobs: the requests to AWS, and the parsing of its
+answers.
+"""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A clock that was an hour ahead wrote instants that cannot be: nobody waits for them."""
+"""A clock that was an hour ahead wrote impossible instants: no process waits for them."""
 
 from dataclasses import replace
 
@@ -83,7 +83,7 @@ class SentTwice(Table):
 
 
 def test_a_rerun_whose_request_was_sent_twice_finds_itself(dynamodb):
-    """moto tells nothing of an attribute that is set to what it was, DynamoDB its old value."""
+    """moto returns nothing for an attribute that keeps its value, DynamoDB its old value."""
     assert isinstance(Lease(Table(dynamodb, "leases"), "jobs", 15, lambda: NOW).acquire(), Held)
     other = Lease(SentTwice(dynamodb, "leases"), "jobs", 15, lambda: NOW)
     assert other.acquire() == Busy(is_first=True)

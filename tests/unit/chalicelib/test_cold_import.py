@@ -1,5 +1,6 @@
-"""What a cold start pays for: neither importing app.py nor building the services brings a client of
-AWS or of Redis; each client is built when it is first used."""
+"""Cost of a cold start: neither the import of app.py nor the construction of the services loads a
+client of AWS or of Redis; each client is built when it is first used.
+"""
 
 import os
 import subprocess
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def modules_after(script):
-    """What a process has imported that ran `script`."""
+    """Returns the modules that a process has loaded after `script`."""
     told = subprocess.run(
         [sys.executable, "-c", f"{script}; import sys; print(*sorted(sys.modules))"],
         cwd=ROOT,
@@ -47,7 +48,7 @@ NOT_FOR_A_CLAIM = {
         "sessions.registry",
     )
 }
-"""What routes need that no claim of a session does; and all of jobs and schedules."""
+"""Modules that only other routes than claims of sessions need; and all of jobs and schedules."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Counting containers in parts: each is counted once, whatever the parts are."""
+"""Counting containers in parts: each is counted once, with any partition."""
 
 from collections import Counter
 

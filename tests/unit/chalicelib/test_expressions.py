@@ -1,4 +1,4 @@
-"""The expressions of requests to DynamoDB, and what tells names that are written out."""
+"""The expressions of requests to DynamoDB, and the check for names without a placeholder."""
 
 import string
 

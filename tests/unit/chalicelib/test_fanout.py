@@ -1,4 +1,4 @@
-"""What the relay writes, sessions read: URLs, entries, and what an entry says of its shard."""
+"""Sessions can read the relay's format: URLs, entries, and an entry's fields of its shard."""
 
 import pytest
 from hypothesis import given

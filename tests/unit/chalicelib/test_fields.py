@@ -1,4 +1,4 @@
-"""What requests may carry: the checks agree with JSON Schema, and unknown names are told."""
+"""Fields of requests: the checks agree with JSON Schema, and unknown names are reported."""
 
 import json
 from functools import cache
@@ -28,7 +28,7 @@ KEYWORDS = {
     "type", "enum", "pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMaximum",
     "items", "maxItems", "additionalProperties", "minProperties", "default", "format", "properties",
 }  # fmt: skip
-"""What `fits` checks, `default` and `format`; `properties` are checked where they are read."""
+"""Keywords that `fits` checks, `default` and `format`; `properties` are checked by their reader."""
 NUMBERS = st.integers(-2, 300) | st.floats().filter(lambda number: not number.is_integer())
 VALUES = st.recursive(
     st.none() | st.booleans() | NUMBERS | st.integers() | st.text(max_size=10)

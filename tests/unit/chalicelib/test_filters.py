@@ -1,4 +1,4 @@
-"""What clients may ask to see: conditions hold exactly, and nothing else is a filter."""
+"""Filters of clients: conditions hold exactly, and nothing else is a filter."""
 
 import pytest
 from hypothesis import given

@@ -29,12 +29,12 @@ class Record:
     version: int = 1
     waits: bool = False
     over: bool = False
-    """This attempt waits no more."""
+    """This attempt no longer waits."""
 
 
 @dataclass
 class StoredTable:
-    """What `HostsWanted` calls of a table."""
+    """The methods of a table that `HostsWanted` calls."""
 
     records: dict[str, Record] = field(default_factory=dict)
     members: set[str] = field(default_factory=set)
@@ -136,7 +136,7 @@ class Interleaved(RuleBasedStateMachine):
 
     @rule(record=ids)
     def was_never_counted(self, record):
-        """Another version launched it, or somebody deleted the count."""
+        """Another version launched it, or the count was deleted."""
         found = self.table.records.get(record)
         if found is not None and found.waits:
             self.counts.remove(JOBS, record, found.attempt)
@@ -190,7 +190,7 @@ class Interleaved(RuleBasedStateMachine):
         assert self.error() <= error, "a step of the sweep made the count worse"
 
     def error(self) -> int:
-        """How many members are missing, or too many; those just being launched are neither."""
+        """Returns how many members are missing or surplus, without those just being launched."""
         coming = {member_of(r, self.table.records[r].attempt) for r in self.launching}
         return len((self.table.members ^ self.right()) - coming)
 

@@ -1,4 +1,5 @@
-"""What AWS calls: the module attribute that each function's handler names, registered or not.
+"""The handlers that Lambda calls: the module attribute that each function's handler names,
+registered or not.
 
 Chalice deploys a blueprint's function as `MODULE.NAME` of the function it was given; Lambda imports
 that module and calls that attribute with event and context.

@@ -1,4 +1,4 @@
-"""What is asked of ECS, and what its refusals mean."""
+"""Requests to ECS, and the meaning of its refusals."""
 
 from dataclasses import replace
 
@@ -281,7 +281,7 @@ def test_a_pause_ends_before_the_sweep_takes_the_session_for_forgotten(waiting, 
 
 @pytest.mark.parametrize("waiting", [90, 300, 900])
 def test_about_twice_as_many_try_in_a_second_as_may_start(waiting):
-    """What waits tries again after each pause; the tries of a second, on average."""
+    """A waiting session tries again after each pause; counts the tries per second, on average."""
     seconds = 600
     tries, due = 0, {f"session-{number}": 0 for number in range(waiting)}
     for now in range(seconds):

@@ -1,4 +1,4 @@
-"""A session's state follows from what was learnt of it, in whatever order it was learnt."""
+"""A session's state depends on the received news, and not on their order."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Limits are split into counters whose sum is the limit, and callers are told apart."""
+"""Limits are split into counters whose sum is the limit, and callers are distinguished."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""What operators are shown: metrics in both formats, logs without secrets, and no lost waiters."""
+"""Output for operators: metrics in both formats, logs without secrets, and no lost waiters."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""What the console's first page is made of: the trend, waits for addresses, hosts and alarms."""
+"""Data of the console's first page: the trend, waits for addresses, hosts and alarms."""
 
 import time
 from dataclasses import replace

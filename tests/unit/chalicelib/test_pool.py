@@ -1,4 +1,4 @@
-"""How large the pool should be, what a deploy does to it, and when a revision is given up."""
+"""The size of the pool, its change at a deployment, and the rejection of a revision."""
 
 from dataclasses import replace
 
@@ -180,7 +180,7 @@ def test_the_proven_revision_serves_while_the_new_one_is_broken():
 
 
 def test_after_a_rollback_a_function_that_remembers_the_new_revision_proves_the_old_one():
-    """Each function remembers for a while which revision is the newest."""
+    """Each function caches the newest revision for a while."""
     state = fold_success(fold_success(AppState("chat"), OLD, OLD), NEW, NEW)
     back = fold_success(fold_rollback(state, NEW), OLD, newest=NEW)
     assert back.proven == OLD

@@ -35,9 +35,9 @@ READERS = [
 ]
 """The modules that read what requests carry."""
 READ_FROM = {"fields", "query", "headers", "document", "body", "values", "wanted"}
-"""What they call it."""
+"""Names that these modules use for parts of a request."""
 WITHOUT_DECLARATION = {"authorization", "host", "origin", "content-type"}
-"""Headers that say who is asking, from where, and in what form."""
+"""Headers with the caller, the origin and the format of a request."""
 ROUTES = list(entries(app.routes))
 
 
@@ -76,7 +76,7 @@ def test_every_part_of_a_path_has_a_schema():
 
 
 def names_read(path):
-    """What a module reads by name from a query, headers or a body."""
+    """Returns the names that a module reads from a query, headers or a body."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         match node:

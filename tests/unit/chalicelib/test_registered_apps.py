@@ -43,7 +43,7 @@ def definition(description, revision=1, name="counter", image="registry/counter@
 
 
 class Ecs:
-    """Active families and the newest definition of each; what is asked is counted."""
+    """Active families and the newest definition of each; counts the calls."""
 
     def __init__(self):
         self.definitions = {}

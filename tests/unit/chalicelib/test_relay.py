@@ -1,4 +1,4 @@
-"""The relay: each record once and in order, whatever fails, repeats, or forgets."""
+"""The relay: each record once and in order, despite failures, repetitions and lost data."""
 
 import base64
 import contextlib
@@ -50,7 +50,7 @@ def relay_for(server, history, clock=None, after_each=lambda: None, backfill_sec
 
 class EventSource(RuleBasedStateMachine):
     """Lambda's event source over a stream that splits and merges, a relay whose server fails and
-    forgets, and a reader that looks now and then.
+    loses data, and a reader that reads from time to time.
     """
 
     @initialize(shards=st.integers(1, 3))
@@ -235,7 +235,7 @@ def test_only_one_fills_and_the_others_wait_or_give_up():
     with pytest.raises(NotRelayedError):
         relay_for(server, history, clock).relay([arrival])
     assert server.entries == []
-    server.now += 31  # whoever it was is gone
+    server.now += 31  # the other relay's lock has expired
     relay_for(server, history, clock).relay([arrival])
     assert entries_in(server) == [arrival.sequence]
 

@@ -1,4 +1,4 @@
-"""What clients and containers send is read strictly."""
+"""Requests of clients and containers are parsed strictly."""
 
 from dataclasses import replace
 

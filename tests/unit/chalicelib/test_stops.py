@@ -12,7 +12,7 @@ from tests.unit.chalicelib.test_lifecycle import RUNNING
 
 
 class Ecs:
-    """A launcher that remembers, or refuses."""
+    """A launcher that records its calls, or refuses them."""
 
     def __init__(self, refuses=False):
         self.stopped = []

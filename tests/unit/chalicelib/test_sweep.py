@@ -86,7 +86,7 @@ class World(Kind[int]):
     ended: list[int] = field(default_factory=list)
     read: list[tuple[str, str | None]] = field(default_factory=list)
     poison: str | None = None
-    """The page whose actions kill the function."""
+    """The page whose actions raise an error that ends the function."""
     closed: int = 0
 
     def __post_init__(self):
@@ -206,7 +206,7 @@ def test_few_records_are_looked_through_once():
 
 
 def test_before_the_first_whole_pass_what_is_overdue_comes_first():
-    """How many records there are is not known yet: there may be 50,000."""
+    """The number of records is not known yet: there may be 50,000."""
     world = World([*range(1, 64 * 20), -1], seconds_a_page=2.0)
     world.sweep(few_records=1_000_000)
     assert world.read[0] == ("overdue", None)

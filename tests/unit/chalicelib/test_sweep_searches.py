@@ -1,4 +1,4 @@
-"""What the sweep asks ECS before it acts on records without a task: few calls for many records."""
+"""The sweep's calls of ECS before it acts on records without a task: few calls for many records."""
 
 import pytest
 

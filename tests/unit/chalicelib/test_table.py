@@ -25,7 +25,7 @@ from tests.unit.chalicelib.test_lifecycle import START, asked_to_stop, launched,
 
 
 class Transitions(list):
-    """An observer that remembers."""
+    """An observer that records the transitions."""
 
     def on_transition(self, before, after):
         self.append((before, after))

@@ -1,4 +1,4 @@
-"""Placement tables of apps and jobs: what is refused on load, and what ECS is asked."""
+"""Placement tables of apps and jobs: errors on load, and requests to ECS."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What STS is asked for a session's user, and owners' names as values of tags."""
+"""Requests to STS for a session's user, and owners' names as values of tags."""
 
 import re
 from dataclasses import replace

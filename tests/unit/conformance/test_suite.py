@@ -1,4 +1,6 @@
-"""The conformance suite itself: complete, cheap, and honest about what it did not see."""
+"""The conformance suite itself: complete, cheap, and with a report of the checks that it
+skipped.
+"""
 
 import base64
 import hashlib

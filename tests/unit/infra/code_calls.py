@@ -48,7 +48,7 @@ PARTS = {
     ("chalicelib.dynamodb.writes", "deleted"): "dynamodb:DeleteItem",
     ("chalicelib.dynamodb.writes", "unchanged"): "dynamodb:ConditionCheckItem",
 }
-"""Parts of transactions, whose actions are those of their parts."""
+"""Parts of transactions, with the action of each part."""
 
 Node = tuple[str, str]
 """Class or module, and the function in it."""
@@ -229,7 +229,9 @@ _operations: dict[str, dict[str, str]] = {}
 
 
 def _actions(service: str, method: str) -> set[str]:
-    """What IAM calls a boto3 method; https://docs.aws.amazon.com/service-authorization/ ."""
+    """Returns IAM's actions of a boto3 method;
+    https://docs.aws.amazon.com/service-authorization/ .
+    """
     if method in {"get_paginator", "generate_presigned_url", "__init__"}:
         return set()
     if service not in _operations:

@@ -1,4 +1,4 @@
-"""What `chalice package` makes of this project and infra/template.yaml, once a run."""
+"""The output of `chalice package` for this project and infra/template.yaml, made once a run."""
 
 import os
 import subprocess

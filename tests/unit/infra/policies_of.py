@@ -26,7 +26,7 @@ ARN = {
     "AWS::SQS::Queue": "sqs:{r}:{a}:usher-dev-{n}",
     "AWS::SecretsManager::Secret": "secretsmanager:{r}:{a}:secret:usher-dev-{n}-AbCdEf",
 }
-"""What `Fn::GetAtt: [X, Arn]` (of a secret: `Ref`) gives, by the resource's type."""
+"""Values of `Fn::GetAtt: [X, Arn]` (of a secret: `Ref`), by the resource's type."""
 
 PARAMETERS = {
     "MoreStreamArns": [f"arn:aws:kinesis:{REGION}:{ACCOUNT}:stream/other"],
@@ -34,7 +34,7 @@ PARAMETERS = {
 }
 
 Policy = tuple[str, dict[str, Any]]
-"""Where it stands, and the document."""
+"""The resource with the policy, and the document."""
 
 
 def policies_of(template: dict[str, Any]) -> Iterator[Policy]:

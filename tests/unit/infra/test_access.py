@@ -1,4 +1,4 @@
-"""What a stage file has to decide, and what a deployment says about it."""
+"""Settings that a stage file must contain, and a deployment's messages about them."""
 
 import tomllib
 

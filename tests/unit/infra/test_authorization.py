@@ -1,7 +1,7 @@
 """Every statement of every policy against AWS's service authorization reference.
 
-`parliament` ships that reference: which resource types and condition keys each action knows. A
-condition key that an action does not know never matches, so what the statement allows is denied.
+`parliament` ships that reference: which resource types and condition keys each action supports. A
+condition key that an action does not support never matches, so what the statement allows is denied.
 """
 
 import json

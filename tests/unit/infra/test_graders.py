@@ -1,5 +1,5 @@
-"""Where judges run, as the template says it: a network without a way out, hosts for a day, and
-nothing at all of it on a stage without graders.
+"""The judges' part of the template: a network without internet access, hosts for a day, and none of
+these resources on a stage without graders.
 """
 
 import copy
@@ -22,7 +22,7 @@ INTERFACES = {
     "logs": "the log of judges",
     "execute-api": "the API of judges",
 }
-"""Services with an interface endpoint, and who needs each. S3 has a gateway."""
+"""Services with an interface endpoint, and the callers of each. S3 has a gateway."""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def template(templates):
 
 @pytest.fixture(scope="module")
 def graders(template):
-    """What is there with graders alone, by logical id."""
+    """Resources that only a stage with graders has, by logical id."""
     return {n: r for n, r in template["Resources"].items() if r.get("Condition") == "HasGraders"}
 
 
@@ -90,7 +90,7 @@ def test_it_has_the_endpoints_that_judges_and_hosts_need_and_no_others(graders):
     assert by_type == {"Interface": set(INTERFACES), "Gateway": {"s3"}}
     hosts = graders["GraderHosts"]["DependsOn"]
     for name, each in endpoints.items():
-        if name != "GraderApiEndpoint":  # for judges, whose tasks come much later
+        if name != "GraderApiEndpoint":  # only judges use it, and their tasks start much later
             assert name in hosts
         if each["VpcEndpointType"] == "Interface":
             assert each["PrivateDnsEnabled"] is True

@@ -1,4 +1,4 @@
-"""What is deployed is installed from locks: exact versions, hashes, nothing about an index."""
+"""Deployments install from locks: exact versions, hashes, no index."""
 
 import re
 from pathlib import Path

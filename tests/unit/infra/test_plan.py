@@ -1,4 +1,4 @@
-"""What a deployment plans to do; nothing is done here."""
+"""Plans of a deployment; nothing is executed."""
 
 import io
 import tarfile

@@ -32,7 +32,7 @@ BY_EVENT = {
         )
     },
 }
-"""What Lambda itself does in a function's name; the developer guide on each event source."""
+"""Calls that Lambda makes with a function's role; the developer guide on each event source."""
 
 WITHOUT_RESOURCES = {
     "autoscaling:DescribeAutoScalingGroups",

@@ -1,4 +1,4 @@
-"""What a deployment registers with ECS, and when."""
+"""Task definitions that a deployment registers with ECS, and when."""
 
 import pytest
 from botocore.exceptions import ClientError

@@ -22,7 +22,7 @@ DEPLOYMENT = Deployment(
 SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:usher/prod/word-AbCdEf"
 IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/usher-prod@sha256:" + "0" * 64
 KEPT = {"DockerLabels", "Options"}
-"""Properties whose keys are names of ours and not CloudFormation's."""
+"""Properties whose keys are the project's names, not CloudFormation's."""
 
 SPELT = {"EfsVolumeConfiguration": "EFSVolumeConfiguration", "FileSystemId": "FilesystemId"}
 """Properties that CloudFormation spells in its own way."""
@@ -42,7 +42,7 @@ def as_resource(request):
 
 
 def lint(folder, resources):
-    """What cfn-lint says of a template: (exit code, output)."""
+    """Returns cfn-lint's (exit code, output) for a template."""
     template = {"AWSTemplateFormatVersion": "2010-09-09", "Resources": resources}
     file = folder / "template.json"
     file.write_text(json.dumps(template), "utf-8")

@@ -1,4 +1,4 @@
-"""The merged template as CloudFormation will see it."""
+"""The merged template that CloudFormation receives."""
 
 import json
 import re
@@ -258,7 +258,7 @@ def test_a_host_is_closed_again_after_each_start_of_docker(templates):
 
 @pytest.mark.parametrize("feed", ["kinesis", "valkey"])
 def test_the_stream_refuses_records_that_lambda_could_not_hand_to_the_relay(templates, feed):
-    """They would hold up their shard until they expire. Unless told otherwise it takes 1 MiB."""
+    """Such records would block their shard until they expire. The default maximum is 1 MiB."""
     (stream,) = of_type(templates[feed], "AWS::Kinesis::Stream").values()
     assert stream.get("MaxRecordSizeInKiB", 1_024) <= 4_096
 

@@ -36,7 +36,7 @@ TYPES: dict[str, tuple[type, ...]] = {
 
 @cache
 def ecs_model() -> ServiceModel:
-    """ECS as botocore knows it."""
+    """botocore's model of ECS."""
     return get_session().get_service_model("ecs")
 
 
@@ -70,7 +70,9 @@ class StrictEcsApi(EcsApi):
     """Checks each request that is answered, each answer and each error's code."""
 
     def call(self, action: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        """As EcsApi's; raises AssertionError for what AWS could not be asked or answer."""
+        """As EcsApi's; raises AssertionError for requests and answers that AWS's model does not
+        allow.
+        """
         known = action in ecs_model().operation_names
         try:
             reply = super().call(action, parameters)

@@ -1,4 +1,4 @@
-"""Whom a port of the local cloud answers."""
+"""Requests that a port of the local cloud accepts."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Requests begin in their order, a few at a time; who waits for long does not keep others out."""
+"""Requests begin in their order, a few at a time; a long wait does not block other requests."""
 
 import threading
 from collections.abc import Callable, Iterator

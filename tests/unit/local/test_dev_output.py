@@ -1,4 +1,4 @@
-"""What `usher dev` says of containers that ended."""
+"""Messages of `usher dev` on containers that ended."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What a task definition says becomes what the Engine is asked for."""
+"""Task definitions are translated into requests to the Engine."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Ends of containers as the Docker Engine tells of them, by a stand-in for its event stream."""
+"""Ends of containers in the Docker Engine's event stream, with a fake stream."""
 
 import queue
 

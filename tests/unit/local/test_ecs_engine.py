@@ -541,7 +541,7 @@ def test_whatever_a_host_raises_the_task_has_failed_to_start() -> None:
 
 
 def test_tasks_that_ended_cost_a_bounded_amount() -> None:
-    """Beyond `STOPPED_KEPT_COUNT` the oldest are forgotten, with all that was kept for them."""
+    """Beyond `STOPPED_KEPT_COUNT` the oldest are deleted, with all their data."""
     with World() as world:
         world.register(container=PORT)
         batches = STOPPED_KEPT_COUNT // 10 + 10

@@ -1,4 +1,4 @@
-"""Where tasks go, and that nothing is given away twice."""
+"""The placement of tasks; no resource is given to two."""
 
 import random
 

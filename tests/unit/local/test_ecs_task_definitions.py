@@ -1,4 +1,4 @@
-"""What may be registered, and how revisions are named and found."""
+"""Valid task definitions, and names and lookup of revisions."""
 
 from typing import Any
 

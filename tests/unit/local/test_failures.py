@@ -1,4 +1,4 @@
-"""Functions that failed, as `local up` tells of them."""
+"""Reports of `local up` on functions that failed."""
 
 import logging
 import os
@@ -9,7 +9,9 @@ from local.functions.failures import QUIET_SECONDS, FailureReports, failed, warn
 
 
 def warnings_of(caplog, report, times=(0.0,)):
-    """What is line of what `report(logger)` logs, once at each of these instants."""
+    """Returns `local up`'s lines about the log of `report(logger)`, called at each of these
+    instants.
+    """
     reading, writing = os.pipe()
     instants = iter(times)
     now = [0.0]

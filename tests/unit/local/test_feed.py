@@ -19,7 +19,7 @@ from local.leftovers import RunFolder, runs_folder
 
 
 class RefusingSink:
-    """Takes what the script says, entry by entry, and everything once the script is used up."""
+    """Accepts or refuses entries by the script, one by one, and accepts all after its end."""
 
     def __init__(self, script: Sequence[bool] = ()) -> None:
         self.script = list(script)

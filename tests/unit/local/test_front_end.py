@@ -1,4 +1,4 @@
-"""Requests that the model of their service does not allow, before the service sees them."""
+"""Requests that the model of their service does not allow are refused before the service."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Policies are evaluated as IAM does, and calls need the rights that the reference says."""
+"""Policies are evaluated as IAM does, and calls need the rights of the service reference."""
 
 import json
 from fnmatch import fnmatchcase
@@ -148,7 +148,7 @@ def test_patterns_know_the_star_and_the_question_mark_alone(pattern, text):
     assert glob(pattern)(text) == fnmatchcase(text, pattern.replace("[", "[[]"))
 
 
-# What calls need.
+# Rights that calls need.
 
 
 def needs(service, action, **parameters):
@@ -195,7 +195,7 @@ def test_a_call_needs(service, action, parameters, expected):
 
 
 def test_every_condition_key_of_our_policies_is_one_that_requests_carry():
-    """A key that no request carries would never match, and nobody would see why."""
+    """A key that no request has would never match, without any error."""
     given = {"ecs:cluster", "ecs:privileged", "ecs:task-cpu", "ecs:task-memory"}
     given |= {"iam:passedtoservice", "ecs:createaction", "aws:sourcevpc"}
     policies = list(read_functions(ROOT, "local").values())
@@ -280,8 +280,9 @@ AGENT = [
     ("Poll", {"cluster": "usher-local", "containerInstance": HOST}),
     ("StartTelemetrySession", {"cluster": "usher-local", "containerInstance": HOST}),
 ]
-"""What an agent calls from its start to the end of a task.
-https://docs.aws.amazon.com/AmazonECS/latest/developerguide/instance_IAM_role.html"""
+"""Calls of an agent from its start to the end of a task.
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/instance_IAM_role.html
+"""
 
 
 @pytest.mark.parametrize(("action", "parameters"), AGENT)

@@ -1,4 +1,4 @@
-"""Build contexts hold what they must, bases hold no more than they must, hashes tell changes."""
+"""Build contexts are complete, bases are minimal, hashes detect changes."""
 
 import dataclasses
 import io
@@ -158,7 +158,7 @@ def test_a_base_is_packed_without_set_id_bits_devices_and_documentation():
 
 
 class Images:
-    """What the Engine's client does for images."""
+    """The image methods of the Engine's client."""
 
     def __init__(self, folders: dict[str, Path]) -> None:
         self.folders = folders

@@ -1,4 +1,4 @@
-"""A Dockerfile tells what its image would run; images are found by name."""
+"""The command of an image is read from its Dockerfile; images are found by name."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""What an index shows of writes that it has not seen yet."""
+"""An index's items while writes have not reached it."""
 
 from hypothesis import given
 from hypothesis import strategies as st

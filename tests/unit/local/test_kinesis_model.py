@@ -1,4 +1,4 @@
-"""Streams of the embedded Kinesis: whatever happens to shards, each record is there once."""
+"""Streams of the embedded Kinesis: after any changes of shards, each record is stored once."""
 
 from itertools import pairwise
 

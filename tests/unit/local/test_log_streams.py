@@ -1,4 +1,4 @@
-"""What a container prints is kept within bounds and read back as CloudWatch Logs would show it."""
+"""A container's output is kept within bounds and returned as CloudWatch Logs does."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What a container comes to as a process, and the command lines of its sandbox."""
+"""A container's process, and the command lines of its sandbox."""
 
 from pathlib import Path
 

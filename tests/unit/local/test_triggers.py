@@ -114,7 +114,7 @@ def test_put_events_publishes_what_was_taken():
 
 
 class Scripted:
-    """An invoker whose outcomes are given; remembers what it was asked."""
+    """An invoker with given outcomes; records its calls."""
 
     def __init__(self, *outcomes):
         self._outcomes = list(outcomes)

@@ -1,4 +1,4 @@
-"""Who gets in, and what everybody else learns: nothing."""
+"""Accepted and refused connections; a refusal contains no information."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What goes over the websocket, exactly."""
+"""The exact messages of the websocket."""
 
 import json
 from contextlib import suppress

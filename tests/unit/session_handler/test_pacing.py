@@ -1,4 +1,4 @@
-"""Five reads a second and shard, and less when Kinesis says so."""
+"""Five reads a second and shard, and less when Kinesis throttles."""
 
 from hypothesis import given
 from hypothesis import strategies as st

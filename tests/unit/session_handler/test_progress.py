@@ -73,7 +73,7 @@ class Stream:
 
 @dataclass
 class Fanout:
-    """What the relay made of it."""
+    """The relay's entries for the stream."""
 
     stream: Stream
     entries: list = field(default_factory=list)
@@ -84,7 +84,7 @@ class Fanout:
     clock_behind: int = 0
 
     def relay(self, choice, limit=1):
-        """Some records of a shard whose parents were relayed to their end."""
+        """Relay up to `limit` records of a shard whose parents were relayed completely."""
         ready = [s for s in self.stream.records if self.rest(s) and not self.blocked(s)]
         if ready:
             shard = ready[choice % len(ready)]
@@ -188,7 +188,7 @@ class FanoutReader:
             self.gaps.update(self.progress.passed(page[-1][0]))
 
     def read_all(self):
-        self.observe()  # as whoever was far behind does when it has caught up
+        self.observe()  # a reader that was far behind observes the origin when it has caught up
         before = None
         while (self.progress.place, self.origin) != before:
             before = self.progress.place, self.origin

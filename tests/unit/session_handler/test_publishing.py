@@ -1,4 +1,4 @@
-"""A record is published once it is taken, and its failure is told."""
+"""A record counts as published once the sink accepts it, and a failure is reported."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""Redis's protocol: what a server may say comes out whole, in pieces of any size."""
+"""Redis's protocol: a server's replies are decoded completely, from pieces of any size."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What the environment may say, and everything that is wrong with it at once."""
+"""Values of environment variables, and one error with all problems."""
 
 import pytest
 

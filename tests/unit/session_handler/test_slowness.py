@@ -1,4 +1,6 @@
-"""A client that takes bytes is waited for, at whatever speed; one that takes nothing is not."""
+"""A client that reads bytes at any speed stays connected; one that reads nothing is
+disconnected.
+"""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,7 +69,9 @@ def test_a_slow_reader_may_take_longer_to_answer_until_it_has_answered():
 
 
 def hopeless_at(age, seconds_per_message=1.0, held_up=1.0, until=7_200):
-    """When a client is given up that gets a message every so often, of the age at that time."""
+    """Returns the second at which a client is disconnected, with one message per interval and the
+    age of its data at each time.
+    """
     falling, now = FallingBehind(0.0), 0.0
     while now < until:
         began, now = now, now + seconds_per_message

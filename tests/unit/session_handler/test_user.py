@@ -1,4 +1,4 @@
-"""Who the user is: read from the dispatcher's answer, whatever that is."""
+"""The session's user is read from any answer of the dispatcher."""
 
 import json
 

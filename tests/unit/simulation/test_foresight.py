@@ -1,4 +1,4 @@
-"""The planner that knows the future."""
+"""The planner that has the future arrivals."""
 
 import math
 
@@ -14,7 +14,9 @@ SESSIONS = st.lists(
 
 
 def fewest(sessions, slots):
-    """Hosts that are needed in each second if sessions could be moved: nobody needs fewer."""
+    """Returns the hosts needed each second if sessions could be moved: the lower bound of any
+    plan.
+    """
     return sum(
         math.ceil(sum(start <= at < end for start, end in sessions) / slots) for at in range(151)
     )

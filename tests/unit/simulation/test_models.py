@@ -25,7 +25,7 @@ NONE = Latencies(run_task=0.0, ecs_read=0.0, handler=1.0, function_init=0.0, net
 
 
 class Parts:
-    """What a model needs."""
+    """The parts of the world that a model uses."""
 
     def __init__(self, latencies: Latencies = NONE, batch: int = 1) -> None:
         self.time = VirtualTime()
@@ -258,7 +258,7 @@ def test_of_two_that_claim_one_session_one_gets_it_and_counters_stop_at_their_ma
 
 def test_a_partition_takes_a_thousand_units_a_second_and_the_rest_waits():
     parts = Parts()
-    for number in range(600):  # two units each in one bucket of the index of live ones
+    for number in range(600):  # two units each in one bucket of the index of live records
         draft = replace(session("0"), id=f"{number * 8:08x}-{number}", owner="somebody")
         parts.time.spawn(lambda draft=draft: parts.table.insert(draft))
     parts.time.run(0.01)

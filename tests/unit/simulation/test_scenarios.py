@@ -1,4 +1,4 @@
-"""Each scenario on a small cell: what holds whatever happens; and a seed decides everything."""
+"""Each scenario on a small cell: invariants, and reproducibility by the seed."""
 
 import json
 import subprocess
@@ -156,7 +156,7 @@ def test_many_cells_lose_one_and_the_others_get_its_users():
     assert sum(one["sessions"] for one in document["ofCells"]) == pytest.approx(400, abs=20)
     assert all(one["visitors"] > lost["visitors"] for one in others)
     assert document["givenTwice"] == 0
-    assert document["mostLive"] > 400  # all that usually live, and of the crowd
+    assert document["mostLive"] > 400  # the usual live sessions, and those of the crowd
     assert "one simulated session stands for 4" in million.text_of(document)
 
 

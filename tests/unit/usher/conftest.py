@@ -1,4 +1,4 @@
-"""Projects in folders of their own; what they import is forgotten again."""
+"""Projects in folders of their own; their modules are unloaded after a test."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -29,5 +29,5 @@ def project(tmp_path: Path) -> Iterator[Callable[..., Path]]:
 
 
 def _modules() -> list[str]:
-    """What is imported of a project."""
+    """Returns the loaded modules of a project."""
     return [name for name in sys.modules if name.partition(".")[0] == "jobs"]

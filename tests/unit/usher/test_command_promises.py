@@ -1,4 +1,4 @@
-"""What all commands promise alike: --json, and documented exit codes."""
+"""Options of all commands: --json, and documented exit codes."""
 
 import re
 from pathlib import Path

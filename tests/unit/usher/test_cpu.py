@@ -8,7 +8,7 @@ from usher.cpu import limit_cpu
 
 @pytest.fixture
 def groups(tmp_path, monkeypatch):
-    """Control groups in a folder, of a process that is said to be in some of them."""
+    """Control groups in a folder, and a process with a given membership."""
 
     def make(membership, **files):
         monkeypatch.setattr(cpu, "ROOT", tmp_path)

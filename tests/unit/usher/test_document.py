@@ -1,4 +1,4 @@
-"""docs/jobs.md says what the code does."""
+"""docs/jobs.md agrees with the code."""
 
 import re
 from pathlib import Path

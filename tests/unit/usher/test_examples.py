@@ -1,4 +1,4 @@
-"""The example projects' own tests, run as whoever copies it runs them: in its folder."""
+"""The example projects' own tests, run in a project's folder as after a copy."""
 
 import os
 import subprocess
@@ -26,5 +26,5 @@ def test_the_examples_pass_their_own_tests(folder):
 
 
 def without_pytest(environment):
-    """Without what this run of pytest was told."""
+    """Returns the environment without this pytest run's variables."""
     return {name: value for name, value in environment.items() if not name.startswith("PYTEST_")}

@@ -30,7 +30,7 @@ def test_the_main_process_loads_neither_pydantic_nor_the_job():
 
 
 def test_callers_need_neither_pydantic_nor_the_contract():
-    # A caller may be a Chalice app, whose `chalicelib` is its own.
+    # A caller may be a Chalice app with a `chalicelib` package.
     loaded = loaded_by("from usher import Client, invoke, wait, kill, logs")
     assert {"pydantic", "chalicelib"} & loaded == set()
 

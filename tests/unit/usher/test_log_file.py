@@ -1,4 +1,4 @@
-"""Standard streams of a job: lines that its log can be made of, whatever becomes of the log."""
+"""Standard streams of a job: complete lines for its log, even if the log cannot be written."""
 
 import errno
 import io

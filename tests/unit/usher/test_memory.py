@@ -8,7 +8,7 @@ LIMIT = 64 * MIB
 
 @pytest.fixture
 def group(tmp_path, monkeypatch):
-    """What a container sees of its control group: limit, peak and events."""
+    """The files of a container's control group: limit, peak and events."""
 
     def make(limit, peak="", events=""):
         files = [tmp_path / name for name in ("limit", "peak", "events")]

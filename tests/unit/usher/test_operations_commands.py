@@ -1,4 +1,4 @@
-"""What the commands for operators show, what completes them, and the file of `usher tail`."""
+"""Output of the commands for operators, their completion, and the file of `usher tail`."""
 
 import json
 import os

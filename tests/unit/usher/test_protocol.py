@@ -60,7 +60,7 @@ def line_of(message: Progress | End) -> bytes:
     return progress_line(message) if isinstance(message, Progress) else end_line(message)
 
 
-# What the child says
+# Messages of the child
 
 
 @given(st.lists(MESSAGES), st.lists(st.integers(1, 200)))
@@ -106,7 +106,7 @@ def test_a_result_that_passes_arrives_as_it_was(result):
     try:
         check_result(result)
     except UnfitResultError:
-        return  # half a surrogate pair: no UTF-8 says that
+        return  # half a surrogate pair: UTF-8 cannot encode it
     (end,) = LineDecoder().receive(end_line(End(Outcome.SUCCEEDED, result=result)))
     assert end.result == result
 
@@ -128,7 +128,7 @@ def test_a_result_that_is_not_json_is_told(result):
         check_result(result)
 
 
-# How it ended
+# The end
 
 
 SEEN = st.builds(
@@ -202,7 +202,7 @@ def test_ends(what, ending):
     assert decide_ending(what) == ending
 
 
-# What the dispatcher says
+# Answers of the dispatcher
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The steps by which a container is asked for and a feed is followed, without any I/O."""
+"""The steps that request a container and follow a feed, without any I/O."""
 
 import itertools
 import json
@@ -32,7 +32,7 @@ HERE = {"id": "a", "state": "RESERVED", "app": "x", "url": "ws://h:1/secret"}
 
 
 class Clock:
-    """A world whose time moves by its pauses alone."""
+    """A clock that only the pauses advance."""
 
     def __init__(self):
         self.now = 0.0

@@ -40,7 +40,7 @@ def record(number=0, at=NOW, **changes):
 
 
 class FakeTable:
-    """What `Audit` calls of a DynamoDB client; items by their keys."""
+    """The methods of a DynamoDB client that `Audit` calls; items by their keys."""
 
     def __init__(self, failing_after=None):
         self.items = {}

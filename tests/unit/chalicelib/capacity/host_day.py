@@ -100,7 +100,7 @@ class Outcome:
 
 
 class Day:
-    """The cluster. ECS places at random unless a strategy is asked for; here binpack may be."""
+    """The cluster. ECS places at random without a strategy; here binpack can be set."""
 
     def __init__(self, sessions: Sequence[Arrival], hosts: int, *, binpack: bool = True) -> None:
         self._sessions = sessions
@@ -258,10 +258,11 @@ def managed_scaling(target: int, maximum: int) -> Callable[[Day], None]:
 
 
 def all_knowing_hours(sessions: Sequence[Arrival]) -> float:
-    """Host-hours of one that knows when every session begins and ends, and moves none.
+    """Returns the host-hours of a planner that knows the begin and end of every session, and moves
+    none.
 
-    Hosts are there the moment they are needed and gone with their last session. The exact optimum
-    is a bin packing problem in time; this takes the best of several ways to pack with known ends.
+    Hosts start when they are needed and stop with their last session. The exact optimum is a bin
+    packing problem in time; this takes the best of several ways to pack with known ends.
     """
     return min(_packed(sessions, bucket) for bucket in (None, 0.0, 600.0, 1_800.0))
 

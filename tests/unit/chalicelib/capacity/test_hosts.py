@@ -95,7 +95,7 @@ def test_of_two_alike_the_one_with_the_older_image_then_the_older_host_is_draine
 
 
 def test_a_full_host_is_not_drained_because_no_free_place_is_lost_by_it() -> None:
-    """It would keep a host for as long as four sessions last and give nothing for it."""
+    """Draining would keep the host for as long as four sessions last and free no place."""
     chosen = plan(
         host("full", *sessions("f", 4)),
         host("half", *sessions("h", 2)),

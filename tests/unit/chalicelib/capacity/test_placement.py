@@ -1,4 +1,4 @@
-"""Where tasks go and why, against the embedded cloud's ECS and against a plain model."""
+"""The placement of tasks and its reasons, against the embedded cloud's ECS and a plain model."""
 
 from dataclasses import replace
 

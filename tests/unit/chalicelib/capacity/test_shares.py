@@ -171,7 +171,7 @@ def _guarantee(groups: Groups, name: str) -> int:
 
 @given(clusters(), st.lists(st.integers(0, 4), max_size=60))
 def test_weights_are_met_within_one_place(groups: Groups, ends: list[int]) -> None:
-    """All ask for more than there is; places that are given back go to who has least."""
+    """All request more than there is; a freed place goes to the group with the least."""
     model = Model(groups)
     for name in model.names:
         model.waiting[name] = 1_000
@@ -184,9 +184,9 @@ def test_weights_are_met_within_one_place(groups: Groups, ends: list[int]) -> No
 
 
 def _check_weights(model: Model) -> None:
-    """Of two that want more, none has borrowed more than its part and one place besides.
+    """Of two groups that want more, none has borrowed more than its part plus one place.
 
-    What ends makes a group have less than its part; it is the next one to get more.
+    An end can leave a group with less than its part; it is the next one to get more.
     """
     groups = model.groups
     for tier in Tier:
@@ -205,8 +205,8 @@ def _check_weights(model: Model) -> None:
 @settings(max_examples=40)
 @given(clusters())
 def test_nobody_of_a_tier_starves(groups: Groups) -> None:
-    """What runs ends, the oldest first: each group that waits has its turn; flex ones where no
-    critical one wants more.
+    """Runs end, the oldest first: each waiting group gets a place, a flex one where no critical one
+    wants more.
     """
     model = Model(groups)
     wanting = {n for n, g in groups.by_name.items() if g.tier is Tier.FLEX} or set(model.names)

@@ -1,4 +1,4 @@
-"""What callers send about assignments and submissions: read whole, or refused with words."""
+"""Requests about assignments and submissions: parsed completely, or refused with a reason."""
 
 import base64
 import io

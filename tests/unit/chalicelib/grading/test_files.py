@@ -1,4 +1,4 @@
-"""What a judge's URLs open: one object, one method, a bounded time."""
+"""A judge's URLs allow one method on one object for a bounded time."""
 
 from urllib.parse import parse_qs, urlsplit
 

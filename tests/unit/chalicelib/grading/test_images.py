@@ -1,4 +1,4 @@
-"""Where graders' images have to be on a deployment whose judges reach no other registry."""
+"""Registries of graders' images on a deployment whose judges reach no other registry."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What submitting writes, and in which order."""
+"""Writes of a submission, and their order."""
 
 from types import SimpleNamespace
 from typing import Any

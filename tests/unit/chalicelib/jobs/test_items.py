@@ -143,7 +143,7 @@ def test_days_are_those_of_utc():
 @pytest.mark.parametrize("depth", [201, 960, 5_000])
 @pytest.mark.parametrize(("opens", "closes"), [("[", "]"), ('{"a":', "}")])
 def test_stored_json_that_is_nested_too_deeply_harms_nobody(opens, closes, depth):
-    """It was written before bodies were bounded: kept as it is, and shown as a note."""
+    """The item was written before bodies had a bound: it is kept unchanged, and shown as a note."""
     text = opens * depth + "1" + closes * depth
     item = to_item(queued()) | {"parameters": {"S": text}, "result": {"S": text}}
     read = from_item(item)

@@ -1,4 +1,4 @@
-"""An invocation's state follows from what was learnt of it, in whatever order it was learnt."""
+"""An invocation's state depends on the received news, and not on their order."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -43,7 +43,7 @@ NOW = CREATED + 7
 def report(
     invocation: Invocation, outcome: Outcome = Outcome.SUCCEEDED, code: int = 0, **facts: Any
 ) -> Invocation:
-    """Its container says how the run went."""
+    """Returns the invocation after its container's report."""
     told: dict[str, Any] = {"detail": "", "result": None, "usage": None, "now": NOW} | facts
     process = told.pop("process", PROCESS)
     after = lifecycle.fold_finish(invocation, process, outcome, exit_code=code, **told)
@@ -118,7 +118,7 @@ def test_a_container_that_is_quicker_than_the_answer_of_runtask_keeps_its_task()
     assert lifecycle.fold_launch(named, 1, task(), NOW) is named
 
 
-# What came of RunTask.
+# Results of RunTask.
 
 
 @pytest.mark.parametrize("error", [NO_ROOM, THROTTLED])
@@ -172,7 +172,7 @@ def test_one_that_is_killed_while_it_is_launched_learns_its_task():
     assert (after.state, after.task_arn) == (State.KILL_INITIATED, ARN)
 
 
-# What ECS says of the task.
+# Reports of ECS on the task.
 
 
 @pytest.mark.parametrize("code", [0, 1, 75, 137, None])
@@ -268,7 +268,7 @@ def test_a_task_that_never_asked_is_a_failed_start_and_would_ask_in_vain():
     assert lifecycle.never_asked(last, NOW).reason is Reason.START_FAILED
 
 
-# What the container says.
+# Reports of the container.
 
 
 @pytest.mark.parametrize("outcome", Outcome)
@@ -384,13 +384,15 @@ CODES = (None, 0, 1, EXIT_NOT_RUN, EXIT_TIMED_OUT, 137)
 
 @dataclass
 class Story:
-    """An invocation, and what somebody who looks on has seen of it."""
+    """An invocation, and what an observer has seen of it."""
 
     invocation: Invocation = field(default_factory=accepted)
     now: float = CREATED
     leaves: int = 0
     succeeded: bool = False
-    """Whether anybody said that it did: its process, or ECS by exit code 0 with a start permit."""
+    """Whether success was reported: by its process, or by ECS with exit code 0 and a start
+    permit.
+    """
 
     def take(self, news: Callable[["Story"], Invocation | Refused]) -> None:
         before, self.now = self.invocation, self.now + 1
@@ -406,7 +408,7 @@ class Story:
 
 
 def check_step(before: Invocation, after: Invocation) -> None:
-    """What no news whatever may do."""
+    """Check the rules that every change of an invocation has to keep."""
     assert not before.has_ended, "an end is the end"
     assert before.state is after.state or after.state in NEXT[before.state] or hops(before, after)
     for one, next_one in pairwise(after.history):
@@ -438,7 +440,7 @@ def check_step(before: Invocation, after: Invocation) -> None:
 
 
 def hops(before: Invocation, after: Invocation) -> bool:
-    """An event may tell of RunTask's success and of the end in one."""
+    """One event may report both RunTask's success and the end."""
     steps = after.history[len(before.history) :]
     return [step.state for step in steps] == [State.LAUNCHED, after.state]
 
@@ -482,7 +484,7 @@ def a_refusal(attempt, error):
 
 
 def a_task(attempt, arn, version, *, code=None, ends=False):
-    """What ECS says of the task; it may be the first to say that it exists."""
+    """A report of ECS on the task; it may be the first one with its ARN."""
 
     def news(story):
         facts = {"arn": arn, "attempt": attempt}

@@ -1,4 +1,4 @@
-"""Listings: what a query may say, cursors, and the partitions that a page is read from."""
+"""Listings: fields of a query, cursors, and the partitions that a page is read from."""
 
 from contextlib import suppress
 

@@ -1,4 +1,4 @@
-"""Log lines about jobs say which run, job, revision and owner they are about."""
+"""Log lines about jobs have fields for the run, job, revision and owner."""
 
 import json
 import logging

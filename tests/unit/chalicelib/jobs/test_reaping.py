@@ -1,4 +1,4 @@
-"""What the sweep does about what was lost: messages, events, answers, tasks."""
+"""The sweep repairs the effects of lost messages, events, answers and tasks."""
 
 from dataclasses import replace
 
@@ -44,13 +44,13 @@ from tests.unit.chalicelib.jobs.examples import (
 
 
 def plan(invocation: Invocation, seconds: float, *tasks):
-    """What is done so long after the last change."""
+    """Returns the actions this many seconds after the last change."""
     by_arn = {one.task_arn: one for one in tasks}
     return list(plan_reaping([invocation], by_arn, invocation.changed_at + seconds))
 
 
 def nameless() -> Invocation:
-    """Started by a container that did not know its task."""
+    """Started by a container that had no task ARN."""
     after = lifecycle.give_permit(claimed(), 1, None, PROCESS, CREATED)
     assert isinstance(after, Invocation)
     return after
@@ -149,5 +149,5 @@ def test_its_own_task_is_no_orphan_and_not_forgotten_while_it_is_seen(seconds, b
 
 @given(st.floats(START_DEADLINE_SECONDS + 1, 3e6), st.sampled_from(WITH_A_TASK))
 def test_nothing_without_a_task_is_stuck_for_ever(seconds, before):
-    """However long nobody heard anything: after its deadlines something is done."""
+    """An invocation without news is changed after its deadlines."""
     assert plan(before, seconds)

@@ -1,4 +1,4 @@
-"""What is taken from callers and containers, and that garbage is a 400 and nothing else."""
+"""Requests of callers and containers: valid ones are parsed, all others are a 400."""
 
 import json
 from contextlib import suppress
@@ -58,7 +58,7 @@ names = st.sampled_from(
 )  # fmt: skip
 
 
-# What is taken.
+# Accepted requests.
 
 
 def test_an_empty_request_asks_for_a_run_at_once():
@@ -94,7 +94,7 @@ def test_wake_up_messages_come_as_they_were_sent(due, room, invocation_id):
     assert read_wake_up(json.dumps(message_of(wake_up))) == wake_up
 
 
-# What is refused.
+# Refused requests.
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the functions of the queues make of the messages of a batch."""
+"""The functions of the queues with the messages of a batch."""
 
 from types import SimpleNamespace
 from unittest.mock import Mock

@@ -1,4 +1,4 @@
-"""When recurring things are due, compared with cronsim, and with every minute that passes."""
+"""Due times of recurring schedules, compared with cronsim and with every minute."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -218,7 +218,7 @@ def test_around_a_change_of_clocks_it_is_due_as_the_clock_on_the_wall_says(
     assert [run for run in found if run < end] == expected
 
 
-# cronsim counts days of the week from 0 for Sunday, and knows neither W nor years.
+# cronsim counts days of the week from 0 for Sunday, and supports neither W nor years.
 
 FIELD = {
     "minute": st.sampled_from(["*", "0", "7,37", "*/20", "10-14", "59"]),
@@ -236,8 +236,9 @@ INSTANTS = st.datetimes(datetime(2015, 1, 1), datetime(2035, 1, 1))  # noqa: DTZ
 
 
 def theirs(minute, hour, day, month, weekday, start, count):
-    """What cronsim says, up to our last year; it refuses what never is due, and looks 50 years
-    ahead of the last time."""
+    """Returns cronsim's times, up to our last year; it refuses expressions that are never due, and
+    searches 50 years after the last time.
+    """
     try:
         runs = CronSim(f"{minute} {hour} {day.replace('?', '*')} {month} {weekday}", start)
     except CronSimError:

@@ -1,4 +1,4 @@
-"""What schedules decide: which runs, which are left out, what pausing and editing change."""
+"""Decisions of schedules: which runs start, which are skipped, what pausing and editing change."""
 
 import json
 from dataclasses import replace

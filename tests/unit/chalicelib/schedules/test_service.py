@@ -35,7 +35,7 @@ class CrashError(Exception):
 
 
 class World:
-    """A table, invocations and a clock in memory; crashes before the n-th step, if asked to."""
+    """A table, invocations and a clock in memory; can crash before the n-th step."""
 
     def __init__(self):
         self.now = NOON
@@ -149,7 +149,7 @@ class World:
     def forget(self, name):
         self.forgotten.append(name)
 
-    # What tests do.
+    # Methods for tests.
 
     def put(self, expression="cron(0 * * * ? *)", **settings):
         body = {"job": "report", "expression": expression, **settings}
@@ -407,7 +407,7 @@ def test_the_sweep_fires_what_nobody_fired_and_arms_what_is_not_armed(world):
     assert world.sweep() == ["Schedule_fire"]
     assert world.ran == [NOON + HOUR]
     world.schedules["s"] = replace(world.schedules["s"], armed_for=None)
-    assert world.sweep() == []  # somebody may be about to arm it
+    assert world.sweep() == []  # another process may be about to arm it
     world.now += 20
     assert world.sweep() == ["Schedule_arm"]
     assert world.schedules["s"].armed_for == NOON + 2 * HOUR

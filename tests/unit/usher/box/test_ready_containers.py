@@ -1,4 +1,4 @@
-"""Which containers with a guard serve another run, or another submission. No engine is asked."""
+"""Reuse of containers with a guard for another run or submission, without an engine."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a runtime is told, and what it says, without a runtime."""
+"""Requests to a container runtime and its answers, without a runtime."""
 
 import struct
 from dataclasses import replace

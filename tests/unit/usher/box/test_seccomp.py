@@ -16,7 +16,7 @@ MACHINES = sorted(AUDIT_ARCH)
 
 
 def run_bpf(program: bytes, number: int, arguments=(0,) * 6, arch=None) -> int:
-    """What the kernel would return: a small machine for the instructions that occur."""
+    """Returns the kernel's result of a filter: a small machine for the instructions that occur."""
     code = list(struct.iter_unpack("=HBBI", program))
     data = struct.pack("=IIQ6Q", number, arch, 0, *arguments)
     place = accumulator = 0

@@ -37,7 +37,9 @@ class Fate(Enum):
 
 
 class Model:
-    """What cleaning needs of an engine. `setuid` has the ids of images with such files."""
+    """The methods of an engine that cleaning calls. `setuid` has the ids of images with such
+    files.
+    """
 
     def __init__(self) -> None:
         self.setuid = {AUTHORS}

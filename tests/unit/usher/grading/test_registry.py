@@ -1,4 +1,4 @@
-"""What a pull from ECR is sent with, by a server that plays the agent and ECR."""
+"""The requests of a pull from ECR, with a fake server for the agent and ECR."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Scores, groups, verdicts, and that a learner never sees a byte of a hidden case."""
+"""Scores, groups and verdicts; no byte of a hidden case reaches a learner."""
 
 import json
 
