@@ -88,7 +88,7 @@ function lines({ trend }) {
     const values = points.map((point) => point[name]);
     if (points.length < 2) return null;
     return h("div", null, h("dt", null, title), h("dd", null, show(values.at(-1))),
-      h("dd", null, h("svg", { viewBox: "0 0 120 30", class: "line", role: "img", "aria-label": `${title}: ${show(Math.min(...values))} to ${show(Math.max(...values))} since ${points[0].at}` },
+      h("dd", null, h("svg", { viewBox: "0 0 120 30", preserveAspectRatio: "none", class: "line", role: "img", "aria-label": `${title}: ${show(Math.min(...values))} to ${show(Math.max(...values))} since ${points[0].at}` },
         h("svg:polyline", { points: lineOf(points, name) }))));
   }))];
 }
