@@ -35,14 +35,12 @@ def bubblewrap_command(
     settings: BoxSettings,
     scratch: str,
     system: Mapping[str, str | None],
-    *,
-    etc: str,
     filter_fd: int | None,
 ) -> list[str]:
     """The command line before the program's own.
 
-    `system` has the paths to show, with the target for a symbolic link; `etc` is the directory to
-    show as /etc.
+    `scratch` has the directories of a box, and `etc`; `system` has the paths to show, with the
+    target for a symbolic link.
     """
     bind = "--ro-bind" if settings.read_only_root else "--bind"
     command = ["bwrap", "--new-session", "--uid", str(settings.user), "--gid", str(settings.user)]
@@ -54,7 +52,7 @@ def bubblewrap_command(
     command += ["--cap-drop" if settings.no_capabilities else "--cap-add", "ALL"]
     for path, target in system.items():
         command += [bind, path, path] if target is None else ["--symlink", target, path]
-    command += [bind, etc, ETC]
+    command += [bind, f"{scratch}/etc", ETC]
     command += ["--proc", "/proc"] if settings.own_processes else ["--ro-bind", "/proc", "/proc"]
     command += ["--dev", "/dev"]
     for name, inside in PLACES.items():
@@ -107,6 +105,7 @@ def launcher_spec(
     settings: BoxSettings,
     *,
     scratch: str,
+    etc: str,
     command: Sequence[str],
     groups: Sequence[str],
     environment: Mapping[str, str],
@@ -117,6 +116,7 @@ def launcher_spec(
         "environment": dict(environment),
         "scratch": scratch,
         "scratch_options": scratch_options(settings),
+        "etc": etc,
         "files": [[name, file.mode, len(file.data)] for name, file in task.files.items()],
         "writable": task.writable,
         "user": settings.user,

@@ -125,8 +125,8 @@ class _Launchers:
         if os.getuid() == 0:
             os.chmod(folder, 0o711)  # noqa: S103 - the box's user passes through, sees nothing
         # Each launcher mounts a file system there, which no other process sees.
-        self._scratch = os.path.join(folder, "scratch")
-        os.mkdir(self._scratch)
+        os.mkdir(os.path.join(folder, "scratch"))
+        self._scratch = mount_point(os.path.join(folder, "scratch"))
         self._etc = os.path.join(folder, "etc")
         _copy_configuration(self._etc)
         self._requests, theirs = socket.socketpair()
@@ -189,13 +189,12 @@ class _Launchers:
     ) -> None:
         """Send the input. Raises BoxError if the launcher has died."""
         filter_fd = launcher.FILTER_FD if settings.syscall_filter else None
-        command = bubblewrap_command(
-            task, settings, self._scratch, _system(), etc=self._etc, filter_fd=filter_fd
-        )
+        command = bubblewrap_command(task, settings, self._scratch, _system(), filter_fd)
         spec = launcher_spec(
             task,
             settings,
             scratch=self._scratch,
+            etc=self._etc,
             command=[shutil.which("bwrap") or "bwrap", *command[1:]],
             groups=group.process_files if group else [],
             environment={} if settings.clean_environment else os.environ,
@@ -215,6 +214,16 @@ def _system() -> Mapping[str, str | None]:
         elif path.exists():
             shown[str(path)] = None
     return shown
+
+
+def mount_point(folder: str) -> str:
+    """Where the scratch file system is mounted: there, or over the first directory on the way that
+    the box's user may not pass through. Only the launcher and the box see it.
+    """
+    if os.getuid() != 0:  # the box's user is this one
+        return folder
+    closed = (path for path in reversed(Path(folder).parents) if not path.stat().st_mode & 0o001)
+    return str(next(closed, folder))
 
 
 def _copy_configuration(target: str) -> None:

@@ -29,7 +29,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 CLONE_NEWNS, CLONE_NEWUSER = 0x00020000, 0x10000000
-MS_NOSUID, MS_NODEV, MS_REC, MS_PRIVATE = 2, 4, 16384, 1 << 18
+MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 4096, 16384, 1 << 18
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 MOST_FILES = 4096
 LONGEST_PATH = 2000
@@ -117,7 +117,7 @@ def run(spec: dict[str, Any], contents: Any) -> tuple[dict[str, Any], list[bytes
     scratch = spec["scratch"]
     if os.getuid() == 0:
         spec["user"] = own_user(spec["user"])
-    make_scratch(scratch, spec["scratch_options"])
+    make_scratch(scratch, spec["scratch_options"], spec["etc"])
     box = os.path.join(scratch, "box")
     sized = ((file, contents.read(file[2])) for file in spec["files"])
     fill_scratch(scratch, sized, spec["user"], writable=spec["writable"])
@@ -163,8 +163,8 @@ def own_user(user: int) -> int:
     return user if ids is None else ids[int.from_bytes(os.urandom(4), "big") % len(ids)]
 
 
-def make_scratch(place: str, options: str) -> None:
-    """Mount a tmpfs there that only this process and its children see."""
+def make_scratch(place: str, options: str, etc: str) -> None:
+    """Mount a tmpfs there that only this process and its children see, and `etc` in it."""
     uid, gid = os.getuid(), os.getgid()
     if uid == 0:
         check(libc.unshare(CLONE_NEWNS))
@@ -178,8 +178,13 @@ def make_scratch(place: str, options: str) -> None:
             with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
                 file.write(text)
     check(libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None))
+    source = os.open(etc, os.O_PATH | os.O_DIRECTORY)  # the next mount may hide its path
     flags = MS_NOSUID | MS_NODEV
     check(libc.mount(b"scratch", place.encode(), b"tmpfs", flags, options.encode()))
+    target = os.path.join(place, "etc")
+    os.mkdir(target)
+    check(libc.mount(f"/proc/self/fd/{source}".encode(), target.encode(), None, MS_BIND, None))
+    os.close(source)
 
 
 def fill_scratch(

@@ -79,13 +79,11 @@ def test_the_guard_is_told_all_barriers():
 
 
 def test_bubblewrap_shows_nothing_but_the_system():
-    words = bubblewrap_command(
-        TASK, SETTINGS, "/s", {"/usr": None, "/bin": "usr/bin"}, etc="/e", filter_fd=9
-    )
+    words = bubblewrap_command(TASK, SETTINGS, "/s", {"/usr": None, "/bin": "usr/bin"}, 9)
     bound = [
         words[place + 1] for place, word in enumerate(words) if word in ("--ro-bind", "--bind")
     ]
-    assert set(bound) == {"/usr", "/e", "/s/box", "/s/tmp", "/s/shm", "/proc/sys"}
+    assert set(bound) == {"/usr", "/s/etc", "/s/box", "/s/tmp", "/s/shm", "/proc/sys"}
     assert words[words.index("--seccomp") :][:2] == ["--seccomp", "9"]
     assert {"--new-session", "--die-with-parent", "--unshare-net", "--clearenv"} <= set(words)
     assert scratch_options(SETTINGS) == "mode=0755,size=64m,nr_inodes=4096"
