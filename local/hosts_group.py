@@ -55,6 +55,10 @@ class Timers:
             timer.cancel()
 
 
+MOST_LAUNCH_SECONDS = 86_400
+MOST_LAUNCH_FAILURES = 1_000
+
+
 class HostsGroup:
     """The group, what scales it, and its hosts. Thread-safe."""
 
@@ -148,25 +152,17 @@ class HostsGroup:
         raise KeyError(host)
 
     def change(self, document: Mapping[str, Any]) -> dict[str, Any]:
-        """Change what launches do and which zones are out; the state. Raises ValueError."""
-        known = {"launchSeconds", "launchFailures", "zonesOut"}
-        if unknown := set(document) - known:
-            raise ValueError(f"{', '.join(sorted(unknown))}: unknown")
+        """Change what launches do and which zones are out; the state.
+
+        Nothing is changed where a part of the document is refused. Raises ValueError.
+        """
         group = self.group
-        if "launchSeconds" in document:
-            group.launch_seconds = float(document["launchSeconds"])
-        if "launchFailures" in document:
-            group.launch_failures = int(document["launchFailures"])
-        if "zonesOut" in document:
-            out = set(document["zonesOut"])
-            if strange := out - set(group.zones):
-                raise ValueError(
-                    f"{', '.join(sorted(strange))}: there are {', '.join(group.zones)}"
-                )
-            for zone in out - group.zones_out:
-                group.lose_zone(zone)
-            for zone in group.zones_out - out:
-                group.restore_zone(zone)
+        seconds, failures, out = _read_changes(document, group)
+        group.launch_seconds, group.launch_failures = seconds, failures
+        for zone in sorted(out - group.zones_out):
+            group.lose_zone(zone)
+        for zone in sorted(group.zones_out - out):
+            group.restore_zone(zone)
         return self.describe()
 
     def describe(self) -> dict[str, Any]:
@@ -182,3 +178,25 @@ class HostsGroup:
             "zonesOut": sorted(group.zones_out),
             "instances": {one.id: f"{one.state} in {one.zone}" for one in group.instances},
         }
+
+
+def _read_changes(
+    document: Mapping[str, Any], group: AutoScalingGroup
+) -> tuple[float, int, frozenset[str]]:
+    """Seconds and failures of launches and the zones that are out, as the document has them."""
+    if unknown := set(document) - {"launchSeconds", "launchFailures", "zonesOut"}:
+        raise ValueError(f"{', '.join(sorted(unknown))}: unknown")
+    seconds = document.get("launchSeconds", group.launch_seconds)
+    if not _is_number(seconds, int | float) or not 0 <= seconds <= MOST_LAUNCH_SECONDS:
+        raise ValueError(f"launchSeconds: a number from 0 to {MOST_LAUNCH_SECONDS}")
+    failures = document.get("launchFailures", group.launch_failures)
+    if not _is_number(failures, int) or not 0 <= failures <= MOST_LAUNCH_FAILURES:
+        raise ValueError(f"launchFailures: a whole number from 0 to {MOST_LAUNCH_FAILURES}")
+    out = document.get("zonesOut", list(group.zones_out))
+    if not isinstance(out, list) or any(zone not in group.zones for zone in out):
+        raise ValueError(f"zonesOut: a list of some of {', '.join(group.zones)}")
+    return float(seconds), failures, frozenset(out)
+
+
+def _is_number(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)

@@ -79,8 +79,8 @@ class Control:
         """The answer to one request."""
         try:
             document = json.loads(request.body or b"{}")
-        except ValueError:
-            return _problem(400, "the body is not JSON")
+        except (ValueError, RecursionError):
+            return _problem(400, "the body is not JSON, or nested too deeply")
         if not isinstance(document, dict):
             return _problem(400, "the body is not a JSON object")
         path = request.path.removeprefix("/_local/")
@@ -120,7 +120,7 @@ class Control:
             return _json(self._cloud.change_auto_scaling(document))
         except KeyError:
             return _problem(404, "this run has no Auto Scaling group: local up --auto-scaling")
-        except (TypeError, ValueError) as error:
+        except ValueError as error:
             return _problem(400, str(error))
 
     def _kill_dispatcher(self, _: dict[str, Any]) -> Answer:

@@ -171,6 +171,8 @@ REQUESTS = {
         ("POST", "/"),
         ("GET", "/_local/state"),
         ("POST", "/_local/fire"),
+        ("PUT", "/_local/auto-scaling"),
+        ("POST", "/_local/hosts/host-1/interrupt"),
         ("GET", "/v4/x-0/task"),
         ("GET", "/v2/credentials/x"),
     ],

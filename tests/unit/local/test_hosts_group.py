@@ -22,6 +22,7 @@ class FakeEngine:
     waiting: int = 0
     busy: set[str] = field(default_factory=set)
     hosts: dict[str, HostSlot] = field(default_factory=dict)
+    draining: set[str] = field(default_factory=set)
 
     def tasks(self) -> list[Any]:
         there = [SimpleNamespace(is_stopped=False, is_waiting=False, instance_arn=f"arn:{name}")
@@ -31,9 +32,15 @@ class FakeEngine:
 
     def instances(self) -> list[Any]:
         return [
-            SimpleNamespace(arn=f"arn:{name}", ec2_instance_id=slot.ec2_instance_id)
-            for name, slot in self.hosts.items()
+            SimpleNamespace(
+                arn=f"arn:{name}", ec2_instance_id=slot.ec2_instance_id, name=name, status="ACTIVE"
+            )
+            for name, slot in list(self.hosts.items())
         ]
+
+    def change_instance(self, arn: str, *, status: str) -> None:
+        assert status == "DRAINING"
+        self.draining.add(arn)
 
     def add_host(self, slot: HostSlot, provider: str) -> None:
         self.hosts[slot.name] = slot
