@@ -5,7 +5,9 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
@@ -101,6 +103,7 @@ class Container:
     session_id: str
     key: str
     is_over: bool = False
+    has_booted: bool = False
 
 
 class Cell:
@@ -337,35 +340,45 @@ class Cell:
 
         def boot() -> None:
             self._booting -= 1
+            container.has_booted = True
             self._call(container, Callback.READY)
 
         self.time.spawn(boot, self.latencies.boot * share)
 
     def _call(self, container: Container, callback: Callback) -> bool:
-        """A callback of a container, until it is acknowledged; False if it is refused."""
-        for tries in range(CALLBACK_TRIES):
+        """A callback of a container, until it is acknowledged; False if it is refused.
+
+        One that is not over repeats `ready` for as long as it takes.
+        """
+        for tries in count():
+            if container.is_over or (tries >= CALLBACK_TRIES and callback is not Callback.READY):
+                return False
             try:
                 with self.functions.request():
                     self.services.service.handle_callback(
                         container.session_id, container.key, callback, ""
                     )
             except (ThrottledError, BusyError, UnavailableError):
-                self.time.sleep(min(5.0, 2.0**tries * self._chance.random()))
+                self.time.sleep(min(5.0, 2.0 ** min(tries, 3)) * self._chance.random())
             except (ConflictError, NotFoundError, UnauthorizedError):
                 if callback is Callback.READY:
                     self._exit(container)
                 return False
             else:
                 return True
-        return False
+        raise AssertionError("it is counted without end")
 
     def _exit(self, container: Container) -> None:
         container.is_over = True
         self.ecs.end(container.task, exit_code=0)
 
     def _probe(self, url: str) -> Found:
-        del url
-        return Found.SILENT
+        """GET /healthz; each task has a port of its own."""
+        port = urlsplit(url).port
+        for container in self._containers.values():
+            if container.task.host_port == port and not container.is_over:
+                return Found.ALONE if container.has_booted else Found.OVER
+        return Found.REFUSED
 
     # Events and messages.
 

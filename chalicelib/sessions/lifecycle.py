@@ -117,7 +117,7 @@ def fold_task(
     if change.is_stopped:
         if _may_wait_again(session, change, now):
             return wait_again(session, change.why_stopped, now)
-        return end(session, *_why_ended(session, change), now=now)
+        return end(session, *_why_ended(session, change, app, now), now=now)
     if session.state is State.QUEUED and not change.waits_for_host:
         session = _with_host(session, "a host has it", now)
     if change.health_status == HEALTHY and session.ready_at is None:
@@ -148,6 +148,13 @@ def fold_callback(
             return _with(leaving, detail=detail) if detail else leaving
         case Callback.FAILED:
             return _with(session, detail=text or "the container failed")
+
+
+def found_ready(session: Session, app: App, now: float) -> Session:
+    """The container answered that it is ready: its callback was not heard."""
+    if session.state is not State.STARTING:
+        return session
+    return settle(_with(session, ready_at=session.ready_at or now), app, now)
 
 
 def found_connected(session: Session, now: float) -> Session:
@@ -236,13 +243,27 @@ def _leaving(session: Session, reason: Reason, cause: str, now: float) -> Sessio
     return replace(session.moved(State.STOPPING, now, cause), reason=reason, connect_by=None)
 
 
-def _why_ended(session: Session, change: TaskChange) -> tuple[Reason, str | None]:
+def _why_not_started(session: Session, change: TaskChange, app: App, now: float) -> Reason:
+    """The container may have been ready, and was not heard. Then it ended with 0 once its client
+    had not come; an image that cannot start would not have run until that deadline.
+    """
+    if change.stop_code == "UserInitiated":
+        return Reason.STOPPED
+    ran_for, deadline = now - session.changed_at, app.connect_deadline_seconds
+    is_owned = session.owner is not None  # others wait for a client as long as the pool keeps them
+    waited = is_owned and change.exit_code == 0 and 0 < deadline <= ran_for
+    return Reason.NEVER_CONNECTED if waited else Reason.FAILED_TO_START
+
+
+def _why_ended(
+    session: Session, change: TaskChange, app: App, now: float
+) -> tuple[Reason, str | None]:
     detail = change.why_stopped
     asked = change.stop_code == "UserInitiated"
     if detail.startswith("Host EC2") or change.found_no_host:
         return (Reason.QUEUE_TIMEOUT if change.found_no_host else Reason.LOST), detail
     if session.state in {State.QUEUED, State.STARTING}:
-        return (Reason.STOPPED if asked else Reason.FAILED_TO_START), detail
+        return _why_not_started(session, change, app, now), detail
     if "health check" in detail.lower():
         return Reason.UNHEALTHY, detail
     if asked:

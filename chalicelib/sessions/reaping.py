@@ -22,6 +22,9 @@ START_DEADLINE_SECONDS = 300
 
 Fargate needs 30 to 70 seconds. Waiting for a host is not counted.
 """
+ASK_WHETHER_READY_SECONDS = 60
+"""Counted from the same instant: from then on a container whose `ready` was not heard is asked. It
+repeats its report, but a dispatcher without free executions does not hear it."""
 NOT_READY = "not ready in time"
 """Reason for stopping a container that did not report `ready`."""
 MARGIN_SECONDS = 10
@@ -65,6 +68,17 @@ class AskWhetherConnected:
 
 
 @dataclass(frozen=True)
+class AskWhetherReady:
+    """Query the container of a session that starts for long: its `ready` may not have been heard,
+    which is no fault of its image.
+    """
+
+    session: Session
+    is_late: bool
+    """It is stopped unless it answers that it is ready."""
+
+
+@dataclass(frozen=True)
 class Expire:
     """End a session whose task waited for a host until its deadline."""
 
@@ -88,7 +102,8 @@ class EndLost:
 
 
 Repair = Observe | StopOrphan | Stop | Expire | Relaunch | EndLost
-Action = Repair | AskWhetherConnected
+Question = AskWhetherConnected | AskWhetherReady
+Action = Repair | Question
 
 
 def plan_reaping(
@@ -117,8 +132,10 @@ def plan_reaping(
             action = _without_task(session, now)
         else:
             action = _overdue(session, own, apps.get(session.app), now)
-        if isinstance(action, AskWhetherConnected) and not (can_ask and _is_at(session, own)):
-            action = _without_asking(session, now)
+            if isinstance(action, AskWhetherReady) and own.version > session.task_version:
+                action = None  # its address may be among the news: the next sweep asks there
+        if isinstance(action, Question) and not (can_ask and _is_at(session, own)):
+            action = _without_asking(action, now)
         if action is not None:
             yield action
 
@@ -182,8 +199,10 @@ def _overdue(session: Session, task: TaskChange, app: App | None, now: float) ->
     match session.state:
         case State.QUEUED if now >= session.not_after and task.waits_for_host:
             return Expire(session)
-        case State.STARTING if min(since, _since_host(task, now)) > START_DEADLINE_SECONDS:
-            return Stop(session, Reason.FAILED_TO_START, NOT_READY)
+        case State.STARTING:
+            starts_for = min(since, _since_host(task, now))
+            if starts_for > ASK_WHETHER_READY_SECONDS:
+                return AskWhetherReady(session, starts_for > START_DEADLINE_SECONDS)
         case State.RESERVED if now > (session.connect_by or now) + MARGIN_SECONDS:
             return AskWhetherConnected(session)
         case State.STOPPING if since > stop_timeout + MARGIN_SECONDS:
@@ -202,7 +221,10 @@ def _since_host(task: TaskChange, now: float) -> float:
     return float("inf") if task.pull_started_at is None else now - task.pull_started_at
 
 
-def _without_asking(session: Session, now: float) -> Action | None:
+def _without_asking(question: Question, now: float) -> Action | None:
+    session = question.session
+    if isinstance(question, AskWhetherReady):
+        return Stop(session, Reason.FAILED_TO_START, NOT_READY) if question.is_late else None
     if now <= (session.connect_by or now) + UNASKED_SECONDS:
         return None
     cause = f"no word of a client for {UNASKED_SECONDS} s after it should have come"

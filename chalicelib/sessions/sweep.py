@@ -1,5 +1,6 @@
 """The sessions' part of the sweep: compares records with tasks, repairs, reconciles the pools."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, assert_never
@@ -32,6 +33,7 @@ PAGE = 200
 OVERDUE_PAGE = 1_000
 """Number of items that DynamoDB evaluates for a page of overdue sessions; it stops at 1 MB."""
 _OLD, _DUE = "old", "due"
+_log = logging.getLogger("usher.sessions")
 
 
 class SessionsKind(Kind[Session]):
@@ -150,15 +152,15 @@ class SessionsKind(Kind[Session]):
         """The repairs, then requests to containers, all of them in parallel."""
         to_ask = []
         for action in actions:
-            if isinstance(action, reaping.AskWhetherConnected):
-                to_ask.append(action.session)
+            if isinstance(action, reaping.Question):
+                to_ask.append(action)
             else:
                 yield type(action).__name__, partial(self._act, action)
-        answers = ask_all(self._probe, [self._health_url(session) for session in to_ask])
-        for session in to_ask:
-            answer = answers.get(self._health_url(session))
-            name = reaping.AskWhetherConnected.__name__ if answer is not None else "NotAsked"
-            yield name, partial(self._on_answer, session, answer)
+        answers = ask_all(self._probe, [self._health_url(asked.session) for asked in to_ask])
+        for question in to_ask:
+            answer = answers.get(self._health_url(question.session))
+            name = type(question).__name__ if answer is not None else "NotAsked"
+            yield name, partial(self._on_answer, question, answer)
 
     def closing_steps(self, finished: SweepState | None) -> Iterator[Step]:
         """Reconcile the pools, even if there was no time for other steps."""
@@ -199,9 +201,13 @@ class SessionsKind(Kind[Session]):
     def _health_url(self, session: Session) -> str:
         return health_url(session, self._apps.of(session))
 
-    def _on_answer(self, session: Session, answer: Found | None) -> None:
+    def _on_answer(self, question: reaping.Question, answer: Found | None) -> None:
         """`answer`: the container's answer; None if it was not reached in time."""
+        session = question.session
         if answer is None:
+            return
+        if isinstance(question, reaping.AskWhetherReady):
+            self._on_readiness(question, answer)
             return
         if answer is Found.CONNECTED:
             now = self._now()
@@ -209,6 +215,17 @@ class SessionsKind(Kind[Session]):
             return
         cause = "no client came in time"
         self._sessions.stop(session.id, Reason.NEVER_CONNECTED, cause, only=State.RESERVED)
+
+    def _on_readiness(self, question: reaping.AskWhetherReady, answer: Found) -> None:
+        session, now = question.session, self._now()
+        app = self._apps.of(session)
+        if answer in {Found.ALONE, Found.CONNECTED} and app is not None:
+            _log.warning("its container was not heard to be ready", extra=session.log_fields)
+            self._records.change(session.id, lambda s: lifecycle.found_ready(s, app, now))
+        elif question.is_late:
+            self._sessions.stop(
+                session.id, Reason.FAILED_TO_START, reaping.NOT_READY, only=State.STARTING
+            )
 
     # Counts.
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -259,3 +260,21 @@ def test_a_task_that_ecs_gave_up_for_want_of_room_is_tried_again_until_the_deadl
 def test_the_owner_may_leave_while_waiting():
     leaving = lifecycle.fold_stop(waiting(), Reason.STOPPED, "asked", 1002.0)
     assert (leaving.state, leaving.task_arn) == (State.STOPPING, ARN)
+
+
+@pytest.mark.parametrize(
+    ("ran_for", "exit_code", "owner", "reason"),
+    [
+        (APP.connect_deadline_seconds, 0, "ann", Reason.NEVER_CONNECTED),
+        (APP.connect_deadline_seconds - 1, 0, "ann", Reason.FAILED_TO_START),
+        (APP.connect_deadline_seconds, 1, "ann", Reason.FAILED_TO_START),
+        (APP.connect_deadline_seconds, 0, None, Reason.FAILED_TO_START),
+    ],
+)
+def test_one_that_waited_for_its_client_and_was_not_heard_is_no_failed_start(
+    ran_for, exit_code, owner, reason
+):
+    session = replace(until(launched), owner=owner)
+    gone = task(9, last_status="STOPPED", exit_code=exit_code)
+    ended = lifecycle.fold_task(session, gone, None, APP, session.changed_at + ran_for)
+    assert (ended.state, ended.reason) == (State.ENDED, reason)

@@ -114,7 +114,7 @@ def test_a_session_that_waits_is_left_to_its_message_until_that_is_overdue():
 @pytest.mark.parametrize(
     ("session", "after", "expected"),
     [
-        (until(launched), 301, Reason.FAILED_TO_START),
+        (until(launched), 301, Reason.FAILED_TO_START),  # it has no address to be asked at
         (until(*START, connected, disconnected), 21, Reason.DISCONNECTED),
         (until(*START, connected), APP.max_session_seconds + 301, Reason.EXPIRED),
     ],
@@ -157,6 +157,43 @@ def test_a_reserved_session_that_cannot_be_asked_has_more_time():
     assert unasked(session.connect_by + 299) == []
     [stop] = unasked(session.connect_by + 301)
     assert (type(stop), stop.reason) == (reaping.Stop, Reason.NEVER_CONNECTED)
+
+
+STARTING = lifecycle.fold_task(until(launched), RUNNING, "192.0.2.7", APP, 1001.0)
+
+
+def starting(seconds, **facts):
+    since = STARTING.changed_at
+    seen = replace(RUNNING, pull_started_at=since)
+    return list(
+        reaping.plan_reaping(
+            [STARTING], {RUNNING.task_arn: seen}, {"chat": APP}, since + seconds, **facts
+        )
+    )
+
+
+def test_a_container_whose_ready_was_not_heard_is_asked_before_it_is_stopped():
+    assert STARTING.state is State.STARTING
+    assert starting(60) == []
+    assert starting(61) == [reaping.AskWhetherReady(STARTING, is_late=False)]
+    assert starting(301) == [reaping.AskWhetherReady(STARTING, is_late=True)]
+    assert starting(300, can_ask=False) == []
+    [stop] = starting(301, can_ask=False)
+    assert (type(stop), stop.reason) == (reaping.Stop, Reason.FAILED_TO_START)
+
+
+def test_what_ecs_says_of_its_task_is_taken_in_before_it_is_asked_or_stopped():
+    """Its event was not heard either: the record has no address yet."""
+    seen = replace(RUNNING, pull_started_at=1000.0)
+    (observe,) = plan(until(launched), tasks=[seen], now=2000.0)
+    assert observe == reaping.Observe(seen)
+
+
+def test_one_that_is_found_ready_is_nobodys_or_its_owners():
+    assert lifecycle.found_ready(replace(STARTING, owner=None), APP, 1400.0).state is State.WARM
+    found = lifecycle.found_ready(STARTING, APP, 1400.0)
+    assert (found.state, found.ready_at) == (State.RESERVED, 1400.0)
+    assert lifecycle.found_ready(found, APP, 1500.0) is found
 
 
 @pytest.mark.parametrize(
