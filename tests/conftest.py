@@ -27,7 +27,7 @@ botocore.session.create_loader = cache(botocore.session.create_loader)
 @pytest.fixture(autouse=True, scope="module")
 def no_lag_outlives_its_module() -> Iterator[None]:
     """moto's tables are the process's, and so is the lag of their indexes: a laboratory that was
-    not closed would leave its own, by a clock that stands still, to all modules that follow.
+    not closed would leave its lag, with a stopped clock, to all later modules.
     """
     yield
     index_lag = sys.modules.get("local.aws.dynamodb.index_lag")

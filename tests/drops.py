@@ -1,4 +1,6 @@
-"""A dispatcher that gives real session containers, behind a wire that can be cut at any byte."""
+"""A dispatcher that assigns real session containers, behind a connection that can be cut at any
+byte.
+"""
 
 import json
 import random
@@ -66,7 +68,7 @@ class Link:
 
 
 class Dispatcher:
-    """Gives each key a container of its own; `answers` come before that, each once."""
+    """Assigns each key a container of its own; `answers` are used first, each once."""
 
     budget = staticmethod(lambda: None)
 

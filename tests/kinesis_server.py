@@ -31,7 +31,7 @@ class RefusedError(Exception):
 class FakeShard:
     shard_id: str
     ranges: list
-    """Of hash keys, `(first, end)`: what a split divides and a merge joins."""
+    """Range of hash keys, `(first, end)`: a split divides it and a merge joins two."""
     parents: tuple[str, ...] = ()
     children: tuple[str, ...] = ()
     is_closed: bool = False

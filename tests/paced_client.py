@@ -1,4 +1,4 @@
-"""A websocket client that takes so many bytes a second from its socket, and not one more."""
+"""A websocket client that reads at most a given number of bytes a second from its socket."""
 
 import contextlib
 import json

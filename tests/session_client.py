@@ -18,7 +18,7 @@ def hello_of(websocket):
 
 
 def take(websocket, count):
-    """Receive until `count` records came; returns them and the last message's cursor."""
+    """Receive until `count` records have arrived; returns them and the last message's cursor."""
     records, cursor = [], None
     while len(records) < count:
         message = json.loads(websocket.recv(60))
@@ -42,7 +42,7 @@ def take_bye(websocket):
 
 
 def answer_to(port, data, half_close=False):
-    """Send raw bytes; returns all that comes back until the other side closes."""
+    """Send raw bytes; returns all received bytes until the other side closes."""
     with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
         try:
             sock.sendall(data)
@@ -75,7 +75,9 @@ def handshake(session, extra=""):
 
 
 def reconnect(session):
-    """Connect and go without a goodbye; like a client, wait until the old connection is gone."""
+    """Connect and end without a close frame; like a client, wait until the old connection is
+    closed.
+    """
 
     def opened():
         with socket.create_connection(("127.0.0.1", session.port), timeout=10) as sock:

@@ -26,7 +26,7 @@ def until(condition, what, seconds=DEADLINE_SECONDS):
 
 
 class CallbackServer:
-    """Takes callbacks; `statuses` are the answers to come, 200 once they are used up."""
+    """Accepts callbacks; `statuses` are the next answers, 200 once they are used up."""
 
     def __init__(self, statuses=()):
         self.statuses = list(statuses)

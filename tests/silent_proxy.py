@@ -6,7 +6,7 @@ import threading
 
 
 class SilentProxy:
-    """Forwards to a port on the loopback; `go_silent` holds for the connections there are."""
+    """Forwards to a port on the loopback; `go_silent` affects the existing connections."""
 
     def __init__(self, port):
         self._target = port

@@ -1,4 +1,4 @@
-"""Stored items that no version of this code wrote: what a rollback or a hand may leave."""
+"""Stored items that no version of this code wrote, as after a rollback or an edit by hand."""
 
 from collections.abc import Mapping
 from typing import Any

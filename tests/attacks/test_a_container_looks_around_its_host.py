@@ -242,7 +242,9 @@ def test_the_filter_holds_after_a_restart_of_docker_and_is_set_once(network):
 
 @needs_namespaces
 def test_the_filter_is_set_again_where_all_rules_were_lost(network):
-    """As after a reboot: the kernel starts with none, Docker makes its own, the unit ours."""
+    """Start state as after a reboot: the kernel has no rules, Docker adds its own, the unit
+    ours.
+    """
     network.stop_engine()
     for table in ("filter", "nat"):
         network.inside("host", "iptables", "-t", table, "-F")

@@ -1,8 +1,9 @@
-"""A function of the dispatcher, taken over, reaches for other stages of the account and for hosts.
+"""A function of the dispatcher, taken over, calls resources of other stages of the account and of
+hosts.
 
 Goal: run code of its own with the rights of another stage, of the sessions or of a host. Reach: the
-AWS APIs, with the policy that its role has. What a call needs, and whether the policy gives it, is
-decided as the embedded cloud decides it for the functions that run there.
+AWS APIs, with the policy that its role has. The embedded cloud's code decides which rights a call
+needs and whether the policy gives them.
 """
 
 import json

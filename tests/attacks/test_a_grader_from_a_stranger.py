@@ -25,7 +25,7 @@ EVIL = "\x1b]0;owned\x07\x1b[2J"
 
 
 def quoted(text: str) -> str:
-    """As a string of TOML."""
+    """Returns the text as a string of TOML."""
     return json.dumps(text)
 
 

@@ -22,7 +22,7 @@ FOREIGN = [
 
 
 class Recorder:
-    """Stands for the services; keeps what the handlers ask of them."""
+    """Replaces the services; records the calls of the handlers."""
 
     def __init__(self):
         self.calls = []

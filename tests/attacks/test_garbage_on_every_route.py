@@ -447,7 +447,7 @@ def test_what_fits_the_document_is_answered_as_the_document_says(dispatcher, kno
 
 @pytest.mark.parametrize("caller", [None, *CALLERS])
 def test_every_route_is_reached(dispatcher, known, caller):
-    """With real ids, by everybody: a path that is not one of the app's would answer otherwise."""
+    """Sent with real ids by every caller: an unknown path would have another answer."""
     headers = {"X-Api-Key": CALLERS[caller].encode()} if caller else {}
     for path, method in ROUTES:
         if path.endswith(ENDS) or method == "DELETE" or path == "/session":

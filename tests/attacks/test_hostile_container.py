@@ -1,6 +1,6 @@
-"""A session's container, taken over, attacks the dispatcher that asks it for its health.
+"""A session's container, taken over, attacks the dispatcher that requests its health.
 
-Goal: hold up the sweep, or make the dispatcher's function send requests to addresses of the
+Goal: delay the sweep, or make the dispatcher's function send requests to addresses of the
 attacker's choice. Reach: what it answers on its own port, and the texts of its callbacks.
 """
 
@@ -112,7 +112,7 @@ def test_an_answer_byte_by_byte_ends_at_the_deadline(hostile, monkeypatch, at_on
 
 
 def test_a_handshake_byte_by_byte_ends_at_the_deadline(hostile, monkeypatch, tmp_path):
-    """Of a session that serves TLS itself. The bytes are the true ones of a server."""
+    """The greeting of a session with TLS of its own, from a real server."""
     monkeypatch.setattr(probe, "TIMEOUT_SECONDS", 0.3)
     certificate, key = Authority(tmp_path).issue(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -138,7 +138,7 @@ def test_a_handshake_byte_by_byte_ends_at_the_deadline(hostile, monkeypatch, tmp
 
 
 class SlowConnection:
-    """Every step on it takes 0.4 s of the clock, and has to be given no more than what is left."""
+    """Every step on it takes 0.4 s of the clock; its time-out must be the rest of the deadline."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock, self.deadline = clock, clock.now + probe.TIMEOUT_SECONDS
@@ -175,7 +175,7 @@ class SlowConnection:
 
 
 def test_a_deadline_is_one_for_all_parts_of_an_answer(monkeypatch):
-    """Each part comes before a time-out that began anew with it would be over."""
+    """Each part arrives before a time-out that restarts with each part would expire."""
     clock = Clock()
     slow = SlowConnection(clock)
     monkeypatch.setattr(probe, "time", clock)
@@ -200,7 +200,9 @@ def test_a_container_that_takes_the_connection_and_says_nothing_is_silent(
 
 
 def test_a_full_queue_of_connections_is_silence(monkeypatch):
-    """Nobody accepts, and the kernel answers no more: connecting takes until the deadline."""
+    """The server accepts no connection and the kernel sends no answer: connecting lasts until the
+    deadline.
+    """
     monkeypatch.setattr(probe, "TIMEOUT_SECONDS", 0.3)
     with socket.socket() as listener, ExitStack() as waiting:
         listener.bind(("127.0.0.1", 0))

@@ -38,7 +38,7 @@ def test_a_repeated_key_asks_ecs_once(lab: Lab) -> None:
 
 
 def waited(lab: Lab, services: Services, request: DispatchRequest) -> float:
-    """For how long a request was held, by the clock of the lab."""
+    """Returns for how many seconds a request was held, by the clock of the lab."""
     before = lab.now()
     assert services.sessions.service.dispatch(request).state is State.QUEUED
     return lab.now() - before

@@ -1,6 +1,6 @@
-"""Strangers send texts and schemas on which a regular expression takes exponential time.
+"""Callers send texts and schemas on which a regular expression takes exponential time.
 
-Goal: hold a function up with one request. Reach: texts for the patterns of the code, patterns and
+Goal: keep a function busy with one request. Reach: texts for the patterns of the code, patterns and
 schemas of their own for jobs.
 
 Python's engine backtracks: a repetition inside a repetition is where it may try each way to share a
@@ -23,11 +23,11 @@ from chalicelib.jobs.schemas import MAX_SECONDS, check_parameters, check_schema,
 
 ROOT = Path(__file__).parents[2]
 MARGIN_SECONDS = 3.0
-"""Of processor time, for what a single keyword may take once time is up."""
+"""Seconds of processor time that a single keyword may use after the time limit."""
 MANY = 50
 """A repetition of so many counts as one without end."""
 UNAMBIGUOUS = {
-    # Each turn of the outer repetition begins with a character that the inner one does not take.
+    # Each pass of the outer repetition begins with a character that the inner one does not match.
     ("chalicelib/contract/secrets.py", "(/[\\w.-]+)+"),
     ("chalicelib/contract/graders.py", "(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*"),
     ("usher/new_session.py", "(-[a-z0-9]+)*"),
@@ -68,7 +68,7 @@ def patterns() -> Iterator[tuple[str, str | None]]:
 
 
 def nests(parsed: object, inside: bool = False) -> bool:
-    """Whether a repetition without end stands inside another one."""
+    """Whether an unbounded repetition is inside another one."""
     for kind, value in parsed:  # type: ignore[attr-defined]
         if kind in (_constants.MAX_REPEAT, _constants.MIN_REPEAT):
             _, most, repeated = value

@@ -1,7 +1,7 @@
-"""A stranger asks a session's port for `/healthz?ping` without end.
+"""A client without path or key requests `/healthz?ping` without end.
 
-Goal: have the container send its client more than the stranger sends, keep the client's place or
-take it, or keep others from the port. Reach: any number of connections; neither path nor key.
+Goal: make the container send its client more than the attacker sends, take the client's place, or
+block the port for others. Reach: any number of connections; neither path nor key.
 """
 
 import socket
@@ -57,7 +57,9 @@ class RawClient:
 
 
 def ask(session, request=REQUEST):
-    """The answer to a stranger; nothing where the connection made room for another one."""
+    """Returns the answer to a request without key; nothing where the connection was closed for
+    another one.
+    """
     with socket.create_connection(("127.0.0.1", session.port), 20) as stranger:
         try:
             stranger.sendall(request)

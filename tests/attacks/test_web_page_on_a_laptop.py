@@ -118,7 +118,7 @@ def ports_of(cloud: RunningCloud) -> dict[int, str]:
     sockets = set()
     for pid in {*processes_of(cloud.run_id), cloud.process.pid}:
         for descriptor in Path(f"/proc/{pid}/fd").glob("*"):
-            with contextlib.suppress(OSError):  # closed meanwhile
+            with contextlib.suppress(OSError):  # closed in between
                 sockets.add(os.readlink(descriptor))
     found = {}
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
@@ -258,7 +258,7 @@ def test_the_session_port_gives_a_foreign_page_nothing(cloud):
 
 @needs_redis
 def test_a_post_with_commands_in_it_does_not_reach_redis(cloud):
-    """Redis takes lines: a cross-origin text/plain POST could carry commands."""
+    """Redis parses lines: a cross-origin text/plain POST could contain commands."""
     known = {*http_ports(cloud).values()}
     [port] = set(ports_of(cloud)) - known - session_ports(cloud)
     for smuggled in ("FLUSHALL\r\n", "SET a b\r\n", "CONFIG GET *\r\n"):

@@ -1,7 +1,8 @@
-"""A caller with a key reads and takes what is not theirs.
+"""A caller with a key reads and uses resources of other owners.
 
-Attacker: anybody with a valid key and no rights besides. Goal: read secrets in the parameters of
-schedules and in the environment of jobs; go before everybody else. Reach: the dispatcher's API.
+Attacker: a caller with a valid key and no other rights. Goal: read secrets in the parameters of
+schedules and in the environment of jobs; be served before all other owners. Reach: the dispatcher's
+API.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""A stranger reads error messages.
+"""A client without credentials reads error messages.
 
 Goal: the account, its resources, registries and addresses inside the network. Reach: `/health`,
 and sessions and runs that fail to start.
@@ -89,7 +89,7 @@ LOGGER = "usher.health"
     EndpointConnectionError(endpoint_url="http://10.0.0.12:5000"),
 ])  # fmt: skip
 def test_health_tells_strangers_that_it_fails_and_not_why(error, caplog, monkeypatch):
-    # Other tests of this process may have set logging up in their way.
+    # Other tests of this process may have configured logging differently.
     for name in ("usher", LOGGER):
         logger = logging.getLogger(name)
         monkeypatch.setattr(logger, "propagate", True)

@@ -43,7 +43,7 @@ def owner(config: Config, key: str) -> str:
 
 
 STEPS: Iterable[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = (
-    # before the deployment, after it, what senders use meanwhile
+    # configurations before and after the deployment, and the secrets that senders use then
     ((OLD,), (OLD, NEW), (OLD,)),
     ((OLD, NEW), (OLD, NEW), (OLD, NEW)),
     ((OLD, NEW), (NEW,), (NEW,)),
@@ -96,7 +96,7 @@ def test_the_feeds_password_is_replaced_and_nobody_misses_a_record():
                     writer.put({"n": 2}, "a")
                     for each in (early, late, between):
                         assert numbers(take(each, 1)[0]) == [2]
-                    # Everybody reconnects in the middle of it, with the password that it has.
+                    # All clients reconnect during the change, each with its password.
                     admin.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
                     writer.connection = server.connect()
                     writer.put({"n": 3}, "a")

@@ -89,7 +89,7 @@ def test_what_is_no_address_is_an_owner_of_its_own(address):
 
 @pytest.mark.parametrize("key", ["\ud800", "\udfff\ud800", "\x00", "é", "x" * 100_000])
 def test_a_key_that_is_no_text_is_no_key(key):
-    """Lone surrogates come from JSON events that were put together by hand."""
+    """Lone surrogates come from JSON events that were built by hand."""
     keys = [("ann", "0" * 64)]
     with pytest.raises(UnauthorizedError):
         identify(AuthMode.API_KEY, {"x-api-key": key}, {}, api_keys=keys, operators=frozenset())

@@ -148,7 +148,7 @@ def test_a_page_on_https_comes_through_the_router(secure_page, site, files, tmp_
 
 
 class Listener:
-    """Stands between a client and a port of the loopback, and keeps all that passes."""
+    """A proxy between a client and a port of the loopback; records all bytes."""
 
     def __init__(self, port):
         self._target = port

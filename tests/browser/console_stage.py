@@ -91,7 +91,7 @@ def invocation(cloud: RunningCloud, invocation_id: str) -> dict[str, Any]:
 
 
 def wait_for_state(cloud: RunningCloud, invocation_id: str, state: str) -> None:
-    """Wait until the invocation has come to the state."""
+    """Wait until the invocation has the state."""
     wait_until(lambda: invocation(cloud, invocation_id)["state"] == state, 60, state, every=0.1)
 
 

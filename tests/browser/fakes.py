@@ -178,7 +178,7 @@ class FakeContainer:
         self._end_by(lambda connection: connection.close(code))
 
     def vanish(self) -> None:
-        """Cut the connection as a killed container does: no goodbye, no closing handshake."""
+        """Cut the connection as a killed container does: without a close frame."""
         self._end_by(lambda connection: connection.socket.shutdown(2))
 
     def _end_by(self, way: Callable[[ServerConnection], None]) -> None:

@@ -262,7 +262,7 @@ def test_names_are_found_ids_are_copied_and_an_instant_is_told_twice(
     expect(page.locator(".facts time").first).to_have_text(
         re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC (now|.+ ago)")
     )
-    # A name may be another kind's: all kinds are asked for, and some refuse it.
+    # A name may belong to another kind: the page requests all kinds, and some refuse it.
     assert [said for said in watch.complaints if "404" not in said and "400" not in said] == []
 
 
@@ -498,7 +498,9 @@ DRAINED = {"status": "DRAINING", "leaving": True, "drainReason": "scale-in"}
 
 
 def show_groups_and_drains(page: Page) -> None:
-    """As with a capacity file and the planner of hosts; all else is the dispatcher's answer."""
+    """The response has a capacity file and a host planner; all other fields are the
+    dispatcher's.
+    """
 
     def overview(route: Route) -> None:
         answer = route.fetch()
@@ -645,7 +647,7 @@ def test_pages_of_many_records_have_each_once_whatever_they_are_called(page, wat
     expect(page.locator(".json").first).to_contain_text(NAMES[0])
     assert page.locator("img").count() == 0
     assert "owned" not in page.title()
-    # Every log of theirs is gone: no such job was ever deployed.
+    # Their logs return 404: no such job was ever deployed.
     assert [said for said in watch.complaints if "404" not in said] == []
 
 

@@ -1,4 +1,4 @@
-"""The whole path in a real browser: one GET, a container of its own, records, gone."""
+"""The whole path in a real browser: one GET, a container of its own, records, its end."""
 
 import json
 import subprocess

@@ -230,7 +230,9 @@ def test_a_short_drop_keeps_the_container(page, dispatcher, container):
 def test_a_page_that_was_frozen_for_long_opens_its_connection_again(
     page, dispatcher, container, seconds, connections
 ):
-    """For less, the container has not given it up: what was sent meanwhile is there."""
+    """After a shorter break the container still has the client: records sent in between are
+    there.
+    """
     container.grace = True
     open_live(page, dispatcher, container)
     container.send_records(updates(5))

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 CORPUS = Path(__file__).with_name("corpus")
 MAX_BYTES = 1024
 INPUT_SECONDS = 20
-"""A single input that takes longer is a finding."""
+"""A single input that takes more seconds is a finding."""
 
 HANG_SECONDS = 7200
 """Against a search that never ends."""

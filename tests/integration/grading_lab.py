@@ -33,7 +33,7 @@ OPERATOR = Caller("opal", key_scope="opal", is_operator=True)
 PARTS = ("first", "second")
 POINTS = 50.0
 HAND_INS = 3
-"""So often a judge tries to hand in a mark."""
+"""Number of attempts of a judge to hand in a mark."""
 _SCOPE = f"AWS4-HMAC-SHA256 Credential=local/20231114/{REGION}/s3/aws4_request"
 _SIGNED = {"authorization": f"{_SCOPE}, Signature=0"}
 
@@ -64,7 +64,7 @@ def score_of(revision: int) -> float:
 
 
 class LabS3:
-    """The calls that grading makes, through the wire; they are tried again as boto3 would."""
+    """The calls of S3 that grading makes, through the wire; they are retried as boto3 does."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
@@ -118,7 +118,7 @@ class Judge:
     result: dict[str, Any] | None = None
     """The mark that it has to hand in, or what it ends with."""
     refusals: int = 0
-    """So often it got no answer to that mark."""
+    """Number of attempts to hand in that mark without an answer."""
     marked: list[Marked] = field(default_factory=list)
 
 
@@ -220,7 +220,7 @@ class GradingLab(JobLab):
         return self.judges.setdefault(container.process, Judge())
 
     def ask(self, services: Services, container: JobContainer, *, hears: bool = True) -> None:
-        """As chalicelib/api/jobs.py answers: the permit, and what to mark."""
+        """Answer as chalicelib/api/jobs.py does: the permit and the grading."""
         try:
             permit = services.jobs.invocations.start(
                 container.invocation_id,
@@ -340,7 +340,7 @@ class GradingLab(JobLab):
     # Looking.
 
     def grading_items(self) -> list[dict[str, Any]]:
-        """All of the table, from where moto keeps it."""
+        """Returns all items of the table from moto's storage."""
         return items_in(self.config.grading_table)
 
     def gradings(self) -> dict[str, Grading]:

@@ -34,7 +34,7 @@ from tests.integration.lab import REGION, Lab, LabHost, backend, items_in, take_
 from tests.unit.local.fakes import FakeHost
 
 LEAVE_SECONDS = 120
-"""For so long a container repeats its request for a start permit."""
+"""Seconds for which a container repeats its request for a start permit."""
 FINISH_SECONDS = 60
 KILLED_CODE = 143
 DESCRIPTION = {"name": "report", "cpu": 64, "memory": 64, "timeoutSeconds": 7_200}
@@ -166,7 +166,9 @@ class JobLab(Lab):
         return str(answer["taskDefinition"]["taskDefinitionArn"])
 
     def put(self, state: State) -> str:
-        """One that is LAUNCHED or STARTED, in fewer steps than it takes the dispatcher; its id."""
+        """Put an invocation that is LAUNCHED or STARTED, in fewer steps than the dispatcher's;
+        returns its id.
+        """
         jobs, now = self._aside.jobs, self.now()
         draft = jobs.invocations.draft(
             job="report", owner="me", parameters=None, callback_base_url="http://d"
@@ -236,7 +238,7 @@ class JobLab(Lab):
 
     @contextmanager
     def without(self, host: JobHost) -> Iterator[None]:
-        """Nothing is placed on this host meanwhile."""
+        """Drain a host during the block: no task is placed on it."""
         assert self._engine is not None
         name = f"host-{self.job_hosts.index(host)}"
         arns = [instance.arn for instance in self._engine.instances() if instance.name == name]
@@ -344,7 +346,7 @@ class JobLab(Lab):
     # Looking.
 
     def job_items(self) -> list[dict[str, Any]]:
-        """All of the table, from where moto keeps it."""
+        """Returns all items of the table from moto's storage."""
         return items_in(self.config.jobs_table)
 
     def invocations(self) -> dict[str, Invocation]:

@@ -113,7 +113,7 @@ class Turns:
         pass
 
     def run(self) -> None:
-        """Do all that waits, and what comes of it; the events last."""
+        """Run all pending work and the work that it causes; events are published last."""
         while self._waiting or self._events:
             (self._waiting or self._events).popleft()()
 
@@ -189,7 +189,7 @@ Place = tuple[float, str, int, int]
 
 
 class SeededIds:
-    """The same randomness in each story: what a story does once it does again."""
+    """Seeded randomness: each story has the same ids in every run."""
 
     def __init__(self) -> None:
         self._random = random.Random(1)
@@ -241,7 +241,7 @@ class Lab:
     def _answer(self, request: Request) -> Answer | None:
         answer = self._endpoint.answer(_undelayed(request))
         if request.target.endswith((".RunTask", ".StartTask", ".StopTask")):
-            self.settle()  # one after the other, so that a story goes the same way each time
+            self.settle()  # one after the other, so that a story has the same order each time
         return answer
 
     def _answer_unseen(self, request: Request) -> Answer | None:
@@ -267,7 +267,7 @@ class Lab:
         self.now = Clock()
         self._ids = SeededIds()
         mock_random.seed(1)
-        random.seed(1)  # which host the engine takes of two that are equal
+        random.seed(1)  # which of two equal hosts the engine chooses
         LAG.set(self.index_lag_seconds, seed=1, now=self.now)
         self.faults = Faults()
         self._hosts = [self._new_host() for _ in range(2)]
@@ -294,7 +294,9 @@ class Lab:
         self.wire.reset(None)
 
     def _empty_backends(self) -> None:
-        """Empty all tables and queues; they are made once, which takes longer than most tests."""
+        """Empty all tables and queues; they are created once, which takes longer than most
+        tests.
+        """
         tables, queues = backend("dynamodb").tables, backend("sqs").queues
         if self.config.jobs_table not in tables:
             for name in BACKENDS:
@@ -349,12 +351,12 @@ class Lab:
         return answer["taskDefinition"]["taskDefinitionArn"]
 
     def process(self) -> Services:
-        """A new process of the dispatcher, remembering nothing."""
+        """Returns the services of a new process of the dispatcher, with empty caches."""
         self.wire.reset(None)
         return self._build(self._clients)
 
     def other_process(self) -> Services:
-        """One that works at the same time, and that nothing happens to."""
+        """Returns the services of a concurrent process without injected failures."""
         return self._build(self.aws)
 
     def indexes_catch_up(self) -> None:
@@ -387,7 +389,7 @@ class Lab:
     def _take_event(self, function: str, event: dict[str, Any], delay: float) -> None:
         detail = event["detail"]
         of = detail.get("taskArn") or detail.get("containerInstanceArn", "")
-        # Of the same instant the engine publishes now this first, now that.
+        # The engine publishes events of the same instant in varying order; this order is fixed.
         place = (self.now() + delay, of, detail.get("version", 0), next(self._order))
         heapq.heappush(self._events, (place, function, event))
 
@@ -496,7 +498,7 @@ class Lab:
                     self.speak(services, container)
 
     def connect(self, session_id: str) -> Container:
-        """A client comes."""
+        """A client connects."""
         container = self.container_of(session_id)
         container.connected = True
         container.unheard.append((Callback.CONNECTED, ""))
@@ -523,14 +525,14 @@ class Lab:
         self.settle()
 
     def drain_host(self, number: int) -> None:
-        """A host is to be taken away: it takes no more tasks."""
+        """A host is to be removed: it accepts no more tasks."""
         name = f"host-{number}"
         arns = [instance.arn for instance in self.engine.instances() if instance.name == name]
         self._set_status(arns, "DRAINING")
 
     @property
     def engine(self) -> Engine:
-        """The engine of this story."""
+        """The engine of the current story."""
         assert self._engine is not None
         return self._engine
 
@@ -571,7 +573,7 @@ class Lab:
 
     @contextmanager
     def without_room(self) -> Iterator[None]:
-        """Nothing can be placed meanwhile."""
+        """Drain all hosts during the block: no task can be placed."""
         instances = self.aws.ecs.list_container_instances(cluster=self.config.cluster)
         arns = instances["containerInstanceArns"]
         self._set_status(arns, "DRAINING")
@@ -597,7 +599,7 @@ class Lab:
         return {task.arn: task for task in self.tasks() if task.is_wanted}
 
     def items(self) -> list[dict[str, Any]]:
-        """All of the table, from where moto keeps it: a test looks at it very often."""
+        """Returns all items of the table from moto's storage: tests read it very often."""
         return items_in(self.config.sessions_table)
 
     def sessions(self) -> dict[str, Session]:
@@ -654,7 +656,7 @@ def backend(name: str) -> Any:
 
 
 def items_in(table: str) -> list[dict[str, Any]]:
-    """All items of a table as DynamoDB writes them, from where moto keeps them."""
+    """Returns all items of a table in DynamoDB's format, from moto's storage."""
     return [write_values(item.attrs) for item in backend("dynamodb").tables[table].all_items()]
 
 

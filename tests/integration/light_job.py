@@ -69,7 +69,7 @@ DESCRIPTION = {
 
 
 def make_light_job(folder: Path) -> str:
-    """Write the image's folder; what PUT /jobs/light takes as `image`."""
+    """Write the image's folder; returns the `image` of PUT /jobs/light."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
     (folder / "job.py").write_text(_PROGRAM, encoding="utf-8")

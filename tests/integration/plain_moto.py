@@ -1,4 +1,4 @@
-"""moto as it comes, in a process of its own: one request a line in, one answer a line out."""
+"""Unmodified moto in a process of its own: reads one request a line, writes one answer a line."""
 
 import json
 import sys

@@ -127,7 +127,9 @@ def run_as_airflow(ecs, family, started_by):
 
 
 def seen(ecs, arn):
-    """The task once ECS shows it; the operator, which asks later, takes a missing one as failed."""
+    """Wait for the task in ECS; the operator describes it later, and reports a missing one as
+    failed.
+    """
 
     def now():
         answer = ecs.describe_tasks(cluster="usher-local", tasks=[arn])

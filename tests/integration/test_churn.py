@@ -1,4 +1,4 @@
-"""Sessions that come and go leave nothing open behind: a few hundred, four at a time."""
+"""Sessions that start and end leave no resource open: a few hundred, four at a time."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

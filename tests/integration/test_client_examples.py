@@ -115,7 +115,7 @@ def test_an_example_in_javascript_gets_what_its_container_sends(project, file, n
 
 
 class EnoughError(Exception):
-    """Ends an example that follows its feed for ever."""
+    """Stops an example that follows its feed without end."""
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -128,7 +128,7 @@ class Story:
         return found
 
     def sweep(self) -> None:
-        """Time passes, and the sweep comes, until nothing is left to be done."""
+        """Time passes, and the sweep runs, until no work is left."""
         for number, pause in enumerate(PAUSES):
             self.lab.now.move(pause)
             if self.is_full and number == HOST_COMES_AT:
@@ -193,7 +193,7 @@ def nothing(_: Story) -> None:
 
 
 def comes_to_what_was_told(story: Story) -> None:
-    """A client that got an answer comes, however late the news was."""
+    """A client with an answer connects, however late the news was."""
     if story.told is not None:
         comes(story, story.told.id)
 
@@ -396,7 +396,9 @@ def tends_the_pool(story: Story) -> None:
 
 
 def is_in_disorder(story: Story) -> None:
-    """Everything that a sweep repairs: unlaunched, unheard, unconnected, gone, stuck, orphaned."""
+    """One record of each kind that a sweep repairs: unlaunched, unreported, unconnected, without a
+    task, stuck, orphaned.
+    """
     gone, stuck, unheard = (story.reserved(owner) for owner in ("a", "b", "c"))
     story.reserved("never connects")
     story.lab.exit(story.lab.container_of(gone))
@@ -486,7 +488,7 @@ def survivors(story: Story) -> Iterator[str]:
 
 
 def run(lab: Lab, operation: Operation, point: Point | None) -> list[str]:
-    """One operation with one thing going wrong, and what comes after; the calls it made."""
+    """Run one operation with one failure, and the steps after it; returns its calls."""
     lab.fresh(operation.apps)
     lab.config = replace(lab.config, placement_module=PLUGINS)
     story = Story(lab, is_full=operation.is_full)
@@ -526,7 +528,7 @@ def calls_of_operations() -> dict[str, list[str]]:
 
 
 def crash_points() -> list[CrashPoint]:
-    """Of every call of every operation, what `chosen` has of its fates, without repetitions."""
+    """Yields the `chosen` fates of every call of every operation, without repetitions."""
     return [
         point
         for operation, calls in recorded(MATRIX).items()

@@ -200,7 +200,7 @@ def test_a_deployment_a_repetition_a_look_and_the_end(deployer):
     again = deployer.execute(plan)
     assert "the registry has this content already" in again
     assert again.count("nothing to change") == 2  # the first stack, and the task definitions
-    # moto takes an update that changes nothing; that there is none shows in what was uploaded.
+    # moto accepts an update without changes; the uploads show that there is none.
     buckets = buckets_of(cloud)
     (grading,) = (name for name in buckets if name.startswith("usher-dev-grading-"))
     (bucket,) = buckets - {grading}

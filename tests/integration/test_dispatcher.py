@@ -260,7 +260,7 @@ def test_a_pool_whose_clients_never_connect_is_full_again_before_any_sweep(start
     cloud = start_cloud(pool=2)
     claimed = [dispatch(cloud) for _ in range(2)]
     assert [session["warm"] for session in claimed] == [True, True]
-    # Their clients have 30 seconds to come, and the sweep comes once a minute.
+    # Their clients have 30 seconds to connect, and the sweep runs once a minute.
     wait_until(lambda: len(cloud.tasks()) == 4, 15, "the refilled pool")
     assert {look(cloud, session["id"])["state"] for session in claimed} == {"RESERVED"}
     wait_until(lambda: dispatch(cloud)["warm"], 15, "a warm session")

@@ -31,7 +31,7 @@ SOCKET = "/var/run/docker.sock"
 
 
 def spec(*code: str, **changes: Any) -> ContainerSpec:
-    """As in the other tests, with a log stream, as every job has one."""
+    """A task definition as in the other tests, with a log stream, as every job has one."""
     wanted = plain_spec(*code, **changes)
     return replace(wanted, log_stream=("group", wanted.task_id))
 
@@ -163,7 +163,7 @@ def test_a_last_line_without_newline_is_no_part_of_what_stderr_says_next(host, s
 
 
 class EngineProxy:
-    """The Engine's socket by another path, that can be gone for a while as in a restart."""
+    """The Engine's socket at another path, which can be removed for a while as in a restart."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -293,7 +293,7 @@ def test_a_refusal_of_the_engine_is_the_images_fault_and_no_end_of_the_host(host
 
 @needs_docker
 def test_a_removal_that_nobody_told_us_of_is_noticed(source, streams, tmp_path, monkeypatch):
-    """As when the Engine was restarted and its containers were pruned meanwhile."""
+    """State after a restart of the Engine and a prune of its containers."""
     proxy = EngineProxy(tmp_path / "docker.sock")
     with contextlib.closing(connect()) as other:
         monkeypatch.setenv("DOCKER_HOST", f"unix://{proxy.path}")

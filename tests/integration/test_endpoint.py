@@ -40,7 +40,7 @@ def at_once(work, count=THREADS):
 
 
 def wins(call):
-    """Whether a conditional write won."""
+    """Whether a conditional write succeeded."""
     try:
         call()
     except ClientError as error:
@@ -162,7 +162,7 @@ def test_no_message_is_given_to_two_of_many_who_wait_for_it(fixture_cloud):
 
     with ThreadPoolExecutor(12) as pool:
         waiting = [pool.submit(receive, n) for n in range(12)]
-        for body in sent:  # while all of them wait, which must not keep this out
+        for body in sent:  # while all of them wait, which must not block this request
             sqs.send_message(QueueUrl=url, MessageBody=body)
         wait_until(lambda: len(received) >= len(sent))
         done.set()

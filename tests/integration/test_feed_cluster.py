@@ -101,7 +101,7 @@ def test_records_go_through_every_node_and_are_read_through_every_node(cluster):
 
 @needs_redis
 def test_a_server_that_hides_its_run_id_is_not_filled_for_ever(cluster):
-    """INFO of Valkey serverless may lack run_id: taken for the same server while it has data."""
+    """INFO of Valkey serverless may lack run_id: it counts as the same server while it has data."""
     stream = stream_at(cluster[0])
     begun = stream.begin("first", 0, "me", 30)
     relay_key = keys_of(STREAM).relay

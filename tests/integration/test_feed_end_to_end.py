@@ -110,7 +110,7 @@ def test_three_clients_get_every_record_in_the_order_of_its_shard(
 def by_shard(
     received: list[dict[str, Any]], stored: dict[str, list[tuple[str, Any]]]
 ) -> dict[str, list[tuple[str, Any]]]:
-    """The received records taken apart by shard, each in the order of its arrival."""
+    """Returns the received records by shard, each in the order of its arrival."""
     home = {
         (number, json.dumps(data)): shard_id
         for shard_id, records in stored.items()

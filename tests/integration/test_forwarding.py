@@ -187,7 +187,7 @@ def test_a_server_that_is_gone_is_an_answer_with_its_address():
 
 
 def test_it_works_again_when_the_server_is_back(emulator):
-    """Connections that were kept alive are not trusted for ever."""
+    """Kept-alive connections are not reused without a time limit."""
     with served_by(emulator.url) as url:
         client_at(url).list_tables()
         emulator.stop()

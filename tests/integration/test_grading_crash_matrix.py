@@ -1,4 +1,4 @@
-"""Every AWS call of submit, mark and regrade goes wrong in every way; each grading has one verdict.
+"""Every AWS call of submit, mark and regrade fails in every way; each grading has one verdict.
 
 The points are made from the calls that an undisturbed run of the operation makes. After each, the
 worst is assumed, in two kinds. Silence: the event and the message that were being handled are lost,
@@ -63,7 +63,7 @@ class Story:
         self.lab.regrade(self.services, submission, "again", is_whole=is_whole)
 
     def round(self) -> None:
-        """Wake-up messages come, and the index shows what waits."""
+        """Wake-up messages are delivered, and the index shows waiting invocations."""
         self.lab.indexes_catch_up()
         self.services.jobs.launcher.run()
         self.lab.settle()
@@ -123,7 +123,7 @@ class Story:
     # After the operation.
 
     def goes_on(self, *, noise: bool) -> None:
-        """Time passes and the sweep comes, until all has its verdict."""
+        """Time passes and the sweep runs, until all gradings have a verdict."""
         for pause in PAUSES:
             self.lab.now.move(pause)
             self.services = self.lab.process()
@@ -170,7 +170,7 @@ class Operation:
     """Extra steps of this operation: after the crash, before the sweeps."""
     verdicts: frozenset[str]
     attempts: int
-    """So often a grading may have been given to a judge, one thing having gone wrong."""
+    """Bound of the attempts of a grading with one failure."""
     world: dict[str, Any]
 
 
@@ -516,7 +516,7 @@ def sweeps_what_no_judge_was_asked_for(story: Story) -> None:
 
 
 def ended_unheard(story: Story) -> None:
-    """The judges' ends were recorded, and their marks not taken."""
+    """The judges' ends were recorded, and their marks were not."""
     story.ending()
     story.services.grading.judging.on_ended = lambda invocation: None  # type: ignore[method-assign]
     for container in story.judges():
@@ -543,7 +543,7 @@ def sweeps_what_waits(story: Story) -> None:
 
 
 def run(lab: GradingLab, operation: Operation, point: Point | None, *, noise: bool) -> list[str]:
-    """One operation with one thing going wrong, and what comes after; the calls it made."""
+    """Run one operation with one failure, and the steps after it; returns its calls."""
     lab.begin(**operation.world)
     story = Story(lab)
     operation.arrange(story)

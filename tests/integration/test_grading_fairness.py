@@ -28,7 +28,7 @@ def begin(lab: GradingLab, judges: int = 1) -> None:
 
 
 def hand_in(lab: GradingLab, learner: str, count: int = 1) -> list[str]:
-    """So many submissions of a learner; the ids of their gradings."""
+    """A learner submits this many times; returns the ids of the gradings."""
     made = [lab.submit(lab.services, learner, parts=ONE) for _ in range(count)]
     return [submission.parts[0].grading for submission in made]
 

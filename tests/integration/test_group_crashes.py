@@ -1,4 +1,4 @@
-"""A claim, a launch or an end goes wrong at any write: the counts of groups stay exact.
+"""A claim, a launch or an end fails at any write: the counts of groups stay exact.
 
 After each point the events and messages are lost; the sweep and the containers repair what is left.
 """

@@ -1,4 +1,4 @@
-"""Hosts that come and go: the planner on the embedded ECS, Auto Scaling group and DynamoDB."""
+"""Hosts that start and end: the planner on the embedded ECS, Auto Scaling group and DynamoDB."""
 
 import heapq
 import itertools
@@ -69,7 +69,7 @@ class Fleet:
         return HostSlot(name, host, "192.0.2.1", 4096, 8192, instance, zone)
 
     def move(self, seconds: float) -> None:
-        """Time passes, timers come due."""
+        """Time passes, and timers fire."""
         until = self.lab.now() + seconds
         while self._timers and self._timers[0][0] <= until:
             at, _, call = heapq.heappop(self._timers)

@@ -38,7 +38,7 @@ from tests.router import KEY_HASH, ContainerRouter, free_port
 from tests.session_process import ROOT, until
 
 WITH_NGINX = Recipe(packages=("ca-certificates", "nginx"))
-"""For the router: no package mirror can be reached from within a build here."""
+"""For the router's image: a build here cannot reach a package mirror."""
 
 RESOURCES = Path(cyclonedx.schema.__file__).parent / "_res"
 BOM_SCHEMA = RESOURCES / "bom-1.5.SNAPSHOT.schema.json"
@@ -99,7 +99,7 @@ def test_the_same_content_makes_the_same_layers_of_the_session_image(engine, bui
             return built(context, dockerfile_name(source), BASE_IMAGE=base)
 
     first = build()
-    threading.Event().wait(1.1)  # files keep whole seconds
+    threading.Event().wait(1.1)  # files have modification times of whole seconds
     second = build()
     assert first["Created"] != second["Created"], "they were built, both of them"
     assert first["RootFS"]["Layers"] == second["RootFS"]["Layers"]
@@ -165,7 +165,7 @@ def test_the_routers_image_serves_renews_and_revokes(start_cloud, tmp_path, rout
             until(lambda: serial(port, trusting, "localhost") != before, "the renewed certificate")
             websocket.ping().wait(10)
             assert cloud.http("DELETE", f"/sessions/{session['id']}")[0] == 200
-            threading.Event().wait(1.0)  # what may have been remembered is over now
+            threading.Event().wait(1.0)  # cached results have expired
             assert status_of(session["url"], trusting) == 404
     assert session["path"].strip("/") not in "".join(router.log)
     assert session["id"] in "".join(router.log)

@@ -160,7 +160,7 @@ def test_a_schema_of_many_levels_is_refused(cloud):
     assert deploy(cloud, "levels", schema)[0] == 400
 
 
-# Schemas that take long.
+# Schemas whose checks take long.
 
 
 def test_health_answers_while_patterns_are_checked(cloud):

@@ -1,4 +1,4 @@
-"""Every AWS call of every operation on jobs goes wrong in every way; user code runs once or never.
+"""Every AWS call of every operation on jobs fails in every way; user code runs once or never.
 
 The points are made from the calls that an undisturbed run of the operation makes. After each, the
 worst is assumed, in two kinds. Silence: the event and the message that were being handled are lost,
@@ -86,7 +86,7 @@ class Story:
         return self.id
 
     def claimed(self) -> str:
-        """One that was claimed, and RunTask never came to anybody."""
+        """An invocation that was claimed; its RunTask was lost."""
         return self._run_task_has("fail_before")
 
     def unanswered(self) -> str:
@@ -102,7 +102,7 @@ class Story:
         return self.id
 
     def round(self) -> None:
-        """Wake-up messages come, and the index shows what waits."""
+        """Wake-up messages are delivered, and the index shows waiting invocations."""
         self.lab.indexes_catch_up()
         self.services.jobs.launcher.run()
 
@@ -147,7 +147,7 @@ class Story:
     # After the operation.
 
     def goes_on(self, *, noise: bool) -> None:
-        """Time passes and the sweep comes, until all but the bystander have ended."""
+        """Time passes and the sweep runs, until all but the bystander have ended."""
         for number, pause in enumerate(PAUSES):
             self.lab.now.move(pause)
             if self.lab.is_full and number == HOST_COMES_AT:
@@ -553,7 +553,7 @@ def learns_that_what_was_killed_has_stopped(story: Story) -> None:
 
 
 def swept(arrange: Callable[[Story], Any], name: str, *seconds: float, **options: Any) -> None:
-    """So long after `arrange` the sweep comes, and is what goes wrong."""
+    """Seconds after `arrange` at which the sweep, the failing operation, runs."""
 
     def arranged(story: Story) -> None:
         arrange(story)
@@ -609,7 +609,7 @@ def has_an_orphan(story: Story) -> None:
 
 
 def is_in_disorder(story: Story) -> None:
-    """Everything at once that a sweep repairs."""
+    """One record of each kind that a sweep repairs."""
     is_not_sent(story)
     exits(story, 0, started=True)
     exits(story, 1, started=False)
@@ -687,7 +687,7 @@ swept(is_in_disorder, "disorder", 61, capacity=9)
 
 
 def run(lab: JobLab, operation: Operation, point: Point | None, *, noise: bool) -> list[str]:
-    """One operation with one thing going wrong, and what comes after; the calls it made."""
+    """Run one operation with one failure, and the steps after it; returns its calls."""
     lab.begin(**operation.world)
     story = Story(lab)
     operation.arrange(story)

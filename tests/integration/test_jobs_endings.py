@@ -48,7 +48,7 @@ ENDINGS: dict[str, tuple[str, dict[str, Any], str, int | None, str]] = {
 
 
 def make_project(folder: Path) -> str:
-    """A project with the jobs above; what PUT /jobs/… takes as `image`."""
+    """A project with the jobs above; returns the `image` of PUT /jobs/…."""
     shutil.copytree(PROJECT / "jobs", folder / "jobs")
     (folder / "jobs" / "crashes.py").write_text(CRASHES, encoding="utf-8")
     (folder / "requirements.txt").touch()

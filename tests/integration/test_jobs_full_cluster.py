@@ -73,7 +73,7 @@ def waits_at_ecs(lab: JobLab) -> set[str]:
 
 
 def finish_all(lab: JobLab, services: Services, rounds: int = 6) -> None:
-    """Everything runs to its end as fast as rounds and places allow."""
+    """All run to their ends as fast as the launcher and the capacity allow."""
     for _ in range(rounds):
         lab.deliver_events(services)
         run_to_their_ends(lab, services)

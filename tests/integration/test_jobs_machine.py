@@ -40,7 +40,7 @@ from tests.machines import machine_settings
 
 CAPACITY, KEPT = 3, 1
 PROCESSES = 3
-"""Of one function, each with a memory of its own."""
+"""Number of processes of one function, each with caches of its own."""
 MOST_HOSTS = 5
 INDEX_LAG_SECONDS = 1.0
 READ_LAG_SECONDS = 3.0
@@ -183,7 +183,7 @@ class Lifecycle(FaultyMachine):
 
     @rule(outcome=ENDINGS)
     def all_go_on(self, outcome: Outcome) -> None:
-        """As most do: they ask, run, and end."""
+        """The usual course: requested, run, ended."""
         self.containers_speak(set(range(9)))
         for container in self.running():
             if container.phase is Place.RUNNING:
@@ -213,7 +213,7 @@ class Lifecycle(FaultyMachine):
 
     @rule()
     def a_host_dies(self) -> None:
-        """One stays where no other comes."""
+        """One host remains where none is added."""
         if len(self.hosts) >= (1 if self.lab.is_full else 2):
             self.lab.kill_host(self.hosts.pop(0))
 
@@ -358,7 +358,7 @@ Lifecycle.TestCase.settings = machine_settings(examples=30, steps=50)
 
 
 class TestJobs(Lifecycle.TestCase):  # type: ignore[misc]
-    """The stories that Hypothesis makes up."""
+    """The stories that Hypothesis generates."""
 
     @classmethod
     def tearDownClass(cls) -> None:

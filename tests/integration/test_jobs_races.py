@@ -91,7 +91,7 @@ def is_counted_right(cloud: RunningCloud) -> bool:
 
 
 def wait_for_all(cloud: RunningCloud, ids: list[str], seconds: float = 120) -> list[Invocation]:
-    """Wait until these have ended; the sweep comes every second, for it is every minute's work."""
+    """Wait until these have ended; the sweep runs every second instead of every minute."""
 
     def have_ended() -> list[Invocation] | None:
         cloud.fire("sweep")

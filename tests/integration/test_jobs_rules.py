@@ -388,7 +388,7 @@ def test_a_container_that_outlived_its_attempt_runs_nothing(
     lab: JobLab,
     knows_task: bool,
 ) -> None:
-    """Its host was cut off, and ECS gave it up: it asks when another one was started for it."""
+    """Its host was cut off, and ECS replaced its task: it asks after the other one has started."""
     for host in lab.job_hosts:
         host.knows_tasks = knows_task
     services, made = lab.process(), lab.put(State.LAUNCHED)
@@ -443,7 +443,7 @@ def test_a_container_that_never_heard_of_its_permit_ends_with_any_code(
 
 
 def test_a_second_process_of_the_same_task_runs_nothing(lab: JobLab) -> None:
-    """As when a host starts a container again by itself."""
+    """A host starts a container again by itself."""
     services, made = lab.process(), lab.put(State.LAUNCHED)
     container = lab.job_of(made)
     lab.ask(services, container)
@@ -548,7 +548,8 @@ def test_an_end_costs_a_round_of_few_calls(lab: JobLab) -> None:
         lab.wire.reset(None)
         services.jobs.launcher.run(capacity_freed=True, ends=ends)
         launch = ["dynamodb.TransactWriteItems", "ecs.RunTask"]
-        # take the lease, look at what waits (critical, normal); write the last launch with its end
+        # take the lease, read the waiting ones (critical, normal); write the last launch with its
+        # end
         assert lab.wire.calls == [
             "dynamodb.UpdateItem",
             "dynamodb.Query",

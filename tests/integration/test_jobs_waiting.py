@@ -47,7 +47,7 @@ def ask(lab: JobLab, services: Services, wish: Wish) -> Invocation:
 
 
 def sweep_alone(lab: JobLab, services: Services) -> None:
-    """Nobody but the sweep does anything; every message and every event is lost."""
+    """Only the sweep runs; every message and every event is lost."""
     lab.now.move(PAUSE_SECONDS)
     lab.events()
     lab.wake_ups()
@@ -56,7 +56,7 @@ def sweep_alone(lab: JobLab, services: Services) -> None:
 
 
 def test_twenty_low_ones_behind_two_places_need_eleven_sweeps(job_lab: JobLab) -> None:
-    """Two places are served by a sweep: how many sweeps it takes follows from how many wait."""
+    """A sweep launches into two places: the number of sweeps depends on the number waiting."""
     job_lab.begin(capacity=3, kept=1)
     services = job_lab.process()
     for _ in range(20):

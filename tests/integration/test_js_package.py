@@ -40,7 +40,7 @@ let skew = 0;
 const now = Date.now;
 Date.now = () => now() + skew;
 const tried = [];
-// The first connection is dropped, then the clock is set six hours back; no other one opens.
+// The first connection is dropped, then the clock is set six hours back; no other connection opens.
 class WebSocket {
   constructor(url) {
     tried.push(url);
@@ -96,7 +96,7 @@ const following = follow<Listing>("http://x/session", {
   session, again: ["stopped"], onState: ({ phase }) => console.log(phase === "live"),
 });
 console.log(version, connection.send({ a: 1 }), following.retry(), new DispatchError("no").code);
-// @ts-expect-error: a phase that there is not
+// @ts-expect-error: an unknown phase
 console.log(following.phase === "asleep");
 """
 

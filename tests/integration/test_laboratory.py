@@ -1,4 +1,4 @@
-"""The laboratories themselves: what they refuse that moto or a loose engine would take."""
+"""The laboratories themselves: they refuse requests that moto or a lenient engine would accept."""
 
 from collections.abc import Iterator
 

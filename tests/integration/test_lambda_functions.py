@@ -114,7 +114,7 @@ def test_a_request_over_six_mebibytes_is_refused(cloud):
 
 
 def test_an_event_over_one_mebibyte_is_refused_asynchronously(cloud):
-    """EventBridge itself takes less; a deferred start of our own could be larger."""
+    """EventBridge itself accepts less; a deferred start of our own could be larger."""
     before = cloud.state()["given_up"]
     events = cloud.client("events")
     detail = '{"text": "large", "kind": "wanted", "more": "%s"}' % ("x" * 1_100_000)

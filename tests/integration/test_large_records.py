@@ -1,4 +1,4 @@
-"""Records of up to 10 MiB, which Kinesis takes where the stream allows it: none holds up others."""
+"""Records of up to 10 MiB, which Kinesis accepts where the stream allows it: none delays others."""
 
 import base64
 import json
@@ -23,7 +23,7 @@ MOST = 10 * MIB
 """https://docs.aws.amazon.com/streams/latest/dev/large-records.html"""
 PATIENCE_SECONDS = 60
 DEFAULT_APP_MIB = 128
-"""The memory of the shipped app: a session that takes more is killed."""
+"""The memory of the shipped app, in MiB: a session that uses more is killed."""
 
 
 @contextmanager

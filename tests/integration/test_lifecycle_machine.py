@@ -1,4 +1,4 @@
-"""The whole life of sessions, with everything that may go wrong, in any order.
+"""The lifecycle of sessions, with all failures, in any order.
 
 Hypothesis makes up the story: clients that come, repeat themselves and go, containers that crash or
 fall silent, events that are dropped, late, doubled and overtaken, replies that are lost, processes
@@ -37,7 +37,7 @@ from tests.integration.wire import Fate, Point, ProcessDiedError
 from tests.machines import machine_settings
 
 PROCESSES = 3
-"""Of one function, each with a memory of its own."""
+"""Number of processes of one function, each with caches of its own."""
 MOST_HOSTS = 5
 TOTAL, PER_OWNER, OF_COLD, WARM = 5, 3, 3, 2
 APPS = f"""
@@ -335,7 +335,7 @@ Lifecycle.TestCase.settings = machine_settings(examples=30, steps=50)
 
 
 class TestLifecycle(Lifecycle.TestCase):  # type: ignore[misc]
-    """The stories that Hypothesis makes up."""
+    """The stories that Hypothesis generates."""
 
     @classmethod
     def tearDownClass(cls) -> None:

@@ -104,7 +104,7 @@ def run(cloud: RunningCloud, image: str, *words: str) -> dict:
 
 
 def lines(cloud: RunningCloud, task: dict) -> list[str]:
-    """All that it printed, page by page."""
+    """Returns all its output, page by page."""
     logs, found = cloud.client("logs"), []
     stream = f"printer/job/{task['taskArn'].rpartition('/')[2]}"
     query = {"logGroupName": GROUP, "logStreamName": stream, "startFromHead": True}
@@ -138,7 +138,7 @@ def test_a_flood_of_output_is_kept_within_bounds(cloud: RunningCloud, folder: Pa
     task = run(cloud, f"dir:{folder}", "flood")
     assert task["containers"][0].get("exitCode") == 0, task
     found = lines(cloud, task)
-    assert "the last line" in found[-2:]  # stdout and stderr keep no order between them
+    assert "the last line" in found[-2:]  # stdout and stderr have no order between them
     assert [text for text in found if "did not keep" in text]
     assert 8_000 < len(found) < 20_000
     streams = cloud.folder / cloud.run_id / "logs" / "streams"

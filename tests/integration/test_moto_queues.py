@@ -25,7 +25,7 @@ def moto():
 
 @pytest.fixture
 def hasty_threads():
-    """Threads take turns as often as they can, so that a race is lost where there is one."""
+    """Threads switch as often as possible, so that a race shows where there is one."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield

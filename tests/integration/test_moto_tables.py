@@ -1,4 +1,4 @@
-"""The shortcuts through moto's DynamoDB against moto as it comes: the same requests to both."""
+"""The shortcuts through moto's DynamoDB against unmodified moto: the same requests to both."""
 
 import gc
 import itertools

@@ -93,7 +93,7 @@ class Tail:
 
 
 def connected(dispatcher, times):
-    """So many sessions have, or had, their client."""
+    """Number of sessions that have, or had, a client."""
     return lambda: (
         len(dispatcher.sessions) >= times and dispatcher.sessions[-1].health()[1]["connected"]
     )
@@ -107,7 +107,7 @@ def test_tail_goes_on_after_ctrl_c_where_it_was_and_prints_each_record_once(tmp_
             for number in range(400):
                 kinesis.put({"n": number})
             until(lambda: tail.lines, "the first records")
-            world.links[0].cut()  # goes on in the same container
+            world.links[0].cut()  # continues in the same container
             for number in range(400, 600):
                 kinesis.put({"n": number})
             until(lambda: len(tail.lines) > 400, "records after the cut")

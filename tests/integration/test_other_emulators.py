@@ -202,7 +202,7 @@ def test_kinesalite_feeds_a_session_directly_over_a_split_and_a_resume(start_clo
 
 
 def put(cloud, batch):
-    """So many records over all shards."""
+    """Wait for this many records over all shards."""
     records = [
         {"Data": json.dumps({"batch": batch, "n": n}).encode(), "PartitionKey": f"key-{n}"}
         for n in range(BATCH)

@@ -94,7 +94,7 @@ def ask(cloud: RunningCloud, path: str, **headers: str) -> Reply:
 
 
 def at_once(number: int, act: Callable[[int], Any], seconds: float = 0.0) -> list[Any]:
-    """So many threads; none begins before all are there, all begin within `seconds`."""
+    """Runs this many threads; none begins before all exist, all begin within `seconds`."""
     barrier, pause = threading.Barrier(number), threading.Event()
 
     def run(n: int) -> Any:
@@ -153,7 +153,7 @@ def end_all(cloud: RunningCloud, **headers: str) -> None:
 
 
 def told_or_served(replies: list[Reply]) -> Counter[int]:
-    """Everyone got an address, a place to look, or a time to come back."""
+    """Every client received an address, a location to poll, or a time to retry."""
     statuses = Counter(reply.status for reply in replies)
     assert set(statuses) <= {200, 202, 429}, [r for r in replies if r.status >= 500][:3]
     assert all(int(r.retry_after or 0) >= 1 for r in replies if r.status != 200)
@@ -236,7 +236,7 @@ def test_the_dispatcher_and_containers_killed_during_a_burst(pools: RunningCloud
     number = 60
 
     def insists(n: int) -> Reply:
-        """As a client does that is sure of its request: again with the same key."""
+        """Repeat a request with the same key, as a client does after an error."""
         replies: list[Reply] = []
 
         def answered() -> bool:
@@ -320,7 +320,7 @@ class Watch:
 
 @contextmanager
 def watching(is_true: Callable[[], bool]) -> Iterator[Watch]:
-    """Look again and again meanwhile, and fail if it did not hold once."""
+    """Check the condition again and again during the block; fail if it is false once."""
     over, watch, broken = threading.Event(), Watch(), []
 
     def look() -> None:

@@ -108,7 +108,9 @@ def test_ministack_refuses_the_same_but_for_what_is_listed(ours):
 
 
 def ask_kinesis(url):
-    """As `ask`, of a stream; the messages are not compared."""
+    """Compare refusals as `ask` does, for requests about a stream; the messages are not
+    compared.
+    """
     kinesis = client("kinesis", url, parameter_validation=False)
     kinesis.create_stream(StreamName=STREAM, ShardCount=3)
 
@@ -140,7 +142,7 @@ def ask_cluster(ecs, cluster):
 
 
 def differences_of_codes(ours, theirs):
-    """As `differences`, without messages: those of moto and ministack are their own."""
+    """Returns the result of `differences` without messages: moto and ministack have their own."""
     found = differences(ours, theirs)
     return {name: found[name] for name in ("accepts", "another code")}
 

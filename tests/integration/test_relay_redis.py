@@ -180,7 +180,7 @@ def test_a_server_that_comes_back_empty_or_older_is_filled(own_server, is_saved)
     own_server.kill()
     wait_until(lambda: own_server.restarts > restarts)
     child, _ = history.reshard(shards[0], children=2)
-    history.put(shards[1])  # waits in the stream while another shard's record comes
+    history.put(shards[1])  # waits in the stream until another shard's record arrives
     relay.relay([history.put(child)])
     reader.read(view)
     assert reader.gaps == []

@@ -18,7 +18,7 @@ from tests.integration.light_job import DESCRIPTION, Runs, make_light_job
 from tests.integration.sessions import client_of, dispatch, kill_container, wait_for
 
 LOGS = {"logs:CreateLogStream, logs:PutLogEvents"}
-"""For the runtime, which writes the function's log; the embedded Lambda keeps it in a file."""
+"""Rights of the runtime, which writes the function's log; the embedded Lambda uses a file."""
 
 NO_ROLE = {"iam:PassRole"}
 """Jobs have no role here: there is no execution role, as images are no registry's."""
@@ -116,7 +116,7 @@ def messages(cloud) -> int:
 
 
 def jobs_flow(cloud, runs: Runs, folder: Path) -> None:
-    """Deployed, run at each priority, killed, deferred, read back, on a schedule, taken away."""
+    """A job is deployed, run at each priority, killed, deferred, read, scheduled, deleted."""
     body = {"image": make_light_job(folder / "light"), "description": DESCRIPTION}
     assert cloud.http("PUT", "/jobs/light", body)[0] == 200
     parameters = {"port": runs.port, "seconds": 0.1}

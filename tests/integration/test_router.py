@@ -66,11 +66,11 @@ def test_a_session_through_the_router_and_its_end(routed, trusting, tmp_path, au
             lambda: serial(router.port, trusting, "localhost") != before,
             "the renewed certificate",
         )
-        websocket.ping().wait(10)  # the same connection goes on
+        websocket.ping().wait(10)  # the same connection continues
 
         status, _ = cloud.http("DELETE", f"/sessions/{session['id']}")
         assert status == 200
-        threading.Event().wait(1.0)  # what may have been remembered is over now
+        threading.Event().wait(1.0)  # cached results have expired
         assert status_of(session["url"], trusting) == 404
     secret = session["path"].strip("/")
     assert secret not in "".join(router.log)

@@ -176,7 +176,7 @@ def test_a_run_now_is_a_run_with_lines_to_read(cloud: RunningCloud) -> None:
 
 def test_a_schedule_fires_by_itself_when_its_time_comes(cloud: RunningCloud) -> None:
     put(cloud, "soon", expression="rate(1 minute)")
-    # Its time is a minute away: let it have been made 57 seconds ago.
+    # Its time is a minute away: set its creation 57 seconds back.
     start = int(time.time()) - 57
     set_back(cloud, "soon", 57, counts_from={"N": str(start)}, armed_for={"N": "0"})
     # The sweep finds that it is not armed for its next time, once the index shows it.

@@ -1,4 +1,6 @@
-"""Requests to a session container: strangers get the same 404, one client gets in."""
+"""Requests to a session container: clients without the path get the same 404, one client is
+accepted.
+"""
 
 import asyncio
 import os

@@ -255,7 +255,7 @@ def test_a_cursor_goes_on_in_another_container_without_loss_or_doubling(kinesis)
                 for number in range(total, total + burst):
                     kinesis.put({"n": number}, f"key-{number % 7}")
                 total += burst
-                # Leave in the middle: take some of what is there, the rest comes later.
+                # Disconnect in the middle: some records are read, the rest arrives later.
                 for _ in range(dice.randrange(0, 3) if drop else 0):
                     if len(seen) >= total:
                         break

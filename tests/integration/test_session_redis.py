@@ -1,4 +1,6 @@
-"""The session container on the fan-out feed: a real server behind it, lost and come back."""
+"""The session container on the fan-out feed: a real server behind it, which is lost and
+restarted.
+"""
 
 import json
 import random
@@ -37,7 +39,7 @@ def receive(websocket, kind, seconds=20):
 
 
 def take(websocket, count, seconds=20):
-    """Receive until `count` records came; returns them and the last cursor."""
+    """Receive until `count` records have arrived; returns them and the last cursor."""
     records, cursor = [], None
     while len(records) < count:
         message = receive(websocket, "records", seconds)
@@ -152,7 +154,7 @@ def test_a_server_that_is_killed_and_comes_back_costs_nothing(everything_is_lost
             assert session.health()[0] == 200
             server.start()
             if kept:
-                # The entries came back, as from a replica, and some of them only.
+                # The entries are restored, as from a replica, but not all of them.
                 connection = server.connect()
                 connection.call("RESTORE", keys.records, "0", kept)
                 for entry_id, _ in connection.call("XRANGE", keys.records, "-", "+")[30:]:

@@ -30,7 +30,7 @@ def names(client):
 
 
 def read_story(url, rate, **options):
-    """Two small records, a large one, a small one: until the last has come."""
+    """Receive two small records, a large one and a small one, until the last has arrived."""
     with PacedClient(url, rate, **options) as client:
         return client.read_until(lambda c: len(c.records) == 4 or c.close_code, 250)
 
@@ -60,8 +60,9 @@ def certificate(tmp_path_factory):
 
 
 EAGER = {"PING_INTERVAL_SECONDS": 2, "PING_TIMEOUT_SECONDS": 3}
-"""A pong stands behind all that is unread: with these a client that takes longer than five seconds
-for a record shows what a usual one shows after forty."""
+"""A pong waits behind all unread data: with these settings a client that needs over five seconds
+for a record behaves as a usual one does after forty.
+"""
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def read_and_stop(address):
 
 @pytest.fixture(scope="module")
 def stories(certificate):
-    """All clients at once, because each of them takes its time: name -> future."""
+    """Run all clients at once, because each is slow: name -> future."""
     file, key = certificate
     tls = ssl.create_default_context(cafile=str(file))
     found = {}

@@ -117,7 +117,7 @@ def put_all(service, count=400, reshardings=12):
 
 
 def by_key(datas):
-    """Each key's records as they came, repetitions left out."""
+    """Returns each key's records in order of arrival, without repetitions."""
     found = {}
     for data in dict.fromkeys(datas):
         found.setdefault(data.partition(":")[0], []).append(data)
@@ -198,7 +198,9 @@ def test_an_idle_shard_is_not_polled_and_a_record_is_read_when_it_is_put(
 
 @needs_redis
 def test_stream_relay_and_redis_together_lose_and_double_nothing(service, read_with, tmp_path):
-    """Splits and merges, a Redis that is killed and one that comes back older, failed calls."""
+    """Splits and merges, a Redis that is killed and one restored from an older state, failed
+    calls.
+    """
     from tests.integration.test_relay_redis import View, client_of
 
     server = RedisServer(tmp_path, {})

@@ -31,7 +31,7 @@ pool = {minimum = 1, maximum = 3}
 ALWAYS = (Fate.THROTTLED, Fate.OVER_CAPACITY, Fate.OVER_LIMIT)
 ONCE = (Fate.CONFLICTS, Fate.THROTTLED_ONCE)
 READS = ("dynamodb.GetItem", "dynamodb.Query", "dynamodb.BatchGetItem")
-"""Transactions hold up writes alone."""
+"""Transactions only block writes."""
 COMES_BACK = {429, 503}
 Prepared = Callable[[Services], object]
 

@@ -159,7 +159,7 @@ def test_the_end_does_not_wait_for_an_image_that_is_being_built(tmp_path):
     folder = tmp_path / "slow"
     folder.mkdir()
     base = "ARG BASE_IMAGE=python:3.12-slim\nFROM ${BASE_IMAGE}\n"
-    # A comment of its own makes an image of its own: nothing comes out of a cache.
+    # A unique comment makes a unique image: no layer is in a cache.
     (folder / "Dockerfile").write_text(f"{base}# {tmp_path}\nRUN echo now-slow && sleep 600\n")
     process = subprocess.Popen(
         up_command(runtime="docker", image=f"slow={folder}"),

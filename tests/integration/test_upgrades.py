@@ -1,4 +1,4 @@
-"""Deploys, rollbacks, broken revisions and leaving hosts in the middle of 50 live sessions."""
+"""Deploys, rollbacks, broken revisions and removed hosts, with 50 live sessions."""
 
 import json
 import threading
@@ -52,7 +52,7 @@ class Light:
     over: bool = False
 
     def listen(self) -> None:
-        """Count what comes until nothing comes any more."""
+        """Count received records until no more arrive."""
         while heard := self._heard():
             self.ticks += heard.count(b"tick")
         self.over = True
@@ -180,7 +180,7 @@ def deploy(cloud: RunningCloud, app: str = "light", **changes: Any) -> str:
 def newcomers(
     cloud: RunningCloud, audience: Audience, until: Callable[[], bool], what: str
 ) -> list[int]:
-    """Clients that come one after the other until then, and the revisions they got."""
+    """Clients that connect one after the other until then, and the revisions they got."""
     revisions = []
 
     def one_more() -> bool:

@@ -98,7 +98,7 @@ def dev(start):
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    """One for tests that leave the project as they found it."""
+    """One run for tests that leave the project unchanged."""
     folder = tmp_path_factory.mktemp("shared")
     write_session_app("counter", folder / "app")
     running = Dev(folder / "app", folder)

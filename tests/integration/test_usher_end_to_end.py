@@ -1,4 +1,4 @@
-"""The story of docs/jobs.md, command by command, on a local cloud; and how runs end there."""
+"""The commands of docs/jobs.md, one by one, on a local cloud; and the ends of runs there."""
 
 import os
 import re

@@ -27,7 +27,7 @@ LOSE = "lose"
 
 @dataclass
 class Call:
-    """One request that came."""
+    """One received request."""
 
     method: str
     path: str

@@ -1,7 +1,8 @@
-"""Between the AWS calls of a laboratory and its endpoint: what may become of a call.
+"""A layer between the AWS calls of a laboratory and its endpoint, which injects failures into
+calls.
 
-`DirectClient` has the serializer, the parser and the errors of a botocore client, and none of what
-botocore does for HTTP: that takes three times as long as all of these, for each call of each story.
+`DirectClient` has the serializer, the parser and the errors of a botocore client, without
+botocore's HTTP layer, which takes three times as long as all of these, for each call of each story.
 """
 
 import json
@@ -34,7 +35,7 @@ URL = "http://aws.invalid/"
 
 
 class ProcessDiedError(BaseException):
-    """The process is gone: nothing catches this, and it makes no call any more."""
+    """The process has exited: no code catches this error, and the process makes no more calls."""
 
 
 class Fate(Enum):
@@ -49,7 +50,7 @@ class Fate(Enum):
     OVER_LIMIT = auto()
     """Refused for the account's limit, as DynamoDB does, each time it is tried."""
     THROTTLED_ONCE = auto()
-    """As THROTTLED, once; a transaction is cancelled for it."""
+    """Throttled once; a transaction is cancelled for it."""
     CONFLICTS = auto()
     """Another transaction held an item, once."""
     REPLY_LOST_ONCE = auto()
@@ -64,14 +65,14 @@ class Fate(Enum):
 
 @dataclass(frozen=True)
 class Point:
-    """The place of a fate: the so many-th AWS call from now."""
+    """The number of the AWS call, counted from now, that fails, and its fate."""
 
     number: int
     fate: Fate
 
 
 class Wire:
-    """Records the calls, and lets one of them have its fate."""
+    """Records the calls, and injects one fate."""
 
     def __init__(self, answer: Callable[[Request], Answer | None]) -> None:
         self._answer = answer
@@ -100,7 +101,7 @@ class Wire:
         self._of_thread.number = len(self.calls)
 
     def send(self, request: Request) -> Answer:
-        """Carry out the call that began last in this thread, if that is its fate."""
+        """Carry out the thread's last call, if its fate allows that."""
         if self.dead:
             raise ProcessDiedError
         if self.point is None or self.point.number != self._of_thread.number:

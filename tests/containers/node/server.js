@@ -26,7 +26,7 @@ const PONG = 10;
 let client = null;
 let ready = false;
 let over = false;
-let knowUser; // called with {owner, claims, query} once the dispatcher said it
+let knowUser; // called with {owner, claims, query} once the dispatcher has answered
 const whoever = new Promise((resolve) => (knowUser = resolve));
 
 // Callbacks: in order, each until acknowledged; 4xx but 408, 425 and 429 mean "never".
@@ -74,7 +74,7 @@ function post(message) {
   });
 }
 
-// Ends the process once the dispatcher knows, or after a few seconds.
+// Ends the process once the dispatcher has the callback, or after a few seconds.
 function end(reason, code = 0) {
   if (over) return;
   over = true;
@@ -142,11 +142,11 @@ class Client {
   receive(data) {
     this.buffer = Buffer.concat([this.buffer, data]);
     while (!this.closing && this.readFrame()) {
-      // as many as have come whole
+      // all complete frames
     }
   }
 
-  // Takes one frame off the buffer. False when it has not come whole yet.
+  // Removes one frame from the buffer. False when it is incomplete.
   readFrame() {
     const { buffer } = this;
     if (buffer.length < 2) return false;

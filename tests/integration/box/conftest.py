@@ -52,7 +52,7 @@ class Place:
     params=[needs_docker.parameter("docker"), needs_bubblewrap.parameter("bubblewrap")],
 )
 def place(request) -> Iterator[Place]:
-    """One for all tests of a module: what one run leaves behind the next one would find."""
+    """One for all tests of a module: a later run finds the remains of an earlier one."""
     if request.param == "docker":
         with contextlib.closing(DockerBoxes(python_image())) as boxes:
             yield Place(boxes, python_image())

@@ -8,7 +8,7 @@ from usher.box.model import BoxSettings, Limit
 
 SETTINGS = BoxSettings(cpu_seconds=5, wall_seconds=15)
 BYTES = 70_000
-"""More than a pipe holds, and no multiple of a page."""
+"""More bytes than a pipe's buffer, and no multiple of a page."""
 WRITE = "import sys; sys.{stream}.write('x' * {count})"
 
 

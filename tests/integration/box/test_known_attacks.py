@@ -236,7 +236,9 @@ print(os.listdir("/tmp"), os.listdir("/dev/shm"), os.listdir("/box"), count)
 
 
 def left_by_boxes() -> set[str]:
-    """Folders and control groups of boxes on this machine, once those that go have gone."""
+    """Returns the folders and control groups of boxes on this machine, after those that end have
+    ended.
+    """
     places = (Path("/tmp"), Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup"))
     deadline, found = time.monotonic() + 5, set[str]()
     while time.monotonic() < deadline:

@@ -1,6 +1,6 @@
-"""Each barrier taken away lets its hostile program through; with it in place the program fails.
+"""Without a barrier its hostile program succeeds; with it the program fails.
 
-A program prints `IN` when it got what it wanted.
+A program prints `IN` when it succeeds.
 """
 
 import contextlib
@@ -331,7 +331,7 @@ def groups_of(pid: int) -> list[Path]:
 
 
 def remove_groups(groups: set[Path]) -> None:
-    """As soon as the processes that were killed are gone."""
+    """Wait until the killed processes have ended."""
     deadline = time.monotonic() + 10
     while any(folder.exists() for folder in groups) and time.monotonic() < deadline:
         for folder in groups:

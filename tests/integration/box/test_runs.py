@@ -166,7 +166,7 @@ for _ in range(3):
 
 
 def test_two_boxes_talk_through_pipes(place):
-    """As a program and its interactor do."""
+    """The exchange of a program and its interactor."""
     to_one, from_two = os.pipe()
     to_two, from_one = os.pipe()
     ask = "print(20, flush=True); print('got', input(), file=__import__('sys').stderr)"
@@ -202,7 +202,7 @@ def test_an_image_that_is_not_there_is_the_boxes_fault(place):
 
 
 def test_watching_a_run_never_holds_up_its_streams(place):
-    """Looks at a limit come between exchanges, and take no longer than one."""
+    """Checks of a limit run between exchanges, and take no longer than one."""
     to_box, from_test = os.pipe()
     to_test, from_box = os.pipe()
     program = "import sys\nfor line in sys.stdin: print(line, end='', flush=True)"
@@ -248,7 +248,9 @@ sys.stdin.read()
 
 
 def test_what_makes_boxes_may_die_between_two_submissions(place):
-    """Its container, or the process that starts launchers: the next submission gets another."""
+    """Remove its container, or the process that starts launchers: the next submission gets
+    another.
+    """
     task = Task(("true",), image=place.image)
     with contextlib.closing(place.boxes.session()) as first:
         assert first.run(task, SETTINGS).is_success

@@ -47,7 +47,7 @@ def test_the_same_image_gives_the_same_result(tmp_path, part):
     image = image_for(grader, python_image())
     command = [coursera_path(), "grade", "local", "--dst-dir", tmp_path, image.source]
     told = json.dumps({"partId": part})
-    # Its exit code is of no use: it takes a newer engine's answer for a failure.
+    # Its exit code is unusable: it reports a newer engine's answer as a failure.
     done = subprocess.run(
         [*command, tmp_path / "submission", told], capture_output=True, text=True, check=False
     )

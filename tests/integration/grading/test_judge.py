@@ -264,7 +264,7 @@ NO_FLUSH = "import sys; print(50); sys.stdin.readline()"
         # The interactor waits for the submission.
         (TALK, SLEEPS, "TLE"),
         (TALK, NO_FLUSH, "TLE"),
-        # Nobody kept this one waiting.
+        # No process kept this one waiting.
         (HANGS.format(""), "while True: pass", "TLE"),
     ],
     ids=["hangs", "died", "silent", "not flushed", "busy"],

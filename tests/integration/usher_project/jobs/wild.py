@@ -1,4 +1,4 @@
-"""Jobs that do not end, or take what is not theirs."""
+"""Jobs that do not end, or use more than their resources."""
 
 import asyncio
 import atexit
@@ -92,7 +92,7 @@ class Hog(Job):
 
 
 class Confined(Job):
-    """Looks at what holds its CPU."""
+    """Measures its CPU limit."""
 
     cpu = 256
 
@@ -146,7 +146,7 @@ class Lingers(Job):
 
     def _fork(self):
         if os.fork() == 0:
-            return  # and comes out of `run`, too
+            return  # and is raised by `run`, too
         os.wait()
 
     def _double_fork(self):
@@ -167,7 +167,7 @@ class Lingers(Job):
             try:
                 await asyncio.Event().wait()
             finally:
-                await asyncio.Event().wait()  # nor does it take a cancellation
+                await asyncio.Event().wait()  # and it ignores a cancellation
 
         async def leave():
             self.task = asyncio.get_running_loop().create_task(forever())
