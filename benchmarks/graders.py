@@ -68,7 +68,10 @@ def _measure(run: Run, boxes: Boxes, image: str, folder: Path) -> None:
             bare.append(_bare(folder))
             ready.append(_seconds(lambda: session.run(task, SETTINGS)))
     for _ in range(run.many(6, 1)):
-        with contextlib.closing(boxes.session()) as session:
+        with (
+            contextlib.closing(choose_boxes(boxes.name, image or None)) as others,
+            contextlib.closing(others.session()) as session,
+        ):
             fresh.append(_seconds(lambda s=session: s.run(task, SETTINGS)))  # type: ignore[misc]
     add = run.report.add
     add(group, "a bare run", "ms", [1000 * one for one in bare])

@@ -10,16 +10,16 @@ SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
 """Directories of this machine with tools. The box shows no other files of it except
 CONFIGURATION."""
 ETC = "/etc"
+LARGE_CONFIGURATION = ("alternatives", "java-*")
+"""Patterns of names in /etc, of directories with hundreds of files, which are slow to copy."""
 CONFIGURATION = (
-    "alternatives",
     "ld.so.cache",
     "ld.so.conf",
     "ld.so.conf.d",
     "localtime",
-    "java-*",
     "python3*",
 )
-"""Patterns of names in /etc. The box shows copies, because every mount costs processor time."""
+"""Patterns of further names in /etc. The box shows copies: every mount costs processor time."""
 
 BY_SHELL = ("/bin/sh", "-c", 'exec "$@"', "sh")
 """With a shell, a missing command ends with 127 and is not an error of bubblewrap."""
@@ -50,9 +50,9 @@ def bubblewrap_command(
     command += ["--unshare-ipc"] if settings.own_ipc else []
     command += ["--unshare-net"] if settings.no_network else []
     command += ["--cap-drop" if settings.no_capabilities else "--cap-add", "ALL"]
+    command += [bind, f"{scratch}/etc", ETC]
     for path, target in system.items():
         command += [bind, path, path] if target is None else ["--symlink", target, path]
-    command += [bind, f"{scratch}/etc", ETC]
     command += ["--proc", "/proc"] if settings.own_processes else ["--ro-bind", "/proc", "/proc"]
     command += ["--dev", "/dev"]
     for name, inside in PLACES.items():

@@ -19,7 +19,14 @@ from pathlib import Path
 from typing import IO, Any
 
 from usher.box import launcher
-from usher.box.bubblewrap import CONFIGURATION, ETC, SYSTEM, bubblewrap_command, launcher_spec
+from usher.box.bubblewrap import (
+    CONFIGURATION,
+    ETC,
+    LARGE_CONFIGURATION,
+    SYSTEM,
+    bubblewrap_command,
+    launcher_spec,
+)
 from usher.box.control_group import PREFIX, ControlGroup, make_group
 from usher.box.launcher_process import LauncherProcess, memory_file, start_launcher
 from usher.box.model import (
@@ -208,7 +215,8 @@ class _Launchers:
 def _system() -> Mapping[str, str | None]:
     """The paths of this machine that the box shows: path to the target of a link, or None."""
     shown: dict[str, str | None] = {}
-    for path in map(Path, SYSTEM):
+    large = (os.path.join(ETC, name) for name in _in_etc(LARGE_CONFIGURATION))
+    for path in map(Path, (*SYSTEM, *large)):
         if path.is_symlink():
             shown[str(path)] = str(path.readlink())
         elif path.exists():
@@ -232,14 +240,20 @@ def _copy_configuration(target: str) -> None:
     """
     os.mkdir(target)
     os.chmod(target, 0o755)  # noqa: S103 - read by the box's user
-    for pattern in CONFIGURATION:
-        for name in glob.glob(pattern, root_dir=ETC):
-            source, copy = os.path.join(ETC, name), os.path.join(target, name)
-            with contextlib.suppress(PermissionError, shutil.Error):
-                if os.path.isdir(source):
-                    shutil.copytree(source, copy, symlinks=True)
-                else:
-                    shutil.copy2(source, copy)
+    for name in _in_etc(LARGE_CONFIGURATION):
+        os.mkdir(os.path.join(target, name))  # the directory itself is shown there
+    for name in _in_etc(CONFIGURATION):
+        source, copy = os.path.join(ETC, name), os.path.join(target, name)
+        with contextlib.suppress(PermissionError, shutil.Error):
+            if os.path.isdir(source):
+                shutil.copytree(source, copy, symlinks=True)
+            else:
+                shutil.copy2(source, copy)
+
+
+@cache
+def _in_etc(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for one in patterns for name in sorted(glob.glob(one, root_dir=ETC)))
 
 
 class _Run:
