@@ -434,29 +434,30 @@ class Invocations:
             ),
         )
 
-    def on_task_change(self, change: TaskChange) -> None:
-        """Handle a task change of ECS. A task that no invocation refers to is stopped."""
+    def on_task_change(self, change: TaskChange) -> bool:
+        """Handle a task change of ECS. A task that no invocation refers to is stopped: returns
+        whether this one was.
+        """
         mark = mark_of(change.started_by)
         if mark is None:
-            return
+            return False
         invocation_id, attempt = mark
         seen = self._table.find(invocation_id)
         if isinstance(seen, Unreadable):
             self._unreadable.skip_task_change(seen)
-            return
+            return False
         if seen is None:
-            self._stops.stop_orphan(change, ORPHANED, {"invocation": invocation_id})
-            return
+            return self._stops.stop_orphan(change, ORPHANED, {"invocation": invocation_id})
         now = self._now()
         after = self._records.update(
             seen, lambda before: lifecycle.fold_task(before, attempt, change, now)
         )
         if after.has_ended and after.task_arn == change.task_arn:
             if now < (after.finished_at or now) + EXIT_SECONDS:
-                return  # it has reported and is about to exit
-            self._stops.stop_orphan(change, ORPHANED, after.log_fields)
-        elif attempt != after.attempt or after.task_arn != change.task_arn:
-            self._stops.stop_orphan(change, ORPHANED, after.log_fields)
+                return False  # it has reported and is about to exit
+        elif attempt == after.attempt and after.task_arn == change.task_arn:
+            return False
+        return self._stops.stop_orphan(change, ORPHANED, after.log_fields)
 
     def _known(self, invocation_id: str, key: str) -> Invocation:
         """One with a permit, as this process wrote it or as it is now.

@@ -134,7 +134,7 @@ class JobsKind(Kind[Invocation]):
     def steps(self, actions: Sequence[reaping.Action]) -> Iterator[Step]:
         """The repairs."""
         for action in actions:
-            yield type(action).__name__, partial(self._act, action)
+            yield type(action).__name__, self._step_of(action)
 
     def closing_steps(self, finished: SweepState | None) -> Iterator[Step]:
         """Launch waiting invocations, unless a complete pass found none."""
@@ -145,6 +145,11 @@ class JobsKind(Kind[Invocation]):
 
     def _measure_places(self) -> None:
         self._metrics.gauge("job_places_taken", self._table.running())
+
+    def _step_of(self, action: reaping.Action) -> Callable[[], object]:
+        if isinstance(action, reaping.StopOrphan):  # the service may know that it is none
+            return partial(self._invocations.on_task_change, action.task)
+        return partial(self._act, action)
 
     def _act(self, action: reaping.Action) -> None:
         match action:

@@ -285,29 +285,31 @@ class Sessions:
 
         return self._records.update(session, decide)
 
-    def on_task_change(self, change: TaskChange) -> None:
-        """Handle a task change of ECS. A task that no session refers to is stopped."""
+    def on_task_change(self, change: TaskChange) -> bool:
+        """Handle a task change of ECS. A task that no session refers to is stopped: returns whether
+        this one was.
+        """
         session_id = session_id_of(change.started_by)
         if session_id is None:
-            return
+            return False
         session = self._table.find(session_id)
         if isinstance(session, Unreadable):
             self._unreadable.skip_task_change(session)
-            return
+            return False
         if session is None or not session.has_claim_to(change.task_arn):
-            self._stops.stop_orphan(change, ORPHANED, {"session": session_id})
-            return
+            return self._stops.stop_orphan(change, ORPHANED, {"session": session_id})
         change, ip = self._located(session, change)
         app, now = self._app_of(session), self._now()
         after = self._records.change(
             session_id, lambda s: lifecycle.fold_task(s, change, ip, app, now), session
         )
         if after is None:
-            return
+            return False
         if not after.has_claim_to(change.task_arn):
-            self._stops.stop_orphan(change, ORPHANED, after.log_fields)
-        elif after.state is State.QUEUED and after.attempt > session.attempt:
+            return self._stops.stop_orphan(change, ORPHANED, after.log_fields)
+        if after.state is State.QUEUED and after.attempt > session.attempt:
             self._launches.try_again(after)
+        return False
 
     def on_host_leaving(self, container_instance_arn: str) -> int:
         """A host drains or is gone: stop the warm sessions on it. Sessions with clients continue.

@@ -155,7 +155,7 @@ class SessionsKind(Kind[Session]):
             if isinstance(action, reaping.Question):
                 to_ask.append(action)
             else:
-                yield type(action).__name__, partial(self._act, action)
+                yield type(action).__name__, self._step_of(action)
         answers = ask_all(self._probe, [self._health_url(asked.session) for asked in to_ask])
         for question in to_ask:
             answer = answers.get(self._health_url(question.session))
@@ -172,6 +172,11 @@ class SessionsKind(Kind[Session]):
 
     def _measure_queue(self) -> None:
         self._metrics.gauge("queue_waiting", self._queue.waiting())
+
+    def _step_of(self, action: reaping.Repair) -> Callable[[], object]:
+        if isinstance(action, reaping.StopOrphan):  # the service may know that it is none
+            return partial(self._sessions.on_task_change, action.task)
+        return partial(self._act, action)
 
     def _act(self, action: reaping.Repair) -> None:
         match action:

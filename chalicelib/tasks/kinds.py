@@ -12,7 +12,8 @@ from chalicelib.tasks.sweep_state import SweepState, Tally
 from chalicelib.tasks.unreadable import UnreadableRecords
 
 Step = tuple[str, Callable[[], object]]
-"""The name of an action, and the function that performs it."""
+"""The name of an action, and the function that performs it. It returns False if there was nothing
+to do, which is not counted."""
 R = TypeVar("R")
 
 

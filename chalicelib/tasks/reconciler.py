@@ -291,8 +291,8 @@ class _Run:
 
     def _attempt(self, name: str, step: Callable[[], object]) -> None:
         try:
-            step()
-            self._counts[name] += 1
+            if step() is not False:
+                self._counts[name] += 1
         except Exception:  # noqa: BLE001 - actions are independent, the next sweep tries again
             _log.exception("sweep: %s failed", name)
             self._counts["failed"] += 1

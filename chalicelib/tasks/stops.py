@@ -31,15 +31,16 @@ class TaskStops:
         except StopError as error:
             _log.warning("not stopped yet: %s", error, extra={**log_fields, "task": task_arn})
 
-    def stop_orphan(self, change: TaskChange, reason: str, log_fields: Mapping[str, Any]) -> None:
-        """Stop a task that no record refers to, unless it is stopping.
+    def stop_orphan(self, change: TaskChange, reason: str, log_fields: Mapping[str, Any]) -> bool:
+        """Stop a task that no record refers to. Returns False if it is stopping already.
 
         Raises StopError, so that the event is delivered again, because no record has the task.
         """
         if change.desired_status == "STOPPED" or change.is_stopped:
-            return
+            return False
         _log.warning("stopping an orphan", extra={**log_fields, "task": change.task_arn})
         self._metrics.count("orphans_stopped")
         if change.created_at is not None:
             self._metrics.observe("orphan_seconds", self._now() - change.created_at)
         self._launcher.stop(change.task_arn, reason)
+        return True

@@ -587,3 +587,16 @@ def test_one_round_answers_many_messages(lab: JobLab) -> None:
     assert services.jobs.launcher.run() == 0
     assert services.jobs.launcher.run([i.id for i in made]) == 2
     assert states(lab) == [State.LAUNCHED, State.LAUNCHED]
+
+
+def test_a_task_that_has_reported_and_not_yet_exited_is_counted_as_no_orphan(lab: JobLab) -> None:
+    services = lab.process()
+    made = invoke(services)
+    services.jobs.launcher.run([made.id])
+    end(services, lab.invocations()[made.id])
+    assert "StopOrphan" not in lab.sweep(services)
+    assert services.sweep_states.read().finished.orphans == 0
+    assert lab.job_of(made.id).running
+    lab.now.move(31)
+    assert lab.sweep(services)["StopOrphan"] == 1
+    assert services.sweep_states.read().finished.orphans == 1

@@ -3,11 +3,11 @@
 import { call } from "./client.js";
 import { badge, h, instant } from "./elements.js";
 import { head, link, table } from "./views.js";
-import { duration, lineOf, problemsOf, relative, taken } from "./text.js";
+import { duration, latency, lineOf, problemsOf, relative, taken } from "./text.js";
 
 const LINES = [["active", "Sessions in use"], ["coming", "Sessions that come"], ["warm", "Warm containers"], ["jobsRunning", "Jobs that run"],
   ["jobsWaiting", "Jobs that wait"], ["starts", "Starts a minute"],
-  ["addressP50", "Time to address, p50", duration], ["addressP99", "Time to address, p99", duration]];
+  ["addressP50", "Time to address, p50", latency], ["addressP99", "Time to address, p99", latency]];
 
 /** /console */
 export const home = {
@@ -36,7 +36,7 @@ function running({ at, sessions, jobs, sweep, hosts, startsInLastMinute, grading
   return h("dl", { class: "tiles" },
     tile("Sessions that live", link("/sessions", `${sessions.live}${sessions.liveWhole ? "" : " and more"}`),
       [sessions.liveAt < at ? `as counted ${relative(Date.parse(sessions.liveAt), Date.parse(at))}` : "", sessions.waitingForHosts ? `${sessions.waitingForHosts} wait for a host` : ""].filter(Boolean).join(", ")),
-    tile("Time to address, p50", p50Seconds === null ? "–" : duration(p50Seconds), p50Seconds === null ? "no address within the hour" : `p99 ${duration(p99Seconds)}, warm and cold, within the hour`),
+    tile("Time to address, p50", p50Seconds === null ? "–" : latency(p50Seconds), p50Seconds === null ? "no address within the hour" : `p99 ${latency(p99Seconds)}, warm and cold, within the hour`),
     tile("Starts a minute", String(startsInLastMinute)),
     tile("Jobs that run", link("/invocations?status=STARTED", jobs.capacity ? `${jobs.running} of ${jobs.capacity}` : String(jobs.byState.STARTED ?? 0)), jobs.capacity ? "" : "as the last sweep counted; not bounded"),
     tile("Jobs that wait", link("/invocations?status=QUEUED", String(waiting)), Object.entries(jobs.waiting).filter(([, count]) => count).map(([priority, count]) => `${count} ${priority}`).join(", ")),

@@ -28,6 +28,11 @@ export function duration(seconds) {
   return rest && lower ? `${Math.floor(whole / size)} ${unit} ${rest} ${lower}` : `${Math.floor(whole / size)} ${unit}`;
 }
 
+/** A short time, below a second in milliseconds: "20 ms", "3.2 s". */
+export function latency(seconds) {
+  return seconds < 1 ? `${Math.max(0, Math.round(seconds * 1000))} ms` : duration(seconds);
+}
+
 /** How far an instant is from now: "3 min ago", "in 2 h", "now". Both in milliseconds. */
 export function relative(at, now) {
   const seconds = Math.abs(now - at) / 1000;
@@ -209,7 +214,7 @@ export function problemsOf(overview, apps) {
     problems.push({ text: `The last pass of the sweep ended ${duration(age(overview.sweep.finishedAt))} ago.`, what: "It repairs what else is left: look at the function sweep and its log." });
   }
   if (overview.sweep?.skipped) problems.push({ text: `The last pass of the sweep skipped ${overview.sweep.skipped} pages.`, what: "They were throttled, or ended the function." });
-  if (overview.orphans) problems.push({ text: `The last sweep stopped ${overview.orphans} tasks that nothing claimed.`, what: "A function died between starting them and writing it down." });
+  if (overview.orphans) problems.push({ text: `The last sweep stopped ${overview.orphans === 1 ? "1 task" : `${overview.orphans} tasks`} that nothing claimed.`, what: "A function died between starting them and writing it down." });
   if (overview.hosts === null) problems.push({ text: "ECS does not say which hosts there are.", what: "The dispatcher's log has the reason." });
   for (const id of overview.hosts?.leaving ?? []) problems.push({ text: "A host takes no more tasks.", path: `/hosts/${id}`, what: id });
   const oldest = overview.jobs.oldestWaitingSince;

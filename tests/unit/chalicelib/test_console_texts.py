@@ -177,6 +177,12 @@ def test_what_is_wrong_comes_with_the_worst_first():
     assert [one["text"] for one in young] == ["No pass of the sweep has ended yet."]
 
 
+@needs_node
+def test_a_latency_below_a_second_is_told_in_milliseconds():
+    times = {0: "0 ms", 0.0204: "20 ms", 0.9994: "999 ms", 1: "1.0 s", 12: "12 s", -1: "0 ms"}
+    assert called(*(["latency", seconds] for seconds in times)) == list(times.values())
+
+
 PLAIN = {
     *("SCHEDULED", "ACCEPTED", "QUEUED", "EXPIRED", "SKIPPED", "expired", "skipped"),
     *("STOPPING", "ENDED", "disconnected", "never_connected", "stopped", "drained"),
