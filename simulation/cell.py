@@ -104,6 +104,7 @@ class Container:
     key: str
     is_over: bool = False
     has_booted: bool = False
+    is_connected: bool = False
 
 
 class Cell:
@@ -350,6 +351,8 @@ class Cell:
 
         One that is not over repeats `ready` for as long as it takes.
         """
+        if callback is not Callback.READY:
+            container.is_connected = callback is Callback.CONNECTED
         for tries in count():
             if container.is_over or (tries >= CALLBACK_TRIES and callback is not Callback.READY):
                 return False
@@ -377,8 +380,10 @@ class Cell:
         port = urlsplit(url).port
         for container in self._containers.values():
             if container.task.host_port == port and not container.is_over:
-                return Found.ALONE if container.has_booted else Found.OVER
-        return Found.REFUSED
+                if not container.has_booted:
+                    return Found.OVER
+                return Found.CONNECTED if container.is_connected else Found.ALONE
+        return Found.SILENT
 
     # Events and messages.
 
