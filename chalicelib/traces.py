@@ -85,7 +85,7 @@ class Traces:
         *,
         failed: bool = False,
     ) -> None:
-        """What followed a request, each step with name, begin and end; `failed` is of the last."""
+        """Send the steps after a request: name, begin and end; `failed` is of the last step."""
         parent = parse_traceparent(header)
         if parent is None:
             return

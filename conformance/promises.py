@@ -76,7 +76,7 @@ def run(target: Target, promises: Iterable[Promise], say: Callable[[str], None])
             outcome, detail = Outcome.NOT_HERE, str(error)
         except BrokenPromiseError as error:
             outcome, detail = Outcome.BROKEN, str(error)
-        except Exception as error:  # noqa: BLE001 - whatever goes wrong is a result of this check
+        except Exception as error:  # noqa: BLE001 - any error is a result of this check
             outcome, detail = Outcome.BROKEN, repr(error)
         seconds = time.monotonic() - began
         results.append(Result(promise.name, outcome, detail, seconds, session.facts))

@@ -110,7 +110,7 @@ class HostsGroup:
         self.look()
 
     def look(self) -> None:
-        """What managed scaling does with one datapoint."""
+        """Apply managed scaling to one datapoint."""
         tasks = [task for task in self._engine.tasks() if not task.is_stopped]
         instances = self.group.instances
         if any(task.is_waiting and task.instance_arn is None for task in tasks):
@@ -134,7 +134,7 @@ class HostsGroup:
         except AutoScalingError:
             return  # at the group's minimum, or ended meanwhile
 
-    # What happens to it.
+    # Events of the group.
 
     def interrupt(self, host: str) -> None:
         """A Spot interruption of a host, by its name. Raises KeyError."""

@@ -163,7 +163,7 @@ def _wait(
     late: str,
     timeout_seconds: float | None,
 ) -> Document:
-    """What `look` found when it was over. Raises WaitTimeoutError with `late`."""
+    """Returns the first final document of `look`. Raises WaitTimeoutError with `late`."""
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
     pause = FIRST_POLL_SECONDS
     while True:

@@ -9,8 +9,9 @@ from chalicelib.errors import UnavailableError
 KEPT_SECONDS = 400 * 86_400
 """How long after its last use an owner's newest turn is kept."""
 CLOCK_SECONDS = 1.0
-"""So long what was read of a clock is good for an owner who has something waiting: then the next
-turn follows from the owner's newest one, and the clock only tells that this is not behind it."""
+"""Seconds for which a clock's value is used for an owner with something waiting: the next turn
+follows from the owner's newest one, and the clock only shows that this is not behind it.
+"""
 TRIES = 12
 NONE_WAITS = -1
 """Replaces an owner's newest turn after its start."""
@@ -85,7 +86,7 @@ class Turns:
         return ({"Update": key | expressions(condition=not_past, set_values={"n": turn})},)
 
     def moved(self, queue: str, turn: int | None) -> None:
-        """What `starting` returned was written."""
+        """Cache the clock after `starting`'s items were written."""
         self._clocks[queue] = max(turn or 0, self._clocks.get(queue, 0))
 
     def _read(self, queue: str, owner: str, now: float) -> tuple[int, int | None]:

@@ -342,7 +342,7 @@ class Table:
         return int(answer["Attributes"]["n"]["N"])
 
     def counted(self, key: str) -> int:
-        """What a counter stands at (a consistent read)."""
+        """Returns the value of a counter (a consistent read)."""
         return count_of(self.get(key))
 
     def _send(self, operation: Callable[..., Any], **arguments: Any) -> Any:
@@ -371,7 +371,7 @@ class Table:
 
 
 def count_of(counter: Item | None) -> int:
-    """What the item of a counter says; 0 without it."""
+    """Returns the number in a counter's item; 0 without an item."""
     return int(counter["n"]["N"]) if counter else 0
 
 

@@ -60,9 +60,9 @@ WAITING_FULL_SECONDS = 10
 GROUP_FULL_SECONDS = 5
 """Interval of checks whether a capacity group has capacity."""
 CLAIM_TRIES = 3
-"""So often a claim is planned anew where what it was planned on has changed in the meantime."""
+"""Number of plans of one claim, which is planned again when its records have changed."""
 STATE_SECONDS = 1.0
-"""So long what was read of a job's revisions is good for launches."""
+"""Seconds for which the cached state of a job's revisions is used for launches."""
 INDEX_LAG_SECONDS = 2
 """An index shows a write after a delay, which is mostly less than a second."""
 _log = logging.getLogger("usher.jobs")
@@ -108,12 +108,12 @@ class _Launched:
 
 @dataclass
 class _Round:
-    """What one round has done."""
+    """State of one round of the launcher."""
 
     running: int | None = None
-    """So many held a place when it began, or more; None where that was not read."""
+    """Number of held places when it began, or more; None where that was not read."""
     most: int | None = None
-    """So many are launched at most."""
+    """Maximum of launches."""
     launched: list[Invocation] = field(default_factory=list)
     unsaved: _Launched | None = None
     """Its last launch, until it is written together with something else."""
@@ -359,7 +359,7 @@ class JobLauncher:
         return Outcome.LAUNCHED
 
     def _saved(self, round_: "_Round") -> None:
-        """What a transaction wrote of its last launch."""
+        """Cache the records of the last launch after their transaction."""
         last, round_.unsaved = round_.unsaved, None
         if last is not None:
             self._records.written(last.before, last.after)
@@ -451,7 +451,7 @@ class JobLauncher:
         return self._catalog.revision(chosen)
 
     def _state_of(self, job: str) -> RevisionState:
-        """What is remembered of its revisions, as it was a moment ago."""
+        """Returns the cached state of a job's revisions, at most `STATE_SECONDS` old."""
         now = self._now()
         self._states = {
             name: (state, read_at)

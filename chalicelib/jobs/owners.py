@@ -1,4 +1,4 @@
-"""What one round of the launcher knows of the owners: how many run, and who has more waiting."""
+"""A launcher round's data on owners: running invocations, and owners with more waiting."""
 
 from collections.abc import Callable, Iterable, Sequence
 

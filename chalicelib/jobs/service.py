@@ -54,7 +54,7 @@ from chalicelib.tasks.unreadable import UnreadableRecords
 EXIT_SECONDS = 30
 """How long after its report a container may take to exit before its task is an orphan."""
 PERMITTED = 32
-"""So many that have a start permit are remembered for their reports; each has up to 200 KiB."""
+"""Maximum of started invocations that are cached for their reports; each has up to 200 KiB."""
 ORPHANED = "no live invocation has any claim to this task"
 
 _log = logging.getLogger("usher.jobs")

@@ -1,4 +1,4 @@
-"""What an invocation went through before its container began, as spans. Pure."""
+"""Spans of an invocation's states before its container began. Pure."""
 
 import itertools
 

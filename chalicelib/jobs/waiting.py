@@ -11,7 +11,7 @@ from chalicelib.jobs.table import PAGE, InvocationsTable
 
 KNOWN_SECONDS = 10.0
 KNOWN = 2 * PAGE
-"""So many records are remembered at most; each has up to 64 KiB of parameters."""
+"""Maximum of cached records; each has up to 64 KiB of parameters."""
 
 
 class WaitingRecords:

@@ -17,10 +17,10 @@ from chalicelib.tasks.kinds import Kind, Step
 from chalicelib.tasks.sweep_state import Tally
 
 FEW_SEARCHES = 5
-"""So many tasks are looked for by their startedBy, one call each; for more, all are listed."""
+"""Maximum of tasks that are searched by startedBy, one call each; for more, all are listed."""
 LISTING_SECONDS = 10.0
-"""So long a listing is used. ListTasks lags by seconds itself, and what is planned is harmless
-where a task was started since.
+"""Seconds for which a listing is used. ListTasks lags by seconds itself, and what is planned is
+harmless where a task was started since.
 """
 LISTING_PAGES = 100
 """Pages of 100 tasks, two calls each. Of more tasks than that some are looked for one by one."""
@@ -35,7 +35,7 @@ _log = logging.getLogger("usher.sweep")
 
 @dataclass
 class _Listing:
-    """What ListTasks and DescribeTasks showed."""
+    """Results of ListTasks and DescribeTasks."""
 
     at: float
     tasks: dict[str, list[TaskChange]] = field(default_factory=dict)

@@ -86,7 +86,7 @@ def grafana_variables(folder: Path, port: int) -> dict[str, str]:
 
 
 def without_grafana(prometheus: str) -> str:
-    """What to do where `grafana-server` is not installed."""
+    """Returns instructions for machines without `grafana-server`."""
     return f"""\
 Grafana: grafana-server is not installed here, and Debian has no package of it. Either
   install it (https://grafana.com/docs/grafana/latest/setup-grafana/installation/) and repeat, or,

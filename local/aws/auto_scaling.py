@@ -69,7 +69,7 @@ class AutoScalingGroup:
         self.desired = 0
         self.launch_seconds = launch_seconds
         self.launch_failures = 0
-        """So many launches from now on fail, as where EC2 has no capacity."""
+        """Number of next launches that fail, as where EC2 has no capacity."""
         self._provider = provider
         self._zones = tuple(zones)
         self._zones_out: set[str] = set()

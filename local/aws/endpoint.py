@@ -204,7 +204,9 @@ class Endpoint:
             return error_answer(call, error.code, error.message, error.status)
 
     def _dynamodb_answer(self, call: Call, request: Request) -> Answer:
-        """What moto answers, unless the request breaks a rule, or a transaction holds its item."""
+        """Returns moto's answer, unless a request breaks a rule, or a transaction holds its
+        item.
+        """
         schema = self._moto.dynamodb_schema(self._region)
         try:
             parameters = json.loads(request.body or b"{}")

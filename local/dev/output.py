@@ -8,7 +8,7 @@ from chalicelib.sessions.reaping import NOT_READY
 from local.aws.ecs.model import StopCode, Task
 
 READ_BYTES = 256 * 1024
-"""So much of each file at a time: one container that prints without end holds up no other."""
+"""Bytes read of a file at a time: a container that prints without end does not delay others."""
 
 _FILE = re.compile(r"(?P<task>[0-9a-f]{32})-.+\.log")
 _ROUTINE = re.compile(r"\S+ \S+ (INFO|DEBUG) session=\S+ ")

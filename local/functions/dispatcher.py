@@ -60,7 +60,7 @@ DRAIN_SECONDS = 3.0
 """Time for current requests after SIGTERM."""
 
 AT_ONCE = 2 * (os.cpu_count() or 1)
-"""So many requests are worked on at a time, where all functions run in this process."""
+"""Number of concurrent requests, where all functions run in this process."""
 
 COUNTED_SECONDS = 0.5
 """A request that took longer waits for something, and counts no more."""

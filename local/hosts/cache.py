@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 KEPT = 10
-"""So many folders of one kind stay in the cache, the newest."""
+"""Number of folders of one kind that stay in the cache, the newest."""
 
 
 def cache_folder() -> Path:

@@ -68,7 +68,7 @@ class _Container:
     end: tuple[int | None, bool] | None = None
     """Exit code and whether memory ran out, once it ended."""
     taken: bool = False
-    """Somebody sees to its end, or it never ran."""
+    """Its end is being handled, or it never ran."""
     silent: bool = False
     """Its end is not reported: its host went down with it."""
     killed: bool = False

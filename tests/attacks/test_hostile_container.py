@@ -218,7 +218,7 @@ def test_a_full_queue_of_connections_is_silence(monkeypatch):
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("first", [b"", HEAD], ids=["at once", "in the middle"])
 def test_a_connection_that_is_reset_is_no_proof_that_nobody_listens(hostile, first, scheme):
-    """Somebody does. A reset of the connection is not the refusal of one."""
+    """A process listens there. A reset connection is not a refused one."""
 
     def reset(connection: socket.socket) -> None:
         connection.sendall(first)

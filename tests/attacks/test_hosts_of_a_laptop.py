@@ -1,8 +1,8 @@
-"""Somebody plays with the hosts of `local up --auto-scaling`.
+"""A local client changes the hosts of `local up --auto-scaling`.
 
 Goal: a group that launches or ends no hosts any more, or hosts that are counted wrongly. Reach: any
 method and body of `/_local/auto-scaling` and `/_local/hosts/NAME/interrupt`, also at the same time.
-What a foreign page sends is refused before: test_web_page_on_a_laptop.py.
+Requests of a foreign page are refused earlier: test_web_page_on_a_laptop.py.
 """
 
 import json

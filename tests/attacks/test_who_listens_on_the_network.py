@@ -1,4 +1,5 @@
-"""Somebody on the way between a browser and a container listens, or answers in its place.
+"""An attacker on the network between a browser and a container reads its bytes, or answers in its
+place.
 
 Goal: the secret path of a session, what it sends, its client. Reach: all bytes that pass. A page on
 https, which may open wss alone, gets to a container itself, and through the router.

@@ -51,17 +51,17 @@ REFUSALS = (UsherError, ClientError, BotoCoreError, StopError, ProcessDiedError)
 
 @dataclass(frozen=True)
 class CrashPoint:
-    """One way in which one AWS call of an operation goes wrong."""
+    """One failure of one AWS call of an operation."""
 
     operation: str
     number: int
-    """Of the call, from one."""
+    """Number of the call, from one."""
     call: str
     fate: Fate
 
     @property
     def point(self) -> Point:
-        """For the wire of a laboratory."""
+        """Returns the point for a laboratory's wire."""
         return Point(self.number, self.fate)
 
     def __str__(self) -> str:

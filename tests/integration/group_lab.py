@@ -61,7 +61,7 @@ class GroupLab(JobLab):
         return counting.read_standings(found[0] if found else None, self.groups, self.now())
 
     def session(self, services: Services, app: str, owner: str) -> Session:
-        """Somebody asks for a session."""
+        """Request a session of an owner."""
         return services.sessions.service.dispatch(self.request(app, owner))
 
     def speak(self, services: Services, container: Container | JobContainer) -> None:  # type: ignore[override]
@@ -72,7 +72,7 @@ class GroupLab(JobLab):
             Lab.speak(self, services, container)
 
     def job(self, services: Services, job: str, owner: str) -> str:
-        """Somebody asks for a run; nothing is launched yet."""
+        """Request a run of an owner; nothing is launched yet."""
         self.now.move(0.001)
         invocations = services.jobs.invocations
         draft = invocations.draft(

@@ -1,10 +1,10 @@
 """The lifecycle of jobs, with all failures, in any order.
 
 Hypothesis makes up the story: callers that repeat themselves, kill and plan ahead; containers that
-crash, fall silent or do not hear the answer; events and messages that are dropped, late, doubled,
+crash, stop sending or lose the answer; events and messages that are dropped, late, doubled,
 overtaken; replies that are lost, processes that die in the middle, meet another one there or are
-frozen between calls, hosts that die or come late, tokens that ECS forgets, deploys, and sweeps at
-any time. Indexes and what ECS lists lag behind what was written.
+frozen between calls, hosts that are lost or start late, tokens that ECS deletes, deploys, and
+sweeps at any time. Indexes and what ECS lists lag behind what was written.
 """
 
 from collections import Counter
@@ -266,7 +266,9 @@ class Lifecycle(FaultyMachine):
 
     @rule(number=st.integers(1, 12), fate=st.sampled_from(Fate))
     def a_call_meets_its_fate(self, number: int, fate: Fate) -> None:
-        """The so many-th call of the next operation that makes so many."""
+        """Inject a fate into the call of this number, in the next operation with that many
+        calls.
+        """
         self.point = Point(number, fate)
 
     @rule(
@@ -275,7 +277,9 @@ class Lifecycle(FaultyMachine):
         which=st.integers(0, 4),
     )
     def another_process_comes_between(self, number: int, what: str, which: int) -> None:
-        """Just before the so many-th call of the next operation that makes so many."""
+        """Run another process just before the call of this number, in the next operation with that
+        many calls.
+        """
 
         def happens() -> None:
             other = self.lab.other_process()

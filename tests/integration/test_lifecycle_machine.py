@@ -1,9 +1,9 @@
 """The lifecycle of sessions, with all failures, in any order.
 
-Hypothesis makes up the story: clients that come, repeat themselves and go, containers that crash or
-fall silent, events that are dropped, late, doubled and overtaken, replies that are lost, processes
-that die in the middle or are frozen between calls, hosts that drain, die or come late, deploys, and
-sweeps at any time. Indexes and what ECS lists lag behind what was written.
+Hypothesis makes up the story: clients that connect, repeat requests and disconnect, containers that
+crash or stop sending, events that are dropped, late, doubled and overtaken, replies that are lost,
+processes that exit in the middle or are frozen between calls, hosts that drain, are lost or start
+late, deploys, and sweeps at any time. Indexes and what ECS lists lag behind what was written.
 """
 
 from collections import Counter
@@ -266,7 +266,9 @@ class Lifecycle(FaultyMachine):
 
     @rule(number=st.integers(1, 9), fate=st.sampled_from(Fate))
     def a_call_meets_its_fate(self, number: int, fate: Fate) -> None:
-        """The so many-th call of the next operation that makes so many."""
+        """Inject a fate into the call of this number, in the next operation with that many
+        calls.
+        """
         self.point = Point(number, fate)
 
     # Invariants.

@@ -5,6 +5,7 @@ docs/glossary.md has the terms that replace them.
 
 import ast
 import io
+import os
 import re
 import tokenize
 from collections.abc import Iterator
@@ -47,6 +48,15 @@ def files() -> list[Path]:
     return sorted({*found, *(path for place in places for path in place.rglob("*.py"))})
 
 
+def files_of_tests() -> list[Path]:
+    """Every Python file of the tests, without installed packages."""
+    found = []
+    for folder, folders, names in os.walk(ROOT / "tests"):
+        folders[:] = [name for name in folders if name not in {"node_modules", ".venv"}]
+        found += [Path(folder, name) for name in names if name.endswith(".py")]
+    return sorted(found)
+
+
 def retired_in(path: Path) -> list[str]:
     """Returns the uses of retired words as a part of an identifier in a file."""
     name = path.relative_to(ROOT).as_posix()
@@ -70,6 +80,11 @@ def test_a_retired_word_is_found(source, tmp_path, monkeypatch):
 
 
 RIDDLES = {
+    "what": r"^What\b",
+    "so many": r"^So\s+(many|much|often|long)\b",
+    "somebody": r"^(Nobody|Somebody|Everybody|Anybody)\b",
+    "goes wrong": r"\bgo(es)?\s+wrong\b",
+    "so many-th": r"\bso\s+many-th\b",
     "who": r"^(Who|Whom|Whoever|Whatever)\b",
     "knows no": r"\bknows?\s+(no|nothing|nobody)\b",
     "lets go": r"\blets?\s+go\b",
@@ -106,9 +121,19 @@ def riddles_in(source: str) -> list[tuple[int, str]]:
     ]
 
 
+def riddles_below(paths: list[Path]) -> dict[str, list[tuple[int, str]]]:
+    """Lines and names of riddles by file, without files that have none."""
+    found = {p.relative_to(ROOT).as_posix(): riddles_in(p.read_text("utf-8")) for p in paths}
+    return {name: lines for name, lines in found.items() if lines}
+
+
 def test_no_text_of_the_product_is_a_riddle():
-    found = {path.relative_to(ROOT).as_posix(): riddles_in(path.read_text()) for path in files()}
-    assert {name: lines for name, lines in found.items() if lines} == {}
+    assert riddles_below(files()) == {}
+
+
+def test_no_text_of_the_tests_is_a_riddle():
+    assert ROOT / "tests" / "integration" / "lab.py" in files_of_tests()
+    assert riddles_below(files_of_tests()) == {}
 
 
 @pytest.mark.parametrize(
@@ -117,6 +142,8 @@ def test_no_text_of_the_product_is_a_riddle():
         '"""Who may read a session."""',
         "x = 1\n'''It knows nothing of jobs.'''",
         "f()  # whoever did it",
+        'def f():\n    """What the sweep does."""',
+        "f()  # So many wait.",
     ],
 )
 def test_a_riddle_is_found(source):

@@ -97,7 +97,7 @@ def _prepare(arguments: argparse.Namespace) -> int:
 
 
 def preparation_lines(found: Mapping[str, Any]) -> list[str]:
-    """What an author has to know of the images of the graders; nothing where they are ready."""
+    """Returns lines about the preparation of the graders' images; none where they are ready."""
     preparation = found.get("preparation") or {"state": "READY"}
     match preparation["state"]:
         case "PREPARING":

@@ -52,7 +52,7 @@ class Order:
     learner: str
     revision: int
     image: str | None = None
-    """What the image of the part was found to be; None where that was not looked up before."""
+    """The pinned image of the part; None where it was not resolved before."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ class Marker:
         }
 
     def _prepared(self, part: GraderFolder) -> str | None:
-        """What the image of a part is, pinned; None where boxes need none. Raises ImageError."""
+        """Returns the pinned image of a part; None where boxes need none. Raises ImageError."""
         if self._boxes is None or self._boxes.name != "docker":
             if part.grader.kind == "image":
                 raise ImageError(NEEDS_DOCKER)

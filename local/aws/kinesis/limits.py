@@ -29,7 +29,7 @@ class CallRate:
 
 
 class ByteRate:
-    """So many bytes a second, saved up for one second at most."""
+    """A limit of bytes a second; unused bytes are kept for one second at most."""
 
     def __init__(self, per_second: int) -> None:
         self._per_second = per_second

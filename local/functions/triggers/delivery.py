@@ -32,7 +32,7 @@ THROTTLED_SECONDS = 0.5
 and ends with five minutes, for up to six hours, and does not count it as a failure."""
 
 MAX_UNREACHABLE = 50
-"""So often may it die under one event: the event itself may be what kills it."""
+"""Maximum of crashes under one event: the event itself may be the cause."""
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from local.functions.dispatcher_process import UnreachableError
 from local.functions.triggers.delivery import Invoker
 
 LONG_POLL_SECONDS = 20
-"""As AWS does. Nobody waits for the end of a poll when the local cloud ends."""
+"""As AWS does. The end of the local cloud does not wait for the end of a poll."""
 
 POLLERS = 5
 """Lambda starts with five for each queue."""

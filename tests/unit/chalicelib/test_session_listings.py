@@ -22,7 +22,7 @@ HOST = "arn:aws:ecs:us-east-1:123456789012:container-instance/usher-test/0a1b2c"
 
 
 def session_of(number, **changes):
-    """One of many; sixteen share each instant, two of them a bucket."""
+    """Returns one of many sessions; sixteen share each instant, two of them a bucket."""
     session_id = str(uuid.UUID(int=number << 96 | number))
     created_at = BEGIN + number // 16 + 0.1234567
     return replace(queued(), id=session_id, created_at=created_at, **changes)

@@ -1,4 +1,4 @@
-"""Trace contexts: what is accepted of strangers, passed on, and sent."""
+"""Trace contexts: accepted headers of callers, forwarded ones, and sent spans."""
 
 import logging
 import sys

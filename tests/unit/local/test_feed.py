@@ -36,7 +36,7 @@ class RefusingSink:
 
 
 class Unhurried(threading.Event):
-    """A stop event that never lets anybody wait, and notes for how long they wanted to."""
+    """A stop event whose waits return at once; records their timeouts in seconds."""
 
     def __init__(self) -> None:
         super().__init__()

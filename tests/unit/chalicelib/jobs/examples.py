@@ -24,7 +24,7 @@ WRONG = LaunchError(LaunchFailure.REFUSED, "ClientException: no such task defini
 
 
 def accepted(**facts: Any) -> Invocation:
-    """One that was just recorded."""
+    """Returns an invocation that was just recorded."""
     given: dict[str, Any] = {
         "id": ID,
         "job": "report",
@@ -84,7 +84,7 @@ def killed(before: Invocation, now: float = CREATED) -> Invocation:
 
 
 def waiting(number: int, **facts: Any) -> Invocation:
-    """One of several that wait, the older the smaller its number."""
+    """Returns one of several waiting invocations; a smaller number is older."""
     return replace(queued(), id=f"{number:08x}{ID[8:]}", created_at=CREATED + number, **facts)
 
 

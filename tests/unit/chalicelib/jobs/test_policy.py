@@ -1,4 +1,6 @@
-"""Whose turn it is: by priority, then by age; the head of the line is not passed for ever."""
+"""The order of invocations: by priority, then by age; the first one is passed a bounded number of
+times.
+"""
 
 from dataclasses import replace
 

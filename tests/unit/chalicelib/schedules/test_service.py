@@ -1,4 +1,4 @@
-"""Schedules when things go wrong: lost writes, crashes between any two steps, two at once."""
+"""Schedules with failures: lost writes, crashes between any two steps, two at once."""
 
 import threading
 from dataclasses import replace
