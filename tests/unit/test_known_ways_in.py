@@ -34,6 +34,11 @@ WAYS_IN = {
     "fill disk": [(BARRIERS, "scratch_mib"), (ATTACKS, "a sparse file of a terabyte")],
     "fill inodes": [(BARRIERS, "scratch_inodes")],
     "fill shared memory": [(ATTACKS, "fills shared memory with files of no size")],
+    "fill memory files": [(ATTACKS, "memory files")],
+    "use up what the kernel counts for the user": [
+        (f"{BOX}/test_runs.py::test_a_run_uses_up_nothing_that_is_counted_for_its_user", "")
+    ],
+    "a tree of folders without end": [(ATTACKS, "folders without end")],
     "sleep for ever": [(VERDICTS, "time.sleep(60)"), (BARRIERS, "wall_seconds")],
     "spin": [(ATTACKS, "ignores all signals and spins"), (BARRIERS, "cpu_seconds")],
     "pause": [(ATTACKS, '"pause"')],

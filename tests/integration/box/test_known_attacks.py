@@ -89,6 +89,21 @@ CALLS = {
     "vsock": (41, 40, 1, 0),
     "netlink": (41, 16, 3, 0),
     "raw": (41, 2, 3, 1),
+    "packet": (41, 17, 3, 3),
+    "crypto of the kernel": (41, 38, 5, 0),
+    "io_uring_setup": (425, 8, "bytes(200)"),
+    "keyctl": (250, 0, -3),
+    "pidfd_getfd": (438, 3, 0, 0),
+    "open_tree": (428, -100, "b'/'", 1),
+    "fsopen": (430, "b'tmpfs'", 0),
+    "move_mount": (429, -1, "b''", -100, "b'/tmp'", 4),
+    "mount_setattr": (442, -100, "b'/'", 0, "bytes(32)", 32),
+    "fanotify_init": (300, 0, 0),
+    "clone of a user namespace": (56, 0x10000011, 0, 0, 0, 0),
+    "modify_ldt": (154, 0, "bytes(16)", 16),
+    "iopl": (172, 3),
+    "a lower niceness": (141, 0, 0, -5),
+    "scheduling in real time": (144, 0, 1, "b'\\x01\\0\\0\\0'"),
 }
 
 ATTACKS = [
@@ -196,6 +211,13 @@ try:
 except OSError as error:
     print(error)
 """),
+    Attack("memory files", """
+import os
+held = [os.memfd_create("x") for _ in range(20)]
+for fd in held:
+    os.write(fd, bytes(10 << 20))
+print("IN")
+""", Limit.MEMORY),
     Attack("folders without end", """
 import os
 try:
