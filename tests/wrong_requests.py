@@ -432,7 +432,7 @@ TRANSACTIONS = [
 ALL = [*QUERIES, *GETS, *PUTS, *UPDATES, *MANY, *TRANSACTIONS]
 
 STREAM = "s"
-"""Of `ON_A_STREAM`, with three shards."""
+"""Stream of the requests `ON_A_STREAM`; it has three shards."""
 ON_A_STREAM = [
     Wrong("get_records: no iterator", "get_records", {"ShardIterator": "AAAAnothing"}),
     Wrong("get_records: limit", "get_records", {"ShardIterator": "x", "Limit": 10001}),
@@ -554,7 +554,7 @@ ON_A_STREAM = [
 """Wrong requests to Kinesis."""
 
 QUEUE = "wrong"
-"""Of `on_a_queue`."""
+"""Queue of the requests of `on_a_queue`."""
 
 
 def on_a_queue(url: str) -> list[Wrong]:
@@ -605,7 +605,7 @@ def on_a_queue(url: str) -> list[Wrong]:
 
 
 FAMILY = "wrong"
-"""Of `on_a_cluster`: with one container `main`, of 64 MiB."""
+"""Task definition of `on_a_cluster`, with one container `main`, of 64 MiB."""
 MAIN = {"name": "main", "image": "image", "memory": 64}
 NOBODY = "0" * 32
 CONTAINERS = {"containerDefinitions": [MAIN]}

@@ -419,9 +419,9 @@ def check_end(lab: JobLab, ended: Invocation, *, kill_was_asked: bool) -> None:
 
 
 def _check_exit_code(lab: JobLab, ended: Invocation) -> None:
-    """The code is that of the container with the start permit, or unknown, as where its host died.
+    """The code is that of the container with the start permit; None, for example, without a host.
 
-    Whatever the code: a container without an answer may crash as any other.
+    A container without an answer may also crash, with any code.
     """
     assert ended.permit is not None
     (permitted,) = [c for c in lab.jobs_of(ended.id) if c.process == ended.permit.process]

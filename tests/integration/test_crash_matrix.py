@@ -3,8 +3,8 @@
 The points are made from the calls that an undisturbed run of the operation makes. After each, the
 worst is assumed: the event and the message that were being handled are lost, and all that follow.
 Containers repeat what was not acknowledged, clients with an Idempotency-Key ask again, and for the
-rest there is the sweep. Then nothing runs for nobody, nobody who is served has lost anything, and
-the counters are exact.
+rest there is the sweep. Then no task runs without an owner, no connected client has lost its
+session, and the counters are exact.
 """
 
 from collections import Counter

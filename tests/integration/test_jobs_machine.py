@@ -2,9 +2,9 @@
 
 Hypothesis makes up the story: callers that repeat themselves, kill and plan ahead; containers that
 crash, stop sending or lose the answer; events and messages that are dropped, late, doubled,
-overtaken; replies that are lost, processes that die in the middle, meet another one there or are
-frozen between calls, hosts that are lost or start late, tokens that ECS deletes, deploys, and
-sweeps at any time. Indexes and what ECS lists lag behind what was written.
+overtaken; replies that are lost, processes that exit in the middle, run concurrently or are frozen
+between calls, hosts that are lost or start late, tokens that ECS deletes, deploys, and sweeps at
+any time. Indexes and what ECS lists lag behind what was written.
 """
 
 from collections import Counter
@@ -64,7 +64,7 @@ FENCED = {State.STARTED, State.KILL_INITIATED, State.FINISHED}
 
 
 def the_lab() -> JobLab:
-    """One for all stories: making clients takes longer than a story."""
+    """One laboratory for all stories: making clients takes longer than a story."""
     if not _lab:
         lagging = {"index_lag_seconds": INDEX_LAG_SECONDS, "read_lag_seconds": READ_LAG_SECONDS}
         _lab.append(JobLab(**lagging))

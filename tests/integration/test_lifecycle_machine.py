@@ -68,7 +68,7 @@ _stories: Counter[str] = Counter()
 
 
 def the_lab() -> Lab:
-    """One for all stories: making clients takes longer than a story."""
+    """One laboratory for all stories: making clients takes longer than a story."""
     if not _lab:
         _lab.append(Lab(read_lag_seconds=READ_LAG_SECONDS))
     return _lab[0]

@@ -172,7 +172,7 @@ def filled_pools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCl
 
 @pytest.fixture
 def pools(filled_pools: RunningCloud) -> Iterator[RunningCloud]:
-    """One cloud for all tests; each test ends its sessions."""
+    """Filled pools, the same cloud for all tests; each test ends its sessions."""
     yield filled_pools
     end_all(filled_pools)
 

@@ -1,4 +1,4 @@
-"""One record that this version cannot read stops nothing, and nothing of it is stopped."""
+"""A record that this version cannot read does not stop a sweep, and its task is not stopped."""
 
 import uuid
 from dataclasses import replace
