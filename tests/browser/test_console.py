@@ -747,6 +747,17 @@ def new_schedule(stage: RunningCloud) -> str:
     return "/schedules/typed"
 
 
+def paused_schedule(stage: RunningCloud) -> str:
+    path = new_schedule(stage)
+    assert stage.http("POST", f"{path}/pause", None, as_("opal"))[0] == 200
+    return path
+
+
+def some_paused(stage: RunningCloud) -> str:
+    paused_schedule(stage)
+    return "/schedules"
+
+
 def many_runs(stage: RunningCloud) -> str:
     new_run(stage)
     return "/invocations?job=talks&owner=api_key%3Aopal"
@@ -759,10 +770,10 @@ ACTIONS = [
     ("Roll back", None, new_app, ".toast", "is the newest now"),
     ("Drain", None, new_app, ".toast", "0 warm containers"),
     ("Pause", None, new_schedule, "h1", "paused"),
-    ("Resume", None, lambda _: "/schedules/typed", "h1", "on"),
+    ("Resume", None, paused_schedule, "h1", "on"),
     ("Run now", None, new_schedule, ".toast", "Asked for"),
     ("Pause all", re.compile("Pause [0-9]+"), lambda _: "/schedules", ".toast", "paused"),
-    ("Resume all", re.compile("Resume [0-9]+"), lambda _: "/schedules", ".toast", "resumed"),
+    ("Resume all", re.compile("Resume [0-9]+"), some_paused, ".toast", "resumed"),
     ("Kill all of these", re.compile("Kill [0-9]+"), many_runs, ".toast", "killed"),
     ("Run now", "Run", lambda _: "/jobs/talks", ".timeline", "ACCEPTED"),
 ]
