@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from chalicelib.ecs.task_changes import SETTLE_SECONDS, TaskChange
 from chalicelib.jobs.lifecycle import found_host
 from chalicelib.jobs.model import BEFORE_PERMIT, Invocation, State, mark_of
+from chalicelib.tasks.repairs import Observe, StopOrphan
 
 LEASE_SECONDS = 60
 """A claim without a task after this time was forgotten by a crash; the same request is sent
@@ -20,20 +21,6 @@ large image takes minutes. Waiting for a host is not counted."""
 MARGIN_SECONDS = 30
 """Containers end themselves at their deadlines; the sweep acts this much later."""
 STOP_SECONDS = 30
-
-
-@dataclass(frozen=True)
-class Observe:
-    """Apply the state of the task in ECS: its event was lost or has not arrived."""
-
-    task: TaskChange
-
-
-@dataclass(frozen=True)
-class StopOrphan:
-    """Stop a task that no invocation refers to."""
-
-    task: TaskChange
 
 
 @dataclass(frozen=True)
@@ -94,18 +81,8 @@ class StopTask:
     invocation: Invocation
 
 
-Action = (
-    Observe
-    | StopOrphan
-    | ComeDue
-    | Regroup
-    | Expire
-    | LaunchAgain
-    | Forget
-    | TimeUp
-    | NeverAsked
-    | StopTask
-)
+RecordRepair = ComeDue | Regroup | Expire | LaunchAgain | Forget | TimeUp | NeverAsked | StopTask
+Action = Observe | StopOrphan | RecordRepair
 
 
 def plan_reaping(

@@ -20,6 +20,7 @@ from chalicelib.jobs.table import InvocationsTable
 from chalicelib.metrics import Metrics
 from chalicelib.tasks.hosts_wanted import JOBS, HostsWanted
 from chalicelib.tasks.kinds import Kind, Page, Step
+from chalicelib.tasks.repairs import Observe, StopOrphan, repair_of
 from chalicelib.tasks.store import LIVE_BUCKETS, Store
 from chalicelib.tasks.sweep_state import SweepState, Tally
 from chalicelib.tasks.trend import START_SECONDS, STARTED
@@ -147,14 +148,12 @@ class JobsKind(Kind[Invocation]):
         self._metrics.gauge("job_places_taken", self._table.running())
 
     def _step_of(self, action: reaping.Action) -> Callable[[], object]:
-        if isinstance(action, reaping.StopOrphan):  # the service may know that it is none
-            return partial(self._invocations.on_task_change, action.task)
+        if isinstance(action, Observe | StopOrphan):
+            return repair_of(action, self._invocations.on_task_change)
         return partial(self._act, action)
 
-    def _act(self, action: reaping.Action) -> None:
+    def _act(self, action: reaping.RecordRepair) -> None:
         match action:
-            case reaping.Observe(task) | reaping.StopOrphan(task):
-                self._invocations.on_task_change(task)
             case reaping.ComeDue(invocation):
                 self._invocations.came_due(invocation.id)
             case reaping.Regroup(invocation):

@@ -11,6 +11,7 @@ from chalicelib.apps import App
 from chalicelib.dynamodb.expressions import Attr, Condition
 from chalicelib.ecs.task_changes import SETTLE_SECONDS, TaskChange
 from chalicelib.sessions.model import Reason, Session, State, session_id_of
+from chalicelib.tasks.repairs import Observe, StopOrphan
 
 RELAUNCH_SECONDS = 45
 """A QUEUED session whose next try is overdue by this much is launched by the sweep: its message was
@@ -33,20 +34,6 @@ UNASKED_SECONDS = 300
 """The same for a client that did not connect, where containers cannot be queried. Containers repeat
 the report of a client at least every five seconds until it is acknowledged; one that is silent for
 this long, and has not ended either, does not work."""
-
-
-@dataclass(frozen=True)
-class Observe:
-    """Apply the state of the task in ECS: its event was lost or has not arrived."""
-
-    task: TaskChange
-
-
-@dataclass(frozen=True)
-class StopOrphan:
-    """Stop a task that no session refers to."""
-
-    task: TaskChange
 
 
 @dataclass(frozen=True)
@@ -101,7 +88,8 @@ class EndLost:
     session: Session
 
 
-Repair = Observe | StopOrphan | Stop | Expire | Relaunch | EndLost
+RecordRepair = Stop | Expire | Relaunch | EndLost
+Repair = Observe | StopOrphan | RecordRepair
 Question = AskWhetherConnected | AskWhetherReady
 Action = Repair | Question
 

@@ -23,6 +23,7 @@ from chalicelib.sessions.waits import bucket_of
 from chalicelib.tasks.hosts_wanted import SESSIONS, HostsWanted
 from chalicelib.tasks.kinds import Kind, Page, Step
 from chalicelib.tasks.probe import Found
+from chalicelib.tasks.repairs import Observe, StopOrphan, repair_of
 from chalicelib.tasks.store import LIVE_BUCKETS, Store
 from chalicelib.tasks.sweep_state import SweepState, Tally
 from chalicelib.tasks.trend import START_SECONDS, STARTED
@@ -174,14 +175,12 @@ class SessionsKind(Kind[Session]):
         self._metrics.gauge("queue_waiting", self._queue.waiting())
 
     def _step_of(self, action: reaping.Repair) -> Callable[[], object]:
-        if isinstance(action, reaping.StopOrphan):  # the service may know that it is none
-            return partial(self._sessions.on_task_change, action.task)
+        if isinstance(action, Observe | StopOrphan):
+            return repair_of(action, self._sessions.on_task_change)
         return partial(self._act, action)
 
-    def _act(self, action: reaping.Repair) -> None:
+    def _act(self, action: reaping.RecordRepair) -> None:
         match action:
-            case reaping.Observe(task) | reaping.StopOrphan(task):
-                self._sessions.on_task_change(task)
             case reaping.Stop(session, reason, cause):
                 self._sessions.stop(session.id, reason, cause, only=session.state)
             case reaping.Expire(session):

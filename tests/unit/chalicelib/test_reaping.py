@@ -14,6 +14,7 @@ from chalicelib.sessions import lifecycle, reaping
 from chalicelib.sessions.items import to_item
 from chalicelib.sessions.model import Reason, State
 from chalicelib.sessions.sweep import SessionsKind
+from chalicelib.tasks.repairs import Observe, StopOrphan
 from tests.unit.chalicelib.test_lifecycle import (
     APP,
     ARN,
@@ -56,7 +57,7 @@ def test_all_in_order_means_nothing_to_do():
 
 
 def test_a_task_without_a_record_is_an_orphan():
-    assert plan(tasks=[RUNNING]) == [reaping.StopOrphan(RUNNING)]
+    assert plan(tasks=[RUNNING]) == [StopOrphan(RUNNING)]
 
 
 def test_a_task_of_somebody_else_is_left_alone():
@@ -67,7 +68,7 @@ def test_a_task_of_somebody_else_is_left_alone():
 def test_a_second_task_of_a_session_is_an_orphan():
     session = replace(until(*START, connected), created_at=NOW)
     second = replace(RUNNING, task_arn=ARN + "2")
-    assert plan(session, tasks=[RUNNING, second]) == [reaping.StopOrphan(second)]
+    assert plan(session, tasks=[RUNNING, second]) == [StopOrphan(second)]
 
 
 def test_a_stopped_task_is_no_orphan():
@@ -76,20 +77,20 @@ def test_a_stopped_task_is_no_orphan():
 
 def test_what_an_event_failed_to_tell_is_observed():
     starting = until(launched)
-    assert plan(starting, tasks=[RUNNING], now=1002.0) == [reaping.Observe(RUNNING)]
+    assert plan(starting, tasks=[RUNNING], now=1002.0) == [Observe(RUNNING)]
 
 
 def test_a_running_task_whose_address_was_not_to_be_had_is_looked_at_again():
     session = lifecycle.fold_task(until(launched), RUNNING, None, APP, 1001.0)
     assert session.task_version == RUNNING.version
-    assert plan(session, tasks=[RUNNING], now=1002.0) == [reaping.Observe(RUNNING)]
+    assert plan(session, tasks=[RUNNING], now=1002.0) == [Observe(RUNNING)]
     found = lifecycle.fold_task(session, RUNNING, "192.0.2.7", APP, 1002.0)
     assert found.is_reachable
     assert plan(found, tasks=[RUNNING], now=1002.0) == []
 
 
 def test_a_task_that_nobody_wrote_down_is_adopted():
-    assert plan(queued(), tasks=[RUNNING], now=1002.0) == [reaping.Observe(RUNNING)]
+    assert plan(queued(), tasks=[RUNNING], now=1002.0) == [Observe(RUNNING)]
 
 
 def test_a_vanished_task_ends_its_session_but_not_at_once():
@@ -186,7 +187,7 @@ def test_what_ecs_says_of_its_task_is_taken_in_before_it_is_asked_or_stopped():
     """Its event was not heard either: the record has no address yet."""
     seen = replace(RUNNING, pull_started_at=1000.0)
     (observe,) = plan(until(launched), tasks=[seen], now=2000.0)
-    assert observe == reaping.Observe(seen)
+    assert observe == Observe(seen)
 
 
 def test_one_that_is_found_ready_is_nobodys_or_its_owners():

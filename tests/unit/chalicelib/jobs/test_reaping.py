@@ -19,12 +19,11 @@ from chalicelib.jobs.reaping import (
     Forget,
     LaunchAgain,
     NeverAsked,
-    Observe,
-    StopOrphan,
     StopTask,
     TimeUp,
     plan_reaping,
 )
+from chalicelib.tasks.repairs import Observe, StopOrphan
 from tests.unit.chalicelib.jobs.examples import (
     CREATED,
     NO_ROOM,
