@@ -763,6 +763,22 @@ def many_runs(stage: RunningCloud) -> str:
     return "/invocations?job=talks&owner=api_key%3Aopal"
 
 
+@needs_chromium
+def test_next_runs_are_in_the_zone_of_the_schedule_and_of_the_reader(
+    browser: Browser, stage: RunningCloud, schedules: list[str]
+) -> None:
+    assert "weekly" in schedules
+    context = browser.new_context(timezone_id="Asia/Tokyo")
+    page = context.new_page()
+    sign_in(page, stage, "/schedules/weekly")
+    runs = page.get_by_role("table", name="Next runs")
+    row = runs.locator("tbody tr").first.locator("th, td")
+    # Nine o'clock in New York is 22 or 23 o'clock of the same Monday in Tokyo, as the season is.
+    expect(row.nth(0)).to_contain_text(re.compile(r" 09:00:00 (GMT-[45]|E[SD]T)"))
+    expect(row.nth(1)).to_contain_text(re.compile(r" 2[23]:00:00 (GMT\+9|JST)"))
+    context.close()
+
+
 ACTIONS = [
     ("Kill", None, new_run, "h1", "killed"),
     ("Run again", None, new_run, ".toast", "Asked for"),
