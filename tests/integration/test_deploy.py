@@ -242,6 +242,26 @@ def test_a_failure_says_what_to_do(cloud, tmp_path):
     deployer.execute(plan_destroy(deployer.settings()))
 
 
+def test_a_deployment_with_graders_has_judges_on_hosts_of_their_own(deployer):
+    """No stack is made after it: moto cannot delete its network, so it stays."""
+    cloud = deployer.cloud
+    settings = deployer.settings(Graders="ec2", GradersCidr="10.91.0.0/16")
+    deployer.execute(plan_deploy(settings, "content2", "judge2"))
+    ecs = cloud.client("ecs")
+    found = ecs.describe_task_definition(taskDefinition="usher-dev_judge")["taskDefinition"]
+    (container,) = found["containerDefinitions"]
+    assert "/usher-dev/usher-judge@sha256:" in container["image"].replace("dkr.", "", 1)
+    assert found["volumes"][0]["host"]["sourcePath"] == ENGINE_SOCKET
+    assert found["taskRoleArn"].endswith(":role/usher-dev-judge")
+    assert found["requiresCompatibilities"] == ["EC2"]
+    networks = {each["CidrBlock"] for each in cloud.client("ec2").describe_vpcs()["Vpcs"]}
+    assert "10.91.0.0/16" in networks
+    groups = cloud.client("autoscaling").describe_auto_scaling_groups(
+        AutoScalingGroupNames=["usher-dev-graders"]
+    )
+    assert len(groups["AutoScalingGroups"]) == 1
+
+
 def test_the_smoke_test_tells_a_dispatcher_that_is_not_there():
     with pytest.raises(DeployError, match="does not answer"):
         smoke("http://127.0.0.1:9", lambda line: None)
@@ -350,23 +370,3 @@ def test_chalice_deploy_makes_every_function_with_its_own_policy(cloud, tmp_path
         "usher-dev",
         "usher-dev-launch_queued",
     }
-
-
-def test_a_deployment_with_graders_has_judges_on_hosts_of_their_own(deployer):
-    """The last test of this cloud: moto cannot delete the network, so the stack stays."""
-    cloud = deployer.cloud
-    settings = deployer.settings(Graders="ec2", GradersCidr="10.91.0.0/16")
-    deployer.execute(plan_deploy(settings, "content2", "judge2"))
-    ecs = cloud.client("ecs")
-    found = ecs.describe_task_definition(taskDefinition="usher-dev_judge")["taskDefinition"]
-    (container,) = found["containerDefinitions"]
-    assert "/usher-dev/usher-judge@sha256:" in container["image"].replace("dkr.", "", 1)
-    assert found["volumes"][0]["host"]["sourcePath"] == ENGINE_SOCKET
-    assert found["taskRoleArn"].endswith(":role/usher-dev-judge")
-    assert found["requiresCompatibilities"] == ["EC2"]
-    networks = {each["CidrBlock"] for each in cloud.client("ec2").describe_vpcs()["Vpcs"]}
-    assert "10.91.0.0/16" in networks
-    groups = cloud.client("autoscaling").describe_auto_scaling_groups(
-        AutoScalingGroupNames=["usher-dev-graders"]
-    )
-    assert len(groups["AutoScalingGroups"]) == 1

@@ -266,7 +266,11 @@ def test_show_tells_all(api):
 
 def test_a_no_is_said_in_one_line(api):
     done = command("kill", ID)
-    assert (done.returncode, done.stderr) == (1, f"usher: no /invocations/{ID}/kill\n")
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"usher: no /invocations/{ID}/kill (ids are UUIDs: `usher invocations` lists them; "
+        "`usher open ID` finds what any id is of)\n"
+    )
 
 
 def test_a_listing_as_json_and_with_empty_pages(api):
