@@ -5,7 +5,6 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -144,6 +143,8 @@ class Cell:
         self.services = self._build(messages)
         self.visits = Visits()
         self._containers: dict[str, Container] = {}
+        self._by_port: dict[int | None, Container] = {}
+        """By the host port of their tasks; the newest of those with the same one."""
         self._booting = 0
         self._served: dict[str, float] = {}
         self._ended: list[tuple[float, float]] = []
@@ -254,7 +255,7 @@ class Cell:
                 raise TypeError(folded.why)
             session = folded
         self.table.add(session, counters)
-        container = self._containers[session.id] = Container(task, session.id, session.key)
+        container = self._add_container(task, session.id, session.key)
         self._served[session.id] = now
         self.time.spawn(
             lambda: self._leave(container), self._chance.expovariate(1 / self.shape.stay_seconds)
@@ -331,11 +332,15 @@ class Cell:
 
     # Containers.
 
+    def _add_container(self, task: Task, session_id: str, key: str) -> Container:
+        container = Container(task, session_id, key)
+        self._containers[session_id] = self._by_port[task.host_port] = container
+        return container
+
     def _on_running(self, task: Task) -> None:
         environment = task.environment
         session_id = environment[Env.SESSION_ID]
-        container = Container(task, session_id, environment[Env.SESSION_KEY])
-        self._containers[session_id] = container
+        container = self._add_container(task, session_id, environment[Env.SESSION_KEY])
         self._booting += 1
         share = max(1.0, self._booting / (self.latencies.cores or float("inf")))
 
@@ -353,7 +358,8 @@ class Cell:
         """
         if callback is not Callback.READY:
             container.is_connected = callback is Callback.CONNECTED
-        for tries in count():
+        tries = 0
+        while True:
             if container.is_over or (tries >= CALLBACK_TRIES and callback is not Callback.READY):
                 return False
             try:
@@ -363,27 +369,26 @@ class Cell:
                     )
             except (ThrottledError, BusyError, UnavailableError):
                 self.time.sleep(min(5.0, 2.0 ** min(tries, 3)) * self._chance.random())
+                tries += 1
             except (ConflictError, NotFoundError, UnauthorizedError):
                 if callback is Callback.READY:
                     self._exit(container)
                 return False
             else:
                 return True
-        raise AssertionError("it is counted without end")
 
     def _exit(self, container: Container) -> None:
         container.is_over = True
         self.ecs.end(container.task, exit_code=0)
 
     def _probe(self, url: str) -> Found:
-        """GET /healthz; each task has a port of its own."""
-        port = urlsplit(url).port
-        for container in self._containers.values():
-            if container.task.host_port == port and not container.is_over:
-                if not container.has_booted:
-                    return Found.OVER
-                return Found.CONNECTED if container.is_connected else Found.ALONE
-        return Found.SILENT
+        """GET /healthz."""
+        container = self._by_port.get(urlsplit(url).port)
+        if container is None or container.is_over:
+            return Found.SILENT
+        if not container.has_booted:
+            return Found.OVER
+        return Found.CONNECTED if container.is_connected else Found.ALONE
 
     # Events and messages.
 
@@ -393,6 +398,8 @@ class Cell:
             container = self._containers.pop(session_id, None)
             if container is not None:
                 container.is_over = True
+                if self._by_port.get(container.task.host_port) is container:
+                    del self._by_port[container.task.host_port]
         change = parse_task(detail)
         self._deliver("task_changed", lambda: self.services.service.on_task_change(change))
 

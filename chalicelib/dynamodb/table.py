@@ -228,58 +228,36 @@ class Table:
 
         Returns the old values of these attributes, None if the condition fails.
         """
-        try:
-            answer = self._send(
-                self._dynamodb.update_item,
-                TableName=self.name,
-                Key={"id": {"S": item_id}},
-                ReturnValues="UPDATED_OLD",
-                **expressions(condition=condition, set_values=values),
-            )
-        except ClientError as error:
-            if _code(error) != "ConditionalCheckFailedException":
-                raise
-            return None
-        old: Item = answer.get("Attributes", {})
-        return old
+        changes = expressions(condition=condition, set_values=values)
+        return self._update(item_id, ReturnValues="UPDATED_OLD", **changes)[0]
 
     def update_or_see(
         self, item_id: str, values: Mapping[str, Any], condition: Condition
     ) -> tuple[bool, Item | None]:
         """As `update`; whether it was written, and if not, the item that the condition refused."""
-        try:
-            self._send(
-                self._dynamodb.update_item,
-                TableName=self.name,
-                Key={"id": {"S": item_id}},
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                **expressions(condition=condition, set_values=values),
-            )
-        except ClientError as error:
-            if _code(error) != "ConditionalCheckFailedException":
-                raise
-            return False, error.response.get("Item")
-        return True, None
+        changes = expressions(condition=condition, set_values=values)
+        old, seen = self._update(item_id, ReturnValuesOnConditionCheckFailure="ALL_OLD", **changes)
+        return old is not None, seen
 
     def update_unread(self, item_id: str, **changes: Any) -> Item | None:
         """Update an item without having read it; `changes` as in `expressions`, with `condition`.
 
         Returns the whole item as it was before, None if the condition fails.
         """
+        return self._update(item_id, ReturnValues="ALL_OLD", **expressions(**changes))[0]
+
+    def _update(self, item_id: str, **request: Any) -> tuple[Item | None, Item | None]:
+        """The returned old attributes, None if the condition fails; then, if the request asks for
+        it, the item that the condition refused.
+        """
+        key = {"id": {"S": item_id}}
         try:
-            answer = self._send(
-                self._dynamodb.update_item,
-                TableName=self.name,
-                Key={"id": {"S": item_id}},
-                ReturnValues="ALL_OLD",
-                **expressions(**changes),
-            )
+            answer = self._send(self._dynamodb.update_item, TableName=self.name, Key=key, **request)
         except ClientError as error:
             if _code(error) != "ConditionalCheckFailedException":
                 raise
-            return None
-        before: Item = answer["Attributes"]
-        return before
+            return None, error.response.get("Item")
+        return answer.get("Attributes", {}), None
 
     def transact(
         self, writes: Sequence[Write], *, waits_for_others: bool = False

@@ -241,7 +241,7 @@ class EcsModel:
         host = self._host_for(task)
         if host is None:
             raise ValueError("the hosts at the beginning have no room")
-        task.host, task.host_port = host, 32_768
+        task.host, task.host_port = host, _port_of(task)
         self.tasks[arn] = host.tasks[arn] = task
         host.images[task_definition] = now
         return task
@@ -318,10 +318,7 @@ class EcsModel:
             task.version += 1
             self.end(task, exit_code=1)
             return
-        task.last_status, task.host_port = (
-            "RUNNING",
-            32_768 + int(task.arn.rpartition("/")[2]) % 28_000,
-        )
+        task.last_status, task.host_port = "RUNNING", _port_of(task)
         self._publish(task)
         self.on_running(task)
 
@@ -354,3 +351,8 @@ class EcsModel:
 
 def _error(code: str, message: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": message}}, "RunTask")
+
+
+def _port_of(task: Task) -> int:
+    """By its number; 28,000 tasks in a row have different ports."""
+    return 32_768 + int(task.arn.rpartition("/")[2]) % 28_000

@@ -7,6 +7,7 @@ is refused. The last test takes some away for real.
 
 import json
 import shutil
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -143,8 +144,15 @@ def jobs_flow(cloud, runs: Runs, folder: Path) -> None:
     assert status in {200, 201}, told
     assert cloud.http("POST", "/schedules/yearly/run", {})[0] in {200, 201, 202}
     assert cloud.http("GET", "/schedules")[0] == 200
-    fire_late(cloud, "yearly")
+    decide_since(cloud, "yearly", 1_600_000_000)  # too late: it is skipped
+    wait_until(lambda: cloud.state()["invocations"].get("fire_schedules"), 60, "it", every=0.2)
     assert cloud.http("DELETE", "/schedules/yearly")[0] in {200, 204}
+    schedule |= {"expression": "cron(* * * * ? *)"}
+    assert cloud.http("PUT", "/schedules/minutely", schedule)[0] in {200, 201}
+    decide_since(cloud, "minutely", int(time.time()) - 70)
+    made = wait_until(lambda: run_of(cloud, "minutely"), 60, "its run", every=0.2)
+    assert cloud.http("DELETE", "/schedules/minutely")[0] in {200, 204}
+    assert job_end(cloud, made["id"])["reason"] == "succeeded"
     assert cloud.http("GET", "/invocations")[0] == 200
     assert cloud.http("GET", "/jobs")[0] == 200
     assert cloud.http("GET", "/sessions")[0] == 200
@@ -191,20 +199,25 @@ def is_marked(cloud, submission_id: str) -> dict | None:
     return found if found["state"] == "FINISHED" else None
 
 
-def fire_late(cloud, schedule_id: str) -> None:
-    """Set the last decision of a schedule far into the past, and invoke its function."""
-    long_ago = {"N": "1600000000"}
+def decide_since(cloud, schedule_id: str, decided_until: int) -> None:
+    """Set the last decision of a schedule into the past, and invoke its function."""
     cloud.client("dynamodb").update_item(
         TableName="usher-local-jobs",
         Key={"id": {"S": f"schedule#{schedule_id}"}},
         UpdateExpression="SET decided_until = :at, changed_at = :at",
-        ExpressionAttributeValues={":at": long_ago},
+        ExpressionAttributeValues={":at": {"N": str(decided_until)}},
     )
     sqs = cloud.client("sqs")
     queue = sqs.get_queue_url(QueueName="usher-local-schedules")["QueueUrl"]
     due = {"schedule": schedule_id, "planned": "2026-01-01T00:00:00+00:00"}
     sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(due))
-    wait_until(lambda: cloud.state()["invocations"].get("fire_schedules"), 60, "it", every=0.2)
+
+
+def run_of(cloud, schedule_id: str) -> dict | None:
+    """The first run of a schedule, skipped ones included."""
+    _, found = cloud.http("GET", "/invocations?job=light")
+    runs = [one for one in found["invocations"] if one["schedule"] == schedule_id]
+    return runs[-1] if runs else None
 
 
 def task_running(cloud, invocation_id: str) -> bool:
