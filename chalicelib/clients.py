@@ -14,7 +14,7 @@ from chalicelib.config import Config
 
 CONNECT_TIMEOUT_SECONDS = 2
 READ_TIMEOUT_SECONDS = 5
-"""With all retries below API Gateway's limit of 29 seconds."""
+"""Timeouts and retries of all clients; a call takes less than API Gateway's limit of 29 seconds."""
 
 
 @dataclass(frozen=True)

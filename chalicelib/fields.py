@@ -166,7 +166,7 @@ def _text_fits(value: str, schema: Schema) -> bool:
 
 
 def _number_fits(value: float, schema: Schema) -> bool:
-    """Formulated so that NaN fits no bound."""
+    """Whether a number is within the bounds; NaN is not."""
     return (
         ("minimum" not in schema or value >= schema["minimum"])
         and ("maximum" not in schema or value <= schema["maximum"])

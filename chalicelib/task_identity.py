@@ -1,4 +1,6 @@
-"""A role and a network of an app's or a job's own: what may name them, and what is meant. Pure."""
+"""The role and the network that an app or a job names: checks of the names, and their ARNs.
+Pure.
+"""
 
 import re
 from collections.abc import Callable
@@ -9,7 +11,7 @@ MOST_SUBNETS, MOST_SECURITY_GROUPS = 16, 5
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 Check = Callable[[Any], str | None]
-"""Says what is wrong with a value, or None."""
+"""Returns the error message for a value; None if it is valid."""
 
 
 def role(prefix: str) -> Check:

@@ -12,7 +12,7 @@ from chalicelib.cluster_query import ExpressionError, parse_expression
 
 MOST_STRATEGIES = 5
 MOST_CONSTRAINTS = 10
-"""For one task, including those of its task definition; Usher's task definitions have none."""
+"""Maximum number for one task, including those of its task definition; Usher's have none."""
 FIELDS = {"zone": "attribute:ecs.availability-zone", "host": "instanceId"}
 """Short names of common spread fields."""
 BINPACK = ("cpu", "memory")

@@ -21,7 +21,7 @@ from chalicelib.contract.traces import (
 
 EXPORT_SECONDS = 1.0
 REST_SECONDS = 30.0
-"""For so long a process sends nothing to a collector that did not answer."""
+"""Seconds for which a process sends nothing to a collector that did not answer."""
 SERVICE = "usher-dispatcher"
 _log = logging.getLogger("usher.traces")
 # Neither proxies nor redirects: only the configured collector is used.

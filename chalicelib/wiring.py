@@ -84,7 +84,7 @@ class Services:
         )
 
     def _trace_job(self, before: "Invocation", after: "Invocation") -> None:
-        """Send what an invocation went through until its run, once that is known."""
+        """Send the spans of an invocation's states before its run, once all of them are known."""
         from chalicelib.jobs.spans import attributes_of, ends_before_the_run, steps_of
 
         if ends_before_the_run(before, after):

@@ -25,9 +25,9 @@ class Turns:
     def __init__(self, items: Table) -> None:
         self._items = items
         self._clocks: dict[str, int] = {}
-        """Where clocks stood at least when they were last read or moved."""
+        """A lower bound of each clock: its value when it was last read or advanced."""
         self._read_at: dict[str, float] = {}
-        """When `next` last read a clock."""
+        """Time of the last read of each clock by `next`."""
 
     def clock(self, queue: str) -> int:
         """The highest turn of a queue that was started."""
@@ -75,9 +75,9 @@ class Turns:
         self._clocks[queue] = turn
 
     def starting(self, queue: str, turn: int | None) -> tuple[Write, ...]:
-        """The write that moves a clock to a turn; none where it is known to be there.
+        """The write that advances a clock to a turn; none if the cached clock is there already.
 
-        Its condition is lost where the clock has moved past it: call `clock`, and ask again.
+        Its condition fails if the clock has passed the turn: call `clock`, then this again.
         """
         if turn is None or turn <= self._clocks.get(queue, 0):
             return ()
@@ -90,7 +90,7 @@ class Turns:
         self._clocks[queue] = max(turn or 0, self._clocks.get(queue, 0))
 
     def _read(self, queue: str, owner: str, now: float) -> tuple[int, int | None]:
-        """Where the clock stands, and the owner's newest turn."""
+        """The clock's value, and the owner's newest turn."""
         keys = clock_key(queue), owner_key(queue, owner)
         found = self._items.get_all(keys)
         clock = count_of(found.get(keys[0]))
@@ -109,7 +109,9 @@ class Turns:
         )
 
     def _first(self, queue: str, owner: str, clock: int, now: float) -> int | None:
-        """The turn of an owner who has nothing at the clock or behind it; None if that changed."""
+        """The turn of an owner without a waiting item; None if its newest turn changed
+        meanwhile.
+        """
         (first,) = next_turns(clock, None, 1)
         values = {"n": first, "expire_at": int(now) + KEPT_SECONDS}
         nothing_waits = Attr("n").not_exists() | Attr("n").lt(clock)

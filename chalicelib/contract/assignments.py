@@ -11,7 +11,7 @@ from chalicelib.contract.graders import Grader, GraderError, TableReader, parse_
 GRADER = "grader.toml"
 ASSIGNMENT = "assignment.toml"
 DOCKERFILE = "Dockerfile"
-"""Of a grader: its image is built of it."""
+"""The file that a grader's image is built from."""
 SOLUTIONS = "solutions"
 """A directory of a grader for its author only: it is neither stored nor sent to a judge."""
 IMAGE_POINTS = 100.0

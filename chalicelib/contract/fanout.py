@@ -8,7 +8,7 @@ A stream has four keys. They share a hash tag, so that a cluster keeps them on o
     usher:{STREAM}:last      a hash: shard id -> position of the newest record that was appended
     usher:{STREAM}:origin    a random string, replaced whenever entries may have been lost: Redis
                              came back empty, or older than it was, or on another server
-    usher:{STREAM}:relay     a hash, the relay's own affair
+    usher:{STREAM}:relay     a hash with the state of the relay
 
 A record is appended once for each origin, in its shard's order, after its parents' records. An
 entry has two fields, few because each costs its readers time: `h`, a line of words (see

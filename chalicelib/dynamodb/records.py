@@ -109,7 +109,7 @@ def extra_attributes(item: Item, known: frozenset[str]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Field:
-    """A field without a default is `is_nullable` or `is_needed`."""
+    """A field of a record: nullable, needed, or with a default."""
 
     name: str
     read: _Read

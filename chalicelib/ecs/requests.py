@@ -38,7 +38,7 @@ class TaskRequest:
     capacity_provider: str | None = None
     """Replaces the launch type: hosts are added for its tasks and kept while they run."""
     subnets: Sequence[str] = ()
-    """With `security_groups`, for tasks with a network interface (awsvpc)."""
+    """Subnets of a task with a network interface (awsvpc), together with `security_groups`."""
     security_groups: Sequence[str] = ()
     spread: Sequence[str] = ()
     binpack: str | None = None
@@ -52,7 +52,7 @@ class TaskRequest:
 def client_token(started_by: str, attempt: int) -> str:
     """The idempotency token of one attempt: at most 64 characters, equal for equal arguments.
 
-    It is no guarantee: ECS forgets it an hour after the task ended.
+    It is no guarantee: ECS removes it an hour after the task ended.
     """
     return hashlib.sha256(f"{started_by}#{attempt}".encode()).hexdigest()[:64]
 

@@ -22,7 +22,7 @@ FILL_SECONDS = 15.0
 """Maximum time that one invocation refills; below the functions' timeout of 29 seconds. The next
 one continues."""
 HOLD_SECONDS = 30.0
-"""Another invocation may refill after this time if the one that does died."""
+"""Another invocation may refill after this time if the refilling one was killed."""
 
 WAIT_SECONDS = 8.0
 WAIT_STEP_SECONDS = 0.1

@@ -13,7 +13,7 @@ _SCRIPTS = Path(__file__).with_name("scripts")
 
 
 class Filling(StrEnum):
-    """Whether the entries are complete, and otherwise who refills them."""
+    """Whether the entries are complete, and otherwise which process refills them."""
 
     WHOLE = "whole"
     YOURS = "yours"

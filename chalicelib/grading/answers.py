@@ -55,7 +55,7 @@ def show_assignment(assignment: Assignment, *, is_author: bool) -> dict[str, Any
 
 
 def _show_preparation(preparation: Preparation | None, *, is_author: bool) -> dict[str, Any]:
-    """Of a revision's images: why they cannot be used is the author's to see."""
+    """The state of a revision's images. Only the author sees the reason why they cannot be used."""
     if preparation is None:
         shown: dict[str, Any] = {"state": Readiness.READY.value}
         return shown | ({"reason": "", "images": {}, "changedAt": None} if is_author else {})

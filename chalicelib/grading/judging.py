@@ -85,7 +85,7 @@ class Judging:
         return handed
 
     def hand_over_soon(self, newcomers: Sequence[Grading]) -> None:
-        """As `hand_over`, for gradings that are recorded; errors are left to the sweep.
+        """Hand recorded gradings over like `hand_over`; after an error the sweep does it.
 
         The learner's request succeeded, because the submission is recorded.
         """

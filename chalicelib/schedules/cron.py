@@ -53,14 +53,14 @@ class Rate:
 
 @dataclass(frozen=True)
 class Cron:
-    """At the minutes that all six fields match."""
+    """Runs at the minutes that all six fields match."""
 
     minutes: tuple[int, ...]
     hours: tuple[int, ...]
     months: frozenset[int]
     years: tuple[int, ...]
     days: str
-    """As written, such as `weekdays`; one of them is `?`."""
+    """The field as it was written, like `weekdays`; one of the two is `?`."""
     weekdays: str
     text: str
     """In AWS's syntax."""

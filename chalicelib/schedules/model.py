@@ -22,7 +22,7 @@ ON_TIME_SECONDS = 150
 """A run that is delayed by less than this is on time: EventBridge Scheduler may be a minute late,
 and the sweep, which replaces it, another minute."""
 KEPT_SKIPPED = 10
-"""Of missed runs at most the newest ten are recorded as skipped."""
+"""Maximum number of missed runs that are recorded as skipped, the newest first."""
 OVERDUE_SECONDS = 75
 """A schedule that is due for longer than this was not fired because a message was lost."""
 UNDONE_SECONDS = 15

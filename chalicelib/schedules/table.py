@@ -34,7 +34,7 @@ class SchedulesTable:
         return readable(self.find(schedule_id))
 
     def find(self, schedule_id: str) -> Schedule | Unreadable | None:
-        """As `get`, for callers that continue without an unreadable record."""
+        """The present record like `get`; an unreadable one is returned as `Unreadable`."""
         item = self.items.get(schedule_key(schedule_id))
         return read_record(item, from_item) if item else None
 

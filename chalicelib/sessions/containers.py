@@ -1,7 +1,7 @@
 """Counting an app's containers in parts, so that no request reads too much. Pure.
 
 The sessions that have not ended lie in buckets. A part reads the next ones of each bucket; its
-cursor says how far each was read.
+cursor has the position of each bucket.
 """
 
 import re
@@ -37,14 +37,16 @@ _POSITION = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)_([0-9a-f-]{36})")
 Position = tuple[str, str]
 """Creation time and id of the last session that was read of a bucket."""
 Positions = Mapping[int, Position]
-"""How far each bucket was read that has more."""
+"""The read position of each bucket that has more sessions."""
 Group = tuple[str, str, str]
 """Task definition, state and host."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Containers by group, and how to go on; no positions at the end."""
+    """Counts of containers by group, and the positions of the next part; no positions at the
+    end.
+    """
 
     groups: Counter[Group]
     positions: Positions
@@ -79,7 +81,7 @@ def show_cursor(positions: Positions, buckets: int) -> str | None:
 def parse_counting(
     query: Mapping[str, str], buckets: int
 ) -> tuple[int | None, dict[int, Position | None]]:
-    """Read the query of the route: its limit, and where each bucket is to be read from.
+    """Parse the query of the route: its limit, and the position from which each bucket is read.
 
     Raises BadRequestError.
     """
@@ -89,7 +91,7 @@ def parse_counting(
 
 
 def parse_cursor(text: str | None, buckets: int) -> dict[int, Position | None]:
-    """Where each bucket that has more is to be read from; None = from its beginning.
+    """The position from which each bucket that has more is read; None = its beginning.
 
     Raises BadRequestError.
     """

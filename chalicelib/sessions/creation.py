@@ -31,7 +31,7 @@ def new_session(
     query: Mapping[str, str] | None = None,
     traceparent: str | None = None,
 ) -> Session:
-    """A QUEUED session of `owner`, or for the pool where there is none yet."""
+    """A QUEUED session of `owner`, or for the pool if there is no owner yet."""
     session_id = ids.uuid()
     return Session(
         id=session_id,

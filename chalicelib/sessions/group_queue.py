@@ -16,16 +16,17 @@ from chalicelib.sessions.table import Lost, SessionsTable
 from chalicelib.tasks.store import Store
 
 GROUP_SECONDS = 3
-"""How long until it is looked again whether a capacity group may have more: the first one's, and
-more the further behind; an end sends a message besides."""
+"""Interval at which a waiting session checks again whether its capacity group may have more: that
+of the first one, longer for those behind it. The end of a container sends a message in addition.
+"""
 MOST_GROUP_SECONDS = 30
 STARTS_AT_ONCE = 10
-"""One message starts at most this many sessions that wait in a group."""
+"""Maximum number of sessions waiting in a group that one message starts."""
 ADMIT_TRIES = 3
 
 
 class Starter(Protocol):
-    """Starts sessions that their group has admitted."""
+    """Starts sessions that were counted in their group."""
 
     def may_start(self) -> bool:
         """Whether a start that can wait fits into the start rate of this second. Counts it if
@@ -59,9 +60,9 @@ class GroupQueue:
         self._now = now
 
     def start_in_turn(self, session: Session, tries: int, starter: Starter) -> Session:
-        """Start what goes first in a capacity group, as many as it may have; the session then.
+        """Start the first waiting sessions of the session's group; returns the session after that.
 
-        One that has to go on waiting is tried again later.
+        A session that still waits is tried again later.
         """
         session = self._in_known_group(session)
         if not session.waits_for_group:
@@ -118,9 +119,10 @@ class GroupQueue:
                 return
 
     def _admit(self, session: Session, app: App, starter: Starter) -> bool:
-        """Count one that waits in its group and start it; False where the group may have no more.
+        """Count a waiting session in its group and start it; False if the group may have no more.
 
-        Its record is written with the count: losing it to another process is no reason to stop.
+        Record and count are written together. If another process wrote the record first, the result
+        is True, and the next session is tried.
         """
         size = container_of(app)
         for _ in range(ADMIT_TRIES):

@@ -29,7 +29,7 @@ _KNOWN = frozenset({*_FIELDS, *_INDEXED})
 
 
 def request_key(owner: str, idempotency_key: str) -> str:
-    """The id under which an owner's Idempotency-Key is remembered."""
+    """The id of the item that stores an owner's Idempotency-Key."""
     digest = hashlib.sha256(f"{owner}\0{idempotency_key}".encode()).hexdigest()
     return f"request#{digest}"
 

@@ -294,7 +294,7 @@ class Launches:
     ) -> Session | None:
         """Move the session to the newest revision if its own was deregistered.
 
-        Only if ECS certainly started nothing; None where there is no other request to make.
+        Only if ECS certainly started nothing; None if there is no other request to make.
         """
         if error.failure not in FINAL:
             return None

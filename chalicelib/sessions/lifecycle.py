@@ -38,9 +38,9 @@ _REASON_OF_BYE = {
 
 
 def fold_launch(session: Session, change: TaskChange, now: float) -> Session:
-    """RunTask accepted the session's request, if nothing overtook the answer.
+    """RunTask accepted the session's request. No effect if a later report was applied already.
 
-    With a host it is STARTING. Without one it goes on waiting, and is QUEUED: at ECS now.
+    With a host the session is STARTING; without one it stays QUEUED and waits at ECS.
     """
     if session.task_arn is not None or session.state is not State.QUEUED:
         return session
@@ -79,8 +79,8 @@ def _may_wait_again(session: Session, change: TaskChange, now: float) -> bool:
 
 
 def expire(session: Session, now: float) -> Session:
-    """End a session whose time to wait for a host is over. Its task, which has no host, is to be
-    stopped.
+    """End a session whose deadline for a host has passed. The caller stops its task, which has no
+    host.
     """
     if session.state is not State.QUEUED or now < session.not_after:
         return session
@@ -92,10 +92,10 @@ def expire(session: Session, now: float) -> Session:
 def fold_task(
     session: Session, change: TaskChange, ip: str | None, app: App, now: float
 ) -> Session:
-    """Take in what ECS says of the session's task. Old and repeated news changes nothing.
+    """Apply a change of the session's task in ECS. Old and repeated changes have no effect.
 
-    Of the very version that is known already an address is news still: ECS and EC2 may have it
-    only a moment after the task runs, and nothing announces it.
+    A change of the stored version is applied only if it adds the address: ECS and EC2 may have that
+    later than the RUNNING event, and no further event reports it.
     """
     if session.state is State.ENDED or session.task_arn not in {None, change.task_arn}:
         return session
@@ -151,7 +151,7 @@ def fold_callback(
 
 
 def found_ready(session: Session, app: App, now: float) -> Session:
-    """The container answered that it is ready: its callback was not heard."""
+    """The container answered that it is ready: its callback was not received."""
     if session.state is not State.STARTING:
         return session
     return settle(_with(session, ready_at=session.ready_at or now), app, now)
@@ -244,8 +244,8 @@ def _leaving(session: Session, reason: Reason, cause: str, now: float) -> Sessio
 
 
 def _why_not_started(session: Session, change: TaskChange, app: App, now: float) -> Reason:
-    """The container may have been ready, and was not heard. Then it ended with 0 once its client
-    had not come; an image that cannot start would not have run until that deadline.
+    """Whether the container may have been ready without its callback being received. It then ended
+    with 0 after its connect deadline; an image that cannot start would have ended earlier.
     """
     if change.stop_code == "UserInitiated":
         return Reason.STOPPED

@@ -13,13 +13,13 @@ class State(StrEnum):
     """The state of a session."""
 
     QUEUED = "QUEUED"
-    """Recorded, and no host has it: not accepted by ECS, or waiting there in PROVISIONING."""
+    """Recorded, and without a host: not accepted by ECS yet, or waiting there in PROVISIONING."""
     STARTING = "STARTING"
-    """RunTask accepted, and a host has it."""
+    """RunTask accepted it, and ECS placed it on a host."""
     WARM = "WARM"
     """Ready, without an owner."""
     RESERVED = "RESERVED"
-    """The address was handed out; the client has until `connect_by`."""
+    """The address was handed out; the client must connect before `connect_by`."""
     ACTIVE = "ACTIVE"
     """The client is connected."""
     STOPPING = "STOPPING"
@@ -64,7 +64,7 @@ KEPT_CHANGES = 32
 
 @dataclass(frozen=True)
 class Change:
-    """One step of a session's history: when, to which state, and what caused it."""
+    """One step of a session's history: time, new state and cause."""
 
     at: float
     state: State
@@ -85,7 +85,7 @@ class Session:
     callback_url: str
     created_at: float
     not_after: float
-    """Until when it may stay QUEUED."""
+    """The time until which it may stay QUEUED."""
     pooled: bool = False
     """Whether it was started for the pool, before any request."""
     state: State = State.QUEUED

@@ -14,7 +14,7 @@ from chalicelib.sessions.model import Session
 Answer = TypeVar("Answer")
 
 PROBES_SECONDS = 6.0
-"""For all requests of one sweep together."""
+"""Time for all requests of one sweep together."""
 AT_ONCE = 32
 
 

@@ -24,8 +24,9 @@ START_DEADLINE_SECONDS = 300
 Fargate needs 30 to 70 seconds. Waiting for a host is not counted.
 """
 ASK_WHETHER_READY_SECONDS = 60
-"""Counted from the same instant: from then on a container whose `ready` was not heard is asked. It
-repeats its report, but a dispatcher without free executions does not hear it."""
+"""Counted from the same instant: after this time a container whose `ready` was not received is
+queried. It repeats its report, but a dispatcher without free executions does not receive it.
+"""
 NOT_READY = "not ready in time"
 """Reason for stopping a container that did not report `ready`."""
 MARGIN_SECONDS = 10
@@ -56,8 +57,8 @@ class AskWhetherConnected:
 
 @dataclass(frozen=True)
 class AskWhetherReady:
-    """Query the container of a session that starts for long: its `ready` may not have been heard,
-    which is no fault of its image.
+    """Query the container of a session that has been starting for long: its `ready` may not have
+    been received, which is not an error of its image.
     """
 
     session: Session
@@ -149,7 +150,7 @@ SERVED = (
 
 
 def looks_overdue(now: float) -> Condition:
-    """Filter: besides those that are too old, every session that `_overdue` may end.
+    """The filter for sessions that `_overdue` may end, besides those that are too old.
 
     DynamoDB applies it, so that the sweep does not read the others.
     """

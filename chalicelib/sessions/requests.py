@@ -62,7 +62,7 @@ CALLBACK = Document(
     is_open=True,
 )
 MOST_PASSED_BYTES = 2_048
-"""For all claims, or all parameters, that are passed to a container."""
+"""Maximum length of all claims, or of all parameters, that are passed to a container."""
 
 
 @dataclass(frozen=True)

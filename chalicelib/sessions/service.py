@@ -55,8 +55,9 @@ WAITS_IN_TOTAL = 100
 KEPT_SECONDS = 3_600
 ORPHANED = "no live session has any claim to this task"
 MOST_ASKED = 16
-"""At most this many sessions of an owner at the limit are queried for their clients, the oldest
-first."""
+"""Maximum number of sessions of an owner at the limit that are queried for their clients, the
+oldest first.
+"""
 
 _log = logging.getLogger("usher.sessions")
 
@@ -145,7 +146,8 @@ class Sessions:
         )
 
     def _insert(self, request: DispatchRequest) -> Inserted:
-        """As `Claims.insert`, but a lost session does not block its owner's next request.
+        """Assign a session like `Claims.insert`, but a lost session does not block its owner's next
+        request.
 
         If the owner is at the limit, a session whose client is gone is ended; a repeated request is
         not answered with a session whose container is gone. Both query containers, for a bounded
@@ -248,7 +250,7 @@ class Sessions:
     ) -> Session:
         """Stop a session; no effect on one that is stopping or has ended. Raises NotFoundError.
 
-        `only` stops it in that state alone: it may have changed since it was read.
+        `only`: stop it only in this state, because it may have changed since it was read.
         """
         now = self._now()
 

@@ -74,7 +74,9 @@ class SessionsKind(Kind[Session]):
         self._now = now
         self._apps = apps
         self._by_name: Mapping[str, App] = {}
-        """The apps when a page was read: asking for them takes longer than a record does."""
+        """The apps at the time a page was read, because reading them takes longer than planning a
+        record.
+        """
         self.unreadable = unreadable
         self.hosts_wanted = None if config.capacity_provider is None else hosts_wanted
 

@@ -281,7 +281,7 @@ class SessionsTable(RecordTable[Session]):
         return state, only_readable(members)
 
     def query_all(self, app: str) -> tuple[AppState, list[Session | Unreadable]]:
-        """As `read_pool`, but all pages, and with records that cannot be read."""
+        """Read all pages of a pool, including records that cannot be read; see `read_pool`."""
         return _app_and_members(app, list(self.items.query(POOL_INDEX, "pool", app)))
 
     def members_now(self, state: AppState) -> "Members":
@@ -299,7 +299,7 @@ class SessionsTable(RecordTable[Session]):
         return Members(sessions, unreadable, unseen)
 
     def warm_now(self, sessions: Sequence[Session]) -> list[Session]:
-        """Those of `sessions` that are warm and without an owner now (consistent read), in their
+        """The `sessions` that are warm and without an owner now (consistent read), in their
         order.
         """
         current = self.get_all([session.id for session in sessions])

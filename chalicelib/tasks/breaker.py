@@ -15,7 +15,9 @@ from chalicelib.tasks.revisions import S, fold_failure, fold_success
 UNREADABLE = -1
 """The version of a state that cannot be read."""
 SUCCESS_SECONDS = 1.0
-"""A process folds one success of a revision in so long: where many start, one says it for all."""
+"""A process writes a success of a revision at most once in this many seconds, because further ones
+add nothing.
+"""
 
 _log = logging.getLogger("usher.tasks")
 
@@ -89,7 +91,9 @@ class Breaker(Generic[S]):
         self._revisions = revisions
         self._now = now
         self._succeeded: dict[str, tuple[str, float]] = {}
-        """The revision of each name that came up last, and when that was folded in."""
+        """The revision of each name that last became ready, and the time at which that was
+        written.
+        """
 
     def succeeded(
         self, name: str, family: str, revision: str, log_fields: Mapping[str, Any]

@@ -44,7 +44,7 @@ class Kind(ABC, Generic[R]):
         """A page of live records."""
 
     def overdue_page(self, partition: int, after: str | None) -> Page[R] | None:
-        """As `page`, only with records that may be overdue; None if the kind has no such stage."""
+        """A page with only the records that may be overdue; None if the kind has no such stage."""
         del partition, after
         return None
 

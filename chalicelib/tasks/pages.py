@@ -19,14 +19,14 @@ from chalicelib.tasks.sweep_state import Tally
 FEW_SEARCHES = 5
 """Maximum of tasks that are searched by startedBy, one call each; for more, all are listed."""
 LISTING_SECONDS = 10.0
-"""Seconds for which a listing is used. ListTasks lags by seconds itself, and what is planned is
-harmless where a task was started since.
+"""Seconds for which a listing is used. ListTasks lags by seconds too, and the planned actions do no
+harm if a task was started since.
 """
 LISTING_PAGES = 100
-"""Pages of 100 tasks, two calls each. Of more tasks than that some are looked for one by one."""
+"""Pages of 100 tasks, two calls each. If there are more tasks, some are searched one by one."""
 MOST_SEARCHES = 50
-"""Tasks looked for one by one for one page, where the listing was not whole; ECS takes some 20
-calls a second. What else is to be looked for is left to the next pass.
+"""Maximum number of tasks that one page searches one by one if the listing was incomplete; ECS
+accepts about 20 calls a second. The next pass searches the others.
 """
 R = TypeVar("R")
 
@@ -138,7 +138,9 @@ class Pages:
         return list(kind.plan(record, found)) if found else actions
 
     def _started_by(self, mark: str) -> Sequence[TaskChange] | None:
-        """The tasks that are meant to run with this startedBy; None where it is not looked up."""
+        """The tasks with this startedBy and desired status RUNNING; None if they were not
+        searched.
+        """
         if self._few_searches < FEW_SEARCHES:
             self._few_searches += 1
             return self._launcher.started_by(mark)
@@ -152,7 +154,7 @@ class Pages:
         return self._launcher.started_by(mark) if self._searches <= MOST_SEARCHES else None
 
     def _list(self, tasks: dict[str, list[TaskChange]]) -> bool:
-        """List tasks by their startedBy; whether these are all."""
+        """List tasks by their startedBy; returns whether the listing is complete."""
         after = None
         for _ in range(LISTING_PAGES):
             try:

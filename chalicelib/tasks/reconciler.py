@@ -37,8 +37,9 @@ from chalicelib.tasks.trend import point_of, with_point
 SAVE_SECONDS = 5.0
 """Interval between writes of the position; it is also written when the sweep ends."""
 TRIES = 2
-"""If this many invocations died at one position, positions are written exactly, and the page is
-skipped."""
+"""If this many invocations ended at one position without a further write, positions are written
+exactly, and the page is skipped.
+"""
 FEW_RECORDS = 1_000
 """With fewer records than this a pass takes seconds, and the stage of overdue ones is omitted. The
 number is known from the last complete pass; without one that stage is first."""

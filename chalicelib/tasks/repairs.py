@@ -25,7 +25,7 @@ def repair_of(
     action: Observe | StopOrphan, on_task_change: Callable[[TaskChange], bool]
 ) -> Callable[[], object]:
     """The function that performs a repair, for a `Step`. `on_task_change` returns whether it
-    stopped an orphan: one that was none is not counted as such.
+    stopped an orphan; only then the repair is counted.
     """
     if isinstance(action, StopOrphan):
         return partial(on_task_change, action.task)

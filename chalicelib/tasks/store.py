@@ -81,7 +81,7 @@ class RecordTable(Generic[R]):
         return readable(self.find(record_id))
 
     def find(self, record_id: str) -> R | Unreadable | None:
-        """As `get`, for callers that continue without an unreadable record."""
+        """The present record like `get`; an unreadable one is returned as `Unreadable`."""
         item = self.items.get(record_id)
         return read_record(item, self._codec.from_item) if item else None
 
@@ -170,7 +170,9 @@ class Store(Generic[R]):
         self._observer.on_transition(before, after)
 
     def update(self, seen: R, decide: Callable[[R], R]) -> R:
-        """As `change`, for a record that was just read; returns `seen` if it no longer exists."""
+        """Change a record that was just read, like `change`; returns `seen` if it no longer
+        exists.
+        """
         return self.change(seen.id, decide, seen) or seen
 
 
@@ -187,7 +189,7 @@ class Recent(Generic[R]):
         self._lock = threading.Lock()
 
     def put(self, record: R) -> None:
-        """Remember a record as it was written, and forget the oldest beyond the bound."""
+        """Cache a record as it was written, and remove the oldest beyond the bound."""
         with self._lock:
             self._records[record.id] = record
             self._records.move_to_end(record.id)
@@ -195,7 +197,7 @@ class Recent(Generic[R]):
                 self._records.popitem(last=False)
 
     def take(self, record_id: str) -> R | None:
-        """A record, if it is remembered; from now on it is not."""
+        """Remove a record from the cache and return it; None if it is not cached."""
         with self._lock:
             return self._records.pop(record_id, None)
 

@@ -63,7 +63,7 @@ class Part:
 
 
 UNCHANGED = Answer("It is what the client has: nothing changed in `wait`.", None, ("ETag",))
-"""Of operations with `If-None-Match`."""
+"""The 304 answer of operations with `If-None-Match`."""
 INSTANT: Schema = {
     "type": "string",
     "format": "date-time",
