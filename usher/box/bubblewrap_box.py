@@ -203,7 +203,7 @@ class _Launchers:
             scratch=self._scratch,
             etc=self._etc,
             command=[shutil.which("bwrap") or "bwrap", *command[1:]],
-            groups=group.process_files if group else [],
+            groups=group.joining_files if group else [],
             environment={} if settings.clean_environment else os.environ,
         )
         task.on_ready()

@@ -29,9 +29,17 @@ class ControlGroup:
     version: int
 
     @property
-    def process_files(self) -> list[str]:
-        """A process joins by writing its number to each of these files."""
-        return [str(folder / "cgroup.procs") for folder in dict.fromkeys(self.folders.values())]
+    def joining_files(self) -> list[str]:
+        """A process of one thread joins by writing 0 to each of these files.
+
+        In version 1 that is `tasks`: a thread moves itself at once, while a write to `cgroup.procs`
+        waits 10 to 20 ms for the forks and ends of all processes of the machine.
+        """
+        name = "tasks" if self.version == 1 else "cgroup.procs"
+        return self._files(name)
+
+    def _files(self, name: str) -> list[str]:
+        return [str(folder / name) for folder in dict.fromkeys(self.folders.values())]
 
     def usage(self) -> Usage:
         """Resources used so far by all processes that are or were in it."""
@@ -47,7 +55,7 @@ class ControlGroup:
         with contextlib.suppress(OSError):
             (self.folders["memory"] / "cgroup.kill").write_text("1")
             return
-        for file in self.process_files:
+        for file in self._files("cgroup.procs"):
             for word in read_kernel_file(file).split():
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(int(word), 9)

@@ -185,7 +185,7 @@ class Run:
 
     def attend(self, stdin: bytes) -> dict[str, Any]:
         """The report. Raises OSError if there was no box."""
-        fds = [os.open(path, os.O_WRONLY) for path in self._group.process_files]
+        fds = [os.open(path, os.O_WRONLY) for path in self._group.joining_files]
         try:
             started = start_box(self._spec, ROOT, self._scratch, fds)
         finally:

@@ -246,8 +246,9 @@ def start(spec: dict[str, Any], tell_fd: int) -> int:
         os.setsid()
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL if spec["ends_all"] else 0, 0, 0, 0)
         for path in spec["groups"]:
-            with open(path, "w", encoding="ascii") as file:
-                file.write(str(os.getpid()))
+            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            os.write(fd, b"0")
+            os.close(fd)
         if os.getuid() == 0:
             os.setgroups([])
             os.setresgid(spec["user"], spec["user"], spec["user"])

@@ -142,7 +142,13 @@ def test_the_usage_of_version_2(tmp_path):
     (tmp_path / "memory.events").write_text("low 0\noom 1\noom_kill 1\n")
     group = ControlGroup({"memory": tmp_path, "pids": tmp_path, "cpu": tmp_path}, 2)
     assert group.usage() == Usage(0.25, 8192, 1)
-    assert group.process_files == [str(tmp_path / "cgroup.procs")]
+    assert group.joining_files == [str(tmp_path / "cgroup.procs")]
+
+
+def test_a_process_joins_a_group_of_version_1_without_waiting_for_all_others(tmp_path):
+    names = ("memory", "pids", "cpu")
+    group = ControlGroup({name: tmp_path / name for name in names}, 1)
+    assert group.joining_files == [str(tmp_path / name / "tasks") for name in names]
 
 
 def test_without_any_runtime_nothing_is_run(monkeypatch):
