@@ -42,7 +42,7 @@ PARAMETERS: Mapping[str, str] = {
     "AuthMode": "api_key",
     "Operators": CALLER,
 }
-"""Of infra/template.yaml. One host at a time: its two cores are what `full_cluster` fills."""
+"""Parameters of infra/template.yaml. One host at a time: `full_cluster` fills its two cores."""
 
 
 @dataclass(frozen=True)

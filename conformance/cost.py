@@ -21,7 +21,7 @@ class Item:
     dollars_an_hour: float
 
     def dollars(self, hours: float) -> float:
-        """For so many hours."""
+        """The costs of this many hours, in dollars."""
         return self.number * self.dollars_an_hour * hours
 
 

@@ -117,7 +117,7 @@ class LocalTarget:
         usher("deploy", "--project", str(job_project(self._folder)), url=self.url)
 
     def kill_a_host(self, task_arn: str) -> None:
-        """By the switch of the embedded cloud."""
+        """Kill the host, with the switch of the embedded cloud."""
         instance = instance_of(self.client("ecs"), f"usher-{STAGE}", task_arn)
         with urllib.request.urlopen(f"{self._ready['aws']}/_local/state") as answer:
             hosts = json.loads(answer.read())["hosts"]

@@ -15,7 +15,7 @@ class Column:
     head: str
     """The place, the time and the versions."""
     cells: Mapping[str, str]
-    """By the promise's name."""
+    """Results by the promise's name."""
 
 
 EMPTY = Column(NOT_YET, {})

@@ -235,7 +235,7 @@ def _served_by(session: Session, revision: int) -> bool:
 
 
 def killed_host(session: Session) -> str:
-    """A session whose host dies ends as lost, and new ones are served."""
+    """A session whose host fails ends as lost, and new ones are served."""
     found = obtain(session, "cold")
     with connected(found):
         arn = session.wait("its task", 30, lambda: task_of(session, found["id"]))

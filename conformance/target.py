@@ -31,11 +31,11 @@ class Limits:
     """Maximum durations at a place, in seconds."""
 
     cold: float
-    """From a request to an address, if a host has capacity."""
+    """Time from a request to an address, if a host has capacity."""
     end: float
-    """From a client's disconnect, or a host's failure, to the record's end."""
+    """Time from a client's disconnect, or a host's failure, to the record's end."""
     host: float
-    """Until another host has joined."""
+    """Time until another host has joined."""
 
 
 class Target(Protocol):

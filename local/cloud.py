@@ -180,7 +180,9 @@ class Cloud:
         return task_definition_calls(STAGE, self.options.apps, feed_url, log_region=region)
 
     def _forwarders(self) -> Mapping[str, Forwarder]:
-        """Of the services that others serve, by name. Raises UnreachableServiceError."""
+        """The forwarders of services that other emulators serve, by name. Raises
+        UnreachableServiceError.
+        """
         options = self.options
         found = {each.name: Forwarder(each, options.region) for each in options.aws_services}
         for forwarder in found.values():
@@ -467,14 +469,14 @@ class Cloud:
 
     @property
     def parts(self) -> Parts:
-        """The parts. Only after they were started."""
+        """The components. Only after they were started."""
         if self._parts is None:
             raise RuntimeError("the cloud was not started")
         return self._parts
 
     @property
     def assignment_pages(self) -> list[str]:
-        """The pages of the assignments that were put when it started."""
+        """The pages of the assignments that were created at the start."""
         names = [folder.resolve().name for folder in self.options.assignments]
         return [f"{self.dispatcher_url}/assignments/{name}" for name in names]
 
@@ -528,7 +530,7 @@ class Cloud:
         }
 
     def kill_host(self, name: str) -> None:
-        """Let a host die as by a power cut. Raises KeyError."""
+        """Kill a host as a power failure would. Raises KeyError."""
         group = self.parts.hosts_group
         if group is None:
             self.parts.engine.kill_host(name)

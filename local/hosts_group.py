@@ -80,7 +80,7 @@ class HostsGroup:
         self._after = after
         self._numbers = itertools.count(len(first) + 1)
         self.slots = list(first)
-        """All hosts that there were."""
+        """All hosts, including former ones."""
         self._empty: Counter[str] = Counter()
         self.group = AutoScalingGroup(
             name,
@@ -102,7 +102,7 @@ class HostsGroup:
         return slot
 
     def begin(self) -> None:
-        """Look once a minute from now on."""
+        """Start to apply managed scaling once a minute."""
         self._after(MINUTE, self._each_minute)
 
     def _each_minute(self) -> None:

@@ -166,7 +166,7 @@ def on_loopback(environment: Mapping[str, str], gateway: str | None) -> dict[str
 
 
 def put_assignment(url: str, folder: Path) -> None:
-    """Put the assignment in `folder` under the folder's name, at the dispatcher at `url`.
+    """Create the assignment in `folder`, with the folder's name, at the dispatcher at `url`.
 
     Raises GraderError for a folder that is none, UsherError where it is refused.
     """

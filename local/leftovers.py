@@ -60,7 +60,7 @@ class RunFolder:
 
     @property
     def run_id(self) -> str:
-        """The id that everything belonging to this run carries."""
+        """The id of this run, which marks all of its objects."""
         return self.path.name
 
     @property
@@ -76,7 +76,7 @@ class RunFolder:
         draft.replace(self.path / _FACTS)
 
     def remove(self) -> None:
-        """Take the folder away, and the folder of all runs with it when this was the last one."""
+        """Remove the folder, and the folder of all runs if this was the last one."""
         _remove_tree(self.path)
         os.close(self._lock)
         base = self.path.parent

@@ -1,4 +1,4 @@
-"""Hearing signals without losing one.
+"""Handles signals without losing one.
 
 A Python signal handler runs in the main thread, between two bytecodes: a main thread that is just
 going to sleep on a lock never runs it, and one that holds the lock of an Event must not set it.

@@ -76,8 +76,7 @@ class CredentialCache:
         self._lock = asyncio.Lock()
 
     async def get(self) -> Credentials | None:
-        """None if the environment names no source: requests are then not signed.
-
+        """Valid credentials; None if the environment names no source: requests are then not signed.
         Raises CredentialsError if the endpoint returns none and the last ones have expired.
         """
         if self._source.static or not self._source.url:

@@ -26,7 +26,7 @@ class Request(NamedTuple):
     """
 
     target: str
-    """As sent: path and query, or in absolute form a URL (RFC 9112, 3.2.2)."""
+    """The request target as sent: path and query, or in absolute form a URL (RFC 9112, 3.2.2)."""
     origins: Sequence[str]
     wants_websocket: bool
     websocket_versions: Sequence[str] = (WEBSOCKET_VERSION,)

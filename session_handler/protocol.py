@@ -94,7 +94,7 @@ class Session:
         self._ends_at = now + limits.max_session_seconds if limits.max_session_seconds else None
         self._phase_ends_at: float | None = None
         self.stream: Stream | None = None
-        """The stream of the client that is there; carry out no other."""
+        """The connected client's stream action; the container executes no other."""
         self._has_been_connected = False
         self._cursor: Cursor | None = None
 

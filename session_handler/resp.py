@@ -52,7 +52,7 @@ class Parser:
         self._taken = 0
         self._open: list[tuple[list[Any], int]] = []
         self._sizes: dict[bytes, int] = {}
-        """Sizes as they were written: the same few come again and again."""
+        """Parsed sizes by their bytes, because few different ones occur."""
 
     def feed(self, data: bytes) -> list[Any]:
         """The replies that `data` completes, in order. Raises RespError."""
@@ -78,7 +78,7 @@ class Parser:
         return replies
 
     def _next(self, buffer: bytes, at: int) -> tuple[Any, int]:
-        """A complete reply and its end, or the position to continue at with more data."""
+        """A complete reply and its end, or the position at which to continue with more data."""
         stack, sizes, find, held = self._open, self._sizes, buffer.find, len(buffer)
         while True:
             end = find(_CRLF, at)

@@ -238,8 +238,8 @@ class ConnectionManager:
         return status, health
 
     async def _hand_over(self) -> bool:
-        """A client with the path that finds the session occupied may be the same user, whose old
-        connection died unnoticed. Returns whether the session may be free now.
+        """Check the present client because another one with the path connects: it may be the same
+        user, whose old connection was lost unnoticed. Returns whether the session may be free now.
         """
         old = self._connected
         if old is None or await self._session.client_answers():

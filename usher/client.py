@@ -169,7 +169,7 @@ class Client(OperationsClient):
         limit: int | None = None,
         on_page: Callable[[], None] = lambda: None,
     ) -> Iterator[dict[str, Any]]:
-        """The same as the dispatcher's documents. `on_page` is called before each further page."""
+        """The same invocations as JSON documents. `on_page` is called before each further page."""
         query = {
             "job": job,
             "status": status,
@@ -292,7 +292,7 @@ class Client(OperationsClient):
         return list(map(read_schedule, self.schedule_documents()))
 
     def schedule_documents(self) -> Iterator[dict[str, Any]]:
-        """The same as the dispatcher's documents."""
+        """The same schedules as JSON documents."""
         return rows(pages(self._get, "/schedules", {}), "schedules")
 
     def schedule(self, schedule_id: str) -> Schedule:

@@ -46,10 +46,10 @@ class Coordinator(Protocol):
         """Raises NotPermittedError."""
 
     def tell_progress(self, progress: Progress) -> None:
-        """Never raises. Called from a separate thread."""
+        """Report progress. Never raises. Called from a separate thread."""
 
     def tell_end(self, ending: Ending, usage: Usage, seconds: float) -> None:
-        """Never raises, and tries for at most `seconds`."""
+        """Report the end of the run; repeated for at most `seconds`. Never raises."""
 
 
 class Dispatcher:

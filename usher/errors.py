@@ -25,7 +25,7 @@ class AnswerError(UsherError):
         self.status = status
         self.code = code
         self.retry_after_seconds: float | None = None
-        """When to ask again, if the answer said so."""
+        """Seconds after which to repeat the request, if the answer has them."""
 
 
 class SessionEndedError(UsherError):

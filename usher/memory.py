@@ -28,7 +28,9 @@ class ControlGroup:
 
     def __init__(self) -> None:
         self.limit_bytes: int | None = None
-        """None = no limit, so it is not a container's, and says nothing about us."""
+        """The group's limit; None = it has none, so it is not a container's group, and its figures
+        are not this container's.
+        """
         for limit, peak, events in self.FILES:
             text = read_kernel_file(limit).strip()
             if text.isdecimal() and int(text) < NO_LIMIT:

@@ -23,7 +23,7 @@ class OutputRelay:
 
     def __init__(self) -> None:
         self._logs: dict[int, LogFile] = {}
-        """By the reading end of a pipe."""
+        """The output streams by the reading ends of their pipes."""
         self._writing: dict[int, int] = {}
         """The writing end of the pipe of each standard stream."""
         self._stop_reading, self._stop_writing = os.pipe()

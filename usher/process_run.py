@@ -22,7 +22,8 @@ def run_as_process(
     on_result: Callable[[Any], None],
     limits: Limits,
 ) -> int:
-    """Returns the exit code, in this process and in the child that runs the job: exit with it.
+    """Run the job; returns the exit code, in this process and in the child that runs the job: exit
+    with it.
 
     The job runs in the project's directory, as in its image.
     """

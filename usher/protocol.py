@@ -13,20 +13,21 @@ class Limits:
     """Timeouts of the container, in seconds."""
 
     permit_seconds: float = 120.0
-    """For an answer to the request for the start permit."""
+    """Time for an answer to the request for the start permit."""
     finish_seconds: float = 60.0
-    """For reporting the end."""
+    """Time for reporting the end."""
     stop_seconds: float = 9.5
-    """From SIGTERM to the container's exit. ECS kills it after the stopTimeout of its task
-    definition, 10 s; this must be less, so that the exit code is the container's own."""
+    """Time from SIGTERM to the container's exit. ECS kills it after the stopTimeout of its task
+    definition, 10 s; this must be less, so that the exit code is the container's own.
+    """
     request_seconds: float = 10.0
-    """For one request."""
+    """Timeout of one request."""
     grace_seconds: float = 8.0
-    """From SIGTERM to SIGKILL for the job."""
+    """Time from SIGTERM to SIGKILL for the job."""
     progress_seconds: float = 1.0
     """Interval between two reports of progress."""
     output_seconds: float = 10.0
-    """For forwarding the last output, after all processes that write it have ended."""
+    """Time for forwarding the last output, after all processes that write it have ended."""
 
 
 class SettingsError(Exception):

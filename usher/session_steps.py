@@ -198,7 +198,9 @@ def dispatch_steps(wish: Wish, key: str, seconds: float, world: World) -> Steps:
 
 
 def _pending(body: Mapping[str, Any]) -> tuple[float, Ask]:
-    """When and where to request a session that has no address yet. Raises SessionEndedError."""
+    """The pause and the path for requesting a session that has no address yet. Raises
+    SessionEndedError.
+    """
     if body.get("state") in {"ENDED", "STOPPING"}:
         raise SessionEndedError(str(body.get("reason")), str(body.get("detail") or ""))
     if not isinstance(body.get("id"), str):
@@ -210,7 +212,7 @@ def _pending(body: Mapping[str, Any]) -> tuple[float, Ask]:
 
 
 def read_session(body: Mapping[str, Any]) -> Session | None:
-    """None if it has no address."""
+    """The session in an answer; None if it has no address yet."""
     url = body.get("url")
     if not isinstance(url, str) or not url.startswith(("ws://", "wss://")):
         return None
@@ -245,7 +247,7 @@ class Feed:
         self._dropped_at: float | None = None
 
     def steps(self) -> Steps:
-        """Ends only with SessionEndedError or AnswerError."""
+        """All steps of the feed. Ends only with SessionEndedError or AnswerError."""
         while True:
             if self._session is None:
                 self._session = yield from self._ask()

@@ -20,9 +20,9 @@ class Signals:
 
     def __init__(self) -> None:
         self.times_asked = 0
-        """How many signals asked this process to end."""
+        """Number of signals that requested the end of this process."""
         self.asked_at: float | None = None
-        """When they first did, on the monotonic clock."""
+        """Monotonic time of the first of them."""
         self._raises = False
         self.wakeup, write = os.pipe()
         os.set_blocking(self.wakeup, False)
@@ -40,13 +40,13 @@ class Signals:
             raise StopAskedError
 
     def raise_from_now(self) -> None:
-        """From now on a signal ends waiting with StopAskedError."""
+        """Let a signal end waiting with StopAskedError."""
         self._raises = True
         if self.times_asked:
             raise StopAskedError
 
     def raise_no_more(self) -> None:
-        """From now on a signal is only counted, and makes `wakeup` readable."""
+        """Let a signal only be counted and make `wakeup` readable."""
         self._raises = False
 
     def drain(self) -> None:

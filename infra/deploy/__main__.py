@@ -25,7 +25,7 @@ from local.aws.template import load_template
 ROOT = Path(__file__).parents[2]
 
 ASSUMED_REGION = "us-east-1"
-"""For a plan that is only shown, if neither the stage nor the environment has a region."""
+"""The region of a plan that is only shown, if neither the stage nor the environment has one."""
 
 
 def load_settings(stage: str, region: str | None) -> Settings:

@@ -19,7 +19,7 @@ SET_HERE = {"Stage", "Architecture", "SessionImage", "S3PrefixList"}
 """Parameters of the template that the deployment sets."""
 
 DEFAULT_BASE = "python:3.12-slim"
-"""As in session_handler/Dockerfile."""
+"""The default base image, as in session_handler/Dockerfile."""
 
 IMAGE_NAME = "usher-session"
 """The apps file's name of the image that is built from this project."""

@@ -15,7 +15,7 @@ from typing import Any
 from infra.deploy.stacks import DeployError
 
 COLD_SECONDS = 300.0
-"""For the first address: a host may have to be added, and the image to be pulled."""
+"""Time for the first address: a host may have to be added, and the image to be pulled."""
 
 END_SECONDS = 60.0
 WAIT_SECONDS = 25

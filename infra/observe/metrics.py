@@ -240,4 +240,4 @@ METRICS = (
     Metric("job_places_taken", Kind.GAUGE, (), "how many of `JOBS_CAPACITY` are in use"),
 )
 BY_NAME = {metric.name: metric for metric in METRICS}
-"""By name."""
+"""All metrics by name."""

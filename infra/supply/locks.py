@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 OLDEST_PYTHON = "3.11"
-"""As `requires-python` in pyproject.toml."""
+"""The lowest supported version of Python, as in `requires-python` of pyproject.toml."""
 
 LOCKS: Mapping[str, str] = {
     "requirements.txt": "requirements.lock",

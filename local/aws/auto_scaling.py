@@ -40,7 +40,7 @@ class Instance:
     zone: str
     state: str = PENDING
     protected: bool = True
-    """From scale-in, as NewInstancesProtectedFromScaleIn has it."""
+    """Whether it is protected from scale-in, by NewInstancesProtectedFromScaleIn."""
 
 
 class AutoScalingGroup:
@@ -82,12 +82,12 @@ class AutoScalingGroup:
 
     @property
     def zones(self) -> tuple[str, ...]:
-        """All zones, those that are out among them."""
+        """All zones, including those that are out."""
         return self._zones
 
     @property
     def zones_out(self) -> frozenset[str]:
-        """Those that are out."""
+        """The zones that are out."""
         return frozenset(self._zones_out)
 
     @property

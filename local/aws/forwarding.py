@@ -48,7 +48,7 @@ _NOT_SENT = frozenset(
         "x-amz-security-token",
     }
 )
-"""Those of one connection, and those that the new signature replaces."""
+"""Headers of one connection, and headers that the new signature replaces; not forwarded."""
 _NOT_RETURNED = ("access-control-", "connection", "keep-alive", "transfer-encoding")
 
 

@@ -1,4 +1,4 @@
-"""The values that task definitions refer to, as ECS fetches them when a task starts.
+"""The values of references in task definitions, as ECS fetches them when a task starts.
 
 Source: "Pass sensitive data to an Amazon ECS container", Amazon ECS Developer Guide: a secret's ARN
 may be followed by a JSON key, a version stage and a version id; a parameter may be named without
@@ -17,7 +17,7 @@ class SecretError(Exception):
 
 
 def no_secrets(reference: str) -> str:
-    """For engines without a Secrets Manager."""
+    """Raises SecretError for each reference, for engines without a Secrets Manager."""
     raise SecretError(f"no secrets are served here: {reference}")
 
 

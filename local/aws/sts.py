@@ -22,7 +22,9 @@ from local.aws.iam.policy import Decision, PolicyError, Statement, decide, parse
 from local.aws.wire import Answer, Call, Request, error_answer
 
 LEAST_SECONDS, MOST_SECONDS, DEFAULT_SECONDS = 900, 3_600, 3_600
-"""Of a session; by a role that was assumed itself (a function's) an hour at most."""
+"""Bounds of a session's duration in seconds; a session requested with an assumed role (such as a
+function's) has at most an hour.
+"""
 MOST_POLICY_CHARACTERS = 2_048
 MOST_TAGS = 50
 KEY = "ASIALOCALUSER"
@@ -141,7 +143,7 @@ class Sts:
 
 
 def trusting(trust: Mapping[str, Any], caller: str, account: str) -> tuple[Statement, ...]:
-    """Of a trust policy the statements whose principal is this caller, or its account. Pure."""
+    """The statements of a trust policy whose principal is this caller, or its account. Pure."""
     role = re.sub(r":sts::(\d+):assumed-role/([^/]+)/.*", r":iam::\1:role/\2", caller)
     known = {"*", account, f"arn:aws:iam::{account}:root", caller, role}
     found = []

@@ -19,13 +19,15 @@ MAX_LINE_BYTES = 65_536
 MAX_HEADERS = 100
 MAX_BODY_BYTES = 64 * 1024 * 1024
 MAX_LENGTH_DIGITS = 20
-"""Of a Content-Length: Python reads no number of thousands of digits."""
+"""Maximum digits of a Content-Length: Python parses no number with thousands of digits."""
 ONCE = frozenset({"host", "origin", "content-length", "transfer-encoding", "sec-fetch-site"})
-"""Headers that decide something: two of one are refused, as each reader would choose its own."""
+"""Headers that determine how a request is processed: repeated ones are refused, because parsers
+would choose different ones.
+"""
 
 
 class BadRequestError(Exception):
-    """Not HTTP, or more of it than this server takes; `status` is the answer."""
+    """The request is not HTTP, or exceeds this server's limits; `status` is that of the answer."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)

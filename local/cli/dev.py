@@ -27,7 +27,7 @@ POLL_SECONDS = 0.3
 
 
 class DevError(Exception):
-    """The folder holds no session apps that can be run; the message is for people."""
+    """The folder has no session apps that can be run; the message is for display."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -34,20 +34,20 @@ class Options:
     size: Size = DEFAULT_SIZE
     start_delay_seconds: float = 0.0
     launch_type: str = "ec2"
-    """Of jobs without a launch type; apps have theirs in the apps file."""
+    """Launch type of jobs without one; apps have theirs in the apps file."""
     capacity_provider: str | None = None
-    """The name of one with managed scaling, which has the hosts and gets no more of them."""
+    """Name of a capacity provider with managed scaling that has the hosts; no hosts are added."""
     hosts_between: tuple[int, int] | None = None
     """The sizes that the hosts' Auto Scaling group may have; None = there is no group."""
     host_delay_seconds: float = 60.0
-    """From the wish for a host to its registration with ECS."""
+    """Time from the request of a host to its registration with ECS."""
     throttling: bool = True
     index_lag_seconds: float = 0.0
     """Reads of DynamoDB's indexes show a write after a delay of up to this; 0 = at once."""
     task_lag_seconds: float = 0.0
     """ListTasks and DescribeTasks show a new task after a delay of up to this; 0 = at once."""
     lag_seed: int = 0
-    """Of the random lags."""
+    """Seed of the random lags."""
     restart: bool = True
     logs: Path | None = None
     project_dir: Path = ROOT
@@ -71,7 +71,7 @@ class Options:
     log_streams: bool = True
     """Whether the output of sessions goes to log streams, as on AWS; else to plain files."""
     assignments: tuple[Path, ...] = ()
-    """Folders of assignments that are put when everything works."""
+    """Folders of assignments that are created when the start is complete."""
     aws_services: tuple[OtherService, ...] = ()
     """Services that other emulators serve."""
 

@@ -1,4 +1,4 @@
-"""Notices that the files of a session app changed, and what is wrong with them."""
+"""Detects changes of a session app's files, and errors in them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,7 +43,7 @@ def changed(before: Files, after: Files) -> list[str]:
 
 
 def syntax_errors(folder: Path, names: list[str]) -> list[str]:
-    """`file:line: what is wrong` for each Python file among `names` that does not compile."""
+    """`file:line: error` for each Python file among `names` that does not compile."""
     problems = []
     for name in names:
         path = folder / name

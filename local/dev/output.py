@@ -43,13 +43,13 @@ class ContainerOutput:
 
 
 class TaskEnds:
-    """Says of each task once how it ended, if that was not as sessions end."""
+    """Reports the end of each task once, if it did not end as sessions do."""
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
 
     def new_lines(self, tasks: Iterable[Task]) -> Iterator[str]:
-        """A line for each of `tasks` that has stopped badly since the last call."""
+        """A line for each of `tasks` that failed since the last call."""
         for task in tasks:
             if not task.is_stopped or task.id in self._seen:
                 continue

@@ -23,7 +23,9 @@ DEMO_RATE = 20.0
 READ_AHEAD = 4 * MOST_ENTRIES
 """Entries read before they are put, so that repeated keys do not make batches small."""
 BATCHES_A_SECOND = 20
-"""With a rate, batches are cut so small that records flow instead of coming in bursts."""
+"""Minimum number of batches a second if there is a rate, so that records do not arrive in
+bursts.
+"""
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 2.0
 

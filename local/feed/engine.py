@@ -29,7 +29,7 @@ class FeedEngine(StrEnum):
 
 
 class RelayError(Exception):
-    """The relay does not do its work; the message is its own."""
+    """The relay fails; the message is the relay's."""
 
 
 def choose_engine(options: Options) -> FeedEngine:
@@ -101,7 +101,7 @@ class Feed:
         return self._redis.url(f"{LOOPBACK}:{self._redis.port}", self._stream, RELAY_USER)
 
     def begin(self, invoker: Invoker, region: str) -> None:
-        """Let the relay begin now, not with the first record: what is wrong shows here.
+        """Start the relay now and not with the first record, so that its errors are reported here.
 
         Raises RelayError, UnreachableError.
         """
@@ -114,7 +114,7 @@ class Feed:
 
     @property
     def state(self) -> dict[str, Any]:
-        """For `GET /_local/state`."""
+        """The feed's part of `GET /_local/state`."""
         if self._redis is None:
             return {"engine": self.engine}
         return {

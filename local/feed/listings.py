@@ -145,7 +145,7 @@ class Listing:
 def demo_updates(seed: int) -> Iterator[dict[str, Any]]:
     """Updates without end: listings appear, change price, go under offer, are sold or withdrawn.
 
-    An update repeats all fields of its listing; the last word on a listing is sold or withdrawn.
+    An update repeats all fields of its listing; the last one is sold or withdrawn.
     """
     rng = Random(seed)
     market: list[Listing] = []

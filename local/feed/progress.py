@@ -38,7 +38,7 @@ class Progress:
         self._open_line = False
 
     def show(self, totals: Totals) -> None:
-        """Tell, unless that was done just now."""
+        """Report the progress, unless it was reported within the last period."""
         if time.monotonic() - self._printed_at < self._every:
             return
         self._printed_at = time.monotonic()
@@ -59,7 +59,7 @@ class Progress:
 
 
 def summary(totals: Totals, *, dry_run: bool, stopped: bool) -> list[str]:
-    """The last words, one line each: bad lines with their numbers, then the totals."""
+    """The final lines: invalid lines with their numbers, then the totals."""
     lines = [f"feed: line {bad.number}: {bad.why}" for bad in totals.bad[:MAX_BAD_LINES_PRINTED]]
     if len(totals.bad) > MAX_BAD_LINES_PRINTED:
         lines.append(f"feed: {len(totals.bad) - MAX_BAD_LINES_PRINTED:,} more bad lines")

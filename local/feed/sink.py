@@ -12,11 +12,11 @@ THROTTLED = ("ProvisionedThroughputExceededException", "LimitExceededException")
 
 
 class FeedError(Exception):
-    """Feeding cannot go on; the message is one line for people."""
+    """Feeding cannot continue; the message is one line for display."""
 
 
 class Sink(Protocol):
-    """Takes entries: Kinesis, or nothing at all in a dry run."""
+    """The interface of sinks: Kinesis, or none in a dry run."""
 
     def put(self, entries: Sequence[Entry]) -> Sequence[bool]:
         """Put a batch; returns for each entry whether it was accepted. FeedError if none ever will
@@ -26,7 +26,7 @@ class Sink(Protocol):
 
 
 class Nowhere:
-    """Takes everything and keeps nothing."""
+    """Accepts and discards everything."""
 
     def put(self, entries: Sequence[Entry]) -> list[bool]:
         return [True] * len(entries)

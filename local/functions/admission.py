@@ -1,9 +1,9 @@
-"""How many requests one process works on at the same time.
+"""Limits the number of requests that one process works on concurrently.
 
 On AWS each request has a process of its own. Here hundreds of threads would share one interpreter:
 all of them get slower together, and calls to AWS end by their timeouts. So requests begin in the
-order in which they come, a few at a time. Who has worked for `seconds` counts no more: such a
-request waits, for its container as a rule, and what it waits for may be in another request.
+order in which they come, a few at a time. A request that has run for `seconds` is no longer
+counted: it mostly waits for its container, and may depend on another request.
 """
 
 import threading
@@ -29,12 +29,12 @@ class Admission:
 
     @property
     def waiting(self) -> int:
-        """How many have not begun."""
+        """Number of requests that have not begun."""
         return len(self._waiting)
 
     @property
     def at_work(self) -> int:
-        """How many have begun and count."""
+        """Number of requests that have begun and are counted."""
         return len(self._begun)
 
     @contextmanager

@@ -63,7 +63,7 @@ AT_ONCE = 2 * (os.cpu_count() or 1)
 """Number of concurrent requests, where all functions run in this process."""
 
 COUNTED_SECONDS = 0.5
-"""A request that took longer waits for something, and counts no more."""
+"""A request that takes longer is waiting, and is no longer counted."""
 
 IDLE_SECONDS = 65
 """A kept-alive connection that is silent for this long is closed."""

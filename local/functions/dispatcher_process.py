@@ -29,13 +29,13 @@ STEADY_SECONDS = 10.0
 pause."""
 
 STOP_SECONDS = 4.0
-"""From SIGTERM to SIGKILL."""
+"""Time from SIGTERM to SIGKILL."""
 
 log = logging.getLogger(__name__)
 
 
 class DispatcherDiedError(Exception):
-    """The dispatcher ended before it was ready; the message has its last words."""
+    """The dispatcher ended before it was ready; the message has the end of its output."""
 
 
 class UnreachableError(Exception):
@@ -92,7 +92,7 @@ class DispatcherProcess:
 
     @property
     def invocations(self) -> dict[str, dict[str, int]]:
-        """For each function how often it was invoked, and how that ended."""
+        """The number of invocations of each function, by outcome."""
         with self._lock:
             return {name: dict(counts) for name, counts in self._invocations.items()}
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 MAX_SYNCHRONOUS_BYTES = 6 * 1024 * 1024
-"""Of a request and of its response."""
+"""Maximum size of a request and of its response."""
 
 MAX_ASYNCHRONOUS_BYTES = 1024 * 1024
 """256 KB until October 2025."""
 
 MAX_HTTP_BYTES = 10 * 1024 * 1024
-"""Of a request to API Gateway."""
+"""Maximum size of a request to API Gateway."""
 
 INTEGRATION_SECONDS = 29.0
 """API Gateway's timeout for a function, its cold start included."""

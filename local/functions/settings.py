@@ -23,8 +23,9 @@ DEFAULT_MEMORY_MIB = 128
 """Chalice's default."""
 
 DEFAULT_CONCURRENCY = 100
-"""Of each function without reserved concurrency. An account has 1,000 for all of them; a machine
-has fewer processes."""
+"""Concurrency of each function without a reserved one. An account has 1,000 for all of them; a
+machine has fewer processes.
+"""
 
 
 def read_settings(

@@ -47,9 +47,11 @@ class Child:
     def __init__(self, order: Order, pid: int, output: int | None) -> None:
         self.number: int = order["id"]
         self.pid = pid
-        """Of the program, or of the helper that makes its namespaces; leads a process group."""
+        """Process id of the program, or of the helper that makes its namespaces; leads a process
+        group.
+        """
         self.depth: int = order["depth"]
-        """How many processes stand between it and the program."""
+        """Number of processes between it and the program."""
         self.needs_init: bool = order.get("init", False)
         """Whether a signal that it does not handle ends it although it is process 1."""
         self.ended_by: int | None = None
@@ -63,7 +65,7 @@ class Child:
         """Signals that came before there was a program to get them."""
         self.over_memory = False
         self.output = output
-        """Where what it prints comes out, if that goes to a log stream."""
+        """Reading end of its output, if that goes to a log stream."""
         self.keeps = True
         """False once it could not be kept, as on a full disk: then it is read and dropped."""
         self.stream = str(order.get("stream", ""))
@@ -82,7 +84,7 @@ class Child:
         return bool(data)
 
     def close_output(self) -> None:
-        """It prints nothing more, or nothing reads its output any more."""
+        """Close the output: no more follows, or nothing reads it."""
         if self.output is not None:
             os.close(self.output)
             self._keep(lambda kept: kept.close())
@@ -380,7 +382,9 @@ def _descendants(pid: int) -> list[int]:
 
 
 def _name(pid: int) -> str:
-    """Of the file that the process executes: readable also where its links are not."""
+    """The name of the file that the process executes, which is readable even if its links are
+    not.
+    """
     return _read(f"/proc/{pid}/comm")
 
 

@@ -65,7 +65,7 @@ class Exit:
     code: int | None
     """128 + n for signal n, as Docker reports it; None when the host cannot know."""
     reason: str | None = None
-    """ECS's words where it has some ("OutOfMemoryError: …"); None otherwise."""
+    """ECS's reason if it has one ("OutOfMemoryError: …"); None otherwise."""
 
 
 class CannotPullImageError(Exception):
@@ -81,7 +81,7 @@ class HostDownError(Exception):
 
 
 class Host(Protocol):
-    """A machine that runs containers. Thread-safe; methods block for as long as the work takes."""
+    """A machine that runs containers. Thread-safe; methods block until the work is done."""
 
     @property
     def runtime(self) -> str:
@@ -89,7 +89,7 @@ class Host(Protocol):
 
     @property
     def isolation(self) -> str:
-        """For people: what keeps a task away from the machine and from other tasks."""
+        """The isolation of tasks from the machine and from each other, for display."""
 
     @property
     def alive(self) -> bool:

@@ -23,7 +23,7 @@ import docker
 from local.hosts.cache import cache_folder, locked
 
 Progress = Callable[[str], None]
-"""Takes one line for people."""
+"""Receives one line for display."""
 
 PULL_SILENCE_SECONDS = 10.0
 """A pull without progress for this long is given up."""

@@ -1,4 +1,6 @@
-"""The user's folder for what was expensive to make. Imports no Docker: processes need it too."""
+"""The user's cache folder for files that are expensive to make. Imports no Docker, because
+processes need it too.
+"""
 
 import contextlib
 import fcntl

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class ContainerEnds:
-    """For the containers of one run. Thread-safe."""
+    """Handles the ends of one run's containers. Thread-safe."""
 
     def __init__(self, client: docker.APIClient, reach: Reach, logs: Path | None) -> None:
         """`logs`: a folder for the output of ended containers; None keeps none."""

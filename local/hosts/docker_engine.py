@@ -1,4 +1,4 @@
-"""The local Docker Engine: is it there, what belongs to which run, and taking that away."""
+"""The local Docker Engine: its availability, the objects of each run, and their removal."""
 
 import contextlib
 import threading

@@ -41,13 +41,13 @@ class DockerOutput:
         self._thread.start()
 
     def close(self) -> None:
-        """Wait for the last of it, and stop to listen. Idempotent."""
+        """Wait for the last output, and stop reading. Idempotent."""
         self._thread.join(END_SECONDS)
         if self._thread.is_alive():
             self.abandon()
 
     def abandon(self) -> None:
-        """Stop to listen at once: the container never ran, or something holds on to its output."""
+        """Stop reading at once: the container never ran, or a process keeps its output open."""
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError as error:

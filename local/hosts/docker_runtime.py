@@ -53,7 +53,7 @@ LATE_MEMORY_SECONDS = 1.0
 """Time after a kill of unknown origin in which the Engine may still report lack of memory."""
 
 WORKERS = 8
-"""Threads that see to ended containers: inspect, report, keep the log, remove."""
+"""Number of threads that inspect, report and remove ended containers and store their logs."""
 
 
 @dataclass(eq=False)
@@ -137,7 +137,7 @@ class DockerRuntime:
         return self.gateway
 
     def close(self) -> None:
-        """Take everything away: containers, network, forwarded ports. Idempotent."""
+        """Remove everything: containers, network, forwarded ports. Idempotent."""
         with self._lock:
             if self._closed:
                 return
@@ -158,7 +158,7 @@ class DockerRuntime:
         return not self._closed and host not in self._down
 
     def start(self, host: str, spec: ContainerSpec, on_exit: Callable[[Exit], None]) -> str:
-        """As `Host.start`, for the host of that name."""
+        """Start a container on the host of that name; see `Host.start`."""
         with self._lock:
             self._check_up(host)
             self._starting[host] += 1
@@ -296,7 +296,9 @@ class DockerRuntime:
             self._discard(container)
 
     def signal(self, container_id: str, signal_name: str) -> None:
-        """As `Host.signal`. Raises APIError where the Engine refuses, and HostDownError."""
+        """Signal a container; see `Host.signal`. Raises APIError if the Engine refuses, and
+        HostDownError.
+        """
         with self._lock:
             container = self._containers.get(container_id)
             if container is not None and signal_name == "SIGKILL":

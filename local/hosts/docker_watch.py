@@ -73,7 +73,7 @@ class ExitWatch:
             )
 
     def forget(self, container_id: str) -> None:
-        """Keep nothing more of a container whose end has been reported."""
+        """Remove the data on a container whose end has been reported."""
         with self._memory_events:
             self._out_of_memory.discard(container_id)
 

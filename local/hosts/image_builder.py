@@ -100,7 +100,7 @@ class ImageBuilder:
             return ready[1]
 
     def forget(self, name: str) -> None:
-        """Look at the image anew next time, as it is no longer where it was."""
+        """Check the image again next time, because Docker no longer has it."""
         self._ready.pop(full_name(name), None)
 
     def _make(self, name: str, source: ImageSource | None) -> str:
@@ -151,7 +151,9 @@ class ImageBuilder:
         return {b: self._present(b) for b in sorted(bases) if known_base(b, self._sources)}
 
     def _present(self, name: str) -> str:
-        """As `image`; built again if another run removed it as an old version."""
+        """The name of the image, see `image`; built again if another run removed it as an old
+        version.
+        """
         if not has_image(self._client, self.image(name)):
             self.forget(name)
         return self.image(name)

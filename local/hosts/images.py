@@ -71,7 +71,7 @@ class ImageSource:
     """Further entries of the build's context, unless the context has them itself: path in it to a
     file or directory."""
     python_path: Path | None = None
-    """For the process runtime: Python's search path for further modules of the image."""
+    """Python's search path for further modules of the image, for the process runtime."""
     changes: bool = False
     """Whether it is looked at anew with every start."""
 

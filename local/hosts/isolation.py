@@ -36,7 +36,7 @@ _TRY_SECONDS = 5.0
 
 
 class Kind(Enum):
-    """The best first."""
+    """Kinds of isolation, the best first."""
 
     BUBBLEWRAP = "bubblewrap"
     UNSHARE = "unshare"
@@ -49,7 +49,7 @@ class Kind(Enum):
 
     @property
     def description(self) -> str:
-        """For people."""
+        """The description for display."""
         return _DESCRIPTIONS[self]
 
 
@@ -87,7 +87,7 @@ def detect() -> Kind:
 
 
 def works(kind: Kind) -> bool:
-    """Tries it, as kernels and containers may forbid what is installed."""
+    """Whether this kind works here: it is tried, because kernels and containers may forbid it."""
     argv = wrap(kind, ["true"], Sandbox(working_directory=Path("/")))
     try:
         tried = subprocess.run(argv, capture_output=True, check=False, timeout=_TRY_SECONDS)

@@ -1,4 +1,6 @@
-"""The machines that the ECS engine runs tasks on: which runtime, how many, and how they see us."""
+"""The machines of the ECS engine: their runtime, number, and addresses of this machine's
+servers.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -29,7 +31,7 @@ class Size:
     cpu_units: int
     memory_mib: int
     zones: int = 3
-    """How many zones they are spread over, at most 3."""
+    """Number of zones that they are spread over, at most 3."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Machines:
 
     @property
     def isolation(self) -> str:
-        """For people: what keeps tasks apart."""
+        """The isolation of tasks, for display."""
         return self.slots[0].host.isolation
 
 

@@ -23,7 +23,7 @@ RUN_VARIABLE = "USHER_LOCAL_RUN"
 HOST_VARIABLE = "USHER_LOCAL_HOST"
 _MIB = 1024 * 1024
 VOLUME_MIB = 1024
-"""Of an empty volume, which is memory here; on Fargate it is part of 20 GiB of storage."""
+"""Size of an empty volume, which is memory here; on Fargate it is part of 20 GiB of storage."""
 _ELF_MACHINES = {"x86_64": {62, 3}, "aarch64": {183, 40}}
 """e_machine of what a kernel runs; a 64-bit kernel mostly runs its 32-bit kin, too.
 https://man7.org/linux/man-pages/man5/elf.5.html"""
@@ -192,7 +192,7 @@ def _check_mount_points(sandbox: Sandbox) -> None:
 
 
 def _limits(spec: ContainerSpec) -> tuple[tuple[str, int, int], ...]:
-    """As (RLIMIT name, soft, hard); -1 is unlimited. No core dumps by default."""
+    """Limits as (RLIMIT name, soft, hard); -1 is unlimited. No core dumps by default."""
     limits = []
     for name, (soft, hard) in {"core": (0, 0), **spec.ulimits}.items():
         constant = f"RLIMIT_{name.upper()}"
@@ -207,7 +207,7 @@ def _limits(spec: ContainerSpec) -> tuple[tuple[str, int, int], ...]:
 
 
 def _growth_limit(memory_mib: int) -> tuple[str, int, int]:
-    """For memory that is only sampled: stops a program that grows between two samples.
+    """RLIMIT_DATA for memory that is only sampled: stops a program that grows between two samples.
 
     Twice the limit plus allowance for the mappings that a runtime reserves, because it counts per
     process and includes unused memory.

@@ -29,7 +29,7 @@ class Entry:
     path: Path
     owner: int
     mode: int
-    """With the kind of file, as `st_mode`."""
+    """Mode with the kind of file, as `st_mode`."""
     is_group_shared: bool = True
     """Whether its group has other members than the user, or an access list names others."""
     is_above: bool = False

@@ -21,8 +21,9 @@ LONGEST_INTERVAL_SECONDS = 2.0
 BURST_READS = 5
 
 SLOW_ANSWER_FACTOR = 3.0
-"""At most a third of the time is spent waiting for answers, to reduce the load on a slow
-service."""
+"""Factor on the duration of a read: at most a third of the time is spent waiting for answers, to
+reduce the load on a slow service.
+"""
 
 FIRST_BACKOFF_SECONDS = 0.2
 LONGEST_BACKOFF_SECONDS = 10.0

@@ -186,7 +186,9 @@ class RedisFeed:
         return page
 
     def _decode(self, fields: list[bytes]) -> Entry | None:
-        """None for an invalid entry: the gap is noticed at the next one of its shard."""
+        """The parsed entry; None for an invalid one: the gap is noticed at the next entry of its
+        shard.
+        """
         try:
             return Entry.decode(fields)
         except FanoutError as exc:

@@ -29,14 +29,14 @@ class Shard(NamedTuple):
 
     @classmethod
     def from_api(cls, shard: Mapping[str, Any]) -> "Shard":
-        """From an element of ListShards' `Shards`."""
+        """Parse an element of ListShards' `Shards`."""
         parents = (shard.get("ParentShardId"), shard.get("AdjacentParentShardId"))
         ending = shard.get("SequenceNumberRange", {}).get("EndingSequenceNumber")
         return cls(shard["ShardId"], tuple(p for p in parents if p), ending is not None)
 
     @classmethod
     def from_child(cls, child: Mapping[str, Any]) -> "Shard":
-        """From an element of GetRecords' `ChildShards`."""
+        """Parse an element of GetRecords' `ChildShards`."""
         return cls(child["ShardId"], tuple(child.get("ParentShards", ())), is_closed=False)
 
 
@@ -62,8 +62,8 @@ def resume(shards: Iterable[Shard], cursor: Cursor) -> Resumption:
     before the cursor's time and is never read. Shards that expired since are a gap: what they
     still held is lost, and their oldest living descendants are read from the beginning.
 
-    The fan-out feed's cursors name only shards that it has seen, and parents beside their
-    children: whatever has a named descendant was read to its end. Others are read from an instant.
+    The fan-out feed's cursors name only shards that it has seen, and parents beside their children:
+    every shard with a named descendant was read to its end. Others are read from an instant.
     """
     listed = {shard.shard_id: shard for shard in shards}
     named = {n: p for n, p in cursor.positions.items() if not isinstance(p, Waiting)}
@@ -150,8 +150,8 @@ class Lineage:
     def cursor(self) -> str:
         """Raises CursorError when there are too many shards.
 
-        Names those that wait, too: a reader without the list of shards takes others that came
-        into being before one that is named for past.
+        The cursor names waiting shards too: for a reader without the list of shards, others that
+        were created before a named one are past.
         """
         return join([*self._entries.values(), *self._waiting_entries])
 
@@ -215,7 +215,7 @@ class Lineage:
         self._waiting_entries = [f"{_WAITS}.{name}" for name in ahead]
 
     def _drop_if_passed(self, shard_id: str) -> None:
-        """Forget an ended shard once all its known children have begun."""
+        """Remove an ended shard once all its known children have begun."""
         if not isinstance(self._positions.get(shard_id), Ended):
             return
         if not any(shard_id in shard.parents for shard in self._waiting.values()):

@@ -22,7 +22,9 @@ CONFIGURATION = (
 """Patterns of further names in /etc. The box shows copies: every mount costs processor time."""
 
 BY_SHELL = ("/bin/sh", "-c", 'exec "$@"', "sh")
-"""With a shell, a missing command ends with 127 and is not an error of bubblewrap."""
+"""The shell that starts the command: a missing command ends with 127 and is not an error of
+bubblewrap.
+"""
 
 
 def box_environment(task: Task) -> dict[str, str]:

@@ -76,8 +76,8 @@ class BubblewrapBoxes:
     name = "bubblewrap"
 
     def __init__(self, parent: "BubblewrapBoxes | None" = None) -> None:
-        """`parent`: its boxes leave the processes that start launchers to this one, and get them
-        back with `close`.
+        """`parent`: boxes that lend these the processes that start launchers; `close` returns
+        them.
         """
         self._parent = parent
         self._ready: list[_Launchers] = []
@@ -151,7 +151,7 @@ class _Launchers:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()
         self.is_good = True
-        """Whether it may be asked once more: each run before had an outcome."""
+        """Whether it may process another run: each earlier run had an outcome."""
 
     @property
     def is_alive(self) -> bool:
@@ -194,7 +194,7 @@ class _Launchers:
         settings: BoxSettings,
         group: ControlGroup | None,
     ) -> None:
-        """Send the input. Raises BoxError if the launcher has died."""
+        """Send the input. Raises BoxError if the launcher has ended."""
         filter_fd = launcher.FILTER_FD if settings.syscall_filter else None
         command = bubblewrap_command(task, settings, self._scratch, _system(), filter_fd)
         spec = launcher_spec(

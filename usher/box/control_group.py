@@ -47,7 +47,7 @@ class ControlGroup:
 
     @property
     def exists(self) -> bool:
-        """Whether one of its directories does."""
+        """Whether one of its directories exists."""
         return any(folder.exists() for folder in self.folders.values())
 
     def kill(self) -> None:
@@ -80,14 +80,14 @@ class ControlGroup:
 
 
 def v2_usage(folder: Path) -> Usage:
-    """From the files of one group of version 2."""
+    """Resources used, from the files of one group of version 2."""
     cpu = _fields(folder / "cpu.stat").get("usage_usec", 0) / 1e6
     kills = _fields(folder / "memory.events").get("oom_kill", 0)
     return Usage(cpu, _number(folder / "memory.peak"), kills)
 
 
 def v1_usage(folders: Mapping[str, Path]) -> Usage:
-    """From the files of the hierarchies of version 1."""
+    """Resources used, from the files of the hierarchies of version 1."""
     cpu = _number(folders["cpuacct"] / "cpuacct.usage") / 1e9 if "cpuacct" in folders else 0.0
     memory = folders["memory"]
     kills = _fields(memory / "memory.oom_control").get("oom_kill", 0)

@@ -27,7 +27,7 @@ CAPABILITIES = (
     "SYS_ADMIN",  # namespaces, mounts, control groups
     "SYS_CHROOT",
 )
-"""Of the guard; a run has none."""
+"""Capabilities of the guard; a run has none."""
 PYTHON = (
     f"{RUNTIME}/ld.so",
     "--library-path",

@@ -39,7 +39,7 @@ CHUNK = 65_536
 MOST_WAITING = 1024 * 1024
 """Maximum output that waits for the judge; then a program's output is left in its pipe."""
 MOST_WANTED_BYTES = 1024 * 1024 + 1
-"""Of a single collected file: enough to notice that it exceeds 1 MiB."""
+"""Maximum size of a single collected file: enough to notice that it exceeds 1 MiB."""
 REQUEST_SECONDS = 10.0
 DRAIN_SECONDS = 2.0
 MIN_POLL_SECONDS = 0.002
@@ -329,7 +329,9 @@ class Guard:
         os.mkdir(ROOT)
 
     def serve(self) -> None:
-        """Until the judge has gone; the container ends then with all its processes."""
+        """Run until the judge has closed the stream; then the container ends with all its
+        processes.
+        """
         with selectors.PollSelector() as selector:
             selector.register(0, selectors.EVENT_READ)
             while not self._judge.is_gone:

@@ -4,7 +4,7 @@
 
 Runs a command as another user in a box of its own and prints one JSON object: `exitCode`, `signal`,
 `limit` (null, `cpu`, `wall`, `memory` or `output`), `cpuSeconds`, `wallSeconds`, `memoryMib`,
-`stdout` and `stderr`. What the command prints is text in that object and can be no more than that.
+`stdout` and `stderr`. The command's output is text in that object and cannot change other fields.
 Exit code 0 when the command ran, however it ended; 2 for wrong use; 3 when there was no box.
 """
 

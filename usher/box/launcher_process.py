@@ -32,7 +32,7 @@ class LauncherProcess:
         self._ended = ended
 
     def give(self, contents: Iterable[bytes]) -> None:
-        """Send the input. Raises BoxError if it has died."""
+        """Send the input. Raises BoxError if it has ended."""
         spec, self._spec = self._spec, None
         assert spec is not None  # noqa: S101 - once
         try:

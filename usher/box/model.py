@@ -44,9 +44,9 @@ class BoxSettings:
     """Processor time of all processes together."""
     wall_seconds: float | None = 3.0
     memory_mib: int | None = 64
-    """Of all processes, including files in memory, without swap."""
+    """Memory of all processes, including files in memory, without swap."""
     output_bytes: int | None = 1024 * 1024
-    """Of stdout, and the same of stderr."""
+    """Bytes of stdout, and the same of stderr."""
     processes: int | None = 64
     """Concurrent processes and threads."""
     open_files: int | None = 256
@@ -56,7 +56,7 @@ class BoxSettings:
     stack_mib: int | None = 64
     cpus: float | None = 1.0
     scratch_mib: int | None = 64
-    """Of /box, /tmp and /dev/shm together, or of each, depending on the runtime."""
+    """Size of /box, /tmp and /dev/shm together, or of each, depending on the runtime."""
     scratch_inodes: int | None = 4096
     user: int = LEARNER
     no_network: bool = True

@@ -18,7 +18,7 @@ class Watch:
         self._peak = 0
         self._kills = 0
         self._own_ticks: dict[tuple[int, str], int] = {}
-        """Of every process that was ever seen, by its number and its start."""
+        """Processor time of every process that was seen, by its number and its start."""
         self.too_many = False
 
     def look(self) -> Usage:

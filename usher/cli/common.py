@@ -64,7 +64,7 @@ def add_project(parser: argparse.ArgumentParser) -> None:
 
 
 def schema_of(client: Client, job: str) -> Callable[[], Mapping[str, Any] | None]:
-    """For `read_parameters`: the schema of a registered job; None if it cannot be read."""
+    """The schema of a registered job, for `read_parameters`; None if it cannot be read."""
 
     def ask() -> Mapping[str, Any] | None:
         try:
@@ -80,7 +80,7 @@ def add_json(parser: argparse.ArgumentParser, what: str = "as the dispatcher say
 
 
 def say_for(arguments: argparse.Namespace) -> Callable[[str], None]:
-    """Where lines for people go: to stdout, with --json to stderr, as stdout is a document's."""
+    """The function that prints lines for display: to stdout, or with --json to stderr."""
     return note if arguments.json else out
 
 
@@ -122,7 +122,7 @@ def client_of(arguments: argparse.Namespace) -> Client:
 
 
 def positive(text: str) -> int:
-    """For argparse: an integer from 1."""
+    """An integer from 1, as a type of argparse."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError("a whole number from 1")

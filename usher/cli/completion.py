@@ -152,7 +152,7 @@ def known_names(metavar: str, url: str | None) -> list[str]:
 
 
 def note_if_unknown(metavar: str, name: str, url: str | None) -> None:
-    """For an empty listing: report on stderr that nothing registered has the name.
+    """Report on stderr that nothing registered has the name, after an empty listing.
 
     Nothing is reported if the dispatcher does not list the names. Removed jobs and apps may still
     have records.

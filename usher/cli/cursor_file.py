@@ -10,7 +10,9 @@ from usher.cli.text import UsageError
 
 
 def load_cursor(file: Path, app: str | None) -> str | None:
-    """None if there is no file. Raises UsageError if it belongs to another app."""
+    """The stored cursor; None if there is no file. Raises UsageError if it belongs to another
+    app.
+    """
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The exit codes of each command: what its --help says and docs/commands.md lists."""
+"""The exit codes of each command, for its --help and for docs/commands.md."""
 
 import argparse
 from collections.abc import Iterator, Mapping
@@ -78,7 +78,7 @@ EXIT_CODES: Mapping[str, Mapping[int, str]] = {
         _USUAL,
     ),
 }
-"""By the words of the command. `codes_of` adds that of Ctrl-C."""
+"""Exit codes by the words of the command. `codes_of` adds that of Ctrl-C."""
 
 
 def codes_of(command: str) -> dict[int, str]:
@@ -99,7 +99,7 @@ def commands_of(
 
 
 def add_exit_codes(parser: argparse.ArgumentParser) -> None:
-    """Say the exit codes at the end of the help of each command."""
+    """Add the exit codes to the end of the help of each command."""
     for command, below in commands_of(parser):
         codes = "; ".join(f"{code} {meaning}" for code, meaning in codes_of(command).items())
         more = f"{below.epilog} " if below.epilog else ""

@@ -189,7 +189,7 @@ class Checked:
     why: str = ""
 
     def line(self) -> str:
-        """For people."""
+        """The line for display."""
         name = f"{self.part}: {self.solution}"
         if self.verdict is None:
             return f"bad  {name}: {self.why}"
@@ -199,7 +199,7 @@ class Checked:
         return f"bad  {name}: {self.verdict}{points}, expected {self.expected}: {self.why}"
 
     def document(self) -> dict[str, Any]:
-        """For programs."""
+        """The JSON document."""
         return {
             "part": self.part,
             "solution": self.solution,

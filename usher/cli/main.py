@@ -126,11 +126,11 @@ LISTED = {
     "session or invocation": "`usher sessions` and `usher invocations` list them; --app and --job "
     "take names",
 }
-"""Where the ids of the records are found that a command takes."""
+"""The command that lists the records whose ids a command takes."""
 
 
 def _what_was_meant(arguments: argparse.Namespace) -> str:
-    """Similar names; for records, whose ids are UUIDs, where those are listed."""
+    """Similar names; for records, whose ids are UUIDs, the command that lists them."""
     given = vars(arguments)
     kind = given.get("id_of")
     if (given.get("id") or given.get("ids")) and kind in LISTED:

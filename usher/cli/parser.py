@@ -47,9 +47,8 @@ class CommandParser(SuggestingParser):
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """As argparse does, after the options were put before the other words.
-
-        What is not known is refused here, with the usage of this command and not of all.
+        """Parse like argparse, after the options were put before the other words. Unknown words are
+        refused with the usage of this command.
         """
         arguments = list(args or ())
         if self._subparsers is not None:  # the rest is the next command's

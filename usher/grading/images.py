@@ -103,7 +103,7 @@ def _digest(folder: GraderFolder, base: str | None) -> str:
 
 
 def _build(folder: GraderFolder, base: str | None) -> str:
-    """With the docker command, which supports all of a Dockerfile's syntax.
+    """Build the image with the docker command, which supports all of a Dockerfile's syntax.
 
     `ARG USHER_BASE_IMAGE` in it is this machine's base image of graders. The image's name is
     derived from its files, so that a grader is built once, in any directory.

@@ -70,7 +70,7 @@ class Judge:
         on_progress: Progress = lambda *_: None,
         learner: str = "",
     ) -> Grading:
-        """Never raises for errors of a program or an author: they are verdicts.
+        """Mark the files. Errors of a program or an author are verdicts and not exceptions.
 
         `learner` is passed to an image as `userId`.
         """

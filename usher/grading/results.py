@@ -54,7 +54,7 @@ def broken(max_score: float, details: str) -> Grading:
 
 
 def shown(data: bytes) -> str:
-    """As text, cut to the maximum size in a result."""
+    """The bytes as text, cut to the maximum size in a result."""
     text = data[:SHOWN_BYTES].decode(errors="replace").replace("\0", "\ufffd")
     return text + "…" if len(data) > SHOWN_BYTES else text
 

@@ -8,7 +8,7 @@ from usher.box.model import BoxSettings, Limit, Outcome
 
 
 class Verdict(Enum):
-    """Of a case and of a grading, in order of precedence."""
+    """The verdict of a case or a grading, in order of precedence."""
 
     IE = "IE"
     CE = "CE"

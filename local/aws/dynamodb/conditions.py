@@ -20,7 +20,7 @@ FUNCTIONS = {
     "begins_with": 2,
     "contains": 2,
 }
-"""With the number of their operands."""
+"""The functions of conditions, with the number of their operands."""
 TYPES = ("B", "NULL", "SS", "BOOL", "L", "BS", "N", "NS", "S", "M")
 ORDERED_TYPES = frozenset({"S", "N", "B"})
 _KEPT = 4096

@@ -52,7 +52,9 @@ class Behind(Generic[K, V]):
     def __init__(self, lag: IndexLag) -> None:
         self._lag = lag
         self._held: dict[K, list[tuple[float, V | None]]] = {}
-        """For each key: until when which version is shown, the oldest first."""
+        """The former versions of each key, with the times until which they are shown; the oldest
+        first.
+        """
 
     @property
     def is_on(self) -> bool:

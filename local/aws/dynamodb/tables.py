@@ -360,7 +360,7 @@ def _size_of_item(self: Item) -> int:
 
 
 def _size(typed: DynamoType) -> int:
-    """As moto measures, with the most frequent types checked first."""
+    """The size of a value as moto measures it, with the most frequent types checked first."""
     value = typed.value
     if type(value) is str:
         return len(value) if value.isascii() else len(value.encode())

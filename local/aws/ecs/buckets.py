@@ -33,7 +33,7 @@ UNLIMITED = Limits(None, None, None)
 
 
 class Bucket:
-    """Not thread-safe. If `now` goes backwards, nothing is refilled."""
+    """One token bucket. If `now` goes backwards, nothing is refilled. Not thread-safe."""
 
     def __init__(self, rate: Rate, now: float) -> None:
         self._rate = rate

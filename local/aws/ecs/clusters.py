@@ -31,7 +31,9 @@ class Cluster:
 
 
 class Clusters:
-    """Not thread-safe. The engine's own cluster exists from the beginning."""
+    """The clusters of the account. The engine's own one exists from the beginning. Not
+    thread-safe.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

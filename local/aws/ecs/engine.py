@@ -128,7 +128,7 @@ class Engine:
 
     @agent_endpoint.setter
     def agent_endpoint(self, address: str) -> None:
-        """For callers that know the address only after the engine was made."""
+        """Set the agent's address, which callers know only after the engine was made."""
         self._lifecycle.agent_endpoint = address
 
     def run(
@@ -232,7 +232,7 @@ class Engine:
             self._place_waiting()
 
     def _place_waiting(self) -> None:
-        """Under the lock."""
+        """Place waiting tasks, and request hosts for the others. Under the lock."""
         if self._lifecycle.closing:
             return
         for record in self._store.place_waiting(random.choice):
@@ -282,7 +282,7 @@ class Engine:
             return [record.task for record in self._store.records.values()]
 
     def seen_tasks(self) -> list[Task]:
-        """Those that ListTasks and DescribeTasks show already."""
+        """The tasks that ListTasks and DescribeTasks show already."""
         now, lag = self.clock(), self._read_lag
         return [task for task in self.tasks() if task.created_at + lag.of(task) <= now]
 
@@ -307,7 +307,7 @@ class Engine:
             record.task = replace(record.task, tags=tags)
 
     def instances(self) -> list[Instance]:
-        """Including those of dead hosts, as INACTIVE."""
+        """All container instances, including those of dead hosts, as INACTIVE."""
         with self._lock:
             return list(self._store.instances.values())
 

@@ -56,7 +56,7 @@ class Lifecycle:
         self._workers = workers
 
     def watch(self, slots: Sequence[HostSlot]) -> None:
-        """From now on check whether the hosts are alive."""
+        """Start to check whether the hosts are alive."""
         for slot in list(slots):
             if not slot.host.alive:
                 self.host_lost(slot)
@@ -309,6 +309,6 @@ class Lifecycle:
         self._check_later(record, name, runtime_id, check, after)
 
     def _set(self, record: Record, task: Task) -> None:
-        """All changes of a task pass here. Under the lock."""
+        """Store a change of a task, and publish it. Under the lock."""
         record.task = task
         self._publisher.task(task)

@@ -183,7 +183,7 @@ def _best(
     active: list[Instance],
     tasks_of_group: Mapping[str, int],
 ) -> list[Instance]:
-    """Those that the strategy likes equally well."""
+    """The instances that the strategy rates highest."""
     if strategy.type == "random":
         return fitting
     if strategy.type == "binpack":

@@ -31,11 +31,11 @@ class CapacityProvider:
 
     name: str
     managed_scaling: bool = True
-    """Without it RunTask refuses at once what has no capacity."""
+    """Whether it has managed scaling. Without it RunTask refuses tasks without capacity at once."""
     bring: Callable[[], HostSlot | None] = no_host
     """Makes the next host, or None while the group has no more."""
     host_seconds: float = 180.0
-    """From the first task that waits to the registered host."""
+    """Time from the first task that waits to the registered host."""
 
 
 @dataclass(frozen=True)

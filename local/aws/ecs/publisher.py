@@ -1,4 +1,4 @@
-"""Says what changed: one event after the other, beside the threads that change it."""
+"""Publishes events of changes, one after the other, in a separate thread."""
 
 import logging
 import uuid

@@ -85,7 +85,7 @@ class Store:
         return instance
 
     def instance_of(self, slot: HostSlot) -> Instance | None:
-        """None for what runs the tasks of Fargate."""
+        """The instance of a host; None for the runtime of Fargate's tasks."""
         return next((i for i in self.instances.values() if i.name == slot.name), None)
 
     def put_instance(self, instance: Instance) -> Instance:
@@ -303,7 +303,7 @@ class Store:
         self.forget_old(now)
 
     def forget_old(self, now: float) -> None:
-        """Forget tasks that stopped an hour ago, and the oldest when there are too many."""
+        """Remove tasks that stopped an hour ago, and the oldest if there are too many."""
         while self._stopped and (
             now - self._stopped[0][0] > STOPPED_KEPT_SECONDS
             or len(self._stopped) > STOPPED_KEPT_COUNT

@@ -90,8 +90,7 @@ class TaskDefinitions:
         return definition
 
     def find(self, identifier: str) -> TaskDefinition:
-        """By ARN, `family:revision`, or `family` for its latest active revision.
-
+        """The revision with this ARN or `family:revision`, or the latest active one of `family`.
         Raises ClientException if there is none.
         """
         family, _, revision = name_of(identifier).partition(":")

@@ -30,7 +30,7 @@ class Timers:
                 self._changed.notify()
 
     def close(self) -> None:
-        """Forget all calls. Idempotent."""
+        """Cancel all calls. Idempotent."""
         with self._changed:
             self._closed = True
             self._due.clear()

@@ -136,7 +136,7 @@ def _has_token(principal: Principal, request: Request) -> bool:
 
 
 def _says_where_by_token(parameters: Mapping[str, Any]) -> bool:
-    """Whether only a token names the stream: the call that returned it was checked."""
+    """Whether only a token names the stream; the call that returned the token was checked."""
     names = {"StreamName", "StreamARN"} & parameters.keys()
     return not names and bool({"ShardIterator", "NextToken"} & parameters.keys())
 

@@ -78,7 +78,7 @@ class Condition:
         return any(self._matches(value, wanted) for value in present)
 
     def _is_met_without(self) -> bool:
-        """For a request that does not have the key."""
+        """The result for a request without the key."""
         if self.if_exists or self.quantifier == "ForAllValues":
             return True
         return self.quantifier == "" and "Not" in self.operator

@@ -20,7 +20,9 @@ from local.aws.template import Place, Resolver, load_template
 
 DEVELOPER_KEY = "local"
 ALL_FUNCTIONS_KEY = "functions"
-"""Of a dispatcher whose functions share a process: whatever one of them may do."""
+"""The principal of a dispatcher whose functions share a process; it has the permissions of all
+functions.
+"""
 
 FUNCTION_KEY = "function-"
 HOST_KEY = "host"
@@ -45,7 +47,9 @@ class Principal:
     context: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Condition keys of all its requests, in lower case."""
     limits: tuple[Statement, ...] | None = None
-    """Of its session's policy, which must allow, too, what it does; None = it has none."""
+    """The statements of its session policy, which must allow each call too; None = no session
+    policy.
+    """
     token: str | None = None
     """The required X-Amz-Security-Token of its requests; None = not checked."""
 

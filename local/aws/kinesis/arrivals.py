@@ -16,7 +16,7 @@ class Arrivals:
         return self._count
 
     def add(self) -> None:
-        """There is a change: all who wait go on."""
+        """Count a change, and wake all waiting readers."""
         with self._changed:
             self._count += 1
             self._changed.notify_all()

@@ -2,7 +2,7 @@
 
 
 class KinesisError(Exception):
-    """`code` is what boto3 shows as the error's code."""
+    """An error of Kinesis. `code` is the error's code in boto3."""
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
         super().__init__(message)

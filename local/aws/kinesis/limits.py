@@ -36,7 +36,7 @@ class ByteRate:
         self._free_at = 0.0
 
     def is_free(self, now: float) -> bool:
-        """Whether what was spent is paid for."""
+        """Whether the bytes of earlier calls fit into the time until now."""
         return self._free_at <= now
 
     def spend(self, size: int, now: float) -> None:

@@ -39,7 +39,7 @@ class Record:
     """Bytes of data and partition key, which is what limits count."""
 
     def describe(self) -> dict[str, Any]:
-        """As in the `Records` of GetRecords."""
+        """The record as an element of GetRecords' `Records`."""
         return {
             "SequenceNumber": str(self.sequence),
             "ApproximateArrivalTimestamp": self.arrived_at,
@@ -100,14 +100,14 @@ class Shard:
         return found
 
     def trim(self, oldest: float) -> None:
-        """Forget what arrived before `oldest`."""
+        """Remove the records that arrived before `oldest`."""
         count = bisect_left(self.records, oldest, key=lambda r: r.arrived_at)
         if count:
             del self.records[:count]
             self.trimmed += count
 
     def describe(self) -> dict[str, Any]:
-        """As in the `Shards` of ListShards."""
+        """The shard as an element of ListShards' `Shards`."""
         numbers = {"StartingSequenceNumber": str(self.starting_sequence)}
         if self.ending_sequence is not None:
             numbers["EndingSequenceNumber"] = str(self.ending_sequence)
@@ -121,12 +121,12 @@ class Shard:
 
     @property
     def hash_range(self) -> dict[str, str]:
-        """As Kinesis writes it."""
+        """The number as Kinesis writes it."""
         return {"StartingHashKey": str(self.first_hash), "EndingHashKey": str(self.last_hash)}
 
 
 class Stream:
-    """One stream and all that ever happened to its shards."""
+    """One stream, with all its shards and their lineage."""
 
     def __init__(self, name: str, shard_count: int, now: float, mode: str = "PROVISIONED") -> None:
         self.name = name
@@ -145,7 +145,7 @@ class Stream:
 
     @property
     def open_shards(self) -> list[Shard]:
-        """Those that take records, by their hash keys."""
+        """The open shards, by their hash keys."""
         return sorted((s for s in self._all.values() if s.is_open), key=lambda s: s.first_hash)
 
     def shards(self, now: float) -> list[Shard]:

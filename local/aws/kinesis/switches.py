@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Switches:
-    """All of them; the names are those of the document."""
+    """The switches; the names are those of the document."""
 
     read_limits: bool = True
     write_limits: bool = False

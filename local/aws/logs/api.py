@@ -45,7 +45,7 @@ class LogsApi:
         }
 
     def answer(self, call: Call, request: Request) -> Answer | None:
-        """The answer to a request; None for actions that have nothing to do with tasks."""
+        """The answer to a request; None for actions that do not concern tasks."""
         if call.action not in self._actions:
             return None
         try:
@@ -169,7 +169,7 @@ def _limit(parameters: Parameters, most: int) -> int:
 
 
 def _read_token(token: Any) -> tuple[bool, int]:
-    """Whether it leads forward, and from which place."""
+    """Parse a token: whether it points forward, and its place."""
     match = _TOKEN.fullmatch(str(token))
     if match is None:
         raise LogsError("InvalidParameterException", "The specified nextToken is invalid.")

@@ -140,7 +140,7 @@ class Stream:
         return self._block_start + newline + 1 if newline >= 0 else place
 
     def _hold(self, place: int) -> None:
-        """Have in `_block` what follows on a place, a line of it at least; nothing in a gap."""
+        """Read the bytes after a place into `_block`, at least a line; none in a gap."""
         ahead = self._block_start + len(self._block) - place
         inside = self._block_start <= place and ahead > 0
         if inside and (ahead > MAX_EVENT_BYTES or self._block_is_last):
@@ -150,7 +150,7 @@ class Stream:
         self._block_is_last = len(self._block) < PAGE_BYTES
 
     def _read(self, place: int, count: int) -> bytes:
-        """As much as is kept from there on without a gap."""
+        """The kept bytes from a place on, up to the next gap."""
         data = b""
         while len(data) < count:
             number, offset = divmod(place + len(data), self._segment_bytes)

@@ -50,7 +50,7 @@ class Moto:
         self._handlers: dict[str, Callable[..., Any] | None] = {}
 
     def call(self, call: Call, request: Request) -> Answer:
-        """Carry out a request. Raises what moto raises where it does not know how."""
+        """Execute a request. Raises moto's errors for unsupported ones."""
         environ = self._environ(request)
         with self._lock_of(call.service):
             handler = self._handler_of(call.service, request) if request.target else None

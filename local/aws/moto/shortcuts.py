@@ -36,7 +36,7 @@ from local.aws.dynamodb import tables as moto_tables
 from local.aws.moto import update_expressions
 
 QUEUE_LOCK = RLock()
-"""To be held for each call of SQS; released while the call waits for messages."""
+"""The lock for each call of SQS; released while the call waits for messages."""
 
 DELETED_KEPT = 200
 """Receipt handles of deleted messages that a queue knows."""
@@ -107,7 +107,9 @@ def _write(typed: DynamoType) -> dict[str, Any]:
 
 
 def _binary(value: str | bytes) -> str:
-    """As base64: moto holds it so after a request, and as bytes after a projection."""
+    """A binary value as base64: moto stores base64 after a request, and bytes after a
+    projection.
+    """
     plain = base64.b64decode(value) if isinstance(value, str) else value
     return base64.b64encode(plain).decode()
 

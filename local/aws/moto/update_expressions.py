@@ -74,7 +74,7 @@ def _traverse(self: DepthFirstTraverser, node: Any, child_id: int = -1) -> Any:
 
 
 def take() -> None:
-    """Take these shortcuts from now on, in the whole process."""
+    """Install these shortcuts in the process."""
     UpdateExpressionParser.make = staticmethod(parse_as(UpdateExpressionParser.make))
     validators.deepcopy = copy_tree
     DepthFirstTraverser.traverse_node_recursively = _traverse

@@ -69,7 +69,7 @@ class Scheduler:
             self._changed.notify_all()
 
     def answer(self, call: Call, request: Request) -> Answer:
-        """The answer to a request. Raises NotImplementedError for what is not done here."""
+        """The answer to a request. Raises NotImplementedError for unsupported operations."""
         perform = self._actions.get(call.action)
         if perform is None:
             raise NotImplementedError(f"known are {', '.join(self._actions)}")

@@ -170,7 +170,7 @@ def _within(settings: Mapping[str, Any], due: datetime | None) -> datetime | Non
 
 
 def _instant(value: Any) -> datetime | None:
-    """As the API's JSON has instants: seconds since 1970, or ISO 8601."""
+    """Parse an instant of the API's JSON: seconds since 1970, or ISO 8601."""
     if value is None:
         return None
     if isinstance(value, str):

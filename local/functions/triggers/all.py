@@ -23,10 +23,10 @@ class Poller(Protocol):
     """A source that is polled."""
 
     def start(self) -> None:
-        """Ask from now on."""
+        """Start polling."""
 
     def close(self) -> None:
-        """Ask no more."""
+        """Stop polling."""
 
 
 class Triggers:

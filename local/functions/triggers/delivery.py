@@ -22,17 +22,17 @@ MAX_PENDING = 10_000
 """Further waiting events are refused, to bound the memory."""
 
 RETRY_SECONDS = (1.0, 2.0)
-"""Before the second and the third try of a function that fails."""
+"""Pauses before the second and the third try of a function that fails."""
 
 UNREACHABLE_SECONDS = 0.2
-"""Before the next try when the dispatcher died under the event."""
+"""Pause before the next try if the dispatcher crashed during the event."""
 
 THROTTLED_SECONDS = 0.5
 """Before the next try when all processes of the function were busy: Lambda begins with one second
 and ends with five minutes, for up to six hours, and does not count it as a failure."""
 
 MAX_UNREACHABLE = 50
-"""Maximum of crashes under one event: the event itself may be the cause."""
+"""Maximum number of crashes during one event, because the event itself may be the cause."""
 
 log = logging.getLogger(__name__)
 

@@ -15,13 +15,13 @@ from local.functions.dispatcher_process import UnreachableError
 from local.functions.triggers.delivery import Invoker
 
 LONG_POLL_SECONDS = 20
-"""As AWS does. The end of the local cloud does not wait for the end of a poll."""
+"""Duration of a poll, as on AWS. The end of the local cloud does not wait for it."""
 
 POLLERS = 5
 """Lambda starts with five for each queue."""
 
 PAUSE_SECONDS = 1.0
-"""After an error of the queue itself."""
+"""Pause after an error of the queue itself."""
 
 log = logging.getLogger(__name__)
 

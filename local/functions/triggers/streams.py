@@ -21,7 +21,7 @@ POLL_SECONDS = 0.1
 """AWS polls each shard once a second, or pushes to consumers of enhanced fan-out in 70 ms."""
 
 IDLE_SECONDS = 1.0
-"""How long a reader waits for `Arrivals` before it reads a shard again."""
+"""Time for which a reader waits for `Arrivals` before it reads a shard again."""
 
 SHARD_POLL_SECONDS = 2.0
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -227,7 +227,7 @@ class ShardReader:
         self._iterator: str | None = None
 
     def open(self) -> None:
-        """Take the position."""
+        """Get an iterator for the position."""
         opened_at = datetime.fromtimestamp(time.time(), UTC)
         answer = self._kinesis.get_shard_iterator(**self._shard, **self._start)
         self._iterator = answer["ShardIterator"]
