@@ -613,7 +613,7 @@ def _environments(dispatcher: DispatcherProcess) -> dict[str, Any]:
     try:
         return dispatcher.environments()
     except UnreachableError:
-        return {}  # it has just died, and its processes with it
+        return {}  # it has just ended, and its processes with it
 
 
 def _task_role(engines: Sequence[Engine], ecs: EcsApi, task_id: str) -> str | None:

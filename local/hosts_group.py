@@ -141,7 +141,7 @@ class HostsGroup:
         self.group.interrupt(self._instance_of(host))
 
     def kill(self, host: str) -> None:
-        """A host dies, and the group replaces it. Raises KeyError."""
+        """A host fails, and the group replaces it. Raises KeyError."""
         self.group.terminate(self._instance_of(host), decrement=False)
 
     def _instance_of(self, host: str) -> str:

@@ -156,7 +156,7 @@ def _folders(base: Path) -> list[Path]:
 
 
 def _facts_of(folder: Path) -> dict[str, Any]:
-    """The run's facts; empty if it died before it wrote them."""
+    """The run's facts; empty if it ended before it wrote them."""
     try:
         facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
     except (OSError, ValueError):

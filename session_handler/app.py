@@ -148,7 +148,7 @@ class AppSession:
         return await asyncio.to_thread(function, *arguments)
 
     def cancel_timers(self) -> None:
-        """For the container: the session has ended."""
+        """Called by the container when the session has ended."""
         for timer in self._timers:
             timer.cancel()
 

@@ -39,9 +39,8 @@ class Run:
 
 
 def code_of(path: Path) -> list[Line]:
-    """The lines of a module that are no declarations: without blank lines, comments, texts for
-    people, imports, signatures, fields of classes, and constructors that only keep what they are
-    given.
+    """The lines of a module that are no declarations: without blank lines, comments, docstrings,
+    imports, signatures, fields of classes, and constructors that only keep what they are given.
     """
     source = path.read_text(encoding="utf-8")
     left_out: set[int] = set()

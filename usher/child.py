@@ -101,7 +101,7 @@ def _run(order: Order, pipe: "Pipe") -> int:
     except SystemExit as left:
         _kept.append(left)
         return _exit_code(left)
-    except BaseException as error:  # noqa: BLE001 - whatever it is, it is how the run ended
+    except BaseException as error:  # noqa: BLE001 - every exception is the result of the run
         _kept.append(error)
         _show(error)
         end, code = End(Outcome.FAILED, _summary(error)), 1

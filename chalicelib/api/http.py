@@ -32,8 +32,10 @@ CORS = CORSConfig(
     expose_headers=["ETag", "Location", "Retry-After"],
     max_age=600,
 )
-"""For the routes that a session's page calls, and no others. API Gateway's answer to a preflight
-request is fixed at deployment; `restrict_cors` restricts the answers to ALLOWED_ORIGINS."""
+"""CORS settings for the routes that a session's page calls, and no others. API Gateway's answer to
+a preflight request is fixed at deployment; `restrict_cors` restricts the answers to
+ALLOWED_ORIGINS.
+"""
 
 MAX_DEPTH = 100
 """Maximum nesting of lists and objects in a body. Python's JSON parser and serializer and the
@@ -100,8 +102,8 @@ def takes(
 
 
 def takes_lazily(declare: Callable[[], Takes]) -> Callable[[View], View]:
-    """As `takes`, with a declaration that is imported by the view's first request, so that it costs
-    a cold start of `GET /session` nothing.
+    """Declare the inputs of a view like `takes`, with a declaration that the view's first request
+    imports, so that it costs a cold start of `GET /session` nothing.
     """
 
     def mark(view: View) -> View:

@@ -43,9 +43,11 @@ routes = Blueprint(__name__)
 
 AUTHORIZER = authorizer_for(*authorization())
 CONCURRENCY = 2
-"""Rounds of one queue at once: one would do, two is the least that Lambda can be told."""
+"""Maximum of concurrent rounds of one queue: one would suffice, two is Lambda's minimum."""
 BATCH = 10
-"""Messages that one round answers: what comes while both are busy. As many as one poll gives."""
+"""Maximum number of messages that one round answers: those that arrived while both were busy. The
+maximum of one poll.
+"""
 
 
 def _page() -> Takes:

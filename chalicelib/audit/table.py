@@ -146,7 +146,7 @@ class Audit:
         return AuditPage(tuple(found), upper)
 
     def _remember_empty(self, day: float, low: str, upper: str, latest: float) -> None:
-        """Remember that a past day has no records between `low` and `upper`, if it is complete."""
+        """Store that a past day has no records between `low` and `upper`, if it is complete."""
         start, end = day_start(day), day_start(day) + DAY_SECONDS
         is_whole = low <= instant_key(start) and upper >= instant_key(end)
         if is_whole and end + SETTLED_SECONDS <= latest:

@@ -23,8 +23,9 @@ from chalicelib.tasks.lease import Busy, Lease
 
 LEASE_SECONDS = 90
 HOST_SECONDS = 180.0
-"""From the request of a host to its first task; EC2 instances with Linux mostly take two
-minutes."""
+"""Time from the request of a host to its first task; EC2 instances with Linux mostly take two
+minutes.
+"""
 STARTS_SECONDS = 900
 """Period over which starts are counted; in shorter ones chance exceeds growth."""
 PLAN = Attr("plan")

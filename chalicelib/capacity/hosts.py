@@ -22,7 +22,7 @@ from chalicelib.capacity.cluster_state import (
 )
 
 SAFETY = 1.5
-"""As for pools: a factor on the mean demand, because requests arrive in bursts."""
+"""Factor on the mean demand, as for pools, because requests arrive in bursts."""
 DEVIATIONS = 2.0
 """Standard deviations of the number of starts during a host's start that are kept free in
 addition."""
@@ -85,7 +85,7 @@ class Demand:
     starts_per_second: float = 0.0
     ends_per_second: float = 0.0
     host_seconds: float = 180.0
-    """From the request of a host to its first task."""
+    """Seconds from the request of a host to its first task."""
 
     @property
     def ahead(self) -> int:

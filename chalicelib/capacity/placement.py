@@ -197,7 +197,7 @@ def _consider(
         ]
         if not obstacles:
             fitness = _number(plugin.fitness(task, host, hosts))
-    except Exception as error:  # noqa: BLE001 - the stage's own code, whatever it raises
+    except Exception as error:  # noqa: BLE001 - the stage's own code may raise anything
         detail = f"the stage's own placement failed: {type(error).__name__}: {error}"
         obstacles.append(Obstacle(Cause.PLUGIN_FAILED, detail))
     return Considered(host, tuple(obstacles), fitness)

@@ -144,7 +144,7 @@ class Table:
         only: Condition | None = None,
         **more: Any,
     ) -> Mapping[str, Any]:
-        """As `page`, with `Counts` in place of its items; see `count_page`."""
+        """A page like `page`, with `Counts` in place of its items; see `count_page`."""
         from chalicelib.dynamodb.counting import count_page  # not imported at cold start
 
         asked = self._query(index, Attr(attribute).eq(value), only, by)
@@ -234,7 +234,9 @@ class Table:
     def update_or_see(
         self, item_id: str, values: Mapping[str, Any], condition: Condition
     ) -> tuple[bool, Item | None]:
-        """As `update`; whether it was written, and if not, the item that the condition refused."""
+        """Update like `update`; returns whether it was written, and if not, the item that the
+        condition refused.
+        """
         changes = expressions(condition=condition, set_values=values)
         old, seen = self._update(item_id, ReturnValuesOnConditionCheckFailure="ALL_OLD", **changes)
         return old is not None, seen

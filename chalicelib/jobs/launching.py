@@ -48,7 +48,7 @@ from chalicelib.tasks.stops import TaskStops
 from chalicelib.tasks.store import Store, next_version
 
 LEASE_SECONDS = 15
-"""Nothing is launched for this long if the launcher's process dies."""
+"""Nothing is launched for this long after the launcher's process crashed."""
 STARTS_PER_SECOND = 20
 """ECS accepts 40 starts and stops a second in total; sessions of waiting users have priority."""
 STARTS_AT_ONCE = 10
@@ -86,7 +86,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class _Launched:
-    """RunTask accepted an invocation, and that is not written yet."""
+    """A launch that RunTask accepted and that is not written yet."""
 
     before: Invocation
     task: TaskChange
@@ -97,11 +97,11 @@ class _Launched:
 
     @property
     def after(self) -> Invocation:
-        """As `write` writes it."""
+        """The record as `write` writes it."""
         return next_version(self.before, self.fold(self.before))
 
     def write(self, table: InvocationsTable) -> Write:
-        """For a transaction, on the condition that nothing else was written to the record."""
+        """The write for a transaction, on the condition that the record has not changed."""
         name, item = table.items.name, to_item(self.after)
         return {"Put": put(name, item, self.before.version)}
 
@@ -160,9 +160,9 @@ class JobLauncher:
         self._now = now
         self._waiting = WaitingRecords(table, now)
         self._states: dict[str, tuple[RevisionState, float]] = {}
-        """Of jobs, and when they were read."""
+        """The states of jobs' revisions, and the times at which they were read."""
         self._again_at: tuple[int, ...] = ()
-        """Seconds at which it is known to be run again."""
+        """The seconds for which a rerun is requested already."""
 
     def run(
         self,
@@ -225,11 +225,11 @@ class JobLauncher:
         return self._lease.runs_again(held)
 
     def _running(self) -> int:
-        """How many hold a place, where places are counted."""
+        """Number of invocations that hold a place, if places are counted."""
         return self._table.running() if self._config.jobs_capacity else 0
 
     def _is_open(self, priority: Priority, round_: "_Round") -> bool:
-        """Where it is not known how many run, the claim finds out."""
+        """True if the number of running ones is unknown: the claim's condition decides then."""
         config = self._config
         if round_.running is None:
             return True
@@ -340,8 +340,8 @@ class JobLauncher:
         return outcome
 
     def _launch(self, invocation: Invocation, round_: "_Round") -> Outcome:
-        """As `launch`; what RunTask answered is left to the next write of the round, unless its
-        task waits for a host.
+        """Launch like `launch`. RunTask's answer is written with the next write of the round, or at
+        once if the task waits for a host.
         """
         attempt, request = invocation.attempt, invocation.request
         if request is None or invocation.state is not State.LAUNCHING:
@@ -411,13 +411,15 @@ class JobLauncher:
 
     def _start(self, invocation: Invocation, job: DeployedJob, round_: "_Round") -> Outcome:
         if not self._may_wait_at_ecs(invocation, job):
-            self._tell_why(invocation, "as many wait for hosts as may, they go first")
+            self._tell_why(invocation, "too many containers wait for hosts; they go first")
             self._again(WAITING_FULL_SECONDS)
             return Outcome.BLOCKED
         return self._claim_and_launch(invocation, job, round_)
 
     def _no_capacity(self) -> Outcome:
-        """An end gives a place back, and sends a message."""
+        """The outcome for an invocation without an open place. An end releases one and sends a
+        message.
+        """
         return Outcome.GROUP_FULL if self._ledger.groups.is_counted else Outcome.STOP
 
     def _launch_type_of(self, invocation: Invocation) -> str:
@@ -517,7 +519,7 @@ class JobLauncher:
     def _plan_anew(
         self, lost: NotClaimed, invocation: Invocation, round_: "_Round"
     ) -> Invocation | None:
-        """Bring up to date what the claim was planned on. None where that changes nothing."""
+        """Refresh the data that the claim was planned on; None if a new plan would not differ."""
         match lost:
             case NotClaimed.LAUNCHED:
                 self._save_launched(round_)

@@ -172,7 +172,7 @@ class Invocation:
     queued_at: float | None = None
     task_definition: str | None = None
     timeout_seconds: int | None = None
-    """Of the revision that it was launched on."""
+    """Timeout of the revision that it was launched on."""
     request: Mapping[str, Any] | None = None
     """The exact RunTask request of the current attempt."""
     claimed_at: float | None = None

@@ -52,7 +52,7 @@ class NewestTurns:
         self._newest: dict[tuple[str, str], int] = {}
 
     def take_in(self, waiting: Iterable[Invocation]) -> list[Invocation]:
-        """Take in what waits, and return it."""
+        """Store the newest turns of these waiting invocations, and return the invocations."""
         found = list(waiting)
         for each in found:
             if each.turn is not None:
@@ -61,7 +61,7 @@ class NewestTurns:
         return found
 
     def of_last(self, launched: Sequence[Invocation]) -> list[tuple[str, str, int]]:
-        """Queue, owner and turn of those with nothing of their owner seen behind them."""
+        """Queue, owner and turn of invocations behind which none of their owner was read."""
         turns = [(turns_of(each), each.owner, each.turn) for each in launched]
         return [
             (queue, owner, turn)

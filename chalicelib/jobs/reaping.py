@@ -13,8 +13,7 @@ from chalicelib.jobs.model import BEFORE_PERMIT, Invocation, State, mark_of
 from chalicelib.tasks.repairs import Observe, StopOrphan
 
 LEASE_SECONDS = 60
-"""A claim without a task after this time was forgotten by a crash; the same request is sent
-again."""
+"""A claim without a task after this time was left by a crash; the same request is sent again."""
 START_DEADLINE_SECONDS = 600
 """A task that has not requested a start permit this long after it got a host is given up. Pulling a
 large image takes minutes. Waiting for a host is not counted."""
@@ -39,8 +38,8 @@ class Regroup:
 
 @dataclass(frozen=True)
 class Expire:
-    """End an invocation that waited too long, here or at ECS for a host, or whose launch was
-    forgotten.
+    """End an invocation that waited too long, here or at ECS for a host, or whose launch was lost
+    in a crash.
     """
 
     invocation: Invocation
@@ -48,7 +47,7 @@ class Expire:
 
 @dataclass(frozen=True)
 class LaunchAgain:
-    """Launch an invocation that was claimed and then forgotten by a crash."""
+    """Launch an invocation whose launch was lost in a crash after its claim."""
 
     invocation: Invocation
 

@@ -2,7 +2,7 @@
 
 Developers write schemas and callers write parameters; neither may block a function. Patterns run on
 a linear-time engine, uniqueness is checked by hashing, and the whole check has a limit of processor
-time. Whatever cannot be checked this way is left to the job's pydantic model, which checks
+time. Rules that cannot be checked this way are left to the job's pydantic model, which checks
 everything again before user code runs.
 """
 
@@ -115,8 +115,8 @@ def _left_to_the_model(*_: Any) -> Iterator[Any]:
 
 
 def _multiple_of(validator: Any, factor: Any, instance: Any, _: Any) -> Iterator[Any]:
-    """As in pydantic: 4.02 is a multiple of 0.01. Parameters that the model accepts must be valid
-    here.
+    """Yield an error unless a number is a multiple, as in pydantic: 4.02 is one of 0.01. Parameters
+    that the model accepts must be valid here.
     """
     from jsonschema.exceptions import ValidationError
 

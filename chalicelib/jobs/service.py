@@ -197,7 +197,9 @@ class Invocations:
             self._turns.give_back(policy.turns_of(draft), draft.owner)
 
     def accept_at_once(self, draft: Invocation) -> None:
-        """As `accept`, of one that has no quota and no turn: it goes before those that have one."""
+        """Write an invocation without quota and turn, like `accept`: it precedes those with a
+        turn.
+        """
         written = self._table.put_if_absent(lifecycle.queue(draft, self._now()))
         if written is not None:
             self._metrics.count("jobs_accepted", job=draft.job, priority=draft.priority.value)
@@ -460,9 +462,8 @@ class Invocations:
         return self._stops.stop_orphan(change, ORPHANED, after.log_fields)
 
     def _known(self, invocation_id: str, key: str) -> Invocation:
-        """One with a permit, as this process wrote it or as it is now.
-
-        What its container says next is always written, unless the record has moved on.
+        """An invocation with a permit, as this process wrote it or as it is stored. Each report of
+        its container is written on the condition that the record has not changed.
         """
         seen = self._permitted.take(invocation_id) or self._table.get(invocation_id)
         return authenticated(seen, key, "invocation")

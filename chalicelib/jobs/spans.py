@@ -18,7 +18,7 @@ Step = tuple[str, float, float]
 
 
 def ends_before_the_run(before: Invocation, after: Invocation) -> bool:
-    """Whether nothing is to come before the run: it began, or it never will."""
+    """Whether all spans before the run are complete: it began, or it never will."""
     if before.state is after.state or before.started_at is not None:
         return False
     return after.state is State.STARTED or after.state in ENDS

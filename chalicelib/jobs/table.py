@@ -37,7 +37,7 @@ from chalicelib.tasks.store import RecordTable, next_version
 CAPACITY_KEY = "capacity#jobs"
 CAPACITY_KEPT_SECONDS = 400 * 86_400
 PAGE = 50
-"""How many of a queue one page has."""
+"""Number of waiting invocations in one page."""
 MAX_QUERIES = 20
 """Maximum number of queries for one page of a listing; documented in docs/contracts.md."""
 FILTERED_ROWS = 1_000
@@ -48,17 +48,17 @@ class NotClaimed(Enum):
     """Why a claim was not written."""
 
     RECORD = auto()
-    """The record has moved on, or other transactions go on holding what is to be written."""
+    """The record has changed, or other transactions keep holding an item of the claim."""
     CAPACITY = auto()
-    """As many run as may."""
+    """The maximum number of invocations run."""
     OWNER = auto()
-    """As many of its owner run as may."""
+    """The maximum number of its owner's invocations run."""
     RATE = auto()
-    """As many were started in this second as may."""
+    """The start rate of this second is used up."""
     LAUNCHED = auto()
-    """The launch before, which was to be written with it, has moved on."""
+    """The record of the previous launch, to be written with it, has changed."""
     KNOWLEDGE = auto()
-    """Something else was written since it was read: plan it again."""
+    """Another record of the plan has changed since it was read: plan again."""
 
 
 class InvocationsTable(RecordTable[Invocation]):
@@ -139,12 +139,12 @@ class InvocationsTable(RecordTable[Invocation]):
         return before, next_version(before, after)
 
     def place(self, most: int, now: float) -> Write:
-        """Count one more that runs, where fewer than `most` do."""
+        """The write that counts one more running invocation, if fewer than `most` run."""
         expire_at = int(now) + CAPACITY_KEPT_SECONDS
         return {"Update": raised(self.items.name, CAPACITY_KEY, most, expire_at)}
 
     def counted(self, quota: Quota) -> Write:
-        """Count one more against a quota, where it is not exhausted."""
+        """The write that counts one more invocation against a quota, if it is not exhausted."""
         return {"Update": raised(self.items.name, quota.key, quota.maximum, quota.expire_at)}
 
     def live(

@@ -1,4 +1,4 @@
-"""The records of what waits, as the launcher read them a moment ago.
+"""Cached records of waiting invocations, as the launcher read them.
 
 A claim is written on the condition of its record's version. So a record that was read in an earlier
 round can be tried; if the claim is lost, it is read anew.
@@ -15,7 +15,9 @@ KNOWN = 2 * PAGE
 
 
 class WaitingRecords:
-    """Which invocations wait, and in what order, is always read; their records are remembered."""
+    """Reads the waiting invocations and their order from the index each time; caches their
+    records.
+    """
 
     def __init__(self, table: InvocationsTable, now: Callable[[], float]) -> None:
         self._table = table
@@ -23,7 +25,7 @@ class WaitingRecords:
         self._known: dict[str, tuple[Invocation, float]] = {}
 
     def pages(self, partition: str) -> Iterator[list[Invocation]]:
-        """One partition of what waits in order, page by page."""
+        """The waiting invocations of one partition in order, page by page."""
         now = self._now()
         known = {
             name: record
@@ -38,5 +40,5 @@ class WaitingRecords:
             yield page
 
     def forget(self, invocation_id: str) -> None:
-        """Its record was written, or is not what it was."""
+        """Remove a record from the cache: it was written, or has changed."""
         self._known.pop(invocation_id, None)

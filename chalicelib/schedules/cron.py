@@ -362,5 +362,5 @@ def _one_weekday(text: str) -> int:
 
 
 def _weekday(day: date) -> int:
-    """As AWS counts them: Sunday is 1."""
+    """The number of a weekday in AWS's syntax: Sunday is 1."""
     return day.isoweekday() % 7 + 1

@@ -37,7 +37,7 @@ STARTS_PER_SECOND = 30
 """Limit for starts that can wait. ECS accepts 40 starts and stops a second in total."""
 LEAST_SPREAD_SECONDS = 3
 MAX_PAUSE_SECONDS = 30
-"""Shorter than RELAUNCH_SECONDS (45), after which the sweep regards a session as forgotten."""
+"""Shorter than RELAUNCH_SECONDS (45), after which the sweep launches a session again."""
 _log = logging.getLogger("usher.sessions")
 
 
@@ -91,9 +91,9 @@ def pause_seconds(session_id: str, waiting: int, now: float) -> int:
     """Seconds until the next try of a session that exceeded the start rate, 1 to MAX_PAUSE_SECONDS.
     Pure.
 
-    The pauses of `waiting` sessions are spread over the time that their starts take, so that about
-    twice as many sessions try in a second as may start, however many wait. Each try costs a Lambda
-    invocation and a write to one shared item.
+    The pauses of `waiting` sessions are spread over the time that their starts take, so that the
+    number of tries in a second is about twice the start rate, however many wait. Each try costs a
+    Lambda invocation and a write to one shared item.
     """
     spread = min(MAX_PAUSE_SECONDS, max(LEAST_SPREAD_SECONDS, waiting // STARTS_PER_SECOND))
     return 1 + zlib.crc32(f"{session_id} {int(now)}".encode()) % spread

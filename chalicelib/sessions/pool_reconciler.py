@@ -28,7 +28,7 @@ from chalicelib.tasks.lease import Busy, Lease
 from chalicelib.tasks.revisions import Open, choose_revision
 
 LEASE_SECONDS = 30
-"""A pool is not reconciled for this long if its reconciler's process dies."""
+"""A pool is not reconciled for this long after its reconciler's process crashed."""
 PAUSE_SECONDS = 1
 """Pause after each run: one run serves all claims of a second."""
 STARTS_AT_ONCE = 20

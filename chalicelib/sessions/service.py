@@ -135,7 +135,7 @@ class Sessions:
 
         A request that created its session waits for its own launch and is bounded by the limits of
         sessions. Other waits are counted in periods of `WAITS_SECONDS`, for each owner and in
-        total; counters of periods need no decrement when a function dies.
+        total; counters of periods need no decrement when a function crashes.
         """
         now = self._now()
         period, expire_at = int(now // WAITS_SECONDS), int(now) + KEPT_SECONDS

@@ -77,7 +77,9 @@ class Lease:
         return self.extend(held)
 
     def extend(self, held: Held) -> bool:
-        """Do what a rerun was requested for. False if another process has acquired the lease."""
+        """Clear the rerun request before the work is repeated. False if another process has
+        acquired the lease.
+        """
         own = HOLDER.eq(held.holder)
         extended = {"rerun": NONE, "expires_at": self._now() + self._seconds}
         return self._table.update(self.item_id, extended, own) is not None
@@ -99,7 +101,7 @@ class Lease:
         return now <= float(seen["expires_at"]["N"]) <= self._latest(now)
 
     def _latest(self, now: float) -> float:
-        """A lease that ends later than any can was written by a clock that was wrong."""
+        """The latest plausible end of a lease; a later one was written by a wrong clock."""
         return now + self._seconds + CLOCKS_DIFFER_SECONDS
 
 

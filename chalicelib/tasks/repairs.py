@@ -1,4 +1,4 @@
-"""Repairs of the sweep for tasks of ECS, whatever kind of record refers to them."""
+"""Repairs of the sweep for tasks of ECS, for all kinds of records."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

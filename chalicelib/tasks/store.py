@@ -166,7 +166,7 @@ class Store(Generic[R]):
         return after
 
     def written(self, before: R, after: R) -> None:
-        """Tell the observer of a change that was written without this store."""
+        """Notify the observer of a change that was written without this store."""
         self._observer.on_transition(before, after)
 
     def update(self, seen: R, decide: Callable[[R], R]) -> R:

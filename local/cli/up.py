@@ -325,7 +325,7 @@ class Signals:
 
 
 class Say:
-    """Progress for people, on stderr."""
+    """Progress for display, on stderr."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
@@ -386,7 +386,7 @@ def run(
     folder = RunFolder.create(base)
     if options.logs:
         options.logs.mkdir(parents=True, exist_ok=True)
-    os.environ[RUN_VARIABLE] = folder.run_id  # whatever is started from here can be found again
+    os.environ[RUN_VARIABLE] = folder.run_id  # marks all objects of the run
     cloud = Cloud(options, folder, listeners, say, signals.stop)
     given_up = False
     try:

@@ -62,8 +62,8 @@ def put_lines(
 ) -> Totals:
     """Put every line and return the totals; invalid lines are reported and skipped.
 
-    The order within a partition key is kept, whatever the sink refuses. `rate` is in records a
-    second, 0 = unlimited. None among the lines means that no more are available at present, and
+    The order within a partition key is kept, also if the sink refuses entries. `rate` is in records
+    a second, 0 = unlimited. None among the lines means that no more are available at present, and
     flushes those that were read. Set `stop` to end early: lines that were not put are skipped.
     Raises FeedError if the stream does not exist or disappears.
     """
@@ -118,7 +118,7 @@ class _Feeding:
             self._backlog.append(entry)
 
     def put_until(self, left: int) -> None:
-        """Put batches until no more than `left` entries wait, or until told to stop."""
+        """Put batches until no more than `left` entries wait, or until `stop` is set."""
         while len(self._backlog) > left:
             if self.stop.wait(self._seconds_until_due()):
                 return

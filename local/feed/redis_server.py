@@ -40,7 +40,7 @@ def find_program() -> str | None:
 
 
 class RedisServer:
-    """One server, replaced at the same port when it dies. `start` and `stop` once each."""
+    """One server, replaced at the same port when it ends. `start` and `stop` once each."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class RedisServer:
 
     def _run(self) -> None:
         # The thread that starts the server has to live as long as the server is to live: the
-        # kernel takes "the parent died" to mean the thread.
+        # kernel regards the thread as the parent.
         try:
             self._start_somewhere()
         except (NoRedisError, OSError) as error:

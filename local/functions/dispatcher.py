@@ -4,8 +4,8 @@ Serves app.py as `chalice local` does, by default completely in this process; wi
 lambda` it is API Gateway only, and each function runs in separate processes. On another port it
 serves Lambda's Invoke API for everything else that app.py registered: schedules, queues, events,
 stream records. Both ports are listening sockets inherited from `local up`, which keeps them open: a
-dispatcher that dies is replaced on the same ports, and requests that arrive meanwhile wait for the
-next one.
+dispatcher that crashes is replaced on the same ports, and requests that arrive meanwhile wait for
+the next one.
 
 Ends on SIGTERM after the current requests, and at once when its standard input ends, which means
 that the process that started it is gone.

@@ -1,4 +1,4 @@
-"""Keeps one dispatcher process running: starts it, replaces it when it dies, ends it.
+"""Keeps one dispatcher process running: starts it, replaces it after a crash, ends it.
 
 Also the way to its functions: `invoke` is what AWS's event sources do with a Lambda function.
 """
@@ -39,7 +39,7 @@ class DispatcherDiedError(Exception):
 
 
 class UnreachableError(Exception):
-    """The function was not executed, or the outcome is unknown: the dispatcher died."""
+    """The function was not executed, or the outcome is unknown: the dispatcher crashed."""
 
 
 class ThrottledError(UnreachableError):
@@ -97,7 +97,7 @@ class DispatcherProcess:
             return {name: dict(counts) for name, counts in self._invocations.items()}
 
     def start(self) -> None:
-        """Start the process, and from now on another one whenever it dies."""
+        """Start the process, and another one after each crash."""
         self._process = self._spawn()
         self._watcher.start()
 
@@ -111,7 +111,7 @@ class DispatcherProcess:
                 _, body = self._request("GET", BASE, b"", seconds)
                 answers.append(json.loads(body)["functions"])
             except (OSError, http.client.HTTPException):
-                return  # it died under the question, which `poll` below sees as well
+                return  # it crashed during the request, which `poll` below sees as well
 
         asking = threading.Thread(target=ask, name="ready", daemon=True)
         asking.start()

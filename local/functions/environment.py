@@ -110,7 +110,8 @@ class Environment:
     def call(self, event: bytes) -> Outcome:
         """Thaw it, run the function with this event, freeze it.
 
-        A process that dies, takes too long or too much memory is killed and answers as Lambda does.
+        A process that crashes, takes too long or too much memory is killed and answers as Lambda
+        does.
         """
         request_id = str(uuid.uuid4())
         timeout = self.settings.timeout_seconds
@@ -136,7 +137,7 @@ class Environment:
         return limited(outcome)
 
     def kill(self) -> None:
-        """End the process, whatever it does. Idempotent."""
+        """Kill the process, also during a call. Idempotent."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(0.5 if self._is_ending() else 0)
         self._process.kill()

@@ -51,7 +51,7 @@ class InThisProcess:
         try:
             result = self._functions[name].handler(json.loads(event), context)
             return limited(Outcome(json.dumps(result).encode()))
-        except Exception as error:  # whatever a function raises is its answer, as in Lambda
+        except Exception as error:  # an exception of a function is its answer, as in Lambda
             log.exception("%s failed", name)
             document = {
                 "errorMessage": str(error),

@@ -1,4 +1,4 @@
-"""The machine of a process host: forks containers, watches them, and takes them along when it dies.
+"""The machine of a process host: forks containers, watches them, and ends them when it ends.
 
     python -S -m local.hosts.agent
 
@@ -341,7 +341,7 @@ def _become(order: Order, parent: int, failed: int, printed: int | None) -> NoRe
         os.nice(_NICER_BY)
         if _LIBC is not None:
             _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            if os.getppid() != parent:  # it died before the line above
+            if os.getppid() != parent:  # it ended before the line above
                 os._exit(137)
         nothing = os.open(os.devnull, os.O_RDONLY)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND

@@ -98,9 +98,9 @@ class Host(Protocol):
     def start(self, spec: ContainerSpec, on_exit: Callable[[Exit], None]) -> str:
         """Start one container and return its runtime id once it runs.
 
-        `on_exit` is called exactly once, from any thread, when it ended for whatever reason
-        but the death of the host. Raises CannotPullImageError, CannotStartError, HostDownError;
-        then `on_exit` is never called.
+        `on_exit` is called exactly once, from any thread, when it ended for any reason except the
+        failure of the host. Raises CannotPullImageError, CannotStartError, HostDownError; then
+        `on_exit` is never called.
         """
 
     def signal(self, runtime_id: str, signal_name: str) -> None:

@@ -46,7 +46,7 @@ class DockerHost:
         try:
             self._runtime.signal(runtime_id, signal_name)
         except docker.errors.APIError as error:
-            # Of this one container; the host works.
+            # The failure is that of this container; the host works.
             log.warning("container %s gets no %s: %s", runtime_id[:12], signal_name, error)
 
     def healthy(self, runtime_id: str, command: Sequence[str], timeout_seconds: float) -> bool:

@@ -57,7 +57,7 @@ class DockerOutput:
         try:
             with closing(self._stream), closing(KeptOutput(str(self._path))) as kept:
                 self._keep(kept)
-        except Exception as error:  # noqa: BLE001 - whatever it is, only the output suffers
+        except Exception as error:  # noqa: BLE001 - any error affects the output only
             log.warning("the output of container %s breaks off: %r", self._name, error)
 
     def _keep(self, kept: KeptOutput) -> None:

@@ -111,7 +111,7 @@ class ProcessHost:
 
     @property
     def agent_pid(self) -> int:
-        """The process that is this host: when it dies, the host is dead."""
+        """Id of the agent's process: when it ends, the host has failed."""
         return self._agent.pid
 
     def start(self, spec: ContainerSpec, on_exit: Callable[[Exit], None]) -> str:
@@ -174,7 +174,7 @@ class ProcessHost:
     def close(self) -> None:
         with self._lock:
             if self._agent.stdin is not None and not self._agent.stdin.closed:
-                with suppress(BrokenPipeError):  # an agent that died has released its tasks
+                with suppress(BrokenPipeError):  # an agent that ended has released its tasks
                     self._agent.stdin.close()
         try:
             self._agent.wait(_END_SECONDS)

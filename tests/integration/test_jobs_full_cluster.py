@@ -112,7 +112,7 @@ def test_a_bounded_number_waits_at_ecs_and_critical_ones_have_a_place(lab: JobLa
     services.jobs.launcher.run()
     assert len(waits_at_ecs(lab)) == WAITING_JOBS - 1
     details = [record(lab, one).detail for one in low if record(lab, one).state is State.QUEUED]
-    assert "as many wait for hosts as may, they go first" in details, "the head says why"
+    assert "too many containers wait for hosts; they go first" in details, "the head says why"
     critical = invoke(services, Priority.CRITICAL)
     services.jobs.launcher.run()
     assert record(lab, critical).state is State.LAUNCHED, "not held behind what is less important"

@@ -93,6 +93,13 @@ RIDDLES = {
     "for good": r"\bfor\s+good\b",
     "in vain": r"\bin\s+vain\b",
     "what becomes of": r"\bwhat\s+becomes\s+of\b",
+    "of": r"^Of\b",
+    "those": r"^Those\b",
+    "from now on": r"^From\s+now\s+on\b",
+    "as may": r"\bas\s+may\b",
+    "for people": r"\bfor\s+people\b",
+    "whatever": r"\bwhatever\b",
+    "dies": r"\b(dies|died)\b",
 }
 MAYBE = re.compile("|".join(RIDDLES.values()).replace("^", r"\b"))
 """Finds each of them, whitespace apart, and more."""
@@ -144,6 +151,9 @@ def test_no_text_of_the_tests_is_a_riddle():
         "f()  # whoever did it",
         'def f():\n    """What the sweep does."""',
         "f()  # So many wait.",
+        "x = 1\n'''Of each owner.'''",
+        'def f():\n    """Those that wait."""',
+        "f()  # as many as may",
     ],
 )
 def test_a_riddle_is_found(source):

@@ -117,7 +117,7 @@ class DockerBoxes:
         self, key: str, payload: bytes, start: Callable[[], GuardConnection]
     ) -> GuardConnection:
         """A container in which the box of this request is made: a waiting one, unless its engine
-        was restarted or its guard died, else a new one.
+        was restarted or its guard ended, else a new one.
         """
         while (waiting := self._take(key)) is not None:
             try:

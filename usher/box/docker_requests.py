@@ -61,7 +61,7 @@ def create_request(
         "WorkingDir": "/",
         "Hostname": "box",
         "OpenStdin": True,
-        "StdinOnce": settings.ends_all,  # the container ends if the judge dies
+        "StdinOnce": settings.ends_all,  # the container ends with the judge
         "AttachStdin": True,
         "AttachStdout": True,
         "AttachStderr": True,

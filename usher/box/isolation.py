@@ -111,7 +111,7 @@ def _make_namespaces(inside: _Inside, number: int) -> NoReturn:
             os.close(number)
             _first_process(inside)
         os.write(number, str(child).encode())
-    except Exception as error:  # noqa: BLE001 - whatever it is, the guard has to know
+    except Exception as error:  # noqa: BLE001 - every error is reported to the guard
         os.write(number, repr(error).encode())
     finally:
         os._exit(0)
@@ -144,7 +144,7 @@ def _first_process(inside: _Inside) -> NoReturn:
             os.close(fd)
         _give_up_privileges(GUARD)
         _wait(command, inside.status_fd, ends_all=inside.spec["ends_all"])
-    except Exception as error:  # noqa: BLE001 - whatever it is, the guard has to know
+    except Exception as error:  # noqa: BLE001 - every error is reported to the guard
         os.write(inside.status_fd, FAILED + repr(error).encode())
     finally:
         os._exit(0)

@@ -1,5 +1,5 @@
 """Removes unused objects of boxes from a Docker Engine: volumes of guards, cleaned images,
-containers of judges that died while they cleaned an image.
+containers of judges that ended while they cleaned an image.
 
 It runs when a new object of the same kind is made, which is seldom. An object that is removed too
 early is made again, and the engine refuses to remove objects in use.

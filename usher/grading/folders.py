@@ -34,7 +34,7 @@ class GraderFolder:
 
     @property
     def names_image(self) -> bool:
-        """Whether it brings an image."""
+        """Whether it has an image of its own."""
         return names_image(self.grader, self.files)
 
 

@@ -128,7 +128,7 @@ def read_functions(project_dir: Path, stage: str) -> dict[str, tuple[Statement, 
     """The policy of each configured function, those of stage `dev` with this stage's names.
 
     A function without a policy file gets one from Chalice on AWS, by what it finds in the source;
-    here it may do everything, as may one that is not configured at all. Raises PolicyError.
+    here it may do everything, and so may a function that is not configured. Raises PolicyError.
     """
     folder = project_dir / ".chalice"
     config = json.loads((folder / "config.json").read_text("utf-8"))

@@ -1,7 +1,7 @@
 """Asynchronous invocations: events wait here until their function took them.
 
 As Lambda does: at least once, in no order, tried again when the function fails (two more times,
-here after seconds and not minutes), and many times more when the dispatcher dies under the event.
+here after seconds and not minutes), and many times more if the dispatcher crashes during the event.
 """
 
 import heapq

@@ -184,7 +184,7 @@ def test_weights_are_met_within_one_place(groups: Groups, ends: list[int]) -> No
 
 
 def _check_weights(model: Model) -> None:
-    """Of two groups that want more, none has borrowed more than its part plus one place.
+    """If two groups want more, none has borrowed more than its part plus one place.
 
     An end can leave a group with less than its part; it is the next one to get more.
     """

@@ -31,7 +31,7 @@ from chalicelib.tasks.revisions import Failing, RevisionState
 from tests.unit.chalicelib.jobs.examples import accepted, queued, scheduled, started
 
 MOST_BYTES = 400 * 1024
-"""Of an item in DynamoDB."""
+"""The size limit of an item in DynamoDB."""
 
 instants = st.floats(min_value=0, max_value=4e9).map(lambda at: round(at, 6))
 amounts = st.floats(min_value=0, max_value=1e6).map(lambda amount: round(amount, 6))

@@ -10,7 +10,7 @@ from chalicelib.jobs import schemas
 from chalicelib.jobs.schemas import check_parameters, check_schema
 
 MARGIN_SECONDS = 3.0
-"""Of processor time, for what a single keyword may take once time is up."""
+"""Processor time that a single keyword may take when the time is over."""
 
 
 def fits(schema, value):
