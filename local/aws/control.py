@@ -26,7 +26,7 @@ from local.functions.dispatcher_process import Invocation, UnreachableError
 
 
 class Controlled(Protocol):
-    """Operations on a running embedded cloud; implemented by `local.cloud.Cloud`."""
+    """Operations on a running embedded cloud; implemented by `local.operations.Operations`."""
 
     def state(self) -> dict[str, Any]:
         """The state of the cloud as JSON values."""

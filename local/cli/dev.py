@@ -157,7 +157,7 @@ class _Beside:
 
         output, ends = ContainerOutput(cloud.logs), TaskEnds()
         while not stop.wait(POLL_SECONDS):
-            ended = list(ends.new_lines(cloud.parts.engine.tasks()))
+            ended = list(ends.new_lines(cloud.operations.parts.engine.tasks()))
             show_lines(output.new_lines(), say)
             for line in ended:  # after what the containers printed
                 say(line)
@@ -181,7 +181,7 @@ class _Beside:
         try:
             images_of(self._folder)
             self._secrets.update(secrets_of(self._folder, os.environ))
-            revisions = cloud.deploy_apps(restart=APPS_FILE in names)
+            revisions = cloud.operations.deploy_apps(restart=APPS_FILE in names)
         except DevError as error:
             say(f"not deployed: {error}")
         except (BotoCoreError, ClientError) as error:
