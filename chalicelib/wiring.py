@@ -76,6 +76,7 @@ class Services:
             metrics=self.metrics,
             ids=self.environment.ids,
             now=self.environment.now,
+            sleep=self.environment.sleep,
             ledger=self.sessions.ledger,
             starter=self.sessions.starter,
             plugins=self.sessions.plugins,

@@ -402,6 +402,7 @@ def _launch_waiting(event: SQSEvent, queue: str) -> None:
         capacity_freed=any(ends),
         priority=Priority(queue),
         ends=len(ends) if all(ends) else 0,
+        of_messages=True,
     )
     if unreadable:  # SQS redelivers the batch; the others of it were carried out, and may be again
         raise unreadable[0]

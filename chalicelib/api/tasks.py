@@ -23,13 +23,18 @@ TASK_CHANGES: dict[str, Any] = {
     "detail": {
         "clusterArn": OWN_CLUSTERS,
         "$or": [
-            {"lastStatus": ["STOPPED"]},
-            {"lastStatus": ["RUNNING"], "startedBy": [{"prefix": "session/"}]},
+            {"lastStatus": ["RUNNING", "STOPPED"], "startedBy": [{"prefix": "session/"}]},
+            {
+                "lastStatus": ["STOPPED"],
+                "containers": {"exitCode": [{"anything-but": [0]}, {"exists": False}]},
+            },
         ],
     },
 }
 """Only states that can change a record. RUNNING of jobs is not among them: a job's
-container requests its start permit at once, which reports the same earlier than the event.
+container requests its start permit at once, which reports the same earlier than the event. Neither
+is a job's exit with code 0, which follows the container's own report; where that report was lost,
+the sweep finds the task stopped.
 """
 
 

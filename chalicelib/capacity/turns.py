@@ -22,8 +22,11 @@ class Turns:
     harm.
     """
 
-    def __init__(self, items: Table) -> None:
+    def __init__(self, items: Table, beside: str | None = None) -> None:
+        """`beside`: a counter that is read together with clocks, see `count_beside`."""
         self._items = items
+        self._beside = beside
+        self._count_beside = 0
         self._clocks: dict[str, int] = {}
         """A lower bound of each clock: its value when it was last read or advanced."""
         self._read_at: dict[str, float] = {}
@@ -34,6 +37,13 @@ class Turns:
         clock = self._items.counted(clock_key(queue))
         self._clocks[queue] = clock
         return clock
+
+    @property
+    def count_beside(self) -> int:
+        """The counter beside the clocks, as `next` last read it: at most CLOCK_SECONDS before its
+        last call.
+        """
+        return self._count_beside
 
     def next(self, queue: str, owner: str, now: float) -> int:
         """The next turn of an owner. Raises UnavailableError, BusyError."""
@@ -92,8 +102,10 @@ class Turns:
     def _read(self, queue: str, owner: str, now: float) -> tuple[int, int | None]:
         """The clock's value, and the owner's newest turn."""
         keys = clock_key(queue), owner_key(queue, owner)
-        found = self._items.get_all(keys)
+        found = self._items.get_all(keys if self._beside is None else (*keys, self._beside))
         clock = count_of(found.get(keys[0]))
+        if self._beside is not None:
+            self._count_beside = count_of(found.get(self._beside))
         self._clocks[queue], self._read_at[queue] = clock, now
         return clock, count_of(found[keys[1]]) if keys[1] in found else None
 

@@ -47,6 +47,10 @@ from chalicelib.tasks.start_rate import StartRate
 from chalicelib.tasks.stops import TaskStops
 from chalicelib.tasks.store import Store, next_version
 
+TOGETHER_SECONDS = 0.5
+"""How long a function's process that finds a round at work takes no other messages. That round
+looks again at its end, so nothing waits for them, and those that come meanwhile are answered
+together."""
 LEASE_SECONDS = 15
 """Nothing is launched for this long after the launcher's process crashed."""
 STARTS_PER_SECOND = 20
@@ -143,6 +147,7 @@ class JobLauncher:
         config: Config,
         metrics: Metrics,
         now: Callable[[], float],
+        sleep: Callable[[float], None],
     ) -> None:
         self._table = table
         self._records = records
@@ -158,6 +163,7 @@ class JobLauncher:
         self._config = config
         self._metrics = metrics
         self._now = now
+        self._sleep = sleep
         self._waiting = WaitingRecords(table, now)
         self._states: dict[str, tuple[RevisionState, float]] = {}
         """The states of jobs' revisions, and the times at which they were read."""
@@ -171,13 +177,15 @@ class JobLauncher:
         capacity_freed: bool = False,
         priority: Priority = Priority.CRITICAL,
         ends: int = 0,
+        of_messages: bool = False,
     ) -> int:
         """Launch as many as there is capacity for, in order, unless another process does.
 
         `newcomers` are the ids of those that the index may not show yet. Nothing is done where no
         place is open to `priority`: the end that frees one sends a message. `ends`: so many ended,
         and nothing else is to be launched for; where places are counted, so many are launched at
-        most, and how many run is not read. Returns how many were launched.
+        most, and how many run is not read. `of_messages`: as a queue's function, see
+        TOGETHER_SECONDS. Returns how many were launched.
         """
         counts_places = self._config.jobs_capacity and not self._ledger.groups.is_counted
         if ends and counts_places:
@@ -192,6 +200,8 @@ class JobLauncher:
         if isinstance(held, Busy):
             if newcomers:
                 self._again(INDEX_LAG_SECONDS)  # the holder may look before the index shows them
+            if of_messages:
+                self._sleep(TOGETHER_SECONDS)
             return 0
         launched = 0
         try:

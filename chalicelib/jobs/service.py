@@ -189,8 +189,27 @@ class Invocations:
                 written.at or 0, message_of(WakeUp(written.id, comes_due=True)), queue
             )
             return written
-        self._wake_launcher(written)
+        if not self._is_full(written):
+            self._wake_launcher(written)
         return written
+
+    def _is_full(self, written: Invocation) -> bool:
+        """Whether no place is open to one that was just written: the end that frees one sends a
+        message.
+
+        Read only where none was open a moment ago. It must be read after the record was written: a
+        place that is freed before this is seen here, and one that is freed later is given by a
+        round that finds the record.
+        """
+        return not self._is_open_to(written, self._turns.count_beside) and not self._is_open_to(
+            written, self._table.running()
+        )
+
+    def _is_open_to(self, invocation: Invocation, running: int) -> bool:
+        config = self._config
+        return policy.is_open(
+            invocation.priority, running, config.jobs_capacity, config.jobs_kept_for_critical
+        )
 
     def _give_turn_back(self, draft: Invocation) -> None:
         if draft.turn is not None:

@@ -24,7 +24,7 @@ from chalicelib.jobs.observer import JobObserver
 from chalicelib.jobs.queues import JobQueues
 from chalicelib.jobs.service import Invocations
 from chalicelib.jobs.sweep import JobsKind
-from chalicelib.jobs.table import InvocationsTable
+from chalicelib.jobs.table import CAPACITY_KEY, InvocationsTable
 from chalicelib.jobs.task_definitions import CONTAINER
 from chalicelib.metrics import Metrics
 from chalicelib.tasks.breaker import Breaker
@@ -62,6 +62,7 @@ def build_jobs(
     metrics: Metrics,
     ids: Ids,
     now: Callable[[], float],
+    sleep: Callable[[float], None],
     ledger: Ledger,
     starter: TaskStarter,
     plugins: Mapping[str, Plugin],
@@ -77,7 +78,7 @@ def build_jobs(
     queues = JobQueues(sqs, names)
     shared: dict[str, Any] = {"metrics": metrics, "now": now, "table": table}
     hosts_wanted = HostsWanted(table.items)
-    turns = Turns(table.items)
+    turns = Turns(table.items, CAPACITY_KEY)
     breaker = Breaker(table.revisions, revisions, now)
     observer = JobObserver(
         breaker=breaker,
@@ -103,6 +104,7 @@ def build_jobs(
         rate=rate,
         hosts_wanted=hosts_wanted,
         lease=Lease(table.items, "jobs", LEASE_SECONDS, now),
+        sleep=sleep,
         config=config,
         **shared,
     )

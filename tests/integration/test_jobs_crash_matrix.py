@@ -502,11 +502,6 @@ def learns_that_the_last_start_failed(story: Story) -> None:
     story.hears("STOPPED")
 
 
-@operation(lambda story: exits(story, 0, started=True))
-def learns_of_an_exit_without_a_report(story: Story) -> None:
-    story.hears("STOPPED")
-
-
 @operation(lambda story: exits(story, 137, started=True), Reason.FAILED)
 def learns_of_a_crash(story: Story) -> None:
     story.hears("STOPPED")

@@ -11,6 +11,7 @@ from chalicelib.callers import Caller
 from chalicelib.contract.jobs import Outcome
 from chalicelib.ecs.failures import StopError
 from chalicelib.errors import ForbiddenError, UsherError
+from chalicelib.jobs.launching import TOGETHER_SECONDS
 from chalicelib.jobs.listings import parse_listing, show_place
 from chalicelib.jobs.model import Invocation, Priority, Reason, State
 from chalicelib.jobs.table import MAX_QUERIES
@@ -533,6 +534,53 @@ def test_a_message_costs_one_read_where_no_place_is_open_to_its_priority(lab: Jo
     lab.wire.reset(None)
     services.jobs.launcher.run()
     assert lab.wire.calls == ["dynamodb.BatchGetItem"]
+
+
+def test_no_message_is_sent_for_one_that_no_place_is_open_to(lab: JobLab) -> None:
+    """How many run is read once a second with the turns, and then after the record is written."""
+    services = lab.process()
+    made = [invoke(services) for _ in range(3)]
+    services.jobs.launcher.run()
+    assert lab.places_taken() == 3
+    lab.wake_ups()
+    lab.now.move(2)
+    made.append(invoke(services))
+    lab.wire.reset(None)
+    made.append(invoke(services))
+    assert lab.wire.calls == ["dynamodb.UpdateItem", "dynamodb.PutItem", "dynamodb.GetItem"]
+    assert lab.wake_ups() == []
+    urgent = invoke(services, Priority.CRITICAL)
+    assert [wake_up.invocation_id for wake_up in lab.wake_ups()] == [urgent.id]
+    finishes(lab, services, made[0].id)
+    (end,) = lab.wake_ups()
+    services.jobs.launcher.run(capacity_freed=end.capacity_freed, ends=1)
+    assert lab.invocations()[urgent.id].state is State.LAUNCHED
+
+
+def test_a_message_is_sent_where_a_place_was_freed_before_the_record_was_written(
+    lab: JobLab,
+) -> None:
+    services = lab.process()
+    made = [invoke(services) for _ in range(3)]
+    services.jobs.launcher.run()
+    lab.now.move(2)
+    invoke(services)
+    finishes(lab, services, made[0].id)
+    lab.wake_ups()
+    late = invoke(services)  # in the same second: all places were taken at the last look
+    assert [wake_up.invocation_id for wake_up in lab.wake_ups()] == [late.id]
+
+
+def test_messages_that_come_during_a_round_wait_for_each_other(lab: JobLab) -> None:
+    services, other = lab.process(), lab.other_process()
+    waiting = invoke(services)
+    other.jobs.launcher._lease.acquire()
+    began = lab.now()
+    assert services.jobs.launcher.run(ends=1) == 0
+    assert lab.now() == began
+    assert services.jobs.launcher.run(ends=1, of_messages=True) == 0
+    assert lab.now() == began + TOGETHER_SECONDS
+    assert lab.invocations()[waiting.id].is_waiting
 
 
 def test_an_end_costs_a_round_of_few_calls(lab: JobLab) -> None:

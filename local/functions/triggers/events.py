@@ -30,9 +30,27 @@ def rule_for(function: str, pattern: Mapping[str, Any]) -> Rule:
     matcher = EventPattern(text, parsed)
 
     def matches(event: Mapping[str, Any]) -> bool:
-        return _may_match(pattern, event) and bool(matcher.matches_event(event))
+        return _may_match(pattern, event) and bool(matcher.matches_event(_with_leaves(event)))
 
     return Rule(function, matches)
+
+
+def _with_leaves(value: Any) -> Any:
+    """An event with the fields of its lists of objects as lists of their values.
+
+    EventBridge compares a pattern with the leaves of an event, which moto does in objects only. Two
+    fields of a pattern that must be in the same object of a list are not kept together here.
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-event-patterns-arrays.html
+    """
+    if isinstance(value, Mapping):
+        return {name: _with_leaves(each) for name, each in value.items()}
+    if not isinstance(value, list) or not any(isinstance(each, Mapping) for each in value):
+        return value
+    leaves: dict[str, list[Any]] = {}
+    for each in value:
+        for name, found in each.items() if isinstance(each, Mapping) else ():
+            leaves.setdefault(name, []).extend(found if isinstance(found, list) else [found])
+    return _with_leaves(leaves)
 
 
 def _may_match(pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:

@@ -206,17 +206,26 @@ def test_a_child_shard_begins_when_its_parents_have_been_read():
 
 
 @pytest.mark.parametrize(
-    ("status", "started_by", "wanted"),
+    ("status", "started_by", "codes", "wanted"),
     [
-        ("RUNNING", session_mark("a"), True),
-        ("RUNNING", f"{JOB}a/1", False),
-        ("PENDING", session_mark("a"), False),
-        ("STOPPED", session_mark("a"), True),
-        ("STOPPED", f"{JOB}a/1", True),
+        ("RUNNING", session_mark("a"), (), True),
+        ("RUNNING", f"{JOB}a/1", (), False),
+        ("PENDING", session_mark("a"), (), False),
+        ("STOPPED", session_mark("a"), (), True),
+        ("STOPPED", f"{JOB}a/1", (), True),
+        ("STOPPED", session_mark("a"), (0,), True),
+        ("STOPPED", f"{JOB}a/1", (1,), True),
+        ("STOPPED", f"{JOB}a/1", (0, 137), True),
+        ("STOPPED", f"{JOB}a/1", (0,), False),
     ],
 )
-def test_of_a_jobs_task_only_its_end_is_news(status, started_by, wanted):
+def test_of_a_jobs_task_only_an_end_that_it_may_not_have_reported_is_news(
+    status, started_by, codes, wanted
+):
     cluster = "arn:aws:ecs:us-east-1:123456789012:cluster/usher-local"
     detail = {"clusterArn": cluster, "lastStatus": status, "startedBy": started_by}
+    detail["containers"] = [{"name": "job", "exitCode": code} for code in codes] or [
+        {"name": "job", "networkBindings": [{"hostPort": 1}, {"hostPort": 2}]}
+    ]
     event = {"source": "aws.ecs", "detail-type": "ECS Task State Change", "detail": detail}
     assert rule_for("f", TASK_CHANGES).matches(event) is wanted

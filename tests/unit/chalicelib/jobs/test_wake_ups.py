@@ -14,4 +14,6 @@ def test_messages_beside_an_unreadable_one_are_carried_out(monkeypatch):
     bodies = ['{"invocation": "a"}', "garbage", '{"invocation": null, "roomWasMade": true}']
     with pytest.raises(ValueError, match="Expecting value"):
         jobs._launch_waiting([SimpleNamespace(body=body) for body in bodies], "normal")
-    launcher.run.assert_called_once_with(["a"], capacity_freed=True, priority="normal", ends=0)
+    launcher.run.assert_called_once_with(
+        ["a"], capacity_freed=True, priority="normal", ends=0, of_messages=True
+    )
