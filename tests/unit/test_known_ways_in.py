@@ -46,6 +46,17 @@ WAYS_IN = {
     "read tests": [(VERDICTS, "open('1.ans').read()")],
     "read /proc of others": [(ATTACKS, "/proc/1/environ"), (BARRIERS, "own_processes")],
     "read the environment": [(f"{BOX}/test_rows.py::test_the_environment", "")],
+    "secrets of the judge, seen by an author's programs": [
+        (f"{GRADING}/test_what_programs_find.py::test_a_submission_and_a_checker", "environ"),
+        (f"{GRADING}/test_what_programs_find.py::test_a_submission_and_an_interactor", ""),
+    ],
+    "a hidden case, left for a later run": [
+        (
+            f"{GRADING}/test_what_programs_find.py::"
+            "test_a_case_finds_nothing_that_an_earlier_one_left",
+            "",
+        )
+    ],
     "metadata service": [
         (ATTACKS, "metadata and neighbours"),
         (f"{BOX}/test_rows.py::test_the_network", ""),

@@ -72,13 +72,21 @@ def bubblewrap_command(
     return [*command, "--chdir", WORK, "--"]
 
 
+MOST_STACK_MIB = 64
+"""Without a control group."""
+
+
 def resource_limits(settings: BoxSettings, *, has_group: bool) -> list[tuple[str, int, int]]:
     """(name in the module `resource`, soft, hard) for every process of the box."""
     limits = [("RLIMIT_CORE", settings.core_mib * MIB, settings.core_mib * MIB)]
+    stack_mib = settings.stack_mib
+    if not has_group and stack_mib is not None:
+        # The stack of a thread is as large, and reserved memory counts below.
+        stack_mib = min(stack_mib, MOST_STACK_MIB)
     for name, value, unit in (
         ("RLIMIT_NOFILE", settings.open_files, 1),
         ("RLIMIT_FSIZE", settings.file_mib, MIB),
-        ("RLIMIT_STACK", settings.stack_mib, MIB),
+        ("RLIMIT_STACK", stack_mib, MIB),
     ):
         if value is not None:
             limits.append((name, value * unit, value * unit))

@@ -10,6 +10,7 @@ from usher.box.runtimes import Boxes
 from usher.grading.checkers import Checked
 from usher.grading.programs import (
     CODES,
+    NOT_RIGHT_CODES,
     SETTINGS,
     PreparedProgram,
     ProgramError,
@@ -102,7 +103,7 @@ def _decide(
     verdict = verdict_of_run(outcome)
     # A submission whose interactor has decided and exited ends with a broken pipe or waits for
     # ever. Only the wrong answer is its fault.
-    is_left_alone = talk.ended_at < outcome.ended_at and talk.exit_code in (1, 2)
+    is_left_alone = talk.ended_at < outcome.ended_at and talk.exit_code in NOT_RIGHT_CODES
     is_only_waiting = outcome.limit is Limit.WALL and is_left_alone
     if verdict in (Verdict.TLE, Verdict.MLE, Verdict.OLE) and not is_only_waiting:
         return outcome, Checked(verdict, explain_run(outcome, settings))

@@ -32,6 +32,10 @@ COMPILE_OUTPUT_BYTES = 64 * 1024
 _CHECKS = {"exact": check_exact, "lines": check_lines, "tokens": check_tokens}
 
 
+STACK_MIB = 64
+"""The least limit of a stack; where more memory is allowed, all of it may be stack."""
+
+
 def run_settings(grader: Grader) -> BoxSettings:
     """The box of a submission's run."""
     return BoxSettings(
@@ -40,6 +44,7 @@ def run_settings(grader: Grader) -> BoxSettings:
         memory_mib=grader.memory_limit_mib,
         output_bytes=grader.output_limit_kib * 1024,
         processes=grader.processes,
+        stack_mib=max(STACK_MIB, grader.memory_limit_mib),
     )
 
 
@@ -173,9 +178,10 @@ class _Marking:
             points = _points(checked, case)
         except (BoxError, ProgramError) as error:
             return replace(empty, verdict=Verdict.IE, message=str(error))
+        is_whole = checked.points is not None and 0 < case.points == points
         return replace(
             empty,
-            verdict=checked.verdict,
+            verdict=Verdict.AC if is_whole else checked.verdict,
             points=points,
             cpu_seconds=outcome.usage.cpu_seconds,
             wall_seconds=outcome.wall_seconds,

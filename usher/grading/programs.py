@@ -32,7 +32,8 @@ COMPILE_SETTINGS = BoxSettings(
     user=AUTHOR,
 )
 EXECUTABLE = 0o755
-_VERDICTS = {0: Verdict.AC, 1: Verdict.WA, 2: Verdict.PE}
+_VERDICTS = {0: Verdict.AC, 1: Verdict.WA, 2: Verdict.PE, 4: Verdict.PE, 8: Verdict.PE}
+"""testlib ends with 4 if the output goes on after the answer, and with 8 if it is too short."""
 _UNCAUGHT_CODE = 1
 """Exit code of Python and Java after an exception; it is not a checker's verdict."""
 _UNCAUGHT = re.compile(
@@ -41,7 +42,9 @@ _UNCAUGHT = re.compile(
 _POINTS_CODE = 7
 CODES = frozenset({*_VERDICTS, _POINTS_CODE})
 """Exit codes with which a checker or interactor gives its opinion."""
-_POINTS = re.compile(rb"\s*points\s+([0-9]{1,9}(?:\.[0-9]{1,9})?)(?=\s|$)")
+NOT_RIGHT_CODES = CODES - {0}
+_POINTS = re.compile(rb"\s*points\s+([0-9]{1,9}(?:\.[0-9]{1,20})?)(?=\s|$)")
+"""testlib prints up to ten decimals."""
 _MESSAGE_BYTES = 500
 
 

@@ -146,6 +146,7 @@ points = 10
         ("sys.exit(1)", "WA", 0),
         ("sys.exit(2)", "PE", 0),
         ("print('points 4', file=sys.stderr); sys.exit(7)", "WA", 4),
+        ("print('points 10.0 all', file=sys.stderr); sys.exit(7)", "AC", 10),
         ("sys.exit(7)", "IE", None),
         ("print('points 11', file=sys.stderr); sys.exit(7)", "IE", None),
         ("print('points nan', file=sys.stderr); sys.exit(7)", "IE", None),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from usher.box import frames, runtimes
-from usher.box.bubblewrap import bubblewrap_command, scratch_options
+from usher.box.bubblewrap import bubblewrap_command, resource_limits, scratch_options
 from usher.box.control_group import ControlGroup, make_group
 from usher.box.docker_requests import create_request, run_payload
 from usher.box.engine import Demultiplexer
@@ -162,3 +162,11 @@ def test_settings_are_frozen():
     with pytest.raises(AttributeError):
         SETTINGS.user = 0
     assert replace(SETTINGS, user=0).user == 0
+
+
+def test_a_stack_may_be_larger_where_a_control_group_counts_memory():
+    large = replace(SETTINGS, stack_mib=512)
+    limits = {name: soft for name, soft, _ in resource_limits(large, has_group=True)}
+    assert limits["RLIMIT_STACK"] == 512 * 1024 * 1024
+    limits = {name: soft for name, soft, _ in resource_limits(large, has_group=False)}
+    assert limits["RLIMIT_STACK"] == 64 * 1024 * 1024
