@@ -9,6 +9,7 @@ session, and the counters are exact.
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +18,15 @@ import pytest
 from chalicelib.contract import Bye
 from chalicelib.sessions.launch_queue import ReconcilePool
 from chalicelib.sessions.model import Reason, Session, State
-from tests.integration.crash_points import CrashPoint, act, chosen, compare, distinct, recorded
+from tests.integration.crash_points import (
+    CrashPoint,
+    act,
+    chosen,
+    compare,
+    distinct,
+    few_partitions,
+    recorded,
+)
 from tests.integration.lab import (
     Lab,
     check_at_rest,
@@ -545,9 +554,8 @@ def crash_points() -> list[CrashPoint]:
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    made = new_lab()
-    yield made
-    made.close()
+    with few_partitions(), closing(new_lab()) as made:
+        yield made
 
 
 @pytest.mark.parametrize("name", BY_NAME)

@@ -9,6 +9,7 @@ in a history twice, no task is left, and all counts are exact.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,13 @@ from chalicelib.contract.jobs import Outcome
 from chalicelib.errors import UnavailableError
 from chalicelib.grading.model import MAX_ATTEMPTS, Grading, State, Submission
 from chalicelib.jobs.model import repeated_id
-from tests.integration.crash_points import CrashPoint, act, compare, silent_and_noisy_points
+from tests.integration.crash_points import (
+    CrashPoint,
+    act,
+    compare,
+    few_partitions,
+    silent_and_noisy_points,
+)
 from tests.integration.grading_lab import OPERATOR, GradingLab, check_grading
 from tests.integration.job_lab import JobContainer, failure_is_news
 from tests.integration.wire import Point
@@ -609,9 +616,8 @@ def calls_of_operations() -> dict[str, list[str]]:
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[GradingLab]:
-    made = new_lab()
-    yield made
-    made.close()
+    with few_partitions(), closing(new_lab()) as made:
+        yield made
 
 
 @pytest.mark.parametrize("noise", [False, True], ids=["silence", "noise"])

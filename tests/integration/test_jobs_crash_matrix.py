@@ -8,6 +8,7 @@ for the reason that is true; no task is left, and the count of the capacity is e
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -17,7 +18,13 @@ import pytest
 from chalicelib.contract.jobs import Outcome
 from chalicelib.jobs.model import Invocation, Priority, Reason, State, repeated_id
 from chalicelib.jobs.queues import WakeUp
-from tests.integration.crash_points import CrashPoint, act, compare, silent_and_noisy_points
+from tests.integration.crash_points import (
+    CrashPoint,
+    act,
+    compare,
+    few_partitions,
+    silent_and_noisy_points,
+)
 from tests.integration.job_lab import (
     JobContainer,
     JobLab,
@@ -731,9 +738,8 @@ def calls_of_operations() -> dict[str, list[str]]:
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[JobLab]:
-    made = new_lab()
-    yield made
-    made.close()
+    with few_partitions(), closing(new_lab()) as made:
+        yield made
 
 
 @pytest.mark.parametrize("noise", [False, True], ids=["silence", "noise"])
