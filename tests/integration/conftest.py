@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -307,33 +308,39 @@ def session(kinesis: FakeKinesis, callbacks: CallbackServer) -> Iterator[Session
 
 
 @pytest.fixture(scope="module")
-def session_lab() -> "Iterator[Lab]":
+def few_partitions() -> Iterator[None]:
+    """Live records have two partitions instead of eight, which each sweep reads one by one."""
+    from tests.integration import crash_points
+
+    with crash_points.few_partitions():
+        yield
+
+
+@pytest.fixture(scope="module")
+def session_lab(few_partitions: None) -> "Iterator[Lab]":
     """A laboratory of sessions; `fresh` empties it for a test."""
     from tests.integration.lab import Lab
 
-    made = Lab()
-    yield made
-    made.close()
+    with closing(Lab()) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
-def job_lab() -> "Iterator[JobLab]":
+def job_lab(few_partitions: None) -> "Iterator[JobLab]":
     """A laboratory of jobs; `begin` empties it for a test."""
     from tests.integration.job_lab import JobLab
 
-    made = JobLab()
-    yield made
-    made.close()
+    with closing(JobLab()) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
-def group_lab() -> "Iterator[GroupLab]":
+def group_lab(few_partitions: None) -> "Iterator[GroupLab]":
     """A laboratory of capacity groups; `begin_groups` empties it for a test."""
     from tests.integration.group_lab import GroupLab
 
-    made = GroupLab()
-    yield made
-    made.close()
+    with closing(GroupLab()) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -48,6 +49,7 @@ READ_LAG_SECONDS = 3.0
 PAUSES = (0, 61, 61, 61, 640, 61, 61, 61, 61, 61)
 ENDINGS = st.sampled_from([Outcome.SUCCEEDED, Outcome.FAILED])
 
+pytestmark = pytest.mark.usefixtures("few_partitions")
 _lab: list[JobLab] = []
 _stories: Counter[str] = Counter()
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -63,6 +64,7 @@ def after(state: State) -> set[State]:
     return {state}.union(*(after(one) for one in NEXT[state]))
 
 
+pytestmark = pytest.mark.usefixtures("few_partitions")
 _lab: list[Lab] = []
 _stories: Counter[str] = Counter()
 
