@@ -118,6 +118,7 @@ def launcher_spec(
     etc: str,
     command: Sequence[str],
     groups: Sequence[str],
+    group: str | None,
     environment: Mapping[str, str],
 ) -> dict[str, Any]:
     """The launcher's input; the contents of the files follow it in this order."""
@@ -131,6 +132,7 @@ def launcher_spec(
         "writable": task.writable,
         "user": settings.user,
         "groups": list(groups),
+        "group": group,
         "rlimits": resource_limits(settings, has_group=bool(groups)),
         "ends_all": settings.ends_all,
         "collect": task.collect,

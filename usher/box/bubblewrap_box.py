@@ -204,6 +204,7 @@ class _Launchers:
             etc=self._etc,
             command=[shutil.which("bwrap") or "bwrap", *command[1:]],
             groups=group.joining_files if group else [],
+            group=group.folder if group else None,
             environment={} if settings.clean_environment else os.environ,
         )
         task.on_ready()

@@ -33,10 +33,16 @@ class ControlGroup:
         """A process of one thread joins by writing 0 to each of these files.
 
         In version 1 that is `tasks`: a thread moves itself at once, while a write to `cgroup.procs`
-        waits 10 to 20 ms for the forks and ends of all processes of the machine.
+        waits 10 to 20 ms for the forks and ends of all processes of the machine. In version 2 a
+        process is started in `folder` instead, and writes only where the kernel cannot do that.
         """
         name = "tasks" if self.version == 1 else "cgroup.procs"
         return self._files(name)
+
+    @property
+    def folder(self) -> str | None:
+        """The directory in which `launcher.fork_into` starts a process; None in version 1."""
+        return str(self.folders["memory"]) if self.version == 2 else None
 
     def _files(self, name: str) -> list[str]:
         return [str(folder / name) for folder in dict.fromkeys(self.folders.values())]

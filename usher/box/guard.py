@@ -186,10 +186,11 @@ class Run:
     def attend(self, stdin: bytes) -> dict[str, Any]:
         """The report. Raises OSError if there was no box."""
         fds = [os.open(path, os.O_WRONLY) for path in self._group.joining_files]
+        folder = launcher.open_folder(self._group.folder)
         try:
-            started = start_box(self._spec, ROOT, self._scratch, fds)
+            started = start_box(self._spec, ROOT, self._scratch, fds, folder)
         finally:
-            for fd in fds:
+            for fd in (*fds, *([] if folder is None else [folder])):
                 os.close(fd)
         self._started = started
         streams = Streams(self._judge, started, stdin, self._settings.output_bytes)

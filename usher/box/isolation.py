@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from usher.box.launcher import PLACES, check, libc
+from usher.box.launcher import PLACES, check, fork_into, libc
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 32, 4096, 16384, 1 << 18
@@ -57,7 +57,13 @@ class Started:
     status_fd: int
 
 
-def start_box(spec: dict[str, Any], root: str, scratch: str, group_fds: Sequence[int]) -> Started:
+def start_box(
+    spec: dict[str, Any],
+    root: str,
+    scratch: str,
+    group_fds: Sequence[int],
+    group_folder: int | None,
+) -> Started:
     """Returns when the process exists; its reports arrive on `status_fd`. Raises OSError."""
     pipes = [os.pipe() for _ in range(6)]
     (in_r, in_w), (out_r, out_w), (err_r, err_w), (go_r, go_w), (status_r, status_w), number = pipes
@@ -66,7 +72,16 @@ def start_box(spec: dict[str, Any], root: str, scratch: str, group_fds: Sequence
         for fd in (in_w, out_r, err_r, go_w, status_r, number[0]):
             os.close(fd)
         _make_namespaces(
-            _Inside(spec, root, scratch, (in_r, out_w, err_w), go_r, status_w, tuple(group_fds)),
+            _Inside(
+                spec,
+                root,
+                scratch,
+                (in_r, out_w, err_w),
+                go_r,
+                status_w,
+                tuple(group_fds),
+                group_folder,
+            ),
             number[1],
         )
     for fd in (in_r, out_w, err_w, go_r, status_w, number[1]):
@@ -92,6 +107,7 @@ class _Inside:
     go: int
     status_fd: int
     group_fds: tuple[int, ...]
+    group_folder: int | None
 
 
 def _make_namespaces(inside: _Inside, number: int) -> NoReturn:
@@ -137,10 +153,11 @@ def _first_process(inside: _Inside) -> NoReturn:
         os.write(inside.status_fd, BEGUN)
         if not os.read(inside.go, 1):
             os._exit(0)
-        command = os.fork()
+        command, is_in_group = fork_into(inside.group_folder)
         if command == 0:
-            _become_the_command(inside)
-        for fd in (*inside.streams, *inside.group_fds, inside.go):
+            _become_the_command(inside, is_in_group=is_in_group)
+        folder = [] if inside.group_folder is None else [inside.group_folder]
+        for fd in (*inside.streams, *inside.group_fds, *folder, inside.go):
             os.close(fd)
         _give_up_privileges(GUARD)
         _wait(command, inside.status_fd, ends_all=inside.spec["ends_all"])
@@ -251,7 +268,7 @@ def _cover_proc(read_only: int) -> None:
             bind(f"proc/{name}", f"proc/{name}", read_only | MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
 
-def _become_the_command(inside: _Inside) -> NoReturn:
+def _become_the_command(inside: _Inside, *, is_in_group: bool) -> NoReturn:
     """Never returns: a command that cannot be started ends with a shell's exit code."""
     spec = inside.spec
     code = 126
@@ -261,7 +278,9 @@ def _become_the_command(inside: _Inside) -> NoReturn:
             os.dup2(fd, number)
         for ignored in (signal.SIGPIPE, signal.SIGXFSZ):  # ignored by Python
             signal.signal(ignored, signal.SIG_DFL)
-        for fd in inside.group_fds:  # only the command is counted and killed in the group
+        for fd in (
+            () if is_in_group else inside.group_fds
+        ):  # only the command is counted and killed in the group
             os.write(fd, b"0")
         check(libc.unshare(NEWCGROUP))
         os.umask(0o022)

@@ -53,6 +53,7 @@ ERRORS = {"clone3": ENOSYS, "flock": ENOLCK}
 FOR_GUARDS = (
     "capset",
     "chroot",
+    "clone3",
     "mount",
     "pivot_root",
     "prctl",
@@ -68,9 +69,12 @@ FOR_GUARDS = (
 def docker_profile(machine: str, *, is_guard: bool = False) -> str:
     """JSON for `seccomp=` of the Engine's SecurityOpt."""
     allowed = set(numbers(machine)) | set(FOR_GUARDS if is_guard else ())
-    plain = sorted(allowed - CONDITIONS.keys() - ERRORS.keys())
+    errors = {
+        name: error for name, error in ERRORS.items() if name not in FOR_GUARDS or not is_guard
+    }
+    plain = sorted(allowed - CONDITIONS.keys() - errors.keys())
     rules: list[dict[str, Any]] = [{"names": plain, "action": "SCMP_ACT_ALLOW"}]
-    for name, error in ERRORS.items():
+    for name, error in errors.items():
         rules.append({"names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": error})
     for name, condition in CONDITIONS.items():
         rules += [
