@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from chalice.app import Blueprint, Response, SQSEvent
 
 from chalicelib.api.audit import record_of
+from chalicelib.api.batches import BatchFailures, batch_failures, carry_out_each
 from chalicelib.api.changes import IF_NONE_MATCH, WAIT_FOR_CHANGE, when_changed
 from chalicelib.api.http import (
     Takes,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from chalicelib.audit.table import AuditEntry
     from chalicelib.jobs.description import DeployedJob
     from chalicelib.jobs.model import Invocation, Priority
+    from chalicelib.jobs.queues import WakeUp
     from chalicelib.jobs.requests import Invoke
     from chalicelib.jobs.wiring import Jobs
 
@@ -345,9 +347,9 @@ def finish_invocation(invocation_id: str) -> Response:
     name="run_critical_jobs",
     maximum_concurrency=CONCURRENCY,
 )
-def run_critical_jobs(event: SQSEvent) -> None:
+def run_critical_jobs(event: SQSEvent) -> BatchFailures:
     """Wake-up messages for critical invocations."""
-    _launch_waiting(event, "critical")
+    return _launch_waiting(event, "critical")
 
 
 @routes.on_sqs_message(
@@ -356,9 +358,9 @@ def run_critical_jobs(event: SQSEvent) -> None:
     name="run_normal_jobs",
     maximum_concurrency=CONCURRENCY,
 )
-def run_normal_jobs(event: SQSEvent) -> None:
+def run_normal_jobs(event: SQSEvent) -> BatchFailures:
     """Wake-up messages for normal invocations."""
-    _launch_waiting(event, "normal")
+    return _launch_waiting(event, "normal")
 
 
 @routes.on_sqs_message(
@@ -367,9 +369,9 @@ def run_normal_jobs(event: SQSEvent) -> None:
     name="run_low_jobs",
     maximum_concurrency=CONCURRENCY,
 )
-def run_low_jobs(event: SQSEvent) -> None:
+def run_low_jobs(event: SQSEvent) -> BatchFailures:
     """Wake-up messages for low invocations."""
-    _launch_waiting(event, "low")
+    return _launch_waiting(event, "low")
 
 
 def refuse_judge(job: str) -> None:
@@ -383,19 +385,15 @@ def base_url(request: Any) -> str:
     return services().config.callback_base_url or own_url(request)
 
 
-def _launch_waiting(event: SQSEvent, queue: str) -> None:
+def _launch_waiting(event: SQSEvent, queue: str) -> BatchFailures:
+    """Carry out the messages of a batch. Those that failed by themselves are returned and come
+    back; where launching fails, the whole batch does, as each message asked for it.
+    """
     from chalicelib.jobs.model import Priority
-    from chalicelib.jobs.queues import read_wake_up
 
-    wake_ups, unreadable = [], []
-    for record in event:
-        try:
-            wake_ups.append(read_wake_up(record.body))
-        except ValueError as error:
-            unreadable.append(error)
-    for wake_up in wake_ups:
-        if wake_up.invocation_id is not None and wake_up.comes_due:
-            _jobs().invocations.came_due(wake_up.invocation_id)
+    wake_ups, failed = carry_out_each(event, _take_wake_up)
+    if failed and not wake_ups:
+        return batch_failures(failed)
     ends = [wake_up.capacity_freed for wake_up in wake_ups]
     _jobs().launcher.run(
         [found for wake_up in wake_ups if (found := wake_up.invocation_id) is not None],
@@ -404,8 +402,16 @@ def _launch_waiting(event: SQSEvent, queue: str) -> None:
         ends=len(ends) if all(ends) else 0,
         of_messages=True,
     )
-    if unreadable:  # SQS redelivers the batch; the others of it were carried out, and may be again
-        raise unreadable[0]
+    return batch_failures(failed)
+
+
+def _take_wake_up(body: str) -> "WakeUp":
+    from chalicelib.jobs.queues import read_wake_up
+
+    wake_up = read_wake_up(body)
+    if wake_up.invocation_id is not None and wake_up.comes_due:
+        _jobs().invocations.came_due(wake_up.invocation_id)
+    return wake_up
 
 
 def _check_priority(caller: Caller, priority: "Priority | None") -> None:

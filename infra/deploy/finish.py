@@ -9,7 +9,7 @@ from typing import Any
 from chalicelib.contract.fanout import RELAY_USER, SESSION_USER
 
 FUNCTION = "AWS::Serverless::Function"
-API, CALLBACKS = "APIHandler", "Callbacks"
+API, CALLBACKS, LAUNCHES = "APIHandler", "Callbacks", "LaunchQueued"
 CALLBACK_PATHS = (
     "/sessions/{session_id}/events",
     "/invocations/{invocation_id}/start",
@@ -37,8 +37,11 @@ def finish(template: Mapping[str, Any], *, code: str, architecture: str) -> dict
             if name in INSIDE_THE_VPC:
                 properties["VpcConfig"] = _inside(resources)
                 properties["Environment"]["Variables"] |= _relay_settings()
+            for event in properties.get("Events", {}).values():
+                _report_failures(event)
         elif resource["Type"] == "AWS::IAM::Role":
             properties["Policies"] = _here_only(properties.get("Policies", []))
+    _limit_launches(resources[LAUNCHES])
     _add_callbacks(resources)
     if INSIDE_THE_VPC[0] in resources:
         for of_others, (name, description) in WATCHED.items():
@@ -52,6 +55,30 @@ WATCHED = {
     "FunctionThrottlesAlarm": ("relay-throttles", "Lambda has no concurrency left for the feed."),
 }
 """Alarms over all functions, and their names for those of the fan-out feed."""
+
+
+def _report_failures(event: dict[str, Any]) -> None:
+    """Let a function that takes several messages at once name those that failed; the others of the
+    batch are deleted. A batch of one fails as a whole, which Lambda counts as an error.
+    https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
+    """
+    if event["Type"] == "SQS" and event["Properties"].get("BatchSize", 10) > 1:
+        event["Properties"]["FunctionResponseTypes"] = ["ReportBatchItemFailures"]
+
+
+def _limit_launches(function: dict[str, Any]) -> None:
+    """Poll the launch queue with no more executions than are reserved: a message that meets none
+    left is throttled, which counts as a try, and goes to the dead letters after enough of them.
+    https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
+    """
+    for event in function["Properties"]["Events"].values():
+        event["Properties"]["ScalingConfig"] = {
+            "Fn::If": [
+                "ReservesConcurrency",
+                {"MaximumConcurrency": {"Ref": "ReservedConcurrency"}},
+                {"Ref": "AWS::NoValue"},
+            ]
+        }
 
 
 def _add_callbacks(resources: dict[str, Any]) -> None:

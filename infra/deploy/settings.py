@@ -123,6 +123,8 @@ def _parameter_problems(parameters: Mapping[str, Any], declared: Mapping[str, An
             problems.append(f"parameters.{name}: must match {wanted}")
         elif name == "Graders" and value == "fargate":
             problems.append(f"parameters.Graders: {FARGATE_CANNOT}")
+        elif name == "ReservedConcurrency" and _text(value) == "1":
+            problems.append(f"parameters.{name}: 0, or at least 2, the least that a queue may have")
         elif (allowed := declared[name].get("AllowedValues")) and value not in allowed:
             problems.append(f"parameters.{name}: one of {', '.join(map(str, allowed))}")
     return problems

@@ -73,6 +73,7 @@ def _source_of(config: Any) -> tuple[Source, dict[str, Any]]:
             "queue": queue,
             "batch_size": config.batch_size,
             "maximum_concurrency": config.maximum_concurrency,
+            "reports_failures": config.batch_size > 1,  # as `infra.deploy.finish` sets it
         }
     if isinstance(config, KinesisEventConfig):
         return Source.STREAM, {

@@ -1,6 +1,7 @@
 """The recorded AWS calls of the operations of the crash matrices, which give crash points names.
 
 `python -m tests.integration.crash_points` records them again; a test of each operation compares.
+It records as well which rights of each function the operations used: `rights.json`.
 A run takes two fates of each call, other ones from call to call, and one of a call that changes
 nothing; with CRASH_POINTS=all, as `make crash` sets it, every fate of every call.
 """
@@ -25,6 +26,7 @@ from chalicelib.jobs.sweep import JobsKind
 from chalicelib.sessions import table as sessions_table
 from chalicelib.sessions.sweep import SessionsKind
 from chalicelib.tasks import store
+from tests import rights
 from tests.integration.lab import Lab
 from tests.integration.wire import Fate, Point, ProcessDiedError
 
@@ -219,3 +221,4 @@ def _record() -> Iterator[tuple[str, dict[str, list[str]]]]:
 if __name__ == "__main__":
     with few_partitions():
         RECORDED.write_text(json.dumps(dict(_record()), indent=1) + "\n")
+    rights.record("laboratory", rights.USED)

@@ -7,6 +7,7 @@ revision. The bucket is a dictionary; its calls pass the same `Wire` as the othe
 
 import io
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,12 +18,14 @@ from chalicelib.audit.model import Outcome as AuditOutcome
 from chalicelib.audit.table import AuditEntry
 from chalicelib.callers import Caller
 from chalicelib.clients import Clients
+from chalicelib.config import judges_cluster_name
 from chalicelib.contract.jobs import EXIT_NOT_RUN, JUDGE_JOB, Outcome
 from chalicelib.errors import UsherError
 from chalicelib.grading.items import read_assignment, read_grading, read_submission
 from chalicelib.grading.lifecycle import PLACE, marks_key
 from chalicelib.grading.model import Assignment, Grading, Readiness, Submission
 from chalicelib.grading.requests import parse_put
+from chalicelib.jobs.task_definitions import family_of
 from chalicelib.wiring import Services
 from local.aws.wire import Answer, Request
 from tests.integration.job_lab import NEVER, JobContainer, JobLab, Phase, check_jobs
@@ -70,17 +73,18 @@ class LabS3:
         self._wire = wire
 
     def put_object(self, **given: Any) -> None:
-        self._call("PutObject", Request("PUT", _path(given), _SIGNED, given["Body"]))
+        self._call("PutObject", given, Request("PUT", _path(given), _SIGNED, given["Body"]))
 
     def get_object(self, **given: Any) -> dict[str, Any]:
-        answer = self._call("GetObject", Request("GET", _path(given), _SIGNED))
+        answer = self._call("GetObject", given, Request("GET", _path(given), _SIGNED))
         return {"Body": io.BytesIO(answer.body)}
 
     def generate_presigned_url(self, method: str, **given: Any) -> str:
         return f"{method}:{given['Params']['Key']}?{given['ExpiresIn']}"
 
-    def _call(self, name: str, request: Request) -> Answer:
+    def _call(self, name: str, given: dict[str, Any], request: Request) -> Answer:
         self._wire.begin(f"s3.{name}")
+        self._wire.check("s3", name, given)
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 answer = self._wire.send(request)
@@ -128,6 +132,12 @@ class GradingLab(JobLab):
     def __init__(self, *, index_lag_seconds: float = 0.0, read_lag_seconds: float = 0.0) -> None:
         self.objects: dict[str, bytes] = {}
         super().__init__(index_lag_seconds=index_lag_seconds, read_lag_seconds=read_lag_seconds)
+
+    def _check_right(self, service: str, action: str, parameters: Mapping[str, Any]) -> None:
+        """A laboratory has one cluster; a deployment runs the judge in one of its own."""
+        if family_of(JUDGE_JOB, self.config.stage) in str(parameters.get("taskDefinition")):
+            parameters = {**parameters, "cluster": judges_cluster_name(self.config.stage)}
+        super()._check_right(service, action, parameters)
 
     def begin(self, *, judges: int = 4, **world: Any) -> None:
         """Empty tables and bucket; nothing is put, nothing waits."""

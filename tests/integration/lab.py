@@ -14,7 +14,7 @@ import threading
 import tomllib
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -59,11 +59,12 @@ from local.aws.endpoint import OBSERVER, Endpoint, Hosts
 from local.aws.faults import Faults
 from local.aws.moto.calls import Moto
 from local.aws.moto.shortcuts import write_values
-from local.aws.provision import execute, read_plan
+from local.aws.provision import ACCOUNT, execute, read_plan
 from local.aws.wire import Answer, Request
 from local.functions.triggers.events import EventBus, rule_for
 from local.hosts.base import ContainerSpec, Exit
 from tests.integration.wire import DirectClient, Wire
+from tests.rights import Rights
 from tests.unit.local.fakes import FakeHost
 
 ROOT = Path(__file__).parents[2]
@@ -75,7 +76,12 @@ NEVER_SECONDS = 1_000_000
 START = 1_700_000_000.123_456_7
 """Finer than what is stored, as every real instant is."""
 _CONFIG = load_config(
-    {"STAGE": "local", "AWS_REGION": REGION, "CALLBACK_BASE_URL": "http://dispatcher"}
+    {
+        "STAGE": "local",
+        "AWS_REGION": REGION,
+        "CALLBACK_BASE_URL": "http://dispatcher",
+        "GRADING_BUCKET": f"usher-local-grading-{ACCOUNT}",
+    }
 )
 
 
@@ -223,7 +229,9 @@ class Lab:
         self.config = _CONFIG
         self.index_lag_seconds = index_lag_seconds
         self.read_lag_seconds = read_lag_seconds
-        self.wire, own_wire = Wire(self._answer), Wire(self._answer_unseen)
+        self.rights = Rights(self.config.stage, self._task_definition, REGION)
+        self.wire = Wire(self._answer, self._check_right)
+        own_wire = Wire(self._answer_unseen)
         self._clients, self.aws = self._attached(self.wire), self._attached(own_wire)
         """The test's own clients: nothing happens to their calls."""
         self._moto = Moto(port=0)
@@ -237,6 +245,12 @@ class Lab:
         self._engine: Engine | None = None
         self.now = Clock()
         self._ids = SeededIds()
+
+    def _check_right(self, service: str, action: str, parameters: Mapping[str, Any]) -> None:
+        self.rights.check(service, action, parameters)
+
+    def _task_definition(self, name: str) -> Mapping[str, Any] | None:
+        return self.ecs.task_definition(name)
 
     def _answer(self, request: Request) -> Answer | None:
         answer = self._endpoint.answer(_undelayed(request))
@@ -279,9 +293,10 @@ class Lab:
         )
         self._turns = Turns()
         self._engine = self._new_engine()
+        self.ecs = EcsApi(self._engine, limits=UNLIMITED)
         self._endpoint = Endpoint(
             moto=self._moto,
-            ecs=EcsApi(self._engine, limits=UNLIMITED),
+            ecs=self.ecs,
             hosts=Hosts(lambda _: "192.0.2.1", lambda _: None, lambda _: None),
             faults=self.faults,
             control=lambda _: Answer(404),
@@ -412,7 +427,7 @@ class Lab:
         """Call the services as the handlers of chalicelib/api/tasks.py do."""
         function, body = event
         if function == "task_changed":
-            services.sessions.service.on_task_change(parse_task(body["detail"]))
+            services.on_task_change(parse_task(body["detail"]))
         elif is_leaving(body["detail"]):
             services.sessions.service.on_host_leaving(body["detail"]["containerInstanceArn"])
 

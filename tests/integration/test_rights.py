@@ -6,6 +6,7 @@ is refused. The last test takes some away for real.
 """
 
 import json
+import os
 import shutil
 import time
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from tests.integration.conftest import ROOT, finish, launch, wait_until
 from tests.integration.grading.test_judging import forget_documents
 from tests.integration.light_job import DESCRIPTION, Runs, make_light_job
 from tests.integration.sessions import client_of, dispatch, kill_container, wait_for
+from tests.rights import named_as_in_dev, record, recorded
 
 LOGS = {"logs:CreateLogStream, logs:PutLogEvents"}
 """Rights of the runtime, which writes the function's log; the embedded Lambda uses a file."""
@@ -237,7 +239,24 @@ def rights(cloud, tmp_path_factory):
         grading_flow(cloud)
     finally:
         runs.close()
-    return cloud.state()["rights"]
+    found = cloud.state()["rights"]
+    if os.environ.get("RECORD_RIGHTS"):
+        record("flows", used(found))
+    return found
+
+
+def used(found: dict) -> dict[str, set[str]]:
+    """By function, the rights that the flows used, named as in stage `dev`."""
+    return {
+        key.removeprefix("function-"): {named_as_in_dev(right, "local") for right in rights}
+        for key, rights in found["used"].items()
+        if key.startswith("function-")
+    }
+
+
+def test_the_api_used_each_right_that_is_recorded_of_these_flows(rights):
+    """RECORD_RIGHTS=1 records them: tests/unit/infra/test_rights_by_resource.py needs no cloud."""
+    assert used(rights)["api_handler"] == set(recorded()["flows"]["api_handler"])
 
 
 def label(statement: dict) -> str:

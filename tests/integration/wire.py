@@ -8,7 +8,7 @@ botocore's HTTP layer, which takes three times as long as all of these, for each
 import json
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cached_property, partial
@@ -74,8 +74,14 @@ class Point:
 class Wire:
     """Records the calls, and injects one fate."""
 
-    def __init__(self, answer: Callable[[Request], Answer | None]) -> None:
+    def __init__(
+        self,
+        answer: Callable[[Request], Answer | None],
+        check: Callable[[str, str, Mapping[str, Any]], None] = lambda *_: None,
+    ) -> None:
+        """`check` is called with the service, action and parameters of each call, before it."""
         self._answer = answer
+        self.check = check
         self._of_thread = threading.local()
         self.reset(None)
 
@@ -174,6 +180,7 @@ class DirectClient:
 
     def _call(self, operation: Any, **parameters: Any) -> dict[str, Any]:
         self._wire.begin(f"{self._model.endpoint_prefix}.{operation.name}")
+        self._wire.check(self._model.service_name, operation.name, parameters)
         request = self._request(operation, parameters)
         attempts: int = self._client.meta.config.retries["total_max_attempts"]
         for attempt in range(1, attempts + 1):

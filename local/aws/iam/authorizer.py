@@ -5,13 +5,13 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, unquote
 
 from local.aws.iam.accesses import Access, Asked, accesses
-from local.aws.iam.policy import Decision, Verdict, decide
+from local.aws.iam.policy import Decision, Statement, Verdict, decide, glob
 from local.aws.iam.principals import FUNCTION_KEY, HOST_KEY, Principal, Principals
 from local.aws.provision import ACCOUNT
 from local.aws.wire import Answer, Call, Protocol, Request, credential_of, error_answer
@@ -44,6 +44,7 @@ class Authorizer:
         self._lock = threading.Lock()
         self._refused: Counter[str] = Counter()
         self._needed: dict[str, set[int]] = {}
+        self._used: dict[str, set[str]] = {}
 
     def refusal(self, call: Call, request: Request) -> Answer | None:
         """The answer to a call that is not allowed; None for one that is."""
@@ -72,7 +73,7 @@ class Authorizer:
         for access in accesses(call.service, asked):
             context = {**access.context, **principal.context}
             verdict = _verdict(principal, access, context)
-            self._record(key, access, verdict)
+            self._record(key, access, verdict, principal.statements)
             if verdict.decision is not Decision.ALLOWED:
                 return _refused(call, principal, access, verdict.decision)
         return None
@@ -95,25 +96,51 @@ class Authorizer:
         bucket = object_of(request)["Bucket"]
         access = Access("s3:ListBucket", f"arn:aws:s3:::{bucket}")
         verdict = _verdict(principal, access, {**access.context, **principal.context})
-        self._record(key, access, verdict)
+        self._record(key, access, verdict, principal.statements)
         if verdict.decision is Decision.ALLOWED:
             return None
         return _refused(call, principal, access, verdict.decision)
 
-    def _record(self, key: str, access: Access, verdict: Verdict) -> None:
+    def _record(
+        self, key: str, access: Access, verdict: Verdict, statements: Sequence[Statement]
+    ) -> None:
         with self._lock:
             if verdict.decision is not Decision.ALLOWED:
                 self._refused[f"{key} {access.action}"] += 1
-            elif len(verdict.by) == 1 and key.startswith(_NAMED_KEYS):
-                self._needed.setdefault(key, set()).add(verdict.by[0])
+            elif key.startswith(_NAMED_KEYS):
+                self._used.setdefault(key, set()).update(_rights(statements, access, verdict))
+                if len(verdict.by) == 1:
+                    self._needed.setdefault(key, set()).add(verdict.by[0])
 
     def describe(self) -> dict[str, Any]:
         """Number of refusals by principal and action, and the statements that were needed: by
-        index, those of each function that alone allowed a call.
+        index, those of each function that alone allowed a call. `used`: the rights that allowed the
+        calls of each function, `ACTION RESOURCE` as its policy writes the resource.
         """
         with self._lock:
             needed = {key: sorted(indexes) for key, indexes in self._needed.items()}
-            return {"refused": dict(self._refused), "needed": needed}
+            used = {key: sorted(rights) for key, rights in self._used.items()}
+            return {"refused": dict(self._refused), "needed": needed, "used": used}
+
+
+def used_by(
+    statements: Sequence[Statement], access: Access, context: Mapping[str, tuple[str, ...]]
+) -> set[str]:
+    """The rights of a policy that allow an access, `ACTION RESOURCE`; none where it is refused.
+    Pure.
+    """
+    verdict = decide(statements, access.action, access.resource, context)
+    allowed = verdict.decision is Decision.ALLOWED
+    return _rights(statements, access, verdict) if allowed else set()
+
+
+def _rights(statements: Sequence[Statement], access: Access, verdict: Verdict) -> set[str]:
+    return {
+        f"{access.action} {resource}"
+        for index in verdict.by
+        for resource in statements[index].resources
+        if glob(resource)(access.resource)
+    }
 
 
 def _verdict(

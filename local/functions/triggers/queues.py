@@ -1,12 +1,14 @@
 """Lambda's event source for SQS: polls a queue and passes batches to its function.
 
 The batch of a successful function is deleted; other batches become visible again after the
-visibility timeout, and are moved according to the queue's redrive policy after too many tries.
+visibility timeout, and are moved according to the queue's redrive policy after too many tries. Of
+an event source with ReportBatchItemFailures, messages that the function names become visible again,
+and the others are deleted.
 """
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -75,6 +77,7 @@ class QueuePollers:
         self._invoker = invoker
         self._function = function
         self._queue: str = settings["queue"]
+        self._reports_failures: bool = settings.get("reports_failures", False)
         self._batch: int = min(settings["batch_size"], 10)  # maximum of one ReceiveMessage
         self._closed = threading.Event()
         self._threads = [
@@ -127,10 +130,39 @@ class QueuePollers:
             return
         if outcome.error is not None:
             return
-        sqs.delete_message_batch(
-            QueueUrl=url,
-            Entries=[
-                {"Id": str(n), "ReceiptHandle": message["ReceiptHandle"]}
-                for n, message in enumerate(messages)
-            ],
-        )
+        done = messages
+        if self._reports_failures:
+            failed = failed_messages(outcome.payload, {each["MessageId"] for each in messages})
+            done = [each for each in messages if each["MessageId"] not in failed]
+        if done:
+            sqs.delete_message_batch(
+                QueueUrl=url,
+                Entries=[
+                    {"Id": str(n), "ReceiptHandle": message["ReceiptHandle"]}
+                    for n, message in enumerate(done)
+                ],
+            )
+
+
+def failed_messages(answer: Any, message_ids: Collection[str]) -> set[str]:
+    """The messages of a batch that failed, by a function's answer. Pure.
+
+    No answer, an empty one and an empty list mean success. An answer of another form, and an
+    identifier that is empty or of no message of the batch, mean that the whole batch failed.
+    https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
+    """
+    everything = set(message_ids)
+    if answer is None or answer == {}:
+        return set()
+    match answer:
+        case {"batchItemFailures": list() | None as named}:
+            pass
+        case _:
+            return everything
+    failed = set()
+    for each in named or ():
+        identifier = each.get("itemIdentifier") if isinstance(each, Mapping) else None
+        if identifier not in everything:
+            return everything
+        failed.add(identifier)
+    return failed

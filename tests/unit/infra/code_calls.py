@@ -50,6 +50,7 @@ PARTS = {
 }
 """Parts of transactions, with the action of each part."""
 
+API = "chalicelib.api."
 Node = tuple[str, str]
 """Class or module, and the function in it."""
 
@@ -105,6 +106,36 @@ def actions_of(code: Code, function: str) -> set[str]:
             else:
                 waiting.append(step)
     return found
+
+
+def entry_points(code: Code) -> dict[str, frozenset[str]]:
+    """The services' functions with which handlers begin, by qualified name; of each, the functions
+    of the deployment whose handlers do.
+    """
+    found: dict[str, set[str]] = {}
+    for function, nodes in code.entries.items():
+        waiting, seen = [node for node in nodes if node[0].startswith(API)], set()
+        while waiting:
+            node = waiting.pop()
+            if node in seen or node not in code.functions:
+                continue
+            seen.add(node)
+            for step in _steps(code, node):
+                if step[0].startswith(API):
+                    waiting.append(step)
+                else:
+                    owner = _defined_in(code, step)
+                    found.setdefault(f"{owner}.{step[1]}", set()).add(function)
+    return {name: frozenset(functions) for name, functions in found.items()}
+
+
+def _defined_in(code: Code, node: Node) -> str:
+    """The class that defines a method: its own or a base of it."""
+    owner = _bare(node[0])
+    if (owner, node[1]) in code.functions:
+        return owner
+    bases = (_defined_in(code, (base, node[1])) for base in code.bases.get(owner, ()))
+    return next((base for base in bases if base), "")
 
 
 def _imports(tree: ast.Module) -> Iterator[tuple[str, str]]:

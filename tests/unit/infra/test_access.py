@@ -34,6 +34,7 @@ def test_a_stage_that_decided_is_taken():
         ({"SessionUrlTemplate": None}, "SessionUrlTemplate: decide .* wss:.* clear text"),
         ({"SessionUrlTemplate": "wss://a.example.org{path}"}, "stands for your own domain"),
         ({"SessionUrlTemplate": "http://{ip}"}, "SessionUrlTemplate: must match"),
+        ({"ReservedConcurrency": 1}, "ReservedConcurrency: 0, or at least 2"),
         ({"AuthMode": "api_key"}, "ApiKeys: AuthMode api_key accepts no caller"),
         ({"AuthMode": "jwt"}, "UserPoolArns: AuthMode jwt accepts no caller"),
         ({"AuthMode": "none", "MaxSessions": 0}, "MaxSessions: 0 is no limit"),

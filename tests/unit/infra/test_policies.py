@@ -115,20 +115,6 @@ def test_what_the_code_calls_is_allowed_and_nothing_else(templates, function):
     assert allowed == actions_of(CODE, function) | by_lambda(templates, function)
 
 
-@pytest.mark.parametrize("function", ["api_handler", "fire_schedules", "sweep", "task_changed"])
-def test_functions_that_queue_runs_may_read_turns_of_their_owners(function):
-    """`Turns.next` reads two items of the jobs table at once. `task_changed` queues the run of the
-    next judge after one is lost. A right on another table is none on this one.
-    """
-    allowed = {
-        action
-        for statement in statements(function)
-        if statement["Resource"] == "arn:aws:dynamodb:*:*:table/usher-dev-jobs"
-        for action in statement["Action"]
-    }
-    assert {"dynamodb:BatchGetItem", "dynamodb:UpdateItem", "dynamodb:PutItem"} <= allowed
-
-
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_rights_end_at_this_stages_own_things(function):
     for statement in statements(function):

@@ -267,3 +267,22 @@ def test_answers_are_compressed(templates):
     for template in templates.values():
         api = template["Resources"]["RestAPI"]["Properties"]
         assert api["MinimumCompressionSize"] == 1024
+
+
+def test_functions_with_several_messages_name_those_that_failed(templates):
+    template = finish(templates["kinesis"], code="s3://bucket/code", architecture="x86_64")
+    sources = {
+        name: event["Properties"]
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == "AWS::Serverless::Function"
+        for event in resource["Properties"].get("Events", {}).values()
+        if event["Type"] == "SQS"
+    }
+    naming = {name for name, source in sources.items() if "FunctionResponseTypes" in source}
+    assert naming == {"RunCriticalJobs", "RunNormalJobs", "RunLowJobs"}
+    assert {n for n, source in sources.items() if source["BatchSize"] > 1} == naming
+    launches = sources["LaunchQueued"]["ScalingConfig"]["Fn::If"]
+    assert launches[:2] == [
+        "ReservesConcurrency",
+        {"MaximumConcurrency": {"Ref": "ReservedConcurrency"}},
+    ]

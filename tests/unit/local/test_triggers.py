@@ -2,6 +2,8 @@ import base64
 import json
 import threading
 from datetime import UTC, datetime
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from chalice.app import KinesisEvent, SQSEvent
@@ -16,7 +18,7 @@ from chalicelib.sessions.model import started_by as session_mark
 from local.functions.dispatcher_process import Invocation, UnreachableError
 from local.functions.triggers.delivery import MAX_UNREACHABLE, Deliveries
 from local.functions.triggers.events import EventBus, put_events, rule_for
-from local.functions.triggers.queues import queue_event
+from local.functions.triggers.queues import QueuePollers, failed_messages, queue_event
 from local.functions.triggers.streams import readable_shards, stream_event
 
 TASK_STOPPED = {
@@ -174,6 +176,52 @@ def test_a_batch_of_messages_is_what_chalice_parses():
     raw = event["Records"][0]
     assert raw["awsRegion"] == "eu-west-1"
     assert raw["messageAttributes"] == {"k": {"stringValue": "v", "dataType": "String"}}
+
+
+WHOLE = {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "failed"),
+    [
+        (None, set()),
+        ({}, set()),
+        ({"batchItemFailures": []}, set()),
+        ({"batchItemFailures": None}, set()),
+        ({"batchItemFailures": [{"itemIdentifier": "a"}]}, {"a"}),
+        ({"batchItemFailures": [{"itemIdentifier": ""}]}, WHOLE),
+        ({"batchItemFailures": [{"itemIdentifier": None}]}, WHOLE),
+        ({"batchItemFailures": [{"id": "a"}]}, WHOLE),
+        ({"batchItemFailures": [{"itemIdentifier": "a"}, {"itemIdentifier": "of another"}]}, WHOLE),
+        ({"batchItemFailures": ["a"]}, WHOLE),
+        ({"other": []}, WHOLE),
+        ("done", WHOLE),
+    ],
+)
+def test_which_messages_of_a_batch_failed_is_read_off_the_answer(answer, failed):
+    assert failed_messages(answer, WHOLE) == failed
+
+
+@pytest.mark.parametrize(
+    ("reports", "deleted"),
+    [(True, ["of b"]), (False, ["of a", "of b"])],
+    ids=["reports", "ignored"],
+)
+def test_messages_that_are_named_as_failed_are_not_deleted(reports, deleted):
+    """Lambda ignores the answer of an event source without ReportBatchItemFailures."""
+    sqs, invoker = Mock(), Mock()
+    messages = [
+        {"MessageId": name, "ReceiptHandle": f"of {name}", "Body": "", "MD5OfBody": ""}
+        for name in ("a", "b")
+    ]
+    sqs.receive_message.return_value = {"Messages": messages}
+    answer = {"batchItemFailures": [{"itemIdentifier": "a"}]}
+    invoker.invoke.return_value = SimpleNamespace(error=None, payload=answer)
+    settings = {"queue": "q", "batch_size": 10, "reports_failures": reports}
+    pollers = QueuePollers(lambda: sqs, invoker, "f", settings)
+    pollers._poll(sqs, "url", "arn:aws:sqs:eu-west-1:123456789012:q")
+    entries = sqs.delete_message_batch.call_args.kwargs["Entries"]
+    assert [entry["ReceiptHandle"] for entry in entries] == deleted
 
 
 def test_a_batch_of_records_is_what_chalice_parses():
