@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST ?= tests
-WORKERS ?= 4
+# Many tests wait for processes most of the time.
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN || echo 2); echo $$((n > 4 ? 12 : 3 * n)))
 STAGE  ?= dev
 CHECK  ?= check
 

@@ -8,6 +8,7 @@ client (`dynamodb: Any`) is one. References count like calls, so a callback is f
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import botocore.session
@@ -67,6 +68,7 @@ class Code:
     """Function of the deployment → what it begins with."""
 
 
+@cache
 def read_code() -> Code:
     code = Code()
     for path in sorted((ROOT / "chalicelib").rglob("*.py")):

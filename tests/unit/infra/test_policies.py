@@ -11,7 +11,6 @@ from infra.policies import expected, stale
 from tests.unit.infra.code_calls import actions_of, read_code
 
 ROOT = Path(__file__).parents[3]
-CODE = read_code()
 CONFIG = json.loads((ROOT / ".chalice" / "config.json").read_text("utf-8"))
 FUNCTIONS = sorted(CONFIG["stages"]["dev"]["lambda_functions"])
 LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
@@ -95,7 +94,7 @@ def by_lambda(templates, function: str) -> set[str]:
 
 
 def test_every_function_of_the_app_has_a_policy_of_its_own(templates):
-    assert set(CODE.entries) == set(FUNCTIONS)
+    assert set(read_code().entries) == set(FUNCTIONS)
     made = {
         name
         for name, resource in templates["valkey"]["Resources"].items()
@@ -112,7 +111,7 @@ def test_every_function_of_the_app_has_a_policy_of_its_own(templates):
 def test_what_the_code_calls_is_allowed_and_nothing_else(templates, function):
     allowed = {action for statement in statements(function) for action in statement["Action"]}
     assert not [action for action in allowed if "*" in action]
-    assert allowed == actions_of(CODE, function) | by_lambda(templates, function)
+    assert allowed == actions_of(read_code(), function) | by_lambda(templates, function)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -185,8 +184,8 @@ def test_a_stage_more_gets_its_own_files_and_strange_ones_are_named(tmp_path):
 
 
 def test_the_derivation_sees_what_is_known_to_be_called():
-    assert {"ecs:RunTask", "iam:PassRole"} <= actions_of(CODE, "launch_queued")
-    assert "ecs:ListTasks" in actions_of(CODE, "sweep")  # by a paginator
-    assert "dynamodb:UpdateItem" in actions_of(CODE, "api_handler")  # in a transaction
-    assert "kinesis:GetRecords" in actions_of(CODE, "keep_feed_whole")
-    assert "ecs:ListTasks" not in actions_of(CODE, "fire_schedules")
+    assert {"ecs:RunTask", "iam:PassRole"} <= actions_of(read_code(), "launch_queued")
+    assert "ecs:ListTasks" in actions_of(read_code(), "sweep")  # by a paginator
+    assert "dynamodb:UpdateItem" in actions_of(read_code(), "api_handler")  # in a transaction
+    assert "kinesis:GetRecords" in actions_of(read_code(), "keep_feed_whole")
+    assert "ecs:ListTasks" not in actions_of(read_code(), "fire_schedules")
