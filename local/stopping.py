@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 
-class HeardSignals:
+class SignalHandlers:
     """Calls `handle` with the number of each signal, in a separate thread, one after the other.
 
     Create it in the main thread, one at a time in a process, because the interpreter has one wakeup
@@ -40,7 +40,7 @@ class HeardSignals:
         self._thread.join()
         self._ours.close()
 
-    def __enter__(self) -> "HeardSignals":
+    def __enter__(self) -> "SignalHandlers":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -77,7 +77,7 @@ class Follower:
     def until_live(self, times=1):
         until(lambda: self.phases.count("live") >= times, f"live {times} times")
 
-    def tell(self, word):
+    def send(self, word):
         self.process.stdin.write(word + "\n")
         self.process.stdin.flush()
 

@@ -23,7 +23,7 @@ from local.aws.forwarding import SERVICES, OtherService, parse_service
 from local.background import keep_memory_together, no_garbage
 from local.hosts.images import ImageSource, named_image
 from local.leftovers import RunFolder, remove_dead_runs, runs_folder
-from local.stopping import HeardSignals
+from local.stopping import SignalHandlers
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -314,7 +314,7 @@ class Signals:
 
     def install(self) -> None:
         """Take the signals from now on."""
-        HeardSignals((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), self._on_signal)
+        SignalHandlers((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), self._on_signal)
 
     def _on_signal(self, _number: int) -> None:
         if self.stop.is_set():

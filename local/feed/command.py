@@ -15,7 +15,7 @@ from local.feed.entries import MOST_ENTRIES, Backlog, BadLine, read_entry
 from local.feed.input import DEMO, open_lines
 from local.feed.progress import Progress, Totals, summary
 from local.feed.sink import FeedError, Nowhere, Sink, find_endpoint, kinesis_sink
-from local.stopping import HeardSignals
+from local.stopping import SignalHandlers
 
 DEFAULT_STREAM = "usher-local-updates"
 DEFAULT_KEY_FIELD = "id"
@@ -212,5 +212,5 @@ def records_a_second(text: str) -> float:
 def _stop_on_signals() -> Iterator[threading.Event]:
     """An event that SIGINT and SIGTERM set, so that a batch under way is finished and counted."""
     stop = threading.Event()
-    with HeardSignals((signal.SIGINT, signal.SIGTERM), lambda _: stop.set()):
+    with SignalHandlers((signal.SIGINT, signal.SIGTERM), lambda _: stop.set()):
         yield stop

@@ -54,7 +54,7 @@ from local.functions.settings import (
     read_settings,
     resources_of,
 )
-from local.stopping import HeardSignals, end_process
+from local.stopping import SignalHandlers, end_process
 
 DRAIN_SECONDS = 3.0
 """Time for current requests after SIGTERM."""
@@ -233,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     invoke = HttpServer(socket.socket(fileno=options.invoke_fd), invoke_api.answer)
 
     stopping = threading.Event()
-    HeardSignals([signal.SIGTERM], lambda _: stopping.set())
+    SignalHandlers([signal.SIGTERM], lambda _: stopping.set())
     # Ctrl-C reaches `local up`, which then ends this process
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     invoke.start()

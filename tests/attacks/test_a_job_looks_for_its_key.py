@@ -42,7 +42,7 @@ def run(fake: FakeDispatcher, *before: str, **variables: str) -> dict[str, objec
     }
     env = environment(**{str(name): value for name, value in told.items()}, **variables)
     subprocess.run(command, cwd=PROJECT, env=env, check=True, timeout=60)
-    (finish,) = fake.told("finish")
+    (finish,) = fake.requests_of("finish")
     return finish["result"]
 
 

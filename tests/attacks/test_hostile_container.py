@@ -33,12 +33,13 @@ Answer = Callable[..., None]
 
 @pytest.fixture
 def hostile() -> Iterator[Callable[..., str]]:
-    """Start a server that sends the test's answer: `hostile(answer)` returns its URL. With `hears`
-    the answer is a function of the client's first bytes.
+    """Start a server that sends the test's answer: `hostile(answer)` returns its URL.
+
+    With `reads_request` the answer is a function of the client's first bytes.
     """
     servers = []
 
-    def start(answer: Answer, *, hears: bool = False) -> str:
+    def start(answer: Answer, *, reads_request: bool = False) -> str:
         server = socket.create_server(("127.0.0.1", 0))
         servers.append(server)
 
@@ -47,8 +48,8 @@ def hostile() -> Iterator[Callable[..., str]]:
                 while True:
                     connection, _ = server.accept()
                     with connection, suppress(OSError):
-                        heard = connection.recv(4096)
-                        answer(*([connection, heard] if hears else [connection]))
+                        received = connection.recv(4096)
+                        answer(*([connection, received] if reads_request else [connection]))
 
         threading.Thread(target=serve, daemon=True).start()
         return f"http://127.0.0.1:{server.getsockname()[1]}/healthz"
@@ -132,7 +133,7 @@ def test_a_handshake_byte_by_byte_ends_at_the_deadline(hostile, monkeypatch, tmp
             sent.append(byte)
             threading.Event().wait(0.05)
 
-    url = hostile(drip, hears=True).replace("http:", "https:")
+    url = hostile(drip, reads_request=True).replace("http:", "https:")
     assert probe.probe(url) is Found.SILENT
     assert 0 < len(sent) < 500
 

@@ -155,7 +155,7 @@ class Listener:
         self._target = port
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
-        self.heard = bytearray()
+        self.received = bytearray()
 
     def __enter__(self):
         threading.Thread(target=self._serve, daemon=True).start()
@@ -172,7 +172,7 @@ class Listener:
 
     def _pass_on(self, here, there):
         while data := here.recv(65_536):
-            self.heard += data
+            self.received += data
             there.sendall(data)
         there.shutdown(socket.SHUT_WR)
 
@@ -191,7 +191,7 @@ def test_a_listener_learns_the_path_and_the_data_of_a_session_with_ws_alone(
             with connect(url, ssl=context, compression=None) as websocket:
                 assert '"hello"' in websocket.recv(timeout=10)
         assert session.exit_code() == 0
-        learns = [word in listener.heard for word in (session.uuid.encode(), b'"hello"')]
+        learns = [word in listener.received for word in (session.uuid.encode(), b'"hello"')]
     assert learns == [scheme == "ws"] * 2
 
 

@@ -16,7 +16,7 @@ class PageWatch:
     def __init__(self, page: Page) -> None:
         self.complaints: list[str] = []
         self._requests: dict[Request, str] = {}
-        page.on("console", self._heard)
+        page.on("console", self._received)
         page.on("pageerror", lambda error: self.complaints.append(f"thrown: {error}"))
         page.on("request", lambda request: self._note(request, "no answer"))
         page.on("requestfinished", lambda request: self._note(request, "answered"))
@@ -27,7 +27,7 @@ class PageWatch:
         requests = [f"{request.url}: {fate}" for request, fate in self._requests.items()]
         return "\n".join([*self.complaints, *requests])
 
-    def _heard(self, message: ConsoleMessage) -> None:
+    def _received(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and OF_THE_MACHINE not in message.text:
             self.complaints.append(f"{message.type}: {message.text}")
 

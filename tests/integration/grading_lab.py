@@ -229,7 +229,7 @@ class GradingLab(JobLab):
         """Returns the state of the judge in this container."""
         return self.judges.setdefault(container.process, Judge())
 
-    def ask(self, services: Services, container: JobContainer, *, hears: bool = True) -> None:
+    def ask(self, services: Services, container: JobContainer, *, is_answered: bool = True) -> None:
         """Answer as chalicelib/api/jobs.py does: the permit and the grading."""
         try:
             permit = services.jobs.invocations.start(
@@ -246,10 +246,10 @@ class GradingLab(JobLab):
                 permit["timeoutSeconds"],
             )
         except NEVER:
-            if hears:
-                self.leave(container, EXIT_NOT_RUN)
+            if is_answered:
+                self.end_process(container, EXIT_NOT_RUN)
             return
-        if hears and container.running:
+        if is_answered and container.running:
             container.phase, container.since, container.ran = Phase.RUNNING, None, True
             self.runs[container.invocation_id] += 1
             self.judge_of(container).order = dict(order)
@@ -275,7 +275,9 @@ class GradingLab(JobLab):
                 judge.result |= {"verdict": "IE", "score": None, "images": {}}
         judge.order, judge.refusals = None, 0
 
-    def hand_in(self, services: Services, container: JobContainer, *, hears: bool = True) -> None:
+    def hand_in(
+        self, services: Services, container: JobContainer, *, is_answered: bool = True
+    ) -> None:
         """The judge hands in its mark and receives the next grading, or ends."""
         judge = self.judge_of(container)
         assert judge.result is not None
@@ -288,10 +290,10 @@ class GradingLab(JobLab):
                 judge.result,
             )
         except NEVER:
-            if hears:
+            if is_answered:
                 self.end(container)
             return
-        if not hears or not container.running:
+        if not is_answered or not container.running:
             return
         if order is not None:
             judge.order, judge.result = dict(order), None
@@ -299,7 +301,9 @@ class GradingLab(JobLab):
         judge.result = {"gradings": len(judge.marked)}
         self.end(container)
 
-    def report(self, services: Services, container: JobContainer, *, hears: bool = True) -> None:
+    def report(
+        self, services: Services, container: JobContainer, *, is_answered: bool = True
+    ) -> None:
         """The judge reports how the run ended, and exits when the report is acknowledged."""
         outcome = container.outcome
         code = {Outcome.SUCCEEDED: 0, Outcome.KILLED: 143}.get(outcome, 3)
@@ -314,11 +318,11 @@ class GradingLab(JobLab):
                 result=self.judge_of(container).result if code == 0 else None,
                 usage=None,
             )
-            container.was_heard = True
+            container.was_acknowledged = True
         except NEVER:
             pass
-        if hears:
-            self.leave(container, code)
+        if is_answered:
+            self.end_process(container, code)
 
     def judges_work(self, services: Services, failures: list[BaseException]) -> None:
         """Every judge does its next step; what fails it does again later."""
@@ -341,7 +345,7 @@ class GradingLab(JobLab):
                 self.end(container)
             else:
                 self.hand_in(services, container)
-        self.speak(services, container)
+        self.send_next(services, container)
 
     def sweep(self, services: Services) -> dict[str, int]:
         """The sweep of jobs and gradings."""

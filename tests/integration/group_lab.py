@@ -64,12 +64,12 @@ class GroupLab(JobLab):
         """Request a session of an owner."""
         return services.sessions.service.dispatch(self.request(app, owner))
 
-    def speak(self, services: Services, container: Container | JobContainer) -> None:  # type: ignore[override]
+    def send_next(self, services: Services, container: Container | JobContainer) -> None:  # type: ignore[override]
         """A container of either kind sends its next request."""
         if isinstance(container, JobContainer):
-            super().speak(services, container)
+            super().send_next(services, container)
         else:
-            Lab.speak(self, services, container)
+            Lab.send_next(self, services, container)
 
     def job(self, services: Services, job: str, owner: str) -> str:
         """Request a run of an owner; nothing is launched yet."""

@@ -33,7 +33,7 @@ from local.hosts.base import ContainerSpec, Exit
 from tests.integration.lab import REGION, Lab, LabHost, backend, items_in, take_all
 from tests.unit.local.fakes import FakeHost
 
-LEAVE_SECONDS = 120
+PERMIT_SECONDS = 120
 """Seconds for which a container repeats its request for a start permit."""
 FINISH_SECONDS = 60
 KILLED_CODE = 143
@@ -68,9 +68,9 @@ class JobContainer:
     outcome: Outcome = Outcome.SUCCEEDED
     exit_code: int | None = None
     """None until it exits, and None for ever where its host was lost."""
-    was_heard: bool = False
+    was_acknowledged: bool = False
     """Its report was acknowledged."""
-    was_told_to_stop: bool = False
+    was_signalled: bool = False
     running: bool = True
     is_silent: bool = False
 
@@ -101,7 +101,7 @@ class JobHost(LabHost):
     def signal(self, runtime_id: str, signal_name: str) -> None:
         for container in self.jobs:
             if container.runtime_id == runtime_id and container.running:
-                container.was_told_to_stop = True
+                container.was_signalled = True
         super().signal(runtime_id, signal_name)
 
     def exit(self, runtime_id: str, ended: Exit) -> None:
@@ -269,7 +269,7 @@ class JobLab(Lab):
         (found,) = [c for c in self.jobs_of(invocation_id) if c.running]
         return found
 
-    def ask(self, services: Services, container: JobContainer, *, hears: bool = True) -> None:
+    def ask(self, services: Services, container: JobContainer, *, is_answered: bool = True) -> None:
         """The container asks for a start permit, and runs if it receives one."""
         try:
             services.jobs.invocations.start(
@@ -280,11 +280,11 @@ class JobLab(Lab):
                 container.process,
             )
         except NEVER:
-            if hears:
-                self.leave(container, EXIT_NOT_RUN)
+            if is_answered:
+                self.end_process(container, EXIT_NOT_RUN)
             return
         # the program runs once, also where two of its requests at a time were granted
-        if hears and container.running and not container.ran:
+        if is_answered and container.running and not container.ran:
             container.phase, container.since, container.ran = Phase.RUNNING, None, True
             self.runs[container.invocation_id] += 1
 
@@ -292,7 +292,9 @@ class JobLab(Lab):
         """Its user code has ended; it has not reported that."""
         container.phase, container.since, container.outcome = Phase.REPORTING, None, outcome
 
-    def report(self, services: Services, container: JobContainer, *, hears: bool = True) -> None:
+    def report(
+        self, services: Services, container: JobContainer, *, is_answered: bool = True
+    ) -> None:
         """The container reports how the run ended, and exits when it receives an answer."""
         code = _code_of(container.outcome)
         with suppress(*NEVER):
@@ -306,11 +308,11 @@ class JobLab(Lab):
                 result={"rows": 3},
                 usage=None,
             )
-            container.was_heard = True
-        if hears:
-            self.leave(container, code)
+            container.was_acknowledged = True
+        if is_answered:
+            self.end_process(container, code)
 
-    def speak(self, services: Services, container: JobContainer) -> None:
+    def send_next(self, services: Services, container: JobContainer) -> None:
         """The container sends its next request; it exits after too long without an answer."""
         if container.is_silent:
             return
@@ -318,16 +320,16 @@ class JobLab(Lab):
             container.since = self.now()
         waited = self.now() - container.since
         match container.phase:
-            case Phase.ASKING if waited > LEAVE_SECONDS:
-                self.leave(container, EXIT_NOT_RUN)
+            case Phase.ASKING if waited > PERMIT_SECONDS:
+                self.end_process(container, EXIT_NOT_RUN)
             case Phase.ASKING:
                 self.ask(services, container)
             case Phase.REPORTING if waited > FINISH_SECONDS:
-                self.leave(container, _code_of(container.outcome))
+                self.end_process(container, _code_of(container.outcome))
             case Phase.REPORTING:
                 self.report(services, container)
 
-    def all_jobs_speak(self, services: Services) -> None:
+    def send_all_of_jobs(self, services: Services) -> None:
         """Every running container sends its next request; a failed one is repeated in the next
         call.
         """
@@ -335,10 +337,10 @@ class JobLab(Lab):
         for container in self.jobs:
             if container.running:
                 with failure_is_news():
-                    self.speak(services, container)
+                    self.send_next(services, container)
         self.settle()
 
-    def leave(self, container: JobContainer, code: int | None) -> None:
+    def end_process(self, container: JobContainer, code: int | None) -> None:
         """The container's program ends."""
         container.host.exit(container.runtime_id, Exit(code))
         self.settle()
@@ -404,13 +406,13 @@ def check_end(lab: JobLab, ended: Invocation, *, kill_was_asked: bool) -> None:
         may_be |= {Reason.EXPIRED, Reason.START_FAILED}
         if ended.permit is not None:  # the answer with its permit was lost
             may_be = may_be | {Reason.FAILED, Reason.LOST}
-    elif ran[0].was_heard:
+    elif ran[0].was_acknowledged:
         may_be = {Reason(ran[0].outcome.value)}
     elif ran[0].exit_code is None:
         may_be |= {Reason.LOST}
     elif ran[0].exit_code == 0:
         may_be |= {Reason.SUCCEEDED}
-    elif ran[0].was_told_to_stop:
+    elif ran[0].was_signalled:
         may_be |= {Reason.TIMED_OUT}
     else:
         may_be |= {Reason.FAILED}
@@ -426,7 +428,7 @@ def _check_exit_code(lab: JobLab, ended: Invocation) -> None:
     assert ended.permit is not None
     (permitted,) = [c for c in lab.jobs_of(ended.id) if c.process == ended.permit.process]
     codes = {None, permitted.exit_code}
-    if permitted.was_heard:
+    if permitted.was_acknowledged:
         codes.add(_code_of(permitted.outcome))  # as it reported, before any other news
     assert ended.exit_code in codes, f"not its exit code: {ended}"
     if ended.exit_code is None:
@@ -436,7 +438,7 @@ def _check_exit_code(lab: JobLab, ended: Invocation) -> None:
 def run_to_their_ends(lab: JobLab, services: Services) -> None:
     """All running containers start, run and end, as far as answers reach them."""
     for _ in range(2):
-        lab.all_jobs_speak(services)
+        lab.send_all_of_jobs(services)
         for container in lab.jobs:
             if container.running and container.phase is Phase.RUNNING:
                 lab.end(container)

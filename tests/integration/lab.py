@@ -155,7 +155,7 @@ class Container:
     key: str
     url: str
     connected: bool = False
-    unheard: list[tuple[Callback, str]] = field(default_factory=lambda: [(Callback.READY, "")])
+    unsent: list[tuple[Callback, str]] = field(default_factory=lambda: [(Callback.READY, "")])
     """Callbacks that it repeats until they are acknowledged."""
     running: bool = True
 
@@ -495,41 +495,41 @@ class Lab:
             return Found.REFUSED
         return Found.CONNECTED if at[0].connected else Found.ALONE
 
-    def speak(self, services: Services, container: Container) -> None:
+    def send_next(self, services: Services, container: Container) -> None:
         """The container sends its next callback; one acknowledged or refused is not repeated."""
-        callback, words = container.unheard[0]
+        callback, words = container.unsent[0]
         with suppress(ConflictError, NotFoundError, UnauthorizedError):
             services.sessions.service.handle_callback(
                 container.session_id, container.key, callback, words
             )
-        container.unheard.pop(0)
+        container.unsent.pop(0)
 
-    def all_speak(self, services: Services) -> None:
+    def send_all(self, services: Services) -> None:
         """Every running container sends its callbacks."""
         self.settle()
         for container in self.containers:
             with _failure_is_news():
-                while container.running and container.unheard:
-                    self.speak(services, container)
+                while container.running and container.unsent:
+                    self.send_next(services, container)
 
     def connect(self, session_id: str) -> Container:
         """A client connects."""
         container = self.container_of(session_id)
         container.connected = True
-        container.unheard.append((Callback.CONNECTED, ""))
+        container.unsent.append((Callback.CONNECTED, ""))
         return container
 
     def disconnect(self, session_id: str) -> Container:
         """The client goes. The container exits when the test lets it."""
         container = self.container_of(session_id)
         container.connected = False
-        container.unheard.append((Callback.DISCONNECTED, ""))
+        container.unsent.append((Callback.DISCONNECTED, ""))
         return container
 
-    def leave(self, session_id: str, reason: Bye) -> Container:
+    def report_stopping(self, session_id: str, reason: Bye) -> Container:
         """The container reports that it is stopping."""
         container = self.container_of(session_id)
-        container.unheard.append((Callback.STOPPING, reason))
+        container.unsent.append((Callback.STOPPING, reason))
         return container
 
     def exit(self, container: Container, code: int = 0) -> None:

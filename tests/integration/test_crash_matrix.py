@@ -84,7 +84,7 @@ class Story:
             lab.add_host()
         self.services = lab.process()
         self.session_id = ""
-        self.told: Session | None = None
+        self.answer: Session | None = None
         """The session that the operation returned, if it did."""
         self.bystander = self.active("bystander")
         if is_full:  # and the cluster is full with it
@@ -119,7 +119,7 @@ class Story:
 
     def news(self) -> None:
         """Containers send their callbacks, and all events are delivered."""
-        self.lab.all_speak(self.services)
+        self.lab.send_all(self.services)
         self.lab.deliver_events(self.services)
 
     def state(self, session_id: str) -> State:
@@ -143,11 +143,11 @@ class Story:
             if self.is_full and number == HOST_COMES_AT:
                 self.lab.add_host()
             self.services = self.lab.process()
-            self.lab.all_speak(self.services)
+            self.lab.send_all(self.services)
             self.lab.events()  # the events are lost
             taken = self.lab.sweep(self.services)
             assert "failed" not in taken, taken
-            self.lab.all_speak(self.services)
+            self.lab.send_all(self.services)
             check_invariants(self.lab)
             if self.is_over():
                 return
@@ -201,19 +201,19 @@ def nothing(_: Story) -> None:
     """No more than the bystander."""
 
 
-def comes_to_what_was_told(story: Story) -> None:
+def connects_to_the_answer(story: Story) -> None:
     """A client with an answer connects, however late the news was."""
-    if story.told is not None:
-        comes(story, story.told.id)
+    if story.answer is not None:
+        connects(story, story.answer.id)
 
 
-def comes(story: Story, session_id: str) -> None:
+def connects(story: Story, session_id: str) -> None:
     """The client asks until it has an address, and connects: from then on nothing may end it."""
     story.services = story.lab.process()
     for _ in range(8):
         if story.state(session_id) is State.RESERVED:
             break
-        story.lab.all_speak(story.services)
+        story.lab.send_all(story.services)
         story.lab.sweep(story.services)
         story.lab.now.move(15)
     story.lab.connect(session_id)
@@ -224,41 +224,41 @@ def asks_again_with_the_key(story: Story) -> None:
     """The same key gives the same session, however often it is sent."""
     story.services = story.lab.process()
     again = [story.dispatch("me", "key").id for _ in range(2)]
-    if story.told is not None:
-        again.append(story.told.id)
+    if story.answer is not None:
+        again.append(story.answer.id)
     assert len(set(again)) == 1
     mine = [s for s in story.lab.sessions().values() if s.owner == "me" and s.is_live]
     assert [s.id for s in mine] == again[:1]
-    comes(story, again[0])
+    connects(story, again[0])
 
 
 def asks_again_with_the_key_while_it_waits(story: Story) -> None:
     """The same key gives the same session, which has no address yet."""
     story.services = story.lab.process()
     again = {story.dispatch("me", "key").id for _ in range(2)}
-    assert len(again | ({story.told.id} if story.told else set())) == 1
+    assert len(again | ({story.answer.id} if story.answer else set())) == 1
 
 
-@operation(COLD, nothing, comes_to_what_was_told)
+@operation(COLD, nothing, connects_to_the_answer)
 def dispatches_cold(story: Story) -> None:
-    story.told = story.dispatch("me")
+    story.answer = story.dispatch("me")
 
 
 @operation(COLD, nothing, asks_again_with_the_key)
 def dispatches_cold_with_a_key(story: Story) -> None:
-    story.told = story.dispatch("me", "key")
+    story.answer = story.dispatch("me", "key")
 
 
-@operation(POOLED, Story.warm, comes_to_what_was_told)
+@operation(POOLED, Story.warm, connects_to_the_answer)
 def claims_a_warm_one(story: Story) -> None:
-    story.told = story.dispatch("me")
-    assert story.told.pooled
+    story.answer = story.dispatch("me")
+    assert story.answer.pooled
 
 
 @operation(POOLED, Story.warm, asks_again_with_the_key)
 def claims_a_warm_one_with_a_key(story: Story) -> None:
-    story.told = story.dispatch("me", "key")
-    assert story.told.pooled
+    story.answer = story.dispatch("me", "key")
+    assert story.answer.pooled
 
 
 def is_starting(story: Story) -> None:
@@ -270,9 +270,9 @@ def runs_unready(story: Story) -> None:
     story.lab.deliver_events(story.services)
 
 
-@operation(COLD, runs_unready, lambda story: comes(story, story.session_id))
-def hears_that_it_is_ready(story: Story) -> None:
-    story.lab.speak(story.services, story.lab.container_of(story.session_id))
+@operation(COLD, runs_unready, lambda story: connects(story, story.session_id))
+def handles_ready(story: Story) -> None:
+    story.lab.send_next(story.services, story.lab.container_of(story.session_id))
 
 
 def pool_is_starting(story: Story) -> None:
@@ -282,8 +282,8 @@ def pool_is_starting(story: Story) -> None:
 
 
 @operation(POOLED, pool_is_starting)
-def hears_that_a_pooled_one_is_ready(story: Story) -> None:
-    story.lab.speak(story.services, story.lab.container_of(story.session_id))
+def handles_ready_of_a_pooled_one(story: Story) -> None:
+    story.lab.send_next(story.services, story.lab.container_of(story.session_id))
 
 
 def is_reserved(story: Story) -> None:
@@ -291,8 +291,8 @@ def is_reserved(story: Story) -> None:
 
 
 @operation(POOLED, is_reserved)
-def hears_that_the_client_connected(story: Story) -> None:
-    story.lab.speak(story.services, story.lab.connect(story.session_id))
+def handles_connected(story: Story) -> None:
+    story.lab.send_next(story.services, story.lab.connect(story.session_id))
 
 
 def is_active(story: Story) -> None:
@@ -300,26 +300,26 @@ def is_active(story: Story) -> None:
 
 
 @operation(COLD, is_active)
-def hears_that_the_client_disconnected(story: Story) -> None:
+def handles_disconnected(story: Story) -> None:
     container = story.lab.disconnect(story.session_id)
     story.session_id = ""
-    story.lab.speak(story.services, container)
+    story.lab.send_next(story.services, container)
 
 
 @operation(COLD, is_active)
-def hears_that_the_container_is_stopping(story: Story) -> None:
-    container = story.lab.leave(story.session_id, Bye.EXPIRED)
+def handles_stopping(story: Story) -> None:
+    container = story.lab.report_stopping(story.session_id, Bye.EXPIRED)
     story.session_id = ""
-    story.lab.speak(story.services, container)
+    story.lab.send_next(story.services, container)
 
 
-@operation(COLD, is_starting, lambda story: comes(story, story.session_id))
-def learns_that_the_task_runs(story: Story) -> None:
+@operation(COLD, is_starting, lambda story: connects(story, story.session_id))
+def handles_a_running_task(story: Story) -> None:
     story.lab.deliver(story.services, story.event_of(story.session_id, "RUNNING"))
 
 
 @operation(COLD, is_active)
-def learns_that_the_task_stopped(story: Story) -> None:
+def handles_a_stopped_task(story: Story) -> None:
     story.lab.exit(story.lab.container_of(story.session_id))
     event = story.event_of(story.session_id, "STOPPED")
     story.session_id = ""
@@ -327,7 +327,7 @@ def learns_that_the_task_stopped(story: Story) -> None:
 
 
 @operation(COLD, is_starting)
-def learns_that_the_start_failed(story: Story) -> None:
+def handles_a_failed_start(story: Story) -> None:
     story.lab.exit(story.lab.container_of(story.session_id), code=1)
     event = story.event_of(story.session_id, "STOPPED")
     story.session_id = ""
@@ -339,7 +339,7 @@ def has_warm_ones(story: Story) -> None:
 
 
 @operation(POOLED, has_warm_ones)
-def learns_that_a_host_drains(story: Story) -> None:
+def handles_a_draining_host(story: Story) -> None:
     instance = story.lab.sessions()[story.session_id].container_instance
     story.session_id = ""
     story.services.sessions.service.on_host_leaving(str(instance))
@@ -363,17 +363,17 @@ def stops_one_that_waits(story: Story) -> None:
     story.services.sessions.service.stop(session_id, Reason.STOPPED, "asked")
 
 
-@operation(COLD, waits_for_room, lambda story: comes(story, story.session_id))
+@operation(COLD, waits_for_room, lambda story: connects(story, story.session_id))
 def launches_one_that_waits(story: Story) -> None:
     story.services.sessions.launches.launch_later(story.session_id, 2)
 
 
-@operation(CHOSEN, nothing, comes_to_what_was_told)
+@operation(CHOSEN, nothing, connects_to_the_answer)
 def dispatches_where_a_plugin_chooses_the_host(story: Story) -> None:
-    story.told = story.dispatch("me")
+    story.answer = story.dispatch("me")
 
 
-@operation(CHOSEN, waits_for_room, lambda story: comes(story, story.session_id))
+@operation(CHOSEN, waits_for_room, lambda story: connects(story, story.session_id))
 def launches_one_that_waits_where_a_plugin_chooses_the_host(story: Story) -> None:
     story.services.sessions.launches.launch_later(story.session_id, 2)
 
@@ -400,7 +400,7 @@ def has_one_too_many_and_one_too_old(story: Story) -> None:
 
 
 @operation(POOLED, has_one_too_many_and_one_too_old)
-def tends_the_pool(story: Story) -> None:
+def reconciles_the_pool(story: Story) -> None:
     story.services.sessions.pools.on_message(ReconcilePool("chat", claimed=True))
 
 
@@ -408,12 +408,12 @@ def is_in_disorder(story: Story) -> None:
     """One record of each kind that a sweep repairs: unlaunched, unreported, unconnected, without a
     task, stuck, orphaned.
     """
-    gone, stuck, unheard = (story.reserved(owner) for owner in ("a", "b", "c"))
+    gone, stuck, unsent = (story.reserved(owner) for owner in ("a", "b", "c"))
     story.reserved("never connects")
     story.lab.exit(story.lab.container_of(gone))
     story.lab.disconnect(stuck)
-    story.lab.all_speak(story.services)
-    story.lab.connect(unheard).unheard.clear()
+    story.lab.send_all(story.services)
+    story.lab.connect(unsent).unsent.clear()
     with story.lab.without_room():
         story.starting("unlaunched")
     story.starting("unready")
@@ -424,7 +424,7 @@ def is_in_disorder(story: Story) -> None:
         startedBy="session/00000000-0000-4000-8000-000000000000",
     )
     story.lab.now.move(60)
-    story.session_id = unheard
+    story.session_id = unsent
 
 
 @operation(COLD.replace("total = 4", "total = 9").replace("= 3\n", "= 9\n"), is_in_disorder)
@@ -455,16 +455,16 @@ def waits_too_long_for_host(story: Story) -> None:
 
 @operation(COLD, nothing, is_full=True)
 def dispatches_on_a_full_cluster(story: Story) -> None:
-    story.told = story.dispatch("me")
+    story.answer = story.dispatch("me")
 
 
 @operation(COLD, nothing, asks_again_with_the_key_while_it_waits, is_full=True)
 def dispatches_on_a_full_cluster_with_a_key(story: Story) -> None:
-    story.told = story.dispatch("me", "key")
+    story.answer = story.dispatch("me", "key")
 
 
-@operation(COLD, host_was_found, lambda story: comes(story, story.session_id), is_full=True)
-def learns_that_a_host_was_found(story: Story) -> None:
+@operation(COLD, host_was_found, lambda story: connects(story, story.session_id), is_full=True)
+def handles_a_found_host(story: Story) -> None:
     story.lab.deliver(story.services, story.event_of(story.session_id, "RUNNING"))
 
 
@@ -479,7 +479,7 @@ def sweeps_what_waited_too_long_for_a_host(story: Story) -> None:
     story.lab.sweep(story.services)
 
 
-@operation(COLD, host_was_found, lambda story: comes(story, story.session_id), is_full=True)
+@operation(COLD, host_was_found, lambda story: connects(story, story.session_id), is_full=True)
 def sweeps_what_a_host_was_found_for(story: Story) -> None:
     story.lab.now.move(READ_LAG_SECONDS)
     story.lab.sweep(story.services)
@@ -506,10 +506,10 @@ def run(lab: Lab, operation: Operation, point: Point | None) -> list[str]:
     story.services = lab.process()
     outcome = act(lab, lambda: operation.act(story), point, PASSING)
     if not outcome.was_answered:
-        story.told = None
+        story.answer = None
     check_invariants(lab)
     operation.afterwards(story)
-    lab.all_speak(story.services)
+    lab.send_all(story.services)
     story.sweep()
     check_at_rest(lab)
     assert story.is_over()

@@ -413,10 +413,10 @@ def test_an_end_is_learned_after_the_event_stream_broke(runtime, host):
 @needs_docker
 def test_a_killed_host_takes_its_containers_along_without_a_word(runtime, host):
     doomed = DockerHost(runtime, f"host-{secrets.token_hex(4)}")
-    silent, heard = Exits(), Exits()
+    silent, received = Exits(), Exits()
     for _ in range(2):
         doomed.start(spec(), silent)
-    survivor = host.start(spec(), heard)
+    survivor = host.start(spec(), received)
     doomed.kill()
     assert not doomed.alive
     assert host.alive
@@ -425,7 +425,7 @@ def test_a_killed_host_takes_its_containers_along_without_a_word(runtime, host):
     eventually(lambda: not _containers_of(runtime, doomed))
     assert silent.none()
     host.signal(survivor, "SIGKILL")
-    assert heard.next() == Exit(137)
+    assert received.next() == Exit(137)
 
 
 @needs_docker

@@ -44,7 +44,7 @@ class Story:
     """The records of an operation: submissions to one assignment."""
 
     lab: GradingLab
-    told: Submission | None = None
+    answer: Submission | None = None
     """The submission that the operation returned, if it did."""
     answered: dict[str, Submission] = field(default_factory=dict)
     """Every submission that a client received in an answer."""
@@ -60,9 +60,9 @@ class Story:
 
     def submits(self, submission_id: str | None = None, **facts: Any) -> Submission:
         self.most += submission_id is None or self.most == 0
-        self.told = self.lab.submit(self.services, submission_id=submission_id, **facts)
-        self.answered[self.told.id] = self.told
-        return self.told
+        self.answer = self.lab.submit(self.services, submission_id=submission_id, **facts)
+        self.answered[self.answer.id] = self.answer
+        return self.answer
 
     def regrades_it(self, *, is_whole: bool = False) -> None:
         self.regrades += 1
@@ -123,7 +123,7 @@ class Story:
     def loses(self, container: JobContainer) -> tuple[str, dict[str, Any]]:
         """The kernel kills a judge; returns the event of its end."""
         self.lab.events()
-        self.lab.leave(container, 137)
+        self.lab.end_process(container, 137)
         (event,) = [e for e in self.lab.events() if e[1]["detail"]["lastStatus"] == "STOPPED"]
         return event
 
@@ -258,7 +258,7 @@ def ends_with_prepared_images(story: Story) -> None:
 
 
 @operation(ends_with_prepared_images)
-def hears_of_prepared_images(story: Story) -> None:
+def handles_prepared_images(story: Story) -> None:
     story.lab.report(story.services, story.judges()[0])
 
 
@@ -350,12 +350,12 @@ def gives_a_judge_its_grading(story: Story) -> None:
     story.lab.ask(story.services, story.judges()[0])
 
 
-def did_not_hear(story: Story) -> None:
+def missed_the_answer(story: Story) -> None:
     story.asking()
-    story.lab.ask(story.services, story.judges()[0], hears=False)
+    story.lab.ask(story.services, story.judges()[0], is_answered=False)
 
 
-@operation(did_not_hear)
+@operation(missed_the_answer)
 def gives_it_the_same_again(story: Story) -> None:
     story.lab.ask(story.services, story.judges()[0])
 
@@ -370,44 +370,44 @@ def takes_a_mark_and_gives_the_next_grading(story: Story) -> None:
     story.lab.hand_in(story.services, story.judges()[0])
 
 
-def next_was_not_heard(story: Story) -> None:
+def next_was_not_received(story: Story) -> None:
     story.others_wait()
-    story.lab.hand_in(story.services, story.judges()[0], hears=False)
+    story.lab.hand_in(story.services, story.judges()[0], is_answered=False)
 
 
-@operation(next_was_not_heard, judges=1)
+@operation(next_was_not_received, judges=1)
 def gives_the_same_next_grading_again(story: Story) -> None:
     story.lab.hand_in(story.services, story.judges()[0])
 
 
 def ends_without_the_next(story: Story) -> None:
     """The answer with the next grading was lost; the judge reports its mark with its end."""
-    next_was_not_heard(story)
+    next_was_not_received(story)
     story.lab.end(story.judges()[0])
 
 
 @operation(ends_without_the_next, judges=1, attempts=2)
-def hears_of_an_end_without_the_next_mark(story: Story) -> None:
+def handles_an_end_without_the_next_mark(story: Story) -> None:
     story.lab.report(story.services, story.judges()[0])
 
 
 @operation(Story.going_on, judges=1, attempts=2)
-def learns_that_a_judge_is_lost_with_its_second_grading(story: Story) -> None:
+def handles_a_judge_lost_with_its_second_grading(story: Story) -> None:
     story.lab.deliver(story.services, story.loses(story.judges()[0]))
 
 
 @operation(Story.ending)
-def hears_of_a_mark(story: Story) -> None:
+def handles_a_mark(story: Story) -> None:
     story.lab.report(story.services, story.judges()[0])
 
 
 def acknowledgement_is_lost(story: Story) -> None:
     story.ending()
-    story.lab.report(story.services, story.judges()[0], hears=False)
+    story.lab.report(story.services, story.judges()[0], is_answered=False)
 
 
 @operation(acknowledgement_is_lost)
-def hears_of_a_mark_again(story: Story) -> None:
+def handles_a_mark_again(story: Story) -> None:
     story.lab.report(story.services, story.judges()[0])
 
 
@@ -417,7 +417,7 @@ def ends_while_others_wait(story: Story) -> None:
 
 
 @operation(ends_while_others_wait, judges=1)
-def hears_of_a_mark_while_others_wait(story: Story) -> None:
+def handles_a_mark_while_others_wait(story: Story) -> None:
     story.lab.report(story.services, story.judges()[0])
 
 
@@ -427,18 +427,18 @@ def a_judge_failed(story: Story) -> None:
 
 
 @operation(a_judge_failed, attempts=2)
-def hears_that_a_judge_failed(story: Story) -> None:
+def handles_a_failed_judge(story: Story) -> None:
     story.lab.report(story.services, story.judges()[0])
 
 
 @operation(a_judge_failed, attempts=2, judges=1)
-def hears_that_a_judge_failed_with_no_place_left(story: Story) -> None:
+def handles_a_failed_judge_without_a_place(story: Story) -> None:
     story.submits(learner="bob", parts=("first",))
     story.lab.report(story.services, story.judges()[0])
 
 
 @operation(Story.marking, attempts=2)
-def learns_that_a_judge_is_lost(story: Story) -> None:
+def handles_a_lost_judge(story: Story) -> None:
     event = story.loses(story.judges()[0])
     story.lab.deliver(story.services, event)
 
@@ -455,7 +455,7 @@ def is_lost_twice(story: Story) -> None:
 
 
 @operation(is_lost_twice, verdicts=("IE",), attempts=3)
-def learns_that_the_last_judge_is_lost(story: Story) -> None:
+def handles_the_last_lost_judge(story: Story) -> None:
     story.lab.deliver(story.services, story.loses(story.judges()[0]))
 
 
@@ -522,7 +522,7 @@ def sweeps_what_no_judge_was_asked_for(story: Story) -> None:
     story.lab.sweep(story.services)
 
 
-def ended_unheard(story: Story) -> None:
+def ended_without_an_answer(story: Story) -> None:
     """The judges' ends were recorded, and their marks were not."""
     story.ending()
     story.services.grading.judging.on_ended = lambda invocation: None  # type: ignore[method-assign]
@@ -532,7 +532,7 @@ def ended_unheard(story: Story) -> None:
     story.lab.now.move(61)
 
 
-@operation(ended_unheard)
+@operation(ended_without_an_answer)
 def sweeps_marks_that_nobody_took(story: Story) -> None:
     story.lab.sweep(story.services)
 
@@ -598,7 +598,7 @@ def _check_end(grading: Grading, operation: Operation, point: Point | None) -> N
 
 def spares_looks(name: str) -> bool:
     """The looks of all sweeps are those of one of them; so are those of marks and of images."""
-    if name in {"hears_of_prepared_images", "takes_that_images_cannot_be_used"}:
+    if name in {"handles_prepared_images", "takes_that_images_cannot_be_used"}:
         return True
     return name.startswith("sweeps_") and name != "sweeps_marks_that_nobody_took"
 

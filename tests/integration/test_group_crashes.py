@@ -70,7 +70,7 @@ def session_waits(lab: GroupLab, services: Services) -> Callable[[], object]:
     runs = [lab.session(services, "chat", owner) for owner in ("ann", "bob")]
     waits = lab.session(services, "chat", "cyd")
     assert (waits.state, waits.waits_in) == (State.QUEUED, "live")
-    lab.all_speak(services)
+    lab.send_all(services)
     lab.exit(lab.container_of(runs[0].id))
     lab.deliver_events(services)
     return lambda: services.sessions.launches.start_waiting("live")
@@ -78,7 +78,7 @@ def session_waits(lab: GroupLab, services: Services) -> Callable[[], object]:
 
 def session_has_ended(lab: GroupLab, services: Services) -> Callable[[], object]:
     session = lab.session(services, "chat", "bob")
-    lab.all_speak(services)
+    lab.send_all(services)
     lab.exit(lab.container_of(session.id))
     ends = lab.events()
     return lambda: [lab.deliver(services, event) for event in ends]
@@ -92,11 +92,11 @@ def repair(lab: GroupLab) -> None:
     for pause in PAUSES:
         lab.now.move(pause)
         services = lab.process()
-        lab.all_speak(services)
+        lab.send_all(services)
         for container in lab.jobs:
             if container.running and container.phase is Phase.RUNNING:
                 lab.end(container)
-        lab.all_jobs_speak(services)
+        lab.send_all_of_jobs(services)
         lab.events()  # and they are lost
         for counts in (lab.sweep(services), Lab.sweep(lab, services)):
             assert "failed" not in counts

@@ -91,7 +91,7 @@ def test_a_session_that_waits_starts_when_one_of_its_group_ends(lab: GroupLab) -
     of_bob = lab.session(services, "demo", "bob")
     assert [each.queue_position for each in waits] == [1, 2, 3]
     check_groups(lab)
-    lab.all_speak(services)
+    lab.send_all(services)
     lab.deliver_events(services)
     for each in first[:2]:
         lab.exit(lab.container_of(each.id))
@@ -167,7 +167,7 @@ def test_a_session_whose_group_is_removed_from_the_file_waits_in_the_default_one
     lab.take_messages(services)
     assert {lab.sessions()[each.id].waits_in for each in others} == {"other"}
     assert services.sessions.table.count_waiting("other") == len(others)
-    lab.all_speak(services)
+    lab.send_all(services)
     lab.deliver_events(services)
     lab.exit(lab.container_of(first[0].id))
     lab.deliver_events(services)

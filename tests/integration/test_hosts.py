@@ -82,11 +82,11 @@ class Fleet:
         for _ in range(3):
             self.lab.deliver_events(services)
             self.lab.take_messages(services)
-            self.lab.all_speak(services)
+            self.lab.send_all(services)
             for session in self.lab.sessions().values():
                 if session.state is State.RESERVED:
                     self.lab.connect(session.id)
-                    self.lab.all_speak(services)
+                    self.lab.send_all(services)
             self.move(20)
         self.lab.sweep(services)
         done = services.host_planner.run()

@@ -56,7 +56,7 @@ class Story:
 
     lab: JobLab
     id: str = ""
-    told: Invocation | None = None
+    answer: Invocation | None = None
     """The invocation that the operation returned, if it did."""
     kills: set[str] = field(default_factory=set)
     """Ids of the invocations that a caller killed."""
@@ -144,7 +144,7 @@ class Story:
         ]
         return found
 
-    def hears(self, status: str) -> None:
+    def deliver(self, status: str) -> None:
         self.lab.deliver(self.services, self.event(status))
 
     def kill(self) -> None:
@@ -178,7 +178,7 @@ class Story:
         reported.
         """
         for _ in range(2):
-            self.lab.all_jobs_speak(self.services)
+            self.lab.send_all_of_jobs(self.services)
             for container in self.lab.jobs:
                 ends = container.running and container.phase is Phase.RUNNING
                 if ends and container.invocation_id != self.bystander:
@@ -254,8 +254,8 @@ def operation(
 
 def was_recorded(story: Story) -> None:
     """An invocation that a client received in an answer exists."""
-    if story.told is not None:
-        assert story.told.id in story.lab.invocations()
+    if story.answer is not None:
+        assert story.answer.id in story.lab.invocations()
 
 
 # Callers.
@@ -263,26 +263,26 @@ def was_recorded(story: Story) -> None:
 
 @operation(afterwards=was_recorded)
 def invokes(story: Story) -> None:
-    story.told = story.invoke()
+    story.answer = story.invoke()
 
 
 def asks_again_with_the_key(story: Story) -> None:
     story.services = story.lab.process()
     again = {story.invoke("key").id for _ in range(2)}
-    if story.told is not None:
-        again.add(story.told.id)
+    if story.answer is not None:
+        again.add(story.answer.id)
     assert len(again) == 1
     assert len(story.lab.invocations()) == 2, "the bystander and one more"
 
 
 @operation(afterwards=asks_again_with_the_key)
 def invokes_with_a_key(story: Story) -> None:
-    story.told = story.invoke("key")
+    story.answer = story.invoke("key")
 
 
 @operation(afterwards=was_recorded)
 def invokes_for_later(story: Story) -> None:
-    story.told = story.invoke(at=story.lab.now() + 100)
+    story.answer = story.invoke(at=story.lab.now() + 100)
 
 
 def has_failed(story: Story) -> None:
@@ -294,7 +294,7 @@ def has_failed(story: Story) -> None:
 
 @operation(has_failed, Reason.SUCCEEDED, or_else=(Reason.FAILED,))
 def reruns(story: Story) -> None:
-    story.told = story.invoke(rerun_of=story.id)
+    story.answer = story.invoke(rerun_of=story.id)
 
 
 def asks_for_the_end_again(story: Story) -> None:
@@ -380,50 +380,50 @@ def launches_nothing_that_is_too_late(story: Story) -> None:
 
 
 @operation(Story.launched)
-def gives_leave(story: Story) -> None:
+def gives_permit(story: Story) -> None:
     story.lab.ask(story.services, story.job())
 
 
 @operation(Story.unanswered)
-def gives_leave_before_runtask_was_heard(story: Story) -> None:
+def gives_permit_before_the_answer_of_runtask(story: Story) -> None:
     story.lab.ask(story.services, story.job())
 
 
-def knows_no_task(story: Story) -> None:
+def has_no_metadata(story: Story) -> None:
     for host in story.lab.job_hosts:
         host.knows_tasks = False
     story.unanswered()
 
 
-@operation(knows_no_task)
-def gives_leave_to_one_that_knows_no_task(story: Story) -> None:
+@operation(has_no_metadata)
+def gives_permit_without_a_task(story: Story) -> None:
     story.lab.ask(story.services, story.job())
     assert story.record().task_arn is None
 
 
-def did_not_hear(story: Story) -> None:
+def missed_the_answer(story: Story) -> None:
     story.launched()
-    story.lab.ask(story.services, story.job(), hears=False)
+    story.lab.ask(story.services, story.job(), is_answered=False)
 
 
-@operation(did_not_hear)
-def gives_the_same_leave_again(story: Story) -> None:
+@operation(missed_the_answer)
+def gives_the_same_permit_again(story: Story) -> None:
     story.lab.ask(story.services, story.job())
 
 
-def never_hears(story: Story) -> None:
+def exits_without_the_answer(story: Story) -> None:
     """The start permit was given and the container exited: its code does not say if it ran."""
-    did_not_hear(story)
-    story.lab.leave(story.job(), 75)
+    missed_the_answer(story)
+    story.lab.end_process(story.job(), 75)
 
 
-@operation(never_hears, Reason.FAILED)
-def learns_that_leave_was_never_heard(story: Story) -> None:
-    story.hears("STOPPED")
+@operation(exits_without_the_answer, Reason.FAILED)
+def handles_an_exit_after_a_missed_permit(story: Story) -> None:
+    story.deliver("STOPPED")
 
 
 @operation(Story.started)
-def hears_of_progress(story: Story) -> None:
+def stores_progress(story: Story) -> None:
     job = story.job()
     story.all.progress(story.id, job.key, job.process, 0.5, "half")
 
@@ -434,26 +434,26 @@ def is_done(story: Story, outcome: Outcome = Outcome.SUCCEEDED) -> None:
 
 
 @operation(is_done)
-def hears_of_success(story: Story) -> None:
+def stores_success(story: Story) -> None:
     story.lab.report(story.services, story.job())
 
 
 @operation(lambda story: is_done(story, Outcome.FAILED), Reason.FAILED)
-def hears_of_failure(story: Story) -> None:
+def stores_failure(story: Story) -> None:
     story.lab.report(story.services, story.job())
 
 
 def acknowledgement_is_lost(story: Story) -> None:
     is_done(story)
-    story.lab.report(story.services, story.job(), hears=False)
+    story.lab.report(story.services, story.job(), is_answered=False)
 
 
 @operation(acknowledgement_is_lost)
-def hears_of_success_again(story: Story) -> None:
+def stores_success_again(story: Story) -> None:
     story.lab.report(story.services, story.job())
 
 
-def is_killed_unheard(story: Story) -> None:
+def is_killed_without_a_signal(story: Story) -> None:
     """ECS took no StopTask, and the container ended by itself, after another signal."""
     story.started()
     story.lab.faults.set({"calls": {"ecs.StopTask": {"fail_before": {}}}})
@@ -462,8 +462,8 @@ def is_killed_unheard(story: Story) -> None:
     story.lab.end(story.job(), Outcome.KILLED)
 
 
-@operation(is_killed_unheard, Reason.KILLED)
-def hears_that_it_was_killed(story: Story) -> None:
+@operation(is_killed_without_a_signal, Reason.KILLED)
+def stores_that_it_was_killed(story: Story) -> None:
     story.lab.report(story.services, story.job())
 
 
@@ -472,12 +472,12 @@ def hears_that_it_was_killed(story: Story) -> None:
 
 def ends_unknown(story: Story) -> None:
     story.unanswered()
-    story.lab.leave(story.job(), 1)
+    story.lab.end_process(story.job(), 1)
 
 
 @operation(ends_unknown)
-def learns_of_a_task_nobody_knew(story: Story) -> None:
-    story.hears("STOPPED")
+def handles_the_end_of_an_unknown_task(story: Story) -> None:
+    story.deliver("STOPPED")
 
 
 def exits(story: Story, code: int, *, started: bool) -> None:
@@ -485,36 +485,36 @@ def exits(story: Story, code: int, *, started: bool) -> None:
         story.started()
     else:
         story.launched()
-    story.lab.leave(story.job(), code)
+    story.lab.end_process(story.job(), code)
 
 
 @operation(lambda story: exits(story, 1, started=False))
-def learns_that_a_start_failed(story: Story) -> None:
-    story.hears("STOPPED")
+def handles_a_failed_start(story: Story) -> None:
+    story.deliver("STOPPED")
 
 
 def failed_four_times(story: Story) -> None:
     story.launched()
     for _ in range(4):
-        story.lab.leave(story.job(), 1)
-        story.hears("STOPPED")
+        story.lab.end_process(story.job(), 1)
+        story.deliver("STOPPED")
         story.lab.now.move(31)
         story.round()
         story.lab.settle()
-    story.lab.leave(story.job(), 1)
+    story.lab.end_process(story.job(), 1)
 
 
 @operation(failed_four_times, Reason.START_FAILED)
-def learns_that_the_last_start_failed(story: Story) -> None:
-    story.hears("STOPPED")
+def handles_the_last_failed_start(story: Story) -> None:
+    story.deliver("STOPPED")
 
 
 @operation(lambda story: exits(story, 137, started=True), Reason.FAILED)
-def learns_of_a_crash(story: Story) -> None:
-    story.hears("STOPPED")
+def handles_a_crash(story: Story) -> None:
+    story.deliver("STOPPED")
 
 
-def host_dies(story: Story, *, started: bool) -> None:
+def host_fails(story: Story, *, started: bool) -> None:
     """And not the bystander's."""
     (bystander,) = story.lab.jobs_of(story.bystander)
     with story.lab.without(bystander.host):
@@ -522,22 +522,22 @@ def host_dies(story: Story, *, started: bool) -> None:
     story.lab.kill_host(story.lab.job_hosts.index(story.job().host))
 
 
-def host_dies_before_the_fence(story: Story) -> None:
-    host_dies(story, started=False)
+def host_fails_before_the_permit(story: Story) -> None:
+    host_fails(story, started=False)
 
 
-@operation(host_dies_before_the_fence)
-def learns_that_a_host_died_before_the_fence(story: Story) -> None:
-    story.hears("STOPPED")
+@operation(host_fails_before_the_permit)
+def handles_a_failed_host_before_the_permit(story: Story) -> None:
+    story.deliver("STOPPED")
 
 
-def host_dies_behind_the_fence(story: Story) -> None:
-    host_dies(story, started=True)
+def host_fails_after_the_permit(story: Story) -> None:
+    host_fails(story, started=True)
 
 
-@operation(host_dies_behind_the_fence, Reason.LOST)
-def learns_that_a_host_died_behind_the_fence(story: Story) -> None:
-    story.hears("STOPPED")
+@operation(host_fails_after_the_permit, Reason.LOST)
+def handles_a_failed_host_after_the_permit(story: Story) -> None:
+    story.deliver("STOPPED")
 
 
 def is_killed_and_stopped(story: Story) -> None:
@@ -547,8 +547,8 @@ def is_killed_and_stopped(story: Story) -> None:
 
 
 @operation(is_killed_and_stopped, Reason.KILLED)
-def learns_that_what_was_killed_has_stopped(story: Story) -> None:
-    story.hears("STOPPED")
+def handles_the_end_of_a_killed_task(story: Story) -> None:
+    story.deliver("STOPPED")
 
 
 # The sweep.
@@ -573,7 +573,7 @@ def is_not_sent(story: Story) -> None:
     assert story.state() is State.QUEUED
 
 
-def tokens_are_forgotten(story: Story) -> None:
+def tokens_have_expired(story: Story) -> None:
     story.unanswered()
     story.lab.forget_tokens()
 
@@ -593,7 +593,7 @@ def expires_unanswered(story: Story) -> None:
     story.lab.faults.set({})
 
 
-def never_asks(story: Story) -> None:
+def never_requests_a_permit(story: Story) -> None:
     story.launched()
     story.job().is_silent = True
 
@@ -647,14 +647,14 @@ def launches_on_a_full_cluster(story: Story) -> None:
 
 
 @operation(host_was_found, is_full=True)
-def gives_leave_on_a_host_that_was_found(story: Story) -> None:
+def gives_permit_on_a_host_that_was_found(story: Story) -> None:
     story.lab.ask(story.services, story.job())
     assert story.lab.waiting_count() == 0
 
 
 @operation(ecs_gave_up, is_full=True)
-def learns_that_no_host_was_found(story: Story) -> None:
-    story.hears("STOPPED")
+def handles_that_no_host_was_found(story: Story) -> None:
+    story.deliver("STOPPED")
 
 
 @operation(waits_for_host, Reason.KILLED, afterwards=asks_for_the_end_again, is_full=True)
@@ -676,15 +676,15 @@ swept(is_due, "whose_message_was_lost", 1)
 swept(is_too_late, "what_is_too_late", 1, end=Reason.EXPIRED)
 swept(Story.claimed, "a_forgotten_claim", 61)
 swept(Story.unanswered, "an_unheard_launch", 61)
-swept(tokens_are_forgotten, "a_launch_that_ecs_has_forgotten", 61)
+swept(tokens_have_expired, "a_launch_that_ecs_has_forgotten", 61)
 swept(token_was_used_otherwise, "a_launch_whose_token_was_used", 61)
 swept(expires_unanswered, "a_claim_that_is_too_late", 61, end=Reason.EXPIRED)
 swept(lambda story: exits(story, 0, started=True), "an_unheard_end", 1)
 swept(lambda story: exits(story, 1, started=False), "an_unheard_failure", 1)
-swept(host_dies_behind_the_fence, "after_a_host_that_died", 1, end=Reason.LOST)
-swept(is_killed_unheard, "what_did_not_stop", 31, end=Reason.KILLED)
+swept(host_fails_after_the_permit, "after_a_host_that_died", 1, end=Reason.LOST)
+swept(is_killed_without_a_signal, "what_did_not_stop", 31, end=Reason.KILLED)
 swept(has_an_orphan, "an_orphan", 1)
-swept(never_asks, "what_never_asks", 601)
+swept(never_requests_a_permit, "what_never_asks", 601)
 swept(is_in_disorder, "disorder", 61, capacity=9)
 
 
@@ -697,7 +697,7 @@ def run(lab: JobLab, operation: Operation, point: Point | None, *, noise: bool) 
     story.services = lab.process()
     outcome = act(lab, lambda: operation.act(story), point)
     if not outcome.was_answered:
-        story.told = None
+        story.answer = None
     check_jobs(lab)
     operation.afterwards(story)
     story.goes_on(noise=noise)
@@ -713,7 +713,7 @@ def check_story(story: Story, operation: Operation, point: Point | None) -> None
         if invocation.id != story.bystander:
             assert invocation.reason in operation.may_end, f"{invocation.reason}: {invocation}"
     if point is None:
-        last = story.told.id if story.told else story.id
+        last = story.answer.id if story.answer else story.id
         assert story.record(last).reason is operation.end
 
 

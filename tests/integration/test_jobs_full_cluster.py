@@ -95,7 +95,7 @@ def test_an_invocation_waits_for_a_host_and_says_so(lab: JobLab) -> None:
         lab.sweep(services)
     assert (record(lab, made).state, record(lab, made).start_failures) == (State.LAUNCHED, 0)
     lab.add_host()
-    lab.all_jobs_speak(services)  # a request for a start permit proves that there is a host
+    lab.send_all_of_jobs(services)  # a request for a start permit proves that there is a host
     found = record(lab, made)
     assert not found.waits_for_host
     assert found.detail is None
@@ -176,7 +176,7 @@ def test_a_host_at_the_deadline_finds_no_permit(lab: JobLab) -> None:
     lab.faults.set({})
     assert record(lab, made).state is State.EXPIRED
     lab.add_host()
-    lab.all_jobs_speak(services)
+    lab.send_all_of_jobs(services)
     assert lab.runs[made.id] == 0
     lab.now.move(61)
     lab.sweep(services)

@@ -138,7 +138,9 @@ class Lifecycle(FaultyMachine):
         later=st.sampled_from([0, 0, 100]),
         patience=st.sampled_from([None, None, 200]),
     )
-    def asks(self, key: str | None, priority: Priority, later: int, patience: int | None) -> Any:
+    def requests(
+        self, key: str | None, priority: Priority, later: int, patience: int | None
+    ) -> Any:
         now = self.lab.now()
 
         def ask() -> Invocation:
@@ -164,7 +166,7 @@ class Lifecycle(FaultyMachine):
     @rule(target=told, speaks=st.sampled_from([0, 1, 1]))
     def has_one_launched(self, speaks: int) -> Any:
         """The usual course: requested, launched, and the container sends its first requests."""
-        found = self.asks(None, Priority.NORMAL, 0, None)
+        found = self.requests(None, Priority.NORMAL, 0, None)
         self.wake_ups_arrive(1)
         if speaks:
             self.containers_speak(set(range(9)))
@@ -181,7 +183,7 @@ class Lifecycle(FaultyMachine):
     def containers_speak(self, numbers: set[int]) -> None:
         for number, container in enumerate(self.running()):
             if number in numbers:
-                self.attempt(lambda c=container: self.lab.speak(self.services, c))
+                self.attempt(lambda c=container: self.lab.send_next(self.services, c))
 
     @rule(outcome=ENDINGS)
     def all_go_on(self, outcome: Outcome) -> None:
@@ -193,12 +195,14 @@ class Lifecycle(FaultyMachine):
         self.containers_speak(set(range(9)))
 
     @rule(number=st.integers(0, 4))
-    def an_answer_is_not_heard(self, number: int) -> None:
+    def an_answer_is_lost(self, number: int) -> None:
         for container in self.running()[number : number + 1]:
             if container.phase is Place.ASKING:
-                self.attempt(lambda c=container: self.lab.ask(self.services, c, hears=False))
+                self.attempt(lambda c=container: self.lab.ask(self.services, c, is_answered=False))
             if container.phase is Place.REPORTING:
-                self.attempt(lambda c=container: self.lab.report(self.services, c, hears=False))
+                self.attempt(
+                    lambda c=container: self.lab.report(self.services, c, is_answered=False)
+                )
 
     @rule(number=st.integers(0, 4), outcome=ENDINGS)
     def user_code_ends(self, number: int, outcome: Outcome) -> None:
@@ -211,7 +215,7 @@ class Lifecycle(FaultyMachine):
         """Without a report."""
         for container in self.running()[number : number + 1]:
             if container.phase is Place.RUNNING or code:
-                self.lab.leave(container, code)
+                self.lab.end_process(container, code)
 
     @rule()
     def a_host_dies(self) -> None:
@@ -295,7 +299,7 @@ class Lifecycle(FaultyMachine):
                     self._kill_one(other, which)
                 case "speak":
                     for container in self.running()[which : which + 1]:
-                        self.lab.speak(other, container)
+                        self.lab.send_next(other, container)
 
         self.between = (number, happens)
 

@@ -96,7 +96,7 @@ def test_every_line_about_an_invocation_has_its_id_job_and_image(
         services.jobs.launcher.run()
         finishes(lab, services, run.id)
         container = lab.job_of(given_up.id)
-        lab.leave(container, 1)
+        lab.end_process(container, 1)
         services.jobs.invocations.kill(killed.id, "asked")
         for _ in range(3):
             lab.sweep(services)

@@ -126,7 +126,7 @@ def test_one_that_failed_to_start_does_not_hold_up_the_line(lab: JobLab) -> None
         services.jobs.launcher.run()
     lab.now.move(2)
     services.jobs.launcher.run()
-    lab.leave(lab.job_of(first.id), 1)
+    lab.end_process(lab.job_of(first.id), 1)
     lab.deliver_events(services)
     assert lab.invocations()[first.id].next_try_at
     second = invoke(services)
@@ -346,7 +346,7 @@ def undisturbed(lab: JobLab, invocation_id: str, *, may_be_stopped: bool) -> Non
     check_jobs(lab)
     for container in lab.jobs_of(invocation_id):
         if container.ran and not may_be_stopped:
-            assert not container.was_told_to_stop
+            assert not container.was_signalled
 
 
 def goes_on(lab: JobLab) -> None:
@@ -424,17 +424,17 @@ def test_a_container_that_asks_after_the_kill_runs_nothing(lab: JobLab) -> None:
 
 @pytest.mark.parametrize("is_killed", [False, True])
 @pytest.mark.parametrize("code", [1, 75, 137])
-def test_a_container_that_never_heard_of_its_permit_ends_with_any_code(
+def test_a_container_that_never_received_its_permit_ends_with_any_code(
     lab: JobLab, code: int, is_killed: bool
 ) -> None:
     """The record has ECS's exit code: only the container knows that no user code ran."""
     services, made = lab.process(), lab.put(State.LAUNCHED)
     container = lab.job_of(made)
-    lab.ask(services, container, hears=False)
+    lab.ask(services, container, is_answered=False)
     if is_killed:
         services.jobs.invocations.kill(made, "somebody asked")
     if container.running:
-        lab.leave(container, code)
+        lab.end_process(container, code)
     goes_on(lab)
     ended = lab.invocations()[made]
     assert ended.reason is (Reason.KILLED if is_killed else Reason.FAILED)
@@ -456,7 +456,7 @@ def test_a_second_process_of_the_same_task_runs_nothing(lab: JobLab) -> None:
 
 def test_what_ran_and_was_forgotten_by_ecs_is_lost_and_not_run_again(lab: JobLab) -> None:
     made = lab.put(State.STARTED)
-    lab.leave(lab.job_of(made), 0)
+    lab.end_process(lab.job_of(made), 0)
     lab.events()
     lab.now.move(3_700)
     lab.sweep(lab.process())

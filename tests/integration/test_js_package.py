@@ -144,7 +144,7 @@ def test_follow_goes_through_a_thousand_drops_and_loses_and_doubles_nothing(
             follower.until_live()
             world.begin()
             until(lambda: len(follower.numbers) >= world.records, "all records", 120)
-            follower.tell("close")
+            follower.send("close")
             assert follower.end() == 0
             assert follower.numbers == list(range(world.records))
             assert not [said for said in follower.said if "gap" in said]

@@ -55,7 +55,7 @@ def fill(lab: Lab) -> Services:
     services = lab.process()
     for _ in range(2):  # so many at a time
         lab.sweep(services)
-        lab.all_speak(services)
+        lab.send_all(services)
         lab.deliver_events(services)
         lab.now.move(LAG_SECONDS + 1)
     assert [session.state for session in lab.sessions().values()] == [State.WARM] * POOL
@@ -121,7 +121,7 @@ def test_a_host_that_leaves_takes_along_what_the_index_does_not_show_on_it(
     lab = begin(session_lab, POOLED)
     services = lab.process()
     lab.sweep(services)
-    lab.all_speak(services)
+    lab.send_all(services)
     lab.deliver_events(services)
     (instance, *_) = [session.container_instance for session in lab.sessions().values()]
     services.sessions.service.on_host_leaving(str(instance))
@@ -156,7 +156,7 @@ def test_a_sweep_stops_nothing_that_no_index_shows(session_lab: Lab) -> None:
     session = services.sessions.service.dispatch(lab.request("chat", "me"))
     for _ in range(3):
         lab.sweep(lab.process())
-        lab.all_speak(services)
+        lab.send_all(services)
     assert lab.sessions()[session.id].state is State.RESERVED
     assert len(lab.running()) == 1
 

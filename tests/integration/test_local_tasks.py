@@ -115,7 +115,9 @@ def lines(cloud: RunningCloud, task: dict) -> list[str]:
     return found
 
 
-def test_a_folder_runs_knows_its_task_and_is_heard(cloud: RunningCloud, folder: Path) -> None:
+def test_a_folder_runs_with_its_metadata_and_its_output_is_kept(
+    cloud: RunningCloud, folder: Path
+) -> None:
     task = run(cloud, f"dir:{folder}", "where")
     assert task["containers"][0].get("exitCode") == 0, task
     assert set(lines(cloud, task)) == {

@@ -20,14 +20,14 @@ def fake():
 def run(fake, job, parameters, **limits):
     fake.job, fake.parameters = job, parameters
     done = Container(fake, **limits).end()
-    return done, fake.told("finish")[-1]
+    return done, fake.requests_of("finish")[-1]
 
 
 @pytest.mark.parametrize("how", ["subprocess", "system", "fork"])
 def test_lines_of_a_program_stand_between_those_of_the_job(fake, how):
     command = {"command": r"printf 'one\n\n\ntwo'", "how": how, "before": "a\n\n", "after": "\nb"}
-    done, told = run(fake, "commands", command)
-    assert told["outcome"] == "succeeded"
+    done, reported = run(fake, "commands", command)
+    assert reported["outcome"] == "succeeded"
     assert done.out == "a\n \none\n \n \ntwo\nb\n"
 
 
@@ -48,8 +48,8 @@ def test_a_programs_last_line_without_its_end_is_a_line(fake, how):
     ],
 )
 def test_what_is_written_past_python_is_in_order_and_complete(fake, how, out):
-    done, told = run(fake, "writes", {"how": how})
-    assert (done.out, told["result"]) == (out, "done")
+    done, reported = run(fake, "writes", {"how": how})
+    assert (done.out, reported["result"]) == (out, "done")
 
 
 @pytest.mark.parametrize(
@@ -63,8 +63,8 @@ def test_what_is_written_past_python_is_in_order_and_complete(fake, how, out):
     ],
 )
 def test_a_program_that_keeps_the_streams_open_keeps_no_run(fake, leaves):
-    done, told = run(fake, "commands", {"command": leaves, "after": "last words"})
-    assert told["outcome"] == "succeeded"
+    done, reported = run(fake, "commands", {"command": leaves, "after": "last words"})
+    assert reported["outcome"] == "succeeded"
     assert done.out.endswith("last words\n")
     assert done.log[-1].startswith("usher: finished ")
 
@@ -85,7 +85,7 @@ def test_a_flood_ends_at_the_time_limit(fake):
     fake.timeout_seconds = 1.5
     container = start_and_discard(fake, "yes")
     assert container.end().code == 124
-    assert fake.told("finish")[-1]["outcome"] == "timed_out"
+    assert fake.requests_of("finish")[-1]["outcome"] == "timed_out"
 
 
 def start_and_discard(fake, command):
@@ -105,7 +105,7 @@ def test_output_that_nobody_reads_delays_neither_time_limit_nor_end(fake, stream
     fake.timeout_seconds = 1.5
     fake.job, fake.parameters = "commands", {"command": f"yes{stream}"}
     container = Container(fake, grace_seconds=0.2, output_seconds=0.2)
-    wait_until(lambda: fake.told("finish"), what="the end")
-    assert fake.told("finish")[-1]["outcome"] == "timed_out"
+    wait_until(lambda: fake.requests_of("finish"), what="the end")
+    assert fake.requests_of("finish")[-1]["outcome"] == "timed_out"
     assert container.process.wait(timeout=30) == 124
     container.process.communicate()

@@ -44,7 +44,7 @@ def quiet(lab: Lab, services: Services) -> None:
     for _ in range(4):
         lab.deliver_events(services)
         lab.take_messages(services)
-        lab.all_speak(services)
+        lab.send_all(services)
         lab.now.move(2)
 
 

@@ -32,7 +32,7 @@ def test_drops_within_the_grace_keep_the_container_and_lose_nothing(kinesis, tmp
             until(lambda n=round_number: len(follower.numbers) > n * 40, "the first of them")
             dispatcher.links[0].cut()
         until(lambda: len(follower.numbers) >= 200, "all records")
-        follower.tell("close")
+        follower.send("close")
         assert follower.end() == 0
         assert follower.numbers == list(range(200))
         assert follower.phases[-1] == "ended"
@@ -67,7 +67,7 @@ def test_a_busy_dispatcher_is_asked_again_with_the_same_key_when_it_says(kinesis
         ]
         with Follower(tmp_path, dispatcher) as follower:
             until(lambda: follower.phases.count("waiting") == 2, "both refusals")
-            follower.tell("retry")
+            follower.send("retry")
             follower.until_live()
             waits = [said for said in follower.said if said.get("phase") == "waiting"]
             assert [wait["error"]["status"] for wait in waits] == [503, 429]

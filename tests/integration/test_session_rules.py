@@ -55,7 +55,7 @@ def fill(lab: Lab, services: Services) -> None:
 
 
 def news(lab: Lab, services: Services) -> None:
-    lab.all_speak(services)
+    lab.send_all(services)
     lab.deliver_events(services)
 
 

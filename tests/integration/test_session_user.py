@@ -77,7 +77,7 @@ def start(folder, tmp_path):
         finish(cloud)
 
 
-def told(websocket):
+def user_message(websocket):
     message = json.loads(websocket.recv(20))
     assert message.pop("type") == "app", message
     return message
@@ -93,16 +93,16 @@ def test_a_warm_container_learns_its_user_when_the_client_comes(start):
     forged = "owner=root&room=red&claims=%7B%7D&user=root"
     with connect(f"{session['url']}?{forged}") as websocket:
         assert json.loads(websocket.recv(20))["type"] == "hello"
-        assert told(websocket) == user | {"seen": 0}
+        assert user_message(websocket) == user | {"seen": 0}
         websocket.send(json.dumps({"type": "app", "user": {"owner": "root"}, "owner": "root"}))
-        assert told(websocket) == user | {"seen": 1}
+        assert user_message(websocket) == user | {"seen": 1}
         environment = environment_of(session["id"])
         assert "SESSION_APP" in environment
         assert "blue" not in environment, "a container that waits for anybody knows nobody"
     with connect(session["url"]) as websocket:  # within the grace
         assert json.loads(websocket.recv(20))["type"] == "hello"
         websocket.send('{"type":"app"}')
-        assert told(websocket) == user | {"seen": 2}, "the same object, with what it knew"
+        assert user_message(websocket) == user | {"seen": 2}, "the same object, with what it knew"
 
 
 def environment_of(session_id):
@@ -133,7 +133,7 @@ def test_it_is_the_same_behind_a_router(start, tmp_path):
         session = dispatch(cloud, "?room=blue&wait=25")
         with connect(f"{session['url']}?owner=root&room=red", ssl=trusting) as websocket:
             assert json.loads(websocket.recv(20))["type"] == "hello"
-            found = told(websocket)
+            found = user_message(websocket)
             assert (found["owner"], found["query"]) == ("ip:127.0.0.1", {"room": "blue"})
 
 
@@ -164,7 +164,7 @@ def test_a_dispatcher_that_answers_late_keeps_the_app_waiting_and_nobody_else(co
             with connect(session.url) as websocket:
                 assert json.loads(websocket.recv(20))["type"] == "hello"
                 user = {"owner": "jwt:ann", "claims": {"email": "a@b"}, "query": {}}
-                assert told(websocket) == user | {"seen": 0}
+                assert user_message(websocket) == user | {"seen": 0}
             assert callbacks.types[:2] == ["ready", "connected"]
 
 
@@ -174,11 +174,11 @@ def test_where_no_dispatcher_says_the_user_is_nobody(container, statuses):
         session.until_ready()
         with connect(session.url) as websocket:
             websocket.recv(20)
-            assert told(websocket) == {"owner": None, "claims": {}, "query": {}, "seen": 0}
+            assert user_message(websocket) == {"owner": None, "claims": {}, "query": {}, "seen": 0}
 
 
 def test_a_container_without_a_dispatcher_serves_nobody(container):
     with container() as session:
         session.until_ready()
         with client_of({"url": session.url}) as (websocket, _):
-            assert told(websocket)["owner"] is None
+            assert user_message(websocket)["owner"] is None

@@ -39,7 +39,7 @@ Prepared = Callable[[Services], object]
 def dispatched(lab: Lab, app: str = "chat", key: str | None = None) -> str:
     services = lab.process()
     found = services.sessions.service.dispatch(lab.request(app, "me", key))
-    lab.all_speak(services)
+    lab.send_all(services)
     lab.deliver_events(services)
     return found.id
 
@@ -47,7 +47,7 @@ def dispatched(lab: Lab, app: str = "chat", key: str | None = None) -> str:
 def warm(lab: Lab) -> None:
     services = lab.process()
     lab.sweep(services)
-    lab.all_speak(services)
+    lab.send_all(services)
     lab.deliver_events(services)
     lab.indexes_catch_up()
 
@@ -78,7 +78,7 @@ def stop(lab: Lab) -> Prepared:
 def callback(lab: Lab) -> Prepared:
     session_id = dispatched(lab)
     container = lab.connect(session_id)
-    return lambda services: lab.speak(services, container) if container.unheard else None
+    return lambda services: lab.send_next(services, container) if container.unsent else None
 
 
 def invoke(lab: JobLab) -> Prepared:
@@ -112,7 +112,7 @@ OF_SESSIONS = [cold, cold_with_a_key, warm_claim, repeated_key, stop, callback]
 OF_JOBS = [invoke, start_permit, finish, kill]
 
 
-def told(act: Prepared, services: Services) -> int | None:
+def status_of(act: Prepared, services: Services) -> int | None:
     """The status that the client gets, None where all went well."""
     try:
         act(services)
@@ -139,14 +139,14 @@ def throttle(lab: Lab, begin: Callable[[], Prepared], check: Callable[[], None])
         act = begin()
         services = lab.process()
         lab.wire.reset(point)
-        status = told(act, services)
+        status = status_of(act, services)
         assert lab.wire.struck
         lab.wire.reset(None)
         if point.fate in ONCE:
             assert status is None, f"{where}: {status}, though it had passed"
         assert status in {None, *COMES_BACK}, f"{where}: {status}"
         check()
-        assert told(act, lab.process()) is None, f"{where}: it fails for ever"
+        assert status_of(act, lab.process()) is None, f"{where}: it fails for ever"
 
 
 @pytest.mark.parametrize("path", OF_SESSIONS, ids=lambda path: path.__name__)

@@ -68,10 +68,10 @@ def twenty_sessions(lab: Lab) -> list[str]:
     services = lab.process()
     ids = [services.sessions.service.dispatch(lab.request("chat", f"u{n}")).id for n in range(15)]
     lab.deliver_events(services)
-    lab.all_speak(services)
+    lab.send_all(services)
     for session_id in ids[:5]:
         lab.connect(session_id)
-    lab.all_speak(services)
+    lab.send_all(services)
     for session_id in ids[10:]:
         lab.exit(lab.container_of(session_id), 1)
     lab.events()  # which are lost
@@ -197,7 +197,7 @@ def test_an_unreadable_member_of_a_pool_has_its_place_until_its_container_is_too
     app = services.config.apps.by_name["pooled"]
     services.sessions.pools.reconcile(app)
     session_lab.deliver_events(services)
-    session_lab.all_speak(services)
+    session_lab.send_all(services)
     members = [s.id for s in session_lab.sessions().values()]
     assert len(members) == 2
     an_unknown_state(session_lab, members[0])

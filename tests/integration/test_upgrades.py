@@ -53,11 +53,11 @@ class Light:
 
     def listen(self) -> None:
         """Count received records until no more arrive."""
-        while heard := self._heard():
-            self.ticks += heard.count(b"tick")
+        while received := self._received():
+            self.ticks += received.count(b"tick")
         self.over = True
 
-    def _heard(self) -> bytes:
+    def _received(self) -> bytes:
         try:
             return self.connection.recv(4096)
         except OSError:
@@ -98,11 +98,11 @@ class Audience:
             StreamName=self._cloud.stream, Data=json.dumps(marker).encode(), PartitionKey="p"
         )
 
-        def all_heard() -> bool:
+        def all_received() -> bool:
             assert not [client for client in self.light if client.over], "a live session was lost"
             return all(c.ticks > n for c, n in zip(self.light, before, strict=True))
 
-        wait_until(all_heard, 30, "a tick for everybody")
+        wait_until(all_received, 30, "a tick for everybody")
         for websocket in self.streaming:
             while marker not in str(websocket.recv(timeout=30)):
                 pass

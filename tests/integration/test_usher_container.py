@@ -24,7 +24,7 @@ def run(fake: FakeDispatcher, job: str, parameters=None, **limits):
     """Run a job to its end; returns the container's exit and its last report to the dispatcher."""
     fake.job, fake.parameters = job, parameters
     done = Container(fake, **limits).end()
-    told = fake.told("finish")
+    told = fake.requests_of("finish")
     return done, told[-1] if told else None
 
 
@@ -42,7 +42,7 @@ def test_a_job_runs_with_leave_and_tells_its_result(fake):
     assert told["result"] == {"text": "abab"}
     assert 0 < told["usage"]["cpuSeconds"] < 30
     assert told["usage"]["maxMemoryMib"] > 5
-    (asked,) = fake.told("start")
+    (asked,) = fake.requests_of("start")
     assert asked["attempt"] == 1
     assert asked["taskArn"].startswith("arn:aws:ecs:")
     assert len(bytes.fromhex(asked["process"])) == 16
@@ -65,8 +65,8 @@ def test_it_asks_again_as_the_same_process_until_it_is_answered(fake, tmp_path):
     fake.script(START, 503, LOSE, 429, 408, (200, ["no", "permit"]))
     done, _told = run(fake, "marks", {"file": str(tmp_path / "marks")})
     assert done.code == 0
-    assert len({asked["process"] for asked in fake.told("start")}) == 1
-    assert len(fake.told("start")) == 6
+    assert len({asked["process"] for asked in fake.requests_of("start")}) == 1
+    assert len(fake.requests_of("start")) == 6
     assert len((tmp_path / "marks").read_text().splitlines()) == 1
 
 
@@ -90,7 +90,7 @@ def test_told_to_stop_while_it_asks_it_runs_nothing(fake, tmp_path):
     fake.script(START, *[503] * 500)
     fake.job, fake.parameters = "marks", {"file": str(tmp_path / "marks")}
     container = Container(fake)
-    wait_until(lambda: fake.told("start"), what="a request for the start permit")
+    wait_until(lambda: fake.requests_of("start"), what="a request for the start permit")
     container.stop()
     assert container.end().code == 75
     assert not (tmp_path / "marks").exists()
@@ -264,7 +264,7 @@ def test_sigterm_lets_the_job_tidy_up(fake, tmp_path):
     container, note, child = endless(fake, tmp_path, "ends")
     container.stop()
     done = container.end()
-    (told,) = fake.told("finish")
+    (told,) = fake.requests_of("finish")
     assert (done.code, told["outcome"], told["exitCode"]) == (143, "killed", 143)
     assert note.read_text() == "tidied up"
     assert not is_alive(child)
@@ -274,7 +274,7 @@ def test_a_job_that_returns_on_sigterm_was_killed_all_the_same(fake, tmp_path):
     container, _, _ = endless(fake, tmp_path, "returns")
     container.stop()
     assert container.end().code == 143
-    assert fake.told("finish")[0]["outcome"] == "killed"
+    assert fake.requests_of("finish")[0]["outcome"] == "killed"
 
 
 @pytest.mark.parametrize("how", ["ignores", "leaves its group"])
@@ -282,7 +282,7 @@ def test_who_does_not_hear_sigterm_is_killed_after_the_grace(fake, tmp_path, how
     container, _note, child = endless(fake, tmp_path, how, grace_seconds=0.4)
     container.stop()
     done = container.end()
-    assert (done.code, fake.told("finish")[0]["outcome"]) == (143, "killed")
+    assert (done.code, fake.requests_of("finish")[0]["outcome"]) == (143, "killed")
     assert not is_alive(child)
 
 
@@ -306,7 +306,7 @@ def test_a_second_signal_ends_it_at_once(fake, tmp_path):
 def test_time_up(fake, tmp_path):
     container, _note, child = endless(fake, tmp_path, "ignores", timeout=1.5, grace_seconds=0.2)
     done = container.end()
-    (told,) = fake.told("finish")
+    (told,) = fake.requests_of("finish")
     assert (done.code, told["outcome"], told["exitCode"]) == (124, "timed_out", 124)
     assert told["detail"] == "it was still running after 1.5 s"
     assert not is_alive(child)
@@ -330,12 +330,12 @@ def test_what_a_job_leaves_behind_ends_with_it(fake):
 # Words
 
 
-def test_the_end_is_told_until_it_is_heard(fake):
+def test_the_end_is_reported_until_it_is_acknowledged(fake):
     fake.script(FINISH, LOSE, 503, LOSE)
     done, _told = run(fake, "echo", {"text": "a"})
     assert done.code == 0
-    assert len(fake.told("finish")) == 4
-    assert len({json.dumps(body, sort_keys=True) for body in fake.told("finish")}) == 1
+    assert len(fake.requests_of("finish")) == 4
+    assert len({json.dumps(body, sort_keys=True) for body in fake.requests_of("finish")}) == 1
 
 
 def test_an_end_that_nobody_hears_is_in_the_exit_code(fake):
@@ -350,10 +350,10 @@ def test_progress_is_passed_on_once_a_second_and_the_last_one_at_the_end(fake):
     fake.script("/invocations/5e1f/progress", 500)
     _done, told = run(fake, "chatters")
     assert told["outcome"] == "succeeded"
-    heard = fake.told("progress")
-    assert 1 < len(heard) <= 3 + told["usage"]["wallSeconds"]
-    assert heard[-1]["fraction"] is None
-    assert heard[-1]["message"] == "the end"
+    received = fake.requests_of("progress")
+    assert 1 < len(received) <= 3 + told["usage"]["wallSeconds"]
+    assert received[-1]["fraction"] is None
+    assert received[-1]["message"] == "the end"
 
 
 def test_what_a_job_prints_is_neither_kept_nor_changed(fake):

@@ -42,11 +42,11 @@ class Dev:
         opened = wait_until(lambda: [x for x in self.said if "open http" in x and "it is" in x], 10)
         self.page = opened[0].split("open ")[1].split(" ")[0]
 
-    def says(self, text):
+    def has_printed(self, text):
         return any(text in line for line in self.said)
 
     def wait_for(self, text):
-        wait_until(lambda: self.says(text), 20, f"{text!r} in {self.said}")
+        wait_until(lambda: self.has_printed(text), 20, f"{text!r} in {self.said}")
 
     def deployed(self):
         """Returns the number of deployments so far: the newest revision's number."""

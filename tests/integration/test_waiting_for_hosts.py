@@ -59,7 +59,7 @@ def test_six_requests_on_a_full_cluster_wait_and_get_their_sessions(lab: Lab) ->
     for _ in range(6):
         lab.now.move(20)
         lab.deliver_events(services)
-        lab.all_speak(services)
+        lab.send_all(services)
         lab.take_messages(services)
     states = [session.state for session in lab.sessions().values()]
     assert states == [State.RESERVED] * 6
@@ -98,7 +98,7 @@ def test_a_host_that_comes_with_the_deadline_is_one_way_or_the_other(lab: Lab) -
     lab.add_host()
     lab.take_messages(services)
     lab.deliver_events(services)
-    lab.all_speak(services)
+    lab.send_all(services)
     lab.sweep(services)
     (session,) = lab.sessions().values()
     if session.state is State.RESERVED:
@@ -123,5 +123,5 @@ def test_what_ecs_gives_up_is_asked_for_again(lab: Lab) -> None:
     assert lab.sessions()[session.id].waits_for_host
     lab.add_host()
     lab.deliver_events(services)
-    lab.all_speak(services)
+    lab.send_all(services)
     assert lab.sessions()[session.id].state is State.RESERVED

@@ -51,7 +51,7 @@ class FakeDispatcher:
         """The next answers for a path: a status, LOSE, or a status and a body."""
         self.answers.setdefault(path, deque()).extend(answers)
 
-    def told(self, name: str) -> list[Any]:
+    def requests_of(self, name: str) -> list[Any]:
         """Bodies of the requests to `…/name`, in order."""
         return [call.body for call in self.calls if call.path.endswith(f"/{name}")]
 

@@ -271,7 +271,7 @@ def test_the_owner_may_leave_while_waiting():
         (APP.connect_deadline_seconds, 0, None, Reason.FAILED_TO_START),
     ],
 )
-def test_one_that_waited_for_its_client_and_was_not_heard_is_no_failed_start(
+def test_one_that_waited_for_its_client_without_its_ready_is_no_failed_start(
     ran_for, exit_code, owner, reason
 ):
     session = replace(until(launched), owner=owner)

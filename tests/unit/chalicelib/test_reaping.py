@@ -173,7 +173,7 @@ def starting(seconds, **facts):
     )
 
 
-def test_a_container_whose_ready_was_not_heard_is_asked_before_it_is_stopped():
+def test_a_container_whose_ready_was_not_received_is_queried_before_it_is_stopped():
     assert STARTING.state is State.STARTING
     assert starting(60) == []
     assert starting(61) == [reaping.AskWhetherReady(STARTING, is_late=False)]

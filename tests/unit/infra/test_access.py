@@ -65,21 +65,25 @@ def test_the_limits_fit_the_cluster(stage):
     assert values["MaxRequestsPerSecond"] > 0
 
 
-def told(**parameters):
+def lines_of(**parameters):
     return "\n".join(describe_access(DECIDED | parameters, declared_parameters()))
 
 
 def test_a_deployment_says_who_may_do_what():
-    anonymous = told(AuthMode="none", SessionUrlTemplate="ws://{ip}:{port}{path}", MaxSessions="7")
+    anonymous = lines_of(
+        AuthMode="none", SessionUrlTemplate="ws://{ip}:{port}{path}", MaxSessions="7"
+    )
     assert "everyone on the internet, up to 7 sessions, 10 of one owner" in anonymous
     assert "jobs and schedules: no caller" in anonymous
     assert "CLEAR TEXT" in anonymous
     assert "open to 0.0.0.0/0" in anonymous
-    keyed = told(AuthMode="api_key", ApiKeys="ann:0", Access="router", ClientCidr="192.0.2.0/24")
+    keyed = lines_of(
+        AuthMode="api_key", ApiKeys="ann:0", Access="router", ClientCidr="192.0.2.0/24"
+    )
     assert "every client with one of the keys" in keyed
     assert "read and stop everything: no caller: set Operators" in keyed
     assert "ports of the router: open to 192.0.2.0/24" in keyed
     assert "wss" in keyed
-    assert "read and stop everything: opal" in told(AuthMode="jwt", Operators="opal")
+    assert "read and stop everything: opal" in lines_of(AuthMode="jwt", Operators="opal")
     assert "change nothing: no caller" in keyed
-    assert "change nothing: vic" in told(AuthMode="jwt", Viewers="vic")
+    assert "change nothing: vic" in lines_of(AuthMode="jwt", Viewers="vic")

@@ -66,17 +66,17 @@ def test_so_many_are_at_work_at_once(clock):
 
 
 def test_who_waits_for_another_request_lets_it_in(clock, start):
-    admission, heard = Admission(1, SECONDS, clock), threading.Event()
+    admission, received = Admission(1, SECONDS, clock), threading.Event()
 
     def callback() -> None:
         with admission.turn():
-            heard.set()
+            received.set()
 
     with admission.turn():
         start(callback)
-        assert not heard.wait(5 * SECONDS)
+        assert not received.wait(5 * SECONDS)
         clock.now = 2 * SECONDS
-        assert heard.wait(5.0)
+        assert received.wait(5.0)
 
 
 def test_a_request_that_failed_leaves_its_place(clock):

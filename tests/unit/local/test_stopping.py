@@ -4,32 +4,32 @@ import subprocess
 import sys
 import threading
 
-from local.stopping import HeardSignals
+from local.stopping import SignalHandlers
 
 
-def test_a_signal_is_heard_while_the_main_thread_holds_what_the_hearer_needs():
-    lock, heard = threading.Lock(), threading.Event()
+def test_a_signal_is_handled_while_the_main_thread_holds_the_lock_of_the_handler():
+    lock, received = threading.Lock(), threading.Event()
 
-    def hear(number):
+    def handle(number):
         with lock:
-            heard.set()
+            received.set()
 
-    with HeardSignals([signal.SIGUSR1], hear):
+    with SignalHandlers([signal.SIGUSR1], handle):
         with lock:
             os.kill(os.getpid(), signal.SIGUSR1)
             sum(range(10_000))  # bytecodes between which a handler would run, and wait for ever
-        assert heard.wait(10)
+        assert received.wait(10)
 
 
-def test_each_of_several_signals_is_heard_and_no_other():
+def test_each_of_several_signals_is_handled_and_no_other():
     numbers, both = [], threading.Semaphore(0)
 
-    def hear(number):
+    def handle(number):
         numbers.append(number)
         both.release()
 
     before = signal.getsignal(signal.SIGUSR1)
-    with HeardSignals([signal.SIGUSR1, signal.SIGUSR2], hear):
+    with SignalHandlers([signal.SIGUSR1, signal.SIGUSR2], handle):
         for number in (signal.SIGUSR1, signal.SIGUSR2):
             os.kill(os.getpid(), number)
             assert both.acquire(timeout=10)

@@ -66,15 +66,15 @@ def line_of(message: Progress | End) -> bytes:
 @given(st.lists(MESSAGES), st.lists(st.integers(1, 200)))
 def test_messages_arrive_whole_however_the_pipe_cuts_them(messages, cuts):
     data = b"".join(map(line_of, messages))
-    decoder, heard = LineDecoder(), []
+    decoder, received = LineDecoder(), []
     for cut in [*cuts, len(data)]:
-        heard += decoder.receive(data[:cut])
+        received += decoder.receive(data[:cut])
         data = data[cut:]
-    assert heard == messages
+    assert received == messages
 
 
 @given(st.lists(st.binary(max_size=300)))
-def test_nonsense_is_passed_over_and_what_follows_is_heard(pieces):
+def test_nonsense_is_skipped_and_what_follows_is_parsed(pieces):
     decoder = LineDecoder()
     for piece in pieces:
         decoder.receive(piece)

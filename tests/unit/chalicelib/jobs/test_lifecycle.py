@@ -51,7 +51,7 @@ def report(
     return after
 
 
-def asks(
+def request_permit(
     invocation: Invocation, attempt: int = 1, arn: str | None = ARN, process: str = PROCESS
 ) -> Invocation | Refused:
     return lifecycle.give_permit(invocation, attempt, arn, process, NOW)
@@ -63,19 +63,21 @@ def asks(
 @pytest.mark.parametrize("before", [claimed(), launched()])
 @pytest.mark.parametrize("arn", [ARN, None])
 def test_leave_is_given_to_the_current_attempt(before, arn):
-    after = asks(before, arn=arn)
+    after = request_permit(before, arn=arn)
     assert after.state is State.STARTED
     assert (after.permit.process, after.started_at) == (PROCESS, NOW)
     assert after.task_arn == (arn or before.task_arn)
 
 
 def test_the_same_process_may_ask_again_and_no_other_ever():
-    once = asks(launched())
-    assert asks(once) is once
+    once = request_permit(launched())
+    assert request_permit(once) is once
     for before in (once, killed(once), report(once)):
-        assert isinstance(asks(before, process=OTHER_PROCESS), Refused)
-        assert isinstance(asks(before, arn=OTHER_ARN, process=OTHER_PROCESS), Refused)
-    assert isinstance(asks(killed(once)), Refused), "the answer was lost, and a kill came first"
+        assert isinstance(request_permit(before, process=OTHER_PROCESS), Refused)
+        assert isinstance(request_permit(before, arn=OTHER_ARN, process=OTHER_PROCESS), Refused)
+    assert isinstance(request_permit(killed(once)), Refused), (
+        "the answer was lost, and a kill came first"
+    )
 
 
 @pytest.mark.parametrize(
@@ -94,27 +96,27 @@ def test_the_same_process_may_ask_again_and_no_other_ever():
     ids=lambda invocation: f"{invocation.state}",
 )
 def test_nothing_starts_in_any_other_state(before):
-    assert isinstance(asks(before), Refused)
+    assert isinstance(request_permit(before), Refused)
 
 
 def test_an_attempt_that_is_over_gets_no_leave():
     second = claimed(lifecycle.fold_refusal(claimed(), 1, NO_ROOM, NOW))
     assert second.attempt == 2
-    assert isinstance(asks(second, attempt=1), Refused)
-    assert isinstance(asks(second, attempt=3), Refused)
-    assert asks(second, attempt=2).state is State.STARTED
+    assert isinstance(request_permit(second, attempt=1), Refused)
+    assert isinstance(request_permit(second, attempt=3), Refused)
+    assert request_permit(second, attempt=2).state is State.STARTED
 
 
 def test_a_second_task_of_the_same_attempt_gets_no_leave():
-    assert isinstance(asks(launched(), arn=OTHER_ARN), Refused)
+    assert isinstance(request_permit(launched(), arn=OTHER_ARN), Refused)
 
 
 def test_a_container_that_is_quicker_than_the_answer_of_runtask_keeps_its_task():
-    nameless = asks(claimed(), arn=None)
+    nameless = request_permit(claimed(), arn=None)
     assert nameless.task_arn is None
     after = lifecycle.fold_launch(nameless, 1, task(), NOW)
     assert (after.state, after.task_arn) == (State.STARTED, ARN)
-    named = asks(claimed(), arn=OTHER_ARN)
+    named = request_permit(claimed(), arn=OTHER_ARN)
     assert lifecycle.fold_launch(named, 1, task(), NOW) is named
 
 
@@ -221,7 +223,7 @@ def test_what_ends_behind_the_fence_without_a_report_is_never_tried_again(code, 
     assert after.attempt_counters == ()
 
 
-def test_one_that_had_leave_and_never_heard_of_it_is_told_as_such():
+def test_one_that_never_received_its_permit_is_reported_as_such():
     after = lifecycle.fold_task(started(), 1, stopped(EXIT_NOT_RUN), NOW)
     assert "nothing ran" in after.detail
     assert after.attempt == 1
@@ -235,7 +237,7 @@ def test_what_is_killed_ends_killed_whether_it_had_started_or_not(gone):
 
 
 def test_old_news_and_news_of_other_tasks_change_nothing():
-    seen = lifecycle.fold_task(asks(claimed(), arn=None), 1, task(5), NOW)
+    seen = lifecycle.fold_task(request_permit(claimed(), arn=None), 1, task(5), NOW)
     assert (seen.task_version, seen.task_arn) == (5, ARN)
     for change in (task(5), task(4), task(6), stopped(0, version=5)):
         assert lifecycle.fold_task(seen, 1, change, NOW) is seen
@@ -261,7 +263,7 @@ def test_a_task_that_ecs_forgot_is_lost_behind_the_fence_and_tried_again_before_
 def test_a_task_that_never_asked_is_a_failed_start_and_would_ask_in_vain():
     after = lifecycle.never_asked(launched(), NOW)
     assert (after.state, after.attempt, after.start_failures) == (State.QUEUED, 2, 1)
-    assert isinstance(asks(after), Refused)
+    assert isinstance(request_permit(after), Refused)
     for before in (started(), killed(launched()), queued(), report(started())):
         assert lifecycle.never_asked(before, NOW) is before
     last = replace(launched(), start_failures=MAX_START_FAILURES - 1)
@@ -280,7 +282,7 @@ def test_a_report_is_the_end_in_the_container_s_words(outcome):
     assert report(after, Outcome.FAILED, 9) is after
 
 
-def test_who_has_no_leave_is_not_heard():
+def test_a_report_without_a_permit_is_refused():
     for before in (launched(), started()):
         process = OTHER_PROCESS if before.permit else PROCESS
         told = lifecycle.fold_finish(

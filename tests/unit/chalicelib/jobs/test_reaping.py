@@ -94,7 +94,7 @@ def test_a_task_whose_name_is_not_known_yet_is_adopted(before):
     assert plan(before, 1, task())[0] == Observe(task())
 
 
-def test_an_end_that_was_not_heard_of_is_observed():
+def test_an_end_without_an_event_is_observed():
     for before in (launched(), started(), killed(started())):
         assert plan(before, 1, stopped()) == [Observe(stopped())]
 
