@@ -110,3 +110,17 @@ def actions_of_policies() -> set[str]:
             action = statement["Action"]
             found |= {action} if isinstance(action, str) else set(action)
     return found
+
+
+def test_the_table_of_changes_names_files_in_their_folders():
+    text = (DOCS / "architecture.md").read_text("utf-8")
+    table = text.partition("### Where do I change")[2].partition("\n\n## ")[0]
+    rows = [line.split("|")[1:4] for line in table.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) >= 12
+    for change, folders, files in rows:
+        places = [ROOT / folder for folder in re.findall(r"`([\w/]+/)`", folders)]
+        assert places, change
+        assert all(place.is_dir() for place in places), change
+        for name in re.findall(r"`([\w./*-]+)`", files):
+            inside = [match for place in places for match in place.glob(name)]
+            assert inside or list(ROOT.glob(name)), f"{change}: {name}"
