@@ -4,7 +4,7 @@ The hot path makes two requests to DynamoDB: one query reads the app's state and
 one transaction claims a session, records the request and increments the counters.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from chalicelib.apps import App
@@ -159,7 +159,7 @@ class Claims:
                         self._ledger.taken(request.app.group, container_of(request.app))
                     return Inserted(outcome, is_repeated=False)
                 case Full(counters):
-                    attempt.full |= {counter.key for counter in counters}
+                    attempt.full |= self._found_full(counters, attempt.full)
                 case Lost.SESSION:
                     self._lose(request, attempt, before, newest)
                 case Lost.REQUEST:
@@ -171,6 +171,22 @@ class Claims:
                 case Lost.CONFLICT:
                     self._sleep(0.005 * (tried + 1) * self._ids.part())
         raise BusyError("too many requests at once", retry_after_seconds=1)
+
+    def _found_full(self, refused: Sequence[Counter], known: frozenset[str]) -> frozenset[str]:
+        """The refused counters; where another one of the same limit was full too, all that are full
+        now. A request over a limit thus costs two transactions and a read, however many counters
+        the limit has.
+        """
+        found = {counter.key for counter in refused}
+        others = [
+            counter
+            for limit in {each.limit for each in refused}
+            if not known.isdisjoint(keys := {each.key for each in counters_of(limit)})
+            for counter in counters_of(limit)
+            if counter.key in keys - known - found
+        ]
+        counts = self._table.counted_all([counter.key for counter in others]) if others else {}
+        return frozenset(found) | {c.key for c in others if counts.get(c.key, 0) >= c.maximum}
 
     def _newest(self, app: App) -> str:
         return self._revisions.newest(family_of(app.family_name, self._config.stage))

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from chalicelib.apps import Limits
 
 SESSIONS_PER_SHARD = 50
+REQUESTS_PER_SHARD = 10
+"""Smaller, because all that meet in one second count against the same second."""
 MAX_SHARDS = 16
 RATE_KEPT_SECONDS = 3_600
 KEPT_SECONDS = 30 * 86_400
@@ -75,7 +77,8 @@ def limits_for(
 
 def counters_of(limit: Limit) -> list[Counter]:
     """The counters a limit is split into. Their maxima add up to the limit."""
-    shards = max(1, min(MAX_SHARDS, limit.maximum // SESSIONS_PER_SHARD))
+    of_a_shard = REQUESTS_PER_SHARD if limit.is_rate else SESSIONS_PER_SHARD
+    shards = max(1, min(MAX_SHARDS, limit.maximum // of_a_shard))
     share, rest = divmod(limit.maximum, shards)
     return [
         Counter(f"limit#{limit.scope}#{n}", share + (1 if n < rest else 0), limit)

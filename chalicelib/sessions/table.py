@@ -16,7 +16,7 @@ from chalicelib.capacity.fairness import order_of
 from chalicelib.dynamodb.expressions import Attr, Condition
 from chalicelib.dynamodb.records import Unreadable, only_readable, read_record
 from chalicelib.dynamodb.serialization import deserialize
-from chalicelib.dynamodb.table import BATCH, FAILED
+from chalicelib.dynamodb.table import BATCH, FAILED, count_of
 from chalicelib.dynamodb.writes import Write, put, raised
 from chalicelib.sessions.items import (
     APP_STATES,
@@ -304,6 +304,10 @@ class SessionsTable(RecordTable[Session]):
         """
         current = self.get_all([session.id for session in sessions])
         return [s for s in only_readable(current) if s.is_unowned and s.state is State.WARM]
+
+    def counted_all(self, keys: Sequence[str]) -> dict[str, int]:
+        """The values of the existing counters of these keys (consistent read)."""
+        return {key: count_of(item) for key, item in self.items.get_all(keys).items()}
 
     def counted_by(self, keys: Sequence[str]) -> list[Session]:
         """The sessions that these counters list, the oldest first."""
