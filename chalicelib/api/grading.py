@@ -77,7 +77,7 @@ def list_assignments() -> Response:
         return document(routes.current_request, ASSIGNMENTS, "/assignments")
     caller = _caller()
     listing = parse_listing(_query())
-    found, after = _grading().grades.assignments(listing.limit, listing.after)
+    found, after = _grading().assignments.page(listing.limit, listing.after)
     shown = [show_assignment(each, is_author=caller.may_see(each.author)) for each in found]
     return answer({"assignments": shown, "next": show_next(after, listing.learner)})
 
@@ -108,7 +108,7 @@ def put_assignment(assignment_id: str) -> Response:
     found, files = parse_put(assignment_id, body)
     audit = _audit(Action.ASSIGNMENT_PUT, f"assignments/{assignment_id}")
     own = base_url(routes.current_request)
-    after, is_new = _grading().grades.put(
+    after, is_new = _grading().assignments.put(
         assignment_id, found, files, caller, audit, callback_base_url=own
     )
     shown = show_assignment(after, is_author=True)
@@ -125,7 +125,7 @@ def delete_assignment(assignment_id: str) -> Response:
 
     caller = _caller()
     audit = _audit(Action.ASSIGNMENT_DELETE, f"assignments/{assignment_id}")
-    _grading().grades.delete(parse_assignment_id(assignment_id), caller, audit)
+    _grading().assignments.delete(parse_assignment_id(assignment_id), caller, audit)
     return answer({})
 
 
@@ -140,7 +140,7 @@ def prepare_assignment(assignment_id: str) -> Response:
     grades.check_accepts_submissions()
     audit = _audit(Action.ASSIGNMENT_PREPARE, f"assignments/{assignment_id}")
     known = parse_assignment_id(assignment_id)
-    after = grades.prepare(known, caller, audit, base_url(routes.current_request))
+    after = _grading().assignments.prepare(known, caller, audit, base_url(routes.current_request))
     return answer(show_assignment(after, is_author=True), 202)
 
 
@@ -198,7 +198,7 @@ def list_submissions(assignment_id: str) -> Response:
 
     caller, grades = _caller(), _grading().grades
     listing = parse_listing(_query())
-    assignment = grades.known_assignment(parse_assignment_id(assignment_id))
+    assignment = _grading().assignments.get_known(parse_assignment_id(assignment_id))
     is_author = caller.may_see(assignment.author)
     if listing.learner not in {None, caller.owner} and not is_author:
         raise ForbiddenError("learner: only the author and operators may see what others handed in")
@@ -226,7 +226,7 @@ def get_statistics(assignment_id: str) -> Response:
     from chalicelib.grading.requests import parse_assignment_id, parse_listing, show_next
 
     caller, grades = _caller(), _grading().grades
-    assignment = grades.known_assignment(parse_assignment_id(assignment_id))
+    assignment = _grading().assignments.get_known(parse_assignment_id(assignment_id))
     if not caller.may_see(assignment.author):
         raise ForbiddenError("statistics: for the assignment's author and operators")
     listing = parse_listing(_query())
@@ -255,7 +255,7 @@ def regrade_submission(submission_id: str) -> Response:
     grades = _grading().grades
     key = parse_idempotency_key(request.headers) or uuid.uuid4().hex
     grades.check_accepts_submissions()
-    assignment = grades.assignment(seen.assignment)
+    assignment = _grading().assignments.get(seen.assignment)
     grades.check_prepared(assignment)
     audit = _audit(Action.SUBMISSION_REGRADE, f"submissions/{seen.id}")
     after, _ = grades.regrade(assignment, seen, key, base_url(request), audit, is_whole=False)
@@ -359,7 +359,7 @@ def _render(submission: "Submission", status: int = 200) -> Response:
 def _assignment(assignment_id: str) -> "Assignment":
     from chalicelib.grading.requests import parse_assignment_id
 
-    return _grading().grades.assignment(parse_assignment_id(assignment_id))
+    return _grading().assignments.get(parse_assignment_id(assignment_id))
 
 
 def _submission(submission_id: str) -> "Submission":

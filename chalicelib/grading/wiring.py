@@ -7,6 +7,7 @@ from functools import partial
 from chalicelib.clients import Clients
 from chalicelib.config import Config
 from chalicelib.environment import Ids
+from chalicelib.grading.assignments import Assignments
 from chalicelib.grading.files import GradingFiles
 from chalicelib.grading.judging import Judging
 from chalicelib.grading.model import KEPT_SECONDS
@@ -23,6 +24,7 @@ from chalicelib.tasks.unreadable import UnreadableRecords
 class GradingServices:
     """The services that the routes of grading use."""
 
+    assignments: Assignments
     grades: Grades
     judging: Judging
     views: Views
@@ -50,6 +52,7 @@ def build_grading(
         metrics=metrics,
         now=now,
     )
+    assignments = Assignments(table=table, files=files, judging=judging, config=config, now=now)
     grades = Grades(
         table=table,
         files=files,
@@ -68,6 +71,5 @@ def build_grading(
         metrics=metrics,
         now=now,
     )
-    return GradingServices(
-        grades, judging, Views(table, files, jobs.invocations, config.grading_capacity), kind
-    )
+    views = Views(table, files, jobs.invocations, config.grading_capacity)
+    return GradingServices(assignments, grades, judging, views, kind)

@@ -182,13 +182,14 @@ class GradingLab(JobLab):
             "two", {"files": {path: data.decode() for path, data in files_put.items()}}
         )
         audit = self.audit(Action.ASSIGNMENT_PUT, "assignments/two")
-        grades = services.grading.grades
-        return grades.put("two", found, files, OPERATOR, audit, callback_base_url="http://d")[0]
+        return services.grading.assignments.put(
+            "two", found, files, OPERATOR, audit, callback_base_url="http://d"
+        )[0]
 
     def prepare(self, services: Services) -> Assignment:
         """POST /assignments/two/prepare."""
         audit = self.audit(Action.ASSIGNMENT_PREPARE, "assignments/two")
-        return services.grading.grades.prepare("two", OPERATOR, audit, "http://d")
+        return services.grading.assignments.prepare("two", OPERATOR, audit, "http://d")
 
     def submit(
         self,
@@ -200,7 +201,7 @@ class GradingLab(JobLab):
         """POST /assignments/two/submissions."""
         grades = services.grading.grades
         grades.check_accepts_submissions()
-        assignment = grades.assignment("two")
+        assignment = services.grading.assignments.get("two")
         grades.check_prepared(assignment)
         return grades.submit(
             assignment,
@@ -219,9 +220,8 @@ class GradingLab(JobLab):
         grades = services.grading.grades
         seen = grades.submission(submission.id, OPERATOR)
         audit = self.audit(Action.SUBMISSION_REGRADE, f"submissions/{seen.id}")
-        return grades.regrade(
-            grades.assignment("two"), seen, request, "http://d", audit, is_whole=is_whole
-        )[0]
+        assignment = services.grading.assignments.get("two")
+        return grades.regrade(assignment, seen, request, "http://d", audit, is_whole=is_whole)[0]
 
     # Judges.
 

@@ -314,7 +314,7 @@ def puts_a_revision_of_what_was_marked(story: Story) -> None:
 @operation(Story.marking)
 def deletes_an_assignment(story: Story) -> None:
     audit = story.lab.audit(Action.ASSIGNMENT_DELETE, "assignments/two")
-    story.services.grading.grades.delete("two", OPERATOR, audit)
+    story.services.grading.assignments.delete("two", OPERATOR, audit)
 
 
 # Submissions.

@@ -212,8 +212,14 @@ def test_a_learner_fails_mends_and_passes_and_a_regrade_keeps_the_history(cloud,
     done = marked(cloud, "bob", made["id"])
     assert (done["score"], done["gradings"][0]["revision"]) == (40, 2)
     assert [(old["score"], old["revision"]) for old in done["history"]] == [(100, 1)]
-    standing = call(cloud, "bob", "GET", f"{assignment}/submissions")[1]["standing"]
-    assert standing["total"] == 40
+    _, second = hand_in(cloud, "bob", "print('neither')")
+    path = f"{assignment}/submissions?limit=1"
+    newest = call(cloud, "bob", "GET", path)[1]
+    older = call(cloud, "bob", "GET", f"{path}&next={newest['next']}")[1]
+    pages = [page["submissions"] for page in (newest, older)]
+    assert [[each["id"] for each in page] for page in pages] == [[second["id"]], [made["id"]]]
+    assert older["next"] is None
+    assert newest["standing"]["total"] == 40
 
 
 SLEEPY = """

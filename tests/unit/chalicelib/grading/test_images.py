@@ -5,8 +5,8 @@ import pytest
 from chalicelib.config import load_config
 from chalicelib.contract.assignments import parse_assignment
 from chalicelib.errors import BadRequestError
+from chalicelib.grading.assignments import Assignments
 from chalicelib.grading.images import image_problems, needs_preparation
-from chalicelib.grading.service import Grades
 
 REPOSITORY = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/usher-dev/graders"
 DIGEST = "@sha256:" + "0" * 64
@@ -52,12 +52,12 @@ def test_a_dockerfile_is_not_built_by_judges():
 
 def test_nothing_is_stored_of_an_assignment_that_is_refused():
     config = load_config({"STAGE": "local", "GRADER_IMAGES": REPOSITORY})
-    kept = {"table": None, "files": None, "judging": None, "catalog": None, "ids": None}
-    grades = Grades(**kept, config=config, now=lambda: 1.0)
+    kept = {"table": None, "files": None, "judging": None}
+    assignments = Assignments(**kept, config=config, now=lambda: 1.0)
     files = {"grader.toml": GRADER.encode(), "1.in": b"1"}
     found = parse_assignment(files, "copy")
     with pytest.raises(BadRequestError, match="names no image"):
-        grades.put("copy", found, files, caller=None, audit=None, callback_base_url="")
+        assignments.put("copy", found, files, caller=None, audit=None, callback_base_url="")
 
 
 @pytest.mark.parametrize(
