@@ -12,20 +12,13 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.errors import PydanticUserError
 
-from chalicelib.contract.jobs import JOB_NAME, JOB_NAME_RULE
+from chalicelib.contract.jobs import JOB_BOUNDS, JOB_NAME, JOB_NAME_RULE, LAUNCH_TYPES
 from chalicelib.contract.secrets import problems_of
 from usher.errors import DescriptionError
 from usher.job import Job, name_of
 
 VERSION = 1
-BOUNDS = {
-    "cpu": (16, 16_384),
-    "memory": (16, 122_880),
-    "timeout_seconds": (1, 604_800),
-    "queue_seconds": (1, 1_209_600),
-}
 PRIORITIES = ("critical", "normal", "low")
-LAUNCH_TYPES = (None, "EC2", "FARGATE")
 MAX_SUMMARY_CHARACTERS = 200
 
 
@@ -51,7 +44,7 @@ def describe(job: type[Job]) -> dict[str, Any]:
         "priority": _one_of(job, "priority", PRIORITIES),
         "queueSeconds": _number(job, "queue_seconds"),
         "environment": _environment(job),
-        "launchType": _one_of(job, "launch_type", LAUNCH_TYPES),
+        "launchType": _one_of(job, "launch_type", (None, *LAUNCH_TYPES)),
         "parameters": _schema(job),
     }
 
@@ -110,7 +103,7 @@ def _ids(job: type[Job], field: str) -> list[str]:
 
 def _number(job: type[Job], field: str) -> int:
     value = getattr(job, field)
-    least, most = BOUNDS[field]
+    least, most = JOB_BOUNDS[field]
     if type(value) is not int or not least <= value <= most:
         raise _wrong(job, field, f"must be a whole number from {least} to {most}, not {value!r}")
     return value

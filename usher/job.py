@@ -4,7 +4,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from chalicelib.contract.jobs import DEFAULT_TIMEOUT_SECONDS
+from chalicelib.contract.jobs import (
+    DEFAULT_CPU,
+    DEFAULT_MEMORY,
+    DEFAULT_QUEUE_SECONDS,
+    DEFAULT_TIMEOUT_SECONDS,
+)
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -17,15 +22,15 @@ class Job:
     summary. A subclass declares its needs and does its work in `run`.
     """
 
-    cpu: ClassVar[int] = 256
+    cpu: ClassVar[int] = DEFAULT_CPU
     """CPU units of ECS: 1024 is one core."""
-    memory: ClassVar[int] = 256
+    memory: ClassVar[int] = DEFAULT_MEMORY
     """Memory in MiB. A job that exceeds it is killed."""
     timeout_seconds: ClassVar[int] = DEFAULT_TIMEOUT_SECONDS
     """Maximum duration. Then it gets SIGTERM, and SIGKILL 8 s later."""
     priority: ClassVar[str] = "normal"
     """Default priority of invocations: `critical`, `normal` or `low`."""
-    queue_seconds: ClassVar[int] = 86_400
+    queue_seconds: ClassVar[int] = DEFAULT_QUEUE_SECONDS
     """Default maximum time for which an invocation waits to be launched."""
     environment: ClassVar[Mapping[str, str]] = {}
     """Environment variables of its container. No secrets: users of the job can read them."""

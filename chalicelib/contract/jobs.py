@@ -63,5 +63,15 @@ JUDGE_JOB = "usher_judge"
 """The job that marks submissions; only the dispatcher invokes it."""
 JOB_NAME_RULE = "1 to 40 of a-z, 0-9 and _, beginning with a letter"
 """The same as a text for messages."""
+LAUNCH_TYPES = ("EC2", "FARGATE")
+JOB_BOUNDS = {
+    "cpu": (16, 16_384),
+    "memory": (16, 122_880),
+    "timeout_seconds": (1, 604_800),
+    "queue_seconds": (1, 1_209_600),
+}
+"""Least and greatest values of a job's numbers: ECS units (1024 = one core), MiB, seconds."""
+DEFAULT_CPU = 256
+DEFAULT_MEMORY = 256
 DEFAULT_TIMEOUT_SECONDS = 900
-"""Default timeout of a job."""
+DEFAULT_QUEUE_SECONDS = 86_400

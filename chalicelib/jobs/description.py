@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chalicelib import task_identity
-from chalicelib.contract.jobs import DEFAULT_TIMEOUT_SECONDS, JOB_NAME, JOB_NAME_RULE
+from chalicelib.contract.jobs import (
+    DEFAULT_CPU,
+    DEFAULT_MEMORY,
+    DEFAULT_QUEUE_SECONDS,
+    DEFAULT_TIMEOUT_SECONDS,
+    JOB_BOUNDS,
+    JOB_NAME,
+    JOB_NAME_RULE,
+    LAUNCH_TYPES,
+)
 from chalicelib.contract.secrets import problems_of
 from chalicelib.contract.text import can_be_passed, is_variable
 from chalicelib.errors import BadRequestError
@@ -23,7 +32,6 @@ from chalicelib.task_placement import (
 )
 
 MAX_SCHEMA_BYTES = 16_384
-LAUNCH_TYPES = ("EC2", "FARGATE")
 RUNS_CODE = re.compile(
     r"(PYTHON|LD_|DYLD_|NODE_|NPM_CONFIG_|PERL|RUBY|BUNDLE_|LUA_|JAVA_|JDK_|_JAVA_|CLASSPATH|DOTNET_|"
     r"CORECLR_|PHP|GIT_|GCONV_|GLIBC_|OPENSSL_|BASH_|SHELLOPTS|PROMPT_COMMAND|IFS|PS4)\w*"
@@ -34,23 +42,23 @@ RUNS_CODE = re.compile(
 image may set them itself, because its author decides what it runs."""
 
 _BOUNDS = {
-    "cpu": (16, 16_384),
-    "memory": (16, 122_880),
-    "timeoutSeconds": (1, 604_800),
-    "queueSeconds": (1, 1_209_600),
+    "cpu": JOB_BOUNDS["cpu"],
+    "memory": JOB_BOUNDS["memory"],
+    "timeoutSeconds": JOB_BOUNDS["timeout_seconds"],
+    "queueSeconds": JOB_BOUNDS["queue_seconds"],
 }
 _DEFAULTS = {
-    "cpu": 256,
-    "memory": 256,
+    "cpu": DEFAULT_CPU,
+    "memory": DEFAULT_MEMORY,
     "timeoutSeconds": DEFAULT_TIMEOUT_SECONDS,
-    "queueSeconds": 86_400,
+    "queueSeconds": DEFAULT_QUEUE_SECONDS,
 }
 IDENTITY = {
     "taskRole": task_identity.role("usher-STAGE-job-"),
     "subnets": task_identity.subnets,
     "securityGroups": task_identity.security_groups,
 }
-_KNOWN = {
+KEYS = {
     *_BOUNDS,
     "version",
     "name",
@@ -64,6 +72,7 @@ _KNOWN = {
     "placement",
     *IDENTITY,
 }
+"""The keys of a description."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +81,10 @@ class JobDescription:
 
     name: str
     summary: str = ""
-    cpu: int = 256
-    memory: int = 256
+    cpu: int = DEFAULT_CPU
+    memory: int = DEFAULT_MEMORY
     timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS
-    queue_seconds: int = 86_400
+    queue_seconds: int = DEFAULT_QUEUE_SECONDS
     """Default time after which a waiting invocation is EXPIRED."""
     priority: Priority = Priority.NORMAL
     launch_type: str | None = None
@@ -138,7 +147,7 @@ def parse_description(document: Any) -> JobDescription:
     """Parse a description. Raises BadRequestError with all problems."""
     if not isinstance(document, Mapping):
         raise BadRequestError("description: a JSON object")
-    problems = [f"{key}: unknown" for key in sorted(set(document) - _KNOWN)]
+    problems = [f"{key}: unknown" for key in sorted(set(document) - KEYS)]
     problems += _problems(document)
     if problems:
         raise BadRequestError("description: " + "; ".join(problems))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from chalicelib.capacity.fairness import order_of
 from chalicelib.capacity.groups import Groups
-from chalicelib.contract.jobs import JUDGE_JOB
+from chalicelib.contract.jobs import JUDGE_JOB, LAUNCH_TYPES
 from chalicelib.jobs.description import JobDescription
 from chalicelib.jobs.model import Invocation, Priority
 
@@ -20,7 +20,6 @@ MAX_REST_SECONDS = 35
 """The longest backoff plus the difference between clocks."""
 A_PRIORITY = 10**30
 """Range of the sort key for each priority in a group: more than any turn."""
-LAUNCH_TYPES = frozenset({"EC2", "FARGATE"})
 MAX_PASSED_OVER = 500
 """Maximum number of invocations of a launch type without capacity that are read to find another
 launch type."""
@@ -68,7 +67,7 @@ def candidates(
     for invocation in waiting:
         if blocked and launch_type_of(invocation) in blocked:
             passed_over += 1
-            if passed_over == MAX_PASSED_OVER or blocked >= LAUNCH_TYPES:
+            if passed_over == MAX_PASSED_OVER or blocked.issuperset(LAUNCH_TYPES):
                 return
             continue
         if now < invocation.not_after and owner_is_full(invocation):

@@ -25,6 +25,7 @@ from chalicelib.api.reference.model import (
     ref,
     table_of,
 )
+from chalicelib.contract.jobs import LAUNCH_TYPES
 from chalicelib.errors import (
     ConflictError,
     ForbiddenError,
@@ -34,7 +35,6 @@ from chalicelib.errors import (
     UnknownJobError,
 )
 from chalicelib.fields import Schema
-from chalicelib.jobs.description import LAUNCH_TYPES
 from chalicelib.jobs.model import Priority, Reason, State
 
 ID = "0f8f2b9c-31d5-4a4e-9f0a-5a0d5f0e4a11"

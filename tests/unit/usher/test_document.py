@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 import chalicelib.contract.jobs as contract
+from chalicelib.contract.jobs import JOB_BOUNDS
 from usher.client import KEY_VARIABLE, URL_VARIABLE
-from usher.description import BOUNDS
 from usher.ending import EXIT_KILLED, EXIT_OUT_OF_MEMORY
 from usher.job import Job
 from usher.protocol import Limits
@@ -28,10 +28,10 @@ def test_every_attribute_is_described_with_its_default_and_bounds():
     for name, row in rows.items():
         assert row[1].strip("`").replace('"', "") == str(getattr(Job, name))
     for name in ("cpu", "memory"):
-        least, most = BOUNDS[name]
+        least, most = JOB_BOUNDS[name]
         assert f"{least} to {most}" in rows[name][2]
-    assert BOUNDS["timeout_seconds"][1] == 7 * 86_400
-    assert BOUNDS["queue_seconds"][1] == 14 * 86_400
+    assert JOB_BOUNDS["timeout_seconds"][1] == 7 * 86_400
+    assert JOB_BOUNDS["queue_seconds"][1] == 14 * 86_400
 
 
 def test_every_exit_code_is_described():

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from chalicelib.api.reference.jobs import SCHEMAS
 from chalicelib.contract.jobs import DESCRIPTION_LABEL, JobEnv
 from chalicelib.contract.text import can_be_passed, is_variable
 from chalicelib.ecs.requests import MAX_OVERRIDES_CHARACTERS, run_task_for
@@ -15,6 +16,7 @@ from chalicelib.ecs.task_definitions import Deployment
 from chalicelib.errors import BadRequestError, InvalidParametersError
 from chalicelib.jobs.answers import show_jobs
 from chalicelib.jobs.description import (
+    KEYS,
     RUNS_CODE,
     DeployedJob,
     JobDescription,
@@ -327,3 +329,8 @@ def test_a_job_that_was_asked_for_in_a_trace_finds_its_place_in_its_environment(
         ]
         environment = {pair["name"]: pair["value"] for pair in override["environment"]}
         assert environment.get("TRACES_ENDPOINT") == told
+
+
+def test_the_reference_has_every_key_of_a_description():
+    properties = set(SCHEMAS["Job"]["properties"])
+    assert properties - {"revision", "image", "taskDefinition"} == KEYS
