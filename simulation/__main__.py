@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from simulation import million
+from simulation import groups, million
 from simulation.report import document_of, text_of
 from simulation.scenarios import BY_NAME
 from simulation.shape import LEAST_SLOTS, host_type_for
@@ -27,8 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a scenario. 0: done, 2: invalid arguments, 130: interrupted."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    if options.scenario not in {*BY_NAME, million.NAME}:
-        known = ", ".join([*BY_NAME, million.NAME])
+    if options.scenario not in {*BY_NAME, groups.NAME, million.NAME}:
+        known = ", ".join([*BY_NAME, groups.NAME, million.NAME])
         parser.error(f"no scenario is called {options.scenario!r}; there are {known}")
     if options.cells is not None and options.scenario != million.NAME:
         parser.error(f"--cells: {options.scenario} is of one cell; {million.NAME} has many")
@@ -54,6 +54,15 @@ def _run(options: argparse.Namespace) -> tuple[dict[str, Any], str]:
             progress=say,
         )
         return document, million.text_of(document)
+    if options.scenario == groups.NAME:
+        wanted = options.sessions or groups.SESSIONS
+        if wanted > groups.MOST_SESSIONS or options.batch or options.hosts == PLANNER:
+            raise ValueError(
+                f"{groups.NAME} has up to {groups.MOST_SESSIONS:,} sessions, one by one, on "
+                "fixed hosts"
+            )
+        document = groups.run(sessions=wanted, seed=options.seed, progress=say)
+        return document, groups.text_of(document)
     scenario = BY_NAME[options.scenario]
     sessions = options.sessions or scenario.sessions
     batch = options.batch or _batch_for(sessions)
@@ -87,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
             [
                 "scenarios:",
                 *lines,
+                f"  {groups.NAME:16}{groups.LINE}",
                 f"  {million.NAME:16}{million.LINE}",
                 "",
                 "The same scenario, options and seed give the same output; progress is on stderr.",

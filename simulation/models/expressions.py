@@ -1,7 +1,7 @@
 """Applies the writes that the dispatcher builds to items in memory. Pure.
 
 Only what `chalicelib.dynamodb.expressions` writes can be read: conditions of placeholders, and the
-clauses SET, ADD and DELETE. Source: "Expressions", developer guide of DynamoDB.
+clauses SET, ADD, DELETE and REMOVE. Source: "Expressions", developer guide of DynamoDB.
 """
 
 import re
@@ -21,26 +21,39 @@ _MISSING = object()
 
 def holds(write: Mapping[str, Any], item: Mapping[str, Any] | None) -> bool:
     """Whether a write's condition holds for an item; None is an item that is not there."""
-    condition = write.get("ConditionExpression")
-    if condition is None:
-        return True
-    found = item or {}
-    by_alias = {
-        alias: found.get(name, _MISSING)
-        for alias, name in write["ExpressionAttributeNames"].items()
-    }
-    return _compiled(condition)(by_alias, _values(write))
+    return predicate(write, "ConditionExpression")(item)
+
+
+def predicate(
+    asked: Mapping[str, Any], argument: str
+) -> Callable[[Mapping[str, Any] | None], bool]:
+    """Tells of items whether they fit an expression of a request; without one each does."""
+    expression = asked.get(argument)
+    if expression is None:
+        return lambda _: True
+    test, names = _compiled(expression), asked["ExpressionAttributeNames"]
+    values = plain(asked.get("ExpressionAttributeValues", {}))
+
+    def is_met(item: Mapping[str, Any] | None) -> bool:
+        found = item or {}
+        return test({alias: found.get(name, _MISSING) for alias, name in names.items()}, values)
+
+    return is_met
 
 
 def updated(write: Mapping[str, Any], item: Mapping[str, Any] | None) -> PlainItem:
     """The item after an update."""
     after = dict(item or {"id": write["Key"]["id"]["S"]})
-    names, values = write["ExpressionAttributeNames"], _values(write)
-    for verb, clause in _clauses(write["UpdateExpression"]):
-        for assignment in clause:
-            name, value = names[assignment[0]], values[assignment[1]]
-            if verb == "SET":
-                after[name] = value
+    names = write["ExpressionAttributeNames"]
+    values = plain(write.get("ExpressionAttributeValues", {}))
+    for verb, assignments, appended in _clauses(write["UpdateExpression"]):
+        for alias, placeholder in assignments:
+            name = names[alias]
+            value: Any = values.get(placeholder)
+            if verb == "REMOVE":
+                after.pop(name, None)
+            elif verb == "SET":
+                after[name] = [*after[name], *values[placeholder]] if alias in appended else value
             elif verb == "DELETE":
                 after[name] = after.get(name, frozenset()) - value
             elif isinstance(value, frozenset):
@@ -50,20 +63,31 @@ def updated(write: Mapping[str, Any], item: Mapping[str, Any] | None) -> PlainIt
     return after
 
 
-def _values(write: Mapping[str, Any]) -> dict[str, Any]:
-    plain = deserialize(write.get("ExpressionAttributeValues", {}))
+def plain(item: Mapping[str, Any]) -> PlainItem:
+    """Plain values of DynamoDB's JSON, with sets as sets."""
     return {
-        key: frozenset(value) if isinstance(value, list) else value for key, value in plain.items()
+        key: frozenset(value) if "SS" in item[key] else value
+        for key, value in deserialize(item).items()
     }
 
 
+_Clause = tuple[str, tuple[tuple[str, str], ...], frozenset[str]]
+"""The verb, pairs of placeholders of names and values, and the lists that are appended to."""
+
+
 @lru_cache(256)
-def _clauses(text: str) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
-    parts = re.findall(r"(SET|ADD|DELETE) ([^A-Z]*)", text)
-    return tuple(
-        (verb, tuple(re.findall(r"(#\w+)(?: =)? (:\w+)", assignments)))
-        for verb, assignments in parts
-    )
+def _clauses(text: str) -> tuple[_Clause, ...]:
+    clauses = []
+    for verb, assignments in re.findall(r"(SET|ADD|DELETE|REMOVE) ([^A-Z]*)", text):
+        if verb == "REMOVE":
+            pairs = tuple((alias, "") for alias in re.findall(r"#\w+", assignments))
+            clauses.append((verb, pairs, frozenset[str]()))
+            continue
+        appended = re.findall(r"(#\w+) = list_append\(#\w+, :\w+\)", assignments)
+        short = re.sub(r"list_append\(#\w+, (:\w+)\)", r"\1", assignments)
+        pairs = tuple(re.findall(r"(#\w+)(?: =)? (:\w+)", short))
+        clauses.append((verb, pairs, frozenset(appended)))
+    return tuple(clauses)
 
 
 @lru_cache(256)
@@ -91,7 +115,7 @@ def _conjunction(tokens: list[str]) -> tuple[Test, list[str]]:
     return first, tokens
 
 
-def _single(tokens: list[str]) -> tuple[Test, list[str]]:
+def _single(tokens: list[str]) -> tuple[Test, list[str]]:  # noqa: PLR0911 - one for each form
     match tokens:
         case ["(", *rest]:
             test, rest = _alternatives(rest)
@@ -103,6 +127,15 @@ def _single(tokens: list[str]) -> tuple[Test, list[str]]:
             return (lambda item, _: item[name] is _MISSING), rest
         case ["contains", "(", name, ",", value, ")", *rest]:
             return (lambda item, values: _contains(item[name], values[value])), rest
+        case ["size", "(", name, ")", "<", value, *rest]:
+            return (lambda item, values: _length(item[name]) < values[value]), rest
+        case [name, "BETWEEN", low, "AND", high, *rest]:
+            return (
+                lambda item, values: (
+                    _compare(item[name], ">=", values[low])
+                    and _compare(item[name], "<=", values[high])
+                )
+            ), rest
         case [name, operator, value, *rest]:
             return (lambda item, values: _compare(item[name], operator, values[value])), rest
     raise ValueError(f"not an expression of ours: {tokens}")
@@ -118,6 +151,10 @@ def _both(first: Test, second: Test) -> Test:
 
 def _contains(found: Any, value: Any) -> bool:
     return found is not _MISSING and value in found
+
+
+def _length(found: Any) -> float:
+    return float("inf") if found is _MISSING else len(found)
 
 
 def _compare(found: Any, operator: str, value: Any) -> bool:

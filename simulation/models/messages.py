@@ -17,19 +17,21 @@ class MessagesModel:
         self._latencies = latencies
         self._waiting = 0
         self.on_message: Callable[[str], None] = lambda _: None
+        self.on_message_of: Callable[[str, str], None] = lambda _, body: self.on_message(body)
+        """Gets the queue's name and the body."""
 
     def get_queue_url(self, QueueName: str) -> dict[str, str]:  # noqa: N803 - boto3's
         """The name, as its URL."""
         return {"QueueUrl": QueueName}
 
-    def send_message(self, *, MessageBody: str, DelaySeconds: int, **_: Any) -> None:  # noqa: N803
+    def send_message(self, *, QueueUrl: str, MessageBody: str, DelaySeconds: int) -> None:  # noqa: N803
         """Deliver a message after its delay."""
         self._meter.add("messages")
         self._waiting += 1
 
         def deliver() -> None:
             self._waiting -= 1
-            self.on_message(MessageBody)
+            self.on_message_of(QueueUrl, MessageBody)
 
         self._time.later(DelaySeconds + self._latencies.message, deliver)
 
