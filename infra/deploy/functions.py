@@ -7,8 +7,10 @@ package unchanged.
 `python -m infra.deploy.functions FOLDER` makes the copy.
 """
 
+import argparse
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -57,5 +59,12 @@ def install_command(folder: Path, architecture: str) -> list[str]:
     ]
 
 
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make the copy in the folder of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m infra.deploy.functions")
+    parser.add_argument("folder", type=Path)
+    copy_project(parser.parse_args(arguments).folder)
+
+
 if __name__ == "__main__":
-    copy_project(Path(sys.argv[1]))
+    main()
