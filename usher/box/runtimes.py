@@ -6,6 +6,7 @@ from typing import Protocol
 from usher.box.bubblewrap_box import BubblewrapBoxes, bubblewrap_missing
 from usher.box.docker_box import DockerBoxes, docker_missing
 from usher.box.model import BoxSettings, NoBoxError, Outcome, Task
+from usher.box.names import RUNTIMES
 
 
 class Boxes(Protocol):
@@ -35,8 +36,6 @@ _MAKERS: Mapping[str, Callable[[str | None], Boxes]] = {
     "docker": DockerBoxes,
     "bubblewrap": lambda _: BubblewrapBoxes(),
 }
-NAMES = tuple(_MAKERS)
-"""In order of preference."""
 
 
 def choose_boxes(wanted: str | None = None, base: str | None = None) -> Boxes:
@@ -47,7 +46,7 @@ def choose_boxes(wanted: str | None = None, base: str | None = None) -> Boxes:
     Raises NoBoxError with the reason of each: untrusted code never runs without a box.
     """
     reasons: list[str] = []
-    for name in NAMES if wanted is None else (wanted,):
+    for name in RUNTIMES if wanted is None else (wanted,):
         missing = _MISSING[name]()
         if not missing:
             return _MAKERS[name](base)

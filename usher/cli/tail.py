@@ -7,15 +7,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from usher.cli.common import add_url, note, out
 from usher.cli.cursor_file import load_cursor, save_cursor
 from usher.cli.exit_codes import INTERRUPTED
 from usher.cli.project import Commands
 from usher.cli.text import UsageError, are_pairs, parse_json, parse_pairs, printable
-from usher.session_steps import Gap, Record, State
-from usher.sessions import Following, follow
+
+if TYPE_CHECKING:
+    from usher.session_steps import Gap, Record, State
+    from usher.sessions import Following
 
 NOW = "now"
 
@@ -57,6 +59,8 @@ def _tail(arguments: argparse.Namespace) -> int:
     if arguments.limit is not None and arguments.limit < 1:
         raise UsageError("--limit is a whole number from 1")
     file = arguments.cursor_file
+    from usher.sessions import follow  # asyncio, which other commands do without
+
     cursor = load_cursor(file, arguments.app) if file else None
     if arguments.start:
         cursor = None if arguments.start == NOW else arguments.start
@@ -80,7 +84,7 @@ def _tail(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _print(following: Following, arguments: argparse.Namespace) -> None:
+def _print(following: "Following", arguments: argparse.Namespace) -> None:
     """A batch is printed completely before its cursor is stored, so that nothing is lost."""
     left = arguments.limit
     for batch in following.batches():
@@ -96,7 +100,7 @@ def _print(following: Following, arguments: argparse.Namespace) -> None:
 
 
 @contextmanager
-def closing_on_interrupt(following: Following) -> Iterator[threading.Event]:
+def closing_on_interrupt(following: "Following") -> Iterator[threading.Event]:
     """The first SIGINT or SIGTERM ends it after the current batch, the second immediately."""
     interrupted = threading.Event()
 
@@ -121,7 +125,7 @@ class StateLines:
     def __init__(self) -> None:
         self._printed = ""
 
-    def __call__(self, state: State) -> None:
+    def __call__(self, state: "State") -> None:
         line = ""
         if state.phase == "pending":
             line = "usher: a container is on its way"
@@ -135,7 +139,7 @@ class StateLines:
             self._printed = line
 
 
-def _tell_gap(gap: Gap) -> None:
+def _tell_gap(gap: "Gap") -> None:
     note(f"usher: records of {', '.join(gap.shards)} may be missing: history is gone")
 
 
@@ -147,7 +151,7 @@ def _filter(text: str | None) -> Any:
     return parse_json(text, "--filter")
 
 
-def as_json(record: Record) -> str:
+def as_json(record: "Record") -> str:
     """A record in one line of JSON without control characters, as containers send it."""
     document = {
         "data": record.data,
@@ -158,7 +162,7 @@ def as_json(record: Record) -> str:
     return printable(json.dumps(document, ensure_ascii=False, separators=(",", ":")))
 
 
-def as_text(record: Record) -> str:
+def as_text(record: "Record") -> str:
     """A record in one line for display: time, key, data."""
     at = record.arrived_at.strftime("%H:%M:%S.%f")[:-3]
     data = json.dumps(record.data, ensure_ascii=False)

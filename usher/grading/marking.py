@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from chalicelib.contract.graders import GraderError
 from usher.box.model import NoBoxError
+from usher.box.names import BASE_VARIABLE
 from usher.box.runtimes import Boxes, choose_boxes
 from usher.errors import UsherError
 from usher.grading.folders import GraderFolder, read_assignment
@@ -28,7 +29,6 @@ from usher.grading.judge import Judge, Progress
 from usher.grading.results import Grading, broken, document, for_learner
 from usher.grading.verdicts import Verdict
 
-BASE_VARIABLE = "USHER_BASE_IMAGE"
 """The default image of graders."""
 MOST_FEEDBACK = 4_000
 """Maximum length of feedback in the mark; the documents have all of it."""

@@ -29,6 +29,11 @@ def test_the_main_process_loads_neither_pydantic_nor_the_job():
     assert LEFT_FOR_OTHERS & loaded_by("import usher.entry") == set()
 
 
+def test_the_command_line_loads_neither_asyncio_nor_boxes():
+    loaded = loaded_by("import usher.cli.main; usher.cli.main.build_parser()")
+    assert {"asyncio", "pydantic", "usher.box.runtimes", "usher.sessions"} & loaded == set()
+
+
 def test_callers_need_neither_pydantic_nor_the_contract():
     # A caller may be a Chalice app with a `chalicelib` package.
     loaded = loaded_by("from usher import Client, invoke, wait, kill, logs")
