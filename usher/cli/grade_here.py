@@ -1,4 +1,4 @@
-"""What `usher grade` and `usher grader check` do: mark files in the boxes of this machine."""
+"""`usher grade` and `usher grader check`: mark files in the boxes of this machine."""
 
 import argparse
 import sys
