@@ -214,7 +214,12 @@ def test_a_learner_fails_mends_and_passes_and_a_regrade_keeps_the_history(cloud,
     assert [(old["score"], old["revision"]) for old in done["history"]] == [(100, 1)]
     _, second = hand_in(cloud, "bob", "print('neither')")
     path = f"{assignment}/submissions?limit=1"
-    newest = call(cloud, "bob", "GET", path)[1]
+
+    def first_page():
+        page = call(cloud, "bob", "GET", path)[1]
+        return page if page["submissions"][0]["id"] == second["id"] else None
+
+    newest = wait_until(first_page, 10, "the second one in the index")
     older = call(cloud, "bob", "GET", f"{path}&next={newest['next']}")[1]
     pages = [page["submissions"] for page in (newest, older)]
     assert [[each["id"] for each in page] for page in pages] == [[second["id"]], [made["id"]]]
