@@ -80,7 +80,14 @@ class Rights:
         functions = self._entries.get(_outermost(), frozenset())
         if not functions:
             return
-        asked = Asked(action, parameters, self._region, ACCOUNT, self._task_definition)
+        asked = Asked(
+            action,
+            parameters,
+            self._region,
+            ACCOUNT,
+            self._task_definition,
+            lambda _: f"usher-{self._stage}-hosts",  # the one group that a laboratory has
+        )
         for access in accesses(service, asked):
             for function in sorted(functions):
                 self._decide(function, access)

@@ -352,7 +352,7 @@ def test_an_owner_at_the_limit_whose_container_ended_without_a_report_gets_a_ses
     """Shortened from a story that a long search found: four records, three of them counted."""
     story = Lifecycle()
     story.begin(is_full=False)
-    ids = [story.connects(app="cold", owner="ann") for _ in range(PER_OWNER)]
+    ids = [story.requests_and_connects(app="cold", owner="ann") for _ in range(PER_OWNER)]
     story.all_containers_report()
     assert story.served == set(ids)
     story.switches(seed=1, drop=1, twice=0, late=0, overtaken=0, lost=0)

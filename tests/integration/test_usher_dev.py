@@ -305,7 +305,7 @@ def test_secrets_come_from_the_environment_of_usher_dev(folder, start):
     (folder / "counter.py").write_text(code)
     running = start(TOKEN="of this machine")
     assert first_message(running.session()[1]) == {"type": "app", "welcome": "of this machine"}
-    assert not running.says("of this machine")
+    assert not running.has_printed("of this machine")
 
 
 def test_the_page_is_served_to_this_machine_only(shared):
