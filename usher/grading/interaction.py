@@ -96,7 +96,7 @@ def _decide(
             raise side.error
     outcome, talk = submission.outcome, interactor.outcome
     assert outcome is not None and talk is not None  # noqa: S101, PT018 - no error, so an outcome
-    if _is_kept_waiting(outcome, talk):
+    if is_kept_waiting(outcome, talk):
         raise ProgramError(
             f"the interactor {explain_run(talk, theirs)}; the submission was waiting for it"
         )
@@ -113,14 +113,17 @@ def _decide(
     return outcome, checked
 
 
-def _is_kept_waiting(outcome: Outcome, talk: Outcome) -> bool:
+def is_kept_waiting(outcome: Outcome, talk: Outcome) -> bool:
     """Whether the submission ran out of time because of its interactor.
 
     The end of the submission closes its pipe, so an interactor that waits for it exits. One that
     has not exited LONGER_SECONDS later was not waiting. A submission that used up its processor
-    time was not waiting either, unless the interactor had failed before.
+    time was not waiting either, unless the interactor had failed before. An interactor that failed
+    after it had computed for half of that time, as one that starts processes without end, was not
+    waiting.
     """
     failed = talk.limit is not None or talk.exit_code not in CODES
     if talk.ended_at < outcome.ended_at:
         return failed and outcome.limit is not None
-    return talk.limit is not None and outcome.limit is Limit.WALL
+    was_busy = talk.exit_code != 0 and talk.usage.cpu_seconds >= outcome.wall_seconds / 2
+    return outcome.limit is Limit.WALL and (talk.limit is not None or was_busy)
