@@ -1,7 +1,6 @@
 """Launches waiting invocations: claims them and runs their tasks on ECS."""
 
 import logging
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -30,6 +29,7 @@ from chalicelib.jobs.model import Invocation, Priority, Reason, State
 from chalicelib.jobs.owners import NewestTurns, OwnersRunning
 from chalicelib.jobs.queues import JobQueues, WakeUp
 from chalicelib.jobs.quotas import running_quota
+from chalicelib.jobs.reruns import INDEX_LAG_SECONDS, Reruns
 from chalicelib.jobs.table import CAPACITY_KEY, InvocationsTable, NotClaimed
 from chalicelib.jobs.task_requests import (
     cluster_of,
@@ -41,7 +41,6 @@ from chalicelib.jobs.waiting import WaitingRecords
 from chalicelib.metrics import Metrics
 from chalicelib.tasks.hosts_wanted import JOBS, HostsWanted
 from chalicelib.tasks.lease import Busy, Held, Lease
-from chalicelib.tasks.queues import MAX_DELAY_SECONDS
 from chalicelib.tasks.revisions import Open, RevisionState, choose_revision
 from chalicelib.tasks.start_rate import StartRate
 from chalicelib.tasks.stops import TaskStops
@@ -57,8 +56,6 @@ STARTS_PER_SECOND = 20
 """ECS accepts 40 starts and stops a second in total; sessions of waiting users have priority."""
 STARTS_AT_ONCE = 10
 """The launcher sends a message for the next launches after this many."""
-AGAIN_KEPT_SECONDS = 3_600
-AGAIN_REMEMBERED = 16
 WAITING_FULL_SECONDS = 10
 """Interval of checks whether one more task may wait for a host."""
 GROUP_FULL_SECONDS = 5
@@ -67,8 +64,6 @@ CLAIM_TRIES = 3
 """Number of plans of one claim, which is planned again when its records have changed."""
 STATE_SECONDS = 1.0
 """Seconds for which the cached state of a job's revisions is used for launches."""
-INDEX_LAG_SECONDS = 2
-"""An index shows a write after a delay, which is mostly less than a second."""
 _log = logging.getLogger("usher.jobs")
 
 
@@ -141,6 +136,7 @@ class JobLauncher:
         stops: TaskStops,
         catalog: Catalog,
         queues: JobQueues,
+        reruns: Reruns,
         rate: StartRate,
         hosts_wanted: HostsWanted,
         lease: Lease,
@@ -157,6 +153,7 @@ class JobLauncher:
         self._stops = stops
         self._catalog = catalog
         self._queues = queues
+        self._reruns = reruns
         self._rate = rate
         self._hosts_wanted = hosts_wanted
         self._lease = lease
@@ -167,8 +164,6 @@ class JobLauncher:
         self._waiting = WaitingRecords(table, now)
         self._states: dict[str, tuple[RevisionState, float]] = {}
         """The states of jobs' revisions, and the times at which they were read."""
-        self._again_at: tuple[int, ...] = ()
-        """The seconds for which a rerun is requested already."""
 
     def run(
         self,
@@ -195,11 +190,14 @@ class JobLauncher:
             found = self._table.items.get_all((CAPACITY_KEY, self._lease.item_id))
             round_ = _Round(running=count_of(found.get(CAPACITY_KEY)))
             if not self._is_open(priority, round_):
+                if newcomers:
+                    # the end that frees a place may look before the index shows them
+                    self._reruns.request(INDEX_LAG_SECONDS)
                 return 0
         held = self._lease.acquire(found.get(self._lease.item_id))
         if isinstance(held, Busy):
-            if newcomers:
-                self._again(INDEX_LAG_SECONDS)  # the holder may look before the index shows them
+            if newcomers:  # the holder may look before the index shows them
+                self._reruns.request(INDEX_LAG_SECONDS)
             if of_messages:
                 self._sleep(TOGETHER_SECONDS)
             return 0
@@ -330,7 +328,7 @@ class JobLauncher:
     def _wait_for_group(self, group: str | None, wanted: Amount) -> None:
         """Record the wait, because the end of a session sends no message to the launcher."""
         self._ledger.note_waiting(group, wanted)
-        self._again(GROUP_FULL_SECONDS)
+        self._reruns.request(GROUP_FULL_SECONDS)
 
     def _size_of(self, invocation: Invocation) -> Amount:
         """The capacity that its container uses, by the newest revision of its job."""
@@ -411,18 +409,18 @@ class JobLauncher:
             _log.warning(
                 "nothing is launched for the moment: %s", error, extra=invocation.log_fields
             )
-            self._again(1)
+            self._reruns.request(1)
             return Outcome.STOP
         if isinstance(job, Open):
             self._tell_why(invocation, f"the breaker of its revision is open: {job.reason}")
-            self._again(job.retry_after_seconds)
+            self._reruns.request(job.retry_after_seconds)
             return Outcome.PASSED
         return self._start(invocation, job, round_)
 
     def _start(self, invocation: Invocation, job: DeployedJob, round_: "_Round") -> Outcome:
         if not self._may_wait_at_ecs(invocation, job):
             self._tell_why(invocation, "too many containers wait for hosts; they go first")
-            self._again(WAITING_FULL_SECONDS)
+            self._reruns.request(WAITING_FULL_SECONDS)
             return Outcome.BLOCKED
         return self._claim_and_launch(invocation, job, round_)
 
@@ -549,7 +547,7 @@ class JobLauncher:
             case NotClaimed.CAPACITY:
                 return self._no_capacity()
             case NotClaimed.RATE:
-                self._again(1)
+                self._reruns.request(1)
                 return Outcome.STOP
             case NotClaimed.OWNER:
                 return Outcome.OWNER_FULL
@@ -565,7 +563,7 @@ class JobLauncher:
         )
         if error.failure in {*FINAL, LaunchFailure.UNCERTAIN}:
             return Outcome.PASSED
-        self._again((after.next_try_at or now) - now)
+        self._reruns.request((after.next_try_at or now) - now)
         if error.failure is LaunchFailure.THROTTLED:
             return Outcome.STOP  # the rate of RunTask is shared by all
         if PLUGIN in (invocation.request or {}):  # other invocations may still find a host
@@ -584,18 +582,3 @@ class JobLauncher:
 
     def _tell_why(self, invocation: Invocation, detail: str) -> None:
         self._records.update(invocation, lambda before: lifecycle.waits_because(before, detail))
-
-    def _again(self, delay_seconds: float) -> None:
-        """Run again after a delay; calls for the same second share one message.
-
-        The message is delivered at the end of that second, so that it is not early for any of them.
-        """
-        now = self._now()
-        second = math.ceil(now + delay_seconds)
-        if second in self._again_at:
-            return
-        self._again_at = (*self._again_at[-AGAIN_REMEMBERED + 1 :], second)
-        if self._table.items.count(f"again#{second}", 1, second + AGAIN_KEPT_SECONDS):
-            self._queues.send(
-                Priority.CRITICAL, WakeUp(), min(math.ceil(second - now), MAX_DELAY_SECONDS)
-            )

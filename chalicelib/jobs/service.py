@@ -43,6 +43,7 @@ from chalicelib.jobs.model import (
 )
 from chalicelib.jobs.queues import JobQueues, WakeUp, message_of
 from chalicelib.jobs.quotas import Quota, quotas_for, running_quota
+from chalicelib.jobs.reruns import INDEX_LAG_SECONDS, Reruns
 from chalicelib.jobs.schemas import check_parameters
 from chalicelib.jobs.table import InvocationsTable
 from chalicelib.metrics import Metrics
@@ -86,6 +87,7 @@ class Invocations:
         stops: TaskStops,
         catalog: Catalog,
         queues: JobQueues,
+        reruns: Reruns,
         clock: Clock,
         ids: Ids,
         unreadable: UnreadableRecords,
@@ -100,6 +102,7 @@ class Invocations:
         self._stops = stops
         self._catalog = catalog
         self._queues = queues
+        self._reruns = reruns
         self._clock = clock
         self._ids = ids
         self._unreadable = unreadable
@@ -189,7 +192,9 @@ class Invocations:
                 written.at or 0, message_of(WakeUp(written.id, comes_due=True)), queue
             )
             return written
-        if not self._is_full(written):
+        if self._is_full(written):
+            self._reruns.request(INDEX_LAG_SECONDS)
+        else:
             self._wake_launcher(written)
         return written
 
@@ -199,7 +204,7 @@ class Invocations:
 
         Read only where none was open a moment ago. It must be read after the record was written: a
         place that is freed before this is seen here, and one that is freed later is given by a
-        round that finds the record.
+        round that finds the record, once the index shows it.
         """
         return not self._is_open_to(written, self._turns.count_beside) and not self._is_open_to(
             written, self._table.running()

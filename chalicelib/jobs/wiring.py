@@ -22,6 +22,7 @@ from chalicelib.jobs.launching import LEASE_SECONDS, JobLauncher
 from chalicelib.jobs.model import Invocation, Priority
 from chalicelib.jobs.observer import JobObserver
 from chalicelib.jobs.queues import JobQueues
+from chalicelib.jobs.reruns import Reruns
 from chalicelib.jobs.service import Invocations
 from chalicelib.jobs.sweep import JobsKind
 from chalicelib.jobs.table import CAPACITY_KEY, InvocationsTable
@@ -76,6 +77,7 @@ def build_jobs(
     names = {priority: jobs_queue(config.stage, priority) for priority in Priority}
     sqs = Queues(clients.sqs)
     queues = JobQueues(sqs, names)
+    reruns = Reruns(table.items, queues, now)
     shared: dict[str, Any] = {"metrics": metrics, "now": now, "table": table}
     hosts_wanted = HostsWanted(table.items)
     turns = Turns(table.items, CAPACITY_KEY)
@@ -101,6 +103,7 @@ def build_jobs(
         stops=stops,
         catalog=catalog,
         queues=queues,
+        reruns=reruns,
         rate=rate,
         hosts_wanted=hosts_wanted,
         lease=Lease(table.items, "jobs", LEASE_SECONDS, now),
@@ -119,6 +122,7 @@ def build_jobs(
         stops=stops,
         catalog=catalog,
         queues=queues,
+        reruns=reruns,
         clock=clock,
         ids=ids,
         unreadable=unreadable,

@@ -14,6 +14,7 @@ from chalicelib.errors import ForbiddenError, UsherError
 from chalicelib.jobs.launching import TOGETHER_SECONDS
 from chalicelib.jobs.listings import parse_listing, show_place
 from chalicelib.jobs.model import Invocation, Priority, Reason, State
+from chalicelib.jobs.queues import WakeUp
 from chalicelib.jobs.table import MAX_QUERIES
 from chalicelib.jobs.task_definitions import family_of
 from chalicelib.wiring import Services
@@ -548,7 +549,8 @@ def test_no_message_is_sent_for_one_that_no_place_is_open_to(lab: JobLab) -> Non
     lab.wire.reset(None)
     made.append(invoke(services))
     assert lab.wire.calls == ["dynamodb.UpdateItem", "dynamodb.PutItem", "dynamodb.GetItem"]
-    assert lab.wake_ups() == []
+    # one delayed message for both, as the index may not show them to the round of the next end
+    assert lab.wake_ups() == [WakeUp()]
     urgent = invoke(services, Priority.CRITICAL)
     assert [wake_up.invocation_id for wake_up in lab.wake_ups()] == [urgent.id]
     finishes(lab, services, made[0].id)

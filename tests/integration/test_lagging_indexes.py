@@ -164,8 +164,10 @@ def test_a_sweep_stops_nothing_that_no_index_shows(session_lab: Lab) -> None:
 # Jobs.
 
 
-def begin_jobs(lab: JobLab, *, capacity: int, kept: int) -> JobLab:
-    lab.index_lag_seconds = LAG_SECONDS
+def begin_jobs(
+    lab: JobLab, *, capacity: int, kept: int, lag_seconds: float = LAG_SECONDS
+) -> JobLab:
+    lab.index_lag_seconds = lag_seconds
     lab.begin(capacity=capacity, kept=kept)
     use_fixed_lag()
     return lab
@@ -209,3 +211,38 @@ def test_an_invocation_is_launched_once_while_the_index_shows_it_as_waiting(
         lab.now.move(1)
     assert len(lab.jobs_of(invocation.id)) == 1
     assert lab.places_taken() == 1
+
+
+@pytest.mark.parametrize("knows_that_all_is_full", [True, False])
+def test_one_that_was_accepted_just_before_the_last_place_was_freed_waits_for_no_sweep(
+    job_lab: JobLab, knows_that_all_is_full: bool
+) -> None:
+    """The index does not show it yet to the round that follows the end."""
+    lab = begin_jobs(job_lab, capacity=1, kept=0, lag_seconds=1.5)
+    services = lab.process()
+    first = invoke(lab, services)
+    services.jobs.launcher.run([first.id])
+    lab.wake_ups()
+    if knows_that_all_is_full:  # the number of running ones is read with the first turn of a second
+        lab.now.move(2)
+    last = invoke(lab, services)
+    delayed = [] if knows_that_all_is_full else deliver_wake_ups(lab, services)
+    container = lab.job_of(first.id)
+    lab.ask(services, container)
+    lab.end(container)
+    lab.report(services, container)
+    delayed += deliver_wake_ups(lab, services)
+    assert lab.invocations()[last.id].state is JobState.QUEUED
+    lab.now.move(3)
+    for wake_up in delayed:
+        lab.answer_wake_up(services, wake_up)
+    assert lab.invocations()[last.id].state is JobState.LAUNCHED
+
+
+def deliver_wake_ups(lab: JobLab, services: Services) -> list[WakeUp]:
+    """Deliver messages without delay; returns those with one, which name nothing."""
+    messages = lab.wake_ups()
+    for wake_up in messages:
+        if wake_up != WakeUp():
+            lab.answer_wake_up(services, wake_up)
+    return [wake_up for wake_up in messages if wake_up == WakeUp()]
