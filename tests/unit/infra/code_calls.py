@@ -94,8 +94,8 @@ def actions_of(code: Code, function: str) -> set[str]:
     found: set[str] = set()
     while waiting:
         node = waiting.pop()
-        if (_bare(node[0]), node[1]) not in code.functions:
-            waiting += [(base, node[1]) for base in code.bases.get(_bare(node[0]), ())]
+        if (bare_name(node[0]), node[1]) not in code.functions:
+            waiting += [(base, node[1]) for base in code.bases.get(bare_name(node[0]), ())]
             continue
         if node in seen:
             continue
@@ -104,7 +104,7 @@ def actions_of(code: Code, function: str) -> set[str]:
             found.add(PARTS[node])
         for step in _steps(code, node):
             if step[0] in CLIENTS:
-                found |= _actions(*step)
+                found |= actions_of_call(*step)
             else:
                 waiting.append(step)
     return found
@@ -133,7 +133,7 @@ def entry_points(code: Code) -> dict[str, frozenset[str]]:
 
 def _defined_in(code: Code, node: Node) -> str:
     """The class that defines a method: its own or a base of it."""
-    owner = _bare(node[0])
+    owner = bare_name(node[0])
     if (owner, node[1]) in code.functions:
         return owner
     bases = (_defined_in(code, (base, node[1])) for base in code.bases.get(owner, ()))
@@ -196,16 +196,19 @@ def _type_name(annotation: ast.expr) -> str:
     return IMPLEMENTATIONS.get(str(text), str(text))
 
 
+def steps_of_name(code: Code, module: str, name: str) -> Iterator[Node]:
+    """What a name in a module may be: a function, or a class whose object is made."""
+    home, _, target = code.imported[module].get(name, f"{module}.{name}").rpartition(".")
+    yield home, target
+    yield target, "__init__"
+
+
 def _steps(code: Code, node: Node) -> Iterator[Node]:
     owner, name = node
-    node = (_bare(owner), name)
-    imported = code.imported[code.home[node]]
+    node = (bare_name(owner), name)
     for part in ast.walk(code.functions[node]):
         if isinstance(part, ast.Name):
-            target = imported.get(part.id, f"{code.home[node]}.{part.id}")
-            module, _, name = target.rpartition(".")
-            yield module, name
-            yield name, "__init__"
+            yield from steps_of_name(code, code.home[node], part.id)
         elif isinstance(part, ast.Attribute):
             kind = _type_of(code, owner, part.value)
             if kind is not None:
@@ -235,24 +238,24 @@ def _type_of(code: Code, owner: str, value: ast.expr) -> str | None:
     if isinstance(value, ast.Call):
         return GIVEN_BY.get(getattr(value.func, "id", ""))
     if isinstance(value, ast.Attribute):
-        return _attribute(code, _type_of(code, owner, value.value) or "", value.attr)
+        return attribute_of(code, _type_of(code, owner, value.value) or "", value.attr)
     return None
 
 
-def _attribute(code: Code, owner: str, name: str) -> str | None:
+def attribute_of(code: Code, owner: str, name: str) -> str | None:
     """The type of an attribute, the class's own or inherited: of a `Store[Session]`, what is an
     `Observer[R]` in `Store` is an `Observer[Session]`.
     """
-    own = code.attributes.get(_bare(owner), {}).get(name)
+    own = code.attributes.get(bare_name(owner), {}).get(name)
     if own is not None:
         _, _, argument = owner.partition("[")
         own = own.replace("[R]", f"[{argument}") if argument else own
         return IMPLEMENTATIONS.get(own, own)
-    inherited = (_attribute(code, base, name) for base in code.bases.get(_bare(owner), ()))
+    inherited = (attribute_of(code, base, name) for base in code.bases.get(bare_name(owner), ()))
     return next((kind for kind in inherited if kind), None)
 
 
-def _bare(kind: str) -> str:
+def bare_name(kind: str) -> str:
     """A type without its arguments."""
     return kind.partition("[")[0]
 
@@ -261,7 +264,7 @@ _session = botocore.session.get_session()
 _operations: dict[str, dict[str, str]] = {}
 
 
-def _actions(service: str, method: str) -> set[str]:
+def actions_of_call(service: str, method: str) -> set[str]:
     """Returns IAM's actions of a boto3 method;
     https://docs.aws.amazon.com/service-authorization/ .
     """

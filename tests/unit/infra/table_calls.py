@@ -16,7 +16,15 @@ from chalicelib.config import load_config
 from chalicelib.dynamodb.table import Table
 from chalicelib.environment import Environment
 from chalicelib.wiring import Services, build
-from tests.unit.infra.code_calls import CLIENTS, Code, Node, _actions, _attribute, _bare
+from tests.unit.infra.code_calls import (
+    CLIENTS,
+    Code,
+    Node,
+    actions_of_call,
+    attribute_of,
+    bare_name,
+    steps_of_name,
+)
 
 Step = tuple[Any, str]
 """An object, or the name of a module or class, and the function in it."""
@@ -78,7 +86,7 @@ class Objects:
                     waiting.append(then)
                 elif isinstance(owner, Table | Audit):
                     name = owner.name if isinstance(owner, Table) else owner._name
-                    found |= {f"{action} {name}" for action in _actions(*then)}
+                    found |= {f"{action} {name}" for action in actions_of_call(*then)}
                 elif then[0] == "dynamodb" and then[1] != "__init__":
                     lost.add(node)
         return found, lost
@@ -98,23 +106,18 @@ class Objects:
 
     def _node(self, owner: Any, name: str) -> Node | None:
         if isinstance(owner, str):
-            classes = [_bare(owner)]
+            classes = [bare_name(owner)]
             for one in classes:
-                classes += map(_bare, self._code.bases.get(one, ()))
+                classes += map(bare_name, self._code.bases.get(one, ()))
         else:
             classes = [one.__name__ for one in type(owner).__mro__]
         nodes = ((one, name) for one in classes)
         return next((node for node in nodes if node in self._code.functions), None)
 
     def _steps(self, owner: Any, node: Node) -> Iterator[Step]:
-        module = self._code.home[node]
-        imported = self._code.imported[module]
         for part in ast.walk(self._code.functions[node]):
             if isinstance(part, ast.Name):
-                target = imported.get(part.id, f"{module}.{part.id}")
-                home, _, name = target.rpartition(".")
-                yield home, name
-                yield name, "__init__"
+                yield from steps_of_name(self._code, self._code.home[node], part.id)
             elif isinstance(part, ast.Attribute):
                 if _is_client(part.value):
                     yield "dynamodb", part.attr
@@ -133,7 +136,7 @@ class Objects:
         if isinstance(value, ast.Attribute):
             found = self._value(owner, value.value)
             if isinstance(found, str):
-                return _attribute(self._code, found, value.attr)
+                return attribute_of(self._code, found, value.attr)
             return None if found is None else getattr(found, value.attr, None)
         return None
 
