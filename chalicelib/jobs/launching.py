@@ -49,7 +49,7 @@ from chalicelib.tasks.store import Store, next_version
 TOGETHER_SECONDS = 0.5
 """How long a function's process that finds a round at work takes no other messages. That round
 looks again at its end, so nothing waits for them, and those that come meanwhile are answered
-together. Lambda bills the time: less than the calls of a round for each of them."""
+together. Lambda bills this time."""
 LEASE_SECONDS = 15
 """Nothing is launched for this long after the launcher's process crashed."""
 STARTS_PER_SECOND = 20
