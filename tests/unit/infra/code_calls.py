@@ -197,7 +197,7 @@ def _type_name(annotation: ast.expr) -> str:
 
 
 def steps_of_name(code: Code, module: str, name: str) -> Iterator[Node]:
-    """The functions that a name in a module may refer to: its own, or the constructor of its class."""
+    """The functions that a name in a module may refer to: one, or the constructor of a class."""
     home, _, target = code.imported[module].get(name, f"{module}.{name}").rpartition(".")
     yield home, target
     yield target, "__init__"
