@@ -1,7 +1,7 @@
 """DynamoDB in the shape of a boto3 client: items in memory, in virtual time.
 
 The dispatcher's own tables run on it, with their own expressions. Transactions hold their items
-while they are written, and who meets a held item is refused, as DynamoDB does; indexes lag.
+while they are written, and a request for a held item is refused, as in DynamoDB; indexes lag.
 """
 
 from bisect import bisect_left, insort
