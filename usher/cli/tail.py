@@ -104,13 +104,18 @@ def closing_on_interrupt(following: "Following") -> Iterator[threading.Event]:
     """The first SIGINT or SIGTERM ends it after the current batch, the second immediately."""
     interrupted = threading.Event()
 
+    def close_when_interrupted() -> None:
+        interrupted.wait()
+        following.close()
+
     def handle(_number: int, _frame: object) -> None:
         if interrupted.is_set():
             raise KeyboardInterrupt
         interrupted.set()
-        # In a thread: this one may hold a lock of the connection.
-        threading.Thread(target=following.close, daemon=True).start()
 
+    # Closed in another thread, because the interrupted one may hold a lock of the connection; and
+    # started here, because it may also be starting a thread, which is a lock as well.
+    threading.Thread(target=close_when_interrupted, daemon=True).start()
     before = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield interrupted
